@@ -1,0 +1,140 @@
+"""What single values of an agent table must be.
+
+Each check returns its value, or raises ``ValueError`` with the message.
+Pydantic turns a ``ValueError`` of a validator into an error at the value's place.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agentd.jcard.durations import EXAMPLES, DurationError, parse_duration
+from agentd.jcard.quoting import quote, show
+from agentd.jcard.sizes import parse_size
+from agentd.jcard.spec import AGENT_NAME, AGENT_VARIABLE, ENVIRONMENT_NAME, RESERVED_SESSION, RUN_ID_VARIABLE
+
+_LONGEST_NAME: Final = 63
+_NAME: Final = re.compile(AGENT_NAME)
+_VARIABLE: Final = re.compile(ENVIRONMENT_NAME)
+
+LONGEST_SESSION: Final = 255
+"""Characters."""
+NOWHERE_IN_SESSION: Final = ".:#$\\"
+"""tmux 3.3a turns ``.`` and ``:`` into ``_``, expands ``#``, and shows ``$`` and backslash escaped."""
+NOT_FIRST_IN_SESSION: Final = "=$@%-+!{~^"
+"""A tmux target that begins with one of these is no plain name."""
+
+_EXPECTED_NAME: Final = f"expected 1 to {_LONGEST_NAME} letters, digits, - and _, beginning with a letter or digit"
+
+
+def check_name(name: str) -> str:
+    """Check an agent's name.
+
+    Raises
+    ------
+    ValueError
+        If it does not match ``AGENT_NAME``.
+    """
+    if not _NAME.fullmatch(name):
+        length = f" ({len(name)} characters)" if len(name) > _LONGEST_NAME else ""
+        msg = f"found {quote(name)}{length}, {_EXPECTED_NAME}"
+        raise ValueError(msg)
+    return name
+
+
+def check_session(session: str) -> str:
+    """Check the name of a tmux session: one that tmux keeps as it is and finds again."""
+    reason = None
+    if not session:
+        reason = "expected a name; leave the field out to use the agent's name"
+    elif session == RESERVED_SESSION:
+        reason = "which agentd keeps for itself; expected another name"
+    elif len(session) > LONGEST_SESSION:
+        reason = f"expected at most {LONGEST_SESSION} characters"
+    elif session[0] in NOT_FIRST_IN_SESSION:
+        reason = f"expected a first character other than {' '.join(NOT_FIRST_IN_SESSION)}, which tmux would misread"
+    elif any(character in session for character in NOWHERE_IN_SESSION):
+        reason = f"expected a name without {' '.join(NOWHERE_IN_SESSION)}, which tmux changes in session names"
+    elif not session.isprintable():
+        reason = "expected a name without control or invisible characters"
+    if reason is not None:
+        msg = f"found {quote(session)}, {reason}"
+        raise ValueError(msg)
+    return session
+
+
+def check_path(path: str) -> str:
+    """Check a path, which may begin with ``~/``."""
+    if not path:
+        msg = 'found "", expected a path; leave the field out for the default'
+        raise ValueError(msg)
+    if "\0" in path:
+        msg = f"found {quote(path)}, expected a path without NUL characters"
+        raise ValueError(msg)
+    if path.startswith("~") and path != "~" and not path.startswith("~/"):
+        msg = f"found {quote(path)}, expected ~/…, an absolute path, or one relative to the jcard's folder"
+        raise ValueError(msg)
+    return path
+
+
+def check_not_empty(text: str) -> str:
+    """Refuse the empty string, where leaving the field out is what is meant."""
+    if not text:
+        msg = 'found "", expected text; leave the field out for the default'
+        raise ValueError(msg)
+    return text
+
+
+def check_command(command: list[str]) -> list[str]:
+    """Check that a command line names a program."""
+    if command and not command[0]:
+        msg = "found an empty first element, expected the program's name"
+        raise ValueError(msg)
+    return command
+
+
+def check_variable(name: str) -> str:
+    """Check the name of an environment variable."""
+    if not _VARIABLE.fullmatch(name):
+        msg = "expected an environment variable name: letters, digits and _, not beginning with a digit"
+        raise ValueError(msg)
+    return name
+
+
+def check_env_name(name: str) -> str:
+    """Check a name that a jcard may set in an environment."""
+    if name in (AGENT_VARIABLE, RUN_ID_VARIABLE):
+        msg = f"{name} is set by agentd; expected another name"
+        raise ValueError(msg)
+    return check_variable(name)
+
+
+def check_env_value(value: str) -> str:
+    """Check the value of an environment variable, without repeating it."""
+    if "\0" in value:
+        msg = "the value contains a NUL character, which no environment variable can hold"
+        raise ValueError(msg)
+    return value
+
+
+def duration_from_toml(value: object) -> float:
+    """Read a duration, in seconds; a bare number is told its unit."""
+    if isinstance(value, str):
+        return parse_duration(value)
+    shown = show(value)
+    example = f'expected a duration such as "{EXAMPLES[0]}"'
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        advice = f'write "{shown}s" for seconds' if shown[0].isdigit() else "it must be a positive number with a unit"
+        message = f"found {shown}, which has no unit: {advice}; {example}"
+    else:
+        message = f"found {shown}, {example}"
+    raise DurationError(message)
+
+
+def size_from_toml(value: object) -> int:
+    """Read a size, in bytes."""
+    if isinstance(value, str | int):
+        return parse_size(value)
+    msg = f'found {show(value)}, expected a size such as "2GiB" or a number of bytes'
+    raise ValueError(msg)

@@ -1,0 +1,136 @@
+"""Agent tables as declared: which there are, what is in them, and what they and their replicas are called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from agentd.jcard.explain import Fault, faults
+from agentd.jcard.findings import Findings
+from agentd.jcard.positions import Path
+from agentd.jcard.quoting import kind, quote
+from agentd.jcard.table import AgentTable
+
+
+class Identity(NamedTuple):
+    """What makes one replica itself."""
+
+    name: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One ``[agent]`` or ``[[agents]]`` table."""
+
+    path: Path
+    """Where it stands: ``("agent",)`` or ``("agents", 2)``."""
+    raw: Mapping[str, object]
+    """As TOML gives it, so that a table with faults can still be checked against others."""
+    table: AgentTable | None
+    """As parsed; ``None`` if anything in it is wrong."""
+    faults: tuple[Fault, ...]
+    name: str | None
+    """As written, or by the harness; ``None`` if neither is usable."""
+    label: str
+    """What messages call the agent: its name, or the place of its table; short, and free of control characters."""
+
+    def written(self, field: str) -> object:
+        """Give what stands in the table for a field, if it is free of faults; else ``None``."""
+        return None if field in self._faulty else self.raw.get(field)
+
+    def identities(self) -> Iterator[Identity]:
+        """Name the replicas and their sessions; none if the table's own name is not usable."""
+        if self.name is None:
+            return
+        session = self.written("session")
+        base = Identity(self.name, session if isinstance(session, str) else self.name)
+        replicas = self.written("replicas")
+        number = replicas if isinstance(replicas, int) else 1
+        if number == 1:
+            yield base
+            return
+        for index in range(number):
+            yield Identity(f"{base.name}-{index}", f"{base.session}-{index}")
+
+    @property
+    def _faulty(self) -> set[str | int]:
+        return {fault.path[0] for fault in self.faults}
+
+
+def read_declarations(document: Mapping[str, object], findings: Findings) -> list[Declaration]:
+    """Find and parse all agent tables, ``[agent]`` first; their shape is checked, their content only parsed."""
+    tables = list(_tables(document, findings))
+    unnamed = Counter(harness for _, raw in tables if (harness := _unnamed_harness(raw)) is not None)
+    seen: Counter[str] = Counter()
+    declarations = []
+    for path, raw in tables:
+        harness = _unnamed_harness(raw)
+        default_name = harness
+        if harness is not None and unnamed[harness] > 1:
+            default_name = f"{harness}-{seen[harness]}"
+            seen[harness] += 1
+        declarations.append(_declaration(path, raw, default_name))
+    return declarations
+
+
+def _tables(document: Mapping[str, object], findings: Findings) -> Iterator[tuple[Path, Mapping[str, object]]]:
+    match document.get("agent"):
+        case None:
+            pass
+        case dict(single):
+            yield ("agent",), single
+        case list():
+            findings.error(("agent",), "found an array of tables: write [agent] for one agent, [[agents]] for several")
+        case other:
+            findings.error(("agent",), f"found {kind(other)}, expected a table: write [agent] and its fields below it")
+    match document.get("agents"):
+        case None:
+            pass
+        case dict():
+            findings.error(
+                ("agents",),
+                "found a table: write [[agents]] (with two brackets) above the fields of each agent, "
+                "or [agent] if there is only one",
+            )
+        case list(several):
+            for index, item in enumerate(several):
+                if isinstance(item, dict):
+                    yield ("agents", index), item
+                else:
+                    findings.error(
+                        ("agents", index),
+                        f"found {kind(item)}, expected a table: write [[agents]] and its fields below it",
+                    )
+        case other:
+            findings.error(
+                ("agents",), f"found {kind(other)}, expected tables: write [[agents]] above the fields of each agent"
+            )
+
+
+def _unnamed_harness(raw: Mapping[str, object]) -> str | None:
+    harness = raw.get("harness")
+    return harness if "name" not in raw and isinstance(harness, str) and harness else None
+
+
+def _declaration(path: Path, raw: Mapping[str, object], default_name: str | None) -> Declaration:
+    table: AgentTable | None = None
+    found: tuple[Fault, ...] = ()
+    try:
+        table = AgentTable.model_validate(raw)
+    except ValidationError as error:
+        found = tuple(faults(error))
+    written = raw.get("name")
+    name = default_name
+    if isinstance(written, str):
+        name = None if any(fault.path[0] == "name" for fault in found) else written
+    label = name or (written if isinstance(written, str) and written else _place(path))
+    return Declaration(path, raw, table, found, name, quote(label)[1:-1])
+
+
+def _place(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else part for part in path)

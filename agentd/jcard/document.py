@@ -1,0 +1,101 @@
+"""From the bytes of a jcard to TOML values, with syntax errors that say where and what."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from agentd.jcard.problems import Problem, Severity
+
+_PLACE: Final = re.compile(
+    r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL
+)
+
+_PLAINER: Final = {
+    "Cannot overwrite a value": "this key or table is already defined above",
+    "Invalid value": "invalid value (text needs quotes)",
+    "Illegal character '\\n'": "the string is not closed on its line",
+}
+"""tomllib's words for the most frequent mistakes, said so that they tell what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file that is valid TOML."""
+
+    text: str
+    """Without a byte order mark."""
+    values: Mapping[str, object]
+
+
+def parse_document(data: bytes, file: str) -> Document | Problem:
+    """Parse TOML, whatever the bytes are.
+
+    A UTF-8 byte order mark, which some editors write, is accepted.
+
+    Returns
+    -------
+    Document | Problem
+        The values, or the syntax error.
+    """
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return _encoding_error(data, error.start, file)
+    try:
+        return Document(text, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        return _syntax_error(text, str(error), file)
+    except RecursionError:
+        return Problem(Severity.ERROR, file, "arrays or inline tables are nested too deeply to be read")
+    except ValueError:
+        # int() refuses over 4300 digits; tomllib lets that pass through without a place.
+        return _syntax_error(text, "a number has too many digits", file)
+
+
+def _encoding_error(data: bytes, offset: int, file: str) -> Problem:
+    line_start = data.rfind(b"\n", 0, offset) + 1
+    message = f"byte 0x{data[offset]:02x} is not UTF-8; save the file as UTF-8"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        message = "the file is UTF-16; save it as UTF-8"
+    return Problem(
+        Severity.ERROR,
+        file,
+        message,
+        line=data.count(b"\n", 0, offset) + 1,
+        column=len(data[line_start:offset].decode("utf-8")) + 1,
+    )
+
+
+def _syntax_error(text: str, report: str, file: str) -> Problem:
+    match = _PLACE.fullmatch(report)
+    what = match["what"] if match is not None else report
+    if match is not None and match["line"] is not None:
+        line, column = int(match["line"]), int(match["column"])
+    else:
+        line, column = _place_by_tomlkit(text) or _end(text)
+    what = _PLAINER.get(what, f"{what[:1].lower()}{what[1:]}")
+    return Problem(Severity.ERROR, file, f"not valid TOML: {what}", line, column)
+
+
+def _place_by_tomlkit(text: str) -> tuple[int, int] | None:
+    """Ask tomlkit where the error is: for what is never closed, tomllib knows only that the text ended."""
+    import tomlkit.exceptions  # noqa: PLC0415 (35 ms that only a broken file costs)
+
+    try:
+        tomlkit.parse(text)
+    except tomlkit.exceptions.ParseError as error:
+        return error.line, error.col + 1
+    except (tomlkit.exceptions.TOMLKitError, ValueError, RecursionError):
+        return None
+    return None
+
+
+def _end(text: str) -> tuple[int, int]:
+    last_line_start = text.rfind("\n") + 1
+    return text.count("\n") + 1, len(text) - last_line_start + 1

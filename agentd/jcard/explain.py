@@ -1,0 +1,95 @@
+"""What pydantic found wrong with an agent table, in the jcard's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from agentd.jcard.quoting import kind, printable, quote, show
+from agentd.jcard.spec import AgentType, Mode, RestartPolicy
+
+_CHOICES: Final = {"type": [*AgentType], "mode": [*Mode], "restart": [*RestartPolicy]}
+
+_EXPECTED: Final = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "list_type": "an array, written in [ ]",
+    "dict_type": "a table of strings",
+}
+"""By pydantic's type of error."""
+
+_CONCEALED: Final = frozenset({"env", "secrets", "prompt", "command", "args"})
+"""Fields whose values may be secret or long: of these, messages give only the type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One wrong value in an agent table."""
+
+    path: tuple[str | int, ...]
+    """From the table: ``("success_exit_codes", 1)``."""
+    message: str
+
+
+def field_name(path: tuple[str | int, ...]) -> str:
+    """Write a path inside an agent table: ``success_exit_codes[1]``, ``env.NAME``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (printable(part) if part.isidentifier() else quote(part))
+    return text
+
+
+def faults(error: ValidationError) -> Iterator[Fault]:
+    """Translate each error. A missing harness is left out: the loader knows which are registered."""
+    for details in error.errors(include_url=False):
+        if details["type"] == "missing":
+            continue
+        # Pydantic marks an error of a mapping's key with a last part of its own.
+        path = tuple(part for part in details["loc"] if part != "[key]")
+        yield Fault(path, _message(details, str(path[0])))
+
+
+def one_of(choices: list[str]) -> str:
+    """Say what is allowed."""
+    return f"expected one of {', '.join(quote(choice) for choice in choices)}"
+
+
+def expected_choice(found: object, choices: list[str]) -> str:
+    """Say that a value is none of the choices, and which it may have been meant to be."""
+    message = f"found {show(found)}, {one_of(choices)}"
+    close = get_close_matches(found.lower(), choices, n=1) if isinstance(found, str) else []
+    return f"{message}; did you mean {quote(close[0])}?" if close else message
+
+
+def _message(details: ErrorDetails, field: str) -> str:
+    found, kind_of_error = details["input"], details["type"]
+    context = details.get("ctx", {})
+    shown = kind(found) if field in _CONCEALED else show(found)
+    if kind_of_error == "value_error":
+        return str(context["error"])
+    if kind_of_error == "enum":
+        return expected_choice(found, _CHOICES[field])
+    if kind_of_error == "greater_than_equal":
+        return f"found {shown}, expected at least {context['ge']}"
+    if kind_of_error == "less_than_equal":
+        return f"found {shown}, expected at most {context['le']}"
+    if kind_of_error in _EXPECTED:
+        return f"found {shown}, expected {_EXPECTED[kind_of_error]}{_about_quotes(found, kind_of_error)}"
+    return f"found {shown}: {details['msg']}"
+
+
+def _about_quotes(found: object, kind_of_error: str) -> str:
+    if kind_of_error == "string_type" and not isinstance(found, list | dict):
+        return " (write it in quotes)"
+    if kind_of_error in {"int_type", "bool_type"} and isinstance(found, str):
+        return " without quotes"
+    return ""

@@ -1,0 +1,248 @@
+"""From the bytes of a jcard to complete agent definitions, or to everything that is wrong with it. Pure."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path as FilePath
+from typing import Final
+
+from agentd.jcard.checks import check_name
+from agentd.jcard.declarations import Declaration, Identity, read_declarations
+from agentd.jcard.document import parse_document
+from agentd.jcard.durations import format_duration
+from agentd.jcard.explain import expected_choice, field_name, one_of
+from agentd.jcard.findings import Findings
+from agentd.jcard.problems import LoadResult, Problem
+from agentd.jcard.quoting import quote
+from agentd.jcard.spec import AgentSpec, AgentType, LoadContext, Policy, SandboxLimits
+from agentd.jcard.table import SANDBOX_FIELDS, AgentTable
+
+_FIELDS: Final = tuple(AgentTable.model_fields)
+
+
+def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
+    """Load a jcard as a whole.
+
+    Never raises for what is in the file. A file without any agent is valid; that zero bytes count as a missing
+    file is for the caller to decide.
+
+    Parameters
+    ----------
+    data
+        The content of the file.
+    path
+        What messages call the file.
+    context
+        What relative and default values are resolved against.
+
+    Returns
+    -------
+    LoadResult
+        The agents in the order of declaration, ``[agent]`` first, with any warnings; or, with any error, no agents
+        and all problems in the order of the file.
+    """
+    document = parse_document(data, path)
+    if isinstance(document, Problem):
+        return LoadResult((), (document,))
+    findings = Findings(path, document.text)
+    declarations = read_declarations(document.values, findings)
+    for declaration in declarations:
+        _check_fields(declaration, findings)
+        _check_harness(declaration, context, findings)
+        _check_sandbox(declaration, findings)
+        _check_delays(declaration, findings)
+    _check_identities(declarations, findings)
+    if findings.has_errors:
+        return LoadResult((), findings.in_order())
+    agents = tuple(spec for declaration in declarations for spec in _specs(declaration, context))
+    return LoadResult(agents, findings.in_order())
+
+
+def _check_fields(declaration: Declaration, findings: Findings) -> None:
+    for fault in declaration.faults:
+        findings.error(
+            (*declaration.path, *fault.path), fault.message, agent=declaration.label, field=field_name(fault.path)
+        )
+    for key in declaration.raw:
+        if key not in _FIELDS:
+            close = get_close_matches(key, _FIELDS, n=1)
+            message = "unknown key, ignored" + (f"; did you mean {quote(close[0])}?" if close else "")
+            findings.warning((*declaration.path, key), message, agent=declaration.label, field=field_name((key,)))
+
+
+def _check_harness(declaration: Declaration, context: LoadContext, findings: Findings) -> None:
+    registered = sorted(context.harnesses)
+    harness = declaration.written("harness")
+    message = None
+    if not registered:
+        message = "no harness is registered; reinstall agentd, whose entry points are missing"
+    elif "harness" not in declaration.raw:
+        message = f"missing, {one_of(registered)}"
+    elif isinstance(harness, str) and harness not in context.harnesses:
+        message = expected_choice(harness, registered)
+    if message is not None:
+        findings.error((*declaration.path, "harness"), message, agent=declaration.label, field="harness")
+    elif isinstance(harness, str):
+        _check_harness_takes(declaration, harness, context, findings)
+
+
+def _check_harness_takes(declaration: Declaration, harness: str, context: LoadContext, findings: Findings) -> None:
+    traits = context.harnesses[harness]
+    if declaration.written("model") is not None and not traits.takes_model:
+        findings.error(
+            (*declaration.path, "model"),
+            f"the harness {quote(harness)} has no flag for a model; pass it in args or env",
+            agent=declaration.label,
+            field="model",
+        )
+    if declaration.written("command") and not traits.takes_command:
+        able = ", ".join(quote(name) for name in sorted(context.harnesses) if context.harnesses[name].takes_command)
+        findings.error(
+            (*declaration.path, "command"),
+            f"the harness {quote(harness)} has its own command line; use args to add to it"
+            + (f", or a harness that takes a command: {able}" if able else ""),
+            agent=declaration.label,
+            field="command",
+        )
+
+
+def _check_sandbox(declaration: Declaration, findings: Findings) -> None:
+    if declaration.raw.get("type", AgentType.NATIVE) != AgentType.NATIVE:
+        return
+    for field in SANDBOX_FIELDS:
+        if field in declaration.raw:
+            findings.error(
+                (*declaration.path, field),
+                f'has an effect only with type = "{AgentType.SANDBOXED}"; this agent is {AgentType.NATIVE}',
+                agent=declaration.label,
+                field=field,
+            )
+
+
+def _check_delays(declaration: Declaration, findings: Findings) -> None:
+    table = declaration.table
+    if table is None or table.restart_delay_max >= table.restart_delay:
+        return
+    field = "restart_delay_max" if "restart_delay_max" in declaration.raw else "restart_delay"
+    first, cap = format_duration(table.restart_delay), format_duration(table.restart_delay_max)
+    findings.warning(
+        (*declaration.path, field),
+        f'restart_delay "{first}" is over restart_delay_max "{cap}": every back-off is "{cap}"',
+        agent=declaration.label,
+        field=field,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    declaration: Declaration
+    identity: Identity
+
+
+def _check_identities(declarations: list[Declaration], findings: Findings) -> None:
+    """Names and sessions are unique over all replicas; one error a table is enough."""
+    names: dict[str, _Owner] = {}
+    sessions: dict[str, _Owner] = {}
+    for declaration in declarations:
+        identities = list(declaration.identities())
+        if identities and not _check_longest_name(declaration, identities, findings):
+            continue
+        name_clash = session_clash = False
+        for identity in identities:
+            owner = _Owner(declaration, identity)
+            namesake = names.setdefault(identity.name.casefold(), owner)
+            same_session = sessions.setdefault(identity.session, owner)
+            if namesake is not owner:
+                if not name_clash:
+                    _report_name(owner, namesake, findings)
+                name_clash = True
+            elif same_session is not owner and not session_clash:
+                _report_session(owner, same_session, findings)
+                session_clash = True
+
+
+def _check_longest_name(declaration: Declaration, identities: list[Identity], findings: Findings) -> bool:
+    try:
+        check_name(identities[-1].name)
+    except ValueError as error:
+        origin = "" if "name" in declaration.raw else "the name made from the harness; set name: "
+        if len(identities) > 1:
+            origin = f"the name of the last of {len(identities)} replicas: "
+        findings.error((*declaration.path, "name"), f"{origin}{error}", agent=declaration.label, field="name")
+        return False
+    return True
+
+
+def _report_name(owner: _Owner, namesake: _Owner, findings: Findings) -> None:
+    line, column = findings.position((*namesake.declaration.path, "name"))
+    message = f"found {quote(owner.identity.name)}, which is already taken by the agent at line {line}, column {column}"
+    if owner.identity.name != namesake.identity.name:
+        message += f", {quote(namesake.identity.name)}: names must differ in more than case"
+    if "name" not in owner.declaration.raw:
+        message += "; set name to tell them apart"
+    findings.error((*owner.declaration.path, "name"), message, agent=owner.declaration.label, field="name")
+
+
+def _report_session(owner: _Owner, other: _Owner, findings: Findings) -> None:
+    line, column = findings.position((*other.declaration.path, _session_source(other)))
+    findings.error(
+        (*owner.declaration.path, _session_source(owner)),
+        f"found {quote(owner.identity.session)}, which is already the session of agent "
+        f"{quote(other.identity.name)} at line {line}, column {column}; each agent needs its own",
+        agent=owner.declaration.label,
+        field="session",
+    )
+
+
+def _session_source(owner: _Owner) -> str:
+    return "session" if "session" in owner.declaration.raw else "name"
+
+
+def _specs(declaration: Declaration, context: LoadContext) -> Iterator[AgentSpec]:
+    table = declaration.table
+    if table is None:
+        return
+    prompt_file = None if table.prompt_file is None else _resolve(table.prompt_file, context)
+    workdir = context.default_workdir if table.workdir is None else _resolve(table.workdir, context)
+    policy = Policy(
+        restart=table.restart,
+        max_restarts=table.max_restarts,
+        restart_delay=table.restart_delay,
+        restart_delay_max=table.restart_delay_max,
+        restart_reset=table.restart_reset,
+        success_exit_codes=tuple(table.success_exit_codes),
+        timeout=table.timeout or None,
+        grace_period=table.grace_period,
+    )
+    sandbox = SandboxLimits(table.memory, table.pid_limit, tuple(table.extra_packages))
+    for name, session in declaration.identities():
+        yield AgentSpec(
+            name=name,
+            harness=table.harness,
+            session=session,
+            workdir=workdir,
+            type=table.type,
+            mode=table.mode,
+            prompt=table.prompt,
+            prompt_file=prompt_file,
+            env=table.env,
+            secrets=None if table.secrets is None else tuple(dict.fromkeys(table.secrets)),
+            enabled=table.enabled,
+            command=tuple(table.command),
+            args=tuple(table.args),
+            model=table.model,
+            restarted_at=table.restarted_at,
+            sandbox=sandbox,
+            policy=policy,
+        )
+
+
+def _resolve(path: str, context: LoadContext) -> FilePath:
+    """Make a path absolute and free of ``.`` and ``..``, leaving symlinks as they are."""
+    if path == "~" or path.startswith("~/"):
+        path = f"{context.home}/{path[1:]}"
+    # normpath keeps two slashes at the beginning, which POSIX allows and nobody means.
+    return FilePath("/" + os.path.normpath(context.folder / path).lstrip("/"))

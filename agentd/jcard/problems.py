@@ -1,0 +1,64 @@
+"""Errors and warnings about a jcard: where, what was found, what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agentd.jcard.spec import AgentSpec
+
+
+class Severity(StrEnum):
+    """Whether the file is unusable or merely suspicious."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a jcard."""
+
+    severity: Severity
+    file: str
+    message: str
+    """What was found and what is allowed; one line."""
+    line: int | None = None
+    """From 1."""
+    column: int | None = None
+    """From 1, in characters."""
+    agent: str | None = None
+    field: str | None = None
+
+    def __str__(self) -> str:
+        """Render as ``file:line:column: agent "x": field: message``."""
+        where = self.file
+        if self.line is not None:
+            where += f":{self.line}"
+            if self.column is not None:
+                where += f":{self.column}"
+        parts = [where]
+        if self.agent is not None:
+            parts.append(f'agent "{self.agent}"')
+        if self.field is not None:
+            parts.append(self.field)
+        return ": ".join([*parts, self.message])
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """A jcard taken as a whole: with any error there are no agents."""
+
+    agents: tuple[AgentSpec, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> Sequence[Problem]:
+        """The problems that make the file unusable."""
+        return [p for p in self.problems if p.severity is Severity.ERROR]
+
+    @property
+    def warnings(self) -> Sequence[Problem]:
+        """The problems that do not."""
+        return [p for p in self.problems if p.severity is Severity.WARNING]

@@ -1,0 +1,45 @@
+"""Prompt files: the only part of an agent's definition that stands outside the jcard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from agentd.jcard.quoting import printable
+from agentd.jcard.regular_files import read_regular
+from agentd.jcard.spec import AgentSpec
+
+_LARGEST: Final = 1024 * 1024
+"""Bytes: far over the 128 KiB that the kernel takes as one argument, so that the launch gives the reason."""
+
+
+class PromptError(ValueError):
+    """A prompt file that cannot be used; the text names the file and says why."""
+
+
+def read_prompt(path: Path) -> str:
+    """Read a prompt file, without the white space around its text.
+
+    Raises
+    ------
+    PromptError
+        If it is missing, not a regular file, unreadable, over 1 MiB, or not UTF-8.
+    """
+    try:
+        return read_regular(path, _LARGEST).decode("utf-8").strip()
+    except FileNotFoundError as error:
+        raise _prompt_error(path, "does not exist") from error
+    except UnicodeDecodeError as error:
+        raise _prompt_error(path, f"is not UTF-8 (byte {error.start + 1})") from error
+    except OSError as error:
+        raise _prompt_error(path, error.strerror or str(error)) from error
+
+
+def prompt_files(specs: Iterable[AgentSpec]) -> set[Path]:
+    """Collect the prompt files to watch."""
+    return {spec.prompt_file for spec in specs if spec.prompt_file is not None}
+
+
+def _prompt_error(path: Path, reason: str) -> PromptError:
+    return PromptError(f"prompt file {printable(str(path))}: {reason}")

@@ -1,0 +1,73 @@
+"""The JSON Schema of a jcard, for editors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from agentd.jcard.spec import AgentType
+from agentd.jcard.table import SANDBOX_FIELDS, AgentTable
+
+DIALECT: Final = GenerateJsonSchema.schema_dialect
+
+
+class _TomlSchema(GenerateJsonSchema):
+    """Pydantic's schema without what TOML does not have: null."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default", ...) is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 (the signature is pydantic's)
+        return False
+
+
+def agent_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
+    """Build the JSON Schema (2020-12) of one agent table.
+
+    Parameters
+    ----------
+    harnesses
+        Names that editors may offer for ``harness``.
+    """
+    schema: dict[str, Any] = AgentTable.model_json_schema(schema_generator=_TomlSchema)
+    schema["title"] = "Agent"
+    schema["description"] = "One AI coding agent, run in a tmux session of its own."
+    names = sorted(harnesses)
+    if names:
+        schema["properties"]["harness"]["examples"] = names
+    sandboxed = {"properties": {"type": {"const": AgentType.SANDBOXED.value}}, "required": ["type"]}
+    schema["dependentSchemas"] = dict.fromkeys(SANDBOX_FIELDS, sandboxed)
+    return schema
+
+
+def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
+    """Build the JSON Schema (2020-12) of a whole jcard.
+
+    Tables other than ``agent`` and ``agents`` belong to other programs and may hold anything.
+
+    Parameters
+    ----------
+    harnesses
+        Names that editors may offer for ``harness``.
+    """
+    reference = {"$ref": "#/$defs/agent"}
+    return {
+        "$schema": DIALECT,
+        "title": "jcard.toml",
+        "description": "The AI coding agents of a machine, as agentd runs them.",
+        "type": "object",
+        "properties": {
+            "agent": {"description": "One agent.", **reference},
+            "agents": {"description": "Any number of agents.", "type": "array", "items": reference},
+        },
+        "additionalProperties": True,
+        "$defs": {"agent": agent_schema(harnesses)},
+    }

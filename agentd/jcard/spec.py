@@ -1,0 +1,139 @@
+"""What one agent is declared to be, after defaults, names and replicas are settled.
+
+These values are frozen and complete: nothing above this layer looks at TOML again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Protocol
+
+AGENT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
+"""Regular expression of a whole agent name."""
+
+ENVIRONMENT_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+"""Regular expression of a whole environment variable name, and so of a secret's."""
+
+RESERVED_SESSION: Final = "_agentd"
+"""The tmux session agentd keeps for itself."""
+
+AGENT_VARIABLE: Final = "AGENTD_AGENT"
+"""Environment variable that tells an agent its name."""
+
+RUN_ID_VARIABLE: Final = "AGENTD_RUN_ID"
+"""Environment variable that marks everything one run started."""
+
+OWN_VARIABLE_PREFIX: Final = "AGENTD_"
+"""Environment variables that belong to agentd."""
+
+
+class RestartPolicy(StrEnum):
+    """When an agent that ended is run again."""
+
+    NO = "no"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+
+
+class Mode(StrEnum):
+    """How the harness is asked to treat a prompt."""
+
+    AUTO = "auto"
+    ONESHOT = "oneshot"
+    INTERACTIVE = "interactive"
+
+
+class AgentType(StrEnum):
+    """Where the agent runs."""
+
+    NATIVE = "native"
+    SANDBOXED = "sandboxed"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How an agent is restarted, limited and stopped; a change applies to a running agent.
+
+    All durations are seconds.
+    """
+
+    restart: RestartPolicy = RestartPolicy.NO
+    max_restarts: int = 0
+    """Restarts (not runs) allowed; 0 is no limit."""
+    restart_delay: float = 3.0
+    """First back-off; doubles with each restart."""
+    restart_delay_max: float = 300.0
+    """Cap of the back-off."""
+    restart_reset: float = 600.0
+    """A run this long resets the back-off and what counts against ``max_restarts``."""
+    success_exit_codes: tuple[int, ...] = (0,)
+    timeout: float | None = None
+    """Limit for the agent's whole life, restarts included."""
+    grace_period: float = 30.0
+    """From the first stop signal to SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxLimits:
+    """What ``type = "sandboxed"`` may use."""
+
+    memory: int = 2 * 1024**3
+    """Bytes."""
+    pid_limit: int = 512
+    extra_packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """One agent as declared; replicas are already separate specs."""
+
+    name: str
+    harness: str
+    session: str
+    workdir: Path
+    """Absolute."""
+    type: AgentType = AgentType.NATIVE
+    mode: Mode = Mode.AUTO
+    prompt: str = ""
+    prompt_file: Path | None = None
+    """Absolute; wins over ``prompt``. Read above this layer."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] | None = None
+    """Names of the secrets that reach the agent; ``None`` is all of them."""
+    enabled: bool = True
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    model: str | None = None
+    restarted_at: str | None = None
+    sandbox: SandboxLimits = SandboxLimits()
+    policy: Policy = Policy()
+
+
+class HarnessTraits(Protocol):
+    """What the loader must know of a harness to check an agent table."""
+
+    @property
+    def takes_model(self) -> bool:
+        """Whether ``model`` may be set."""
+        ...
+
+    @property
+    def takes_command(self) -> bool:
+        """Whether ``command`` may be set."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoadContext:
+    """What a jcard's relative and default values are resolved against."""
+
+    folder: Path
+    """The jcard's folder, absolute: base of relative paths and, for most users, the default workdir."""
+    home: Path
+    """The agent user's home, for ``~``."""
+    default_workdir: Path
+    harnesses: Mapping[str, HarnessTraits]
+    """The registered harnesses by name."""

@@ -1,0 +1,209 @@
+"""One agent table as it may be written: types, limits, defaults and meaning of every field.
+
+The JSON Schema, the reference documentation and the loader's checks all come from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from agentd.jcard.checks import (
+    LONGEST_SESSION,
+    NOT_FIRST_IN_SESSION,
+    NOWHERE_IN_SESSION,
+    check_command,
+    check_env_name,
+    check_env_value,
+    check_name,
+    check_not_empty,
+    check_path,
+    check_session,
+    check_variable,
+    duration_from_toml,
+    size_from_toml,
+)
+from agentd.jcard.durations import DURATION_PATTERN, EXAMPLES, format_duration
+from agentd.jcard.sizes import SIZE_PATTERN, format_size
+from agentd.jcard.spec import (
+    AGENT_NAME,
+    AGENT_VARIABLE,
+    ENVIRONMENT_NAME,
+    RESERVED_SESSION,
+    RUN_ID_VARIABLE,
+    AgentType,
+    Mode,
+    Policy,
+    RestartPolicy,
+    SandboxLimits,
+)
+
+MOST_REPLICAS: Final = 1000
+
+_POLICY: Final = Policy()
+_SANDBOX: Final = SandboxLimits()
+
+
+def _enumeration(values: list[str]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": values})
+
+
+def _whole(pattern: str) -> str:
+    return f"^(?:{pattern})$"
+
+
+def _none_of(characters: str) -> str:
+    """Write a negated character class in a form that JavaScript and Rust read alike."""
+    plain = "".join(sorted(set(characters) - set("-\\")))
+    return f"[^{plain}" + ("\\\\" if "\\" in characters else "") + ("-" if "-" in characters else "") + "]"
+
+
+_Name = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"pattern": _whole(AGENT_NAME)})]
+_Session = Annotated[
+    str,
+    AfterValidator(check_session),
+    Field(
+        json_schema_extra={
+            "minLength": 1,
+            "maxLength": LONGEST_SESSION,
+            "pattern": f"^{_none_of(NOT_FIRST_IN_SESSION + NOWHERE_IN_SESSION)}{_none_of(NOWHERE_IN_SESSION)}*$",
+            "not": {"const": RESERVED_SESSION},
+        }
+    ),
+]
+_Path = Annotated[str, AfterValidator(check_path), Field(json_schema_extra={"minLength": 1})]
+_Text = Annotated[str, AfterValidator(check_not_empty), Field(json_schema_extra={"minLength": 1})]
+_Variable = Annotated[
+    str, AfterValidator(check_variable), Field(json_schema_extra={"pattern": _whole(ENVIRONMENT_NAME)})
+]
+_EnvName = Annotated[str, AfterValidator(check_env_name)]
+_EnvValue = Annotated[str, AfterValidator(check_env_value)]
+_ExitCode = Annotated[int, Field(ge=0, le=255)]
+_Duration = Annotated[
+    float,
+    BeforeValidator(duration_from_toml),
+    WithJsonSchema({"type": "string", "pattern": _whole(DURATION_PATTERN), "examples": list(EXAMPLES)}),
+]
+_Size = Annotated[
+    int,
+    BeforeValidator(size_from_toml),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": _whole(SIZE_PATTERN)}]}),
+]
+# Strict mode would take only members of the enumerations, and TOML has strings.
+_Type = Annotated[AgentType, Field(strict=False), _enumeration([*AgentType])]
+_Mode = Annotated[Mode, Field(strict=False), _enumeration([*Mode])]
+_Restart = Annotated[RestartPolicy, Field(strict=False), _enumeration([*RestartPolicy])]
+
+
+def _duration_field(default: float, description: str) -> float:
+    """Declare a duration whose default the schema shows as it is written."""
+    field: float = Field(default, description=description, json_schema_extra={"default": format_duration(default)})
+    return field
+
+
+class AgentTable(BaseModel):
+    """One ``[agent]`` or ``[[agents]]`` table.
+
+    Unknown keys are left to the loader, which warns of them.
+    """
+
+    model_config = ConfigDict(
+        strict=True, extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False}
+    )
+
+    name: _Name | None = Field(
+        None,
+        description="The agent's name, unique also without regard to case. Default: the harness name, "
+        "with -0, -1 … where several unnamed agents share a harness.",
+    )
+    harness: _Text = Field(description="The coding agent to run: a registered harness.")
+    type: _Type = Field(AgentType.NATIVE, description="Where the agent runs: native, or sandboxed.")
+    prompt: str = Field("", description="What the agent is asked to do. Empty means interactive.")
+    mode: _Mode = Field(
+        Mode.AUTO,
+        description="How the harness treats the prompt: oneshot answers and exits, interactive stays, "
+        "auto is the harness's own way.",
+    )
+    prompt_file: _Path | None = Field(
+        None,
+        description="File with the prompt; wins over prompt. Relative to the jcard's folder, UTF-8, "
+        "surrounding white space trimmed.",
+    )
+    workdir: _Path | None = Field(
+        None,
+        description="Working directory; ~ and paths relative to the jcard's folder work. "
+        "Default: /home/agent/workspace for the agent user agent, else the jcard's folder.",
+    )
+    restart: _Restart = Field(_POLICY.restart, description="When an agent that ended is run again.")
+    max_restarts: int = Field(
+        _POLICY.max_restarts,
+        ge=0,
+        description="Restarts (not runs) allowed: 2 gives at most 3 runs. 0 is no limit.",
+    )
+    restart_delay: _Duration = _duration_field(
+        _POLICY.restart_delay, "First back-off before a restart; doubles with each restart, with 10 % jitter."
+    )
+    restart_delay_max: _Duration = _duration_field(_POLICY.restart_delay_max, "Cap of the back-off.")
+    restart_reset: _Duration = _duration_field(
+        _POLICY.restart_reset,
+        "A run that lasted this long resets the back-off and what counts against max_restarts.",
+    )
+    success_exit_codes: list[_ExitCode] = Field(
+        list(_POLICY.success_exit_codes), description="Exit codes after which on-failure does not restart."
+    )
+    timeout: _Duration | None = Field(
+        None,
+        description="Limit for the agent's whole life, restarts included; then it is stopped for good. "
+        "Default, and 0s: no limit.",
+    )
+    grace_period: _Duration = _duration_field(
+        _POLICY.grace_period, "Time from the first stop signal until everything the agent started is killed."
+    )
+    session: _Session | None = Field(
+        None, description="Name of the agent's tmux session, unique. Default: the agent's name."
+    )
+    env: dict[_EnvName, _EnvValue] = Field(
+        {},
+        description="Environment variables; they win over secrets of the same name.",
+        json_schema_extra={
+            "propertyNames": {
+                "pattern": _whole(ENVIRONMENT_NAME),
+                "not": {"enum": [AGENT_VARIABLE, RUN_ID_VARIABLE]},
+            }
+        },
+    )
+    secrets: list[_Variable] | None = Field(
+        None, description="Names of the secrets that reach the agent. Default: all of them."
+    )
+    replicas: int = Field(
+        1,
+        ge=0,
+        le=MOST_REPLICAS,
+        description="How many of this agent run; above 1 they are name-0, name-1 …, each with its own session. "
+        "0 declares none.",
+    )
+    enabled: bool = Field(True, description="false: declared, but not run.")
+    command: Annotated[list[str], AfterValidator(check_command)] = Field(
+        [],
+        description="The command line of the custom harness. {prompt} in it is replaced by the prompt; "
+        "without it the prompt is the last argument.",
+    )
+    args: list[str] = Field([], description="Arguments added to what the harness builds, before the prompt.")
+    model: _Text | None = Field(None, description="Model to use, passed with the harness's own flag.")
+    restarted_at: str | None = Field(
+        None, description="Any change of it restarts the agent; agentctl restart writes the time here."
+    )
+    memory: _Size = Field(
+        _SANDBOX.memory,
+        description="Memory a sandboxed agent may use: KiB MiB GiB KB MB GB, or bytes.",
+        json_schema_extra={"default": format_size(_SANDBOX.memory)},
+    )
+    pid_limit: int = Field(_SANDBOX.pid_limit, ge=1, description="Processes a sandboxed agent may have at once.")
+    extra_packages: list[_Text] = Field(
+        list(_SANDBOX.extra_packages), description="Packages a sandboxed agent finds beside its harness."
+    )
+
+
+SANDBOX_FIELDS: Final = ("memory", "pid_limit", "extra_packages")
+"""Allowed with ``type = "sandboxed"`` only."""

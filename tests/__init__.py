@@ -1,0 +1,1 @@
+"""The tests; foldered by layer, beside ``support`` with what they share."""

@@ -1,0 +1,381 @@
+"""Every field of an agent table: its default, what it accepts, what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentd.jcard.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxLimits
+from agentd.jcard.table import AgentTable
+from tests.jcard.loading import agent_of, agents_of, error_of, errors_of, load, warnings_of
+
+
+def test_a_table_with_only_a_harness_has_every_default_of_the_contract() -> None:
+    assert agents_of('[agent]\nharness = "claude-code"\n') == [
+        AgentSpec(
+            name="claude-code",
+            harness="claude-code",
+            session="claude-code",
+            workdir=Path("/home/agent/workspace"),
+            type=AgentType.NATIVE,
+            mode=Mode.AUTO,
+            prompt="",
+            prompt_file=None,
+            env={},
+            secrets=None,
+            enabled=True,
+            command=(),
+            args=(),
+            model=None,
+            restarted_at=None,
+            sandbox=SandboxLimits(memory=2 * 1024**3, pid_limit=512, extra_packages=()),
+            policy=Policy(
+                restart=RestartPolicy.NO,
+                max_restarts=0,
+                restart_delay=3,
+                restart_delay_max=300,
+                restart_reset=600,
+                success_exit_codes=(0,),
+                timeout=None,
+                grace_period=30,
+            ),
+        )
+    ]
+
+
+def test_every_field_reaches_the_agent() -> None:
+    [agent] = agents_of(
+        r"""
+        [agent]
+        name = "Reviewer_1"
+        harness = "codex"
+        type = "sandboxed"
+        prompt = "line one\nline two"
+        mode = "oneshot"
+        prompt_file = "prompts/review.md"
+        workdir = "/srv/code"
+        restart = "on-failure"
+        max_restarts = 2
+        restart_delay = "300ms"
+        restart_delay_max = "1m"
+        restart_reset = "1h30m"
+        success_exit_codes = [0, 130, 255]
+        timeout = "2h"
+        grace_period = "5s"
+        session = "review"
+        env = { A = "1", _b2 = "" }
+        secrets = ["TOKEN", "OTHER", "TOKEN"]
+        replicas = 1
+        enabled = false
+        args = ["--flag", ""]
+        model = "gpt-5"
+        restarted_at = "2026-01-31T09:00:00Z"
+        memory = "512MiB"
+        pid_limit = 64
+        extra_packages = ["git", "ripgrep"]
+        """
+    )
+    assert agent == AgentSpec(
+        name="Reviewer_1",
+        harness="codex",
+        session="review",
+        workdir=Path("/srv/code"),
+        type=AgentType.SANDBOXED,
+        mode=Mode.ONESHOT,
+        prompt="line one\nline two",
+        prompt_file=Path("/etc/stereos/prompts/review.md"),
+        env={"A": "1", "_b2": ""},
+        secrets=("TOKEN", "OTHER"),
+        enabled=False,
+        command=(),
+        args=("--flag", ""),
+        model="gpt-5",
+        restarted_at="2026-01-31T09:00:00Z",
+        sandbox=SandboxLimits(512 * 1024**2, 64, ("git", "ripgrep")),
+        policy=Policy(RestartPolicy.ON_FAILURE, 2, 0.3, 60, 5400, (0, 130, 255), 7200, 5),
+    )
+
+
+def test_command_reaches_the_custom_harness() -> None:
+    assert agent_of('command = ["sh", "-c", "echo {prompt}", ""]', "custom").command == (
+        "sh",
+        "-c",
+        "echo {prompt}",
+        "",
+    )
+
+
+def test_a_prompt_is_kept_byte_for_byte() -> None:
+    assert agent_of(r'prompt = " -x $(a) `b` \"\t\u0001\u0000\n "').prompt == ' -x $(a) `b` "\t\x01\x00\n '
+
+
+WRONG_TYPES = {
+    "string": ("1", "true", "1.5", "[]", "{}", "2026-01-31", "12:00:00", "2026-01-31T09:00:00Z", "nan"),
+    "integer": ('"1"', "true", "1.0", "[]", "{}", "2026-01-31", "inf"),
+    "boolean": ('"true"', "1", "0", "[]", "{}"),
+    "strings": ('"a"', "1", "true", "{}", "[1]", '["a", true]', "[[]]"),
+    "integers": ("0", '"0"', "{}", '["0"]', "[true]", "[0.0]"),
+    "table": ('"A=1"', "1", "[]", "{A = 1}", "{A = true}", '{A = ["x"]}', '{A.B = "1"}'),
+    "duration": ("30", "1.5", "true", "[]", "{}", "12:00:00", '"30"', '"-3s"', '""', "-1", "inf", "nan"),
+    "size": ("true", "1.5", "[]", '"2G"', '""', "0", "-1", "2026-01-31"),
+}
+TYPES = {
+    "name": "string",
+    "harness": "string",
+    "type": "string",
+    "prompt": "string",
+    "mode": "string",
+    "prompt_file": "string",
+    "workdir": "string",
+    "restart": "string",
+    "max_restarts": "integer",
+    "restart_delay": "duration",
+    "restart_delay_max": "duration",
+    "restart_reset": "duration",
+    "success_exit_codes": "integers",
+    "timeout": "duration",
+    "grace_period": "duration",
+    "session": "string",
+    "env": "table",
+    "secrets": "strings",
+    "replicas": "integer",
+    "enabled": "boolean",
+    "command": "strings",
+    "args": "strings",
+    "model": "string",
+    "restarted_at": "string",
+    "memory": "size",
+    "pid_limit": "integer",
+    "extra_packages": "strings",
+}
+
+
+def test_the_table_of_types_covers_every_field() -> None:
+    assert list(TYPES) == list(AgentTable.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, type_ in TYPES.items() for value in WRONG_TYPES[type_]]
+)
+def test_a_value_of_the_wrong_type_is_an_error_at_its_place(field: str, value: str) -> None:
+    table = {"name": '"x"', "type": '"sandboxed"', "harness": '"custom"', field: value}
+    if field == "model":
+        table["harness"] = '"codex"'
+    text = "[agent]\n" + "".join(f"{key} = {written}\n" for key, written in table.items())
+    line = 2 + list(table).index(field)
+    result = load(text)
+    assert result.agents == ()
+    [problem] = result.errors
+    assert problem.line == line
+    assert problem.field is not None
+    assert problem.field.startswith(field)
+    assert "expected" in problem.message
+    assert "\n" not in problem.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ('restart = "sometimes"', 'restart: found "sometimes", expected one of "no", "on-failure", "always"'),
+        (
+            'restart = "on_failure"',
+            'restart: found "on_failure", expected one of "no", "on-failure", "always"; did you mean "on-failure"?',
+        ),
+        ("restart = false", 'restart: found false, expected one of "no", "on-failure", "always"'),
+        (
+            'mode = "one-shot"',
+            'mode: found "one-shot", expected one of "auto", "oneshot", "interactive"; did you mean "oneshot"?',
+        ),
+        ('type = "docker"', 'type: found "docker", expected one of "native", "sandboxed"'),
+        (
+            "timeout = 30",
+            'timeout: found 30, which has no unit: write "30s" for seconds; expected a duration such as "30s"',
+        ),
+        (
+            'grace_period = "1d"',
+            (
+                'grace_period: found "1d", but the longest unit is the hour: write "24h"; '
+                'expected a duration such as "30s", "1h30m" or "300ms"'
+            ),
+        ),
+        ("max_restarts = -1", "max_restarts: found -1, expected at least 0"),
+        ("replicas = -1", "replicas: found -1, expected at least 0"),
+        ("replicas = 1001", "replicas: found 1001, expected at most 1000"),
+        (f"replicas = 0x{'f' * 5000}", "replicas: found an integer of more than 64 bits, expected at most 1000"),
+        ('enabled = "no"', 'enabled: found "no", expected true or false without quotes'),
+        ('max_restarts = "3"', 'max_restarts: found "3", expected a whole number without quotes'),
+        ("prompt = 5", "prompt: found an integer, expected a string (write it in quotes)"),
+        ("session = 5", "session: found 5, expected a string (write it in quotes)"),
+        ("restarted_at = 2026-01-31", "restarted_at: found a date or time, expected a string (write it in quotes)"),
+        ('secrets = "A"', "secrets: found a string, expected an array, written in [ ]"),
+        ('model = ""', 'model: found "", expected text; leave the field out for the default'),
+        ('workdir = ""', 'workdir: found "", expected a path; leave the field out for the default'),
+        ('workdir = "a\\u0000"', 'workdir: found "a\\x00", expected a path without NUL characters'),
+        (
+            'prompt_file = "~bob/x"',
+            'prompt_file: found "~bob/x", expected ~/…, an absolute path, or one relative to the jcard\'s folder',
+        ),
+    ],
+)
+def test_an_error_says_what_was_found_and_what_is_allowed(fields: str, message: str) -> None:
+    assert error_of(fields) == f'jcard.toml:4:1: agent "x": {message}'
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ("success_exit_codes = [0, 256]", '4:26: agent "x": success_exit_codes[1]: found 256, expected at most 255'),
+        ("success_exit_codes = [-1]", '4:23: agent "x": success_exit_codes[0]: found -1, expected at least 0'),
+        ('secrets = ["A", "B C"]', '4:17: agent "x": secrets[1]: expected an environment variable name'),
+        ('args = ["a", 1]', '4:14: agent "x": args[1]: found an integer, expected a string'),
+        ('env.A-B = "1"', '4:5: agent "x": env."A-B": expected an environment variable name'),
+        ('env = {"" = "1"}', '4:8: agent "x": env."": expected an environment variable name'),
+        ('env = {1A = "1"}', '4:8: agent "x": env."1A": expected an environment variable name'),
+        ("env.PORT = 80", '4:5: agent "x": env.PORT: found an integer, expected a string (write it in quotes)'),
+        ('env.A = "\\u0000"', '4:5: agent "x": env.A: the value contains a NUL character'),
+        ('env.AGENTD_AGENT = "1"', '4:5: agent "x": env.AGENTD_AGENT: AGENTD_AGENT is set by agentd'),
+        ('env.AGENTD_RUN_ID = "1"', '4:5: agent "x": env.AGENTD_RUN_ID: AGENTD_RUN_ID is set by agentd'),
+    ],
+)
+def test_an_error_inside_an_array_or_table_names_the_element(fields: str, place: str) -> None:
+    assert error_of(fields).startswith(f"jcard.toml:{place}")
+
+
+def test_an_error_in_a_table_of_its_own_is_placed_there() -> None:
+    [error] = errors_of('[[agents]]\nharness = "codex"\n\n[agents.env]\nGOOD = "1"\n"BAD KEY" = "1"\n')
+    assert error.startswith('jcard.toml:6:1: agent "codex": env."BAD KEY": ')
+
+
+@pytest.mark.parametrize("name", ["a", "A", "0", "a-b_c", "a" * 63])
+def test_names_of_letters_digits_dashes_and_underscores_are_accepted(name: str) -> None:
+    assert agent_of(f'name = "{name}"').name == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", "_a", "a b", "a.b", "a:b", "é", "a/b", "a\\n", "a" * 64])
+def test_other_names_are_refused(name: str) -> None:
+    [error] = errors_of(f'[agent]\nharness = "codex"\nname = "{name}"\n')
+    assert ": name: found " in error
+    assert "expected 1 to 63 letters, digits, - and _, beginning with a letter or digit" in error
+
+
+@pytest.mark.parametrize("session", ["a", "A B", "é☃", "a=b", "a%b", "0", "_x", "a" * 255, "x@y", '\\"', "a/b"])
+def test_sessions_that_tmux_keeps_as_they_are_are_accepted(session: str) -> None:
+    assert agent_of(f'session = "{session}"').session == session.replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    ("session", "reason"),
+    [
+        ("", "leave the field out to use the agent's name"),
+        ("_agentd", "which agentd keeps for itself"),
+        ("a.b", "which tmux changes"),
+        ("a:b", "which tmux changes"),
+        ("a#b", "which tmux changes"),
+        ("a$b", "which tmux changes"),
+        ("a\\\\b", "which tmux changes"),
+        ("a\\tb", "without control or invisible characters"),
+        ("a\\u007f", "without control or invisible characters"),
+        ("a\\u200b", "without control or invisible characters"),
+        ("a" * 256, "at most 255 characters"),
+        *((f"{first}a", "which tmux would misread") for first in "=$@%-+!{~^"),
+    ],
+)
+def test_sessions_that_tmux_would_change_or_misread_are_refused(session: str, reason: str) -> None:
+    assert reason in error_of(f'session = "{session}"')
+
+
+@pytest.mark.parametrize(
+    ("workdir", "path"),
+    [
+        ("/srv/code", "/srv/code"),
+        ("/srv//code/", "/srv/code"),
+        ("//srv/code", "/srv/code"),
+        ("/srv/../etc/./x", "/etc/x"),
+        ("/../..", "/"),
+        ("code", "/etc/stereos/code"),
+        (".", "/etc/stereos"),
+        ("../code", "/etc/code"),
+        ("~", "/home/agent"),
+        ("~/", "/home/agent"),
+        ("~/code", "/home/agent/code"),
+        ("~//code", "/home/agent/code"),
+        ("./~", "/etc/stereos/~"),
+        ("a~b", "/etc/stereos/a~b"),
+        ("$HOME", "/etc/stereos/$HOME"),
+    ],
+)
+def test_paths_become_absolute(workdir: str, path: str) -> None:
+    assert agent_of(f'workdir = "{workdir}"').workdir == Path(path)
+    assert agent_of(f'prompt_file = "{workdir}"').prompt_file == Path(path)
+
+
+@pytest.mark.parametrize("zero", ["0s", "0", "0h"])
+def test_a_timeout_of_zero_is_no_timeout(zero: str) -> None:
+    assert agent_of(f'timeout = "{zero}"').policy.timeout is None
+
+
+@pytest.mark.parametrize("field", ['memory = "1GiB"', "pid_limit = 5", "extra_packages = []"])
+@pytest.mark.parametrize("type_", ["", 'type = "native"\n'])
+def test_fields_of_the_sandbox_are_refused_without_it(field: str, type_: str) -> None:
+    assert 'has an effect only with type = "sandboxed"; this agent is native' in error_of(f"{type_}{field}")
+
+
+def test_pid_limit_is_at_least_one() -> None:
+    [error] = errors_of('[agent]\nharness = "codex"\ntype = "sandboxed"\npid_limit = 0\n')
+    assert error.endswith("pid_limit: found 0, expected at least 1")
+
+
+def test_a_missing_harness_is_answered_with_the_registered_ones() -> None:
+    [error] = errors_of('# nothing\n[[agents]]\nprompt = "x"\n')
+    assert error == (
+        'jcard.toml:2:1: agent "agents[0]": harness: missing, expected one of "claude-code", "codex", "custom"'
+    )
+
+
+def test_an_unknown_harness_is_answered_with_the_registered_ones_and_the_closest() -> None:
+    [error] = errors_of('[agent]\nharness = "cluade-code"\n')
+    assert error == (
+        'jcard.toml:2:1: agent "cluade-code": harness: found "cluade-code", '
+        'expected one of "claude-code", "codex", "custom"; did you mean "claude-code"?'
+    )
+
+
+def test_an_empty_harness_is_one_error() -> None:
+    [error] = errors_of('[agent]\nharness = ""\n')
+    assert (
+        error == 'jcard.toml:2:1: agent "agent": harness: found "", expected text; leave the field out for the default'
+    )
+
+
+def test_a_model_is_refused_where_the_harness_has_no_flag_for_it() -> None:
+    [error] = errors_of('[agent]\nharness = "custom"\nmodel = "m"\n')
+    assert error.startswith('jcard.toml:3:1: agent "custom": model: the harness "custom" has no flag for a model')
+
+
+def test_a_command_is_refused_where_the_harness_has_its_own() -> None:
+    [error] = errors_of('[agent]\nharness = "codex"\ncommand = ["x"]\n')
+    assert error == (
+        'jcard.toml:3:1: agent "codex": command: the harness "codex" has its own command line; '
+        'use args to add to it, or a harness that takes a command: "custom"'
+    )
+    assert agent_of("command = []").command == ()
+
+
+def test_a_command_without_a_program_is_refused() -> None:
+    [error] = errors_of('[agent]\nharness = "custom"\ncommand = ["", "x"]\n')
+    assert error.endswith("command: found an empty first element, expected the program's name")
+
+
+@pytest.mark.parametrize(
+    ("fields", "line", "field"),
+    [
+        ('restart_delay = "10m"', 3, "restart_delay"),
+        ('restart_delay_max = "1s"', 3, "restart_delay_max"),
+        ('restart_delay = "10m"\nrestart_delay_max = "5m"', 4, "restart_delay_max"),
+    ],
+)
+def test_a_first_delay_over_the_cap_is_a_warning(fields: str, line: int, field: str) -> None:
+    [warning] = warnings_of(f'[agent]\nharness = "codex"\n{fields}\n')
+    assert warning.startswith(f'jcard.toml:{line}:1: agent "codex": {field}: restart_delay "')
+    assert "is over restart_delay_max" in warning
