@@ -1,0 +1,35 @@
+"""The application: the route table over a source of status, read only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+import agentd
+from agentd.api.openapi import describe
+from agentd.api.responses import READ_METHODS, method_not_allowed
+from agentd.api.routes import ENCODED_DOCUMENT, ROUTES, SOURCE
+from agentd.api.views import DOCUMENT
+from agentd.supervise.snapshot import StatusSource
+
+
+def build_app(source: StatusSource) -> web.Application:
+    """Make the application that `agentd.api.serve.serve` runs.
+
+    Errors get their JSON form there: unknown paths, malformed requests, exceptions of handlers.
+    """
+    app = web.Application(middlewares=[_read_only])
+    app[SOURCE] = source
+    app[ENCODED_DOCUMENT] = DOCUMENT.encode(describe(ROUTES, agentd.__version__))
+    app.add_routes([web.get(route.path, route.handler) for route in ROUTES])
+    return app
+
+
+@web.middleware
+async def _read_only(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    if request.method not in READ_METHODS:
+        return method_not_allowed()
+    return await handler(request)

@@ -1,0 +1,103 @@
+"""What each field of the API's answers means: the one place of their descriptions.
+
+Names and types are the dataclasses'; `agentd.api.openapi` joins the two, and a test holds them to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from agentd.api.views import ErrorBody
+from agentd.jcard.spec import AgentType
+from agentd.supervise.snapshot import (
+    AgentCounts,
+    AgentStatus,
+    ConfigStatus,
+    Health,
+    ObservedAgentView,
+    PlannedOperation,
+    PlanReport,
+)
+from agentd.supervise.states import AgentState
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What one field says."""
+
+    text: str
+    schema: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What JSON Schema can say beyond the Python type, where the value is not null."""
+
+
+_COUNT: Mapping[str, JsonValue] = {"minimum": 0}
+_PROCESS: Mapping[str, JsonValue] = {"minimum": 1}
+_TIME: Mapping[str, JsonValue] = {"format": "date-time"}
+_STATE: Mapping[str, JsonValue] = {"enum": [*AgentState]}
+
+MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
+    AgentStatus: {
+        "name": Meaning("Name in the jcard; a replica's ends in its number."),
+        "running": Meaning("Whether the agent's own process lives: true exactly in the states running and stopping."),
+        "session": Meaning("Name of the tmux session."),
+        "restarts": Meaning("How often the agent was restarted, since it was first launched.", _COUNT),
+        "type": Meaning("Where the agent runs.", {"enum": [*AgentType]}),
+        "harness": Meaning("The coding agent that is run."),
+        "state": Meaning("Where the agent is in its life.", _STATE),
+        "pid": Meaning("Process of the run in progress.", _PROCESS),
+        "started_at": Meaning("Start of the latest run.", _TIME),
+        "uptime_seconds": Meaning("Age of the run in progress, else 0.", _COUNT),
+        "exit_code": Meaning("Exit status of the last run that ended, if it ended by itself.", _COUNT),
+        "exit_signal": Meaning("Signal that ended the last run that ended.", _PROCESS),
+        "error": Meaning("Why the agent is not as declared."),
+        "next_restart_at": Meaning("When the back-off is over.", _TIME),
+        "deadline": Meaning("When the agent's timeout is over.", _TIME),
+        "workdir": Meaning("Folder the agent works in."),
+    },
+    ConfigStatus: {
+        "path": Meaning("The jcard's path."),
+        "valid": Meaning("Whether the file as it is now can be used; if not, the last good one stays in force."),
+        "error": Meaning("What is wrong with the file: where, what was found, what is allowed."),
+        "warnings": Meaning("What is suspicious in the file."),
+        "loaded_at": Meaning("When the configuration in force was taken.", _TIME),
+    },
+    AgentCounts: {
+        "total": Meaning("Agents declared.", _COUNT),
+        "running": Meaning("Agents whose own process lives.", _COUNT),
+        "failed": Meaning("Agents in the state failed.", _COUNT),
+    },
+    Health: {
+        "state": Meaning("running, or stopping while the daemon shuts down."),
+        "uptime_seconds": Meaning("Age of the daemon.", _COUNT),
+        "version": Meaning("Version of the daemon."),
+        "pid": Meaning("Process of the daemon.", _PROCESS),
+        "config": Meaning("The jcard."),
+        "agents": Meaning("The agents in numbers."),
+    },
+    PlannedOperation: {
+        "action": Meaning("start, stop, restart, or change for what applies without a restart."),
+        "agent": Meaning("Name of the agent."),
+        "reason": Meaning("Why."),
+        "fields": Meaning("What differs, for restart and change."),
+    },
+    ObservedAgentView: {
+        "name": Meaning("Name of the agent."),
+        "state": Meaning("Where the agent is in its life.", _STATE),
+        "launch": Meaning("Keyed digests of the launch in force, by its parts; never the values."),
+        "policy": Meaning("The policy in force."),
+    },
+    PlanReport: {
+        "operations": Meaning("What the daemon would still do."),
+        "observed": Meaning("What is there now."),
+        "digest_key": Meaning("Key of the digests, with which a client computes comparable ones."),
+        "agent_user": Meaning("User the agents run as."),
+        "home": Meaning("Home of that user."),
+        "default_workdir": Meaning("Folder of agents that declare none."),
+    },
+    ErrorBody: {
+        "error": Meaning("What is wrong, in one line."),
+    },
+}

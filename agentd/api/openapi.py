@@ -1,0 +1,117 @@
+"""The OpenAPI 3.1 document: paths from the route table, schemas from the dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Never
+
+from aiohttp import hdrs
+from pydantic import JsonValue, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from agentd.api.fields import MEANINGS, Meaning
+from agentd.api.responses import ALLOW, JSON
+from agentd.api.routes import Route
+from agentd.api.views import ERROR, JsonObject, View
+
+_DESCRIPTION = (
+    f"Served on a Unix socket, read only: {ALLOW}. Any other method, on any path, is answered by "
+    f"{HTTPStatus.METHOD_NOT_ALLOWED.value} with `{hdrs.ALLOW}: {ALLOW}`. Times are RFC 3339 in UTC. "
+    "New fields may be added; within `/v1` none is removed or changes its meaning."
+)
+_SCHEMAS = "#/components/schemas/"
+_RESPONSES = "#/components/responses/"
+
+
+def describe(routes: Sequence[Route], version: str) -> JsonObject:
+    """Build the document of these routes."""
+    schemas = _Schemas.of([*(route.view for route in routes), ERROR])
+    *answers, error = schemas.answers
+    paths: JsonObject = {
+        route.path: _operations(route, answer, error) for route, answer in zip(routes, answers, strict=True)
+    }
+    responses: JsonObject = {
+        "Error": _error_response("Any other error.", error),
+        "HeadError": {"description": "Any error; GET says which."},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "agentd status API", "version": version, "description": _DESCRIPTION},
+        "servers": [{"url": "http://localhost", "description": "The host is ignored: requests go to the socket."}],
+        "paths": paths,
+        "components": {"schemas": schemas.named, "responses": responses},
+    }
+
+
+def _operations(route: Route, answer: JsonValue, error: JsonValue) -> JsonObject:
+    parameters: list[JsonValue] = [
+        {"name": name, "in": "path", "required": True, "description": text, "schema": {"type": "string"}}
+        for name, text in route.parameters.items()
+    ]
+    errors: JsonObject = {str(status.value): _error_response(text, error) for status, text in route.errors.items()}
+    description = f"{route.summary}."
+    get: JsonObject = {
+        "operationId": route.operation,
+        "summary": route.summary,
+        "responses": {
+            "200": {"description": description, "content": {route.media_type: {"schema": answer}}},
+            **errors,
+            "default": {"$ref": _RESPONSES + "Error"},
+        },
+    }
+    head: JsonObject = {
+        "operationId": f"{route.operation}Head",
+        "summary": f"The headers of: {route.summary}",
+        "responses": {"200": {"description": description}, "default": {"$ref": _RESPONSES + "HeadError"}},
+    }
+    return {"parameters": parameters, "get": get, "head": head}
+
+
+def _error_response(description: str, schema: JsonValue) -> JsonObject:
+    return {"description": description, "content": {JSON: {"schema": schema}}}
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """Leaves out the titles that only repeat the fields' names."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Schemas:
+    answers: Sequence[JsonValue]
+    """In the order of the views."""
+    named: JsonObject
+    """What the answers refer to."""
+
+    @classmethod
+    def of(cls, views: Sequence[View[Never]]) -> _Schemas:
+        by_view, shared = TypeAdapter.json_schemas(
+            [(view, "serialization", view.adapter) for view in views],
+            ref_template=_SCHEMAS + "{model}",
+            schema_generator=_WithoutTitles,
+        )
+        named: dict[str, Any] = shared["$defs"]
+        for kind, meanings in MEANINGS.items():
+            properties = named[kind.__name__]["properties"]
+            for name, meaning in meanings.items():
+                properties[name] = _explained(properties[name], meaning)
+        return cls([by_view[view, "serialization"] for view in views], named)
+
+
+def _explained(schema: JsonObject, meaning: Meaning) -> JsonObject:
+    alternatives = schema.get("anyOf")
+    if not isinstance(alternatives, list):
+        return {**schema, **meaning.schema, "description": meaning.text}
+    return {**schema, "anyOf": [*_narrowed(alternatives, meaning)], "description": meaning.text}
+
+
+def _narrowed(alternatives: Sequence[JsonValue], meaning: Meaning) -> Iterator[JsonValue]:
+    for alternative in alternatives:
+        if isinstance(alternative, dict) and alternative.get("type") != "null":
+            yield {**alternative, **meaning.schema}
+        else:
+            yield alternative

@@ -1,0 +1,186 @@
+"""Serving the application on a Unix socket, so that no client can hold up the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod
+
+from agentd.api.responses import error_response, method_not_allowed, raised_error
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_NO_ACCESS_LOG = logging.getLogger(f"{__name__}.access")
+"""aiohttp formats a line for each request unless its logger is off."""
+_NO_ACCESS_LOG.setLevel(logging.CRITICAL + 1)
+
+_END_OF_REQUEST_LINE = re.compile(r" HTTP/1\.[01]['\"]")
+"""As the parser quotes it. Searched in linear time: what is quoted may be 256 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What clients may hold of the daemon; times are seconds."""
+
+    connections: int = 512
+    """Past this the connection that was silent the longest is closed. Half of the usual limit of 1024 files."""
+    idle: float = 30.0
+    """For a request to arrive, headers complete, from the connection or the answer before it."""
+    unread_body: float = 1.0
+    """For the rest of a body that nobody asked for."""
+    answer: float = 10.0
+    """For the client to take an answer."""
+    shutdown: float = 0.1
+    """Each for handlers, their connections and the last bytes, when the server stops."""
+
+
+@asynccontextmanager
+async def serve(app: web.Application, sock: socket.socket, limits: Limits | None = None) -> AsyncIterator[None]:
+    """Answer requests on a bound Unix stream socket while the context is open.
+
+    The socket is closed at the end, whatever clients do within three times ``limits.shutdown``; its file stays the
+    caller's to remove.
+    """
+    limits = limits or Limits()
+    connections = _Connections(limits.connections)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=limits.shutdown)
+    await runner.setup()
+    try:
+        server = runner.server
+        if server is None:
+            raise RuntimeError("aiohttp's AppRunner made no server in setup()")
+        # Not create_unix_server: from Python 3.13 that one removes the socket's file, which is the caller's.
+        listening = await asyncio.get_running_loop().create_server(
+            lambda: _Connection(server, connections, limits), sock=sock, backlog=128
+        )
+        try:
+            yield
+        finally:
+            listening.close()
+    finally:
+        await runner.cleanup()
+        await connections.close(limits.shutdown)
+
+
+class _Connections:
+    """The open connections, the one silent for longest first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: dict[_Connection, None] = {}
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+
+    def add(self, connection: _Connection) -> None:
+        self._open[connection] = None
+        self._none_left.clear()
+        if len(self._open) > self._limit:
+            _log.debug("api_connection_closed", reason="too many connections", limit=self._limit)
+            oldest = next(iter(self._open))
+            self.discard(oldest)
+            oldest.abort()
+
+    def used(self, connection: _Connection) -> None:
+        if connection in self._open:
+            del self._open[connection]
+            self._open[connection] = None
+
+    def discard(self, connection: _Connection) -> None:
+        self._open.pop(connection, None)
+        if not self._open:
+            self._none_left.set()
+
+    async def close(self, patience: float) -> None:
+        """Give closing connections a moment to send their last bytes, then cut them off."""
+        try:
+            async with asyncio.timeout(patience):
+                await self._none_left.wait()
+        except TimeoutError:
+            for connection in self._open:
+                connection.abort()
+            await self._none_left.wait()
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's connection with the API's errors and limits."""
+
+    __slots__ = ("_answer_timeout", "_connections", "_socket")
+
+    def __init__(self, server: web.Server, connections: _Connections, limits: Limits) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=limits.idle,
+            lingering_time=limits.unread_body,
+            tcp_keepalive=False,
+            access_log=_NO_ACCESS_LOG,
+        )
+        self._answer_timeout = limits.answer
+        self._connections = connections
+        self._socket: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._socket = transport
+        super().connection_made(transport)
+        self._connections.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.discard(self)
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Close at once; unlike ``force_close`` without waiting for the client to take what is written."""
+        if isinstance(self._socket, asyncio.Transport):
+            self._socket.abort()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; a client that does not take it in time is cut off."""
+        self._connections.used(self)
+        if isinstance(resp, web.HTTPException):  # here, as some are raised before any middleware runs
+            resp = raised_error(resp)
+        try:
+            async with asyncio.timeout(self._answer_timeout):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            _log.warning("api_answer_not_read", path=request.path, seconds=self._answer_timeout)
+            self.abort()
+            return resp, True
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer a malformed request, or a handler's exception, which is logged and not shown."""
+        if status == HTTPStatus.BAD_REQUEST:
+            response = _refusal(exc, message or "")
+        else:
+            _log.error("api_request_failed", method=request.method, path=request.path, exc_info=exc or True)
+            response = error_response(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the daemon's log has the details"
+            )
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of another answer is already sent")
+        return response
+
+
+def _refusal(error: BaseException | None, message: str) -> web.Response:
+    """Answer what is no request, or one with a method that the parser does not know."""
+    if isinstance(error, BadHttpMethod) and _END_OF_REQUEST_LINE.search(message):
+        return method_not_allowed()
+    # The parser's sentence goes on to quote what it read, header values and all; of some targets it is all there is.
+    reason = re.split(r"[:\n]", message, maxsplit=1)[0].strip()
+    return error_response(HTTPStatus.BAD_REQUEST, f"bad request: {reason if ' ' in reason else 'Invalid target'}")

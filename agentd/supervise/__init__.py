@@ -1,0 +1,1 @@
+"""Desired and observed state, the plan between them, and the life of each agent."""

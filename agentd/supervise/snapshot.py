@@ -1,0 +1,119 @@
+"""What the status API shows, as frozen values; the field names are the JSON's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """One agent; times are RFC 3339 in UTC, with seconds and a ``Z``."""
+
+    name: str
+    running: bool
+    session: str
+    restarts: int
+    type: str
+    harness: str
+    state: str
+    pid: int | None
+    started_at: str | None
+    uptime_seconds: int
+    exit_code: int | None
+    exit_signal: int | None
+    error: str | None
+    next_restart_at: str | None
+    deadline: str | None
+    workdir: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigStatus:
+    """The jcard as the daemon last saw it."""
+
+    path: str
+    valid: bool
+    error: str | None
+    warnings: Sequence[str]
+    loaded_at: str | None
+    """When the configuration in force was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCounts:
+    """How many agents there are, by what an operator asks first."""
+
+    total: int
+    running: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The daemon itself."""
+
+    state: str
+    """``running``, or ``stopping`` while it shuts down."""
+    uptime_seconds: int
+    version: str
+    pid: int
+    config: ConfigStatus
+    agents: AgentCounts
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOperation:
+    """One thing the daemon would still do."""
+
+    action: str
+    """``start``, ``stop``, ``restart`` or ``change``."""
+    agent: str
+    reason: str
+    fields: Sequence[str]
+    """What differs, for ``restart`` and ``change``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedAgentView:
+    """What ``agentctl plan`` compares a file against."""
+
+    name: str
+    state: str
+    launch: Mapping[str, str] | None
+    """Keyed digests of each part of the launch in force, by part; never the values."""
+    policy: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """What the daemon would still do, and what it is looking at."""
+
+    operations: Sequence[PlannedOperation]
+    observed: Sequence[ObservedAgentView]
+    digest_key: str
+    """Key of the digests, so that a client can compute comparable ones."""
+    agent_user: str
+    home: str
+    default_workdir: str
+
+
+class StatusSource(Protocol):
+    """Where the API gets its answers: cheap, synchronous reads of the supervisor's memory."""
+
+    def health(self) -> Health:
+        """The daemon itself."""
+        ...
+
+    def agents(self) -> Sequence[AgentStatus]:
+        """All agents, sorted by name."""
+        ...
+
+    def agent(self, name: str) -> AgentStatus | None:
+        """One agent, its name compared without regard to case."""
+        ...
+
+    def plan(self) -> PlanReport:
+        """What the daemon would still do."""
+        ...

@@ -1,0 +1,33 @@
+"""The states of an agent, as the status API names them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class AgentState(StrEnum):
+    """Where an agent is in its life."""
+
+    PENDING = "pending"
+    """Declared, not launched yet."""
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    BACKOFF = "backoff"
+    """Waiting to restart."""
+    EXITED = "exited"
+    """Ended with success, no restart."""
+    FAILED = "failed"
+    """Ended in failure or could not launch, no restart left."""
+    TIMED_OUT = "timed_out"
+    DISABLED = "disabled"
+
+    @property
+    def live(self) -> bool:
+        """Whether the agent's own process lives: what the API's ``running`` says."""
+        return self in (AgentState.RUNNING, AgentState.STOPPING)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens until the definition changes."""
+        return self in (AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT)

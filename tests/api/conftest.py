@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from agentd.api.app import build_app
+from agentd.api.serve import Limits, serve
+from tests.api.memory_source import MemorySource
+
+Serving = Callable[..., AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture
+def source() -> MemorySource:
+    return MemorySource()
+
+
+@pytest.fixture
+def socket_path(tmp_path: Path) -> Path:
+    return tmp_path / "api.sock"
+
+
+@pytest.fixture
+def listening(socket_path: Path) -> Iterator[socket.socket]:
+    """A socket as the daemon hands it over."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.bind(str(socket_path))
+        sock.listen()
+        yield sock
+
+
+@pytest.fixture
+def serving(source: MemorySource, listening: socket.socket) -> Serving:
+    """Serve the source with limits, and routes, of the test's own."""
+
+    @asynccontextmanager
+    async def start(*routes: web.RouteDef, **limits: float) -> AsyncIterator[None]:
+        app = build_app(source)
+        app.add_routes(routes)
+        async with serve(app, listening, Limits(**limits)):  # type: ignore[arg-type]  # connections is an int
+            yield
+
+    return start
+
+
+@pytest.fixture
+async def api(serving: Serving, socket_path: Path) -> AsyncIterator[Path]:
+    """The socket of a running API."""
+    async with serving():
+        yield socket_path
+
+
+@pytest.fixture
+async def client(api: Path) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession("http://localhost", connector=aiohttp.UnixConnector(str(api))) as session:
+        yield session

@@ -1,0 +1,150 @@
+"""A source of status that holds plain values, and requests sent byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentd.supervise.snapshot import (
+    AgentCounts,
+    AgentStatus,
+    ConfigStatus,
+    Health,
+    ObservedAgentView,
+    PlannedOperation,
+    PlanReport,
+)
+
+RUNNING = AgentStatus(
+    name="reviewer-0",
+    running=True,
+    session="reviewer-0",
+    restarts=1,
+    type="native",
+    harness="claude-code",
+    state="running",
+    pid=51877,
+    started_at="2026-01-31T09:00:03Z",
+    uptime_seconds=120,
+    exit_code=None,
+    exit_signal=None,
+    error=None,
+    next_restart_at=None,
+    deadline=None,
+    workdir="/home/agent/workspace",
+)
+
+BACKING_OFF = AgentStatus(
+    name="Wächter_Ω.2",
+    running=False,
+    session="nightly",
+    restarts=7,
+    type="sandboxed",
+    harness="custom",
+    state="backoff",
+    pid=None,
+    started_at="2026-01-31T09:00:03Z",
+    uptime_seconds=0,
+    exit_code=None,
+    exit_signal=9,
+    error='killed "hard" \\ by\na signal',
+    next_restart_at="2026-01-31T09:05:03Z",
+    deadline="2026-02-01T09:00:00Z",
+    workdir="/srv/ü b",
+)
+
+HEALTH = Health(
+    state="running",
+    uptime_seconds=123,
+    version="0.1.0",
+    pid=4242,
+    config=ConfigStatus(
+        path="/etc/stereos/jcard.toml", valid=True, error=None, warnings=(), loaded_at="2026-01-31T09:00:00Z"
+    ),
+    agents=AgentCounts(total=3, running=2, failed=0),
+)
+
+PLAN = PlanReport(
+    operations=(PlannedOperation("restart", "reviewer-0", "the model changed", ("model",)),),
+    observed=(
+        ObservedAgentView("reviewer-0", "running", {"argv": "c0ffee"}, {"restart": "no", "success_exit_codes": (0,)}),
+        ObservedAgentView("nightly", "pending", None, None),
+    ),
+    digest_key="k",
+    agent_user="agent",
+    home="/home/agent",
+    default_workdir="/home/agent/workspace",
+)
+
+
+@dataclass
+class MemorySource:
+    """What a supervisor would know, set by the test."""
+
+    statuses: list[AgentStatus] = field(default_factory=lambda: [RUNNING, BACKING_OFF])
+    health_now: Health = HEALTH
+    plan_now: PlanReport = PLAN
+
+    def health(self) -> Health:
+        return self.health_now
+
+    def agents(self) -> Sequence[AgentStatus]:
+        return tuple(sorted(self.statuses, key=lambda status: status.name))
+
+    def agent(self, name: str) -> AgentStatus | None:
+        return next((status for status in self.statuses if status.name.casefold() == name.casefold()), None)
+
+    def plan(self) -> PlanReport:
+        return self.plan_now
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer as it came over the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> object:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        """The text of an error, whose form is checked."""
+        assert self.headers["content-type"] == "application/json"
+        parsed = json.loads(self.body)
+        assert list(parsed) == ["error"]
+        assert isinstance(parsed["error"], str)
+        assert parsed["error"]
+        return parsed["error"]
+
+
+async def send(socket_path: Path, request: bytes) -> Answer:
+    """Send bytes, and read until the server closes."""
+    reader, writer = await asyncio.open_unix_connection(socket_path)
+    try:
+        writer.write(request)
+        raw = await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("ascii").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    return Answer(int(status_line.split()[1]), headers, body)
+
+
+def request(method: str, target: str, *headers: str, body: str = "") -> bytes:
+    """Spell a request after whose answer the server closes."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *headers, "", body]
+    return "\r\n".join(lines).encode()
+
+
+async def ask(socket_path: Path, method: str, target: str, *headers: str, body: str = "") -> Answer:
+    """Make one request on a connection of its own."""
+    return await send(socket_path, request(method, target, *headers, body=body))

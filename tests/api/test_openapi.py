@@ -1,0 +1,128 @@
+"""The OpenAPI document is valid, complete, and says what is really answered."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from agentd.api.fields import MEANINGS
+from agentd.api.openapi import describe
+from agentd.api.routes import ROUTES
+from agentd.supervise.states import AgentState
+from tests.api.memory_source import BACKING_OFF, HEALTH, RUNNING, Answer, MemorySource, ask
+
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(describe(ROUTES, "1.2.3")))
+TARGETS = {"/v1/agents/{name}": ["/v1/agents/reviewer-0", "/v1/agents/nobody", "/v1/agents/%FF"]}
+
+
+def closed(schema: Any) -> Any:  # noqa: ANN401
+    """The same schema, allowing no property that is not described."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    copy = {key: closed(value) for key, value in schema.items()}
+    return {**copy, "additionalProperties": False} if "properties" in copy else copy
+
+
+def check(answer: Answer, document: dict[str, Any], path: str, method: str = "get") -> None:
+    """Hold an answer against what the document says of its path, method and status."""
+    responses = document["paths"][path][method]["responses"]
+    response = responses.get(str(answer.status), responses["default"])
+    if "$ref" in response:
+        response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    if "content" not in response:
+        assert answer.body == b""
+        return
+    assert list(response["content"]) == [answer.headers["content-type"]]
+    schema = {**response["content"][answer.headers["content-type"]]["schema"], "components": document["components"]}
+    jsonschema.Draft202012Validator(
+        closed(schema), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+    ).validate(answer.json)
+
+
+def test_the_document_is_valid_openapi_3_1() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+@pytest.mark.parametrize("method", ["get", "head"])
+@pytest.mark.parametrize("path", [route.path for route in ROUTES])
+async def test_every_real_answer_is_as_described(api: Path, path: str, method: str) -> None:
+    served = (await ask(api, "GET", "/v1/openapi.json")).json
+    assert isinstance(served, dict)
+    for target in TARGETS.get(path, [path]):
+        check(await ask(api, method.upper(), target), served, path, method)
+
+
+async def test_every_state_and_an_invalid_configuration_are_as_described(api: Path, source: MemorySource) -> None:
+    source.statuses[:] = [replace(BACKING_OFF, name=state, state=state) for state in AgentState]
+    check(await ask(api, "GET", "/v1/agents"), DOCUMENT, "/v1/agents")
+    source.health_now = replace(
+        HEALTH, config=replace(HEALTH.config, valid=False, error="a:1:1: bad", warnings=["a"], loaded_at=None)
+    )
+    check(await ask(api, "GET", "/v1/health"), DOCUMENT, "/v1/health")
+
+
+async def test_a_handlers_failure_is_as_described(api: Path, source: MemorySource) -> None:
+    source.statuses[:] = [None]  # type: ignore[list-item]  # anything that makes the handler fail
+    answer = await ask(api, "GET", "/v1/agents")
+    assert answer.status == 500
+    check(answer, DOCUMENT, "/v1/agents")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"state": "sleeping"},
+        {"restarts": -1},
+        {"pid": 0},
+        {"started_at": "yesterday"},
+        {"error": 3},
+        {"name": None},
+        {"surprise": 1},
+    ],
+    ids=str,
+)
+def test_the_check_of_answers_notices_a_wrong_one(wrong: dict[str, object]) -> None:
+    body = json.dumps({**{field.name: getattr(RUNNING, field.name) for field in fields(RUNNING)}, **wrong})
+    with pytest.raises(jsonschema.ValidationError):
+        check(Answer(200, {"content-type": "application/json"}, body.encode()), DOCUMENT, "/v1/agents/{name}")
+
+
+def test_every_field_of_every_answer_is_explained_and_required() -> None:
+    assert {kind.__name__ for kind in MEANINGS} == set(DOCUMENT["components"]["schemas"])
+    for kind, meanings in MEANINGS.items():
+        schema = DOCUMENT["components"]["schemas"][kind.__name__]
+        assert list(meanings) == list(schema["properties"]) == schema["required"]
+        assert schema["description"]
+        for name, meaning in meanings.items():
+            assert meaning.text.endswith(".")
+            assert schema["properties"][name]["description"] == meaning.text
+
+
+def test_every_path_answers_with_the_schema_of_its_values() -> None:
+    agent = {"$ref": "#/components/schemas/AgentStatus"}
+    schemas = {
+        path: item["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        for path, item in DOCUMENT["paths"].items()
+    }
+    assert schemas == {
+        "/v1/health": {"$ref": "#/components/schemas/Health"},
+        "/v1/agents": {"type": "array", "items": agent},
+        "/v1/agents/{name}": agent,
+        "/v1/plan": {"$ref": "#/components/schemas/PlanReport"},
+        "/v1/openapi.json": {"type": "object", "additionalProperties": True},
+    }
+
+
+def test_the_document_names_every_path_with_its_parameters() -> None:
+    assert list(DOCUMENT["paths"]) == [route.path for route in ROUTES]
+    for path, item in DOCUMENT["paths"].items():
+        assert all(f"{{{parameter['name']}}}" in path for parameter in item["parameters"])
+        assert path.count("{") == len(item["parameters"])

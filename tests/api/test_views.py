@@ -1,0 +1,34 @@
+"""The encoding of any value the supervisor may hold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.api.views import AGENT, AGENTS, PLAN
+from agentd.supervise.snapshot import ObservedAgentView, PlanReport
+from tests.api.memory_source import RUNNING
+
+TEXT = st.text(st.characters(codec="utf-8"))
+
+
+@given(name=TEXT, error=st.none() | TEXT, pid=st.none() | st.integers(), uptime=st.integers(min_value=0))
+def test_any_agent_comes_back_as_it_was(name: str, error: str | None, pid: int | None, uptime: int) -> None:
+    status = replace(RUNNING, name=name, error=error, pid=pid, uptime_seconds=uptime)
+    assert json.loads(AGENT.encode(status).decode("utf-8")) == asdict(status)
+    assert json.loads(AGENTS.encode([status, RUNNING])) == [asdict(status), asdict(RUNNING)]
+
+
+@given(error=st.text(st.characters()))
+def test_text_with_surrogates_still_gives_valid_json_in_utf_8(error: str) -> None:
+    shown = json.loads(AGENTS.encode([replace(RUNNING, error=error)]).decode("utf-8"))[0]
+    assert shown == {**asdict(RUNNING), "error": error.encode("utf-8", "replace").decode()}
+
+
+def test_a_plan_with_surrogates_in_a_mapping_is_encoded() -> None:
+    plan = PlanReport((), (ObservedAgentView("a", "running", {"caf\udce9": "x"}, {"a": ("\udce9",)}),), "", "", "", "")
+    observed = json.loads(PLAN.encode(plan))["observed"][0]
+    assert observed == {"name": "a", "state": "running", "launch": {"caf?": "x"}, "policy": {"a": ["?"]}}
