@@ -1,0 +1,225 @@
+"""What agentd has to know of a coding agent's command line, and the form in which most of them can be said.
+
+A third party adds a harness without touching this project. One value in its package says how the command line looks::
+
+    # acme_agentd.py
+    from agentd.harness.base import CommandLineHarness, PromptForm, in_rounds, interrupts
+
+    QWEN = CommandLineHarness(
+        binary="qwen",
+        oneshot=PromptForm(prompt=("--prompt={prompt}",)),
+        interactive=PromptForm(prompt=("--prompt-interactive={prompt}",), stop_keys=in_rounds(interrupts(2))),
+        model_flag="-m",
+    )
+
+and its ``pyproject.toml`` registers that value, under the name that a jcard then gives as ``harness``::
+
+    [project.entry-points."agentd.harnesses"]
+    qwen = "acme_agentd:QWEN"
+
+The entry point may also name a class or a function that is called without arguments. Whatever it gives must satisfy
+`Harness`; a command line that `CommandLineHarness` cannot express is a class of its own that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from agentd.jcard.spec import Mode
+
+PLACEHOLDER = "{prompt}"
+"""Stands for the prompt in a `PromptForm`, and in the jcard's ``command``."""
+
+
+class HarnessError(ValueError):
+    """An agent's settings that this harness cannot turn into a command line; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one run asks of a harness."""
+
+    prompt: str = ""
+    """Empty means interactive."""
+    mode: Mode = Mode.AUTO
+    model: str | None = None
+    args: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StopKey:
+    """One key typed into the terminal to ask an agent to end."""
+
+    key: str
+    """In tmux' notation: ``C-c``, ``Escape``."""
+    after: float = 0.0
+    """Seconds after the stop began."""
+
+
+def interrupts(times: int) -> tuple[StopKey, ...]:
+    """Give C-c so many times, 0.4 s apart.
+
+    One ends every one-shot run. A program that stays asks for it again within about a second.
+    """
+    return tuple(StopKey("C-c", after=0.4 * number) for number in range(times))
+
+
+def in_rounds(keys: tuple[StopKey, ...]) -> tuple[StopKey, ...]:
+    """Give the keys four times, every 3 s.
+
+    A program that is still starting loses keys: gemini did one time in four when they came as soon as its box appeared.
+    """
+    return tuple(StopKey(key.key, after=3.0 * number + key.after) for number in range(4) for key in keys)
+
+
+@dataclass(frozen=True, slots=True)
+class HarnessFacts:
+    """Facts that other commands use: what the screen says when ready, how to resume, and so on."""
+
+    ready_marker: str | None = None
+    """Text on the screen once the interactive program takes input."""
+    machine_output: tuple[str, ...] = ()
+    """Arguments that make a one-shot run print JSON, one event a line."""
+    resume: tuple[str, ...] = ()
+    """Arguments before a conversation's id that resume it."""
+    unattended: Mapping[str, str] = field(default_factory=dict)
+    """Environment that keeps it from asking questions nobody is there to answer."""
+
+
+NO_FACTS = HarnessFacts()
+
+
+@runtime_checkable
+class Harness(Protocol):
+    """A coding agent's command line. Third parties register one by the entry point group ``agentd.harnesses``."""
+
+    @property
+    def binary(self) -> str:
+        """Name of the program, looked up on the agent's PATH."""
+        ...
+
+    @property
+    def takes_model(self) -> bool:
+        """Whether the harness has a flag for the model."""
+        ...
+
+    @property
+    def takes_command(self) -> bool:
+        """Whether the jcard's ``command`` is this harness' argv."""
+        ...
+
+    @property
+    def facts(self) -> HarnessFacts:
+        """What other commands may want to know."""
+        ...
+
+    def argv(self, request: Request) -> tuple[str, ...]:
+        """Build the command line, program name first.
+
+        Raises
+        ------
+        HarnessError
+            If the request cannot be expressed.
+        """
+        ...
+
+    def stop_keys(self, request: Request) -> tuple[StopKey, ...]:
+        """Keys that ask a run of this request to end, in order of time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptForm:
+    """How one mode of a command line carries its prompt, which ``{prompt}`` stands for, alone or within an argument."""
+
+    prompt: tuple[str, ...]
+    """The last arguments: after the model and the jcard's ``args``."""
+    dashed: tuple[str, ...] | None = None
+    """The same for a prompt that begins with ``-`` and would be read as an option; ``None`` if ``prompt`` is safe."""
+    before: tuple[str, ...] = ()
+    """The first arguments: a subcommand and its options."""
+    stop_keys: tuple[StopKey, ...] = interrupts(1)
+
+    def __post_init__(self) -> None:
+        """Refuse a form that would drop the prompt.
+
+        Raises
+        ------
+        HarnessError
+            If no argument has a place for it.
+        """
+        for template in (self.prompt, self.dashed):
+            if template is not None and not any(PLACEHOLDER in part for part in template):
+                raise HarnessError(f"expected {PLACEHOLDER} in one of the last arguments, found {template}")
+
+    def closing(self, prompt: str) -> tuple[str, ...]:
+        """Give the last arguments for this prompt."""
+        template = self.dashed if self.dashed is not None and prompt.startswith("-") else self.prompt
+        return tuple(part.replace(PLACEHOLDER, prompt) for part in template)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLineHarness:
+    """A harness whose command lines are ``BINARY BEFORE [MODEL-FLAG MODEL] ARGS PROMPT``, which most are.
+
+    A run without a prompt is interactive, whatever the mode: the bare binary, with the model and ``args`` if set.
+    """
+
+    binary: str
+    oneshot: PromptForm
+    """Answers and exits."""
+    interactive: PromptForm
+    """Starts with the prompt and stays."""
+    auto: PromptForm | None = None
+    """What ``mode = "auto"`` means; ``None`` is ``oneshot``."""
+    model_flag: str | None = None
+    facts: HarnessFacts = NO_FACTS
+
+    @property
+    def takes_model(self) -> bool:
+        """Whether there is a flag for the model."""
+        return self.model_flag is not None
+
+    @property
+    def takes_command(self) -> bool:
+        """False: the harness itself is the command."""
+        return False
+
+    def argv(self, request: Request) -> tuple[str, ...]:
+        """Build the command line, program name first.
+
+        Raises
+        ------
+        HarnessError
+            If the request has a command, or a model that there is no flag for.
+        """
+        if request.command:
+            raise HarnessError(f"command is for the harness custom; {self.binary} takes args")
+        options = (*self._model_options(request.model), *request.args)
+        if not request.prompt:
+            return (self.binary, *options)
+        form = self._form(request.mode)
+        return (self.binary, *form.before, *options, *form.closing(request.prompt))
+
+    def stop_keys(self, request: Request) -> tuple[StopKey, ...]:
+        """Keys that ask a run of this request to end, in order of time."""
+        return (self._form(request.mode) if request.prompt else self.interactive).stop_keys
+
+    def _form(self, mode: Mode) -> PromptForm:
+        match mode:
+            case Mode.ONESHOT:
+                return self.oneshot
+            case Mode.INTERACTIVE:
+                return self.interactive
+            case Mode.AUTO:
+                return self.auto or self.oneshot
+
+    def _model_options(self, model: str | None) -> tuple[str, ...]:
+        if model is None:
+            return ()
+        if self.model_flag is None:
+            raise HarnessError(f'{self.binary} has no flag for a model; remove model = "{model}"')
+        return (self.model_flag, model)

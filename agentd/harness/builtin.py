@@ -1,0 +1,155 @@
+"""The harnesses that come with agentd.
+
+Flags, stop keys and markers were tried with claude 2.1.197, codex 0.169.0, gemini 0.61.0 and opencode 1.18.33.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from agentd.harness.base import (
+    NO_FACTS,
+    PLACEHOLDER,
+    CommandLineHarness,
+    Harness,
+    HarnessError,
+    HarnessFacts,
+    PromptForm,
+    Request,
+    StopKey,
+    in_rounds,
+    interrupts,
+)
+
+_AFTER_DASHES = ("--", "{prompt}")
+
+# How many C-c end a program that stays was tried with it idle, waiting for the model, running a tool, and with a
+# half-typed line in its box: claude needs three while it waits for the model (the first brings the prompt back into the
+# box, the second empties it), gemini three and opencode two with a half-typed line.
+
+_CLAUDE_ONESHOT = PromptForm(prompt=("-p", "{prompt}"), dashed=("-p", *_AFTER_DASHES))
+CLAUDE_CODE = CommandLineHarness(
+    binary="claude",
+    auto=_CLAUDE_ONESHOT,
+    oneshot=_CLAUDE_ONESHOT,
+    interactive=PromptForm(prompt=("{prompt}",), dashed=_AFTER_DASHES, stop_keys=in_rounds(interrupts(3))),
+    model_flag="--model",
+    facts=HarnessFacts(
+        ready_marker="? for shortcuts",
+        # stream-json is refused without --verbose.
+        machine_output=("--output-format", "stream-json", "--verbose"),
+        resume=("--resume",),
+        unattended={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"},
+    ),
+)
+
+# `opencode PROMPT` would take the prompt for a folder to open.
+_OPENCODE_INTERACTIVE = PromptForm(
+    prompt=("--prompt", "{prompt}"), dashed=("--prompt={prompt}",), stop_keys=in_rounds(interrupts(2))
+)
+OPENCODE = CommandLineHarness(
+    binary="opencode",
+    auto=_OPENCODE_INTERACTIVE,
+    oneshot=PromptForm(before=("run",), prompt=("{prompt}",), dashed=_AFTER_DASHES),
+    interactive=_OPENCODE_INTERACTIVE,
+    model_flag="-m",
+    facts=HarnessFacts(
+        ready_marker="Ask anything",
+        machine_output=("--format", "json"),
+        resume=("--session",),
+        unattended={"OPENCODE_DISABLE_AUTOUPDATE": "1"},
+    ),
+)
+
+# `gemini -- PROMPT` drops the prompt, so a leading dash needs the form with "=".
+GEMINI_CLI = CommandLineHarness(
+    binary="gemini",
+    auto=PromptForm(
+        prompt=("{prompt}",), dashed=("--prompt-interactive={prompt}",), stop_keys=in_rounds(interrupts(3))
+    ),
+    oneshot=PromptForm(prompt=("--prompt={prompt}",)),
+    interactive=PromptForm(
+        prompt=("-i", "{prompt}"), dashed=("--prompt-interactive={prompt}",), stop_keys=in_rounds(interrupts(3))
+    ),
+    model_flag="-m",
+    facts=HarnessFacts(
+        ready_marker="Type your message",
+        machine_output=("--output-format", "stream-json"),
+        resume=("--resume",),
+        unattended={"GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_CLI_TRUST_WORKSPACE": "true"},
+    ),
+)
+
+_CODEX_EXEC = PromptForm(before=("exec", "--skip-git-repo-check"), prompt=("{prompt}",), dashed=_AFTER_DASHES)
+CODEX = CommandLineHarness(
+    binary="codex",
+    auto=_CODEX_EXEC,
+    oneshot=_CODEX_EXEC,
+    interactive=PromptForm(
+        # Without it the agent lives in a background daemon that outlasts the terminal.
+        before=("--no-daemon",),
+        prompt=("{prompt}",),
+        dashed=_AFTER_DASHES,
+        # While it works, C-c opens a dialog; Escape ends the work first.
+        stop_keys=in_rounds((StopKey("Escape"), *interrupts(3)[1:])),
+    ),
+    model_flag="-m",
+    facts=HarnessFacts(ready_marker="Ask Codex", machine_output=("--json",), resume=("resume",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomHarness:
+    """Any program: the jcard's ``command``, with the prompt in place of ``{prompt}`` or as the last argument."""
+
+    binary: str = "agent"
+    """Run where the jcard gives no ``command``."""
+    facts: HarnessFacts = NO_FACTS
+
+    @property
+    def takes_model(self) -> bool:
+        """False: there is no flag that every program has."""
+        return False
+
+    @property
+    def takes_command(self) -> bool:
+        """True."""
+        return True
+
+    def argv(self, request: Request) -> tuple[str, ...]:
+        """Build ``COMMAND ARGS PROMPT``, or ``COMMAND ARGS`` where the command itself has a place for the prompt.
+
+        Raises
+        ------
+        HarnessError
+            If the request has a model.
+        """
+        if request.model is not None:
+            raise HarnessError(
+                f'custom has no flag for a model; remove model = "{request.model}" or put the flag into command'
+            )
+        command = request.command or (self.binary,)
+        if any(PLACEHOLDER in part for part in command):
+            return (*(part.replace(PLACEHOLDER, request.prompt) for part in command), *request.args)
+        prompt = (request.prompt,) if request.prompt else ()
+        return (*command, *request.args, *prompt)
+
+    def stop_keys(self, request: Request) -> tuple[StopKey, ...]:  # noqa: ARG002 (the protocol's)
+        """One C-c, whatever runs."""
+        return interrupts(1)
+
+
+CUSTOM = CustomHarness()
+
+BUILT_IN: Mapping[str, Harness] = MappingProxyType(
+    {
+        "claude-code": CLAUDE_CODE,
+        "opencode": OPENCODE,
+        "gemini-cli": GEMINI_CLI,
+        "codex": CODEX,
+        "custom": CUSTOM,
+    }
+)
+"""By the name that a jcard gives as ``harness``."""

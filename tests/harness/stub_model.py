@@ -1,0 +1,234 @@
+"""A model server for the tests: on loopback, standard library only, answering what the prompt tells it to.
+
+The answer is ``STUB-REPLY: `` and the user's last text. A line of that text may steer the turn:
+
+``STUB-TEXT:text``
+    answer exactly this text;
+``STUB-SLEEP:seconds``
+    wait so long before the answer, or until the client hangs up;
+``STUB-BASH:command``
+    first ask for a shell command by the CLI's own tool, then answer.
+
+Run by itself (``python -m tests.harness.stub_model``) it prints its address and logs each request to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import select
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Final, cast
+
+from tests.harness.stub_dialects import (
+    AnthropicMessages,
+    ChatCompletions,
+    Dialect,
+    Gemini,
+    Json,
+    JsonValue,
+    OpenAIResponses,
+    Reply,
+    Turn,
+    mapping,
+)
+
+REPLY: Final = "STUB-REPLY: "
+
+ENDPOINTS: Final[tuple[tuple[str, str, Dialect], ...]] = (
+    (r"/v1/messages", "anthropic", AnthropicMessages()),
+    (r"/v1/responses", "responses", OpenAIResponses()),
+    (r"/v1/chat/completions", "chat", ChatCompletions()),
+    (r"/v1beta/models/[^/]+:(stream)?[gG]enerateContent", "gemini", Gemini()),
+)
+"""Path, name and dialect of each API."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """One request as it came."""
+
+    method: str
+    path: str
+    api: str | None = None
+    """``anthropic``, ``responses``, ``chat`` or ``gemini``; ``None`` for anything else."""
+    texts: tuple[str, ...] = ()
+    """Every text in the user's messages, untouched."""
+    prompt: str = ""
+    key: str = ""
+    """The API key it carried."""
+
+
+def marked(marker: str, prompt: str) -> str | None:
+    """Find what follows a marker, to the end of its line."""
+    found = re.search(rf"STUB-{marker}:([^\n]+)", prompt)
+    return found[1].strip() if found else None
+
+
+def reply_to(turn: Turn) -> Reply:
+    """Decide the answer by the markers in the prompt."""
+    command = marked("BASH", turn.prompt)
+    if command is not None and not turn.tool_answered:
+        call = turn.shell_call(command)
+        if call is not None:
+            return call
+    return marked("TEXT", turn.prompt) or REPLY + turn.prompt
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        """Some CLIs look whether the server is there."""
+        self._log(LoggedRequest("HEAD", self.path))
+        self._send({})
+
+    def do_GET(self) -> None:
+        """Some CLIs list the models."""
+        self._log(LoggedRequest("GET", self.path))
+        models: list[JsonValue] = [{"id": "stub-model", "object": "model"}]
+        self._send({"object": "list", "data": models, "models": []})
+
+    def do_POST(self) -> None:
+        """Answer a turn; requests beside it, such as counting tokens, get an empty object."""
+        body = self._body()
+        path = self.path.partition("?")[0]
+        for pattern, api, dialect in ENDPOINTS:
+            if re.fullmatch(pattern, path):
+                self._turn(api, dialect, body)
+                break
+        else:
+            self._log(LoggedRequest("POST", self.path))
+            self._send({})
+
+    def _turn(self, api: str, dialect: Dialect, body: Json) -> None:
+        turn = dialect.read(body)
+        self._log(LoggedRequest("POST", self.path, api, turn.texts, turn.prompt, self._key()))
+        pause = marked("SLEEP", turn.prompt)
+        if pause is not None and self._client_left_within(float(pause)):
+            self.close_connection = True
+            return
+        reply = reply_to(turn)
+        if body.get("stream") is not True and ":stream" not in self.path:
+            self._send(dialect.document(reply))
+            return
+        self._start("text/event-stream", close=True)
+        for event, data in dialect.events(reply):
+            kind = f"event: {event}\n" if event else ""
+            text = data if isinstance(data, str) else json.dumps(data)
+            self.wfile.write(f"{kind}data: {text}\n\n".encode())
+
+    def _client_left_within(self, seconds: float) -> bool:
+        """Wait; while it waits for an answer, all that can come from the client is the end of the connection."""
+        return bool(select.select([self.connection], [], [], seconds)[0])
+
+    def _key(self) -> str:
+        for header in ("x-api-key", "x-goog-api-key"):
+            if header in self.headers:
+                return self.headers[header]
+        return self.headers.get("authorization", "").removeprefix("Bearer ")
+
+    def _body(self) -> Json:
+        if self.headers.get("transfer-encoding", "").lower() == "chunked":
+            raw = b""
+            while size := int(self.rfile.readline().partition(b";")[0], 16):
+                raw += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        return mapping(cast(JsonValue, json.loads(raw or b"{}")))
+
+    def _send(self, document: Json) -> None:
+        data = json.dumps(document).encode()
+        self._start("application/json", length=len(data))
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def _start(self, content_type: str, *, length: int | None = None, close: bool = False) -> None:
+        self.send_response(200)
+        self.send_header("content-type", content_type)
+        if length is not None:
+            self.send_header("content-length", str(length))
+        if close:
+            self.send_header("connection", "close")
+        self.end_headers()
+
+    def _log(self, request: LoggedRequest) -> None:
+        assert isinstance(self.server, Server)
+        self.server.record(request)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name in the base class)
+        """Say nothing: the log of requests says more."""
+
+
+class Server(ThreadingHTTPServer):
+    """Listens on a free port of loopback."""
+
+    daemon_threads = True
+    # A CLI may keep its connection open; nobody waits for it.
+    block_on_close = False
+
+    def __init__(self, record: Callable[[LoggedRequest], None]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.record = record
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was stopped hangs up in the middle of an answer; anything else is a fault of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class StubModel:
+    """A running server."""
+
+    url: str
+    requests: list[LoggedRequest]
+    """What came so far, in order."""
+
+    @property
+    def turns(self) -> list[LoggedRequest]:
+        """The requests for an answer of the model."""
+        return [request for request in self.requests if request.api is not None]
+
+
+@contextmanager
+def stub_model() -> Iterator[StubModel]:
+    """Run a server in a thread of this process."""
+    requests: list[LoggedRequest] = []
+    server = Server(requests.append)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="stub model")
+    thread.start()
+    try:
+        yield StubModel(f"http://127.0.0.1:{server.server_port}", requests)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def main() -> None:
+    """Serve until interrupted."""
+
+    def record(request: LoggedRequest) -> None:
+        sys.stderr.write(f"{request}\n")
+
+    server = Server(record)
+    sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
+    sys.stdout.flush()
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
+
+
+if __name__ == "__main__":
+    main()
