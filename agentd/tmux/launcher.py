@@ -1,0 +1,177 @@
+"""The launcher: the small sh script that each run executes in its pane.
+
+It holds environment, workdir and argv, so no secret and no prompt is on a command line, no length limit but the
+kernel's applies, and no shell parses the prompt. It runs the agent as its foreground child, records the exact exit
+status and then becomes an interactive shell. It costs 1 ms of CPU; a Python launcher would cost 15-20 ms.
+
+Two files beside the script tell agentd about the run: ``ID.pid`` (the agent's line of /proc/PID/stat) and ``ID.exit``
+(its exit status). Each is written with one ``write``, its line break last, so a reader never takes half a value.
+A line in the ``hints`` FIFO, opened for reading and writing so that it never blocks without a reader, says that a
+file is there; the FIFO carries no facts, so a lost hint costs only time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LAUNCH_FAILED = "launch-failed"
+"""First word of ``ID.exit`` when there was no agent to run; the rest of the line says why."""
+
+MAX_ARGUMENT_BYTES = 128 * 1024 - 1
+"""The kernel's limit for one argument or environment string, its NUL not counted (MAX_ARG_STRLEN, execve(2))."""
+
+_SET_BY_TMUX = ("TMUX", "TMUX_PANE", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "COLORTERM")
+_INHERITED_FROM_SERVER = ("PATH", "LANG", "HOME", "USER", "LOGNAME", "SHELL", "TMUX_TMPDIR")
+_SET_BY_SHELLS = ("OLDPWD", "SHLVL")
+"""What every pane is handed; the agent gets exactly its own environment instead."""
+
+_OF_THE_SHELL = frozenset({"PWD", "_"})
+"""Kept by the shell itself: the working directory and the program it runs."""
+_REFUSED_BY_SHELLS = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "OPTIND", "PPID", "SHELLOPTS", "UID"})
+"""Some shells end when these are set or unset: read-only in bash, dash takes only numbers for ``OPTIND``."""
+
+_RESET_TERMINAL = (
+    # Leave the alternate screen; no mouse and focus reports, no bracketed paste.
+    r"\033[?1049l\033[?1000l\033[?1002l\033[?1003l\033[?1004l\033[?1006l\033[?2004l"
+    # Normal cursor and keypad keys, wrapped lines; the whole screen scrolls (the cursor, which that moves, is kept).
+    r"\033[?1l\033>\033[?7h\0337\033[r\0338"
+    # Visible cursor, ASCII, no colours.
+    r"\033[?25h\033(B\033[0m"
+)
+"""What a killed full-screen program may have left on is turned off."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchScript:
+    """What one run executes."""
+
+    agent: str
+    run_id: str
+    argv: tuple[str, ...] = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
+    """The whole environment but TERM, which tmux sets, and PWD, which is the workdir."""
+    workdir: str
+
+
+def quote(word: str | bytes) -> bytes:
+    r"""Quote one word for a POSIX shell, byte for byte.
+
+    Raises
+    ------
+    ValueError
+        If it contains NUL, which no argument can.
+
+    Examples
+    --------
+    >>> quote("it's $HOME\n")
+    b"'it'\\''s $HOME\n'"
+    """
+    raw = os.fsencode(word)
+    if b"\0" in raw:
+        raise ValueError("expected text without NUL characters")
+    return b"'" + raw.replace(b"'", rb"'\''") + b"'"
+
+
+def oversized(argv: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """Name the first string that the kernel would refuse, or ``None``; values are not shown."""
+    for index, word in enumerate(argv):
+        size = len(os.fsencode(word))
+        if size > MAX_ARGUMENT_BYTES:
+            what = "the prompt" if index == len(argv) - 1 else f"argument {index}"
+            return f"{what} has {size} bytes; the kernel passes at most {MAX_ARGUMENT_BYTES} in one argument"
+    for name, value in environment.items():
+        size = len(os.fsencode(name)) + 1 + len(os.fsencode(value))
+        if size > MAX_ARGUMENT_BYTES:
+            return f"environment variable {name} has {size} bytes; the kernel passes at most {MAX_ARGUMENT_BYTES}"
+    return None
+
+
+def render(script: LaunchScript, folder: Path) -> bytes:
+    """Write the launcher of one run, whose files stand in `folder`.
+
+    Raises
+    ------
+    ValueError
+        If a word contains NUL.
+    """
+    stem = os.fsencode(folder / script.run_id)
+    exported = {name: value for name, value in script.environment.items() if name not in _OF_THE_SHELL}
+    # A variable that was unset first has lost what it means to the shell (RANDOM, SECONDS, LINENO in bash).
+    unset = {*_SET_BY_TMUX, *_INHERITED_FROM_SERVER, *_SET_BY_SHELLS, *exported} - _REFUSED_BY_SHELLS
+    names = {
+        b"PID_FILE": quote(stem + b".pid"),
+        b"EXIT_FILE": quote(stem + b".exit"),
+        b"HINTS": quote(os.fsencode(folder / "hints")),
+        b"CLOSING": quote(os.fsencode(folder / "closing")),
+        b"RUN": quote(script.run_id),
+        b"WORKDIR": quote(script.workdir),
+        b"AGENT": quote(script.agent),
+        b"UNSET": os.fsencode(" ".join(sorted(unset))),
+        b"EXPORTS": b"\n".join(_export(name, value) for name, value in exported.items()),
+        b"ARGV": b" ".join(map(quote, script.argv)),
+        b"INSPECT": quote(_INSPECT),
+        b"FAILED": LAUNCH_FAILED.encode(),
+    }
+    # Split first and fill in after: what is filled in may itself look like a placeholder.
+    pieces = _TEMPLATE.split(b"@")
+    pieces[1::2] = [names[name] for name in pieces[1::2]]
+    return b"".join(pieces)
+
+
+def _export(name: str, value: str) -> bytes:
+    variable = os.fsencode(name)
+    export = b"export " + variable + b"=" + quote(value)
+    if name not in _REFUSED_BY_SHELLS:
+        return export
+    export = b"unset -v " + variable + b" && " + export
+    # A subshell tries it, because a refusal ends a shell that executes a script.
+    left_out = f"[agentd] {name} cannot be set by /bin/sh, so it is left out"
+    return b"if (" + export + b") 2>/dev/null; then " + export + b"; else echo " + quote(left_out) + b"; fi"
+
+
+_INSPECT = (
+    r"""trap : INT QUIT TERM
+[ -t 0 ] && stty sane 2>/dev/null
+printf '"""
+    + _RESET_TERMINAL
+    + r"""\n[agentd] %s %s. This is a shell in its workdir; it lasts until the agent is restarted or removed.\n' \
+  "$1" "$2"
+trap - INT QUIT TERM
+if command -v bash >/dev/null 2>&1; then exec bash -i; fi
+exec /bin/sh -i
+"""
+)
+
+# INT, QUIT and TERM are trapped, so that the launcher outlives C-c and a SIGTERM to the process group and can record
+# the status; a subshell starts with the traps' default. HUP is not: a launcher that survives its session would keep the
+# agent running without a terminal. /proc/self is the process that opens it: here the subshell that becomes the agent.
+#
+# The agent's environment comes last, so that none of it (IFS, PATH, a variable of the same name) changes what the
+# launcher does. The shell for inspection is a new program, never the launcher itself: so its children are known as not
+# the agent's by the run's id in its environment (processes.py), and whatever is a child of the launcher is the agent's.
+_TEMPLATE = rb"""environment() {
+  unset -v stat @UNSET@
+@EXPORTS@
+}
+ended() {
+  printf '%s\n' "$1" >@EXIT_FILE@
+  printf '%s\n' @RUN@ 1<>@HINTS@
+  [ -e @CLOSING@ ] && exit 0
+  environment
+  exec /bin/sh -c @INSPECT@ agentd @AGENT@ "$2"
+}
+trap : INT QUIT TERM
+cd -- @WORKDIR@ || ended "@FAILED@ cannot enter the workdir" "could not be launched"
+(
+  trap - INT QUIT TERM
+  if [ -r /proc/self/stat ]; then IFS= read -r stat </proc/self/stat; else stat=$(exec /bin/sh -c 'echo $PPID'); fi
+  printf '%s\n' "$stat" >@PID_FILE@ || exit 125
+  printf '%s\n' @RUN@ 1<>@HINTS@
+  environment
+  exec @ARGV@
+)
+ended "$?" "ended with exit status $?"
+"""

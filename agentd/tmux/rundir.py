@@ -1,0 +1,322 @@
+"""The runtime directory: launch scripts, what launchers report, and the FIFO that says a report is there.
+
+It belongs to the agent user, mode 0700, on tmpfs by default, since launch scripts hold secrets until they have been
+read. The agent user may put anything there and anything in its place, and agentd may be root: the folder is opened
+once and everything is done relative to that descriptor; files are created exclusively, never through a link, and read
+only if they are small regular files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from agentd.tmux.launcher import LAUNCH_FAILED, LaunchScript, render
+from agentd.tmux.processes import ProcessIdentity, started_by
+
+log = structlog.get_logger(__name__)
+
+HINTS = "hints"
+CLOSING = "closing"
+_SCRIPT, _PID, _EXIT = ".sh", ".pid", ".exit"
+_LARGEST_STATUS = 255
+_REPORT_LIMIT = 4096
+"""Bytes; a report is one short line."""
+_LONGEST_HINT = 64
+"""Bytes; a run's id is shorter."""
+
+
+class RuntimeDirectoryError(RuntimeError):
+    """The runtime directory cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitReport:
+    """What a launcher wrote when its run ended."""
+
+    status: int | None
+    """By shell convention: over 128 is 128 + signal. ``None`` when there was no agent to run."""
+    error: str | None = None
+    written: float = 0.0
+    """Seconds since the epoch."""
+
+
+class RuntimeDirectory:
+    """The folder where launchers and agentd meet.
+
+    Parameters
+    ----------
+    path
+        Created with mode 0700 if missing.
+    owner, group
+        Numeric agent user and group.
+    """
+
+    def __init__(self, path: Path, owner: int, group: int) -> None:
+        self.path = path
+        self._owner = owner
+        self._group = group
+        self._folder: int | None = None
+        self._hints: int | None = None
+        self._partial = b""
+
+    def prepare(self) -> None:
+        """Create or check the folder, and end the marks of a former shutdown.
+
+        Raises
+        ------
+        RuntimeDirectoryError
+            If it is not a folder that only the agent user can enter.
+        """
+        try:
+            made = self._make()
+            self._folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if made:
+                os.fchown(self._folder, self._owner, self._group)
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            raise RuntimeDirectoryError(
+                f"expected a folder at {self.path}, or that it can be made: {error.strerror}; remove what is there"
+            ) from error
+        except OSError as error:
+            raise RuntimeDirectoryError(
+                f"cannot use {self.path} as a folder: {error.strerror}; remove what is there"
+            ) from error
+        found = os.fstat(self._folder)
+        if found.st_uid != self._owner or found.st_mode & 0o077:
+            raise RuntimeDirectoryError(
+                f"expected {self.path} to belong to uid {self._owner} with mode 0700, "
+                f"found uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}; remove it"
+            )
+        self._remove(CLOSING)
+        if self._exists(CLOSING):
+            raise RuntimeDirectoryError(f"expected no {self.path}/{CLOSING} that cannot be removed; remove it")
+
+    def _make(self) -> bool:
+        try:
+            self.path.mkdir(mode=0o700)
+        except FileExistsError:
+            return False
+        return True
+
+    @property
+    def _descriptor(self) -> int:
+        assert self._folder is not None, "prepare comes first"
+        return self._folder
+
+    def _exists(self, name: str) -> bool:
+        try:
+            os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def script_path(self, run_id: str) -> str:
+        """Where the launch script of a run stands."""
+        return str(self.path / (run_id + _SCRIPT))
+
+    def write_script(self, script: LaunchScript) -> str:
+        """Write a launch script that only the agent user can read; return its path.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written: disk full, folder gone.
+        """
+        self._create(script.run_id + _SCRIPT, render(script, self.path))
+        return self.script_path(script.run_id)
+
+    def _create(self, name: str, content: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
+        try:
+            os.fchown(descriptor, self._owner, self._group)
+            written = os.write(descriptor, content)
+            if written != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        except BaseException:
+            self._remove(name)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def remove_script(self, run_id: str) -> None:
+        """Remove the script; sh has it open by the time the agent runs."""
+        self._remove(run_id + _SCRIPT)
+
+    def remove_run(self, run_id: str) -> None:
+        """Remove everything of a run."""
+        for suffix in (_SCRIPT, _PID, _EXIT):
+            self._remove(run_id + suffix)
+
+    def _remove(self, name: str) -> None:
+        try:
+            os.unlink(name, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            # Only a folder that the agent user put there, which nothing here can mistake for a report.
+            log.warning("runtime_file_stays", file=name, error=error.strerror)
+
+    def run_ids(self) -> set[str]:
+        """Every run that has a file here."""
+        return {stem for stem, _ in self._run_files()}
+
+    def _run_files(self) -> list[tuple[str, str]]:
+        with os.scandir(self._descriptor) as entries:
+            names = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        split = [name.rpartition(".") for name in names]
+        return [(stem, f".{suffix}") for stem, dot, suffix in split if dot and f".{suffix}" in (_SCRIPT, _PID, _EXIT)]
+
+    def remove_all_but(self, run_ids: set[str]) -> None:
+        """Remove what runs of former daemons left, launch scripts with their secrets first of all."""
+        for stem, suffix in self._run_files():
+            if stem not in run_ids:
+                self._remove(stem + suffix)
+
+    def announce_closing(self) -> None:
+        """Tell launchers not to become a shell when their agent ends: everything is about to be closed."""
+        try:
+            self._create(CLOSING, b"")
+        except FileExistsError:
+            pass
+        except OSError as error:
+            # Then launchers become shells that are closed a moment later.
+            log.warning("closing_not_announced", error=error.strerror)
+
+    def remove(self) -> None:
+        """Remove the folder, after the last run."""
+        self.remove_all_but(set())
+        for name in (CLOSING, HINTS):
+            self._remove(name)
+        try:
+            self.path.rmdir()
+        except OSError as error:
+            log.warning("runtime_directory_stays", path=str(self.path), error=error.strerror)
+
+    def _read(self, name: str) -> tuple[str, float] | None:
+        """The one line of a small regular file and when it was written; ``None`` while it is not there or not whole."""
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(name, flags, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("launcher_report_unreadable", file=name, error=error.strerror)
+            return None
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                log.warning("launcher_report_unreadable", file=name, error="not a regular file")
+                return None
+            text = os.read(descriptor, _REPORT_LIMIT).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
+        return (text.removesuffix("\n"), found.st_mtime) if text.endswith("\n") else None
+
+    def read_process(self, run_id: str) -> ProcessIdentity | None:
+        """Which process is the agent of this run, once it exists."""
+        report = self._read(run_id + _PID)
+        if report is None:
+            return None
+        try:
+            process = ProcessIdentity.parse(report[0])
+        except ValueError as error:
+            log.warning("launcher_report_unreadable", run=run_id, error=str(error))
+            return None
+        if os.geteuid() == self._owner:
+            # What is not ours the kernel keeps us from signalling.
+            return process
+        # The agent user writes this file, and agentd will signal what it names.
+        if not process.alive():
+            return process.gone()
+        if not started_by(self._owner, process.pid):
+            log.warning("launcher_report_forged", run=run_id, pid=process.pid, error="not a process of the agent user")
+            return None
+        return process
+
+    def read_exit(self, run_id: str) -> ExitReport | None:
+        """How the run ended, once it has."""
+        report = self._read(run_id + _EXIT)
+        if report is None:
+            return None
+        line, written = report
+        word, _, rest = line.partition(" ")
+        if word == LAUNCH_FAILED:
+            return ExitReport(None, rest, written)
+        if not (line.isascii() and line.isdecimal()) or int(line) > _LARGEST_STATUS:
+            error = f"expected an exit status, found {line[:80]!r}"
+            log.warning("launcher_report_unreadable", run=run_id, error=error)
+            return None
+        return ExitReport(int(line), None, written)
+
+    def listen(self, on_hint: Callable[[str], None]) -> None:
+        """Call back with a run's id whenever its launcher wrote a report.
+
+        Raises
+        ------
+        RuntimeDirectoryError
+            If the FIFO cannot be made.
+        """
+        try:
+            # A former daemon's is used again: launchers that run may have it open.
+            self._hints = self._open_hints() or self._make_hints()
+        except OSError as error:
+            raise RuntimeDirectoryError(f"cannot open the FIFO {self.path}/{HINTS}: {error.strerror}") from error
+        asyncio.get_running_loop().add_reader(self._hints, self._receive, on_hint)
+
+    def _make_hints(self) -> int:
+        self._remove(HINTS)
+        os.mkfifo(HINTS, 0o600, dir_fd=self._descriptor)
+        os.chown(HINTS, self._owner, self._group, dir_fd=self._descriptor, follow_symlinks=False)
+        made = self._open_hints()
+        if made is None:
+            raise OSError(errno.EBUSY, "something else was put in its place")
+        return made
+
+    def _open_hints(self) -> int | None:
+        """Open the FIFO, for writing too: so it never reads as ended when no launcher has it open."""
+        try:
+            found = os.stat(HINTS, dir_fd=self._descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISFIFO(found.st_mode):
+            return None
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(HINTS, flags, dir_fd=self._descriptor)
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def _receive(self, on_hint: Callable[[str], None]) -> None:
+        for run_id in self._hinted():
+            on_hint(run_id)
+
+    def _hinted(self) -> Iterable[str]:
+        assert self._hints is not None
+        try:
+            data = os.read(self._hints, 65536)
+        except BlockingIOError:
+            return ()
+        *whole, self._partial = (self._partial + data).split(b"\n")
+        # A line that never ends can only come from something that is no launcher.
+        self._partial = self._partial[-_LONGEST_HINT:]
+        # Many hints about one run ask for one look.
+        return dict.fromkeys(line.decode("ascii", "replace") for line in whole)
+
+    def close(self) -> None:
+        """Stop listening, and let go of the folder."""
+        if self._hints is not None:
+            asyncio.get_running_loop().remove_reader(self._hints)
+            os.close(self._hints)
+            self._hints = None
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None

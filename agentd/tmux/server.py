@@ -1,0 +1,478 @@
+"""The tmux server that holds the agents: kept connected, and operated by typed commands.
+
+One session, `ANCHOR`, belongs to agentd: the control client is attached to it. What concerns all agents stands in user
+options of the server, so that it survives that session. Each agent's pane carries agentd's record of it as the user
+option ``@agentd``, so that a later daemon can adopt it; tmux is the database of running agents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+import shutil
+import signal
+import stat
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from agentd.jcard.spec import ENVIRONMENT_NAME, RESERVED_SESSION
+from agentd.tmux.connection import ANSWER_LIMIT, ClientCommand, ControlConnection
+from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
+from agentd.tmux.processes import ExitWatch, ProcessIdentity, started_by
+from agentd.tmux.protocol import Notification
+from agentd.tmux.syntax import command, literal, pane_target, session_target
+
+log = structlog.get_logger(__name__)
+
+ANCHOR = RESERVED_SESSION
+RECORD_OPTION = "@agentd"
+KEY_OPTION = "@agentd_key"
+SCROLLBACK = 50_000
+"""Lines of scrollback that a pane holds at least."""
+HISTORY_LIMIT = 56_000
+"""What tmux is told for that: it throws a tenth away when it is full. Counts for panes made after it is set."""
+SIZE = (200, 50)
+"""Columns and rows of a session nobody is attached to."""
+
+_SOCKET_MODE = 0o770
+_SOCKET_PATH_LIMIT = 107
+"""Bytes; ``sun_path`` is 108 with its NUL (unix(7))."""
+_SERVER_END_LIMIT = 2.0
+"""Seconds for the server to end; it needs milliseconds."""
+_CHANGES = frozenset({"window-close", "unlinked-window-close", "session-renamed"})
+"""Notifications after which an agent's pane may be gone, or its session have another name."""
+_TMUX_KEEPS = frozenset({"TERM", "PWD"})
+_HAS_O_PATH = hasattr(os, "O_PATH")
+_RETRY_FIRST, _RETRY_MAX = 0.05, 2.0
+_PANE_FORMAT = "#{session_id} #{window_id} #{pane_id} #{pane_pid}"
+# tmux has no tab in a session's name and JSON none in a record; both have spaces.
+_LIST_FORMAT = _PANE_FORMAT + "\t#{pane_dead}\t#{session_name}\t#{@agentd}"
+_LISTED_FIELDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """A pane by its ids, which tmux never gives twice."""
+
+    session_id: str
+    window_id: str
+    pane_id: str
+    pid: int
+    """Of the launcher."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPane:
+    """A pane as ``list-panes`` shows it."""
+
+    pane: Pane
+    session: str
+    record: str
+    dead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUser:
+    """Whom to run the tmux server as; all ``None`` to stay who we are."""
+
+    uid: int | None = None
+    gid: int | None = None
+    groups: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerIdentity:
+    """A tmux server, told apart from one that was started later on the same socket."""
+
+    pid: int
+    started: int
+
+
+_PANE = re.compile(r"(\$[0-9]+) (@[0-9]+) (%[0-9]+) ([0-9]{1,10})", re.ASCII)
+_IDENTITY = re.compile(r"([0-9]{1,10}) ([0-9]{1,20})", re.ASCII)
+_VARIABLE = re.compile(rf"({ENVIRONMENT_NAME})=", re.ASCII)
+
+
+_HAS_PROC = Path("/proc/self").exists()
+
+
+class TmuxServer:
+    """The agents' tmux server, reached by one control connection that is made anew whenever it ends.
+
+    Parameters
+    ----------
+    socket
+        Path of the server's socket.
+    user
+        Whom the server runs as.
+    environment
+        The server's own environment, kept small: agents get theirs from the launcher.
+    admin_gid
+        Group that may attach, or ``None``.
+    admin_names
+        Its members, whom tmux must be told by name (``server-access``, tmux 3.3).
+    answer_limit
+        Seconds without an answer after which the server counts as unreachable.
+    """
+
+    def __init__(
+        self,
+        socket: Path,
+        *,
+        user: ServerUser,
+        environment: dict[str, str],
+        admin_gid: int | None = None,
+        admin_names: Callable[[], tuple[str, ...]] = tuple,
+        answer_limit: float = ANSWER_LIMIT,
+    ) -> None:
+        self.socket = socket
+        self._user = user
+        self._environment = environment
+        self._admin_gid = admin_gid
+        self._admin_names = admin_names
+        self._answer_limit = answer_limit
+        self._connection: ControlConnection | None = None
+        self._connected = asyncio.Event()
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when sessions or windows came or went."""
+        self.identity: ServerIdentity | None = None
+
+    # -- connection
+
+    def _client(self) -> ClientCommand:
+        program = shutil.which("tmux")
+        if program is None:
+            raise TmuxStartError("cannot find tmux on the PATH: install it (apt-get install tmux, brew install tmux)")
+        length = len(os.fsencode(self.socket))
+        if length > _SOCKET_PATH_LIMIT:
+            raise TmuxStartError(
+                f"the path of the tmux socket has {length} bytes, the system takes {_SOCKET_PATH_LIMIT}: "
+                f"name a shorter one, not {self.socket}"
+            )
+        if not self.socket.parent.is_dir():
+            raise TmuxStartError(f"there is no folder {self.socket.parent} for the tmux socket: make it")
+        argv = (
+            program, "-u", "-S", str(self.socket), "-f", "/dev/null", "-C",
+            "new-session", "-A", "-s", ANCHOR, "-n", "agentd", "-c", "/", "cat", "-",
+        )  # fmt: skip
+        return ClientCommand(argv, self._environment, self._user.uid, self._user.gid, self._user.groups)
+
+    async def connect(self) -> None:
+        """Connect, starting the server if none runs.
+
+        Raises
+        ------
+        TmuxStartError
+            If there is no tmux, or it cannot use the socket.
+        """
+        connection = await ControlConnection.open(self._client(), self._notified, self._answer_limit)
+        try:
+            await self._set_up(connection)
+        except (TmuxError, TmuxUnreachableError) as error:
+            await connection.close()
+            raise TmuxStartError(f"cannot set up the tmux server: {error}") from error
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection = connection
+        self._connected.set()
+
+    async def _set_up(self, connection: ControlConnection) -> None:
+        await connection.run("refresh-client -f no-output")
+        await connection.run(
+            "set-option -s exit-empty off",
+            f"set-option -g history-limit {HISTORY_LIMIT}",
+            "set-option -g default-size {}x{}".format(*SIZE),
+            "set-option -g remain-on-exit off",
+            "set-option -g destroy-unattached off",
+            "set-option -g detach-on-destroy off",
+            "set-option -g automatic-rename off",
+            "set-option -g allow-rename off",
+            # Else an operator who attaches would put variables of their own into an agent's session.
+            "set-option -g update-environment ''",
+        )
+        shown = await connection.run("display-message -p '#{pid} #{start_time}'")
+        match = _IDENTITY.fullmatch("".join(shown[0]))
+        if match is None:
+            raise TmuxError(f"expected its pid and start time, found {''.join(shown[0])[:80]!r}")
+        self.identity = ServerIdentity(int(match[1]), int(match[2]))
+        await self._drop_stale_clients(connection)
+        await self._clean_environment(connection)
+        await self._admit(connection)
+
+    async def _drop_stale_clients(self, connection: ControlConnection) -> None:
+        """End the control clients of former daemons.
+
+        One whose daemon was killed while tmux was answering waits for ever to write the rest (tmux 3.3a), and tmux
+        would wait for it at its own end.
+        """
+        shown = await connection.run(
+            command("list-clients", "-t", session_target(ANCHOR), "-F", "#{client_pid} #{client_control_mode}")
+        )
+        for line in shown[0]:
+            pid, _, control_mode = line.partition(" ")
+            if control_mode == "1" and pid.isdecimal() and int(pid) != connection.pid:
+                # The server is in the agent user's hands, and root must not end whatever it names.
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    if not _HAS_PROC or Path(f"/proc/{pid}").stat().st_uid == self._owner:
+                        log.info("tmux_stale_client_ended", pid=int(pid))
+                        os.kill(int(pid), signal.SIGKILL)
+
+    async def _clean_environment(self, connection: ControlConnection) -> None:
+        """Let panes inherit nothing of a shell from which somebody else started the server."""
+        shown = await connection.run("show-environment -g")
+        # A value's further lines may look like a variable too; to unset one that is not there does nothing.
+        names = {match[1] for line in shown[0] if (match := _VARIABLE.match(line))}
+        foreign = sorted(names - self._environment.keys() - _TMUX_KEEPS)
+        if foreign:
+            await connection.run(*(command("set-environment", "-gu", name) for name in foreign))
+
+    async def _admit(self, connection: ControlConnection) -> None:
+        """Let the admin group use the socket."""
+        try:
+            self._open_socket_file()
+        except OSError as error:
+            log.warning("tmux_socket_mode_not_set", socket=str(self.socket), error=error.strerror)
+        for name in self._admin_names():
+            try:
+                await connection.run(command("server-access", "-a", name))
+            except TmuxError as error:
+                # Older than 3.3 there is no such command, and no need: the socket's mode decides alone.
+                if not any(reason in str(error) for reason in ("already", "owns the server", "unknown command")):
+                    log.warning("tmux_admin_not_admitted", user=name, error=str(error))
+
+    def _open_socket_file(self) -> None:
+        """Give the socket its group and mode; as root not through a link that the agent user put in its place."""
+        if not _HAS_O_PATH:
+            if self._admin_gid is not None:
+                os.chown(self.socket, -1, self._admin_gid, follow_symlinks=False)
+            self.socket.chmod(_SOCKET_MODE, follow_symlinks=False)
+            return
+        descriptor = os.open(self.socket, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISSOCK(found.st_mode) or found.st_uid != self._owner:
+                raise PermissionError(errno.EPERM, "it is no socket of the agent user")
+            path = f"/proc/self/fd/{descriptor}"
+            if self._admin_gid is not None:
+                os.chown(path, -1, self._admin_gid)
+            Path(path).chmod(_SOCKET_MODE)
+        finally:
+            os.close(descriptor)
+
+    @property
+    def _owner(self) -> int:
+        return os.geteuid() if self._user.uid is None else self._user.uid
+
+    def _notified(self, notification: Notification) -> None:
+        if notification.name in _CHANGES:
+            self.on_change()
+
+    async def stay_connected(self, on_reconnect: Callable[[str], Awaitable[None]]) -> None:
+        """Reconnect whenever the connection ends, until cancelled.
+
+        Parameters
+        ----------
+        on_reconnect
+            Called after each new connection, with the reason why the former one ended.
+        """
+        while True:
+            assert self._connection is not None
+            # Shielded: cancelling this loop must not cancel what others wait for.
+            reason = await asyncio.shield(self._connection.closed)
+            self._connected.clear()
+            log.warning("tmux_connection_lost", reason=reason)
+            await self._connection.close()
+            delay = _RETRY_FIRST
+            while not self._connected.is_set():
+                try:
+                    await self.connect()
+                except TmuxStartError as error:
+                    log.error("tmux_unreachable", error=str(error), retry_seconds=delay)
+                    await asyncio.sleep(delay)
+                    delay = min(2 * delay, _RETRY_MAX)
+            await on_reconnect(reason)
+
+    @property
+    def connected(self) -> bool:
+        """Whether commands can be sent right now."""
+        return self._connected.is_set()
+
+    async def wait_connected(self) -> None:
+        """Wait until commands can be sent."""
+        await self._connected.wait()
+
+    async def _run(self, *commands: str) -> list[tuple[str, ...]]:
+        connection = self._connection
+        if connection is None or not self._connected.is_set():
+            raise TmuxUnreachableError("there is no connection to tmux")
+        try:
+            return await connection.run(*commands)
+        except TmuxUnreachableError:
+            # At once, not when `stay_connected` gets its turn: who waits for a connection must wait for another one.
+            if connection is self._connection:
+                self._connected.clear()
+            raise
+
+    async def close(self) -> None:
+        """Disconnect; the server and its sessions stay."""
+        self._connected.clear()
+        if self._connection is not None:
+            await self._connection.close()
+
+    # -- operations; each raises TmuxError if tmux refuses and TmuxUnreachableError if nothing is known
+
+    async def new_session(self, session: str, window: str, workdir: str, script: str, record: str) -> Pane:
+        """Create a session whose first window executes a launch script, marked with its record."""
+        lines = await self._run(
+            command(
+                "new-session", "-d", "-s", literal(session), "-n", window, "-c", literal(workdir),
+                "-P", "-F", _PANE_FORMAT, *_execute(script),
+            ),
+            command("set-option", "-p", "-t", pane_target(session), RECORD_OPTION, record),
+        )  # fmt: skip
+        return self._parse_pane("".join(lines[0]))
+
+    async def respawn(self, pane: Pane, workdir: str, script: str, record: str) -> Pane:
+        """Execute a launch script in place of whatever the pane runs."""
+        lines = await self._run(
+            command("respawn-pane", "-k", "-t", pane.pane_id, "-c", literal(workdir), *_execute(script)),
+            command("set-option", "-p", "-t", pane.pane_id, RECORD_OPTION, record),
+            command("display-message", "-p", "-t", pane.pane_id, _PANE_FORMAT),
+        )
+        return self._parse_pane("".join(lines[2]))
+
+    async def set_record(self, pane: Pane, record: str) -> None:
+        """Replace the record on a pane."""
+        await self._run(command("set-option", "-p", "-t", pane.pane_id, RECORD_OPTION, record))
+
+    async def send_key(self, pane: Pane, key: str) -> None:
+        """Type a key into a pane, out of copy mode if an operator left it there."""
+        await self._run(
+            command("copy-mode", "-q", "-t", pane.pane_id),
+            command("send-keys", "-t", pane.pane_id, key),
+        )
+
+    async def kill_pane(self, pane: Pane) -> None:
+        """Close a pane, and with it its window and session if it was the last; a missing one is fine."""
+        with contextlib.suppress(TmuxError):
+            await self._run(command("kill-pane", "-t", pane.pane_id))
+
+    async def rename_session(self, pane: Pane, session: str) -> None:
+        """Give a pane's session its declared name back."""
+        await self._run(command("rename-session", "-t", pane.session_id, literal(session)))
+
+    async def list_agent_panes(self) -> list[ListedPane]:
+        """Every pane that carries a record."""
+        lines = await self._run(command("list-panes", "-a", "-f", f"#{{{RECORD_OPTION}}}", "-F", _LIST_FORMAT))
+        listed = []
+        for line in lines[0]:
+            fields = line.split("\t")
+            try:
+                if len(fields) != _LISTED_FIELDS:
+                    raise TmuxError(f"expected a pane's ids, state, session and record, found {line[:80]!r}")
+                ids, dead, session, record = fields
+                listed.append(ListedPane(self._parse_pane(ids), session, record, dead == "1"))
+            except TmuxError as error:
+                log.warning("tmux_pane_left_out", reason=str(error))
+        return listed
+
+    def _parse_pane(self, text: str) -> Pane:
+        """Read a pane's ids.
+
+        Raises
+        ------
+        TmuxError
+            If they are none, or the process is not the agent user's: agentd will end what it started.
+        """
+        match = _PANE.fullmatch(text)
+        if match is None:
+            raise TmuxError(f"expected the ids of a pane, found {text[:80]!r}")
+        pid = int(match[4])
+        # The server is the agent user's, and may have been made to say anything.
+        if os.geteuid() != self._owner and ProcessIdentity.of(pid) is not None and not started_by(self._owner, pid):
+            raise TmuxError(f"process {pid} of pane {match[3]} is not the agent user's")
+        return Pane(match[1], match[2], match[3], pid)
+
+    async def capture(self, pane: Pane) -> str:
+        """The visible screen of a pane, as text."""
+        lines = await self._run(command("capture-pane", "-p", "-t", pane.pane_id))
+        return "\n".join(lines[0]).rstrip()
+
+    async def get_global(self, option: str) -> str | None:
+        """A user option of the server."""
+        lines = await self._run(_show(option))
+        return lines[0][0] if lines[0] else None
+
+    async def list_globals(self, prefix: str) -> list[str]:
+        """The values of the server's user options whose names begin like this."""
+        lines = await self._run("show-options -s")
+        names = [line.split(" ", 1)[0] for line in lines[0] if line.startswith(prefix)]
+        values = await self._run(*map(_show, names)) if names else []
+        return [value[0] for value in values if value]
+
+    async def set_global(self, option: str, value: str | None) -> None:
+        """Set or remove a user option of the server."""
+        await self._run(
+            command("set-option", "-su", option) if value is None else command("set-option", "-s", option, value)
+        )
+
+    async def kill_server(self) -> None:
+        """End the server with all sessions, and remove the socket file it leaves."""
+        try:
+            if not self.connected:
+                await self.connect()
+            await self._run("kill-server")
+        except (TmuxError, TmuxUnreachableError, TmuxStartError) as error:
+            # The connection may end before the answer comes; whether the server is gone is looked at below.
+            log.debug("tmux_server_killed", answer=str(error))
+        await self.close()
+        if self.identity is not None and not await self._server_ends(self.identity.pid):
+            log.error("tmux_server_stays", pid=self.identity.pid, socket=str(self.socket))
+            return
+        self.socket.unlink(missing_ok=True)
+
+    async def _server_ends(self, pid: int) -> bool:
+        """Wait for the server's end, helped by signals where kill-server did not reach it."""
+        if await _ends(pid, _SERVER_END_LIMIT):
+            return True
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            # tmux named the pid, and tmux is in the agent user's hands: root ends nothing else by it.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if _HAS_PROC and Path(f"/proc/{pid}").stat().st_uid == self._owner:
+                    os.kill(pid, number)
+            if await _ends(pid, _SERVER_END_LIMIT):
+                return True
+        return False
+
+
+def _show(option: str) -> str:
+    return command("show-options", "-sqv", option)
+
+
+def _execute(script: str) -> tuple[str, str]:
+    # As separate words tmux executes them itself, without the user's login shell, which may be a restricted one.
+    return "/bin/sh", script
+
+
+async def _ends(pid: int, limit: float) -> bool:
+    """Whether a process is gone within `limit` seconds."""
+    process = ProcessIdentity.of(pid)
+    if process is None:
+        return True
+    gone = asyncio.Event()
+    watch = ExitWatch(process, gone.set)
+    try:
+        async with asyncio.timeout(limit):
+            await gone.wait()
+    except TimeoutError:
+        return False
+    finally:
+        watch.cancel()
+    return True
