@@ -1,0 +1,118 @@
+"""From a declared agent to what its launch would be: argv, environment, and a fingerprint to compare launches by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from agentd.harness.base import Harness, HarnessError, Request, StopKey
+from agentd.jcard.spec import AgentSpec, AgentType
+from agentd.supervise.plan import DesiredView, Fingerprint
+from agentd.tmux.launcher import oversized
+
+DEFAULT_STOP_KEYS: tuple[StopKey, ...] = (StopKey("C-c"),)
+
+_DIGEST_BYTES = 12
+
+SECRETS_PART = "secrets"
+"""The part of a fingerprint that only the daemon can compute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What one run of an agent executes."""
+
+    argv: tuple[str, ...] = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
+    """What is declared for it: secrets, then ``env``. What is merely inherited is not part of a launch."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredAgent:
+    """A declared agent with everything needed to run it, or the reason why it cannot run."""
+
+    spec: AgentSpec
+    launch: Launch | None
+    error: str | None
+    fingerprint: Fingerprint | None
+    stop_keys: tuple[StopKey, ...] = DEFAULT_STOP_KEYS
+
+    @property
+    def view(self) -> DesiredView:
+        """What the plan needs to know."""
+        return DesiredView(self.spec.name, self.spec.enabled, self.spec.policy, self.fingerprint)
+
+
+def digest(key: bytes, value: object) -> str:
+    """Digest a JSON-like value with a key, without which short secrets could be guessed from it."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), key=key, digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def desire(
+    spec: AgentSpec,
+    *,
+    prompt: str | None,
+    prompt_error: str | None,
+    secrets: Mapping[str, str],
+    harness: Harness,
+    user: str,
+    key: bytes,
+) -> DesiredAgent:
+    """Work out the launch of one agent.
+
+    Parameters
+    ----------
+    prompt
+        Text of the prompt file, or ``None`` if the agent has none or it cannot be read.
+    prompt_error
+        Why the prompt file cannot be read.
+    secrets
+        Those that this agent receives.
+    user
+        Name of the user the agent runs as.
+    key
+        Key of the digests.
+    """
+    if prompt_error is not None:
+        return DesiredAgent(spec, None, prompt_error, None)
+    text = spec.prompt if prompt is None else prompt
+    request = Request(prompt=text, mode=spec.mode, model=spec.model, args=spec.args, command=spec.command)
+    received = {name: value for name, value in secrets.items() if name not in spec.env}
+    environment = {**received, **spec.env}
+    argv: tuple[str, ...] = ()
+    error: str | None = None
+    stop_keys = DEFAULT_STOP_KEYS
+    try:
+        argv = harness.argv(request)
+        stop_keys = harness.stop_keys(request)
+        error = _impossible(spec, argv, environment)
+    except HarnessError as problem:
+        error = str(problem)
+    except Exception as problem:  # noqa: BLE001 (a third party's harness may raise anything: that is its agents' error)
+        error = f'the harness "{spec.harness}" failed to build the command line: {type(problem).__name__}: {problem}'
+    fingerprint = {
+        "argv": digest(key, [list(argv), error] if error is None else [text, asdict(request), error]),
+        "env": digest(key, dict(spec.env)),
+        SECRETS_PART: digest(key, received),
+        "workdir": digest(key, str(spec.workdir)),
+        "session": digest(key, spec.session),
+        "user": digest(key, user),
+        "sandbox": digest(key, [spec.type, *([asdict(spec.sandbox)] if spec.type is AgentType.SANDBOXED else [])]),
+        "restarted_at": digest(key, spec.restarted_at),
+    }
+    launch = Launch(argv, environment) if error is None else None
+    return DesiredAgent(spec, launch, error, fingerprint, stop_keys)
+
+
+def _impossible(spec: AgentSpec, argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
+    """Why no kernel or build could run this, or ``None``."""
+    if spec.type is AgentType.SANDBOXED:
+        return 'type = "sandboxed" is not available in this build of agentd; expected type = "native"'
+    if not argv:
+        return f"the harness {spec.harness} built an empty command line; expected a program"
+    if any("\0" in word for word in argv):
+        return "the prompt or an argument contains a NUL character, which no program argument can; remove it"
+    return oversized(argv, environment)

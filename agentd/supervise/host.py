@@ -1,0 +1,84 @@
+"""What every agent's life is carried out with: tmux, the runtime directory, processes, time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from agentd.supervise.life import Instant
+from agentd.supervise.preflight import ProgramCache
+from agentd.supervise.user import AgentUser
+from agentd.tmux.processes import Reaper
+from agentd.tmux.rundir import RuntimeDirectory
+from agentd.tmux.server import TmuxServer
+
+_JUMP = 0.5
+"""Seconds by which the wall clock must have moved to be taken as set anew."""
+
+
+class Clock:
+    """The clocks and the chance that agents' lives are subject to."""
+
+    def __init__(self) -> None:
+        self._offset = self.wall() - self.now()
+        # Unique over daemons by chance, within one by counting: a number from the kernel for each event cost 3 calls
+        # an agent.
+        self._prefix = secrets.token_hex(6)
+        self._instants = itertools.count()
+
+    def now(self) -> float:
+        """Monotonic seconds; the event loop's timers count on the same clock."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def offset(self) -> float:
+        """Seconds between the wall clock and the monotonic clock, steady but for jumps of the wall clock.
+
+        Without that, a time ahead computed twice could differ by the moment between two readings of the clocks.
+        """
+        offset = self.wall() - self.now()
+        if abs(offset - self._offset) > _JUMP:
+            self._offset = offset
+        return self._offset
+
+    def instant(self) -> Instant:
+        """Describe this moment for a life's event."""
+        jitter = random.uniform(-1, 1)  # noqa: S311 (not for secrecy)
+        return Instant(self.now(), self.wall(), jitter, f"{self._prefix}{next(self._instants):06x}")
+
+
+@dataclass(slots=True)
+class Host:
+    """What every agent's life is carried out with."""
+
+    tmux: TmuxServer
+    runtime: RuntimeDirectory
+    reaper: Reaper
+    user: AgentUser
+    base_environment: Mapping[str, str] = field(repr=False)
+    """What agents inherit before their own variables."""
+    slots: asyncio.Semaphore
+    """Launches that may be under way at once."""
+    programs: ProgramCache = field(default_factory=ProgramCache)
+    clock: Clock = field(default_factory=Clock)
+    debug: bool = False
+    redact: Callable[[str], str] = str
+    """Takes secret values out of a text that will be logged."""
+    runs: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """Whom to tell that a report of a run may be there, by the run's id."""
+    sessions: dict[str, str] = field(default_factory=dict)
+    """Which agent holds which session name, so that a name passes from one agent to another in order."""
+
+    def hint(self, run_id: str) -> None:
+        """A launcher says that a report of this run is there."""
+        tell = self.runs.get(run_id)
+        if tell is not None:
+            tell()

@@ -1,0 +1,121 @@
+"""Desired state and observed state in, operations with reasons out: a function of frozen values.
+
+The reconciler executes what it returns, ``GET /v1/plan`` shows it, and ``agentctl plan FILE`` computes it for another
+file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from agentd.jcard.spec import Policy
+from agentd.supervise.states import AgentState
+
+Fingerprint = Mapping[str, str]
+"""Digest of each part of a launch, by part; two launches are the same if all parts are."""
+
+
+class Action(StrEnum):
+    """What to do with an agent."""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    """End the run there is and launch anew; also: launch an ended agent anew because its definition changed."""
+    CHANGE = "change"
+    """Apply another policy without touching the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredView:
+    """What the plan needs to know of a declared agent."""
+
+    name: str
+    enabled: bool
+    policy: Policy
+    fingerprint: Fingerprint | None
+    """``None`` while the launch cannot be known (an unreadable prompt file): that is no reason to stop what runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedView:
+    """What the plan needs to know of an agent that the daemon has in hand."""
+
+    name: str
+    state: AgentState
+    policy: Policy | None
+    """The policy in force."""
+    fingerprint: Fingerprint | None
+    """Of the launch in force, or of the last one."""
+    session_open: bool
+    leaving: bool = False
+    """Whether a stop under way ends in removal, whatever was declared since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing to do, and why."""
+
+    action: Action
+    agent: str
+    reason: str
+    fields: tuple[str, ...] = ()
+    """The parts that differ."""
+
+
+def changed_parts(old: Fingerprint | None, new: Fingerprint) -> tuple[str, ...]:
+    """Name the parts of a launch that differ, sorted."""
+    old = old or {}
+    return tuple(sorted(part for part in {*old, *new} if old.get(part) != new.get(part)))
+
+
+def changed_policy(old: Policy | None, new: Policy) -> tuple[str, ...]:
+    """Name the policy fields that differ, in order of declaration."""
+    if old is None:
+        return ()
+    return tuple(field.name for field in fields(Policy) if getattr(old, field.name) != getattr(new, field.name))
+
+
+def plan(desired: Iterable[DesiredView], observed: Iterable[ObservedView]) -> tuple[Operation, ...]:
+    """Compute what turns the observed state into the desired one, sorted by agent.
+
+    Both sides are keyed by agent name. Applying every operation and planning again yields nothing.
+    """
+    wanted = {view.name: view for view in desired}
+    existing = {view.name: view for view in observed}
+    operations = []
+    for name in sorted({*wanted, *existing}):
+        operation = _plan_one(wanted.get(name), existing.get(name))
+        if operation is not None:
+            operations.append(operation)
+    return tuple(operations)
+
+
+def _plan_one(desired: DesiredView | None, observed: ObservedView | None) -> Operation | None:
+    if desired is None:
+        assert observed is not None
+        return Operation(Action.STOP, observed.name, "no longer declared")
+    if not desired.enabled:
+        return _plan_disabled(desired, observed)
+    if observed is None or observed.state is AgentState.PENDING:
+        return Operation(Action.START, desired.name, "declared and not launched yet")
+    if observed.state is AgentState.DISABLED:
+        return Operation(Action.START, desired.name, "enabled")
+    if observed.leaving:
+        return Operation(Action.RESTART, desired.name, "declared again while it was being stopped")
+    if desired.fingerprint is not None:
+        parts = changed_parts(observed.fingerprint, desired.fingerprint)
+        if parts:
+            return Operation(Action.RESTART, desired.name, "changed: " + ", ".join(parts), parts)
+    names = changed_policy(observed.policy, desired.policy)
+    if names:
+        return Operation(Action.CHANGE, desired.name, "changed: " + ", ".join(names), names)
+    return None
+
+
+def _plan_disabled(desired: DesiredView, observed: ObservedView | None) -> Operation | None:
+    if observed is None or observed.state is AgentState.DISABLED:
+        return None
+    return Operation(Action.STOP, desired.name, "disabled")

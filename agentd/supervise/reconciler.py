@@ -1,0 +1,265 @@
+"""The reconciler: holds every agent, brings desired and observed state together, and adopts what it finds.
+
+Level-triggered: each pass computes from the whole state, so a lost event costs one resync, never correctness. A pass
+only tells agents what is declared; every agent then converges by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from agentd.supervise.agent import ENDED_PREFIX, Agent
+from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.host import Host
+from agentd.supervise.life import Life, StopReason
+from agentd.supervise.plan import Action, Operation, plan
+from agentd.supervise.record import Description, Record, RecordError
+from agentd.supervise.states import AgentState
+from agentd.tmux.errors import TmuxError, TmuxUnreachableError
+from agentd.tmux.processes import Remains
+from agentd.tmux.server import KEY_OPTION, ListedPane, ServerIdentity
+
+log = structlog.get_logger(__name__)
+
+SETTLE = 0.2
+"""Seconds of tmux' notifications that are answered by one look: a look at 1000 panes costs tmux 7 ms. An agent's end is
+seen by its process at once; this is for sessions closed around agents that are not running."""
+
+
+class Reconciler:
+    """All agents, and the passes that make them what is declared."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.agents: dict[str, Agent] = {}
+        self._desired: dict[str, DesiredAgent] | None = None
+        self._closing = False
+        self._empty = asyncio.Event()
+        self._observation: asyncio.Task[None] | None = None
+        self._observe_again = False
+        self._server: ServerIdentity | None = None
+        self.digest_key = b""
+        self.on_pass: Callable[[Sequence[Operation]], None] = lambda _operations: None
+
+    def find(self, name: str) -> Agent | None:
+        """An agent by its name, compared without regard to case."""
+        exact = self.agents.get(name)
+        if exact is not None:
+            return exact
+        folded = name.lower()
+        return next((agent for agent in self.agents.values() if agent.name.lower() == folded), None)
+
+    # -- adoption
+
+    async def adopt(self) -> None:
+        """Take over what a former daemon left on the tmux server; called once, before the first pass.
+
+        Raises
+        ------
+        TmuxError, TmuxUnreachableError
+            If the server cannot be asked.
+        """
+        tmux = self.host.tmux
+        self._server = tmux.identity
+        assert self._server is not None
+        self.host.reaper.server = self._server.pid
+        key = await tmux.get_global(KEY_OPTION)
+        if key is None:
+            key = secrets.token_hex(16)
+            await tmux.set_global(KEY_OPTION, key)
+        self.digest_key = bytes.fromhex(key)
+        for listed in await tmux.list_agent_panes():
+            self._adopt_pane(listed)
+        for text in await tmux.list_globals(ENDED_PREFIX):
+            self._adopt_ended(text)
+        runs = {agent.run_id for agent in self.agents.values() if agent.run_id is not None}
+        lost = self.host.runtime.run_ids() - runs
+        if lost:
+            # Their sessions are gone, but something they started may live, and would live beside the next run.
+            await asyncio.gather(*(self.host.reaper.end(Remains(run_id, None)) for run_id in lost))
+        self.host.runtime.remove_all_but(runs)
+
+    def _adopt_pane(self, listed: ListedPane) -> None:
+        try:
+            record = Record.parse(listed.record)
+        except RecordError as error:
+            log.error("session_not_adopted", session=listed.session, reason=str(error))
+            return
+        if record.agent in self.agents:
+            log.error(
+                "session_not_adopted", session=listed.session, agent=record.agent, reason="another one is the agent's"
+            )
+            return
+        agent = self._add(record.life(session_open=True), record.described)
+        agent.adopt(listed.pane, record.described.session)
+
+    def _adopt_ended(self, text: str) -> None:
+        try:
+            record = Record.parse(text)
+        except RecordError as error:
+            log.error("agent_record_unreadable", reason=str(error))
+            return
+        if record.agent not in self.agents and record.state.ended:
+            self._add(record.life(session_open=False), record.described).remember()
+
+    def _add(self, life: Life, described: Description) -> Agent:
+        agent = Agent(self.host, life, described, self._forget)
+        self.agents[life.name] = agent
+        self._empty.clear()
+        return agent
+
+    def _forget(self, agent: Agent) -> None:
+        if self.agents.get(agent.name) is agent:
+            del self.agents[agent.name]
+        agent.forget()
+        if not self._closing:
+            log.info("agent_removed", agent=agent.name)
+        if not self.agents:
+            self._empty.set()
+
+    # -- passes
+
+    def declare(self, desired: Iterable[DesiredAgent]) -> None:
+        """Take a new desired state and make a pass."""
+        self._desired = {agent.spec.name: agent for agent in desired}
+        self.reconcile()
+
+    def pending(self) -> Sequence[Operation]:
+        """What is still to be done; nothing while no configuration was ever valid."""
+        if self._desired is None:
+            return ()
+        wanted = [agent.view for agent in self._desired.values()]
+        return plan(wanted, [agent.life.view for agent in self.agents.values()])
+
+    def reconcile(self) -> None:
+        """Make one pass: tell each agent that is not as declared."""
+        if self._closing or self._desired is None:
+            return
+        operations = self.pending()
+        for operation in operations:
+            self._execute(operation, self._desired.get(operation.agent))
+        for name, desired in self._desired.items():
+            if not desired.spec.enabled and name not in self.agents:
+                self._add(Life(name, AgentState.DISABLED), Description.of(desired.spec))
+        for name, agent in self.agents.items():
+            # An adopted agent that is as declared needs no operation, but its declaration for the next launch.
+            declared = self._desired.get(name)
+            if declared is not None and declared.spec.enabled and agent.life.desired is not declared:
+                agent.define(declared)
+        self.on_pass(operations)
+
+    def _execute(self, operation: Operation, desired: DesiredAgent | None) -> None:
+        agent = self.agents.get(operation.agent)
+        if operation.action is Action.STOP:
+            assert agent is not None
+            if agent.life.stop is None or desired is None:
+                log.info("plan", action=operation.action, agent=operation.agent, reason=operation.reason)
+            if desired is not None:
+                agent.describe(desired)
+            agent.withdraw(StopReason.DISABLED if desired is not None else StopReason.REMOVED)
+            return
+        assert desired is not None
+        if agent is None:
+            agent = self._add(Life(operation.agent), Description.of(desired.spec))
+        if agent.life.desired is not desired:
+            log.info("plan", action=operation.action, agent=operation.agent, reason=operation.reason)
+        agent.define(desired)
+
+    # -- observation
+
+    def observe_soon(self) -> None:
+        """Look at tmux shortly; many calls make one look."""
+        if self._closing:
+            return
+        if self._observation is not None:
+            self._observe_again = True
+            return
+        self._observation = asyncio.create_task(self._observe_settled(), name="observe")
+        self._observation.add_done_callback(self._observed)
+
+    def _observed(self, task: asyncio.Task[None]) -> None:
+        self._observation = None
+        if not task.cancelled() and task.exception() is not None:
+            log.error("observation_failed", exc_info=task.exception())
+
+    async def _observe_settled(self) -> None:
+        self._observe_again = True
+        while self._observe_again:
+            await asyncio.sleep(SETTLE)
+            self._observe_again = False
+            await self.observe()
+
+    async def observe(self) -> None:
+        """Compare the panes there are with those the agents should have."""
+        try:
+            listed = {pane.pane.pane_id: pane for pane in await self.host.tmux.list_agent_panes()}
+        except (TmuxError, TmuxUnreachableError) as error:
+            log.warning("observation_impossible", reason=str(error))
+            return
+        for agent in list(self.agents.values()):
+            pane = agent.pane
+            if pane is None:
+                continue
+            found = listed.get(pane.pane_id)
+            if found is None:
+                agent.session_lost("its tmux session was closed")
+            elif found.session != agent.session and found.pane.session_id == pane.session_id:
+                # Another id means that an operator moved the window: then the name belongs to the other session.
+                await self._rename_back(agent, found)
+
+    async def _rename_back(self, agent: Agent, found: ListedPane) -> None:
+        try:
+            await self.host.tmux.rename_session(found.pane, agent.session)
+            log.info("session_renamed_back", agent=agent.name, was=found.session)
+        except TmuxError as error:
+            log.warning("session_not_renamed_back", agent=agent.name, name=found.session, reason=str(error))
+        except TmuxUnreachableError:
+            pass
+
+    async def tmux_reconnected(self, reason: str) -> None:
+        """The connection to tmux was lost and is there again, perhaps to another server."""
+        identity = self.host.tmux.identity
+        assert identity is not None
+        if identity != self._server:
+            log.error("tmux_server_died", pid=identity.pid, reason=reason)
+            self._server = identity
+            self.host.reaper.server = identity.pid
+            for agent in list(self.agents.values()):
+                if agent.pane is not None:
+                    agent.session_lost("the tmux server died")
+            try:
+                await self.host.tmux.set_global(KEY_OPTION, self.digest_key.hex())
+            except (TmuxError, TmuxUnreachableError) as error:
+                log.warning("tmux_server_lost_again", reason=str(error))
+        self.observe_soon()
+
+    # -- the end
+
+    async def shut_down(self) -> None:
+        """Stop every agent gracefully, in parallel, and wait until nothing of them is left."""
+        self._closing = True
+        self.host.runtime.announce_closing()
+        for agent in list(self.agents.values()):
+            agent.withdraw(StopReason.SHUTDOWN)
+        if self.agents:
+            await self._empty.wait()
+
+    def kill_now(self) -> None:
+        """End every stop under way without grace."""
+        for agent in list(self.agents.values()):
+            agent.kill_now()
+
+    async def close(self) -> None:
+        """Let go of the agents without touching them."""
+        self._closing = True
+        observation = self._observation
+        if observation is not None:
+            observation.cancel()
+            await asyncio.wait([observation])
+        await asyncio.gather(*(agent.close() for agent in self.agents.values()))
+        await asyncio.gather(*(agent.record() for agent in self.agents.values()))
+        await self.host.reaper.close()

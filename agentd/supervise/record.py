@@ -1,0 +1,136 @@
+"""What must outlive the daemon, as the JSON that an agent's pane carries.
+
+Times are of the monotonic clock: a tmux server never outlives the boot whose clock that is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from agentd.harness.base import StopKey
+from agentd.jcard.spec import AgentSpec, Policy
+from agentd.supervise.desired import DEFAULT_STOP_KEYS
+from agentd.supervise.life import Life, Run
+from agentd.supervise.policy import Exit
+from agentd.supervise.states import AgentState
+
+VERSION = 1
+
+
+class RecordError(ValueError):
+    """A record that this version cannot read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the API shows of an agent that no configuration declares."""
+
+    harness: str
+    type: str
+    session: str
+    workdir: str
+
+    @classmethod
+    def of(cls, spec: AgentSpec) -> Description:
+        """Take it from a declaration."""
+        return cls(spec.harness, spec.type, spec.session, str(spec.workdir))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One agent's life, as far as a later daemon must know it."""
+
+    v: int
+    agent: str
+    described: Description
+    state: AgentState
+    run: Run | None
+    policy: Policy
+    fingerprint: dict[str, str] | None
+    stop_keys: tuple[StopKey, ...]
+    last_exit: Exit | None
+    outcome: Exit | None
+    error: str | None
+    restarts: int
+    counted: int
+    began: float | None
+    began_wall: float | None
+    due: float | None
+
+    @classmethod
+    def of(cls, life: Life, described: Description) -> Record:
+        """Take from a life what must be kept."""
+        fingerprint = None if life.fingerprint is None else dict(life.fingerprint)
+        return cls(
+            v=VERSION,
+            agent=life.name,
+            described=described,
+            state=life.state,
+            run=life.run,
+            policy=life.policy,
+            fingerprint=fingerprint,
+            stop_keys=life.stop_keys,
+            last_exit=life.last_exit,
+            outcome=life.outcome,
+            error=life.error,
+            restarts=life.restarts,
+            counted=life.counted,
+            began=life.began,
+            began_wall=life.began_wall,
+            due=life.due,
+        )
+
+    def life(self, *, session_open: bool) -> Life:
+        """Bring the life back, as it was."""
+        return Life(
+            name=self.agent,
+            state=self.state,
+            policy=self.policy,
+            fingerprint=self.fingerprint,
+            stop_keys=self.stop_keys or DEFAULT_STOP_KEYS,
+            run=self.run,
+            last_exit=self.last_exit,
+            outcome=self.outcome,
+            error=self.error,
+            restarts=self.restarts,
+            counted=self.counted,
+            began=self.began,
+            began_wall=self.began_wall,
+            due=self.due,
+            session_open=session_open,
+        )
+
+    def dump(self) -> str:
+        """Write as one line of JSON without control characters."""
+        text = _ADAPTER.dump_json(self).decode()
+        if text.isprintable():
+            return text
+        # JSON lets DEL and the control characters above ASCII stand as they are; json.dumps escapes them.
+        return json.dumps(json.loads(text), separators=(",", ":"))
+
+    @classmethod
+    def parse(cls, text: str) -> Record:
+        """Read a record.
+
+        Raises
+        ------
+        RecordError
+            If it is damaged or of another version.
+        """
+        try:
+            record = _ADAPTER.validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RecordError(
+                f"expected agentd's record, found trouble at {where or 'the start'}: {first['msg']}"
+            ) from None
+        if record.v != VERSION:
+            raise RecordError(f"expected a record of version {VERSION}, found {record.v}")
+        return record
+
+
+_ADAPTER = TypeAdapter(Record)
