@@ -1,0 +1,1 @@
+"""The process: settings, signals, sockets, file watching, logging, systemd notification."""

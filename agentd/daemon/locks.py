@@ -1,0 +1,133 @@
+"""One daemon on each socket: a lock that ends with its process, and sockets recognised by connecting to them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import stat
+from pathlib import Path
+
+
+class AlreadyRunningError(RuntimeError):
+    """Another agentd holds the socket; the text names its pid."""
+
+
+class SocketTakenError(RuntimeError):
+    """Something that is not agentd stands at the socket's path; the text says what to do."""
+
+
+class SocketLock:
+    """The right to serve on a socket's path, held until `release` or the end of the process."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self._path = path
+
+    @classmethod
+    def acquire(cls, socket_path: Path) -> SocketLock:
+        """Take the lock beside a socket.
+
+        Raises
+        ------
+        AlreadyRunningError
+            If another process holds it.
+        OSError
+            If the lock file cannot be made.
+        """
+        # Not ".lock": tmux itself locks SOCKET.lock to start a server, and would wait for us.
+        path = socket_path.with_name(socket_path.name + ".pid")
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(descriptor)
+                raise AlreadyRunningError(
+                    f"another agentd (pid {holder}) holds {socket_path}; stop it, or name another socket"
+                ) from None
+            # The former holder removes the file when it ends: make sure that the locked file still stands there.
+            try:
+                same = os.path.samestat(os.fstat(descriptor), path.stat())
+            except FileNotFoundError:
+                same = False
+            if same:
+                break
+            os.close(descriptor)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return cls(descriptor, path)
+
+    def release(self) -> None:
+        """Give the lock up."""
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        os.close(self._descriptor)
+
+
+def check_socket_path(path: Path) -> None:
+    """Make sure that a socket may be made at `path`: nothing there, or a socket that nobody serves.
+
+    Raises
+    ------
+    SocketTakenError
+        If something else is there.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise SocketTakenError(f"expected a socket or nothing at {path}, found another kind of file; remove it")
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody serves the socket: a stale file is known by connecting to it, not by its existence."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(1.0)
+        try:
+            sock.connect(str(path))
+        except OSError as error:
+            return error.errno not in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTSOCK)
+    return True
+
+
+def bind_api_socket(path: Path, mode: int, gid: int | None) -> socket.socket:
+    """Bind a listening socket that appears at its path with its final mode and group.
+
+    Raises
+    ------
+    SocketTakenError
+        If something else serves there.
+    OSError
+        If it cannot be made.
+    """
+    check_socket_path(path)
+    if answers(path):
+        raise SocketTakenError(f"another program serves {path}; stop it, or name another socket with --api-socket")
+    # Made under a short name of its own and renamed, so that nobody connects before the mode is right.
+    temporary = path.with_name(f".{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        former = os.umask(0o177)
+        try:
+            sock.bind(str(temporary))
+        finally:
+            os.umask(former)
+        if gid is not None:
+            os.chown(temporary, -1, gid)
+        temporary.chmod(mode)
+        sock.listen(128)
+        sock.setblocking(False)
+        temporary.rename(path)
+    except BaseException:
+        sock.close()
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    return sock

@@ -1,0 +1,386 @@
+"""The daemon's process: starting, the loops that keep it going, and the two ways to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from agentd import __version__
+from agentd.api.app import build_app
+from agentd.api.serve import serve
+from agentd.daemon.context import load_context, resolve_agent_user
+from agentd.daemon.identity import (
+    AdminGroup,
+    IdentityError,
+    admin_group,
+    base_environment,
+    server_environment,
+)
+from agentd.daemon.inputs import Inputs, SettledReader
+from agentd.daemon.locks import AlreadyRunningError, SocketLock, SocketTakenError, bind_api_socket, check_socket_path
+from agentd.daemon.logs import Redactor, configure
+from agentd.daemon.notify import ServiceNotifier
+from agentd.daemon.settings import OnShutdown, Settings, SettingsError
+from agentd.daemon.status import DaemonStatus
+from agentd.daemon.watch import Watcher
+from agentd.harness.registry import load_harnesses
+from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.host import Clock, Host
+from agentd.supervise.plan import Action, plan
+from agentd.supervise.reconciler import Reconciler
+from agentd.supervise.user import AgentUser
+from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
+from agentd.tmux.processes import Reaper, Remains
+from agentd.tmux.rundir import RuntimeDirectory, RuntimeDirectoryError
+from agentd.tmux.server import ServerUser, TmuxServer
+
+log = structlog.get_logger(__name__)
+
+API_MODE = 0o660
+RUNTIME_SUFFIX = ".runs"
+"""What the runtime directory is called, after the tmux socket it stands beside."""
+
+_WRITE_AND_ENTER = 0o3
+_SHUTDOWN_MARGIN = 15.0
+"""Seconds after the longest grace period at which agentd ends even if an agent cannot be ended."""
+
+_START_PATIENCE = 5.0
+"""Seconds that a start under way has to come to its end after a signal."""
+
+_CANNOT_START = (
+    AlreadyRunningError,
+    IdentityError,
+    RuntimeDirectoryError,
+    SettingsError,
+    SocketTakenError,
+    TmuxError,
+    TmuxStartError,
+    TmuxUnreachableError,
+)
+
+
+class StartError(RuntimeError):
+    """The daemon cannot start; the text says why and what to do."""
+
+
+def run(settings: Settings) -> int:
+    """Run the daemon until it is told to end.
+
+    Returns
+    -------
+    int
+        Exit status: 0 after a clean shutdown, 1 if it cannot start.
+    """
+    redactor = Redactor()
+    configure(settings.log_format, debug=settings.debug, redactor=redactor)
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(_Daemon(settings, redactor).main())
+    except (*_CANNOT_START, StartError) as error:
+        sys.stderr.write(f"agentd: cannot start: {error}\n")
+        return 1
+    return 0
+
+
+@dataclass(slots=True)
+class _Signals:
+    """What the process was told."""
+
+    stop: asyncio.Event
+    stop_at_once: asyncio.Event
+
+    def install(self, reload: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told, number)
+        loop.add_signal_handler(signal.SIGHUP, reload.set)
+
+    def _told(self, number: signal.Signals) -> None:
+        if self.stop.is_set():
+            log.warning("second_signal", signal=number.name, effect="stopping at once")
+            self.stop_at_once.set()
+        else:
+            log.info("signal", signal=number.name)
+        self.stop.set()
+
+
+class _Daemon:
+    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+        self._settings = settings
+        self._redactor = redactor
+        self._clock = Clock()
+        self._changed = asyncio.Event()
+        self._notifier = ServiceNotifier(os.environ)
+        self._started = asyncio.Event()
+
+    async def main(self) -> None:
+        signals = _Signals(asyncio.Event(), asyncio.Event())
+        signals.install(self._changed)
+        settings = self._settings
+        _raise_file_limit()
+        user, warning = resolve_agent_user(settings.agent_user, os.environ)
+        if warning is not None:
+            log.warning("agent_user", warning=warning)
+        admins = admin_group(settings.admin_group)
+        _make_folders(settings, user, admins)
+        async with contextlib.AsyncExitStack() as stack:
+            for path in (settings.tmux_socket, settings.api_socket):
+                check_socket_path(path)
+                stack.callback(_acquire(path).release)
+            await self._serve_unless_stopped(stack, signals, user, admins)
+
+    async def _serve_unless_stopped(
+        self, stack: contextlib.AsyncExitStack, signals: _Signals, user: AgentUser, admins: AdminGroup | None
+    ) -> None:
+        """Serve; a signal while starting lets the start come to its end, for what was started must be ended too."""
+        serving = asyncio.create_task(self._serve(stack, signals, user, admins), name="serve")
+        told = asyncio.create_task(signals.stop.wait(), name="signal")
+        await asyncio.wait([serving, told], return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if not self._started.is_set():
+            ready = asyncio.create_task(self._started.wait(), name="started")
+            await asyncio.wait([serving, ready], timeout=_START_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            if not self._started.is_set() and not serving.done():
+                log.warning("stopped", agents="not looked at", reason="tmux did not answer")
+                serving.cancel()
+                await asyncio.wait([serving])
+                return
+        await serving
+
+    async def _serve(
+        self, stack: contextlib.AsyncExitStack, signals: _Signals, user: AgentUser, admins: AdminGroup | None
+    ) -> None:
+        settings = self._settings
+        host = self._host(user, admins)
+        host.runtime.prepare()
+        host.runtime.listen(host.hint)
+        stack.callback(host.runtime.close)
+        await host.tmux.connect()
+        stack.push_async_callback(host.tmux.close)
+        reconciler = Reconciler(host)
+        host.tmux.on_change = reconciler.observe_soon
+        await reconciler.adopt()
+        stack.push_async_callback(reconciler.close)
+
+        registry = load_harnesses()
+        for text in registry.warnings:
+            log.warning("harness", warning=text)
+        context = load_context(settings.config, user.name, user.home, registry.harnesses)
+        inputs = Inputs(
+            settings.config, settings.secret_dir, context, registry.harnesses, user.name, reconciler.digest_key
+        )
+        status = DaemonStatus(
+            reconciler, self._clock, str(settings.config), user.name, context, started=self._clock.now()
+        )
+        await self._open_api(stack, status, admins)
+        watcher = Watcher(lambda: (settings.config, *inputs.prompt_paths), (settings.secret_dir,), self._changed.set)
+        # Everything imported and built so far stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        # 300 launches allocate enough for 100 collections at the usual threshold, and free nothing in cycles.
+        gc.set_threshold(20_000, 20, 20)
+        async with asyncio.TaskGroup() as tasks:
+            loops = [
+                tasks.create_task(host.tmux.stay_connected(reconciler.tmux_reconnected), name="tmux connection"),
+                tasks.create_task(watcher.run(), name="file watching"),
+                tasks.create_task(self._follow(inputs, reconciler, status, watcher), name="configuration"),
+                tasks.create_task(self._notifier.feed_watchdog(), name="watchdog"),
+            ]
+            log.info(
+                "started", version=__version__, pid=os.getpid(), agent_user=user.name, adopted=len(reconciler.agents)
+            )
+            self._started.set()
+            await signals.stop.wait()
+            status.stopping = True
+            self._notifier.send("STOPPING=1")
+            for task in loops[1:]:
+                task.cancel()
+            await asyncio.wait(loops[1:])
+            if settings.on_shutdown is OnShutdown.STOP:
+                await self._stop_agents(reconciler, signals)
+            loops[0].cancel()
+            await asyncio.wait(loops[:1])
+            if settings.on_shutdown is OnShutdown.STOP:
+                await self._close_server(host)
+        log.info("stopped", agents="kept" if settings.on_shutdown is OnShutdown.KEEP else "stopped")
+
+    def _host(self, user: AgentUser, admins: AdminGroup | None) -> Host:
+        settings = self._settings
+        as_user = ServerUser(user.uid, user.gid, user.groups) if user.switch else ServerUser()
+        shell = shutil.which("bash") or "/bin/sh"
+        tmux = TmuxServer(
+            settings.tmux_socket,
+            user=as_user,
+            environment=server_environment(user, os.environ, shell),
+            admin_gid=None if admins is None else admins.gid,
+            admin_names=tuple if admins is None else admins.members,
+        )
+        runtime = settings.tmux_socket.with_name(settings.tmux_socket.name + RUNTIME_SUFFIX)
+        return Host(
+            tmux=tmux,
+            runtime=RuntimeDirectory(runtime, user.uid, user.gid),
+            reaper=Reaper(),
+            user=user,
+            base_environment=base_environment(user, os.environ, root=os.geteuid() == 0),
+            slots=asyncio.Semaphore(settings.launch_concurrency),
+            clock=self._clock,
+            debug=settings.debug,
+            redact=self._redactor,
+        )
+
+    async def _open_api(
+        self, stack: contextlib.AsyncExitStack, status: DaemonStatus, admins: AdminGroup | None
+    ) -> None:
+        path = self._settings.api_socket
+        try:
+            sock = bind_api_socket(path, API_MODE, None if admins is None else admins.gid)
+        except OSError as error:
+            raise StartError(f"cannot make the API socket {path}: {error.strerror}") from error
+        inode = path.stat().st_ino
+        stack.callback(_unlink_own, path, inode)
+        await stack.enter_async_context(serve(build_app(status), sock))
+
+    async def _follow(self, inputs: Inputs, reconciler: Reconciler, status: DaemonStatus, watcher: Watcher) -> None:
+        """Take each change of the files, and look at everything anew at every resync."""
+
+        def stops(desired: Sequence[DesiredAgent]) -> bool:
+            observed = [agent.life.view for agent in reconciler.agents.values()]
+            operations = plan([agent.view for agent in desired], observed)
+            return any(operation.action in (Action.STOP, Action.RESTART) for operation in operations)
+
+        reader = SettledReader(inputs, stops)
+        ready = False
+        loop = asyncio.get_running_loop()
+        resync = loop.time() + self._settings.interval
+        while True:
+            configuration = await reader.next_change()
+            if configuration is not None:
+                self._redactor.update(reader.secret_values)
+                status.configuration = configuration
+                if configuration.valid:
+                    status.loaded_at = self._clock.wall()
+                    log.info("configuration", valid=True, agents=len(configuration.desired or ()))
+                else:
+                    log.error("configuration", valid=False, error=configuration.error)
+                for text in configuration.warnings:
+                    log.warning("configuration", warning=text)
+                if configuration.desired is not None:
+                    reconciler.declare(configuration.desired)
+            watcher.refresh()
+            if not ready:
+                ready = True
+                self._notifier.send("READY=1")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(resync):
+                    await self._changed.wait()
+            self._changed.clear()
+            if loop.time() >= resync:
+                resync = loop.time() + self._settings.interval
+                reconciler.reconcile()
+                await reconciler.observe()
+
+    async def _stop_agents(self, reconciler: Reconciler, signals: _Signals) -> None:
+        graces = [agent.life.policy.grace_period for agent in reconciler.agents.values()]
+        stopped = asyncio.create_task(reconciler.shut_down(), name="stop agents")
+        at_once = asyncio.create_task(signals.stop_at_once.wait(), name="second signal")
+        await asyncio.wait(
+            [stopped, at_once], timeout=max(graces, default=0) + _SHUTDOWN_MARGIN, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not stopped.done():
+            reconciler.kill_now()
+            await asyncio.wait([stopped], timeout=_SHUTDOWN_MARGIN)
+        if not stopped.done():
+            log.error("agents_left", agents=sorted(reconciler.agents))
+            stopped.cancel()
+        at_once.cancel()
+        await asyncio.wait([stopped, at_once])
+
+    async def _close_server(self, host: Host) -> None:
+        """Close the tmux server, and end what inspection shells may have started."""
+        runs = host.runtime.run_ids()
+        await host.tmux.kill_server()
+        await asyncio.gather(*(host.reaper.end(Remains(run_id, None)) for run_id in runs))
+        host.runtime.remove()
+
+
+def _acquire(path: Path) -> SocketLock:
+    try:
+        return SocketLock.acquire(path)
+    except OSError as error:
+        raise StartError(f"cannot lock {path}: {error.strerror}: {error.filename}") from error
+
+
+def _unlink_own(path: Path, inode: int) -> None:
+    """Remove our socket file, unless another has taken its place."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_ino == inode:
+            path.unlink()
+
+
+def _raise_file_limit() -> None:
+    """Each running agent costs a descriptor; the usual soft limit of 1024 exists for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _make_folders(settings: Settings, user: AgentUser, admins: AdminGroup | None) -> None:
+    """Make the folders of the sockets and of the state, where they are missing."""
+    root = os.geteuid() == 0
+    try:
+        _make_folder(settings.api_socket.parent, 0o755 if root else 0o700)
+        made = _make_folder(settings.tmux_socket.parent, 0o750 if root else 0o700)
+        if made and root:
+            # tmux runs as the agent user and makes its socket itself; the admin group must reach it.
+            os.chown(settings.tmux_socket.parent, user.uid, user.gid if admins is None else admins.gid)
+        _make_folder(settings.state_dir, 0o700)
+    except OSError as error:
+        raise StartError(f"cannot make the folder {error.filename}: {error.strerror}") from error
+    if user.switch:
+        _check_reachable(settings.tmux_socket.parent, user)
+
+
+def _make_folder(path: Path, mode: int) -> bool:
+    if path.is_dir():
+        return False
+    # Parents too are closed to others unless root makes them: a private folder under a shared one is no use.
+    for missing in reversed([folder for folder in path.parents if not folder.exists()]):
+        missing.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700)
+    path.mkdir(mode=mode)
+    path.chmod(mode)
+    return True
+
+
+def _check_reachable(folder: Path, user: AgentUser) -> None:
+    """Make sure that the agent user can make the tmux socket.
+
+    Raises
+    ------
+    StartError
+        If not, with what to do.
+    """
+    found = folder.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid == user.uid:
+        mode >>= 6
+    elif found.st_gid in (user.gid, *user.groups):
+        mode >>= 3
+    if mode & _WRITE_AND_ENTER != _WRITE_AND_ENTER:
+        raise StartError(
+            f"user {user.name} cannot make the tmux socket in {folder}: "
+            f"chown it to {user.name}, or name another path with --tmux-socket"
+        )

@@ -1,0 +1,148 @@
+"""What the API shows, read from the supervisor's memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from agentd import __version__
+from agentd.daemon.inputs import Configuration
+from agentd.jcard.spec import LoadContext
+from agentd.supervise.agent import Agent
+from agentd.supervise.desired import SECRETS_PART
+from agentd.supervise.host import Clock
+from agentd.supervise.plan import Fingerprint
+from agentd.supervise.reconciler import Reconciler
+from agentd.supervise.snapshot import (
+    AgentCounts,
+    AgentStatus,
+    ConfigStatus,
+    Health,
+    ObservedAgentView,
+    PlannedOperation,
+    PlanReport,
+)
+from agentd.supervise.states import AgentState
+
+
+def rfc3339(seconds: float) -> str:
+    """Write a wall-clock time in UTC, to the second.
+
+    Examples
+    --------
+    >>> rfc3339(0.9)
+    '1970-01-01T00:00:00Z'
+    """
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(slots=True)
+class DaemonStatus:
+    """Answers the API from the reconciler's agents."""
+
+    reconciler: Reconciler
+    clock: Clock
+    config_path: str
+    agent_user: str
+    context: LoadContext
+    started: float
+    """When the daemon started, monotonic."""
+    configuration: Configuration | None = None
+    loaded_at: float | None = None
+    """When the configuration in force was taken, wall clock."""
+    stopping: bool = False
+
+    def health(self) -> Health:
+        """The daemon itself."""
+        states = [agent.life.state for agent in self.reconciler.agents.values()]
+        configuration = self.configuration
+        config = ConfigStatus(
+            path=self.config_path,
+            valid=configuration is not None and configuration.valid,
+            error="not read yet" if configuration is None else configuration.error,
+            warnings=() if configuration is None else configuration.warnings,
+            loaded_at=None if self.loaded_at is None else rfc3339(self.loaded_at),
+        )
+        counts = AgentCounts(
+            total=len(states),
+            running=sum(state.live for state in states),
+            failed=sum(state is AgentState.FAILED for state in states),
+        )
+        return Health(
+            state="stopping" if self.stopping else "running",
+            uptime_seconds=int(self.clock.now() - self.started),
+            version=__version__,
+            pid=os.getpid(),
+            config=config,
+            agents=counts,
+        )
+
+    def agents(self) -> Sequence[AgentStatus]:
+        """All agents, sorted by name."""
+        now, offset = self.clock.now(), self.clock.offset()
+        held = self.reconciler.agents
+        return [_status(held[name], now, offset) for name in sorted(held)]
+
+    def agent(self, name: str) -> AgentStatus | None:
+        """One agent, its name compared without regard to case."""
+        found = self.reconciler.find(name)
+        return None if found is None else _status(found, self.clock.now(), self.clock.offset())
+
+    def plan(self) -> PlanReport:
+        """What the daemon would still do."""
+        operations = [
+            PlannedOperation(operation.action.value, operation.agent, operation.reason, operation.fields)
+            for operation in self.reconciler.pending()
+        ]
+        observed = [
+            ObservedAgentView(
+                name=agent.name,
+                state=agent.life.state.value,
+                launch=_shown(agent.life.fingerprint),
+                policy=asdict(agent.life.policy),
+            )
+            for _, agent in sorted(self.reconciler.agents.items())
+        ]
+        return PlanReport(
+            operations=operations,
+            observed=observed,
+            digest_key=self.reconciler.digest_key.hex(),
+            agent_user=self.agent_user,
+            home=str(self.context.home),
+            default_workdir=str(self.context.default_workdir),
+        )
+
+
+def _shown(fingerprint: Fingerprint | None) -> dict[str, str] | None:
+    """The digests that a client can compare; that of the secrets could only serve to test guesses."""
+    if fingerprint is None:
+        return None
+    return {part: digest for part, digest in fingerprint.items() if part != SECRETS_PART}
+
+
+def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
+    life, described = agent.life, agent.described
+    run, ended, state = life.run, life.last_exit, life.state
+    live = state.live and run is not None and run.ended is None
+    running_since = run.started if live and run is not None else None
+    deadline = life.deadline
+    return AgentStatus(
+        name=life.name,
+        running=state.live,
+        session=described.session,
+        restarts=life.restarts,
+        type=described.type,
+        harness=described.harness,
+        state=state.value,
+        pid=run.pid if live and run is not None else None,
+        started_at=None if run is None or run.started_wall is None else rfc3339(run.started_wall),
+        uptime_seconds=0 if running_since is None else max(0, int(now - running_since)),
+        exit_code=None if ended is None else ended.code,
+        exit_signal=None if ended is None else ended.signal,
+        error=life.error,
+        next_restart_at=None if life.due is None else rfc3339(life.due + offset),
+        deadline=None if deadline is None else rfc3339(deadline + offset),
+        workdir=described.workdir,
+    )

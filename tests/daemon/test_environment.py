@@ -1,0 +1,207 @@
+"""What an agent's process finds: environment, folder, terminal, identity."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.daemon.conftest import MakeDaemon
+from tests.daemon.support import RUN_ID, bad, declare, environment_of, folder_of, own_home, pids, running, start, stay
+from tests.support.agents import Recorded
+from tests.support.daemon import Daemon, program
+from tests.support.waiting import wait_for_file
+
+ANY_UID = 4242
+"""A user without an entry in the user database."""
+
+NOT_FOR_AGENTS = {
+    "AGENTD_DEBUG_ME": "1",
+    "TMUX": "/tmp/other,1,0",
+    "TMUX_PANE": "%9",
+    "TMUX_TMPDIR": "/tmp",
+    "NOTIFY_SOCKET": "/nowhere/notify",
+    "LISTEN_FDS": "1",
+    "LISTEN_PID": "1",
+    "INVOCATION_ID": "x",
+    "JOURNAL_STREAM": "8:1",
+}
+
+
+class AsUser(Daemon):
+    """A daemon of a user other than root, who has no entry in the user database."""
+
+    uid = ANY_UID
+
+    def command(self, *arguments: str) -> list[str]:
+        become = [f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
+        return ["setpriv", *become, "--", *super().command(*arguments)]
+
+    def hand_over(self) -> None:
+        """Give the folders to the user."""
+        for path in (self.folder, *self.folder.rglob("*")):
+            os.chown(path, self.uid, self.uid, follow_symlinks=False)
+
+
+@pytest.fixture
+def of_a_user(daemon_of: MakeDaemon) -> AsUser:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    daemon = daemon_of(AsUser)
+    daemon.hand_over()
+    attempt = subprocess.run([*daemon.command()[:5], program("agentd"), "--version"], check=False, capture_output=True)
+    if attempt.returncode != 0:
+        pytest.skip(f"uid {ANY_UID} cannot run {program('agentd')}")
+    return daemon
+
+
+def without_what_each_run_has(environment: dict[str, str], workdir: Path) -> dict[str, str]:
+    """Take out the run's id, the terminal's type and the workdir, having seen that they are right."""
+    assert environment["TERM"].startswith(("tmux", "screen"))
+    assert environment[RUN_ID]
+    assert environment.get("PWD") in (None, str(workdir))
+    return {name: value for name, value in environment.items() if name not in ("TERM", "PWD", RUN_ID)}
+
+
+def test_from_root_agents_get_a_clean_environment(daemon: Daemon) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    daemon.write_secret("TOKEN", "s3cret\n")
+    daemon.write_secret("BOTH", "of the secret")
+    declare(
+        daemon, stay("a", env={"OWN": "1", "BOTH": "of env"}), stay("b", env={"LANG": "de_DE.UTF-8", "PATH": "/bin"})
+    )
+    daemon.start(env={"LANG": "C.UTF-8", "LC_ALL": "C", "STRAY": "x", **NOT_FOR_AGENTS})
+    found = running(daemon, "a", "b")
+    root = pwd.getpwuid(0)
+    inherited = {
+        "PATH": daemon.environment()["PATH"],
+        "LANG": "C.UTF-8",
+        "HOME": root.pw_dir,
+        "USER": root.pw_name,
+        "LOGNAME": root.pw_name,
+        "SHELL": root.pw_shell,
+        "TOKEN": "s3cret",
+    }
+    assert without_what_each_run_has(environment_of(found["a"]), daemon.folder) == {
+        **inherited,
+        "AGENTD_AGENT": "a",
+        "OWN": "1",
+        "BOTH": "of env",
+    }
+    assert without_what_each_run_has(environment_of(found["b"]), daemon.folder) == {
+        **inherited,
+        "AGENTD_AGENT": "b",
+        "BOTH": "of the secret",
+        "LANG": "de_DE.UTF-8",
+        "PATH": "/bin",
+    }
+
+
+def test_from_a_user_agents_get_the_daemons_environment_but_for_what_is_the_daemons_own(of_a_user: AsUser) -> None:
+    daemon = of_a_user
+    declare(daemon, stay("a", env={"OWN": "1"}))
+    odd = {"MULTI": "line one\nline 'two' $(x) `y` \\", "EMPTY": "", "UTF": "grüße", "bash_style%%": "() { :; }"}
+    daemon.start(env={**NOT_FOR_AGENTS, **odd})
+    pid = running(daemon, "a")["a"]
+    given = {**daemon.environment(), **odd}
+    # What a shell sets or would refuse to set is no promise either way.
+    shells = {"PWD", "OLDPWD", "SHLVL", "_", "TERM", "bash_style%%"}
+    expected = {name: value for name, value in given.items() if name not in shells}
+    found = without_what_each_run_has(environment_of(pid), daemon.folder)
+    assert {name: value for name, value in found.items() if name not in shells} == {
+        **expected,
+        "AGENTD_AGENT": "a",
+        "OWN": "1",
+    }
+    process = psutil.Process(pid)
+    assert set(process.uids()) == {ANY_UID}
+    assert psutil.Process(daemon.tmux_pid() or 0).uids().real == ANY_UID
+
+
+def test_a_user_cannot_run_agents_as_another(of_a_user: AsUser) -> None:
+    of_a_user.start("--agent-user=root", ready=False)
+    assert of_a_user.wait_exit() == 1
+    assert "only root can run agents as root" in of_a_user.log_text()
+
+
+def test_a_users_daemon_stops_kills_and_adopts_like_roots(of_a_user: AsUser) -> None:
+    daemon = of_a_user
+    declare(daemon, stay("a"), stay("b", restart="always", restart_delay="10ms"))
+    daemon.start()
+    before = running(daemon, "a", "b")
+    daemon.kill()
+    os.kill(before["b"], signal.SIGKILL)
+    daemon.start()
+    daemon.wait_for(lambda: daemon.agents()["b"]["restarts"] == 1)
+    assert pids(daemon)["a"] == before["a"]
+    assert daemon.stop() == 0
+    assert daemon.left_behind() == []
+
+
+def test_a_secret_that_a_user_may_not_read_is_named(of_a_user: AsUser) -> None:
+    daemon = of_a_user
+    daemon.write_secret("CLOSED", "hidden-value")
+    (daemon.secrets / "CLOSED").chmod(0)
+    declare(daemon, stay("a"))
+    daemon.start()
+    pid = running(daemon, "a")["a"]
+    assert "CLOSED" not in environment_of(pid)
+    (warning,) = daemon.health()["config"]["warnings"]
+    assert str(daemon.secrets / "CLOSED") in warning
+
+
+@pytest.mark.parametrize("name", [RUN_ID, "AGENTD_AGENT"])
+def test_the_variables_that_find_an_agents_processes_are_not_for_others_to_set(daemon: Daemon, name: str) -> None:
+    daemon.write_secret(name, "of a secret")
+    start(daemon, stay("a"))
+    pid = running(daemon, "a")["a"]
+    assert environment_of(pid)[name] != "of a secret"
+    assert str(daemon.secrets / name) in str(daemon.health()["config"]["warnings"])
+    declare(daemon, stay("a", env={name: "of env"}))
+    daemon.wait_for(lambda: name in (daemon.health()["config"]["error"] or ""))
+    assert pids(daemon)["a"] == pid
+
+
+def test_the_agent_has_a_terminal_and_nothing_of_the_daemons(daemon: Daemon) -> None:
+    record = daemon.folder / "record"
+    start(daemon, bad("a", "--record", record, "--forever", workdir="work", **own_home(daemon)))
+    running(daemon, "a")
+    wait_for_file(record)
+    found: Recorded = json.loads(record.read_text())
+    assert found["cwd"] == os.path.realpath(daemon.workdir)
+    assert found["terminals"] == [True, True, True]
+    assert found["foreground"]
+    assert found["size"] is not None
+    assert min(found["size"]) > 20
+    # tmux ignores these two and leaves it so in all it runs (3.3a, proc_clear_signals).
+    assert set(found["ignored_signals"]) <= {signal.SIGTTIN, signal.SIGTTOU}
+    assert set(found["open_files"]) <= {0, 1, 2, 3}
+    assert daemon.agents()["a"]["pid"] == found["pid"]
+
+
+@pytest.mark.parametrize(
+    ("workdir", "expected"), [("work", "work"), ("./work/../home", "home"), ("", "."), ("with space", "with space")]
+)
+def test_the_workdir_is_relative_to_the_jcards_folder(daemon: Daemon, workdir: str, expected: str) -> None:
+    (daemon.folder / "with space").mkdir()
+    agent = stay("a", workdir=workdir) if workdir else stay("a")
+    start(daemon, agent)
+    pid = running(daemon, "a")["a"]
+    assert folder_of(pid) == (daemon.folder / expected).resolve()
+
+
+def test_the_workdir_may_begin_with_the_agent_users_home(of_a_user: AsUser) -> None:
+    inside: Path = of_a_user.home / "inside"
+    inside.mkdir()
+    of_a_user.hand_over()
+    declare(of_a_user, stay("a", workdir="~/inside"))
+    of_a_user.start()
+    pid = running(of_a_user, "a")["a"]
+    assert folder_of(pid) == inside.resolve()

@@ -1,0 +1,162 @@
+"""Launches that cannot succeed: a reason a person can act on, a retry by policy, and nobody else concerned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.support import bad, declare, failure, folder_of, pids, running, start, stay
+from tests.support.agents import Recorded
+from tests.support.daemon import Daemon
+from tests.support.waiting import wait_for_file
+
+KIB = 1024
+NO_PATH = {"PATH": "/nowhere:/neither"}
+
+
+@pytest.fixture(scope="module")
+def failing(shared_daemon_factory: Callable[[], Daemon]) -> Daemon:
+    """A daemon most of whose agents cannot be launched."""
+    daemon = shared_daemon_factory()
+    folder = daemon.folder
+    (folder / "no-folder").write_text("x")
+    (folder / "not-executable").write_text("x")
+    (folder / "binary").write_bytes(b"\xff\xfe\xfd")
+    (folder / "nul").write_bytes(b"before\0after")
+    (folder / "long").write_text("x" * 200 * KIB)
+    (folder / "no-interpreter").write_text("#!/no/such/interpreter\n")
+    (folder / "no-interpreter").chmod(0o755)
+    start(
+        daemon,
+        stay("good"),
+        stay("no-program", command=["no-such-program"], env=NO_PATH),
+        stay("no-claude", command=[], harness="claude-code", env=NO_PATH, prompt="hello"),
+        stay("no-program-by-path", command=["/no/such/program"]),
+        stay("folder-as-program", command=["/tmp"]),
+        stay("no-permission", command=[str(folder / "not-executable")]),
+        stay("no-interpreter", command=[str(folder / "no-interpreter")]),
+        stay("no-workdir", workdir="/no/such/folder"),
+        stay("file-as-workdir", workdir="no-folder"),
+        stay("no-prompt", prompt_file="no-such-prompt"),
+        stay("folder-as-prompt", prompt_file="."),
+        stay("no-utf8-prompt", prompt_file="binary"),
+        stay("nul-prompt", prompt="before\0after"),
+        stay("nul-prompt-file", prompt_file="nul"),
+        stay("long-prompt", prompt="x" * 200 * KIB),
+        stay("long-prompt-file", prompt_file="long"),
+        stay("long-variable", env={"LONG": "x" * 200 * KIB}),
+        stay("too-much", env={f"LONG{number}": "x" * 120 * KIB for number in range(30)}),
+    )
+    return daemon
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no-program", ["no-such-program", "/nowhere:/neither"]),
+        ("no-claude", ['"claude"', "/nowhere:/neither"]),
+        ("no-program-by-path", ["/no/such/program"]),
+        ("folder-as-program", ["/tmp"]),
+        ("no-permission", ["not-executable"]),
+        ("no-workdir", ["/no/such/folder", "workdir"]),
+        ("file-as-workdir", ["no-folder", "workdir"]),
+        ("no-prompt", ["no-such-prompt", "does not exist"]),
+        ("folder-as-prompt", ["folder"]),
+        ("no-utf8-prompt", ["binary", "UTF-8"]),
+        ("nul-prompt", ["NUL"]),
+        ("nul-prompt-file", ["NUL"]),
+        ("long-prompt", ["204800 bytes", "131071"]),
+        ("long-prompt-file", ["204800 bytes", "131071"]),
+        ("long-variable", ["LONG", "131071"]),
+    ],
+)
+def test_a_launch_that_cannot_succeed_says_why(failing: Daemon, name: str, words: list[str]) -> None:
+    agent = failing.wait_state(name, "failed")
+    assert agent["error"] is not None
+    for word in words:
+        assert word in agent["error"]
+    assert "xxxxxxxxxx" not in agent["error"]
+    assert (agent["running"], agent["pid"], agent["exit_code"], agent["restarts"]) == (False, None, None, 0)
+
+
+@pytest.mark.parametrize("name", ["no-interpreter", "too-much"])
+def test_what_only_the_kernel_refuses_is_a_failure_too(failing: Daemon, name: str) -> None:
+    agent = failing.wait_state(name, "failed")
+    assert agent["error"]
+
+
+def test_the_others_are_not_concerned(failing: Daemon) -> None:
+    running(failing, "good")
+    assert failing.health()["config"]["valid"]
+    assert failing.health()["state"] == "running"
+
+
+def test_a_failed_launch_is_retried_by_policy(daemon: Daemon) -> None:
+    gone = {"workdir": "/no/such/folder", "restart_delay": "1ms", "restart_delay_max": "5ms"}
+    start(
+        daemon,
+        stay("no", **gone),
+        stay("twice", restart="on-failure", max_restarts=2, **gone),
+        stay("always", restart="always", **gone),
+        stay("good"),
+    )
+    assert daemon.wait_state("no", "failed")["restarts"] == 0
+    daemon.wait_for(lambda: daemon.agents()["always"]["restarts"] >= 5)
+    agent = daemon.wait_state("twice", "failed")
+    assert agent["restarts"] == 2
+    assert "/no/such/folder" in (agent["error"] or "")
+    running(daemon, "good")
+
+
+def test_an_agent_recovers_when_what_it_missed_is_there(daemon: Daemon) -> None:
+    soon = {"restart": "on-failure", "restart_delay": "10ms", "restart_delay_max": "50ms"}
+    start(
+        daemon,
+        stay("workdir", workdir="later", **soon),
+        stay("program", command=["my-program"], **soon),
+        {**stay("prompt", prompt_file="prompt", **soon), "command": ["sleep"]},
+        stay("never", command=["true"]),
+    )
+    for name in ("workdir", "program", "prompt"):
+        assert failure(daemon, name)
+    (daemon.folder / "later").mkdir()
+    (daemon.bin / "my-program").write_text("#!/bin/sh\nexec sleep 600\n")
+    (daemon.bin / "my-program").chmod(0o755)
+    (daemon.folder / "prompt").write_text("600")
+    found = running(daemon, "workdir", "program", "prompt")
+    assert folder_of(found["workdir"]) == (daemon.folder / "later").resolve()
+    for name in found:
+        assert daemon.agents()[name]["error"] is None
+
+
+def test_an_agent_whose_launch_failed_is_launched_when_its_definition_is_mended(daemon: Daemon) -> None:
+    start(daemon, stay("a", command=["no-such-program"]), stay("b"))
+    daemon.wait_state("a", "failed")
+    before = running(daemon, "b")
+    declare(daemon, stay("a"), stay("b"))
+    running(daemon, "a")
+    assert pids(daemon)["b"] == before["b"]
+
+
+def test_a_prompt_that_only_just_fits_arrives(daemon: Daemon) -> None:
+    prompt = "ä" * 50 * KIB + "\n$(x) `y` 'z' \" \\ \t-- end"
+    start(daemon, bad("a", "--record", daemon.folder / "record", "--", prompt=prompt))
+    wait_for_file(daemon.folder / "record")
+    recorded: Recorded = json.loads((daemon.folder / "record").read_text())
+    assert recorded["argv"][-1] == prompt
+
+
+def test_a_broken_runtime_folder_fails_launches_and_nothing_else(daemon: Daemon) -> None:
+    start(daemon, stay("a"))
+    before = running(daemon, "a")
+    (folder,) = [path for path in daemon.runtime.iterdir() if path.is_dir()]
+    moved = Path(f"{folder}.moved")
+    folder.rename(moved)
+    declare(daemon, stay("a"), stay("b", restart="always", restart_delay="20ms", restart_delay_max="50ms"))
+    assert str(folder) in failure(daemon, "b")
+    moved.rename(folder)
+    running(daemon, "b")
+    assert pids(daemon)["a"] == before["a"]

@@ -1,0 +1,94 @@
+"""One daemon on each socket, and sockets whose daemon is gone."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.daemon.support import declare, running, stay
+from tests.daemon.test_starting import refused
+from tests.support.daemon import Daemon
+from tests.support.processes import wait_until_gone
+
+
+@pytest.fixture
+def first(daemon: Daemon) -> Daemon:
+    declare(daemon, stay("a"))
+    daemon.start()
+    running(daemon, "a")
+    return daemon
+
+
+@pytest.mark.parametrize("shared", [("tmux_socket",), ("api_socket",), ("tmux_socket", "api_socket")])
+def test_a_second_daemon_on_a_socket_is_refused_with_the_pid_of_the_first(
+    first: Daemon, daemon_factory: Callable[[], Daemon], shared: tuple[str, ...]
+) -> None:
+    before = first.agents()
+    second = daemon_factory()
+    declare(second, stay("b"))
+    for socket in shared:
+        setattr(second, socket, getattr(first, socket))
+    text = refused(second)
+    assert f"pid {first.pid}" in text
+    assert any(str(getattr(first, socket)) in text for socket in shared)
+    assert {name: agent["pid"] for name, agent in first.agents().items()} == {"a": before["a"]["pid"]}
+    assert first.sessions().count("a") == 1
+
+
+def test_a_second_daemon_that_comes_by_another_path_is_refused(
+    first: Daemon, daemon_factory: Callable[[], Daemon]
+) -> None:
+    second = daemon_factory()
+    alias = second.folder / "alias"
+    alias.symlink_to(first.runtime)
+    second.tmux_socket = alias / first.tmux_socket.name
+    assert f"pid {first.pid}" in refused(second)
+
+
+def test_many_daemons_at_once_leave_exactly_one(daemon_factory: Callable[[], Daemon]) -> None:
+    daemons = [daemon_factory() for _ in range(4)]
+    for each in daemons:
+        each.tmux_socket, each.api_socket = daemons[0].tmux_socket, daemons[0].api_socket
+        declare(each, stay("a"))
+        each.start(ready=False)
+    daemons[0].wait_for(lambda: sum(each.running for each in daemons) == 1, 30, what="one daemon is left")
+    (winner,) = [each for each in daemons if each.running]
+    running(winner, "a")
+    assert {each.wait_exit() for each in daemons if each is not winner} == {1}
+    for each in daemons:
+        assert each is winner or f"pid {winner.pid}" in each.log_text()
+    assert winner.stop() == 0
+
+
+def test_sockets_left_by_a_crash_are_taken_over(first: Daemon) -> None:
+    first.kill()
+    assert first.api_socket.exists()
+    server = first.tmux_pid()
+    assert server is not None
+    first.tmux("kill-server")
+    wait_until_gone([server])
+    first.start()
+    running(first, "a")
+    assert first.stop() == 0
+    assert list(first.runtime.iterdir()) == []
+
+
+def test_a_suspended_daemon_still_holds_its_sockets(first: Daemon, daemon_factory: Callable[[], Daemon]) -> None:
+    second = daemon_factory()
+    second.api_socket = first.api_socket
+    first.signal(signal.SIGSTOP)
+    try:
+        assert f"pid {first.pid}" in refused(second)
+    finally:
+        first.signal(signal.SIGCONT)
+    running(first, "a")
+
+
+def test_a_daemon_that_was_refused_leaves_nothing(first: Daemon, daemon_factory: Callable[[], Daemon]) -> None:
+    second = daemon_factory()
+    second.api_socket = first.api_socket
+    refused(second)
+    assert list(second.runtime.iterdir()) == []
+    assert second.tmux_pid() is None

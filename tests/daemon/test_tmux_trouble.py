@@ -1,0 +1,230 @@
+"""tmux under our feet: sessions closed, renamed and broken up, the server killed, the connection cut."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from tests.daemon.support import another_run, bad, counting, declare, lines, pids, running, runs, settled, start, stay
+from tests.support.daemon import Daemon
+from tests.support.processes import alive, wait_until_gone
+from tests.support.waiting import wait_for_file
+
+SOON = "--interval=500ms"
+
+
+def control_client(daemon: Daemon) -> psutil.Process:
+    """Find the daemon's own tmux client."""
+    (client,) = [child for child in psutil.Process(daemon.pid).children() if child.name().startswith("tmux")]
+    return client
+
+
+@pytest.mark.parametrize("what", ["kill-session", "kill-pane", "kill-window"])
+@pytest.mark.parametrize("restart", ["no", "always"])
+def test_an_agent_whose_session_is_closed_follows_its_policy(daemon: Daemon, what: str, restart: str) -> None:
+    start(daemon, stay("a", restart=restart, restart_delay="10ms"), stay("b"))
+    before = running(daemon, "a", "b")
+    daemon.tmux(what, "-t", "=a" if what == "kill-session" else "=a:0")
+    wait_until_gone([before["a"]])
+    if restart == "always":
+        another_run(daemon, "a", before["a"])
+        agent = daemon.agents()["a"]
+        assert agent["restarts"] == 1
+        assert daemon.sessions().count("a") == 1
+    else:
+        agent = daemon.wait_state("a", "failed")
+        assert agent["error"]
+        assert "a" not in daemon.sessions()
+    assert pids(daemon)["b"] == before["b"]
+
+
+def test_nothing_of_an_agent_whose_session_is_closed_lives_on(daemon: Daemon) -> None:
+    ready, hidden, lock = (daemon.folder / name for name in ("ready", "hidden", "lock"))
+    options = ("--ignore=HUP,INT,TERM", "--grandchildren=3", "--only-one", lock, "--pids-file", hidden, "--forever")
+    agent = bad("a", *options, "--ready", ready, grace_period="600ms", restart="always", restart_delay="10ms")
+    start(daemon, agent)
+    wait_for_file(ready)
+    before = running(daemon, "a")
+    former = [int(line) for line in lines(hidden)]
+    daemon.tmux("kill-session", "-t", "=a")
+    another_run(daemon, "a", before["a"])
+    wait_until_gone([before["a"], *former])
+    assert not list(daemon.folder.glob("*.overlap"))
+
+
+def test_a_renamed_session_gets_its_name_back_and_the_agent_is_left_alone(daemon: Daemon) -> None:
+    start(daemon, stay("a"), stay("b"), flags=[SOON])
+    before = running(daemon, "a", "b")
+    daemon.tmux("rename-session", "-t", "=a", "mine")
+    daemon.wait_for(lambda: "a" in daemon.sessions() and "mine" not in daemon.sessions())
+    assert pids(daemon) == before
+    declare(daemon, stay("b"))
+    daemon.wait_gone("a")
+    assert not {"a", "mine"} & set(daemon.sessions())
+
+
+def test_a_renamed_session_whose_name_was_taken_is_still_the_agents(daemon: Daemon) -> None:
+    start(daemon, stay("a"), flags=[SOON])
+    before = running(daemon, "a")
+    daemon.tmux("rename-session", "-t", "=a", "mine", ";", "new-session", "-d", "-s", "a", "sleep 601")
+    settled(daemon, stay("a"))
+    settled(daemon, stay("a"))
+    assert pids(daemon)["a"] == before["a"]
+    declare(daemon)
+    daemon.wait_gone("a")
+    assert not alive(before["a"])
+    assert "a" in daemon.sessions()
+    assert "mine" not in daemon.sessions()
+
+
+def test_a_moved_pane_is_still_the_agents(daemon: Daemon) -> None:
+    start(daemon, stay("a"), stay("b"), flags=[SOON])
+    before = running(daemon, "a", "b")
+    daemon.tmux("move-window", "-s", "=a:0", "-t", "=b:5")
+    settled(daemon, stay("a"), stay("b"))
+    agents = daemon.agents()
+    assert agents["b"]["pid"] == before["b"]
+    running(daemon, "a")
+    names = daemon.tmux("list-panes", "-a", "-F", "#{session_name}").splitlines()
+    for _ in range(3):
+        settled(daemon, stay("a"), stay("b"))
+        assert daemon.tmux("list-panes", "-a", "-F", "#{session_name}").splitlines()[:3] == names[:3]
+    # tmux 3.3a crashes when two windows of one session are closed at the same time.
+    declare(daemon, stay("b"))
+    daemon.wait_gone("a")
+    declare(daemon)
+    daemon.wait_gone("b")
+    wait_until_gone(before.values())
+
+
+def test_a_tmux_server_that_dies_while_sessions_are_closed_holds_nothing_up(daemon: Daemon) -> None:
+    for _ in range(3):
+        start(daemon, *(stay(f"a{n}") for n in range(10)))
+        running(daemon, *(f"a{n}" for n in range(10)))
+        server = daemon.tmux_pid()
+        assert server is not None
+        declare(daemon, stay("b"))
+        daemon.wait_for(lambda: len(daemon.agents()) < 11 or daemon.agents()["a0"]["state"] == "stopping")
+        os.kill(server, signal.SIGKILL)
+        running(daemon, "b")
+        for n in range(10):
+            daemon.wait_gone(f"a{n}")
+        assert daemon.stop() == 0
+
+
+def test_agents_that_die_with_the_tmux_server_follow_their_policy_and_say_why(daemon: Daemon) -> None:
+    ready, hidden, lock = (daemon.folder / name for name in ("ready", "hidden", "lock"))
+    options = ("--ignore=HUP,INT,TERM", "--grandchildren=2", "--only-one", lock, "--pids-file", hidden, "--forever")
+    deaf = bad("deaf", *options, "--ready", ready, grace_period="600ms", restart="always", restart_delay="10ms")
+    agents = [
+        deaf,
+        stay("always", restart="always", restart_delay="10ms"),
+        stay("on-failure", restart="on-failure", restart_delay="10ms"),
+        stay("no"),
+        counting("done", daemon.folder, "exit 0"),
+        counting("waits", daemon.folder, "exit 1", restart="always", restart_delay="1h", restart_delay_max="1h"),
+    ]
+    start(daemon, *agents)
+    wait_for_file(ready)
+    before = running(daemon, "deaf", "always", "on-failure", "no")
+    daemon.wait_state("done", "exited")
+    daemon.wait_state("waits", "backoff")
+    former = [int(line) for line in lines(hidden)]
+    server = daemon.tmux_pid()
+    assert server is not None
+    os.kill(server, signal.SIGKILL)
+    for name in ("deaf", "always", "on-failure"):
+        another_run(daemon, name, before[name])
+    assert daemon.wait_state("no", "failed")["error"]
+    assert "tmux_server_died" in daemon.log_text()
+    wait_until_gone([*before.values(), *former])
+    assert not list(daemon.folder.glob("*.overlap"))
+    after = daemon.agents()
+    assert [after[name]["restarts"] for name in ("deaf", "always", "on-failure", "no")] == [1, 1, 1, 0]
+    assert (after["done"]["state"], after["waits"]["state"]) == ("exited", "backoff")
+    assert [len(runs(daemon.folder, name)) for name in ("done", "waits")] == [1, 1]
+    # And it is all there again: a change, a stop, a session to look into.
+    settled(daemon, *agents)
+    assert {"deaf", "always", "on-failure"} <= set(daemon.sessions())
+
+
+def test_the_tmux_server_may_die_again_and_again(daemon: Daemon) -> None:
+    count = 10
+    agents = [stay(f"a{n}", restart="always", restart_delay="10ms", restart_delay_max="50ms") for n in range(count)]
+    start(daemon, *agents)
+    names = [f"a{n}" for n in range(count)]
+    former = running(daemon, *names)
+    for _ in range(3):
+        server = daemon.tmux_pid()
+        assert server is not None
+        os.kill(server, signal.SIGKILL)
+        wait_until_gone(former.values())
+        former = {name: another_run(daemon, name, former[name]) for name in names}
+    assert sorted(set(daemon.sessions()) - {"_agentd"}) == sorted(names)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_daemon_connects_anew_when_its_client_is_killed(daemon: Daemon, number: int) -> None:
+    start(daemon, stay("a"))
+    before = running(daemon, "a")
+    client = control_client(daemon)
+    client.send_signal(number)
+    wait_until_gone([client.pid])
+    settled(daemon, stay("a"))
+    assert pids(daemon)["a"] == before["a"]
+
+
+def test_a_client_that_is_suspended_holds_things_up_but_loses_nothing(daemon: Daemon) -> None:
+    start(daemon, stay("a"), stay("b", restart="always", restart_delay="10ms"))
+    before = running(daemon, "a", "b")
+    client = control_client(daemon)
+    client.suspend()
+    os.kill(before["b"], signal.SIGKILL)
+    declare(daemon, stay("a"), stay("b", restart="always", restart_delay="10ms"), stay("c"))
+    # The API answers meanwhile, and the exit is noticed without tmux.
+    daemon.wait_for(lambda: (found := daemon.agent("b")) and found["exit_signal"] == signal.SIGKILL)
+    daemon.wait_for(lambda: "c" in daemon.agents())
+    client.resume()
+    running(daemon, "c")
+    another_run(daemon, "b", before["b"])
+    assert pids(daemon)["a"] == before["a"]
+
+
+def test_a_suspended_tmux_server_holds_things_up_but_loses_nothing(daemon: Daemon) -> None:
+    start(daemon, stay("a"))
+    before = running(daemon, "a")
+    server = daemon.tmux_pid()
+    assert server is not None
+    os.kill(server, signal.SIGSTOP)
+    try:
+        declare(daemon, stay("a"), stay("c"))
+        daemon.wait_for(lambda: "c" in daemon.agents())
+        assert daemon.agents()["a"]["state"] == "running"
+    finally:
+        os.kill(server, signal.SIGCONT)
+    running(daemon, "c")
+    assert pids(daemon)["a"] == before["a"]
+
+
+def test_operators_who_close_the_daemons_own_session_do_no_harm(daemon: Daemon) -> None:
+    start(daemon, stay("a"), stay("b", restart="always"))
+    before = running(daemon, "a", "b")
+    own = [name for name in daemon.sessions() if name not in ("a", "b")]
+    for name in own:
+        daemon.tmux("kill-session", "-t", f"={name}", check=False)
+    settled(daemon, stay("a"), stay("b", restart="always"))
+    assert pids(daemon).items() >= before.items()
+
+
+def test_the_socket_file_may_be_removed_without_harm_to_the_agents(daemon: Daemon) -> None:
+    start(daemon, stay("a"))
+    before = running(daemon, "a")
+    daemon.tmux_socket.unlink()
+    settled(daemon, stay("a"))
+    assert pids(daemon)["a"] == before["a"]
+    server = psutil.Process(before["a"]).parents()[1].pid
+    os.kill(server, signal.SIGUSR1)  # tmux makes its socket anew
+    daemon.wait_for(lambda: daemon.tmux_pid() == server)
