@@ -1,0 +1,1 @@
+"""The two commands, ``agentd`` and ``agentctl``: argument parsing and rendering."""

@@ -1,0 +1,60 @@
+"""``agentctl attach``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name
+from agentd.jcard.quoting import printable
+from agentd.tmux.syntax import literal, session_target
+
+_DETAILS = """\
+Shows the agent's terminal as it is, and typing reaches the agent. Detaching leaves the agent running: C-b d, unless
+the tmux server has another prefix. Works inside of another tmux too; there the prefix must be typed twice.
+With --json the command line for tmux is printed instead of run."""
+
+_EXAMPLES = """\
+agentctl attach reviewer-0
+agentctl attach reviewer-0 --json | jq -r '.argv | @sh'"""
+
+_HINT_SHOWN = "4000"
+"""Milliseconds."""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    add_name(commands.add("attach", "go into an agent's terminal", _attach, details=_DETAILS, examples=_EXAMPLES))
+
+
+def _attach(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.terminals import open_terminal
+
+    terminal = open_terminal(invocation)
+    argv = [
+        "tmux",
+        "-S",
+        str(invocation.settings.tmux_socket),
+        "attach-session",
+        "-t",
+        session_target(terminal.session),
+    ]
+    if invocation.as_json:
+        invocation.print_document({"name": terminal.agent, "session": terminal.session, "argv": argv})
+        return Status.DONE
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise CommandError("attach needs a terminal; agentctl screen and agentctl logs do without")
+    prefix = "".join(terminal.ask("show-options", "-gv", "prefix"))
+    hint = f"{printable(prefix)} d detaches; the agent runs on"
+    print(f"attaching to {printable(terminal.session)}: {hint}", file=sys.stderr, flush=True)
+    return _become([*argv, ";", "display-message", "-d", _HINT_SHOWN, literal(hint)])
+
+
+def _become(argv: list[str]) -> NoReturn:
+    # tmux refuses to be nested where it finds these.
+    environment = {name: value for name, value in os.environ.items() if name not in ("TMUX", "TMUX_PANE")}
+    # Python ignores it, and what a process ignores its successor ignores too.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.execvpe(argv[0], argv, environment)  # noqa: S606 (arguments are never a shell string)

@@ -1,0 +1,132 @@
+"""What every command of ``agentctl`` is made of: its parser, what it is called with, how it fails."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from agentd.cli.agentctl.client import Api
+from agentd.cli.options import add_options
+from agentd.cli.terminal import Display
+from agentd.daemon.settings import Settings
+
+SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "agent_user"})
+"""The settings of the daemon that the client has a use for."""
+
+
+class Status(IntEnum):
+    """Exit status."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+
+
+class CommandError(Exception):
+    """Why a command could not do its work; printed as one line."""
+
+    status = Status.FAILED
+
+
+class UsageError(CommandError):
+    """A command line that makes no sense."""
+
+    status = Status.USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call of a command."""
+
+    arguments: argparse.Namespace
+    settings: Settings
+    api: Api
+    display: Display
+    as_json: bool
+
+    def name(self) -> str:
+        """Give the NAME argument."""
+        return str(self.arguments.name)
+
+    def print(self, text: Iterable[str]) -> None:
+        """Print lines that are already harmless."""
+        for line in text:
+            print(line)
+
+    def print_document(self, document: object) -> None:
+        """Print the one JSON document that ``--json`` asks for."""
+        print_document(document)
+
+    def warn(self, message: str) -> None:
+        """Say something that is no part of the result; the text is already harmless."""
+        print(f"agentctl: {message}", file=sys.stderr)
+
+
+def print_document(document: object) -> None:
+    """Print JSON that any terminal and any locale takes."""
+    print(json.dumps(document, indent=2))
+
+
+class Commands:
+    """Collects the commands' parsers."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._subparsers = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+
+    def add(
+        self, name: str, summary: str, run: Callable[[Invocation], Status], *, details: str = "", examples: str
+    ) -> argparse.ArgumentParser:
+        """Add a command.
+
+        Parameters
+        ----------
+        name
+            What the operator types.
+        summary
+            One line for the list of commands.
+        run
+            Does the work, with what the command line said.
+        details
+            What else the command's ``--help`` says.
+        examples
+            Lines for the command's ``--help``.
+        """
+        parser = self._subparsers.add_parser(
+            name,
+            help=summary,
+            description=_description(summary, details),
+            epilog="examples:\n" + "\n".join(f"  {line}" for line in examples.splitlines()),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        add_shared_options(parser)
+        parser.set_defaults(run=run)
+        return parser
+
+
+def _description(summary: str, details: str) -> str:
+    text = f"{summary[0].upper()}{summary[1:]}."
+    return f"{text}\n\n{details}" if details else text
+
+
+def add_shared_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is taken before and after the command's name alike."""
+    group = parser.add_argument_group(
+        "options of every command (defaults and environment variables as in agentd --help)"
+    )
+    # A default would overwrite what was said before the command's name.
+    group.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
+    add_options(group, SHARED_FIELDS, brief=True)
+
+
+def add_name(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add the NAME argument."""
+    if optional:
+        parser.add_argument("name", metavar="NAME", nargs="?", help="an agent's name; case does not matter")
+    else:
+        parser.add_argument("name", metavar="NAME", help="the agent's name; case does not matter")

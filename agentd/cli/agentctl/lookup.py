@@ -1,0 +1,47 @@
+"""Finding one agent by the name that an operator typed."""
+
+from __future__ import annotations
+
+from agentd.cli.agentctl.client import Api, ApiError, Json, agents_from
+from agentd.cli.agentctl.command import CommandError
+from agentd.jcard.quoting import printable, quote
+
+NOT_FOUND = 404
+
+
+def agent_document(api: Api, name: str) -> Json:
+    """Read one agent.
+
+    Raises
+    ------
+    CommandError
+        If there is none of this name; the text suggests names that are like it.
+    UnreachableError
+        If no daemon answers.
+    ApiError
+        If the daemon cannot say.
+    """
+    from urllib.parse import quote as quote_url
+
+    if name:
+        try:
+            return api.get(f"/v1/agents/{quote_url(name, safe='')}")
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+    raise unknown_agent(name, [agent.name for agent in agents_from(api.get("/v1/agents"))])
+
+
+def unknown_agent(name: str, names: list[str]) -> CommandError:
+    """Say that there is no such agent, and which ones there are."""
+    from difflib import get_close_matches
+
+    by_lower = {known.lower(): known for known in names}
+    close = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3)]
+    if close:
+        hint = f"did you mean {' or '.join(map(printable, close))}?"
+    elif names:
+        hint = "agentctl list shows the agents there are"
+    else:
+        hint = "the daemon has no agents"
+    return CommandError(f"there is no agent {quote(name)}: {hint}")

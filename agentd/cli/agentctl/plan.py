@@ -1,0 +1,90 @@
+"""``agentctl plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentd.cli.agentctl.client import Json, operations_from
+from agentd.cli.agentctl.command import Commands, Invocation, Status
+from agentd.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines
+from agentd.daemon.settings import absolute
+from agentd.supervise.snapshot import PlannedOperation
+
+_DETAILS = """\
+Without FILE: what the daemon would still do; normally nothing. With FILE: what it would do if FILE stood in the place
+of its jcard now; secrets are taken as they reached the agents. Marks: + start, - stop, ~ restart, = change in place.
+Elsewhere than on a terminal one line for each operation, fields separated by tabs: mark, action, agent, reason.
+Exit status 0 whether there is something to do or not."""
+
+_EXAMPLES = """\
+agentctl plan
+agentctl plan ./jcard.new.toml
+agentctl plan --json ./jcard.new.toml | jq -e '.operations == []'"""
+
+_MARKS = {
+    "start": Cell("+", GREEN),
+    "stop": Cell("-", RED),
+    "restart": Cell("~", YELLOW),
+    "change": Cell("=", DIM),
+}
+_UNKNOWN = Cell("?", BOLD)
+"""Of a newer daemon."""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "plan",
+        "show what would start, stop, restart or change, and why",
+        _plan,
+        details=_DETAILS,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", help="a jcard to stand in for the daemon's")
+
+
+def _plan(invocation: Invocation) -> Status:
+    report = invocation.api.get("/v1/plan")
+    file: str | None = invocation.arguments.file
+    operations = operations_from(report) if file is None else _of_file(invocation, report, file)
+    if invocation.as_json:
+        invocation.print_document({"operations": [_document(operation) for operation in operations]})
+    else:
+        invocation.print(plan_lines(operations, invocation.display))
+    return Status.DONE
+
+
+def _of_file(invocation: Invocation, report: Json, file: str) -> list[PlannedOperation]:
+    from agentd.cli.agentctl.preview import preview
+
+    return preview(invocation, report, absolute(file))
+
+
+def plan_lines(operations: Sequence[PlannedOperation], display: Display) -> list[str]:
+    """Lay operations out, a line each, and sum them up."""
+    if not operations:
+        return ["nothing to do"] if display.table else []
+    rows = [
+        [
+            _MARKS.get(operation.action, _UNKNOWN),
+            Cell(operation.action),
+            Cell(operation.agent, BOLD),
+            Cell(operation.reason),
+        ]
+        for operation in operations
+    ]
+    shown = lines(("", "ACTION", "AGENT", "REASON"), rows, display)
+    if not display.table:
+        return shown
+    actions = [operation.action for operation in operations]
+    totals = ", ".join(f"{actions.count(action)} to {action}" for action in _MARKS if action in actions)
+    return [*shown, "", f"{count(len(operations), 'operation')}: {totals}"]
+
+
+def _document(operation: PlannedOperation) -> dict[str, object]:
+    return {
+        "action": operation.action,
+        "agent": operation.agent,
+        "reason": operation.reason,
+        "fields": list(operation.fields),
+    }

@@ -1,0 +1,106 @@
+"""What the daemon would do with another jcard: the daemon's own pure plan, fed with a file and what it observes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from agentd.cli.agentctl.client import Json, health_from, report_from
+from agentd.cli.agentctl.command import CommandError, Invocation
+from agentd.daemon.context import ConfigUnavailableError, load_context, read_config
+from agentd.harness.base import Harness
+from agentd.harness.registry import load_harnesses
+from agentd.jcard.load import load_jcard
+from agentd.jcard.prompts import PromptError, read_prompt
+from agentd.jcard.spec import AgentSpec, Policy, RestartPolicy
+from agentd.supervise.desired import SECRETS_PART, desire
+from agentd.supervise.plan import DesiredView, Fingerprint, ObservedView, plan
+from agentd.supervise.snapshot import ObservedAgentView, PlannedOperation, PlanReport
+from agentd.supervise.states import AgentState
+
+
+def preview(invocation: Invocation, document: Json, file: Path) -> list[PlannedOperation]:
+    """Plan as if ``file`` stood in the place of the daemon's jcard.
+
+    Parameters
+    ----------
+    invocation
+        The call; the daemon is asked where its jcard is.
+    document
+        The daemon's own plan, with what it observes.
+    file
+        The other jcard, absolute.
+
+    Raises
+    ------
+    CommandError
+        If the file cannot be read or has errors: the daemon would refuse it.
+    ApiError
+        If the daemon is of another version.
+    UnreachableError
+        If it does not answer.
+    """
+    report = report_from(document)
+    config = Path(health_from(invocation.api.get("/v1/health")).config.path)
+    registry = load_harnesses()
+    try:
+        data = read_config(file)
+    except ConfigUnavailableError as error:
+        raise CommandError(str(error)) from None
+    result = load_jcard(data, str(file), load_context(config, report.agent_user, Path(report.home), registry.harnesses))
+    if result.errors:
+        raise CommandError("; ".join(map(str, result.errors)))
+    observed = {view.name: _observed(view) for view in report.observed}
+    desired = [_desired(agent, observed.get(agent.name), report, registry.harnesses) for agent in result.agents]
+    return [
+        PlannedOperation(str(operation.action), operation.agent, operation.reason, operation.fields)
+        for operation in plan(desired, observed.values())
+    ]
+
+
+def _desired(
+    agent: AgentSpec, observed: ObservedView | None, report: PlanReport, harnesses: Mapping[str, Harness]
+) -> DesiredView:
+    prompt = prompt_error = None
+    if agent.prompt_file is not None:
+        try:
+            prompt = read_prompt(agent.prompt_file)
+        except PromptError as error:
+            prompt_error = str(error)
+    view = desire(
+        agent,
+        prompt=prompt,
+        prompt_error=prompt_error,
+        secrets={},
+        harness=harnesses[agent.harness],
+        user=report.agent_user,
+        key=bytes.fromhex(report.digest_key),
+    ).view
+    if view.fingerprint is None or observed is None or observed.fingerprint is None:
+        return view
+    return replace(view, fingerprint=_with_secrets_of(observed.fingerprint, view.fingerprint))
+
+
+def _with_secrets_of(observed: Fingerprint, desired: Fingerprint) -> Fingerprint:
+    """Take the secrets as unchanged: only the daemon reads them, and it does not tell how to compare them."""
+    if SECRETS_PART not in observed:
+        return {part: digest for part, digest in desired.items() if part != SECRETS_PART}
+    return {**desired, SECRETS_PART: observed[SECRETS_PART]}
+
+
+def _observed(view: ObservedAgentView) -> ObservedView:
+    return ObservedView(
+        name=view.name,
+        state=AgentState(view.state),
+        policy=None if view.policy is None else _policy(view.policy),
+        fingerprint=view.launch,
+        session_open=True,
+    )
+
+
+def _policy(values: Mapping[str, object]) -> Policy:
+    """Rebuild what the API shows of a policy, whose fields are those of `Policy`."""
+    rebuilt = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    rebuilt["restart"] = RestartPolicy(str(values["restart"]))
+    return Policy(**rebuilt)  # type: ignore[arg-type]  # the API's own types, its schema is tested

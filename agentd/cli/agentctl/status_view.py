@@ -1,0 +1,162 @@
+"""The status of daemon and agents as text: pure, from the API's values."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import NamedTuple
+
+from agentd.cli.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines, span
+from agentd.jcard.quoting import printable
+from agentd.supervise.snapshot import AgentStatus, Health
+from agentd.supervise.states import AgentState
+
+
+class _Look(NamedTuple):
+    symbol: str
+    style: str
+
+
+_LOOKS: Mapping[str, _Look] = {
+    AgentState.PENDING: _Look("◌", CYAN),
+    AgentState.STARTING: _Look("◔", CYAN),
+    AgentState.RUNNING: _Look("●", GREEN),
+    AgentState.STOPPING: _Look("◕", YELLOW),
+    AgentState.BACKOFF: _Look("↻", YELLOW),
+    AgentState.EXITED: _Look("✓", DIM),
+    AgentState.FAILED: _Look("✗", RED),
+    AgentState.TIMED_OUT: _Look("✗", RED),
+    AgentState.DISABLED: _Look("○", DIM),
+}
+_UNKNOWN = _Look("?", BOLD)
+"""Of a newer daemon."""
+
+_HEADING = ("NAME", "STATE", "UPTIME", "RESTARTS", "EXIT", "PID", "HARNESS", "SESSION", "DETAIL")
+_LIST_HEADING = ("NAME", "HARNESS", "TYPE", "SESSION", "WORKDIR")
+
+
+def overview_lines(health: Health, agents: Sequence[AgentStatus], display: Display) -> list[str]:
+    """Show the daemon, then every agent; elsewhere than on a terminal only the agents."""
+    table = lines(_HEADING, [_row(agent, display) for agent in agents], display)
+    if not display.table:
+        return table
+    header = _header(health, display)
+    return [*header, "", *table] if agents else [*header, "no agents"]
+
+
+def list_lines(agents: Sequence[AgentStatus], display: Display) -> list[str]:
+    """Show who there is and where they run."""
+    rows = [
+        [Cell(agent.name, BOLD), Cell(agent.harness), Cell(agent.type), Cell(agent.session), Cell(agent.workdir)]
+        for agent in agents
+    ]
+    return lines(_LIST_HEADING, rows, display)
+
+
+def agent_lines(agent: AgentStatus, display: Display) -> list[str]:
+    """Show all of one agent, a field a line."""
+    values = {field.name: getattr(agent, field.name) for field in fields(agent)}
+    if not display.table:
+        rows = [[Cell(name), Cell(_plain(value))] for name, value in values.items()]
+        return lines((), rows, display)
+    ended = values.pop("exit_signal"), values.pop("exit_code")
+    values["last exit"] = _exit(agent) if any(value is not None for value in ended) else None
+    values["uptime"] = _uptime(agent)
+    del values["uptime_seconds"], values["running"]
+    for name in ("next_restart_at", "deadline"):
+        if values[name] is not None:
+            values[name] = f"{values[name]} ({_from_now(values[name])})"
+    shown = {name.replace("_", " "): _plain(value) for name, value in values.items() if value not in (None, "")}
+    widest = max(map(len, shown))
+    look = _look(agent)
+    symbol = f"{look.symbol} " if display.symbols else ""
+    return [
+        f"{display.paint(f'{name:{widest}}', DIM)}  "
+        + (display.paint(symbol + printable(value), look.style) if name == "state" else printable(value))
+        for name, value in shown.items()
+    ]
+
+
+def _header(health: Health, display: Display) -> list[str]:
+    counts = health.agents
+    failed = f"{counts.failed} failed"
+    summary = (
+        f"{display.paint(f'agentd {printable(health.version)}', BOLD)} {printable(health.state)}"
+        f" for {span(health.uptime_seconds)}, pid {health.pid}: {count(counts.total, 'agent')},"
+        f" {counts.running} running, {display.paint(failed, RED) if counts.failed else failed}"
+    )
+    config = health.config
+    shown = [
+        summary,
+        f"config {printable(config.path)}: "
+        + (display.paint("valid", GREEN) if config.valid else display.paint("not valid", RED)),
+    ]
+    if config.error is not None:
+        shown.append(f"  {display.paint('error:', RED)} {printable(config.error)}")
+    if not config.valid and config.loaded_at is not None:
+        shown.append(f"  the configuration of {printable(config.loaded_at)} stays in force")
+    shown += [f"  {display.paint('warning:', YELLOW)} {printable(warning)}" for warning in config.warnings]
+    return shown
+
+
+def _row(agent: AgentStatus, display: Display) -> list[Cell]:
+    look = _look(agent)
+    return [
+        Cell(agent.name, BOLD),
+        Cell(agent.state, look.style, look.symbol),
+        Cell(_uptime(agent) if display.table else str(agent.uptime_seconds) if agent.running else ""),
+        Cell(str(agent.restarts)),
+        Cell(_exit(agent)),
+        Cell(_plain(agent.pid)),
+        Cell(agent.harness),
+        Cell(agent.session),
+        Cell(_detail(agent), RED if agent.error is not None else ""),
+    ]
+
+
+def _look(agent: AgentStatus) -> _Look:
+    return _LOOKS.get(agent.state, _UNKNOWN)
+
+
+def _uptime(agent: AgentStatus) -> str:
+    return span(agent.uptime_seconds) if agent.running else ""
+
+
+def _exit(agent: AgentStatus) -> str:
+    if agent.exit_signal is not None:
+        try:
+            return signal.Signals(agent.exit_signal).name
+        except ValueError:
+            return f"signal {agent.exit_signal}"
+    return _plain(agent.exit_code)
+
+
+def _detail(agent: AgentStatus) -> str:
+    parts = [agent.error] if agent.error is not None else []
+    if agent.next_restart_at is not None:
+        parts.append(f"restart {_from_now(agent.next_restart_at)}")
+    if agent.running and agent.deadline is not None:
+        parts.append(f"times out {_from_now(agent.deadline)}")
+    return "; ".join(parts)
+
+
+def _from_now(moment: str) -> str:
+    """Say how far away an RFC 3339 time is."""
+    from datetime import UTC, datetime
+
+    try:
+        seconds = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return f"at {moment}"
+    return f"in {span(round(seconds))}" if seconds > 0 else "now"
+
+
+def _plain(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case _:
+            return str(value)

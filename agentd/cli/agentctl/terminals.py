@@ -1,0 +1,125 @@
+"""The agents' terminals, read through tmux."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agentd.cli.agentctl.client import UnreachableError, agent_from
+from agentd.cli.agentctl.command import CommandError, Invocation
+from agentd.cli.agentctl.lookup import agent_document
+from agentd.jcard.quoting import printable, quote
+from agentd.supervise.snapshot import AgentStatus
+from agentd.tmux.syntax import session_target
+
+if TYPE_CHECKING:
+    from libtmux import Server
+
+_NO_SESSION = "can't find"
+"""How tmux begins its answer about a session, window or pane that it does not have."""
+
+
+class NoSessionError(CommandError):
+    """The agent has no tmux session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """The tmux session of one agent."""
+
+    agent: str
+    session: str
+    server: Server
+
+    @property
+    def pane(self) -> str:
+        """The agent's own pane: the first one of window 0, whatever else an operator opened."""
+        return f"{session_target(self.session)}:0.0"
+
+    def ask(self, *command: str) -> list[str]:
+        """Run tmux commands and give the lines they print, without blank ones at the end.
+
+        Raises
+        ------
+        NoSessionError
+            If the session is not there.
+        CommandError
+            If tmux refuses.
+        """
+        return ask(self.server, *command)
+
+
+def ask(server: Server, *command: str) -> list[str]:
+    """Run tmux commands and give the lines they print, without blank ones at the end.
+
+    Raises
+    ------
+    NoSessionError
+        If what they are about is not there.
+    CommandError
+        If tmux refuses, is not installed, or has no server on the socket.
+    """
+    from libtmux.exc import TmuxCommandNotFound
+
+    try:
+        answer = server.cmd(*command)
+    except TmuxCommandNotFound:
+        raise CommandError("tmux is not installed, or not on the PATH") from None
+    if answer.returncode != 0:
+        text = printable("; ".join(answer.stderr))
+        raise NoSessionError(text) if text.startswith(_NO_SESSION) else CommandError(f"tmux: {text}")
+    return list(answer.stdout)
+
+
+def open_terminal(invocation: Invocation) -> Terminal:
+    """Find the session of the agent that the command line names.
+
+    Without a daemon the session of that name is taken: agents outlive their supervisor.
+
+    Raises
+    ------
+    NoSessionError
+        If the agent has none.
+    CommandError
+        If there is no such agent, or tmux refuses.
+    UnreachableError
+        If neither a daemon answers nor a session has that name.
+    """
+    from libtmux import Server
+
+    server = Server(socket_path=invocation.settings.tmux_socket)
+    try:
+        agent = agent_from(agent_document(invocation.api, invocation.name()))
+    except UnreachableError as unreachable:
+        return _without_daemon(invocation, server, unreachable)
+    try:
+        ask(server, "has-session", "-t", session_target(agent.session))
+    except NoSessionError:
+        raise NoSessionError(_no_session(agent)) from None
+    except CommandError as error:
+        raise CommandError(f"{_no_session(agent)}; {error}") from None
+    return Terminal(agent.name, agent.session, server)
+
+
+def _without_daemon(invocation: Invocation, server: Server, unreachable: UnreachableError) -> Terminal:
+    name = invocation.name()
+    try:
+        ask(server, "has-session", "-t", session_target(name))
+    except CommandError:
+        raise unreachable from None
+    invocation.warn(
+        f"agentd is not reachable on {printable(str(invocation.api.path))}: {unreachable};"
+        f" taking the tmux session {quote(name)}"
+    )
+    return Terminal(name, name, server)
+
+
+def _no_session(agent: AgentStatus) -> str:
+    reason = f": {agent.error}" if agent.error else ""
+    return f"{agent.name} has no tmux session; it is {agent.state}{reason}"
+
+
+def terminal_document(terminal: Terminal, lines: Sequence[str]) -> dict[str, object]:
+    """Give lines of a terminal as JSON values."""
+    return {"name": terminal.agent, "session": terminal.session, "lines": list(lines)}

@@ -1,0 +1,87 @@
+"""``agentd``: the daemon's command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from agentd import __version__
+from agentd.cli.options import USAGE_ERROR, accept_one_dash, add_options, settings_from
+from agentd.daemon.settings import Settings, SettingsError
+
+_DESCRIPTION = """\
+Runs AI coding agents the way systemd runs services: one declarative file, one supervised tmux session for each agent.
+Stays in the foreground and logs to stderr."""
+
+_EPILOG = """\
+A flag wins over its environment variable (in capitals above), and that over the default.
+Each flag may also be written with one dash: -config PATH.
+
+examples:
+  agentd --config ./jcard.toml
+  agentd --check --config ./jcard.toml      is this file good? who would run where?
+  agentd --on-shutdown keep                 leave the agents running, for the next agentd to adopt
+
+signals: SIGHUP reconciles now; SIGTERM and SIGINT stop every agent gracefully, a second one stops at once.
+exit status: 0 clean shutdown, 1 cannot start (or --check found errors), 2 bad usage."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon, or check the config; give the exit status.
+
+    Raises
+    ------
+    SystemExit
+        With status 2 for a command line that cannot be understood, 0 after ``--help`` and ``--version``.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(accept_one_dash(sys.argv[1:] if argv is None else argv, parser))
+    try:
+        settings = settings_from(arguments, os.environ)
+    except SettingsError as error:
+        parser.exit(USAGE_ERROR, f"agentd: {error}\n")
+    return _check(settings) if arguments.check else _run(settings)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="agentd",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_options(parser)
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        help="log each agent's argv, workdir and names of environment variables, and its last screen when it exits",
+    )
+    parser.add_argument("--check", action="store_true", help="parse and validate the config, print the result and exit")
+    parser.add_argument("--version", action="version", version=f"agentd {__version__}")
+    return parser
+
+
+def _run(settings: Settings) -> int:
+    from agentd.daemon.run import run
+
+    return run(settings)
+
+
+def _check(settings: Settings) -> int:
+    from agentd.cli.check import check, check_lines
+    from agentd.cli.terminal import display_of
+
+    try:
+        result = check(settings, os.environ)
+    except SettingsError as error:
+        print(f"agentd: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    print("\n".join(check_lines(result, display_of(sys.stdout, os.environ))))
+    return 0 if result.valid else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

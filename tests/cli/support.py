@@ -1,0 +1,180 @@
+"""Both commands as programs, an API with canned answers, and tmux servers of the tests' own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentd.api.app import build_app
+from agentd.api.serve import serve
+from agentd.supervise.snapshot import AgentStatus
+from tests.api.memory_source import HEALTH, RUNNING, MemorySource
+from tests.support.daemon import program
+from tests.support.processes import alive
+from tests.support.waiting import wait_for
+
+__all__ = ["HEALTH", "RUNNING", "AgentStatus", "Client", "Finished", "MemorySource", "TmuxServer", "answering"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> object:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The lines of stdout by their fields."""
+        return [line.split("\t") for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True)
+class Client:
+    """The commands, told by the environment which sockets to use."""
+
+    folder: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def api_socket(self) -> Path:
+        return self.folder / "api.sock"
+
+    @property
+    def tmux_socket(self) -> Path:
+        return self.folder / "tmux.sock"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "AGENTD_API_SOCKET": str(self.api_socket),
+            "AGENTD_TMUX_SOCKET": str(self.tmux_socket),
+            "AGENTD_CONFIG": str(self.folder / "jcard.toml"),
+            "TERM": "xterm-256color",
+            **self.env,
+        }
+
+    def __call__(self, *arguments: str | Path, name: str = "agentctl", **env: str) -> Finished:
+        """Run to the end, away from a terminal."""
+        done = subprocess.run(
+            [program(name), *map(str, arguments)],
+            env={**self.environment, **env},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=30,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start away from a terminal; the test ends it."""
+        return subprocess.Popen(
+            [program("agentctl"), *arguments],
+            env=self.environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def shell_words(self, *arguments: str, **env: str) -> str:
+        """Write the command for a shell in a terminal, which then says its exit status and waits."""
+        changed = {name: value for name, value in {**self.environment, **env}.items() if os.environ.get(name) != value}
+        setting = " ".join(f"{name}={shlex.quote(value)}" for name, value in changed.items() if name != "TERM")
+        command = shlex.join([program("agentctl"), *arguments])
+        return f"trap : INT; {setting} {command}; echo [status $?]; exec cat"
+
+
+@contextmanager
+def answering(source: MemorySource, path: Path) -> Iterator[None]:
+    """Serve the real API, from the values in ``source``, while the context is open."""
+    loop = asyncio.new_event_loop()
+    started, over = threading.Event(), asyncio.Event()
+
+    async def work() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+            listening.bind(str(path))
+            listening.listen()
+            async with serve(build_app(source), listening):
+                started.set()
+                await over.wait()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(work())
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert started.wait(10)
+        yield
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)
+        path.unlink()
+    assert not thread.is_alive()
+
+
+@dataclass(frozen=True)
+class TmuxServer:
+    """A tmux server on a socket of its own, without anybody's configuration."""
+
+    socket: Path
+
+    def __call__(self, *arguments: str, check: bool = True) -> str:
+        done = subprocess.run(
+            ["tmux", "-f", "/dev/null", "-S", str(self.socket), *arguments],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=20,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"tmux {arguments}: {done.stderr}"
+        return done.stdout.removesuffix("\n")
+
+    def session(self, name: str, command: str, columns: int = 120, rows: int = 30) -> None:
+        """Run a shell command in a new session."""
+        self("new-session", "-d", "-s", name, "-x", str(columns), "-y", str(rows), command)
+
+    def screen(self, session: str, *options: str) -> str:
+        return self("capture-pane", "-p", *options, "-t", f"={session}:0.0")
+
+    def wait_for_text(self, session: str, text: str) -> str:
+        """Wait until the session's screen shows this text, and return the screen."""
+        return wait_for(
+            lambda: screen if text in (screen := self.screen(session)) else "",
+            20,
+            what=f"{text!r} is shown",
+            explain=lambda: self.screen(session),
+        )
+
+    def close(self) -> None:
+        pid = self("display-message", "-p", "#{pid}", check=False)
+        self("kill-server", check=False)
+        if pid.isdigit():
+            wait_for(lambda: not alive(int(pid)), what="the tmux server ended")

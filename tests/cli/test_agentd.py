@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from agentd import __version__
+from agentd.daemon.settings import OPTIONS
+from tests.cli.support import Client, Finished
+
+GOOD = """
+[agent]
+harness = "claude-code"
+prompt = "review"
+
+[[agents]]
+name = "build"
+harness = "custom"
+workdir = "/srv"
+replicas = 2
+enabled = false
+"""
+
+
+@pytest.fixture
+def jcard(client: Client) -> Path:
+    path = client.folder / "jcard.toml"
+    path.write_text(GOOD)
+    return path
+
+
+def check(client: Client, *arguments: str | Path) -> Finished:
+    return client("--check", *arguments, name="agentd")
+
+
+def test_version_names_program_and_version(client: Client) -> None:
+    assert client("--version", name="agentd").out == f"agentd {__version__}\n"
+
+
+def test_help_names_every_flag_and_its_variable_and_has_examples(client: Client) -> None:
+    text = client("--help", name="agentd").out
+    assert "examples:" in text
+    for option in OPTIONS:
+        assert f"{option.flag} " in text
+        assert option.environment is None or option.environment in text
+
+
+def test_check_lists_the_agents_of_a_good_file(client: Client, jcard: Path) -> None:
+    done = check(client)
+    assert done.status == 0
+    assert done.rows[:3] == [
+        ["claude-code", "claude-code", "claude-code", str(jcard.parent)],
+        ["build-0", "custom (disabled)", "build-0", "/srv"],
+        ["build-1", "custom (disabled)", "build-1", "/srv"],
+    ]
+    assert done.out.endswith(f"{jcard}: valid: 3 agents\n")
+
+
+@pytest.mark.parametrize("spelling", ["-config {}", "--config {}", "-config={}", "--config={}"])
+def test_a_long_flag_takes_one_dash_or_two(client: Client, jcard: Path, spelling: str) -> None:
+    other = jcard.rename(jcard.with_name("other.toml"))
+    assert check(client, *spelling.format(other).split(" ")).status == 0
+
+
+def test_a_warning_is_printed_and_does_not_fail_the_check(client: Client, jcard: Path) -> None:
+    jcard.write_text(GOOD + 'promt = "x"\n')
+    done = check(client)
+    assert done.status == 0
+    assert re.search(rf'^warning: {jcard}:12:1: agent "build": promt: .*did you mean "prompt"', done.out, re.MULTILINE)
+    assert done.out.endswith("valid: 3 agents, 1 warning\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, "no such file"),
+        ("", "zero bytes"),
+        ("[agent", "line|expected|invalid|Unexpected|:1:"),
+        ('[agent]\nharness = "cluade-code"\n', "claude-code"),
+        ('[agent]\nharness = "custom"\nprompt_file = "gone.md"\n', 'agent "custom": prompt_file: .*gone.md'),
+        ('[agent]\nharness = "custom"\ntype = "sandboxed"\n', "not available in this build"),
+    ],
+    ids=["missing", "empty", "syntax", "harness", "prompt-file", "sandboxed"],
+)
+def test_an_error_fails_the_check_and_names_the_file(client: Client, jcard: Path, text: str | None, found: str) -> None:
+    if text is None:
+        jcard.unlink()
+    else:
+        jcard.write_text(text)
+    done = check(client)
+    assert done.status == 1
+    assert re.search(f"^error: {jcard}.*({found})", done.out, re.MULTILINE), done.out
+    assert re.search(rf"{jcard}: not valid: \d errors?$", done.out, re.MULTILINE)
+
+
+def test_a_folder_is_no_config(client: Client) -> None:
+    done = check(client, "--config", client.folder)
+    assert done.status == 1
+    assert "is a folder" in done.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--conf", "x"],
+        ["-conf", "x"],
+        ["--config"],
+        ["--config="],
+        ["--check=yes"],
+        ["surplus"],
+        ["--interval", "5"],
+        ["--launch-concurrency=0"],
+        ["--on-shutdown", "pause"],
+        ["--log-format=xml"],
+        ["--tmux-socket", "/" + "x" * 107],
+        ["--check", "--agent-user", "nobody-has-this-name"],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_is_status_2_with_a_reason(client: Client, jcard: Path, arguments: list[str]) -> None:
+    assert jcard.exists()
+    done = client(*arguments, name="agentd")
+    assert done.status == 2
+    assert done.out == ""
+    assert "agentd: " in done.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may run agents as anybody")
+def test_only_root_may_name_another_agent_user(client: Client, jcard: Path) -> None:
+    assert jcard.exists()
+    done = check(client, "--agent-user", "root")
+    assert done.status == 2
+    assert "only root" in done.err
