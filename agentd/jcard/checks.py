@@ -46,9 +46,7 @@ def check_name(name: str) -> str:
 def check_session(session: str) -> str:
     """Check the name of a tmux session: one that tmux keeps as it is and finds again."""
     reason = None
-    if not session:
-        reason = "expected a name; leave the field out to use the agent's name"
-    elif session == RESERVED_SESSION:
+    if session == RESERVED_SESSION:
         reason = "which agentd keeps for itself; expected another name"
     elif len(session) > LONGEST_SESSION:
         reason = f"expected at most {LONGEST_SESSION} characters"
@@ -66,9 +64,6 @@ def check_session(session: str) -> str:
 
 def check_path(path: str) -> str:
     """Check a path, which may begin with ``~/``."""
-    if not path:
-        msg = 'found "", expected a path; leave the field out for the default'
-        raise ValueError(msg)
     if "\0" in path:
         msg = f"found {quote(path)}, expected a path without NUL characters"
         raise ValueError(msg)

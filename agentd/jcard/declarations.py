@@ -13,7 +13,7 @@ from agentd.jcard.explain import Fault, faults
 from agentd.jcard.findings import Findings
 from agentd.jcard.positions import Path
 from agentd.jcard.quoting import kind, quote
-from agentd.jcard.table import AgentTable
+from agentd.jcard.table import UNSET_WHEN_EMPTY, AgentTable
 
 
 class Identity(NamedTuple):
@@ -83,7 +83,7 @@ def _tables(document: Mapping[str, object], findings: Findings) -> Iterator[tupl
         case None:
             pass
         case dict(single):
-            yield ("agent",), single
+            yield ("agent",), _without_unset(single)
         case list():
             findings.error(("agent",), "found an array of tables: write [agent] for one agent, [[agents]] for several")
         case other:
@@ -100,7 +100,7 @@ def _tables(document: Mapping[str, object], findings: Findings) -> Iterator[tupl
         case list(several):
             for index, item in enumerate(several):
                 if isinstance(item, dict):
-                    yield ("agents", index), item
+                    yield ("agents", index), _without_unset(item)
                 else:
                     findings.error(
                         ("agents", index),
@@ -110,6 +110,11 @@ def _tables(document: Mapping[str, object], findings: Findings) -> Iterator[tupl
             findings.error(
                 ("agents",), f"found {kind(other)}, expected tables: write [[agents]] above the fields of each agent"
             )
+
+
+def _without_unset(raw: Mapping[str, object]) -> Mapping[str, object]:
+    """Drop fields that generated jcards write as ``""`` for "not set", as the Go agentd reads them."""
+    return {field: value for field, value in raw.items() if not (value == "" and field in UNSET_WHEN_EMPTY)}
 
 
 def _unnamed_harness(raw: Mapping[str, object]) -> str | None:

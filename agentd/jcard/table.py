@@ -41,6 +41,9 @@ from agentd.jcard.spec import (
 
 MOST_REPLICAS: Final = 1000
 
+UNSET_WHEN_EMPTY: Final = frozenset({"name", "session", "workdir", "prompt_file", "model"})
+"""Fields that an empty text leaves at their default."""
+
 _POLICY: Final = Policy()
 _SANDBOX: Final = SandboxLimits()
 

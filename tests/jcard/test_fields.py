@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentd.jcard.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxLimits
-from agentd.jcard.table import AgentTable
+from agentd.jcard.table import AgentTable, UNSET_WHEN_EMPTY
 from tests.jcard.loading import agent_of, agents_of, error_of, errors_of, load, warnings_of
 
 
@@ -209,8 +209,6 @@ def test_a_value_of_the_wrong_type_is_an_error_at_its_place(field: str, value: s
         ("session = 5", "session: found 5, expected a string (write it in quotes)"),
         ("restarted_at = 2026-01-31", "restarted_at: found a date or time, expected a string (write it in quotes)"),
         ('secrets = "A"', "secrets: found a string, expected an array, written in [ ]"),
-        ('model = ""', 'model: found "", expected text; leave the field out for the default'),
-        ('workdir = ""', 'workdir: found "", expected a path; leave the field out for the default'),
         ('workdir = "a\\u0000"', 'workdir: found "a\\x00", expected a path without NUL characters'),
         (
             'prompt_file = "~bob/x"',
@@ -252,7 +250,7 @@ def test_names_of_letters_digits_dashes_and_underscores_are_accepted(name: str) 
     assert agent_of(f'name = "{name}"').name == name
 
 
-@pytest.mark.parametrize("name", ["", "-a", "_a", "a b", "a.b", "a:b", "é", "a/b", "a\\n", "a" * 64])
+@pytest.mark.parametrize("name", ["-a", "_a", "a b", "a.b", "a:b", "é", "a/b", "a\\n", "a" * 64])
 def test_other_names_are_refused(name: str) -> None:
     [error] = errors_of(f'[agent]\nharness = "codex"\nname = "{name}"\n')
     assert ": name: found " in error
@@ -267,7 +265,6 @@ def test_sessions_that_tmux_keeps_as_they_are_are_accepted(session: str) -> None
 @pytest.mark.parametrize(
     ("session", "reason"),
     [
-        ("", "leave the field out to use the agent's name"),
         ("_agentd", "which agentd keeps for itself"),
         ("a.b", "which tmux changes"),
         ("a:b", "which tmux changes"),
@@ -379,3 +376,8 @@ def test_a_first_delay_over_the_cap_is_a_warning(fields: str, line: int, field: 
     [warning] = warnings_of(f'[agent]\nharness = "codex"\n{fields}\n')
     assert warning.startswith(f'jcard.toml:{line}:1: agent "codex": {field}: restart_delay "')
     assert "is over restart_delay_max" in warning
+
+
+@pytest.mark.parametrize("field", sorted(UNSET_WHEN_EMPTY))
+def test_an_empty_text_is_the_default_as_in_generated_jcards(field: str) -> None:
+    assert agent_of(f'{field} = ""') == agent_of("")

@@ -1,0 +1,44 @@
+# Every target sets itself up: .venv with the locked dependencies, and tmux. `make` alone says what there is.
+SHELL := /bin/sh
+BIN := .venv/bin
+# Nothing of an environment that happens to be active may leak into ours.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# pytest-xdist: one worker for each core; `make test WORKERS=0 ARGS=tests/jcard` runs a part in one process.
+WORKERS ?= logical
+ARGS ?=
+
+.PHONY: help demo test lint bench lock clean
+.DEFAULT_GOAL := help
+
+help: ## say what there is
+	@echo "agentd: AI coding agents, supervised like services, in tmux"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+demo: ## watch four scripted agents being supervised; C-c ends it (DEMO_SECONDS=N: unattended)
+	@scripts/bootstrap run
+	@exec $(BIN)/python examples/quickstart/demo.py
+
+test: ## run the whole test suite, with coverage (ARGS="-k name" selects)
+	@scripts/bootstrap dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
+
+lint: ## ruff, mypy, the layers, the packaged unit, the shell scripts
+	@scripts/bootstrap dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	@scripts/lint-unit packaging/agentd.service
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/lint-unit scripts/lock .ci/run; \
+	else echo "shellcheck: not installed, scripts not checked"; fi
+
+bench: ## measure against the raw floor and print the table
+	@scripts/bootstrap dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## write requirements/*.txt from pyproject.toml (ARGS=--upgrade takes the newest)
+	@scripts/lock $(ARGS)
+
+clean: ## remove what the other targets made
+	rm -rf .venv .cache .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,331 @@
+"""The measures: each drives agentd from outside and the floor beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from benchmarks.floor import Floor
+from benchmarks.machine import cpu_seconds, fork_marks, resident_megabytes, working_folder
+from benchmarks.results import Result
+from benchmarks.rollcall import RollCall
+from benchmarks.subject import PATIENCE, Costs, Subject, SubjectError, get, table
+from tests.support.daemon import UnixConnection, program
+
+_LIBRARIES = "asyncio, aiohttp.web, pydantic, structlog, tomlkit, watchfiles"
+
+_RESTLESS_SHARE = 10
+"""One in so many agents restarts during the measurement of the API."""
+_RESTLESS = ('restart = "always"', 'restart_delay = "3s"', 'restart_delay_max = "3s"')
+_POLLS_PER_SECOND = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured."""
+
+    rounds: int
+    """Starts and stops of everything."""
+    additions: int
+    exits: int
+    idle_seconds: float
+    api_seconds: float
+    commands: int
+    """Runs of ``agentctl status``."""
+
+
+FULL = Effort(rounds=5, additions=20, exits=50, idle_seconds=60, api_seconds=20, commands=20)
+QUICK = Effort(rounds=2, additions=5, exits=10, idle_seconds=20, api_seconds=5, commands=5)
+
+
+def say(text: str) -> None:
+    """Report progress, which is no part of the table."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def running_agentd() -> Iterator[Subject]:
+    """An agentd that runs without agents, and that leaves nothing when this ends."""
+    folder = working_folder()
+    try:
+        with contextlib.ExitStack() as stack:
+            (folder / "agentd").mkdir()
+            roll = stack.enter_context(RollCall(folder))
+            subject = Subject(folder / "agentd", roll)
+            stack.callback(_close, subject)
+            subject.start()
+            yield subject
+    finally:
+        shutil.rmtree(folder)
+
+
+def _close(subject: Subject) -> None:
+    for problem in subject.daemon.close():
+        if not problem.startswith("---"):  # the end of the log, for tests
+            print(f"warning: {problem}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def running_floor(environment: Mapping[str, str]) -> Iterator[Floor]:
+    """A bare tmux server without agents, and that leaves nothing when this ends."""
+    folder = working_folder()
+    try:
+        with contextlib.ExitStack() as stack:
+            roll = stack.enter_context(RollCall(folder))
+            floor = Floor(folder, environment, roll)
+            stack.callback(floor.close)
+            floor.open()
+            yield floor
+    finally:
+        shutil.rmtree(folder)
+
+
+def warm_up() -> dict[str, str]:
+    """Run one agent once, so that nothing is read from disk later; the environment that agentd gives agents."""
+    with running_agentd() as subject:
+        subject.launch(table("first", subject.roll.command), 1)
+        return subject.environment_of("first")
+
+
+def _replicas(subject: Subject, count: int) -> str:
+    return table("agent", subject.roll.command, replicas=count)
+
+
+def _tables(subject: Subject, count: int) -> str:
+    return "".join(table(f"agent-{number}", subject.roll.command) for number in range(count))
+
+
+class Rounds:
+    """Start everything and stop everything, agentd and the floor in turn."""
+
+    def __init__(self, count: int, effort: Effort, environment: Mapping[str, str]) -> None:
+        self._count = count
+        self._environment = environment
+        self._starts: dict[str, list[tuple[float, Costs]]] = {"floor": [], "replicas": [], "tables": []}
+        self._stops: dict[str, list[float]] = {"floor": [], "agentd": []}
+        self._empty: list[float] = []
+        self._full: list[float] = []
+        for number in range(effort.rounds):
+            say(f"{count} agents: start and stop, round {number + 1} of {effort.rounds}, floor and agentd in turn")
+            self._floor()
+            self._agentd("replicas", _replicas)
+            self._agentd("tables", _tables)
+
+    def _floor(self) -> None:
+        with running_floor(self._environment) as floor:
+            self._starts["floor"].append(floor.start(self._count))
+            self._stops["floor"].append(floor.stop())
+
+    def _agentd(self, kind: str, jcard: Callable[[Subject, int], str]) -> None:
+        with running_agentd() as subject:
+            self._empty.append(resident_megabytes(subject.daemon.pid))
+            before = subject.costs()
+            seconds = subject.launch(jcard(subject, self._count), self._count)
+            self._starts[kind].append((seconds, subject.costs().since(before)))
+            subject.settle()
+            get(subject.connect(), "/v1/agents")
+            self._full.append(resident_megabytes(subject.daemon.pid))
+            self._stops["agentd"].append(subject.stop())
+
+    def results(self) -> Iterator[Result]:
+        """Everything that the rounds told."""
+        floor = [seconds for seconds, _ in self._starts["floor"]]
+        for kind in ("replicas", "tables"):
+            note = f"{self._cheapest(kind)}; floor {self._cheapest('floor')}"
+            yield Result(f"start, {kind}", self._count, [seconds for seconds, _ in self._starts[kind]], floor, note)
+        yield Result("stop", self._count, self._stops["agentd"], self._stops["floor"])
+        libraries = [float(subprocess.check_output([sys.executable, "-c", _LIBRARIES_RSS]))]
+        yield Result("memory, empty", self._count, self._empty, libraries)
+        yield Result("memory, all", self._count, self._full, libraries)
+
+    def _cheapest(self, kind: str) -> str:
+        """What a start cost at least: contention makes the same work dearer."""
+        return str(min((costs for _, costs in self._starts[kind]), key=lambda costs: costs.total))
+
+
+_LIBRARIES_RSS = f"""
+import {_LIBRARIES}
+import pathlib
+status = pathlib.Path("/proc/self/status").read_text()
+print(int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6)
+"""
+
+
+class Steady:
+    """An agentd and a floor with the same number of agents, which run while everything else is measured."""
+
+    def __init__(self, subject: Subject, floor: Floor, count: int, effort: Effort) -> None:
+        self._subject = subject
+        self._floor = floor
+        self._count = count
+        self._effort = effort
+        self._restless = max(1, count // _RESTLESS_SHARE)
+        self._calm = count - self._restless
+        self._extra: list[str] = []
+        floor.start(count)
+        subject.launch(self._jcard(), count)
+        subject.settle()
+
+    def _jcard(self, *, restless: bool = False) -> str:
+        roll = self._subject.roll
+        some = (
+            table("restless", roll.instant_command, replicas=self._restless, more=_RESTLESS)
+            if restless
+            else table("restless", roll.command, replicas=self._restless)
+        )
+        return table("agent", roll.command, replicas=self._calm) + some + "".join(self._extra)
+
+    def idle(self) -> Iterator[Result]:
+        """CPU and forks while nothing happens."""
+        sides = {"agentd": self._subject.pids, "floor": self._floor.pids}
+        every = [pid for pids in sides.values() for pid in pids]
+        time.sleep(2)
+        used, marks, begun = {pid: cpu_seconds(pid) for pid in every}, fork_marks(every), time.perf_counter()
+        time.sleep(self._effort.idle_seconds)
+        seconds = time.perf_counter() - begun
+        after = fork_marks(every)
+        percents = {pid: 100 * (cpu_seconds(pid) - used[pid]) / seconds for pid in every}
+        note = "agentd {:.2f}, server {:.2f}, client {:.2f}".format(*(percents[pid] for pid in self._subject.pids))
+        cpu = {side: [sum(percents[pid] for pid in pids)] for side, pids in sides.items()}
+        forks = {side: [float(sum(marks[pid] != after[pid] for pid in pids))] for side, pids in sides.items()}
+        yield Result("idle", self._count, cpu["agentd"], cpu["floor"], f"over {seconds:.0f} s: {note}")
+        yield Result("forks", self._count, forks["agentd"], forks["floor"])
+
+    def add(self) -> Iterator[Result]:
+        """One more agent, from the write to the first line of its process."""
+        agentd, floor = [], []
+        for number in range(self._effort.additions):
+            self._extra.append(table(f"extra-{number}", self._subject.roll.command))
+            agentd.append(1000 * self._subject.launch(self._jcard(), 1))
+            self._subject.settle()
+            floor.append(1000 * self._floor.launch([f"extra-{number}"]))
+            # The moments of writing must not fall into step with agentd's own.
+            time.sleep(random.uniform(0.2, 0.5))
+        yield Result("add", self._count, agentd, floor)
+
+    def status(self) -> Iterator[Result]:
+        """``agentctl status`` as a whole process, and an empty Python process."""
+        daemon = self._subject.daemon
+        command = [program("agentctl"), f"--api-socket={daemon.api_socket}", "status"]
+        agentd, floor = [], []
+        for _ in range(self._effort.commands):
+            agentd.append(_milliseconds(command, daemon.environment()))
+            floor.append(_milliseconds([sys.executable, "-c", "pass"], daemon.environment()))
+        yield Result("status", self._count, agentd, floor)
+
+    def api(self) -> Iterator[Result]:
+        """All agents over a connection that stays open, while some restart every 3 s."""
+        daemon = self._subject.daemon
+        daemon.write_jcard(self._jcard(restless=True))
+
+        def all_restarted() -> bool:
+            agents = daemon.agents().values()
+            return sum(agent["restarts"] > 0 for agent in agents) == self._restless
+
+        daemon.wait_for(all_restarted, PATIENCE, what="agents restart")
+        connection = self._subject.connect()
+        with _echo(get(connection, "/v1/agents"), daemon.folder) as echo:
+            begun = sum(agent["restarts"] for agent in daemon.agents().values())
+            agentd, floor = _polled(connection, echo, self._effort.api_seconds)
+            restarts = sum(agent["restarts"] for agent in daemon.agents().values()) - begun
+        note = f"median {median(agentd):.2f} ms, {len(agentd)} polls, {restarts} restarts meanwhile"
+        connection.close()
+        self._subject.launch(self._jcard(), self._restless)
+        self._subject.settle()
+        yield Result("api", self._count, agentd, floor, note)
+
+    def exit(self) -> Iterator[Result]:
+        """From SIGKILL or an agent's own exit until a tight poll shows it."""
+        connection = self._subject.connect()
+        agentd, floor, polls = [], [], []
+        names = random.sample([name for name in self._subject.reports if name.startswith("agent-")], self._effort.exits)
+        bare = random.sample(list(self._floor.reports), self._effort.exits)
+        for number, (name, other) in enumerate(zip(names, bare, strict=True)):
+            report = self._subject.reports.pop(name)
+            how = signal.SIGKILL if number % 2 else signal.SIGUSR1
+            polls.append(_poll(connection, name)[1])
+            agentd.append(_until_shown(connection, name, report.pid, how))
+            floor.append(_until_pidfd(self._floor.reports.pop(other).pid, how))
+        connection.close()
+        yield Result("exit", self._count, agentd, floor, f"one poll takes {median(polls):.2f} ms (median)")
+
+
+def _milliseconds(command: list[str], environment: Mapping[str, str]) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    return 1000 * (time.perf_counter() - begun)
+
+
+def _poll(connection: UnixConnection, name: str) -> tuple[bool, float]:
+    """Whether the API shows an agent as running, and the milliseconds that asking took."""
+    begun = time.perf_counter()
+    body = get(connection, f"/v1/agents/{name}")
+    return b'"running":true' in body, 1000 * (time.perf_counter() - begun)
+
+
+def _until_shown(connection: UnixConnection, name: str, pid: int, number: signal.Signals) -> float:
+    begun = time.perf_counter()
+    os.kill(pid, number)
+    while _poll(connection, name)[0]:
+        if time.perf_counter() > begun + PATIENCE:
+            raise SubjectError(f"the API still shows {name} as running")
+    return 1000 * (time.perf_counter() - begun)
+
+
+def _until_pidfd(pid: int, number: signal.Signals) -> float:
+    descriptor = os.pidfd_open(pid)
+    try:
+        begun = time.perf_counter()
+        os.kill(pid, number)
+        select.select([descriptor], [], [], PATIENCE)
+        return 1000 * (time.perf_counter() - begun)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _echo(body: bytes, folder: Path) -> Iterator[UnixConnection]:
+    """A connection to a bare server that answers with these bytes."""
+    socket, file = folder / "echo.sock", folder / "echo.json"
+    file.write_bytes(body)
+    server = subprocess.Popen([sys.executable, "-m", "benchmarks.echo", socket, file], start_new_session=True)
+    try:
+        connection = UnixConnection(socket, timeout=PATIENCE)
+        deadline = time.perf_counter() + PATIENCE
+        while True:
+            try:
+                connection.connect()
+                break
+            except OSError:
+                if server.poll() is not None or time.perf_counter() > deadline:
+                    raise
+                time.sleep(0.01)
+        with contextlib.closing(connection):
+            yield connection
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _polled(connection: UnixConnection, echo: UnixConnection, seconds: float) -> tuple[list[float], list[float]]:
+    """Milliseconds of each GET of all agents, and of the same from the bare server, at a steady pace."""
+    samples: tuple[list[float], list[float]] = [], []
+    begun = time.perf_counter()
+    for number in range(int(seconds * _POLLS_PER_SECOND)):
+        time.sleep(max(0.0, begun + number / _POLLS_PER_SECOND - time.perf_counter()))
+        for kept, each in zip(samples, (connection, echo), strict=True):
+            asked = time.perf_counter()
+            get(each, "/v1/agents")
+            kept.append(1000 * (time.perf_counter() - asked))
+    return samples

@@ -1,0 +1,112 @@
+"""Run the benchmark and print the table: ``make bench``, or ``python -m benchmarks --help``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+from benchmarks.floor import FloorError
+from benchmarks.machine import UnfitError, check_limits, facts, is_busy, load
+from benchmarks.measures import FULL, QUICK, Effort, Rounds, Steady, running_agentd, running_floor, say, warm_up
+from benchmarks.profile import ProfilerMissingError, profile
+from benchmarks.results import MEASURES, Result, judge_all, render
+from benchmarks.rollcall import RollCallError
+from benchmarks.subject import SubjectError
+
+_IN_ROUNDS = ("start", "stop", "memory")
+_WHILE_STEADY = ("idle", "add", "status", "api", "exit")
+"""In this order: the last one leaves fewer agents."""
+
+_FULL_AGENTS = [300, 1000]
+_QUICK_AGENTS = [50, 100]
+_FAILURES = (FloorError, ProfilerMissingError, RollCallError, SubjectError, UnfitError, AssertionError, OSError)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="fewer agents and repeats: under 90 s")
+    parser.add_argument("--only", metavar="NAME", nargs="+", choices=MEASURES, help=f"of {', '.join(MEASURES)}")
+    parser.add_argument(
+        "--agents", metavar="N", nargs="+", type=int, help="numbers of agents, the first with all targets"
+    )
+    parser.add_argument("--rounds", metavar="N", type=int, help="starts and stops of everything")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write rows and samples there too")
+    parser.add_argument("--strict", action="store_true", help="exit with status 2 if a target is missed")
+    parser.add_argument(
+        "--profile",
+        metavar="FILE",
+        type=Path,
+        help="record one start with py-spy instead: .svg, .json (speedscope) or .txt",
+    )
+    return parser
+
+
+def _measure(chosen: Sequence[str], count: int, effort: Effort, environment: Mapping[str, str]) -> Iterator[Result]:
+    if any(name in _IN_ROUNDS for name in chosen):
+        for result in Rounds(count, effort, environment).results():
+            if result.measure.partition(",")[0] in chosen:
+                yield result
+    steady = [name for name in _WHILE_STEADY if name in chosen]
+    if not steady:
+        return
+    say(f"{count} agents: starting, to stay")
+    with running_floor(environment) as floor, running_agentd() as subject:
+        measures = Steady(subject, floor, count, effort)
+        for name in steady:
+            say(f"{count} agents: {name}")
+            run = {
+                "idle": measures.idle,
+                "add": measures.add,
+                "status": measures.status,
+                "api": measures.api,
+                "exit": measures.exit,
+            }[name]
+            yield from run()
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    counts = sorted(set(arguments.agents or (_QUICK_AGENTS if arguments.quick else _FULL_AGENTS)))
+    effort = QUICK if arguments.quick else FULL
+    if arguments.rounds is not None:
+        effort = replace(effort, rounds=arguments.rounds)
+    about = facts()
+    # The floor and agentd hold their agents at the same time, and each has one session of its own.
+    check_limits(2 * (max(counts) + effort.additions + 1))
+    if is_busy():
+        say(f"this machine is busy (load average {load()}): times will be too long")
+    if arguments.profile is not None:
+        profile(arguments.profile, counts[0])
+        return 0
+    chosen = arguments.only or MEASURES
+    environment = warm_up()
+    results = [result for count in counts for result in _measure(chosen, count, effort, environment)]
+    about["load average after"] = load()
+    rows = judge_all(results)
+    print(render(rows, about))
+    if arguments.json is not None:
+        document = {"machine": about, "rows": [row.as_json() for row in rows]}
+        arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return 2 if arguments.strict and not all(row.met for row in rows) else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; 0 if everything could be measured, whatever the figures are, unless ``--strict``."""
+    # Everything started here is ended by context managers, whichever way it ends.
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        return _run(_parser().parse_args(arguments))
+    except KeyboardInterrupt:
+        return 130
+    except _FAILURES as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,130 @@
+"""Writes the parts of docs/reference that the code knows; ``--check`` only says whether they are up to date."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from agentd import __version__
+from agentd.api.openapi import describe
+from agentd.api.routes import ROUTES
+from agentd.daemon.settings import OPTIONS
+from agentd.harness.builtin import BUILT_IN
+from agentd.jcard.reference import field_table
+
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+NOTE = "<!-- Written by scripts/reference.py from the code: `make docs`. -->\n"
+
+
+def jcard() -> str:
+    """Describe the file."""
+    return f"""{NOTE}
+# jcard.toml
+
+`[agent]` declares one agent, `[[agents]]` as many as you like; both may stand in one file. Every other table belongs to
+other programs and is ignored. An unknown key inside an agent table is a warning.
+
+{field_table()}
+- A duration is written as in Go: `300ms`, `1.5h`, `1h30m`. A bare number is an error.
+- A size is written with `KiB`, `MiB`, `GiB`, `KB`, `MB` or `GB`, or is a number of bytes.
+- Relative paths start at the jcard's folder, `~` at the home of the agents' user.
+- An empty text for `name`, `session`, `workdir`, `prompt_file` or `model` means that the field is not set.
+- `agentctl schema` prints the JSON Schema, for completion and checks in editors.
+- `agentctl validate` checks a file without a daemon.
+
+## Harnesses
+
+| `harness` | program |
+| --- | --- |
+{"".join(f"| `{name}` | `{harness.binary}` |{chr(10)}" for name, harness in BUILT_IN.items())}
+The program is looked up on the *agent's* PATH. `custom` runs `command`, in which `{{prompt}}` is replaced by the prompt; where it
+does not stand, the prompt is the last argument. A package adds a harness by the entry point group `agentd.harnesses`; the
+docstring of `agentd.harness.base` shows how.
+"""
+
+
+def flags() -> str:
+    """Describe the daemon's flags."""
+    rows = "".join(
+        f"| `{option.flag} {option.metavar}` | {option.help} | {option.as_root or option.default_text} "
+        f"| {option.as_user or option.default_text} | {f'`{option.environment}`' if option.environment else ''} |\n"
+        for option in OPTIONS
+    )
+    return f"""{NOTE}
+# Flags of agentd
+
+Each may also be written with one dash. A flag wins over its environment variable, and that over the default.
+
+| flag | meaning | default as root | default as a user | environment |
+| --- | --- | --- | --- | --- |
+{rows.replace("stop|keep", "stop&#124;keep").replace("console|json", "console&#124;json")}
+Beside them: `--debug`, `--check`, `--version`, `--help`. `agentctl` finds the sockets by the same flags and variables.
+"""
+
+
+def api() -> str:
+    """Describe the status API."""
+    document = describe(ROUTES, __version__)
+    paths = document["paths"]
+    components = document["components"]
+    assert isinstance(paths, dict)
+    assert isinstance(components, dict)
+    parts = [NOTE, "# Status API\n", _API_INTRODUCTION]
+    for path, operations in paths.items():
+        operation = operations["get"]
+        parts.append(f"## `GET {path}`\n\n{operation.get('description') or operation.get('summary', '')}\n")
+    parts.append("## Values\n")
+    for name, schema in components["schemas"].items():
+        rows = "".join(
+            f"| `{field}` | {_type(value)} | {value.get('description', '')} |\n"
+            for field, value in schema.get("properties", {}).items()
+        )
+        parts.append(
+            f"### {name}\n\n{schema.get('description', '')}\n\n| field | type | meaning |\n| --- | --- | --- |\n{rows}"
+        )
+    return "\n".join(parts)
+
+
+_API_INTRODUCTION = """HTTP on a Unix socket (mode 0660, admin group), read only: GET and HEAD; everything else is 405. Answers are
+JSON in UTF-8; an error is `{"error": "..."}` with the right status. `/v1/openapi.json` is the same as a document for programs.
+
+    curl --unix-socket $XDG_RUNTIME_DIR/agentd/agentd.sock http://localhost/v1/health
+"""
+
+
+def _type(schema: dict[str, object]) -> str:
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    for key in ("anyOf", "oneOf"):
+        choices = schema.get(key)
+        if isinstance(choices, list):
+            return " or ".join(_type(choice) for choice in choices)
+    kind = schema.get("type", "any")
+    if isinstance(kind, list):
+        return " or ".join(map(str, kind))
+    items = schema.get("items")
+    if kind == "array" and isinstance(items, dict):
+        return f"array of {_type(items)}"
+    return str(kind)
+
+
+PAGES = {"jcard.md": jcard, "flags.md": flags, "api.md": api}
+
+
+def main() -> int:
+    """Write the pages, or compare them."""
+    stale = []
+    for name, write in PAGES.items():
+        page, text = FOLDER / name, write()
+        if page.exists() and page.read_text() == text:
+            continue
+        stale.append(name)
+        if "--check" not in sys.argv:
+            page.write_text(text)
+    verb = "out of date, run make docs" if "--check" in sys.argv else "written"
+    sys.stdout.write("".join(f"docs/reference/{name}: {verb}\n" for name in stale))
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

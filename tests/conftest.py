@@ -1,0 +1,89 @@
+"""Fixtures for all tests, and the look at the process table when they are done."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support.daemon import Daemon
+from tests.support.processes import end_marked, marked
+
+# A loaded machine is ten times slower: what a property costs says nothing about whether it holds. In CI the same code
+# gets the same examples, so that a failure is the change's; new ones are found by everybody else.
+settings.register_profile(
+    "agentd",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("agentd")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_folder() -> Iterator[Path]:
+    """Make the folder that all tests of this process live in, and look for what they left running.
+
+    It is short, for socket paths. Every process started by a test has it on its PATH, so that the look at the end
+    finds whatever is left, however far it went to hide. HOME and the XDG folders lie in it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="agentd-", dir="/tmp"))
+    folder.chmod(0o755)  # an agent user other than root has to get through
+    home = folder / "home"
+    home.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{folder}")
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+        patch.setenv("XDG_STATE_HOME", str(home / ".local/state"))
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        for name in [name for name in os.environ if name.startswith(("AGENTD_", "TMUX", "NO_COLOR"))]:
+            patch.delenv(name)
+        yield folder
+    left = marked(str(folder))
+    end_marked(str(folder))
+    shutil.rmtree(folder)
+    assert not left, "the tests left these processes behind:\n" + "\n".join(str(process) for process in left)
+
+
+@pytest.fixture(scope="session")
+def _numbers() -> Iterator[int]:
+    return itertools.count()
+
+
+@pytest.fixture
+def short_folder(session_folder: Path, _numbers: Iterator[int]) -> Iterator[Path]:
+    """Make a folder of this test alone, with a path short enough for sockets."""
+    folder = session_folder / str(next(_numbers))
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def daemon_factory(session_folder: Path, _numbers: Iterator[int]) -> Iterator[Callable[[], Daemon]]:
+    """Make daemons that are not started yet; all are ended, and held to leaving nothing, after the test."""
+    daemons: list[Daemon] = []
+
+    def make() -> Daemon:
+        folder = session_folder / str(next(_numbers))
+        folder.mkdir()
+        daemons.append(Daemon(folder))
+        return daemons[-1]
+
+    yield make
+    problems = [problem for daemon in daemons if daemon.folder.exists() for problem in daemon.close()]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def daemon(daemon_factory: Callable[[], Daemon]) -> Daemon:
+    """Make one daemon that is not started yet."""
+    return daemon_factory()

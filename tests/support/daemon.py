@@ -1,0 +1,395 @@
+"""A real agentd to drive from outside: its files, its API, its tmux server, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypedDict, TypeVar, cast
+
+from tests.support.processes import Process, alive, end_marked, marked
+from tests.support.waiting import wait_for
+
+T = TypeVar("T")
+
+SOCKET_PATH_LIMIT = 107
+"""Bytes the kernel takes for the path of a Unix socket."""
+
+SIGNS_OF_A_DEFECT = ("Traceback (most recent call last)", "was never retrieved", "was never awaited")
+"""What no daemon's log may hold, whatever the test did to it."""
+
+
+class AgentJson(TypedDict):
+    """One agent as ``/v1/agents`` shows it."""
+
+    name: str
+    running: bool
+    session: str
+    restarts: int
+    type: str
+    harness: str
+    state: str
+    pid: int | None
+    started_at: str | None
+    uptime_seconds: int
+    exit_code: int | None
+    exit_signal: int | None
+    error: str | None
+    next_restart_at: str | None
+    deadline: str | None
+    workdir: str
+
+
+class ConfigJson(TypedDict):
+    """The part of ``/v1/health`` about the jcard."""
+
+    path: str
+    valid: bool
+    error: str | None
+    warnings: list[str]
+    loaded_at: str | None
+
+
+class HealthJson(TypedDict):
+    """``/v1/health``."""
+
+    state: str
+    uptime_seconds: int
+    version: str
+    pid: int
+    config: ConfigJson
+    agents: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+    def json(self) -> object:
+        """Parse the body."""
+        return json.loads(self.body)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket instead of the host."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Daemon:
+    """An agentd with a folder, a HOME and sockets of its own.
+
+    Nothing runs until :meth:`start`. ``bin`` comes first on the PATH of the daemon and so of its agents; put
+    stand-ins for real agents' programs there. That folder on the PATH is also how left-overs are recognised.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.jcard = folder / "jcard.toml"
+        self.secrets = folder / "secrets"
+        self.workdir = folder / "work"
+        self.home = folder / "home"
+        self.bin = folder / "bin"
+        self.state = folder / "state"
+        self.runtime = folder / "run"
+        self.api_socket = self.runtime / "agentd.sock"
+        self.tmux_socket = self.runtime / "tmux.sock"
+        self.log = folder / "agentd.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.stopped_cleanly = False
+        self._arguments: tuple[str, ...] = ()
+        self._env: Mapping[str, str] = {}
+        for each in (self.workdir, self.home, self.bin, self.runtime):
+            each.mkdir()
+        self.secrets.mkdir(mode=0o700)
+        length = len(os.fsencode(self.api_socket))
+        assert length <= SOCKET_PATH_LIMIT, f"{self.api_socket} has {length} bytes; set TMPDIR to a shorter path"
+
+    # Life
+
+    @property
+    def pid(self) -> int:
+        """Of the daemon."""
+        assert self.process is not None, "agentd was not started"
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the daemon process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Build the daemon's environment: this process' own, with another HOME and PATH."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AGENTD_", "TMUX"))}
+        return {
+            **inherited,
+            "HOME": str(self.home),
+            "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}",
+            "XDG_CONFIG_HOME": str(self.home / ".config"),
+            "XDG_STATE_HOME": str(self.home / ".local/state"),
+            "XDG_RUNTIME_DIR": str(self.runtime),
+            **more,
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        """Build the command line with this daemon's folders."""
+        return [
+            program("agentd"),
+            f"--config={self.jcard}",
+            f"--secret-dir={self.secrets}",
+            f"--tmux-socket={self.tmux_socket}",
+            f"--api-socket={self.api_socket}",
+            f"--state-dir={self.state}",
+            *arguments,
+        ]
+
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None, ready: bool = True) -> None:
+        """Start agentd, and wait until its API answers unless ``ready`` is false."""
+        assert not self.running, "agentd runs already"
+        self._arguments, self._env = arguments, env or {}
+        self.stopped_cleanly = False
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(*arguments),
+                env=self.environment(**self._env),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        if ready:
+            self.wait_for(self._answers, what="agentd's API answers")
+
+    def _answers(self) -> bool:
+        assert self.running, f"agentd ended with status {self.process and self.process.returncode}\n{self.explain()}"
+        try:
+            return self.request("GET", "/v1/health").status == http.HTTPStatus.OK
+        except OSError:
+            return False
+
+    def stop(self, timeout: float = 20.0, number: int = signal.SIGTERM) -> int:
+        """Ask agentd to end and return its exit status."""
+        assert self.process is not None, "agentd was not started"
+        self.signal(number)
+        status = self.wait_exit(timeout)
+        self.stopped_cleanly = status == 0 and "keep" not in " ".join(self._arguments)
+        return status
+
+    def kill(self) -> None:
+        """SIGKILL agentd alone; its agents live on."""
+        assert self.process is not None, "agentd was not started"
+        self.process.kill()
+        self.process.wait()
+        self.stopped_cleanly = False
+
+    def restart(self, *arguments: str) -> None:
+        """Stop agentd if it runs, and start it again; with the same arguments unless others are given."""
+        if self.running:
+            self.stop()
+        self.start(*(arguments or self._arguments), env=self._env)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to agentd alone."""
+        assert self.process is not None, "agentd was not started"
+        self.process.send_signal(number)
+
+    def wait_exit(self, timeout: float = 20.0) -> int:
+        """Wait until agentd ended and return its exit status, negative for a signal."""
+        process = self.process
+        assert process is not None, "agentd was not started"
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"agentd still runs after {timeout:g} s\n{self.explain()}") from None
+
+    # Files
+
+    def write_jcard(self, text: str) -> None:
+        """Replace the jcard by rename, as editors do."""
+        part = self.jcard.with_name(".jcard.toml.part")
+        part.write_text(text, encoding="utf-8")
+        part.rename(self.jcard)
+
+    def write_secret(self, name: str, value: str) -> None:
+        """Replace a secret by rename."""
+        part = self.secrets / f".{name}.part"
+        part.touch(mode=0o600)
+        part.write_text(value, encoding="utf-8")
+        part.rename(self.secrets / name)
+
+    def log_text(self) -> str:
+        """Read what agentd logged so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+
+    # API
+
+    def request(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """Ask the API over its Unix socket."""
+        with contextlib.closing(UnixConnection(self.api_socket, timeout=10)) as connection:
+            connection.request(method, path, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            names = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, names, answer.read())
+
+    def get(self, path: str) -> object:
+        """Get a JSON document; anything but 200 fails the test."""
+        answer = self.request("GET", path)
+        assert answer.status == http.HTTPStatus.OK, f"GET {path}: {answer.status} {answer.body!r}"
+        return answer.json()
+
+    def health(self) -> HealthJson:
+        """Get ``/v1/health``."""
+        return cast("HealthJson", self.get("/v1/health"))
+
+    def agents(self) -> dict[str, AgentJson]:
+        """Get all agents by name."""
+        return {agent["name"]: agent for agent in cast("list[AgentJson]", self.get("/v1/agents"))}
+
+    def agent(self, name: str) -> AgentJson | None:
+        """Get one agent, or ``None`` where there is none of that name."""
+        answer = self.request("GET", f"/v1/agents/{name}")
+        return cast("AgentJson", answer.json()) if answer.status == http.HTTPStatus.OK else None
+
+    # Waiting
+
+    def wait_for(self, probe: Callable[[], T | Literal[False] | None], timeout: float = 10.0, *, what: str = "") -> T:
+        """Wait until ``probe`` returns something true; on failure show the agents and the end of the log."""
+        return wait_for(probe, timeout, what=what, explain=self.explain)
+
+    def wait_state(self, name: str, *states: str, timeout: float = 10.0) -> AgentJson:
+        """Wait until the agent is in one of ``states`` and return its status."""
+
+        def probe() -> AgentJson | None:
+            agent = self.agent(name)
+            return agent if agent is not None and agent["state"] in states else None
+
+        return self.wait_for(probe, timeout, what=f"agent {name} is {' or '.join(states)}")
+
+    def wait_gone(self, name: str, timeout: float = 10.0) -> None:
+        """Wait until the API no longer knows the agent."""
+        self.wait_for(lambda: self.agent(name) is None, timeout, what=f"agent {name} is gone")
+
+    def explain(self) -> str:
+        """Say what the agents and the end of the log look like, for a failure message."""
+        try:
+            agents = json.dumps(self.get("/v1/agents"), indent=1) if self.running else "agentd does not run"
+        except (OSError, AssertionError, http.client.HTTPException, ValueError) as error:
+            agents = f"the API does not answer: {error!r}"
+        tail = "\n".join(self.log_text().splitlines()[-40:])
+        return f"--- agents\n{agents}\n--- end of agentd's log\n{tail}"
+
+    # tmux
+
+    def tmux(self, *arguments: str, check: bool = True) -> str:
+        """Run a tmux command against this daemon's server and return what it prints."""
+        done = subprocess.run(
+            ["tmux", "-S", str(self.tmux_socket), *arguments],
+            capture_output=True,
+            env=self.environment(),
+            timeout=20,
+            check=False,
+        )
+        output = done.stdout.decode("utf-8", "surrogateescape")
+        assert not check or done.returncode == 0, f"tmux {arguments}: {done.stderr!r}"
+        return output.removesuffix("\n")
+
+    def sessions(self) -> list[str]:
+        """List the sessions of this daemon's tmux server, none if it does not run."""
+        return self.tmux("list-sessions", "-F", "#{session_name}", check=False).split("\n") if self.tmux_pid() else []
+
+    def screen(self, session: str, history: bool = False) -> str:
+        """Read the text of an agent's window, with its scrollback if ``history``; empty while there is none."""
+        scrollback = ["-S", "-"] if history else []
+        return self.tmux("capture-pane", "-p", "-J", *scrollback, "-t", f"={session}:0", check=False)
+
+    def type(self, session: str, text: str) -> None:
+        """Type a line into an agent's terminal, as an attached operator would."""
+        self.tmux("send-keys", "-t", f"={session}:0", "-l", text)
+        self.tmux("send-keys", "-t", f"={session}:0", "Enter")
+
+    def tmux_pid(self) -> int | None:
+        """Of this daemon's tmux server, if it runs."""
+        answer = self.tmux("display-message", "-p", "#{pid}", check=False)
+        return int(answer) if answer.isdigit() else None
+
+    # End
+
+    def processes(self) -> list[Process]:
+        """Read what runs of this daemon: itself, its tmux server, its agents and what they started."""
+        return marked(str(self.bin))
+
+    def left_behind(self) -> list[str]:
+        """Say what a clean stop should have ended or removed."""
+        files = [path for path in (self.api_socket, self.tmux_socket) if path.exists()]
+        return [*(str(process) for process in self.processes()), *(f"file {path}" for path in files)]
+
+    def close(self) -> list[str]:
+        """End everything, remove the folder, and say what was wrong: nothing, if all is well.
+
+        A daemon that still runs is stopped the clean way first, which then must leave nothing.
+        """
+        problems = []
+        if self.running:
+            problems += self._close_cleanly()
+        if self.stopped_cleanly:
+            problems += [f"left behind after a clean stop: {each}" for each in self.left_behind()]
+        problems += [
+            f"in agentd's log: {line}"
+            for line in self.log_text().splitlines()
+            if any(sign in line for sign in SIGNS_OF_A_DEFECT)
+        ]
+        if problems:
+            problems.append(self.explain())
+        self._end_tmux()
+        end_marked(str(self.bin))
+        shutil.rmtree(self.folder, ignore_errors=False)
+        return problems
+
+    def _close_cleanly(self) -> list[str]:
+        assert self.process is not None
+        for _ in range(2):  # the second signal stops at once
+            self.signal(signal.SIGTERM)
+            try:
+                status = self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                continue
+            self.stopped_cleanly = status == 0 and "keep" not in " ".join(self._arguments)
+            return [] if status == 0 else [f"agentd ended with status {status}"]
+        self.kill()
+        return ["agentd did not end within 10 s of two SIGTERM"]
+
+    def _end_tmux(self) -> None:
+        pid = self.tmux_pid()
+        if pid is not None:
+            self.tmux("kill-server", check=False)
+            wait_for(lambda: not alive(pid), what=f"tmux server {pid} ended")
+
+
+def program(name: str) -> str:
+    """Find an installed command of this project."""
+    path = Path(sys.executable).with_name(name)
+    assert path.exists(), f"{path} is missing: install the project (make test does)"
+    return str(path)

@@ -1,0 +1,99 @@
+"""The process table, looked at from outside with psutil."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import psutil
+
+from tests.support.waiting import wait_for
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process as it was when the table was read."""
+
+    pid: int
+    parent: int
+    argv: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Render as one line of a failure message."""
+        line = " ".join(self.argv)
+        return f"pid {self.pid} (parent {self.parent}): {line[:300]}"
+
+
+def marked(mark: str) -> list[Process]:
+    """Read every living process that has ``mark`` in its environment, arguments or working directory.
+
+    The calling process and its ancestors are left out. Zombies have nothing of this and are left out too.
+    """
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter():
+        if process.pid in own:
+            continue
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            argv = process.cmdline()
+            where = [*argv, process.cwd(), *process.environ().values()]
+            if any(mark in text for text in where):
+                found.append(Process(process.pid, process.ppid(), tuple(argv)))
+        except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+            continue  # ended meanwhile, or not ours to look at
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def descendants(pid: int) -> list[int]:
+    """List the pids below ``pid``."""
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def command_lines() -> list[bytes]:
+    """Read the arguments of every process on the machine, as anybody may."""
+    lines = []
+    for process in psutil.process_iter():
+        try:
+            lines.append(os.fsencode("\0".join(process.cmdline())))
+        except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+            continue
+    return lines
+
+
+def wait_until_gone(pids: Iterable[int], timeout: float = 10.0) -> None:
+    """Wait until none of ``pids`` runs any more."""
+    expected = list(pids)
+    wait_for(
+        lambda: not [pid for pid in expected if alive(pid)],
+        timeout,
+        what=f"processes {expected} are gone",
+        explain=lambda: f"still alive: {[pid for pid in expected if alive(pid)]}",
+    )
+
+
+def end_marked(mark: str, rounds: int = 20) -> None:
+    """SIGKILL what :func:`marked` finds, until there is nothing more: killing one may let another start."""
+    for _ in range(rounds):
+        found = marked(mark)
+        if not found:
+            return
+        for process in found:
+            try:
+                psutil.Process(process.pid).kill()
+            except psutil.NoSuchProcess:
+                continue
+        wait_until_gone(process.pid for process in found)
