@@ -176,18 +176,20 @@ class Floor:
 
     def close(self) -> None:
         """End everything that is left."""
-        panes = children(self.server_pid) if self.server_pid and exists(self.server_pid) else []
+        left = [report.pid for report in self.reports.values()]
+        if self.server_pid and exists(self.server_pid):
+            left += [self.server_pid, *children(self.server_pid)]
         if self._socket.exists():
             subprocess.run(["tmux", "-S", self._socket, "kill-server"], check=False, capture_output=True)
         self._client.kill()
         self._client.wait()
         os.close(self._hints)
         deadline = time.perf_counter() + 5.0
-        left = [*panes, *(report.pid for report in self.reports.values())]
         while left := [pid for pid in left if exists(pid)]:
             if time.perf_counter() > deadline:
                 for pid in left:
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
 
 

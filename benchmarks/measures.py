@@ -22,6 +22,7 @@ from benchmarks.results import Result
 from benchmarks.rollcall import RollCall
 from benchmarks.subject import PATIENCE, Costs, Subject, SubjectError, get, table
 from tests.support.daemon import UnixConnection, program
+from tests.support.processes import end_marked
 
 _LIBRARIES = "asyncio, aiohttp.web, pydantic, structlog, tomlkit, watchfiles"
 
@@ -36,7 +37,9 @@ class Effort:
     """How much is measured."""
 
     rounds: int
-    """Starts and stops of everything."""
+    """Starts and stops of everything, with the first number of agents."""
+    rounds_more: int
+    """The same with more agents."""
     additions: int
     exits: int
     idle_seconds: float
@@ -45,8 +48,8 @@ class Effort:
     """Runs of ``agentctl status``."""
 
 
-FULL = Effort(rounds=5, additions=20, exits=50, idle_seconds=60, api_seconds=20, commands=20)
-QUICK = Effort(rounds=2, additions=5, exits=10, idle_seconds=20, api_seconds=5, commands=5)
+FULL = Effort(rounds=5, rounds_more=3, additions=20, exits=50, idle_seconds=60, api_seconds=20, commands=20)
+QUICK = Effort(rounds=2, rounds_more=1, additions=5, exits=10, idle_seconds=20, api_seconds=5, commands=5)
 
 
 def say(text: str) -> None:
@@ -67,11 +70,16 @@ def running_agentd() -> Iterator[Subject]:
             subject.start()
             yield subject
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _close(subject: Subject) -> None:
-    for problem in subject.daemon.close():
+    try:
+        problems = subject.daemon.close()
+    except AssertionError as error:
+        problems = [str(error)]
+        end_marked(str(subject.daemon.bin))
+    for problem in problems:
         if not problem.startswith("---"):  # the end of the log, for tests
             print(f"warning: {problem}", file=sys.stderr)
 
@@ -88,7 +96,7 @@ def running_floor(environment: Mapping[str, str]) -> Iterator[Floor]:
             floor.open()
             yield floor
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def warm_up() -> dict[str, str]:
@@ -109,15 +117,15 @@ def _tables(subject: Subject, count: int) -> str:
 class Rounds:
     """Start everything and stop everything, agentd and the floor in turn."""
 
-    def __init__(self, count: int, effort: Effort, environment: Mapping[str, str]) -> None:
+    def __init__(self, count: int, rounds: int, environment: Mapping[str, str]) -> None:
         self._count = count
         self._environment = environment
         self._starts: dict[str, list[tuple[float, Costs]]] = {"floor": [], "replicas": [], "tables": []}
         self._stops: dict[str, list[float]] = {"floor": [], "agentd": []}
         self._empty: list[float] = []
         self._full: list[float] = []
-        for number in range(effort.rounds):
-            say(f"{count} agents: start and stop, round {number + 1} of {effort.rounds}, floor and agentd in turn")
+        for number in range(rounds):
+            say(f"{count} agents: start and stop, round {number + 1} of {rounds}, floor and agentd in turn")
             self._floor()
             self._agentd("replicas", _replicas)
             self._agentd("tables", _tables)
@@ -229,11 +237,11 @@ class Steady:
         daemon = self._subject.daemon
         daemon.write_jcard(self._jcard(restless=True))
 
-        def all_restarted() -> bool:
-            agents = daemon.agents().values()
-            return sum(agent["restarts"] > 0 for agent in agents) == self._restless
+        def restarted_last() -> bool:
+            agent = daemon.agent(f"restless-{self._restless - 1}")
+            return agent is not None and agent["restarts"] > 0
 
-        daemon.wait_for(all_restarted, PATIENCE, what="agents restart")
+        daemon.wait_for(restarted_last, PATIENCE, what="agents restart")
         connection = self._subject.connect()
         with _echo(get(connection, "/v1/agents"), daemon.folder) as echo:
             begun = sum(agent["restarts"] for agent in daemon.agents().values())

@@ -15,7 +15,7 @@ from benchmarks.floor import FloorError
 from benchmarks.machine import UnfitError, check_limits, facts, is_busy, load
 from benchmarks.measures import FULL, QUICK, Effort, Rounds, Steady, running_agentd, running_floor, say, warm_up
 from benchmarks.profile import ProfilerMissingError, profile
-from benchmarks.results import MEASURES, Result, judge_all, render
+from benchmarks.results import MEASURES, Result, Row, judge_all, render
 from benchmarks.rollcall import RollCallError
 from benchmarks.subject import SubjectError
 
@@ -47,9 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(chosen: Sequence[str], count: int, effort: Effort, environment: Mapping[str, str]) -> Iterator[Result]:
+def _measure(
+    chosen: Sequence[str], count: int, rounds: int, effort: Effort, environment: Mapping[str, str]
+) -> Iterator[Result]:
     if any(name in _IN_ROUNDS for name in chosen):
-        for result in Rounds(count, effort, environment).results():
+        for result in Rounds(count, rounds, environment).results():
             if result.measure.partition(",")[0] in chosen:
                 yield result
     steady = [name for name in _WHILE_STEADY if name in chosen]
@@ -70,7 +72,20 @@ def _measure(chosen: Sequence[str], count: int, effort: Effort, environment: Map
             yield from run()
 
 
+def _report(results: Sequence[Result], about: Mapping[str, str], file: Path | None) -> list[Row]:
+    rows, about = judge_all(results), {**about, "load average after": load()}
+    print(render(rows, about), flush=True)
+    if file is not None:
+        document = {"machine": about, "rows": [row.as_json() for row in rows]}
+        file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return rows
+
+
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    # Once: what follows is the cleaning up, which must not be cut short.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    say("interrupted: ending everything")
     raise KeyboardInterrupt
 
 
@@ -78,7 +93,7 @@ def _run(arguments: argparse.Namespace) -> int:
     counts = sorted(set(arguments.agents or (_QUICK_AGENTS if arguments.quick else _FULL_AGENTS)))
     effort = QUICK if arguments.quick else FULL
     if arguments.rounds is not None:
-        effort = replace(effort, rounds=arguments.rounds)
+        effort = replace(effort, rounds=arguments.rounds, rounds_more=arguments.rounds)
     about = facts()
     # The floor and agentd hold their agents at the same time, and each has one session of its own.
     check_limits(2 * (max(counts) + effort.additions + 1))
@@ -89,20 +104,25 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     chosen = arguments.only or MEASURES
     environment = warm_up()
-    results = [result for count in counts for result in _measure(chosen, count, effort, environment)]
-    about["load average after"] = load()
-    rows = judge_all(results)
-    print(render(rows, about))
-    if arguments.json is not None:
-        document = {"machine": about, "rows": [row.as_json() for row in rows]}
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    results: list[Result] = []
+    try:
+        for count in counts:
+            rounds = effort.rounds if count == counts[0] else effort.rounds_more
+            results.extend(_measure(chosen, count, rounds, effort, environment))
+    except (KeyboardInterrupt, *_FAILURES):
+        say("ended early; what was measured until then:")
+        if results:
+            _report(results, about, arguments.json)
+        raise
+    rows = _report(results, about, arguments.json)
     return 2 if arguments.strict and not all(row.met for row in rows) else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 if everything could be measured, whatever the figures are, unless ``--strict``."""
     # Everything started here is ended by context managers, whichever way it ends.
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
     try:
         return _run(_parser().parse_args(arguments))
     except KeyboardInterrupt:

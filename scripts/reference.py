@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from agentd import __version__
 from agentd.api.openapi import describe
@@ -37,9 +38,9 @@ other programs and is ignored. An unknown key inside an agent table is a warning
 | `harness` | program |
 | --- | --- |
 {"".join(f"| `{name}` | `{harness.binary}` |{chr(10)}" for name, harness in BUILT_IN.items())}
-The program is looked up on the *agent's* PATH. `custom` runs `command`, in which `{{prompt}}` is replaced by the prompt; where it
-does not stand, the prompt is the last argument. A package adds a harness by the entry point group `agentd.harnesses`; the
-docstring of `agentd.harness.base` shows how.
+The program is looked up on the *agent's* PATH. `custom` runs `command`, in which `{{prompt}}` stands for the prompt;
+where it does not stand, the prompt is the last argument. A package adds a harness by the entry point group
+`agentd.harnesses`; the docstring of `agentd.harness.base` shows how.
 """
 
 
@@ -64,11 +65,8 @@ Beside them: `--debug`, `--check`, `--version`, `--help`. `agentctl` finds the s
 
 def api() -> str:
     """Describe the status API."""
-    document = describe(ROUTES, __version__)
-    paths = document["paths"]
-    components = document["components"]
-    assert isinstance(paths, dict)
-    assert isinstance(components, dict)
+    document: dict[str, Any] = dict(describe(ROUTES, __version__))
+    paths, components = document["paths"], document["components"]
     parts = [NOTE, "# Status API\n", _API_INTRODUCTION]
     for path, operations in paths.items():
         operation = operations["get"]
@@ -85,8 +83,9 @@ def api() -> str:
     return "\n".join(parts)
 
 
-_API_INTRODUCTION = """HTTP on a Unix socket (mode 0660, admin group), read only: GET and HEAD; everything else is 405. Answers are
-JSON in UTF-8; an error is `{"error": "..."}` with the right status. `/v1/openapi.json` is the same as a document for programs.
+_API_INTRODUCTION = """\
+HTTP on a Unix socket (mode 0660, admin group), read only: GET and HEAD; everything else is 405. Answers are JSON in
+UTF-8; an error is `{"error": "..."}` with the right status. `/v1/openapi.json` is the same as a document for programs.
 
     curl --unix-socket $XDG_RUNTIME_DIR/agentd/agentd.sock http://localhost/v1/health
 """

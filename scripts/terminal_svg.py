@@ -20,6 +20,7 @@ def main() -> None:
     console.print(text, no_wrap=True, crop=False)
     svg = console.export_svg(title=title, theme=MONOKAI)
     # Fonts from elsewhere would make looking at a picture a request over the network.
+    svg = re.sub(r"<!-- .*? -->\s*", "", svg)
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     sys.stdout.write(svg.replace("Fira Code, monospace", "monospace"))
 

@@ -43,7 +43,9 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "name": Meaning("Name in the jcard; a replica's ends in its number."),
         "running": Meaning("Whether the agent's own process lives: true exactly in the states running and stopping."),
         "session": Meaning("Name of the tmux session."),
-        "restarts": Meaning("How often the agent was restarted by its policy, since its definition last changed.", _COUNT),
+        "restarts": Meaning(
+            "How often the agent was restarted by its policy, since its definition last changed.", _COUNT
+        ),
         "type": Meaning("Where the agent runs.", {"enum": [*AgentType]}),
         "harness": Meaning("The coding agent that is run."),
         "state": Meaning("Where the agent is in its life.", _STATE),

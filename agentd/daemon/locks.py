@@ -8,7 +8,10 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from pathlib import Path
+
+_HOLDER_LOOKS, _HOLDER_PAUSE = 20, 0.01
 
 
 class AlreadyRunningError(RuntimeError):
@@ -44,7 +47,7 @@ class SocketLock:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                holder = _read_holder(descriptor)
                 os.close(descriptor)
                 raise AlreadyRunningError(
                     f"another agentd (pid {holder}) holds {socket_path}; stop it, or name another socket"
@@ -57,8 +60,9 @@ class SocketLock:
             if same:
                 break
             os.close(descriptor)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        line = f"{os.getpid()}\n".encode()
+        os.pwrite(descriptor, line, 0)
+        os.ftruncate(descriptor, len(line))
         return cls(descriptor, path)
 
     def release(self) -> None:
@@ -66,6 +70,16 @@ class SocketLock:
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         os.close(self._descriptor)
+
+
+def _read_holder(descriptor: int) -> str:
+    """Read who holds the lock; one that has just taken it may not have written that yet."""
+    for _ in range(_HOLDER_LOOKS):
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").partition("\n")[0].strip()
+        if holder:
+            return holder
+        time.sleep(_HOLDER_PAUSE)
+    return "unknown"
 
 
 def check_socket_path(path: Path) -> None:

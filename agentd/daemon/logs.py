@@ -28,7 +28,9 @@ class Redactor:
 
     def update(self, values: Iterable[str]) -> None:
         """Take these values out from now on."""
-        kept = sorted({value for value in values if len(value) >= SHORTEST_REDACTED}, key=len, reverse=True)
+        # A value of several lines may be shown line by line.
+        texts = {text for value in values for text in (value, *value.splitlines())}
+        kept = sorted((text for text in texts if len(text.strip()) >= SHORTEST_REDACTED), key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, kept))) if kept else None
 
     def __call__(self, text: str) -> str:

@@ -17,10 +17,11 @@ Path = tuple[str | int, ...]
 _KEY_PART: Final = re.compile(r"""[ \t]*(?:(?P<bare>[A-Za-z0-9_-]+)|(?P<quoted>"(?:[^"\\]++|\\.)*+"|'[^']*+'))[ \t]*""")
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
 _BLANK_OR_COMMA: Final = re.compile(r"(?:[ \t\r\n,]++|#[^\n]*+)*+")
+# Not possessive around the lookaheads: Python 3.11.2 (Debian 12) then misreads multi-line strings.
 _SCALAR: Final = re.compile(
     r'''
-      """(?:[^"\\]++|\\.|"(?!""))*+"{3,5}
-    | \'\'\'(?:[^']++|'(?!''))*+'{3,5}
+      """(?:[^"\\]++|\\.|"(?!""))*"{3,5}
+    | \'\'\'(?:[^']++|'(?!''))*'{3,5}
     | "(?:[^"\\]++|\\.)*+"
     | '[^']*+'
     | [^\s,\]}\#]++(?:[ ]\d\d:[^\s,\]}\#]++)?+

@@ -11,6 +11,7 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import structlog
 
@@ -29,6 +30,7 @@ from agentd.tmux.processes import (
     ExitWatch,
     ProcessIdentity,
     Remains,
+    runs_script,
     signal_group,
     snapshot,
 )
@@ -152,7 +154,11 @@ class Agent:
         launching = handle is not None and handle.process is None and self.life.state is AgentState.STARTING
         self._apply(lives.session_lost(self.life, reason, self._now()))
         if launching and handle is not None and handle.pane is not None:
-            self._apply(lives.launch_failed(self.life, handle.run_id, f"{reason} while it started", self._now()))
+            runtime = self.host.runtime
+            error = f"{reason} while it started"
+            if not Path(runtime.script_path(handle.run_id)).exists():
+                error = f"{error}: there is no launch script in {runtime.path}; was that folder moved or removed?"
+            self._apply(lives.launch_failed(self.life, handle.run_id, error, self._now()))
 
     def adopt(self, pane: Pane, session: str) -> None:
         """Take over the run that a former daemon left in this pane, as far as it still goes."""
@@ -316,7 +322,7 @@ class Agent:
         except (PreflightError, TmuxError) as error:
             self.host.runtime.remove_script(run_id)
             self._hold(former)
-            self._apply(lives.launch_failed(self.life, run_id, str(error), self._now()))
+            self._apply(lives.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
             return
         if former is not None:
             self.host.runtime.remove_run(former.run_id)
@@ -451,12 +457,12 @@ class Agent:
         if report is not None and report.status is not None:
             self._ended(Exit.from_status(report.status))
             return
-        launcher_lives = handle.launcher is None or handle.launcher.alive()
+        launcher_lives = handle.launcher is None or runs_script(handle.launcher, handle.run_id)
         if launcher_lives and self.host.clock.now() < until:
             loop = asyncio.get_running_loop()
             self._look = loop.call_later(_STATUS_LOOK, self._look_for_status, handle, until)
             return
-        why = "its launcher did not record it" if launcher_lives else "its session was closed or its launcher killed"
+        why = "its launcher could not record it, its session was closed, or its launcher was killed"
         self._ended(Exit(error=f"ended with an unknown status: {why}"))
 
     def _ended(self, ended: Exit, ago: float = 0.0) -> None:

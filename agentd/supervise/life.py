@@ -232,14 +232,11 @@ def define(life: Life, desired: DesiredAgent, at: Instant) -> Step:
         case AgentState.STOPPING:
             # A changed grace period does not lengthen a stop that is under way; what follows is decided at its end.
             return life, ()
-        case AgentState.BACKOFF:
+        case AgentState.BACKOFF | AgentState.EXITED | AgentState.FAILED | AgentState.TIMED_OUT:
             if not same_launch:
                 return _begin(life, at)
-            return _reconsider(life, at) if policy_changed or life.due is None else (life, ())
-        case AgentState.EXITED | AgentState.FAILED | AgentState.TIMED_OUT:
-            if not same_launch:
-                return _begin(life, at)
-            return _reconsider(life, at) if policy_changed else (life, ())
+            waiting = life.state is AgentState.BACKOFF and life.due is None
+            return _reconsider(life, at) if policy_changed or waiting else (life, ())
 
 
 def withdraw(life: Life, reason: StopReason, at: Instant) -> Step:
@@ -383,12 +380,7 @@ def tick(life: Life, at: Instant) -> Step:
         case AgentState.STARTING | AgentState.RUNNING if deadline is not None and deadline <= at.now:
             return _request_stop(life, StopReason.TIMEOUT, at)
         case AgentState.STARTING:
-            assert life.run is not None
-            if life.run.launched is None or at.now < life.run.launched + START_LIMIT:
-                return life, ()
-            error = f"did not start within {format_duration(START_LIMIT)}"
-            life, effects = launch_failed(life, life.run.id, error, at)
-            return replace(life, session_open=False), (EndRemains(), CloseSession(), *effects)
+            return _check_start(life, at)
         case AgentState.STOPPING:
             return _stop_steps(life, at)
         case AgentState.BACKOFF if deadline is not None and deadline <= at.now:
@@ -458,6 +450,16 @@ def _launch(life: Life, at: Instant) -> Step:
         stop_keys=life.desired.stop_keys,
     )
     return life, (*clean, LaunchRun(at.run_id))
+
+
+def _check_start(life: Life, at: Instant) -> Step:
+    """Give up a launch whose process does not appear."""
+    assert life.run is not None
+    if life.run.launched is None or at.now < life.run.launched + START_LIMIT:
+        return life, ()
+    error = f"did not start within {format_duration(START_LIMIT)}"
+    life = _follow(_end_run(life, Exit(error=error), at), at)
+    return replace(life, session_open=False), (EndRemains(), CloseSession())
 
 
 def _request_stop(life: Life, reason: StopReason, at: Instant, error: str | None = None) -> Step:

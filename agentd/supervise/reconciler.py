@@ -156,7 +156,7 @@ class Reconciler:
         agent = self.agents.get(operation.agent)
         if operation.action is Action.STOP:
             assert agent is not None
-            if agent.life.stop is None or desired is None:
+            if agent.life.stop is None:
                 log.info("plan", action=operation.action, agent=operation.agent, reason=operation.reason)
             if desired is not None:
                 agent.describe(desired)

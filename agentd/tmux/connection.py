@@ -107,6 +107,7 @@ class ControlConnection:
         client: ClientCommand,
         on_notification: Callable[[Notification], None],
         answer_limit: float = ANSWER_LIMIT,
+        greeting_limit: float = ANSWER_LIMIT,
     ) -> ControlConnection:
         """Start the client and wait until the server has greeted it.
 
@@ -125,11 +126,11 @@ class ControlConnection:
             await connection.close()
             raise
         try:
-            async with asyncio.timeout(answer_limit):
+            async with asyncio.timeout(greeting_limit):
                 await connection._greeted
         except TimeoutError:
             await connection.close()
-            raise TmuxStartError(f"the tmux server did not answer within {answer_limit:g} s") from None
+            raise TmuxStartError(f"the tmux server did not answer within {greeting_limit:g} s") from None
         except BaseException:
             await connection.close()
             raise

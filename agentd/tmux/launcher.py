@@ -167,7 +167,7 @@ trap : INT QUIT TERM
 cd -- @WORKDIR@ || ended "@FAILED@ cannot enter the workdir" "could not be launched"
 (
   trap - INT QUIT TERM
-  if [ -r /proc/self/stat ]; then IFS= read -r stat </proc/self/stat; else stat=$(exec /bin/sh -c 'echo $PPID'); fi
+  if [ -r /proc/self/stat ]; then read -r stat </proc/self/stat; else stat=$(exec /bin/sh -c 'echo $PPID'); fi
   printf '%s\n' "$stat" >@PID_FILE@ || exit 125
   printf '%s\n' @RUN@ 1<>@HINTS@
   environment

@@ -130,6 +130,14 @@ def _status(pid: int) -> dict[str, int] | None:
     return {name: int(value.split()[0]) for name, _, value in lines if name in ("Uid", "PPid")}
 
 
+def runs_script(launcher: ProcessIdentity, run_id: str) -> bool:
+    """Whether a launcher still executes the script of this run, and has not ended or become a shell yet."""
+    if not launcher.alive():
+        return False
+    line = _read_bytes(f"{_PROC}/{launcher.pid}/cmdline", 4096)
+    return line is None or run_id.encode() in line
+
+
 def _signal_reaches(pid: int) -> bool:
     try:
         os.kill(pid, 0)

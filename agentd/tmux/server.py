@@ -49,6 +49,8 @@ _CHANGES = frozenset({"window-close", "unlinked-window-close", "session-renamed"
 """Notifications after which an agent's pane may be gone, or its session have another name."""
 _TMUX_KEEPS = frozenset({"TERM", "PWD"})
 _HAS_O_PATH = hasattr(os, "O_PATH")
+_GREETING_LIMIT = 10.0
+"""Seconds for a server to greet us; a program that is no tmux never does."""
 _RETRY_FIRST, _RETRY_MAX = 0.05, 2.0
 _PANE_FORMAT = "#{session_id} #{window_id} #{pane_id} #{pane_pid}"
 # tmux has no tab in a session's name and JSON none in a record; both have spaces.
@@ -97,9 +99,6 @@ class ServerIdentity:
 _PANE = re.compile(r"(\$[0-9]+) (@[0-9]+) (%[0-9]+) ([0-9]{1,10})", re.ASCII)
 _IDENTITY = re.compile(r"([0-9]{1,10}) ([0-9]{1,20})", re.ASCII)
 _VARIABLE = re.compile(rf"({ENVIRONMENT_NAME})=", re.ASCII)
-
-
-_HAS_PROC = Path("/proc/self").exists()
 
 
 class TmuxServer:
@@ -171,7 +170,15 @@ class TmuxServer:
         TmuxStartError
             If there is no tmux, or it cannot use the socket.
         """
-        connection = await ControlConnection.open(self._client(), self._notified, self._answer_limit)
+        client = self._client()
+        try:
+            connection = await ControlConnection.open(
+                client, self._notified, self._answer_limit, min(self._answer_limit, _GREETING_LIMIT)
+            )
+        except TmuxStartError as error:
+            raise TmuxStartError(
+                f"{error}; if another program serves {self.socket}, stop it or name another socket"
+            ) from error
         try:
             await self._set_up(connection)
         except (TmuxError, TmuxUnreachableError) as error:
@@ -217,12 +224,12 @@ class TmuxServer:
         )
         for line in shown[0]:
             pid, _, control_mode = line.partition(" ")
-            if control_mode == "1" and pid.isdecimal() and int(pid) != connection.pid:
-                # The server is in the agent user's hands, and root must not end whatever it names.
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    if not _HAS_PROC or Path(f"/proc/{pid}").stat().st_uid == self._owner:
-                        log.info("tmux_stale_client_ended", pid=int(pid))
-                        os.kill(int(pid), signal.SIGKILL)
+            stale = control_mode == "1" and pid.isdecimal() and int(pid) != connection.pid
+            # The server is in the agent user's hands, and root must not end whatever it names.
+            if stale and started_by(self._owner, int(pid)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+                    log.info("tmux_stale_client_ended", pid=int(pid))
 
     async def _clean_environment(self, connection: ControlConnection) -> None:
         """Let panes inherit nothing of a shell from which somebody else started the server."""
@@ -401,8 +408,8 @@ class TmuxServer:
         return Pane(match[1], match[2], match[3], pid)
 
     async def capture(self, pane: Pane) -> str:
-        """The visible screen of a pane, as text."""
-        lines = await self._run(command("capture-pane", "-p", "-t", pane.pane_id))
+        """The visible screen of a pane, as text; lines that only the terminal's width broke are whole."""
+        lines = await self._run(command("capture-pane", "-p", "-J", "-t", pane.pane_id))
         return "\n".join(lines[0]).rstrip()
 
     async def get_global(self, option: str) -> str | None:
@@ -433,21 +440,22 @@ class TmuxServer:
             # The connection may end before the answer comes; whether the server is gone is looked at below.
             log.debug("tmux_server_killed", answer=str(error))
         await self.close()
-        if self.identity is not None and not await self._server_ends(self.identity.pid):
+        server = None if self.identity is None else ProcessIdentity.of(self.identity.pid)
+        if self.identity is not None and server is not None and not await self._server_ends(server):
             log.error("tmux_server_stays", pid=self.identity.pid, socket=str(self.socket))
             return
         self.socket.unlink(missing_ok=True)
 
-    async def _server_ends(self, pid: int) -> bool:
+    async def _server_ends(self, server: ProcessIdentity) -> bool:
         """Wait for the server's end, helped by signals where kill-server did not reach it."""
-        if await _ends(pid, _SERVER_END_LIMIT):
+        if await _ends(server, _SERVER_END_LIMIT):
             return True
         for number in (signal.SIGTERM, signal.SIGKILL):
             # tmux named the pid, and tmux is in the agent user's hands: root ends nothing else by it.
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if _HAS_PROC and Path(f"/proc/{pid}").stat().st_uid == self._owner:
-                    os.kill(pid, number)
-            if await _ends(pid, _SERVER_END_LIMIT):
+            if server.started is not None and server.alive() and started_by(self._owner, server.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(server.pid, number)
+            if await _ends(server, _SERVER_END_LIMIT):
                 return True
         return False
 
@@ -461,11 +469,8 @@ def _execute(script: str) -> tuple[str, str]:
     return "/bin/sh", script
 
 
-async def _ends(pid: int, limit: float) -> bool:
+async def _ends(process: ProcessIdentity, limit: float) -> bool:
     """Whether a process is gone within `limit` seconds."""
-    process = ProcessIdentity.of(pid)
-    if process is None:
-        return True
     gone = asyncio.Event()
     watch = ExitWatch(process, gone.set)
     try:

@@ -157,16 +157,21 @@ def test_a_secret_that_a_user_may_not_read_is_named(of_a_user: AsUser) -> None:
     assert str(daemon.secrets / "CLOSED") in warning
 
 
-@pytest.mark.parametrize("name", [RUN_ID, "AGENTD_AGENT"])
-def test_the_variables_that_find_an_agents_processes_are_not_for_others_to_set(daemon: Daemon, name: str) -> None:
-    daemon.write_secret(name, "of a secret")
+def test_the_variables_that_find_an_agents_processes_are_not_for_others_to_set(daemon: Daemon) -> None:
+    names = (RUN_ID, "AGENTD_AGENT")
+    for name in names:
+        daemon.write_secret(name, "of a secret")
     start(daemon, stay("a"))
     pid = running(daemon, "a")["a"]
-    assert environment_of(pid)[name] != "of a secret"
-    assert str(daemon.secrets / name) in str(daemon.health()["config"]["warnings"])
-    declare(daemon, stay("a", env={name: "of env"}))
-    daemon.wait_for(lambda: name in (daemon.health()["config"]["error"] or ""))
-    assert pids(daemon)["a"] == pid
+    for name in names:
+        assert environment_of(pid)[name] != "of a secret"
+        assert str(daemon.secrets / name) in str(daemon.health()["config"]["warnings"])
+        declare(daemon, stay("a", env={name: "of env"}))
+        daemon.wait_for(lambda: not daemon.health()["config"]["valid"])
+        assert name in (daemon.health()["config"]["error"] or "")
+        assert pids(daemon)["a"] == pid
+        declare(daemon, stay("a"))
+        daemon.wait_for(lambda: daemon.health()["config"]["valid"])
 
 
 def test_the_agent_has_a_terminal_and_nothing_of_the_daemons(daemon: Daemon) -> None:
@@ -186,15 +191,19 @@ def test_the_agent_has_a_terminal_and_nothing_of_the_daemons(daemon: Daemon) -> 
     assert daemon.agents()["a"]["pid"] == found["pid"]
 
 
-@pytest.mark.parametrize(
-    ("workdir", "expected"), [("work", "work"), ("./work/../home", "home"), ("", "."), ("with space", "with space")]
-)
-def test_the_workdir_is_relative_to_the_jcards_folder(daemon: Daemon, workdir: str, expected: str) -> None:
+def test_the_workdir_is_relative_to_the_jcards_folder(daemon: Daemon) -> None:
     (daemon.folder / "with space").mkdir()
-    agent = stay("a", workdir=workdir) if workdir else stay("a")
-    start(daemon, agent)
-    pid = running(daemon, "a")["a"]
-    assert folder_of(pid) == (daemon.folder / expected).resolve()
+    expected = {"below": "work", "around": "home", "none": ".", "spaced": "with space", "absolute": "work"}
+    start(
+        daemon,
+        stay("below", workdir="work"),
+        stay("around", workdir="./work/../home"),
+        stay("none"),
+        stay("spaced", workdir="with space"),
+        stay("absolute", workdir=str(daemon.workdir)),
+    )
+    for name, pid in running(daemon, *expected).items():
+        assert folder_of(pid) == (daemon.folder / expected[name]).resolve()
 
 
 def test_the_workdir_may_begin_with_the_agent_users_home(of_a_user: AsUser) -> None:

@@ -28,7 +28,7 @@ def opened(daemon: Daemon, count: int) -> None:
 def test_a_daemon_killed_while_it_launches_leaves_each_agent_one_run(daemon: Daemon, signalled_by: str) -> None:
     chance = random.Random(f"{SEED} {signalled_by}")
     agents: list[dict[str, object]] = []
-    for number in range(4):
+    for number in range(3):
         agents += [
             counting(f"a{number}-{index}", daemon.folder, "exec sleep 600", restart="no") for index in range(BATCH)
         ]

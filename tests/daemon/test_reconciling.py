@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import psutil
-import pytest
 
 from tests.daemon.support import (
     another_run,
@@ -64,32 +63,35 @@ def test_replicas_are_added_and_taken_at_the_end(daemon: Daemon) -> None:
     assert pids(daemon)["other"] == two["other"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"args": ["601"]},
-        {"command": ["sleep", "602"]},
-        {"env": {"NEW": "1"}},
-        {"workdir": "home"},
-        {"session": "renamed"},
-        {"restarted_at": "2026-01-31T09:00:00Z"},
-        {"prompt": "603"},
-        {"secrets": ["A"]},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_a_change_of_the_launch_restarts_that_agent_alone(daemon: Daemon, change: dict[str, object]) -> None:
+CHANGES: dict[str, dict[str, object]] = {
+    "args": {"args": ["601"]},
+    "command": {"command": ["sleep", "602"]},
+    "env": {"env": {"NEW": "1"}},
+    "workdir": {"workdir": "home"},
+    "session": {"session": "renamed"},
+    "restarted-at": {"restarted_at": "2026-01-31T09:00:00Z"},
+    "prompt": {"prompt": "603"},
+    "secrets": {"secrets": ["A"]},
+}
+
+
+def test_a_change_of_the_launch_restarts_that_agent_alone(daemon: Daemon) -> None:
     for name in ("A", "B"):
         daemon.write_secret(name, "v")
-    start(daemon, stay("a"), stay("b"))
-    first = running(daemon, "a", "b")
-    declare(daemon, stay("a", **change), stay("b"))
-    second = another_run(daemon, "a", first["a"])
-    assert not alive(first["a"])
-    assert pids(daemon) == {"a": second, "b": first["b"]}
-    agent = daemon.agents()["a"]
-    assert (agent["restarts"], agent["session"]) == (0, change.get("session", "a"))
-    assert len([name for name in daemon.sessions() if name in ("a", "renamed")]) == 1
+    agents = {name: stay(name) for name in ("other", *CHANGES)}
+    start(daemon, *agents.values())
+    expected = running(daemon, *agents)
+    for name, change in CHANGES.items():
+        agents[name] = stay(name, **change)
+        declare(daemon, *agents.values())
+        former = expected[name]
+        expected[name] = another_run(daemon, name, former)
+        assert not alive(former)
+        assert pids(daemon) == expected
+        agent = daemon.agents()[name]
+        assert (agent["restarts"], agent["session"]) == (0, change.get("session", name))
+    sessions = {*agents, "renamed"} - {"session"}
+    assert sorted(set(daemon.sessions()) - {"_agentd"}) == sorted(sessions)
 
 
 def test_a_change_of_policy_applies_to_the_running_agent_without_touching_it(daemon: Daemon) -> None:
@@ -293,18 +295,15 @@ def test_a_last_good_agent_is_still_restarted_while_the_jcard_is_invalid(daemon:
     daemon.wait_for(lambda: len(runs(daemon.folder, "a")) >= before + 2)
 
 
-@pytest.mark.parametrize("how", ["missing", "zero bytes"])
-def test_a_jcard_that_is_missing_or_empty_stops_nothing(daemon: Daemon, how: str) -> None:
+def test_a_jcard_that_is_missing_or_empty_stops_nothing(daemon: Daemon) -> None:
     start(daemon, stay("a"))
     first = running(daemon, "a")
-    if how == "missing":
-        daemon.jcard.unlink()
-    else:
-        daemon.jcard.write_bytes(b"")
-    daemon.wait_for(lambda: not daemon.health()["config"]["valid"])
-    assert pids(daemon) == first
-    settled(daemon, stay("a"))
-    assert pids(daemon)["a"] == first["a"]
+    for break_it in (daemon.jcard.unlink, lambda: daemon.jcard.write_bytes(b"")):
+        break_it()
+        daemon.wait_for(lambda: not daemon.health()["config"]["valid"])
+        assert pids(daemon)["a"] == first["a"]
+        settled(daemon, stay("a"))
+        assert pids(daemon)["a"] == first["a"]
 
 
 def test_a_jcard_without_agents_stops_them(daemon: Daemon) -> None:
@@ -327,6 +326,13 @@ def test_a_jcard_written_in_pieces_stops_nobody_on_the_way(daemon: Daemon) -> No
                 file.write(text[begin : begin + 40])
     running(daemon, "new")
     assert pids(daemon).items() >= first.items()
+
+
+def test_launches_go_on_one_at_a_time_if_told_so(daemon: Daemon) -> None:
+    names = [f"a{number}" for number in range(8)]
+    broken = stay("a9", command=["no-such-program"], restart="always", restart_delay="10ms", restart_delay_max="10ms")
+    start(daemon, broken, *map(stay, names), flags=["--launch-concurrency=1"])
+    running(daemon, *names)
 
 
 def test_a_burst_of_changes_ends_with_the_last(daemon: Daemon) -> None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.daemon.support import bad, counting, run_times, running, runs, start, stay
+from tests.daemon.support import another_run, bad, counting, run_times, running, runs, start, stay
 from tests.support.daemon import Daemon
 from tests.support.waiting import wait_for
 
@@ -136,18 +136,18 @@ def test_health_counts_agents_by_what_became_of_them(ended: Daemon) -> None:
     assert counts["failed"] == sum(agent["state"] == "failed" for agent in agents.values())
 
 
-@pytest.mark.parametrize("restart", ["no", "on-failure", "always"])
-def test_an_agent_killed_by_hand_is_reported_and_follows_its_policy(daemon: Daemon, restart: str) -> None:
-    start(daemon, stay("a", restart=restart, restart_delay="10ms"))
-    pid = running(daemon, "a")["a"]
-    os.kill(pid, signal.SIGKILL)
-    if restart == "no":
-        agent = daemon.wait_state("a", "failed")
-    else:
-        agent = daemon.wait_for(lambda: (found := daemon.agent("a")) and found["restarts"] == 1 and found)
-        assert daemon.wait_state("a", "running")["pid"] != pid
-    assert agent
-    assert (agent["exit_code"], agent["exit_signal"]) == (None, signal.SIGKILL)
+def test_an_agent_killed_by_hand_is_reported_and_follows_its_policy(daemon: Daemon) -> None:
+    policies = ("no", "on-failure", "always")
+    start(daemon, *(stay(policy, restart=policy, restart_delay="10ms") for policy in policies))
+    before = running(daemon, *policies)
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    assert daemon.wait_state("no", "failed")
+    for policy in policies[1:]:
+        another_run(daemon, policy, before[policy])
+    found = daemon.agents().values()
+    assert [(agent["exit_code"], agent["exit_signal"]) for agent in found] == [(None, signal.SIGKILL)] * 3
+    assert {agent["name"]: agent["restarts"] for agent in found} == {"no": 0, "on-failure": 1, "always": 1}
 
 
 def test_many_agents_that_end_at_once_lose_no_status(daemon: Daemon) -> None:

@@ -115,7 +115,7 @@ def launched(daemon: Daemon, count: int) -> None:
 
 def test_a_daemon_told_to_end_while_it_launches_ends_cleanly(daemon_factory: Callable[[], Daemon]) -> None:
     chance = random.Random(4)
-    for _ in range(3):
+    for _ in range(2):
         daemon = daemon_factory()
         count = 20
         declare(daemon, *(stay(f"a{index}") for index in range(count)))

@@ -6,8 +6,6 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
-
 from tests.daemon.support import (
     RUN_ID,
     another_run,
@@ -26,7 +24,7 @@ from tests.daemon.support import (
 )
 from tests.support.daemon import Daemon
 from tests.support.processes import alive, wait_until_gone
-from tests.support.waiting import wait_for, wait_for_file
+from tests.support.waiting import wait_for_file
 
 LONG = "10m"
 """A grace period that no test waits for."""
@@ -79,21 +77,24 @@ def test_the_order_is_interrupt_then_sigterm_at_half_then_sigkill(daemon: Daemon
     assert float(heard[1][1]) - float(heard[0][1]) >= 0.9
 
 
-@pytest.mark.parametrize("ignored", ["INT,TERM", "INT,TERM,HUP"])
-def test_nothing_that_a_deaf_agent_started_survives_its_stop(daemon: Daemon, ignored: str) -> None:
-    ready, grandchildren = daemon.folder / "ready", daemon.folder / "grandchildren"
-    options = ("--ignore", ignored, "--grandchildren", 4, "--pids-file", grandchildren, "--ready", ready, "--forever")
-    agent = bad("deaf", *options, grace_period="600ms")
-    start(daemon, agent)
-    wait_for_file(ready)
-    pid = running(daemon, "deaf")["deaf"]
-    run = environment_of(pid)[RUN_ID]
-    hidden = [int(line) for line in lines(grandchildren)]
-    assert set(of_run(run)) >= {pid, *hidden}
-    declare(daemon, *off(agent))
-    assert daemon.wait_state("deaf", "disabled")["exit_signal"] == signal.SIGKILL
-    wait_for(lambda: not of_run(run), what="nothing of the run is left")
-    assert not any(map(alive, [pid, *hidden]))
+def test_nothing_that_a_deaf_agent_started_survives_its_stop(daemon: Daemon) -> None:
+    agents = []
+    for name, ignored in (("deaf", "INT,TERM"), ("deafer", "INT,TERM,HUP")):
+        files = ("--pids-file", daemon.folder / f"{name}.hidden", "--ready", daemon.folder / f"{name}.ready")
+        agents.append(bad(name, "--ignore", ignored, "--grandchildren=4", *files, "--forever", grace_period="600ms"))
+    start(daemon, *agents)
+    found = running(daemon, "deaf", "deafer")
+    runs_of = {name: environment_of(pid)[RUN_ID] for name, pid in found.items()}
+    hidden = {}
+    for name, pid in found.items():
+        wait_for_file(daemon.folder / f"{name}.ready")
+        hidden[name] = [pid, *map(int, lines(daemon.folder / f"{name}.hidden"))]
+        assert set(of_run(runs_of[name])) >= set(hidden[name])
+    declare(daemon, *off(*agents))
+    for name in found:
+        assert daemon.wait_state(name, "disabled")["exit_signal"] == signal.SIGKILL
+        assert not any(map(alive, hidden[name]))
+        assert of_run(runs_of[name]) == []
 
 
 def test_an_obedient_agents_hidden_children_do_not_survive_it(daemon: Daemon) -> None:
@@ -105,6 +106,22 @@ def test_an_obedient_agents_hidden_children_do_not_survive_it(daemon: Daemon) ->
     declare(daemon)
     daemon.wait_gone("a")
     wait_until_gone(map(int, lines(grandchildren)))
+
+
+def test_what_hides_from_a_look_at_environments_or_is_started_by_the_stop_is_ended_too(daemon: Daemon) -> None:
+    pid_file, late = daemon.folder / "pid", daemon.folder / "late"
+    hides = f"env -i setsid sh -c 'echo $$ >{pid_file}; exec sleep 601' & while :; do sleep 0.05; done"
+    answers = f"trap 'setsid sleep 602 & echo $! >{late}; exit 0' INT; while :; do sleep 0.05; done"
+    start(daemon, script("hides", hides, grace_period="1s"), script("answers", answers), stay("z"))
+    found = running(daemon, "hides", "answers")
+    run = environment_of(found["answers"])[RUN_ID]
+    daemon.wait_for(lambda: lines(pid_file))
+    daemon.wait_for(lambda: "SIGINT" in signals_caught(found["answers"]))
+    declare(daemon, stay("z"))
+    for name in ("hides", "answers"):
+        daemon.wait_gone(name)
+    wait_until_gone([int(lines(path)[0]) for path in (pid_file, late)])
+    assert of_run(run) == []
 
 
 def test_what_an_agent_started_is_gone_before_its_next_run(daemon: Daemon) -> None:
@@ -174,18 +191,21 @@ def test_a_change_taken_back_during_the_stop_leaves_one_run(daemon: Daemon) -> N
     assert not Path(f"{lock}.overlap").exists()
 
 
-@pytest.mark.parametrize("disturb", ["copy-mode", "SIGSTOP", "SIGTTIN"])
-def test_a_stop_reaches_an_agent_that_an_operator_left_in_an_odd_state(daemon: Daemon, disturb: str) -> None:
-    agent = stay("a", grace_period=LONG if disturb == "copy-mode" else "1s")
-    start(daemon, agent)
-    pid = running(daemon, "a")["a"]
-    if disturb == "copy-mode":
-        daemon.tmux("copy-mode", "-t", "=a:0")
-    else:
-        os.kill(pid, signal.Signals[disturb])
-    declare(daemon)
-    daemon.wait_gone("a")
-    assert not alive(pid)
+def test_a_stop_reaches_an_agent_that_an_operator_left_in_an_odd_state(daemon: Daemon) -> None:
+    agents = [
+        stay("copy-mode", grace_period=LONG),
+        stay("SIGSTOP", grace_period="1s"),
+        stay("SIGTTIN", grace_period="1s"),
+    ]
+    start(daemon, *agents, stay("z"))
+    before = running(daemon, *(str(agent["name"]) for agent in agents))
+    daemon.tmux("copy-mode", "-t", "=copy-mode:0")
+    for name in ("SIGSTOP", "SIGTTIN"):
+        os.kill(before[name], signal.Signals[name])
+    declare(daemon, stay("z"))
+    for name, pid in before.items():
+        daemon.wait_gone(name)
+        assert not alive(pid)
 
 
 def test_without_a_grace_period_it_is_killed_at_once(daemon: Daemon) -> None:

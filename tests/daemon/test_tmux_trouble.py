@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 
 import psutil
-import pytest
 
 from tests.daemon.support import another_run, bad, counting, declare, lines, pids, running, runs, settled, start, stay
 from tests.support.daemon import Daemon
@@ -22,23 +22,23 @@ def control_client(daemon: Daemon) -> psutil.Process:
     return client
 
 
-@pytest.mark.parametrize("what", ["kill-session", "kill-pane", "kill-window"])
-@pytest.mark.parametrize("restart", ["no", "always"])
-def test_an_agent_whose_session_is_closed_follows_its_policy(daemon: Daemon, what: str, restart: str) -> None:
-    start(daemon, stay("a", restart=restart, restart_delay="10ms"), stay("b"))
-    before = running(daemon, "a", "b")
-    daemon.tmux(what, "-t", "=a" if what == "kill-session" else "=a:0")
-    wait_until_gone([before["a"]])
-    if restart == "always":
-        another_run(daemon, "a", before["a"])
-        agent = daemon.agents()["a"]
-        assert agent["restarts"] == 1
-        assert daemon.sessions().count("a") == 1
-    else:
-        agent = daemon.wait_state("a", "failed")
-        assert agent["error"]
-        assert "a" not in daemon.sessions()
-    assert pids(daemon)["b"] == before["b"]
+def test_an_agent_whose_session_is_closed_follows_its_policy(daemon: Daemon) -> None:
+    ways = ("kill-session", "kill-pane", "kill-window")
+    names = [f"{way}-{restart}" for way in ways for restart in ("no", "always")]
+    start(daemon, stay("z"), *(stay(name, restart=name.rpartition("-")[2], restart_delay="10ms") for name in names))
+    before = running(daemon, "z", *names)
+    for name in names:
+        way = name.rpartition("-")[0]
+        daemon.tmux(way, "-t", f"={name}" if way == "kill-session" else f"={name}:0")
+        wait_until_gone([before[name]])
+        if name.endswith("-always"):
+            another_run(daemon, name, before[name])
+            assert daemon.agents()[name]["restarts"] == 1
+            assert daemon.sessions().count(name) == 1
+        else:
+            assert daemon.wait_state(name, "failed")["error"]
+            assert name not in daemon.sessions()
+    assert pids(daemon)["z"] == before["z"]
 
 
 def test_nothing_of_an_agent_whose_session_is_closed_lives_on(daemon: Daemon) -> None:
@@ -143,9 +143,11 @@ def test_agents_that_die_with_the_tmux_server_follow_their_policy_and_say_why(da
     wait_until_gone([*before.values(), *former])
     assert not list(daemon.folder.glob("*.overlap"))
     after = daemon.agents()
-    assert [after[name]["restarts"] for name in ("deaf", "always", "on-failure", "no")] == [1, 1, 1, 0]
+    restarts = [after[name]["restarts"] for name in ("deaf", "always", "on-failure", "no")]
+    assert restarts == [1, 1, 1, 0], daemon.explain()
     assert (after["done"]["state"], after["waits"]["state"]) == ("exited", "backoff")
     assert [len(runs(daemon.folder, name)) for name in ("done", "waits")] == [1, 1]
+    assert stat.S_IMODE(daemon.tmux_socket.stat().st_mode) == 0o770
     # And it is all there again: a change, a stop, a session to look into.
     settled(daemon, *agents)
     assert {"deaf", "always", "on-failure"} <= set(daemon.sessions())
@@ -166,15 +168,15 @@ def test_the_tmux_server_may_die_again_and_again(daemon: Daemon) -> None:
     assert sorted(set(daemon.sessions()) - {"_agentd"}) == sorted(names)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_daemon_connects_anew_when_its_client_is_killed(daemon: Daemon, number: int) -> None:
+def test_the_daemon_connects_anew_when_its_client_is_killed(daemon: Daemon) -> None:
     start(daemon, stay("a"))
     before = running(daemon, "a")
-    client = control_client(daemon)
-    client.send_signal(number)
-    wait_until_gone([client.pid])
-    settled(daemon, stay("a"))
-    assert pids(daemon)["a"] == before["a"]
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        client = control_client(daemon)
+        client.send_signal(number)
+        wait_until_gone([client.pid])
+        settled(daemon, stay("a"))
+        assert pids(daemon)["a"] == before["a"]
 
 
 def test_a_client_that_is_suspended_holds_things_up_but_loses_nothing(daemon: Daemon) -> None:

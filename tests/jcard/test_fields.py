@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentd.jcard.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxLimits
-from agentd.jcard.table import AgentTable, UNSET_WHEN_EMPTY
+from agentd.jcard.table import UNSET_WHEN_EMPTY, AgentTable
 from tests.jcard.loading import agent_of, agents_of, error_of, errors_of, load, warnings_of
 
 

@@ -219,6 +219,18 @@ def test_while_what_a_stopped_run_left_is_being_ended_everything_else_waits(even
     assert lives.wake_at(after) is None
 
 
+@pytest.mark.parametrize("state", [AgentState.BACKOFF, AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT])
+@pytest.mark.parametrize("event", [event for event in EVENTS if event != "stopped"])
+def test_while_what_an_ended_run_left_is_being_ended_everything_else_waits(event: str, state: AgentState) -> None:
+    life, _ = lives.withdraw(in_state(state, replace(NO, timeout=5.0)).life, StopReason.REMOVED, NOW)
+    after, effects = EVENTS[event](life)
+    assert effects == ()
+    assert after.state is state
+    assert after.winding_down
+    assert after.due is None
+    assert lives.wake_at(after) is None
+
+
 @pytest.mark.parametrize("event", [event for event in EVENTS if not event.startswith("declared")])
 @pytest.mark.parametrize("reason", [StopReason.REMOVED, StopReason.SHUTDOWN])
 @pytest.mark.parametrize("state", [AgentState.PENDING, AgentState.EXITED])

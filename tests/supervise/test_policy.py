@@ -36,6 +36,9 @@ from tests.supervise.lives import ALWAYS, FAILURE, NO, ON_FAILURE, SUCCESS, UNKN
         (130, Exit(signal=2)),
         (137, Exit(signal=9)),
         (143, Exit(signal=15)),
+        (192, Exit(signal=64)),
+        (193, Exit(code=193)),
+        (255, Exit(code=255)),
     ],
 )
 def test_a_status_over_128_is_a_signal(status: int, ended: Exit) -> None:

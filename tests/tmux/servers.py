@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -34,10 +34,14 @@ def client_command(socket: Path) -> ClientCommand:
     return ClientCommand(argv, environment())
 
 
-def tmux(socket: Path, *arguments: str) -> str:
+def tmux(socket: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
     """Run one tmux command, by a program of its own."""
     done = subprocess.run(
-        ["tmux", "-u", "-S", str(socket), *arguments], capture_output=True, text=True, check=True, env=environment()
+        ["tmux", "-u", "-S", str(socket), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=env or environment(),
     )
     return done.stdout
 
@@ -58,6 +62,6 @@ def wait_for_screen(socket: Path, target: str, text: str, timeout: float = 10.0)
     return shown()
 
 
-async def until(probe: Callable[[], object], timeout: float = 10.0, *, what: str = "") -> None:
+async def until(probe: Callable[[], object], *, what: str = "") -> None:
     """Wait for a condition while the event loop goes on; asked in a thread."""
-    await asyncio.to_thread(wait_for, probe, timeout, what=what)
+    await asyncio.to_thread(wait_for, probe, what=what)

@@ -130,7 +130,7 @@ async def test_a_killed_server_ends_the_connection_with_the_reason(server: TmuxS
     assert "server exited unexpectedly" in await connection.closed
 
 
-async def test_a_server_told_to_end_ends_the_connection(server: TmuxServer, connect: Connect) -> None:
+async def test_a_server_told_to_end_ends_the_connection(connect: Connect) -> None:
     connection = await connect()
     await connection.run("kill-server")
     assert "tmux closed the control connection" in await connection.closed
@@ -189,8 +189,19 @@ async def test_opening_that_is_cancelled_leaves_no_process(server: TmuxServer, m
     assert len(clients(server.socket)) == 1
 
 
+async def test_opening_may_be_cancelled_at_any_moment() -> None:
+    for turns in range(20):
+        opening = asyncio.create_task(ControlConnection.open(shell("exec cat"), lambda _: None))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        done, _ = await asyncio.wait([opening], timeout=10)
+        assert done, f"hangs when cancelled after {turns} turns of the loop"
+    assert [child for child in psutil.Process().children() if child.name() == "cat"] == []
+
+
 async def test_a_program_that_cannot_be_started_is_a_start_error(short_folder: Path) -> None:
-    with pytest.raises(TmuxStartError, match="cannot start .*/nothing: No such file"):
+    with pytest.raises(TmuxStartError, match=r"cannot start .*/nothing: No such file"):
         await ControlConnection.open(ClientCommand((str(short_folder / "nothing"),), {}), lambda _: None)
 
 
@@ -209,7 +220,7 @@ async def test_a_refused_command_line_is_a_start_error(server: TmuxServer) -> No
 
 
 async def test_a_program_that_speaks_something_else_is_a_start_error() -> None:
-    with pytest.raises(TmuxStartError, match="broke its protocol.*hello"):
+    with pytest.raises(TmuxStartError, match=r"broke its protocol.*hello"):
         await ControlConnection.open(shell("echo hello; exec cat"), lambda _: None)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -77,6 +77,10 @@ def python(folder: Path, text: str) -> list[str]:
     path = folder / f"program{len(list(folder.iterdir()))}.py"
     path.write_text(text)
     return [sys.executable, "-I", "-S", str(path)]
+
+
+def open_descriptors() -> int:
+    return psutil.Process().num_fds()
 
 
 DAEMON = """import os, signal, sys
@@ -154,7 +158,9 @@ def test_whose_process_it_is_is_known_by_its_real_user_or_its_parents(start: Sta
     own = start("sleep", "1000", user=NOBODY)
     parent = start(
         sys.executable, "-I", "-S", "-c",
-        "import os, time\nif os.fork() == 0: print(os.getpid(), flush=True); os.read(0, 1)\nos.setresuid(65534, 65534, 65534); os.wait()",
+        "import os\n"
+        "if os.fork() == 0: print(os.getpid(), flush=True); os.read(0, 1); os._exit(0)\n"
+        "os.setresuid(65534, 65534, 65534); os.wait()",
         stdin=subprocess.PIPE,
     )  # fmt: skip
     assert parent.stdout is not None
@@ -221,12 +227,12 @@ async def test_a_cancelled_watch_tells_nothing_and_holds_nothing(start: Start, e
     if ended:
         child.kill()
         child.wait()
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     told: list[int] = []
     watch = ExitWatch(process, lambda: told.append(1))
     watch.cancel()
     watch.cancel()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
     child.kill()
     child.wait()
     await asyncio.sleep(0)
@@ -431,6 +437,41 @@ async def test_a_process_that_hops_from_pid_to_pid_is_caught(launches: Launches,
     wait_for(lambda: marked_with(run.id))
     assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
     assert await asyncio.to_thread(marked_with, run.id) == [run.pane.pid]
+
+
+async def test_an_orphan_that_appears_during_the_look_is_found_by_it(
+    launches: Launches, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = launches.folder / "pid"
+    run = await launches.start([*python(launches.folder, DAEMON), str(written)])
+    wait_for_file(written)
+    orphan = int(written.read_text())
+    listed = processes._orphans
+    looks: list[set[int]] = []
+
+    def late(adopters: Iterable[int]) -> set[int]:
+        looks.append(listed(adopters))
+        return looks[-1] - {orphan} if len(looks) == 1 else looks[-1]
+
+    monkeypatch.setattr(processes, "_orphans", late)
+    assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
+    assert not alive(orphan)
+
+
+async def test_what_the_agent_runs_is_ended_with_it_though_nothing_marks_it(launches: Launches, reaper: Reaper) -> None:
+    run = await launches.start(["/bin/sh", "-c", "echo ready; env -i sleep 1000; exit"])
+    run.shows("ready")
+    (child,) = wait_for(lambda: descendants(run.process().pid))
+    assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
+    assert not alive(child)
+
+
+def test_a_process_that_took_over_the_pid_of_one_that_was_found_is_not_killed(start: Start) -> None:
+    child = start("sleep", "1000")
+    former = ProcessIdentity(child.pid, (identity(child.pid).started or 0) - 1)
+    for descriptor in processes._kill([former]):
+        os.close(descriptor)
+    assert child.poll() is None
 
 
 async def test_runs_that_end_together_share_each_look(

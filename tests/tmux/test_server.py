@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import grp
 import os
 import signal
 import socket
 import stat
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import libtmux
+import psutil
 import pytest
 from structlog.testing import LogCapture
 
@@ -50,6 +51,14 @@ def script(short_folder: Path) -> str:
     return str(path)
 
 
+def is_in(pid: int, folder: Path) -> bool:
+    return psutil.Process(pid).cwd() == str(folder)
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
 async def open_session(server: TmuxServer, name: str, script: str, record: str = RECORD) -> Pane:
     return await server.new_session(name, "window", "/", script, record)
 
@@ -71,13 +80,18 @@ async def staying(server: TmuxServer) -> AsyncIterator[list[str]]:
 # -- the server
 
 
-async def test_connecting_starts_a_server_and_a_second_one_uses_it(server: TmuxServer, short_folder: Path) -> None:
+async def test_a_second_daemon_uses_the_server_and_ends_the_firsts_client(
+    server: TmuxServer, short_folder: Path
+) -> None:
+    (former,) = clients(server.socket)
     second = make_server(short_folder)
     await second.connect()
     assert second.identity == server.identity
+    await asyncio.to_thread(wait_for, lambda: not alive(former.pid))
+    assert len(clients(server.socket)) == 1
     await second.close()
-    assert server.connected
     assert not second.connected
+    assert clients(server.socket) == []
 
 
 async def test_disconnecting_leaves_the_sessions(server: TmuxServer, script: str, witness: libtmux.Server) -> None:
@@ -111,8 +125,9 @@ async def test_a_killed_server_is_replaced_and_known_as_another(server: TmuxServ
     assert "exited" in staying[0]
 
 
+@pytest.mark.usefixtures("staying")
 async def test_commands_wait_for_no_connection_but_can_be_told_when_there_is_one(
-    server: TmuxServer, staying: list[str], events: LogCapture
+    server: TmuxServer, events: LogCapture
 ) -> None:
     assert server.identity is not None
     server.socket.chmod(0o770)
@@ -125,8 +140,9 @@ async def test_commands_wait_for_no_connection_but_can_be_told_when_there_is_one
     assert "tmux_connection_lost" in [event["event"] for event in events.entries]
 
 
+@pytest.mark.usefixtures("staying")
 async def test_reconnecting_is_tried_until_it_works(
-    server: TmuxServer, staying: list[str], events: LogCapture, monkeypatch: pytest.MonkeyPatch
+    server: TmuxServer, events: LogCapture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert server.identity is not None
     with monkeypatch.context() as patch:
@@ -148,7 +164,7 @@ async def test_the_anchor_is_made_again_when_somebody_closes_it_and_nothing_is_f
 
 
 async def test_a_connection_that_is_cancelled_midway_leaves_no_client(short_folder: Path, server: TmuxServer) -> None:
-    second = make_server(short_folder)
+    second, first = make_server(short_folder), {client.pid for client in clients(server.socket)}
     for turns in range(0, 60, 3):
         task = asyncio.create_task(second.connect())
         for _ in range(turns):
@@ -156,7 +172,7 @@ async def test_a_connection_that_is_cancelled_midway_leaves_no_client(short_fold
         task.cancel()
         await asyncio.wait([task])
         await second.close()
-    assert len(clients(server.socket)) == 1
+    assert {client.pid for client in clients(server.socket)} <= first
 
 
 async def test_a_stale_socket_file_is_replaced(short_folder: Path) -> None:
@@ -177,18 +193,43 @@ async def test_killing_the_server_ends_it_with_all_sessions_and_its_socket(serve
     await asyncio.to_thread(wait_for, lambda: not alive(pane.pid))
 
 
+async def test_a_server_that_does_not_answer_is_killed(server: TmuxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentd.tmux.server._SERVER_END_LIMIT", 0.05)
+    monkeypatch.setattr("agentd.tmux.connection._LEAVE_LIMIT", 0.05)
+    assert server.identity is not None
+    await server.close()
+    server._answer_limit = 0.1
+    await server.connect()
+    os.kill(server.identity.pid, signal.SIGSTOP)
+    await server.kill_server()
+    assert not alive(server.identity.pid)
+    assert not server.socket.exists()
+
+
+async def test_killing_the_server_works_after_the_connection_was_lost(server: TmuxServer) -> None:
+    assert server.identity is not None
+    await server.close()
+    await server.kill_server()
+    assert not alive(server.identity.pid)
+
+
 async def test_a_server_that_does_not_end_keeps_its_socket_and_is_named(
     server: TmuxServer, events: LogCapture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agentd.tmux.server._SERVER_END_LIMIT", 0.05)
+    monkeypatch.setattr("agentd.tmux.connection._LEAVE_LIMIT", 0.05)
+    assert server.identity is not None
     await server.close()
+    server._answer_limit = 0.1
+    await server.connect()
+    os.kill(server.identity.pid, signal.SIGSTOP)
+    # As if tmux named a process of somebody else.
+    monkeypatch.setattr("agentd.tmux.server.started_by", lambda *_: False)
     await server.kill_server()
     assert server.socket.exists()
-    assert server.identity is not None
     assert [(e["event"], e["pid"]) for e in events.entries if e["log_level"] == "error"] == [
         ("tmux_server_stays", server.identity.pid)
     ]
-    await server.connect()
 
 
 async def test_a_path_too_long_for_a_socket_is_a_start_error_that_says_so(short_folder: Path) -> None:
@@ -214,7 +255,7 @@ async def test_a_missing_tmux_is_a_start_error_with_advice(short_folder: Path, m
 
 
 async def test_a_missing_folder_is_a_start_error_that_names_it(short_folder: Path) -> None:
-    with pytest.raises(TmuxStartError, match="there is no folder .*nowhere"):
+    with pytest.raises(TmuxStartError, match=r"there is no folder .*nowhere"):
         await make_server(short_folder / "nowhere").connect()
 
 
@@ -238,13 +279,12 @@ async def test_the_members_of_the_admin_group_are_admitted(
     made = make_server(short_folder, admin_names=lambda: ("daemon", "no-such-user", "root"))
     await made.connect()
     assert "daemon" in tmux(server.socket, "server-access", "-l")
-    assert [(e["event"], e["user"]) for e in events.entries] == [("tmux_admin_not_admitted", "no-such-user")]
+    refused = [event["user"] for event in events.entries if event["event"] == "tmux_admin_not_admitted"]
+    assert refused == ["no-such-user"]
     await made.close()
 
 
-async def test_a_socket_replaced_by_a_link_is_not_followed(
-    server: TmuxServer, short_folder: Path, events: LogCapture
-) -> None:
+async def test_a_socket_replaced_by_a_link_is_not_followed(server: TmuxServer, short_folder: Path) -> None:
     precious = short_folder / "precious"
     precious.write_text("")
     precious.chmod(0o600)
@@ -259,16 +299,16 @@ async def test_a_socket_replaced_by_a_link_is_not_followed(
 
 @as_root
 async def test_as_another_user_server_and_panes_are_that_users(short_folder: Path) -> None:
-    short_folder.chmod(0o777)
+    os.chown(short_folder, NOBODY.uid or 0, -1)
     made = make_server(short_folder, user=NOBODY, admin_gid=1)
     await made.connect()
     assert made.identity is not None
-    assert Path(f"/proc/{made.identity.pid}").stat().st_uid == 65534
+    assert psutil.Process(made.identity.pid).uids().real == 65534
     found = made.socket.stat()
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (65534, 1, 0o770)
-    (short_folder / "script").write_text("exec cat\n")
+    write(short_folder / "script", "exec cat\n")
     pane = await made.new_session("a", "w", "/", str(short_folder / "script"), RECORD)
-    assert Path(f"/proc/{pane.pid}").stat().st_uid == 65534
+    assert psutil.Process(pane.pid).uids().real == 65534
     assert [listed.pane for listed in await made.list_agent_panes()] == [pane]
     await made.kill_server()
 
@@ -292,13 +332,13 @@ async def test_a_server_that_somebody_started_from_a_shell_hands_none_of_its_env
 ) -> None:
     path = short_folder / "s"
     mine = {**environment(), "THEIR_SECRET": "x\nHOME=1\n", "AGENTD_RUN_ID": "theirs"}
-    subprocess.run(["tmux", "-S", str(path), "-f", "/dev/null", "new-session", "-d", "cat"], env=mine, check=True)
+    tmux(path, "-f", "/dev/null", "new-session", "-d", "cat", env=mine)
     made = make_server(short_folder)
     await made.connect()
     pane = await open_session(made, "a", script)
-    names = {entry.split(b"=")[0] for entry in Path(f"/proc/{pane.pid}/environ").read_bytes().split(b"\0")}
-    assert names.isdisjoint({b"THEIR_SECRET", b"AGENTD_RUN_ID"})
-    assert {b"PATH", b"HOME", b"TERM"} <= names
+    names = psutil.Process(pane.pid).environ().keys()
+    assert names.isdisjoint({"THEIR_SECRET", "AGENTD_RUN_ID"})
+    assert {"PATH", "HOME", "TERM"} <= names
     await made.kill_server()
 
 
@@ -314,8 +354,8 @@ async def test_a_session_is_what_was_asked_for(server: TmuxServer, witness: libt
     )  # fmt: skip
     assert session.windows[0].name == "window name"
     assert (found.width, found.height) == ("200", "50")
-    assert Path(f"/proc/{pane.pid}/cwd").resolve() == Path("/usr")
     wait_for_screen(server.socket, "=plain:", "here")
+    assert psutil.Process(pane.pid).cwd() == "/usr"
     assert await server.capture(pane) == "here"
 
 
@@ -337,7 +377,8 @@ async def test_strange_folders_are_kept(server: TmuxServer, short_folder: Path, 
         folder = short_folder / name
         folder.mkdir()
         pane = await server.new_session("s", "w", str(folder), script, RECORD)
-        assert Path(f"/proc/{pane.pid}/cwd").resolve() == folder
+        # tmux answers before its child has gone there.
+        await until(functools.partial(is_in, pane.pid, folder), what=name)
         await server.kill_pane(pane)
 
 

@@ -16,8 +16,11 @@ from tests.tmux.servers import client_command, tmux
 _TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=60)
 _SYNTAX = st.lists(
     st.sampled_from(
-        ["'", '"', "\\", "$", "#", "~", ";", "{", "}", "%if", "\n", "\r", "\t", " ", "#{pid}", "#(date)", "#[", "##", "a",
-         "$HOME", "~root", "ü", "\x1b", "\x01", "\x7f", "\u2028", "👍", "%end 1 2 1", "\\n", "\\;", "-"]
+        [
+            "'", '"', "\\", "$",
+            "#", "~", ";", "{", "}", "%if", "\n", "\r", "\t", " ", "#{pid}", "#(date)", "#[", "##", "a",
+            "$HOME", "~root", "ü", "\x1b", "\x01", "\x7f", "\u2028", "👍", "%end 1 2 1", "\\n", "\\;", "-",
+        ]
     ), max_size=12,
 ).map("".join)  # fmt: skip
 
@@ -49,7 +52,7 @@ def running(session_folder: Path) -> Iterator[Tmux]:
 
 
 @given(st.one_of(_TEXT, _SYNTAX))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_any_text_reaches_tmux_as_it_is(running: Tmux, text: str) -> None:
     shown = running.run(command("set-option", "-s", "@x", text), "show-options -sv @x")[1]
     # An option's line breaks end lines of the answer; a carriage return before one is taken for the line's end.
@@ -66,7 +69,7 @@ def test_arguments_stay_apart(running: Tmux, words: list[str]) -> None:
 
 
 @given(st.one_of(_TEXT, _SYNTAX).filter(lambda text: "\n" not in text and "\r" not in text))
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_a_literal_is_what_it_was_after_tmux_expanded_it(running: Tmux, text: str) -> None:
     # set-option -F expands formats as new-session -s and -c do.
     shown = running.run(command("set-option", "-sF", "@y", literal(text)), "show-options -sv @y")[1]
