@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.measures import running_agentd
+from benchmarks.running import running_agentd
 from benchmarks.subject import table
 
 _FORMATS = {".svg": "flamegraph", ".json": "speedscope", ".txt": "raw"}

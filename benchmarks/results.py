@@ -40,6 +40,8 @@ class Target:
     worst: float | None = None
     relative: bool = False
     """The limit counts in floors."""
+    under: bool = False
+    """The limit itself is too much."""
     summary: Callable[[Sequence[float]], float] = median
     shows_worst: bool = True
     floor: str = ""
@@ -58,14 +60,14 @@ TARGETS: Mapping[str, Target] = {
     "add": Target("one agent added, from write to process", "ms", 100, worst=250, floor="one bare new-session"),
     "exit": Target("exit or kill, until the API shows it", "ms", 10, worst=80, floor="pidfd"),
     "idle": Target(
-        "idle: agentd, tmux server and client", "% of a core", 0.5, shows_worst=False, floor="bare tmux server"
+        "idle: agentd, tmux server, client", "% of a core", 0.5, under=True, shows_worst=False, floor="bare tmux server"
     ),
     "forks": Target("idle: processes that forked", "", 0, 0, shows_worst=False, floor="bare tmux server"),
-    "api": Target("GET /v1/agents, p99, 10 % restart", "ms", 8, summary=percentile_99, floor="same bytes, asyncio"),
+    "api": Target("GET /v1/agents, p99, 10 % restart", "ms", 8, under=True, summary=percentile_99, floor="same bytes"),
     "stop": Target("SIGTERM until nothing is left", "s", 1.5, floor="bare C-c to all, kill-server"),
     "memory, empty": Target("RSS of agentd without agents", "MB", 60, 60, floor="python with the libraries"),
     "memory, all": Target("RSS of agentd", "MB", 65, 80, floor="python with the libraries"),
-    "status": Target("agentctl status, whole process", "ms", 150, floor="python -c pass"),
+    "status": Target("agentctl status, whole process", "ms", 150, under=True, floor="python -c pass"),
 }  # fmt: skip
 """By measure, in the order of the table."""
 
@@ -114,7 +116,7 @@ def judge(result: Result, first: Result | None) -> Row:
     elif first is None or target.limit_more is not None:
         if first is not None and target.limit_more is not None:
             limit = target.limit_more
-        met, wanted = value <= limit, f"{limit:g} {target.unit}"
+        met, wanted = (value < limit if target.under else value <= limit), f"{limit:g} {target.unit}"
         if target.worst is not None:
             met, wanted = met and worst <= target.worst, f"{wanted}, worst {target.worst:g}"
     else:

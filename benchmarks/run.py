@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.floor import FloorError
 from benchmarks.machine import UnfitError, check_limits, facts, is_busy, load
-from benchmarks.measures import FULL, QUICK, Effort, Rounds, Steady, running_agentd, running_floor, say, warm_up
 from benchmarks.profile import ProfilerMissingError, profile
 from benchmarks.results import MEASURES, Result, Row, judge_all, render
 from benchmarks.rollcall import RollCallError
+from benchmarks.rounds import Rounds
+from benchmarks.running import running_agentd, running_floor, say, warm_up
+from benchmarks.steady import Steady
 from benchmarks.subject import SubjectError
 
 _IN_ROUNDS = ("start", "stop", "memory")
@@ -70,6 +73,7 @@ def _measure(
                 "exit": measures.exit,
             }[name]
             yield from run()
+        subject.stop()
 
 
 def _report(results: Sequence[Result], about: Mapping[str, str], file: Path | None) -> list[Row]:

@@ -27,6 +27,16 @@ settings.register_profile(
 settings.load_profile("agentd")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the real coding agents, which take minutes, unless they are asked for."""
+    if "clis" in (config.option.markexpr or ""):
+        return
+    skip = pytest.mark.skip(reason="takes minutes: run it with -m clis")
+    for item in items:
+        if item.get_closest_marker("clis"):
+            item.add_marker(skip)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def session_folder() -> Iterator[Path]:
     """Make the folder that all tests of this process live in, and look for what they left running.

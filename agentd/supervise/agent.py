@@ -170,14 +170,9 @@ class Agent:
         self._hold(handle)
         self.host.sessions[session] = self.name
         if run.ended is None:
-            # A stop that the former daemon began is not resumed: what is declared now decides.
-            state = AgentState.STARTING if run.pid is None else AgentState.RUNNING
-            self.life = replace(self.life, state=state, stop=None)
-            if run.launched is None:
-                self.life = replace(self.life, run=replace(run, launched=self.host.clock.now()))
-            handle.process = self.host.runtime.read_process(run.id) if run.pid is not None else None
-        if run.ended is None:
-            self._watch()
+            # The launcher's reports say how far it came. A stop that the former daemon began is not resumed: what is
+            # declared now decides.
+            self.life = replace(self.life, run=replace(run, launched=self.host.clock.now()))
             self._read_reports(past=True)
         self._schedule()
         life = self.life
@@ -394,7 +389,7 @@ class Agent:
         pane = former.pane if former is not None and self.life.session_open else None
         workdir = str(spec.workdir)
         while True:
-            record = self._record_text()
+            record = self._recorded = self._record_text()
             try:
                 if pane is not None:
                     try:

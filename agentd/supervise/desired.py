@@ -14,7 +14,7 @@ from agentd.tmux.launcher import oversized
 
 DEFAULT_STOP_KEYS: tuple[StopKey, ...] = (StopKey("C-c"),)
 
-_DIGEST_BYTES = 12
+_DIGEST_BYTES = 8
 
 SECRETS_PART = "secrets"
 """The part of a fingerprint that only the daemon can compute."""

@@ -19,6 +19,8 @@ from agentd.supervise.states import AgentState
 
 VERSION = 1
 
+_UNDER_WAY = frozenset({AgentState.STARTING, AgentState.RUNNING, AgentState.STOPPING})
+
 
 class RecordError(ValueError):
     """A record that this version cannot read."""
@@ -47,35 +49,41 @@ class Record:
     agent: str
     described: Description
     state: AgentState
-    run: Run | None
-    policy: Policy
-    fingerprint: dict[str, str] | None
-    stop_keys: tuple[StopKey, ...]
-    last_exit: Exit | None
-    outcome: Exit | None
-    error: str | None
-    restarts: int
-    counted: int
-    began: float | None
-    began_wall: float | None
-    due: float | None
+    """``starting`` for every run that has not ended: what became of it, the launcher's reports say."""
+    run: Run | None = None
+    policy: Policy = Policy()
+    fingerprint: dict[str, str] | None = None
+    stop_keys: tuple[StopKey, ...] = DEFAULT_STOP_KEYS
+    last_exit: Exit | None = None
+    outcome: Exit | None = None
+    error: str | None = None
+    restarts: int = 0
+    counted: int = 0
+    began: float | None = None
+    began_wall: float | None = None
+    due: float | None = None
 
     @classmethod
     def of(cls, life: Life, described: Description) -> Record:
         """Take from a life what must be kept."""
         fingerprint = None if life.fingerprint is None else dict(life.fingerprint)
+        state, run, error = life.state, life.run, life.error
+        if run is not None and run.ended is None and state in _UNDER_WAY:
+            # As at its launch, so that the record, which tmux took together with that, need not be written again:
+            # tmux' part of starting 300 agents was 0.43 s of CPU with a second one of 900 bytes, 0.3 s without.
+            state, run, error = AgentState.STARTING, Run(run.id), None
         return cls(
             v=VERSION,
             agent=life.name,
             described=described,
-            state=life.state,
-            run=life.run,
+            state=state,
+            run=run,
             policy=life.policy,
             fingerprint=fingerprint,
             stop_keys=life.stop_keys,
             last_exit=life.last_exit,
             outcome=life.outcome,
-            error=life.error,
+            error=error,
             restarts=life.restarts,
             counted=life.counted,
             began=life.began,
@@ -105,7 +113,7 @@ class Record:
 
     def dump(self) -> str:
         """Write as one line of JSON without control characters."""
-        text = _ADAPTER.dump_json(self).decode()
+        text = _ADAPTER.dump_json(self, exclude_defaults=True).decode()
         if text.isprintable():
             return text
         # JSON lets DEL and the control characters above ASCII stand as they are; json.dumps escapes them.

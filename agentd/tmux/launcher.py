@@ -44,6 +44,10 @@ _RESET_TERMINAL = (
 """What a killed full-screen program may have left on is turned off."""
 
 
+_SURELY_FITS = MAX_ARGUMENT_BYTES // 4
+"""Characters that are within the limit whatever they are: UTF-8 takes at most 4 bytes for one."""
+
+
 @dataclass(frozen=True, slots=True)
 class LaunchScript:
     """What one run executes."""
@@ -69,7 +73,7 @@ def quote(word: str | bytes) -> bytes:
     >>> quote("it's $HOME\n")
     b"'it'\\''s $HOME\n'"
     """
-    raw = os.fsencode(word)
+    raw = word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape")
     if b"\0" in raw:
         raise ValueError("expected text without NUL characters")
     return b"'" + raw.replace(b"'", rb"'\''") + b"'"
@@ -78,11 +82,15 @@ def quote(word: str | bytes) -> bytes:
 def oversized(argv: Sequence[str], environment: Mapping[str, str]) -> str | None:
     """Name the first string that the kernel would refuse, or ``None``; values are not shown."""
     for index, word in enumerate(argv):
+        if len(word) <= _SURELY_FITS:
+            continue
         size = len(os.fsencode(word))
         if size > MAX_ARGUMENT_BYTES:
             what = "the prompt" if index == len(argv) - 1 else f"argument {index}"
             return f"{what} has {size} bytes; the kernel passes at most {MAX_ARGUMENT_BYTES} in one argument"
     for name, value in environment.items():
+        if len(name) + len(value) < _SURELY_FITS:
+            continue
         size = len(os.fsencode(name)) + 1 + len(os.fsencode(value))
         if size > MAX_ARGUMENT_BYTES:
             return f"environment variable {name} has {size} bytes; the kernel passes at most {MAX_ARGUMENT_BYTES}"

@@ -328,7 +328,7 @@ def test_killed_again_and_again_nothing_changes(daemon: Daemon) -> None:
     start(daemon, stay("a"), stay("b", timeout="1h"))
     before = running(daemon, "a", "b")
     deadline = daemon.agents()["b"]["deadline"]
-    for _ in range(3):
+    for _ in range(2):
         daemon.kill()
         daemon.start()
     daemon.wait_for(lambda: daemon.health()["config"]["valid"])

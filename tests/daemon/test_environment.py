@@ -106,7 +106,12 @@ def test_from_root_agents_get_a_clean_environment(daemon: Daemon) -> None:
 
 def test_from_a_user_agents_get_the_daemons_environment_but_for_what_is_the_daemons_own(of_a_user: AsUser) -> None:
     daemon = of_a_user
-    declare(daemon, stay("a", env={"OWN": "1"}))
+    inside = daemon.home / "inside"
+    inside.mkdir()
+    daemon.write_secret("CLOSED", "hidden-value")
+    daemon.hand_over()
+    (daemon.secrets / "CLOSED").chmod(0)
+    declare(daemon, stay("a", env={"OWN": "1"}), stay("at-home", workdir="~/inside"))
     odd = {"MULTI": "line one\nline 'two' $(x) `y` \\", "EMPTY": "", "UTF": "grüße", "bash_style%%": "() { :; }"}
     daemon.start(env={**NOT_FOR_AGENTS, **odd})
     pid = running(daemon, "a")["a"]
@@ -123,6 +128,10 @@ def test_from_a_user_agents_get_the_daemons_environment_but_for_what_is_the_daem
     process = psutil.Process(pid)
     assert set(process.uids()) == {ANY_UID}
     assert psutil.Process(daemon.tmux_pid() or 0).uids().real == ANY_UID
+    assert folder_of(running(daemon, "at-home")["at-home"]) == inside.resolve()
+    # A secret that this user may not read is named, and no reason not to run.
+    (warning,) = daemon.health()["config"]["warnings"]
+    assert str(daemon.secrets / "CLOSED") in warning
 
 
 def test_a_user_cannot_run_agents_as_another(of_a_user: AsUser) -> None:
@@ -143,18 +152,6 @@ def test_a_users_daemon_stops_kills_and_adopts_like_roots(of_a_user: AsUser) -> 
     assert pids(daemon)["a"] == before["a"]
     assert daemon.stop() == 0
     assert daemon.left_behind() == []
-
-
-def test_a_secret_that_a_user_may_not_read_is_named(of_a_user: AsUser) -> None:
-    daemon = of_a_user
-    daemon.write_secret("CLOSED", "hidden-value")
-    (daemon.secrets / "CLOSED").chmod(0)
-    declare(daemon, stay("a"))
-    daemon.start()
-    pid = running(daemon, "a")["a"]
-    assert "CLOSED" not in environment_of(pid)
-    (warning,) = daemon.health()["config"]["warnings"]
-    assert str(daemon.secrets / "CLOSED") in warning
 
 
 def test_the_variables_that_find_an_agents_processes_are_not_for_others_to_set(daemon: Daemon) -> None:
@@ -204,13 +201,3 @@ def test_the_workdir_is_relative_to_the_jcards_folder(daemon: Daemon) -> None:
     )
     for name, pid in running(daemon, *expected).items():
         assert folder_of(pid) == (daemon.folder / expected[name]).resolve()
-
-
-def test_the_workdir_may_begin_with_the_agent_users_home(of_a_user: AsUser) -> None:
-    inside: Path = of_a_user.home / "inside"
-    inside.mkdir()
-    of_a_user.hand_over()
-    declare(of_a_user, stay("a", workdir="~/inside"))
-    of_a_user.start()
-    pid = running(of_a_user, "a")["a"]
-    assert folder_of(pid) == inside.resolve()

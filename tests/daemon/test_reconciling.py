@@ -315,15 +315,17 @@ def test_a_jcard_without_agents_stops_them(daemon: Daemon) -> None:
 
 
 def test_a_jcard_written_in_pieces_stops_nobody_on_the_way(daemon: Daemon) -> None:
-    agents = [stay(f"a{number}") for number in range(6)]
+    names = [f"a{number}" for number in range(6)]
+    agents = [stay(name) for name in names]
     start(daemon, *agents)
-    first = running(daemon, *(f"a{number}" for number in range(6)))
-    text = jcard(*agents, stay("new")).encode()
-    # Every cut between two tables is a valid jcard that declares fewer agents.
-    for _ in range(5):
+    first = running(daemon, *names)
+    # Every cut in a comment between two tables is a valid jcard that declares fewer agents.
+    comment = "# filling\n" * 300
+    text = comment.join(jcard(agent) for agent in (*agents, stay("new"))).encode()
+    for _ in range(60):
         with daemon.jcard.open("wb", buffering=0) as file:
-            for begin in range(0, len(text), 40):
-                file.write(text[begin : begin + 40])
+            for begin in range(0, len(text), 20):
+                file.write(text[begin : begin + 20])
     running(daemon, "new")
     assert pids(daemon).items() >= first.items()
 

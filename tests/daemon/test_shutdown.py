@@ -45,16 +45,18 @@ def test_a_signal_ends_everything_with_status_0(daemon: Daemon, number: int) -> 
 
 
 def test_agents_are_stopped_in_parallel(daemon: Daemon) -> None:
-    count = 8
-    ready = [daemon.folder / f"ready{index}" for index in range(count)]
-    start(
-        daemon,
-        *(bad(f"a{i}", "--ignore=INT", "--forever", "--ready", ready[i], grace_period="6s") for i in range(count)),
-    )
-    for path in ready:
-        wait_for_file(path)
-    # One after the other they would take 24 s.
-    assert daemon.stop(timeout=20) == 0
+    names = [f"a{number}" for number in range(8)]
+    deaf = [
+        bad(name, "--ignore=INT", "--forever", "--ready", daemon.folder / name, grace_period="4s") for name in names
+    ]
+    start(daemon, *deaf)
+    for name in names:
+        wait_for_file(daemon.folder / name)
+    running(daemon, *names)
+    daemon.signal(signal.SIGTERM)
+    daemon.wait_for(lambda: {agent["state"] for agent in daemon.agents().values()} == {"stopping"})
+    assert len(daemon.agents()) == len(names)
+    assert daemon.wait_exit() == 0
     nothing_left(daemon)
 
 

@@ -27,34 +27,41 @@ def refused(daemon: Daemon, *flags: str, env: dict[str, str] | None = None) -> s
     return plain[0]
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
+def test_without_a_usable_jcard_it_runs_and_says_so_and_takes_the_first_good_one(daemon: Daemon) -> None:
+    daemon.start()
+    unusable = [
         (None, "there is no such file"),
         (b"", "empty"),
         (b"[[agents]\n", "jcard.toml:1:"),
         (b'[[agents]]\nharness = "custom"\nrestart = "sometimes"\n', "jcard.toml:3:"),
         (b"\xff\xfe", "UTF-8"),
-    ],
-)
-def test_without_a_usable_jcard_it_runs_and_says_so_and_takes_the_first_good_one(
-    daemon: Daemon, content: bytes | None, said: str
-) -> None:
-    if content is not None:
-        daemon.jcard.write_bytes(content)
-    daemon.start()
-    daemon.wait_for(lambda: said in (daemon.health()["config"]["error"] or ""), what=f"health says {said!r}")
-    config = daemon.health()["config"]
-    assert not config["valid"]
-    assert config["loaded_at"] is None
-    assert str(daemon.jcard) in (config["error"] or "")
-    assert daemon.agents() == {}
+    ]
+    for content, said in unusable:
+        if content is not None:
+            daemon.jcard.write_bytes(content)
+        says(daemon, said)
+        config = daemon.health()["config"]
+        assert (config["valid"], config["loaded_at"]) == (False, None)
+        assert str(daemon.jcard) in (config["error"] or "")
+        assert daemon.agents() == {}
 
     declare(daemon, stay("a"))
     running(daemon, "a")
     config = daemon.health()["config"]
     assert (config["valid"], config["error"]) == (True, None)
     assert config["loaded_at"] is not None
+
+
+def says(daemon: Daemon, text: str) -> None:
+    daemon.wait_for(lambda: text in (daemon.health()["config"]["error"] or ""), what=f"health says {text!r}")
+
+
+def test_it_starts_with_an_invalid_jcard(daemon: Daemon) -> None:
+    daemon.jcard.write_text("garbage")
+    daemon.start()
+    says(daemon, f"{daemon.jcard}:1:")
+    declare(daemon, stay("a"))
+    running(daemon, "a")
 
 
 def test_a_jcard_that_is_a_folder_is_no_reason_not_to_run(daemon: Daemon) -> None:

@@ -167,10 +167,13 @@ class LifeMachine(RuleBasedStateMachine):
     def daemon_restarts(self) -> None:
         """A crash between two events: the record comes back, the declaration and any stop under way do not."""
         life = Record.parse(Record.of(self.life, DESCRIBED).dump()).life(session_open=True)
-        assert life == replace(self.life, desired=None, stop=None)
-        if life.run is not None and life.run.ended is None:
-            state = AgentState.STARTING if life.run.pid is None else AgentState.RUNNING
-            life = replace(life, state=state)
+        if life.run is None or life.run.ended is not None:
+            assert life == replace(self.life, desired=None, stop=None)
+        else:
+            # What became of the run is read from the launcher's reports, which are still there.
+            life = replace(life, run=replace(life.run, launched=self.world.now))
+            if life.run is not None and life.run.id in self.world.processes:
+                self.world.processes[life.run.id].seen = False
         self.world.life = life
 
     @precondition(lambda self: self.life.gone and self.world.idle)

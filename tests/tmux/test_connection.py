@@ -161,7 +161,7 @@ async def test_a_server_that_does_not_greet_is_a_start_error(
     assert server.identity is not None
     os.kill(server.identity.pid, signal.SIGSTOP)
     with pytest.raises(TmuxStartError, match=r"did not answer within 0\.1 s"):
-        await ControlConnection.open(client_command(server.socket), lambda _: None, 0.1)
+        await ControlConnection.open(client_command(server.socket), lambda _: None, greeting_limit=0.1)
 
 
 async def test_closing_leaves_neither_process_nor_task_nor_event(server: TmuxServer, events: LogCapture) -> None:

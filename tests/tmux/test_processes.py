@@ -25,6 +25,7 @@ from agentd.tmux.processes import (
     descendants,
     end_found,
     run_id_of,
+    runs_script,
     signal_group,
     snapshot,
     started_by,
@@ -173,6 +174,17 @@ def test_whose_process_it_is_is_known_by_its_real_user_or_its_parents(start: Sta
     assert not started_by(NOBODY, 2**22 + 1)
     assert parent.stdin is not None
     parent.stdin.close()
+
+
+async def test_a_launcher_runs_its_script_until_it_is_a_shell(launches: Launches) -> None:
+    run = await launches.misbehaving("--wait-for", launches.folder / "go")
+    launcher = identity(run.pane.pid)
+    assert runs_script(launcher, run.id)
+    assert not runs_script(launcher, "another")
+    assert not runs_script(launcher.gone(), run.id)
+    (launches.folder / "go").touch()
+    run.shows("This is a shell")
+    assert not runs_script(launcher, run.id)
 
 
 # -- watching for the end
@@ -565,7 +577,7 @@ async def test_without_pidfds_everything_is_ended_too(
     assert await asyncio.to_thread(marked_with, run.id) in ([], [run.pane.pid])
 
 
-SUBREAPER = """import ctypes, os, subprocess, sys
+SUBREAPER = """import ctypes, os, subprocess, sys, time
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 sys.path.insert(0, sys.argv[2])
 import asyncio
@@ -575,6 +587,7 @@ if middle == 0:
     # In the tmux server's place: ends, after the reaper was told of it.
     os.read(0, 1)
     subprocess.run([sys.executable, "-I", "-S", sys.argv[1], sys.argv[3]], env={"AGENTD_RUN_ID": "below"}, check=True)
+    while not os.path.exists(sys.argv[3]): time.sleep(0.005)
     os._exit(0)
 reaper = Reaper()
 reaper.server = middle

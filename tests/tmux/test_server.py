@@ -336,6 +336,7 @@ async def test_a_server_that_somebody_started_from_a_shell_hands_none_of_its_env
     made = make_server(short_folder)
     await made.connect()
     pane = await open_session(made, "a", script)
+    wait_for_screen(made.socket, "=a:", "here")
     names = psutil.Process(pane.pid).environ().keys()
     assert names.isdisjoint({"THEIR_SECRET", "AGENTD_RUN_ID"})
     assert {"PATH", "HOME", "TERM"} <= names

@@ -1,4 +1,4 @@
-"""The measures: each drives agentd from outside and the floor beside it."""
+"""The measures that need all agents to run: what one more costs, an exit, a poll, and doing nothing."""
 
 from __future__ import annotations
 
@@ -6,168 +6,25 @@ import contextlib
 import os
 import random
 import select
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
+from benchmarks.effort import Effort
 from benchmarks.floor import Floor
-from benchmarks.machine import cpu_seconds, fork_marks, resident_megabytes, working_folder
+from benchmarks.machine import cpu_seconds, fork_marks
 from benchmarks.results import Result
-from benchmarks.rollcall import RollCall
-from benchmarks.subject import PATIENCE, Costs, Subject, SubjectError, get, table
+from benchmarks.subject import PATIENCE, Subject, SubjectError, get, table
 from tests.support.daemon import UnixConnection, program
-from tests.support.processes import end_marked
-
-_LIBRARIES = "asyncio, aiohttp.web, pydantic, structlog, tomlkit, watchfiles"
 
 _RESTLESS_SHARE = 10
 """One in so many agents restarts during the measurement of the API."""
 _RESTLESS = ('restart = "always"', 'restart_delay = "3s"', 'restart_delay_max = "3s"')
 _POLLS_PER_SECOND = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How much is measured."""
-
-    rounds: int
-    """Starts and stops of everything, with the first number of agents."""
-    rounds_more: int
-    """The same with more agents."""
-    additions: int
-    exits: int
-    idle_seconds: float
-    api_seconds: float
-    commands: int
-    """Runs of ``agentctl status``."""
-
-
-FULL = Effort(rounds=5, rounds_more=3, additions=20, exits=50, idle_seconds=60, api_seconds=20, commands=20)
-QUICK = Effort(rounds=2, rounds_more=1, additions=5, exits=10, idle_seconds=20, api_seconds=5, commands=5)
-
-
-def say(text: str) -> None:
-    """Report progress, which is no part of the table."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def running_agentd() -> Iterator[Subject]:
-    """An agentd that runs without agents, and that leaves nothing when this ends."""
-    folder = working_folder()
-    try:
-        with contextlib.ExitStack() as stack:
-            (folder / "agentd").mkdir()
-            roll = stack.enter_context(RollCall(folder))
-            subject = Subject(folder / "agentd", roll)
-            stack.callback(_close, subject)
-            subject.start()
-            yield subject
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _close(subject: Subject) -> None:
-    try:
-        problems = subject.daemon.close()
-    except AssertionError as error:
-        problems = [str(error)]
-        end_marked(str(subject.daemon.bin))
-    for problem in problems:
-        if not problem.startswith("---"):  # the end of the log, for tests
-            print(f"warning: {problem}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def running_floor(environment: Mapping[str, str]) -> Iterator[Floor]:
-    """A bare tmux server without agents, and that leaves nothing when this ends."""
-    folder = working_folder()
-    try:
-        with contextlib.ExitStack() as stack:
-            roll = stack.enter_context(RollCall(folder))
-            floor = Floor(folder, environment, roll)
-            stack.callback(floor.close)
-            floor.open()
-            yield floor
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def warm_up() -> dict[str, str]:
-    """Run one agent once, so that nothing is read from disk later; the environment that agentd gives agents."""
-    with running_agentd() as subject:
-        subject.launch(table("first", subject.roll.command), 1)
-        return subject.environment_of("first")
-
-
-def _replicas(subject: Subject, count: int) -> str:
-    return table("agent", subject.roll.command, replicas=count)
-
-
-def _tables(subject: Subject, count: int) -> str:
-    return "".join(table(f"agent-{number}", subject.roll.command) for number in range(count))
-
-
-class Rounds:
-    """Start everything and stop everything, agentd and the floor in turn."""
-
-    def __init__(self, count: int, rounds: int, environment: Mapping[str, str]) -> None:
-        self._count = count
-        self._environment = environment
-        self._starts: dict[str, list[tuple[float, Costs]]] = {"floor": [], "replicas": [], "tables": []}
-        self._stops: dict[str, list[float]] = {"floor": [], "agentd": []}
-        self._empty: list[float] = []
-        self._full: list[float] = []
-        for number in range(rounds):
-            say(f"{count} agents: start and stop, round {number + 1} of {rounds}, floor and agentd in turn")
-            self._floor()
-            self._agentd("replicas", _replicas)
-            self._agentd("tables", _tables)
-
-    def _floor(self) -> None:
-        with running_floor(self._environment) as floor:
-            self._starts["floor"].append(floor.start(self._count))
-            self._stops["floor"].append(floor.stop())
-
-    def _agentd(self, kind: str, jcard: Callable[[Subject, int], str]) -> None:
-        with running_agentd() as subject:
-            self._empty.append(resident_megabytes(subject.daemon.pid))
-            before = subject.costs()
-            seconds = subject.launch(jcard(subject, self._count), self._count)
-            self._starts[kind].append((seconds, subject.costs().since(before)))
-            subject.settle()
-            get(subject.connect(), "/v1/agents")
-            self._full.append(resident_megabytes(subject.daemon.pid))
-            self._stops["agentd"].append(subject.stop())
-
-    def results(self) -> Iterator[Result]:
-        """Everything that the rounds told."""
-        floor = [seconds for seconds, _ in self._starts["floor"]]
-        for kind in ("replicas", "tables"):
-            note = f"{self._cheapest(kind)}; floor {self._cheapest('floor')}"
-            yield Result(f"start, {kind}", self._count, [seconds for seconds, _ in self._starts[kind]], floor, note)
-        yield Result("stop", self._count, self._stops["agentd"], self._stops["floor"])
-        libraries = [float(subprocess.check_output([sys.executable, "-c", _LIBRARIES_RSS]))]
-        yield Result("memory, empty", self._count, self._empty, libraries)
-        yield Result("memory, all", self._count, self._full, libraries)
-
-    def _cheapest(self, kind: str) -> str:
-        """What a start cost at least: contention makes the same work dearer."""
-        return str(min((costs for _, costs in self._starts[kind]), key=lambda costs: costs.total))
-
-
-_LIBRARIES_RSS = f"""
-import {_LIBRARIES}
-import pathlib
-status = pathlib.Path("/proc/self/status").read_text()
-print(int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6)
-"""
 
 
 class Steady:
