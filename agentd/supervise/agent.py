@@ -10,30 +10,24 @@ import asyncio
 import signal
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
-from agentd.jcard.spec import AGENT_VARIABLE, RUN_ID_VARIABLE
 from agentd.supervise import life as lives
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
+from agentd.supervise.launching import PaneRequest, open_pane, prepare
 from agentd.supervise.life import Instant, Life, Step, StopReason
 from agentd.supervise.policy import Exit
-from agentd.supervise.preflight import PreflightError, check_workdir
+from agentd.supervise.preflight import PreflightError
 from agentd.supervise.record import Description, Record
+from agentd.supervise.reporting import describe_change
+from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.states import AgentState
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
-from agentd.tmux.launcher import LaunchScript, oversized
-from agentd.tmux.processes import (
-    ExitWatch,
-    ProcessIdentity,
-    Remains,
-    runs_script,
-    signal_group,
-    snapshot,
-)
+from agentd.tmux.processes import ExitWatch, runs_script, signal_group, snapshot
 from agentd.tmux.server import Pane
 
 log = structlog.get_logger(__name__)
@@ -48,30 +42,6 @@ _RECORD_DELAY = 0.25
 with it, and the launcher's reports tell a later daemon as much."""
 ENDED_PREFIX = "@agentd_ended_"
 """Options of the anchor session with the records of ended agents whose own session is gone."""
-
-
-@dataclass(slots=True)
-class RunHandle:
-    """The outside of a run: its pane and processes."""
-
-    run_id: str
-    session: str
-    pane: Pane | None = None
-    launcher: ProcessIdentity | None = None
-    process: ProcessIdentity | None = None
-    watch: ExitWatch | None = None
-    known: frozenset[ProcessIdentity] = frozenset()
-    survivors: frozenset[int] = field(default_factory=frozenset)
-    """Processes that SIGKILL did not end."""
-
-    def remains(self) -> Remains:
-        """What to look for when its processes are to be ended."""
-        return Remains(self.run_id, self.launcher, self.known, self.process)
-
-    def opened(self, pane: Pane) -> None:
-        """The launcher runs in this pane."""
-        self.pane = pane
-        self.launcher = ProcessIdentity.of(pane.pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +138,7 @@ class Agent:
         handle = RunHandle(run.id, session)
         handle.opened(pane)
         self._hold(handle)
-        self.host.sessions[session] = self.name
+        self.host.sessions.claim(session, self.name)
         if run.ended is None:
             # The launcher's reports say how far it came. A stop that the former daemon began is not resumed: what is
             # declared now decides.
@@ -311,9 +281,11 @@ class Agent:
             if survivors:
                 pids = ", ".join(map(str, sorted(survivors)))
                 raise PreflightError(f"processes of the former run cannot be ended: {pids}")
-            script = self._prepare(run_id, desired)
+            script = prepare(self.host, desired, run_id)
             self._hold(handle)
-            handle.opened(await self._open_pane(former, handle, desired, script))
+            self._recorded = self._record_text()
+            pane = former.pane if former is not None and self.life.session_open else None
+            handle.opened(await open_pane(self.host, desired.spec, PaneRequest(run_id, script, self._recorded), pane))
         except (PreflightError, TmuxError) as error:
             self.host.runtime.remove_script(run_id)
             self._hold(former)
@@ -341,90 +313,11 @@ class Agent:
         """Wait while another agent, on its way out or to another name, holds the session name."""
         if self._handle is not None and self._handle.session != session:
             await self._close_session()
-        while self.host.sessions.get(session, self.name) != self.name:
+        while not self.host.sessions.free_for(session, self.name):
             await asyncio.sleep(_SESSION_WAIT)
             if not self._wants(run_id):
                 return False
         return True
-
-    def _prepare(self, run_id: str, desired: DesiredAgent) -> str:
-        """Check what the launch needs and write its script.
-
-        Raises
-        ------
-        PreflightError
-            With the reason why it cannot be launched.
-        """
-        launch, spec, user = desired.launch, desired.spec, self.host.user
-        if launch is None:
-            raise PreflightError(desired.error or "there is nothing to launch")
-        own = {AGENT_VARIABLE: spec.name, RUN_ID_VARIABLE: run_id}
-        environment = {**self.host.base_environment, **own, **launch.environment}
-        check_workdir(spec.workdir, user)
-        self.host.programs.find(launch.argv[0], environment, spec.workdir, user)
-        problem = oversized((), environment)
-        if problem is not None:
-            raise PreflightError(problem)
-        if self.host.debug:
-            argv = [self.host.redact(word) for word in launch.argv]
-            self._log.debug(
-                "agent_launching", run=run_id, argv=argv, workdir=str(spec.workdir), environment=sorted(environment)
-            )
-        script = LaunchScript(spec.name, run_id, launch.argv, environment, str(spec.workdir))
-        try:
-            return self.host.runtime.write_script(script)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise PreflightError(f"cannot write the launch script in {self.host.runtime.path}: {reason}") from error
-
-    async def _open_pane(self, former: RunHandle | None, handle: RunHandle, desired: DesiredAgent, script: str) -> Pane:
-        """Run the script in the agent's pane, or in a new session.
-
-        Raises
-        ------
-        TmuxError
-            If tmux refuses.
-        """
-        tmux, spec = self.host.tmux, desired.spec
-        pane = former.pane if former is not None and self.life.session_open else None
-        workdir = str(spec.workdir)
-        while True:
-            record = self._recorded = self._record_text()
-            try:
-                if pane is not None:
-                    try:
-                        return await tmux.respawn(pane, workdir, script, record)
-                    except TmuxError as error:
-                        self._log.info("agent_pane_gone", reason=str(error))
-                        pane = None
-                self.host.sessions[spec.session] = self.name
-                return await tmux.new_session(spec.session, spec.name, workdir, script, record)
-            except TmuxError as error:
-                self._release_session(spec.session)
-                if "duplicate session" not in str(error):
-                    raise
-                raise TmuxError(
-                    f'a tmux session "{spec.session}" exists that agentd did not open; close or rename it'
-                ) from error
-            except TmuxUnreachableError:
-                # Whether tmux acted on it is unknown: look for a pane of this run before trying again.
-                await tmux.wait_connected()
-                found = await self._find_pane(handle.run_id)
-                if found is not None:
-                    return found
-
-    async def _find_pane(self, run_id: str) -> Pane | None:
-        try:
-            for listed in await self.host.tmux.list_agent_panes():
-                if f'"{run_id}"' in listed.record:
-                    return listed.pane
-        except TmuxUnreachableError:
-            pass
-        return None
-
-    def _release_session(self, session: str) -> None:
-        if self.host.sessions.get(session) == self.name:
-            del self.host.sessions[session]
 
     # -- watching
 
@@ -533,7 +426,7 @@ class Agent:
                     await self.host.tmux.wait_connected()
         handle.pane = None
         self._recorded = None
-        self._release_session(handle.session)
+        self.host.sessions.release(handle.session, self.name)
         self.host.runtime.remove_run(handle.run_id)
 
     # -- remembering and telling
@@ -578,30 +471,9 @@ class Agent:
 
     def _report(self, before: Life) -> None:
         """Log what happened, one event for each change of state."""
-        life = self.life
-        if life.state is before.state:
-            return
-        fields: dict[str, object] = {"state": life.state, "was": before.state}
-        run = life.run
-        if life.state is AgentState.STARTING and run is not None:
-            fields["run"] = run.id
-        if life.state is AgentState.RUNNING and run is not None:
-            fields |= {"run": run.id, "pid": run.pid, "restarts": life.restarts}
-        ended = life.last_exit
-        if before.state.live and ended is not None and ended is not before.last_exit:
-            fields |= {"exit_code": ended.code, "exit_signal": ended.signal}
-        if life.stop is not None:
-            fields["reason"] = life.stop.reason
-        if life.state is AgentState.BACKOFF and life.due is not None:
-            fields["restart_in_seconds"] = round(life.due - self.host.clock.now(), 3)
-        if life.error is not None:
-            fields["error"] = life.error
-        if life.state is AgentState.STARTING:
-            self._log.debug("agent_state", **fields)
-        elif life.state in (AgentState.FAILED, AgentState.TIMED_OUT):
-            self._log.warning("agent_state", **fields)
-        else:
-            self._log.info("agent_state", **fields)
+        if self.life.state is not before.state:
+            level, fields = describe_change(before, self.life, self.host.clock.now())
+            self._log.log(level, "agent_state", **fields)
 
     async def _show_screen(self) -> None:
         pane = self.pane
@@ -618,7 +490,7 @@ class Agent:
         """Nothing is left of it: hold nothing any more."""
         self._cancel_timers()
         self._hold(None)
-        self._release_session(self.described.session)
+        self.host.sessions.release(self.described.session, self.name)
 
     def _cancel_timers(self) -> None:
         for timer in (self._timer, self._look, self._record_timer):

@@ -55,6 +55,26 @@ class Clock:
         return Instant(self.now(), self.wall(), jitter, f"{self._prefix}{next(self._instants):06x}")
 
 
+class SessionNames:
+    """Which agent holds which session name, so that a name passes from one agent to another in order."""
+
+    def __init__(self) -> None:
+        self._holders: dict[str, str] = {}
+
+    def free_for(self, session: str, agent: str) -> bool:
+        """Whether nobody else holds a name."""
+        return self._holders.get(session, agent) == agent
+
+    def claim(self, session: str, agent: str) -> None:
+        """Hold a name."""
+        self._holders[session] = agent
+
+    def release(self, session: str, agent: str) -> None:
+        """Hold a name no more."""
+        if self.free_for(session, agent):
+            self._holders.pop(session, None)
+
+
 @dataclass(slots=True)
 class Host:
     """What every agent's life is carried out with."""
@@ -74,8 +94,7 @@ class Host:
     """Takes secret values out of a text that will be logged."""
     runs: dict[str, Callable[[], None]] = field(default_factory=dict)
     """Whom to tell that a report of a run may be there, by the run's id."""
-    sessions: dict[str, str] = field(default_factory=dict)
-    """Which agent holds which session name, so that a name passes from one agent to another in order."""
+    sessions: SessionNames = field(default_factory=SessionNames)
 
     def hint(self, run_id: str) -> None:
         """A launcher says that a report of this run is there."""

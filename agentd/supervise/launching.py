@@ -1,0 +1,105 @@
+"""Launching a run: what must be there before, and its pane in tmux."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from agentd.jcard.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec
+from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.host import Host
+from agentd.supervise.preflight import PreflightError, check_workdir
+from agentd.tmux.errors import TmuxError, TmuxUnreachableError
+from agentd.tmux.launcher import LaunchScript, oversized
+from agentd.tmux.server import Pane
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PaneRequest:
+    """What a pane is to execute, and what it is to carry."""
+
+    run_id: str
+    script: str
+    """Path of the launch script."""
+    record: str
+
+
+def prepare(host: Host, desired: DesiredAgent, run_id: str) -> str:
+    """Check what a launch needs and write its script; returns the script's path.
+
+    Raises
+    ------
+    PreflightError
+        With the reason why it cannot be launched.
+    """
+    launch, spec, user = desired.launch, desired.spec, host.user
+    if launch is None:
+        raise PreflightError(desired.error or "there is nothing to launch")
+    own = {AGENT_VARIABLE: spec.name, RUN_ID_VARIABLE: run_id}
+    environment = {**host.base_environment, **own, **launch.environment}
+    check_workdir(spec.workdir, user)
+    host.programs.find(launch.argv[0], environment, spec.workdir, user)
+    problem = oversized((), environment)
+    if problem is not None:
+        raise PreflightError(problem)
+    if host.debug:
+        log.debug(
+            "agent_launching",
+            agent=spec.name,
+            run=run_id,
+            argv=[host.redact(word) for word in launch.argv],
+            workdir=str(spec.workdir),
+            environment=sorted(environment),
+        )
+    try:
+        return host.runtime.write_script(LaunchScript(spec.name, run_id, launch.argv, environment, str(spec.workdir)))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise PreflightError(f"cannot write the launch script in {host.runtime.path}: {reason}") from error
+
+
+async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pane | None) -> Pane:
+    """Execute a launch script in the agent's pane, or, where it has none any more, in a new session.
+
+    Raises
+    ------
+    TmuxError
+        If tmux refuses.
+    """
+    tmux, workdir = host.tmux, str(spec.workdir)
+    while True:
+        try:
+            if pane is not None:
+                try:
+                    return await tmux.respawn(pane, workdir, request.script, request.record)
+                except TmuxError as error:
+                    log.info("agent_pane_gone", agent=spec.name, reason=str(error))
+                    pane = None
+            host.sessions.claim(spec.session, spec.name)
+            return await tmux.new_session(spec.session, spec.name, workdir, request.script, request.record)
+        except TmuxError as error:
+            host.sessions.release(spec.session, spec.name)
+            if "duplicate session" not in str(error):
+                raise
+            raise TmuxError(
+                f'a tmux session "{spec.session}" exists that agentd did not open; close or rename it'
+            ) from error
+        except TmuxUnreachableError:
+            # Whether tmux acted on it is unknown: look for a pane of this run before trying again.
+            await tmux.wait_connected()
+            found = await _find_pane(host, request.run_id)
+            if found is not None:
+                return found
+
+
+async def _find_pane(host: Host, run_id: str) -> Pane | None:
+    try:
+        for listed in await host.tmux.list_agent_panes():
+            if f'"{run_id}"' in listed.record:
+                return listed.pane
+    except TmuxUnreachableError:
+        log.debug("tmux_lost_again", run=run_id)
+    return None
