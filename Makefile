@@ -7,7 +7,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 WORKERS ?= logical
 ARGS ?=
 
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint bench docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -28,6 +28,7 @@ lint: ## ruff, mypy, the layers, the packaged unit, the shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/reference.py --check
 	@scripts/lint-unit packaging/agentd.service
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/lint-unit scripts/lock .ci/run; \
 	else echo "shellcheck: not installed, scripts not checked"; fi
@@ -35,6 +36,10 @@ lint: ## ruff, mypy, the layers, the packaged unit, the shell scripts
 bench: ## measure against the raw floor and print the table
 	@scripts/bootstrap dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: ## write the parts of docs/reference that the code knows
+	@scripts/bootstrap dev
+	$(BIN)/python scripts/reference.py
 
 lock: ## write requirements/*.txt from pyproject.toml (ARGS=--upgrade takes the newest)
 	@scripts/lock $(ARGS)

@@ -20,7 +20,7 @@ from agentd.jcard.secrets import Secrets, missing_secrets, read_secrets, secrets
 from agentd.jcard.spec import AgentSpec, LoadContext
 from agentd.supervise.desired import DesiredAgent, desire
 
-SETTLE = 0.02
+SETTLE = 0.01
 """Seconds between the two reads that must agree."""
 
 SETTLE_STOP = 0.1

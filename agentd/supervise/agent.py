@@ -22,7 +22,7 @@ from agentd.supervise.launching import PaneRequest, open_pane, prepare
 from agentd.supervise.life import Instant, Life, Step, StopReason
 from agentd.supervise.policy import Exit
 from agentd.supervise.preflight import PreflightError
-from agentd.supervise.record import Description, Record
+from agentd.supervise.record import Description, Record, under_way
 from agentd.supervise.reporting import describe_change
 from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.states import AgentState
@@ -191,7 +191,8 @@ class Agent:
         if self.life.state is not before.state or self.life.run is not before.run:
             self._report(before)
         self._schedule()
-        self._record_soon()
+        if self._outdates_record(before):
+            self._record_soon()
         if self._effects or self.life.gone:
             self._work_on()
 
@@ -433,6 +434,13 @@ class Agent:
 
     def _record_text(self) -> str:
         return Record.of(self.life, self.described).dump()
+
+    def _outdates_record(self, before: Life) -> bool:
+        """Whether a change may have made the record wrong; that of a launch holds until the run ends."""
+        life = self.life
+        if life.state.ended and self.pane is None:
+            return True
+        return self.pane is not None and (not under_way(life) or life.policy != before.policy)
 
     def _record_soon(self) -> None:
         if self.life.state.ended and not self.life.gone:

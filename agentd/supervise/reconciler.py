@@ -166,7 +166,9 @@ class Reconciler:
         if agent is None:
             agent = self._add(Life(operation.agent), Description.of(desired.spec))
         if agent.life.desired is not desired:
-            log.info("plan", action=operation.action, agent=operation.agent, reason=operation.reason)
+            # That an agent is launched, its state says; of everything else the reason is news.
+            tell = log.debug if operation.action is Action.START else log.info
+            tell("plan", action=operation.action, agent=operation.agent, reason=operation.reason)
         agent.define(desired)
 
     # -- observation

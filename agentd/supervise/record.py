@@ -22,6 +22,11 @@ VERSION = 1
 _UNDER_WAY = frozenset({AgentState.STARTING, AgentState.RUNNING, AgentState.STOPPING})
 
 
+def under_way(life: Life) -> bool:
+    """Whether there is a run that has not ended: what became of it since its launch, the launcher's reports say."""
+    return life.run is not None and life.run.ended is None and life.state in _UNDER_WAY
+
+
 class RecordError(ValueError):
     """A record that this version cannot read."""
 
@@ -68,7 +73,7 @@ class Record:
         """Take from a life what must be kept."""
         fingerprint = None if life.fingerprint is None else dict(life.fingerprint)
         state, run, error = life.state, life.run, life.error
-        if run is not None and run.ended is None and state in _UNDER_WAY:
+        if run is not None and under_way(life):
             # As at its launch, so that the record, which tmux took together with that, need not be written again:
             # tmux' part of starting 300 agents was 0.43 s of CPU with a second one of 900 bytes, 0.3 s without.
             state, run, error = AgentState.STARTING, Run(run.id), None
