@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-SOCKET_PATH_LIMIT = 107
-"""Bytes in a Unix socket's path on Linux (``sun_path`` is 108 with its NUL)."""
+from agentd.tmux.limits import SOCKET_PATH_LIMIT
 
 SHORTEST_INTERVAL = 0.1
 """Seconds; a resync more often than this is a busy loop."""

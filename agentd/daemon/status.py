@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from agentd import __version__
 from agentd.daemon.inputs import Configuration
@@ -28,14 +29,20 @@ from agentd.supervise.states import AgentState
 
 
 def rfc3339(seconds: float) -> str:
-    """Write a wall-clock time in UTC, to the second.
+    """Write a wall-clock time in UTC, to the second, rounded down.
 
     Examples
     --------
     >>> rfc3339(0.9)
     '1970-01-01T00:00:00Z'
     """
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _rfc3339(int(seconds))
+
+
+@lru_cache(maxsize=4096)
+def _rfc3339(seconds: int) -> str:
+    # A third of the time of GET /v1/agents, and the same few times are asked for again and again.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(slots=True)

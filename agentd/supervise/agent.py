@@ -342,11 +342,12 @@ class Agent:
         run = self.life.run
         if handle is None or handle is not self._handle or run is None or run.ended is not None:
             return
+        # Looked at first: a launcher that has moved on has written its report before.
+        launcher_lives = handle.launcher is None or runs_script(handle.launcher, handle.run_id)
         report = self.host.runtime.read_exit(handle.run_id)
         if report is not None and report.status is not None:
             self._ended(Exit.from_status(report.status))
             return
-        launcher_lives = handle.launcher is None or runs_script(handle.launcher, handle.run_id)
         if launcher_lives and self.host.clock.now() < until:
             loop = asyncio.get_running_loop()
             self._look = loop.call_later(_STATUS_LOOK, self._look_for_status, handle, until)
@@ -363,7 +364,7 @@ class Agent:
         if self._look is not None:
             self._look.cancel()
             self._look = None
-        if self.host.debug and self.pane is not None:
+        if self.host.debug:
             self._effects.append(_ShowScreen())
         self._apply(lives.exited(self.life, handle.run_id, ended, _earlier(self._now(), ago)))
 

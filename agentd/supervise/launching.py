@@ -10,8 +10,10 @@ from agentd.jcard.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.preflight import PreflightError, check_workdir
+from agentd.supervise.record import Record, RecordError
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.launcher import LaunchScript, oversized
+from agentd.tmux.processes import ProcessIdentity, Remains
 from agentd.tmux.server import Pane
 
 log = structlog.get_logger(__name__)
@@ -69,7 +71,7 @@ async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pan
     TmuxError
         If tmux refuses.
     """
-    tmux, workdir = host.tmux, str(spec.workdir)
+    tmux, workdir, taken_back = host.tmux, str(spec.workdir), False
     while True:
         try:
             if pane is not None:
@@ -84,15 +86,33 @@ async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pan
             host.sessions.release(spec.session, spec.name)
             if "duplicate session" not in str(error):
                 raise
-            raise TmuxError(
-                f'a tmux session "{spec.session}" exists that agentd did not open; close or rename it'
-            ) from error
+            pane = None if taken_back else await _take_back(host, spec)
+            taken_back = True
+            if pane is None:
+                raise TmuxError(
+                    f'a tmux session "{spec.session}" exists that agentd did not open; close or rename it'
+                ) from error
         except TmuxUnreachableError:
             # Whether tmux acted on it is unknown: look for a pane of this run before trying again.
             await tmux.wait_connected()
             found = await _find_pane(host, request.run_id)
             if found is not None:
                 return found
+
+
+async def _take_back(host: Host, spec: AgentSpec) -> Pane | None:
+    """Find a pane of this agent that a former daemon asked for and did not live to see, and end what runs there."""
+    for listed in await host.tmux.list_agent_panes():
+        try:
+            record = Record.parse(listed.record)
+        except RecordError:
+            continue
+        if listed.session == spec.session and record.agent == spec.name and record.run is not None:
+            log.info("agent_pane_taken_back", agent=spec.name, run=record.run.id)
+            launcher = ProcessIdentity.of(listed.pane.pid)
+            await host.reaper.end(Remains(record.run.id, launcher))
+            return listed.pane
+    return None
 
 
 async def _find_pane(host: Host, run_id: str) -> Pane | None:

@@ -21,7 +21,7 @@ from agentd.supervise.record import Description, Record, RecordError
 from agentd.supervise.states import AgentState
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.processes import Remains
-from agentd.tmux.server import KEY_OPTION, ListedPane, ServerIdentity
+from agentd.tmux.server import KEY_OPTION, ListedPane, Pane, ServerIdentity
 
 log = structlog.get_logger(__name__)
 
@@ -198,29 +198,32 @@ class Reconciler:
     async def observe(self) -> None:
         """Compare the panes there are with those the agents should have."""
         try:
-            listed = {pane.pane.pane_id: pane for pane in await self.host.tmux.list_agent_panes()}
+            places = await self.host.tmux.list_places()
         except (TmuxError, TmuxUnreachableError) as error:
             log.warning("observation_impossible", reason=str(error))
             return
         for agent in list(self.agents.values()):
+            if agent.life.state is AgentState.STARTING:
+                # Its hint may have been lost with the FIFO.
+                agent.hint()
             pane = agent.pane
             if pane is None:
                 continue
-            found = listed.get(pane.pane_id)
-            if found is None:
+            session_id, session = places.get(pane.pane_id, (None, ""))
+            if session_id is None:
                 agent.session_lost("its tmux session was closed")
-            elif found.session != agent.session and found.pane.session_id == pane.session_id:
+            elif session != agent.session and session_id == pane.session_id:
                 # Another id means that an operator moved the window: then the name belongs to the other session.
-                await self._rename_back(agent, found)
+                await self._rename_back(agent, pane, session)
 
-    async def _rename_back(self, agent: Agent, found: ListedPane) -> None:
+    async def _rename_back(self, agent: Agent, pane: Pane, name: str) -> None:
         try:
-            await self.host.tmux.rename_session(found.pane, agent.session)
-            log.info("session_renamed_back", agent=agent.name, was=found.session)
+            await self.host.tmux.rename_session(pane, agent.session)
+            log.info("session_renamed_back", agent=agent.name, was=name)
         except TmuxError as error:
-            log.warning("session_not_renamed_back", agent=agent.name, name=found.session, reason=str(error))
-        except TmuxUnreachableError:
-            pass
+            log.warning("session_not_renamed_back", agent=agent.name, name=name, reason=str(error))
+        except TmuxUnreachableError as error:
+            log.debug("session_not_renamed_back", agent=agent.name, name=name, reason=str(error))
 
     async def tmux_reconnected(self, reason: str) -> None:
         """The connection to tmux was lost and is there again, perhaps to another server."""

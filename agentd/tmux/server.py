@@ -24,6 +24,7 @@ import structlog
 from agentd.jcard.spec import ENVIRONMENT_NAME, RESERVED_SESSION
 from agentd.tmux.connection import ANSWER_LIMIT, ClientCommand, ControlConnection
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
+from agentd.tmux.limits import SOCKET_PATH_LIMIT
 from agentd.tmux.processes import ExitWatch, ProcessIdentity, started_by
 from agentd.tmux.protocol import Notification
 from agentd.tmux.syntax import command, literal, pane_target, session_target
@@ -41,19 +42,20 @@ SIZE = (200, 50)
 """Columns and rows of a session nobody is attached to."""
 
 _SOCKET_MODE = 0o770
-_SOCKET_PATH_LIMIT = 107
-"""Bytes; ``sun_path`` is 108 with its NUL (unix(7))."""
 _SERVER_END_LIMIT = 2.0
 """Seconds for the server to end; it needs milliseconds."""
 _CHANGES = frozenset({"window-close", "unlinked-window-close", "session-renamed"})
 """Notifications after which an agent's pane may be gone, or its session have another name."""
 _TMUX_KEEPS = frozenset({"TERM", "PWD"})
 _HAS_O_PATH = hasattr(os, "O_PATH")
+_CLIENT_LOOKS, _CLIENT_PAUSE = 200, 0.01
 _GREETING_LIMIT = 10.0
 """Seconds for a server to greet us; a program that is no tmux never does."""
 _RETRY_FIRST, _RETRY_MAX = 0.05, 2.0
 _PANE_FORMAT = "#{session_id} #{window_id} #{pane_id} #{pane_pid}"
 # tmux has no tab in a session's name and JSON none in a record; both have spaces.
+_PLACE_FORMAT = "#{pane_id} #{session_id} #{session_name}"
+_PLACE_FIELDS = 3
 _LIST_FORMAT = _PANE_FORMAT + "\t#{pane_dead}\t#{session_name}\t#{@agentd}"
 _LISTED_FIELDS = 4
 
@@ -149,9 +151,9 @@ class TmuxServer:
         if program is None:
             raise TmuxStartError("cannot find tmux on the PATH: install it (apt-get install tmux, brew install tmux)")
         length = len(os.fsencode(self.socket))
-        if length > _SOCKET_PATH_LIMIT:
+        if length > SOCKET_PATH_LIMIT:
             raise TmuxStartError(
-                f"the path of the tmux socket has {length} bytes, the system takes {_SOCKET_PATH_LIMIT}: "
+                f"the path of the tmux socket has {length} bytes, the system takes {SOCKET_PATH_LIMIT}: "
                 f"name a shorter one, not {self.socket}"
             )
         if not self.socket.parent.is_dir():
@@ -219,17 +221,25 @@ class TmuxServer:
         One whose daemon was killed while tmux was answering waits for ever to write the rest (tmux 3.3a), and tmux
         would wait for it at its own end.
         """
-        shown = await connection.run(
-            command("list-clients", "-t", session_target(ANCHOR), "-F", "#{client_pid} #{client_control_mode}")
-        )
-        for line in shown[0]:
-            pid, _, control_mode = line.partition(" ")
-            stale = control_mode == "1" and pid.isdecimal() and int(pid) != connection.pid
+        ended: set[int] = set()
+        for _ in range(_CLIENT_LOOKS):
+            shown = await connection.run(
+                command("list-clients", "-t", session_target(ANCHOR), "-F", "#{client_pid} #{client_control_mode}")
+            )
+            clients = [line.partition(" ") for line in shown[0]]
+            pids = {int(pid) for pid, _, control_mode in clients if control_mode == "1" and pid.isdecimal()}
             # The server is in the agent user's hands, and root must not end whatever it names.
-            if stale and started_by(self._owner, int(pid)):
+            stale = {pid for pid in pids - {connection.pid} if pid in ended or started_by(self._owner, pid)}
+            if not stale:
+                return
+            for pid in stale - ended:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
-                    log.info("tmux_stale_client_ended", pid=int(pid))
+                    os.kill(pid, signal.SIGKILL)
+                    log.info("tmux_stale_client_ended", pid=pid)
+            ended |= stale
+            # While the server has one, it may still execute what the former daemon sent: sessions nobody knows of.
+            await asyncio.sleep(_CLIENT_PAUSE)
+        log.warning("tmux_stale_client_stays", pids=sorted(ended))
 
     async def _clean_environment(self, connection: ControlConnection) -> None:
         """Let panes inherit nothing of a shell from which somebody else started the server."""
@@ -389,6 +399,15 @@ class TmuxServer:
             except TmuxError as error:
                 log.warning("tmux_pane_left_out", reason=str(error))
         return listed
+
+    async def list_places(self) -> dict[str, tuple[str, str]]:
+        """Id and name of the session of every pane that carries a record, by pane id.
+
+        Half the work for tmux of listing the records too: this is asked at every resync.
+        """
+        lines = await self._run(command("list-panes", "-a", "-f", f"#{{{RECORD_OPTION}}}", "-F", _PLACE_FORMAT))
+        split = (line.split(" ", 2) for line in lines[0])
+        return {fields[0]: (fields[1], fields[2]) for fields in split if len(fields) == _PLACE_FIELDS}
 
     def _parse_pane(self, text: str) -> Pane:
         """Read a pane's ids.

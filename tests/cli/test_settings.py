@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from agentd.daemon import settings as module
 from agentd.daemon.settings import (
     OPTIONS,
-    SOCKET_PATH_LIMIT,
     LogFormat,
     OnShutdown,
     Settings,
@@ -18,6 +17,7 @@ from agentd.daemon.settings import (
     default_settings,
     resolve_settings,
 )
+from agentd.tmux.limits import SOCKET_PATH_LIMIT
 
 HOME = {"HOME": "/home/ada", "XDG_RUNTIME_DIR": "/run/user/1000"}
 

@@ -75,6 +75,17 @@ def start(daemon: Daemon, *agents: dict[str, object], flags: Iterable[str] = ())
     daemon.wait_for(lambda: daemon.health()["config"]["valid"], what="the jcard is in force")
 
 
+def refused(daemon: Daemon, *flags: str, env: dict[str, str] | None = None) -> str:
+    """Start a daemon that cannot run, and give the one line on stderr that says why."""
+    before = len(daemon.log_text())
+    daemon.start(*flags, env=env, ready=False)
+    assert daemon.wait_exit(30) == 1
+    plain = [line for line in daemon.log_text()[before:].splitlines() if not line.startswith("{")]
+    assert len(plain) == 1, plain
+    assert plain[0].startswith("agentd: cannot start: ")
+    return plain[0]
+
+
 def running(daemon: Daemon, *names: str, timeout: float = 20) -> dict[str, int]:
     """Wait until these agents run, and give their pids."""
     return {name: pid_of(daemon.wait_state(name, "running", timeout=timeout)) for name in names}

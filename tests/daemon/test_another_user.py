@@ -16,8 +16,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.daemon.support import another_run, counting, declare, environment_of, folder_of, pids, running, runs, stay
-from tests.daemon.test_starting import refused
+from tests.daemon.support import (
+    another_run,
+    counting,
+    declare,
+    environment_of,
+    folder_of,
+    pids,
+    refused,
+    running,
+    runs,
+    stay,
+)
 from tests.support.daemon import Daemon
 from tests.support.processes import wait_until_gone
 

@@ -47,6 +47,7 @@ def test_a_daemon_killed_while_it_launches_leaves_each_agent_one_run(daemon: Dae
     daemon.start()
     names = [str(agent["name"]) for agent in agents]
     found = running(daemon, *names, timeout=40)
+    daemon.wait_for(lambda: all(runs(daemon.folder, name) for name in names), what="every agent noted its run")
     assert {name: runs(daemon.folder, name) for name in names} == {name: [pid] for name, pid in found.items()}
     assert pids(daemon) == found
     assert sorted(set(daemon.sessions()) - {"_agentd"}) == sorted(names)

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.daemon.support import declare, running, stay
-from tests.daemon.test_starting import refused
+from tests.daemon.support import declare, refused, running, stay
 from tests.support.daemon import Daemon
 from tests.support.processes import wait_until_gone
 

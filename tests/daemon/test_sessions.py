@@ -234,8 +234,3 @@ def test_an_operators_own_settings_do_not_reach_this_server(daemon: Daemon) -> N
     running(daemon, "a")
     daemon.wait_for(lambda: "500" in daemon.screen("a"))
     assert len(daemon.screen("a", history=True).splitlines()) > 400
-
-
-@pytest.fixture(autouse=True)
-def _home(session_folder: Path) -> None:
-    assert str(session_folder) in os.environ["HOME"]

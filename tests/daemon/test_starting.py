@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import socket
 import stat
@@ -11,20 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.support import declare, running, stay
+from tests.daemon.support import declare, refused, running, stay
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon, program
-
-
-def refused(daemon: Daemon, *flags: str, env: dict[str, str] | None = None) -> str:
-    """Start a daemon that cannot run, and give the one line on stderr that says why."""
-    before = len(daemon.log_text())
-    daemon.start(*flags, env=env, ready=False)
-    assert daemon.wait_exit(30) == 1
-    plain = [line for line in daemon.log_text()[before:].splitlines() if not line.startswith("{")]
-    assert len(plain) == 1, plain
-    assert plain[0].startswith("agentd: cannot start: ")
-    return plain[0]
 
 
 def test_without_a_usable_jcard_it_runs_and_says_so_and_takes_the_first_good_one(daemon: Daemon) -> None:
@@ -200,7 +190,7 @@ def test_sockets_have_their_modes_and_the_admin_group_whatever_the_umask(daemon:
         os.umask(former)
     api, tmux = daemon.api_socket.stat(), daemon.tmux_socket.stat()
     assert [stat.S_IMODE(found.st_mode) for found in (api, tmux)] == [0o660, 0o770]
-    assert {api.st_gid, tmux.st_gid} == {1}
+    assert {api.st_gid, tmux.st_gid} == {grp.getgrnam("daemon").gr_gid}
 
 
 def test_what_holds_launch_scripts_is_closed_to_others(daemon: Daemon) -> None:

@@ -1,0 +1,6 @@
+"""Limits of the system that more than one place must know."""
+
+from __future__ import annotations
+
+SOCKET_PATH_LIMIT = 107
+"""Bytes in a Unix socket's path on Linux (``sun_path`` is 108 with its NUL, unix(7))."""
