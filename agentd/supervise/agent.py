@@ -27,7 +27,7 @@ from agentd.supervise.reporting import describe_change
 from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.states import AgentState
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
-from agentd.tmux.processes import ExitWatch, runs_script, signal_group, snapshot
+from agentd.tmux.processes import ExitWatch, Remains, runs_script, signal_group, snapshot
 from agentd.tmux.server import Pane
 
 log = structlog.get_logger(__name__)
@@ -292,9 +292,14 @@ class Agent:
             self._hold(former)
             self._apply(lives.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
             return
-        if former is not None:
-            self.host.runtime.remove_run(former.run_id)
         self._apply(lives.launch_opened(self.life, run_id, self._now()))
+        if former is not None:
+            await self._forget_run(former.run_id)
+
+    async def _forget_run(self, run_id: str) -> None:
+        """End what the shell of an ended run may have started, now that the shell is gone."""
+        await self.host.reaper.end(Remains(run_id, None))
+        self.host.runtime.remove_run(run_id)
 
     def _hold(self, handle: RunHandle | None) -> None:
         """Take a run as the one there is, to be told of its reports."""
@@ -429,7 +434,7 @@ class Agent:
         handle.pane = None
         self._recorded = None
         self.host.sessions.release(handle.session, self.name)
-        self.host.runtime.remove_run(handle.run_id)
+        await self._forget_run(handle.run_id)
 
     # -- remembering and telling
 
@@ -444,8 +449,8 @@ class Agent:
         return self.pane is not None and (not under_way(life) or life.policy != before.policy)
 
     def _record_soon(self) -> None:
-        if self.life.state.ended and not self.life.gone:
-            # Nothing a launcher left tells a later daemon that this is the end: written at once.
+        if not under_way(self.life) and not self.life.gone:
+            # Nothing a launcher left tells a later daemon what was decided after an end: written at once.
             self._record_due = True
             self._work_on()
             return

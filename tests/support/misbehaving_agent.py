@@ -118,7 +118,8 @@ def exit_on_interrupt(code: int, delay: float) -> None:
     """Answer C-c by ending with ``code``, ``delay`` seconds later."""
 
     def on_interrupt(_number: int, _frame: FrameType | None) -> None:
-        print("interrupted", flush=True)
+        # Not print: the signal may come in the middle of another one, which raises.
+        os.write(sys.stdout.fileno(), b"interrupted\n")
         time.sleep(delay)
         os._exit(code)
 
