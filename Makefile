@@ -3,8 +3,9 @@ SHELL := /bin/sh
 BIN := .venv/bin
 # Nothing of an environment that happens to be active may leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
-# pytest-xdist: one worker for each core; `make test WORKERS=0 ARGS=tests/jcard` runs a part in one process.
-WORKERS ?= logical
+# pytest-xdist: one worker more than cores, as most tests wait for something; `make test WORKERS=0 ARGS=tests/jcard` runs
+# a part in one process.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 ARGS ?=
 
 .PHONY: help demo test lint bench docs lock clean

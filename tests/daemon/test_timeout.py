@@ -76,7 +76,8 @@ def test_restarts_do_not_prolong_the_life(timed: Daemon) -> None:
     assert agent["restarts"] >= 1
     times = run_times(timed.folder, "restarts")
     assert times[-1] - times[0] < 2.0
-    assert len(runs(timed.folder, "restarts")) == agent["restarts"] + 1
+    # The time may be over after a restart was begun and before its process could say that it runs.
+    assert len(runs(timed.folder, "restarts")) - 1 in (agent["restarts"], agent["restarts"] - 1)
 
 
 def test_an_agent_that_ended_in_time_keeps_how_it_ended(timed: Daemon) -> None:
