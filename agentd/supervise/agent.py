@@ -163,7 +163,8 @@ class Agent:
             handle.process = self.host.runtime.read_process(handle.run_id)
             if handle.process is not None:
                 self.host.runtime.remove_script(handle.run_id)
-                at = _earlier(self._now(), handle.process.age() if past else 0.0)
+                # As the kernel has it, so that a later daemon finds the same moment.
+                at = _earlier(self._now(), handle.process.age())
                 self._apply(lives.started(self.life, handle.run_id, handle.process.pid, at))
                 if not past:
                     # Its end will be reported too; looking for that now would nearly always be in vain.
