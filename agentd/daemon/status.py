@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -14,8 +14,10 @@ from agentd.jcard.spec import LoadContext
 from agentd.supervise.agent import Agent
 from agentd.supervise.desired import SECRETS_PART
 from agentd.supervise.host import Clock
+from agentd.supervise.life import Life
 from agentd.supervise.plan import Fingerprint
 from agentd.supervise.reconciler import Reconciler
+from agentd.supervise.record import Description
 from agentd.supervise.snapshot import (
     AgentCounts,
     AgentStatus,
@@ -60,6 +62,7 @@ class DaemonStatus:
     loaded_at: float | None = None
     """When the configuration in force was taken, wall clock."""
     stopping: bool = False
+    _cached: dict[str, tuple[tuple[Life, Description, int | None, float], AgentStatus]] = field(default_factory=dict)
 
     def health(self) -> Health:
         """The daemon itself."""
@@ -90,12 +93,28 @@ class DaemonStatus:
         """All agents, sorted by name."""
         now, offset = self.clock.now(), self.clock.offset()
         held = self.reconciler.agents
-        return [_status(held[name], now, offset) for name in sorted(held)]
+        if self._cached.keys() - held.keys():
+            self._cached = {name: cached for name, cached in self._cached.items() if name in held}
+        return [self._status(held[name], now, offset) for name in sorted(held)]
+
+    def _status(self, agent: Agent, now: float, offset: float) -> AgentStatus:
+        """Describe an agent anew only if something changed: for 300 agents that took 3 of a request's 4 ms."""
+        run = agent.life.run
+        since = None if run is None or run.started is None else run.started
+        state = agent.life, agent.described, None if since is None else int(now - since), offset
+        cached = self._cached.get(agent.name)
+        if cached is not None and all(
+            known is seen or known == seen for known, seen in zip(cached[0], state, strict=True)
+        ):
+            return cached[1]
+        status = _status(agent, now, offset)
+        self._cached[agent.name] = state, status
+        return status
 
     def agent(self, name: str) -> AgentStatus | None:
         """One agent, its name compared without regard to case."""
         found = self.reconciler.find(name)
-        return None if found is None else _status(found, self.clock.now(), self.clock.offset())
+        return None if found is None else self._status(found, self.clock.now(), self.clock.offset())
 
     def plan(self) -> PlanReport:
         """What the daemon would still do."""

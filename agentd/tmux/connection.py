@@ -74,6 +74,10 @@ class _Client(asyncio.SubprocessProtocol):
         self._connection.left()
 
 
+_FLUSH_AT = 16
+"""Requests that are sent without waiting for more; more at once would cost tmux no less."""
+
+
 class ControlConnection:
     """A connected control-mode client.
 
@@ -188,11 +192,14 @@ class ControlConnection:
             # instead of 0.45 s, since it wakes up, flushes and notifies once for many commands.
             loop.call_soon(self._flush)
         self._unsent.append(sequence(commands).encode("utf-8", "surrogateescape") + b"\n")
+        if len(self._unsent) >= _FLUSH_AT:
+            # tmux works on these while the next ones are being prepared.
+            self._flush()
         return request
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        if self.closed.done() or self._transport is None:
+        if not unsent or self.closed.done() or self._transport is None:
             return
         pipe = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
         pipe.write(b"".join(unsent))

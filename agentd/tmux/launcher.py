@@ -148,7 +148,7 @@ printf '"""
     + r"""\n[agentd] %s %s. This is a shell in its workdir; it lasts until the agent is restarted or removed.\n' \
   "$1" "$2"
 trap - INT QUIT TERM
-if command -v bash >/dev/null 2>&1; then exec bash -i; fi
+if command -v bash >/dev/null 2>&1; then exec bash --norc -i; fi
 exec /bin/sh -i
 """
 )

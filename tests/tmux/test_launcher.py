@@ -402,7 +402,7 @@ async def test_on_a_full_disk_no_agent_runs_unreported(launches: Launches) -> No
         fill(small / "more")
         pane = await launches.server.new_session("full", "full", "/", path, "{}")
         assert alive(pane.pid)
-        await until(lambda: psutil.Process(pane.pid).cmdline() == ["bash", "-i"], what="the shell is there")
+        await until(lambda: psutil.Process(pane.pid).cmdline() == ["bash", "--norc", "-i"], what="the shell is there")
         assert not marker.exists()
         assert launches.runtime.read_exit("r") is None
         assert launches.runtime.read_process("r") is None
