@@ -63,7 +63,7 @@ def test_everything_is_as_it_was(daemon: Daemon, end: str) -> None:
         counting("done", folder, "exit 0"),
         counting("failed", folder, "exit 6"),
         bad("crashed", "--die=11"),
-        stay("late", timeout="1200ms"),
+        stay("late", timeout="300ms"),
         stay("broken", command=["no-such-program"]),
         stay("off", enabled=False),
         stay("named", session="other_name"),
