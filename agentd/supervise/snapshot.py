@@ -51,6 +51,28 @@ class AgentCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingHealth:
+    """How one kind of recording is doing; trouble with it stops no agent."""
+
+    state: str
+    """``ok``, ``failing`` or ``off``."""
+    error: str | None
+    """What failed, where, and what to do, while it is failing."""
+    bytes: int
+    """What is kept on disk."""
+    lost: int
+    """Entries that could not be kept or read, since the daemon started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What is kept of what happened."""
+
+    transcripts: RecordingHealth
+    journal: RecordingHealth
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The daemon itself."""
 

@@ -1,0 +1,1 @@
+"""What happened: transcripts of what agents print, and the journal of events."""
