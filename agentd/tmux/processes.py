@@ -90,7 +90,7 @@ class ProcessIdentity:
 
     def age(self) -> float:
         """Seconds since the process was created; 0 where that is not known."""
-        if self.started is None or not hasattr(time, "CLOCK_BOOTTIME"):
+        if self.started is None or self.started == _NO_START or not hasattr(time, "CLOCK_BOOTTIME"):
             return 0.0
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - (self.started + 0.5) / os.sysconf("SC_CLK_TCK"))
 

@@ -108,6 +108,8 @@ def test_a_process_is_identified_by_pid_and_start() -> None:
     assert not ProcessIdentity(own.pid, (own.started or 0) + 1).alive()
     assert ProcessIdentity(own.pid, None).alive()
     assert not own.gone().alive()
+    # Else a run that was over before it was seen would count as one that lasted since the machine started.
+    assert own.gone().age() == 0
     assert 0 < own.age() < time.monotonic() + 1e6
 
 
