@@ -18,7 +18,7 @@ import structlog
 from agentd.supervise import life as lives
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
-from agentd.supervise.launching import PaneRequest, open_pane, prepare
+from agentd.supervise.launching import open_pane, prepare
 from agentd.supervise.life import Instant, Life, Step, StopReason
 from agentd.supervise.policy import Exit
 from agentd.supervise.preflight import PreflightError
@@ -283,13 +283,14 @@ class Agent:
             if survivors:
                 pids = ", ".join(map(str, sorted(survivors)))
                 raise PreflightError(f"processes of the former run cannot be ended: {pids}")
-            script = prepare(self.host, desired, run_id)
+            record = self._record_text()
+            request = prepare(self.host, desired, run_id, record)
             self._hold(handle)
-            self._recorded = self._record_text()
+            self._recorded = record
             pane = former.pane if former is not None and self.life.session_open else None
-            handle.opened(await open_pane(self.host, desired.spec, PaneRequest(run_id, script, self._recorded), pane))
+            handle.opened(await open_pane(self.host, desired.spec, request, pane))
         except (PreflightError, TmuxError) as error:
-            self.host.runtime.remove_script(run_id)
+            self.host.runtime.remove_run(run_id)
             self._hold(former)
             self._apply(lives.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
             return
@@ -469,20 +470,20 @@ class Agent:
         if self.life.gone and pane is not None:
             return
         try:
-            if pane is not None:
+            if pane is not None and self._handle is not None:
                 text = self._record_text()
                 if text != self._recorded:
-                    await self.host.tmux.set_record(pane, text)
+                    self.host.runtime.write_record(self._handle.run_id, text)
                     self._recorded = text
             ran = self.life.run is not None and self.life.run.started is not None
             remember = pane is None and self.life.state.ended and ran and not self.life.gone
             if remember != self._remembered:
                 await self.host.tmux.set_global(ENDED_PREFIX + self.name, self._record_text() if remember else None)
                 self._remembered = remember
-        except TmuxUnreachableError:
-            self._recorded = None
-        except TmuxError as error:
-            self._log.info("agent_record_not_written", reason=str(error))
+        except TmuxUnreachableError as error:
+            self._log.debug("agent_record_not_written", reason=str(error))
+        except (OSError, TmuxError) as error:
+            self._log.warning("agent_record_not_written", reason=str(error))
 
     def _report(self, before: Life) -> None:
         """Log what happened, one event for each change of state."""

@@ -21,16 +21,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PaneRequest:
-    """What a pane is to execute, and what it is to carry."""
+    """What a pane is to execute."""
 
     run_id: str
     script: str
     """Path of the launch script."""
-    record: str
 
 
-def prepare(host: Host, desired: DesiredAgent, run_id: str) -> str:
-    """Check what a launch needs and write its script; returns the script's path.
+def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> PaneRequest:
+    """Check what a launch needs, and write its record and its script.
 
     Raises
     ------
@@ -57,7 +56,9 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str) -> str:
             environment=sorted(environment),
         )
     try:
-        return host.runtime.write_script(LaunchScript(spec.name, run_id, launch.argv, environment, str(spec.workdir)))
+        host.runtime.write_record(run_id, record)
+        script = LaunchScript(spec.name, run_id, launch.argv, environment, str(spec.workdir))
+        return PaneRequest(run_id, host.runtime.write_script(script))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PreflightError(f"cannot write the launch script in {host.runtime.path}: {reason}") from error
@@ -76,12 +77,12 @@ async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pan
         try:
             if pane is not None:
                 try:
-                    return await tmux.respawn(pane, workdir, request.script, request.record)
+                    return await tmux.respawn(pane, workdir, request.script)
                 except TmuxError as error:
                     log.info("agent_pane_gone", agent=spec.name, reason=str(error))
                     pane = None
             host.sessions.claim(spec.session, spec.name)
-            return await tmux.new_session(spec.session, spec.name, workdir, request.script, request.record)
+            return await tmux.new_session(spec.session, spec.name, workdir, request.script)
         except TmuxError as error:
             host.sessions.release(spec.session, spec.name)
             if "duplicate session" not in str(error):
@@ -102,23 +103,25 @@ async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pan
 
 async def _take_back(host: Host, spec: AgentSpec) -> Pane | None:
     """Find a pane of this agent that a former daemon asked for and did not live to see, and end what runs there."""
-    for listed in await host.tmux.list_agent_panes():
+    for listed in await host.tmux.list_launched_panes():
+        run_id = host.runtime.launched(listed.command)
+        if listed.session != spec.session or run_id is None:
+            continue
         try:
-            record = Record.parse(listed.record)
+            record = Record.parse(host.runtime.read_record(run_id) or "")
         except RecordError:
             continue
-        if listed.session == spec.session and record.agent == spec.name and record.run is not None:
-            log.info("agent_pane_taken_back", agent=spec.name, run=record.run.id)
-            launcher = ProcessIdentity.of(listed.pane.pid)
-            await host.reaper.end(Remains(record.run.id, launcher))
+        if record.agent == spec.name:
+            log.info("agent_pane_taken_back", agent=spec.name, run=run_id)
+            await host.reaper.end(Remains(run_id, ProcessIdentity.of(listed.pane.pid)))
             return listed.pane
     return None
 
 
 async def _find_pane(host: Host, run_id: str) -> Pane | None:
     try:
-        for listed in await host.tmux.list_agent_panes():
-            if f'"{run_id}"' in listed.record:
+        for listed in await host.tmux.list_launched_panes():
+            if host.runtime.launched(listed.command) == run_id:
                 return listed.pane
     except TmuxUnreachableError:
         log.debug("tmux_lost_again", run=run_id)

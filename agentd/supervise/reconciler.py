@@ -72,8 +72,10 @@ class Reconciler:
             key = secrets.token_hex(16)
             await tmux.set_global(KEY_OPTION, key)
         self.digest_key = bytes.fromhex(key)
-        for listed in await tmux.list_agent_panes():
-            self._adopt_pane(listed)
+        for listed in await tmux.list_launched_panes():
+            run_id = self.host.runtime.launched(listed.command)
+            if run_id is not None:
+                self._adopt_pane(listed, run_id)
         for text in await tmux.list_globals(ENDED_PREFIX):
             self._adopt_ended(text)
         runs = {agent.run_id for agent in self.agents.values() if agent.run_id is not None}
@@ -83,9 +85,9 @@ class Reconciler:
             await asyncio.gather(*(self.host.reaper.end(Remains(run_id, None)) for run_id in lost))
         self.host.runtime.remove_all_but(runs)
 
-    def _adopt_pane(self, listed: ListedPane) -> None:
+    def _adopt_pane(self, listed: ListedPane, run_id: str) -> None:
         try:
-            record = Record.parse(listed.record)
+            record = Record.parse(self.host.runtime.read_record(run_id) or "")
         except RecordError as error:
             log.error("session_not_adopted", session=listed.session, reason=str(error))
             return

@@ -1,4 +1,4 @@
-"""The runtime directory: launch scripts, what launchers report, and the FIFO that says a report is there.
+"""The runtime directory: launch scripts, records of runs, launchers' reports, and the FIFO that announces these.
 
 It belongs to the agent user, mode 0700, on tmpfs by default, since launch scripts hold secrets until they have been
 read. The agent user may put anything there and anything in its place, and agentd may be root: the folder is opened
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,10 +26,16 @@ log = structlog.get_logger(__name__)
 
 HINTS = "hints"
 CLOSING = "closing"
-_SCRIPT, _PID, _EXIT = ".sh", ".pid", ".exit"
+_SCRIPT, _PID, _EXIT, _RECORD = ".sh", ".pid", ".exit", ".record"
+_NEW_RECORD = ".record-new"
+_SUFFIXES = (_SCRIPT, _PID, _EXIT, _RECORD, _NEW_RECORD)
+_LAUNCH_COMMAND = re.compile(rf"/bin/sh .*/([0-9A-Za-z_-]+){re.escape(_SCRIPT)}[\"']?", re.ASCII)
+"""How tmux shows the command that opened a pane with a launch script."""
 _LARGEST_STATUS = 255
 _REPORT_LIMIT = 4096
 """Bytes; a report is one short line."""
+_RECORD_LIMIT = 1 << 20
+"""Bytes; a record is one line of some hundred, plus an error's text."""
 _LONGEST_HINT = 64
 """Bytes; a run's id is shorter."""
 
@@ -146,13 +153,40 @@ class RuntimeDirectory:
         finally:
             os.close(descriptor)
 
+    def write_record(self, run_id: str, text: str) -> None:
+        """Keep what a later daemon must know of a run; a former record is there until the new one is.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written: disk full, folder gone.
+        """
+        content = text.encode("utf-8", "surrogateescape") + b"\n"
+        try:
+            self._create(run_id + _RECORD, content)
+        except FileExistsError:
+            self._remove(run_id + _NEW_RECORD)
+            self._create(run_id + _NEW_RECORD, content)
+            folder = self._descriptor
+            os.rename(run_id + _NEW_RECORD, run_id + _RECORD, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def read_record(self, run_id: str) -> str | None:
+        """What was kept of a run."""
+        found = self._read(run_id + _RECORD, _RECORD_LIMIT)
+        return None if found is None else found[0]
+
+    def launched(self, command: str) -> str | None:
+        """The run, if there is a record of it, whose launch script a pane's start command names."""
+        match = _LAUNCH_COMMAND.fullmatch(command)
+        return match[1] if match is not None and self._exists(match[1] + _RECORD) else None
+
     def remove_script(self, run_id: str) -> None:
         """Remove the script; sh has it open by the time the agent runs."""
         self._remove(run_id + _SCRIPT)
 
     def remove_run(self, run_id: str) -> None:
         """Remove everything of a run."""
-        for suffix in (_SCRIPT, _PID, _EXIT):
+        for suffix in _SUFFIXES:
             self._remove(run_id + suffix)
 
     def _remove(self, name: str) -> None:
@@ -172,7 +206,7 @@ class RuntimeDirectory:
         with os.scandir(self._descriptor) as entries:
             names = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
         split = [name.rpartition(".") for name in names]
-        return [(stem, f".{suffix}") for stem, dot, suffix in split if dot and f".{suffix}" in (_SCRIPT, _PID, _EXIT)]
+        return [(stem, f".{suffix}") for stem, dot, suffix in split if dot and f".{suffix}" in _SUFFIXES]
 
     def remove_all_but(self, run_ids: set[str]) -> None:
         """Remove what runs of former daemons left, launch scripts with their secrets first of all."""
@@ -200,7 +234,7 @@ class RuntimeDirectory:
         except OSError as error:
             log.warning("runtime_directory_stays", path=str(self.path), error=error.strerror)
 
-    def _read(self, name: str) -> tuple[str, float] | None:
+    def _read(self, name: str, limit: int = _REPORT_LIMIT) -> tuple[str, float] | None:
         """The one line of a small regular file and when it was written; ``None`` while it is not there or not whole."""
         try:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -215,7 +249,7 @@ class RuntimeDirectory:
             if not stat.S_ISREG(found.st_mode):
                 log.warning("launcher_report_unreadable", file=name, error="not a regular file")
                 return None
-            text = os.read(descriptor, _REPORT_LIMIT).decode("utf-8", "replace")
+            text = os.read(descriptor, limit).decode("utf-8", "replace")
         finally:
             os.close(descriptor)
         return (text.removesuffix("\n"), found.st_mtime) if text.endswith("\n") else None

@@ -108,7 +108,7 @@ def test_a_whole_life_as_another_user(as_other: Daemon) -> None:
     start(as_other, stay("a"), again, deaf)
     before = running(as_other, "a", "deaf")
     assert as_other.wait_state("again", "failed")["exit_code"] == 3
-    assert len(runs(as_other.workdir, "again")) == 3
+    assert len(runs(as_other.workdir, "again")) == 3, as_other.log_text()
     as_other.kill()
     as_other.start(f"--agent-user={OTHER}")
     as_other.wait_for(lambda: as_other.health()["config"]["valid"])

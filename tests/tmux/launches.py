@@ -113,7 +113,7 @@ class Launches:
         given = {**own_environment(), RUN_ID_VARIABLE: run_id} if environment is None else environment
         script = LaunchScript(name, run_id, tuple(argv), given, str(workdir or self.folder))
         path = self.runtime.write_script(script)
-        pane = await self.server.new_session(name, name, "/", path, json.dumps({"run": run_id}))
+        pane = await self.server.new_session(name, name, "/", path)
         return Run(run_id, pane, name, self)
 
     async def misbehaving(self, *options: str | int | Path) -> Run:

@@ -400,7 +400,7 @@ async def test_on_a_full_disk_no_agent_runs_unreported(launches: Launches) -> No
         script = LaunchScript("a", "r", ("touch", str(marker)), {"PATH": os.environ["PATH"]}, "/")
         path = launches.runtime.write_script(script)
         fill(small / "more")
-        pane = await launches.server.new_session("full", "full", "/", path, "{}")
+        pane = await launches.server.new_session("full", "full", "/", path)
         assert alive(pane.pid)
         await until(lambda: psutil.Process(pane.pid).cmdline() == ["bash", "--norc", "-i"], what="the shell is there")
         assert not marker.exists()

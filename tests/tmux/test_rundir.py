@@ -366,3 +366,41 @@ async def test_closing_lets_go_of_every_descriptor(short_folder: Path) -> None:
     made.close()
     made.close()
     assert psutil.Process().num_fds() == before
+
+
+# -- records of runs
+
+
+def test_a_record_is_kept_and_replaced_byte_for_byte(runtime: RuntimeDirectory) -> None:
+    assert runtime.read_record("r") is None
+    for record in ('{"n": 1}', '{"text": "it\'s #{pid} $HOME \\"q\\" \\\\ \\u0007 ü"}', "x" * 100_000):
+        runtime.write_record("r", record)
+        assert runtime.read_record("r") == record
+    found = (runtime.path / "r.record").stat()
+    assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (os.geteuid(), 0o600)
+    assert runtime.run_ids() == {"r"}
+    runtime.remove_run("r")
+    assert runtime.run_ids() == set()
+
+
+def test_a_half_written_record_is_none(runtime: RuntimeDirectory) -> None:
+    (runtime.path / "r.record").write_text('{"n": 1')
+    assert runtime.read_record("r") is None
+
+
+def test_a_record_is_never_written_through_a_link(runtime: RuntimeDirectory, short_folder: Path) -> None:
+    for name in ("r.record", "r.record-new"):
+        (runtime.path / name).symlink_to(short_folder / "elsewhere")
+    runtime.write_record("r", "mine")
+    assert runtime.read_record("r") == "mine"
+    assert not (short_folder / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("form", ["/bin/sh {}/r-1.sh", '/bin/sh "{}/r-1.sh"', "/bin/sh '{}/r-1.sh'"])
+def test_a_panes_command_names_a_run_that_has_a_record(runtime: RuntimeDirectory, form: str) -> None:
+    command = form.format(runtime.path)
+    assert runtime.launched(command) is None
+    runtime.write_record("r-1", "x")
+    assert runtime.launched(command) == "r-1"
+    assert runtime.launched(f"{command} more") is None
+    assert runtime.launched(command.removeprefix("/bin/sh ")) is None
