@@ -65,6 +65,10 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "error": Meaning("What is wrong with the file: where, what was found, what is allowed."),
         "warnings": Meaning("What is suspicious in the file."),
         "loaded_at": Meaning("When the configuration in force was taken.", _TIME),
+        "digest": Meaning(
+            "SHA-256 of the file as it was last taken, valid or not: what agentctl --wait waits for.",
+            {"pattern": "^[0-9a-f]{64}$"},
+        ),
     },
     AgentCounts: {
         "total": Meaning("Agents declared.", _COUNT),

@@ -7,6 +7,7 @@ stand a little longer. A missing or empty jcard changes nothing.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,8 @@ class Configuration:
     warnings: tuple[str, ...]
     desired: tuple[DesiredAgent, ...] | None
     """``None`` while there never was a usable jcard."""
+    digest: str | None
+    """Of the jcard's content, valid or not; ``None`` where there is none to read."""
 
 
 class Inputs:
@@ -122,7 +125,13 @@ class Inputs:
         desired = None if specs is None else tuple(self._desire(spec, reading) for spec in specs)
         if specs is not None:
             warnings += missing_secrets(specs, reading.secrets)
-        return Configuration(error is None, error, (*warnings, *reading.secrets.warnings), desired)
+        return Configuration(
+            valid=error is None,
+            error=error,
+            warnings=(*warnings, *reading.secrets.warnings),
+            desired=desired,
+            digest=None if reading.config is None else hashlib.sha256(reading.config).hexdigest(),
+        )
 
     def take(self, reading: Reading) -> None:
         """Remember what a reading declared as the last good configuration, if it is."""

@@ -74,6 +74,7 @@ class DaemonStatus:
             error="not read yet" if configuration is None else configuration.error,
             warnings=() if configuration is None else configuration.warnings,
             loaded_at=None if self.loaded_at is None else rfc3339(self.loaded_at),
+            digest=None if configuration is None else configuration.digest,
         )
         counts = AgentCounts(
             total=len(states),

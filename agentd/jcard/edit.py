@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 from agentd.jcard.declarations import Declaration, read_declarations
 from agentd.jcard.findings import Findings
+from agentd.jcard.lines import newline_of
 from agentd.jcard.quoting import quote
 from agentd.jcard.splice import add_item, put, take_out
 from agentd.jcard.writing import TomlValue
@@ -133,7 +134,7 @@ def remove_agent(text: str, name: str) -> str:
             case _:
                 del values[str(path[0])]
 
-    return _verified(text, take_out(text, path) or "\n", remove)
+    return _verified(text, take_out(text, path) or newline_of(text), remove)
 
 
 def set_fields(text: str, name: str, fields: Mapping[FieldPath, TomlValue]) -> str:

@@ -73,7 +73,7 @@ def insert_line(text: str, offset: int, line: str) -> str:
 def cut_lines(text: str, start: int, end: int) -> str:
     """Take out whole lines; what had no line break at its end still has none."""
     rest = text[:start] + text[end:]
-    return rest if text.endswith("\n") else rest.removesuffix("\n").removesuffix("\r")
+    return rest if text.endswith("\n") else rest.rstrip("\r\n")
 
 
 def cut_block(text: str, start: int, end: int) -> str:

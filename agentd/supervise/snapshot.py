@@ -39,6 +39,8 @@ class ConfigStatus:
     warnings: Sequence[str]
     loaded_at: str | None
     """When the configuration in force was taken."""
+    digest: str | None
+    """SHA-256 of the file's content as last taken, in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)

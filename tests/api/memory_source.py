@@ -62,7 +62,12 @@ HEALTH = Health(
     version="0.1.0",
     pid=4242,
     config=ConfigStatus(
-        path="/etc/stereos/jcard.toml", valid=True, error=None, warnings=(), loaded_at="2026-01-31T09:00:00Z"
+        path="/etc/stereos/jcard.toml",
+        valid=True,
+        error=None,
+        warnings=(),
+        loaded_at="2026-01-31T09:00:00Z",
+        digest="0" * 64,
     ),
     agents=AgentCounts(total=3, running=2, failed=0),
 )

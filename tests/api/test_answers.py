@@ -32,6 +32,7 @@ async def test_health_is_the_document_the_contract_shows(client: aiohttp.ClientS
                 "error": None,
                 "warnings": [],
                 "loaded_at": "2026-01-31T09:00:00Z",
+                "digest": "0" * 64,
             },
             "agents": {"total": 3, "running": 2, "failed": 0},
         }

@@ -64,7 +64,8 @@ async def test_every_state_and_an_invalid_configuration_are_as_described(api: Pa
     source.statuses[:] = [replace(BACKING_OFF, name=state, state=state) for state in AgentState]
     check(await ask(api, "GET", "/v1/agents"), DOCUMENT, "/v1/agents")
     source.health_now = replace(
-        HEALTH, config=replace(HEALTH.config, valid=False, error="a:1:1: bad", warnings=["a"], loaded_at=None)
+        HEALTH,
+        config=replace(HEALTH.config, valid=False, error="a:1:1: bad", warnings=["a"], loaded_at=None, digest=None),
     )
     check(await ask(api, "GET", "/v1/health"), DOCUMENT, "/v1/health")
 

@@ -149,7 +149,7 @@ def test_on_a_terminal_there_is_a_header_about_the_daemon_and_an_aligned_table(
     source.health_now = replace(
         HEALTH,
         agents=AgentCounts(2, 1, 1),
-        config=ConfigStatus("/etc/j.toml", False, "line 3: bad\x1b[2J", ("unknown key",), "2026-01-31T09:00:00Z"),
+        config=ConfigStatus("/etc/j.toml", False, "line 3: bad\x1b[2J", ("unknown key",), "2026-01-31T09:00:00Z", None),
     )
     operator_tmux.session("s", client.shell_words("status"))
     screen = operator_tmux.wait_for_text("s", "[status 0]").splitlines()

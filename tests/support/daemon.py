@@ -57,6 +57,7 @@ class ConfigJson(TypedDict):
     error: str | None
     warnings: list[str]
     loaded_at: str | None
+    digest: str | None
 
 
 class HealthJson(TypedDict):

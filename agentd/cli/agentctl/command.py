@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -72,15 +72,41 @@ def print_document(document: object) -> None:
     print(json.dumps(document, indent=2))
 
 
+class Parser(argparse.ArgumentParser):
+    """The parser of one command."""
+
+    takes_words = False
+    """Whether words may stand anywhere among the options (``fields``), and more behind ``--`` (``words``).
+
+    argparse alone takes the words of one argument only where they stand together.
+    """
+
+    def parse_known_args(  # type: ignore[override]  # its overloads are for namespaces of other classes
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, and give what is not understood."""
+        given = list(sys.argv[1:] if args is None else args)
+        words: list[str] | None = None
+        if self.takes_words and "--" in given:
+            end = given.index("--")
+            given, words = given[:end], given[end + 1 :]
+        parsed, left = super().parse_known_args(given, namespace)
+        if self.takes_words:
+            parsed.words = words
+            parsed.fields = [word for word in left if not word.startswith("-")]
+            left = [word for word in left if word.startswith("-")]
+        return parsed, left
+
+
 class Commands:
     """Collects the commands' parsers."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._subparsers = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+        self._subparsers = parser.add_subparsers(metavar="COMMAND", dest="command", required=True, parser_class=Parser)
 
     def add(
         self, name: str, summary: str, run: Callable[[Invocation], Status], *, details: str = "", examples: str
-    ) -> argparse.ArgumentParser:
+    ) -> Parser:
         """Add a command.
 
         Parameters
@@ -122,6 +148,16 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     # A default would overwrite what was said before the command's name.
     group.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
     add_options(group, SHARED_FIELDS, brief=True)
+
+
+def duration(text: str) -> float:
+    """Read the value of an option that is a duration, in seconds."""
+    from agentd.jcard.durations import DurationError, parse_duration
+
+    try:
+        return parse_duration(text)
+    except DurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_name(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:

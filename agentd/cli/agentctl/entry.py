@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agentd import __version__
-from agentd.cli.agentctl import attach, output, plan, schema, status, validate, wait
+from agentd.cli.agentctl import add, attach, change, output, plan, running, schema, status, validate, wait
 from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
 from agentd.cli.agentctl.command import (
     CommandError,
@@ -26,13 +26,15 @@ from agentd.cli.terminal import display_of
 from agentd.daemon.settings import OPTIONS, SettingsError
 from agentd.jcard.quoting import printable
 
-_DESCRIPTION = "Looks at the agents that agentd runs, and at the file that says which."
+_DESCRIPTION = "Looks at the agents that agentd runs, and edits the file that says which."
 
 _EPILOG = """\
 examples:
   agentctl status                     how every agent is doing
   agentctl status --watch             the same, kept up to date
   agentctl attach reviewer            into the agent's terminal
+  agentctl add fixer --harness codex  one agent more
+  agentctl stop fixer --wait          and not, for now
   agentctl validate ./jcard.toml      is this file good?
   agentctl COMMAND --help             more of one command
 
@@ -40,7 +42,7 @@ exit status: 0 done, 1 failed, 2 usage, 3 agentd not reachable.
 On a terminal there are tables and colour (not with NO_COLOR set); elsewhere one line for each thing, fields
 separated by tabs, no heading, - for an empty field."""
 
-_COMMANDS = (status, output, attach, wait, validate, plan, schema)
+_COMMANDS = (status, output, attach, wait, add, change, running, validate, plan, schema)
 
 _INTERRUPTED = 128 + signal.SIGINT
 _BROKEN_PIPE = 128 + signal.SIGPIPE

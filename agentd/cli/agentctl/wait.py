@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 
 from agentd.cli.agentctl.client import Json, agent_from
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, duration
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.jcard.quoting import printable
 from agentd.supervise.snapshot import AgentStatus
@@ -35,16 +34,7 @@ def register(commands: Commands) -> None:
         choices=[str(state) for state in AgentState],
         help="one of " + ", ".join(AgentState),
     )
-    parser.add_argument("--timeout", metavar="DURATION", type=_duration, help="how long, such as 30s or 5m [no limit]")
-
-
-def _duration(text: str) -> float:
-    from agentd.jcard.durations import DurationError, parse_duration
-
-    try:
-        return parse_duration(text)
-    except DurationError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    parser.add_argument("--timeout", metavar="DURATION", type=duration, help="how long, such as 30s or 5m [no limit]")
 
 
 def _wait(invocation: Invocation) -> Status:
