@@ -84,12 +84,12 @@ def check(settings: Settings, environ: Mapping[str, str], path: Path | None = No
         unavailable = Problem(Severity.ERROR, str(path), str(error).removeprefix(f"{path}: "))
         return CheckResult(path, (), (unavailable,), notes)
     result = load_jcard(data, str(path), load_context(path, user.name, user.home, registry.harnesses))
-    unlaunchable = (_launch_problem(agent, path, registry.harnesses, user.name) for agent in result.agents)
+    unlaunchable = (launch_problem(agent, path, registry.harnesses, user.name) for agent in result.agents)
     problems = (*result.problems, *(problem for problem in unlaunchable if problem is not None))
     return CheckResult(path, result.agents, problems, notes)
 
 
-def _launch_problem(agent: AgentSpec, path: Path, harnesses: Mapping[str, Harness], user: str) -> Problem | None:
+def launch_problem(agent: AgentSpec, path: Path, harnesses: Mapping[str, Harness], user: str) -> Problem | None:
     """Say why an agent could not be launched, as far as its definition tells."""
     problem = Problem(Severity.ERROR, str(path), "", agent=agent.name)
     try:

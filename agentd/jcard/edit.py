@@ -94,13 +94,7 @@ def add_agent(text: str, name: str, fields: Mapping[str, TomlValue]) -> str:
     EditError
         If the name is taken.
     """
-    for declared, running in declared_agents(text).items():
-        for taken in (declared, *running):
-            if taken.casefold() == name.casefold():
-                raise EditError(
-                    f"there is an agent {quote(taken)} already; agentctl set {declared} changes it, "
-                    "and another name adds one"
-                )
+    _require_free(_declarations(text), name)
     table = {"name": name, **{field: value for field, value in fields.items() if field != "name"}}
 
     def add(values: dict[str, object]) -> None:
@@ -144,8 +138,13 @@ def set_fields(text: str, name: str, fields: Mapping[FieldPath, TomlValue]) -> s
     ------
     UnknownAgentError, ReplicaError
         If there is no such definition.
+    EditError
+        If it would get the name of another one.
     """
-    path = _find(text, name).path
+    declaration = _find(text, name)
+    path = declaration.path
+    if isinstance(new := fields.get(("name",)), str):
+        _require_free((other for other in _declarations(text) if other.path != path), new)
     edited = text
     for field, value in fields.items():
         edited = put(edited, (*path, *field), value)
@@ -258,6 +257,8 @@ def rename_agent(text: str, old: str, new: str) -> str:
     ------
     UnknownAgentError, ReplicaError
         If there is no such definition.
+    EditError
+        If the name is taken.
     """
     declaration = _find(text, old)
     return text if declaration.raw.get("name") == new else set_fields(text, old, {("name",): new})
@@ -274,9 +275,11 @@ def _declarations(text: str) -> list[Declaration]:
 def _find(text: str, name: str) -> Declaration:
     folded = name.casefold()
     declarations = [declaration for declaration in _declarations(text) if declaration.name is not None]
-    for declaration in declarations:
-        if declaration.name is not None and declaration.name.casefold() == folded:
-            return declaration
+    found = [each for each in declarations if each.name is not None and each.name.casefold() == folded]
+    if len(found) > 1:
+        raise EditError(f"{len(found)} definitions are called {name}: name them differently first, in an editor")
+    if found:
+        return found[0]
     for declaration in declarations:
         replicas = [identity.name for identity in declaration.identities()]
         if folded in map(str.casefold, replicas):
@@ -285,6 +288,15 @@ def _find(text: str, name: str) -> Declaration:
                 f"{declaration.name} to change them all, or agentctl scale {declaration.name} N to run fewer or more"
             )
     raise UnknownAgentError(name, [str(declaration.name) for declaration in declarations])
+
+
+def _require_free(declarations: Iterable[Declaration], name: str) -> None:
+    """Refuse a name that a definition has, or one of its replicas: the loader minds only what runs."""
+    for declaration in declarations:
+        taken = [declaration.name, *(identity.name for identity in declaration.identities())]
+        for other in taken:
+            if other is not None and other.casefold() == name.casefold():
+                raise EditError(f"there is an agent {quote(other)} already; take another name")
 
 
 def _table(values: dict[str, object], path: tuple[str | int, ...]) -> dict[str, object]:

@@ -114,7 +114,8 @@ class _Attempt:
         try:
             return read_regular(self.target, self.limit)
         except FileNotFoundError:
-            if self.create and not self.target.is_relative_to(_NIX_STORE):
+            _require_outside_store(self.path, self.target)
+            if self.create:
                 return None
             raise _missing(self.path) from None
         except OSError as error:
@@ -177,11 +178,7 @@ def _require_writable(path: Path, target: Path) -> None:
     FileEditError
         If so.
     """
-    if target.is_relative_to(_NIX_STORE):
-        raise FileEditError(
-            f"{path} leads to {target} in the Nix store, which is never written: "
-            "change services.agentd.settings in the configuration that it is built from, and rebuild"
-        )
+    _require_outside_store(path, target)
     with contextlib.suppress(FileNotFoundError):
         mode = stat.S_IMODE(target.stat().st_mode)
         # root may write everything: that nobody is meant to, only the mode says.
@@ -189,6 +186,14 @@ def _require_writable(path: Path, target: Path) -> None:
             raise FileEditError(
                 f"{path}: is read-only (mode {mode:04o}): chmod u+w makes it yours to edit; {_ELSEWHERE}"
             )
+
+
+def _require_outside_store(path: Path, target: Path) -> None:
+    if target.is_relative_to(_NIX_STORE):
+        raise FileEditError(
+            f"{path} leads to {target} in the Nix store, which is never written: "
+            "change services.agentd.settings in the configuration that it is built from, and rebuild"
+        )
 
 
 def _unwritable(path: Path, target: Path, error: OSError) -> FileEditError:

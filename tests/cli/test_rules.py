@@ -17,7 +17,11 @@ from agentd import __version__
 from agentd.cli.agentctl import client as module
 from tests.cli.support import RUNNING, Client, MemorySource
 
-COMMANDS = ("status", "list", "logs", "screen", "attach", "wait", "validate", "plan", "schema")
+COMMANDS = (
+    *("status", "list", "logs", "screen", "attach", "wait"),
+    *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart"),
+    *("validate", "plan", "schema"),
+)
 CALLS = {
     "status": ["status"],
     "status NAME": ["status", "x"],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import ApiError, Json, UnreachableError, health_from
@@ -14,12 +15,15 @@ from agentd.cli.terminal import BOLD, CYAN, GREEN, RED, Display
 from agentd.jcard.quoting import printable, quote
 
 if TYPE_CHECKING:
+    from agentd.cli.agentctl.edited import Made, Named
     from agentd.jcard.edit import FieldPath
     from agentd.jcard.edit_file import FileEdit
     from agentd.jcard.writing import TomlValue
 
 PATIENCE = 60.0
 """Seconds that ``--wait`` waits by default: a graceful stop may take the grace period, 30 s unless it is set."""
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 _DIFF_STYLES = {"-": RED, "+": GREEN, "@": CYAN}
 
@@ -50,18 +54,7 @@ class Edit:
     """What to say if nothing changes."""
     create: bool = False
     """Whether a missing file is begun."""
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """The agents that an edit is about, replicas each by itself."""
-
-    present: Sequence[str]
-    """Declared afterwards."""
-    gone: Sequence[str]
-    """Declared before and not afterwards."""
-    others: Sequence[str]
-    """Not named by the edit, yet called otherwise from now on."""
+    dry_run: bool = False
 
 
 def assignments(words: Sequence[str], taken: Collection[str] = ()) -> list[tuple[FieldPath, TomlValue]]:
@@ -100,9 +93,11 @@ def run_edit(invocation: Invocation, edit: Edit) -> Status:
     arguments = invocation.arguments
     if arguments.dry_run and arguments.wait:
         raise UsageError("--dry-run changes nothing to --wait for; leave one of them out")
-    outcome = _make(invocation, edit)
-    named = _named(outcome, edit)
-    warnings = _warnings(invocation, named)
+    from agentd.cli.agentctl.edited import make_edit
+
+    made = make_edit(invocation.settings, replace(edit, dry_run=bool(arguments.dry_run)))
+    outcome, named = made.outcome, made.named
+    warnings = _warnings(invocation, made)
     for warning in warnings:
         invocation.warn(f"warning: {warning}")
     diff = diff_lines(outcome)
@@ -131,65 +126,12 @@ def run_edit(invocation: Invocation, edit: Edit) -> Status:
     return status
 
 
-def _make(invocation: Invocation, edit: Edit) -> FileEdit:
-    from agentd.daemon.context import LARGEST_CONFIG, load_context, resolve_agent_user
-    from agentd.harness.registry import load_harnesses
-    from agentd.jcard.edit import EditError, UnknownAgentError
-    from agentd.jcard.edit_file import FileEditError, edit_file
-    from agentd.jcard.load import load_jcard
-
-    path = invocation.settings.config
-    user, _ = resolve_agent_user(invocation.settings.agent_user, os.environ)
-    context = load_context(path, user.name, user.home, load_harnesses().harnesses)
-
-    def check(content: bytes) -> None:
-        errors = load_jcard(content, str(path), context).errors
-        if errors:
-            raise CommandError(f"not edited, for the file would not be valid: {'; '.join(map(str, errors))}")
-
-    try:
-        return edit_file(
-            path,
-            edit.make,
-            limit=LARGEST_CONFIG,
-            check=check,
-            create=edit.create,
-            dry_run=bool(invocation.arguments.dry_run),
-        )
-    except UnknownAgentError as error:
-        if not error.known:
-            raise CommandError(f"{error}: {path} declares none; agentctl add begins one") from None
-        from agentd.cli.agentctl.lookup import unknown_agent
-
-        raise unknown_agent(error.name, list(error.known)) from None
-    except (EditError, FileEditError) as error:
-        raise CommandError(str(error)) from None
-
-
-def _named(outcome: FileEdit, edit: Edit) -> Named:
-    from agentd.jcard.edit import declared_agents
-
-    before, after = declared_agents(outcome.before), declared_agents(outcome.after)
-    folded_before, folded_after = ({name.casefold() for name in names} for names in (edit.before, edit.after))
-    meant_before = [
-        name for declared, names in before.items() if declared.casefold() in folded_before for name in names
-    ]
-    meant_after = [name for declared, names in after.items() if declared.casefold() in folded_after for name in names]
-    all_before = [name for names in before.values() for name in names]
-    all_after = [name for names in after.values() for name in names]
-    return Named(
-        present=meant_after,
-        gone=[name for name in all_before if name not in all_after],
-        others=[name for name in all_before if name not in all_after and name not in meant_before],
-    )
-
-
-def _warnings(invocation: Invocation, named: Named) -> list[str]:
-    warnings = []
-    if named.others:
+def _warnings(invocation: Invocation, made: Made) -> list[str]:
+    warnings = [f"{agent} cannot run like this: {printable(problem)}" for agent, problem in made.unlaunchable.items()]
+    if made.named.others:
         warnings.append(
-            f"{', '.join(named.others)}: without a name of its own in the file, it is called otherwise now, and so is "
-            "run anew; agentctl rename gives a name that stays"
+            f"{', '.join(made.named.others)}: without a name of its own in the file, it is called otherwise now, and "
+            "so is run anew; agentctl rename gives a name that stays"
         )
     config = invocation.settings.config
     try:
@@ -209,7 +151,8 @@ def diff_lines(outcome: FileEdit) -> list[str]:
     from difflib import unified_diff
 
     name = str(outcome.file)
-    before, after = (text.splitlines(keepends=True) for text in (outcome.before, outcome.after))
+    # Not splitlines, which takes other characters for line ends too.
+    before, after = (_LINE.findall(text) for text in (outcome.before, outcome.after))
     shown: list[str] = []
     for line in unified_diff(before, after, name, name):
         shown.append(line.removesuffix("\n"))
@@ -248,7 +191,11 @@ def _wait(invocation: Invocation, outcome: FileEdit, named: Named) -> tuple[Stat
     try:
         agents = wait_until_converged(invocation, outcome.file, named.present, named.gone)
     except UnreachableError as error:
-        return Status.UNREACHABLE, None, f"{made}, but agentd is not reachable on {invocation.api.path}: {error}"
+        return (
+            Status.UNREACHABLE,
+            None,
+            f"{made}, but agentd is not reachable on {invocation.api.path}: {error}; it acts on the file once it runs",
+        )
     except (CommandError, ApiError) as error:
         return Status.FAILED, None, f"{made}, but {error}"
     if not invocation.as_json:

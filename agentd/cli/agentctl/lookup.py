@@ -32,8 +32,10 @@ def agent_document(api: Api, name: str) -> Json:
     raise unknown_agent(name, [agent.name for agent in agents_from(api.get("/v1/agents"))])
 
 
-def unknown_agent(name: str, names: list[str]) -> CommandError:
-    """Say that there is no such agent, and which ones there are."""
+def unknown_agent(
+    name: str, names: list[str], *, otherwise: str = "agentctl list shows the agents there are"
+) -> CommandError:
+    """Say that there is no such agent, and which ones there are; ``otherwise`` if none is like it."""
     from difflib import get_close_matches
 
     by_lower = {known.lower(): known for known in names}
@@ -41,7 +43,7 @@ def unknown_agent(name: str, names: list[str]) -> CommandError:
     if close:
         hint = f"did you mean {' or '.join(map(printable, close))}?"
     elif names:
-        hint = "agentctl list shows the agents there are"
+        hint = otherwise
     else:
         hint = "the daemon has no agents"
     return CommandError(f"there is no agent {quote(name)}: {hint}")

@@ -1,0 +1,96 @@
+"""Making an edit in the jcard: the file found as agentd finds it, the result held to what agentd takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agentd.cli.agentctl.command import CommandError
+from agentd.cli.agentctl.editing import Edit
+from agentd.cli.agentctl.lookup import unknown_agent
+from agentd.cli.check import launch_problem
+from agentd.daemon.context import LARGEST_CONFIG, load_context, resolve_agent_user
+from agentd.daemon.settings import Settings
+from agentd.harness.registry import load_harnesses
+from agentd.jcard.edit import EditError, UnknownAgentError, declared_agents
+from agentd.jcard.edit_file import FileEdit, FileEditError, edit_file
+from agentd.jcard.load import load_jcard
+from agentd.jcard.quoting import printable
+from agentd.jcard.spec import AgentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The agents that an edit is about, replicas each by itself."""
+
+    present: Sequence[str]
+    """Declared afterwards."""
+    gone: Sequence[str]
+    """Declared before and not afterwards."""
+    others: Sequence[str]
+    """Not named by the edit, yet called otherwise from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An edit that was made, or found to change nothing."""
+
+    outcome: FileEdit
+    named: Named
+    unlaunchable: Mapping[str, str]
+    """Agents named by the edit that the file declares well, and that yet cannot be launched: why."""
+
+
+def make_edit(settings: Settings, edit: Edit) -> Made:
+    """Make an edit.
+
+    Raises
+    ------
+    CommandError
+        If it cannot be made; the file is as it was then.
+    SettingsError
+        If the agents cannot run as the user that was asked for.
+    """
+    path = settings.config
+    user, _ = resolve_agent_user(settings.agent_user, os.environ)
+    harnesses = load_harnesses().harnesses
+    context = load_context(path, user.name, user.home, harnesses)
+    agents: tuple[AgentSpec, ...] = ()
+
+    def check(content: bytes) -> None:
+        nonlocal agents
+        result = load_jcard(content, str(path), context)
+        if result.errors:
+            raise CommandError(f"not edited, for the file would not be valid: {'; '.join(map(str, result.errors))}")
+        agents = result.agents
+
+    try:
+        outcome = edit_file(
+            path, edit.make, limit=LARGEST_CONFIG, check=check, create=edit.create, dry_run=edit.dry_run
+        )
+    except UnknownAgentError as error:
+        if not error.known:
+            raise CommandError(f"{error}: {path} declares none; agentctl add begins one") from None
+        known = [printable(name) for name in error.known]
+        raise unknown_agent(error.name, known, otherwise=f"{path} declares {', '.join(known)}") from None
+    except (EditError, FileEditError) as error:
+        raise CommandError(str(error)) from None
+    named = _named(outcome, edit)
+    problems = (launch_problem(agent, path, harnesses, user.name) for agent in agents if agent.name in named.present)
+    unlaunchable = {str(problem.agent): problem.message for problem in problems if problem is not None}
+    return Made(outcome, named, unlaunchable)
+
+
+def _named(outcome: FileEdit, edit: Edit) -> Named:
+    before, after = declared_agents(outcome.before), declared_agents(outcome.after)
+    meant_before, meant_after = _running(before, edit.before), _running(after, edit.after)
+    declared_after = {name for names in after.values() for name in names}
+    gone = [name for names in before.values() for name in names if name not in declared_after]
+    return Named(present=meant_after, gone=gone, others=[name for name in gone if name not in meant_before])
+
+
+def _running(declared: Mapping[str, Sequence[str]], typed: Sequence[str]) -> list[str]:
+    """Give the agents that run for the definitions that were typed, in the order of the file."""
+    folded = {name.casefold() for name in typed}
+    return [name for definition, names in declared.items() if definition.casefold() in folded for name in names]
