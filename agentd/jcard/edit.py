@@ -9,9 +9,9 @@ Texts are without a byte order mark, and valid TOML.
 
 from __future__ import annotations
 
-import copy
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from agentd.jcard.declarations import Declaration, read_declarations
@@ -268,7 +268,9 @@ def _enabled(text: str, name: str) -> bool:
     return _find(text, name).raw.get("enabled", True) is not False
 
 
-def _declarations(text: str) -> list[Declaration]:
+@lru_cache(maxsize=4)
+def _declarations(text: str) -> Sequence[Declaration]:
+    # One edit asks this of the same two texts five times, 16 ms each where there are 300 agents.
     return read_declarations(tomllib.loads(text), Findings("", text))
 
 
@@ -336,7 +338,6 @@ def _verified(before: str, after: str, edit: Callable[[dict[str, object]], None]
         If not: a defect, but one that leaves the file alone.
     """
     expected = tomllib.loads(before)
-    expected = copy.deepcopy(expected)
     edit(expected)
     try:
         found = tomllib.loads(after)

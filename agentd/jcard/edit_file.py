@@ -87,13 +87,14 @@ def edit_file(
     if dry_run:
         return attempt.outcome(attempt.read())
     try:
-        outcome = attempt.outcome(attempt.read())
+        content = attempt.read()
+        outcome = attempt.outcome(content)
         if not outcome.changed:
             return outcome
         _require_writable(path, target)
         _make_folder(target.parent)
         with locked(target):
-            return attempt.write()
+            return attempt.write(content, outcome)
     except LockedError as error:
         raise FileEditError(f"{path}: {error}") from None
     except OSError as error:
@@ -134,11 +135,15 @@ class _Attempt:
             self.check(outcome.content)
         return outcome
 
-    def write(self) -> FileEdit:
-        """Make the edit and write it; anew if the file is not what was read any more: not everybody takes our lock."""
+    def write(self, seen: bytes | None, outcome: FileEdit) -> FileEdit:
+        """Write the edit of what was seen; if the file holds something else by now, make it anew.
+
+        Not everybody takes our lock, so that is looked at until the last moment.
+        """
         for _ in range(_ATTEMPTS):
             content = self.read()
-            outcome = self.outcome(content)
+            if content != seen:
+                seen, outcome = content, self.outcome(content)
             if not outcome.changed:
                 return outcome
             replacement = Replacement(self.target, outcome.content)

@@ -47,8 +47,8 @@ def put(text: str, path: Path, value: TomlValue) -> str:
         )
         return text[: pair.value] + written + text[pair.end :]
     if path in found.keys:
-        text = take_out(text, path)
-    return _insert(text, path, value)
+        found = scan(take_out(text, path))
+    return _insert(found, path, value)
 
 
 def take_out(text: str, path: Path) -> str:
@@ -108,9 +108,9 @@ def _pairs(key: tuple[str, ...], value: TomlValue) -> list[tuple[tuple[str, ...]
     return [(key, value)]
 
 
-def _insert(text: str, path: Path, value: TomlValue) -> str:
+def _insert(found: Scan, path: Path, value: TomlValue) -> str:
     """Add a key to the innermost table around it that there is, with a dotted key if more than one part is missing."""
-    found = scan(text)
+    text = found.text
     headers = {header.path: header for header in found.headers}
     for known in range(len(path) - 1, 0, -1):
         place = path[:known]

@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError
-from agentd.cli.agentctl.editing import add_edit_options
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_edit_options
 from agentd.daemon.settings import absolute
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name
-from agentd.cli.agentctl.editing import add_edit_options
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_edit_options, add_name
 
 _SET_DETAILS = """\
 The fields are those of the jcard (docs/reference/jcard.md), and env.NAME. A value is TOML where that is what the field

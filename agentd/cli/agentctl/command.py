@@ -18,6 +18,10 @@ SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", 
 """The settings of the daemon that the client has a use for."""
 
 
+PATIENCE = 60.0
+"""Seconds that ``--wait`` waits by default: a graceful stop may take the grace period, 30 s unless it is set."""
+
+
 class Status(IntEnum):
     """Exit status."""
 
@@ -166,3 +170,16 @@ def add_name(parser: argparse.ArgumentParser, *, optional: bool = False) -> None
         parser.add_argument("name", metavar="NAME", nargs="?", help="an agent's name; case does not matter")
     else:
         parser.add_argument("name", metavar="NAME", help="the agent's name; case does not matter")
+
+
+def add_edit_options(parser: argparse.ArgumentParser) -> None:
+    """Add what all editing commands take."""
+    parser.add_argument("--dry-run", action="store_true", help="show the change without making it")
+    parser.add_argument("--wait", action="store_true", help="return once the daemon has done what the file says")
+    parser.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        type=duration,
+        default=PATIENCE,
+        help=f"how long --wait waits at most [{PATIENCE:.0f}s]",
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import ApiError, Json, UnreachableError, health_from
-from agentd.cli.agentctl.command import CommandError, Invocation, Status, UsageError, duration
+from agentd.cli.agentctl.command import CommandError, Invocation, Status, UsageError
 from agentd.cli.terminal import BOLD, CYAN, GREEN, RED, Display
 from agentd.jcard.quoting import printable, quote
 
@@ -20,25 +19,9 @@ if TYPE_CHECKING:
     from agentd.jcard.edit_file import FileEdit
     from agentd.jcard.writing import TomlValue
 
-PATIENCE = 60.0
-"""Seconds that ``--wait`` waits by default: a graceful stop may take the grace period, 30 s unless it is set."""
-
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 _DIFF_STYLES = {"-": RED, "+": GREEN, "@": CYAN}
-
-
-def add_edit_options(parser: argparse.ArgumentParser) -> None:
-    """Add what all editing commands take."""
-    parser.add_argument("--dry-run", action="store_true", help="show the change without making it")
-    parser.add_argument("--wait", action="store_true", help="return once the daemon has done what the file says")
-    parser.add_argument(
-        "--timeout",
-        metavar="DURATION",
-        type=duration,
-        default=PATIENCE,
-        help=f"how long --wait waits at most [{PATIENCE:.0f}s]",
-    )
 
 
 @dataclass(frozen=True, slots=True)

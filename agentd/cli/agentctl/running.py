@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status
-from agentd.cli.agentctl.editing import add_edit_options
+from agentd.cli.agentctl.command import Commands, Invocation, Status, add_edit_options
 
 _START_DETAILS = """\
 Takes enabled = false out of the definition. An agent that has ended by itself is enabled still: agentctl restart runs
