@@ -30,7 +30,7 @@ def observed(client: Client, *call: str) -> dict[str, AgentJson]:
     return {agent["name"]: agent for agent in document["observed"]}
 
 
-def test_waiting_returns_once_the_daemon_has_done_it(running: Client, daemon: Daemon) -> None:
+def test_waiting_returns_once_the_agent_is_as_edited(running: Client, daemon: Daemon) -> None:
     before = daemon.agents()
 
     assert observed(running, "stop", "worker")["worker"]["state"] == "disabled"
@@ -48,6 +48,11 @@ def test_waiting_returns_once_the_daemon_has_done_it(running: Client, daemon: Da
     same = observed(running, "set", "worker", "restart=always", "timeout=1h")["worker"]
     assert (same["pid"], same["deadline"] is None) == (again["pid"], False)
     assert observed(running, "set", "worker", "env.LEVEL=2")["worker"]["pid"] != again["pid"]
+    assert daemon.agents()["other"]["pid"] == before["other"]["pid"]
+
+
+def test_waiting_returns_once_agents_have_come_and_gone(running: Client, daemon: Daemon) -> None:
+    before = daemon.agents()
 
     assert [agent["state"] for agent in observed(running, "scale", "worker", "2").values()] == ["running"] * 2
     assert sorted(daemon.agents()) == ["other", "worker-0", "worker-1"]

@@ -196,7 +196,7 @@ from pathlib import Path
 from agentd.jcard.edit import set_fields
 from agentd.jcard.edit_file import edit_file
 path, writer = Path(sys.argv[1]), sys.argv[2]
-for number in range(15):
+for number in range(10):
     field = {("env", f"V_{writer}_{number}"): "x"}
     edit_file(path, lambda text: set_fields(text, "a", field), limit=10**6, check=lambda _: None)
 """
@@ -207,19 +207,19 @@ def test_many_writers_at_once_lose_no_edit(jcard: Path) -> None:
     over = threading.Event()
 
     def read() -> None:
-        while not over.is_set():
+        while not over.wait(0.001):
             seen.add(jcard.read_bytes())
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        writers = [subprocess.Popen([sys.executable, "-c", WRITER, jcard, str(writer)]) for writer in range(6)]
-        assert [writer.wait(60) for writer in writers] == [0] * 6
+        writers = [subprocess.Popen([sys.executable, "-c", WRITER, jcard, str(writer)]) for writer in range(4)]
+        assert [writer.wait(60) for writer in writers] == [0] * 4
     finally:
         over.set()
         reader.join()
     text = jcard.read_text()
-    assert all(f"env.V_{writer}_{number} =" in text for writer in range(6) for number in range(15))
+    assert all(f"env.V_{writer}_{number} =" in text for writer in range(4) for number in range(10))
     assert set_fields(text, "a", {("env", "V_0_0"): "x"}) == text
     # Whoever reads meanwhile sees some whole state.
     assert all(content.startswith(TEXT.encode()) and content.endswith(b"\n") for content in seen)

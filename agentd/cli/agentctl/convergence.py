@@ -7,14 +7,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agentd.cli.agentctl.client import Api, Json, agents_from, health_from, operations_from
+from agentd.cli.agentctl.client import Api, Json, agents_from, health_from
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.jcard.durations import format_duration
 from agentd.supervise.snapshot import AgentStatus
 from agentd.supervise.states import AgentState
 
 LOOK_AFTER = 0.015
-"""Seconds between two looks, of 3 ms each for a daemon of 300 agents."""
+"""Seconds between two looks, of 2 requests each."""
 
 _ON_THE_WAY = frozenset({AgentState.PENDING, AgentState.STARTING, AgentState.STOPPING})
 
@@ -25,7 +25,7 @@ def wait_until_converged(
     """Wait until the daemon has taken the file as it now is, and nothing is left to be done for some agents.
 
     The daemon says which content it took by its digest: times would not tell two edits of one moment apart. It takes a
-    content and plans for it in one step, so a plan that is asked for afterwards is for this content, or a later one.
+    content and tells its agents in one step, so that states asked for afterwards belong to it, or to a later one.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def wait_until_converged(
         missing = _not_taken(invocation.api, file)
         if missing is None:
             found = _agents(invocation.api)
-            missing = _not_at_rest(invocation.api, found, present, gone)
+            missing = _not_at_rest(found, present, gone)
             if missing is None:
                 return [found[name] for name in present]
         if time.monotonic() >= end:
@@ -69,7 +69,11 @@ def _not_taken(api: Api, file: Path) -> str | None:
     config = health_from(api.get("/v1/health")).config
     if not _same_file(Path(config.path), file):
         raise CommandError(f"the daemon on {api.path} runs {config.path}, not {file}")
-    if config.digest != hashlib.sha256(file.read_bytes()).hexdigest():
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read any more: {error.strerror}") from None
+    if config.digest != hashlib.sha256(content).hexdigest():
         return "the daemon has not read the file yet"
     if not config.valid:
         raise CommandError(f"the daemon refuses the file: {config.error}")
@@ -91,7 +95,7 @@ def _agents(api: Api) -> dict[str, tuple[AgentStatus, Json]]:
 
 
 def _not_at_rest(
-    api: Api, found: Mapping[str, tuple[AgentStatus, Json]], present: Sequence[str], gone: Sequence[str]
+    found: Mapping[str, tuple[AgentStatus, Json]], present: Sequence[str], gone: Sequence[str]
 ) -> str | None:
     """Say which agent is still on its way."""
     for name in present:
@@ -103,9 +107,4 @@ def _not_at_rest(
     for name in gone:
         if name in found:
             return f"{name} is {found[name][0].state}, not gone"
-    operations = operations_from(api.get("/v1/plan"))
-    names = {*present, *gone}
-    for operation in operations:
-        if operation.agent in names:
-            return f"the daemon has to {operation.action} {operation.agent}: {operation.reason}"
     return None
