@@ -7,9 +7,10 @@ processes run in one task that exists only while there are any.
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import structlog
 
 from agentd.supervise import life as lives
 from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.events import Detail, Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.launching import open_pane, prepare
 from agentd.supervise.life import Instant, Life, Step, StopReason
@@ -72,6 +74,7 @@ class Agent:
         self._record_due = False
         self._recorded: str | None = None
         self._remembered = False
+        self._adopting: list[Event] | None = None
         self._log = log.bind(agent=life.name)
 
     @property
@@ -120,6 +123,7 @@ class Agent:
     def session_lost(self, reason: str) -> None:
         """Its pane is gone."""
         self.hint()
+        self._tell(logging.INFO, "agent_session_lost", EventKind.SESSION_LOST, reason, state=self.life.state.value)
         handle = self._handle
         launching = handle is not None and handle.process is None and self.life.state is AgentState.STARTING
         self._apply(lives.session_lost(self.life, reason, self._now()))
@@ -139,16 +143,26 @@ class Agent:
         handle.opened(pane)
         self._hold(handle)
         self.host.sessions.claim(session, self.name)
+        self._adopting = []
         if run.ended is None:
             # The launcher's reports say how far it came. A stop that the former daemon began is not resumed: what is
             # declared now decides.
             self.life = replace(self.life, run=replace(run, launched=self.host.clock.now()))
             self._read_reports(past=True)
         self._schedule()
+        self._tell_adopted(run.id)
+
+    def _tell_adopted(self, run_id: str) -> None:
+        """Say that a run was taken over, then what became of it meanwhile; its start is no news."""
+        meanwhile, self._adopting = self._adopting or [], None
         life = self.life
-        self._log.info(
-            "agent_adopted", state=life.state, run=run.id, pid=life.run and life.run.pid, restarts=life.restarts
-        )
+        data: dict[str, Detail] = {"state": life.state.value, "run": run_id, "restarts": life.restarts}
+        if life.run is not None and life.run.pid is not None:
+            data["pid"] = life.run.pid
+        self._tell(logging.INFO, "agent_adopted", EventKind.ADOPTED, **data)
+        for event in meanwhile:
+            if event.kind is not EventKind.STARTED:
+                self.host.tell(event)
 
     def hint(self) -> None:
         """A launcher's report may be there: look."""
@@ -406,10 +420,10 @@ class Agent:
         if run is None or run.ended is not None or handle is None:
             return
         self._take_snapshot()
-        self._log.warning("agent_killed", reason="it did not end in its grace period")
-        left = await self.host.reaper.end(handle.remains())
-        if left:
-            self._log.error("processes_survive_sigkill", pids=sorted(left))
+        data: dict[str, Detail] = {"run": run.id} if run.pid is None else {"run": run.id, "pid": run.pid}
+        reason = "it did not end in its grace period"
+        self._tell(logging.WARNING, "agent_killed", EventKind.KILLED, reason, **data)
+        self._tell_survivors(await self.host.reaper.end(handle.remains()))
         if handle.process is None and handle.run_id == run.id:
             await self._close_session()
             self._apply(lives.launch_failed(self.life, run.id, "stopped before it had started", self._now()))
@@ -419,8 +433,7 @@ class Agent:
         if handle is None:
             return
         handle.survivors = frozenset(await self.host.reaper.end(handle.remains()))
-        if handle.survivors:
-            self._log.error("processes_survive_sigkill", pids=sorted(handle.survivors))
+        self._tell_survivors(handle.survivors)
 
     async def _close_session(self) -> None:
         handle = self._handle
@@ -486,10 +499,30 @@ class Agent:
             self._log.warning("agent_record_not_written", reason=str(error))
 
     def _report(self, before: Life) -> None:
-        """Log what happened, one event for each change of state."""
-        if self.life.state is not before.state:
-            level, fields = describe_change(before, self.life, self.host.clock.now())
-            self._log.log(level, "agent_state", **fields)
+        """Tell what happened, and log one line for each change of state."""
+        change = describe_change(before, self.life, self.host.clock.now())
+        if change.new_state:
+            self._log.log(change.level, "agent_state", **{**self._states(before), **change.fields})
+        for event in change.events:
+            if self._adopting is not None:
+                self._adopting.append(event)
+            else:
+                self.host.tell(event)
+
+    def _states(self, before: Life) -> dict[str, Detail]:
+        return {"state": self.life.state.value, "was": before.state.value}
+
+    def _tell(self, level: int, line: str, kind: EventKind, reason: str | None = None, /, **data: Detail) -> None:
+        """Tell what is no change of the life, and log it as this line."""
+        fields = data if reason is None else {"reason": reason, **data}
+        self._log.log(level, line, **fields)
+        self.host.tell(Event(kind, self.name, reason, data))
+
+    def _tell_survivors(self, pids: Collection[int]) -> None:
+        if pids:
+            shown = [str(pid) for pid in sorted(pids)]
+            kind = EventKind.PROCESSES_SURVIVE_SIGKILL
+            self._tell(logging.ERROR, kind.value, kind, "the kernel does not end them", pids=shown)
 
     async def _show_screen(self) -> None:
         pane = self.pane

@@ -8,8 +8,9 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from agentd.supervise.events import Event, EventSink
 from agentd.supervise.life import Instant
 from agentd.supervise.preflight import ProgramCache
 from agentd.supervise.user import AgentUser
@@ -95,6 +96,12 @@ class Host:
     runs: dict[str, Callable[[], None]] = field(default_factory=dict)
     """Whom to tell that a report of a run may be there, by the run's id."""
     sessions: SessionNames = field(default_factory=SessionNames)
+    sink: EventSink = lambda _event: None
+    """Takes each event."""
+
+    def tell(self, event: Event) -> None:
+        """Something happened. What people are told of it is free text, so secret values are taken out of that."""
+        self.sink(event if event.reason is None else replace(event, reason=self.redact(event.reason)))
 
     def hint(self, run_id: str) -> None:
         """A launcher says that a report of this run is there."""

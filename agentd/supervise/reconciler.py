@@ -14,6 +14,7 @@ import structlog
 
 from agentd.supervise.agent import ENDED_PREFIX, Agent
 from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.events import Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, StopReason
 from agentd.supervise.plan import Action, Operation, plan
@@ -89,15 +90,17 @@ class Reconciler:
         try:
             record = Record.parse(self.host.runtime.read_record(run_id) or "")
         except RecordError as error:
-            log.error("session_not_adopted", session=listed.session, reason=str(error))
+            self._not_adopted(listed.session, None, str(error))
             return
         if record.agent in self.agents:
-            log.error(
-                "session_not_adopted", session=listed.session, agent=record.agent, reason="another one is the agent's"
-            )
+            self._not_adopted(listed.session, record.agent, "another one is the agent's")
             return
         agent = self._add(record.life(session_open=True), record.described)
         agent.adopt(listed.pane, record.described.session)
+
+    def _not_adopted(self, session: str, agent: str | None, reason: str) -> None:
+        log.error("session_not_adopted", session=session, agent=agent, reason=reason)
+        self.host.tell(Event(EventKind.NOT_ADOPTED, agent, reason, {"session": session}))
 
     def _adopt_ended(self, text: str) -> None:
         try:
@@ -120,6 +123,7 @@ class Reconciler:
         agent.forget()
         if not self._closing:
             log.info("agent_removed", agent=agent.name)
+            self.host.tell(Event(EventKind.REMOVED, agent.name))
         if not self.agents:
             self._empty.set()
 
@@ -146,7 +150,7 @@ class Reconciler:
             self._execute(operation, self._desired.get(operation.agent))
         for name, desired in self._desired.items():
             if not desired.spec.enabled and name not in self.agents:
-                self._add(Life(name, AgentState.DISABLED), Description.of(desired.spec))
+                self._declare(Life(name, AgentState.DISABLED), desired, "disabled")
         for name, agent in self.agents.items():
             # An adopted agent that is as declared needs no operation, but its declaration for the next launch.
             declared = self._desired.get(name)
@@ -165,13 +169,21 @@ class Reconciler:
             agent.withdraw(StopReason.DISABLED if desired is not None else StopReason.REMOVED)
             return
         assert desired is not None
+        known = agent is not None
         if agent is None:
-            agent = self._add(Life(operation.agent), Description.of(desired.spec))
+            agent = self._declare(Life(operation.agent), desired, None)
         if agent.life.desired is not desired:
             # That an agent is launched, its state says; of everything else the reason is news.
             tell = log.debug if operation.action is Action.START else log.info
             tell("plan", action=operation.action, agent=operation.agent, reason=operation.reason)
+            if known:
+                data = {"action": operation.action.value, "fields": operation.fields}
+                self.host.tell(Event(EventKind.CHANGED, operation.agent, operation.reason, data))
         agent.define(desired)
+
+    def _declare(self, life: Life, desired: DesiredAgent, reason: str | None) -> Agent:
+        self.host.tell(Event(EventKind.DECLARED, life.name, reason, {"state": life.state.value}))
+        return self._add(life, Description.of(desired.spec))
 
     # -- observation
 
@@ -233,6 +245,7 @@ class Reconciler:
         assert identity is not None
         if identity != self._server:
             log.error("tmux_server_died", pid=identity.pid, reason=reason)
+            self.host.tell(Event(EventKind.TMUX_SERVER_DIED, None, reason, {"pid": identity.pid}))
             self._server = identity
             self.host.reaper.server = identity.pid
             for agent in list(self.agents.values()):
@@ -242,6 +255,8 @@ class Reconciler:
                 await self.host.tmux.set_global(KEY_OPTION, self.digest_key.hex())
             except (TmuxError, TmuxUnreachableError) as error:
                 log.warning("tmux_server_lost_again", reason=str(error))
+        else:
+            self.host.tell(Event(EventKind.TMUX_RECONNECTED, None, reason))
         self.observe_soon()
 
     # -- the end

@@ -1,10 +1,14 @@
-"""What a change of an agent's state means to somebody who reads the log."""
+"""What a change of an agent's life means to somebody who reads the log or the journal: one description for both."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from agentd.supervise.life import Life
+from agentd.supervise.events import Detail, Event, EventKind
+from agentd.supervise.life import Life, Run
+from agentd.supervise.policy import Exit
 from agentd.supervise.states import AgentState
 
 _LEVELS = {
@@ -14,24 +18,103 @@ _LEVELS = {
 }
 """Of the change to these states; of all others ``INFO``."""
 
+_ARRIVALS = {
+    AgentState.STARTING: EventKind.LAUNCHED,
+    AgentState.RUNNING: EventKind.STARTED,
+    AgentState.STOPPING: EventKind.STOPPING,
+    AgentState.BACKOFF: EventKind.RESTARTING,
+    AgentState.EXITED: EventKind.COMPLETED,
+    AgentState.FAILED: EventKind.FAILED,
+    AgentState.TIMED_OUT: EventKind.TIMED_OUT,
+    AgentState.DISABLED: EventKind.DISABLED,
+}
+"""What tells that an agent has come into a state. It goes back to ``pending`` only to be removed or shut down."""
 
-def describe_change(before: Life, life: Life, now: float) -> tuple[int, dict[str, object]]:
-    """Give the log level and the fields of a change of state."""
-    fields: dict[str, object] = {"state": life.state, "was": before.state}
-    run = life.run
-    if life.state is AgentState.STARTING and run is not None:
-        fields["run"] = run.id
-    if life.state is AgentState.RUNNING and run is not None:
-        fields |= {"run": run.id, "pid": run.pid, "restarts": life.restarts}
-    ended = life.last_exit
-    a_run_ended = any(seen is not None and seen.ended is not None for seen in (before.run, run))
-    if before.state.live and a_run_ended and ended is not None:
-        fields |= {"exit_code": ended.code, "exit_signal": ended.signal}
-    if life.stop is not None:
-        fields["reason"] = life.stop.reason
-    if life.state is AgentState.BACKOFF and life.due is not None:
-        fields["restart_in_seconds"] = round(life.due - now, 3)
-    if life.error is not None:
-        fields["error"] = life.error
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one step of a life was."""
+
+    events: tuple[Event, ...]
+    level: int
+    """Of the line in the log."""
+    new_state: bool
+
+    @property
+    def fields(self) -> dict[str, Detail]:
+        """What the line in the log says: everything that the events say."""
+        fields: dict[str, Detail] = {}
+        for event in self.events:
+            fields.update(event.data)
+            if event.reason is not None:
+                fields["reason"] = event.reason
+        return fields
+
+
+def describe_change(before: Life, life: Life, now: float) -> Change:
+    """Describe what happened between two moments of a life.
+
+    Parameters
+    ----------
+    now
+        Monotonic, in seconds.
+    """
+    new_state = life.state is not before.state
     level = _LEVELS.get(life.state, logging.INFO)
-    return max(level, logging.INFO) if before.state.live else level, fields
+    events = [*_end_of_run(before, life), *(_new_state(before, life, now) if new_state else ())]
+    return Change(tuple(events), max(level, logging.INFO) if before.state.live else level, new_state)
+
+
+def _end_of_run(before: Life, life: Life) -> Iterator[Event]:
+    run, known, outcome = life.run, before.run, life.outcome
+    if run is None or run.ended is None or outcome is None:
+        return
+    if known is not None and known.id == run.id and known.ended is not None:
+        return
+    data: dict[str, Detail] = {"state": life.state.value, "run": run.id}
+    if run.pid is None and outcome.error is not None:
+        yield Event(EventKind.LAUNCH_FAILED, life.name, outcome.error, data)
+        return
+    yield Event(EventKind.EXITED, life.name, outcome.error, data | _of_process(run) | _status(outcome))
+
+
+def _of_process(run: Run) -> dict[str, Detail]:
+    lasted = run.lasted()
+    data: dict[str, Detail] = {} if run.pid is None else {"pid": run.pid}
+    return data if lasted is None else data | {"ran_seconds": round(lasted, 3)}
+
+
+def _status(ended: Exit) -> dict[str, Detail]:
+    data: dict[str, Detail] = {"exit_code": ended.code, "exit_signal": ended.signal}
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def _new_state(before: Life, life: Life, now: float) -> Iterator[Event]:
+    states: dict[str, Detail] = {"state": life.state.value, "was": before.state.value}
+    if before.state is AgentState.STOPPING and before.stop is not None:
+        ran = before.run is not None and before.run.ended is not None
+        ended = _status(before.outcome) if ran and before.outcome is not None else {}
+        cause: dict[str, Detail] = {"cause": before.stop.reason.value}
+        yield Event(EventKind.STOPPED, life.name, before.stop.error, states | cause | ended)
+    kind = _ARRIVALS.get(life.state)
+    if kind is not None:
+        yield Event(kind, life.name, _reason(life), states | _details(life, now))
+
+
+def _reason(life: Life) -> str | None:
+    return life.stop.error if life.state is AgentState.STOPPING and life.stop is not None else life.error
+
+
+def _details(life: Life, now: float) -> dict[str, Detail]:
+    run = life.run
+    match life.state:
+        case AgentState.STARTING if run is not None:
+            return {"run": run.id, "restarts": life.restarts}
+        case AgentState.RUNNING if run is not None:
+            return {"run": run.id, "pid": run.pid, "restarts": life.restarts}
+        case AgentState.STOPPING if life.stop is not None:
+            return {"cause": life.stop.reason.value, "grace_seconds": life.stop.grace}
+        case AgentState.BACKOFF if life.due is not None:
+            return {"restarts": life.restarts, "restart_in_seconds": round(max(0.0, life.due - now), 3)}
+        case _:
+            return {}

@@ -1,0 +1,152 @@
+"""What can happen that somebody may want to know of later: the kinds of events, and what each says.
+
+The one home of the kinds' names: the journal keeps them, ``GET /v1/events`` shows them, ``/metrics`` counts them, and
+docs/reference/events.md is written from this. The set is open: whoever reads events passes over kinds they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+Detail: TypeAlias = "str | int | float | bool | Sequence[str] | None"
+
+
+class EventKind(StrEnum):
+    """What happened."""
+
+    # An agent
+    DECLARED = "declared"
+    CHANGED = "changed"
+    REMOVED = "removed"
+    ADOPTED = "adopted"
+    NOT_ADOPTED = "not_adopted"
+    LAUNCHED = "launched"
+    LAUNCH_FAILED = "launch_failed"
+    STARTED = "started"
+    EXITED = "exited"
+    RESTARTING = "restarting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    STOPPING = "stopping"
+    KILLED = "killed"
+    STOPPED = "stopped"
+    DISABLED = "disabled"
+    SESSION_LOST = "session_lost"
+    PROCESSES_SURVIVE_SIGKILL = "processes_survive_sigkill"
+    # The daemon
+    DAEMON_STARTED = "daemon_started"
+    DAEMON_STOPPING = "daemon_stopping"
+    DAEMON_STOPPED = "daemon_stopped"
+    CONFIG_LOADED = "config_loaded"
+    CONFIG_REJECTED = "config_rejected"
+    CONFIG_WARNING = "config_warning"
+    SECRET_SKIPPED = "secret_skipped"  # noqa: S105 (the name of a kind)
+    TMUX_RECONNECTED = "tmux_reconnected"
+    TMUX_SERVER_DIED = "tmux_server_died"
+    # The journal itself
+    EVENTS_LOST = "events_lost"
+    EVENTS_EXPIRED = "events_expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened; whoever keeps it adds number and time."""
+
+    kind: EventKind
+    agent: str | None = None
+    """Name of the agent, ``None`` for the daemon itself."""
+    reason: str | None = None
+    """Why, or what is wrong, for people."""
+    data: Mapping[str, Detail] = field(default_factory=dict)
+    """What programs want to know; which values there are depends on the kind."""
+
+
+EventSink: TypeAlias = Callable[[Event], None]
+"""Takes an event, at once and without raising."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What events of one kind say."""
+
+    meaning: str
+    data: tuple[str, ...] = ()
+    """Names of the values in ``data``; a value that is not known is left out."""
+
+
+_STATES = ("state", "was")
+
+ACCOUNTS: Mapping[EventKind, Account] = {
+    EventKind.DECLARED: Account("The agent appears in the configuration.", ("state",)),
+    EventKind.CHANGED: Account(
+        "The agent's definition changed. It is restarted, or the change applies in place.", ("action", "fields")
+    ),
+    EventKind.REMOVED: Account("Nothing of the agent is left."),
+    EventKind.ADOPTED: Account("A run that a former daemon left was taken over.", ("state", "run", "pid", "restarts")),
+    EventKind.NOT_ADOPTED: Account("What a former daemon left cannot be taken over.", ("session",)),
+    EventKind.LAUNCHED: Account("A launch began.", (*_STATES, "run", "restarts")),
+    EventKind.LAUNCH_FAILED: Account("A launch came to nothing.", ("state", "run")),
+    EventKind.STARTED: Account("The agent's process runs.", (*_STATES, "run", "pid", "restarts")),
+    EventKind.EXITED: Account(
+        "The agent's process ended.", ("state", "run", "pid", "exit_code", "exit_signal", "ran_seconds")
+    ),
+    EventKind.RESTARTING: Account(
+        "The agent waits to be launched again.", (*_STATES, "restarts", "restart_in_seconds")
+    ),
+    EventKind.COMPLETED: Account("The agent ended with success and is not restarted.", _STATES),
+    EventKind.FAILED: Account("The agent failed and is not restarted.", _STATES),
+    EventKind.TIMED_OUT: Account("The agent reached its timeout and was ended.", _STATES),
+    EventKind.STOPPING: Account("The agent was asked to end.", (*_STATES, "cause", "grace_seconds")),
+    EventKind.KILLED: Account("The agent did not end in its grace period: SIGKILL.", ("run", "pid")),
+    EventKind.STOPPED: Account(
+        "A stop is complete: nothing that the run started is left.", (*_STATES, "cause", "exit_code", "exit_signal")
+    ),
+    EventKind.DISABLED: Account("The agent is declared and not to run.", _STATES),
+    EventKind.SESSION_LOST: Account("The agent's tmux session went away without agentd closing it.", ("state",)),
+    EventKind.PROCESSES_SURVIVE_SIGKILL: Account(
+        "Processes of the agent cannot be ended; it is not launched again while they live.", ("pids",)
+    ),
+    EventKind.DAEMON_STARTED: Account("agentd is up.", ("version", "pid", "adopted", "tmux_pid")),
+    EventKind.DAEMON_STOPPING: Account("agentd was told to end.", ("pid", "agents")),
+    EventKind.DAEMON_STOPPED: Account("agentd ends; its last event.", ("pid", "agents")),
+    EventKind.CONFIG_LOADED: Account("The files were taken.", ("agents",)),
+    EventKind.CONFIG_REJECTED: Account("The jcard cannot be used; the last good one stays in force."),
+    EventKind.CONFIG_WARNING: Account("Something in the configuration is suspicious."),
+    EventKind.SECRET_SKIPPED: Account("A file in the secret directory is no usable secret; its content is not told."),
+    EventKind.TMUX_RECONNECTED: Account("The connection to tmux was lost and is there again."),
+    EventKind.TMUX_SERVER_DIED: Account("The tmux server died, and its agents with it.", ("pid",)),
+    EventKind.EVENTS_LOST: Account("So many events could not be written and are not in the journal.", ("lost",)),
+    EventKind.EVENTS_EXPIRED: Account(
+        "Answered, never kept: the events that were asked for are older than what is kept.", ("since", "oldest")
+    ),
+}
+
+DETAILS: Mapping[str, str] = {
+    "action": "`restart`, `change` (in place) or `start` (enabled again)",
+    "adopted": "number of agents taken over from a former daemon",
+    "agents": "number of agents declared; of a daemon that ends, what becomes of them: `stopped` or `kept`",
+    "cause": "why it is stopped: `changed`, `removed`, `disabled`, `timeout`, `session lost` or `shutdown`",
+    "exit_code": "exit status, if the process ended by itself",
+    "exit_signal": "number of the signal that ended the process",
+    "fields": "what differs, an array",
+    "grace_seconds": "from the first signal to SIGKILL",
+    "lost": "how many",
+    "oldest": "number of the oldest event that is kept",
+    "pid": "process id of the agent, or of the daemon; of a tmux server in `tmux_server_died`",
+    "pids": "process ids, an array",
+    "ran_seconds": "from the start of the process to its end",
+    "restart_in_seconds": "what is left of the back-off",
+    "restarts": "how often the agent was restarted by its policy so far",
+    "run": "id of the run",
+    "session": "name of the tmux session",
+    "since": "the number that was asked for",
+    "state": "the agent's state after this",
+    "tmux_pid": "process id of the tmux server",
+    "version": "version of agentd",
+    "was": "the agent's state before",
+}
+"""Meaning of each value in ``data``."""
