@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from agentd.api.views import ErrorBody
+from agentd.api.views import ErrorBody, RecordedEvent
 from agentd.jcard.spec import AgentType
 from agentd.supervise.snapshot import (
     AgentCounts,
@@ -20,6 +20,8 @@ from agentd.supervise.snapshot import (
     ObservedAgentView,
     PlannedOperation,
     PlanReport,
+    Recording,
+    RecordingHealth,
 )
 from agentd.supervise.states import AgentState
 
@@ -82,6 +84,28 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "pid": Meaning("Process of the daemon.", _PROCESS),
         "config": Meaning("The jcard."),
         "agents": Meaning("The agents in numbers."),
+        "recording": Meaning("What is kept of what happened; trouble with it affects no agent."),
+    },
+    Recording: {
+        "transcripts": Meaning("What agents print."),
+        "journal": Meaning("Events."),
+    },
+    RecordingHealth: {
+        "state": Meaning("How it is doing.", {"enum": ["ok", "failing", "off"]}),
+        "error": Meaning("What cannot be written, why, and what to do."),
+        "bytes": Meaning("What is kept on disk.", _COUNT),
+        "lost": Meaning("Entries that could not be kept, or were found damaged, since the daemon started.", _COUNT),
+    },
+    RecordedEvent: {
+        "seq": Meaning(
+            "Number: higher than that of all events before, over restarts of the daemon too. Some are left out.",
+            {"minimum": 1},
+        ),
+        "time": Meaning("When it happened, with milliseconds.", _TIME),
+        "agent": Meaning("Name of the agent; null for the daemon itself."),
+        "kind": Meaning("What happened; more kinds may be added: docs/reference/events.md."),
+        "reason": Meaning("Why, or what is wrong, for people."),
+        "data": Meaning("What programs want to know; which values there are depends on the kind."),
     },
     PlannedOperation: {
         "action": Meaning("start, stop, restart, or change for what applies without a restart."),

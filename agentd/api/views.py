@@ -23,6 +23,18 @@ class ErrorBody:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """One thing that happened, as the journal keeps it."""
+
+    seq: int
+    time: str
+    agent: str | None
+    kind: str
+    reason: str | None
+    data: dict[str, JsonValue]
+
+
 class View(Generic[T_contra]):
     """One kind of JSON answer.
 
@@ -51,4 +63,5 @@ AGENTS = View(TypeAdapter(list[AgentStatus]))
 AGENT = View(TypeAdapter(AgentStatus))
 PLAN = View(TypeAdapter(PlanReport))
 DOCUMENT: View[Mapping[str, object]] = View(TypeAdapter(Mapping[str, object]))
+EVENTS = View(TypeAdapter(list[RecordedEvent]))
 ERROR = View(TypeAdapter(ErrorBody))

@@ -52,6 +52,8 @@ class Configuration:
     """``None`` while there never was a usable jcard."""
     digest: str | None
     """Of the jcard's content, valid or not; ``None`` where there is none to read."""
+    skipped_secrets: frozenset[str] = frozenset()
+    """Those of the warnings that are about files in the secret directory."""
 
 
 class Inputs:
@@ -130,6 +132,7 @@ class Inputs:
             error=error,
             warnings=(*warnings, *reading.secrets.warnings),
             desired=desired,
+            skipped_secrets=frozenset(reading.secrets.warnings),
             digest=None if reading.config is None else hashlib.sha256(reading.config).hexdigest(),
         )
 

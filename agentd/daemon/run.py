@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from aiohttp import web
 
 from agentd import __version__
 from agentd.api.app import build_app
@@ -34,8 +35,10 @@ from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.notify import ServiceNotifier
 from agentd.daemon.settings import OnShutdown, Settings, SettingsError
 from agentd.daemon.status import DaemonStatus
+from agentd.daemon.telling import tell_configuration, tell_started, tell_stopped, tell_stopping
 from agentd.daemon.watch import Watcher
 from agentd.harness.registry import load_harnesses
+from agentd.recording.journal import Journal
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Clock, Host
 from agentd.supervise.plan import Action, plan
@@ -165,6 +168,7 @@ class _Daemon:
     ) -> None:
         settings = self._settings
         host = self._host(user, admins)
+        journal = await self._open_journal(stack, host)
         host.runtime.prepare()
         host.runtime.listen(host.hint)
         stack.callback(host.runtime.close)
@@ -185,7 +189,8 @@ class _Daemon:
         status = DaemonStatus(
             reconciler, self._clock, str(settings.config), user.name, context, started=self._clock.now()
         )
-        await self._open_api(stack, status, admins)
+        status.journal = journal.health
+        await self._open_api(stack, build_app(status, journal), admins)
         watcher = Watcher(lambda: (settings.config, *inputs.prompt_paths), (settings.secret_dir,), self._changed.set)
         # Everything imported and built so far stays: the collector need not look at it again.
         gc.collect()
@@ -199,12 +204,12 @@ class _Daemon:
                 tasks.create_task(self._follow(inputs, reconciler, status, watcher), name="configuration"),
                 tasks.create_task(self._notifier.feed_watchdog(), name="watchdog"),
             ]
-            log.info(
-                "started", version=__version__, pid=os.getpid(), agent_user=user.name, adopted=len(reconciler.agents)
-            )
+            pid, fate = os.getpid(), "kept" if settings.on_shutdown is OnShutdown.KEEP else "stopped"
+            tell_started(host, version=__version__, pid=pid, adopted=len(reconciler.agents))
             self._started.set()
             await signals.stop.wait()
             status.stopping = True
+            tell_stopping(host, pid, fate)
             self._notifier.send("STOPPING=1")
             for task in loops[1:]:
                 task.cancel()
@@ -215,7 +220,16 @@ class _Daemon:
             await asyncio.wait(loops[:1])
             if settings.on_shutdown is OnShutdown.STOP:
                 await self._close_server(host)
-        log.info("stopped", agents="kept" if settings.on_shutdown is OnShutdown.KEEP else "stopped")
+        tell_stopped(host, pid, fate)
+        # While the API is still there, so that those who follow events get the last ones.
+        await journal.close()
+
+    async def _open_journal(self, stack: contextlib.AsyncExitStack, host: Host) -> Journal:
+        journal = Journal(self._settings.state_dir / "journal", self._clock.wall)
+        await journal.open()
+        stack.push_async_callback(journal.close)
+        host.sink = journal.add
+        return journal
 
     def _host(self, user: AgentUser, admins: AdminGroup | None) -> Host:
         settings = self._settings
@@ -242,7 +256,7 @@ class _Daemon:
         )
 
     async def _open_api(
-        self, stack: contextlib.AsyncExitStack, status: DaemonStatus, admins: AdminGroup | None
+        self, stack: contextlib.AsyncExitStack, app: web.Application, admins: AdminGroup | None
     ) -> None:
         path = self._settings.api_socket
         try:
@@ -251,7 +265,7 @@ class _Daemon:
             raise StartError(f"cannot make the API socket {path}: {error.strerror}") from error
         inode = path.stat().st_ino
         stack.callback(_unlink_own, path, inode)
-        await stack.enter_async_context(serve(build_app(status), sock))
+        await stack.enter_async_context(serve(app, sock))
 
     async def _follow(self, inputs: Inputs, reconciler: Reconciler, status: DaemonStatus, watcher: Watcher) -> None:
         """Take each change of the files, and look at everything anew at every resync."""
@@ -269,14 +283,10 @@ class _Daemon:
             configuration = await reader.next_change()
             if configuration is not None:
                 self._redactor.update(reader.secret_values)
-                status.configuration = configuration
+                before, status.configuration = status.configuration, configuration
                 if configuration.valid:
                     status.loaded_at = self._clock.wall()
-                    log.info("configuration", valid=True, agents=len(configuration.desired or ()))
-                else:
-                    log.error("configuration", valid=False, error=configuration.error)
-                for text in configuration.warnings:
-                    log.warning("configuration", warning=text)
+                tell_configuration(reconciler.host, configuration, before)
                 if configuration.desired is not None:
                     reconciler.declare(configuration.desired)
             watcher.refresh()

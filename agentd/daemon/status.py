@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,6 +19,7 @@ from agentd.supervise.plan import Fingerprint
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.record import Description
 from agentd.supervise.snapshot import (
+    NOT_RECORDED,
     AgentCounts,
     AgentStatus,
     ConfigStatus,
@@ -26,6 +27,8 @@ from agentd.supervise.snapshot import (
     ObservedAgentView,
     PlannedOperation,
     PlanReport,
+    Recording,
+    RecordingHealth,
 )
 from agentd.supervise.states import AgentState
 
@@ -62,6 +65,8 @@ class DaemonStatus:
     loaded_at: float | None = None
     """When the configuration in force was taken, wall clock."""
     stopping: bool = False
+    transcripts: Callable[[], RecordingHealth] = lambda: NOT_RECORDED
+    journal: Callable[[], RecordingHealth] = lambda: NOT_RECORDED
     _cached: dict[str, tuple[tuple[Life, Description, int | None, float], AgentStatus]] = field(default_factory=dict)
 
     def health(self) -> Health:
@@ -88,6 +93,7 @@ class DaemonStatus:
             pid=os.getpid(),
             config=config,
             agents=counts,
+            recording=Recording(self.transcripts(), self.journal()),
         )
 
     def agents(self) -> Sequence[AgentStatus]:

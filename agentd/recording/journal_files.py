@@ -1,7 +1,7 @@
 """The journal's files: which there are, where a reader begins in them, and reading on in pieces.
 
-Each file is named by the number of its first event, so a reader finds its file by the names and its place in the file by
-bisection: without reading what lies before. Everything here may block and runs in a thread.
+Each file is named by the number of its first event, so a reader finds its file by the names and its place in the file
+by bisection: without reading what lies before. Everything here may block and runs in a thread.
 """
 
 from __future__ import annotations
@@ -241,15 +241,17 @@ def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
         end = start
 
 
-def before_last(folder: Path, count: int, wanted: Wanted) -> int:
-    """Give the number after which the last ``count`` wanted events come."""
-    if count == 0:
-        newest = next(backwards(folder), None)
-        return 0 if newest is None else newest.seq
-    left, seq = count, 1
+def before_last(folder: Path, count: int, wanted: Wanted, newest: int) -> int:
+    """Give the number after which the last ``count`` wanted events up to the number ``newest`` come.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    """
     for entry in backwards(folder):
-        if wanted.takes(entry):
-            seq, left = entry.seq, left - 1
-            if left == 0:
-                return seq - 1
+        if entry.seq <= newest and wanted.takes(entry):
+            count -= 1
+            if count == 0:
+                return entry.seq - 1
     return 0

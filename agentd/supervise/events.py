@@ -110,7 +110,7 @@ ACCOUNTS: Mapping[EventKind, Account] = {
     EventKind.PROCESSES_SURVIVE_SIGKILL: Account(
         "Processes of the agent cannot be ended; it is not launched again while they live.", ("pids",)
     ),
-    EventKind.DAEMON_STARTED: Account("agentd is up.", ("version", "pid", "adopted", "tmux_pid")),
+    EventKind.DAEMON_STARTED: Account("agentd is up.", ("version", "pid", "adopted")),
     EventKind.DAEMON_STOPPING: Account("agentd was told to end.", ("pid", "agents")),
     EventKind.DAEMON_STOPPED: Account("agentd ends; its last event.", ("pid", "agents")),
     EventKind.CONFIG_LOADED: Account("The files were taken.", ("agents",)),
@@ -145,7 +145,6 @@ DETAILS: Mapping[str, str] = {
     "session": "name of the tmux session",
     "since": "the number that was asked for",
     "state": "the agent's state after this",
-    "tmux_pid": "process id of the tmux server",
     "version": "version of agentd",
     "was": "the agent's state before",
 }

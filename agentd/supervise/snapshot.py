@@ -66,6 +66,9 @@ class RecordingHealth:
     """Entries that could not be kept or read, since the daemon started."""
 
 
+NOT_RECORDED = RecordingHealth("off", None, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """What is kept of what happened."""
@@ -85,6 +88,7 @@ class Health:
     pid: int
     config: ConfigStatus
     agents: AgentCounts
+    recording: Recording
 
 
 @dataclass(frozen=True, slots=True)

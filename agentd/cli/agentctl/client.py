@@ -17,6 +17,8 @@ from agentd.supervise.snapshot import (
     ObservedAgentView,
     PlannedOperation,
     PlanReport,
+    Recording,
+    RecordingHealth,
 )
 
 ANSWER_LIMIT = 5.0
@@ -24,7 +26,7 @@ ANSWER_LIMIT = 5.0
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | None"
 
-_Known = TypeVar("_Known", AgentStatus, ConfigStatus, AgentCounts, ObservedAgentView, PlannedOperation)
+_Known = TypeVar("_Known", AgentStatus, ConfigStatus, AgentCounts, ObservedAgentView, PlannedOperation, RecordingHealth)
 
 
 class UnreachableError(Exception):
@@ -178,9 +180,17 @@ def health_from(document: Json) -> Health:
             pid=int(str(values["pid"])),
             config=_known(ConfigStatus, _object(values["config"])),
             agents=_known(AgentCounts, _object(values["agents"])),
+            recording=_recording_from(_object(values["recording"])),
         )
     except KeyError as error:
         raise _missing(str(error.args[0])) from None
+
+
+def _recording_from(values: Mapping[str, Json]) -> Recording:
+    return Recording(
+        transcripts=_known(RecordingHealth, _object(values["transcripts"])),
+        journal=_known(RecordingHealth, _object(values["journal"])),
+    )
 
 
 def _known(kind: type[_Known], values: Mapping[str, Json]) -> _Known:

@@ -1,0 +1,197 @@
+"""``GET /v1/events``: what happened, from the journal, as one JSON array or as server-sent events that go on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+from pydantic import JsonValue
+
+from agentd.api.responses import JSON, error_response
+from agentd.api.route import Parameter, Route
+from agentd.api.streams import stream
+from agentd.api.views import EVENTS
+from agentd.recording.journal import Journal
+from agentd.recording.journal_files import Wanted
+from agentd.recording.journal_lines import Entry, rfc3339_milliseconds
+
+JOURNAL: web.AppKey[Journal | None] = web.AppKey("journal")
+
+EVENT_STREAM = "text/event-stream"
+_LAST_EVENT_ID = "Last-Event-ID"
+
+HEARTBEAT = 15.0
+"""Seconds without an event after which a comment is sent: it tells each side that the other is there."""
+
+_RECONNECT = b"retry: 1000\n\n"
+"""A browser comes back after so many milliseconds, with the number of the last event it has seen."""
+
+_NUMBER = re.compile(r"[0-9]{1,15}")
+
+
+class _QueryError(ValueError):
+    """A query that makes no sense; the text says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    wanted: Wanted
+    since: int | str | None
+    """The number of an event, or a time as the journal writes it."""
+    tail: int | None
+    limit: int | None
+    follow: bool
+    sent: bool
+    """Whether as server-sent events."""
+
+    @classmethod
+    def of(cls, request: web.Request) -> _Query:
+        """Read it from a request.
+
+        Raises
+        ------
+        _QueryError
+            If it makes no sense.
+        """
+        query = request.query
+        follow = query.get("follow", "0")
+        if follow not in ("", "0", "1", "false", "true"):
+            raise _QueryError(f"expected follow=1 or follow=0, found {follow[:40]!r}")
+        follows = follow in ("", "1", "true")
+        since = request.headers.get(_LAST_EVENT_ID) or query.get("since")
+        return cls(
+            wanted=Wanted(
+                frozenset(name.lower() for name in query.getall("agent", ())), frozenset(query.getall("kind", ()))
+            ),
+            since=None if since is None else _since(since),
+            tail=_number("tail", query.get("tail")),
+            limit=_number("limit", query.get("limit")),
+            follow=follows,
+            sent=follows or EVENT_STREAM in request.headers.get(hdrs.ACCEPT, ""),
+        )
+
+    async def start(self, journal: Journal) -> int | None:
+        """Give the number after which to begin, ``None`` for the beginning."""
+        if isinstance(self.since, int):
+            return self.since
+        if self.since is not None:
+            return await journal.start_at(self.since)
+        if self.tail is not None:
+            return await journal.start_of_last(self.tail, self.wanted)
+        return journal.memory.readable if self.follow else None
+
+
+def _number(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise _QueryError(f"expected {name} to be a whole number from 0, found {text[:40]!r}")
+    return int(text)
+
+
+def _since(text: str) -> int | str:
+    if _NUMBER.fullmatch(text):
+        return int(text)
+    try:
+        # A plus sign in a query is a space to everybody else.
+        at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else "")
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise _QueryError(
+            f"expected since to be the number of an event, or a time such as 2026-01-31T09:00:00Z, found {text[:40]!r}"
+        )
+    return rfc3339_milliseconds(at.astimezone(UTC).timestamp())
+
+
+async def _events(request: web.Request) -> web.StreamResponse:
+    journal = request.app[JOURNAL]
+    if journal is None:
+        return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "events are not recorded here")
+    try:
+        query = _Query.of(request)
+    except _QueryError as error:
+        return error_response(HTTPStatus.BAD_REQUEST, str(error))
+    start = await query.start(journal)
+    if query.sent:
+        return await stream(request, _sent(journal, query, start), EVENT_STREAM)
+    return await stream(request, _array(journal, query, start), JSON)
+
+
+async def _sent(journal: Journal, query: _Query, start: int | None) -> AsyncGenerator[bytes, None]:
+    yield _RECONNECT
+    async for entries in _taken(journal, query, start):
+        if entries:
+            yield b"".join(b"id: %d\nevent: %s\ndata: %s\n\n" % (e.seq, e.kind.encode(), e.body) for e in entries)
+        else:
+            yield b": nothing happened\n\n"
+
+
+async def _array(journal: Journal, query: _Query, start: int | None) -> AsyncGenerator[bytes, None]:
+    separator = b"["
+    async for entries in _taken(journal, query, start):
+        yield separator + b",\n".join(entry.body for entry in entries)
+        separator = b",\n"
+    yield b"]\n" if separator != b"[" else b"[]\n"
+
+
+async def _taken(journal: Journal, query: _Query, start: int | None) -> AsyncGenerator[Sequence[Entry], None]:
+    """The events that are asked for, as they come; nothing of them when none came for a while."""
+    left, until = query.limit, journal.memory.readable
+    if left == 0:
+        return
+    reader = journal.reader(query.wanted, start)
+    try:
+        while True:
+            entries = await reader.take()
+            if not query.follow:
+                entries = [entry for entry in entries if entry.seq <= until]
+            if left is not None:
+                entries = entries[:left]
+                left -= len(entries)
+            if entries:
+                yield entries
+                if left == 0:
+                    return
+            elif not query.follow or reader.ended:
+                return
+            elif not await reader.wait(HEARTBEAT):
+                yield ()
+    finally:
+        reader.close()
+
+
+_TEXT: dict[str, JsonValue] = {"type": "string"}
+_MANY: dict[str, JsonValue] = {"type": "array", "items": _TEXT}
+_COUNT: dict[str, JsonValue] = {"type": "integer", "minimum": 0}
+
+EVENTS_ROUTE = Route(
+    "/v1/events",
+    "listEvents",
+    "What happened, in order: a JSON array, or with follow=1 (or an Accept of text/event-stream) server-sent events",
+    _events,
+    EVENTS,
+    texts={
+        EVENT_STREAM: "Server-sent events: id is the event's seq, event its kind, data the event as JSON. After a lost"
+        " connection, Last-Event-ID goes on where it broke off; it wins over since and tail."
+    },
+    query={
+        "since": Parameter(
+            "Begin after the event of this number, or with those from a time on (2026-01-31T09:00:00Z). If later events"
+            " are no longer kept, an event of the kind events_expired says so first.",
+            _TEXT,
+        ),
+        "tail": Parameter("Begin with the last so many of those that are kept.", _COUNT),
+        "follow": Parameter(
+            "1: go on with what happens from now on; alone, begin with that.", {"type": "string", "enum": ["0", "1"]}
+        ),
+        "agent": Parameter("Only of this agent, its name compared without regard to case; may be repeated.", _MANY),
+        "kind": Parameter("Only of this kind; may be repeated.", _MANY),
+        "limit": Parameter("End after so many.", _COUNT),
+    },
+    errors={HTTPStatus.BAD_REQUEST: "The query makes no sense."},
+)
