@@ -27,8 +27,8 @@ _LAST_EVENT_ID = "Last-Event-ID"
 HEARTBEAT = 15.0
 """Seconds without an event after which a comment is sent: it tells each side that the other is there."""
 
-_RECONNECT = b"retry: 1000\n\n"
-"""A browser comes back after so many milliseconds, with the number of the last event it has seen."""
+_RECONNECT = 1000
+"""Milliseconds after which a browser comes back, with the number of the last event it has seen."""
 
 _NUMBER = re.compile(r"[0-9]{1,15}")
 
@@ -123,7 +123,9 @@ async def _events(request: web.Request) -> web.StreamResponse:
 
 
 async def _sent(journal: Journal, query: _Query, start: int | None) -> AsyncGenerator[bytes, None]:
-    yield _RECONNECT
+    # An id without data is remembered and shown to nobody: so a connection that is lost before the first event can be
+    # taken up too.
+    yield b"retry: %d\nid: %d\n\n" % (_RECONNECT, min(start or 0, journal.memory.readable))
     async for entries in _taken(journal, query, start):
         if entries:
             yield b"".join(b"id: %d\nevent: %s\ndata: %s\n\n" % (e.seq, e.kind.encode(), e.body) for e in entries)

@@ -32,7 +32,7 @@ class RecordedEvent:
     agent: str | None
     kind: str
     reason: str | None
-    data: dict[str, JsonValue]
+    data: dict[str, object]
 
 
 class View(Generic[T_contra]):

@@ -19,6 +19,7 @@ from agentd.supervise.plan import Fingerprint
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.record import Description
 from agentd.supervise.snapshot import (
+    NOT_READ_YET,
     NOT_RECORDED,
     AgentCounts,
     AgentStatus,
@@ -76,7 +77,7 @@ class DaemonStatus:
         config = ConfigStatus(
             path=self.config_path,
             valid=configuration is not None and configuration.valid,
-            error="not read yet" if configuration is None else configuration.error,
+            error=NOT_READ_YET if configuration is None else configuration.error,
             warnings=() if configuration is None else configuration.warnings,
             loaded_at=None if self.loaded_at is None else rfc3339(self.loaded_at),
             digest=None if configuration is None else configuration.digest,

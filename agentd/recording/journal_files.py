@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -186,8 +186,9 @@ def read_piece(folder: Path, place: Place | None, after: int, wanted: Wanted) ->
     if not whole:
         following = next((segment for segment in segments(folder) if segment.first > place.segment), None)
         if following is not None:
-            # What is left here is a line that was never finished.
-            return Piece((), Place(following.first, 0), after, (place,) if data else (), done=False, error=error)
+            # What is left here may be a line that was never finished.
+            rest = _understand(data + b"\n", place, after, wanted)
+            return replace(rest, place=Place(following.first, 0), error=error)
         if len(data) < PIECE:
             return Piece((), place, after, (), done=True, error=error)
         return Piece((), Place(place.segment, place.offset + len(data)), after, (place,), done=False)

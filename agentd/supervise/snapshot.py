@@ -29,6 +29,10 @@ class AgentStatus:
     workdir: str
 
 
+NOT_READ_YET = "not read yet"
+"""What a daemon that has just been started says of the jcard."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigStatus:
     """The jcard as the daemon last saw it."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,10 @@ from aiohttp import web
 
 from agentd.api.app import build_app
 from agentd.api.serve import Limits, serve
+from agentd.recording.journal import Journal
+from agentd.supervise.events import Event, EventKind
 from tests.api.memory_source import MemorySource
+from tests.recording.support import journal_wrote
 
 Serving = Callable[..., AbstractAsyncContextManager[None]]
 
@@ -36,12 +40,24 @@ def listening(socket_path: Path) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def serving(source: MemorySource, listening: socket.socket) -> Serving:
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    """A journal with two events."""
+    journal = Journal(tmp_path / "journal", time.time)
+    await journal.open()
+    journal.add(Event(EventKind.DAEMON_STARTED, None, None, {"pid": 4242}))
+    journal.add(Event(EventKind.EXITED, "reviewer-0", "ended", {"state": "failed", "exit_code": 3}))
+    await journal_wrote(journal)
+    yield journal
+    await journal.close()
+
+
+@pytest.fixture
+def serving(source: MemorySource, journal: Journal, listening: socket.socket) -> Serving:
     """Serve the source with limits, and routes, of the test's own."""
 
     @asynccontextmanager
     async def start(*routes: web.RouteDef, **limits: float) -> AsyncIterator[None]:
-        app = build_app(source)
+        app = build_app(source, journal)
         app.add_routes(routes)
         async with serve(app, listening, Limits(**limits)):  # type: ignore[arg-type]  # connections is an int
             yield

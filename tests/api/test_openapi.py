@@ -18,7 +18,10 @@ from agentd.supervise.states import AgentState
 from tests.api.memory_source import BACKING_OFF, HEALTH, RUNNING, Answer, MemorySource, ask
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(describe(ROUTES, "1.2.3")))
-TARGETS = {"/v1/agents/{name}": ["/v1/agents/reviewer-0", "/v1/agents/nobody", "/v1/agents/%FF"]}
+TARGETS = {
+    "/v1/agents/{name}": ["/v1/agents/reviewer-0", "/v1/agents/nobody", "/v1/agents/%FF"],
+    "/v1/events": ["/v1/events", "/v1/events?tail=1", "/v1/events?since=yesterday", "/v1/events?follow=1&limit=0"],
+}
 
 
 def closed(schema: Any) -> Any:  # noqa: ANN401
@@ -120,6 +123,7 @@ def test_every_path_answers_with_the_schema_of_its_values() -> None:
         "/v1/health": {"$ref": "#/components/schemas/Health"},
         "/v1/agents": {"type": "array", "items": agent},
         "/v1/agents/{name}": agent,
+        "/v1/events": {"type": "array", "items": {"$ref": "#/components/schemas/RecordedEvent"}},
         "/v1/plan": {"$ref": "#/components/schemas/PlanReport"},
         "/v1/openapi.json": {"type": "object", "additionalProperties": True},
     }

@@ -9,13 +9,16 @@ import shlex
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentd.api.app import build_app
 from agentd.api.serve import serve
+from agentd.recording.journal import Journal
+from agentd.supervise.events import Event
 from agentd.supervise.snapshot import AgentStatus
 from tests.api.memory_source import HEALTH, RUNNING, MemorySource
 from tests.support.daemon import program
@@ -108,30 +111,37 @@ class Client:
 
 
 @contextmanager
-def answering(source: MemorySource, path: Path) -> Iterator[None]:
-    """Serve the real API, from the values in ``source``, while the context is open."""
+def answering(source: MemorySource, path: Path) -> Iterator[Callable[[Event], None]]:
+    """Serve the real API, from the values in ``source``, while the context is open; gives what takes events."""
     loop = asyncio.new_event_loop()
     started, over = threading.Event(), asyncio.Event()
+    journal = Journal(path.with_name("journal"), time.time)
 
     async def work() -> None:
+        await journal.open()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             listening.bind(str(path))
             listening.listen()
-            async with serve(build_app(source), listening):
+            async with serve(build_app(source, journal), listening):
                 started.set()
                 await over.wait()
+                await journal.close()
 
     def run() -> None:
         try:
             loop.run_until_complete(work())
         finally:
+            loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()
+
+    def tell(event: Event) -> None:
+        loop.call_soon_threadsafe(journal.add, event)
 
     thread = threading.Thread(target=run)
     thread.start()
     try:
         assert started.wait(10)
-        yield
+        yield tell
     finally:
         loop.call_soon_threadsafe(over.set)
         thread.join(10)

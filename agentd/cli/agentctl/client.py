@@ -58,30 +58,21 @@ class Api:
             If the answer is an error, or not JSON.
         """
         status, body = _split(self._exchange(f"GET {resource} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+        if status != 200:  # noqa: PLR2004 (http.HTTPStatus costs 4 ms)
+            raise error_of(status, body, resource)
         try:
             document: Json = json.loads(body)
         except ValueError as error:
             raise ApiError(status, f"expected JSON from {self.path}{resource}, found {body[:60]!r}") from error
-        if status != 200:  # noqa: PLR2004 (http.HTTPStatus costs 4 ms)
-            reason = document.get("error") if isinstance(document, Mapping) else None
-            raise ApiError(status, str(reason or f"{resource} was answered with status {status}"))
         return document
 
     def _exchange(self, request: str) -> bytes:
         answer = bytearray()
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(ANSWER_LIMIT)
-                connection.connect(str(self.path))
+            with connect(self.path) as connection:
                 connection.sendall(request.encode("ascii"))
                 while part := connection.recv(65536):
                     answer += part
-        except FileNotFoundError:
-            raise UnreachableError("there is no such socket") from None
-        except ConnectionRefusedError:
-            raise UnreachableError("nobody listens on it") from None
-        except PermissionError:
-            raise UnreachableError("no permission; its group may use it") from None
         except TimeoutError:
             raise UnreachableError(f"no answer within {ANSWER_LIMIT:.0f} s") from None
         except OSError as error:
@@ -91,21 +82,75 @@ class Api:
         return bytes(answer)
 
 
+def connect(path: Path) -> socket.socket:
+    """Connect to the socket; the caller closes the connection.
+
+    Raises
+    ------
+    UnreachableError
+        If nobody answers.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(ANSWER_LIMIT)
+        connection.connect(str(path))
+    except OSError as error:
+        connection.close()
+        raise UnreachableError(_why_unreachable(error)) from None
+    return connection
+
+
+def _why_unreachable(error: OSError) -> str:
+    match error:
+        case FileNotFoundError():
+            return "there is no such socket"
+        case ConnectionRefusedError():
+            return "nobody listens on it"
+        case PermissionError():
+            return "no permission; its group may use it"
+        case TimeoutError():
+            return f"no answer within {ANSWER_LIMIT:.0f} s"
+        case _:
+            return error.strerror or str(error)
+
+
+def error_of(status: int, body: bytes, resource: str) -> ApiError:
+    """Read an answer that is an error."""
+    try:
+        document: Json = json.loads(body)
+    except ValueError:
+        return ApiError(status, f"expected JSON from {resource}, found {body[:60]!r}")
+    reason = document.get("error") if isinstance(document, Mapping) else None
+    return ApiError(status, str(reason or f"{resource} was answered with status {status}"))
+
+
+def split_head(head: bytes) -> tuple[int, Sequence[str]]:
+    """Take the status and the header lines out of the head of an HTTP answer.
+
+    Raises
+    ------
+    UnreachableError
+        If it is none.
+    """
+    status_line, *headers = head.decode("latin-1").split("\r\n")
+    version, _, rest = status_line.partition(" ")
+    if not version.startswith("HTTP/1.") or not rest[:3].isdecimal():
+        raise UnreachableError("what listens there does not speak HTTP")
+    return int(rest[:3]), headers
+
+
 def _split(answer: bytes) -> tuple[int, bytes]:
     """Take status and body out of an HTTP answer.
 
     To a request of version 1.0 the body is never chunked: it ends with the connection.
     """
     head, separator, body = answer.partition(b"\r\n\r\n")
-    status_line, *headers = head.decode("latin-1").split("\r\n")
-    version, _, rest = status_line.partition(" ")
-    if not separator or not version.startswith("HTTP/1.") or not rest[:3].isdecimal():
-        raise UnreachableError("what listens there does not speak HTTP")
+    status, headers = split_head(head if separator else b"")
     for header in headers:
         name, _, value = header.partition(":")
         if name.lower() == "content-length" and value.strip().isdecimal() and len(body) < int(value):
             raise UnreachableError(f"the answer was cut off after {len(body)} of {int(value)} bytes")
-    return int(rest[:3]), body
+    return status, body
 
 
 def agent_from(document: Json) -> AgentStatus:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
 import time
+from collections.abc import Sequence
 
-from agentd.cli.agentctl.client import Json, agent_from
+from agentd.cli.agentctl.client import Json, UnreachableError, agent_from, health_from
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, duration
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.jcard.quoting import printable
-from agentd.supervise.snapshot import AgentStatus
+from agentd.supervise.events import EventKind
+from agentd.supervise.snapshot import NOT_READ_YET
 from agentd.supervise.states import AgentState
 
-LOOK_AFTER = 0.1
-"""Seconds between two looks."""
+_LOOK_AFTER = 0.1
+"""Seconds between two looks whether a daemon that has just been started knows its agents yet."""
 
 _DETAILS = """\
-Returns at once if the agent is in that state already, and with exit status 1 when the time is over first."""
+Returns at once if the agent is in one of the states already, and with exit status 1 when the time is over first.
+A state that the agent only passes through counts, too. A restart of the daemon is waited out."""
 
 _EXAMPLES = """\
 agentctl wait reviewer-0 --for running --timeout 30s
+agentctl wait reviewer-0 --for exited,failed,timed_out
 agentctl wait reviewer-0 --for exited && echo done"""
 
 
@@ -28,35 +33,94 @@ def register(commands: Commands) -> None:
     add_name(parser)
     parser.add_argument(
         "--for",
-        dest="state",
-        metavar="STATE",
+        dest="states",
+        metavar="STATE[,STATE…]",
         required=True,
-        choices=[str(state) for state in AgentState],
-        help="one of " + ", ".join(AgentState),
+        action="extend",
+        type=_states,
+        help="one or more of " + ", ".join(AgentState),
     )
     parser.add_argument("--timeout", metavar="DURATION", type=duration, help="how long, such as 30s or 5m [no limit]")
 
 
+def _states(text: str) -> list[str]:
+    states = text.split(",")
+    unknown = [state for state in states if state not in list(AgentState)]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"expected states of {', '.join(AgentState)}; found {unknown[0]!r}")
+    return states
+
+
 def _wait(invocation: Invocation) -> Status:
-    wanted = str(invocation.arguments.state)
+    from urllib.parse import quote
+
+    from agentd.cli.agentctl.event_stream import TimeOverError, follow
+
+    wanted: Sequence[str] = invocation.arguments.states
     timeout: float | None = invocation.arguments.timeout
-    end = None if timeout is None else time.monotonic() + timeout
-    while True:
-        over = end is not None and time.monotonic() >= end
-        document = agent_document(invocation.api, invocation.name())
-        agent = agent_from(document)
-        if agent.state == wanted:
-            _say(invocation, agent, document)
-            return Status.DONE
-        if over:
-            reason = f" ({agent.error})" if agent.error else ""
-            raise CommandError(f"{agent.name} is {agent.state}{reason}, not {wanted}, and the time is over")
-        left = LOOK_AFTER if end is None else max(0.0, end - time.monotonic())
-        time.sleep(min(LOOK_AFTER, left))  # noqa: TID251 (a person waits, and the API tells of no events)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    # An unknown agent, and a state that is there, need no events.
+    document = agent_document(invocation.api, invocation.name())
+    if _state(document) in wanted:
+        return _say(invocation, _state(document), document)
+    name = agent_from(document).name
+    warn = lambda text: invocation.warn(printable(text))  # noqa: E731 (an argument)
+    try:
+        for event in follow(invocation.api, f"&agent={quote(name, safe='')}", deadline=deadline, warn=warn):
+            # Looked at once no event can be missed any more, and again where events cannot tell.
+            if event.document is None or event.text("kind") == EventKind.REMOVED:
+                document = _look(invocation, deadline) or document
+                reached = _state(document)
+            else:
+                reached = str(event.data.get("state"))
+            if reached in wanted:
+                return _say(invocation, reached, _latest(invocation) or document)
+    except TimeOverError:
+        pass
+    document = agent_document(invocation.api, name)
+    if _state(document) in wanted:
+        return _say(invocation, _state(document), document)
+    agent = agent_from(document)
+    reason = f" ({agent.error})" if agent.error else ""
+    raise CommandError(f"{agent.name} is {agent.state}{reason}, not {' or '.join(wanted)}, and the time is over")
 
 
-def _say(invocation: Invocation, agent: AgentStatus, document: Json) -> None:
+def _look(invocation: Invocation, deadline: float | None) -> Json:
+    """Read the agent; nothing if the daemon went away once more.
+
+    A daemon that has just been started may not have read its configuration yet: then it need not know the agent.
+    """
+    try:
+        while deadline is None or time.monotonic() < deadline:
+            try:
+                return agent_document(invocation.api, invocation.name())
+            except CommandError:
+                if health_from(invocation.api.get("/v1/health")).config.error != NOT_READ_YET:
+                    return agent_document(invocation.api, invocation.name())
+            time.sleep(_LOOK_AFTER)  # noqa: TID251 (a moment, after a restart of the daemon)
+    except UnreachableError:
+        pass
+    return None
+
+
+def _latest(invocation: Invocation) -> Json:
+    """Read the agent; nothing if it is gone meanwhile, or the daemon is."""
+    try:
+        return agent_document(invocation.api, invocation.name())
+    except (CommandError, UnreachableError):
+        return None
+
+
+def _state(document: Json) -> str:
+    return agent_from(document).state
+
+
+def _say(invocation: Invocation, reached: str, document: Json) -> Status:
+    agent = agent_from(document)
     if invocation.as_json:
         invocation.print_document(document)
+    elif agent.state == reached:
+        invocation.print([f"{printable(agent.name)} is {printable(reached)}"])
     else:
-        invocation.print([f"{printable(agent.name)} is {printable(agent.state)}"])
+        invocation.print([f"{printable(agent.name)} was {printable(reached)}, and is {printable(agent.state)} now"])
+    return Status.DONE
