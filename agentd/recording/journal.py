@@ -81,6 +81,8 @@ class Journal:
         self._sync_timer: asyncio.TimerHandle | None = None
         self._syncing: asyncio.Task[None] | None = None
         self._next_write = 0.0
+        self._under_way = 0
+        """Number of the last event that is being written."""
         self._news = asyncio.Event()
         self._found = False
         self._closing = False
@@ -111,7 +113,7 @@ class Journal:
         """Keep an event; returns at once and never raises."""
         self.memory.add(entry_of(self.memory.head + 1, self._wall(), event))
         if self._error is not None:
-            self._count_lost(self.memory.drop_excess())
+            self._count_lost(self.memory.drop_excess(self._under_way))
             self._show(self.memory.head)
         self._write_soon()
 
@@ -142,6 +144,7 @@ class Journal:
             if not self._found:
                 return
         while batch := self.memory.unwritten():
+            self._under_way = batch[-1].seq
             writing = asyncio.ensure_future(asyncio.to_thread(self._writer.append, batch))
             await asyncio.wait([writing], timeout=self._limits.stuck)
             if not writing.done():
@@ -151,6 +154,7 @@ class Journal:
             except JournalWriteError as error:
                 if error.written:
                     self._save(batch[error.written - 1].seq)
+                self._under_way = 0
                 self._fail(str(error))
                 return
             self._save(batch[-1].seq)

@@ -56,9 +56,15 @@ class Memory:
         """What is to be written."""
         return self._entries[self._index(self.saved) :]
 
-    def drop_excess(self) -> int:
-        """Give up the oldest events that are not written, as far as there are too many; returns how many."""
-        first = self._index(self.saved)
+    def drop_excess(self, under_way: int) -> int:
+        """Give up the oldest events that are not written, as far as there are too many; returns how many.
+
+        Parameters
+        ----------
+        under_way
+            Number up to which events are being written; those are not given up.
+        """
+        first = self._index(max(self.saved, under_way))
         excess = max(0, len(self._entries) - first - self._limit)
         del self._entries[first : first + excess]
         return excess

@@ -1,0 +1,344 @@
+"""The journal: nothing lost, nothing twice, nobody kept waiting, whatever the disk does."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import subprocess
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from agentd.recording.journal import UNCLEAN_GAP, Journal, Limits
+from agentd.recording.journal_files import Wanted, segments
+from agentd.recording.journal_lines import Entry, rfc3339_milliseconds
+from agentd.recording.journal_writer import JournalWriter
+from agentd.supervise.events import Event, EventKind
+from tests.recording.support import ALL, EPOCH, event, journal_wrote, lines, read_all, taken
+from tests.support.waiting import wait_for
+
+SMALL = Limits(segment_bytes=2000, total_bytes=1 << 20, recent=10, unwritten=20, gather=0.001, retry=0.02, stuck=30)
+STUCK_SOON = replace(SMALL, stuck=0.05)
+STOPPED = Event(EventKind.DAEMON_STOPPED)
+
+
+@asynccontextmanager
+async def opened(folder: Path, limits: Limits = SMALL, wall: Callable[[], float] = time.time) -> AsyncIterator[Journal]:
+    journal = Journal(folder, wall, limits)
+    await journal.open()
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+async def fill(journal: Journal, count: int) -> None:
+    for number in range(count):
+        journal.add(event(number))
+        if number % 7 == 0:
+            await journal_wrote(journal)
+    await journal_wrote(journal)
+
+
+def numbers(entries: Sequence[Entry]) -> list[int]:
+    return [entry.seq for entry in entries]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(wait_for, condition)
+
+
+async def test_events_are_numbered_dated_written_and_read(tmp_path: Path) -> None:
+    moments = iter([EPOCH, EPOCH - 3600.0])
+    async with opened(tmp_path / "journal", wall=lambda: next(moments)) as journal:
+        journal.add(event(agent="a"))
+        journal.add(Event(EventKind.CONFIG_REJECTED, None, "because"))
+        assert numbers(await taken(journal)) == []  # not written yet, so nobody may have seen it
+        await journal_wrote(journal)
+        first, second = await taken(journal)
+        # A clock that is set back changes no order.
+        assert (first.seq, first.time, first.agent, first.kind) == (1, "2023-11-14T22:13:20.000Z", "a", "started")
+        assert (second.seq, second.time, second.agent) == (2, "2023-11-14T21:13:20.000Z", None)
+        assert journal.health().state == "ok"
+        assert journal.health().bytes == sum(segment.path.stat().st_size for segment in segments(journal.folder))
+    assert [line["seq"] for line in lines(tmp_path / "journal")] == [1, 2]
+
+
+async def test_numbers_go_on_after_a_clean_end_and_skip_some_after_another(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        await fill(journal, 3)
+        journal.add(STOPPED)
+    async with opened(tmp_path) as journal:
+        journal.add(event())
+        await journal_wrote(journal)
+        assert numbers(await taken(journal)) == [1, 2, 3, 4, 5]
+        assert numbers(await taken(journal, 4)) == [5]
+    async with opened(tmp_path) as journal:
+        journal.add(event())
+        await journal_wrote(journal)
+        assert numbers(await taken(journal)) == [1, 2, 3, 4, 5, 6 + UNCLEAN_GAP]
+        # A number that was given away and never written is earlier than everything new.
+        assert numbers(await taken(journal, 77)) == [6 + UNCLEAN_GAP]
+        # One from the future of this journal means: from now on.
+        assert numbers(await taken(journal, 10**9)) == []
+
+
+async def test_what_was_written_is_there_after_sigkill(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, time.time, SMALL)
+    await journal.open()
+    await fill(journal, 20)
+    # As far as the files are concerned, this process may end here.
+    assert read_all(tmp_path) == list(range(1, 21))
+    await journal.close()
+
+
+@pytest.mark.parametrize("start", [0, 1, 49, 95, 100])
+async def test_a_reader_comes_from_the_files_into_memory_without_a_gap(tmp_path: Path, start: int) -> None:
+    async with opened(tmp_path) as journal:
+        await fill(journal, 100)
+        assert journal.memory.floor > 50
+        reader = journal.reader(ALL, start)
+        found: list[int] = []
+        number = 100
+        while some := await reader.take():
+            found += numbers(some)
+            if number < 200:
+                # It goes on meanwhile, with new files.
+                await fill(journal, 10)
+                number += 10
+        reader.close()
+        assert found == list(range(start + 1, number + 1))
+
+
+async def test_followers_see_each_event_once_whatever_they_miss_meanwhile(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+
+        async def follow(pause: float) -> list[int]:
+            reader, found = journal.reader(ALL, 0), []
+            while not reader.ended:
+                found += numbers(await reader.take())
+                await asyncio.sleep(pause)
+                await reader.wait(5)
+            reader.close()
+            return found
+
+        followers = [asyncio.create_task(follow(pause)) for pause in (0, 0.001, 0.05)]
+        for number in range(300):
+            journal.add(event(number))
+            await asyncio.sleep(0.0005)
+        await journal.close()
+        for follower in followers:
+            assert await follower == list(range(1, 301))
+        assert journal.readers == 0
+
+
+async def test_a_filter_finds_what_is_rare(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        await fill(journal, 50)
+        journal.add(event(agent="Rare", kind=EventKind.FAILED))
+        await fill(journal, 50)
+        rare = Wanted(agents=frozenset({"rare"}), kinds=frozenset({"failed"}))
+        assert numbers(await taken(journal, None, rare)) == [51]
+        assert await journal.start_of_last(1, rare) == 50
+        assert await journal.start_of_last(0, ALL) == 101
+        assert await journal.start_of_last(3, ALL) == 98
+        assert await journal.start_of_last(30, ALL) == 71
+        assert await journal.start_of_last(1000, ALL) == 0
+        assert await journal.start_at(rfc3339_milliseconds(0)) == 0
+        assert await journal.start_at(rfc3339_milliseconds(time.time() + 60)) == 101
+
+
+async def test_who_asks_for_what_is_no_longer_kept_is_told(tmp_path: Path) -> None:
+    async with opened(tmp_path, replace(SMALL, total_bytes=6000)) as journal:
+        await fill(journal, 200)
+        oldest = segments(tmp_path)[0].first
+        assert oldest > 100
+        told, *found = await taken(journal, 5)
+        assert (told.kind, told.seq) == ("events_expired", oldest - 1)
+        assert b'"since":5,"oldest":%d' % oldest in told.body
+        assert numbers(found) == list(range(oldest, 201))
+        assert numbers(await taken(journal, oldest - 1)) == list(range(oldest, 201))
+        # Who asks for everything that is kept, gets that.
+        assert numbers(await taken(journal)) == numbers(await taken(journal, 0)) == list(range(oldest, 201))
+        # Nobody is shown a file that is removed while it is read.
+        reader = journal.reader(ALL, oldest)
+        assert await reader.take()
+        await fill(journal, 200)
+        rest = numbers([entry for _ in range(50) for entry in await reader.take()])
+        assert rest == sorted(set(rest))
+        assert rest[-1] == 400
+
+
+async def test_memory_is_bounded(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        await fill(journal, 500)
+        assert journal.memory.head - journal.memory.floor <= 2 * SMALL.recent + 8
+
+
+async def test_damage_is_counted_once_and_passed_over(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        await fill(journal, 60)
+        journal.add(STOPPED)
+    second = segments(tmp_path)[1].path
+    content = second.read_bytes()
+    second.write_bytes(content[:30] + b"X" + content[31:])
+    with segments(tmp_path)[-1].path.open("ab") as file:
+        file.write(b'{"seq":62,"time":')  # the machine stopped in the middle
+    async with opened(tmp_path) as journal:
+        journal.add(event())
+        await journal_wrote(journal)
+        found = numbers(await taken(journal))
+        assert len(found) == 61
+        assert found[-1] == 62
+        await taken(journal)
+        assert journal.health() == replace(journal.health(), state="ok", error=None, lost=2)
+
+
+# -- disks
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr}")
+    try:
+        space = os.statvfs(folder)
+        assert space.f_blocks * space.f_frsize == 65536, "not the small file system"
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def fill_up(folder: Path) -> Path:
+    """Use all space but less than a page."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for _ in range(64):
+            try:
+                file.write(b"x" * 4096)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    return filler
+                raise
+    raise AssertionError("it does not fill up")
+
+
+async def test_a_full_disk_is_said_once_and_events_go_on_in_memory(small_disk: Path) -> None:
+    async with opened(small_disk / "journal") as journal:
+        await fill(journal, 30)
+        filler = fill_up(small_disk)
+        with capture_logs() as logs:
+            while journal.health().state == "ok":
+                journal.add(event(blob="x" * 500))
+                await asyncio.sleep(0.002)
+            health = journal.health()
+            assert (health.state, health.lost) == ("failing", 0)
+            assert health.error is not None
+            assert "No space left on device" in health.error
+            assert str(small_disk) in health.error
+            # Those who follow are still told, at once.
+            reader = journal.reader(ALL, journal.memory.readable)
+            journal.add(event(kind=EventKind.FAILED))
+            assert [entry.kind for entry in await reader.take()] == ["failed"]
+            await asyncio.sleep(3 * SMALL.retry)
+            filler.unlink()
+            await until(lambda: journal.health().state == "ok")
+        assert [entry["event"] for entry in logs] == ["journal_not_written", "journal_written_again"]
+        assert numbers(await taken(journal)) == list(range(1, journal.memory.head + 1))
+    assert read_all(small_disk / "journal") == list(range(1, journal.memory.head + 1))
+    for segment in segments(small_disk / "journal"):
+        assert all(line.endswith(b'"}') for line in segment.path.read_bytes().splitlines())
+
+
+async def test_what_a_full_disk_cost_is_an_event_once_there_is_room(small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(b"x" * 65536)
+    async with opened(small_disk / "journal") as journal:
+        for number in range(50):
+            journal.add(event(number))
+        await until(lambda: journal.health().state == "failing")
+        for number in range(50):
+            journal.add(event(number))
+        assert journal.health().lost == 100 - SMALL.unwritten
+        assert journal.memory.head - journal.memory.floor <= 100
+        (small_disk / "filler").unlink()
+        await until(lambda: journal.health().state == "ok")
+        await journal_wrote(journal)
+        *found, last = await taken(journal)
+        assert numbers(found) == list(range(81, 101))
+        assert (last.kind, last.seq) == ("events_lost", 101)
+        assert b'"lost":80' in last.body
+        assert journal.health().lost == 80
+
+
+async def test_a_state_directory_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "journal").write_text("in the way")
+    with capture_logs() as logs:
+        async with opened(tmp_path / "journal") as journal:
+            journal.add(event())
+            await until(lambda: journal.health().state == "failing")
+            assert [entry.seq for entry in await taken(journal)] == [1]
+            (tmp_path / "journal").unlink()
+            await until(lambda: journal.health().state == "ok")
+            assert numbers(await taken(journal)) == [1]
+    assert [entry["event"] for entry in logs] == ["journal_not_written", "journal_written_again"]
+
+
+class _StuckWriter(JournalWriter):
+    """A disk that does not answer until it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.answer = threading.Event()
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        self.answer.wait(20)
+        super().append(entries)
+
+
+async def test_a_disk_that_does_not_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async with opened(tmp_path, STUCK_SOON) as journal:
+        journal._writer = writer = _StuckWriter(tmp_path)
+        writer.find()
+        reader = journal.reader(ALL, 0)
+        begun = asyncio.get_running_loop().time()
+        for number in range(1000):
+            journal.add(event(number))
+        assert asyncio.get_running_loop().time() - begun < 1
+        await until(lambda: journal.health().state == "failing")
+        assert "not answered" in str(journal.health().error)
+        assert len(await reader.take()) > 0
+        # What the disk has in hands is not lost yet.
+        assert journal.health().lost == 0
+        for number in range(100):
+            journal.add(event(number))
+        assert journal.health().lost == 100 - SMALL.unwritten
+        writer.answer.set()
+        await until(lambda: journal.health().state == "ok")
+        reader.close()
+
+
+async def test_the_end_waits_for_no_stuck_disk_and_no_stuck_reader(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, time.time, replace(SMALL, close=0.05, last_words=0.05))
+    await journal.open()
+    journal._writer = writer = _StuckWriter(tmp_path)
+    journal.add(event())
+    journal.reader(ALL, 0)
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        await journal.close()
+    writer.answer.set()
