@@ -1,0 +1,187 @@
+"""What happens to agents and to the daemon is in the journal: all of it, once, in order, over restarts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from agentd.supervise.events import ACCOUNTS, DETAILS, EventKind
+from tests.daemon.support import bad, counting, declare, script, start, stay
+from tests.support.daemon import Daemon, UnixConnection
+from tests.support.waiting import wait_for, wait_for_file
+
+Json = dict[str, object]
+
+
+def events(daemon: Daemon, query: str = "") -> list[Json]:
+    """What the API says happened."""
+    return cast("list[Json]", daemon.get(f"/v1/events{query}"))
+
+
+def kinds(daemon: Daemon, agent: str | None = None) -> list[object]:
+    return [event["kind"] for event in events(daemon) if event["agent"] == agent]
+
+
+def kept(daemon: Daemon) -> list[Json]:
+    """What is in the files."""
+    files = sorted((daemon.state / "journal").iterdir())
+    return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+
+
+def data(event: Json) -> dict[str, object]:
+    return cast("dict[str, object]", event["data"])
+
+
+def test_an_agents_life_is_told_in_order(daemon: Daemon) -> None:
+    (daemon.secrets / "not-a-name").write_text("hidden-value")
+    daemon.write_secret("TOKEN", "very-secret-value")
+    start(
+        daemon,
+        stay("works"),
+        stay("off", enabled=False),
+        script("ends", "exit 0"),
+        counting("fails", daemon.folder, "exit 3", restart="on-failure", max_restarts=1),
+        script("slow", "exec sleep 600", timeout="200ms"),
+        {"name": "absent", "command": ["/no/very-secret-value/such"]},
+    )
+    for name, state in {"ends": "exited", "fails": "failed", "slow": "timed_out", "absent": "failed"}.items():
+        daemon.wait_state(name, state)
+    daemon.wait_state("works", "running")
+    assert kinds(daemon)[:3] == ["daemon_started", "config_loaded", "secret_skipped"]
+    assert kinds(daemon, "works") == ["declared", "launched", "started"]
+    assert kinds(daemon, "off") == ["declared"]
+    assert kinds(daemon, "ends") == ["declared", "launched", "started", "exited", "completed"]
+    again = ["launched", "started", "exited"]
+    assert kinds(daemon, "fails") == ["declared", *again, "restarting", *again, "failed"]
+    assert kinds(daemon, "slow") == [
+        "declared", "launched", "started", "stopping", "exited", "stopped", "timed_out"
+    ]  # fmt: skip
+    assert kinds(daemon, "absent") == ["declared", "launched", "launch_failed", "failed"]
+
+    assert [data(event)["exit_code"] for event in events(daemon, "?agent=FAILS&kind=exited")] == [3, 3]
+    [started] = events(daemon, "?agent=works&kind=started")
+    agent = daemon.agent("works")
+    assert agent is not None
+    assert data(started)["pid"] == agent["pid"]
+    [timeout] = events(daemon, "?kind=timed_out")
+    assert timeout["reason"] == "timed out after 200ms"
+
+    declare(daemon, stay("works", env={"X": "1"}), stay("off"), stay("ends", grace_period="9s"))
+    daemon.wait_state("off", "running")
+    for name in ("fails", "slow", "absent"):
+        daemon.wait_gone(name)
+    daemon.write_jcard("agents = 3")
+    daemon.wait_for(lambda: not daemon.health()["config"]["valid"], what="the jcard is refused")
+    changed = ["changed", "stopping", "exited", "stopped", "launched", "started"]
+    daemon.wait_for(lambda: kinds(daemon, "works")[3:] == changed, what="the restart is told")
+    assert [data(event).get("fields") for event in events(daemon, "?kind=changed&agent=works")] == [["env"]]
+    assert kinds(daemon, "off")[1:] == ["changed", "launched", "started"]
+    assert kinds(daemon, "fails")[-1] == "removed"
+    assert kinds(daemon)[3:5] == ["config_loaded", "config_rejected"]
+
+    assert daemon.stop() == 0
+    told = kept(daemon)
+    assert [event["kind"] for event in told if event["agent"] is None][-2:] == ["daemon_stopping", "daemon_stopped"]
+    assert [event["kind"] for event in told if event["agent"] == "works"][-3:] == ["stopping", "exited", "stopped"]
+    numbers = [cast("int", event["seq"]) for event in told]
+    assert numbers == list(range(1, len(told) + 1))
+    for event in told:
+        account = ACCOUNTS[EventKind(cast("str", event["kind"]))]
+        assert set(data(event)) <= set(account.data), event
+        assert set(data(event)) <= set(DETAILS)
+    everything = b"".join(file.read_bytes() for file in (daemon.state / "journal").iterdir())
+    assert b"hidden-value" not in everything
+    assert b"very-secret-value" not in everything
+    assert b"[secret]" in everything
+
+
+def test_what_an_operator_does_to_tmux_and_what_is_killed_is_told(daemon: Daemon) -> None:
+    ready = daemon.folder / "ready"
+    options = ("--ignore=INT,TERM", "--forever", "--ready", ready)
+    start(daemon, stay("shown"), bad("stubborn", *options, grace_period="200ms"))
+    daemon.wait_state("shown", "running")
+    wait_for_file(ready)
+    daemon.tmux("kill-session", "-t", "=shown")
+    daemon.wait_state("shown", "failed")
+    declare(daemon, stay("shown"))
+    daemon.wait_gone("stubborn")
+    # The agent has its own end from the terminal that is gone, before tmux tells of that or after.
+    assert {"session_lost", "exited", "failed"} <= set(kinds(daemon, "shown")[3:])
+    assert kinds(daemon, "stubborn")[3:] == ["stopping", "killed", "exited", "stopped", "removed"]
+    pid = daemon.tmux_pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    daemon.wait_for(lambda: "tmux_server_died" in kinds(daemon), what="the end of the tmux server is told")
+
+
+@dataclass
+class Follower:
+    """Follows the events, and comes back with the last number it has seen whenever the daemon is gone."""
+
+    daemon: Daemon
+    seen: list[Json] = field(default_factory=list)
+    connections: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        last = "0"
+        while not self.over.is_set():
+            with contextlib.suppress(OSError):
+                for number, event in self._blocks(last):
+                    last = number
+                    if event is not None:
+                        self.seen.append(event)
+            self.over.wait(0.01)
+
+    def _blocks(self, last: str) -> Iterator[tuple[str, Json | None]]:
+        with contextlib.closing(UnixConnection(self.daemon.api_socket, timeout=0.5)) as connection:
+            connection.request("GET", "/v1/events?follow=1", headers={"Last-Event-ID": last})
+            answer = connection.getresponse()
+            self.connections += 1
+            fields: dict[str, str] = {}
+            while line := answer.readline().decode():
+                name, _, value = line.rstrip("\n").partition(": ")
+                fields[name] = value
+                if name == "" and "id" in fields:
+                    yield fields["id"], json.loads(fields["data"]) if "data" in fields else None
+                    fields = {}
+
+    @property
+    def numbers(self) -> list[int]:
+        return [cast("int", event["seq"]) for event in self.seen]
+
+
+@pytest.mark.slow
+def test_a_follower_sees_each_event_once_over_sigkill_and_restarts(daemon: Daemon) -> None:
+    restless = counting("restless", daemon.folder, "exit 1", restart="always", restart_delay_max="20ms")
+    start(daemon, stay("calm"), restless)
+    follower = Follower(daemon)
+    thread = threading.Thread(target=follower.run)
+    thread.start()
+    try:
+        for end in (daemon.kill, daemon.kill, daemon.stop, daemon.kill):
+            before = len(follower.seen)
+            daemon.wait_for(lambda before=before: len(follower.seen) > before + 30, what="events are seen")  # type: ignore[misc]
+            end()
+            daemon.start()
+        daemon.wait_state("calm", "running")
+        daemon.stop()
+        last = kept(daemon)[-1]["seq"]
+        wait_for(lambda: follower.numbers[-1] == last, what="the last event is seen")
+    finally:
+        follower.over.set()
+        thread.join(20)
+    assert follower.connections >= 5
+    assert follower.numbers == [event["seq"] for event in kept(daemon)]
+    # Every one as it is kept.
+    assert follower.seen == [{name: value for name, value in event.items() if name != "crc"} for event in kept(daemon)]
+    adopted = [event for event in follower.seen if event["kind"] == "adopted" and event["agent"] == "calm"]
+    assert len(adopted) == 3
