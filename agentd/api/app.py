@@ -8,23 +8,26 @@ from aiohttp import web
 
 import agentd
 from agentd.api.events import JOURNAL
+from agentd.api.metrics import METRICS, measured
 from agentd.api.openapi import describe
 from agentd.api.responses import READ_METHODS, method_not_allowed
 from agentd.api.route import ENCODED_DOCUMENT, SOURCE
 from agentd.api.routes import ROUTES
 from agentd.api.views import DOCUMENT
 from agentd.recording.journal import Journal
+from agentd.recording.metrics import Metrics
 from agentd.supervise.snapshot import StatusSource
 
 
-def build_app(source: StatusSource, journal: Journal | None = None) -> web.Application:
+def build_app(source: StatusSource, journal: Journal | None = None, metrics: Metrics | None = None) -> web.Application:
     """Make the application that `agentd.api.serve.serve` runs.
 
     Errors get their JSON form there: unknown paths, malformed requests, exceptions of handlers.
     """
-    app = web.Application(middlewares=[_read_only])
+    app = web.Application(middlewares=[measured, _read_only])
     app[SOURCE] = source
     app[JOURNAL] = journal
+    app[METRICS] = metrics
     app[ENCODED_DOCUMENT] = DOCUMENT.encode(describe(ROUTES, agentd.__version__))
     app.add_routes([web.get(route.path, route.handler) for route in ROUTES])
     return app

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from agentd.api.events import EVENTS_ROUTE
+from agentd.api.metrics import METRICS_ROUTE
 from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, ENCODED_DOCUMENT, NO_SUCH_AGENT, SOURCE, Route
 from agentd.api.views import AGENT, AGENTS, DOCUMENT, HEALTH, PLAN
@@ -49,5 +50,6 @@ ROUTES = (
     ),
     EVENTS_ROUTE,
     Route("/v1/plan", "getPlan", "What the daemon would still do, and why; normally no operations", _plan, PLAN),
+    METRICS_ROUTE,
     Route("/v1/openapi.json", "getDocument", "This description of the API", _document, DOCUMENT),
 )

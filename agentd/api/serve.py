@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
 
+from agentd.api.metrics import OPEN_CONNECTIONS
 from agentd.api.responses import error_response, method_not_allowed, raised_error
 from agentd.api.streams import STREAMS, Streams
 
@@ -56,6 +57,7 @@ async def serve(app: web.Application, sock: socket.socket, limits: Limits | None
     limits = limits or Limits()
     connections = _Connections(limits.connections)
     streams = app[STREAMS] = Streams(limits.streams, limits.answer)
+    app[OPEN_CONNECTIONS] = lambda: connections.count
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=limits.shutdown)
     await runner.setup()
     try:
@@ -84,6 +86,10 @@ class _Connections:
         self._open: dict[_Connection, None] = {}
         self._none_left = asyncio.Event()
         self._none_left.set()
+
+    @property
+    def count(self) -> int:
+        return len(self._open)
 
     def add(self, connection: _Connection) -> None:
         self._open[connection] = None

@@ -44,6 +44,11 @@ class Streams:
         self._open: set[Callable[[], None]] = set()
 
     @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._open)
+
+    @property
     def full(self) -> bool:
         """Whether there may be no more."""
         return len(self._open) >= self.limit

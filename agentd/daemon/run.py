@@ -32,6 +32,7 @@ from agentd.daemon.identity import (
 from agentd.daemon.inputs import Inputs, SettledReader
 from agentd.daemon.locks import AlreadyRunningError, SocketLock, SocketTakenError, bind_api_socket, check_socket_path
 from agentd.daemon.logs import Redactor, configure
+from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.notify import ServiceNotifier
 from agentd.daemon.settings import OnShutdown, Settings, SettingsError
 from agentd.daemon.status import DaemonStatus
@@ -39,7 +40,10 @@ from agentd.daemon.telling import tell_configuration, tell_started, tell_stopped
 from agentd.daemon.watch import Watcher
 from agentd.harness.registry import load_harnesses
 from agentd.recording.journal import Journal
+from agentd.recording.measures import Counters
+from agentd.recording.metrics import Metrics
 from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.events import Event
 from agentd.supervise.host import Clock, Host
 from agentd.supervise.plan import Action, plan
 from agentd.supervise.reconciler import Reconciler
@@ -168,7 +172,8 @@ class _Daemon:
     ) -> None:
         settings = self._settings
         host = self._host(user, admins)
-        journal = await self._open_journal(stack, host)
+        counters = Counters(self._clock.now)
+        journal = await self._open_journal(stack, host, counters)
         host.runtime.prepare()
         host.runtime.listen(host.hint)
         stack.callback(host.runtime.close)
@@ -190,7 +195,9 @@ class _Daemon:
             reconciler, self._clock, str(settings.config), user.name, context, started=self._clock.now()
         )
         status.journal = journal.health
-        await self._open_api(stack, build_app(status, journal), admins)
+        reconciler.on_pass = counters.passed
+        metrics = Metrics(counters, self._clock.now, DaemonMeasures(status).standing)
+        await self._open_api(stack, build_app(status, journal, metrics), admins)
         watcher = Watcher(lambda: (settings.config, *inputs.prompt_paths), (settings.secret_dir,), self._changed.set)
         # Everything imported and built so far stays: the collector need not look at it again.
         gc.collect()
@@ -224,11 +231,16 @@ class _Daemon:
         # While the API is still there, so that those who follow events get the last ones.
         await journal.close()
 
-    async def _open_journal(self, stack: contextlib.AsyncExitStack, host: Host) -> Journal:
+    async def _open_journal(self, stack: contextlib.AsyncExitStack, host: Host, counters: Counters) -> Journal:
         journal = Journal(self._settings.state_dir / "journal", self._clock.wall)
         await journal.open()
         stack.push_async_callback(journal.close)
-        host.sink = journal.add
+
+        def take(event: Event) -> None:
+            counters.take(event)
+            journal.add(event)
+
+        host.sink = take
         return journal
 
     def _host(self, user: AgentUser, admins: AdminGroup | None) -> Host:

@@ -93,6 +93,11 @@ class Agent:
         return self._handle.session if self._handle is not None else self.described.session
 
     @property
+    def remains(self) -> Remains | None:
+        """Where to find the processes of the run there is, or of the last one."""
+        return None if self._handle is None else self._handle.remains()
+
+    @property
     def run_id(self) -> str | None:
         """Id of the run there is, or of the last one."""
         return self._handle.run_id if self._handle is not None else None

@@ -44,7 +44,8 @@ class Reconciler:
         self._observe_again = False
         self._server: ServerIdentity | None = None
         self.digest_key = b""
-        self.on_pass: Callable[[Sequence[Operation]], None] = lambda _operations: None
+        self.on_pass: Callable[[float], None] = lambda _seconds: None
+        """Told how long each pass took."""
 
     def find(self, name: str) -> Agent | None:
         """An agent by its name, compared without regard to case."""
@@ -145,8 +146,8 @@ class Reconciler:
         """Make one pass: tell each agent that is not as declared."""
         if self._closing or self._desired is None:
             return
-        operations = self.pending()
-        for operation in operations:
+        begun = self.host.clock.now()
+        for operation in self.pending():
             self._execute(operation, self._desired.get(operation.agent))
         for name, desired in self._desired.items():
             if not desired.spec.enabled and name not in self.agents:
@@ -156,7 +157,7 @@ class Reconciler:
             declared = self._desired.get(name)
             if declared is not None and declared.spec.enabled and agent.life.desired is not declared:
                 agent.define(declared)
-        self.on_pass(operations)
+        self.on_pass(self.host.clock.now() - begun)
 
     def _execute(self, operation: Operation, desired: DesiredAgent | None) -> None:
         agent = self.agents.get(operation.agent)

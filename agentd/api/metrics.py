@@ -1,0 +1,59 @@
+"""``GET /metrics``, and the measuring of what the API does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+
+from agentd.api.responses import error_response
+from agentd.api.route import Route
+from agentd.api.streams import STREAMS
+from agentd.recording.measures import CONNECTIONS, Family
+from agentd.recording.measures import STREAMS as FOLLOWERS
+from agentd.recording.metrics import Metrics
+
+METRICS: web.AppKey[Metrics | None] = web.AppKey("metrics")
+OPEN_CONNECTIONS: web.AppKey[Callable[[], int]] = web.AppKey("open_connections")
+
+TEXT = "text/plain"
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def _metrics(request: web.Request) -> web.StreamResponse:
+    metrics = request.app[METRICS]
+    if metrics is None:
+        return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "nothing is measured here")
+    clients = [
+        Family(CONNECTIONS, {(): request.app[OPEN_CONNECTIONS]()}),
+        Family(FOLLOWERS, {(): request.app[STREAMS].count}),
+    ]
+    return web.Response(body=await metrics.text(clients), headers={hdrs.CONTENT_TYPE: _CONTENT_TYPE})
+
+
+@web.middleware
+async def measured(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Measure the time from a request to its answer; a stream has none."""
+    metrics = request.app[METRICS]
+    if metrics is None:
+        return await handler(request)
+    begun = metrics.now()
+    response = await handler(request)
+    if isinstance(response, web.Response):
+        resource = request.match_info.route.resource
+        route = "none" if resource is None else resource.canonical
+        metrics.counters.answered(route, metrics.now() - begun)
+    return response
+
+
+METRICS_ROUTE = Route(
+    "/metrics",
+    "getMetrics",
+    "Metrics in the text format of Prometheus; docs/reference/metrics.md explains each",
+    _metrics,
+    None,
+    texts={TEXT: "The text-based exposition format, version 0.0.4."},
+)

@@ -1,0 +1,57 @@
+"""What there is to measure, read from the supervisor's memory when somebody asks for /metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agentd import __version__
+from agentd.daemon.status import DaemonStatus
+from agentd.recording.measures import (
+    AGENT_STATE,
+    AGENTS,
+    BUILD,
+    CONFIG_VALID,
+    RECORDING_BYTES,
+    RECORDING_LOST,
+    RECORDING_OK,
+    Family,
+)
+from agentd.recording.metrics import Standing
+from agentd.recording.usage import Tree
+from agentd.supervise.states import AgentState
+
+
+@dataclass(slots=True)
+class DaemonMeasures:
+    """Reads what there is to measure."""
+
+    status: DaemonStatus
+
+    def standing(self) -> Standing:
+        """What there is at this moment; 1 ms for 300 agents."""
+        reconciler = self.status.reconciler
+        agents = sorted(reconciler.agents)
+        return Standing(tuple(self._families()), agents, tuple(self._trees()), reconciler.host.reaper.server)
+
+    def _families(self) -> Iterator[Family]:
+        agents = self.status.reconciler.agents
+        states = Counter(agent.life.state for agent in agents.values())
+        health = self.status.health()
+        yield Family(BUILD, {(__version__,): 1})
+        yield Family(CONFIG_VALID, {(): health.config.valid})
+        yield Family(AGENTS, {(state.value,): states[state] for state in AgentState})
+        yield Family(AGENT_STATE, {(name, agent.life.state.value): 1 for name, agent in sorted(agents.items())})
+        parts = {"journal": health.recording.journal, "transcripts": health.recording.transcripts}
+        kept = {(name,): part for name, part in parts.items() if part.state != "off"}
+        yield Family(RECORDING_OK, {labels: part.state == "ok" for labels, part in kept.items()})
+        yield Family(RECORDING_BYTES, {labels: part.bytes for labels, part in kept.items()})
+        yield Family(RECORDING_LOST, {labels: part.lost for labels, part in kept.items()})
+
+    def _trees(self) -> Iterator[Tree]:
+        for name, agent in self.status.reconciler.agents.items():
+            remains = agent.remains
+            if remains is not None and remains.launcher is not None and agent.pane is not None:
+                process = remains.agent if agent.life.state.live else None
+                yield Tree(name, remains.run_id, remains.launcher.pid, None if process is None else process.pid)

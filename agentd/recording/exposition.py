@@ -1,0 +1,60 @@
+"""Metrics as the text that Prometheus reads. Only imported when somebody asks: it costs 50 ms and 1 MB.
+
+Source: the text-based exposition format, version 0.0.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client import ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Written
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from agentd.recording.measures import METRICS, Family, MetricType
+
+
+class _Families(Collector):
+    def __init__(self, families: Iterable[Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Written]:
+        for family in self._families:
+            yield _written(family)
+        yield from _DAEMON.collect()
+
+
+_DAEMON = ProcessCollector(registry=None)
+
+
+def _written(family: Family) -> Written:
+    metric = family.metric
+    match metric.type:
+        case MetricType.COUNTER:
+            counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, value in family.values.items():
+                counter.add_metric(labels, value)
+            return counter
+        case MetricType.GAUGE:
+            gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, value in family.values.items():
+                gauge.add_metric(labels, value)
+            return gauge
+        case MetricType.HISTOGRAM:
+            histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, buckets in family.histograms.items():
+                cumulative = [(_bound(bound), float(count)) for bound, count in buckets.cumulative]
+                histogram.add_metric(labels, cumulative, sum_value=buckets.sum)
+            return histogram
+
+
+def _bound(bound: float) -> str:
+    return "+Inf" if bound == float("inf") else repr(bound)
+
+
+def exposition(families: Sequence[Family]) -> bytes:
+    """Write metrics, in the order of their definition."""
+    order = {metric.name: number for number, metric in enumerate(METRICS)}
+    return generate_latest(_Families(sorted(families, key=lambda family: order[family.metric.name])))
