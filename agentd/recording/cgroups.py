@@ -69,7 +69,7 @@ class Cgroups:
             self._places = _mounts(self.proc / "self/mountinfo")
         shared = set(self._of(server).items())
         self._groups = {pid: self._groups.get(pid) or self._of(pid) for pid in processes.values()}
-        times = Counter(group for groups in self._groups.values() for group in groups.items())
+        times = Counter(group for pid in processes.values() for group in self._groups[pid].items())
         found: dict[str, GroupUsage] = {}
         for agent, pid in processes.items():
             alone = {

@@ -58,8 +58,10 @@ class _Process(NamedTuple):  # a frozen dataclass takes 1 µs more to make, for 
 class _Seen:
     """What was last seen of an agent."""
 
-    source: str
-    cpu: float
+    run_id: str
+    cpu: float = 0.0
+    grouped: bool = False
+    """Whether its control group said so."""
     total: float = 0.0
     """Added up over its runs."""
 
@@ -91,13 +93,14 @@ class UsageMeter:
         own = self.cgroups.own({tree.agent: tree.process for tree in trees if tree.process is not None}, server)
         usages: dict[str, Usage] = {}
         for tree in trees:
-            found = sums[tree.agent]
-            cpu, memory, source = found.ticks / _TICK, found.pages * _PAGE, tree.run_id
-            group = own.get(tree.agent)
-            if group is not None:
-                cpu, source = (cpu, source) if group.cpu_seconds is None else (group.cpu_seconds, group.path)
-                memory = memory if group.memory_bytes is None else group.memory_bytes
-            usages[tree.agent] = Usage(self._total(tree.agent, source, cpu), memory)
+            found, group = sums[tree.agent], own.get(tree.agent)
+            cpu, memory = found.ticks / _TICK, found.pages * _PAGE
+            if group is not None and group.memory_bytes is not None:
+                memory = group.memory_bytes
+            grouped = group is not None and group.cpu_seconds is not None
+            if group is not None and group.cpu_seconds is not None:
+                cpu = group.cpu_seconds
+            usages[tree.agent] = Usage(self._total(tree, cpu, grouped=grouped), memory)
         for agent in self._seen.keys() - {tree.agent for tree in trees}:
             # It has no processes now; what it used stays.
             usages[agent] = Usage(self._seen[agent].total, 0)
@@ -108,14 +111,17 @@ class UsageMeter:
         kept = set(agents)
         self._seen = {agent: seen for agent, seen in self._seen.items() if agent in kept}
 
-    def _total(self, agent: str, source: str, cpu: float) -> float:
+    def _total(self, tree: Tree, cpu: float, *, grouped: bool) -> float:
         """Add what is new: processes that end unseen take what they used with them, and a new run begins at 0."""
-        seen = self._seen.get(agent)
+        seen = self._seen.get(tree.agent)
         if seen is None:
-            seen = self._seen[agent] = _Seen(source, 0.0)
-        before = seen.cpu if seen.source == source else 0.0
-        seen.total += max(0.0, cpu - before)
-        seen.source, seen.cpu = source, cpu
+            seen = self._seen[tree.agent] = _Seen(tree.run_id)
+        same_run = seen.run_id == tree.run_id
+        if same_run and seen.grouped and not grouped:
+            # Its group went with its process; what /proc still knows is a part of what the group said.
+            return seen.total
+        seen.total += max(0.0, cpu - (seen.cpu if same_run else 0.0))
+        seen.run_id, seen.cpu, seen.grouped = tree.run_id, cpu, grouped
         return seen.total
 
     def _sums(self, trees: Sequence[Tree]) -> Mapping[str, _Sum]:
