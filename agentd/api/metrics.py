@@ -17,8 +17,7 @@ from agentd.recording.metrics import Metrics
 METRICS: web.AppKey[Metrics | None] = web.AppKey("metrics")
 OPEN_CONNECTIONS: web.AppKey[Callable[[], int]] = web.AppKey("open_connections")
 
-TEXT = "text/plain"
-_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def _metrics(request: web.Request) -> web.StreamResponse:
@@ -29,7 +28,7 @@ async def _metrics(request: web.Request) -> web.StreamResponse:
         Family(CONNECTIONS, {(): request.app[OPEN_CONNECTIONS]()}),
         Family(FOLLOWERS, {(): request.app[STREAMS].count}),
     ]
-    return web.Response(body=await metrics.text(clients), headers={hdrs.CONTENT_TYPE: _CONTENT_TYPE})
+    return web.Response(body=await metrics.text(clients), headers={hdrs.CONTENT_TYPE: TEXT})
 
 
 @web.middleware
@@ -55,5 +54,5 @@ METRICS_ROUTE = Route(
     "Metrics in the text format of Prometheus; docs/reference/metrics.md explains each",
     _metrics,
     None,
-    texts={TEXT: "The text-based exposition format, version 0.0.4."},
+    texts={TEXT: "The text-based exposition format."},
 )

@@ -13,9 +13,14 @@ from aiohttp import web
 from agentd.api.app import build_app
 from agentd.api.serve import Limits, serve
 from agentd.recording.journal import Journal
+from agentd.recording.measures import Counters
+from agentd.recording.metrics import Metrics, Standing
 from agentd.supervise.events import Event, EventKind
 from tests.api.memory_source import MemorySource
 from tests.recording.support import journal_wrote
+
+NOTHING = Standing((), (), (), 1)
+"""To measure."""
 
 Serving = Callable[..., AbstractAsyncContextManager[None]]
 
@@ -57,7 +62,7 @@ def serving(source: MemorySource, journal: Journal, listening: socket.socket) ->
 
     @asynccontextmanager
     async def start(*routes: web.RouteDef, **limits: float) -> AsyncIterator[None]:
-        app = build_app(source, journal)
+        app = build_app(source, journal, Metrics(Counters(time.monotonic), time.monotonic, lambda: NOTHING))
         app.add_routes(routes)
         async with serve(app, listening, Limits(**limits)):  # type: ignore[arg-type]  # connections is an int
             yield
