@@ -40,12 +40,16 @@ async def measured(
     if metrics is None:
         return await handler(request)
     begun = metrics.now()
-    response = await handler(request)
-    if isinstance(response, web.Response):
-        resource = request.match_info.route.resource
-        route = "none" if resource is None else resource.canonical
-        metrics.counters.answered(route, metrics.now() - begun)
-    return response
+    streamed = False
+    try:
+        response = await handler(request)
+        streamed = not isinstance(response, web.Response)
+        return response
+    finally:
+        if not streamed:
+            resource = request.match_info.route.resource
+            route = "none" if resource is None else resource.canonical
+            metrics.counters.answered(route, metrics.now() - begun)
 
 
 METRICS_ROUTE = Route(
