@@ -19,7 +19,13 @@ class Effort:
     api_seconds: float
     commands: int
     """Runs of ``agentctl status``."""
+    events: int
+    """Told to followers at once."""
+    looks: int
+    """At the agents' processes, 15 s apart."""
 
 
-FULL = Effort(rounds=5, rounds_more=3, additions=20, exits=50, idle_seconds=60, api_seconds=20, commands=20)
-QUICK = Effort(rounds=2, rounds_more=1, additions=5, exits=10, idle_seconds=20, api_seconds=5, commands=5)
+FULL = Effort(rounds=5, rounds_more=3, additions=20, exits=50, idle_seconds=60, api_seconds=20, commands=20,
+              events=20_000, looks=4)  # fmt: skip
+QUICK = Effort(rounds=2, rounds_more=1, additions=5, exits=10, idle_seconds=20, api_seconds=5, commands=5,
+               events=5_000, looks=1)  # fmt: skip

@@ -67,6 +67,13 @@ TARGETS: Mapping[str, Target] = {
     "stop": Target("SIGTERM until nothing is left", "s", 1.5, floor="bare C-c to all, kill-server"),
     "memory, empty": Target("RSS of agentd without agents", "MB", 60, 60, floor="python with the libraries"),
     "memory, all": Target("RSS of agentd", "MB", 65, 80, floor="python with the libraries"),
+    "metrics": Target("GET /metrics", "ms", 20, under=True, floor="same bytes"),
+    "metrics, look": Target("GET /metrics, with a look at all processes", "ms", 20, under=True, floor="same bytes"),
+    "metrics, cost": Target(
+        "a look at all processes every 15 s", "% of a core", 1, under=True, shows_worst=False, floor="none"
+    ),
+    "events": Target("one event to each of ten followers", "us", 500, floor="same bytes"),
+    "journal": Target("a year of events, from any one on", "ms", 50, under=True, floor="from the last one on"),
     "status": Target("agentctl status, whole process", "ms", 150, under=True, floor="python -c pass"),
 }  # fmt: skip
 """By measure, in the order of the table."""

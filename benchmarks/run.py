@@ -15,6 +15,7 @@ from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.floor import FloorError
 from benchmarks.machine import UnfitError, check_limits, facts, is_busy, load
 from benchmarks.profile import ProfilerMissingError, profile
+from benchmarks.recorded import Recorded
 from benchmarks.results import MEASURES, Result, Row, judge_all, render
 from benchmarks.rollcall import RollCallError
 from benchmarks.rounds import Rounds
@@ -23,8 +24,9 @@ from benchmarks.steady import Steady
 from benchmarks.subject import SubjectError
 
 _IN_ROUNDS = ("start", "stop", "memory")
-_WHILE_STEADY = ("idle", "add", "status", "api", "exit")
+_WHILE_STEADY = ("idle", "add", "status", "metrics", "api", "exit")
 """In this order: the last one leaves fewer agents."""
+_WITHOUT_AGENTS = ("events", "journal")
 
 _FULL_AGENTS = [300, 1000]
 _QUICK_AGENTS = [50, 100]
@@ -69,11 +71,19 @@ def _measure(
                 "idle": measures.idle,
                 "add": measures.add,
                 "status": measures.status,
+                "metrics": measures.metrics,
                 "api": measures.api,
                 "exit": measures.exit,
             }[name]
             yield from run()
         subject.stop()
+
+
+def _measure_recorded(chosen: Sequence[str], effort: Effort) -> Iterator[Result]:
+    measures = Recorded(effort)
+    for name in (name for name in _WITHOUT_AGENTS if name in chosen):
+        say(name)
+        yield from {"events": measures.events, "journal": measures.journal}[name]()
 
 
 def _report(results: Sequence[Result], about: Mapping[str, str], file: Path | None) -> list[Row]:
@@ -107,9 +117,12 @@ def _run(arguments: argparse.Namespace) -> int:
         profile(arguments.profile, counts[0])
         return 0
     chosen = arguments.only or MEASURES
-    environment = warm_up()
     results: list[Result] = []
     try:
+        results.extend(_measure_recorded(chosen, effort))
+        if not any(name in (*_IN_ROUNDS, *_WHILE_STEADY) for name in chosen):
+            counts = []
+        environment = warm_up() if counts else {}
         for count in counts:
             rounds = effort.rounds if count == counts[0] else effort.rounds_more
             results.extend(_measure(chosen, count, rounds, effort, environment))

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
+from agentd.recording.metrics import LOOK_AFTER
 from benchmarks.effort import Effort
 from benchmarks.floor import Floor
 from benchmarks.machine import cpu_seconds, fork_marks
@@ -89,6 +90,26 @@ class Steady:
             floor.append(_milliseconds([sys.executable, "-c", "pass"], daemon.environment()))
         yield Result("status", self._count, agentd, floor)
 
+    def metrics(self) -> Iterator[Result]:
+        """What a scraper waits for, with and without a look at all processes, and what such a look costs."""
+        connection = self._subject.connect()
+        body = get(connection, "/metrics")
+        looks: list[float] = []
+        costs: list[float] = []
+        agentd: list[float] = []
+        with _echo(body, self._subject.daemon.folder) as echo:
+            for _ in range(self._effort.looks):
+                time.sleep(LOOK_AFTER)
+                looks.append(_answered(connection))
+                costs.append(100 * _sample(get(connection, "/metrics"), "agentd_usage_scan_seconds") / LOOK_AFTER)
+                agentd += [_answered(connection) for _ in range(self._effort.commands)]
+            floor = [_answered(echo) for _ in range(self._effort.commands)]
+        connection.close()
+        note = f"{len(body)} bytes, {len(list(Path('/proc').glob('[0-9]*')))} processes"
+        yield Result("metrics", self._count, agentd, floor, note)
+        yield Result("metrics, look", self._count, looks, floor)
+        yield Result("metrics, cost", self._count, costs, [0.0])
+
     def api(self) -> Iterator[Result]:
         """All agents over a connection that stays open, while some restart every 3 s."""
         daemon = self._subject.daemon
@@ -130,6 +151,19 @@ def _milliseconds(command: list[str], environment: Mapping[str, str]) -> float:
     begun = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     return 1000 * (time.perf_counter() - begun)
+
+
+def _answered(connection: UnixConnection) -> float:
+    """Milliseconds for one answer."""
+    begun = time.perf_counter()
+    get(connection, "/metrics")
+    return 1000 * (time.perf_counter() - begun)
+
+
+def _sample(text: bytes, name: str) -> float:
+    """The value of a metric without labels."""
+    lines = (line.split() for line in text.decode().splitlines() if line.startswith(f"{name} "))
+    return float(next(lines)[1])
 
 
 def _poll(connection: UnixConnection, name: str) -> tuple[bool, float]:

@@ -16,10 +16,10 @@ from agentd.recording.journal_lines import LONGEST_LINE, Entry, parse_line
 
 _NAME = re.compile(r"([0-9]{16})\.jsonl")
 
-PIECE = 256 * 1024
-"""Bytes read in one go: 3 ms for lines that are wanted."""
+PIECE = 64 * 1024
+"""Bytes read in one go, 2 ms; at least a whole line."""
 
-_STRIDE = 64 * 1024
+_STRIDE = 16 * 1024
 """Bytes that are read through rather than bisected further."""
 
 

@@ -17,7 +17,7 @@ from agentd.supervise.events import Event
 LONGEST_REASON = 4000
 """Characters that are kept of a reason: a jcard can be wrong in a thousand places."""
 
-LONGEST_LINE = 64 * 1024
+LONGEST_LINE = 32 * 1024
 """Bytes; what is longer was not written by agentd."""
 
 _CHECK = b',"crc":"'

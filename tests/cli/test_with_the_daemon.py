@@ -61,3 +61,24 @@ def test_output_and_screen_of_an_agent_are_read(running: Client) -> None:
 
 def test_a_check_of_the_file_in_force_finds_its_agents(running: Client) -> None:
     assert [row[0] for row in running("validate").rows[:2]] == ["worker", "done"]
+
+
+def test_waiting_and_following_go_on_over_a_crash_of_the_daemon(running: Client, daemon: Daemon) -> None:
+    waiting = running.start("wait", "worker", "--for", "exited,failed", "--timeout", "60s")
+    following = running.start("events", "-f", "-n0", "--agent", "worker", "--kind", "adopted", "--kind", "removed")
+    daemon.wait_for(lambda: b"agentd_api_streams 2.0" in daemon.request("GET", "/metrics").body, what="both follow")
+    daemon.kill()
+    daemon.start()
+    daemon.wait_state("worker", "running")
+    assert waiting.poll() is None
+    daemon.write_jcard(jcard({"name": "worker", "command": ["echo", "over"]}))
+    out, err = waiting.communicate(timeout=30)
+    assert (waiting.returncode, out) == (0, "worker is exited\n"), err
+    assert "agentd is back" in err
+    daemon.write_jcard("agents = []\n")
+    daemon.wait_gone("worker")
+    assert following.stdout is not None
+    kinds = [following.stdout.readline().split("\t")[3] for _ in range(2)]
+    assert kinds == ["adopted", "removed"]
+    following.terminate()
+    following.communicate(timeout=20)
