@@ -237,3 +237,10 @@ def test_reading_the_api_imports_nothing_heavy(client: Client, arguments: list[s
     imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
     assert "argparse" in imported
     assert not imported & HEAVY
+
+
+def test_what_cannot_be_recorded_is_said_above_the_table(client: Client, operator_tmux: TmuxServer) -> None:
+    operator_tmux.session("op", client.shell_words("status"), columns=150)
+    screen = operator_tmux.wait_for_text("op", "[status 0]")
+    assert "journal: failing: no space" in screen
+    assert "transcripts:" not in screen

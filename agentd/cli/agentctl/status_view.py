@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
 from agentd.cli.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines, span
 from agentd.jcard.quoting import printable
-from agentd.supervise.snapshot import AgentStatus, Health
+from agentd.supervise.snapshot import AgentStatus, Health, Recording, RecordingHealth
 from agentd.supervise.states import AgentState
 
 
@@ -97,7 +97,15 @@ def _header(health: Health, display: Display) -> list[str]:
     if not config.valid and config.loaded_at is not None:
         shown.append(f"  the configuration of {printable(config.loaded_at)} stays in force")
     shown += [f"  {display.paint('warning:', YELLOW)} {printable(warning)}" for warning in config.warnings]
-    return shown
+    return [*shown, *_recording(health.recording, display)]
+
+
+def _recording(recording: Recording, display: Display) -> Iterator[str]:
+    """Say what cannot be recorded, and nothing while all can."""
+    for name in (field.name for field in fields(recording)):
+        part: RecordingHealth = getattr(recording, name)
+        if part.error is not None:
+            yield f"{name}: {display.paint(printable(part.state), RED)}: {printable(part.error)}"
 
 
 def _row(agent: AgentStatus, display: Display) -> list[Cell]:
