@@ -73,7 +73,7 @@ HEALTH = Health(
         digest="0" * 64,
     ),
     agents=AgentCounts(total=3, running=2, failed=0),
-    recording=Recording(RecordingHealth("off", None, 0, 0), RecordingHealth("failing", "no space", 4096, 2)),
+    recording=Recording(RecordingHealth("off", None, 0, 0), RecordingHealth("ok", None, 4096, 2)),
 )
 
 PLAN = PlanReport(

@@ -37,7 +37,7 @@ async def test_health_is_the_document_the_contract_shows(client: aiohttp.ClientS
             "agents": {"total": 3, "running": 2, "failed": 0},
             "recording": {
                 "transcripts": {"state": "off", "error": None, "bytes": 0, "lost": 0},
-                "journal": {"state": "failing", "error": "no space", "bytes": 4096, "lost": 2},
+                "journal": {"state": "ok", "error": None, "bytes": 4096, "lost": 2},
             },
         }
 

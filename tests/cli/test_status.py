@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from agentd.supervise.snapshot import AgentCounts, ConfigStatus
+from agentd.supervise.snapshot import AgentCounts, ConfigStatus, RecordingHealth
 from agentd.supervise.states import AgentState
 from tests.cli.support import HEALTH, RUNNING, Client, MemorySource, TmuxServer
 
@@ -239,7 +239,11 @@ def test_reading_the_api_imports_nothing_heavy(client: Client, arguments: list[s
     assert not imported & HEAVY
 
 
-def test_what_cannot_be_recorded_is_said_above_the_table(client: Client, operator_tmux: TmuxServer) -> None:
+def test_what_cannot_be_recorded_is_said_above_the_table(
+    client: Client, source: MemorySource, operator_tmux: TmuxServer
+) -> None:
+    journal = RecordingHealth("failing", "no space", 4096, 2)
+    source.health_now = replace(HEALTH, recording=replace(HEALTH.recording, journal=journal))
     operator_tmux.session("op", client.shell_words("status"), columns=150)
     screen = operator_tmux.wait_for_text("op", "[status 0]")
     assert "journal: failing: no space" in screen
