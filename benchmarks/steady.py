@@ -101,6 +101,7 @@ class Steady:
             for _ in range(self._effort.looks):
                 time.sleep(LOOK_AFTER)
                 looks.append(_answered(connection))
+                time.sleep(1)
                 costs.append(100 * _sample(get(connection, "/metrics"), "agentd_usage_scan_seconds") / LOOK_AFTER)
                 agentd += [_answered(connection) for _ in range(self._effort.commands)]
             floor = [_answered(echo) for _ in range(self._effort.commands)]

@@ -9,13 +9,14 @@ from typing import Any
 from agentd import __version__
 from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
+from agentd.daemon.logs import SHORTEST_REDACTED
 from agentd.daemon.settings import OPTIONS
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_table
 from agentd.recording.journal import UNCLEAN_GAP, Limits
 from agentd.recording.journal_writer import SEGMENT_BYTES, TOTAL_BYTES
 from agentd.recording.measures import METRICS
-from agentd.recording.metrics import LOOK_AFTER
+from agentd.recording.metrics import LOOK_AFTER, STALE_AFTER
 from agentd.supervise.events import ACCOUNTS, DETAILS, EventKind
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -131,8 +132,8 @@ def events() -> str:
     return f"""{NOTE}
 # Events
 
-What happens is kept in a journal: read it with `agentctl events` or `GET /v1/events`. The set of kinds is open: whoever reads
-events passes over kinds they do not know.
+What happens is kept in a journal: read it with `agentctl events` or `GET /v1/events`. The set of kinds is open: whoever
+reads events passes over kinds they do not know.
 
 | kind | what happened | values in `data` |
 | --- | --- | --- |
@@ -140,18 +141,20 @@ events passes over kinds they do not know.
 | value in `data` | meaning |
 | --- | --- |
 {details}
-`reason` is for people, and values of secrets (of at least 4 characters) are taken out of it; `data` holds names, numbers and states only.
+`reason` is for people, and values of secrets (of at least {SHORTEST_REDACTED} characters) are taken out of it; `data` holds
+names, numbers and states only.
 
 ## Files
 
-`STATE/journal/NUMBER.jsonl`, mode 0600, where `NUMBER` is the number of the file's first event: JSON lines with the fields that the
-API shows, and at the end `crc`, the CRC-32 of the line up to the comma before it. A new file is begun after
-{SEGMENT_BYTES >> 20} MiB; the oldest is removed when all are about to take more than {TOTAL_BYTES >> 20} MiB. A line that is damaged is passed
-over and counted in `recording.journal.lost` of `/v1/health`.
+`STATE/journal/NUMBER.jsonl`, mode 0600, where `NUMBER` is the number of the file's first event: JSON lines with the
+fields that the API shows, and at the end `crc`, the CRC-32 of the line up to the comma before it. A new file is begun
+after {SEGMENT_BYTES >> 20} MiB; the oldest is removed when all are about to take more than {TOTAL_BYTES >> 20} MiB. A line
+that is damaged is passed over and counted in `recording.journal.lost` of `/v1/health`.
 
-An event is written within {int(Limits().gather * 1000)} ms, and survives a power failure {Limits().sync:g} s later. Numbers only grow, over restarts of the daemon too. After
-a daemon that did not end in order (SIGKILL, a power failure) {UNCLEAN_GAP} numbers are passed over, so that none is ever given
-twice; a gap alone therefore means no loss: an event of the kind `{EventKind.EVENTS_LOST}` does.
+An event is written within {int(Limits().gather * 1000)} ms, and survives a power failure {Limits().sync:g} s later. Numbers
+only grow, over restarts of the daemon too. After a daemon that did not end in order (SIGKILL, a power failure)
+{UNCLEAN_GAP} numbers are passed over, so that none is ever given twice; a gap alone therefore means no loss: an event of
+the kind `{EventKind.EVENTS_LOST}` does.
 """
 
 
@@ -164,16 +167,18 @@ def metrics() -> str:
     return f"""{NOTE}
 # Metrics
 
-`GET /metrics` on the API socket, in Prometheus' text format. Beside these there are the `process_*` of the daemon itself, as
-prometheus-client gives them.
+`GET /metrics` on the API socket, in Prometheus' text format. Beside these there are the `process_*` of the daemon itself,
+as prometheus-client gives them.
 
 | name | type | labels | meaning |
 | --- | --- | --- | --- |
 {rows}
-Counters begin with the daemon. What agents' processes use is looked at when somebody scrapes, at most every {LOOK_AFTER:g} s: what a
-process used that began and ended between two looks, unawaited and outside a control group of the agent's own, is not seen. A
-process belongs to an agent if it descends from the launcher of its pane, is in the launcher's session, or was started with the run's
-`AGENTD_RUN_ID`. `packaging/grafana-dashboard.json` shows all of it.
+Counters begin with the daemon. What agents' processes use is looked at when somebody scrapes, at most every {LOOK_AFTER:g}
+s; a scraper is shown the look that its last scrape began, unless that is older than {STALE_AFTER:g} s. What a process used
+that began and ended between two looks, unawaited and outside a control group of the agent's own, is not seen.
+
+A process belongs to an agent if it descends from the launcher of its pane, is in the launcher's session, or was started
+with the run's `AGENTD_RUN_ID`. `packaging/grafana-dashboard.json` shows all of it.
 """
 
 

@@ -197,6 +197,7 @@ class _Daemon:
         status.journal = journal.health
         reconciler.on_pass = counters.passed
         metrics = Metrics(counters, self._clock.now, DaemonMeasures(status).standing)
+        stack.push_async_callback(metrics.close)
         await self._open_api(stack, build_app(status, journal, metrics), admins)
         watcher = Watcher(lambda: (settings.config, *inputs.prompt_paths), (settings.secret_dir,), self._changed.set)
         # Everything imported and built so far stays: the collector need not look at it again.

@@ -7,11 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import thread_time
 
+import structlog
+
 from agentd.recording.measures import CPU, MEMORY, SCAN, Counters, Family
 from agentd.recording.usage import Tree, Usage, UsageMeter
 
+log = structlog.get_logger(__name__)
+
 LOOK_AFTER = 15.0
 """Seconds between two looks at the agents' processes, however often somebody asks."""
+
+STALE_AFTER = 90.0
+"""Seconds after which a look is too old to be shown: who asks then waits for another one. Who asks more often is shown
+the last one at once, while another is on its way: a look at 2000 processes takes 40 ms."""
 
 _EARLY = 0.5
 """Seconds by which a look may be early: else a scraper that comes every 15 s would see every second look only."""
@@ -42,26 +50,38 @@ class Metrics:
     _usages: Mapping[str, Usage] = field(default_factory=dict)
     _looked: float | None = None
     _cost: float = 0.0
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Those who ask at the same time share one look."""
+    _looking: asyncio.Task[None] | None = None
 
     async def text(self, more: Sequence[Family] = ()) -> bytes:
         """Give all metrics, and those that only the caller knows, in Prometheus' text format."""
-        async with self._lock:
-            standing = self.standing()
-            now = self.now()
-            if self._looked is None or now - self._looked >= LOOK_AFTER - _EARLY:
-                self._looked = now
-                await asyncio.to_thread(self._look, standing)
-            counted, used = self.counters.snapshot(standing.agents), self._used(standing.agents)
-            families = [*more, *standing.families, *counted, *used]
-            return await asyncio.to_thread(_exposition, families)
+        age = float("inf") if self._looked is None else self.now() - self._looked
+        if self._looking is None and age >= LOOK_AFTER - _EARLY:
+            self._looking = asyncio.get_running_loop().create_task(self._look(), name="usage")
+        if self._looking is not None and age >= STALE_AFTER:
+            await asyncio.wait([self._looking])
+        standing = self.standing()
+        counted, used = self.counters.snapshot(standing.agents), self._used(standing.agents)
+        return await asyncio.to_thread(_exposition, [*more, *standing.families, *counted, *used])
 
-    def _look(self, standing: Standing) -> None:
+    async def _look(self) -> None:
+        begun = self.now()
+        try:
+            self._usages, self._cost = await asyncio.to_thread(self._measure, self.standing())
+            self._looked = begun
+        except OSError as error:
+            log.warning("usage_unknown", reason=str(error))
+        finally:
+            self._looking = None
+
+    def _measure(self, standing: Standing) -> tuple[Mapping[str, Usage], float]:
         begun = thread_time()
         self._meter.forget(standing.agents)
-        self._usages = self._meter.measure(standing.trees, standing.tmux)
-        self._cost = thread_time() - begun
+        return self._meter.measure(standing.trees, standing.tmux), thread_time() - begun
+
+    async def close(self) -> None:
+        """Wait for a look under way."""
+        if self._looking is not None:
+            await asyncio.wait([self._looking])
 
     def _used(self, agents: Sequence[str]) -> list[Family]:
         used = {(agent,): self._usages[agent] for agent in agents if agent in self._usages}
