@@ -141,20 +141,20 @@ reads events passes over kinds they do not know.
 | value in `data` | meaning |
 | --- | --- |
 {details}
-`reason` is for people, and values of secrets (of at least {SHORTEST_REDACTED} characters) are taken out of it; `data` holds
-names, numbers and states only.
+`reason` is for people, and values of secrets (of at least {SHORTEST_REDACTED} characters) are taken out of it; `data`
+holds names, numbers and states only.
 
 ## Files
 
 `STATE/journal/NUMBER.jsonl`, mode 0600, where `NUMBER` is the number of the file's first event: JSON lines with the
 fields that the API shows, and at the end `crc`, the CRC-32 of the line up to the comma before it. A new file is begun
-after {SEGMENT_BYTES >> 20} MiB; the oldest is removed when all are about to take more than {TOTAL_BYTES >> 20} MiB. A line
-that is damaged is passed over and counted in `recording.journal.lost` of `/v1/health`.
+after {SEGMENT_BYTES >> 20} MiB; the oldest is removed when all are about to take more than {TOTAL_BYTES >> 20} MiB.
+A line that is damaged is passed over and counted in `recording.journal.lost` of `/v1/health`.
 
-An event is written within {int(Limits().gather * 1000)} ms, and survives a power failure {Limits().sync:g} s later. Numbers
-only grow, over restarts of the daemon too. After a daemon that did not end in order (SIGKILL, a power failure)
-{UNCLEAN_GAP} numbers are passed over, so that none is ever given twice; a gap alone therefore means no loss: an event of
-the kind `{EventKind.EVENTS_LOST}` does.
+An event is written within {int(Limits().gather * 1000)} ms, and survives a power failure {Limits().sync:g} s later.
+Numbers only grow, over restarts of the daemon too. After a daemon that did not end in order (SIGKILL, a power failure)
+{UNCLEAN_GAP} numbers are passed over, so that none is ever given twice; a gap alone therefore means no loss: an event
+of the kind `{EventKind.EVENTS_LOST}` does.
 """
 
 
@@ -167,15 +167,15 @@ def metrics() -> str:
     return f"""{NOTE}
 # Metrics
 
-`GET /metrics` on the API socket, in Prometheus' text format. Beside these there are the `process_*` of the daemon itself,
-as prometheus-client gives them.
+`GET /metrics` on the API socket, in Prometheus' text format. Beside these there are the `process_*` of the daemon
+itself, as prometheus-client gives them.
 
 | name | type | labels | meaning |
 | --- | --- | --- | --- |
 {rows}
-Counters begin with the daemon. What agents' processes use is looked at when somebody scrapes, at most every {LOOK_AFTER:g}
-s; a scraper is shown the look that its last scrape began, unless that is older than {STALE_AFTER:g} s. What a process used
-that began and ended between two looks, unawaited and outside a control group of the agent's own, is not seen.
+Counters begin with the daemon. What agents' processes use is looked at when somebody scrapes, at most every
+{LOOK_AFTER:g} s; a scraper is shown the look that its last scrape began, unless that is older than {STALE_AFTER:g} s.
+What a process used that began and ended between two looks, unawaited and outside a control group of the agent's own, is not seen.
 
 A process belongs to an agent if it descends from the launcher of its pane, is in the launcher's session, or was started
 with the run's `AGENTD_RUN_ID`. `packaging/grafana-dashboard.json` shows all of it.
