@@ -18,7 +18,7 @@ from agentd.cli.agentctl import client as module
 from tests.cli.support import RUNNING, Client, MemorySource
 
 COMMANDS = (
-    *("status", "list", "logs", "screen", "attach", "wait"),
+    *("status", "list", "logs", "screen", "attach", "send", "keys", "interrupt", "wait"),
     *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart"),
     *("validate", "plan", "schema"),
 )
@@ -29,6 +29,9 @@ CALLS = {
     "logs": ["logs", "x"],
     "screen": ["screen", "x"],
     "attach": ["attach", "x"],
+    "send": ["send", "x", "text"],
+    "keys": ["keys", "x", "Enter"],
+    "interrupt": ["interrupt", "x"],
     "wait": ["wait", "x", "--for", "running"],
     "plan": ["plan"],
     "plan FILE": ["plan", "f"],

@@ -86,13 +86,24 @@ def open_terminal(invocation: Invocation) -> Terminal:
     UnreachableError
         If neither a daemon answers nor a session has that name.
     """
-    from libtmux import Server
-
-    server = Server(socket_path=invocation.settings.tmux_socket)
     try:
         agent = agent_from(agent_document(invocation.api, invocation.name()))
     except UnreachableError as unreachable:
-        return _without_daemon(invocation, server, unreachable)
+        return _without_daemon(invocation, _server(invocation), unreachable)
+    return terminal_of(invocation, agent)
+
+
+def terminal_of(invocation: Invocation, agent: AgentStatus) -> Terminal:
+    """Find the session of an agent.
+
+    Raises
+    ------
+    NoSessionError
+        If the agent has none.
+    CommandError
+        If tmux refuses.
+    """
+    server = _server(invocation)
     try:
         ask(server, "has-session", "-t", session_target(agent.session))
     except NoSessionError:
@@ -100,6 +111,12 @@ def open_terminal(invocation: Invocation) -> Terminal:
     except CommandError as error:
         raise CommandError(f"{_no_session(agent)}; {error}") from None
     return Terminal(agent.name, agent.session, server)
+
+
+def _server(invocation: Invocation) -> Server:
+    from libtmux import Server
+
+    return Server(socket_path=invocation.settings.tmux_socket)
 
 
 def _without_daemon(invocation: Invocation, server: Server, unreachable: UnreachableError) -> Terminal:
