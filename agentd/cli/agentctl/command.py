@@ -17,6 +17,9 @@ from agentd.daemon.settings import Settings
 SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "agent_user"})
 """The settings of the daemon that the client has a use for."""
 
+NAMES_COMMAND = "__names"
+"""A command for shell completion alone, in no help: it prints the agents' names."""
+
 
 PATIENCE = 60.0
 """Seconds that ``--wait`` waits by default: a graceful stop may take the grace period, 30 s unless it is set."""

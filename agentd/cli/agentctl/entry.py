@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agentd import __version__
-from agentd.cli.agentctl import add, attach, change, doctor, output, plan, running, schema, service, status, talk, validate, wait
+from agentd.cli.agentctl import add, attach, change, completion, doctor, output, plan, running, schema, service, status, talk, validate, wait
 from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
 from agentd.cli.agentctl.command import (
+    NAMES_COMMAND,
     CommandError,
     Commands,
     Invocation,
@@ -42,7 +43,7 @@ exit status: 0 done, 1 failed, 2 usage, 3 agentd not reachable.
 On a terminal there are tables and colour (not with NO_COLOR set); elsewhere one line for each thing, fields
 separated by tabs, no heading, - for an empty field."""
 
-_COMMANDS = (status, output, attach, talk, wait, add, change, running, validate, plan, schema, doctor, service)
+_COMMANDS = (status, output, attach, talk, wait, add, change, running, validate, plan, schema, doctor, service, completion)
 
 _INTERRUPTED = 128 + signal.SIGINT
 _BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -59,7 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == [NAMES_COMMAND]:
+        return completion.print_names(given[1:])
+    arguments = build_parser().parse_args(given)
     as_json = bool(getattr(arguments, "json", False))
     try:
         exit_status = int(_run(arguments, as_json))
@@ -115,7 +119,8 @@ def _report(message: str, status: Status, as_json: bool) -> Status:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="agentctl",
         description=_DESCRIPTION,
