@@ -1,19 +1,22 @@
-"""Writes the parts of docs/reference that the code knows; ``--check`` only says whether they are up to date."""
+"""Writes docs/man and the parts of docs/reference that the code knows; ``--check`` says whether they are up to date."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agentd import __version__
 from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
+from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
 from agentd.daemon.settings import OPTIONS
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_table
 
-FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+FOLDER = Path(__file__).parent.parent / "docs"
 NOTE = "<!-- Written by scripts/reference.py from the code: `make docs`. -->\n"
 
 
@@ -107,7 +110,12 @@ def _type(schema: dict[str, object]) -> str:
     return str(kind)
 
 
-PAGES = {"jcard.md": jcard, "flags.md": flags, "api.md": api}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "reference/jcard.md": jcard,
+    "reference/flags.md": flags,
+    "reference/api.md": api,
+    **{f"man/{name}": partial(manual_page, name) for name in MANUAL_PAGES},
+}
 
 
 def main() -> int:
@@ -119,9 +127,10 @@ def main() -> int:
             continue
         stale.append(name)
         if "--check" not in sys.argv:
+            page.parent.mkdir(exist_ok=True)
             page.write_text(text)
     verb = "out of date, run make docs" if "--check" in sys.argv else "written"
-    sys.stdout.write("".join(f"docs/reference/{name}: {verb}\n" for name in stale))
+    sys.stdout.write("".join(f"docs/{name}: {verb}\n" for name in stale))
     return 1 if stale and "--check" in sys.argv else 0
 
 

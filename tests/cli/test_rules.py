@@ -20,7 +20,7 @@ from tests.cli.support import RUNNING, Client, MemorySource
 COMMANDS = (
     *("status", "list", "logs", "screen", "attach", "send", "keys", "interrupt", "wait"),
     *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart"),
-    *("validate", "plan", "schema", "doctor", "service", "completion"),
+    *("validate", "plan", "schema", "doctor", "service", "completion", "help"),
 )
 CALLS = {
     "status": ["status"],
