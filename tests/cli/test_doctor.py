@@ -63,7 +63,7 @@ def test_with_a_daemon_that_is_well_there_is_no_error(daemon: Daemon, client: Cl
     assert ("ok", "claude-code: ANTHROPIC_API_KEY is set") in found["login"]
     assert ("ok", "custom: sleep") in found["harness"]
     assert {level for level, _ in found["harness"]} <= {"ok", "note"}, "what no agent uses is a note at most"
-    assert [level for level, text in found["api"] + found["tmux"] if str(daemon.runtime) in text] == ["ok", "ok"]
+    assert [level for level, _ in found["socket"]] == ["ok", "ok"]
     plain = client("doctor")
     assert all(len(row) == 4 for row in plain.rows)
 
@@ -118,7 +118,7 @@ def test_what_others_can_read_or_use_is_a_warning(daemon: Daemon, client: Client
     daemon.api_socket.chmod(0o666)
     found = findings(client, 1)
     assert found["secrets"][0] == ("warning", f"everybody on this machine can read TOKEN in {daemon.secrets}")
-    assert found["api"][0][0] == "warning"
+    assert found["socket"][0][0] == "warning"
 
 
 def test_a_jcard_that_the_daemon_refuses_is_an_error(daemon: Daemon, client: Client) -> None:

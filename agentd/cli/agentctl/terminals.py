@@ -65,10 +65,16 @@ def ask(server: Server, *command: str) -> list[str]:
     try:
         answer = server.cmd(*command)
     except TmuxCommandNotFound:
-        raise CommandError("tmux is not installed, or not on the PATH") from None
+        raise CommandError(
+            "there is no tmux on the PATH: install it (apt-get install tmux, brew install tmux)"
+        ) from None
     if answer.returncode != 0:
         text = printable("; ".join(answer.stderr))
-        raise NoSessionError(text) if text.startswith(_NO_SESSION) else CommandError(f"tmux: {text}")
+        raise (
+            NoSessionError(text)
+            if text.startswith(_NO_SESSION)
+            else CommandError(f"tmux: {text}; agentctl doctor looks for the cause")
+        )
     return list(answer.stdout)
 
 
@@ -108,8 +114,6 @@ def terminal_of(invocation: Invocation, agent: AgentStatus) -> Terminal:
         ask(server, "has-session", "-t", session_target(agent.session))
     except NoSessionError:
         raise NoSessionError(_no_session(agent)) from None
-    except CommandError as error:
-        raise CommandError(f"{_no_session(agent)}; {error}") from None
     return Terminal(agent.name, agent.session, server)
 
 
@@ -134,7 +138,7 @@ def _without_daemon(invocation: Invocation, server: Server, unreachable: Unreach
 
 def _no_session(agent: AgentStatus) -> str:
     reason = f": {agent.error}" if agent.error else ""
-    return f"{agent.name} has no tmux session; it is {agent.state}{reason}"
+    return f"{agent.name} has no tmux session; it is {agent.state}{reason}: agentctl status {agent.name} says more"
 
 
 def terminal_document(terminal: Terminal, lines: Sequence[str]) -> dict[str, object]:

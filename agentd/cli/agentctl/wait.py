@@ -51,7 +51,10 @@ def _wait(invocation: Invocation) -> Status:
             return Status.DONE
         if over:
             reason = f" ({agent.error})" if agent.error else ""
-            raise CommandError(f"{agent.name} is {agent.state}{reason}, not {wanted}, and the time is over")
+            raise CommandError(
+                f"{agent.name} is {agent.state}{reason}, not {wanted}, and the time is over:"
+                f" agentctl status {agent.name} says more"
+            )
         left = LOOK_AFTER if end is None else max(0.0, end - time.monotonic())
         time.sleep(min(LOOK_AFTER, left))  # noqa: TID251 (a person waits, and the API tells of no events)
 

@@ -46,8 +46,8 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     yield from findings
     if health is not None and document is not None:
         yield from _check_daemon(health, document)
-        yield from places.check_socket("api", settings.api_socket, API_MODE)
-        yield from places.check_socket("tmux", settings.tmux_socket, SOCKET_MODE)
+        yield from places.check_socket("socket", settings.api_socket, API_MODE)
+        yield from places.check_socket("socket", settings.tmux_socket, SOCKET_MODE)
     if user_warning is not None:
         yield warning("user", user_warning, "make one: useradd --create-home agent")
     else:
