@@ -132,6 +132,14 @@ def test_what_the_agent_does_not_read_is_taken_back_and_the_shell_after_it_execu
     assert not pwned.exists()
 
 
+def test_an_agent_that_ends_while_it_is_written_to_is_noticed_before_enter(daemon: Daemon, client: Client) -> None:
+    start(daemon, ["sh", "-c", "stty -icanon -echo; echo go; head -c 1"], workdir=str(daemon.workdir))
+    done = client("send", "a", "#; touch pwned")
+    assert (done.status, done.out) == (1, "")
+    assert "a ended or was restarted meanwhile, it is exited: nothing was entered" in done.err
+    assert not (daemon.workdir / "pwned").exists()
+
+
 def test_an_agent_that_reads_later_takes_it_within_the_time(daemon: Daemon, client: Client) -> None:
     begin = daemon.folder / "begin"
     start(

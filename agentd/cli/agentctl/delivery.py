@@ -81,9 +81,17 @@ class Courier:
                 _sleep(pasted + PAUSE - time.monotonic())
                 if not enter:
                     return Outcome.TYPED
-                self.still_running()
+                self._stay_out_of_a_shell(agent)
                 self.terminal.ask("send-keys", "-t", self.terminal.pane, "Enter")
                 return self._wait_until_taken(text, agent)
+
+    def _stay_out_of_a_shell(self, agent: AgentInput | None) -> None:
+        try:
+            self.still_running()
+        except CommandError:
+            if agent is not None:
+                agent.discard()
+            raise
 
     def _look(self) -> _Look:
         pane = self.terminal.pane
