@@ -20,7 +20,11 @@ from agentd.cli.agentctl.terminals import Terminal
 from agentd.jcard.quoting import printable, quote
 
 PAUSE = 0.4
-"""Seconds from the paste to Enter: gemini swallows one that comes sooner, codex takes it for a line break."""
+"""Seconds from a text that is seen to Enter: gemini swallows one that comes sooner, codex takes it for a line break.
+Counted from the paste it was too little where the machine was ten times slower."""
+
+ENTER_AGAIN = 3.0
+"""Seconds after which Enter is pressed once more if the box stands as it did; for an empty box it means nothing."""
 
 _TAIL = 24
 """Characters of the end of a text that are looked for on the screen."""
@@ -76,14 +80,16 @@ class Courier:
                 self._wait_for_box()
                 self.still_running()
                 self._paste(text)
-                pasted = time.monotonic()
                 self._wait_until_typed()
-                _sleep(pasted + PAUSE - time.monotonic())
+                _sleep(PAUSE)
                 if not enter:
                     return Outcome.TYPED
                 self._stay_out_of_a_shell(agent)
-                self.terminal.ask("send-keys", "-t", self.terminal.pane, "Enter")
-                return self._wait_until_taken(text, agent)
+                typed = self._look().before_cursor
+                self._press_enter()
+                if self.empty_box is None:
+                    return self._wait_until_read(text, agent)
+                return self._wait_until_box_empties(typed)
 
     def _stay_out_of_a_shell(self, agent: AgentInput | None) -> None:
         try:
@@ -106,8 +112,8 @@ class Courier:
     def _box_is_empty(self) -> bool:
         return self.empty_box is not None and re.fullmatch(self.empty_box, self._look().before_cursor) is not None
 
-    def _until(self, condition: Callable[[], bool]) -> bool:
-        end = time.monotonic() + self.timeout
+    def _until(self, condition: Callable[[], bool], seconds: float | None = None) -> bool:
+        end = time.monotonic() + (self.timeout if seconds is None else seconds)
         while not condition():
             if time.monotonic() >= end:
                 return False
@@ -153,33 +159,38 @@ class Courier:
             f" not pressed: see agentctl screen {name}"
         )
 
-    def _wait_until_taken(self, text: str, agent: AgentInput | None) -> Outcome:
+    def _press_enter(self) -> None:
+        self.terminal.ask("send-keys", "-t", self.terminal.pane, "Enter")
+
+    def _wait_until_box_empties(self, typed: str) -> Outcome:
+        if self._until(self._box_is_empty, min(ENTER_AGAIN, self.timeout)):
+            return Outcome.TAKEN
+        if self._look().before_cursor == typed:
+            self._press_enter()
+        if self._until(self._box_is_empty):
+            return Outcome.TAKEN
         name = self.terminal.agent
-        if self.empty_box is not None:
-            if self._until(self._box_is_empty):
-                return Outcome.TAKEN
-            raise CommandError(
-                f"sent, not confirmed: the input box of {name} was not empty again within {self.timeout:g} s:"
-                f" see agentctl screen {name}; agentctl keys {name} Enter presses Enter once more"
-            )
-        # By then tmux has written all that the terminal had room for.
-        self._look()
-        if agent is not None:
-            return self._wait_until_read(agent)
-        # Where the screen breaks a line, a space may be lost.
-        tail = "".join(text.split())[-_TAIL:]
-        if self._until(lambda: tail in "".join(self._look().screen.split())):
-            return Outcome.SHOWN
         raise CommandError(
-            f"sent, not confirmed: the screen of {name} did not show the text within {self.timeout:g} s, and its"
-            f" terminal belongs to another user: see agentctl screen {name}"
+            f"sent, not confirmed: the input box of {name} was not empty again within {self.timeout:g} s:"
+            f" see agentctl screen {name}; agentctl keys {name} Enter presses Enter once more"
         )
 
-    def _wait_until_read(self, agent: AgentInput) -> Outcome:
+    def _wait_until_read(self, text: str, agent: AgentInput | None) -> Outcome:
+        name = self.terminal.agent
+        # By then tmux has written all that the terminal had room for.
+        self._look()
+        if agent is None:
+            # Where the screen breaks a line, a space may be lost.
+            tail = "".join(text.split())[-_TAIL:]
+            if self._until(lambda: tail in "".join(self._look().screen.split())):
+                return Outcome.SHOWN
+            raise CommandError(
+                f"sent, not confirmed: the screen of {name} did not show the text within {self.timeout:g} s, and its"
+                f" terminal belongs to another user: see agentctl screen {name}"
+            )
         if self._until(lambda: _nothing_unread(agent)):
             return Outcome.TAKEN
         self._take_back(agent)
-        name = self.terminal.agent
         raise CommandError(
             f"{name} did not read its terminal within {self.timeout:g} s: what it had not read was taken back, so that"
             " the shell that follows it does not; --timeout waits longer"
