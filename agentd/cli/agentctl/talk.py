@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.arguments import duration
 from agentd.cli.agentctl.client import agent_from
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, duration
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.supervise.snapshot import AgentStatus
 from agentd.supervise.states import AgentState

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from agentd.cli.agentctl.arguments import duration
 from agentd.cli.agentctl.client import Json, agent_from
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, duration
 from agentd.cli.agentctl.lookup import agent_document

@@ -104,7 +104,7 @@ def _value(action: argparse.Action) -> Value:
         return Value(words=tuple(map(str, action.choices)))
     if metavar == "KEY":
         return Value(words=NAMED)
-    return Value(names=metavar == "NAME" and not action.option_strings, files=metavar in ("FILE", "PATH"))
+    return Value(names=metavar in ("NAME", "OLD") and not action.option_strings, files=metavar in ("FILE", "PATH"))
 
 
 def _plain(text: str | None) -> str:

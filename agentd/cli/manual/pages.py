@@ -70,6 +70,8 @@ def _head(parser: argparse.ArgumentParser, summary: str) -> Iterator[str]:
 
 
 def _usage(parser: argparse.ArgumentParser, without: set[str]) -> str:
+    if parser.usage is not None:
+        return parser.usage
     places = []
     for action in parser._actions:  # noqa: SLF001
         if action.option_strings:
