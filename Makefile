@@ -40,7 +40,7 @@ bench: ## measure against the raw floor and print the table
 	@scripts/bootstrap dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: ## write the parts of docs/reference that the code knows
+docs: ## write docs/man, and the parts of docs/reference that the code knows
 	@scripts/bootstrap dev
 	$(BIN)/python scripts/reference.py
 

@@ -1,14 +1,17 @@
-"""Writes the parts of docs/reference that the code knows; ``--check`` only says whether they are up to date."""
+"""Writes docs/man and the parts of docs/reference that the code knows; ``--check`` says whether they are up to date."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agentd import __version__
 from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
+from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
 from agentd.daemon.logs import SHORTEST_REDACTED
 from agentd.daemon.settings import OPTIONS
 from agentd.harness.builtin import BUILT_IN
@@ -19,7 +22,7 @@ from agentd.recording.measures import METRICS
 from agentd.recording.metrics import LOOK_AFTER, STALE_AFTER
 from agentd.supervise.events import ACCOUNTS, DETAILS, EventKind
 
-FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+FOLDER = Path(__file__).parent.parent / "docs"
 NOTE = "<!-- Written by scripts/reference.py from the code: `make docs`. -->\n"
 
 
@@ -175,14 +178,22 @@ itself, as prometheus-client gives them.
 {rows}
 Counters begin with the daemon. What agents' processes use is looked at when somebody scrapes, at most every
 {LOOK_AFTER:g} s; a scraper is shown the look that its last scrape began, unless that is older than {STALE_AFTER:g} s.
-What a process used that began and ended between two looks, unawaited and outside a control group of the agent's own, is not seen.
+What a process used that began and ended between two looks, unawaited and outside a control group of the agent's own,
+is not seen.
 
 A process belongs to an agent if it descends from the launcher of its pane, is in the launcher's session, or was started
 with the run's `AGENTD_RUN_ID`. `packaging/grafana-dashboard.json` shows all of it.
 """
 
 
-PAGES = {"jcard.md": jcard, "flags.md": flags, "api.md": api, "events.md": events, "metrics.md": metrics}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "reference/jcard.md": jcard,
+    "reference/flags.md": flags,
+    "reference/api.md": api,
+    "reference/events.md": events,
+    "reference/metrics.md": metrics,
+    **{f"man/{name}": partial(manual_page, name) for name in MANUAL_PAGES},
+}
 
 
 def main() -> int:
@@ -194,9 +205,10 @@ def main() -> int:
             continue
         stale.append(name)
         if "--check" not in sys.argv:
+            page.parent.mkdir(exist_ok=True)
             page.write_text(text)
     verb = "out of date, run make docs" if "--check" in sys.argv else "written"
-    sys.stdout.write("".join(f"docs/reference/{name}: {verb}\n" for name in stale))
+    sys.stdout.write("".join(f"docs/{name}: {verb}\n" for name in stale))
     return 1 if stale and "--check" in sys.argv else 0
 
 

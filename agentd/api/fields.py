@@ -60,6 +60,8 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "next_restart_at": Meaning("When the back-off is over.", _TIME),
         "deadline": Meaning("When the agent's timeout is over.", _TIME),
         "workdir": Meaning("Folder the agent works in."),
+        "model": Meaning("As the jcard has it."),
+        "command": Meaning("The first word of the jcard's command; the others may be confidential."),
     },
     ConfigStatus: {
         "path": Meaning("The jcard's path."),

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         With status 2 for a command line that cannot be understood, 0 after ``--help`` and ``--version``.
     """
-    parser = _parser()
+    parser = build_parser()
     arguments = parser.parse_args(accept_one_dash(sys.argv[1:] if argv is None else argv, parser))
     try:
         settings = settings_from(arguments, os.environ)
@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _check(settings) if arguments.check else _run(settings)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the daemon's command line."""
     parser = argparse.ArgumentParser(
         prog="agentd",
         description=_DESCRIPTION,

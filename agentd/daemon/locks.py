@@ -11,6 +11,9 @@ import stat
 import time
 from pathlib import Path
 
+API_MODE = 0o660
+"""Of the API's socket: for agentd's user and the admin group."""
+
 _HOLDER_LOOKS, _HOLDER_PAUSE = 20, 0.01
 
 

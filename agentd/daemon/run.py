@@ -30,7 +30,14 @@ from agentd.daemon.identity import (
     server_environment,
 )
 from agentd.daemon.inputs import Inputs, SettledReader
-from agentd.daemon.locks import AlreadyRunningError, SocketLock, SocketTakenError, bind_api_socket, check_socket_path
+from agentd.daemon.locks import (
+    API_MODE,
+    AlreadyRunningError,
+    SocketLock,
+    SocketTakenError,
+    bind_api_socket,
+    check_socket_path,
+)
 from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.notify import ServiceNotifier
@@ -55,7 +62,6 @@ from agentd.tmux.server import ServerUser, TmuxServer
 
 log = structlog.get_logger(__name__)
 
-API_MODE = 0o660
 RUNTIME_SUFFIX = ".runs"
 """What the runtime directory is called, after the tmux socket it stands beside."""
 

@@ -179,4 +179,6 @@ def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
         next_restart_at=None if life.due is None else rfc3339(life.due + offset),
         deadline=None if deadline is None else rfc3339(deadline + offset),
         workdir=described.workdir,
+        model=None if life.desired is None else life.desired.spec.model,
+        command=None if life.desired is None else next(iter(life.desired.spec.command), None),
     )

@@ -76,11 +76,37 @@ def in_rounds(keys: tuple[StopKey, ...]) -> tuple[StopKey, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialFile:
+    """A file in which a program keeps what it logs in with."""
+
+    name: str
+    folder: str
+    """From the home of the agents' user."""
+    folder_variable: str | None = None
+    """The environment variable that names another folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where a program finds what it logs in with; any one of them is enough."""
+
+    variables: tuple[str, ...]
+    """Environment variables, the usual one first."""
+    files: tuple[CredentialFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HarnessFacts:
     """Facts that other commands use: what the screen says when ready, how to resume, and so on."""
 
     ready_marker: str | None = None
     """Text on the screen once the interactive program takes input."""
+    empty_box: str | None = None
+    """Regular expression for all that stands left of the cursor while the input box is there and empty."""
+    interrupt_keys: tuple[StopKey, ...] = interrupts(1)
+    """Keys that end what it is doing, and not the program, if it is an interactive one."""
+    credentials: Credentials | None = None
+    """``None`` where nobody can know."""
     machine_output: tuple[str, ...] = ()
     """Arguments that make a one-shot run print JSON, one event a line."""
     resume: tuple[str, ...] = ()

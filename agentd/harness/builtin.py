@@ -13,6 +13,8 @@ from agentd.harness.base import (
     NO_FACTS,
     PLACEHOLDER,
     CommandLineHarness,
+    CredentialFile,
+    Credentials,
     Harness,
     HarnessError,
     HarnessFacts,
@@ -24,6 +26,7 @@ from agentd.harness.base import (
 )
 
 _AFTER_DASHES = ("--", "{prompt}")
+_ESCAPE = (StopKey("Escape"),)
 
 # How many C-c end a program that stays was tried with it idle, waiting for the model, running a tool, and with a
 # half-typed line in its box: claude needs three while it waits for the model (the first brings the prompt back into the
@@ -38,6 +41,17 @@ CLAUDE_CODE = CommandLineHarness(
     model_flag="--model",
     facts=HarnessFacts(
         ready_marker="? for shortcuts",
+        # In its dialogs the cursor stands elsewhere: left of the choices.
+        empty_box="\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}[ \xa0]",
+        interrupt_keys=_ESCAPE,
+        # Source: code.claude.com/docs/en/authentication; on macOS a login is in the keychain instead of the file.
+        credentials=Credentials(
+            (
+                *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
+                *("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX"),
+            ),
+            (CredentialFile(".credentials.json", ".claude", "CLAUDE_CONFIG_DIR"),),
+        ),
         # stream-json is refused without --verbose.
         machine_output=("--output-format", "stream-json", "--verbose"),
         resume=("--resume",),
@@ -57,6 +71,17 @@ OPENCODE = CommandLineHarness(
     model_flag="-m",
     facts=HarnessFacts(
         ready_marker="Ask anything",
+        empty_box=r" *┃  ",
+        # The first one asks for the second.
+        interrupt_keys=(StopKey("Escape"), StopKey("Escape", after=0.3)),
+        # Source: opencode.ai/docs/providers; the variable is the provider's, these are the most common ones.
+        credentials=Credentials(
+            (
+                *("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"),
+                *("GEMINI_API_KEY", "OPENCODE_API_KEY", "OPENCODE_CONFIG_CONTENT"),
+            ),
+            (CredentialFile("opencode/auth.json", ".local/share", "XDG_DATA_HOME"),),
+        ),
         machine_output=("--format", "json"),
         resume=("--session",),
         unattended={"OPENCODE_DISABLE_AUTOUPDATE": "1"},
@@ -76,6 +101,13 @@ GEMINI_CLI = CommandLineHarness(
     model_flag="-m",
     facts=HarnessFacts(
         ready_marker="Type your message",
+        empty_box=" > ",
+        interrupt_keys=_ESCAPE,
+        # Source: geminicli.com/docs/get-started/authentication.
+        credentials=Credentials(
+            ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
+            (CredentialFile("oauth_creds.json", ".gemini"),),
+        ),
         machine_output=("--output-format", "stream-json"),
         resume=("--resume",),
         unattended={"GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_CLI_TRUST_WORKSPACE": "true"},
@@ -96,7 +128,17 @@ CODEX = CommandLineHarness(
         stop_keys=in_rounds((StopKey("Escape"), *interrupts(3)[1:])),
     ),
     model_flag="-m",
-    facts=HarnessFacts(ready_marker="Ask Codex", machine_output=("--json",), resume=("resume",)),
+    facts=HarnessFacts(
+        ready_marker="Ask Codex",
+        empty_box="\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ",
+        interrupt_keys=_ESCAPE,
+        # Source: developers.openai.com/codex/auth.
+        credentials=Credentials(
+            ("CODEX_API_KEY", "OPENAI_API_KEY"), (CredentialFile("auth.json", ".codex", "CODEX_HOME"),)
+        ),
+        machine_output=("--json",),
+        resume=("resume",),
+    ),
 )
 
 

@@ -27,6 +27,10 @@ class AgentStatus:
     next_restart_at: str | None
     deadline: str | None
     workdir: str
+    model: str | None
+    """As the jcard has it."""
+    command: str | None
+    """The first word of the jcard's ``command``; the others may be confidential."""
 
 
 NOT_READ_YET = "not read yet"

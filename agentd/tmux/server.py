@@ -26,7 +26,7 @@ import structlog
 from agentd.jcard.spec import ENVIRONMENT_NAME, RESERVED_SESSION
 from agentd.tmux.connection import ANSWER_LIMIT, ClientCommand, ControlConnection
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
-from agentd.tmux.limits import SOCKET_PATH_LIMIT
+from agentd.tmux.limits import SOCKET_MODE, SOCKET_PATH_LIMIT
 from agentd.tmux.processes import ExitWatch, ProcessIdentity, started_by
 from agentd.tmux.protocol import Notification
 from agentd.tmux.syntax import command, literal, session_target
@@ -42,7 +42,6 @@ HISTORY_LIMIT = 56_000
 SIZE = (200, 50)
 """Columns and rows of a session nobody is attached to."""
 
-_SOCKET_MODE = 0o770
 _SERVER_END_LIMIT = 2.0
 """Seconds for the server to end; it needs milliseconds."""
 _CHANGES = frozenset({"window-close", "unlinked-window-close", "session-renamed"})
@@ -273,7 +272,7 @@ class TmuxServer:
         if not _HAS_O_PATH:
             if self._admin_gid is not None:
                 os.chown(self.socket, -1, self._admin_gid, follow_symlinks=False)
-            self.socket.chmod(_SOCKET_MODE, follow_symlinks=False)
+            self.socket.chmod(SOCKET_MODE, follow_symlinks=False)
             return
         descriptor = os.open(self.socket, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -283,7 +282,7 @@ class TmuxServer:
             path = f"/proc/self/fd/{descriptor}"
             if self._admin_gid is not None:
                 os.chown(path, -1, self._admin_gid)
-            Path(path).chmod(_SOCKET_MODE)
+            Path(path).chmod(SOCKET_MODE)
         finally:
             os.close(descriptor)
 

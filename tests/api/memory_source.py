@@ -38,6 +38,8 @@ RUNNING = AgentStatus(
     next_restart_at=None,
     deadline=None,
     workdir="/home/agent/workspace",
+    model="opus",
+    command=None,
 )
 
 BACKING_OFF = AgentStatus(
@@ -57,6 +59,8 @@ BACKING_OFF = AgentStatus(
     next_restart_at="2026-01-31T09:05:03Z",
     deadline="2026-02-01T09:00:00Z",
     workdir="/srv/ü b",
+    model=None,
+    command="./wächter",
 )
 
 HEALTH = Health(

@@ -18,9 +18,9 @@ from agentd.cli.agentctl import client as module
 from tests.cli.support import RUNNING, Client, MemorySource
 
 COMMANDS = (
-    *("status", "list", "logs", "screen", "attach", "events", "wait"),
+    *("status", "list", "logs", "screen", "attach", "send", "keys", "interrupt", "events", "wait"),
     *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart"),
-    *("validate", "plan", "schema"),
+    *("validate", "plan", "schema", "doctor", "service", "completion", "help"),
 )
 CALLS = {
     "status": ["status"],
@@ -31,6 +31,9 @@ CALLS = {
     "attach": ["attach", "x"],
     "events": ["events"],
     "events -f": ["events", "-f"],
+    "send": ["send", "x", "text"],
+    "keys": ["keys", "x", "Enter"],
+    "interrupt": ["interrupt", "x"],
     "wait": ["wait", "x", "--for", "running"],
     "plan": ["plan"],
     "plan FILE": ["plan", "f"],

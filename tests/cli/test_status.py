@@ -161,11 +161,27 @@ def test_on_a_terminal_there_is_a_header_about_the_daemon_and_an_aligned_table(
         "  warning: unknown key",
     ]
     heading, builder, reviewer = screen[6:9]
-    assert heading.split() == ["NAME", "STATE", "UPTIME", "RESTARTS", "EXIT", "PID", "HARNESS", "SESSION", "DETAIL"]
-    for column in ("STATE", "UPTIME", "HARNESS", "SESSION"):
+    assert heading.split() == ["NAME", "STATE", "UPTIME", "RESTARTS", "EXIT", "PID", "RUNS", "SESSION", "DETAIL"]
+    for column in ("STATE", "UPTIME", "RUNS", "SESSION"):
         at = heading.index(column)
         assert builder[at - 1] == reviewer[at - 1] == " "
         assert " " not in (builder[at], reviewer[at])
+
+
+def test_the_table_says_what_each_agent_runs_and_leaves_out_sessions_that_are_named_as_their_agents(
+    client: Client, source: MemorySource, operator_tmux: TmuxServer
+) -> None:
+    source.statuses = [
+        RUNNING,
+        replace(RUNNING, name="own", session="own", harness="custom", command="./run", model=None),
+    ]
+    operator_tmux.session("s", client.shell_words("status"))
+    screen = operator_tmux.wait_for_text("s", "[status 0]")
+    heading, own, reviewer = screen.splitlines()[3:6]
+    assert "SESSION" not in heading
+    at = heading.index("RUNS")
+    assert own[at:].startswith("./run ")
+    assert reviewer[at:].startswith("claude-code opus ")
 
 
 def test_colour_is_for_terminals_without_no_color(client: Client, operator_tmux: TmuxServer) -> None:
@@ -199,6 +215,17 @@ def test_watch_follows_changes_in_place_and_ends_on_interrupt_with_status_0(
     operator_tmux("send-keys", "-t", "=s:", "C-c")
     screen = operator_tmux.wait_for_text("s", "[status 0]")
     assert "no agents" in screen, "what was last seen stays"
+
+
+def test_watch_fits_itself_to_a_terminal_that_changes_its_size(
+    client: Client, source: MemorySource, operator_tmux: TmuxServer
+) -> None:
+    source.statuses = [replace(RUNNING, name=f"worker-{n:02}") for n in range(40)]
+    operator_tmux.session("s", client.shell_words("status", "--watch"), rows=12)
+    operator_tmux.wait_for_text("s", "more lines")
+    operator_tmux("resize-window", "-t", "=s:", "-y", "60")
+    screen = operator_tmux.wait_for_text("s", "worker-39")
+    assert "more lines" not in screen
 
 
 def test_watch_survives_a_daemon_that_goes_away(client: Client, operator_tmux: TmuxServer) -> None:

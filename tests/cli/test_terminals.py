@@ -238,7 +238,7 @@ def test_without_a_daemon_the_session_of_the_same_name_is_taken_with_a_warning(
 def test_tmux_that_is_not_installed_is_said(client: Client) -> None:
     done = client("logs", "reviewer", PATH=str(client.folder))
     assert done.status == 1
-    assert "tmux is not installed" in done.err
+    assert "there is no tmux on the PATH: install it" in done.err
 
 
 def test_interrupted_following_ends_as_by_the_signal(

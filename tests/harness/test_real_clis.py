@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from tests.harness.loopback import loopback_only
 from tests.harness.real_clis import REAL_CLIS, Place, RealCli
 from tests.harness.stub_model import REPLY, StubModel, stub_model
 from tests.support.agents import jcard
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, program
 from tests.support.processes import command_lines, marked
 from tests.support.waiting import wait_for
 
@@ -152,6 +153,43 @@ def test_an_interactive_run_that_waits_for_the_model_is_stopped_by_its_keys(
     driven.declare(mode="interactive", prompt=prompt)
     wait_for(lambda: any(prompt in turn.texts for turn in model.turns), DEADLINE, what="the model is asked")
     stop_and_look_for_what_is_left(driven)
+
+
+def test_what_agentctl_sends_is_taken_as_one_message_also_while_it_works_and_it_can_be_interrupted(
+    driven: DrivenCli, model: StubModel
+) -> None:
+    driven.declare()
+    agentctl(driven, "send", "agent", "hello there")
+    driven.wait_on_screen(f"{REPLY}hello there")
+    long = "\n".join(f"line {number} isn't $(touch pwned)" for number in range(200))
+    agentctl(driven, "send", "agent", long)
+    wait_for(lambda: asked(model, long), DEADLINE, what="the model is asked with all lines at once")
+
+    slow = f"STUB-SLEEP:{10 * DEADLINE:g}"
+    agentctl(driven, "send", "agent", slow)
+    wait_for(lambda: asked(model, slow), DEADLINE, what="the model is asked")
+    agentctl(driven, "send", "agent", "while it works")
+    agentctl(driven, "interrupt", "agent")
+    # Each of them goes on with what was queued, or has forgotten it and takes the next text.
+    agentctl(driven, "send", "agent", "after it")
+    wait_for(lambda: asked(model, "after it"), DEADLINE, what="it goes on", explain=driven.daemon.explain)
+    assert driven.daemon.wait_state("agent", "running")["restarts"] == 0
+    assert not (driven.daemon.workdir / "pwned").exists()
+
+
+def agentctl(driven: DrivenCli, *arguments: str) -> None:
+    """Run it against the daemon."""
+    timeout = [f"--timeout={DEADLINE:g}s"] if arguments[0] == "send" else []
+    sockets = [f"--api-socket={driven.daemon.api_socket}", f"--tmux-socket={driven.daemon.tmux_socket}"]
+    done = subprocess.run(
+        [program("agentctl"), *sockets, *arguments, *timeout], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stderr}\n{driven.daemon.screen('agent')}"
+
+
+def asked(model: StubModel, text: str) -> bool:
+    """Whether the model received the text, with what a CLI may put around it."""
+    return any(text in each for turn in model.turns for each in turn.texts)
 
 
 def test_the_tool_of_a_one_shot_run_ends_with_the_run(driven: DrivenCli) -> None:

@@ -24,6 +24,8 @@ from agentd.supervise.snapshot import (
 ANSWER_LIMIT = 5.0
 """Seconds without a byte after which the daemon counts as unreachable; it answers in milliseconds."""
 
+_NOT_AGENTD = "is it agentd that serves this socket? --api-socket names another"
+
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | None"
 
 _Known = TypeVar("_Known", AgentStatus, ConfigStatus, AgentCounts, ObservedAgentView, PlannedOperation, RecordingHealth)
@@ -63,7 +65,9 @@ class Api:
         try:
             document: Json = json.loads(body)
         except ValueError as error:
-            raise ApiError(status, f"expected JSON from {self.path}{resource}, found {body[:60]!r}") from error
+            raise ApiError(
+                status, f"expected JSON from {self.path}{resource}, found {body[:60]!r}: {_NOT_AGENTD}"
+            ) from error
         return document
 
     def _exchange(self, request: str) -> bytes:
@@ -119,9 +123,9 @@ def error_of(status: int, body: bytes, resource: str) -> ApiError:
     try:
         document: Json = json.loads(body)
     except ValueError:
-        return ApiError(status, f"expected JSON from {resource}, found {body[:60]!r}")
+        return ApiError(status, f"expected JSON from {resource}, found {body[:60]!r}: {_NOT_AGENTD}")
     reason = document.get("error") if isinstance(document, Mapping) else None
-    return ApiError(status, str(reason or f"{resource} was answered with status {status}"))
+    return ApiError(status, str(reason or f"{resource} was answered with status {status}; agentd's log may say why"))
 
 
 def split_head(head: bytes) -> tuple[int, Sequence[str]]:
@@ -249,15 +253,17 @@ def _known(kind: type[_Known], values: Mapping[str, Json]) -> _Known:
 
 def _object(document: Json) -> Mapping[str, Json]:
     if not isinstance(document, Mapping):
-        raise ApiError(200, f"expected a JSON object, found {json.dumps(document)[:60]}")
+        raise ApiError(200, f"expected a JSON object, found {json.dumps(document)[:60]}: {_NOT_AGENTD}")
     return document
 
 
 def _array(document: Json) -> Sequence[Json]:
     if not isinstance(document, Sequence) or isinstance(document, str):
-        raise ApiError(200, f"expected a JSON array, found {json.dumps(document)[:60]}")
+        raise ApiError(200, f"expected a JSON array, found {json.dumps(document)[:60]}: {_NOT_AGENTD}")
     return document
 
 
 def _missing(name: str) -> ApiError:
-    return ApiError(200, f"the daemon's answer has no field {name!r}: agentd and agentctl are of different versions")
+    return ApiError(
+        200, f"the daemon's answer has no field {name!r}: agentd and agentctl are of different versions; restart agentd"
+    )

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NoReturn
 
 from agentd.cli.agentctl.client import Api
 from agentd.cli.options import add_options
 from agentd.cli.terminal import Display
 from agentd.daemon.settings import Settings
+from agentd.jcard.quoting import quote
 
 SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "agent_user"})
 """The settings of the daemon that the client has a use for."""
+
+NAMES_COMMAND = "__names"
+"""A command for shell completion alone, in no help: it prints the agents' names."""
+
+_UNKNOWN_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
+_QUOTED = re.compile(r"[\w-]+")
 
 
 PATIENCE = 60.0
@@ -77,7 +86,7 @@ def print_document(document: object) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of one command."""
+    """The parser of one command, or of all; its errors end with the next step."""
 
     takes_words = False
     """Whether words may stand anywhere among the options (``fields``), and more behind ``--`` (``words``).
@@ -100,6 +109,24 @@ class Parser(argparse.ArgumentParser):
             parsed.fields = [word for word in left if not word.startswith("-")]
             left = [word for word in left if word.startswith("-")]
         return parsed, left
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line.
+
+        Raises
+        ------
+        SystemExit
+            Always, with the status of bad usage.
+        """
+        self.print_usage(sys.stderr)
+        unknown = _UNKNOWN_COMMAND.search(message)
+        if unknown is not None:
+            from difflib import get_close_matches
+
+            close = get_close_matches(unknown[1], _QUOTED.findall(unknown[2]), n=2)
+            message = f"there is no command {quote(unknown[1])}"
+            message += f": did you mean {' or '.join(close)}?" if close else ""
+        self.exit(Status.USAGE, f"{self.prog}: {message}; {self.prog} --help says what there is\n")
 
 
 class Commands:
@@ -137,6 +164,10 @@ class Commands:
         add_shared_options(parser)
         parser.set_defaults(run=run)
         return parser
+
+    def help_of(self, name: str) -> str:
+        """Give a command's help."""
+        return str(self._subparsers.choices[name].format_help())
 
 
 def _description(summary: str, details: str) -> str:

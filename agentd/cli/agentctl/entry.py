@@ -7,16 +7,19 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from agentd import __version__
-from agentd.cli.agentctl import add, attach, change, events, output, plan, running, schema, status, validate, wait
 from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
 from agentd.cli.agentctl.command import (
+    NAMES_COMMAND,
+    SHARED_FIELDS,
     CommandError,
     Commands,
     Invocation,
+    Parser,
     Status,
     add_shared_options,
     print_document,
@@ -37,12 +40,32 @@ examples:
   agentctl stop fixer --wait          and not, for now
   agentctl validate ./jcard.toml      is this file good?
   agentctl COMMAND --help             more of one command
+  agentctl help                       topics: getting started, the jcard, states, secrets, sockets
 
 exit status: 0 done, 1 failed, 2 usage, 3 agentd not reachable.
 On a terminal there are tables and colour (not with NO_COLOR set); elsewhere one line for each thing, fields
 separated by tabs, no heading, - for an empty field."""
 
-_COMMANDS = (status, output, attach, events, wait, add, change, running, validate, plan, schema)
+_COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "status": ("status", "list"),
+    "output": ("logs", "screen"),
+    "attach": ("attach",),
+    "talk": ("send", "keys", "interrupt"),
+    "events": ("events",),
+    "wait": ("wait",),
+    "add": ("add",),
+    "change": ("set", "unset", "scale", "rename", "remove"),
+    "running": ("start", "stop", "restart"),
+    "validate": ("validate",),
+    "plan": ("plan",),
+    "schema": ("schema",),
+    "doctor": ("doctor",),
+    "service": ("service",),
+    "completion": ("completion",),
+    "help": ("help",),
+}
+"""The commands of each module of this package, in the order of the help. Only the module of the command that is called
+is imported: each costs 1 to 2 ms, its parser not counted."""
 
 _INTERRUPTED = 128 + signal.SIGINT
 _BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -59,7 +82,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == [NAMES_COMMAND]:
+        from agentd.cli.agentctl.completion import print_names
+
+        return print_names(given[1:])
+    arguments = build_parser(_called(given)).parse_args(given)
     as_json = bool(getattr(arguments, "json", False))
     try:
         exit_status = int(_run(arguments, as_json))
@@ -115,8 +143,9 @@ def _report(message: str, status: Status, as_json: bool) -> Status:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser of all commands, or of one and those in the same module."""
+    parser = Parser(
         prog="agentctl",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -126,6 +155,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"agentctl {__version__}")
     add_shared_options(parser)
     commands = Commands(parser)
-    for module in _COMMANDS:
-        module.register(commands)
+    _register(commands, command)
     return parser
+
+
+def _register(commands: Commands, command: str | None) -> None:
+    for module, names in _COMMANDS.items():
+        if command is None or command in names:
+            import_module(f"{__package__}.{module}").register(commands)
+
+
+def known_commands() -> list[str]:
+    """List the commands, in the order of the help."""
+    return [name for names in _COMMANDS.values() for name in names]
+
+
+def command_help(command: str) -> str:
+    """Give what ``agentctl COMMAND --help`` prints."""
+    commands = Commands(Parser(prog="agentctl"))
+    _register(commands, command)
+    return commands.help_of(command)
+
+
+def _called(arguments: Sequence[str]) -> str | None:
+    """Find the command that is called, if there is one of that name."""
+    valued = {option.flag for option in OPTIONS if option.field in SHARED_FIELDS}
+    words = iter(arguments)
+    for word in words:
+        if word in valued:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word if word in known_commands() else None
+    return None

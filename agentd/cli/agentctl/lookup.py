@@ -45,5 +45,5 @@ def unknown_agent(
     elif names:
         hint = otherwise
     else:
-        hint = "the daemon has no agents"
+        hint = "the daemon has no agents; agentctl add declares one"
     return CommandError(f"there is no agent {quote(name)}: {hint}")

@@ -32,15 +32,21 @@ _LOOKS: Mapping[str, _Look] = {
 _UNKNOWN = _Look("?", BOLD)
 """Of a newer daemon."""
 
-_HEADING = ("NAME", "STATE", "UPTIME", "RESTARTS", "EXIT", "PID", "HARNESS", "SESSION", "DETAIL")
+_HEADING = ("NAME", "STATE", "UPTIME", "RESTARTS", "EXIT", "PID", "RUNS", "SESSION", "DETAIL")
+_SESSION = _HEADING.index("SESSION")
 _LIST_HEADING = ("NAME", "HARNESS", "TYPE", "SESSION", "WORKDIR")
 
 
 def overview_lines(health: Health, agents: Sequence[AgentStatus], display: Display) -> list[str]:
     """Show the daemon, then every agent; elsewhere than on a terminal only the agents."""
-    table = lines(_HEADING, [_row(agent, display) for agent in agents], display)
+    rows = [_row(agent, display) for agent in agents]
     if not display.table:
-        return table
+        return lines(_HEADING, rows, display)
+    if all(agent.session == agent.name for agent in agents):
+        rows = [[cell for column, cell in enumerate(row) if column != _SESSION] for row in rows]
+        table = lines([title for title in _HEADING if title != "SESSION"], rows, display)
+    else:
+        table = lines(_HEADING, rows, display)
     header = _header(health, display)
     return [*header, "", *table] if agents else [*header, "no agents"]
 
@@ -117,7 +123,7 @@ def _row(agent: AgentStatus, display: Display) -> list[Cell]:
         Cell(str(agent.restarts)),
         Cell(_exit(agent)),
         Cell(_plain(agent.pid)),
-        Cell(agent.harness),
+        Cell(_runs(agent) if display.table else agent.harness),
         Cell(agent.session),
         Cell(_detail(agent), RED if agent.error is not None else ""),
     ]
@@ -125,6 +131,11 @@ def _row(agent: AgentStatus, display: Display) -> list[Cell]:
 
 def _look(agent: AgentStatus) -> _Look:
     return _LOOKS.get(agent.state, _UNKNOWN)
+
+
+def _runs(agent: AgentStatus) -> str:
+    """Say what people call it: the command of their own, or the harness and its model."""
+    return agent.command or " ".join(filter(None, (agent.harness, agent.model)))
 
 
 def _uptime(agent: AgentStatus) -> str:

@@ -65,10 +65,16 @@ def ask(server: Server, *command: str) -> list[str]:
     try:
         answer = server.cmd(*command)
     except TmuxCommandNotFound:
-        raise CommandError("tmux is not installed, or not on the PATH") from None
+        raise CommandError(
+            "there is no tmux on the PATH: install it (apt-get install tmux, brew install tmux)"
+        ) from None
     if answer.returncode != 0:
         text = printable("; ".join(answer.stderr))
-        raise NoSessionError(text) if text.startswith(_NO_SESSION) else CommandError(f"tmux: {text}")
+        raise (
+            NoSessionError(text)
+            if text.startswith(_NO_SESSION)
+            else CommandError(f"tmux: {text}; agentctl doctor looks for the cause")
+        )
     return list(answer.stdout)
 
 
@@ -86,20 +92,35 @@ def open_terminal(invocation: Invocation) -> Terminal:
     UnreachableError
         If neither a daemon answers nor a session has that name.
     """
-    from libtmux import Server
-
-    server = Server(socket_path=invocation.settings.tmux_socket)
     try:
         agent = agent_from(agent_document(invocation.api, invocation.name()))
     except UnreachableError as unreachable:
-        return _without_daemon(invocation, server, unreachable)
+        return _without_daemon(invocation, _server(invocation), unreachable)
+    return terminal_of(invocation, agent)
+
+
+def terminal_of(invocation: Invocation, agent: AgentStatus) -> Terminal:
+    """Find the session of an agent.
+
+    Raises
+    ------
+    NoSessionError
+        If the agent has none.
+    CommandError
+        If tmux refuses.
+    """
+    server = _server(invocation)
     try:
         ask(server, "has-session", "-t", session_target(agent.session))
     except NoSessionError:
         raise NoSessionError(_no_session(agent)) from None
-    except CommandError as error:
-        raise CommandError(f"{_no_session(agent)}; {error}") from None
     return Terminal(agent.name, agent.session, server)
+
+
+def _server(invocation: Invocation) -> Server:
+    from libtmux import Server
+
+    return Server(socket_path=invocation.settings.tmux_socket)
 
 
 def _without_daemon(invocation: Invocation, server: Server, unreachable: UnreachableError) -> Terminal:
@@ -117,7 +138,7 @@ def _without_daemon(invocation: Invocation, server: Server, unreachable: Unreach
 
 def _no_session(agent: AgentStatus) -> str:
     reason = f": {agent.error}" if agent.error else ""
-    return f"{agent.name} has no tmux session; it is {agent.state}{reason}"
+    return f"{agent.name} has no tmux session; it is {agent.state}{reason}: agentctl status {agent.name} says more"
 
 
 def terminal_document(terminal: Terminal, lines: Sequence[str]) -> dict[str, object]:

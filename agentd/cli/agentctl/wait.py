@@ -82,7 +82,10 @@ def _wait(invocation: Invocation) -> Status:
         return _say(invocation, _state(document), document)
     agent = agent_from(document)
     reason = f" ({agent.error})" if agent.error else ""
-    raise CommandError(f"{agent.name} is {agent.state}{reason}, not {' or '.join(wanted)}, and the time is over")
+    raise CommandError(
+        f"{agent.name} is {agent.state}{reason}, not {' or '.join(wanted)}, and the time is over:"
+        f" agentctl status {agent.name} says more"
+    )
 
 
 def _look(invocation: Invocation, deadline: float | None) -> Json:

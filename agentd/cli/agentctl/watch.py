@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
-import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -20,6 +20,7 @@ REDRAW_AFTER = 1.0
 _ENTER = "\x1b[?1049h\x1b[?25l"
 """The alternate screen, without a cursor: what was on the terminal comes back afterwards."""
 _LEAVE = "\x1b[?25h\x1b[?1049l"
+_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 _HOME = "\x1b[H"
 _END_OF_LINE = "\x1b[K"
 _END_OF_SCREEN = "\x1b[J"
@@ -29,6 +30,8 @@ def watch(view: Callable[[], list[str]], api: Api) -> None:
     """Show the view until C-c; while the daemon is away, say so and go on."""
     signal.signal(signal.SIGTERM, _terminate)
     last: list[str] = []
+    resized, told = os.pipe()
+    signal.signal(signal.SIGWINCH, lambda *_: os.write(told, b"x"))
     sys.stdout.write(_ENTER)
     try:
         while True:
@@ -37,7 +40,8 @@ def watch(view: Callable[[], list[str]], api: Api) -> None:
             except UnreachableError as error:
                 last = [f"agentd is not reachable on {printable(str(api.path))}: {printable(str(error))}"]
             _draw(last)
-            time.sleep(REDRAW_AFTER)  # noqa: TID251 (a person waits, and the API tells of no events)
+            if select.select([resized], [], [], REDRAW_AFTER)[0]:
+                os.read(resized, 4096)
     except KeyboardInterrupt:
         pass
     finally:
@@ -52,9 +56,10 @@ def _draw(lines: list[str]) -> None:
     shown = lines
     if len(lines) > display.rows:
         shown = [*lines[: display.rows - 1], f"… {len(lines) - display.rows + 1} more lines"]
-    # One write, each line cleared behind its text: nothing is ever blank in between, so nothing flickers.
+    # One write, each line cleared behind its text: nothing is ever blank in between, so nothing flickers. Terminals
+    # that know mode 2026 also show it as one; others ignore that.
     body = f"{_END_OF_LINE}\r\n".join(cut(line, display.columns) for line in shown)
-    sys.stdout.write(f"{_HOME}{body}{_END_OF_LINE}{_END_OF_SCREEN}")
+    sys.stdout.write(f"{_BEGIN}{_HOME}{body}{_END_OF_LINE}{_END_OF_SCREEN}{_END}")
     sys.stdout.flush()
 
 

@@ -1,0 +1,116 @@
+"""The agent's end of its terminal: what was typed and not read yet, and who may type now."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from agentd.cli.agentctl.command import CommandError
+
+LOOK_AFTER = 0.05
+"""Seconds between two looks."""
+
+LONGEST_LINE = 4095
+"""Bytes of a line, its end not counted, that Linux keeps for a program that reads lines; source: termios(3)."""
+
+_COUNT = struct.Struct("i")
+_LOCAL_MODES = 3
+
+
+class BusyError(CommandError):
+    """Somebody else is typing."""
+
+
+class AgentInput:
+    """What stands between the terminal and the agent, which only the agents' user and root may look at."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the agent could read and has not; of a line that is not complete none count."""
+        return int(_COUNT.unpack(fcntl.ioctl(self.descriptor, termios.FIONREAD, _COUNT.pack(0)))[0])
+
+    @property
+    def reads_lines(self) -> bool:
+        """Whether the terminal collects lines, as for programs that draw no input box of their own."""
+        return bool(termios.tcgetattr(self.descriptor)[_LOCAL_MODES] & termios.ICANON)
+
+    def discard(self) -> None:
+        """Take back what the agent has not read."""
+        termios.tcflush(self.descriptor, termios.TCIFLUSH)
+
+
+@contextlib.contextmanager
+def open_input(terminal: str) -> Iterator[AgentInput | None]:
+    """Open an agent's terminal beside the agent; ``None`` where that is not allowed."""
+    try:
+        descriptor = os.open(terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        yield AgentInput(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def only_sender(folder: Path, agent: AgentInput | None, limit: float) -> Iterator[None]:
+    """Be the only one that types into the agent's terminal.
+
+    Each sender locks the agent's terminal and shares the socket's folder; who may not open the terminal has the folder
+    alone instead. So agents are written to independently, and no lock file is left.
+
+    Parameters
+    ----------
+    folder
+        Of the tmux socket.
+    agent
+        The terminal, where it may be opened.
+    limit
+        Seconds to wait for others.
+
+    Raises
+    ------
+    BusyError
+        If others are still typing then.
+    CommandError
+        If the folder cannot be locked.
+    """
+    end = time.monotonic() + limit
+    with contextlib.ExitStack() as stack:
+        try:
+            shared = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise CommandError(
+                f"cannot lock {folder} to be the only sender: {error.strerror};"
+                " run this as a user who may read that folder, such as the agents' or root"
+            ) from error
+        stack.callback(os.close, shared)
+        if agent is None:
+            _lock(shared, fcntl.LOCK_EX, end)
+        else:
+            _lock(shared, fcntl.LOCK_SH, end)
+            _lock(agent.descriptor, fcntl.LOCK_EX, end)
+            stack.callback(fcntl.flock, agent.descriptor, fcntl.LOCK_UN)
+        yield
+
+
+def _lock(descriptor: int, kind: int, end: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise BusyError("another agentctl is sending to this agent; try again when it is done") from None
+            time.sleep(LOOK_AFTER)  # noqa: TID251 (a person waits, and nothing tells of a lock)
+        else:
+            return

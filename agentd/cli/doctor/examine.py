@@ -1,0 +1,120 @@
+"""Everything that is looked at, in the order in which it is needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from agentd import __version__
+from agentd.cli.agentctl.client import Api, ApiError, Json, UnreachableError, health_from
+from agentd.cli.check import check
+from agentd.cli.doctor import machine, places
+from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, warning
+from agentd.cli.doctor.harnesses import Surroundings, check_harnesses
+from agentd.daemon.context import resolve_agent_user
+from agentd.daemon.identity import base_environment
+from agentd.daemon.locks import API_MODE
+from agentd.daemon.settings import Settings
+from agentd.harness.registry import load_harnesses
+from agentd.jcard.secrets import read_secrets
+from agentd.supervise.snapshot import Health
+from agentd.tmux.limits import SOCKET_MODE
+
+
+def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Look at everything.
+
+    Raises
+    ------
+    SettingsError
+        If the agents cannot run as the user that was asked for.
+    """
+    api = Api(settings.api_socket)
+    document, findings = _ask(api)
+    health = None if document is None else health_from(document)
+    pid = None if health is None else health.pid
+    daemon_environ = machine.environment_of(pid, environ)
+    user, user_warning = resolve_agent_user(settings.agent_user, environ)
+    result = check(settings, environ)
+    declared = sum(agent.enabled for agent in result.agents)
+    running = 0 if health is None else health.agents.running
+    cgroup = read_line(f"/proc/{pid or 'self'}/cgroup")
+
+    yield from machine.check_python()
+    yield from machine.check_clock()
+    yield from machine.check_tmux(daemon_environ.get("PATH", ""), settings.tmux_socket)
+    yield from findings
+    if health is not None and document is not None:
+        yield from _check_daemon(health, document)
+        yield from places.check_socket("socket", settings.api_socket, API_MODE)
+        yield from places.check_socket("socket", settings.tmux_socket, SOCKET_MODE)
+    if user_warning is not None:
+        yield warning("user", user_warning, "make one: useradd --create-home agent")
+    else:
+        yield ok("user", f"agents run as {user.name}, at home in {user.home}")
+    yield from places.check_jcard(result.path, len(result.agents), result.errors, result.warnings)
+    secrets = read_secrets(settings.secret_dir)
+    yield from places.check_secrets(settings.secret_dir, secrets)
+    around = Surroundings(
+        user,
+        base_environment(user, daemon_environ, root=os.geteuid() == 0),
+        frozenset(secrets.values),
+    )
+    yield from check_harnesses(load_harnesses().harnesses, result.agents, around)
+    yield from places.check_space("state", settings.state_dir)
+    yield from machine.check_terminals(declared, running)
+    yield from machine.check_files(machine.limits_of(pid), declared)
+    yield from machine.check_watching()
+    yield from machine.check_cgroups(cgroup)
+    yield from machine.check_linger(user, cgroup)
+
+
+def _ask(api: Api) -> tuple[Json, list[Finding]]:
+    try:
+        return api.get("/v1/health"), []
+    except UnreachableError as failure:
+        advice = "start it: agentctl service install, or agentd in a terminal of its own"
+        return None, [error("daemon", f"agentd is not reachable on {api.path}: {failure}", advice)]
+    except ApiError as failure:
+        return None, [error("daemon", str(failure), f"find out what serves {api.path}, and start agentd there")]
+
+
+def _check_daemon(health: Health, document: Json) -> Iterator[Finding]:
+    if health.version != __version__:
+        yield warning(
+            "daemon",
+            f"agentd is {health.version}, agentctl {__version__}",
+            "restart agentd, with --on-shutdown keep if the agents shall go on",
+        )
+    else:
+        counts = health.agents
+        text = f"agentd {health.version}, pid {health.pid}: {counts.running} of {counts.total} agents run"
+        yield ok("daemon", text)
+    if not health.config.valid:
+        yield error(
+            "daemon",
+            f"agentd could not take {health.config.path}: {health.config.error}",
+            "correct it; until then the last good configuration stays in force",
+        )
+    if isinstance(document, Mapping):
+        yield from _check_recording(document.get("recording"))
+
+
+def _check_recording(recording: Json) -> Iterator[Finding]:
+    """Look at what the daemon keeps of what happened; an older one says nothing of it."""
+    if not isinstance(recording, Mapping):
+        return
+    for kind, values in recording.items():
+        if not isinstance(values, Mapping):
+            continue
+        state = values.get("state")
+        if state == "failing":
+            yield error("recording", f"{kind}: {values.get('error')}", "nothing of it is kept until that is mended")
+        elif state == "off":
+            yield note("recording", f"{kind}: off")
+        else:
+            yield ok("recording", f"{kind}: {values.get('bytes', 0)} bytes kept")
+        if values.get("lost"):
+            yield warning(
+                "recording", f"{kind}: {values['lost']} entries were lost since agentd started", "see agentd's log"
+            )

@@ -1,0 +1,72 @@
+"""One thing that the doctor found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+_SHOWN = 3
+
+
+class Level(StrEnum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Worth knowing; nothing has to be done."""
+    WARNING = "warning"
+    """Something that is used will not work well, or not for long."""
+    ERROR = "error"
+    """Something that is used does not work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, what was found, and what to do."""
+
+    level: Level
+    topic: str
+    """One word, the same for all that was looked at together."""
+    text: str
+    advice: str | None = None
+    """What to do; never ``None`` for warnings and errors."""
+
+    def __post_init__(self) -> None:
+        """Hold every complaint to an advice."""
+        assert self.advice is not None or self.level in (Level.OK, Level.NOTE), self
+
+
+def ok(topic: str, text: str) -> Finding:
+    """All is well."""
+    return Finding(Level.OK, topic, text)
+
+
+def note(topic: str, text: str, advice: str | None = None) -> Finding:
+    """Something worth knowing."""
+    return Finding(Level.NOTE, topic, text, advice)
+
+
+def warning(topic: str, text: str, advice: str) -> Finding:
+    """Something that will not work well."""
+    return Finding(Level.WARNING, topic, text, advice)
+
+
+def error(topic: str, text: str, advice: str) -> Finding:
+    """Something that does not work."""
+    return Finding(Level.ERROR, topic, text, advice)
+
+
+def read_line(path: str) -> str | None:
+    """Read the first line of a file of the kernel's; ``None`` where there is no such file, as on another system."""
+    try:
+        return Path(path).read_text().partition("\n")[0]
+    except OSError:
+        return None
+
+
+def some(names: Sequence[str]) -> str:
+    """List the first names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

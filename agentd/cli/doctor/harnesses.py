@@ -1,0 +1,153 @@
+"""The coding agents' own programs: whether they are there, in which version, and whether they can log in."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentd.cli.doctor.finding import Finding, note, ok, some, warning
+from agentd.harness.base import Credentials, Harness
+from agentd.jcard.spec import AgentSpec
+from agentd.supervise.preflight import PreflightError, find_program
+from agentd.supervise.user import AgentUser
+
+_LONGEST_QUESTION = 20.0
+"""Seconds for a version: 0.3 to 2.8 on an idle machine."""
+
+_TOPIC = "harness"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every agent finds."""
+
+    user: AgentUser
+    environment: Mapping[str, str]
+    """What agents inherit."""
+    secrets: frozenset[str]
+    """Names alone."""
+
+
+def check_harnesses(
+    harnesses: Mapping[str, Harness], agents: Sequence[AgentSpec], around: Surroundings
+) -> Iterator[Finding]:
+    """Look for each harness' program; what no agent uses is a note at most."""
+    used = {name: [agent for agent in agents if agent.enabled and agent.harness == name] for name in harnesses}
+    with ThreadPoolExecutor() as pool:
+        looks = [
+            pool.submit(lambda name, harness: list(_check(name, harness, used[name], around)), name, harness)
+            for name, harness in harnesses.items()
+            if not harness.takes_command
+        ]
+        for look in looks:
+            yield from look.result()
+    for name, harness in harnesses.items():
+        if harness.takes_command:
+            yield from _check_commands(harness, used[name], around)
+
+
+def _check(name: str, harness: Harness, agents: Sequence[AgentSpec], around: Surroundings) -> Iterator[Finding]:
+    environment = _environment(agents[0], around) if agents else around.environment
+    try:
+        program = find_program(harness.binary, environment, Path("/"), around.user)
+    except PreflightError as missing:
+        if agents:
+            yield warning(
+                _TOPIC, f"{name}: {missing}", f"install {harness.binary}, or set PATH where agentd is started"
+            )
+        else:
+            yield note(_TOPIC, f"{name}: {harness.binary} is not installed; no agent uses it")
+        return
+    yield ok(_TOPIC, f"{name}: {_version(program, environment, around.user)}, {program}")
+    if harness.facts.credentials is not None:
+        yield from _check_credentials(name, harness, harness.facts.credentials, agents, around)
+
+
+def _check_credentials(
+    name: str, harness: Harness, credentials: Credentials, agents: Sequence[AgentSpec], around: Surroundings
+) -> Iterator[Finding]:
+    if not agents:
+        found = _credentials(credentials, around.environment, around)
+        yield note("login", f"{name}: {found or 'no credentials were found'}; no agent uses it")
+        return
+    without: list[str] = []
+    for agent in agents:
+        found = _credentials(credentials, _environment(agent, around), around)
+        if found is None:
+            without.append(agent.name)
+        elif agent is agents[0]:
+            yield ok("login", f"{name}: {found}")
+    if without:
+        yield warning(
+            "login",
+            f"{name}: no credentials were found for {some(without)}",
+            f"put a secret {credentials.variables[0]} into the secret directory,"
+            f" or run {harness.binary} once as {around.user.name} and log in",
+        )
+
+
+def _environment(agent: AgentSpec, around: Surroundings) -> dict[str, str]:
+    """What the agent gets; of secrets only that they are there."""
+    reaching = around.secrets if agent.secrets is None else around.secrets & set(agent.secrets)
+    return {**around.environment, **dict.fromkeys(reaching, "…"), **agent.env}
+
+
+def _credentials(credentials: Credentials, environment: Mapping[str, str], around: Surroundings) -> str | None:
+    """Say what there is to log in with; never its value."""
+    variable = next((name for name in credentials.variables if environment.get(name)), None)
+    if variable is not None:
+        return f"{variable} is set"
+    home = Path(environment.get("HOME") or around.user.home)
+    for file in credentials.files:
+        folder = environment.get(file.folder_variable) if file.folder_variable else None
+        path = (Path(folder) if folder else home / file.folder) / file.name
+        try:
+            if path.stat().st_size:
+                return f"{path} is there"
+        except OSError:
+            continue
+    return None
+
+
+def _version(program: str, environment: Mapping[str, str], user: AgentUser) -> str:
+    """Ask a program for its version, as the agents' user: the program may be that user's to replace."""
+    own = {name: environment[name] for name in ("PATH", "LANG", "TMPDIR") if name in environment}
+    switched = (user.uid, user.gid, user.groups) if user.switch else (None, None, None)
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            env={**own, "HOME": environment.get("HOME") or str(user.home)},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_LONGEST_QUESTION,
+            check=False,
+            user=switched[0],
+            group=switched[1],
+            extra_groups=switched[2],
+        )
+    except subprocess.TimeoutExpired:
+        return f"did not say its version within {_LONGEST_QUESTION:.0f} s"
+    except OSError as failure:
+        return f"cannot be run: {failure.strerror}"
+    lines = done.stdout.strip().splitlines()
+    return lines[0] if lines and done.returncode == 0 else f"says no version (status {done.returncode})"
+
+
+def _check_commands(harness: Harness, agents: Sequence[AgentSpec], around: Surroundings) -> Iterator[Finding]:
+    """Look for the programs of agents that bring their own command."""
+    found: set[str] = set()
+    for agent in agents:
+        program = agent.command[0] if agent.command else harness.binary
+        try:
+            find_program(program, _environment(agent, around), agent.workdir, around.user)
+            found.add(program)
+        except PreflightError as missing:
+            yield warning(_TOPIC, f"{agent.name}: {missing}", "install it, or correct command in the jcard")
+    if found:
+        yield ok(_TOPIC, f"{agents[0].harness}: {', '.join(sorted(found))}")

@@ -1,0 +1,198 @@
+"""What the operating system gives: Python, tmux, limits, the clock."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, warning
+from agentd.supervise.user import AgentUser
+from agentd.tmux.limits import OLDEST_TMUX
+
+_TMUX_VERSION = re.compile(r"(\d+)\.(\d+)")
+_SERVER_ACCESS = (3, 3)
+_LONGEST_QUESTION = 10.0
+"""Seconds that tmux may take for its version."""
+
+_FILES_OF_THE_DAEMON = 64
+_FILES_OF_AN_AGENT = 3
+"""One of the daemon, two of the tmux server, which inherits the limit."""
+_TERMINALS_LEFT = 16
+"""For the people and programs that need some too."""
+
+_BUILT = 1_735_689_600
+"""Seconds since the epoch: 2025-01-01. A clock before that is wrong, since this program is younger."""
+
+
+def check_python() -> Iterator[Finding]:
+    """Say which Python this is; an older one than the oldest does not get this far."""
+    yield ok("python", f"Python {platform.python_version()}, {sys.executable}")
+
+
+def check_clock() -> Iterator[Finding]:
+    """A clock that starts in 1970 makes every certificate invalid."""
+    now = time.time()
+    if now < _BUILT:
+        yield error(
+            "clock",
+            f"the clock says {time.strftime('%Y-%m-%d', time.gmtime(now))}, so no certificate is valid",
+            "set it: timedatectl set-ntp true",
+        )
+
+
+def check_tmux(path: str, socket: Path) -> Iterator[Finding]:
+    """Look for tmux on the daemon's PATH, and at the server that runs."""
+    program = shutil.which("tmux", path=path)
+    if program is None:
+        yield error(
+            "tmux", f"there is no tmux on the PATH ({path})", "install it: apt-get install tmux, brew install tmux"
+        )
+        return
+    shown = _ask(program, "-V")
+    match = _TMUX_VERSION.search(shown)
+    if match is None:
+        yield warning("tmux", f"{program} says {shown!r} of its version", "agentd needs tmux 3.2 or newer: install it")
+        return
+    version = int(match[1]), int(match[2])
+    if version < OLDEST_TMUX:
+        oldest = ".".join(map(str, OLDEST_TMUX))
+        yield error("tmux", f"{program} is {shown}, agentd needs {oldest} or newer", "install a newer tmux")
+        return
+    yield ok("tmux", f"{shown}, {program}")
+    if version < _SERVER_ACCESS:
+        yield note(
+            "tmux",
+            "before tmux 3.3 whoever may use its socket is let in; the admin group's members are not asked for by name",
+        )
+    running = _ask(program, "-S", str(socket), "display-message", "-p", "#{version}") if socket.exists() else ""
+    if running and running not in shown:
+        yield warning(
+            "tmux",
+            f"the agents' server still is tmux {running}, the program is {shown}",
+            "if attach fails: stop agentd with its agents when they can be (--on-shutdown stop), and start it again",
+        )
+
+
+def _ask(program: str, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, timeout=_LONGEST_QUESTION, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        return str(failure)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def check_terminals(declared: int, running: int) -> Iterator[Finding]:
+    """Each agent takes a pseudo-terminal."""
+    most, used = read_line("/proc/sys/kernel/pty/max"), read_line("/proc/sys/kernel/pty/nr")
+    if most is None or used is None:
+        return
+    left = int(most) - int(used) - (declared - running)
+    text = f"{used} of {most} pseudo-terminals are in use, {declared - running} more are needed"
+    if left < _TERMINALS_LEFT:
+        advice = f"raise the limit: sysctl -w kernel.pty.max={int(most) + declared + 1024}"
+        yield (error if left < 0 else warning)("terminals", text, advice)
+    else:
+        yield ok("terminals", text)
+
+
+def check_files(limits: str, declared: int) -> Iterator[Finding]:
+    """Each agent takes file descriptors of the daemon and of tmux; the daemon raises its limit as far as it may."""
+    match = re.search(r"^Max open files\s+\S+\s+(\S+)", limits, re.MULTILINE)
+    hard = match[1] if match else str(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    needed = _FILES_OF_THE_DAEMON + _FILES_OF_AN_AGENT * declared
+    text = f"the limit of open files is {hard}, {declared} agents take about {needed}"
+    if hard.isdecimal() and int(hard) < needed:
+        yield warning("files", text, f"raise it where agentd is started: LimitNOFILE={needed * 2} or ulimit -Hn")
+    else:
+        yield ok("files", text)
+
+
+def check_watching() -> Iterator[Finding]:
+    """Without inotify a change of the jcard is only seen at the next resync."""
+    watches = read_line("/proc/sys/fs/inotify/max_user_watches")
+    instances = read_line("/proc/sys/fs/inotify/max_user_instances")
+    if watches is None or instances is None:
+        return
+    text = f"inotify allows each user {instances} instances and {watches} watches"
+    if _inotify_works():
+        yield ok("watching", text)
+    else:
+        yield warning(
+            "watching",
+            f"{text}, and this user has no instance left: changes are acted on at the next resync only",
+            f"raise the limit: sysctl -w fs.inotify.max_user_instances={int(instances) * 4}",
+        )
+
+
+def _inotify_works() -> bool:
+    import ctypes
+
+    descriptor = int(ctypes.CDLL(None, use_errno=True).inotify_init1(os.O_CLOEXEC))
+    if descriptor < 0:
+        return False
+    os.close(descriptor)
+    return True
+
+
+def check_cgroups(cgroup: str | None) -> Iterator[Finding]:
+    """Say whether the daemon could limit what agents use; it finds what they started without."""
+    if cgroup is None:
+        return
+    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        yield note("cgroups", "control groups are of version 1; agents are tracked without them")
+        return
+    folder = Path("/sys/fs/cgroup") / cgroup.rpartition(":")[2].lstrip("/")
+    controllers = read_line(str(folder / "cgroup.controllers")) or "none"
+    if os.access(folder / "cgroup.procs", os.W_OK):
+        yield ok("cgroups", f"{folder} may be divided, controllers: {controllers}")
+    else:
+        yield note(
+            "cgroups",
+            f"{folder} is not delegated; agents are tracked without it",
+            "only limits would need it: Delegate=yes in the unit",
+        )
+
+
+def check_linger(user: AgentUser, cgroup: str | None) -> Iterator[Finding]:
+    """What systemd runs for a user it ends with that user's last session, unless told to linger."""
+    if not Path("/run/systemd/system").exists() or os.geteuid() == 0:
+        return
+    if Path("/var/lib/systemd/linger", user.name).exists():
+        yield ok("linger", f"services of {user.name} go on without a session")
+        return
+    advice = f"loginctl enable-linger {user.name}"
+    if cgroup is not None and f"user@{user.uid}.service" in cgroup:
+        yield warning("linger", f"agentd ends with the last session of {user.name}, and the agents with it", advice)
+    else:
+        yield note("linger", f"a service of {user.name} would end with the last session of {user.name}", advice)
+
+
+def limits_of(pid: int | None) -> str:
+    """Read the limits of a process; empty where that is not possible."""
+    try:
+        return Path(f"/proc/{pid or 'self'}/limits").read_text()
+    except OSError:
+        return ""
+
+
+def environment_of(pid: int | None, otherwise: Mapping[str, str]) -> Mapping[str, str]:
+    """Read what a process was started with, where that is allowed."""
+    if pid is None:
+        return otherwise
+    try:
+        pairs = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return otherwise
+    return {
+        os.fsdecode(name): os.fsdecode(value) for name, _, value in (pair.partition(b"=") for pair in pairs if pair)
+    }

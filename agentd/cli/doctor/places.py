@@ -1,0 +1,117 @@
+"""Files and folders: the jcard, the secrets, the sockets, the state."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from agentd.cli.doctor.finding import Finding, error, note, ok, some, warning
+from agentd.jcard.problems import Problem
+from agentd.jcard.secrets import Secrets
+
+_LITTLE_SPACE = 256 * 1024 * 1024
+_NO_SPACE = 16 * 1024 * 1024
+_OTHERS = 0o007
+_GROUP = 0o070
+
+
+def check_jcard(path: Path, agents: int, errors: Sequence[Problem], warnings: Sequence[Problem]) -> Iterator[Finding]:
+    """Pass on what `agentctl validate` would say."""
+    for problem in errors:
+        yield error("jcard", str(problem), "correct it; agentctl validate checks it again")
+    for problem in warnings:
+        yield warning("jcard", str(problem), "correct it; agentctl validate checks it again")
+    if not errors:
+        yield ok("jcard", f"{path}: {agents} {'agent' if agents == 1 else 'agents'}")
+
+
+def check_secrets(folder: Path, secrets: Secrets) -> Iterator[Finding]:
+    """Secrets that others can read are none."""
+    try:
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        yield note("secrets", f"{folder} does not exist: no secrets", f"to give agents some: mkdir -m 700 {folder}")
+        return
+    except OSError as failure:
+        yield error("secrets", f"{folder}: {failure.strerror}", "make it a folder that agentd may read")
+        return
+    open_to_all = _open_files(folder, _OTHERS) if mode & 0o001 else []
+    if open_to_all:
+        yield warning(
+            "secrets", f"everybody on this machine can read {some(open_to_all)} in {folder}", f"chmod 700 {folder}"
+        )
+    elif mode & (_OTHERS | _GROUP):
+        yield note(
+            "secrets", f"{folder} has mode {_octal(mode)}; its files are closed to others", f"chmod 700 {folder}"
+        )
+    else:
+        yield ok("secrets", f"{folder}: {len(secrets.values)} secrets, mode {_octal(mode)}")
+    for text in secrets.warnings:
+        yield warning("secrets", text, "correct or remove that file")
+
+
+def _open_files(folder: Path, bits: int) -> list[str]:
+    try:
+        return [path.name for path in sorted(folder.iterdir()) if path.is_file() and path.stat().st_mode & bits]
+    except OSError:
+        return []
+
+
+def check_socket(topic: str, path: Path, wanted: int) -> Iterator[Finding]:
+    """Look whose socket of a running daemon it is, and who may use it."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        yield error(topic, f"{path} does not exist although agentd runs", "restart agentd: its agents go on with keep")
+        return
+    except OSError as failure:
+        yield error(topic, f"{path}: {failure.strerror}", "ask whoever runs agentd to be let into its admin group")
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    text = f"{path}: mode {_octal(mode)}, owner {_owner(found.st_uid)}, group {_group(found.st_gid)}"
+    if mode & _OTHERS:
+        yield warning(topic, f"{text}; everybody may use it", f"chmod {_octal(wanted)} {path}")
+    elif mode != wanted:
+        yield note(topic, f"{text}; agentd makes it {_octal(wanted)}", f"chmod {_octal(wanted)} {path}")
+    else:
+        yield ok(topic, text)
+
+
+def check_space(topic: str, folder: Path) -> Iterator[Finding]:
+    """Look whether a folder can be written to, and for how long."""
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    if not os.access(existing, os.W_OK):
+        verb = "may not be written to" if existing == folder else f"cannot be made in {existing}"
+        yield warning(
+            topic, f"{folder} {verb} by this user", f"chown it to the user who runs agentd: chown … {existing}"
+        )
+        return
+    found = os.statvfs(existing)
+    free = found.f_bavail * found.f_frsize
+    text = f"{folder}: {free // (1024 * 1024)} MiB free"
+    if free < _LITTLE_SPACE:
+        yield (error if free < _NO_SPACE else warning)(topic, text, "make room on that file system")
+    else:
+        yield ok(topic, text)
+
+
+def _octal(mode: int) -> str:
+    return f"{stat.S_IMODE(mode):04o}"
+
+
+def _owner(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

@@ -1,0 +1,1 @@
+"""What ``agentctl help`` prints and the manual pages say, made from the parsers and tables of the code."""

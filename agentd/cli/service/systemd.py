@@ -1,0 +1,84 @@
+"""systemd, as ``systemctl`` shows it."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agentd.cli.agentctl.command import CommandError
+from agentd.cli.service.unit import NAME
+from agentd.jcard.quoting import printable
+
+_BOOTED = frozenset({"initializing", "starting", "running", "degraded", "maintenance", "stopping"})
+"""What ``is-system-running`` says where systemd is in charge; elsewhere ``offline``. Source: systemctl(1)."""
+
+_SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "FragmentPath")
+
+
+class NoSystemdError(CommandError):
+    """There is no systemd to run a service; the text says what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Systemd:
+    """The systemd of the system, or of the invoking user."""
+
+    user: bool
+    say: Callable[[str], None]
+    """Told of each command before it is run."""
+
+    def command(self, *arguments: str) -> list[str]:
+        """Build a command line."""
+        return ["systemctl", *(["--user"] if self.user else []), *arguments]
+
+    def available(self) -> bool:
+        """Whether it is in charge here."""
+        if shutil.which("systemctl") is None:
+            return False
+        return self._ask("is-system-running").stdout.strip() in _BOOTED
+
+    def run(self, *arguments: str) -> None:
+        """Run a command, saying so.
+
+        Raises
+        ------
+        CommandError
+            If it fails.
+        """
+        command = self.command(*arguments)
+        self.say(" ".join(command))
+        done = self._ask(*arguments)
+        if done.returncode != 0:
+            reason = printable(" ".join(done.stderr.split())) or f"status {done.returncode}"
+            more = " ".join(self.command("status", NAME))
+            raise CommandError(f"{' '.join(command)} failed: {reason}: see {more}")
+
+    def state(self) -> dict[str, str]:
+        """Read what is known of the unit."""
+        shown = self._ask("show", NAME, *(f"--property={name}" for name in _SHOWN)).stdout
+        found = dict(line.partition("=")[::2] for line in shown.splitlines())
+        return {name: found.get(name, "") for name in _SHOWN}
+
+    def _ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+
+
+def needed(systemd: Systemd, foreground: Sequence[str]) -> None:
+    """Insist on systemd.
+
+    Raises
+    ------
+    NoSystemdError
+        If it is not in charge.
+    """
+    if not systemd.available():
+        whose = "of this user (one needs a session, and XDG_RUNTIME_DIR) " if systemd.user else ""
+        raise NoSystemdError(
+            f"no systemd {whose}answers here: run agentd in the foreground, under whatever supervises services here:"
+            f" {shlex.join(foreground)}"
+        )

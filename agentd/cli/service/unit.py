@@ -1,0 +1,107 @@
+"""The text of the unit: the packaged one, ``agentd.service`` beside this module, with paths filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
+
+NAME = "agentd.service"
+
+_WRITTEN_BY = "# Written by agentctl service install; agentctl service uninstall removes it."
+
+# systemd of a user knows no targets of the system, and gives each user's services a folder for sockets itself; agentd
+# makes its folders in there. Source: systemd.special(7), systemd.exec(5).
+_OF_THE_SYSTEM = frozenset(
+    {
+        *("Wants", "After", "StateDirectory", "StateDirectoryMode"),
+        *("RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve"),
+    }
+)
+
+_USER_PATH = "# Where agents find their programs: what the PATH was when this was written."
+
+
+def packaged_unit() -> str:
+    """Read the packaged unit, for agentd as root."""
+    return files(__package__).joinpath(NAME).read_text(encoding="utf-8")
+
+
+def written_by_us(text: str) -> bool:
+    """Whether a unit's text is one that `unit_text` made."""
+    return text.startswith(_WRITTEN_BY)
+
+
+def unit_text(command: Sequence[str], *, user: bool, environment: Mapping[str, str]) -> str:
+    """Write the unit.
+
+    Parameters
+    ----------
+    command
+        What to run: agentd and its flags.
+    user
+        Whether it is for one user's systemd.
+    environment
+        Variables that agentd shall have.
+    """
+    blocks = packaged_unit().split("\n\n")[1:]  # The first one says how to install it by hand.
+    lines = [_WRITTEN_BY, ""]
+    for block in blocks:
+        kept = list(_filled_in(_without_system(block) if user else block.splitlines(), command, environment, user=user))
+        if kept:
+            lines += [*kept, ""]
+    return "\n".join(lines)
+
+
+def _filled_in(
+    block: Iterable[str], command: Sequence[str], environment: Mapping[str, str], *, user: bool
+) -> Iterator[str]:
+    for line in block:
+        key, _, _ = line.partition("=")
+        if key == "ExecStart":
+            yield f"ExecStart={' '.join(map(quoted, command))}"
+            if environment:
+                yield _USER_PATH
+            yield from (f"Environment={_quoted(f'{name}={value}')}" for name, value in environment.items())
+        elif key == "WantedBy" and user:
+            yield "WantedBy=default.target"
+        elif line.startswith("# Reads /etc/"):
+            yield "# agentd --help says what the flags mean."
+        else:
+            yield line
+
+
+def _without_system(block: str) -> Iterator[str]:
+    """Leave out settings of the system, with the comments above them."""
+    comments: list[str] = []
+    dropping = False
+    for line in block.splitlines():
+        if line.startswith("#"):
+            if dropping:
+                comments, dropping = [], False
+            comments.append(line)
+            continue
+        dropping = line.partition("=")[0] in _OF_THE_SYSTEM
+        if not dropping:
+            yield from comments
+            yield line
+            comments = []
+    if not dropping:
+        yield from comments
+
+
+def quoted(word: str) -> str:
+    r"""Quote one word of a command line for systemd; source: systemd.service(5), COMMAND LINES.
+
+    Examples
+    --------
+    >>> print(quoted("--config=/home/a b/50%"), quoted("$x"))
+    "--config=/home/a b/50%%" "$$x"
+    """
+    return _quoted(word.replace("$", "$$"))
+
+
+def _quoted(word: str) -> str:
+    """Quote one value; of itself a dollar sign means nothing to systemd, but in command lines it does."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    plain = escaped == word and word and not set(word) & set(" \t'\n;$")
+    return word if plain else '"' + escaped.replace("\n", "\\n").replace("\t", "\\t") + '"'
