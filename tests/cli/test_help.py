@@ -46,7 +46,7 @@ def test_an_unknown_topic_is_said_with_the_next_step(client: Client, topic: str,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["stat"], 'there is no command "stat": did you mean status?'),
+        (["statu"], 'there is no command "statu": did you mean status'),
         (["zzz"], 'there is no command "zzz"; agentctl --help says what there is'),
         (["logs"], "the following arguments are required: NAME; agentctl logs --help says what there is"),
         (["wait", "x"], "required: --for; agentctl wait --help"),
