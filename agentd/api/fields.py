@@ -20,6 +20,7 @@ from agentd.supervise.snapshot import (
     ObservedAgentView,
     PlannedOperation,
     PlanReport,
+    WorktreeStatus,
 )
 from agentd.supervise.states import AgentState
 
@@ -58,6 +59,13 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "next_restart_at": Meaning("When the back-off is over.", _TIME),
         "deadline": Meaning("When the agent's timeout is over.", _TIME),
         "workdir": Meaning("Folder the agent works in."),
+        "worktree": Meaning("The agent's own git worktree, if it has one."),
+    },
+    WorktreeStatus: {
+        "path": Meaning("Folder of the worktree."),
+        "branch": Meaning("Branch of its own; null for a checkout that is not to be changed."),
+        "base": Meaning("What it starts from, as declared; null is what the repository had checked out."),
+        "repo": Meaning("The repository."),
     },
     ConfigStatus: {
         "path": Meaning("The jcard's path."),
@@ -102,6 +110,7 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "agent_user": Meaning("User the agents run as."),
         "home": Meaning("Home of that user."),
         "default_workdir": Meaning("Folder of agents that declare none."),
+        "data_dir": Meaning("Folder of worktrees and workspaces."),
     },
     ErrorBody: {
         "error": Meaning("What is wrong, in one line."),

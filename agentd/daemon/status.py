@@ -139,6 +139,7 @@ class DaemonStatus:
             agent_user=self.agent_user,
             home=str(self.context.home),
             default_workdir=str(self.context.default_workdir),
+            data_dir=str(self.context.data_dir),
         )
 
 
@@ -172,4 +173,5 @@ def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
         next_restart_at=None if life.due is None else rfc3339(life.due + offset),
         deadline=None if deadline is None else rfc3339(deadline + offset),
         workdir=described.workdir,
+        worktree=described.worktree,
     )

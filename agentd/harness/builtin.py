@@ -41,6 +41,7 @@ CLAUDE_CODE = CommandLineHarness(
         # stream-json is refused without --verbose.
         machine_output=("--output-format", "stream-json", "--verbose"),
         resume=("--resume",),
+        read_only=("--permission-mode", "plan"),
         unattended={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"},
     ),
 )
@@ -59,6 +60,7 @@ OPENCODE = CommandLineHarness(
         ready_marker="Ask anything",
         machine_output=("--format", "json"),
         resume=("--session",),
+        read_only=("--agent", "plan"),
         unattended={"OPENCODE_DISABLE_AUTOUPDATE": "1"},
     ),
 )
@@ -78,6 +80,7 @@ GEMINI_CLI = CommandLineHarness(
         ready_marker="Type your message",
         machine_output=("--output-format", "stream-json"),
         resume=("--resume",),
+        read_only=("--approval-mode", "plan"),
         unattended={"GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_CLI_TRUST_WORKSPACE": "true"},
     ),
 )
@@ -96,7 +99,12 @@ CODEX = CommandLineHarness(
         stop_keys=in_rounds((StopKey("Escape"), *interrupts(3)[1:])),
     ),
     model_flag="-m",
-    facts=HarnessFacts(ready_marker="Ask Codex", machine_output=("--json",), resume=("resume",)),
+    facts=HarnessFacts(
+        ready_marker="Ask Codex",
+        machine_output=("--json",),
+        resume=("resume",),
+        read_only=("--sandbox", "read-only"),
+    ),
 )
 
 

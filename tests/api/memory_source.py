@@ -16,6 +16,7 @@ from agentd.supervise.snapshot import (
     ObservedAgentView,
     PlannedOperation,
     PlanReport,
+    WorktreeStatus,
 )
 
 RUNNING = AgentStatus(
@@ -35,6 +36,7 @@ RUNNING = AgentStatus(
     next_restart_at=None,
     deadline=None,
     workdir="/home/agent/workspace",
+    worktree=None,
 )
 
 BACKING_OFF = AgentStatus(
@@ -54,6 +56,7 @@ BACKING_OFF = AgentStatus(
     next_restart_at="2026-01-31T09:05:03Z",
     deadline="2026-02-01T09:00:00Z",
     workdir="/srv/ü b",
+    worktree=WorktreeStatus("/srv/ü b", "agentd/nightly", None, "/srv/shop"),
 )
 
 HEALTH = Health(
@@ -82,6 +85,7 @@ PLAN = PlanReport(
     agent_user="agent",
     home="/home/agent",
     default_workdir="/home/agent/workspace",
+    data_dir="/home/agent/.local/share/agentd",
 )
 
 

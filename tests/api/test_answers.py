@@ -58,6 +58,7 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "next_restart_at": None,
             "deadline": None,
             "workdir": "/home/agent/workspace",
+            "worktree": None,
         }
 
 

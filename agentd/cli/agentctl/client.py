@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from agentd.supervise.snapshot import (
     AgentCounts,
@@ -17,6 +17,7 @@ from agentd.supervise.snapshot import (
     ObservedAgentView,
     PlannedOperation,
     PlanReport,
+    WorktreeStatus,
 )
 
 ANSWER_LIMIT = 5.0
@@ -24,7 +25,7 @@ ANSWER_LIMIT = 5.0
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | None"
 
-_Known = TypeVar("_Known", AgentStatus, ConfigStatus, AgentCounts, ObservedAgentView, PlannedOperation)
+_Known = TypeVar("_Known", AgentStatus, ConfigStatus, AgentCounts, ObservedAgentView, PlannedOperation, WorktreeStatus)
 
 
 class UnreachableError(Exception):
@@ -114,7 +115,11 @@ def agent_from(document: Json) -> AgentStatus:
     ApiError
         If a field is missing: a daemon of another version.
     """
-    return _known(AgentStatus, _object(document))
+    agent = _known(AgentStatus, _object(document))
+    if agent.worktree is None:
+        return agent
+    # What was read is still the JSON of it.
+    return replace(agent, worktree=_known(WorktreeStatus, _object(cast("Json", agent.worktree))))
 
 
 def agents_from(document: Json) -> list[AgentStatus]:
@@ -156,6 +161,7 @@ def report_from(document: Json) -> PlanReport:
             agent_user=str(values["agent_user"]),
             home=str(values["home"]),
             default_workdir=str(values["default_workdir"]),
+            data_dir=str(values["data_dir"]),
         )
     except KeyError as error:
         raise _missing(str(error.args[0])) from None

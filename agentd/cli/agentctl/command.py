@@ -14,7 +14,7 @@ from agentd.cli.options import add_options
 from agentd.cli.terminal import Display
 from agentd.daemon.settings import Settings
 
-SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "agent_user"})
+SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "data_dir", "agent_user"})
 """The settings of the daemon that the client has a use for."""
 
 
