@@ -155,7 +155,10 @@ def _make(git: Git, checkout: Checkout, agent: str, now: float) -> None:
 def _base(repository: Git, checkout: Checkout) -> tuple[str, str | None]:
     """Find the commit to start from, and the branch or tag that it was named by."""
     # Asked first, for git's own words where there is no repository, or none that this user may use.
-    repository.line("rev-parse", "--git-dir")
+    asked = repository.finish("rev-parse", "--git-dir")
+    if asked.status != 0:
+        user = repository.runner.user.name
+        raise GitError(f"user {user} cannot use the git repository {checkout.repo}: {asked.reason}; check repo")
     revision = checkout.base or "HEAD"
     commit = repository.commit(revision)
     if commit is None:
