@@ -14,6 +14,12 @@ from agentd.workspaces.git import CHECKOUT_LIMIT, Git, GitError, split_z
 from agentd.workspaces.held import Place
 
 _DIFF: Final = ("diff", "--no-ext-diff", "--no-textconv", "--find-renames")
+LINK: Final = "120000"
+EXECUTABLE: Final = "100755"
+_AT_ONCE: Final = 100
+"""Files that are held in memory together."""
+_SUBMODULE: Final = "160000"
+
 _INDEX: Final = "agentd-index"
 _COMMIT: Final = "%H%x00%an%x00%aI%x00%s"
 
@@ -103,6 +109,39 @@ class Changes:
         listed = self.git.out("log", "-z", "--reverse", f"--format={_COMMIT}", f"{self.start}..{self.head}")
         words = listed.decode("utf-8", "replace").removesuffix("\0").split("\0") if listed else []
         return [Commit(*words[index : index + 4]) for index in range(0, len(words), 4)]
+
+    def contents(self, paths: frozenset[str]) -> Iterator[tuple[str, str, bytes]]:
+        """Read files as they are in the worktree now.
+
+        Yields
+        ------
+        Path, git's mode (`LINK`, `EXECUTABLE` or another), and content, which is a link's target.
+
+        Raises
+        ------
+        GitError
+            If git cannot.
+        """
+        wanted: list[tuple[str, str, str]] = []
+        for entry in split_z(self.git.out("ls-tree", "-r", "-z", "--full-tree", self.tree)):
+            kind, _, path = entry.partition("\t")
+            mode, _, blob = kind.split(" ", 2)
+            if path in paths and mode != _SUBMODULE:
+                wanted.append((path, mode, blob))
+        for index in range(0, len(wanted), _AT_ONCE):
+            part = wanted[index : index + _AT_ONCE]
+            blobs = self._blobs([blob for _, _, blob in part])
+            for (path, mode, _), content in zip(part, blobs, strict=True):
+                yield path, mode, content
+
+    def _blobs(self, names: list[str]) -> Iterator[bytes]:
+        output = self.git.out("cat-file", "--batch", stdin="".join(f"{name}\n" for name in names).encode())
+        while output:
+            # NAME SP TYPE SP SIZE LF CONTENT LF
+            head, _, rest = output.partition(b"\n")
+            size = int(head.rpartition(b" ")[2])
+            yield rest[:size]
+            output = rest[size + 1 :]
 
 
 def look_at_changes(git: Git, place: Place) -> Changes:

@@ -63,10 +63,8 @@ def _document(name: str, changes: Changes) -> dict[str, object]:
 
 def _print(invocation: Invocation, changes: Changes) -> None:
     display = invocation.display
-    if invocation.arguments.stat:
-        text = changes.stat(colour=display.colour)
-    else:
-        text = changes.patch(colour=display.colour)
+    look = changes.stat if invocation.arguments.stat else changes.patch
+    text = look(colour=display.colour)
     if display.table:
         invocation.print(_harmless(line) for line in text.decode("utf-8", "replace").splitlines())
         return

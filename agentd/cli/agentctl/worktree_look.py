@@ -32,6 +32,8 @@ class Surroundings:
     """What is the same for all agents, from the daemon if there is one, else as it would decide."""
 
     user: AgentUser
+    """As whom programs are run: the agents' user where that can be, else the invoking one."""
+    agent_user: str
     config: Path
     data_dir: Path
     agents: Mapping[str, AgentStatus] | None
@@ -94,10 +96,10 @@ def look_around(invocation: Invocation) -> Surroundings:
         agents = {agent.name: agent for agent in agents_from(invocation.api.get("/v1/agents"))}
     except UnreachableError:
         user, _ = resolve_agent_user(settings.agent_user, os.environ)
-        return Surroundings(user, settings.config, resolve_data_dir(settings.data_dir, user), None)
+        return Surroundings(user, user.name, settings.config, resolve_data_dir(settings.data_dir, user), None)
     # Only root can become another user; for anybody else what they may do themselves has to do.
     user, _ = resolve_agent_user(report.agent_user if os.geteuid() == 0 else None, os.environ)
-    return Surroundings(user, config, Path(report.data_dir), agents)
+    return Surroundings(user, report.agent_user, config, Path(report.data_dir), agents)
 
 
 def names_in_use(surroundings: Surroundings) -> frozenset[str]:
