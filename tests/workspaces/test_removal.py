@@ -14,7 +14,7 @@ from agentd.workspaces.git import GitError
 from agentd.workspaces.held import Place
 from agentd.workspaces.removal import TRASH, Allowed, Removed, remove, verdict
 from agentd.workspaces.work import Work, inspect
-from tests.workspaces.repositories import NOW, World, commit, git
+from tests.workspaces.repositories import NOW, World, commit, git, make_repository
 
 Setting = Callable[[World, Path], None]
 
@@ -164,7 +164,7 @@ def test_with_force_the_work_is_gone_and_the_printed_commands_bring_it_back(worl
     assert saved
     if before:
         # The most complete of them holds every byte that was there.
-        best = next((ref for kind in ("work", "head", "branch") for ref in saved if ref.endswith(f"/{kind}")))
+        best = next(ref for kind in ("work", "head", "branch") for ref in saved if ref.endswith(f"/{kind}"))
         again = world.folder / "again"
         git(world.repo, "worktree", "add", "-q", "--detach", again, best)
         assert contents(again) == before
@@ -240,8 +240,6 @@ def nested_repository(_: World, tree: Path) -> None:
 
 
 def submodule(world: World, tree: Path) -> None:
-    from tests.workspaces.repositories import make_repository
-
     other = make_repository(world.folder / "library")
     git(tree, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "library")
 
