@@ -202,5 +202,5 @@ def test_a_record_that_is_damaged_is_named_and_hides_no_other(world: World) -> N
     places, problems = all_held(place.path.parent)
     assert [each.name for each in places] == ["alice"]
     assert len(problems) == 2
-    with pytest.raises(HeldError, match="carol.json is none of agentd's"):
+    with pytest.raises(HeldError, match=r"carol\.json is none of agentd's"):
         read_held(place.path.parent / "carol")

@@ -1,87 +1,54 @@
-"""Adding an agent to the jcard."""
+"""Adding an agent to the jcard that the daemon reads."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from agentd.cli.agentctl.command import CommandError
+from agentd.cli.agentctl.editing import diff_lines
 from agentd.cli.agentctl.worktree_look import Surroundings
-from agentd.daemon.context import ConfigUnavailableError, load_context, read_config
+from agentd.daemon.context import LARGEST_CONFIG, load_context
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.edit import EditError, add_agent, declared_agents
+from agentd.jcard.edit_file import FileEdit, FileEditError, edit_file
 from agentd.jcard.load import load_jcard
 
 
 @dataclass(frozen=True, slots=True)
-class Declarer:
-    """The jcard that the daemon reads."""
+class Declaration:
+    """An agent as it stands in the jcard."""
 
-    surroundings: Surroundings
+    name: str
+    """As the file spells it."""
+    diff: tuple[str, ...]
+    """What adding it changed; nothing where it was there."""
 
-    def find(self, name: str) -> str | None:
-        """Give an agent's name as the file spells it, or ``None`` where it is not declared.
 
-        Raises
-        ------
-        CommandError
-            If the file cannot be read or understood.
-        """
-        try:
-            declared = declared_agents(self._text())
-        except EditError as error:
-            raise CommandError(str(error)) from None
-        return next((known for known in declared if known.casefold() == name.casefold()), None)
+def declare(surroundings: Surroundings, name: str, fields: Mapping[str, str], *, dry_run: bool = False) -> Declaration:
+    """Add an agent, unless there is one of this name, whatever it is.
 
-    def add(self, name: str, fields: Mapping[str, str]) -> None:
-        """Add an agent.
+    Raises
+    ------
+    CommandError
+        If the file cannot be read or written, or would not be valid then.
+    """
+    config = surroundings.config
+    known: list[str] = []
 
-        Raises
-        ------
-        CommandError
-            If the file would not be valid then, or cannot be written.
-        """
-        try:
-            text = add_agent(self._text(), name, fields)
-        except EditError as error:
-            raise CommandError(str(error)) from None
-        around = self.surroundings
-        context = load_context(
-            around.config, around.user.name, around.user.home, load_harnesses().harnesses, around.data_dir
-        )
-        errors = load_jcard(text.encode(), str(around.config), context).errors
+    def add(text: str) -> str:
+        known[:] = [declared for declared in declared_agents(text) if declared.casefold() == name.casefold()]
+        return text if known else add_agent(text, name, fields)
+
+    def check(content: bytes) -> None:
+        user = surroundings.user
+        context = load_context(config, user.name, user.home, load_harnesses().harnesses, surroundings.data_dir)
+        errors = load_jcard(content, str(config), context).errors
         if errors:
-            raise CommandError(f"that would not be valid: {errors[0]}")
-        try:
-            _replace(around.config, text)
-        except OSError as error:
-            raise CommandError(f"cannot write {around.config}: {error.strerror}") from error
+            raise CommandError(f"not added, for the file would not be valid: {errors[0]}")
 
-    def _text(self) -> str:
-        config = self.surroundings.config
-        try:
-            return read_config(config).decode()
-        except ConfigUnavailableError as error:
-            if not config.exists() or config.stat().st_size == 0:
-                return ""
-            raise CommandError(str(error)) from None
-        except UnicodeDecodeError:
-            raise CommandError(f"{config} is not UTF-8; agentctl validate says where") from None
-
-
-def _replace(path: Path, text: str) -> None:
-    path = path.resolve()
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-    ) as part:
-        part.write(text)
-        part.flush()
-        os.fsync(part.fileno())
-        if path.exists():
-            found = path.stat()
-            os.fchown(part.fileno(), found.st_uid, found.st_gid)
-            os.fchmod(part.fileno(), found.st_mode & 0o7777)
-    Path(part.name).replace(path)
+    try:
+        outcome: FileEdit = edit_file(config, add, limit=LARGEST_CONFIG, check=check, create=True, dry_run=dry_run)
+    except (EditError, FileEditError) as error:
+        raise CommandError(str(error)) from None
+    return Declaration(known[0] if known else name, tuple(diff_lines(outcome)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Final
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError, agent_from
 from agentd.cli.agentctl.command import CommandError, Invocation, UsageError
-from agentd.cli.agentctl.declare import Declarer
+from agentd.cli.agentctl.declare import declare
 from agentd.cli.agentctl.lookup import NOT_FOUND
 from agentd.cli.agentctl.wait import LOOK_AFTER
 from agentd.cli.agentctl.worktree_look import Surroundings, look_around
@@ -113,21 +114,23 @@ class Hiring:
         if self.surroundings.agents is None:
             self.invocation.api.get("/v1/health")
             raise UnreachableError("it has just started; try again")
-        declarer = Declarer(self.surroundings)
+        fields = self._fields()
         made: list[str] = []
-        declared = declarer.find(self.name)
-        if declared is None:
+        # Looked at first, so that nothing is made for an agent that cannot be declared or is there already.
+        declared = declare(self.surroundings, self.name, fields, dry_run=True)
+        if declared.diff:
             made = self.make_workspace(must=False)
             if made:
                 self.invocation.warn(f"made the workspace {printable(str(self.workspace))}")
-            declarer.add(self.name, self._fields())
-            self.invocation.warn(f"added {self.name} to {printable(str(self.surroundings.config))}")
-        agent = self._wait(declared or self.name, limit)
+            declared = declare(self.surroundings, self.name, fields)
+        for line in declared.diff:
+            print(printable(line), file=sys.stderr)
+        agent = self._wait(declared.name, limit)
         return {
             "name": agent.name,
             "pid": agent.pid,
             "workspace": agent.workdir,
-            "added": declared is None,
+            "added": bool(declared.diff),
             "made": made,
         }
 
