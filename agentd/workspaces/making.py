@@ -12,7 +12,7 @@ from agentd.tmux.launcher import quote
 from agentd.workspaces.git import CHECKOUT_LIMIT, Git, GitError
 from agentd.workspaces.held import Held, Place, forget_held, free_place_beside, read_held, rename_held, write_held
 from agentd.workspaces.runner import RunnerError
-from agentd.workspaces.work import MAKING, inspect
+from agentd.workspaces.work import MAKING, inspect, processes_in
 
 
 def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float) -> None:
@@ -183,8 +183,29 @@ def _remove_unfinished(repository: Git, path: Path) -> None:
         lines = entry.decode("utf-8", "surrogateescape").split("\0")
         if f"worktree {path}" not in lines and f"worktree {os.path.realpath(path)}" not in lines:
             continue
+        if f"locked {MAKING}" in lines:
+            _end_makers(repository, path)
         if f"locked {MAKING}" in lines or not os.path.lexists(path):
             repository.out("worktree", "remove", "--force", "--force", path)
+
+
+def _end_makers(repository: Git, path: Path) -> None:
+    """End the git that an agentd which was killed left at work: it would clear away what is made now."""
+    groups = set()
+    for pid in processes_in(path):
+        try:
+            group = os.getpgid(pid)
+            words = Path(f"/proc/{group}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[0] == b"git" and b"add" in words and os.fsencode(path) in words:
+            groups.add(group)
+    for group in groups:
+        # As the agents' user, who may end what is its own; for 2 s at most, since nobody may be there to reap it.
+        repository.runner.script(
+            b"kill -KILL -%d; i=0; while [ $i -lt 40 ] && kill -0 -%d 2>/dev/null;"
+            b" do sleep 0.05; i=$((i+1)); done" % (group, group)
+        )
 
 
 def _protect(here: Git, *, protect: bool = True) -> None:

@@ -369,6 +369,8 @@ class Daemon:
             problems.append(self.explain())
         self._end_tmux()
         end_marked(str(self.bin))
+        # Read-only checkouts are write-protected, against all but root.
+        subprocess.run(["chmod", "-R", "u+w", self.folder], check=True)
         shutil.rmtree(self.folder, ignore_errors=False)
         return problems
 

@@ -204,3 +204,9 @@ def test_a_record_that_is_damaged_is_named_and_hides_no_other(world: World) -> N
     assert len(problems) == 2
     with pytest.raises(HeldError, match=r"carol\.json is none of agentd's"):
         read_held(place.path.parent / "carol")
+
+
+def test_without_git_the_reason_says_so(world: World) -> None:
+    without = Git(Runner(invoking_user(world.folder), {"PATH": "/nonexistent"}), world.folder)
+    with pytest.raises(GitError, match="cannot run git: No such file or directory; install it"):
+        ensure_worktree(without, world.checkout(), "alice", NOW)

@@ -55,7 +55,8 @@ def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Map
     status = _status(invocation, surroundings, place)
     name = place.name if place is not None else str(status and status["name"])
     now = time.time()
-    with _folder(name, output, now) as folder:
+    destination = _destination(name, output, now)
+    with _all_or_nothing(destination) as folder:
         try:
             worktree = None if place is None else _worktree(surroundings, place, folder)
         except GitError as error:
@@ -74,7 +75,7 @@ def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Map
             "transcript": None if transcript is None else {"file": TRANSCRIPT, "lines": len(transcript)},
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-    return manifest, folder
+    return manifest, destination
 
 
 def transcript_tail(invocation: Invocation, lines: int) -> list[str] | None:
@@ -104,11 +105,14 @@ def _status(invocation: Invocation, surroundings: Surroundings, place: Place | N
     return document
 
 
-@contextmanager
-def _folder(name: str, output: str | None, now: float) -> Iterator[Path]:
-    """Make the folder; it has all its content, or is not there."""
+def _destination(name: str, output: str | None, now: float) -> Path:
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = absolute(output if output is not None else f"{name}-collected-{stamp}")
+    return absolute(output if output is not None else f"{name}-collected-{stamp}")
+
+
+@contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[Path]:
+    """Make a folder that takes its name once it has all its content."""
     try:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
