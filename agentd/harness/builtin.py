@@ -103,7 +103,7 @@ CODEX = CommandLineHarness(
         ready_marker="Ask Codex",
         machine_output=("--json",),
         resume=("resume",),
-        read_only=("--sandbox", "read-only"),
+        read_only=("-s", "read-only"),
     ),
 )
 

@@ -12,9 +12,6 @@ from agentd.jcard.quoting import quote
 from agentd.jcard.spec import Isolation
 from agentd.jcard.table import CHECKOUT_FIELDS
 
-WORKTREES: Final = "worktrees"
-"""Folder of the agents' worktrees, in the data directory."""
-
 DEFAULT_BRANCH: Final = "agentd/{name}"
 
 
@@ -35,6 +32,8 @@ def check_checkout(declaration: Declaration, findings: Findings) -> None:
     """Check the fields about the repository against each other."""
     raw = declaration.raw
     isolation = declaration.written("isolation") or Isolation.NONE.value
+    if isolation == Isolation.NONE and raw.get("isolation", isolation) != isolation:
+        return  # It is wrong itself: whether the others go with it cannot be said.
 
     def error(field: str, message: str) -> None:
         findings.error((*declaration.path, field), message, agent=declaration.label, field=field)
@@ -43,9 +42,9 @@ def check_checkout(declaration: Declaration, findings: Findings) -> None:
         error("isolation", f"found {quote(str(isolation))} without repo; name the git repository in repo")
     if isolation == Isolation.NONE:
         for field in CHECKOUT_FIELDS:
-            if field in raw:
+            if declaration.written(field) is not None:
                 error(field, f'has an effect only with repo and isolation = "{Isolation.WORKTREE}"')
-    if isolation == Isolation.READ_ONLY and "branch" in raw:
+    if isolation == Isolation.READ_ONLY and declaration.written("branch") is not None:
         error("branch", f'has no effect with isolation = "{Isolation.READ_ONLY}", which has no branch; remove it')
     if isolation != Isolation.NONE and "role" in raw:
         error("role", "a workspace is no checkout; remove role, or isolation")

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Final
 
-from agentd.jcard.checkouts import WORKTREES, branch_name, check_branches, check_checkout, workdir_in
+from agentd.jcard.checkouts import branch_name, check_branches, check_checkout, workdir_in
 from agentd.jcard.checks import check_name
 from agentd.jcard.declarations import Declaration, Identity, read_declarations
 from agentd.jcard.document import parse_document
@@ -18,7 +18,7 @@ from agentd.jcard.explain import expected_choice, field_name, one_of
 from agentd.jcard.findings import Findings
 from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.quoting import quote
-from agentd.jcard.spec import AgentSpec, AgentType, Checkout, Isolation, LoadContext, Policy, SandboxLimits
+from agentd.jcard.spec import WORKTREES, AgentSpec, AgentType, Checkout, Isolation, LoadContext, Policy, SandboxLimits
 from agentd.jcard.table import SANDBOX_FIELDS, AgentTable
 
 _FIELDS: Final = tuple(AgentTable.model_fields)

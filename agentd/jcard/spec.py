@@ -26,6 +26,9 @@ AGENT_VARIABLE: Final = "AGENTD_AGENT"
 RUN_ID_VARIABLE: Final = "AGENTD_RUN_ID"
 """Environment variable that marks everything one run started."""
 
+WORKTREES: Final = "worktrees"
+"""Folder of the agents' worktrees, in the data directory."""
+
 OWN_VARIABLE_PREFIX: Final = "AGENTD_"
 """Environment variables that belong to agentd."""
 

@@ -16,10 +16,8 @@ from agentd.daemon.context import (
     resolve_agent_user,
     resolve_data_dir,
 )
-from agentd.harness.registry import load_harnesses
-from agentd.jcard.checkouts import WORKTREES
-from agentd.jcard.load import load_jcard
 from agentd.jcard.quoting import printable, quote
+from agentd.jcard.spec import WORKTREES
 from agentd.supervise.snapshot import AgentStatus
 from agentd.supervise.user import AgentUser
 from agentd.workspaces.git import Git
@@ -110,6 +108,9 @@ def names_in_use(surroundings: Surroundings) -> frozenset[str]:
     CommandError
         If that cannot be told: nothing may be taken for unused then.
     """
+    from agentd.harness.registry import load_harnesses
+    from agentd.jcard.load import load_jcard
+
     known = frozenset(surroundings.agents or ())
     config, user = surroundings.config, surroundings.user
     try:
