@@ -22,6 +22,7 @@ from agentd.supervise.snapshot import (
     PlanReport,
     Recording,
     RecordingHealth,
+    WorktreeStatus,
 )
 from agentd.supervise.states import AgentState
 
@@ -62,6 +63,13 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "workdir": Meaning("Folder the agent works in."),
         "model": Meaning("As the jcard has it."),
         "command": Meaning("The first word of the jcard's command; the others may be confidential."),
+        "worktree": Meaning("The agent's own git worktree, if it has one."),
+    },
+    WorktreeStatus: {
+        "path": Meaning("Folder of the worktree."),
+        "branch": Meaning("Branch of its own; null for a checkout that is not to be changed."),
+        "base": Meaning("What it starts from, as declared; null is what the repository had checked out."),
+        "repo": Meaning("The repository."),
     },
     ConfigStatus: {
         "path": Meaning("The jcard's path."),
@@ -128,6 +136,7 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "agent_user": Meaning("User the agents run as."),
         "home": Meaning("Home of that user."),
         "default_workdir": Meaning("Folder of agents that declare none."),
+        "data_dir": Meaning("Folder of worktrees and workspaces."),
     },
     ErrorBody: {
         "error": Meaning("What is wrong, in one line."),

@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentd.cli.terminal import BOLD, GREEN, RED, YELLOW, Cell, Display, count, lines
-from agentd.daemon.context import ConfigUnavailableError, load_context, read_config, resolve_agent_user
+from agentd.daemon.context import (
+    ConfigUnavailableError,
+    load_context,
+    read_config,
+    resolve_agent_user,
+    resolve_data_dir,
+)
 from agentd.daemon.settings import Settings
 from agentd.harness.base import Harness
 from agentd.harness.registry import load_harnesses
@@ -83,7 +89,9 @@ def check(settings: Settings, environ: Mapping[str, str], path: Path | None = No
     except ConfigUnavailableError as error:
         unavailable = Problem(Severity.ERROR, str(path), str(error).removeprefix(f"{path}: "))
         return CheckResult(path, (), (unavailable,), notes)
-    result = load_jcard(data, str(path), load_context(path, user.name, user.home, registry.harnesses))
+    data_dir = resolve_data_dir(settings.data_dir, user)
+    context = load_context(path, user.name, user.home, registry.harnesses, data_dir)
+    result = load_jcard(data, str(path), context)
     unlaunchable = (launch_problem(agent, path, registry.harnesses, user.name) for agent in result.agents)
     problems = (*result.problems, *(problem for problem in unlaunchable if problem is not None))
     return CheckResult(path, result.agents, problems, notes)

@@ -100,13 +100,18 @@ def _user_of(entry: pwd.struct_passwd) -> AgentUser:
     )
 
 
+def resolve_data_dir(data_dir: Path | None, user: AgentUser) -> Path:
+    """Decide where worktrees and workspaces are: by default in the home of the agents' user."""
+    return user.home / ".local" / "share" / "agentd" if data_dir is None else data_dir
+
+
 def load_context(
-    config: Path, agent_user: str, agent_home: Path, harnesses: Mapping[str, HarnessTraits]
+    config: Path, agent_user: str, agent_home: Path, harnesses: Mapping[str, HarnessTraits], data_dir: Path
 ) -> LoadContext:
     """Say what relative and default values of the jcard ``config`` (an absolute path) resolve to."""
     folder = config.parent
     default_workdir = AGENT_USER_WORKDIR if agent_user == AGENT_USER else folder
-    return LoadContext(folder=folder, home=agent_home, default_workdir=default_workdir, harnesses=harnesses)
+    return LoadContext(folder, agent_home, default_workdir, harnesses, data_dir)
 
 
 def read_config(path: Path) -> bytes:

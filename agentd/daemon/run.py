@@ -21,7 +21,7 @@ from aiohttp import web
 from agentd import __version__
 from agentd.api.app import build_app
 from agentd.api.serve import serve
-from agentd.daemon.context import load_context, resolve_agent_user
+from agentd.daemon.context import load_context, resolve_agent_user, resolve_data_dir
 from agentd.daemon.identity import (
     AdminGroup,
     IdentityError,
@@ -41,7 +41,7 @@ from agentd.daemon.locks import (
 from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.notify import ServiceNotifier
-from agentd.daemon.settings import OnShutdown, Settings, SettingsError
+from agentd.daemon.settings import OnShutdown, Settings, SettingsError, templates_folder
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.telling import tell_configuration, tell_started, tell_stopped, tell_stopping
 from agentd.daemon.watch import Watcher
@@ -55,6 +55,7 @@ from agentd.supervise.host import Clock, Host
 from agentd.supervise.plan import Action, plan
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.user import AgentUser
+from agentd.supervise.work_folders import WorkFolders
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.processes import Reaper, Remains
 from agentd.tmux.rundir import RuntimeDirectory, RuntimeDirectoryError
@@ -183,6 +184,7 @@ class _Daemon:
         host.runtime.prepare()
         host.runtime.listen(host.hint)
         stack.callback(host.runtime.close)
+        stack.callback(host.folders.close)
         await host.tmux.connect()
         stack.push_async_callback(host.tmux.close)
         reconciler = Reconciler(host)
@@ -193,7 +195,8 @@ class _Daemon:
         registry = load_harnesses()
         for text in registry.warnings:
             log.warning("harness", warning=text)
-        context = load_context(settings.config, user.name, user.home, registry.harnesses)
+        data_dir = resolve_data_dir(settings.data_dir, user)
+        context = load_context(settings.config, user.name, user.home, registry.harnesses, data_dir)
         inputs = Inputs(
             settings.config, settings.secret_dir, context, registry.harnesses, user.name, reconciler.digest_key
         )
@@ -269,6 +272,7 @@ class _Daemon:
             user=user,
             base_environment=base_environment(user, os.environ, root=os.geteuid() == 0),
             slots=asyncio.Semaphore(settings.launch_concurrency),
+            folders=WorkFolders(user, os.environ, templates_folder(os.environ)),
             clock=self._clock,
             debug=settings.debug,
             redact=self._redactor,
@@ -377,6 +381,8 @@ def _make_folders(settings: Settings, user: AgentUser, admins: AdminGroup | None
             # tmux runs as the agent user and makes its socket itself; the admin group must reach it.
             os.chown(settings.tmux_socket.parent, user.uid, user.gid if admins is None else admins.gid)
         _make_folder(settings.state_dir, 0o700)
+        if user.switch and settings.data_dir is not None and _make_folder(settings.data_dir, 0o700):
+            os.chown(settings.data_dir, user.uid, user.gid)
     except OSError as error:
         raise StartError(f"cannot make the folder {error.filename}: {error.strerror}") from error
     if user.switch:

@@ -101,6 +101,15 @@ OPTIONS: tuple[Option, ...] = (
         "AGENTD_STATE_DIR",
     ),
     Option(
+        "--data-dir",
+        "PATH",
+        "folder of the agents' worktrees and workspaces",
+        "",
+        "$XDG_DATA_HOME/agentd",
+        "AGENTD_DATA_DIR",
+        default_text="as root .local/share/agentd in the agents' home, else $XDG_DATA_HOME/agentd",
+    ),
+    Option(
         "--agent-user",
         "NAME",
         "user that the agents run as",
@@ -154,6 +163,8 @@ class Settings:
     tmux_socket: Path
     api_socket: Path
     state_dir: Path
+    data_dir: Path | None
+    """``None``: `agentd.daemon.context.resolve_data_dir` decides."""
     agent_user: str | None
     """``None``: `agentd.daemon.context.resolve_agent_user` decides."""
     admin_group: str | None
@@ -204,6 +215,7 @@ def resolve_settings(
         tmux_socket=given.socket("tmux_socket"),
         api_socket=given.socket("api_socket"),
         state_dir=given.path("state_dir"),
+        data_dir=given.path("data_dir") if given.text("data_dir") else None,
         agent_user=given.text("agent_user") or None,
         admin_group=given.text("admin_group") or None,
         interval=_interval(given.text("interval")),
@@ -247,6 +259,11 @@ def runtime_folder(environ: Mapping[str, str]) -> Path:
     return fallback
 
 
+def templates_folder(environ: Mapping[str, str]) -> Path:
+    """Find the folder with a user's own templates of workspaces, a folder for each role."""
+    return _config_folder(environ) / "agentd" / "roles"
+
+
 def _config_folder(environ: Mapping[str, str]) -> Path:
     return _absolute(environ.get("XDG_CONFIG_HOME")) or home_folder(environ) / ".config"
 
@@ -255,7 +272,12 @@ def _state_folder(environ: Mapping[str, str]) -> Path:
     return _absolute(environ.get("XDG_STATE_HOME")) or home_folder(environ) / ".local" / "state"
 
 
+def _data_folder(environ: Mapping[str, str]) -> Path:
+    return _absolute(environ.get("XDG_DATA_HOME")) or home_folder(environ) / ".local" / "share"
+
+
 _FOLDERS = {
+    "$XDG_DATA_HOME": _data_folder,
     "$XDG_CONFIG_HOME": _config_folder,
     "$XDG_STATE_HOME": _state_folder,
     "$XDG_RUNTIME_DIR": runtime_folder,

@@ -146,6 +146,7 @@ class DaemonStatus:
             agent_user=self.agent_user,
             home=str(self.context.home),
             default_workdir=str(self.context.default_workdir),
+            data_dir=str(self.context.data_dir),
         )
 
 
@@ -181,4 +182,5 @@ def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
         workdir=described.workdir,
         model=None if life.desired is None else life.desired.spec.model,
         command=None if life.desired is None else next(iter(life.desired.spec.command), None),
+        worktree=described.worktree,
     )

@@ -47,6 +47,8 @@ class Request:
     model: str | None = None
     args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    read_only: bool = False
+    """Whether it is to change nothing; a harness without such a mode runs as always, in a write-protected checkout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class HarnessFacts:
     """Arguments that make a one-shot run print JSON, one event a line."""
     resume: tuple[str, ...] = ()
     """Arguments before a conversation's id that resume it."""
+    read_only: tuple[str, ...] = ()
+    """Arguments that keep a run from changing anything: its read-only or plan mode."""
     unattended: Mapping[str, str] = field(default_factory=dict)
     """Environment that keeps it from asking questions nobody is there to answer."""
 
@@ -189,7 +193,7 @@ class PromptForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandLineHarness:
-    """A harness whose command lines are ``BINARY BEFORE [MODEL-FLAG MODEL] ARGS PROMPT``, which most are.
+    """A harness whose command lines are ``BINARY BEFORE [READ-ONLY] [MODEL-FLAG MODEL] ARGS PROMPT``, which most are.
 
     A run without a prompt is interactive, whatever the mode: the bare binary, with the model and ``args`` if set.
     """
@@ -224,7 +228,8 @@ class CommandLineHarness:
         """
         if request.command:
             raise HarnessError(f"command is for the harness custom; {self.binary} takes args")
-        options = (*self._model_options(request.model), *request.args)
+        protection = self.facts.read_only if request.read_only else ()
+        options = (*protection, *self._model_options(request.model), *request.args)
         if not request.prompt:
             return (self.binary, *options)
         form = self._form(request.mode)

@@ -55,6 +55,7 @@ CLAUDE_CODE = CommandLineHarness(
         # stream-json is refused without --verbose.
         machine_output=("--output-format", "stream-json", "--verbose"),
         resume=("--resume",),
+        read_only=("--permission-mode", "plan"),
         unattended={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"},
     ),
 )
@@ -84,6 +85,7 @@ OPENCODE = CommandLineHarness(
         ),
         machine_output=("--format", "json"),
         resume=("--session",),
+        read_only=("--agent", "plan"),
         unattended={"OPENCODE_DISABLE_AUTOUPDATE": "1"},
     ),
 )
@@ -110,6 +112,7 @@ GEMINI_CLI = CommandLineHarness(
         ),
         machine_output=("--output-format", "stream-json"),
         resume=("--resume",),
+        read_only=("--approval-mode", "plan"),
         unattended={"GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_CLI_TRUST_WORKSPACE": "true"},
     ),
 )
@@ -138,6 +141,7 @@ CODEX = CommandLineHarness(
         ),
         machine_output=("--json",),
         resume=("resume",),
+        read_only=("-s", "read-only"),
     ),
 )
 

@@ -25,6 +25,8 @@ NOWHERE_IN_SESSION: Final = ".:#$\\"
 NOT_FIRST_IN_SESSION: Final = "=$@%-+!{~^"
 """A tmux target that begins with one of these is no plain name."""
 
+_NOWHERE_IN_BRANCH: Final = ("..", "@{", " ", "~", "^", ":", "?", "*", "[", "\\")
+
 _EXPECTED_NAME: Final = f"expected 1 to {_LONGEST_NAME} letters, digits, - and _, beginning with a letter or digit"
 
 
@@ -41,6 +43,48 @@ def check_name(name: str) -> str:
         msg = f"found {quote(name)}{length}, {_EXPECTED_NAME}"
         raise ValueError(msg)
     return name
+
+
+def check_role(role: str) -> str:
+    """Check the name of a role, which is also the name of a folder with its templates.
+
+    Raises
+    ------
+    ValueError
+        If it does not match ``AGENT_NAME``.
+    """
+    return check_name(role)
+
+
+def check_branch(branch: str) -> str:
+    """Check the name of a git branch (git-check-ref-format(1)).
+
+    Raises
+    ------
+    ValueError
+        If git would not take it, or would take it for something else.
+    """
+    parts = branch.split("/")
+    bad = (
+        any(not part or part.startswith(".") or part.endswith(".lock") for part in parts)
+        or any(sequence in branch for sequence in _NOWHERE_IN_BRANCH)
+        or branch.startswith("-")
+        or branch.endswith(".")
+        or branch in ("@", "HEAD")
+        or not branch.isprintable()
+    )
+    if bad:
+        msg = f'found {quote(branch)}, expected the name of a git branch such as "agentd/reviewer"'
+        raise ValueError(msg)
+    return branch
+
+
+def check_revision(revision: str) -> str:
+    """Check that a git revision cannot be taken for an option or a range."""
+    if revision.startswith(("-", "^")) or ".." in revision or not revision.isprintable():
+        msg = f'found {quote(revision)}, expected a branch, tag or commit such as "main"'
+        raise ValueError(msg)
+    return revision
 
 
 def check_session(session: str) -> str:

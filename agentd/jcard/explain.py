@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from agentd.jcard.quoting import kind, printable, quote, show
-from agentd.jcard.spec import AgentType, Mode, RestartPolicy
+from agentd.jcard.spec import AgentType, Isolation, Mode, RestartPolicy
 
-_CHOICES: Final = {"type": [*AgentType], "mode": [*Mode], "restart": [*RestartPolicy]}
+_CHOICES: Final = {"type": [*AgentType], "mode": [*Mode], "restart": [*RestartPolicy], "isolation": [*Isolation]}
 
 _EXPECTED: Final = {
     "string_type": "a string",

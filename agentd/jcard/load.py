@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Final
 
+from agentd.jcard.checkouts import branch_name, check_branches, check_checkout, workdir_in
 from agentd.jcard.checks import check_name
 from agentd.jcard.declarations import Declaration, Identity, read_declarations
 from agentd.jcard.document import parse_document
@@ -17,7 +18,7 @@ from agentd.jcard.explain import expected_choice, field_name, one_of
 from agentd.jcard.findings import Findings
 from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.quoting import quote
-from agentd.jcard.spec import AgentSpec, AgentType, LoadContext, Policy, SandboxLimits
+from agentd.jcard.spec import WORKTREES, AgentSpec, AgentType, Checkout, Isolation, LoadContext, Policy, SandboxLimits
 from agentd.jcard.table import SANDBOX_FIELDS, AgentTable
 
 _FIELDS: Final = tuple(AgentTable.model_fields)
@@ -53,8 +54,10 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         _check_fields(declaration, findings)
         _check_harness(declaration, context, findings)
         _check_sandbox(declaration, findings)
+        check_checkout(declaration, findings)
         _check_delays(declaration, findings)
     _check_identities(declarations, findings)
+    check_branches(declarations, findings)
     if findings.has_errors:
         return LoadResult((), findings.in_order())
     agents = tuple(spec for declaration in declarations for spec in _specs(declaration, context))
@@ -206,7 +209,7 @@ def _specs(declaration: Declaration, context: LoadContext) -> Iterator[AgentSpec
     if table is None:
         return
     prompt_file = None if table.prompt_file is None else _resolve(table.prompt_file, context)
-    workdir = context.default_workdir if table.workdir is None else _resolve(table.workdir, context)
+    repo = None if table.repo is None else _resolve(table.repo, context)
     policy = Policy(
         restart=table.restart,
         max_restarts=table.max_restarts,
@@ -219,6 +222,12 @@ def _specs(declaration: Declaration, context: LoadContext) -> Iterator[AgentSpec
     )
     sandbox = SandboxLimits(table.memory, table.pid_limit, tuple(table.extra_packages))
     for name, session in declaration.identities():
+        checkout = _checkout(declaration, table, name, repo, context)
+        root = repo if checkout is None else checkout.path
+        if root is not None:
+            workdir = workdir_in(root, table.workdir)
+        else:
+            workdir = context.default_workdir if table.workdir is None else _resolve(table.workdir, context)
         yield AgentSpec(
             name=name,
             harness=table.harness,
@@ -235,9 +244,20 @@ def _specs(declaration: Declaration, context: LoadContext) -> Iterator[AgentSpec
             args=tuple(table.args),
             model=table.model,
             restarted_at=table.restarted_at,
+            role=table.role,
+            checkout=checkout,
             sandbox=sandbox,
             policy=policy,
         )
+
+
+def _checkout(
+    declaration: Declaration, table: AgentTable, name: str, repo: FilePath | None, context: LoadContext
+) -> Checkout | None:
+    if repo is None or table.isolation is Isolation.NONE:
+        return None
+    branch = None if table.isolation is Isolation.READ_ONLY else branch_name(declaration, table.branch, name)
+    return Checkout(repo, context.data_dir / WORKTREES / name, branch, table.base)
 
 
 def _resolve(path: str, context: LoadContext) -> FilePath:

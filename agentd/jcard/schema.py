@@ -8,8 +8,8 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from agentd.jcard.spec import AgentType
-from agentd.jcard.table import SANDBOX_FIELDS, AgentTable
+from agentd.jcard.spec import AgentType, Isolation
+from agentd.jcard.table import CHECKOUT_FIELDS, SANDBOX_FIELDS, AgentTable
 
 DIALECT: Final = GenerateJsonSchema.schema_dialect
 
@@ -44,7 +44,14 @@ def agent_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
     if names:
         schema["properties"]["harness"]["examples"] = names
     sandboxed = {"properties": {"type": {"const": AgentType.SANDBOXED.value}}, "required": ["type"]}
-    schema["dependentSchemas"] = dict.fromkeys(SANDBOX_FIELDS, sandboxed)
+    isolated = {
+        "properties": {"isolation": {"enum": [Isolation.WORKTREE.value, Isolation.READ_ONLY.value]}},
+        "required": ["repo", "isolation"],
+    }
+    schema["dependentSchemas"] = {
+        **dict.fromkeys(SANDBOX_FIELDS, sandboxed),
+        **dict.fromkeys(CHECKOUT_FIELDS, isolated),
+    }
     return schema
 
 

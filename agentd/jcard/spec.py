@@ -26,6 +26,9 @@ AGENT_VARIABLE: Final = "AGENTD_AGENT"
 RUN_ID_VARIABLE: Final = "AGENTD_RUN_ID"
 """Environment variable that marks everything one run started."""
 
+WORKTREES: Final = "worktrees"
+"""Folder of the agents' worktrees, in the data directory."""
+
 OWN_VARIABLE_PREFIX: Final = "AGENTD_"
 """Environment variables that belong to agentd."""
 
@@ -44,6 +47,17 @@ class Mode(StrEnum):
     AUTO = "auto"
     ONESHOT = "oneshot"
     INTERACTIVE = "interactive"
+
+
+class Isolation(StrEnum):
+    """What of its repository an agent works in."""
+
+    NONE = "none"
+    """The repository itself."""
+    WORKTREE = "worktree"
+    """A git worktree and branch of its own."""
+    READ_ONLY = "read_only"
+    """A git worktree of its own that is not to be changed."""
 
 
 class AgentType(StrEnum):
@@ -87,6 +101,25 @@ class SandboxLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkout:
+    """The git worktree that an agent works in, as declared."""
+
+    repo: Path
+    """Absolute."""
+    path: Path
+    """Where the worktree is, absolute."""
+    branch: str | None
+    """The agent's own; ``None`` for a checkout that is not to be changed."""
+    base: str | None
+    """Revision that it starts from; ``None`` is what the repository has checked out."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it is not to be changed."""
+        return self.branch is None
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSpec:
     """One agent as declared; replicas are already separate specs."""
 
@@ -94,7 +127,7 @@ class AgentSpec:
     harness: str
     session: str
     workdir: Path
-    """Absolute."""
+    """Absolute; inside ``checkout`` where there is one."""
     type: AgentType = AgentType.NATIVE
     mode: Mode = Mode.AUTO
     prompt: str = ""
@@ -108,6 +141,9 @@ class AgentSpec:
     args: tuple[str, ...] = ()
     model: str | None = None
     restarted_at: str | None = None
+    role: str | None = None
+    """Templates of the workspace that ``workdir`` is."""
+    checkout: Checkout | None = None
     sandbox: SandboxLimits = SandboxLimits()
     policy: Policy = Policy()
 
@@ -137,3 +173,5 @@ class LoadContext:
     default_workdir: Path
     harnesses: Mapping[str, HarnessTraits]
     """The registered harnesses by name."""
+    data_dir: Path
+    """Where worktrees and workspaces are, absolute."""

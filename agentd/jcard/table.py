@@ -13,12 +13,15 @@ from agentd.jcard.checks import (
     LONGEST_SESSION,
     NOT_FIRST_IN_SESSION,
     NOWHERE_IN_SESSION,
+    check_branch,
     check_command,
     check_env_name,
     check_env_value,
     check_name,
     check_not_empty,
     check_path,
+    check_revision,
+    check_role,
     check_session,
     check_variable,
     duration_from_toml,
@@ -33,6 +36,7 @@ from agentd.jcard.spec import (
     RESERVED_SESSION,
     RUN_ID_VARIABLE,
     AgentType,
+    Isolation,
     Mode,
     Policy,
     RestartPolicy,
@@ -41,7 +45,7 @@ from agentd.jcard.spec import (
 
 MOST_REPLICAS: Final = 1000
 
-UNSET_WHEN_EMPTY: Final = frozenset({"name", "session", "workdir", "prompt_file", "model"})
+UNSET_WHEN_EMPTY: Final = frozenset({"name", "session", "workdir", "prompt_file", "model", "repo", "role"})
 """Fields that an empty text leaves at their default."""
 
 _POLICY: Final = Policy()
@@ -75,6 +79,11 @@ _Session = Annotated[
         }
     ),
 ]
+_Role = Annotated[str, AfterValidator(check_role), Field(json_schema_extra={"pattern": _whole(AGENT_NAME)})]
+_Branch = Annotated[str, AfterValidator(check_branch), Field(json_schema_extra={"minLength": 1})]
+_Revision = Annotated[
+    str, AfterValidator(check_not_empty), AfterValidator(check_revision), Field(json_schema_extra={"minLength": 1})
+]
 _Path = Annotated[str, AfterValidator(check_path), Field(json_schema_extra={"minLength": 1})]
 _Text = Annotated[str, AfterValidator(check_not_empty), Field(json_schema_extra={"minLength": 1})]
 _Variable = Annotated[
@@ -95,6 +104,7 @@ _Size = Annotated[
 ]
 # Strict mode would take only members of the enumerations, and TOML has strings.
 _Type = Annotated[AgentType, Field(strict=False), _enumeration([*AgentType])]
+_Isolation = Annotated[Isolation, Field(strict=False), _enumeration([*Isolation])]
 _Mode = Annotated[Mode, Field(strict=False), _enumeration([*Mode])]
 _Restart = Annotated[RestartPolicy, Field(strict=False), _enumeration([*RestartPolicy])]
 
@@ -136,7 +146,32 @@ class AgentTable(BaseModel):
     workdir: _Path | None = Field(
         None,
         description="Working directory; ~ and paths relative to the jcard's folder work. "
-        "Default: /home/agent/workspace for the agent user agent, else the jcard's folder.",
+        "Default: /home/agent/workspace for the agent user agent, else the jcard's folder. With repo: a folder "
+        "inside the repository or the agent's checkout of it; default: its root.",
+    )
+    repo: _Path | None = Field(
+        None, description="Git repository that the agent works in; ~ and paths relative to the jcard's folder work."
+    )
+    isolation: _Isolation = Field(
+        Isolation.NONE,
+        description="How the agent gets repo: none is the repository itself; worktree a git worktree and branch of its "
+        "own, for each replica; read_only a checkout whose files are write-protected, with the harness's own "
+        "read-only or plan mode.",
+    )
+    branch: _Branch | None = Field(
+        None,
+        description="Branch of the agent's worktree, made where it is missing; with replicas followed by -0, -1 …. "
+        "Default: agentd/NAME.",
+    )
+    base: _Revision | None = Field(
+        None,
+        description="Branch, tag or commit that the worktree starts from, and that changes are shown against. "
+        "Default: what repo has checked out.",
+    )
+    role: _Role | None = Field(
+        None,
+        description="The agent's workdir is a workspace of this role: made from its templates where it is missing, and "
+        "with today's daily note at every start.",
     )
     restart: _Restart = Field(_POLICY.restart, description="When an agent that ended is run again.")
     max_restarts: int = Field(
@@ -207,6 +242,9 @@ class AgentTable(BaseModel):
         list(_SANDBOX.extra_packages), description="Packages a sandboxed agent finds beside its harness."
     )
 
+
+CHECKOUT_FIELDS: Final = ("branch", "base")
+"""Allowed with an ``isolation`` other than ``none`` only."""
 
 SANDBOX_FIELDS: Final = ("memory", "pid_limit", "extra_packages")
 """Allowed with ``type = "sandboxed"`` only."""

@@ -28,6 +28,7 @@ from agentd.supervise.record import Description, Record, under_way
 from agentd.supervise.reporting import describe_change
 from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.states import AgentState
+from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.processes import ExitWatch, Remains, runs_script, signal_group, snapshot
 from agentd.tmux.server import Pane
@@ -285,6 +286,17 @@ class Agent:
     async def _launch(self, run_id: str) -> None:
         desired = self.life.desired
         if desired is None or not self._wants(run_id) or not await self._session_free(run_id, desired.spec.session):
+            self._put_off(run_id)
+            return
+        try:
+            clock = self.host.clock
+            ready = await folders_ready(
+                self.host.folders, desired.spec, lambda: self._wants(run_id), clock.today(), clock.wall()
+            )
+        except PreflightError as error:
+            self._apply(lives.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
+            return
+        if not ready:
             self._put_off(run_id)
             return
         async with self.host.slots:

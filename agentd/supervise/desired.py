@@ -79,7 +79,10 @@ def desire(
     if prompt_error is not None:
         return DesiredAgent(spec, None, prompt_error, None)
     text = spec.prompt if prompt is None else prompt
-    request = Request(prompt=text, mode=spec.mode, model=spec.model, args=spec.args, command=spec.command)
+    read_only = spec.checkout is not None and spec.checkout.read_only
+    request = Request(
+        prompt=text, mode=spec.mode, model=spec.model, args=spec.args, command=spec.command, read_only=read_only
+    )
     received = {name: value for name, value in secrets.items() if name not in spec.env}
     environment = {**received, **spec.env}
     argv: tuple[str, ...] = ()
@@ -103,6 +106,12 @@ def desire(
         "sandbox": digest(key, [spec.type, *([asdict(spec.sandbox)] if spec.type is AgentType.SANDBOXED else [])]),
         "restarted_at": digest(key, spec.restarted_at),
     }
+    if spec.checkout is not None:
+        # Left out otherwise, as by versions without it: an upgrade restarts nobody.
+        checkout = spec.checkout
+        fingerprint["checkout"] = digest(
+            key, [str(checkout.repo), str(checkout.path), checkout.branch, checkout.base, checkout.read_only]
+        )
     launch = Launch(argv, environment) if error is None else None
     return DesiredAgent(spec, launch, error, fingerprint, stop_keys)
 

@@ -9,11 +9,13 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 
 from agentd.supervise.events import Event, EventSink
 from agentd.supervise.life import Instant
 from agentd.supervise.preflight import ProgramCache
 from agentd.supervise.user import AgentUser
+from agentd.supervise.work_folders import WorkFolders
 from agentd.tmux.processes import Reaper
 from agentd.tmux.rundir import RuntimeDirectory
 from agentd.tmux.server import TmuxServer
@@ -39,6 +41,10 @@ class Clock:
     def wall(self) -> float:
         """Seconds since the epoch."""
         return time.time()
+
+    def today(self) -> date:
+        """The day it is where the daemon is, as people there write it."""
+        return datetime.fromtimestamp(self.wall(), tz=UTC).astimezone().date()
 
     def offset(self) -> float:
         """Seconds between the wall clock and the monotonic clock, steady but for jumps of the wall clock.
@@ -88,6 +94,7 @@ class Host:
     """What agents inherit before their own variables."""
     slots: asyncio.Semaphore
     """Launches that may be under way at once."""
+    folders: WorkFolders
     programs: ProgramCache = field(default_factory=ProgramCache)
     clock: Clock = field(default_factory=Clock)
     debug: bool = False

@@ -15,6 +15,7 @@ from agentd.jcard.spec import AgentSpec, Policy
 from agentd.supervise.desired import DEFAULT_STOP_KEYS
 from agentd.supervise.life import Life, Run
 from agentd.supervise.policy import Exit
+from agentd.supervise.snapshot import WorktreeStatus
 from agentd.supervise.states import AgentState
 
 VERSION = 1
@@ -39,11 +40,15 @@ class Description:
     type: str
     session: str
     workdir: str
+    worktree: WorktreeStatus | None = None
 
     @classmethod
     def of(cls, spec: AgentSpec) -> Description:
         """Take it from a declaration."""
-        return cls(spec.harness, spec.type, spec.session, str(spec.workdir))
+        worktree = None
+        if (checkout := spec.checkout) is not None:
+            worktree = WorktreeStatus(str(checkout.path), checkout.branch, checkout.base, str(checkout.repo))
+        return cls(spec.harness, spec.type, spec.session, str(spec.workdir), worktree)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,18 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
+class WorktreeStatus:
+    """The git worktree of one agent."""
+
+    path: str
+    branch: str | None
+    """``None`` for a checkout that is not to be changed."""
+    base: str | None
+    """As declared; ``None`` is what the repository had checked out."""
+    repo: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatus:
     """One agent; times are RFC 3339 in UTC, with seconds and a ``Z``."""
 
@@ -31,6 +43,7 @@ class AgentStatus:
     """As the jcard has it."""
     command: str | None
     """The first word of the jcard's ``command``; the others may be confidential."""
+    worktree: WorktreeStatus | None
 
 
 NOT_READ_YET = "not read yet"
@@ -133,6 +146,7 @@ class PlanReport:
     agent_user: str
     home: str
     default_workdir: str
+    data_dir: str
 
 
 class StatusSource(Protocol):

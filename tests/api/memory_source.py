@@ -19,6 +19,7 @@ from agentd.supervise.snapshot import (
     PlanReport,
     Recording,
     RecordingHealth,
+    WorktreeStatus,
 )
 
 RUNNING = AgentStatus(
@@ -40,6 +41,7 @@ RUNNING = AgentStatus(
     workdir="/home/agent/workspace",
     model="opus",
     command=None,
+    worktree=None,
 )
 
 BACKING_OFF = AgentStatus(
@@ -61,6 +63,7 @@ BACKING_OFF = AgentStatus(
     workdir="/srv/ü b",
     model=None,
     command="./wächter",
+    worktree=WorktreeStatus("/srv/ü b", "agentd/nightly", None, "/srv/shop"),
 )
 
 HEALTH = Health(
@@ -90,6 +93,7 @@ PLAN = PlanReport(
     agent_user="agent",
     home="/home/agent",
     default_workdir="/home/agent/workspace",
+    data_dir="/home/agent/.local/share/agentd",
 )
 
 

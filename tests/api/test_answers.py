@@ -64,6 +64,7 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "workdir": "/home/agent/workspace",
             "model": "opus",
             "command": None,
+            "worktree": None,
         }
 
 

@@ -54,7 +54,7 @@ def test_what_is_no_config_is_told_with_its_path(tmp_path: Path, make: object, m
     ("user", "workdir"), [("agent", Path("/home/agent/workspace")), ("ada", Path("/etc/x")), ("root", Path("/etc/x"))]
 )
 def test_the_default_workdir_is_the_agent_users_workspace_or_the_jcards_folder(user: str, workdir: Path) -> None:
-    context = load_context(Path("/etc/x/jcard.toml"), user, Path("/h"), {})
+    context = load_context(Path("/etc/x/jcard.toml"), user, Path("/h"), {}, Path("/data"))
     assert (context.folder, context.home, context.default_workdir) == (Path("/etc/x"), Path("/h"), workdir)
 
 

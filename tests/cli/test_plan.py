@@ -42,7 +42,9 @@ def jcard(client: Client, source: MemorySource) -> Path:
     path.write_text(IN_FORCE)
     (path.parent / "task.md").write_text("build it")
     source.health_now = replace(HEALTH, config=replace(HEALTH.config, path=str(path)))
-    source.plan_now = PlanReport((), observed(path), KEY.hex(), "agent", "/home/agent", "/home/agent/workspace")
+    source.plan_now = PlanReport(
+        (), observed(path), KEY.hex(), "agent", "/home/agent", "/home/agent/workspace", "/data"
+    )
     return path
 
 
@@ -50,7 +52,7 @@ def observed(path: Path) -> tuple[ObservedAgentView, ...]:
     """What a daemon that carried out the file sees; each agent receives a secret that the client does not know."""
     harnesses = load_harnesses().harnesses
     agents = load_jcard(
-        path.read_bytes(), str(path), load_context(path, "agent", Path("/home/agent"), harnesses)
+        path.read_bytes(), str(path), load_context(path, "agent", Path("/home/agent"), harnesses, Path("/data"))
     ).agents
     views = []
     for agent in agents:

@@ -18,8 +18,9 @@ from agentd.cli.agentctl import client as module
 from tests.cli.support import RUNNING, Client, MemorySource
 
 COMMANDS = (
-    *("status", "list", "logs", "screen", "attach", "send", "keys", "interrupt", "events", "wait"),
+    *("status", "list", "logs", "screen", "attach", "send", "keys", "interrupt", "events", "wait", "init", "hire"),
     *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart"),
+    *("worktrees", "diff", "collect"),
     *("validate", "plan", "schema", "doctor", "service", "completion", "help"),
 )
 CALLS = {

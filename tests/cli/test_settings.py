@@ -29,6 +29,7 @@ def test_the_defaults_of_root_are_the_documented_ones() -> None:
         tmux_socket=Path("/run/agentd/tmux.sock"),
         api_socket=Path("/run/stereos/agentd.sock"),
         state_dir=Path("/var/lib/agentd"),
+        data_dir=None,
         agent_user=None,
         admin_group=None,
         interval=5.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -206,3 +207,23 @@ def test_a_prompt_with_a_leading_dash_is_never_read_as_an_option(name: str, requ
     argv = BUILT_IN[name].argv(request)
     if argv[-1].startswith("-"):
         assert argv[-2] == "--" or argv[-1].startswith(("--prompt=", "--prompt-interactive="))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("prompt", ["p", "-p", ""])
+@pytest.mark.parametrize("name", ["claude-code", "opencode", "gemini-cli", "codex"])
+def test_a_read_only_run_has_the_harnesss_own_mode_for_it_before_everything_of_the_jcard(
+    name: str, prompt: str, mode: Mode
+) -> None:
+    harness = BUILT_IN[name]
+    protection = harness.facts.read_only
+    assert protection
+    request = Request(prompt=prompt, mode=mode, model="m", args=("--flag",))
+    plain, protected = harness.argv(request), harness.argv(replace(request, read_only=True))
+    at = next(index for index, words in enumerate(zip(plain, protected, strict=False)) if words[0] != words[1])
+    assert protected == (*plain[:at], *protection, *plain[at:])
+    assert plain[at:][:2] == (harness.argv(Request(model="m"))[1], "m")
+
+
+def test_custom_has_no_read_only_mode() -> None:
+    assert CUSTOM.argv(Request(prompt="p", read_only=True)) == CUSTOM.argv(Request(prompt="p"))

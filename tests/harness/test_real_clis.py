@@ -19,6 +19,7 @@ from tests.support.agents import jcard
 from tests.support.daemon import Daemon, program
 from tests.support.processes import command_lines, marked
 from tests.support.waiting import wait_for
+from tests.workspaces.repositories import make_repository
 
 # Each takes 2 to 10 s on an idle machine, and ten times that on a loaded one.
 pytestmark = [pytest.mark.clis, pytest.mark.timeout(600)]
@@ -227,3 +228,14 @@ def stop_and_look_for_what_is_left(driven: DrivenCli) -> None:
 def see_that_nothing_is_left(run_id: str) -> None:
     """Look for what carries the mark; the shell that takes the agent's place ends a moment after its session."""
     wait_for(lambda: not marked(run_id), what="nothing is left", explain=lambda: "\n".join(map(str, marked(run_id))))
+
+
+def test_a_read_only_run_changes_nothing_although_the_model_asks_for_it(driven: DrivenCli) -> None:
+    repo = make_repository(driven.daemon.folder / "shop")
+    made = driven.daemon.folder / "made"
+    tool = f"STUB-BASH:touch {made} made-in-the-checkout"
+    driven.declare(mode="oneshot", prompt=tool, repo=str(repo), isolation="read_only", workdir=".")
+    driven.daemon.wait_state("agent", "exited", "failed", timeout=DEADLINE)
+    screen = driven.daemon.screen("agent", history=True)
+    assert not made.exists(), screen
+    assert not (driven.daemon.data / "worktrees" / "agent" / "made-in-the-checkout").exists(), screen

@@ -20,6 +20,7 @@ CONTEXT = LoadContext(
     folder=Path("/etc/stereos"),
     home=Path("/home/agent"),
     default_workdir=Path("/home/agent/workspace"),
+    data_dir=Path("/home/agent/.local/share/agentd"),
     harnesses={
         "claude-code": Traits(takes_model=True, takes_command=False),
         "codex": Traits(takes_model=True, takes_command=False),

@@ -214,7 +214,7 @@ def test_windows_line_ends_are_accepted() -> None:
 
 
 def test_without_any_harness_the_file_is_still_judged() -> None:
-    context = LoadContext(Path("/"), Path("/root"), Path("/"), {})
+    context = LoadContext(Path("/"), Path("/root"), Path("/"), {}, Path("/data"))
     result = load_jcard(b'[agent]\nharness = "codex"\n', "j", context)
     assert [str(problem) for problem in result.errors] == [
         'j:2:1: agent "codex": harness: no harness is registered; reinstall agentd, whose entry points are missing'

@@ -168,7 +168,9 @@ def test_a_name_that_replicas_make_too_long_is_refused() -> None:
 
 def test_a_harness_whose_name_is_no_agent_name_asks_for_a_name() -> None:
     harness = Traits(takes_model=False, takes_command=False)
-    context = LoadContext(CONTEXT.folder, CONTEXT.home, CONTEXT.default_workdir, {"my.harness": harness})
+    context = LoadContext(
+        CONTEXT.folder, CONTEXT.home, CONTEXT.default_workdir, {"my.harness": harness}, CONTEXT.data_dir
+    )
     result = load_jcard(b'[agent]\nharness = "my.harness"\n', "j", context)
     [error] = result.errors
     assert str(error).startswith('j:1:1: agent "my.harness": name: the name made from the harness; set name: found')

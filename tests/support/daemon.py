@@ -47,6 +47,7 @@ class AgentJson(TypedDict):
     next_restart_at: str | None
     deadline: str | None
     workdir: str
+    worktree: dict[str, str | None] | None
 
 
 class ConfigJson(TypedDict):
@@ -114,6 +115,7 @@ class Daemon:
         self.home = folder / "home"
         self.bin = folder / "bin"
         self.state = folder / "state"
+        self.data = folder / "data"
         self.runtime = folder / "run"
         self.api_socket = self.runtime / "agentd.sock"
         self.tmux_socket = self.runtime / "tmux.sock"
@@ -163,6 +165,7 @@ class Daemon:
             f"--tmux-socket={self.tmux_socket}",
             f"--api-socket={self.api_socket}",
             f"--state-dir={self.state}",
+            f"--data-dir={self.data}",
             *arguments,
         ]
 
@@ -366,6 +369,8 @@ class Daemon:
             problems.append(self.explain())
         self._end_tmux()
         end_marked(str(self.bin))
+        # Read-only checkouts are write-protected, against all but root.
+        subprocess.run(["chmod", "-R", "u+w", self.folder], check=True)
         shutil.rmtree(self.folder, ignore_errors=False)
         return problems
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from agentd.supervise.snapshot import (
     AgentCounts,
@@ -19,6 +19,7 @@ from agentd.supervise.snapshot import (
     PlanReport,
     Recording,
     RecordingHealth,
+    WorktreeStatus,
 )
 
 ANSWER_LIMIT = 5.0
@@ -28,7 +29,16 @@ _NOT_AGENTD = "is it agentd that serves this socket? --api-socket names another"
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | None"
 
-_Known = TypeVar("_Known", AgentStatus, ConfigStatus, AgentCounts, ObservedAgentView, PlannedOperation, RecordingHealth)
+_Known = TypeVar(
+    "_Known",
+    AgentStatus,
+    ConfigStatus,
+    AgentCounts,
+    ObservedAgentView,
+    PlannedOperation,
+    RecordingHealth,
+    WorktreeStatus,
+)
 
 
 class UnreachableError(Exception):
@@ -165,7 +175,11 @@ def agent_from(document: Json) -> AgentStatus:
     ApiError
         If a field is missing: a daemon of another version.
     """
-    return _known(AgentStatus, _object(document))
+    agent = _known(AgentStatus, _object(document))
+    if agent.worktree is None:
+        return agent
+    # What was read is still the JSON of it.
+    return replace(agent, worktree=_known(WorktreeStatus, _object(cast("Json", agent.worktree))))
 
 
 def agents_from(document: Json) -> list[AgentStatus]:
@@ -207,6 +221,7 @@ def report_from(document: Json) -> PlanReport:
             agent_user=str(values["agent_user"]),
             home=str(values["home"]),
             default_workdir=str(values["default_workdir"]),
+            data_dir=str(values["data_dir"]),
         )
     except KeyError as error:
         raise _missing(str(error.args[0])) from None

@@ -17,7 +17,7 @@ from agentd.cli.terminal import Display
 from agentd.daemon.settings import Settings
 from agentd.jcard.quoting import quote
 
-SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "agent_user"})
+SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "data_dir", "agent_user"})
 """The settings of the daemon that the client has a use for."""
 
 NAMES_COMMAND = "__names"

@@ -10,7 +10,7 @@ from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.editing import Edit
 from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.cli.check import launch_problem
-from agentd.daemon.context import LARGEST_CONFIG, load_context, resolve_agent_user
+from agentd.daemon.context import LARGEST_CONFIG, load_context, resolve_agent_user, resolve_data_dir
 from agentd.daemon.settings import Settings
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.edit import EditError, UnknownAgentError, declared_agents
@@ -55,7 +55,8 @@ def make_edit(settings: Settings, edit: Edit) -> Made:
     path = settings.config
     user, _ = resolve_agent_user(settings.agent_user, os.environ)
     harnesses = load_harnesses().harnesses
-    context = load_context(path, user.name, user.home, harnesses)
+    data_dir = resolve_data_dir(settings.data_dir, user)
+    context = load_context(path, user.name, user.home, harnesses, data_dir)
     agents: tuple[AgentSpec, ...] = ()
 
     def check(content: bytes) -> None:

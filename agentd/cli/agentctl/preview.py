@@ -48,7 +48,8 @@ def preview(invocation: Invocation, document: Json, file: Path) -> list[PlannedO
         data = read_config(file)
     except ConfigUnavailableError as error:
         raise CommandError(str(error)) from None
-    result = load_jcard(data, str(file), load_context(config, report.agent_user, Path(report.home), registry.harnesses))
+    context = load_context(config, report.agent_user, Path(report.home), registry.harnesses, Path(report.data_dir))
+    result = load_jcard(data, str(file), context)
     if result.errors:
         raise CommandError("; ".join(map(str, result.errors)))
     observed = {view.name: _observed(view) for view in report.observed}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from agentd.cli.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines, span
 from agentd.jcard.quoting import printable
-from agentd.supervise.snapshot import AgentStatus, Health, Recording, RecordingHealth
+from agentd.supervise.snapshot import AgentStatus, Health, Recording, RecordingHealth, WorktreeStatus
 from agentd.supervise.states import AgentState
 
 
@@ -63,6 +63,7 @@ def list_lines(agents: Sequence[AgentStatus], display: Display) -> list[str]:
 def agent_lines(agent: AgentStatus, display: Display) -> list[str]:
     """Show all of one agent, a field a line."""
     values = {field.name: getattr(agent, field.name) for field in fields(agent)}
+    values["worktree"] = None if agent.worktree is None else _worktree(agent.worktree)
     if not display.table:
         rows = [[Cell(name), Cell(_plain(value))] for name, value in values.items()]
         return lines((), rows, display)
@@ -158,6 +159,12 @@ def _detail(agent: AgentStatus) -> str:
     if agent.running and agent.deadline is not None:
         parts.append(f"times out {_from_now(agent.deadline)}")
     return "; ".join(parts)
+
+
+def _worktree(worktree: WorktreeStatus) -> str:
+    # Its path is the workdir, or above it.
+    what = "read-only checkout" if worktree.branch is None else f"branch {worktree.branch}"
+    return f"{what} of {worktree.repo}"
 
 
 def _from_now(moment: str) -> str:

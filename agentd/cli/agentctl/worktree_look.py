@@ -1,0 +1,126 @@
+"""Which worktrees there are, whose they are, and which of them are in use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentd.cli.agentctl.client import UnreachableError, agents_from, health_from, report_from
+from agentd.cli.agentctl.command import CommandError, Invocation
+from agentd.daemon.context import (
+    ConfigUnavailableError,
+    load_context,
+    read_config,
+    resolve_agent_user,
+    resolve_data_dir,
+)
+from agentd.jcard.quoting import printable, quote
+from agentd.jcard.spec import WORKTREES
+from agentd.supervise.snapshot import AgentStatus
+from agentd.supervise.user import AgentUser
+from agentd.workspaces.git import Git
+from agentd.workspaces.held import HeldError, Place, all_held
+from agentd.workspaces.runner import Runner
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is the same for all agents, from the daemon if there is one, else as it would decide."""
+
+    user: AgentUser
+    """As whom programs are run: the agents' user where that can be, else the invoking one."""
+    agent_user: str
+    config: Path
+    data_dir: Path
+    agents: Mapping[str, AgentStatus] | None
+    """By name; ``None`` while no daemon answers."""
+
+    @property
+    def git(self) -> Git:
+        """git, as the agents' user."""
+        return Git(Runner(self.user, os.environ), Path("/"))
+
+    def worktrees(self, invocation: Invocation) -> list[Place]:
+        """Find all worktrees; says which are not understood.
+
+        Raises
+        ------
+        CommandError
+            If the folder of worktrees cannot be read.
+        """
+        try:
+            places, problems = all_held(self.data_dir / WORKTREES)
+        except HeldError as error:
+            raise CommandError(str(error)) from None
+        for problem in problems:
+            invocation.warn(printable(problem))
+        return places
+
+    def worktree(self, invocation: Invocation) -> Place:
+        """Find the worktree that the command line names.
+
+        Raises
+        ------
+        CommandError
+            If there is none.
+        """
+        return find(self.worktrees(invocation), invocation.name())
+
+
+def find(places: list[Place], name: str) -> Place:
+    """Find a worktree by the name of its agent, compared without regard to case.
+
+    Raises
+    ------
+    CommandError
+        If there is none.
+    """
+    for place in places:
+        if place.name.lower() == name.lower():
+            return place
+    known = ", ".join(printable(place.name) for place in places)
+    advice = f"there are those of {known}" if known else 'an agent gets one by repo and isolation = "worktree"'
+    raise CommandError(f"there is no worktree of {quote(name)}: {advice}")
+
+
+def look_around(invocation: Invocation) -> Surroundings:
+    """Ask the daemon, or the settings where none answers."""
+    settings = invocation.settings
+    try:
+        report = report_from(invocation.api.get("/v1/plan"))
+        config = Path(health_from(invocation.api.get("/v1/health")).config.path)
+        agents = {agent.name: agent for agent in agents_from(invocation.api.get("/v1/agents"))}
+    except UnreachableError:
+        user, _ = resolve_agent_user(settings.agent_user, os.environ)
+        return Surroundings(user, user.name, settings.config, resolve_data_dir(settings.data_dir, user), None)
+    # Only root can become another user; for anybody else what they may do themselves has to do.
+    user, _ = resolve_agent_user(report.agent_user if os.geteuid() == 0 else None, os.environ)
+    return Surroundings(user, report.agent_user, config, Path(report.data_dir), agents)
+
+
+def names_in_use(surroundings: Surroundings) -> frozenset[str]:
+    """Name the agents that are declared or that the daemon has in hand.
+
+    Raises
+    ------
+    CommandError
+        If that cannot be told: nothing may be taken for unused then.
+    """
+    from agentd.harness.registry import load_harnesses
+    from agentd.jcard.load import load_jcard
+
+    known = frozenset(surroundings.agents or ())
+    config, user = surroundings.config, surroundings.user
+    try:
+        data = read_config(config)
+    except ConfigUnavailableError as error:
+        if surroundings.agents is not None and not config.exists():
+            return known
+        raise CommandError(f"cannot tell which worktrees are in use: {error}") from None
+    context = load_context(config, user.name, user.home, load_harnesses().harnesses, surroundings.data_dir)
+    result = load_jcard(data, str(config), context)
+    if result.errors:
+        raise CommandError(f"cannot tell which worktrees are in use: {result.errors[0]}")
+    return known | {agent.name for agent in result.agents}

@@ -1,0 +1,86 @@
+"""The fields of an agent table about its git repository: what goes together, and whose branch is whose."""
+
+from __future__ import annotations
+
+import os.path
+from pathlib import Path
+from typing import Final
+
+from agentd.jcard.declarations import Declaration
+from agentd.jcard.findings import Findings
+from agentd.jcard.quoting import quote
+from agentd.jcard.spec import Isolation
+from agentd.jcard.table import CHECKOUT_FIELDS
+
+DEFAULT_BRANCH: Final = "agentd/{name}"
+
+
+def branch_name(declaration: Declaration, written: str | None, agent: str) -> str:
+    """Name the branch of one agent of a declaration, which may have replicas."""
+    if written is None:
+        return DEFAULT_BRANCH.format(name=agent)
+    # A replica's name is the declaration's with its number added.
+    return written + agent.removeprefix(declaration.name or agent)
+
+
+def workdir_in(root: Path, workdir: str | None) -> Path:
+    """Find the workdir of an agent with a repository, whose root is given."""
+    return root if workdir is None else Path(os.path.normpath(root / workdir))
+
+
+def check_checkout(declaration: Declaration, findings: Findings) -> None:
+    """Check the fields about the repository against each other."""
+    raw = declaration.raw
+    isolation = declaration.written("isolation") or Isolation.NONE.value
+    if isolation == Isolation.NONE and raw.get("isolation", isolation) != isolation:
+        return  # It is wrong itself: whether the others go with it cannot be said.
+
+    def error(field: str, message: str) -> None:
+        findings.error((*declaration.path, field), message, agent=declaration.label, field=field)
+
+    if isolation != Isolation.NONE and "repo" not in raw:
+        error("isolation", f"found {quote(str(isolation))} without repo; name the git repository in repo")
+    if isolation == Isolation.NONE:
+        for field in CHECKOUT_FIELDS:
+            if declaration.written(field) is not None:
+                error(field, f'has an effect only with repo and isolation = "{Isolation.WORKTREE}"')
+    if isolation == Isolation.READ_ONLY and declaration.written("branch") is not None:
+        error("branch", f'has no effect with isolation = "{Isolation.READ_ONLY}", which has no branch; remove it')
+    if isolation != Isolation.NONE and "role" in raw:
+        error("role", "a workspace is no checkout; remove role, or isolation")
+    workdir = declaration.written("workdir")
+    if isinstance(workdir, str) and declaration.written("repo") is not None:
+        _check_inside(declaration, workdir, findings)
+
+
+def _check_inside(declaration: Declaration, workdir: str, findings: Findings) -> None:
+    normal = os.path.normpath(workdir)
+    if workdir.startswith(("/", "~")) or normal == ".." or normal.startswith("../"):
+        findings.error(
+            (*declaration.path, "workdir"),
+            f"found {quote(workdir)}, which is not inside the repository; with repo, expected a relative path in it",
+            agent=declaration.label,
+            field="workdir",
+        )
+
+
+def check_branches(declarations: list[Declaration], findings: Findings) -> None:
+    """Check that no two agents have the same branch of the same repository: git allows one worktree for each."""
+    owners: dict[tuple[str, str], str] = {}
+    for declaration in declarations:
+        repo = declaration.written("repo")
+        if not isinstance(repo, str) or declaration.written("isolation") != Isolation.WORKTREE:
+            continue
+        written = declaration.written("branch")
+        for name, _ in declaration.identities():
+            branch = branch_name(declaration, written if isinstance(written, str) else None, name)
+            owner = owners.setdefault((os.path.normpath(repo), branch), name)
+            if owner != name:
+                findings.error(
+                    (*declaration.path, "branch" if "branch" in declaration.raw else "name"),
+                    f"found {quote(branch)}, which is already the branch of agent {quote(owner)} in the same "
+                    "repository; each worktree needs its own",
+                    agent=declaration.label,
+                    field="branch",
+                )
+                break

@@ -1,0 +1,136 @@
+"""Seeing to it, before a launch, that the folder an agent works in is there: its worktree or its workspace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+from typing import Final, TypeVar
+
+import structlog
+
+from agentd.jcard.spec import AgentSpec, Checkout
+from agentd.supervise.preflight import PreflightError
+from agentd.supervise.user import AgentUser
+from agentd.workspaces.git import Git, GitError
+from agentd.workspaces.held import HeldError
+from agentd.workspaces.making import ensure_worktree, needs_git
+from agentd.workspaces.roles import Occasion, TemplateError, daily_file, workspace_files
+from agentd.workspaces.runner import Runner, RunnerError
+from agentd.workspaces.workspace import WorkspaceError, make_workspace
+
+log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
+_AT_ONCE: Final = 4
+"""Worktrees that may be in the making at the same time; each keeps a disk and a core busy."""
+
+_LOOK: Final = 0.02
+"""Seconds between looks whether a folder in the making is still wanted."""
+
+_CANNOT_MAKE = (GitError, HeldError, RunnerError, TemplateError, WorkspaceError)
+
+
+class WorkFolders:
+    """Makes worktrees and workspaces in threads of its own: git may take minutes.
+
+    Parameters
+    ----------
+    user
+        Whom the agents run as.
+    environ
+        What git's environment is taken from.
+    templates
+        Folder with the operator's own templates of workspaces.
+    """
+
+    def __init__(self, user: AgentUser, environ: Mapping[str, str], templates: Path) -> None:
+        self._user = user
+        self._environ = dict(environ)
+        self._templates = templates
+        self._threads: ThreadPoolExecutor | None = None
+        self._repositories: dict[Path, asyncio.Lock] = {}
+
+    async def make(self, spec: AgentSpec, today: date, now: float) -> None:
+        """Make what the agent works in, as far as it is missing; ended when cancelled.
+
+        Raises
+        ------
+        PreflightError
+            If it cannot be made; the text says why.
+        """
+        runner = Runner(self._user, self._environ)
+        if spec.role is not None:
+            await self._in_thread(runner, lambda: self._make_workspace(runner, spec, today))
+        checkout = spec.checkout
+        if checkout is None or not await self._in_thread(runner, lambda: needs_git(checkout)):
+            return
+        log.debug("agent_worktree", agent=spec.name, repo=str(checkout.repo), path=str(checkout.path))
+        # git locks single refs, not what two of it do to one repository's list of worktrees.
+        async with self._repositories.setdefault(checkout.repo, asyncio.Lock()):
+            await self._in_thread(runner, lambda: _make_worktree(runner, checkout, spec.name, now))
+
+    def _make_workspace(self, runner: Runner, spec: AgentSpec, today: date) -> None:
+        assert spec.role is not None
+        occasion = Occasion(spec.role, spec.name, today)
+        # A workspace that is there may have been changed on purpose: only the note of the day is due.
+        write = daily_file if spec.workdir.exists() else workspace_files
+        made = make_workspace(runner, spec.workdir, write(occasion, self._templates))
+        if made:
+            log.info("agent_workspace", agent=spec.name, path=str(spec.workdir), made=made)
+
+    async def _in_thread(self, runner: Runner, work: Callable[[], _T]) -> _T:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="work-folders")
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(future)
+        except _CANNOT_MAKE as error:
+            raise PreflightError(str(error)) from error
+        except asyncio.CancelledError:
+            runner.cancel()
+            await asyncio.wait([future])
+            if not future.cancelled() and (ended := future.exception()) is not None:
+                log.debug("agent_folder_given_up", reason=str(ended))
+            raise
+
+    def close(self) -> None:
+        """Let go of the threads; nothing runs in them any more."""
+        if self._threads is not None:
+            self._threads.shutdown()
+
+
+def _make_worktree(runner: Runner, checkout: Checkout, agent: str, now: float) -> None:
+    ensure_worktree(Git(runner, checkout.repo), checkout, agent, now)
+
+
+async def folders_ready(
+    folders: WorkFolders, spec: AgentSpec, wanted: Callable[[], bool], today: date, now: float
+) -> bool:
+    """Make what an agent works in before its launch.
+
+    Returns
+    -------
+    Whether it is there; ``False`` if it was given up because `wanted` no longer holds.
+
+    Raises
+    ------
+    PreflightError
+        If it cannot be made.
+    """
+    if spec.checkout is None and spec.role is None:
+        return True
+    task = asyncio.create_task(folders.make(spec, today, now), name=f"folder of {spec.name}")
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=_LOOK)
+            if not wanted():
+                return False
+        task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    return wanted()

@@ -1,0 +1,166 @@
+"""What is known of each worktree, also once its agent is no longer declared: a JSON file beside its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Final
+
+from agentd.jcard.regular_files import read_regular
+from agentd.tmux.launcher import quote
+from agentd.workspaces.runner import Runner, RunnerError
+
+_SUFFIX: Final = ".json"
+_LARGEST: Final = 64 * 1024
+_ASIDE: Final = "~"
+"""Between an agent's name and a number, for worktrees that had to make room for another; no name has it."""
+
+
+class HeldError(RuntimeError):
+    """What is known of a worktree cannot be read or written; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One worktree that agentd made."""
+
+    agent: str
+    repo: str
+    branch: str | None
+    """``None`` for a checkout that is not to be changed."""
+    base: str | None
+    """As declared."""
+    base_ref: str | None
+    """What the base was called in the repository, to find it again: a branch; ``None`` for a mere commit."""
+    base_commit: str
+    """Where it started."""
+    made: str
+    """RFC 3339."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one worktree is, and what is known of it."""
+
+    name: str
+    """The agent's, or one with a number for a worktree set aside."""
+    path: Path
+    held: Held
+
+
+def read_held(path: Path) -> Held | None:
+    """Read what is known of the worktree at `path`; ``None`` if nothing is.
+
+    Raises
+    ------
+    HeldError
+        If it cannot be read, or is none of agentd's.
+    """
+    file = _file(path)
+    try:
+        values = json.loads(read_regular(file, _LARGEST))
+        return Held(**{field.name: _text_of(values[field.name]) for field in fields(Held)})  # type: ignore[arg-type]  # checked below
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HeldError(f"cannot read {file}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise HeldError(f"{file} is none of agentd's: {error}; move it away") from error
+
+
+def _text_of(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        msg = f"expected text, found {type(value).__name__}"
+        raise TypeError(msg)
+    return value
+
+
+def all_held(folder: Path) -> tuple[list[Place], list[str]]:
+    """Find every worktree in the folder of worktrees.
+
+    Returns
+    -------
+    The worktrees, sorted by name, and a message for each that is not understood.
+
+    Raises
+    ------
+    HeldError
+        If the folder cannot be read.
+    """
+    places, problems = [], []
+    try:
+        names = sorted(entry.name.removesuffix(_SUFFIX) for entry in folder.iterdir() if entry.suffix == _SUFFIX)
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise HeldError(f"cannot look into {folder}: {error.strerror}") from error
+    for name in names:
+        try:
+            held = read_held(folder / name)
+        except HeldError as error:
+            problems.append(str(error))
+            continue
+        if held is not None:
+            places.append(Place(name, folder / name, held))
+    return places, problems
+
+
+def write_held(runner: Runner, path: Path, held: Held) -> None:
+    """Write what is known of the worktree at `path`, as the agents' user.
+
+    Raises
+    ------
+    HeldError
+        If it cannot be written.
+    """
+    file = os.fsencode(_file(path))
+    text = json.dumps(asdict(held), indent=1) + "\n"
+    part = quote(file + b".part")
+    _script(runner, b"printf %s " + quote(text) + b" >" + part + b" && mv -f -- " + part + b" " + quote(file))
+
+
+def forget_held(runner: Runner, path: Path) -> None:
+    """Remove what is known of the worktree at `path`.
+
+    Raises
+    ------
+    HeldError
+        If it cannot be removed.
+    """
+    _script(runner, b"rm -f -- " + quote(os.fsencode(_file(path))))
+
+
+def rename_held(runner: Runner, path: Path, other: Path) -> None:
+    """Take what is known of the worktree at `path` as known of the one at `other`.
+
+    Raises
+    ------
+    HeldError
+        If it cannot be renamed.
+    """
+    _script(runner, b"mv -f -- " + quote(os.fsencode(_file(path))) + b" " + quote(os.fsencode(_file(other))))
+
+
+def free_place_beside(path: Path) -> Path:
+    """Find a path for a worktree that has to make room: ``NAME~1``, then ``NAME~2`` and so on."""
+    number = 1
+    while True:
+        candidate = path.with_name(f"{path.name}{_ASIDE}{number}")
+        if not os.path.lexists(candidate) and not os.path.lexists(_file(candidate)):
+            return candidate
+        number += 1
+
+
+def _file(path: Path) -> Path:
+    return path.with_name(path.name + _SUFFIX)
+
+
+def _script(runner: Runner, text: bytes) -> None:
+    try:
+        done = runner.script(text)
+    except RunnerError as error:
+        raise HeldError(str(error)) from error
+    if done.status != 0:
+        raise HeldError(f"as user {runner.user.name}: {done.reason}")

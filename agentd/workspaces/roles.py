@@ -1,0 +1,146 @@
+"""Templates of workspaces: the built-in ones, and a user's own, which win.
+
+A role's templates are a folder of files, named after the role. A file is sought in the user's folder of the role, the
+built-in one, the user's ``default`` and the built-in ``default``, in this order, so that a role has only what differs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Final
+
+DEFAULT_ROLE: Final = "default"
+
+DAILY_TEMPLATE: Final = "notes/daily.md"
+"""Template of the notes that are called after their day."""
+
+INSTRUCTIONS: Final = "AGENTS.md"
+"""What an agent is to read first; Codex and OpenCode look for a file of this name."""
+
+INSTRUCTION_LINKS: Final = ("CLAUDE.md", "GEMINI.md")
+"""What Claude Code and Gemini CLI look for instead: links to `INSTRUCTIONS`."""
+
+LARGEST_TEMPLATE: Final = 256 * 1024
+"""Bytes."""
+
+
+class TemplateError(ValueError):
+    """A template that cannot be used; the text names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What a template's placeholders stand for."""
+
+    role: str
+    name: str
+    """The agent's, or the role's where there is none."""
+    day: date
+
+    def fill(self, text: str) -> str:
+        """Put the values in place of ``{role}``, ``{name}`` and ``{date}``; other braces stay."""
+        for placeholder, value in (("{role}", self.role), ("{name}", self.name), ("{date}", self.day.isoformat())):
+            text = text.replace(placeholder, value)
+        return text
+
+
+def daily_note(day: date) -> str:
+    """Name the note of a day, relative to the workspace."""
+    return f"notes/daily-{day.isoformat()}.md"
+
+
+def known_roles(own: Path) -> list[str]:
+    """Name the roles that have templates of their own, sorted.
+
+    Parameters
+    ----------
+    own
+        The user's folder of templates.
+    """
+    found = {entry.name for entry in _built_in().iterdir() if entry.is_dir()}
+    if own.is_dir():
+        found |= {entry.name for entry in own.iterdir() if entry.is_dir()}
+    return sorted(found - {DEFAULT_ROLE})
+
+
+def workspace_files(occasion: Occasion, own: Path) -> Mapping[str, str]:
+    """Write the files of a workspace, today's note included.
+
+    Parameters
+    ----------
+    occasion
+        Of whom the workspace is, and when.
+    own
+        The user's folder of templates.
+
+    Returns
+    -------
+    The text of each file, by its path in the workspace, sorted.
+
+    Raises
+    ------
+    TemplateError
+        If a template cannot be read.
+    """
+    found: dict[str, Traversable] = {}
+    for folder in reversed(_folders(occasion.role, own)):
+        found.update(_templates(folder))
+    texts = {
+        daily_note(occasion.day) if name == DAILY_TEMPLATE else name: occasion.fill(_read(template))
+        for name, template in found.items()
+    }
+    return dict(sorted(texts.items()))
+
+
+def daily_file(occasion: Occasion, own: Path) -> Mapping[str, str]:
+    """Write today's note alone, as `workspace_files` does.
+
+    Raises
+    ------
+    TemplateError
+        If its template cannot be read.
+    """
+    for folder in _folders(occasion.role, own):
+        template = folder.joinpath(DAILY_TEMPLATE)
+        if template.is_file():
+            return {daily_note(occasion.day): occasion.fill(_read(template))}
+    raise TemplateError(f"expected the template {DAILY_TEMPLATE} with agentd; reinstall it")
+
+
+def _built_in() -> Traversable:
+    return files(__package__).joinpath("roles")
+
+
+def _folders(role: str, own: Path) -> list[Traversable]:
+    """Where templates are sought, first one first."""
+    built_in = _built_in()
+    return [own / role, built_in.joinpath(role), own / DEFAULT_ROLE, built_in.joinpath(DEFAULT_ROLE)]
+
+
+def _templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
+    if not folder.is_dir():
+        return
+    for entry in folder.iterdir():
+        name = f"{prefix}{entry.name}"
+        if entry.is_dir():
+            yield from _templates(entry, f"{name}/")
+        elif not entry.name.startswith("."):
+            yield name, entry
+
+
+def _read(template: Traversable) -> str:
+    try:
+        data = template.read_bytes()
+        if len(data) > LARGEST_TEMPLATE:
+            raise TemplateError(f"the template {template} is larger than {LARGEST_TEMPLATE} bytes; make it smaller")
+        return data.decode()
+    except OSError as error:
+        raise TemplateError(f"cannot read the template {template}: {error.strerror or os.strerror(0)}") from error
+    except UnicodeDecodeError:
+        raise TemplateError(f"the template {template} is not UTF-8; expected text") from None

@@ -1,0 +1,181 @@
+"""Running small programs as the agents' user, with an environment of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+LIMIT = 60.0
+"""Seconds that one program may take; git's look at a large worktree takes a few."""
+
+_SHELL = "/bin/sh"
+
+
+class RunnerError(RuntimeError):
+    """A program could not be run, or did not do its work; the text says which and why."""
+
+
+class CancelledRunError(RunnerError):
+    """A program was ended because its work is no longer wanted."""
+
+
+class Account(Protocol):
+    """Whom the agents run as."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def uid(self) -> int: ...  # noqa: D102
+    @property
+    def gid(self) -> int: ...  # noqa: D102
+    @property
+    def groups(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def home(self) -> Path: ...  # noqa: D102
+    @property
+    def switch(self) -> bool:
+        """Whether this process is root and must become this user."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that ended."""
+
+    status: int
+    """Negative: the signal that ended it."""
+    out: bytes
+    err: str
+
+    @property
+    def reason(self) -> str:
+        """What it said went wrong, on one line."""
+        lines = [line.strip() for line in self.err.splitlines() if line.strip()]
+        return "; ".join(lines) or f"it ended with status {self.status}"
+
+
+def clean_environment(user: Account, environ: Mapping[str, str]) -> dict[str, str]:
+    """Give programs what they need to find themselves and their user's settings, and nothing else.
+
+    So no ``GIT_DIR`` or the like of whoever started agentd changes what git works on.
+    """
+    kept = {"PATH": environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+    if not user.switch and "XDG_CONFIG_HOME" in environ:
+        kept["XDG_CONFIG_HOME"] = environ["XDG_CONFIG_HOME"]
+    return kept | {"HOME": str(user.home), "USER": user.name, "LOGNAME": user.name}
+
+
+class Runner:
+    """Runs one program after the other; another thread may end them.
+
+    Parameters
+    ----------
+    user
+        Whom they run as.
+    environ
+        What their environment is taken from.
+    """
+
+    def __init__(self, user: Account, environ: Mapping[str, str]) -> None:
+        self.user = user
+        self._environment = clean_environment(user, environ)
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cancelled = False
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        stdout: IO[bytes] | None = None,
+        environment: Mapping[str, str] | None = None,
+        limit: float = LIMIT,
+    ) -> Finished:
+        """Run a program in ``/`` to its end.
+
+        Parameters
+        ----------
+        argv
+            The program, and what it is told.
+        stdin
+            What it reads.
+        stdout
+            Where its output goes, if not into the result.
+        environment
+            Variables beside the usual ones.
+        limit
+            Seconds after which it is killed.
+
+        Raises
+        ------
+        RunnerError
+            If it cannot be started, or takes too long.
+        CancelledRunError
+            If `cancel` was called.
+        """
+        process = self._start(argv, stdout, {**self._environment, **(environment or {})})
+        try:
+            out, err = process.communicate(stdin, timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise RunnerError(f"{argv[0]} took longer than {limit:.0f} s and was ended") from None
+        finally:
+            self._end(process)
+        if self._cancelled:
+            raise CancelledRunError(f"{argv[0]} was ended: it is no longer wanted")
+        return Finished(process.returncode, out or b"", err.decode("utf-8", "replace"))
+
+    def script(self, text: bytes, *, limit: float = LIMIT) -> Finished:
+        """Run a shell script, which no argument list has to hold."""
+        return self.run([_SHELL, "-s"], stdin=text, limit=limit)
+
+    def _start(
+        self, argv: Sequence[str], stdout: IO[bytes] | None, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        user = self.user
+        become = {"user": user.uid, "group": user.gid, "extra_groups": user.groups} if user.switch else {}
+        with self._lock:
+            if self._cancelled:
+                raise CancelledRunError(f"{argv[0]} was not started: it is no longer wanted")
+            try:
+                self._process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE if stdout is None else stdout,
+                    stderr=subprocess.PIPE,
+                    env=environment,
+                    cwd="/",
+                    # Filters that git starts are ended with it.
+                    start_new_session=True,
+                    **become,  # type: ignore[call-overload]  # the same three for every overload
+                )
+            except OSError as error:
+                raise RunnerError(f"cannot run {argv[0]}: {error.strerror}; install it") from error
+            return self._process
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._process = None
+            if process.poll() is None:
+                _kill(process)
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def cancel(self) -> None:
+        """End what runs, and start nothing more."""
+        with self._lock:
+            self._cancelled = True
+            if self._process is not None and self._process.poll() is None:
+                _kill(self._process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,211 @@
+"""What a worktree holds that would be lost with it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from agentd.workspaces.git import Git, split_z
+from agentd.workspaces.held import Place
+
+_UNDER_WAY: Final = {
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase",
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "BISECT_LOG": "a bisection",
+    "sequencer": "a cherry-pick or revert",
+}
+"""What a file in a worktree's own git folder says (gitrepository-layout(5))."""
+
+_KEPT: Final = ("refs/heads/", "refs/remotes/", "refs/tags/")
+"""Refs that work is safe on."""
+
+MAKING: Final = "agentd is making it"
+"""Reason of the lock on a worktree until it is finished."""
+
+_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is in one worktree and nowhere else."""
+
+    uncommitted: tuple[str, ...] = ()
+    """Paths that are staged, changed, conflicted or untracked, sorted."""
+    hidden: tuple[str, ...] = ()
+    """Paths whose changes git was told not to look for (``assume-unchanged``, ``skip-worktree``)."""
+    ignored: tuple[str, ...] = ()
+    """Paths that git ignores; folders end in ``/``."""
+    nested: tuple[str, ...] = ()
+    """Repositories and submodules inside it, whose commits are only there."""
+    unmerged: int = 0
+    """Commits of its branch or HEAD that are on no other branch, remote branch or tag."""
+    under_way: str | None = None
+    """A rebase, merge and the like that is not finished."""
+    locked: str | None = None
+    """Why somebody locked it, by ``git worktree lock``."""
+    users: tuple[int, ...] = ()
+    """Processes that are in it."""
+    head: str | None = None
+    tip: str | None = None
+    """Of its own branch."""
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is anything that no commit holds, the ignored left aside."""
+        return bool(self.uncommitted or self.hidden or self.under_way)
+
+    def reasons(self) -> list[str]:
+        """Say what would be lost, but for what git ignores."""
+        found = []
+        if self.uncommitted:
+            found.append(f"{_number(len(self.uncommitted), 'uncommitted file')} ({_some(self.uncommitted)})")
+        if self.hidden:
+            found.append(f"{_number(len(self.hidden), 'file')} hidden from git ({_some(self.hidden)})")
+        if self.unmerged:
+            found.append(_number(self.unmerged, "unmerged commit"))
+        if self.under_way is not None:
+            found.append(f"{self.under_way} under way")
+        return found
+
+    def obstacles(self) -> list[str]:
+        """Say why it cannot be removed whatever is wanted."""
+        found = []
+        if self.nested:
+            found.append(f"it holds repositories of its own ({_some(self.nested)}), which cannot be saved")
+        if self.locked is not None:
+            found.append("it is locked" + (f": {self.locked}" if self.locked else ""))
+        if self.users:
+            found.append(f"processes are in it ({', '.join(map(str, self.users))})")
+        return found
+
+    def ignored_reason(self) -> str | None:
+        """Say which ignored files would be lost."""
+        if not self.ignored:
+            return None
+        number = _number(len(self.ignored), "ignored file or folder", "ignored files or folders")
+        return f"{number} ({_some(self.ignored)})"
+
+
+def inspect(git: Git, place: Place) -> Work:
+    """Look at everything a worktree holds.
+
+    Parameters
+    ----------
+    git
+        At any place.
+    place
+        The worktree; its folder may be gone.
+
+    Raises
+    ------
+    GitError
+        If git cannot say: then nothing may be taken for safe.
+    """
+    repository = git.elsewhere(Path(place.held.repo))
+    tip = None if place.held.branch is None else repository.commit(f"refs/heads/{place.held.branch}")
+    if not os.path.lexists(place.path):
+        return Work(unmerged=_unmerged(repository, place, [tip]), tip=tip)
+    here = git.elsewhere(place.path)
+    head = here.commit("HEAD")
+    own = here.own_folder(repository.at)
+    look = _status(here)
+    return Work(
+        uncommitted=tuple(sorted(look.changed)),
+        hidden=_hidden(here),
+        ignored=tuple(sorted(look.ignored)),
+        nested=(*sorted(look.nested), *_submodules(here, own)),
+        unmerged=_unmerged(repository, place, [tip, head]),
+        under_way=next((name for file, name in _UNDER_WAY.items() if os.path.lexists(own / file)), None),
+        locked=_lock_reason(own),
+        users=processes_in(place.path),
+        head=head,
+        tip=tip,
+    )
+
+
+@dataclass(slots=True)
+class _Status:
+    changed: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    nested: list[str] = field(default_factory=list)
+
+
+def _status(here: Git) -> _Status:
+    options = ("--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching")
+    look = _Status()
+    # Options win over status.* and diff.* of the repository's own settings, which could hide files.
+    for entry in here.paths("status", *options, "--ignore-submodules=none", "--no-renames"):
+        code, path = entry[:2], entry[3:]
+        if code == "!!":
+            look.ignored.append(path)
+        elif code == "??" and path.endswith("/"):
+            # All untracked files are listed one by one, but for those of a repository inside this one.
+            look.nested.append(path)
+        else:
+            look.changed.append(path)
+    return look
+
+
+def _hidden(here: Git) -> tuple[str, ...]:
+    """Find files that are there, and that git does not look at."""
+    entries = here.paths("ls-files", "-v", "-z")
+    marked = [entry[2:] for entry in entries if entry[0].islower() or entry[0] == "S"]
+    return tuple(path for path in marked if os.path.lexists(here.at / path))
+
+
+def _submodules(here: Git, own: Path) -> tuple[str, ...]:
+    staged = here.out("ls-files", "--stage", "-z")
+    links = [entry.partition("\t")[2] for entry in split_z(staged) if entry.startswith("160000 ")]
+    inside = tuple(path for path in links if os.path.lexists(here.at / path / ".git"))
+    return inside or (("its submodules' commits",) if os.path.lexists(own / "modules") else ())
+
+
+def _unmerged(repository: Git, place: Place, tips: list[str | None]) -> int:
+    """Count the commits that only this worktree's branch or HEAD leads to."""
+    known = sorted({tip for tip in tips if tip is not None})
+    if not known:
+        return 0
+    own = f"refs/heads/{place.held.branch}"
+    listed = repository.line("for-each-ref", "--format=%(refname)", *_KEPT).splitlines()
+    kept = [ref for ref in listed if ref != own]
+    excluded = [f"^{ref}" for ref in kept]
+    starts = (repository.commit(place.held.base_commit), repository.commit("HEAD"))
+    excluded += [f"^{commit}" for commit in starts if commit is not None]
+    request = "\n".join([*known, *excluded]) + "\n"
+    return int(repository.line("rev-list", "--count", "--ignore-missing", "--stdin", stdin=request.encode()))
+
+
+def _lock_reason(own: Path) -> str | None:
+    try:
+        reason = (own / "locked").read_text("utf-8", "replace").strip()
+    except FileNotFoundError:
+        return None
+    return None if reason == MAKING else reason
+
+
+def processes_in(folder: Path) -> tuple[int, ...]:
+    """Find the processes whose working directory is in a folder, as far as this user may see and the system tells."""
+    found = []
+    root = os.path.realpath(folder)
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            where = os.readlink(entry / "cwd")  # noqa: PTH115 (Path would cost twice the time for each process)
+        except OSError:
+            continue
+        if where == root or where.startswith(f"{root}/"):
+            found.append(int(entry.name))
+    return tuple(sorted(found))
+
+
+def _number(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _some(paths: tuple[str, ...]) -> str:
+    more = len(paths) - _SHOWN
+    return ", ".join(paths[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
