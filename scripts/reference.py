@@ -71,6 +71,15 @@ def api() -> str:
     for path, operations in paths.items():
         operation = operations["get"]
         parts.append(f"## `GET {path}`\n\n{operation.get('description') or operation.get('summary', '')}\n")
+        query = [parameter for parameter in operations["parameters"] if parameter["in"] == "query"]
+        if query:
+            rows = "".join(f"| `{each['name']}` | {each['description']} |\n" for each in query)
+            parts.append(f"| query | meaning |\n| --- | --- |\n{rows}")
+        parts += [
+            f"`{media_type}`: {content['schema']['description']}\n"
+            for media_type, content in operation["responses"]["200"]["content"].items()
+            if "description" in content["schema"]
+        ]
     parts.append("## Values\n")
     for name, schema in components["schemas"].items():
         rows = "".join(

@@ -9,7 +9,8 @@ from aiohttp import web
 import agentd
 from agentd.api.openapi import describe
 from agentd.api.responses import READ_METHODS, method_not_allowed
-from agentd.api.routes import ENCODED_DOCUMENT, ROUTES, SOURCE
+from agentd.api.route import ENCODED_DOCUMENT, SOURCE
+from agentd.api.routes import ROUTES
 from agentd.api.views import DOCUMENT
 from agentd.supervise.snapshot import StatusSource
 

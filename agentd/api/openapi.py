@@ -13,7 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from agentd.api.fields import MEANINGS, Meaning
 from agentd.api.responses import ALLOW, JSON
-from agentd.api.routes import Route
+from agentd.api.route import Route
 from agentd.api.views import ERROR, JsonObject, View
 
 _DESCRIPTION = (
@@ -27,11 +27,11 @@ _RESPONSES = "#/components/responses/"
 
 def describe(routes: Sequence[Route], version: str) -> JsonObject:
     """Build the document of these routes."""
-    schemas = _Schemas.of([*(route.view for route in routes), ERROR])
+    views = {route.path: route.view for route in routes if route.view is not None}
+    schemas = _Schemas.of([*views.values(), ERROR])
     *answers, error = schemas.answers
-    paths: JsonObject = {
-        route.path: _operations(route, answer, error) for route, answer in zip(routes, answers, strict=True)
-    }
+    in_json = dict(zip(views, answers, strict=True))
+    paths: JsonObject = {route.path: _operations(route, in_json.get(route.path), error) for route in routes}
     responses: JsonObject = {
         "Error": _error_response("Any other error.", error),
         "HeadError": {"description": "Any error; GET says which."},
@@ -50,13 +50,20 @@ def _operations(route: Route, answer: JsonValue, error: JsonValue) -> JsonObject
         {"name": name, "in": "path", "required": True, "description": text, "schema": {"type": "string"}}
         for name, text in route.parameters.items()
     ]
+    parameters += [
+        {"name": name, "in": "query", "description": parameter.text, "schema": dict(parameter.schema)}
+        for name, parameter in route.query.items()
+    ]
+    content: JsonObject = {} if route.view is None else {route.media_type: {"schema": answer}}
+    for media_type, text in route.texts.items():
+        content[media_type] = {"schema": {"type": "string", "description": text}}
     errors: JsonObject = {str(status.value): _error_response(text, error) for status, text in route.errors.items()}
     description = f"{route.summary}."
     get: JsonObject = {
         "operationId": route.operation,
         "summary": route.summary,
         "responses": {
-            "200": {"description": description, "content": {route.media_type: {"schema": answer}}},
+            "200": {"description": description, "content": content},
             **errors,
             "default": {"$ref": _RESPONSES + "Error"},
         },

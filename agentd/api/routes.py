@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Never
 
 from aiohttp import web
 
-from agentd.api.responses import JSON, error_response, json_response
-from agentd.api.views import AGENT, AGENTS, DOCUMENT, HEALTH, PLAN, View
-from agentd.supervise.snapshot import StatusSource
-
-SOURCE: web.AppKey[StatusSource] = web.AppKey("source")
-ENCODED_DOCUMENT: web.AppKey[bytes] = web.AppKey("encoded_document")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One path, answered to GET and HEAD."""
-
-    path: str
-    """With ``{parameter}`` as aiohttp and OpenAPI both write it."""
-    operation: str
-    """OpenAPI's ``operationId``."""
-    summary: str
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    view: View[Never]
-    """What a 200 carries."""
-    media_type: str = JSON
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    """Description by the name of each path parameter."""
-    errors: Mapping[HTTPStatus, str] = field(default_factory=dict)
-    """Description by status of the errors that only this route answers."""
+from agentd.api.responses import error_response, json_response
+from agentd.api.route import AGENT_NAME, ENCODED_DOCUMENT, NO_SUCH_AGENT, SOURCE, Route
+from agentd.api.views import AGENT, AGENTS, DOCUMENT, HEALTH, PLAN
 
 
 async def _health(request: web.Request) -> web.Response:
@@ -68,8 +43,8 @@ ROUTES = (
         "One agent",
         _agent,
         AGENT,
-        parameters={"name": "The agent's name, compared without regard to case."},
-        errors={HTTPStatus.NOT_FOUND: "There is no agent of this name."},
+        parameters=AGENT_NAME,
+        errors=NO_SUCH_AGENT,
     ),
     Route("/v1/plan", "getPlan", "What the daemon would still do, and why; normally no operations", _plan, PLAN),
     Route("/v1/openapi.json", "getDocument", "This description of the API", _document, DOCUMENT),

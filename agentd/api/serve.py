@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
 
 from agentd.api.responses import error_response, method_not_allowed, raised_error
+from agentd.api.streams import STREAMS, Streams
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -38,7 +39,9 @@ class Limits:
     unread_body: float = 1.0
     """For the rest of a body that nobody asked for."""
     answer: float = 10.0
-    """For the client to take an answer."""
+    """For the client to take an answer, or something of a stream."""
+    streams: int = 128
+    """Answers that go on, at once; their connections are not closed for being silent."""
     shutdown: float = 0.1
     """Each for handlers, their connections and the last bytes, when the server stops."""
 
@@ -52,6 +55,7 @@ async def serve(app: web.Application, sock: socket.socket, limits: Limits | None
     """
     limits = limits or Limits()
     connections = _Connections(limits.connections)
+    streams = app[STREAMS] = Streams(limits.streams, limits.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=limits.shutdown)
     await runner.setup()
     try:
@@ -66,6 +70,7 @@ async def serve(app: web.Application, sock: socket.socket, limits: Limits | None
             yield
         finally:
             listening.close()
+            streams.end()
     finally:
         await runner.cleanup()
         await connections.close(limits.shutdown)
@@ -85,7 +90,7 @@ class _Connections:
         self._none_left.clear()
         if len(self._open) > self._limit:
             _log.debug("api_connection_closed", reason="too many connections", limit=self._limit)
-            oldest = next(iter(self._open))
+            oldest = next((each for each in self._open if each.on_stream_lost is None), connection)
             self.discard(oldest)
             oldest.abort()
 
@@ -113,7 +118,7 @@ class _Connections:
 class _Connection(web.RequestHandler):
     """aiohttp's connection with the API's errors and limits."""
 
-    __slots__ = ("_answer_timeout", "_connections", "_socket")
+    __slots__ = ("_answer_timeout", "_connections", "_socket", "on_stream_lost")
 
     def __init__(self, server: web.Server, connections: _Connections, limits: Limits) -> None:
         super().__init__(
@@ -127,6 +132,7 @@ class _Connection(web.RequestHandler):
         self._answer_timeout = limits.answer
         self._connections = connections
         self._socket: asyncio.BaseTransport | None = None
+        self.on_stream_lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = transport
@@ -136,6 +142,8 @@ class _Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.discard(self)
         super().connection_lost(exc)
+        if self.on_stream_lost is not None:
+            self.on_stream_lost()
 
     def abort(self) -> None:
         """Close at once; unlike ``force_close`` without waiting for the client to take what is written."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -153,3 +154,17 @@ def request(method: str, target: str, *headers: str, body: str = "") -> bytes:
 async def ask(socket_path: Path, method: str, target: str, *headers: str, body: str = "") -> Answer:
     """Make one request on a connection of its own."""
     return await send(socket_path, request(method, target, *headers, body=body))
+
+
+@asynccontextmanager
+async def connected(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect, and hang up at the end."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        try:
+            await writer.wait_closed()
+        except ConnectionError:  # the server was first: what the test wanted
+            assert writer.is_closing()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,24 +14,11 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.api.conftest import Serving
-from tests.api.memory_source import RUNNING, MemorySource, ask
+from tests.api.memory_source import RUNNING, MemorySource, ask, connected
 
 ASK_ALL = b"GET /v1/agents HTTP/1.1\r\nHost: a\r\n\r\n"
 HALF_A_REQUEST = b"GET /v1/agents HTTP/1.1\r\nHo"
 HALF_A_BODY = b"POST /v1/agents HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{"
-
-
-@asynccontextmanager
-async def connected(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_unix_connection(path)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        try:
-            await writer.wait_closed()
-        except ConnectionError:  # the server was first: what the test wanted
-            assert writer.is_closing()
 
 
 @pytest.fixture
