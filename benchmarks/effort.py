@@ -19,7 +19,30 @@ class Effort:
     api_seconds: float
     commands: int
     """Runs of ``agentctl status``."""
+    recordings: int
+    """Times that all agents print, recorded and not."""
+    recording_seconds: float
 
 
-FULL = Effort(rounds=5, rounds_more=3, additions=20, exits=50, idle_seconds=60, api_seconds=20, commands=20)
-QUICK = Effort(rounds=2, rounds_more=1, additions=5, exits=10, idle_seconds=20, api_seconds=5, commands=5)
+FULL = Effort(
+    rounds=5,
+    rounds_more=3,
+    additions=20,
+    exits=50,
+    idle_seconds=60,
+    api_seconds=20,
+    commands=20,
+    recordings=2,
+    recording_seconds=20,
+)
+QUICK = Effort(
+    rounds=2,
+    rounds_more=1,
+    additions=5,
+    exits=10,
+    idle_seconds=20,
+    api_seconds=5,
+    commands=5,
+    recordings=1,
+    recording_seconds=5,
+)

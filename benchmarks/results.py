@@ -67,6 +67,17 @@ TARGETS: Mapping[str, Target] = {
     "stop": Target("SIGTERM until nothing is left", "s", 1.5, floor="bare C-c to all, kill-server"),
     "memory, empty": Target("RSS of agentd without agents", "MB", 60, 60, floor="python with the libraries"),
     "memory, all": Target("RSS of agentd", "MB", 65, 80, floor="python with the libraries"),
+    "record, launch": Target(
+        "recording: CPU for each launch, beside that without", "ms", 3, floor="the same agents, not recorded"
+    ),
+    "record, print": Target(
+        "recording 1 MB/s, 1 write/s each: CPU beside that without", "% of a core", 10, under=True,
+        floor="the same agents, not recorded",
+    ),
+    "record, chatter": Target(
+        "recording 1 MB/s, 10 writes/s each: CPU beside that without", "% of a core", 10, under=True,
+        floor="the same agents, not recorded",
+    ),
     "status": Target("agentctl status, whole process", "ms", 150, under=True, floor="python -c pass"),
 }  # fmt: skip
 """By measure, in the order of the table."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from aiohttp import web
 
 from agentd import __version__
 from agentd.api.app import build_app
@@ -32,10 +33,15 @@ from agentd.daemon.inputs import Inputs, SettledReader
 from agentd.daemon.locks import AlreadyRunningError, SocketLock, SocketTakenError, bind_api_socket, check_socket_path
 from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.notify import ServiceNotifier
+from agentd.daemon.screens import DaemonScreens
 from agentd.daemon.settings import OnShutdown, Settings, SettingsError
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.watch import Watcher
 from agentd.harness.registry import load_harnesses
+from agentd.recording.transcript_disk import Limits, TranscriptDisk
+from agentd.recording.transcript_files import Owner, TranscriptFiles
+from agentd.recording.transcript_reader import TranscriptReader
+from agentd.recording.transcripts import Transcripts, find_writer
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Clock, Host
 from agentd.supervise.plan import Action, plan
@@ -170,10 +176,14 @@ class _Daemon:
         stack.callback(host.runtime.close)
         await host.tmux.connect()
         stack.push_async_callback(host.tmux.close)
+        files = TranscriptFiles(settings.state_dir, Owner(user.uid, user.gid, user.switch))
+        transcripts = await self._transcripts(stack, host, files)
         reconciler = Reconciler(host)
         host.tmux.on_change = reconciler.observe_soon
         await reconciler.adopt()
         stack.push_async_callback(reconciler.close)
+        if transcripts is not None:
+            transcripts.start()
 
         registry = load_harnesses()
         for text in registry.warnings:
@@ -185,7 +195,9 @@ class _Daemon:
         status = DaemonStatus(
             reconciler, self._clock, str(settings.config), user.name, context, started=self._clock.now()
         )
-        await self._open_api(stack, status, admins)
+        reader = TranscriptReader(files)
+        stack.callback(reader.close)
+        await self._open_api(stack, build_app(status, transcripts=reader, screens=DaemonScreens(reconciler)), admins)
         watcher = Watcher(lambda: (settings.config, *inputs.prompt_paths), (settings.secret_dir,), self._changed.set)
         # Everything imported and built so far stays: the collector need not look at it again.
         gc.collect()
@@ -214,6 +226,8 @@ class _Daemon:
             loops[0].cancel()
             await asyncio.wait(loops[:1])
             if settings.on_shutdown is OnShutdown.STOP:
+                if transcripts is not None:
+                    await transcripts.finish()
                 await self._close_server(host)
         log.info("stopped", agents="kept" if settings.on_shutdown is OnShutdown.KEEP else "stopped")
 
@@ -241,8 +255,21 @@ class _Daemon:
             redact=self._redactor,
         )
 
+    async def _transcripts(
+        self, stack: contextlib.AsyncExitStack, host: Host, files: TranscriptFiles
+    ) -> Transcripts | None:
+        """Have recorded what agents print, unless that is off."""
+        total = self._settings.transcripts
+        if total is None:
+            return None
+        transcripts = Transcripts(TranscriptDisk(files, Limits.of(total)), host.tmux, find_writer())
+        stack.push_async_callback(transcripts.close)
+        await transcripts.prepare()
+        host.recorder = transcripts
+        return transcripts
+
     async def _open_api(
-        self, stack: contextlib.AsyncExitStack, status: DaemonStatus, admins: AdminGroup | None
+        self, stack: contextlib.AsyncExitStack, app: web.Application, admins: AdminGroup | None
     ) -> None:
         path = self._settings.api_socket
         try:
@@ -251,7 +278,7 @@ class _Daemon:
             raise StartError(f"cannot make the API socket {path}: {error.strerror}") from error
         inode = path.stat().st_ino
         stack.callback(_unlink_own, path, inode)
-        await stack.enter_async_context(serve(build_app(status), sock))
+        await stack.enter_async_context(serve(app, sock))
 
     async def _follow(self, inputs: Inputs, reconciler: Reconciler, status: DaemonStatus, watcher: Watcher) -> None:
         """Take each change of the files, and look at everything anew at every resync."""

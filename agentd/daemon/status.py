@@ -62,7 +62,9 @@ class DaemonStatus:
     loaded_at: float | None = None
     """When the configuration in force was taken, wall clock."""
     stopping: bool = False
-    _cached: dict[str, tuple[tuple[Life, Description, int | None, float], AgentStatus]] = field(default_factory=dict)
+    _cached: dict[str, tuple[tuple[Life, Description, int | None, float, str | None], AgentStatus]] = field(
+        default_factory=dict
+    )
 
     def health(self) -> Health:
         """The daemon itself."""
@@ -102,7 +104,8 @@ class DaemonStatus:
         """Describe an agent anew only if something changed: for 300 agents that took 3 of a request's 4 ms."""
         run = agent.life.run
         since = None if run is None or run.started is None else run.started
-        state = agent.life, agent.described, None if since is None else int(now - since), offset
+        problem = agent.host.recorder.problem(agent.name)
+        state = agent.life, agent.described, None if since is None else int(now - since), offset, problem
         cached = self._cached.get(agent.name)
         if cached is not None and all(
             known is seen or known == seen for known, seen in zip(cached[0], state, strict=True)
@@ -172,4 +175,5 @@ def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
         next_restart_at=None if life.due is None else rfc3339(life.due + offset),
         deadline=None if deadline is None else rfc3339(deadline + offset),
         workdir=described.workdir,
+        recording=agent.host.recorder.problem(agent.name),
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from agentd.supervise.life import Instant
 from agentd.supervise.preflight import ProgramCache
+from agentd.supervise.run_recorder import NoRecorder, RunRecorder
 from agentd.supervise.user import AgentUser
 from agentd.tmux.processes import Reaper
 from agentd.tmux.rundir import RuntimeDirectory
@@ -95,6 +96,8 @@ class Host:
     runs: dict[str, Callable[[], None]] = field(default_factory=dict)
     """Whom to tell that a report of a run may be there, by the run's id."""
     sessions: SessionNames = field(default_factory=SessionNames)
+    recorder: RunRecorder = field(default_factory=NoRecorder)
+    """Keeps what runs print."""
 
     def hint(self, run_id: str) -> None:
         """A launcher says that a report of this run is there."""

@@ -11,7 +11,10 @@ from aiohttp import web
 
 from agentd.api.app import build_app
 from agentd.api.serve import Limits, serve
+from agentd.recording.transcript_files import TranscriptFiles
+from agentd.recording.transcript_reader import TranscriptReader
 from tests.api.memory_source import MemorySource
+from tests.support.transcripts import files_in
 
 Serving = Callable[..., AbstractAsyncContextManager[None]]
 
@@ -36,15 +39,23 @@ def listening(socket_path: Path) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def serving(source: MemorySource, listening: socket.socket) -> Serving:
+def transcripts(tmp_path: Path) -> TranscriptFiles:
+    """What is kept of what agents printed; nothing at first."""
+    return files_in(tmp_path / "state")
+
+
+@pytest.fixture
+def serving(source: MemorySource, listening: socket.socket, transcripts: TranscriptFiles) -> Serving:
     """Serve the source with limits, and routes, of the test's own."""
 
     @asynccontextmanager
     async def start(*routes: web.RouteDef, **limits: float) -> AsyncIterator[None]:
-        app = build_app(source)
+        reader = TranscriptReader(transcripts)
+        app = build_app(source, transcripts=reader, screens=source)
         app.add_routes(routes)
         async with serve(app, listening, Limits(**limits)):  # type: ignore[arg-type]  # connections is an int
             yield
+        reader.close()
 
     return start
 

@@ -14,9 +14,11 @@ from agentd.supervise.snapshot import (
     AgentStatus,
     ConfigStatus,
     Health,
+    NoScreenError,
     ObservedAgentView,
     PlannedOperation,
     PlanReport,
+    Screen,
 )
 
 RUNNING = AgentStatus(
@@ -36,6 +38,7 @@ RUNNING = AgentStatus(
     next_restart_at=None,
     deadline=None,
     workdir="/home/agent/workspace",
+    recording=None,
 )
 
 BACKING_OFF = AgentStatus(
@@ -55,6 +58,7 @@ BACKING_OFF = AgentStatus(
     next_restart_at="2026-01-31T09:05:03Z",
     deadline="2026-02-01T09:00:00Z",
     workdir="/srv/ü b",
+    recording="cannot write /var/lib/agentd: no space left on the disk; recording goes on by itself",
 )
 
 HEALTH = Health(
@@ -105,6 +109,15 @@ class MemorySource:
 
     def plan(self) -> PlanReport:
         return self.plan_now
+
+    async def screen(self, name: str, *, styled: bool) -> Screen | None:
+        agent = self.agent(name)
+        if agent is None:
+            return None
+        if not agent.running:
+            raise NoScreenError(f"{agent.name} has no tmux session; it is {agent.state}")
+        line = "\x1b[31mred\x1b[39m" if styled else "red"
+        return Screen(agent.name, agent.session, 80, 24, 3, 0, cursor_visible=True, lines=["", line])
 
 
 @dataclass(frozen=True)

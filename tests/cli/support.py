@@ -16,10 +16,12 @@ from pathlib import Path
 
 from agentd.api.app import build_app
 from agentd.api.serve import serve
-from agentd.supervise.snapshot import AgentStatus
+from agentd.recording.transcript_reader import TranscriptReader
+from agentd.supervise.snapshot import AgentStatus, NoScreenError, Screen
 from tests.api.memory_source import HEALTH, RUNNING, MemorySource
 from tests.support.daemon import program
 from tests.support.processes import alive
+from tests.support.transcripts import files_in
 from tests.support.waiting import wait_for
 
 __all__ = ["HEALTH", "RUNNING", "AgentStatus", "Client", "Finished", "MemorySource", "TmuxServer", "answering"]
@@ -65,6 +67,7 @@ class Client:
             **os.environ,
             "AGENTD_API_SOCKET": str(self.api_socket),
             "AGENTD_TMUX_SOCKET": str(self.tmux_socket),
+            "AGENTD_STATE_DIR": str(self.folder / "state"),
             "AGENTD_CONFIG": str(self.folder / "jcard.toml"),
             "TERM": "xterm-256color",
             **self.env,
@@ -107,6 +110,24 @@ class Client:
         return f"trap : INT; {setting} {command}; echo [status $?]; exec cat"
 
 
+@dataclass(frozen=True)
+class TmuxScreens:
+    """Screens as a tmux server of the test's has them."""
+
+    source: MemorySource
+    socket: Path
+
+    async def screen(self, name: str, *, styled: bool) -> Screen | None:
+        agent = self.source.agent(name)
+        if agent is None:
+            return None
+        server = TmuxServer(self.socket)
+        if f"{agent.session}\n" not in server("list-sessions", "-F", "#{session_name}", check=False) + "\n":
+            raise NoScreenError(f"{agent.name} has no tmux session; it is {agent.state}")
+        shown = server.screen(agent.session, *(["-e"] if styled else []))
+        return Screen(agent.name, agent.session, 120, 30, 0, 0, cursor_visible=True, lines=shown.rstrip().split("\n"))
+
+
 @contextmanager
 def answering(source: MemorySource, path: Path) -> Iterator[None]:
     """Serve the real API, from the values in ``source``, while the context is open."""
@@ -117,9 +138,12 @@ def answering(source: MemorySource, path: Path) -> Iterator[None]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             listening.bind(str(path))
             listening.listen()
-            async with serve(build_app(source), listening):
+            reader = TranscriptReader(files_in(path.parent / "state"))
+            app = build_app(source, transcripts=reader, screens=TmuxScreens(source, path.parent / "tmux.sock"))
+            async with serve(app, listening):
                 started.set()
                 await over.wait()
+            reader.close()
 
     def run() -> None:
         try:

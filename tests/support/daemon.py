@@ -47,6 +47,7 @@ class AgentJson(TypedDict):
     next_restart_at: str | None
     deadline: str | None
     workdir: str
+    recording: str | None
 
 
 class ConfigJson(TypedDict):

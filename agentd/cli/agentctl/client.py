@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -17,6 +18,8 @@ from agentd.supervise.snapshot import (
     ObservedAgentView,
     PlannedOperation,
     PlanReport,
+    RunView,
+    Screen,
 )
 
 ANSWER_LIMIT = 5.0
@@ -24,7 +27,7 @@ ANSWER_LIMIT = 5.0
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | None"
 
-_Known = TypeVar("_Known", AgentStatus, ConfigStatus, AgentCounts, ObservedAgentView, PlannedOperation)
+_Known = TypeVar("_Known", AgentStatus, ConfigStatus, AgentCounts, ObservedAgentView, PlannedOperation, RunView, Screen)
 
 
 class UnreachableError(Exception):
@@ -55,41 +58,142 @@ class Api:
         ApiError
             If the answer is an error, or not JSON.
         """
-        status, body = _split(self._exchange(f"GET {resource} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+        status, body = _split(self._exchange(_request(resource)))
         try:
             document: Json = json.loads(body)
         except ValueError as error:
             raise ApiError(status, f"expected JSON from {self.path}{resource}, found {body[:60]!r}") from error
         if status != 200:  # noqa: PLR2004 (http.HTTPStatus costs 4 ms)
-            reason = document.get("error") if isinstance(document, Mapping) else None
-            raise ApiError(status, str(reason or f"{resource} was answered with status {status}"))
+            raise _error(status, body, resource)
         return document
+
+    def read(self, resource: str) -> bytes:
+        """Read one resource that is no JSON.
+
+        Raises
+        ------
+        UnreachableError
+            If nobody answers.
+        ApiError
+            If the answer is an error.
+        """
+        status, body = _split(self._exchange(_request(resource)))
+        if status != 200:  # noqa: PLR2004 (http.HTTPStatus costs 4 ms)
+            raise _error(status, body, resource)
+        return body
+
+    def stream(self, resource: str) -> Stream:
+        """Begin to read an answer that goes on.
+
+        Raises
+        ------
+        UnreachableError
+            If nobody answers.
+        ApiError
+            If the answer is an error.
+        """
+        with _told_apart():
+            connection = self._connect(_request(resource))
+            try:
+                head = bytearray()
+                while b"\r\n\r\n" not in head:
+                    part = connection.recv(65536)
+                    if not part:
+                        break
+                    head += part
+                status, body = _split(bytes(head), whole=False)
+                if status != 200:  # noqa: PLR2004 (as above)
+                    while part := connection.recv(65536):
+                        body += part
+                    raise _error(status, body, resource)
+            except BaseException:
+                connection.close()
+                raise
+        return Stream(connection, body)
+
+    def _connect(self, request: str) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(ANSWER_LIMIT)
+            connection.connect(str(self.path))
+            connection.sendall(request.encode("ascii"))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _exchange(self, request: str) -> bytes:
         answer = bytearray()
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(ANSWER_LIMIT)
-                connection.connect(str(self.path))
-                connection.sendall(request.encode("ascii"))
-                while part := connection.recv(65536):
-                    answer += part
-        except FileNotFoundError:
-            raise UnreachableError("there is no such socket") from None
-        except ConnectionRefusedError:
-            raise UnreachableError("nobody listens on it") from None
-        except PermissionError:
-            raise UnreachableError("no permission; its group may use it") from None
-        except TimeoutError:
-            raise UnreachableError(f"no answer within {ANSWER_LIMIT:.0f} s") from None
-        except OSError as error:
-            raise UnreachableError(error.strerror or str(error)) from error
+        with _told_apart(), self._connect(request) as connection:
+            while part := connection.recv(65536):
+                answer += part
         if not answer:
             raise UnreachableError("the connection was closed without an answer")
         return bytes(answer)
 
 
-def _split(answer: bytes) -> tuple[int, bytes]:
+class Stream:
+    """An answer that goes on."""
+
+    def __init__(self, connection: socket.socket, begun: bytes) -> None:
+        self._connection = connection
+        self._begun = begun
+
+    def read(self, patience: float) -> bytes | None:
+        """Give what came next, nothing at the end, ``None`` if nothing came within `patience` seconds.
+
+        Raises
+        ------
+        UnreachableError
+            If the connection broke.
+        """
+        if self._begun:
+            begun, self._begun = self._begun, b""
+            return begun
+        self._connection.settimeout(patience)
+        try:
+            return self._connection.recv(65536)
+        except TimeoutError:
+            return None
+        except OSError as error:
+            raise UnreachableError(error.strerror or str(error)) from error
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """Say in words why nobody can be reached."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UnreachableError("there is no such socket") from None
+    except ConnectionRefusedError:
+        raise UnreachableError("nobody listens on it") from None
+    except PermissionError:
+        raise UnreachableError("no permission; its group may use it") from None
+    except TimeoutError:
+        raise UnreachableError(f"no answer within {ANSWER_LIMIT:.0f} s") from None
+    except OSError as error:
+        raise UnreachableError(error.strerror or str(error)) from error
+
+
+def _request(resource: str) -> str:
+    return f"GET {resource} HTTP/1.0\r\nHost: localhost\r\n\r\n"
+
+
+def _error(status: int, body: bytes, resource: str) -> ApiError:
+    try:
+        document: Json = json.loads(body)
+    except ValueError:
+        document = None
+    reason = document.get("error") if isinstance(document, Mapping) else None
+    return ApiError(status, str(reason or f"{resource} was answered with status {status}"))
+
+
+def _split(answer: bytes, *, whole: bool = True) -> tuple[int, bytes]:
     """Take status and body out of an HTTP answer.
 
     To a request of version 1.0 the body is never chunked: it ends with the connection.
@@ -101,7 +205,7 @@ def _split(answer: bytes) -> tuple[int, bytes]:
         raise UnreachableError("what listens there does not speak HTTP")
     for header in headers:
         name, _, value = header.partition(":")
-        if name.lower() == "content-length" and value.strip().isdecimal() and len(body) < int(value):
+        if whole and name.lower() == "content-length" and value.strip().isdecimal() and len(body) < int(value):
             raise UnreachableError(f"the answer was cut off after {len(body)} of {int(value)} bytes")
     return int(rest[:3]), body
 
@@ -126,6 +230,28 @@ def agents_from(document: Json) -> list[AgentStatus]:
         If it is none, or a field is missing: a daemon of another version.
     """
     return [agent_from(agent) for agent in _array(document)]
+
+
+def runs_from(document: Json) -> list[RunView]:
+    """Read the runs of an agent.
+
+    Raises
+    ------
+    ApiError
+        If it is no list, or a field is missing: a daemon of another version.
+    """
+    return [_known(RunView, _object(run)) for run in _array(document)]
+
+
+def screen_from(document: Json) -> Screen:
+    """Read a screen.
+
+    Raises
+    ------
+    ApiError
+        If a field is missing: a daemon of another version.
+    """
+    return _known(Screen, _object(document))
 
 
 def operations_from(document: Json) -> list[PlannedOperation]:

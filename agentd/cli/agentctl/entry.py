@@ -11,7 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agentd import __version__
-from agentd.cli.agentctl import add, attach, change, output, plan, running, schema, status, validate, wait
+from agentd.cli.agentctl import (
+    add,
+    attach,
+    change,
+    logs,
+    plan,
+    running,
+    schema,
+    screen,
+    status,
+    validate,
+    wait,
+)
 from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
 from agentd.cli.agentctl.command import (
     CommandError,
@@ -42,7 +54,7 @@ exit status: 0 done, 1 failed, 2 usage, 3 agentd not reachable.
 On a terminal there are tables and colour (not with NO_COLOR set); elsewhere one line for each thing, fields
 separated by tabs, no heading, - for an empty field."""
 
-_COMMANDS = (status, output, attach, wait, add, change, running, validate, plan, schema)
+_COMMANDS = (status, logs, screen, attach, wait, add, change, running, validate, plan, schema)
 
 _INTERRUPTED = 128 + signal.SIGINT
 _BROKEN_PIPE = 128 + signal.SIGPIPE
