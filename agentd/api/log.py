@@ -14,7 +14,6 @@ from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, SOURCE, Parameter, Route
 from agentd.api.streams import stream
 from agentd.api.views import RUNS
-from agentd.recording.readable import Readable, TooSlowError
 from agentd.recording.transcript_files import Account, RunFolder, TranscriptError
 from agentd.recording.transcript_reader import Extent, TranscriptReader
 from agentd.supervise.snapshot import GapView, RunView
@@ -211,13 +210,12 @@ async def _text(
         return await stream(request, pieces, TEXT, headers=_headers(extent, start))
     if query.tail is not None:
         start = max(start, extent.end - max(_RENDERED_LEAST, query.tail * _RENDERED_A_LINE))
-    try:
+    lines = await _rendered(reader, folder, extent, start)
+    if lines is not None and query.tail is not None and len(lines) < query.tail + extent.account.rows:
+        # Lines longer than most, or a program that draws them again and again.
+        start = max(extent.first, extent.end - _RENDERED)
         lines = await _rendered(reader, folder, extent, start)
-        if query.tail is not None and len(lines) < query.tail + extent.account.rows:
-            # Lines longer than most, or a program that draws them again and again.
-            start = max(extent.first, extent.end - _RENDERED)
-            lines = await _rendered(reader, folder, extent, start)
-    except TooSlowError:
+    if lines is None:
         return error_response(
             HTTPStatus.SERVICE_UNAVAILABLE, "making this readable takes too long: take it with raw=1, or a shorter tail"
         )
@@ -225,18 +223,48 @@ async def _text(
     return web.Response(text=text, content_type="text/plain", charset="utf-8", headers=_headers(extent, start))
 
 
-async def _rendered(reader: TranscriptReader, folder: RunFolder, extent: Extent, start: int) -> list[str]:
+async def _rendered(reader: TranscriptReader, folder: RunFolder, extent: Extent, start: int) -> list[str] | None:
     raw = b"".join([piece async for piece in reader.pieces(folder, extent, start, extent.end, follow=False)])
     return await reader.do(partial(_render, extent.account, raw))
 
 
-def _render(account: Account, raw: bytes) -> list[str]:
-    readable = _readable(account)
-    return readable.feed(raw, effort=_RENDER_LIMIT) + readable.rest()
+def _render(account: Account, raw: bytes) -> list[str] | None:
+    """Make bytes readable; ``None`` if that takes too long."""
+    rendering = _Rendering(account)
+    lines = rendering.take(raw)
+    return None if lines is None else lines + rendering.rest()
 
 
-def _readable(account: Account) -> Readable:
-    return Readable(account.columns or 80, account.rows or 24)
+class _Rendering:
+    """A transcript on its way to text.
+
+    What does it is imported when somebody asks for text: it is 2 MB of memory.
+    """
+
+    def __init__(self, account: Account) -> None:
+        from agentd.recording.readable import Readable  # noqa: PLC0415 (see above)
+
+        self._readable = Readable(account.columns or 80, account.rows or 24)
+
+    def take(self, raw: bytes) -> list[str] | None:
+        """Take bytes, and give the lines that scrolled off; ``None`` if that takes too long."""
+        from agentd.recording.readable import TooSlowError  # noqa: PLC0415 (see above)
+
+        try:
+            return self._readable.feed(raw, effort=_RENDER_LIMIT)
+        except TooSlowError:
+            return None
+
+    def take_settled(self, raw: bytes) -> list[str]:
+        """Take bytes, and give the lines that nothing is likely to change any more."""
+        lines = self.take(raw)
+        if lines is None:
+            return ["[agentd] a part that takes too long to be made readable was left out; take it with raw=1"]
+        return lines + self._readable.settled()
+
+    def rest(self) -> list[str]:
+        """Give what the screen shows."""
+        return self._readable.rest()
 
 
 def _joined(lines: list[str]) -> str:
@@ -247,10 +275,10 @@ async def _followed(
     reader: TranscriptReader, folder: RunFolder, extent: Extent, start: int, tail: int | None
 ) -> AsyncGenerator[bytes, None]:
     """Give lines once they are finished, from the last `tail` of those there are."""
-    readable = _readable(extent.account)
+    rendering = await reader.do(partial(_Rendering, extent.account))
     position, kept, caught_up = start, list[str](), start >= extent.end
     async for piece in reader.pieces(folder, extent, start, None, follow=True):
-        lines = await reader.do(partial(_take, readable, piece))
+        lines = await reader.do(partial(rendering.take_settled, piece))
         position += len(piece)
         if not caught_up:
             kept += lines
@@ -259,20 +287,13 @@ async def _followed(
             caught_up, lines = True, _last(kept, tail)
         if lines:
             yield _joined(lines).encode()
-    lines = readable.rest()
+    lines = rendering.rest()
     if lines:
         yield _joined(lines if caught_up else _last(kept + lines, tail)).encode()
 
 
 def _last(lines: list[str], tail: int | None) -> list[str]:
     return lines if tail is None else lines[max(0, len(lines) - tail) :]
-
-
-def _take(readable: Readable, piece: bytes) -> list[str]:
-    try:
-        return [*readable.feed(piece, effort=_RENDER_LIMIT), *readable.settled()]
-    except TooSlowError:
-        return ["[agentd] a part that takes too long to be made readable was left out; take it with raw=1"]
 
 
 QUERY: Mapping[str, Parameter] = {
