@@ -16,8 +16,10 @@ from agentd.api.app import build_app
 from agentd.api.serve import serve
 from agentd.recording.journal import Journal
 from agentd.recording.journal_lines import entry_of
+from agentd.recording.transcript_reader import TranscriptReader
 from agentd.supervise.events import Event, EventKind
 from tests.api.memory_source import MemorySource
+from tests.support.transcripts import files_in
 
 AT_ONCE = 100
 """Events that happen in one turn of the event loop."""
@@ -47,8 +49,10 @@ async def _journal(path: Path, folder: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(str(path))
         listening.listen()
-        async with serve(build_app(MemorySource(), journal), listening):
+        source, reader = MemorySource(), TranscriptReader(files_in(folder.with_name("transcripts")))
+        async with serve(build_app(source, transcripts=reader, screens=source, journal=journal), listening):
             await _lines(lambda: journal.add(EVENT))
+        reader.close()
     await journal.close()
 
 

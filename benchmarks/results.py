@@ -74,6 +74,17 @@ TARGETS: Mapping[str, Target] = {
     ),
     "events": Target("one event to each of ten followers", "us", 500, floor="same bytes"),
     "journal": Target("a year of events, from any one on", "ms", 50, under=True, floor="from the last one on"),
+    "record, launch": Target(
+        "recording: CPU for each launch, beside that without", "ms", 3, floor="the same agents, not recorded"
+    ),
+    "record, print": Target(
+        "recording 1 MB/s, 1 write/s each: CPU beside that without", "% of a core", 10, under=True,
+        floor="the same agents, not recorded",
+    ),
+    "record, chatter": Target(
+        "recording 1 MB/s, 10 writes/s each: CPU beside that without", "% of a core", 10, under=True,
+        floor="the same agents, not recorded",
+    ),
     "status": Target("agentctl status, whole process", "ms", 150, under=True, floor="python -c pass"),
 }  # fmt: skip
 """By measure, in the order of the table."""

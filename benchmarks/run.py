@@ -16,6 +16,7 @@ from benchmarks.floor import FloorError
 from benchmarks.machine import UnfitError, check_limits, facts, is_busy, load
 from benchmarks.profile import ProfilerMissingError, profile
 from benchmarks.recorded import Recorded
+from benchmarks.recording import Recording
 from benchmarks.results import MEASURES, Result, Row, judge_all, render
 from benchmarks.rollcall import RollCallError
 from benchmarks.rounds import Rounds
@@ -59,6 +60,8 @@ def _measure(
         for result in Rounds(count, rounds, environment).results():
             if result.measure.partition(",")[0] in chosen:
                 yield result
+    if "record" in chosen:
+        yield from Recording(count, effort).results()
     steady = [name for name in _WHILE_STEADY if name in chosen]
     if not steady:
         return

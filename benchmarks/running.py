@@ -21,7 +21,7 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def running_agentd() -> Iterator[Subject]:
+def running_agentd(*flags: str) -> Iterator[Subject]:
     """An agentd that runs without agents, and that leaves nothing when this ends."""
     folder = working_folder()
     try:
@@ -30,7 +30,7 @@ def running_agentd() -> Iterator[Subject]:
             roll = stack.enter_context(RollCall(folder))
             subject = Subject(folder / "agentd", roll)
             stack.callback(_close, subject)
-            subject.start()
+            subject.start(*flags)
             yield subject
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -73,15 +73,20 @@ class Subject:
         self.reports: dict[str, Report] = {}
         self._tmux_pid = 0
 
-    def start(self) -> None:
+    def start(self, *flags: str) -> None:
         """Start agentd with an empty list of agents, and wait until it has taken it."""
         self.daemon.write_jcard(EMPTY)
-        self.daemon.start(f"--agent-user={pwd.getpwuid(os.geteuid()).pw_name}", "--log-format=json")
+        self.daemon.start(f"--agent-user={pwd.getpwuid(os.geteuid()).pw_name}", "--log-format=json", *flags)
         self.daemon.wait_for(lambda: self.daemon.health()["config"]["valid"], PATIENCE, what="the jcard is taken")
         pid = self.daemon.tmux_pid()
         if pid is None:
             raise SubjectError("expected agentd to have started a tmux server, found none")
         self._tmux_pid = pid
+
+    @property
+    def tmux_pid(self) -> int:
+        """Of the agents' tmux server."""
+        return self._tmux_pid
 
     @property
     def pids(self) -> tuple[int, ...]:

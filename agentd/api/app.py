@@ -8,18 +8,28 @@ from aiohttp import web
 
 import agentd
 from agentd.api.events import JOURNAL
+from agentd.api.log import READER
 from agentd.api.metrics import METRICS, measured
 from agentd.api.openapi import describe
 from agentd.api.responses import READ_METHODS, method_not_allowed
 from agentd.api.route import ENCODED_DOCUMENT, SOURCE
 from agentd.api.routes import ROUTES
+from agentd.api.screen import SCREENS
 from agentd.api.views import DOCUMENT
 from agentd.recording.journal import Journal
 from agentd.recording.metrics import Metrics
-from agentd.supervise.snapshot import StatusSource
+from agentd.recording.transcript_reader import TranscriptReader
+from agentd.supervise.snapshot import ScreenSource, StatusSource
 
 
-def build_app(source: StatusSource, journal: Journal | None = None, metrics: Metrics | None = None) -> web.Application:
+def build_app(
+    source: StatusSource,
+    *,
+    transcripts: TranscriptReader,
+    screens: ScreenSource,
+    journal: Journal | None = None,
+    metrics: Metrics | None = None,
+) -> web.Application:
     """Make the application that `agentd.api.serve.serve` runs.
 
     Errors get their JSON form there: unknown paths, malformed requests, exceptions of handlers.
@@ -28,6 +38,8 @@ def build_app(source: StatusSource, journal: Journal | None = None, metrics: Met
     app[SOURCE] = source
     app[JOURNAL] = journal
     app[METRICS] = metrics
+    app[READER] = transcripts
+    app[SCREENS] = screens
     app[ENCODED_DOCUMENT] = DOCUMENT.encode(describe(ROUTES, agentd.__version__))
     app.add_routes([web.get(route.path, route.handler) for route in ROUTES])
     return app

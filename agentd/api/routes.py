@@ -7,9 +7,11 @@ from http import HTTPStatus
 from aiohttp import web
 
 from agentd.api.events import EVENTS_ROUTE
+from agentd.api.log import LOG_ROUTE, RUNS_ROUTE
 from agentd.api.metrics import METRICS_ROUTE
 from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, ENCODED_DOCUMENT, NO_SUCH_AGENT, SOURCE, Route
+from agentd.api.screen import SCREEN_ROUTE
 from agentd.api.views import AGENT, AGENTS, DOCUMENT, HEALTH, PLAN
 
 
@@ -48,6 +50,9 @@ ROUTES = (
         parameters=AGENT_NAME,
         errors=NO_SUCH_AGENT,
     ),
+    RUNS_ROUTE,
+    LOG_ROUTE,
+    SCREEN_ROUTE,
     EVENTS_ROUTE,
     Route("/v1/plan", "getPlan", "What the daemon would still do, and why; normally no operations", _plan, PLAN),
     METRICS_ROUTE,

@@ -10,7 +10,7 @@ from typing import Generic, TypeAlias, TypeVar
 from pydantic import JsonValue, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
-from agentd.supervise.snapshot import AgentStatus, Health, PlanReport
+from agentd.supervise.snapshot import AgentStatus, Health, PlanReport, RunView, Screen
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -62,6 +62,8 @@ HEALTH = View(TypeAdapter(Health))
 AGENTS = View(TypeAdapter(list[AgentStatus]))
 AGENT = View(TypeAdapter(AgentStatus))
 PLAN = View(TypeAdapter(PlanReport))
+RUNS = View(TypeAdapter(list[RunView]))
+SCREEN = View(TypeAdapter(Screen))
 DOCUMENT: View[Mapping[str, object]] = View(TypeAdapter(Mapping[str, object]))
 EVENTS = View(TypeAdapter(list[RecordedEvent]))
 ERROR = View(TypeAdapter(ErrorBody))

@@ -41,6 +41,7 @@ from agentd.daemon.locks import (
 from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.notify import ServiceNotifier
+from agentd.daemon.screens import DaemonScreens
 from agentd.daemon.settings import OnShutdown, Settings, SettingsError, templates_folder
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.telling import tell_configuration, tell_started, tell_stopped, tell_stopping
@@ -49,6 +50,10 @@ from agentd.harness.registry import load_harnesses
 from agentd.recording.journal import Journal
 from agentd.recording.measures import Counters
 from agentd.recording.metrics import Metrics
+from agentd.recording.transcript_disk import Limits, TranscriptDisk
+from agentd.recording.transcript_files import Owner, TranscriptFiles
+from agentd.recording.transcript_reader import TranscriptReader
+from agentd.recording.transcripts import Transcripts, find_writer
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.events import Event
 from agentd.supervise.host import Clock, Host
@@ -187,10 +192,14 @@ class _Daemon:
         stack.callback(host.folders.close)
         await host.tmux.connect()
         stack.push_async_callback(host.tmux.close)
+        files = TranscriptFiles(settings.state_dir, Owner(user.uid, user.gid, user.switch))
+        transcripts = await self._transcripts(stack, host, files)
         reconciler = Reconciler(host)
         host.tmux.on_change = reconciler.observe_soon
         await reconciler.adopt()
         stack.push_async_callback(reconciler.close)
+        if transcripts is not None:
+            transcripts.start()
 
         registry = load_harnesses()
         for text in registry.warnings:
@@ -204,11 +213,33 @@ class _Daemon:
             reconciler, self._clock, str(settings.config), user.name, context, started=self._clock.now()
         )
         status.journal = journal.health
+        if transcripts is not None:
+            status.transcripts = transcripts.health
         reconciler.on_pass = counters.passed
         metrics = Metrics(counters, self._clock.now, DaemonMeasures(status).standing)
         stack.push_async_callback(metrics.close)
-        await self._open_api(stack, build_app(status, journal, metrics), admins)
+        reader = TranscriptReader(files)
+        stack.callback(reader.close)
+        app = build_app(status, transcripts=reader, screens=DaemonScreens(reconciler), journal=journal, metrics=metrics)
+        await self._open_api(stack, app, admins)
         watcher = Watcher(lambda: (settings.config, *inputs.prompt_paths), (settings.secret_dir,), self._changed.set)
+        fate = "kept" if settings.on_shutdown is OnShutdown.KEEP else "stopped"
+        await self._work(host, reconciler, (inputs, status, watcher), signals, transcripts)
+        tell_stopped(host, os.getpid(), fate)
+        # While the API is still there, so that those who follow events get the last ones.
+        await journal.close()
+
+    async def _work(
+        self,
+        host: Host,
+        reconciler: Reconciler,
+        following: tuple[Inputs, DaemonStatus, Watcher],
+        signals: _Signals,
+        transcripts: Transcripts | None,
+    ) -> None:
+        """Keep the loops going until a signal, then end the agents if that is wanted."""
+        settings = self._settings
+        inputs, status, watcher = following
         # Everything imported and built so far stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -236,10 +267,9 @@ class _Daemon:
             loops[0].cancel()
             await asyncio.wait(loops[:1])
             if settings.on_shutdown is OnShutdown.STOP:
+                if transcripts is not None:
+                    await transcripts.finish()
                 await self._close_server(host)
-        tell_stopped(host, pid, fate)
-        # While the API is still there, so that those who follow events get the last ones.
-        await journal.close()
 
     async def _open_journal(self, stack: contextlib.AsyncExitStack, host: Host, counters: Counters) -> Journal:
         journal = Journal(self._settings.state_dir / "journal", self._clock.wall)
@@ -277,6 +307,19 @@ class _Daemon:
             debug=settings.debug,
             redact=self._redactor,
         )
+
+    async def _transcripts(
+        self, stack: contextlib.AsyncExitStack, host: Host, files: TranscriptFiles
+    ) -> Transcripts | None:
+        """Have recorded what agents print, unless that is off."""
+        total = self._settings.transcripts
+        if total is None:
+            return None
+        transcripts = Transcripts(TranscriptDisk(files, Limits.of(total)), host.tmux, find_writer())
+        stack.push_async_callback(transcripts.close)
+        await transcripts.prepare()
+        host.recorder = transcripts
+        return transcripts
 
     async def _open_api(
         self, stack: contextlib.AsyncExitStack, app: web.Application, admins: AdminGroup | None

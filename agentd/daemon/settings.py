@@ -59,6 +59,11 @@ class Option:
         return self.flag.removeprefix("--").replace("-", "_")
 
 
+_TRANSCRIPTS, _TRANSCRIPTS_BYTES = "2GiB", 2 << 30
+SMALLEST_TRANSCRIPTS = 1 << 20
+"""Bytes; less would keep next to nothing of each run."""
+_OFF = "off"
+
 OPTIONS: tuple[Option, ...] = (
     Option(
         "--config",
@@ -127,6 +132,13 @@ OPTIONS: tuple[Option, ...] = (
         "AGENTD_ADMIN_GROUP",
         default_text="as root: admin if that group exists; else none",
     ),
+    Option(
+        "--transcripts",
+        "SIZE|off",
+        "how much to keep of what agents print, in all; off records nothing",
+        _TRANSCRIPTS,
+        _TRANSCRIPTS,
+    ),
     Option("--interval", "DURATION", "time between two resyncs, beside file watching", "5s", "5s"),
     Option("--launch-concurrency", "N", "agents that may be starting at the same time", "50", "50"),
     Option(
@@ -169,6 +181,8 @@ class Settings:
     """``None``: `agentd.daemon.context.resolve_agent_user` decides."""
     admin_group: str | None
     """``None``: as root ``admin`` if that group exists, else no group."""
+    transcripts: int | None
+    """Bytes of what agents print that are kept in all; ``None``: nothing is recorded."""
     interval: float
     """Seconds between two resyncs."""
     launch_concurrency: int
@@ -218,6 +232,7 @@ def resolve_settings(
         data_dir=given.path("data_dir") if given.text("data_dir") else None,
         agent_user=given.text("agent_user") or None,
         admin_group=given.text("admin_group") or None,
+        transcripts=_transcripts(given.text("transcripts")),
         interval=_interval(given.text("interval")),
         launch_concurrency=_launch_concurrency(given.text("launch_concurrency")),
         on_shutdown=OnShutdown(given.choice("on_shutdown")),
@@ -370,6 +385,24 @@ def _interval(text: str) -> float:
     if seconds < SHORTEST_INTERVAL:
         raise SettingsError(f"--interval: expected at least {SHORTEST_INTERVAL * 1000:.0f}ms, found {text}")
     return seconds
+
+
+def _transcripts(text: str) -> int | None:
+    if text == _OFF:
+        return None
+    if text == _TRANSCRIPTS:
+        return _TRANSCRIPTS_BYTES
+    from agentd.jcard.sizes import SizeError, format_size, parse_size  # noqa: PLC0415 (agentctl starts faster without)
+
+    try:
+        size = parse_size(text)
+    except SizeError as error:
+        raise SettingsError(f"--transcripts: {error}, or {_OFF}") from None
+    if size < SMALLEST_TRANSCRIPTS:
+        raise SettingsError(
+            f"--transcripts: expected at least {format_size(SMALLEST_TRANSCRIPTS)} or off, found {text}"
+        )
+    return size
 
 
 def _launch_concurrency(text: str) -> int:

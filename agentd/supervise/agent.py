@@ -27,6 +27,7 @@ from agentd.supervise.preflight import PreflightError
 from agentd.supervise.record import Description, Record, under_way
 from agentd.supervise.reporting import describe_change
 from agentd.supervise.run_handle import RunHandle
+from agentd.supervise.run_recorder import RunEnd, RunFacts
 from agentd.supervise.states import AgentState
 from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
@@ -151,6 +152,8 @@ class Agent:
         self.host.sessions.claim(session, self.name)
         self._adopting = []
         if run.ended is None:
+            described = self.described
+            self.host.recorder.adopt(RunFacts(self.name, run.id, described.harness, described.workdir, ()), pane)
             # The launcher's reports say how far it came. A stop that the former daemon began is not resumed: what is
             # declared now decides.
             self.life = replace(self.life, run=replace(run, launched=self.host.clock.now()))
@@ -211,6 +214,7 @@ class Agent:
             return
         if self.life.state is not before.state or self.life.run is not before.run:
             self._report(before)
+            self._tell_end(before)
         self._schedule()
         if self._outdates_record(before):
             self._record_soon()
@@ -316,18 +320,29 @@ class Agent:
                 raise PreflightError(f"processes of the former run cannot be ended: {pids}")
             record = self._record_text()
             request = prepare(self.host, desired, run_id, record)
+            if former is not None:
+                await self.host.recorder.taken(former.run_id)
+            writer = await self.host.recorder.begin(self._facts(desired, run_id))
             self._hold(handle)
             self._recorded = record
             pane = former.pane if former is not None and self.life.session_open else None
+            request = replace(request, writer=writer)
             handle.opened(await open_pane(self.host, desired.spec, request, pane))
         except (PreflightError, TmuxError) as error:
             self.host.runtime.remove_run(run_id)
             self._hold(former)
             self._apply(lives.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
             return
+        if handle.pane is not None:
+            self.host.recorder.opened(run_id, handle.pane)
         self._apply(lives.launch_opened(self.life, run_id, self._now()))
         if former is not None:
             await self._forget_run(former.run_id)
+
+    def _facts(self, desired: DesiredAgent, run_id: str) -> RunFacts:
+        words = () if desired.launch is None else desired.launch.argv
+        argv = tuple(self.host.redact(word) for word in words)
+        return RunFacts(self.name, run_id, desired.spec.harness, str(desired.spec.workdir), argv)
 
     async def _forget_run(self, run_id: str) -> None:
         """End what the shell of an ended run may have started, now that the shell is gone."""
@@ -457,6 +472,7 @@ class Agent:
         if handle is None:
             return
         if handle.pane is not None:
+            await self.host.recorder.taken(handle.run_id)
             while True:
                 try:
                     await self.host.tmux.kill_pane(handle.pane)
@@ -540,6 +556,16 @@ class Agent:
             shown = [str(pid) for pid in sorted(pids)]
             kind = EventKind.PROCESSES_SURVIVE_SIGKILL
             self._tell(logging.ERROR, kind.value, kind, "the kernel does not end them", pids=shown)
+
+    def _tell_end(self, before: Life) -> None:
+        """Tell the recorder of a run that has ended."""
+        life, run, former = self.life, self.life.run, before.run
+        if run is None or run.ended is None or former is None or former.id != run.id or former.ended is not None:
+            return
+        outcome = life.outcome or Exit()
+        stop = life.stop or before.stop
+        reason = self.host.redact(outcome.describe() if stop is None else stop.reason.value)
+        self.host.recorder.ended(RunEnd(run.id, run.ended + self.host.clock.offset(), outcome, reason))
 
     async def _show_screen(self) -> None:
         pane = self.pane

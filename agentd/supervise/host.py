@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from agentd.supervise.events import Event, EventSink
 from agentd.supervise.life import Instant
 from agentd.supervise.preflight import ProgramCache
+from agentd.supervise.run_recorder import NoRecorder, RunRecorder
 from agentd.supervise.user import AgentUser
 from agentd.supervise.work_folders import WorkFolders
 from agentd.tmux.processes import Reaper
@@ -103,6 +104,8 @@ class Host:
     runs: dict[str, Callable[[], None]] = field(default_factory=dict)
     """Whom to tell that a report of a run may be there, by the run's id."""
     sessions: SessionNames = field(default_factory=SessionNames)
+    recorder: RunRecorder = field(default_factory=NoRecorder)
+    """Keeps what runs print."""
     sink: EventSink = lambda _event: None
     """Takes each event."""
 

@@ -26,6 +26,8 @@ class PaneRequest:
     run_id: str
     script: str
     """Path of the launch script."""
+    writer: str | None = None
+    """Shell command that is to read what it prints."""
 
 
 def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> PaneRequest:
@@ -77,12 +79,12 @@ async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pan
         try:
             if pane is not None:
                 try:
-                    return await tmux.respawn(pane, workdir, request.script)
+                    return await tmux.respawn(pane, workdir, request.script, request.writer)
                 except TmuxError as error:
                     log.info("agent_pane_gone", agent=spec.name, reason=str(error))
                     pane = None
             host.sessions.claim(spec.session, spec.name)
-            return await tmux.new_session(spec.session, spec.name, workdir, request.script)
+            return await tmux.new_session(spec.session, spec.name, workdir, request.script, request.writer)
         except TmuxError as error:
             host.sessions.release(spec.session, spec.name)
             if "duplicate session" not in str(error):

@@ -19,6 +19,7 @@ from agentd.supervise.host import Host
 from agentd.supervise.life import Life, StopReason
 from agentd.supervise.plan import Action, Operation, plan
 from agentd.supervise.record import Description, Record, RecordError
+from agentd.supervise.run_recorder import SeenPane
 from agentd.supervise.states import AgentState
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.processes import Remains
@@ -86,6 +87,9 @@ class Reconciler:
             # Their sessions are gone, but something they started may live, and would live beside the next run.
             await asyncio.gather(*(self.host.reaper.end(Remains(run_id, None)) for run_id in lost))
         self.host.runtime.remove_all_but(runs)
+        if self.agents:
+            # Whether what they print is still recorded.
+            self.observe_soon()
 
     def _adopt_pane(self, listed: ListedPane, run_id: str) -> None:
         try:
@@ -212,11 +216,13 @@ class Reconciler:
 
     async def observe(self) -> None:
         """Compare the panes there are with those the agents should have."""
+        since = self.host.clock.now()
         try:
             places = await self.host.tmux.list_places()
         except (TmuxError, TmuxUnreachableError) as error:
             log.warning("observation_impossible", reason=str(error))
             return
+        seen: list[SeenPane] = []
         for agent in list(self.agents.values()):
             if agent.life.state is AgentState.STARTING:
                 # Its hint may have been lost with the FIFO.
@@ -224,12 +230,16 @@ class Reconciler:
             pane = agent.pane
             if pane is None:
                 continue
-            session_id, session = places.get(pane.pane_id, (None, ""))
-            if session_id is None:
+            place = places.get(pane.pane_id)
+            if place is None:
                 agent.session_lost("its tmux session was closed")
-            elif session != agent.session and session_id == pane.session_id:
+                continue
+            if agent.run_id is not None:
+                seen.append(SeenPane(agent.run_id, pane, place.piped))
+            if place.session != agent.session and place.session_id == pane.session_id:
                 # Another id means that an operator moved the window: then the name belongs to the other session.
-                await self._rename_back(agent, pane, session)
+                await self._rename_back(agent, pane, place.session)
+        self.host.recorder.observe(seen, since)
 
     async def _rename_back(self, agent: Agent, pane: Pane, name: str) -> None:
         try:

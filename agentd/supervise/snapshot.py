@@ -44,6 +44,8 @@ class AgentStatus:
     command: str | None
     """The first word of the jcard's ``command``; the others may be confidential."""
     worktree: WorktreeStatus | None
+    recording: str | None
+    """Why what it prints is not being kept, and what to do; ``None`` while it is, and where that is off."""
 
 
 NOT_READ_YET = "not read yet"
@@ -113,6 +115,62 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class GapView:
+    """A time in which a run's output was not kept."""
+
+    end: str
+    """When recording went on."""
+    reason: str
+    offset: int
+    """Bytes of the output before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run whose transcript is kept; times are RFC 3339 in UTC with milliseconds."""
+
+    agent: str
+    run: int
+    run_id: str
+    harness: str
+    workdir: str
+    argv: Sequence[str]
+    start: str
+    end: str | None
+    exit_code: int | None
+    exit_signal: int | None
+    reason: str | None
+    first_byte: int
+    end_byte: int
+    columns: int
+    rows: int
+    gaps: Sequence[GapView]
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What an agent's terminal shows."""
+
+    name: str
+    session: str
+    width: int
+    """Columns."""
+    height: int
+    """Rows."""
+    cursor_x: int
+    """Column, from 0."""
+    cursor_y: int
+    """Row, from 0."""
+    cursor_visible: bool
+    lines: Sequence[str]
+    """Rows, from the top; blank ones at the end are left out."""
+
+
+class NoScreenError(Exception):
+    """There is no terminal to show; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedOperation:
     """One thing the daemon would still do."""
 
@@ -166,4 +224,18 @@ class StatusSource(Protocol):
 
     def plan(self) -> PlanReport:
         """What the daemon would still do."""
+        ...
+
+
+class ScreenSource(Protocol):
+    """Where the API gets what agents' terminals show."""
+
+    async def screen(self, name: str, *, styled: bool) -> Screen | None:
+        """The screen of an agent, with escape sequences for colours if `styled`; ``None`` if there is no such agent.
+
+        Raises
+        ------
+        NoScreenError
+            If the agent has no terminal now, or tmux does not say.
+        """
         ...

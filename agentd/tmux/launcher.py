@@ -20,6 +20,10 @@ from pathlib import Path
 LAUNCH_FAILED = "launch-failed"
 """First word of ``ID.exit`` when there was no agent to run; the rest of the line says why."""
 
+_END_MARK = b"7077;agentd;ended"
+"""What the launcher tells the terminal after the last that the agent printed: an operating system command of a number
+that nobody uses, so that no terminal shows it (tmux 3.3 does not even hand it on)."""
+
 MAX_ARGUMENT_BYTES = 128 * 1024 - 1
 """The kernel's limit for one argument or environment string, its NUL not counted (MAX_ARG_STRLEN, execve(2))."""
 
@@ -58,6 +62,11 @@ class LaunchScript:
     environment: Mapping[str, str] = field(repr=False)
     """The whole environment but TERM, which tmux sets, and PWD, which is the workdir."""
     workdir: str
+
+
+def end_mark(run_id: str) -> bytes:
+    """What stands in a terminal's output between the last of a run and the shell that follows."""
+    return b"\033]%s;%s\033\\" % (_END_MARK, run_id.encode())
 
 
 def quote(word: str | bytes) -> bytes:
@@ -122,6 +131,7 @@ def render(script: LaunchScript, folder: Path) -> bytes:
         b"ARGV": b" ".join(map(quote, script.argv)),
         b"INSPECT": quote(_INSPECT),
         b"FAILED": LAUNCH_FAILED.encode(),
+        b"MARK": _END_MARK,
     }
     # Split first and fill in after: what is filled in may itself look like a placeholder.
     pieces = _TEMPLATE.split(b"@")
@@ -167,6 +177,7 @@ _TEMPLATE = rb"""environment() {
 ended() {
   printf '%s\n' "$1" >@EXIT_FILE@
   printf '%s\n' @RUN@ 1<>@HINTS@
+  printf '\033]@MARK@;%s\033\\' @RUN@
   [ -e @CLOSING@ ] && exit 0
   environment
   exec /bin/sh -c @INSPECT@ agentd @AGENT@ "$2"

@@ -17,7 +17,7 @@ import re
 import shutil
 import signal
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.limits import SOCKET_MODE, SOCKET_PATH_LIMIT
 from agentd.tmux.processes import ExitWatch, ProcessIdentity, started_by
 from agentd.tmux.protocol import Notification
-from agentd.tmux.syntax import command, literal, session_target
+from agentd.tmux.syntax import command, literal, pane_target, session_target
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +54,12 @@ _GREETING_LIMIT = 10.0
 _RETRY_FIRST, _RETRY_MAX = 0.05, 2.0
 _PANE_FORMAT = "#{session_id} #{window_id} #{pane_id} #{pane_pid}"
 # tmux has no tab in a session's name, and shows one in a command by an escape; both have spaces.
-_PLACE_FORMAT = "#{pane_id} #{session_id} #{session_name}"
-_PLACE_FIELDS = 3
+_PLACE_FORMAT = "#{pane_id} #{session_id} #{pane_pipe} #{session_name}"
+_PLACE_FIELDS = 4
+_SCREEN_FORMAT = "#{pane_width} #{pane_height} #{cursor_x} #{cursor_y} #{cursor_flag}"
+_SCREEN_FIELDS = 5
+_PIPE_REFUSED = ("fork error", "socketpair error")
+"""How tmux begins its answer if it cannot start the process that is to read from a pipe."""
 _LIST_FORMAT = _PANE_FORMAT + "\t#{pane_dead}\t#{session_name}\t#{pane_start_command}"
 _LISTED_FIELDS = 4
 _LAUNCHED = "#{m:/bin/sh *,#{pane_start_command}}"
@@ -82,6 +86,28 @@ class ListedPane:
     command: str
     """What it was started with, quoted as tmux does."""
     dead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a pane is."""
+
+    session_id: str
+    session: str
+    piped: bool
+    """Whether what it prints goes into a pipe too."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaneScreen:
+    """What a pane shows."""
+
+    width: int
+    height: int
+    cursor: tuple[int, int]
+    """Column and row, from 0."""
+    cursor_visible: bool
+    rows: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,23 +374,52 @@ class TmuxServer:
 
     # -- operations; each raises TmuxError if tmux refuses and TmuxUnreachableError if nothing is known
 
-    async def new_session(self, session: str, window: str, workdir: str, script: str) -> Pane:
-        """Create a session whose first window executes a launch script."""
-        lines = await self._run(
-            command(
-                "new-session", "-d", "-s", literal(session), "-n", window, "-c", literal(workdir),
-                "-P", "-F", _PANE_FORMAT, *_execute(script),
-            )
+    async def new_session(
+        self, session: str, window: str, workdir: str, script: str, writer: str | None = None
+    ) -> Pane:
+        """Create a session whose first window executes a launch script.
+
+        What it prints, from the first byte, is also given to `writer`, a shell command.
+        """
+        target = pane_target(session)
+        create = command(
+            "new-session", "-d", "-s", literal(session), "-n", window, "-c", literal(workdir),
+            "-P", "-F", _PANE_FORMAT, *_execute(script),
         )  # fmt: skip
+        try:
+            lines = await self._run(create, *(() if writer is None else (_pipe(target, writer),)))
+        except TmuxError as error:
+            if not str(error).startswith(_PIPE_REFUSED):
+                raise
+            # The session is there, and its agent runs; that it is not recorded will be seen.
+            lines = await self._run(command("display-message", "-p", "-t", target, _PANE_FORMAT))
         return self._parse_pane("".join(lines[0]))
 
-    async def respawn(self, pane: Pane, workdir: str, script: str) -> Pane:
-        """Execute a launch script in place of whatever the pane runs."""
-        lines = await self._run(
-            command("respawn-pane", "-k", "-t", pane.pane_id, "-c", literal(workdir), *_execute(script)),
-            command("display-message", "-p", "-t", pane.pane_id, _PANE_FORMAT),
-        )
-        return self._parse_pane("".join(lines[1]))
+    async def respawn(self, pane: Pane, workdir: str, script: str, writer: str | None = None) -> Pane:
+        """Execute a launch script in place of whatever the pane runs; with `writer` as in `new_session`."""
+        target = pane.pane_id
+        show = command("display-message", "-p", "-t", target, _PANE_FORMAT)
+        commands = [
+            command("respawn-pane", "-k", "-t", target, "-c", literal(workdir), *_execute(script)),
+            show,
+            # A pipe of the former run would go on.
+            command("pipe-pane", "-t", target) if writer is None else _pipe(target, writer),
+        ]
+        try:
+            return self._parse_pane("".join((await self._run(*commands))[1]))
+        except TmuxError as error:
+            if not str(error).startswith(_PIPE_REFUSED):
+                raise
+            return self._parse_pane("".join((await self._run(show))[0]))
+
+    async def open_pipe(self, pane: Pane, writer: str) -> None:
+        """Give what a pane prints from now on to a shell command too."""
+        await self._run(_pipe(pane.pane_id, writer))
+
+    async def close_pipe(self, pane: Pane) -> None:
+        """Give it to nobody any more; a missing pane is fine."""
+        with contextlib.suppress(TmuxError):
+            await self._run(command("pipe-pane", "-t", pane.pane_id))
 
     async def send_key(self, pane: Pane, key: str) -> None:
         """Type a key into a pane, out of copy mode if an operator left it there."""
@@ -397,14 +452,16 @@ class TmuxServer:
                 log.warning("tmux_pane_left_out", reason=str(error))
         return listed
 
-    async def list_places(self) -> dict[str, tuple[str, str]]:
-        """Id and name of the session of every pane, by pane id.
+    async def list_places(self) -> dict[str, Place]:
+        """Where every pane is, by pane id.
 
         Less work for tmux than a condition or more fields would be: this is asked at every resync.
         """
         lines = await self._run(command("list-panes", "-a", "-F", _PLACE_FORMAT))
-        split = (line.split(" ", 2) for line in lines[0])
-        return {fields[0]: (fields[1], fields[2]) for fields in split if len(fields) == _PLACE_FIELDS}
+        split = (line.split(" ", 3) for line in lines[0])
+        return {
+            fields[0]: Place(fields[1], fields[3], fields[2] == "1") for fields in split if len(fields) == _PLACE_FIELDS
+        }
 
     def _parse_pane(self, text: str) -> Pane:
         """Read a pane's ids.
@@ -427,6 +484,18 @@ class TmuxServer:
         """The visible screen of a pane, as text; lines that only the terminal's width broke are whole."""
         lines = await self._run(command("capture-pane", "-p", "-J", "-t", pane.pane_id))
         return "\n".join(lines[0]).rstrip()
+
+    async def show(self, pane: Pane, *, styled: bool) -> PaneScreen:
+        """What a pane shows, row by row; with escape sequences for colours if `styled`."""
+        state, rows = await self._run(
+            command("display-message", "-p", "-t", pane.pane_id, _SCREEN_FORMAT),
+            command("capture-pane", "-p", *(("-e",) if styled else ()), "-t", pane.pane_id),
+        )
+        numbers = "".join(state).split(" ")
+        if len(numbers) != _SCREEN_FIELDS or not all(map(str.isdecimal, numbers)):
+            raise TmuxError(f"expected the size of a pane, found {''.join(state)[:80]!r}")
+        width, height, x, y, visible = map(int, numbers)
+        return PaneScreen(width, height, (x, y), bool(visible), rows)
 
     async def get_global(self, option: str) -> str | None:
         """A user option of the server."""
@@ -478,6 +547,12 @@ class TmuxServer:
 
 def _show(option: str) -> str:
     return command("show-options", "-sqv", option)
+
+
+def _pipe(target: str, writer: str) -> str:
+    # Without -I, which would make tmux notice the command's end at once, but look at one descriptor more for each pane
+    # whenever anything happens (it uses poll(2)). The command is expanded as a format, and then by strftime(3).
+    return command("pipe-pane", "-O", "-t", target, literal(writer).replace("%", "%%"))
 
 
 def _execute(script: str) -> tuple[str, str]:

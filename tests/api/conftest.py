@@ -15,9 +15,12 @@ from agentd.api.serve import Limits, serve
 from agentd.recording.journal import Journal
 from agentd.recording.measures import Counters
 from agentd.recording.metrics import Metrics, Standing
+from agentd.recording.transcript_files import TranscriptFiles
+from agentd.recording.transcript_reader import TranscriptReader
 from agentd.supervise.events import Event, EventKind
 from tests.api.memory_source import MemorySource
 from tests.recording.support import journal_wrote
+from tests.support.transcripts import files_in
 
 NOTHING = Standing((), (), (), 1)
 """To measure."""
@@ -57,15 +60,24 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 
 @pytest.fixture
-def serving(source: MemorySource, journal: Journal, listening: socket.socket) -> Serving:
+def transcripts(tmp_path: Path) -> TranscriptFiles:
+    """What is kept of what agents printed; nothing at first."""
+    return files_in(tmp_path / "state")
+
+
+@pytest.fixture
+def serving(source: MemorySource, journal: Journal, listening: socket.socket, transcripts: TranscriptFiles) -> Serving:
     """Serve the source with limits, and routes, of the test's own."""
 
     @asynccontextmanager
     async def start(*routes: web.RouteDef, **limits: float) -> AsyncIterator[None]:
-        app = build_app(source, journal, Metrics(Counters(time.monotonic), time.monotonic, lambda: NOTHING))
+        reader = TranscriptReader(transcripts)
+        metrics = Metrics(Counters(time.monotonic), time.monotonic, lambda: NOTHING)
+        app = build_app(source, transcripts=reader, screens=source, journal=journal, metrics=metrics)
         app.add_routes(routes)
         async with serve(app, listening, Limits(**limits)):  # type: ignore[arg-type]  # connections is an int
             yield
+        reader.close()
 
     return start
 

@@ -14,11 +14,13 @@ from agentd.supervise.snapshot import (
     AgentStatus,
     ConfigStatus,
     Health,
+    NoScreenError,
     ObservedAgentView,
     PlannedOperation,
     PlanReport,
     Recording,
     RecordingHealth,
+    Screen,
     WorktreeStatus,
 )
 
@@ -42,6 +44,7 @@ RUNNING = AgentStatus(
     model="opus",
     command=None,
     worktree=None,
+    recording=None,
 )
 
 BACKING_OFF = AgentStatus(
@@ -64,6 +67,7 @@ BACKING_OFF = AgentStatus(
     model=None,
     command="./wächter",
     worktree=WorktreeStatus("/srv/ü b", "agentd/nightly", None, "/srv/shop"),
+    recording="cannot write /var/lib/agentd: no space left on the disk; recording goes on by itself",
 )
 
 HEALTH = Health(
@@ -116,6 +120,15 @@ class MemorySource:
 
     def plan(self) -> PlanReport:
         return self.plan_now
+
+    async def screen(self, name: str, *, styled: bool) -> Screen | None:
+        agent = self.agent(name)
+        if agent is None:
+            return None
+        if not agent.running:
+            raise NoScreenError(f"{agent.name} has no tmux session; it is {agent.state}")
+        line = "\x1b[31mred\x1b[39m" if styled else "red"
+        return Screen(agent.name, agent.session, 80, 24, 3, 0, cursor_visible=True, lines=["", line])
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "model": "opus",
             "command": None,
             "worktree": None,
+            "recording": None,
         }
 
 
@@ -148,7 +149,7 @@ async def test_an_unknown_agent_is_404_in_the_words_of_the_contract(api: Path, n
         "/v1/health/",
         "/v1/agents/",
         "/v1/agents/reviewer-0/",
-        "/v1/agents/reviewer-0/log",
+        "/v1/agents/reviewer-0/logs",
         "/v1/agents/%7Bname%7D",
         "//v1/health",
         "/v1//health",

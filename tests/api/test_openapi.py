@@ -14,11 +14,17 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from agentd.api.fields import MEANINGS
 from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
+from agentd.recording.transcript_files import TranscriptFiles
 from agentd.supervise.states import AgentState
 from tests.api.memory_source import BACKING_OFF, HEALTH, RUNNING, Answer, MemorySource, ask
+from tests.support.transcripts import keep
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(describe(ROUTES, "1.2.3")))
 TARGETS = {
+    **{
+        f"/v1/agents/{{name}}/{what}": [f"/v1/agents/{name}/{what}" for name in ("reviewer-0", "nobody", "%FF")]
+        for what in ("runs", "log", "screen", "screen?format=json", "log?raw=1", "log?tail=x")
+    },
     "/v1/agents/{name}": ["/v1/agents/reviewer-0", "/v1/agents/nobody", "/v1/agents/%FF"],
     "/v1/events": ["/v1/events", "/v1/events?tail=1", "/v1/events?since=yesterday", "/v1/events?follow=1&limit=0"],
 }
@@ -58,10 +64,14 @@ def test_the_document_is_valid_openapi_3_1() -> None:
 
 @pytest.mark.parametrize("method", ["get", "head"])
 @pytest.mark.parametrize("path", [route.path for route in ROUTES])
-async def test_every_real_answer_is_as_described(api: Path, path: str, method: str) -> None:
+async def test_every_real_answer_is_as_described(
+    api: Path, transcripts: TranscriptFiles, path: str, method: str
+) -> None:
     served = (await ask(api, "GET", "/v1/openapi.json")).json
     assert isinstance(served, dict)
-    for target in TARGETS.get(path, [path]):
+    keep(transcripts, "reviewer-0", b"printed\r\n")
+    targets = [target for known, each in TARGETS.items() if known.partition("?")[0] == path for target in each]
+    for target in targets or [path]:
         check(await ask(api, method.upper(), target), served, path, method)
 
 
@@ -124,6 +134,8 @@ def test_every_path_answers_with_the_schema_of_its_values() -> None:
         "/v1/agents": {"type": "array", "items": agent},
         "/v1/agents/{name}": agent,
         "/v1/events": {"type": "array", "items": {"$ref": "#/components/schemas/RecordedEvent"}},
+        "/v1/agents/{name}/runs": {"type": "array", "items": {"$ref": "#/components/schemas/RunView"}},
+        "/v1/agents/{name}/screen": {"$ref": "#/components/schemas/Screen"},
         "/v1/plan": {"$ref": "#/components/schemas/PlanReport"},
         "/v1/openapi.json": {"type": "object", "additionalProperties": True},
     }

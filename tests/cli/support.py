@@ -18,11 +18,13 @@ from pathlib import Path
 from agentd.api.app import build_app
 from agentd.api.serve import serve
 from agentd.recording.journal import Journal
+from agentd.recording.transcript_reader import TranscriptReader
 from agentd.supervise.events import Event
-from agentd.supervise.snapshot import AgentStatus
+from agentd.supervise.snapshot import AgentStatus, NoScreenError, Screen
 from tests.api.memory_source import HEALTH, RUNNING, MemorySource
 from tests.support.daemon import program
 from tests.support.processes import alive
+from tests.support.transcripts import files_in
 from tests.support.waiting import wait_for
 
 __all__ = ["HEALTH", "RUNNING", "AgentStatus", "Client", "Finished", "MemorySource", "TmuxServer", "answering"]
@@ -68,6 +70,7 @@ class Client:
             **os.environ,
             "AGENTD_API_SOCKET": str(self.api_socket),
             "AGENTD_TMUX_SOCKET": str(self.tmux_socket),
+            "AGENTD_STATE_DIR": str(self.folder / "state"),
             "AGENTD_CONFIG": str(self.folder / "jcard.toml"),
             "TERM": "xterm-256color",
             **self.env,
@@ -110,6 +113,24 @@ class Client:
         return f"trap : INT; {setting} {command}; echo [status $?]; exec cat"
 
 
+@dataclass(frozen=True)
+class TmuxScreens:
+    """Screens as a tmux server of the test's has them."""
+
+    source: MemorySource
+    socket: Path
+
+    async def screen(self, name: str, *, styled: bool) -> Screen | None:
+        agent = self.source.agent(name)
+        if agent is None:
+            return None
+        server = TmuxServer(self.socket)
+        if f"{agent.session}\n" not in server("list-sessions", "-F", "#{session_name}", check=False) + "\n":
+            raise NoScreenError(f"{agent.name} has no tmux session; it is {agent.state}")
+        shown = server.screen(agent.session, *(["-e"] if styled else []))
+        return Screen(agent.name, agent.session, 120, 30, 0, 0, cursor_visible=True, lines=shown.rstrip().split("\n"))
+
+
 @contextmanager
 def answering(source: MemorySource, path: Path) -> Iterator[Callable[[Event], None]]:
     """Serve the real API, from the values in ``source``, while the context is open; gives what takes events."""
@@ -122,10 +143,13 @@ def answering(source: MemorySource, path: Path) -> Iterator[Callable[[Event], No
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             listening.bind(str(path))
             listening.listen()
-            async with serve(build_app(source, journal), listening):
+            reader = TranscriptReader(files_in(path.parent / "state"))
+            screens = TmuxScreens(source, path.parent / "tmux.sock")
+            async with serve(build_app(source, transcripts=reader, screens=screens, journal=journal), listening):
                 started.set()
                 await over.wait()
                 await journal.close()
+            reader.close()
 
     def run() -> None:
         try:

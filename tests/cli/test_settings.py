@@ -32,6 +32,7 @@ def test_the_defaults_of_root_are_the_documented_ones() -> None:
         data_dir=None,
         agent_user=None,
         admin_group=None,
+        transcripts=2 * 1024**3,
         interval=5.0,
         launch_concurrency=50,
         on_shutdown=OnShutdown.STOP,
@@ -105,7 +106,14 @@ def test_a_socket_path_at_the_limit_is_taken() -> None:
 
 @pytest.mark.parametrize(
     ("field", "text", "expected"),
-    [("interval", "1m30s", 90.0), ("interval", "100ms", 0.1), ("launch_concurrency", "1", 1)],
+    [
+        ("interval", "1m30s", 90.0),
+        ("interval", "100ms", 0.1),
+        ("launch_concurrency", "1", 1),
+        ("transcripts", "off", None),
+        ("transcripts", "500MB", 500_000_000),
+        ("transcripts", "1MiB", 1 << 20),
+    ],
 )
 def test_numbers_are_read(field: str, text: str, expected: float) -> None:
     assert getattr(resolve_settings({field: text}, HOME, root=False), field) == expected
@@ -115,6 +123,9 @@ def test_numbers_are_read(field: str, text: str, expected: float) -> None:
     ("field", "text", "message"),
     [
         ("interval", "5", 'write "5s"'),
+        ("transcripts", "2G", 'did you mean "2GiB"'),
+        ("transcripts", "on", "or off"),
+        ("transcripts", "1023KiB", "at least 1MiB or off"),
         ("interval", "99ms", "at least 100ms"),
         ("interval", "-5s", "negative"),
         ("launch_concurrency", "0", "from 1"),

@@ -48,6 +48,7 @@ class AgentJson(TypedDict):
     deadline: str | None
     workdir: str
     worktree: dict[str, str | None] | None
+    recording: str | None
 
 
 class ConfigJson(TypedDict):

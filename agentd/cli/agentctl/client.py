@@ -19,6 +19,8 @@ from agentd.supervise.snapshot import (
     PlanReport,
     Recording,
     RecordingHealth,
+    RunView,
+    Screen,
     WorktreeStatus,
 )
 
@@ -37,6 +39,8 @@ _Known = TypeVar(
     ObservedAgentView,
     PlannedOperation,
     RecordingHealth,
+    RunView,
+    Screen,
     WorktreeStatus,
 )
 
@@ -69,31 +73,105 @@ class Api:
         ApiError
             If the answer is an error, or not JSON.
         """
-        status, body = _split(self._exchange(f"GET {resource} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
-        if status != 200:  # noqa: PLR2004 (http.HTTPStatus costs 4 ms)
-            raise error_of(status, body, resource)
+        body = self.read(resource)
         try:
             document: Json = json.loads(body)
         except ValueError as error:
             raise ApiError(
-                status, f"expected JSON from {self.path}{resource}, found {body[:60]!r}: {_NOT_AGENTD}"
+                200, f"expected JSON from {self.path}{resource}, found {body[:60]!r}: {_NOT_AGENTD}"
             ) from error
         return document
 
-    def _exchange(self, request: str) -> bytes:
+    def read(self, resource: str) -> bytes:
+        """Read one resource that is no JSON.
+
+        Raises
+        ------
+        UnreachableError
+            If nobody answers.
+        ApiError
+            If the answer is an error.
+        """
+        status, body = _split(self._exchange(resource))
+        if status != 200:  # noqa: PLR2004 (http.HTTPStatus costs 4 ms)
+            raise error_of(status, body, resource)
+        return body
+
+    def stream(self, resource: str) -> Stream:
+        """Begin to read an answer that goes on.
+
+        Raises
+        ------
+        UnreachableError
+            If nobody answers.
+        ApiError
+            If the answer is an error.
+        """
+        connection = connect(self.path)
+        try:
+            connection.sendall(_request(resource))
+            head = bytearray()
+            while b"\r\n\r\n" not in head:
+                part = connection.recv(65536)
+                if not part:
+                    break
+                head += part
+            status, body = _split(bytes(head), whole=False)
+            if status != 200:  # noqa: PLR2004 (as above)
+                while part := connection.recv(65536):
+                    body += part
+                raise error_of(status, body, resource)
+        except OSError as error:
+            connection.close()
+            raise UnreachableError(_why_unreachable(error)) from None
+        except BaseException:
+            connection.close()
+            raise
+        return Stream(connection, body)
+
+    def _exchange(self, resource: str) -> bytes:
         answer = bytearray()
         try:
             with connect(self.path) as connection:
-                connection.sendall(request.encode("ascii"))
+                connection.sendall(_request(resource))
                 while part := connection.recv(65536):
                     answer += part
-        except TimeoutError:
-            raise UnreachableError(f"no answer within {ANSWER_LIMIT:.0f} s") from None
         except OSError as error:
-            raise UnreachableError(error.strerror or str(error)) from error
+            raise UnreachableError(_why_unreachable(error)) from None
         if not answer:
             raise UnreachableError("the connection was closed without an answer")
         return bytes(answer)
+
+
+class Stream:
+    """An answer that goes on."""
+
+    def __init__(self, connection: socket.socket, begun: bytes) -> None:
+        self._connection = connection
+        self._begun = begun
+
+    def read(self, patience: float) -> bytes | None:
+        """Give what came next, nothing at the end, ``None`` if nothing came within `patience` seconds.
+
+        Raises
+        ------
+        UnreachableError
+            If the connection broke.
+        """
+        if self._begun:
+            begun, self._begun = self._begun, b""
+            return begun
+        self._connection.settimeout(patience)
+        try:
+            return self._connection.recv(65536)
+        except TimeoutError:
+            return None
+        except OSError as error:
+            raise UnreachableError(error.strerror or str(error)) from error
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
 
 
 def connect(path: Path) -> socket.socket:
@@ -153,7 +231,11 @@ def split_head(head: bytes) -> tuple[int, Sequence[str]]:
     return int(rest[:3]), headers
 
 
-def _split(answer: bytes) -> tuple[int, bytes]:
+def _request(resource: str) -> bytes:
+    return f"GET {resource} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode("ascii")
+
+
+def _split(answer: bytes, *, whole: bool = True) -> tuple[int, bytes]:
     """Take status and body out of an HTTP answer.
 
     To a request of version 1.0 the body is never chunked: it ends with the connection.
@@ -162,7 +244,7 @@ def _split(answer: bytes) -> tuple[int, bytes]:
     status, headers = split_head(head if separator else b"")
     for header in headers:
         name, _, value = header.partition(":")
-        if name.lower() == "content-length" and value.strip().isdecimal() and len(body) < int(value):
+        if whole and name.lower() == "content-length" and value.strip().isdecimal() and len(body) < int(value):
             raise UnreachableError(f"the answer was cut off after {len(body)} of {int(value)} bytes")
     return status, body
 
@@ -191,6 +273,28 @@ def agents_from(document: Json) -> list[AgentStatus]:
         If it is none, or a field is missing: a daemon of another version.
     """
     return [agent_from(agent) for agent in _array(document)]
+
+
+def runs_from(document: Json) -> list[RunView]:
+    """Read the runs of an agent.
+
+    Raises
+    ------
+    ApiError
+        If it is no list, or a field is missing: a daemon of another version.
+    """
+    return [_known(RunView, _object(run)) for run in _array(document)]
+
+
+def screen_from(document: Json) -> Screen:
+    """Read a screen.
+
+    Raises
+    ------
+    ApiError
+        If a field is missing: a daemon of another version.
+    """
+    return _known(Screen, _object(document))
 
 
 def operations_from(document: Json) -> list[PlannedOperation]:

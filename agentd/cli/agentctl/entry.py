@@ -48,7 +48,8 @@ separated by tabs, no heading, - for an empty field."""
 
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "status": ("status", "list"),
-    "output": ("logs", "screen"),
+    "logs": ("logs",),
+    "screen": ("screen",),
     "attach": ("attach",),
     "talk": ("send", "keys", "interrupt"),
     "events": ("events",),

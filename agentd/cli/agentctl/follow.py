@@ -1,117 +1,158 @@
-"""What an agent writes, as it writes it, from the scrollback of its terminal."""
+"""What an agent prints, as it prints it, over its restarts."""
 
 from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from agentd.cli.agentctl.client import ApiError, agent_from
 from agentd.cli.agentctl.command import Invocation
-from agentd.cli.agentctl.terminals import NoSessionError, Terminal
+from agentd.cli.agentctl.lookup import NOT_FOUND, agent_path
 from agentd.jcard.quoting import printable
+from agentd.supervise.snapshot import RunView
+from agentd.supervise.states import AgentState
 
-LOOK_AFTER = 0.25
-"""Seconds between two looks; one costs a fork of tmux, 5 ms."""
+if TYPE_CHECKING:
+    from agentd.cli.agentctl.logs import Transcripts
+    from agentd.recording.readable import Readable
 
-_MARGIN = 1000
-"""Lines asked for at first; everything, if more were written since the last look."""
-
-_ANCHOR = 100
-"""Lines by which the place where the last look ended is found again."""
-
-_MISSES = 4
-"""Looks without a session after which it is taken as closed, not as being made anew for a restart."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    pane: str
-    history: int
-    """Lines that have left the screen at the top."""
-    cursor: int
-    """Row of the cursor on the screen, from 0; the lines above it are finished."""
-    lines: list[str]
-    """The last lines, down to the end of the screen."""
-    first: int
-    """Number of the first of them, counted from the top of the history."""
-
-    @property
-    def finished(self) -> int:
-        """How many lines are finished, counted from the top of the history."""
-        return self.history + self.cursor
-
-    def between(self, start: int, end: int) -> list[str]:
-        """Give the lines from number ``start`` to before ``end``, as far as they were asked for."""
-        return self.lines[max(0, start - self.first) : max(0, end - self.first)]
-
-    def since(self, number: int) -> list[str]:
-        """Give the finished lines from this one on."""
-        return self.between(number, self.finished)
-
-    @property
-    def anchor(self) -> list[str]:
-        """The last lines that have left the screen: nothing changes them any more."""
-        return self.between(self.history - _ANCHOR, self.history)
+_SETTLE = 0.3
+"""Seconds after which lines that a program could still change, but did not, are printed."""
+_NEXT_LOOK = 0.25
+"""Seconds between two looks whether there is another run."""
+_DONE = frozenset({AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT, AgentState.DISABLED})
 
 
-def follow(terminal: Terminal, lines: int | None, invocation: Invocation) -> None:
-    """Print the last ``lines`` finished lines (``None``: all), then each further one, until the session is closed.
+def follow(transcripts: Transcripts, run: RunView, invocation: Invocation) -> None:
+    """Print what a run printed and prints, and then the next one, until the agent has ended for good.
 
     Raises
     ------
-    CommandError
-        If tmux refuses.
+    UnreachableError
+        If the daemon ends.
+    ApiError
+        If it cannot say.
     """
-    look = _capture(terminal, None)
-    _print(look.since(0 if lines is None else max(0, look.finished - lines)))
-    misses = 0
-    while misses < _MISSES:
-        time.sleep(LOOK_AFTER)  # noqa: TID251 (a person waits, and the API tells of no events)
+    arguments = invocation.arguments
+    named = arguments.number is not None or arguments.previous
+    lines: int | None = arguments.lines
+    while True:
+        printer = _Raw() if arguments.raw else _Lines(run)
+        printer.begin(transcripts, run, lines)
+        ended = _follow_run(transcripts, run, printer)
+        printer.end()
+        if ended is None:
+            invocation.warn(f"run {run.run} of {printable(run.agent)} is not kept any more")
+        following = None if named else _next(transcripts, run)
+        if following is None:
+            reason = "" if ended is None or ended.reason is None else f": {printable(ended.reason)}"
+            invocation.warn(f"run {run.run} of {printable(run.agent)} has ended{reason}")
+            return
+        invocation.warn(f"run {run.run} of {printable(run.agent)} has ended; run {following.run} follows")
+        run, lines = following, None
+
+
+def _follow_run(transcripts: Transcripts, run: RunView, printer: _Printer) -> RunView | None:
+    """Print what comes until the run has ended, and give it as it is then; ``None`` if it is not kept any more."""
+    while True:
+        stream = transcripts.api.stream(transcripts.path(run, offset=printer.position, follow=1))
         try:
-            look = _print_new(terminal, look)
-        except NoSessionError:
-            misses += 1
-        else:
-            misses = 0
-    invocation.warn(f"the session of {printable(terminal.agent)} was closed")
+            while (data := stream.read(_SETTLE)) != b"":
+                printer.take(data)
+        finally:
+            stream.close()
+        # The daemon ends a stream whose client took nothing for a while too: a pager, say.
+        now = next((each for each in transcripts.runs() if each.run == run.run), None)
+        if now is None or (now.end is not None and printer.position >= now.end_byte):
+            return now
 
 
-def _print_new(terminal: Terminal, last: _Look) -> _Look:
-    now = _capture(terminal, _MARGIN)
-    dropped = _dropped(last, now)
-    if dropped != 0 and now.first > 0:
-        now = _capture(terminal, None)
-        dropped = _dropped(last, now)
-    _print(now.since(0 if dropped is None else last.finished - dropped))
-    return now
+def _next(transcripts: Transcripts, run: RunView) -> RunView | None:
+    """Wait for the run after this one; ``None`` if there will be none."""
+    while True:
+        # Asked in this order: an agent that is done now has no run that was not there before.
+        done = _is_done(transcripts, run.agent)
+        following = next((each for each in transcripts.runs() if each.run > run.run), None)
+        if following is not None or done:
+            return following
+        time.sleep(_NEXT_LOOK)  # noqa: TID251 (a person waits)
 
 
-def _dropped(last: _Look, now: _Look) -> int | None:
-    """Count the lines that the history lost at its top since the last look; ``None``: nothing of it is left.
-
-    tmux drops a tenth at its limit, and does not tell.
-    """
-    if now.pane != last.pane:
-        return None
-    anchor, end = last.anchor, last.history
-    if not anchor:
-        return 0 if now.finished >= last.finished else None
-    lost = range(end - len(anchor) - now.first + 1)
-    return next((number for number in lost if now.between(end - len(anchor) - number, end - number) == anchor), None)
+def _is_done(transcripts: Transcripts, name: str) -> bool:
+    try:
+        agent = agent_from(transcripts.api.get(agent_path(name)))
+    except ApiError as error:
+        if error.status == NOT_FOUND:
+            return True
+        raise
+    return agent.state in _DONE
 
 
-def _capture(terminal: Terminal, lines: int | None) -> _Look:
-    """Take state and lines in one go, so that they belong together."""
-    state, *captured = terminal.ask(
-        "display-message", "-p", "-t", terminal.pane, "#{pane_id} #{history_size} #{cursor_y}",
-        ";", "capture-pane", "-p", "-S", "-" if lines is None else f"-{lines}", "-t", terminal.pane,
-    )  # fmt: skip
-    pane, history, cursor = state.split(" ")
-    first = 0 if lines is None else max(0, int(history) - lines)
-    return _Look(pane, int(history), int(cursor), captured, first)
+class _Printer:
+    """Prints what comes, and knows how far it is."""
+
+    position = 0
+    """Offset in the run's output."""
+
+    def begin(self, transcripts: Transcripts, run: RunView, lines: int | None) -> None:
+        """Print the last lines of what there is (``None``: all)."""
+        raise NotImplementedError
+
+    def take(self, data: bytes | None) -> None:
+        """Print what came; ``None`` if for a moment nothing did."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Print what is left."""
 
 
-def _print(lines: list[str]) -> None:
-    for line in lines:
-        print(line.rstrip())
-    sys.stdout.flush()
+class _Raw(_Printer):
+    def begin(self, transcripts: Transcripts, run: RunView, lines: int | None) -> None:
+        for data in transcripts.raw(run, lines):
+            sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        self.position = run.end_byte
+
+    def take(self, data: bytes | None) -> None:
+        if data:
+            self.position += len(data)
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+
+class _Lines(_Printer):
+    def __init__(self, run: RunView) -> None:
+        from agentd.recording.readable import Readable
+
+        self._readable: Readable = Readable(run.columns or 80, run.rows or 24)
+
+    def begin(self, transcripts: Transcripts, run: RunView, lines: int | None) -> None:
+        from collections import deque
+
+        kept: deque[str] = deque(maxlen=lines)
+        start = run.first_byte if lines is None else transcripts.start_of(run, lines)
+        for data in transcripts.read(run, start, run.end_byte):
+            kept.extend(self._readable.feed(data))
+            kept.extend(self._readable.settled())
+            if lines is None:
+                self._print(list(kept))
+                kept.clear()
+        # What could still change counts as read too.
+        kept.extend(self._readable.settled())
+        self._print(list(kept))
+        self.position = run.end_byte
+
+    def take(self, data: bytes | None) -> None:
+        if data:
+            self.position += len(data)
+            self._print(self._readable.feed(data))
+        self._print(self._readable.settled())
+
+    def end(self) -> None:
+        self._print(self._readable.rest())
+
+    def _print(self, lines: list[str]) -> None:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()

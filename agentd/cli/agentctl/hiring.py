@@ -13,9 +13,9 @@ from typing import Final
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError, agent_from
 from agentd.cli.agentctl.command import CommandError, Invocation, UsageError
+from agentd.cli.agentctl.convergence import LOOK_AFTER
 from agentd.cli.agentctl.declare import declare
 from agentd.cli.agentctl.lookup import NOT_FOUND
-from agentd.cli.agentctl.wait import LOOK_AFTER
 from agentd.cli.agentctl.worktree_look import Surroundings, look_around
 from agentd.daemon.settings import absolute, templates_folder
 from agentd.jcard.checks import check_name, check_role
@@ -167,7 +167,7 @@ class Hiring:
             if over:
                 state = "not known to the daemon" if agent is None else agent.state
                 raise CommandError(f"{name} is {state} after {limit:.0f} s; see agentctl status")
-            time.sleep(LOOK_AFTER / 4)  # noqa: TID251 (a person waits, and the API tells of no events)
+            time.sleep(LOOK_AFTER)  # noqa: TID251 (a person waits, and the API tells of no events)
 
     def _look(self, name: str) -> AgentStatus | None:
         try:

@@ -21,15 +21,33 @@ def agent_document(api: Api, name: str) -> Json:
     ApiError
         If the daemon cannot say.
     """
-    from urllib.parse import quote as quote_url
-
     if name:
         try:
-            return api.get(f"/v1/agents/{quote_url(name, safe='')}")
+            return api.get(agent_path(name))
         except ApiError as error:
             if error.status != NOT_FOUND:
                 raise
-    raise unknown_agent(name, [agent.name for agent in agents_from(api.get("/v1/agents"))])
+    raise unknown(api, name)
+
+
+def agent_path(name: str, below: str = "") -> str:
+    """Spell the path of an agent's resource."""
+    from urllib.parse import quote as quote_url
+
+    return f"/v1/agents/{quote_url(name, safe='')}{below}"
+
+
+def unknown(api: Api, name: str) -> CommandError:
+    """Say that the daemon has no such agent, and which ones it has.
+
+    Raises
+    ------
+    UnreachableError
+        If no daemon answers.
+    ApiError
+        If the daemon cannot say.
+    """
+    return unknown_agent(name, [agent.name for agent in agents_from(api.get("/v1/agents"))])
 
 
 def unknown_agent(

@@ -158,6 +158,8 @@ def _detail(agent: AgentStatus) -> str:
         parts.append(f"restart {_from_now(agent.next_restart_at)}")
     if agent.running and agent.deadline is not None:
         parts.append(f"times out {_from_now(agent.deadline)}")
+    if agent.recording is not None:
+        parts.append(f"not recorded: {agent.recording}")
     return "; ".join(parts)
 
 

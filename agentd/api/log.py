@@ -1,0 +1,348 @@
+"""``GET /v1/agents/{name}/log``: what a run of an agent printed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+
+from agentd.api.responses import error_response, json_response
+from agentd.api.route import AGENT_NAME, SOURCE, Parameter, Route
+from agentd.api.streams import stream
+from agentd.api.views import RUNS
+from agentd.recording.transcript_files import Account, RunFolder, TranscriptError
+from agentd.recording.transcript_reader import Extent, TranscriptReader
+from agentd.supervise.snapshot import GapView, RunView
+
+READER: web.AppKey[TranscriptReader] = web.AppKey("transcript_reader")
+
+RAW = "application/octet-stream"
+TEXT = "text/plain; charset=utf-8"
+RUN_HEADER = "Agentd-Run"
+"""Response header: the run's number."""
+OFFSET_HEADER = "Agentd-Offset"
+"""Response header: offset in the run's whole output of the first byte that the answer is about."""
+END_HEADER = "Agentd-End"
+"""Response header: offset after the last byte there was when the answer began."""
+
+_RENDERED = 256 * 1024
+"""Bytes from the end of a run that are made readable here: 0.15 s of a thread, for a page of text ten times as long as
+anybody reads. Whoever wants more takes the raw bytes and makes them readable themselves, as agentctl does."""
+_RENDERED_A_LINE = 400
+"""Bytes for each line that is asked for, at first."""
+_RENDERED_LEAST = 32 * 1024
+_RENDER_LIMIT = 1.0
+"""Seconds of CPU for it: several times what anything but an attempt to keep the daemon busy takes."""
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_RUN = re.compile(r"previous|[0-9]{1,9}")
+_RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})|bytes=-([0-9]{1,15})")
+_FLAGS = {"0": False, "1": True, "false": False, "true": True}
+
+
+class _BadParameterError(Exception):
+    """A query that cannot be answered; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    run: str | None
+    tail: int | None
+    offset: int | None
+    limit: int | None
+    raw: bool
+    follow: bool
+
+
+def _parse(query: Mapping[str, str]) -> _Query:
+    unknown = sorted(query.keys() - QUERY.keys())
+    if unknown:
+        raise _BadParameterError(f"there is no parameter {unknown[0]!r}; there are {', '.join(QUERY)}")
+    run = query.get("run")
+    if run is not None and not _RUN.fullmatch(run):
+        raise _BadParameterError(f"run: expected the number of a run, or previous, found {run!r}")
+    parsed = _Query(
+        run,
+        _count(query, "tail"),
+        _count(query, "offset"),
+        _count(query, "limit"),
+        raw=_flag(query, "raw"),
+        follow=_flag(query, "follow"),
+    )
+    if parsed.tail is not None and parsed.offset is not None:
+        raise _BadParameterError("tail and offset both say where to begin: leave one of them out")
+    if not parsed.raw and (parsed.offset is not None or parsed.limit is not None):
+        raise _BadParameterError("offset and limit count raw bytes: add raw=1, or use tail")
+    return parsed
+
+
+def _count(query: Mapping[str, str], name: str) -> int | None:
+    text = query.get(name)
+    if text is None:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise _BadParameterError(f"{name}: expected a whole number from 0, found {text!r}")
+    return int(text)
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    text = query.get(name, "0")
+    if text not in _FLAGS:
+        raise _BadParameterError(f"{name}: expected 1 or 0, found {text!r}")
+    return _FLAGS[text]
+
+
+async def _runs(request: web.Request) -> web.StreamResponse:
+    name = request.match_info["name"]
+    known = request.app[SOURCE].agent(name)
+    try:
+        extents = await request.app[READER].runs(name if known is None else known.name)
+    except TranscriptError as error:
+        return error_response(HTTPStatus.NOT_FOUND, str(error))
+    if known is None and not extents:
+        return error_response(HTTPStatus.NOT_FOUND, "agent not found")
+    return json_response(RUNS.encode([_view(extent) for extent in extents]))
+
+
+def _view(extent: Extent) -> RunView:
+    account = extent.account
+    return RunView(
+        agent=account.agent,
+        run=account.run,
+        run_id=account.run_id,
+        harness=account.harness,
+        workdir=account.workdir,
+        argv=account.argv,
+        start=account.start,
+        end=account.end,
+        exit_code=account.exit_code,
+        exit_signal=account.exit_signal,
+        reason=account.reason,
+        first_byte=extent.first,
+        end_byte=extent.end,
+        columns=account.columns,
+        rows=account.rows,
+        gaps=[GapView(gap.end, gap.reason, gap.offset) for gap in account.gaps],
+    )
+
+
+async def _log(request: web.Request) -> web.StreamResponse:
+    try:
+        query = _parse(request.query)
+    except _BadParameterError as error:
+        return error_response(HTTPStatus.BAD_REQUEST, str(error))
+    reader = request.app[READER]
+    name = request.match_info["name"]
+    known = request.app[SOURCE].agent(name)
+    try:
+        folder, extent = await reader.find(name if known is None else known.name, query.run)
+    except TranscriptError as error:
+        # Of an agent that is declared no more, what is kept is still there.
+        return error_response(HTTPStatus.NOT_FOUND, "agent not found" if known is None else str(error))
+    if query.raw:
+        return await _raw(request, reader, folder, extent, query)
+    return await _text(request, reader, folder, extent, query)
+
+
+async def _raw(
+    request: web.Request, reader: TranscriptReader, folder: RunFolder, extent: Extent, query: _Query
+) -> web.StreamResponse:
+    span = None
+    if query.offset is None and query.tail is None and query.limit is None and not query.follow:
+        span = _range(request, extent)
+    if span is not None and span[0] >= span[1]:
+        unsatisfied: dict[str, str] = {hdrs.CONTENT_RANGE: f"bytes */{extent.end}"}
+        kept = f"bytes {extent.first} to {extent.end - 1} are kept" if extent.end > extent.first else "nothing is kept"
+        return error_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, f"of this run {kept}", unsatisfied)
+    if span is not None:
+        headers = {**_headers(extent, span[0]), hdrs.CONTENT_RANGE: f"bytes {span[0]}-{span[1] - 1}/{extent.end}"}
+        pieces = reader.pieces(folder, extent, *span, follow=False)
+        return await stream(request, pieces, RAW, status=HTTPStatus.PARTIAL_CONTENT, headers=headers)
+    start = await _start(reader, folder, extent, query)
+    end = None if query.limit is None else start + query.limit
+    if not query.follow:
+        end = extent.end if end is None else min(end, extent.end)
+    pieces = reader.pieces(folder, extent, start, end, follow=query.follow)
+    return await stream(request, pieces, RAW, headers=_headers(extent, start))
+
+
+async def _start(reader: TranscriptReader, folder: RunFolder, extent: Extent, query: _Query) -> int:
+    if query.tail is not None:
+        return await reader.start_of_lines(folder, extent, query.tail)
+    if query.offset is not None:
+        return min(max(query.offset, extent.first), extent.end)
+    return extent.first
+
+
+def _range(request: web.Request, extent: Extent) -> tuple[int, int] | None:
+    """The one range of a ``Range`` header; what is no such thing does not count (RFC 9110, 14.2)."""
+    match = _RANGE.fullmatch(request.headers.get(hdrs.RANGE, ""))
+    if match is None:
+        return None
+    if match[3] is not None:
+        return max(extent.first, extent.end - int(match[3])), extent.end
+    start, end = int(match[1]), extent.end
+    if match[2]:
+        if int(match[2]) < start:
+            return None
+        end = min(end, int(match[2]) + 1)
+    return (start, end) if start >= extent.first else (0, 0)
+
+
+def _headers(extent: Extent, start: int) -> dict[str, str]:
+    return {
+        RUN_HEADER: str(extent.account.run),
+        OFFSET_HEADER: str(start),
+        END_HEADER: str(extent.end),
+        hdrs.ACCEPT_RANGES: "bytes",
+    }
+
+
+async def _text(
+    request: web.Request, reader: TranscriptReader, folder: RunFolder, extent: Extent, query: _Query
+) -> web.StreamResponse:
+    start = max(extent.first, extent.end - _RENDERED)
+    if query.follow:
+        pieces = _followed(reader, folder, extent, start, query.tail)
+        return await stream(request, pieces, TEXT, headers=_headers(extent, start))
+    if query.tail is not None:
+        start = max(start, extent.end - max(_RENDERED_LEAST, query.tail * _RENDERED_A_LINE))
+    lines = await _rendered(reader, folder, extent, start)
+    if lines is not None and query.tail is not None and len(lines) < query.tail + extent.account.rows:
+        # Lines longer than most, or a program that draws them again and again.
+        start = max(extent.first, extent.end - _RENDERED)
+        lines = await _rendered(reader, folder, extent, start)
+    if lines is None:
+        return error_response(
+            HTTPStatus.SERVICE_UNAVAILABLE, "making this readable takes too long: take it with raw=1, or a shorter tail"
+        )
+    text = _joined(_last(lines, query.tail))
+    return web.Response(text=text, content_type="text/plain", charset="utf-8", headers=_headers(extent, start))
+
+
+async def _rendered(reader: TranscriptReader, folder: RunFolder, extent: Extent, start: int) -> list[str] | None:
+    raw = b"".join([piece async for piece in reader.pieces(folder, extent, start, extent.end, follow=False)])
+    return await reader.do(partial(_render, extent.account, raw))
+
+
+def _render(account: Account, raw: bytes) -> list[str] | None:
+    """Make bytes readable; ``None`` if that takes too long."""
+    rendering = _Rendering(account)
+    lines = rendering.take(raw)
+    return None if lines is None else lines + rendering.rest()
+
+
+class _Rendering:
+    """A transcript on its way to text.
+
+    What does it is imported when somebody asks for text: it is 2 MB of memory.
+    """
+
+    def __init__(self, account: Account) -> None:
+        from agentd.recording.readable import Readable  # noqa: PLC0415 (see above)
+
+        self._readable = Readable(account.columns or 80, account.rows or 24)
+
+    def take(self, raw: bytes) -> list[str] | None:
+        """Take bytes, and give the lines that scrolled off; ``None`` if that takes too long."""
+        from agentd.recording.readable import TooSlowError  # noqa: PLC0415 (see above)
+
+        try:
+            return self._readable.feed(raw, effort=_RENDER_LIMIT)
+        except TooSlowError:
+            return None
+
+    def take_settled(self, raw: bytes) -> list[str]:
+        """Take bytes, and give the lines that nothing is likely to change any more."""
+        lines = self.take(raw)
+        if lines is None:
+            return ["[agentd] a part that takes too long to be made readable was left out; take it with raw=1"]
+        return lines + self._readable.settled()
+
+    def rest(self) -> list[str]:
+        """Give what the screen shows."""
+        return self._readable.rest()
+
+
+def _joined(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+async def _followed(
+    reader: TranscriptReader, folder: RunFolder, extent: Extent, start: int, tail: int | None
+) -> AsyncGenerator[bytes, None]:
+    """Give lines once they are finished, from the last `tail` of those there are."""
+    rendering = await reader.do(partial(_Rendering, extent.account))
+    position, kept, caught_up = start, list[str](), start >= extent.end
+    async for piece in reader.pieces(folder, extent, start, None, follow=True):
+        lines = await reader.do(partial(rendering.take_settled, piece))
+        position += len(piece)
+        if not caught_up:
+            kept += lines
+            if position < extent.end:
+                continue
+            caught_up, lines = True, _last(kept, tail)
+        if lines:
+            yield _joined(lines).encode()
+    lines = rendering.rest()
+    if lines:
+        yield _joined(lines if caught_up else _last(kept + lines, tail)).encode()
+
+
+def _last(lines: list[str], tail: int | None) -> list[str]:
+    return lines if tail is None else lines[max(0, len(lines) - tail) :]
+
+
+QUERY: Mapping[str, Parameter] = {
+    "run": Parameter(
+        "Number of the run, or `previous` for the one before the newest; the newest if left out.",
+        {"type": "string", "pattern": f"^({_RUN.pattern})$"},
+    ),
+    "tail": Parameter(
+        "Only the last so many lines; in raw output what is between line feeds.", {"type": "integer", "minimum": 0}
+    ),
+    "offset": Parameter(
+        "With `raw=1`: where to begin, in bytes of the run's whole output. What is not kept any more is skipped.",
+        {"type": "integer", "minimum": 0},
+    ),
+    "limit": Parameter("With `raw=1`: at most so many bytes.", {"type": "integer", "minimum": 0}),
+    "raw": Parameter(
+        "1: the bytes as the agent printed them; `Range` is honoured. Else as a person would read them, from the last "
+        f"{_RENDERED // 1024} KiB.",
+        {"type": "string", "enum": list(_FLAGS)},
+    ),
+    "follow": Parameter(
+        "1: go on with what is printed from now on, until the run ends.", {"type": "string", "enum": list(_FLAGS)}
+    ),
+}
+
+RUNS_ROUTE = Route(
+    "/v1/agents/{name}/runs",
+    "listRuns",
+    "The runs of an agent whose transcripts are kept, oldest first",
+    _runs,
+    RUNS,
+    parameters=AGENT_NAME,
+    errors={HTTPStatus.NOT_FOUND: "There is no agent of this name, and nothing of one is kept."},
+)
+LOG_ROUTE = Route(
+    "/v1/agents/{name}/log",
+    "getLog",
+    "What a run of an agent printed",
+    _log,
+    None,
+    texts={
+        TEXT: "Terminal control sequences are interpreted, colours left out.",
+        RAW: "With `raw=1`: the bytes as they were printed.",
+    },
+    parameters=AGENT_NAME,
+    query=QUERY,
+    errors={
+        HTTPStatus.BAD_REQUEST: "A parameter cannot be used.",
+        HTTPStatus.NOT_FOUND: "There is no agent of this name, or nothing of this run is kept.",
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "Nothing of the range is kept.",
+    },
+)

@@ -1,0 +1,67 @@
+"""``agentctl screen``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+
+from agentd.cli.agentctl.client import ApiError, UnreachableError, screen_from
+from agentd.cli.agentctl.command import Commands, Invocation, Status, add_name
+from agentd.cli.agentctl.lookup import NOT_FOUND, agent_path, unknown
+
+_DETAILS = """\
+Prints what the agent's terminal shows now, without its colours elsewhere than on a terminal. Without a daemon the tmux
+session of that name is taken."""
+
+_EXAMPLES = """\
+agentctl screen reviewer-0
+agentctl screen reviewer-0 --json | jq -r '.lines[-1]'"""
+
+_OTHER_THAN_STYLE = re.compile(r"\x1b(?!\[[0-9;:]*m)")
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    add_name(commands.add("screen", "print an agent's screen", _screen, details=_DETAILS, examples=_EXAMPLES))
+
+
+def _screen(invocation: Invocation) -> Status:
+    path = agent_path(invocation.name(), "/screen")
+    styled = invocation.display.colour and not invocation.as_json
+    try:
+        if styled:
+            lines = invocation.api.read(f"{path}?format=ansi").decode("utf-8", "replace").splitlines()
+        else:
+            screen = screen_from(invocation.api.get(f"{path}?format=json"))
+            if invocation.as_json:
+                invocation.print_document(asdict(screen))
+                return Status.DONE
+            lines = list(screen.lines)
+    except ApiError as error:
+        if error.status == NOT_FOUND:
+            raise unknown(invocation.api, invocation.name()) from None
+        raise
+    except UnreachableError:
+        return _from_tmux(invocation)
+    _print(invocation, lines)
+    return Status.DONE
+
+
+def _from_tmux(invocation: Invocation) -> Status:
+    """Agents outlive their supervisor, and so do their screens."""
+    from agentd.cli.agentctl.terminals import open_terminal, terminal_document
+
+    terminal = open_terminal(invocation)
+    colours = ("-e",) if invocation.display.colour and not invocation.as_json else ()
+    lines = terminal.ask("capture-pane", "-p", *colours, "-t", terminal.pane)
+    if invocation.as_json:
+        invocation.print_document(terminal_document(terminal, lines))
+    else:
+        _print(invocation, lines)
+    return Status.DONE
+
+
+def _print(invocation: Invocation, lines: list[str]) -> None:
+    invocation.print(_OTHER_THAN_STYLE.sub("", line) for line in lines)
+    if invocation.display.colour:
+        print(end="\x1b[0m")

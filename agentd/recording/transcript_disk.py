@@ -1,0 +1,364 @@
+"""What is done to transcripts on disk: runs begun, mended and completed, and what is too much removed.
+
+All of it happens in one thread, one after the other, so that nothing else changes what is known here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import structlog
+
+from agentd.jcard.sizes import format_size
+from agentd.recording.moments import rfc3339_milliseconds
+from agentd.recording.transcript_files import (
+    MOST_GAPS,
+    Account,
+    Gap,
+    Part,
+    RunFolder,
+    TranscriptError,
+    TranscriptFiles,
+)
+from agentd.recording.transcript_marks import find_end
+from agentd.supervise.run_recorder import RunEnd
+
+log = structlog.get_logger(__name__)
+
+_ROOM = 1 << 20
+"""Bytes that must be free on the disk for recording to begin, or to go on."""
+_CUT_AGAIN = 60.0
+"""Seconds for which a completed run is looked at again: its writer may have had something left to write."""
+
+
+class NoRoomError(OSError):
+    """The disk is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept, in bytes."""
+
+    total: int
+    run: int
+    part: int
+    runs: int = 20
+    """Runs of each agent."""
+
+    @classmethod
+    def of(cls, total: int) -> Limits:
+        """Divide what there may be in all."""
+        run = min(64 << 20, max(64 << 10, total // 4))
+        return cls(total, run, run // 8)
+
+    @property
+    def parts(self) -> int:
+        """Parts of each run; the newest one is on its way to its size."""
+        return self.run // self.part
+
+
+@dataclass(slots=True)
+class RunOnDisk:
+    """A run that is not complete, as its thread knows it."""
+
+    folder: RunFolder
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is there after a sweep."""
+
+    size: int
+    """Bytes."""
+    grew: bool
+    """Whether a run has begun another part."""
+
+
+@dataclass(slots=True)
+class _Complete:
+    folder: RunFolder
+    account: Account
+    size: int
+    at: float
+    """When it was completed; monotonic."""
+
+
+@dataclass(slots=True)
+class TranscriptDisk:
+    """All transcripts, and what may be done to them."""
+
+    files: TranscriptFiles
+    limits: Limits
+    _live: dict[str, RunOnDisk] = field(default_factory=dict)
+    """By run id."""
+    _complete: dict[Path, _Complete] = field(default_factory=dict)
+    """In the order in which they began."""
+    _parts: dict[str, int] = field(default_factory=dict)
+    """The newest part of each live run, by run id."""
+
+    def prepare(self) -> None:
+        """Make the folders.
+
+        Raises
+        ------
+        OSError
+            If they cannot be made or reached; the text says which one and what to do.
+        """
+        self.files.prepare()
+        closed = self.files.reachable()
+        if closed is not None:
+            advice = "the agents' user may not enter it: chmod o+x it, or name another --state-dir"
+            raise PermissionError(None, advice, closed)
+
+    def begin(self, account: Account) -> RunOnDisk:
+        """Make the folder of a run.
+
+        Raises
+        ------
+        OSError
+            If that is not possible.
+        """
+        self._require_room()
+        try:
+            folder, account = self.files.create(account)
+        except FileNotFoundError:
+            # The state directory was removed, or mounted over.
+            self.prepare()
+            folder, account = self.files.create(account)
+        return self._hold(folder, account)
+
+    def _hold(self, folder: RunFolder, account: Account) -> RunOnDisk:
+        run = self._live[account.run_id] = RunOnDisk(folder, account)
+        return run
+
+    def _require_room(self) -> None:
+        found = os.statvfs(self.files.state)
+        # Of agents that are not root's, what root may use too does not help.
+        if found.f_bavail * found.f_frsize < _ROOM or found.f_favail == 0 < found.f_files:
+            raise NoRoomError(None, "no space left on the disk", str(self.files.state))
+
+    def find(self, agent: str, run_id: str) -> RunOnDisk | None:
+        """Find a former daemon's run."""
+        found = self.files.find(agent, run_id)
+        return None if found is None else self._hold(*found)
+
+    def mend(self, account: Account, reason: str, now: float) -> tuple[RunOnDisk, int]:
+        """Prepare that recording goes on; give the run, and the number of its next part.
+
+        Raises
+        ------
+        OSError
+            If it cannot go on.
+        """
+        run = self._live.get(account.run_id)
+        if run is None:
+            run = self.begin(account)
+        else:
+            self._require_room()
+        parts = run.folder.parts(run.account.dropped)
+        offset = parts[-1].start + parts[-1].size if parts else run.account.dropped
+        gap = Gap(rfc3339_milliseconds(now), reason, offset)
+        account = replace(run.account, gaps=(*run.account.gaps, gap)[-MOST_GAPS:])
+        run.folder.write(account)
+        run.account = account
+        return run, parts[-1].number + 1 if parts else 0
+
+    # -- the end of runs
+
+    def find_ends(self, run_ids: Iterable[str], *, thoroughly: bool) -> dict[str, int]:
+        """Where these runs' output ends, as far as their launchers have said so; offsets by run id."""
+        found = {}
+        for run_id in run_ids:
+            run = self._live.get(run_id)
+            try:
+                end = None if run is None else _end_of(run.folder, run.account, thoroughly=thoroughly)
+            except OSError as error:
+                log.debug("transcript_end_not_found", run=run_id, reason=error.strerror)
+                continue
+            if end is not None:
+                found[run_id] = end
+        return found
+
+    def complete(self, end: RunEnd, offset: int | None) -> None:
+        """Write down how a run ended, and keep nothing after `offset`.
+
+        Raises
+        ------
+        OSError
+            If that cannot be written; it can be tried again.
+        """
+        run = self._live.get(end.run_id)
+        if run is None:
+            return
+        with self.files.lock:
+            parts = run.folder.parts(run.account.dropped)
+            if offset is None:
+                offset = parts[-1].start + parts[-1].size if parts else run.account.dropped
+            run.folder.cut(parts, offset)
+        run.account = replace(
+            run.account,
+            end=rfc3339_milliseconds(end.at),
+            exit_code=end.exit.code,
+            exit_signal=end.exit.signal,
+            reason=end.reason,
+            bytes=offset,
+        )
+        run.folder.write(run.account)
+        self._completed(run.folder, run.account)
+        self._forget(end.run_id)
+
+    def _forget(self, run_id: str) -> None:
+        self._live.pop(run_id, None)
+        self._parts.pop(run_id, None)
+
+    def _completed(self, folder: RunFolder, account: Account) -> None:
+        size = sum(part.size for part in folder.parts(account.dropped))
+        self._complete[folder.path] = _Complete(folder, account, size, time.monotonic())
+
+    def take_stock(self) -> None:
+        """Look at what former daemons left; runs that nobody has taken over are over."""
+        known = {run.folder.path for run in self._live.values()} | self._complete.keys()
+        found: list[tuple[RunFolder, Account]] = []
+        for agent in self.files.agents():
+            for number in self.files.numbers(agent):
+                folder = self.files.folder(agent, number)
+                if folder.path in known:
+                    continue
+                try:
+                    found.append((folder, folder.read()))
+                except TranscriptError as error:
+                    log.warning("transcript_damaged", agent=agent, run=number, reason=str(error))
+        own, self._complete = self._complete, {}
+        for folder, account in sorted(found, key=lambda each: each[1].start):
+            self._completed(folder, account if account.end is not None else self._lost(folder, account))
+        self._complete.update(own)
+
+    def _lost(self, folder: RunFolder, account: Account) -> Account:
+        """Complete a run that ended while no agentd was there."""
+        parts = folder.parts(account.dropped)
+        end = _end_of(folder, account, thoroughly=True)
+        if end is None:
+            end = parts[-1].start + parts[-1].size if parts else account.dropped
+        folder.cut(parts, end)
+        account = replace(
+            account, end=_last_written(folder, parts), reason="agentd was not there when it ended", bytes=end
+        )
+        try:
+            folder.write(account)
+        except OSError as error:
+            log.info("transcript_not_completed", agent=account.agent, run=account.run, reason=error.strerror)
+        return account
+
+    # -- limits
+
+    def sweep(self) -> Kept:
+        """Remove what is too much, and let each ``output.log`` be the newest part."""
+        size, grew = 0, False
+        for run_id, run in list(self._live.items()):
+            parts = run.folder.parts(run.account.dropped)
+            newest = parts[-1].number if parts else 0
+            if self._parts.get(run_id, 0) != newest:
+                self._parts[run_id] = newest
+                grew = True
+                self._point(run.folder, parts[-1].name)
+            parts = self._drop(run, parts, len(parts) - self.limits.parts)
+            size += sum(part.size for part in parts)
+        self._cut_again()
+        self._remove_surplus_runs()
+        size += sum(run.size for run in self._complete.values())
+        return Kept(self._remove_to_fit(size), grew)
+
+    def _point(self, folder: RunFolder, name: str) -> None:
+        try:
+            folder.point_at(name)
+        except OSError as error:
+            log.debug("transcript_link_stays", folder=str(folder.path), reason=error.strerror)
+
+    def _drop(self, run: RunOnDisk, parts: list[Part], count: int) -> list[Part]:
+        if count <= 0:
+            return parts
+        try:
+            with self.files.lock:
+                run.account = run.folder.drop(run.account, parts[:count])
+        except OSError as error:
+            log.warning("transcript_not_trimmed", folder=str(run.folder.path), reason=error.strerror)
+            return parts
+        return parts[count:]
+
+    def _cut_again(self) -> None:
+        now = time.monotonic()
+        for run in self._complete.values():
+            if now - run.at > _CUT_AGAIN or run.account.bytes is None:
+                continue
+            with self.files.lock:
+                parts = run.folder.parts(run.account.dropped)
+                run.folder.cut(parts, run.account.bytes)
+
+    def _remove_surplus_runs(self) -> None:
+        by_agent: dict[str, list[_Complete]] = {}
+        for run in self._complete.values():
+            by_agent.setdefault(run.account.agent, []).append(run)
+        for runs in by_agent.values():
+            for run in runs[: max(0, len(runs) - self.limits.runs)]:
+                self._remove(run)
+
+    def _remove(self, run: _Complete) -> None:
+        with self.files.lock:
+            run.folder.remove()
+        del self._complete[run.folder.path]
+
+    def _remove_to_fit(self, size: int) -> int:
+        """Remove the oldest of everything until it fits; the newest run of each agent stays, and says how it ended."""
+        if size <= self.limits.total:
+            return size
+        before = size
+        newest = {run.account.agent: run.folder.path for run in self._complete.values()}
+        for run in list(self._complete.values()):
+            if size <= self.limits.total:
+                break
+            size -= run.size
+            if newest[run.account.agent] != run.folder.path:
+                self._remove(run)
+            else:
+                on_disk = RunOnDisk(run.folder, run.account)
+                parts = run.folder.parts(run.account.dropped)
+                self._drop(on_disk, parts, len(parts))
+                run.account, run.size = on_disk.account, 0
+        size = self._shorten_live(size)
+        log.info("transcripts_trimmed", limit=format_size(self.limits.total), before=before, after=size)
+        return size
+
+    def _shorten_live(self, size: int) -> int:
+        """Remove old parts of runs under way, those of the longest first."""
+        if size <= self.limits.total:
+            return size
+        live = [(run, run.folder.parts(run.account.dropped)) for run in self._live.values()]
+        for run, parts in sorted(live, key=lambda each: len(each[1]), reverse=True):
+            excess = size - self.limits.total
+            count = next(
+                (n for n in range(len(parts)) if sum(part.size for part in parts[:n]) >= excess), len(parts) - 1
+            )
+            size -= sum(part.size for part in parts[: max(0, count)])
+            self._drop(run, parts, count)
+            if size <= self.limits.total:
+                break
+        return size
+
+
+def _end_of(folder: RunFolder, account: Account, *, thoroughly: bool) -> int | None:
+    return find_end(folder, account.run_id, folder.parts(account.dropped), thoroughly=thoroughly)
+
+
+def _last_written(folder: RunFolder, parts: Sequence[Part]) -> str | None:
+    if not parts:
+        return None
+    try:
+        with folder.open_part(parts[-1].name) as file:
+            return rfc3339_milliseconds(os.fstat(file.fileno()).st_mtime)
+    except OSError:
+        return None

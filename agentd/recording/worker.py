@@ -1,0 +1,82 @@
+"""Threads for what may wait for a disk, so that a disk that hangs holds up neither the event loop nor its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Worker:
+    """Does jobs in threads, in the order they came.
+
+    The threads are daemonic: a process can end while a disk keeps one of them (`concurrent.futures` would wait).
+
+    Parameters
+    ----------
+    name
+        Of the threads.
+    threads
+        How many; with more than one, jobs that follow each other may overlap.
+    """
+
+    def __init__(self, name: str, threads: int = 1) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._since: dict[int, float] = {}
+        self._threads = [
+            threading.Thread(target=self._work, args=(number,), name=f"{name}-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def do(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        """Do a job; the future is the running event loop's."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def work() -> None:
+            try:
+                result = job()
+            except BaseException as error:  # noqa: BLE001 (handed on to whoever awaits the future)
+                settle: Callable[[], None] = partial(_fail, future, error)
+            else:
+                settle = partial(_succeed, future, result)
+            # The loop may have ended: then nobody waits any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(settle)
+
+        self._jobs.put(work)
+        return future
+
+    def busy_for(self) -> float:
+        """Seconds that the longest job under way has taken so far."""
+        return time.monotonic() - min(self._since.copy().values(), default=time.monotonic())
+
+    def close(self) -> None:
+        """Let the threads end after the jobs there are."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def _work(self, number: int) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._since[number] = time.monotonic()
+            job()
+            del self._since[number]
+
+
+def _succeed(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[T], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,102 @@
+"""What the supervisor tells whoever keeps transcripts, and the little it asks back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from agentd.supervise.policy import Exit
+from agentd.tmux.server import Pane
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A run, as its transcript tells of it; secret values are taken out already."""
+
+    agent: str
+    run_id: str
+    harness: str
+    workdir: str
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended."""
+
+    run_id: str
+    at: float
+    """Seconds since the epoch."""
+    exit: Exit
+    reason: str
+    """In words: what was asked of it, or how it ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPane:
+    """An agent's pane, as tmux just showed it."""
+
+    run_id: str
+    pane: Pane
+    piped: bool
+    """Whether tmux writes what it prints into a pipe."""
+
+
+class RunRecorder(Protocol):
+    """Keeps what runs print. Nothing here raises, and nothing delays a launch for longer than moments."""
+
+    async def begin(self, facts: RunFacts) -> str | None:
+        """A run is about to be launched: give the shell command that is to read what it prints, if there is one."""
+        ...
+
+    def opened(self, run_id: str, pane: Pane) -> None:
+        """The run's pane exists."""
+        ...
+
+    def ended(self, end: RunEnd) -> None:
+        """The run ended, or could not be launched."""
+        ...
+
+    async def taken(self, run_id: str) -> None:
+        """Wait, for moments, until all is kept that an ended run printed: its pane is about to be closed or reused."""
+        ...
+
+    def adopt(self, facts: RunFacts, pane: Pane) -> None:
+        """A former daemon's run was found."""
+        ...
+
+    def observe(self, seen: Iterable[SeenPane], since: float) -> None:
+        """Take how the agents' panes are; tmux was asked at `since`, in monotonic seconds."""
+        ...
+
+    def problem(self, agent: str) -> str | None:
+        """Why the agent's run is not being recorded, and what to do; ``None`` while all is well."""
+        ...
+
+
+class NoRecorder:
+    """Keeps nothing."""
+
+    async def begin(self, facts: RunFacts) -> str | None:  # noqa: ARG002
+        """Nobody is to read."""
+        return None
+
+    def opened(self, run_id: str, pane: Pane) -> None:
+        """Nothing to do."""
+
+    def ended(self, end: RunEnd) -> None:
+        """Nothing to do."""
+
+    async def taken(self, run_id: str) -> None:
+        """Nothing to wait for."""
+
+    def adopt(self, facts: RunFacts, pane: Pane) -> None:
+        """Nothing to do."""
+
+    def observe(self, seen: Iterable[SeenPane], since: float) -> None:
+        """Nothing to do."""
+
+    def problem(self, agent: str) -> str | None:  # noqa: ARG002
+        """Nothing can go wrong."""
+        return None

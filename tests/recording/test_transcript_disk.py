@@ -1,0 +1,205 @@
+"""Transcripts on disk: who may read them, how much is kept, and what is no transcript."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentd.recording.transcript_disk import Limits, TranscriptDisk
+from agentd.recording.transcript_files import TranscriptError, TranscriptFiles
+from agentd.recording.transcript_reader import TranscriptReader
+from agentd.supervise.policy import Exit
+from agentd.supervise.run_recorder import RunEnd
+from agentd.tmux.launcher import end_mark
+from tests.support.transcripts import BEGUN, files_in, keep
+
+LIMITS = Limits(total=1000, run=400, part=100, runs=3)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> TranscriptFiles:
+    return files_in(tmp_path / "state")
+
+
+@pytest.fixture
+def disk(files: TranscriptFiles) -> TranscriptDisk:
+    return TranscriptDisk(files, LIMITS)
+
+
+def numbers(files: TranscriptFiles) -> dict[str, list[int]]:
+    return {agent: files.numbers(agent) for agent in files.agents()}
+
+
+def test_a_run_has_a_folder_of_its_own_that_nobody_else_may_enter(files: TranscriptFiles) -> None:
+    folder = keep(files, "a", b"hello\r\n")
+    assert folder.path == files.state / "agents/a/runs/0001"
+    assert (folder.path / "output.log").read_bytes() == b"hello\r\n"
+    account = json.loads((folder.path / "run.json").read_text())
+    assert (account["agent"], account["run"], account["argv"], account["bytes"]) == ("a", 1, ["true"], 7)
+    for path in (files.root, *files.root.rglob("*")):
+        if not path.is_symlink():
+            assert not stat.S_IMODE(path.stat().st_mode) & 0o077 or path.name == "000000"
+    assert keep(files, "a").number == 2
+    assert keep(TranscriptFiles(files.state, files.owner), "a").number == 3
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "a\0", "-a", "ü", "a" * 64])
+def test_what_is_no_name_of_an_agent_is_no_path(files: TranscriptFiles, name: str) -> None:
+    with pytest.raises(TranscriptError):
+        files.numbers(name)
+
+
+def test_limits_leave_room_for_several_runs_and_parts() -> None:
+    default = Limits.of(2 << 30)
+    assert (default.run, default.part, default.parts, default.runs) == (64 << 20, 8 << 20, 8, 20)
+    smallest = Limits.of(1 << 20)
+    assert (smallest.run, smallest.part, smallest.parts) == (256 << 10, 32 << 10, 8)
+
+
+def test_a_run_keeps_its_newest_parts_at_their_offsets(disk: TranscriptDisk, files: TranscriptFiles) -> None:
+    run = disk.begin(replace(BEGUN, run_id="live"))
+    for number in range(7):
+        (run.folder.output / f"{number:06}").write_bytes(b"x" * 100)
+    kept = disk.sweep()
+    assert (kept.size, kept.grew) == (400, True)
+    account, parts = files.snapshot(run.folder)
+    assert account.dropped == 300
+    assert [(part.name, part.start) for part in parts] == [(f"{n:06}", 100 * n) for n in (3, 4, 5, 6)]
+    assert (run.folder.path / "output.log").readlink() == Path("output/000006")
+    assert not disk.sweep().grew
+
+
+def test_old_runs_are_removed_by_number_and_numbers_are_never_used_again(
+    disk: TranscriptDisk, files: TranscriptFiles
+) -> None:
+    for _ in range(5):
+        keep(files, "a", b"x")
+    keep(files, "b", b"x")
+    disk.take_stock()
+    disk.sweep()
+    assert numbers(files) == {"a": [3, 4, 5], "b": [1]}
+    assert keep(files, "a").number == 6
+
+
+def test_past_the_total_the_oldest_go_first_and_the_newest_of_each_agent_stays_known(
+    disk: TranscriptDisk, files: TranscriptFiles
+) -> None:
+    for agent in ("a", "a", "b", "c"):
+        keep(files, agent, b"x" * 300)
+    live = disk.begin(replace(BEGUN, agent="d", run_id="live"))
+    for number in range(4):
+        (live.folder.output / f"{number:06}").write_bytes(b"x" * 100)
+    disk.take_stock()
+    assert disk.sweep().size == 1000
+    assert numbers(files) == {"a": [2], "b": [1], "c": [1], "d": [1]}
+    account, parts = files.snapshot(files.folder("a", 2))
+    assert (account.dropped, account.exit_code, parts) == (300, 0, [])
+    assert len(files.snapshot(live.folder)[1]) == 4
+
+    shrunk = TranscriptDisk(files, replace(LIMITS, total=150))
+    shrunk.find("d", "live")
+    shrunk.take_stock()
+    assert shrunk.sweep().size == 100
+    assert [part.name for part in files.snapshot(live.folder)[1]] == ["000003"]
+
+
+def test_a_run_is_completed_at_the_mark_of_its_launcher(disk: TranscriptDisk, files: TranscriptFiles) -> None:
+    run = disk.begin(replace(BEGUN, run_id="r1"))
+    output = b"x" * 90 + end_mark("r1") + b"\r\n[agentd] a shell\r\n# "
+    parts = [output[:100], output[100:]]
+    assert disk.find_ends(["r1"], thoroughly=False) == {}
+    for number, data in enumerate(parts):
+        (run.folder.output / f"{number:06}").write_bytes(data)
+    assert disk.find_ends(["r1"], thoroughly=False) == disk.find_ends(["r1"], thoroughly=True) == {"r1": 90}
+    disk.complete(RunEnd("r1", 1.5, Exit(signal=9), "removed"), 90)
+    account, left = files.snapshot(run.folder)
+    assert (account.end, account.exit_code, account.exit_signal) == ("1970-01-01T00:00:01.500Z", None, 9)
+    assert (account.reason, account.bytes) == ("removed", 90)
+    assert [(part.name, part.size) for part in left] == [("000000", 90)]
+
+
+def test_a_mark_far_back_is_found_by_a_thorough_look(disk: TranscriptDisk) -> None:
+    run = disk.begin(replace(BEGUN, run_id="r1"))
+    data = b"x" * 1000 + end_mark("r1") + b"y" * (1 << 20)
+    (run.folder.output / "000000").write_bytes(data)
+    assert disk.find_ends(["r1"], thoroughly=False) == {}
+    assert disk.find_ends(["r1"], thoroughly=True) == {"r1": 1000}
+
+
+def test_what_the_writer_still_had_after_the_end_is_cut_off_later(disk: TranscriptDisk, files: TranscriptFiles) -> None:
+    run = disk.begin(replace(BEGUN, run_id="r1"))
+    part = run.folder.output / "000000"
+    part.write_bytes(b"mine")
+    disk.complete(RunEnd("r1", 0.0, Exit(code=0), "exit status 0"), 4)
+    part.write_bytes(b"mine and a shell's")
+    disk.sweep()
+    assert part.read_bytes() == b"mine"
+    assert files.snapshot(run.folder)[0].bytes == 4
+
+
+def test_a_run_of_a_daemon_that_died_is_completed_by_the_next(files: TranscriptFiles) -> None:
+    folder = keep(files, "a", b"half" + end_mark("a-1") + b"a shell", end=None)
+    TranscriptDisk(files, LIMITS).take_stock()
+    account, parts = files.snapshot(folder)
+    assert account.end is not None
+    assert (account.exit_code, account.bytes) == (None, 4)
+    assert "not there" in (account.reason or "")
+    assert [part.size for part in parts] == [4]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"agent": 1}', '{"agent": "a", "run": "x"}'])
+def test_a_damaged_account_hides_no_other_run(files: TranscriptFiles, disk: TranscriptDisk, text: str) -> None:
+    folder = keep(files, "a", b"x")
+    keep(files, "a", b"y")
+    (folder.path / "run.json").write_text(text)
+    with pytest.raises(TranscriptError):
+        files.snapshot(folder)
+    disk.take_stock()
+    assert disk.sweep().size == 1
+
+
+@pytest.mark.parametrize("trick", ["symlink", "hardlink", "fifo", "folder", "missing"])
+async def test_what_is_no_part_is_not_read_and_does_not_hang(  # the agent user may put anything there
+    files: TranscriptFiles, tmp_path: Path, trick: str
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    folder = keep(files, "a", b"one ", b"two ", b"three")
+    part = folder.output / "000001"
+    reader = TranscriptReader(files)
+    _, before = await reader.find("a", None)
+    part.unlink()
+    tricks: dict[str, Callable[[], None]] = {
+        "symlink": lambda: part.symlink_to(precious),
+        "hardlink": lambda: part.hardlink_to(precious),
+        "fifo": lambda: os.mkfifo(part),
+        "folder": part.mkdir,
+        "missing": lambda: None,
+    }
+    tricks[trick]()
+    _, after = await reader.find("a", None)
+    for extent in (before, after):
+        pieces = [piece async for piece in reader.pieces(folder, extent, 0, extent.end, follow=False)]
+        assert b"precious" not in b"".join(pieces)
+        assert pieces[0] == b"one "
+        assert b"three".startswith(pieces[-1])
+    TranscriptDisk(files, replace(LIMITS, total=1, runs=1)).sweep()
+    assert precious.read_bytes() == b"precious"
+    reader.close()
+
+
+async def test_the_last_lines_are_found_from_the_end(files: TranscriptFiles) -> None:
+    text = b"".join(b"line %d\r\n" % number for number in range(20_000))
+    folder = keep(files, "a", text[:70_000], text[70_000:])
+    reader = TranscriptReader(files)
+    _, extent = await reader.find("a", None)
+    for count in (0, 1, 5, 10_000, 19_999, 20_000, 30_000):
+        start = await reader.start_of_lines(folder, extent, count)
+        assert text[start:].splitlines() == (text.splitlines()[-count:] if count else [])
+    reader.close()

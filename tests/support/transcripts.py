@@ -1,0 +1,45 @@
+"""Transcripts without a daemon: runs as it would have kept them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from agentd.recording.transcript_files import Account, Owner, RunFolder, TranscriptFiles
+
+BEGUN = Account(
+    agent="a",
+    run=0,
+    run_id="r0",
+    harness="custom",
+    workdir="/work",
+    argv=("true",),
+    start="2026-01-31T09:00:00.000Z",
+    columns=80,
+    rows=24,
+)
+
+
+def ourselves() -> Owner:
+    """Say that the parts are to be this user's."""
+    return Owner(os.geteuid(), os.getegid(), other=False)
+
+
+def keep(files: TranscriptFiles, agent: str, *parts: bytes, end: str | None = "2026-01-31T10:00:00.000Z") -> RunFolder:
+    """Keep a run that printed these parts; ``end=None`` for one that goes on."""
+    run_id = f"{agent}-{len(files.numbers(agent)) + 1}"
+    size = sum(map(len, parts)) if end is not None else None
+    folder, account = files.create(replace(BEGUN, agent=agent, run_id=run_id))
+    for number, data in enumerate(parts):
+        (folder.output / f"{number:06}").write_bytes(data)
+    folder.write(replace(account, end=end, bytes=size, exit_code=0 if end is not None else None))
+    return folder
+
+
+def files_in(state: Path) -> TranscriptFiles:
+    """Look after the transcripts in a state directory."""
+    state.mkdir(exist_ok=True)
+    files = TranscriptFiles(state, ourselves())
+    files.prepare()
+    return files
