@@ -175,7 +175,8 @@ itself, as prometheus-client gives them.
 {rows}
 Counters begin with the daemon. What agents' processes use is looked at when somebody scrapes, at most every
 {LOOK_AFTER:g} s; a scraper is shown the look that its last scrape began, unless that is older than {STALE_AFTER:g} s.
-What a process used that began and ended between two looks, unawaited and outside a control group of the agent's own, is not seen.
+What a process used that began and ended between two looks, unawaited and outside a control group of the agent's own, is
+not seen.
 
 A process belongs to an agent if it descends from the launcher of its pane, is in the launcher's session, or was started
 with the run's `AGENTD_RUN_ID`. `packaging/grafana-dashboard.json` shows all of it.
