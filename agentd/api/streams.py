@@ -119,7 +119,11 @@ async def stream(
 async def _send_all(
     request: web.Request, response: web.StreamResponse, pieces: AsyncGenerator[bytes, None], patience: float
 ) -> None:
-    await response.prepare(request)
+    try:
+        await response.prepare(request)
+    except ConnectionError:
+        # It asked, and went away before anybody could answer.
+        return
     if request.method == hdrs.METH_HEAD:
         return
     async for piece in pieces:

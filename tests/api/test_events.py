@@ -166,3 +166,14 @@ async def test_who_reads_nothing_is_cut_off_and_costs_no_memory_and_others_go_on
                 wait_for, lambda: journal.readers == 1, what="the one that reads nothing is cut off"
             )
     assert [(entry["event"], entry["path"]) for entry in logs] == [("api_stream_not_read", "/v1/events")]
+
+
+async def test_who_asks_and_goes_away_at_once_is_no_failure(api: Path, journal: Journal) -> None:
+    with capture_logs() as logs:
+        for _ in range(20):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hasty:
+                hasty.connect(str(api))
+                hasty.sendall(follow("&since=0"))
+        assert (await ask(api, "GET", "/v1/health")).status == 200
+        await asyncio.to_thread(wait_for, lambda: journal.readers == 0, what="nobody follows")
+    assert logs == []

@@ -112,6 +112,8 @@ def _blocks(
 
 
 def _lines(api: Api, query: str, last: str | None, deadline: float | None) -> Iterator[bytes]:
+    if deadline is not None and time.monotonic() >= deadline:
+        raise TimeOverError
     header = "" if last is None else f"Last-Event-ID: {last}\r\n"
     request = f"GET /v1/events?follow=1{query} HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n{header}\r\n"
     with connect(api.path) as connection:
