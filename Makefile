@@ -25,15 +25,15 @@ test: ## run the whole test suite, with coverage (ARGS="-k name" selects)
 	@scripts/bootstrap dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
 
-lint: ## ruff, mypy, the layers, the packaged unit, the shell scripts
+lint: ## ruff, mypy, the layers, the packaged units, the shell scripts
 	@scripts/bootstrap dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
-	@scripts/lint-unit packaging/agentd.service
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/lint-unit scripts/lock .ci/run; \
+	@scripts/lint-unit packaging/agentd.service packaging/agentd-user.service
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/debian-tree scripts/lint-unit scripts/lock .ci/run; \
 	else echo "shellcheck: not installed, scripts not checked"; fi
 
 bench: ## measure against the raw floor and print the table

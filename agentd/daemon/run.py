@@ -45,6 +45,7 @@ from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.processes import Reaper, Remains
 from agentd.tmux.rundir import RuntimeDirectory, RuntimeDirectoryError
 from agentd.tmux.server import ServerUser, TmuxServer
+from agentd.tmux.service import ServiceManager, service_manager
 
 log = structlog.get_logger(__name__)
 
@@ -124,6 +125,7 @@ class _Daemon:
         self._changed = asyncio.Event()
         self._notifier = ServiceNotifier(os.environ)
         self._started = asyncio.Event()
+        self._manager = _service_manager()
 
     async def main(self) -> None:
         signals = _Signals(asyncio.Event(), asyncio.Event())
@@ -209,13 +211,20 @@ class _Daemon:
             for task in loops[1:]:
                 task.cancel()
             await asyncio.wait(loops[1:])
-            if settings.on_shutdown is OnShutdown.STOP:
+            keep = await self._keeps_agents()
+            if not keep:
                 await self._stop_agents(reconciler, signals)
             loops[0].cancel()
             await asyncio.wait(loops[:1])
-            if settings.on_shutdown is OnShutdown.STOP:
+            if not keep:
                 await self._close_server(host)
-        log.info("stopped", agents="kept" if settings.on_shutdown is OnShutdown.KEEP else "stopped")
+        log.info("stopped", agents="kept" if keep else "stopped")
+
+    async def _keeps_agents(self) -> bool:
+        """Whether the agents are to outlive this daemon: not where everything ends with the machine."""
+        if self._settings.on_shutdown is OnShutdown.STOP:
+            return False
+        return self._manager is None or not await self._manager.is_stopping()
 
     def _host(self, user: AgentUser, admins: AdminGroup | None) -> Host:
         settings = self._settings
@@ -227,6 +236,7 @@ class _Daemon:
             environment=server_environment(user, os.environ, shell),
             admin_gid=None if admins is None else admins.gid,
             admin_names=tuple if admins is None else admins.members,
+            manager=self._manager,
         )
         runtime = settings.tmux_socket.with_name(settings.tmux_socket.name + RUNTIME_SUFFIX)
         return Host(
@@ -314,6 +324,16 @@ class _Daemon:
         await host.tmux.kill_server()
         await asyncio.gather(*(host.reaper.end(Remains(run_id, None)) for run_id in runs))
         host.runtime.remove()
+
+
+def _service_manager() -> ServiceManager | None:
+    """The systemd that runs this process as a service, if one does."""
+    try:
+        cgroups = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        cgroups = ""
+    program = shutil.which("systemd-run") or "systemd-run"
+    return service_manager(os.environ, uid=os.geteuid(), pid=os.getpid(), program=program, cgroups=cgroups)
 
 
 def _acquire(path: Path) -> SocketLock:
