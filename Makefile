@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 ARGS ?=
 
-.PHONY: help demo test lint bench docs lock clean
+.PHONY: help demo test lint bench docs dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -43,6 +43,10 @@ bench: ## measure against the raw floor and print the table
 docs: ## write the parts of docs/reference that the code knows
 	@scripts/bootstrap dev
 	$(BIN)/python scripts/reference.py
+
+dist: ## build the wheel and the source distribution into dist/, the same bytes wherever it is done
+	@scripts/bootstrap dev
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1700000000) $(BIN)/python -m hatchling build
 
 lock: ## write requirements/*.txt from pyproject.toml (ARGS=--upgrade takes the newest)
 	@scripts/lock $(ARGS)
