@@ -79,7 +79,8 @@ class Machine:
         """Execute a shell script in it, as one of its users, and return what it printed."""
         variables = {"PATH": _PATH, "LANG": "C.UTF-8", "TERM": "xterm", **self.environment, **(environment or {})}
         command = [
-            "nsenter", f"--target={self._init}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wd=/",
+            "nsenter", f"--target={self._init}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
+            "--root", "--wd",
             "env", "-i", *(f"{name}={value}" for name, value in variables.items()),
             "bash", "-c", _as(user, f"set -e; cd ~; {script}"),
         ]  # fmt: skip
