@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 ARGS ?=
 
-.PHONY: help demo test lint bench docs lock clean
+.PHONY: help demo test lint bench docs dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -25,15 +25,15 @@ test: ## run the whole test suite, with coverage (ARGS="-k name" selects)
 	@scripts/bootstrap dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
 
-lint: ## ruff, mypy, the layers, the packaged unit, the shell scripts
+lint: ## ruff, mypy, the layers, the packaged units, the shell scripts
 	@scripts/bootstrap dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
-	@scripts/lint-unit packaging/agentd.service
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/lint-unit scripts/lock .ci/run; \
+	@scripts/lint-unit packaging/agentd.service packaging/agentd-user.service
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/debian-tree scripts/lint-unit scripts/lock .ci/run; \
 	else echo "shellcheck: not installed, scripts not checked"; fi
 
 bench: ## measure against the raw floor and print the table
@@ -43,6 +43,10 @@ bench: ## measure against the raw floor and print the table
 docs: ## write docs/man, and the parts of docs/reference that the code knows
 	@scripts/bootstrap dev
 	$(BIN)/python scripts/reference.py
+
+dist: ## build the wheel and the source distribution into dist/, the same bytes wherever it is done
+	@scripts/bootstrap dev
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1700000000) $(BIN)/python -m hatchling build
 
 lock: ## write requirements/*.txt from pyproject.toml (ARGS=--upgrade takes the newest)
 	@scripts/lock $(ARGS)

@@ -66,6 +66,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _run(settings: Settings) -> int:
+    from agentd.daemon.first_process import leave_first_place
+
+    # Before the rest is imported, which takes memory that the parent does not need.
+    leave_first_place()
     from agentd.daemon.run import run
 
     return run(settings)

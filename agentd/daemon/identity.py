@@ -17,6 +17,9 @@ ADMIN_GROUP = "admin"
 
 _NOT_INHERITED = re.compile(
     r"AGENTD_.*|TMUX.*|NOTIFY_SOCKET|LISTEN_.*|INVOCATION_ID|JOURNAL_STREAM"
+    # The rest of what systemd tells a service of itself (systemd.exec(5)).
+    r"|WATCHDOG_.*|SYSTEMD_EXEC_PID|MANAGERPID|MEMORY_PRESSURE_.*"
+    r"|(RUNTIME|STATE|CACHE|LOGS|CONFIGURATION|CREDENTIALS)_DIRECTORY"
     # TERM is the pane's; the rest belongs to the shell that would read them, which refuses to set some.
     r"|TERM|_|PWD|OLDPWD|SHLVL|PPID|UID|EUID|SHELLOPTS|BASHOPTS|BASH_ENV|ENV"
 )

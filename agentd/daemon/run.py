@@ -65,6 +65,7 @@ from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.processes import Reaper, Remains
 from agentd.tmux.rundir import RuntimeDirectory, RuntimeDirectoryError
 from agentd.tmux.server import ServerUser, TmuxServer
+from agentd.tmux.service import ServiceManager, service_manager
 
 log = structlog.get_logger(__name__)
 
@@ -143,6 +144,7 @@ class _Daemon:
         self._changed = asyncio.Event()
         self._notifier = ServiceNotifier(os.environ)
         self._started = asyncio.Event()
+        self._manager = _service_manager()
 
     async def main(self) -> None:
         signals = _Signals(asyncio.Event(), asyncio.Event())
@@ -223,9 +225,8 @@ class _Daemon:
         app = build_app(status, transcripts=reader, screens=DaemonScreens(reconciler), journal=journal, metrics=metrics)
         await self._open_api(stack, app, admins)
         watcher = Watcher(lambda: (settings.config, *inputs.prompt_paths), (settings.secret_dir,), self._changed.set)
-        fate = "kept" if settings.on_shutdown is OnShutdown.KEEP else "stopped"
-        await self._work(host, reconciler, (inputs, status, watcher), signals, transcripts)
-        tell_stopped(host, os.getpid(), fate)
+        kept = await self._work(host, reconciler, (inputs, status, watcher), signals, transcripts)
+        tell_stopped(host, os.getpid(), _fate(kept=kept))
         # While the API is still there, so that those who follow events get the last ones.
         await journal.close()
 
@@ -236,9 +237,8 @@ class _Daemon:
         following: tuple[Inputs, DaemonStatus, Watcher],
         signals: _Signals,
         transcripts: Transcripts | None,
-    ) -> None:
-        """Keep the loops going until a signal, then end the agents if that is wanted."""
-        settings = self._settings
+    ) -> bool:
+        """Keep the loops going until a signal, then end the agents unless they are kept; says whether they are."""
         inputs, status, watcher = following
         # Everything imported and built so far stays: the collector need not look at it again.
         gc.collect()
@@ -252,24 +252,25 @@ class _Daemon:
                 tasks.create_task(self._follow(inputs, reconciler, status, watcher), name="configuration"),
                 tasks.create_task(self._notifier.feed_watchdog(), name="watchdog"),
             ]
-            pid, fate = os.getpid(), "kept" if settings.on_shutdown is OnShutdown.KEEP else "stopped"
-            tell_started(host, version=__version__, pid=pid, adopted=len(reconciler.agents))
+            tell_started(host, version=__version__, pid=os.getpid(), adopted=len(reconciler.agents))
             self._started.set()
             await signals.stop.wait()
             status.stopping = True
-            tell_stopping(host, pid, fate)
             self._notifier.send("STOPPING=1")
+            keep = await self._keeps_agents()
+            tell_stopping(host, os.getpid(), _fate(kept=keep))
             for task in loops[1:]:
                 task.cancel()
             await asyncio.wait(loops[1:])
-            if settings.on_shutdown is OnShutdown.STOP:
+            if not keep:
                 await self._stop_agents(reconciler, signals)
             loops[0].cancel()
             await asyncio.wait(loops[:1])
-            if settings.on_shutdown is OnShutdown.STOP:
+            if not keep:
                 if transcripts is not None:
                     await transcripts.finish()
                 await self._close_server(host)
+        return keep
 
     async def _open_journal(self, stack: contextlib.AsyncExitStack, host: Host, counters: Counters) -> Journal:
         journal = Journal(self._settings.state_dir / "journal", self._clock.wall)
@@ -283,6 +284,12 @@ class _Daemon:
         host.sink = take
         return journal
 
+    async def _keeps_agents(self) -> bool:
+        """Whether the agents are to outlive this daemon: not where everything ends with the machine."""
+        if self._settings.on_shutdown is OnShutdown.STOP:
+            return False
+        return self._manager is None or not await self._manager.is_stopping()
+
     def _host(self, user: AgentUser, admins: AdminGroup | None) -> Host:
         settings = self._settings
         as_user = ServerUser(user.uid, user.gid, user.groups) if user.switch else ServerUser()
@@ -293,6 +300,7 @@ class _Daemon:
             environment=server_environment(user, os.environ, shell),
             admin_gid=None if admins is None else admins.gid,
             admin_names=tuple if admins is None else admins.members,
+            manager=self._manager,
         )
         runtime = settings.tmux_socket.with_name(settings.tmux_socket.name + RUNTIME_SUFFIX)
         return Host(
@@ -390,6 +398,20 @@ class _Daemon:
         await host.tmux.kill_server()
         await asyncio.gather(*(host.reaper.end(Remains(run_id, None)) for run_id in runs))
         host.runtime.remove()
+
+
+def _service_manager() -> ServiceManager | None:
+    """The systemd that runs this process as a service, if one does."""
+    try:
+        cgroups = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        cgroups = ""
+    program = shutil.which("systemd-run") or "systemd-run"
+    return service_manager(os.environ, uid=os.geteuid(), pid=os.getpid(), program=program, cgroups=cgroups)
+
+
+def _fate(*, kept: bool) -> str:
+    return "kept" if kept else "stopped"
 
 
 def _acquire(path: Path) -> SocketLock:

@@ -29,6 +29,7 @@ from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.limits import SOCKET_MODE, SOCKET_PATH_LIMIT
 from agentd.tmux.processes import ExitWatch, ProcessIdentity, started_by
 from agentd.tmux.protocol import Notification
+from agentd.tmux.service import ServiceManager, ServiceManagerError, served
 from agentd.tmux.syntax import command, literal, pane_target, session_target
 
 log = structlog.get_logger(__name__)
@@ -149,6 +150,8 @@ class TmuxServer:
         Its members, whom tmux must be told by name (``server-access``, tmux 3.3).
     answer_limit
         Seconds without an answer after which the server counts as unreachable.
+    manager
+        The service manager that starts the server in a unit of its own; ``None`` to start it as our own descendant.
     """
 
     def __init__(
@@ -160,6 +163,7 @@ class TmuxServer:
         admin_gid: int | None = None,
         admin_names: Callable[[], tuple[str, ...]] = tuple,
         answer_limit: float = ANSWER_LIMIT,
+        manager: ServiceManager | None = None,
     ) -> None:
         self.socket = socket
         self._user = user
@@ -167,6 +171,7 @@ class TmuxServer:
         self._admin_gid = admin_gid
         self._admin_names = admin_names
         self._answer_limit = answer_limit
+        self._manager = manager
         self._connection: ControlConnection | None = None
         self._connected = asyncio.Event()
         self.on_change: Callable[[], None] = lambda: None
@@ -202,6 +207,8 @@ class TmuxServer:
             If there is no tmux, or it cannot use the socket.
         """
         client = self._client()
+        if self._manager is not None and not served(self.socket):
+            await self._start_by(self._manager, client)
         try:
             connection = await ControlConnection.open(
                 client, self._notified, self._answer_limit, min(self._answer_limit, _GREETING_LIMIT)
@@ -220,6 +227,25 @@ class TmuxServer:
             raise
         self._connection = connection
         self._connected.set()
+
+    async def _start_by(self, manager: ServiceManager, client: ClientCommand) -> None:
+        """Have the service manager start the server; without it, the client does."""
+        start = (*client.argv[:1], "-S", str(self.socket), "-f", "/dev/null", "start-server")
+        as_user = None if client.user is None or client.group is None else (client.user, client.group)
+        try:
+            await manager.start(
+                # A server without sessions ends unless it is told not to.
+                (*start, ";", "set-option", "-s", "exit-empty", "off"),
+                client.environment,
+                socket_path=self.socket,
+                user=as_user,
+            )
+        except ServiceManagerError as error:
+            log.warning(
+                "tmux_service_not_started",
+                error=str(error),
+                effect="tmux and the agents stay in agentd's own unit, bound by its limits and its sandbox",
+            )
 
     async def _set_up(self, connection: ControlConnection) -> None:
         await connection.run("refresh-client -f no-output")

@@ -1,4 +1,4 @@
-"""The packaged systemd unit, as far as it can be checked without a booted systemd."""
+"""The packaged systemd units, as far as they can be checked without a booted systemd (tests/systemd boots one)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-UNIT = ROOT / "packaging/agentd.service"
+SYSTEM = ROOT / "packaging/agentd.service"
+USERS = ROOT / "packaging/agentd-user.service"
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+both = pytest.mark.parametrize("unit", [SYSTEM, USERS], ids=lambda unit: unit.stem)
 
 
 def lint(unit: Path) -> subprocess.CompletedProcess[str]:
@@ -20,38 +22,54 @@ def lint(unit: Path) -> subprocess.CompletedProcess[str]:
 
 
 @needs_systemd
-def test_systemd_has_nothing_to_say_about_the_packaged_unit() -> None:
-    done = lint(UNIT)
+@both
+def test_systemd_has_nothing_to_say_about_a_packaged_unit(unit: Path) -> None:
+    done = lint(unit)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @needs_systemd
+@both
 @pytest.mark.parametrize(
-    ("correct", "typo"),
-    [("OOMPolicy=continue", "OOMPolicy=contine"), ("RuntimeDirectoryPreserve", "RuntimeDirectoryPreserved")],
+    ("correct", "typo", "named"),
+    [("OOMPolicy=continue", "OOMPolicy=contine", "contine"), ("KillMode=process", "KillMod=process", "KillMod")],
 )
-def test_a_typo_in_the_unit_is_noticed(short_folder: Path, correct: str, typo: str) -> None:
-    text = UNIT.read_text()
+def test_a_typo_in_a_unit_is_noticed(short_folder: Path, unit: Path, correct: str, typo: str, named: str) -> None:
+    text = unit.read_text()
     assert correct in text
-    broken = short_folder / "agentd.service"
+    broken = short_folder / unit.name
     broken.write_text(text.replace(correct, typo))
     done = lint(broken)
     assert done.returncode == 1
-    assert typo.rpartition("=")[2] in done.stderr
+    assert named in done.stderr
 
 
+@both
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("KillMode", "process"),  # measured: any other mode kills the tmux server at each restart
-        ("RuntimeDirectoryPreserve", "yes"),
+        ("KillMode", "process"),  # measured: where tmux is in the unit, any other mode kills it at each restart
         ("OOMPolicy", "continue"),
         ("Type", "notify"),
+        ("WatchdogSec", "30s"),
         ("Restart", "on-failure"),
-        ("ExecStart", "/usr/bin/agentd --on-shutdown keep"),
     ],
 )
-def test_agents_survive_a_restart_of_the_unit_by_what_it_says(key: str, value: str) -> None:
+def test_agents_survive_a_restart_of_the_unit_by_what_it_says(unit: Path, key: str, value: str) -> None:
+    service = parse(unit)["Service"]
+    assert service[key] == value
+    assert service["ExecStart"].endswith("/agentd --on-shutdown keep")
+
+
+def test_systemd_takes_no_folder_away_from_the_agents_user() -> None:
+    # Measured: at each start of the unit, RuntimeDirectory= and StateDirectory= chown all that is in there to root.
+    service = parse(SYSTEM)["Service"]
+    assert not {"RuntimeDirectory", "StateDirectory"} & set(service)
+    assert service["RuntimeDirectoryPreserve"] == "yes"
+
+
+def parse(unit: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(interpolation=None, comment_prefixes=("#",))
-    parser.read(UNIT)
-    assert parser["Service"][key] == value
+    parser.optionxform = str  # type: ignore[assignment,method-assign] # the documented way to keep the case of keys
+    parser.read(unit)
+    return parser

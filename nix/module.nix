@@ -1,0 +1,209 @@
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+
+let
+  inherit (lib) mkOption types;
+  cfg = config.services.agentd;
+
+  toml = pkgs.formats.toml { };
+  unit = import ./unit.nix {
+    inherit lib;
+    file = ../agentd/cli/service/agentd.service;
+  };
+
+  # TOML has no null.
+  withoutNull =
+    value:
+    if lib.isDerivation value then
+      value
+    else if lib.isAttrs value then
+      lib.mapAttrs (_: withoutNull) (lib.filterAttrs (_: each: each != null) value)
+    else if lib.isList value then
+      map withoutNull value
+    else
+      value;
+  declared = withoutNull cfg.settings;
+  settings = lib.filterAttrs (_: value: value != [ ]) declared;
+  rendered = toml.generate "jcard.toml" settings;
+  checked = pkgs.runCommand "jcard.toml" { } ''
+    HOME=$TMPDIR ${lib.getExe cfg.package} --check --config ${rendered}
+    cp ${rendered} $out
+  '';
+
+  flags =
+    lib.optionals (cfg.configFile != null) [
+      "--config"
+      cfg.configFile
+    ]
+    ++ lib.optionals (cfg.secretDir != null) [
+      "--secret-dir"
+      cfg.secretDir
+    ]
+    ++ lib.optionals (cfg.agentUser != null) [
+      "--agent-user"
+      cfg.agentUser
+    ]
+    ++ lib.optionals (cfg.adminGroup != null) [
+      "--admin-group"
+      cfg.adminGroup
+    ]
+    ++ [
+      "--on-shutdown"
+      (if cfg.keepAgentsOnRestart then "keep" else "stop")
+    ]
+    # Last, so that they win.
+    ++ cfg.extraArgs;
+  agentUser = if cfg.agentUser == null then "agent" else cfg.agentUser;
+
+  # systemd replaces % and $ in a command line, and knows quotes and backslashes.
+  quote =
+    word:
+    let
+      text = lib.replaceStrings [ "\\" "\"" "%" "$" "\n" ] [ "\\\\" "\\\"" "%%" "$$" "\\n" ] (toString word);
+    in
+    if builtins.match "[A-Za-z0-9_@/:=.,+-]+" text != null then text else ''"${text}"'';
+in
+{
+  options.services.agentd = {
+    enable = lib.mkEnableOption "agentd, the supervisor of AI coding agents";
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.agentd or (pkgs.callPackage ./package.nix { });
+      defaultText = lib.literalExpression "pkgs.agentd, which is this flake's without its overlay too";
+      description = "The agentd to run.";
+    };
+
+    extraArgs = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = [ "--debug" ];
+      description = "Further flags; they win over what other options say.";
+    };
+
+    settings = mkOption {
+      type = import ./jcard.nix { inherit lib toml; };
+      default = { };
+      example = {
+        agents = [
+          {
+            name = "reviewer";
+            harness = "claude-code";
+            prompt = "Review the open pull requests.";
+            restart = "on-failure";
+          }
+        ];
+      };
+      description = ''
+        The jcard, rendered to `/etc/stereos/jcard.toml`, where a change is acted on without a restart. Everybody can read
+        it: secrets belong into {option}`services.agentd.secretDir`. Left empty, that file is yours to write.
+      '';
+    };
+
+    checkSettings = mkOption {
+      type = types.bool;
+      default = true;
+      description = ''
+        Whether the build runs `agentd --check` on {option}`services.agentd.settings`. It sees what the Nix store holds only:
+        turn it off for a `prompt_file` that exists on the machine alone, or a harness of a plugin.
+      '';
+    };
+
+    configFile = mkOption {
+      type = types.nullOr (types.either types.path types.str);
+      default = null;
+      example = "/var/lib/stereos/jcard.toml";
+      description = "The jcard, if not `/etc/stereos/jcard.toml`.";
+    };
+
+    secretDir = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "/run/secrets/agents";
+      description = "Folder with one file for each secret; by default `/run/stereos/secrets`.";
+    };
+
+    agentUser = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      description = "User that the agents run as; by default `agent` if that user exists, else root.";
+    };
+
+    adminGroup = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      description = "Group that may attach and poll; by default `admin` if that group exists.";
+    };
+
+    keepAgentsOnRestart = mkOption {
+      type = types.bool;
+      default = true;
+      description = ''
+        Whether agents go on while agentd is restarted, upgraded or stopped, and are adopted by the next agentd. They are
+        stopped in any case when the machine shuts down.
+      '';
+    };
+
+    harnessPackages = mkOption {
+      type = types.listOf types.package;
+      default = [ ];
+      example = lib.literalExpression "[ pkgs.claude-code pkgs.git ]";
+      description = "Packages on the agents' PATH: the coding agents, and what they call.";
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    assertions = [
+      {
+        assertion = settings == { } || cfg.configFile == null;
+        message = "services.agentd: settings and configFile both say what the jcard is; set one of them";
+      }
+    ];
+    warnings = lib.optional (!(config.users.users ? ${agentUser})) (
+      "services.agentd: users.users has no ${agentUser}: "
+      + (
+        if cfg.agentUser == null then
+          "agents will run as root, unless that user is made otherwise"
+        else
+          "agentd will not start, unless that user is made otherwise"
+      )
+    );
+
+    environment.systemPackages = [ cfg.package ];
+
+    environment.etc = lib.mkIf (settings != { }) {
+      "stereos/jcard.toml".source = if cfg.checkSettings then checked else rendered;
+    };
+
+    systemd.services.agentd = {
+      description = lib.mkDefault unit.Unit.Description;
+      wantedBy = [ unit.Install.WantedBy ];
+      wants = [ unit.Unit.Wants ];
+      after = [ unit.Unit.After ];
+      # Before the defaults of NixOS, which hold systemd-run.
+      path = cfg.harnessPackages ++ [
+        pkgs.bash
+        pkgs.tmux
+      ];
+      unitConfig = lib.mapAttrs (_: lib.mkDefault) (
+        removeAttrs unit.Unit [
+          "Description"
+          "Wants"
+          "After"
+        ]
+      );
+      # Each a default, so that another module may set it without mkForce.
+      serviceConfig = lib.mapAttrs (_: lib.mkDefault) (
+        unit.Service
+        // {
+          ExecStart = lib.concatStringsSep " " ([ (lib.getExe cfg.package) ] ++ map quote flags);
+          ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
+        }
+      );
+    };
+  };
+}

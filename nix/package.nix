@@ -1,0 +1,99 @@
+{
+  lib,
+  python3Packages,
+  bash,
+  coreutils,
+  gitMinimal,
+  procps,
+  tmux,
+}:
+
+let
+  root = ../.;
+  version = lib.head (
+    builtins.match ''.*__version__ = "([^"]+)".*'' (builtins.readFile (root + "/agentd/__init__.py"))
+  );
+in
+python3Packages.buildPythonApplication {
+  pname = "agentd";
+  inherit version;
+  pyproject = true;
+
+  src = lib.fileset.toSource {
+    inherit root;
+    fileset = lib.fileset.unions [
+      (root + "/agentd")
+      (root + "/benchmarks")
+      (root + "/docs")
+      (root + "/examples")
+      (root + "/packaging")
+      (root + "/scripts")
+      (root + "/tests")
+      (root + "/pyproject.toml")
+      (root + "/README.md")
+      (root + "/CONTRIBUTING.md")
+      (root + "/CHANGELOG.md")
+      (root + "/LICENSE")
+    ];
+  };
+
+  build-system = [ python3Packages.hatchling ];
+
+  # The names of pyproject.toml's dependencies in nixpkgs; tests/packaging/test_nix.py holds the two together.
+  dependencies = with python3Packages; [
+    aiohttp
+    durationpy
+    libtmux
+    platformdirs
+    pydantic
+    structlog
+    tomlkit
+    watchfiles
+  ];
+
+  # At the end of the PATH: whoever runs agentd may prefer another tmux.
+  makeWrapperArgs = [
+    "--suffix"
+    "PATH"
+    ":"
+    (lib.makeBinPath [ tmux ])
+  ];
+
+  nativeCheckInputs =
+    (with python3Packages; [
+      hypothesis
+      jsonschema
+      openapi-spec-validator
+      psutil
+      pytest-asyncio
+      pytest-timeout
+      pytest-xdist
+      pytestCheckHook
+    ])
+    ++ [
+      bash
+      coreutils
+      gitMinimal
+      procps
+      tmux
+    ];
+
+  # The folders of tests that run no daemon and need neither a user database nor a real /bin.
+  enabledTestPaths = [
+    "tests/api"
+    "tests/harness/test_builders.py"
+    "tests/jcard"
+    "tests/supervise"
+  ];
+
+  pythonImportsCheck = [ "agentd" ];
+
+  passthru = { inherit tmux; };
+
+  meta = {
+    description = "Supervises AI coding agents in tmux, driven by one declarative file";
+    license = lib.licenses.mit;
+    mainProgram = "agentd";
+    platforms = lib.platforms.unix;
+  };
+}

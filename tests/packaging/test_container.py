@@ -1,0 +1,88 @@
+"""The Containerfile and the Kubernetes manifest, as far as they can be checked without a registry and a cluster."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentd import __version__
+from agentd.daemon.context import load_context
+from agentd.daemon.settings import OPTIONS
+from agentd.harness.registry import load_harnesses
+from agentd.jcard.load import load_jcard
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (openapi-spec-validator brings it)")
+ROOT = Path(__file__).resolve().parents[2]
+PLACES = ("AGENTD_TMUX_SOCKET", "AGENTD_API_SOCKET", "AGENTD_STATE_DIR", "AGENTD_SECRET_DIR", "AGENTD_CONFIG")
+CONTAINERFILE = (ROOT / "Containerfile").read_text()
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict[str, Any]:
+    """The objects by kind."""
+    found = list(yaml.safe_load_all((ROOT / "packaging/kubernetes.yaml").read_text()))
+    return {each["kind"]: each for each in found}
+
+
+def variables() -> dict[str, str]:
+    return dict(re.findall(r"^\s+(?:ENV )?([A-Z_]+)=(\S+)", CONTAINERFILE, re.MULTILINE))
+
+
+def test_the_image_names_every_path_by_the_variables_of_the_daemon() -> None:
+    known = {option.environment for option in OPTIONS if option.environment}
+    named = {name for name in variables() if name.startswith("AGENTD_")}
+    assert named <= known
+    assert {
+        "AGENTD_CONFIG",
+        "AGENTD_SECRET_DIR",
+        "AGENTD_TMUX_SOCKET",
+        "AGENTD_API_SOCKET",
+        "AGENTD_STATE_DIR",
+    } <= named
+
+
+def test_the_image_runs_without_privileges_and_copies_what_exists() -> None:
+    assert re.findall(r"^USER (\S+)", CONTAINERFILE, re.MULTILINE) == ["1000:1000"]
+    copied = [line.split()[1:-1] for line in re.findall(r"^COPY (?!--from).*", CONTAINERFILE, re.MULTILINE)]
+    assert [path for paths in copied for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_pod_has_a_place_for_all_that_is_written(manifest: dict[str, Any]) -> None:
+    pod = manifest["StatefulSet"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert container["image"].endswith(f":{__version__}")
+    mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    claims = {claim["metadata"]["name"] for claim in manifest["StatefulSet"]["spec"]["volumeClaimTemplates"]}
+    assert {mount["name"] for mount in mounts.values()} == volumes | claims
+    values = variables()
+    for name in PLACES:
+        place = next((path for path in mounts if Path(values[name]).is_relative_to(path)), None)
+        assert place is not None, name
+        assert mounts[place].get("readOnly", False) == (name in ("AGENTD_SECRET_DIR", "AGENTD_CONFIG"))
+        assert "subPath" not in mounts[place], "a file mounted by subPath is never updated"
+
+
+def test_the_objects_of_the_manifest_belong_together(manifest: dict[str, Any]) -> None:
+    stateful = manifest["StatefulSet"]["spec"]
+    labels = stateful["template"]["metadata"]["labels"]
+    assert stateful["selector"]["matchLabels"] == labels == manifest["Service"]["spec"]["selector"]
+    assert stateful["serviceName"] == manifest["Service"]["metadata"]["name"]
+    assert stateful["replicas"] == 1
+    volumes = {volume["name"]: volume for volume in stateful["template"]["spec"]["volumes"]}
+    assert volumes["jcard"]["configMap"]["name"] == manifest["ConfigMap"]["metadata"]["name"]
+    assert volumes["secrets"]["secret"]["secretName"] == manifest["Secret"]["metadata"]["name"]
+
+
+def test_the_jcard_of_the_manifest_is_valid(manifest: dict[str, Any]) -> None:
+    text = manifest["ConfigMap"]["data"]["jcard.toml"]
+    home = Path("/home/agent")
+    harnesses = load_harnesses().harnesses
+    context = load_context(Path("/etc/stereos/jcard.toml"), "agent", home, harnesses, home / ".local/share")
+    result = load_jcard(text.encode(), "jcard.toml", context)
+    assert result.problems == ()
+    assert [agent.name for agent in result.agents] == ["watcher"]

@@ -1,0 +1,319 @@
+"""The flake and the NixOS module, as far as a machine without nixpkgs can check them.
+
+The module is evaluated with the real ``lib`` of nixpkgs (the repository nix-community/nixpkgs.lib; ``NIXPKGS_LIB``
+names a checkout of it) and stubbed options of NixOS. The package's build and a booted NixOS are ``checks`` of the
+flake, for machines with Nix.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TypedDict, cast
+
+import pytest
+import tomlkit
+
+from agentd import __version__
+from agentd.cli.check import check
+from agentd.daemon.settings import resolve_settings
+from agentd.jcard.spec import RestartPolicy
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted([ROOT / "flake.nix", *(ROOT / "nix").rglob("*.nix")])
+LIB = os.environ.get("NIXPKGS_LIB", "")
+
+needs_nix = pytest.mark.skipif(
+    shutil.which("nix-instantiate") is None, reason="nix-instantiate is not installed (nix-bin)"
+)
+needs_lib = pytest.mark.skipif(
+    not Path(LIB, "lib/default.nix").is_file(), reason="NIXPKGS_LIB names no checkout of nix-community/nixpkgs.lib"
+)
+
+USERS = "{ users.users.agent.isNormalUser = true; services.agentd.enable = true; }"
+DOWNSTREAM = """{ lib, pkgs, ... }: {
+  services.agentd.enable = true;
+  users.users.agent.isNormalUser = true;
+  systemd.tmpfiles.rules = [ "d /run/agentd 0750 agent admin -" ];
+  systemd.services.agentd = {
+    after = [ "stereosd.service" ];
+    requires = [ "stereosd.service" ];
+    path = [ pkgs.gvisor pkgs.nix ];
+    serviceConfig = {
+      DynamicUser = lib.mkForce false;
+      Restart = lib.mkForce "on-failure";
+      RestartSec = 5;
+    };
+  };
+}"""
+
+
+class Evaluated(TypedDict):
+    """What nix/tests/evaluate.nix shows of a configuration."""
+
+    warnings: list[str]
+    serviceConfig: dict[str, object]
+    path: list[str]
+    tmpfiles: list[str]
+    packages: list[str]
+    unit: str
+    check: str | None
+    jcard: dict[str, object] | None
+
+
+def nix(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["nix-instantiate", "--store", "dummy://", "--eval", "--strict", "--json", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def attempt(*modules: str) -> subprocess.CompletedProcess[str]:
+    listed = " ".join(f"({module})" for module in modules)
+    file = str(ROOT / "nix/tests/evaluate.nix")
+    return nix(file, "--arg", "lib", f"import {LIB}/lib", "--arg", "modules", f"[ {listed} ]")
+
+
+def evaluate_any(*modules: str) -> object:
+    done = attempt(*modules)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def evaluate(*modules: str) -> Evaluated:
+    return cast("Evaluated", evaluate_any(*modules))
+
+
+@needs_nix
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_file_is_nix(file: Path) -> None:
+    done = subprocess.run(["nix-instantiate", "--parse", file], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_package_has_the_dependencies_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    named = {re.split(r"[<>=;\[ ]", each)[0] for each in project}
+    listed = re.search(
+        r"dependencies = with python3Packages; \[(.*?)]", (ROOT / "nix/package.nix").read_text(), re.DOTALL
+    )
+    assert listed is not None
+    assert set(listed[1].split()) == named
+
+
+@needs_nix
+@needs_lib
+def test_the_flake_has_the_outputs_that_others_build_on() -> None:
+    flake = f"""
+      let
+        lib = import {LIB}/lib;
+        nixpkgs = {{ inherit lib; legacyPackages = lib.genAttrs [
+          "x86_64-linux" "aarch64-linux" "x86_64-darwin" "aarch64-darwin"
+        ] (system: {{ inherit system; }}); }};
+        flake = import {ROOT}/flake.nix;
+        outputs = flake.outputs {{ self = outputs; inherit nixpkgs; }};
+        names = builtins.mapAttrs (_: builtins.attrNames);
+      in {{
+        inputs = builtins.attrNames flake.inputs;
+        packages = names outputs.packages;
+        overlay = builtins.attrNames (outputs.overlays.default {{ callPackage = file: _: file; }} {{ }});
+        modules = builtins.attrNames outputs.nixosModules;
+        shells = names outputs.devShells;
+        checks = names outputs.checks;
+      }}"""
+    done = nix("--expr", flake)
+    assert done.returncode == 0, done.stderr
+    outputs = json.loads(done.stdout)
+    systems = {"x86_64-linux", "aarch64-linux", "x86_64-darwin", "aarch64-darwin"}
+    assert outputs["inputs"] == ["nixpkgs"]
+    assert outputs["packages"] == {system: ["agentd", "default"] for system in systems}
+    assert outputs["overlay"] == ["agentd"]
+    assert outputs["modules"] == ["agentd", "default"]
+    assert outputs["shells"] == {system: ["default"] for system in systems}
+    assert outputs["checks"]["x86_64-linux"] == ["nixos", "package"]
+    assert outputs["checks"]["aarch64-darwin"] == ["package"]
+
+
+@needs_nix
+@needs_lib
+def test_the_packages_version_is_the_projects() -> None:
+    package = f"""
+      let lib = import {LIB}/lib; in
+      (import {ROOT}/nix/package.nix {{
+        inherit lib;
+        python3Packages = {{ buildPythonApplication = arguments: arguments; hatchling = null; }};
+        bash = null; coreutils = null; gitMinimal = null; procps = null; tmux = null;
+      }}).version"""
+    done = nix("--expr", package)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == __version__
+
+
+@needs_nix
+@needs_lib
+def test_nothing_is_declared_where_it_is_not_enabled() -> None:
+    assert evaluate_any("{ }") == {"services": []}
+
+
+@needs_nix
+@needs_lib
+def test_the_service_is_the_packaged_unit_with_the_packages_agentd() -> None:
+    shown = evaluate(USERS)
+    packaged = dict(
+        line.split("=", 1)
+        for line in (ROOT / "packaging/agentd.service").read_text().partition("[Service]")[2].splitlines()
+        if line and line[0] not in "#["
+    )
+    del packaged["WantedBy"]
+    packaged["ExecStart"] = "/nix/store/agentd/bin/agentd --on-shutdown keep"
+    packaged["ExecReload"] = "/nix/store/coreutils/bin/kill -HUP $MAINPID"
+    assert shown["serviceConfig"] == packaged
+    assert shown["packages"] == ["agentd"]
+    assert shown["jcard"] is None, "an operator writes /etc/stereos/jcard.toml"
+    assert shown["warnings"] == []
+
+
+@needs_nix
+@needs_lib
+def test_a_distributions_module_stacks_on_it_without_conflict() -> None:
+    shown = evaluate(DOWNSTREAM, '{ services.agentd.extraArgs = [ "-interval" "10s" ]; }')
+    service = shown["serviceConfig"]
+    assert (service["RestartSec"], service["Restart"], service["DynamicUser"]) == (5, "on-failure", False)
+    assert "After=network-online.target stereosd.service\n" in shown["unit"]
+    assert "Requires=stereosd.service\n" in shown["unit"]
+    assert {"/nix/store/gvisor", "/nix/store/nix", "/nix/store/tmux"} <= set(shown["path"])
+    assert str(service["ExecStart"]).endswith("--on-shutdown keep -interval 10s")
+
+
+@needs_nix
+@needs_lib
+@pytest.mark.parametrize(
+    "key", ["ExecStart", "KillMode", "Type", "WatchdogSec", "ProtectSystem", "CapabilityBoundingSet"]
+)
+def test_every_key_of_the_service_may_be_set_by_another_module(key: str) -> None:
+    shown = evaluate(USERS, f'{{ systemd.services.agentd.serviceConfig.{key} = "other"; }}')
+    assert shown["serviceConfig"][key] == "other"
+
+
+@needs_nix
+@needs_lib
+def test_each_option_says_what_the_daemon_is_told() -> None:
+    shown = evaluate(
+        USERS,
+        """{ pkgs, ... }: {
+          users.users.bots = { };
+          services.agentd = {
+            configFile = "/srv/100% $HOME/jcard.toml";
+            secretDir = "/run/secrets";
+            agentUser = "bots";
+            adminGroup = "ops";
+            keepAgentsOnRestart = false;
+            harnessPackages = [ pkgs.hello ];
+            extraArgs = [ "--debug" ];
+          };
+        }""",
+    )
+    assert shown["serviceConfig"]["ExecStart"] == (
+        '/nix/store/agentd/bin/agentd --config "/srv/100%% $$HOME/jcard.toml" --secret-dir /run/secrets'
+        " --agent-user bots --admin-group ops --on-shutdown stop --debug"
+    )
+    assert shown["path"][0] == "/nix/store/hello"
+
+
+@needs_nix
+@needs_lib
+def test_a_user_that_nobody_declares_is_warned_of() -> None:
+    assert "agents will run as root" in evaluate("{ services.agentd.enable = true; }")["warnings"][0]
+    shown = evaluate('{ services.agentd = { enable = true; agentUser = "bots"; }; }')
+    assert "users.users has no bots" in shown["warnings"][0]
+
+
+@needs_nix
+@needs_lib
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ('agents = [ { harness = "custom"; restart = "sometimes"; } ];', "restart"),
+        ('agents = [ { harness = "custom"; grace_period = "30"; } ];', "grace_period"),
+        ('agents = [ { harness = "custom"; name = "a b"; } ];', "name"),
+        ('agents = [ { name = "a"; } ];', "harness"),
+        ("agents = { };", "agents"),
+    ],
+)
+def test_settings_are_typed(settings: str, complaint: str) -> None:
+    done = attempt(USERS, f"{{ services.agentd.settings = {{ {settings} }}; }}")
+    assert done.returncode == 1
+    assert "services.agentd.settings.agents" in done.stderr
+    assert complaint in done.stderr
+
+
+@needs_nix
+@needs_lib
+def test_two_homes_for_the_jcard_are_refused() -> None:
+    done = attempt(USERS, '{ services.agentd = { configFile = "/x"; settings.agent.harness = "claude-code"; }; }')
+    assert done.returncode == 1
+    assert "settings and configFile both say what the jcard is" in done.stderr
+
+
+@needs_nix
+@needs_lib
+def test_settings_become_a_jcard_that_is_checked_and_loads(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = evaluate(
+        USERS,
+        """{ services.agentd.settings.agents = [
+          { name = "watcher"; harness = "custom"; command = [ "sh" "-c" "echo \\"hi\\" $HOME" ]; workdir = "~";
+            restart = "on-failure"; max_restarts = 2; restart_delay = "1.5s"; grace_period = "1h30m"; env.A = "b"; }
+        ]; }""",
+        """{ services.agentd.settings = {
+          mixtape = "coder";
+          agents = [ { harness = "claude-code"; prompt = "Say 'hello'\\n"; replicas = 2; enabled = false; } ];
+        }; }""",
+    )
+    assert shown["check"] is not None
+    assert "agentd --check --config /nix/store/jcard.toml" in shown["check"]
+    assert shown["jcard"] is not None
+    path = short_folder / "jcard.toml"
+    path.write_text(tomlkit.dumps(shown["jcard"]))
+    monkeypatch.setenv("HOME", str(short_folder))
+    settings = resolve_settings({"config": str(path)}, os.environ, root=False)
+    result = check(settings, os.environ)
+    assert [str(problem) for problem in result.problems] == []
+    agents = {agent.name: agent for agent in result.agents}
+    assert list(agents) == ["watcher", "claude-code-0", "claude-code-1"]
+    policy = agents["watcher"].policy
+    assert (policy.restart, policy.max_restarts, policy.restart_delay, policy.grace_period) == (
+        RestartPolicy.ON_FAILURE, 2, 1.5, 5400.0,
+    )  # fmt: skip
+    assert agents["watcher"].env == {"A": "b"}
+    assert not agents["claude-code-1"].enabled
+
+
+@needs_nix
+@needs_lib
+def test_the_build_checks_as_a_builder_can(short_folder: Path) -> None:
+    # No home, no XDG folders, nothing but PATH and TMPDIR.
+    jcard = short_folder / "jcard.toml"
+    jcard.write_text('[agent]\nharness = "custom"\ncommand = ["true"]\nworkdir = "~"\n')
+    bare = {"PATH": os.environ["PATH"], "HOME": str(short_folder), "TMPDIR": str(short_folder)}
+    done = subprocess.run(
+        [sys.executable, "-m", "agentd.cli.agentd", "--check", "--config", jcard],
+        env=bare, capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@needs_nix
+@needs_lib
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("modules", [(USERS,), (DOWNSTREAM,)], ids=["alone", "downstream"])
+def test_systemd_has_nothing_to_say_about_the_unit(modules: tuple[str, ...], short_folder: Path) -> None:
+    shown = evaluate(*modules)
+    unit = short_folder / "agentd.service"
+    # Its dependency is another package's unit.
+    unit.write_text(shown["unit"].replace("Requires=stereosd.service\n", ""))
+    done = subprocess.run([ROOT / "scripts/lint-unit", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

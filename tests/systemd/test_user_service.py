@@ -1,0 +1,78 @@
+"""The packaged user unit under a real systemd, for a user who lingers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.waiting import wait_for
+from tests.systemd.conftest import JCARD
+from tests.systemd.machine import Installation, Machine
+
+USER = "ada"
+
+
+@pytest.fixture(scope="module")
+def service(machine: Machine) -> Installation:
+    machine.run(f"useradd --create-home --shell /bin/bash {USER}; loginctl enable-linger {USER}")
+    uid = machine.said(f"id -u {USER}")
+    runtime = f"/run/user/{uid}"
+    wait_for(lambda: machine.run(f"test -S {runtime}/systemd/private", check=False).returncode == 0, 30)
+    machine.run(
+        f"""
+        python3 -m venv ~/.local/share/agentd-venv
+        ~/.local/share/agentd-venv/bin/pip install --quiet agentd
+        mkdir -p ~/.local/bin ~/.config/agentd ~/.config/systemd/user
+        ln -s ~/.local/share/agentd-venv/bin/agentd ~/.local/bin/
+        cp /mnt/packaging/agentd-user.service ~/.config/systemd/user/agentd.service
+        cat > ~/.config/agentd/jcard.toml <<'END'\n{JCARD}\nEND
+        export XDG_RUNTIME_DIR={runtime}
+        systemctl --user daemon-reload
+        systemctl --user enable --quiet --now agentd
+        """,
+        user=USER,
+    )
+    environment = f"XDG_RUNTIME_DIR={runtime}"
+    return Installation(
+        machine,
+        f"{runtime}/agentd/agentd.sock",
+        USER,
+        f"env {environment} systemctl --user",
+        f"env {environment} journalctl --user-unit=agentd",
+    )
+
+
+@pytest.mark.parametrize(
+    "verbs", [("restart agentd",), ("stop agentd", "start agentd"), ("kill --signal=KILL agentd",), ("daemon-reexec",)]
+)
+def test_agents_are_the_same_processes_after(verbs: tuple[str, ...], service: Installation) -> None:
+    before = service.running_pids()
+    daemon = service.main_pid()
+    for verb in verbs:
+        service.unit(verb)
+    if verbs != ("daemon-reexec",):
+        wait_for(lambda: service.main_pid() not in (0, daemon) and service.agents(), 60, explain=service.log)
+    assert service.running_pids() == before
+    assert "tmux_service_not_started" not in service.log()
+
+
+def test_agents_are_in_a_unit_of_their_own_under_the_users_manager(service: Installation) -> None:
+    pid = service.running_pids()["watcher"]
+    groups = service.machine.said(f"cat /proc/{pid}/cgroup")
+    assert f"user@{service.machine.said(f'id -u {USER}')}.service/agentd.slice/agentd-tmux-" in groups
+
+
+def test_agents_inherit_the_users_environment_without_what_concerns_the_daemon(service: Installation) -> None:
+    service.running_pids()
+    names = {line.partition("=")[0] for line in service.machine.said("cat ~/environment", user=USER).splitlines()}
+    assert "XDG_RUNTIME_DIR" in names
+    assert not names & {
+        "INVOCATION_ID", "JOURNAL_STREAM", "MANAGERPID", "NOTIFY_SOCKET", "SYSTEMD_EXEC_PID",
+        "WATCHDOG_PID", "WATCHDOG_USEC",
+    }  # fmt: skip
+
+
+def test_stopping_the_slice_too_ends_the_agents(service: Installation) -> None:
+    before = service.running_pids()
+    service.unit("stop agentd agentd.slice")
+    alive = [pid for pid in before.values() if service.machine.run(f"test -d /proc/{pid}", check=False).returncode == 0]
+    assert alive == []
