@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_edit_options, add_name
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_edit_options, add_name, add_names
 
 _SET_DETAILS = """\
 The fields are those of the jcard (docs/reference/jcard.md), and env.NAME. A value is TOML where that is what the field
@@ -38,12 +38,12 @@ _RENAME_EXAMPLES = """\
 agentctl rename reviewer critic --wait"""
 
 _REMOVE_DETAILS = """\
-Takes out the agent's table and the comment directly above it; what runs is stopped gracefully and its session closed.
+Takes out each agent's table and the comment directly above it; what runs is stopped gracefully and its session closed.
 agentctl stop keeps the definition."""
 
 _REMOVE_EXAMPLES = """\
 agentctl remove reviewer --wait
-agentctl remove reviewer --dry-run"""
+agentctl remove reviewer fixer --dry-run"""
 
 
 def register(commands: Commands) -> None:
@@ -69,8 +69,8 @@ def register(commands: Commands) -> None:
     parser.add_argument("new", metavar="NEW", help="its new name")
     add_edit_options(parser)
 
-    parser = commands.add("remove", "remove an agent", _remove, details=_REMOVE_DETAILS, examples=_REMOVE_EXAMPLES)
-    add_name(parser)
+    parser = commands.add("remove", "remove agents", _remove, details=_REMOVE_DETAILS, examples=_REMOVE_EXAMPLES)
+    add_names(parser)
     add_edit_options(parser)
 
 
@@ -129,5 +129,11 @@ def _remove(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.editing import Edit, run_edit
     from agentd.jcard.edit import remove_agent
 
-    name = invocation.name()
-    return run_edit(invocation, Edit(lambda text: remove_agent(text, name), (name,)))
+    names = invocation.names()
+
+    def remove_all(text: str) -> str:
+        for name in names:
+            text = remove_agent(text, name)
+        return text
+
+    return run_edit(invocation, Edit(remove_all, names))

@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.client import UnreachableError
+from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.cli.agentctl.terminals import open_terminal
 from agentd.cli.agentctl.worktree_look import Surroundings, look_around
 from agentd.daemon.settings import absolute
+from agentd.jcard.quoting import printable
 from agentd.workspaces.changes import EXECUTABLE, LINK, Changes, look_at_changes
 from agentd.workspaces.git import CHECKOUT_LIMIT, GitError
 from agentd.workspaces.held import Place
@@ -79,7 +80,18 @@ def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Map
 
 
 def transcript_tail(invocation: Invocation, lines: int) -> list[str] | None:
-    """Read the end of what the agent printed; ``None`` if nothing of it is left."""
+    """Read the end of what the agent printed; ``None`` if nothing of it is left.
+
+    Its transcript, or, where none is kept, what its terminal still has.
+    """
+    from urllib.parse import quote
+
+    try:
+        kept = invocation.api.read(f"/v1/agents/{quote(invocation.name(), safe='')}/log?tail={lines}")
+        return [printable(line.rstrip()) for line in kept.decode("utf-8", "replace").splitlines()]
+    except (ApiError, UnreachableError):
+        # Not recorded, or without agentd: the terminal may tell.
+        pass
     try:
         terminal = open_terminal(invocation)
         shown = terminal.ask("capture-pane", "-p", "-J", "-S", "-", "-t", terminal.pane)

@@ -66,6 +66,10 @@ class Invocation:
         """Give the NAME argument."""
         return str(self.arguments.name)
 
+    def names(self) -> tuple[str, ...]:
+        """Give the NAME arguments of a command that takes several, each once."""
+        return tuple(dict.fromkeys(str(name) for name in self.arguments.names))
+
     def print(self, text: Iterable[str]) -> None:
         """Print lines that are already harmless."""
         for line in text:
@@ -201,6 +205,11 @@ def add_name(parser: argparse.ArgumentParser, *, optional: bool = False) -> None
         parser.add_argument("name", metavar="NAME", nargs="?", help="an agent's name; case does not matter")
     else:
         parser.add_argument("name", metavar="NAME", help="the agent's name; case does not matter")
+
+
+def add_names(parser: argparse.ArgumentParser) -> None:
+    """Add NAME arguments, one or more."""
+    parser.add_argument("names", metavar="NAME", nargs="+", help="an agent's name; case does not matter")
 
 
 def add_edit_options(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, add_edit_options
+from agentd.cli.agentctl.command import Commands, Invocation, Status, add_edit_options, add_names
 
 _START_DETAILS = """\
 Takes enabled = false out of the definition. An agent that has ended by itself is enabled still: agentctl restart runs
@@ -27,7 +27,7 @@ def register(commands: Commands) -> None:
     ):
         examples = f"agentctl {name} reviewer\nagentctl {name} reviewer fixer --wait --timeout 2m"
         parser = commands.add(name, summary, run, details=details, examples=examples)
-        parser.add_argument("names", metavar="NAME", nargs="+", help="an agent's name; case does not matter")
+        add_names(parser)
         add_edit_options(parser)
 
 
@@ -59,7 +59,7 @@ def _restart(invocation: Invocation) -> Status:
 def _edit_each(invocation: Invocation, edit: Callable[[str, str], str], unchanged: str) -> Status:
     from agentd.cli.agentctl.editing import Edit, run_edit
 
-    names = tuple(str(name) for name in invocation.arguments.names)
+    names = invocation.names()
 
     def edit_all(text: str) -> str:
         for name in names:
