@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -193,3 +194,65 @@ def test_a_follower_sees_each_event_once_over_sigkill_and_restarts(daemon: Daemo
     assert follower.seen == [{name: value for name, value in event.items() if name != "crc"} for event in kept(daemon)]
     adopted = [event for event in follower.seen if event["kind"] == "adopted" and event["agent"] == "calm"]
     assert len(adopted) == 3
+
+
+@pytest.fixture
+def small_state(daemon: Daemon) -> Iterator[Daemon]:
+    """A daemon whose state directory is a file system of 128 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    daemon.state.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "none", str(daemon.state)]
+    if subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("cannot mount a small file system here")
+    try:
+        space = os.statvfs(daemon.state)
+        assert space.f_blocks * space.f_frsize == 131072, "not the small file system"
+        yield daemon
+        if daemon.running:
+            daemon.stop()
+    finally:
+        subprocess.run(["umount", "--lazy", daemon.state], check=True)
+
+
+def test_no_agent_notices_a_full_disk_and_health_says_so(small_state: Daemon) -> None:
+    daemon = small_state
+    start(daemon, stay("calm"))
+    calm = daemon.wait_state("calm", "running")
+    filler = daemon.state / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for _ in range(128):
+            file.write(b"x" * 1024)
+    # What is left of the last block fills up with events, and then agents come, go and restart as ever.
+    restless = counting("restless", daemon.folder, "exit 1", restart="always", restart_delay_max="20ms")
+    declare(daemon, stay("calm"), restless)
+    journal = daemon.wait_for(
+        lambda: journal if (journal := recording(daemon))["state"] == "failing" else None, what="health says so"
+    )
+    assert "No space left on device" in str(journal["error"])
+    follower = Follower(daemon)
+    thread = threading.Thread(target=follower.run)
+    thread.start()
+    try:
+        wait_for(lambda: len(follower.seen) > 20, what="those who follow are told all the same")
+        declare(daemon, stay("calm"), stay("late"))
+        daemon.wait_state("late", "running")
+        daemon.wait_gone("restless")
+        assert daemon.agent("calm") == {**calm, "uptime_seconds": (daemon.agent("calm") or calm)["uptime_seconds"]}
+        filler.unlink()
+        daemon.wait_for(lambda: recording(daemon)["state"] == "ok", 20, what="it writes again")
+        assert recording(daemon)["lost"] == 0
+        daemon.stop()
+        last = kept(daemon)[-1]["seq"]
+        wait_for(lambda: follower.numbers[-1] == last, what="the last event is seen")
+    finally:
+        follower.over.set()
+        thread.join(20)
+    assert [event["seq"] for event in kept(daemon)] == list(range(1, len(kept(daemon)) + 1)) == follower.numbers
+    log = daemon.log_text()
+    assert (log.count("journal_not_written"), log.count("journal_written_again")) == (1, 1)
+
+
+def recording(daemon: Daemon) -> Json:
+    """How the journal is doing."""
+    return cast("dict[str, dict[str, Json]]", daemon.get("/v1/health"))["recording"]["journal"]
