@@ -328,6 +328,13 @@ class _Screen(pyte.Screen):
         if self.savepoints:
             super().restore_cursor()
 
+    def cursor_to_line(self, line: int | None = None) -> None:
+        if self.margins is None:
+            # pyte asserts margins where lines are counted from them.
+            self.cursor.y = min((line or 1) - 1, self.lines - 1)
+        else:
+            super().cursor_to_line(line)
+
     def select_graphic_rendition(self, *_: int, **__: object) -> None:
         """Colours are left out."""
 
@@ -410,7 +417,7 @@ _SEQUENCES: Mapping[str, _Sequence] = {
     "G": lambda screen, n, _: screen.cursor_to_column(n or 1),
     "H": lambda screen, n, m: screen.cursor_position(n or 1, m or 1),
     "J": lambda screen, n, _: screen.erase_in_display(n),
-    "K": lambda screen, n, _: screen.erase_in_line(n),
+    "K": lambda screen, n, _: screen.erase_in_line(n) if n in (0, 1, 2) else None,
     "L": lambda screen, n, _: screen.insert_lines(n or 1),
     "M": lambda screen, n, _: screen.delete_lines(n or 1),
     "P": lambda screen, n, _: screen.delete_characters(n or 1),

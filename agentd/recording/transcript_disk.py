@@ -97,7 +97,6 @@ class TranscriptDisk:
     _live: dict[str, RunOnDisk] = field(default_factory=dict)
     """By run id."""
     _complete: dict[Path, _Complete] = field(default_factory=dict)
-    """In the order in which they began."""
     _parts: dict[str, int] = field(default_factory=dict)
     """The newest part of each live run, by run id."""
 
@@ -163,9 +162,14 @@ class TranscriptDisk:
         parts = run.folder.parts(run.account.dropped)
         offset = parts[-1].start + parts[-1].size if parts else run.account.dropped
         gap = Gap(rfc3339_milliseconds(now), reason, offset)
-        account = replace(run.account, gaps=(*run.account.gaps, gap)[-MOST_GAPS:])
-        run.folder.write(account)
-        run.account = account
+        noted = replace(run.account, gaps=(*run.account.gaps, gap)[-MOST_GAPS:])
+        try:
+            run.folder.write(noted)
+        except FileNotFoundError:
+            # Somebody removed the run's folder: it goes on in another one.
+            self._forget(account.run_id)
+            return self.begin(replace(noted, dropped=0)), 0
+        run.account = noted
         return run, parts[-1].number + 1 if parts else 0
 
     # -- the end of runs
@@ -220,23 +224,19 @@ class TranscriptDisk:
         size = sum(part.size for part in folder.parts(account.dropped))
         self._complete[folder.path] = _Complete(folder, account, size, time.monotonic())
 
-    def take_stock(self) -> None:
-        """Look at what former daemons left; runs that nobody has taken over are over."""
+    def take_stock(self, agent: str) -> None:
+        """Look at what former daemons left of an agent; runs that nobody has taken over are over."""
         known = {run.folder.path for run in self._live.values()} | self._complete.keys()
-        found: list[tuple[RunFolder, Account]] = []
-        for agent in self.files.agents():
-            for number in self.files.numbers(agent):
-                folder = self.files.folder(agent, number)
-                if folder.path in known:
-                    continue
-                try:
-                    found.append((folder, folder.read()))
-                except TranscriptError as error:
-                    log.warning("transcript_damaged", agent=agent, run=number, reason=str(error))
-        own, self._complete = self._complete, {}
-        for folder, account in sorted(found, key=lambda each: each[1].start):
+        for number in self.files.numbers(agent):
+            folder = self.files.folder(agent, number)
+            if folder.path in known:
+                continue
+            try:
+                account = folder.read()
+            except TranscriptError as error:
+                log.warning("transcript_damaged", agent=agent, run=number, reason=str(error))
+                continue
             self._completed(folder, account if account.end is not None else self._lost(folder, account))
-        self._complete.update(own)
 
     def _lost(self, folder: RunFolder, account: Account) -> Account:
         """Complete a run that ended while no agentd was there."""
@@ -304,6 +304,7 @@ class TranscriptDisk:
         for run in self._complete.values():
             by_agent.setdefault(run.account.agent, []).append(run)
         for runs in by_agent.values():
+            runs.sort(key=_began)
             for run in runs[: max(0, len(runs) - self.limits.runs)]:
                 self._remove(run)
 
@@ -317,8 +318,9 @@ class TranscriptDisk:
         if size <= self.limits.total:
             return size
         before = size
-        newest = {run.account.agent: run.folder.path for run in self._complete.values()}
-        for run in list(self._complete.values()):
+        oldest_first = sorted(self._complete.values(), key=_began)
+        newest = {run.account.agent: run.folder.path for run in oldest_first}
+        for run in oldest_first:
             if size <= self.limits.total:
                 break
             size -= run.size
@@ -348,6 +350,10 @@ class TranscriptDisk:
             if size <= self.limits.total:
                 break
         return size
+
+
+def _began(run: _Complete) -> tuple[str, int]:
+    return run.account.start, run.account.run
 
 
 def _end_of(folder: RunFolder, account: Account, *, thoroughly: bool) -> int | None:

@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -30,8 +31,10 @@ from agentd.tmux.server import SIZE, Pane, TmuxServer
 
 log = structlog.get_logger(__name__)
 
-_PATIENCE = 0.25
-"""Seconds that a launch, or the closing of a pane, waits for the disk; it takes well under a millisecond."""
+_PATIENCE = 1.0
+"""Seconds that a launch waits for the disk, which takes a millisecond; up to 50 launches wait for each other."""
+_END_PATIENCE = 0.25
+"""Seconds that the closing of a pane, or its next run, waits until all is kept that the ended one printed."""
 _STUCK = 2.0
 """Seconds after which a disk that does not answer is not waited for at all."""
 _END_LIMIT = 1.0
@@ -166,7 +169,7 @@ class Transcripts:
         if self._worker.busy_for() > _STUCK:
             self._trouble(run, self._stuck())
             return None
-        run.found = self._worker.do(lambda: self._disk.begin(run.account))
+        run.found = self._worker.do(partial(self._begin, run.account, prepared=self._problem is None))
         try:
             # The worker goes on with it whatever becomes of this launch.
             async with asyncio.timeout(_PATIENCE):
@@ -180,7 +183,13 @@ class Transcripts:
             self._trouble(run, self._stuck())
             return None
         assert on_disk is not None
+        self._problem = None
         return self._command(on_disk, 0)
+
+    def _begin(self, account: Account, *, prepared: bool) -> RunOnDisk | None:
+        if not prepared:
+            self._disk.prepare()
+        return self._disk.begin(account)
 
     def _add(self, facts: RunFacts) -> _Run:
         account = Account(
@@ -232,7 +241,7 @@ class Transcripts:
         if run is None or run.end is None or self._worker.busy_for() > _STUCK:
             return
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_END_PATIENCE):
                 await run.taken.wait()
         except TimeoutError:
             log.debug("transcript_end_not_seen", agent=run.facts.agent, run=run_id)
@@ -289,7 +298,10 @@ class Transcripts:
         if run.problem is None:
             self._lost += 1
         run.problem = problem
-        self._tell()
+        if self._told is None:
+            # At the next look, hundreds of agents are told of in one line.
+            self._told = f"{run.facts.agent} is not recorded: {problem}"
+            log.error("transcripts_failing", error=self._told)
 
     def _goes_on(self, run: _Run) -> None:
         if run.problem is not None:
@@ -373,6 +385,8 @@ class Transcripts:
         for run in runs:
             run.taken.set()
             self._runs.pop(run.facts.run_id, None)
+            if self._latest.get(run.facts.agent) is run:
+                del self._latest[run.facts.agent]
         await asyncio.sleep(_WRITER_ENDS)
         self._unwritten += [
             (run.end, ends.get(run.facts.run_id)) for run in runs if run.end is not None and run.found is not None
@@ -397,7 +411,9 @@ class Transcripts:
         if self._writer is None:
             return
         try:
-            await self._worker.do(self._disk.take_stock)
+            # One agent at a time, so that launches need not wait for a look at thousands of runs.
+            for agent in await self._worker.do(self._disk.files.agents):
+                await self._worker.do(partial(self._disk.take_stock, agent))
         except OSError as error:
             log.warning("transcripts_not_swept", reason=_sentence(error))
         while True:

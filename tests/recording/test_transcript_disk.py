@@ -32,6 +32,11 @@ def disk(files: TranscriptFiles) -> TranscriptDisk:
     return TranscriptDisk(files, LIMITS)
 
 
+def take_stock(disk: TranscriptDisk) -> None:
+    for agent in disk.files.agents():
+        disk.take_stock(agent)
+
+
 def numbers(files: TranscriptFiles) -> dict[str, list[int]]:
     return {agent: files.numbers(agent) for agent in files.agents()}
 
@@ -81,7 +86,7 @@ def test_old_runs_are_removed_by_number_and_numbers_are_never_used_again(
     for _ in range(5):
         keep(files, "a", b"x")
     keep(files, "b", b"x")
-    disk.take_stock()
+    take_stock(disk)
     disk.sweep()
     assert numbers(files) == {"a": [3, 4, 5], "b": [1]}
     assert keep(files, "a").number == 6
@@ -95,7 +100,7 @@ def test_past_the_total_the_oldest_go_first_and_the_newest_of_each_agent_stays_k
     live = disk.begin(replace(BEGUN, agent="d", run_id="live"))
     for number in range(4):
         (live.folder.output / f"{number:06}").write_bytes(b"x" * 100)
-    disk.take_stock()
+    take_stock(disk)
     assert disk.sweep().size == 1000
     assert numbers(files) == {"a": [2], "b": [1], "c": [1], "d": [1]}
     account, parts = files.snapshot(files.folder("a", 2))
@@ -104,7 +109,7 @@ def test_past_the_total_the_oldest_go_first_and_the_newest_of_each_agent_stays_k
 
     shrunk = TranscriptDisk(files, replace(LIMITS, total=150))
     shrunk.find("d", "live")
-    shrunk.take_stock()
+    take_stock(shrunk)
     assert shrunk.sweep().size == 100
     assert [part.name for part in files.snapshot(live.folder)[1]] == ["000003"]
 
@@ -145,7 +150,7 @@ def test_what_the_writer_still_had_after_the_end_is_cut_off_later(disk: Transcri
 
 def test_a_run_of_a_daemon_that_died_is_completed_by_the_next(files: TranscriptFiles) -> None:
     folder = keep(files, "a", b"half" + end_mark("a-1") + b"a shell", end=None)
-    TranscriptDisk(files, LIMITS).take_stock()
+    take_stock(TranscriptDisk(files, LIMITS))
     account, parts = files.snapshot(folder)
     assert account.end is not None
     assert (account.exit_code, account.bytes) == (None, 4)
@@ -160,7 +165,7 @@ def test_a_damaged_account_hides_no_other_run(files: TranscriptFiles, disk: Tran
     (folder.path / "run.json").write_text(text)
     with pytest.raises(TranscriptError):
         files.snapshot(folder)
-    disk.take_stock()
+    take_stock(disk)
     assert disk.sweep().size == 1
 
 
@@ -192,6 +197,14 @@ async def test_what_is_no_part_is_not_read_and_does_not_hang(  # the agent user 
     TranscriptDisk(files, replace(LIMITS, total=1, runs=1)).sweep()
     assert precious.read_bytes() == b"precious"
     reader.close()
+
+
+def test_a_run_whose_folder_was_removed_goes_on_in_another(disk: TranscriptDisk, files: TranscriptFiles) -> None:
+    run = disk.begin(replace(BEGUN, run_id="r1"))
+    run.folder.remove()
+    mended, part = disk.mend(run.account, "removed", 0.0)
+    assert (mended.folder.number, part) == (2, 0)
+    assert [gap.reason for gap in files.snapshot(mended.folder)[0].gaps] == ["removed"]
 
 
 async def test_the_last_lines_are_found_from_the_end(files: TranscriptFiles) -> None:

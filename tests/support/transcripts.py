@@ -30,7 +30,9 @@ def keep(files: TranscriptFiles, agent: str, *parts: bytes, end: str | None = "2
     """Keep a run that printed these parts; ``end=None`` for one that goes on."""
     run_id = f"{agent}-{len(files.numbers(agent)) + 1}"
     size = sum(map(len, parts)) if end is not None else None
-    folder, account = files.create(replace(BEGUN, agent=agent, run_id=run_id))
+    before = sum(len(files.numbers(each)) for each in files.agents())
+    start = f"2026-01-31T09:00:{before:02}.000Z"
+    folder, account = files.create(replace(BEGUN, agent=agent, run_id=run_id, start=start))
     for number, data in enumerate(parts):
         (folder.output / f"{number:06}").write_bytes(data)
     folder.write(replace(account, end=end, bytes=size, exit_code=0 if end is not None else None))
