@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agentd.cli.agentctl.key_names import NAMED
+from agentd.supervise.states import AgentState
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ def _places(parser: argparse.ArgumentParser) -> Iterator[Place]:
 
 def _value(action: argparse.Action) -> Value:
     metavar = action.metavar if isinstance(action.metavar, str) else ""
+    if metavar.startswith("STATE"):
+        return Value(words=tuple(AgentState))
     if action.choices is not None:
         return Value(words=tuple(map(str, action.choices)))
     if metavar == "KEY":
