@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,6 +22,8 @@ from agentd.supervise.snapshot import (
 
 ANSWER_LIMIT = 5.0
 """Seconds without a byte after which the daemon counts as unreachable; it answers in milliseconds."""
+
+_QUEUE_PAUSE = 0.01
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | None"
 
@@ -70,7 +73,7 @@ class Api:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(ANSWER_LIMIT)
-                connection.connect(str(self.path))
+                _connect(connection, str(self.path))
                 connection.sendall(request.encode("ascii"))
                 while part := connection.recv(65536):
                     answer += part
@@ -87,6 +90,18 @@ class Api:
         if not answer:
             raise UnreachableError("the connection was closed without an answer")
         return bytes(answer)
+
+
+def _connect(connection: socket.socket, path: str) -> None:
+    """Connect, waiting for a place in the daemon's queue: a Unix socket with a time limit refuses at once instead."""
+    end = time.monotonic() + ANSWER_LIMIT
+    while True:
+        try:
+            return connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise TimeoutError from None
+            time.sleep(_QUEUE_PAUSE)  # noqa: TID251 (the kernel tells nobody that the queue has room again)
 
 
 def _split(answer: bytes) -> tuple[int, bytes]:
