@@ -11,7 +11,7 @@ from enum import IntEnum
 
 from agentd.cli.agentctl.client import Api
 from agentd.cli.options import add_options
-from agentd.cli.terminal import Display
+from agentd.cli.terminal import Display, harmless
 from agentd.daemon.settings import Settings
 
 SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "agent_user"})
@@ -58,17 +58,17 @@ class Invocation:
         return str(self.arguments.name)
 
     def print(self, text: Iterable[str]) -> None:
-        """Print lines that are already harmless."""
+        """Print lines; of control characters only tabs and styles reach the terminal."""
         for line in text:
-            print(line)
+            print(harmless(line))
 
     def print_document(self, document: object) -> None:
         """Print the one JSON document that ``--json`` asks for."""
         print_document(document)
 
     def warn(self, message: str) -> None:
-        """Say something that is no part of the result; the text is already harmless."""
-        print(f"agentctl: {message}", file=sys.stderr)
+        """Say something that is no part of the result."""
+        print(f"agentctl: {harmless(message)}", file=sys.stderr)
 
 
 def print_document(document: object) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agentd.cli.agentctl.command import Invocation
 from agentd.cli.agentctl.terminals import NoSessionError, Terminal
+from agentd.cli.terminal import harmless
 from agentd.jcard.quoting import printable
 
 LOOK_AFTER = 0.25
@@ -113,5 +114,5 @@ def _capture(terminal: Terminal, lines: int | None) -> _Look:
 
 def _print(lines: list[str]) -> None:
     for line in lines:
-        print(line.rstrip())
+        print(harmless(line.rstrip()))
     sys.stdout.flush()
