@@ -36,6 +36,7 @@ from agentd.daemon.settings import OnShutdown, Settings, SettingsError
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.watch import Watcher
 from agentd.harness.registry import load_harnesses
+from agentd.jcard.quoting import printable
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Clock, Host
 from agentd.supervise.plan import Action, plan
@@ -89,7 +90,7 @@ def run(settings: Settings) -> int:
         with asyncio.Runner() as runner:
             runner.run(_Daemon(settings, redactor).main())
     except (*_CANNOT_START, StartError) as error:
-        sys.stderr.write(f"agentd: cannot start: {error}\n")
+        sys.stderr.write(f"agentd: cannot start: {printable(str(error))}\n")
         return 1
     return 0
 
@@ -180,7 +181,13 @@ class _Daemon:
             log.warning("harness", warning=text)
         context = load_context(settings.config, user.name, user.home, registry.harnesses)
         inputs = Inputs(
-            settings.config, settings.secret_dir, context, registry.harnesses, user.name, reconciler.digest_key
+            settings.config,
+            settings.secret_dir,
+            context,
+            registry.harnesses,
+            user.name,
+            reconciler.digest_key,
+            account=user if user.switch else None,
         )
         status = DaemonStatus(
             reconciler, self._clock, str(settings.config), user.name, context, started=self._clock.now()
