@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import UnreachableError, agent_from
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_document
+from agentd.cli.agentctl.tmux_client import TmuxClient
 from agentd.jcard.quoting import printable, quote
 from agentd.supervise.snapshot import AgentStatus
 from agentd.tmux.syntax import session_target
-
-if TYPE_CHECKING:
-    from libtmux import Server
 
 _NO_SESSION = "can't find"
 """How tmux begins its answer about a session, window or pane that it does not have."""
@@ -30,7 +27,7 @@ class Terminal:
 
     agent: str
     session: str
-    server: Server
+    server: TmuxClient
 
     @property
     def pane(self) -> str:
@@ -50,7 +47,7 @@ class Terminal:
         return ask(self.server, *command)
 
 
-def ask(server: Server, *command: str) -> list[str]:
+def ask(server: TmuxClient, *command: str) -> list[str]:
     """Run tmux commands and give the lines they print, without blank ones at the end.
 
     Raises
@@ -60,16 +57,14 @@ def ask(server: Server, *command: str) -> list[str]:
     CommandError
         If tmux refuses, is not installed, or has no server on the socket.
     """
-    from libtmux.exc import TmuxCommandNotFound
-
     try:
-        answer = server.cmd(*command)
-    except TmuxCommandNotFound:
+        answer = server.run(*command)
+    except FileNotFoundError:
         raise CommandError("tmux is not installed, or not on the PATH") from None
-    if answer.returncode != 0:
-        text = printable("; ".join(answer.stderr))
+    if answer.status != 0:
+        text = printable("; ".join(answer.err.splitlines()))
         raise NoSessionError(text) if text.startswith(_NO_SESSION) else CommandError(f"tmux: {text}")
-    return list(answer.stdout)
+    return list(answer.out)
 
 
 def open_terminal(invocation: Invocation) -> Terminal:
@@ -86,9 +81,7 @@ def open_terminal(invocation: Invocation) -> Terminal:
     UnreachableError
         If neither a daemon answers nor a session has that name.
     """
-    from libtmux import Server
-
-    server = Server(socket_path=invocation.settings.tmux_socket)
+    server = TmuxClient(invocation.settings.tmux_socket)
     try:
         agent = agent_from(agent_document(invocation.api, invocation.name()))
     except UnreachableError as unreachable:
@@ -102,7 +95,7 @@ def open_terminal(invocation: Invocation) -> Terminal:
     return Terminal(agent.name, agent.session, server)
 
 
-def _without_daemon(invocation: Invocation, server: Server, unreachable: UnreachableError) -> Terminal:
+def _without_daemon(invocation: Invocation, server: TmuxClient, unreachable: UnreachableError) -> Terminal:
     name = invocation.name()
     try:
         ask(server, "has-session", "-t", session_target(name))
