@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 ARGS ?=
 
-.PHONY: help demo test fuzz lint bench docs lock clean
+.PHONY: help demo test fuzz soak lint bench docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -29,6 +29,10 @@ fuzz: ## throw far more at the parsers and the API: ten minutes (ARGS="--hypothe
 	@scripts/bootstrap dev
 	@tests/fuzz/install-schemathesis || echo "without schemathesis: it could not be fetched"
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz --timeout 1200 -n 2 -rP --hypothesis-show-statistics $(ARGS)
+
+soak: ## trouble 300 agents for 30 minutes; nothing may grow or be lost (ARGS="--time 5m --agents 60")
+	@scripts/bootstrap dev
+	$(BIN)/python -m tests.soak $(ARGS)
 
 lint: ## ruff, mypy, the layers, the packaged unit, the shell scripts
 	@scripts/bootstrap dev
