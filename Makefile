@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 ARGS ?=
 
-.PHONY: help demo test lint bench docs dist lock clean
+.PHONY: help demo test fuzz soak lint bench docs dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -25,6 +25,15 @@ test: ## run the whole test suite, with coverage (ARGS="-k name" selects)
 	@scripts/bootstrap dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
 
+fuzz: ## throw far more at the parsers and the API: ten minutes (ARGS="--hypothesis-seed=N" replays a run)
+	@scripts/bootstrap dev
+	@tests/fuzz/install-schemathesis || echo "without schemathesis: it could not be fetched"
+	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz --timeout 1200 -n 2 -rP --hypothesis-show-statistics $(ARGS)
+
+soak: ## trouble 300 agents for 30 minutes; nothing may grow or be lost (ARGS="--time 5m --agents 60")
+	@scripts/bootstrap dev
+	$(BIN)/python -m tests.soak $(ARGS)
+
 lint: ## ruff, mypy, the layers, the packaged units, the shell scripts
 	@scripts/bootstrap dev
 	$(BIN)/ruff check .
@@ -33,7 +42,7 @@ lint: ## ruff, mypy, the layers, the packaged units, the shell scripts
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
 	@scripts/lint-unit packaging/agentd.service packaging/agentd-user.service
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/debian-tree scripts/lint-unit scripts/lock .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/debian-tree scripts/lint-unit scripts/lock tests/fuzz/install-schemathesis .ci/run; \
 	else echo "shellcheck: not installed, scripts not checked"; fi
 
 bench: ## measure against the raw floor and print the table

@@ -15,6 +15,9 @@ from hypothesis import HealthCheck, settings
 from tests.support.daemon import Daemon
 from tests.support.processes import end_marked, marked
 
+FUZZ_PROFILE = "fuzz"
+"""Hypothesis' profile of ``make fuzz``."""
+
 # A loaded machine is ten times slower: what a property costs says nothing about whether it holds. In CI the same code
 # gets the same examples, so that a failure is the change's; new ones are found by everybody else.
 settings.register_profile(
@@ -24,6 +27,8 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+# New examples each time; a failure prints the decorator that replays it, and --hypothesis-seed replays a whole run.
+settings.register_profile(FUZZ_PROFILE, settings.get_profile("agentd"), derandomize=False)
 settings.load_profile("agentd")
 
 

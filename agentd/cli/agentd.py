@@ -78,11 +78,12 @@ def _run(settings: Settings) -> int:
 def _check(settings: Settings) -> int:
     from agentd.cli.check import check, check_lines
     from agentd.cli.terminal import display_of
+    from agentd.jcard.quoting import printable
 
     try:
         result = check(settings, os.environ)
     except SettingsError as error:
-        print(f"agentd: {error}", file=sys.stderr)
+        print(f"agentd: {printable(str(error))}", file=sys.stderr)
         return USAGE_ERROR
     print("\n".join(check_lines(result, display_of(sys.stdout, os.environ))))
     return 0 if result.valid else 1

@@ -18,6 +18,9 @@ NOTHING = "-"
 
 _STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
 
+_CONTROL = re.compile(r"\x1b(?!\[[0-9;:]*m)|[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f-\x9f]")
+"""What a terminal acts on: C0 and C1 but tabs, and escape sequences but styles."""
+
 BOLD = "1"
 DIM = "2"
 RED = "31"
@@ -65,6 +68,15 @@ def display_of(stream: TextIO, environ: Mapping[str, str]) -> Display:
         columns=size.columns or 80,
         rows=size.lines or 24,
     )
+
+
+def harmless(line: str) -> str:
+    """Escape every control character of a line; tabs and styles stay.
+
+    The last door to the terminal: what an agent has written passes here, and what a tmux server says that is in the
+    agents' hands.
+    """
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line)
 
 
 def lines(heading: Sequence[str], rows: Sequence[Sequence[Cell]], display: Display) -> list[str]:

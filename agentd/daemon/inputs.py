@@ -17,6 +17,7 @@ from agentd.harness.base import Harness
 from agentd.jcard.load import load_jcard
 from agentd.jcard.problems import LoadResult
 from agentd.jcard.prompts import PromptError, prompt_files, read_prompt
+from agentd.jcard.regular_files import Account
 from agentd.jcard.secrets import Secrets, missing_secrets, read_secrets, secrets_for
 from agentd.jcard.spec import AgentSpec, LoadContext
 from agentd.supervise.desired import DesiredAgent, desire
@@ -65,6 +66,8 @@ class Inputs:
         Name of the user the agents run as.
     key
         Key of the digests in fingerprints.
+    account
+        Whom prompts are handed to, if agentd is someone else.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class Inputs:
         harnesses: Mapping[str, Harness],
         user: str,
         key: bytes,
+        *,
+        account: Account | None = None,
     ) -> None:
         self.config = config
         self.secret_dir = secret_dir
@@ -82,6 +87,7 @@ class Inputs:
         self._harnesses = harnesses
         self._user = user
         self._key = key
+        self._account = account
         self._loaded: tuple[bytes, LoadResult] | None = None
         self._specs: tuple[AgentSpec, ...] | None = None
 
@@ -102,7 +108,7 @@ class Inputs:
         prompt_errors: dict[Path, str] = {}
         for path in sorted(prompt_files(specs)):
             try:
-                prompts[path] = read_prompt(path)
+                prompts[path] = read_prompt(path, self._account)
             except PromptError as problem:
                 prompts[path] = None
                 prompt_errors[path] = str(problem)

@@ -40,13 +40,20 @@ class SocketLock:
         ------
         AlreadyRunningError
             If another process holds it.
+        SocketTakenError
+            If another user has put something at the lock's path: the folder may be the agent user's.
         OSError
             If the lock file cannot be made.
         """
         # Not ".lock": tmux itself locks SOCKET.lock to start a server, and would wait for us.
         path = socket_path.with_name(socket_path.name + ".pid")
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            # Without blocking, should it be a FIFO.
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(path, flags, 0o600)
+            if not _is_our_own(descriptor):
+                os.close(descriptor)
+                raise SocketTakenError(f"expected a lock file of our own or nothing at {path}; remove what is there")
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -73,6 +80,12 @@ class SocketLock:
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         os.close(self._descriptor)
+
+
+def _is_our_own(descriptor: int) -> bool:
+    """Whether a file is a plain one that we have made: not a link, under this name, to one of ours elsewhere."""
+    found = os.fstat(descriptor)
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink <= 1
 
 
 def _read_holder(descriptor: int) -> str:
@@ -131,14 +144,14 @@ def bind_api_socket(path: Path, mode: int, gid: int | None) -> socket.socket:
         temporary.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        former = os.umask(0o177)
+        # With its mode from the beginning: a chmod would follow a link that another put there meanwhile.
+        former = os.umask(0o777 & ~mode)
         try:
             sock.bind(str(temporary))
         finally:
             os.umask(former)
         if gid is not None:
-            os.chown(temporary, -1, gid)
-        temporary.chmod(mode)
+            os.chown(temporary, -1, gid, follow_symlinks=False)
         sock.listen(128)
         sock.setblocking(False)
         temporary.rename(path)

@@ -7,12 +7,14 @@ import atexit
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Iterable, MutableMapping
 from typing import TextIO, cast
 
 import structlog
 
 from agentd.daemon.settings import LogFormat
+from agentd.jcard.quoting import printable
 
 SHORTEST_REDACTED = 4
 """Characters; shorter secrets would take ordinary words out of every line."""
@@ -90,6 +92,20 @@ class _Forward(logging.Handler):
         log.log(record.levelno, "library_message", text=record.getMessage(), exc_info=record.exc_info)
 
 
+def _printable_fields(_logger: object, _name: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
+    """Escape what a terminal would act on: an error may repeat what an agent wrote. JSON escapes it anyway."""
+    for key, value in event.items():
+        if type(value) is str:
+            event[key] = printable(value)
+    return event
+
+
+def _write_traceback(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    """Write a traceback, without local variables: secrets may be among them."""
+    lines = (line for text in traceback.format_exception(*exc_info) for line in text.splitlines())
+    stream.write("\n" + "\n".join(map(printable, lines)))
+
+
 def configure(log_format: LogFormat | None, *, debug: bool, redactor: Redactor, stream: TextIO | None = None) -> None:
     """Set up logging to stderr: for people on a terminal, JSON otherwise."""
     stream = stream if stream is not None else sys.stderr
@@ -103,13 +119,8 @@ def configure(log_format: LogFormat | None, *, debug: bool, redactor: Redactor, 
         processors.append(structlog.processors.format_exc_info)
     processors.append(cast("structlog.types.Processor", redactor.processor))
     if console:
-        processors.append(
-            structlog.dev.ConsoleRenderer(
-                colors=stream.isatty(),
-                # The default shows local variables where rich is installed, and secrets among them.
-                exception_formatter=structlog.dev.plain_traceback,
-            )
-        )
+        processors.append(_printable_fields)
+        processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_write_traceback))
     else:
         processors.append(structlog.processors.JSONRenderer())
     structlog.configure(

@@ -47,6 +47,7 @@ from agentd.daemon.status import DaemonStatus
 from agentd.daemon.telling import tell_configuration, tell_started, tell_stopped, tell_stopping
 from agentd.daemon.watch import Watcher
 from agentd.harness.registry import load_harnesses
+from agentd.jcard.quoting import printable
 from agentd.recording.journal import Journal
 from agentd.recording.measures import Counters
 from agentd.recording.metrics import Metrics
@@ -109,7 +110,7 @@ def run(settings: Settings) -> int:
         with asyncio.Runner() as runner:
             runner.run(_Daemon(settings, redactor).main())
     except (*_CANNOT_START, StartError) as error:
-        sys.stderr.write(f"agentd: cannot start: {error}\n")
+        sys.stderr.write(f"agentd: cannot start: {printable(str(error))}\n")
         return 1
     return 0
 
@@ -209,7 +210,13 @@ class _Daemon:
         data_dir = resolve_data_dir(settings.data_dir, user)
         context = load_context(settings.config, user.name, user.home, registry.harnesses, data_dir)
         inputs = Inputs(
-            settings.config, settings.secret_dir, context, registry.harnesses, user.name, reconciler.digest_key
+            settings.config,
+            settings.secret_dir,
+            context,
+            registry.harnesses,
+            user.name,
+            reconciler.digest_key,
+            account=user if user.switch else None,
         )
         status = DaemonStatus(
             reconciler, self._clock, str(settings.config), user.name, context, started=self._clock.now()

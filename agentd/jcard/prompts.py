@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.jcard.quoting import printable
-from agentd.jcard.regular_files import read_regular
+from agentd.jcard.regular_files import Account, read_regular
 from agentd.jcard.spec import AgentSpec
 
 _LARGEST: Final = 1024 * 1024
@@ -18,16 +18,23 @@ class PromptError(ValueError):
     """A prompt file that cannot be used; the text names the file and says why."""
 
 
-def read_prompt(path: Path) -> str:
+def read_prompt(path: Path, account: Account | None = None) -> str:
     """Read a prompt file, without the white space around its text.
+
+    Parameters
+    ----------
+    path
+        The file.
+    account
+        Whom the prompt is handed to, if it is not us; see `read_regular`.
 
     Raises
     ------
     PromptError
-        If it is missing, not a regular file, unreadable, over 1 MiB, or not UTF-8.
+        If it is missing, not a regular file, unreadable, over 1 MiB, not UTF-8, or not for the account to see.
     """
     try:
-        return read_regular(path, _LARGEST).decode("utf-8").strip()
+        return read_regular(path, _LARGEST, account).decode("utf-8").strip()
     except FileNotFoundError as error:
         raise _prompt_error(path, "does not exist") from error
     except UnicodeDecodeError as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 
 class NotRegularError(OSError):
@@ -16,7 +17,28 @@ class TooLargeError(OSError):
     """The file holds more than the caller takes."""
 
 
-def read_regular(path: Path, limit: int) -> bytes:
+class NotEntitledError(OSError):
+    """The file is not for the account it would be read for."""
+
+
+class Account(Protocol):
+    """Whom a file is read for, by its permission bits."""
+
+    def may_read(self, mode: int, owner: int, group: int) -> bool:
+        """Whether it may read such a file."""
+
+    def may_execute(self, mode: int, owner: int, group: int) -> bool:
+        """Whether it may enter such a folder."""
+
+    def may_change(self, mode: int, owner: int, group: int) -> bool:
+        """Whether it could write such a file or folder."""
+
+
+_MOST_LINKS = 40
+"""As many as Linux follows."""
+
+
+def read_regular(path: Path, limit: int, account: Account | None = None) -> bytes:
     """Read a regular file, following symlinks.
 
     Parameters
@@ -25,9 +47,14 @@ def read_regular(path: Path, limit: int) -> bytes:
         The file.
     limit
         The most bytes to take.
+    account
+        Whom the content is handed to, if that is somebody with fewer rights than ours: then a path that this account
+        could bend leads only to what it may read itself. A symlink in its workspace is no way to our files.
 
     Raises
     ------
+    NotEntitledError
+        If the account could have made the path lead to a file that it may not read.
     NotRegularError
         If it is anything else than a regular file.
     TooLargeError
@@ -38,6 +65,8 @@ def read_regular(path: Path, limit: int) -> bytes:
     _require_regular(path, path.stat())
     with open(path, "rb", opener=_open_without_blocking) as file:
         _require_regular(path, os.fstat(file.fileno()))
+        if account is not None and not _entitled(account, path, file.fileno()):
+            raise NotEntitledError(None, "leads, by way of what the agents' user may change, where it may not read")
         return _read_up_to(path, file, limit)
 
 
@@ -58,3 +87,46 @@ def _read_up_to(path: Path, file: BinaryIO, limit: int) -> bytes:
     if len(data) > limit:
         raise TooLargeError(None, f"is larger than {limit} bytes", str(path))
     return data
+
+
+def _entitled(account: Account, path: Path, descriptor: int) -> bool:
+    found = os.fstat(descriptor)
+    if account.may_read(found.st_mode, found.st_uid, found.st_gid):
+        # Where it stands now; macOS has no /proc, and there the folders around it are not looked at.
+        proc = Path(f"/proc/self/fd/{descriptor}")
+        opened = proc.readlink() if proc.is_symlink() else path
+        if all(_allows(account.may_execute, folder) for folder in opened.parents):
+            return True
+    return not _could_bend(account, path)
+
+
+def _allows(rule: Callable[[int, int, int], bool], path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return rule(found.st_mode, found.st_uid, found.st_gid)
+
+
+def _could_bend(account: Account, path: Path) -> bool:
+    """Whether the account could change anything on the way that a path takes, symlinks and all, or at its end."""
+    left = list(path.parts[1:])
+    at = Path("/")
+    links = 0
+    while left:
+        if _allows(account.may_change, at):
+            return True
+        part = left.pop(0)
+        if part == "..":
+            at = at.parent
+            continue
+        step = at / part
+        if not step.is_symlink():
+            at = step
+            continue
+        links += 1
+        target = step.readlink()
+        if links > _MOST_LINKS:
+            return True
+        at, left = (Path("/"), [*target.parts[1:], *left]) if target.is_absolute() else (at, [*target.parts, *left])
+    return _allows(account.may_change, at)

@@ -97,8 +97,9 @@ class UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         """Connect to the socket instead of the host."""
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
+        # With a time limit, a Unix socket refuses at once where the daemon's queue is full.
         self.sock.connect(str(self._path))
+        self.sock.settimeout(self.timeout)
 
 
 class Daemon:

@@ -8,6 +8,7 @@ import sys
 from typing import NoReturn
 
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name
+from agentd.cli.agentctl.tmux_client import environment
 from agentd.jcard.quoting import printable
 from agentd.tmux.syntax import literal, session_target
 
@@ -49,12 +50,18 @@ def _attach(invocation: Invocation) -> Status:
     prefix = "".join(terminal.ask("show-options", "-gv", "prefix"))
     hint = f"{printable(prefix)} d detaches; the agent runs on"
     print(f"attaching to {printable(terminal.session)}: {hint}", file=sys.stderr, flush=True)
-    return _become([*argv, ";", "display-message", "-d", _HINT_SHOWN, literal(hint)])
+    argv += [";", "display-message", "-d", _HINT_SHOWN, literal(hint)]
+    owner = terminal.server.owner()
+    if owner is None:
+        return _become(argv)
+    from agentd.cli.agentctl.own_terminal import run_in_own_terminal
+
+    if run_in_own_terminal(argv, environment(os.environ), owner) != 0:
+        raise CommandError("tmux ended with an error, which stands above")
+    return Status.DONE
 
 
 def _become(argv: list[str]) -> NoReturn:
-    # tmux refuses to be nested where it finds these.
-    environment = {name: value for name, value in os.environ.items() if name not in ("TMUX", "TMUX_PANE")}
     # Python ignores it, and what a process ignores its successor ignores too.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execvpe(argv[0], argv, environment)  # noqa: S606 (arguments are never a shell string)
+    os.execvpe(argv[0], argv, environment(os.environ))  # noqa: S606 (arguments are never a shell string)

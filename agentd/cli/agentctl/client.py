@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ ANSWER_LIMIT = 5.0
 """Seconds without a byte after which the daemon counts as unreachable; it answers in milliseconds."""
 
 _NOT_AGENTD = "is it agentd that serves this socket? --api-socket names another"
+_QUEUE_PAUSE = 0.01
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | None"
 
@@ -185,11 +187,23 @@ def connect(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(ANSWER_LIMIT)
-        connection.connect(str(path))
+        _connect(connection, str(path))
     except OSError as error:
         connection.close()
         raise UnreachableError(_why_unreachable(error)) from None
     return connection
+
+
+def _connect(connection: socket.socket, path: str) -> None:
+    """Connect, waiting for a place in the daemon's queue: a Unix socket with a time limit refuses at once instead."""
+    end = time.monotonic() + ANSWER_LIMIT
+    while True:
+        try:
+            return connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise TimeoutError from None
+            time.sleep(_QUEUE_PAUSE)  # noqa: TID251 (the kernel tells nobody that the queue has room again)
 
 
 def _why_unreachable(error: OSError) -> str:

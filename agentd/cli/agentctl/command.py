@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from agentd.cli.agentctl.client import Api
 from agentd.cli.options import add_options
-from agentd.cli.terminal import Display
+from agentd.cli.terminal import Display, harmless
 from agentd.daemon.settings import Settings
 from agentd.jcard.quoting import quote
 
@@ -71,17 +71,17 @@ class Invocation:
         return tuple(dict.fromkeys(str(name) for name in self.arguments.names))
 
     def print(self, text: Iterable[str]) -> None:
-        """Print lines that are already harmless."""
+        """Print lines; of control characters only tabs and styles reach the terminal."""
         for line in text:
-            print(line)
+            print(harmless(line))
 
     def print_document(self, document: object) -> None:
         """Print the one JSON document that ``--json`` asks for."""
         print_document(document)
 
     def warn(self, message: str) -> None:
-        """Say something that is no part of the result; the text is already harmless."""
-        print(f"agentctl: {message}", file=sys.stderr)
+        """Say something that is no part of the result."""
+        print(f"agentctl: {harmless(message)}", file=sys.stderr)
 
 
 def print_document(document: object) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agentd.cli.agentctl.client import ApiError, agent_from
 from agentd.cli.agentctl.command import Invocation
 from agentd.cli.agentctl.lookup import NOT_FOUND, agent_path
+from agentd.cli.terminal import harmless
 from agentd.jcard.quoting import printable
 from agentd.supervise.snapshot import RunView
 from agentd.supervise.states import AgentState
@@ -154,5 +155,5 @@ class _Lines(_Printer):
 
     def _print(self, lines: list[str]) -> None:
         for line in lines:
-            print(line)
+            print(harmless(line))
         sys.stdout.flush()

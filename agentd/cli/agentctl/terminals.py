@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import UnreachableError, agent_from
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_document
+from agentd.cli.agentctl.tmux_client import TmuxClient
 from agentd.jcard.quoting import printable, quote
 from agentd.supervise.snapshot import AgentStatus
 from agentd.tmux.syntax import session_target
-
-if TYPE_CHECKING:
-    from libtmux import Server
 
 _NO_SESSION = "can't find"
 """How tmux begins its answer about a session, window or pane that it does not have."""
@@ -30,7 +27,7 @@ class Terminal:
 
     agent: str
     session: str
-    server: Server
+    server: TmuxClient
 
     @property
     def pane(self) -> str:
@@ -50,7 +47,7 @@ class Terminal:
         return ask(self.server, *command)
 
 
-def ask(server: Server, *command: str) -> list[str]:
+def ask(server: TmuxClient, *command: str) -> list[str]:
     """Run tmux commands and give the lines they print, without blank ones at the end.
 
     Raises
@@ -60,22 +57,20 @@ def ask(server: Server, *command: str) -> list[str]:
     CommandError
         If tmux refuses, is not installed, or has no server on the socket.
     """
-    from libtmux.exc import TmuxCommandNotFound
-
     try:
-        answer = server.cmd(*command)
-    except TmuxCommandNotFound:
+        answer = server.run(*command)
+    except FileNotFoundError:
         raise CommandError(
             "there is no tmux on the PATH: install it (apt-get install tmux, brew install tmux)"
         ) from None
-    if answer.returncode != 0:
-        text = printable("; ".join(answer.stderr))
+    if answer.status != 0:
+        text = printable("; ".join(answer.err.splitlines()))
         raise (
             NoSessionError(text)
             if text.startswith(_NO_SESSION)
             else CommandError(f"tmux: {text}; agentctl doctor looks for the cause")
         )
-    return list(answer.stdout)
+    return list(answer.out)
 
 
 def open_terminal(invocation: Invocation) -> Terminal:
@@ -95,7 +90,7 @@ def open_terminal(invocation: Invocation) -> Terminal:
     try:
         agent = agent_from(agent_document(invocation.api, invocation.name()))
     except UnreachableError as unreachable:
-        return _without_daemon(invocation, _server(invocation), unreachable)
+        return _without_daemon(invocation, TmuxClient(invocation.settings.tmux_socket), unreachable)
     return terminal_of(invocation, agent)
 
 
@@ -109,7 +104,7 @@ def terminal_of(invocation: Invocation, agent: AgentStatus) -> Terminal:
     CommandError
         If tmux refuses.
     """
-    server = _server(invocation)
+    server = TmuxClient(invocation.settings.tmux_socket)
     try:
         ask(server, "has-session", "-t", session_target(agent.session))
     except NoSessionError:
@@ -117,13 +112,7 @@ def terminal_of(invocation: Invocation, agent: AgentStatus) -> Terminal:
     return Terminal(agent.name, agent.session, server)
 
 
-def _server(invocation: Invocation) -> Server:
-    from libtmux import Server
-
-    return Server(socket_path=invocation.settings.tmux_socket)
-
-
-def _without_daemon(invocation: Invocation, server: Server, unreachable: UnreachableError) -> Terminal:
+def _without_daemon(invocation: Invocation, server: TmuxClient, unreachable: UnreachableError) -> Terminal:
     name = invocation.name()
     try:
         ask(server, "has-session", "-t", session_target(name))

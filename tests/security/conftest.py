@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.security.users import AGENT_USER, account
+from tests.support.daemon import Daemon
+
+
+@pytest.fixture
+def guarded(daemon: Daemon) -> Daemon:
+    """A daemon in folders as packages make them, tmux' the agent user's, the API's root's; not started yet."""
+    user = account(AGENT_USER)
+    folder = daemon.runtime / "tmux"
+    folder.mkdir(mode=0o750)
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    daemon.tmux_socket = folder / "tmux.sock"
+    os.chown(daemon.workdir, user.pw_uid, user.pw_gid)
+    return daemon

@@ -1,0 +1,138 @@
+"""What agents and their tmux say reaches the terminals of those who look after them as text, never as commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.cli.terminal import harmless
+from tests.daemon.support import script, start
+from tests.support.daemon import Daemon, program
+
+ESCAPES = [
+    "\x1b[2J",
+    "\x1b]0;title\x07",
+    "\x1b]52;c;YQ==\x1b\\",
+    "\x1bP+q\x1b\\",
+    "\x9b2J",
+    "\x9d0;x\x9c",
+    "\x07",
+    "\x08",
+    "\x0e",
+    "\r",
+]
+"""Clear the screen, set the title and the clipboard, query, the same with C1, bell, backspace, charset, overwrite."""
+ALL_ESCAPES = " ".join(["first", *ESCAPES, "last"])
+
+_CONTROL = {*map(chr, range(32)), *map(chr, range(127, 160))} - {"\t", "\n"}
+
+
+def acts_on_a_terminal(text: str) -> bool:
+    """Whether there is any control character but line breaks and tabs."""
+    return any(character in _CONTROL for character in text)
+
+
+@given(st.lists(st.one_of(st.text(max_size=10), st.sampled_from([*ESCAPES, "\x1b[31m", "\x1b[0m"]))).map("".join))
+def test_of_control_characters_only_tabs_and_styles_pass(text: str) -> None:
+    shown = harmless(text)
+    without_styles = shown.replace("\x1b[31m", "").replace("\x1b[0m", "")
+    assert not any(character in _CONTROL for character in without_styles if character != "\x1b")
+    assert all(part[:1] == "[" and "m" in part for part in without_styles.split("\x1b")[1:])
+    if not acts_on_a_terminal(text):
+        assert shown == text
+
+
+def agentctl(daemon: Daemon, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [program("agentctl"), *arguments],
+        env={
+            **daemon.environment(),
+            "AGENTD_API_SOCKET": str(daemon.api_socket),
+            "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket),
+            **env,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_a_forged_report_of_a_launcher_writes_no_escapes_into_log_and_status(daemon: Daemon, log_format: str) -> None:
+    start(daemon, script("a", "sleep 600"), flags=[f"--log-format={log_format}"])
+    daemon.wait_state("a", "running")
+    daemon.kill()
+    (record,) = Path(f"{daemon.tmux_socket}.runs").glob("*.record")
+    record.with_suffix(".pid").unlink()
+    record.with_suffix(".exit").write_text(f"launch-failed {ALL_ESCAPES}\n", encoding="utf-8")
+    daemon.start(f"--log-format={log_format}")
+    agent = daemon.wait_state("a", "failed")
+    assert agent["error"] is not None
+    assert "\x1b" in agent["error"], "the API gives what was said; JSON escapes it"
+    daemon.wait_for(lambda: "first" in daemon.log_text())
+    assert not acts_on_a_terminal(daemon.log_text())
+    for arguments in (
+        ["status"],
+        ["status", "a"],
+        ["status", "--json"],
+        ["wait", "a", "--for", "running", "--timeout=0s"],
+    ):
+        done = agentctl(daemon, *arguments)
+        assert "first" in done.stdout + done.stderr
+        assert not acts_on_a_terminal(done.stdout + done.stderr), arguments
+
+
+@pytest.fixture
+def lying_tmux(daemon: Daemon) -> Path:
+    """A stand-in for what a tmux server in the agents' hands makes tmux print."""
+    tmux = daemon.folder / "lying" / "tmux"
+    tmux.parent.mkdir()
+    tmux.with_name("says").write_text(ALL_ESCAPES, encoding="utf-8")
+    tmux.write_text(f'#!/bin/sh\ncat "{tmux.parent}/says"\necho\n[ ! -e "{tmux.parent}/fails" ] || exit 1\n')
+    tmux.chmod(0o755)
+    return tmux
+
+
+def test_what_a_lying_tmux_server_says_is_shown_as_text(daemon: Daemon, lying_tmux: Path) -> None:
+    start(daemon, script("a", "sleep 600"))
+    daemon.wait_state("a", "running")
+    path = f"{lying_tmux.parent}{os.pathsep}{daemon.environment()['PATH']}"
+    for arguments in (["logs", "a"], ["screen", "a"], ["logs", "a", "--json"], ["screen", "a", "--json"]):
+        done = agentctl(daemon, *arguments, PATH=path)
+        assert done.returncode == 0, done.stderr
+        assert "first" in done.stdout
+        assert not acts_on_a_terminal(done.stdout + done.stderr), arguments
+    lying_tmux.write_text(lying_tmux.read_text().replace("\necho\n", " >&2\n"))
+    lying_tmux.with_name("fails").touch()
+    for arguments in (["logs", "a"], ["screen", "a"]):
+        done = agentctl(daemon, *arguments, PATH=path)
+        assert done.returncode == 1
+        assert "first" in done.stderr
+        assert not acts_on_a_terminal(done.stdout + done.stderr), arguments
+
+
+def test_names_in_a_jcard_reach_log_api_and_check_as_text(daemon: Daemon) -> None:
+    evil = json.dumps(ALL_ESCAPES)  # TOML takes the same escapes
+    daemon.write_jcard(
+        f"[[agents]]\nname = {evil}\nharness = {evil}\nworkdir = {evil}\nsession = {evil}\n"
+        f"{evil} = 1\nrestart = {evil}\n"
+        f"[agents.env]\n{evil} = 1\n"
+    )
+    daemon.start("--log-format=console")
+    daemon.wait_for(lambda: daemon.health()["config"]["error"] != "not read yet", what="the jcard was read")
+    error = daemon.health()["config"]["error"] or ""
+    assert "first" in error
+    assert not acts_on_a_terminal(error)
+    assert not acts_on_a_terminal(daemon.log_text())
+    for arguments in (["status"], ["validate", str(daemon.jcard)]):
+        done = agentctl(daemon, *arguments)
+        assert not acts_on_a_terminal(done.stdout + done.stderr), arguments
