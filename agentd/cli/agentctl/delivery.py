@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -139,16 +138,11 @@ class Courier:
             ("load-buffer", "-b", buffer, "-", ";"),
             ("paste-buffer", "-p", "-d", "-b", buffer, "-t", pane),
         )
-        done = subprocess.run(
-            ["tmux", "-S", str(self.socket), *chain.from_iterable(commands)],
-            input=text.encode(),
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode != 0:
+        done = self.terminal.server.run(*chain.from_iterable(commands), text=text.encode())
+        if done.status != 0:
             with contextlib.suppress(CommandError):
                 self.terminal.ask("delete-buffer", "-b", buffer)
-            raise CommandError(f"nothing was sent: tmux: {printable(done.stderr.decode(errors='replace').strip())}")
+            raise CommandError(f"nothing was sent: tmux: {printable(done.err)}")
 
     def _wait_until_typed(self) -> None:
         if self.empty_box is None or self._until(lambda: not self._box_is_empty()):

@@ -44,8 +44,8 @@ class TmuxClient:
 
     socket: Path
 
-    def run(self, *command: str) -> Answer:
-        """Run tmux commands.
+    def run(self, *command: str, text: bytes | None = None) -> Answer:
+        """Run tmux commands, with a text for those that read one (``load-buffer -``).
 
         Raises
         ------
@@ -58,7 +58,7 @@ class TmuxClient:
         done = subprocess.run(
             argv,
             env=environment(os.environ),
-            stdin=subprocess.DEVNULL,
+            input=text or b"",
             capture_output=True,
             check=False,
             user=None if owner is None else owner.uid,

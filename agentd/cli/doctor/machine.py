@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from agentd.cli.agentctl.tmux_client import TmuxClient
 from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, warning
 from agentd.supervise.user import AgentUser
 from agentd.tmux.limits import OLDEST_TMUX
@@ -56,7 +57,7 @@ def check_tmux(path: str, socket: Path) -> Iterator[Finding]:
             "tmux", f"there is no tmux on the PATH ({path})", "install it: apt-get install tmux, brew install tmux"
         )
         return
-    shown = _ask(program, "-V")
+    shown = _version(program)
     match = _TMUX_VERSION.search(shown)
     if match is None:
         yield warning("tmux", f"{program} says {shown!r} of its version", "agentd needs tmux 3.2 or newer: install it")
@@ -72,7 +73,7 @@ def check_tmux(path: str, socket: Path) -> Iterator[Finding]:
             "tmux",
             "before tmux 3.3 whoever may use its socket is let in; the admin group's members are not asked for by name",
         )
-    running = _ask(program, "-S", str(socket), "display-message", "-p", "#{version}") if socket.exists() else ""
+    running = "".join(TmuxClient(socket).run("display-message", "-p", "#{version}").out) if socket.exists() else ""
     if running and running not in shown:
         yield warning(
             "tmux",
@@ -81,11 +82,9 @@ def check_tmux(path: str, socket: Path) -> Iterator[Finding]:
         )
 
 
-def _ask(program: str, *arguments: str) -> str:
+def _version(program: str) -> str:
     try:
-        done = subprocess.run(
-            [program, *arguments], capture_output=True, text=True, timeout=_LONGEST_QUESTION, check=False
-        )
+        done = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=_LONGEST_QUESTION, check=False)
     except (OSError, subprocess.TimeoutExpired) as failure:
         return str(failure)
     return done.stdout.strip() if done.returncode == 0 else ""
