@@ -1,0 +1,186 @@
+"""``make faults``: so many rounds of faults, with a seed that is printed and replays."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.kills import populate
+from tests.faults.rounds import FAMILIES, Family
+from tests.faults.world import BrokenPromiseError, World
+
+_WORKERS = 2
+
+
+@dataclass
+class Tally:
+    """What came of a run, or of a worker's part of it."""
+
+    rounds: Counter[str] = field(default_factory=Counter)
+    """By family."""
+    kinds: Counter[str] = field(default_factory=Counter)
+    slowest: dict[str, float] = field(default_factory=dict)
+    """Longest convergence in seconds, by family."""
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        """Take what another counted."""
+        self.rounds += other.rounds
+        self.kinds += other.kinds
+        self.failures += other.failures
+        for family, seconds in other.slowest.items():
+            self.slowest[family] = max(seconds, self.slowest.get(family, 0.0))
+
+
+def lives_of(family: Family, rounds: int, families: list[Family]) -> int:
+    """How many worlds a family gets of a run of so many rounds."""
+    share = rounds * family.share / sum(each.share for each in families)
+    return max(1, round(share / family.per_life))
+
+
+def live(family: Family, seed: int, number: int, keep: bool) -> Tally:
+    """Let one world go through its rounds."""
+    tally = Tally()
+    folder = Path(tempfile.mkdtemp(prefix="agentd-", dir="/tmp"))
+    folder.chmod(0o755)
+    world = World(folder, random.Random(f"{seed} {family.name} {number}"))
+    problems: list[str] = []
+    try:
+        populate(world)
+        world.daemon.start()
+        world.converge()
+        for _ in range(family.per_life):
+            kind = family.round(world)
+            tally.rounds[family.name] += 1
+            tally.kinds[f"{family.name}: {kind}"] += 1
+    except BrokenPromiseError as error:
+        problems.append(str(error))
+    finally:
+        if keep and problems:
+            shutil.copytree(folder / "marks", f"{folder}-marks", ignore=shutil.ignore_patterns("*.fifo"))
+            shutil.copy(world.daemon.log, f"{folder}.log")
+            problems.append(f"kept: {folder}.log")
+        problems += world.daemon.close()
+    tally.slowest[family.name] = world.slowest
+    if problems:
+        again = f'make faults ARGS="--seed {seed} --only {family.name} --life {number}"'
+        tally.failures.append(f"FAILED {family.name}, life {number}; again by: {again}\n" + "\n".join(problems))
+    return tally
+
+
+def work(arguments: argparse.Namespace, families: list[Family]) -> Tally:
+    """Go through this worker's lives, or the one that was asked for."""
+    tally = Tally()
+    todo = [
+        (number, family)
+        for family in families
+        for number in range(lives_of(family, arguments.rounds, families))
+        if arguments.life is None or arguments.life == number
+    ]
+    if arguments.life is not None and not todo:
+        todo = [(arguments.life, family) for family in families]
+    mine = todo if arguments.worker is None else todo[arguments.worker :: arguments.workers]
+    until = time.monotonic() + arguments.minutes * 60 if arguments.minutes else None
+    for number, family in mine:
+        if until is not None and time.monotonic() > until:
+            break
+        begun = time.monotonic()
+        came = live(family, arguments.seed, number, arguments.keep)
+        tally.add(came)
+        for failure in came.failures:
+            print(failure, flush=True)
+        print(
+            f"{family.name} {number}: {sum(came.rounds.values())} rounds in {time.monotonic() - begun:.1f} s, "
+            f"slowest convergence {came.slowest.get(family.name, 0):.2f} s{' FAILED' if came.failures else ''}",
+            flush=True,
+        )
+    return tally
+
+
+def share_out(arguments: argparse.Namespace) -> Tally:
+    """Let workers do it, each its part."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.faults", *sys.argv[1:], "--seed", str(arguments.seed)]
+                + ["--worker", str(index), "--result", f"{folder}/{index}"]
+            )
+            for index in range(arguments.workers)
+        ]
+        tally = Tally()
+        for index, worker in enumerate(workers):
+            if worker.wait() not in (0, 1):
+                tally.failures.append(f"worker {index} ended with status {worker.returncode}")
+                continue
+            found = json.loads(Path(f"{folder}/{index}").read_text())
+            tally.add(
+                Tally(Counter(found["rounds"]), Counter(found["kinds"]), dict(found["slowest"]), found["failures"])
+            )
+    return tally
+
+
+def report(tally: Tally, seed: int, seconds: float, verbose: bool) -> None:
+    """Print what came of it."""
+    if verbose:
+        for kind, count in sorted(tally.kinds.items()):
+            print(f"  {count:6d}  {kind}")
+    for family, count in sorted(tally.rounds.items()):
+        print(f"{count:6d} rounds of {family}, slowest convergence {tally.slowest.get(family, 0):.2f} s")
+    total = sum(tally.rounds.values())
+    print(f"{total} rounds in {seconds:.0f} s, seed {seed}: {len(tally.failures)} failed")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the options."""
+    options = argparse.ArgumentParser(prog="make faults", description=__doc__)
+    add = options.add_argument
+    add("--seed", type=int, default=int.from_bytes(os.urandom(3)), help="replays the same faults")
+    add("--rounds", type=int, default=3000, help="rounds of all families together (3000)")
+    add("--minutes", type=float, help="begin no new world after so many minutes")
+    add("--only", action="append", default=[], metavar="FAMILY", help="only this family; may be repeated")
+    add("--life", type=int, help="only the world of this number")
+    add("--workers", type=int, default=_WORKERS, help=f"worlds at a time ({_WORKERS})")
+    add("--verbose", action="store_true", help="count every kind of fault")
+    add("--keep", action="store_true", help="keep log and marks of worlds that failed")
+    add("--list", action="store_true", help="name the families")
+    add("--worker", type=int, help=argparse.SUPPRESS)
+    add("--result", type=Path, help=argparse.SUPPRESS)
+    return options
+
+
+def main() -> int:
+    """Run."""
+    arguments = parser().parse_args()
+    if arguments.list:
+        print("\n".join(f"{family.name:12} {(family.round.__doc__ or '').strip()}" for family in FAMILIES))
+        return 0
+    families = [family for family in FAMILIES if not arguments.only or family.name in arguments.only]
+    if arguments.worker is not None or arguments.life is not None or arguments.workers == 1:
+        tally = work(arguments, families)
+        if arguments.result is not None:
+            text = json.dumps(
+                {"rounds": tally.rounds, "kinds": tally.kinds, "slowest": tally.slowest, "failures": tally.failures}
+            )
+            arguments.result.write_text(text)
+            return 1 if tally.failures else 0
+        begun = 0.0
+    else:
+        print(f"seed {arguments.seed}", flush=True)
+        begun = time.monotonic()
+        tally = share_out(arguments)
+    report(tally, arguments.seed, time.monotonic() - begun if begun else 0.0, arguments.verbose)
+    return 1 if tally.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
