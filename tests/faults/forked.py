@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import random
 import signal
 import subprocess
@@ -62,7 +63,8 @@ class ForkedDaemon(Daemon):
         self.trigger = Trigger()
         self.before_start: Callable[[], None] = lambda: None
         """Called in the new process before it becomes agentd."""
-        self.flags: tuple[str, ...] = ()
+        # Not the user "agent", where there is one: agents write their marks as the fault runs' user.
+        self.flags: tuple[str, ...] = (f"--agent-user={pwd.getpwuid(os.geteuid()).pw_name}",)
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, ready: bool = True) -> None:
         """Start agentd, and wait until its API answers unless ``ready`` is false."""

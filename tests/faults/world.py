@@ -20,6 +20,8 @@ SCRIPT = Path(__file__).with_name("scripted_agent.sh")
 BOUND = 20.0
 """Seconds in which everything must be as declared after a fault. A loaded machine is ten times slower than a quiet one,
 where it takes a third of a second."""
+QUICK = "20ms"
+"""Back-off of an agent that is back within the bound; one with another back-off stays in it."""
 _POLL = 0.01
 
 
@@ -44,6 +46,8 @@ class Declared:
     last: tuple[int | None, int | None] | None = None
     """Exit code and signal that its last run must be said to have ended with; ``None`` if that is not known."""
     grace: str = "3s"
+    delay: str = QUICK
+    secrets: tuple[str, ...] = ()
 
     def table(self, folder: Path) -> dict[str, object]:
         """Write its table of the jcard."""
@@ -52,12 +56,13 @@ class Declared:
             "command": ["/bin/sh", str(SCRIPT), str(folder), self.name, self.kind],
             "env": {"GENERATION": str(self.generation)},
             "restart": self.restart,
-            "restart_delay": "20ms",
-            "restart_delay_max": "60ms",
+            "restart_delay": self.delay,
+            "restart_delay_max": "60ms" if self.delay == QUICK else self.delay,
+            "timeout": "24h",
             "grace_period": self.grace,
             "enabled": self.enabled,
             "workdir": str(folder),
-            "secrets": [],
+            "secrets": list(self.secrets),
         }
 
 
@@ -79,6 +84,8 @@ class World:
         self.agents: dict[str, Declared] = {}
         self.slowest = 0.0
         """Longest convergence so far, in seconds."""
+        self.long_stop = 1.0
+        """Seconds that something is stopped which is then continued."""
         self._named = 0
 
     # -- what is declared
@@ -112,10 +119,15 @@ class World:
         self._set(name, enabled=False, runs=False, starts=None, last=None)
 
     def unknown_toll(self) -> None:
-        """How many runs there must have been is not known any more."""
-        for name, agent in self.agents.items():
-            always = agent.restart == "always" or not agent.enabled
-            self._set(name, starts=None, last=None, runs=agent.enabled if always else None)
+        """How many runs there must have been is not known any more, of no agent."""
+        for name in self.agents:
+            self.toll_of(name)
+
+    def toll_of(self, name: str) -> None:
+        """How many runs of an agent there must have been is not known any more."""
+        agent = self.agents[name]
+        always = agent.restart == "always" or not agent.enabled
+        self._set(name, starts=None, last=None, runs=agent.enabled if always else None)
 
     def disturbed(self, name: str, last: tuple[int | None, int | None] | None = None) -> None:
         """An agent's run was ended by something other than agentd: once, so one restart or none."""
@@ -123,6 +135,7 @@ class World:
         if not agent.runs:
             return
         again = agent.restart == "always" or (agent.restart == "on-failure" and last != (0, None))
+        again = again and agent.delay == QUICK
         starts = None if agent.starts is None else agent.starts + again
         self._set(name, starts=starts, runs=again, last=last)
 
@@ -150,6 +163,18 @@ class World:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.current(name).pid, signal.SIGKILL)
         self.disturbed(name, (None, signal.SIGKILL))
+
+    def server(self) -> int:
+        """Pid of the tmux server."""
+        found: list[int] = []
+
+        def probe() -> bool:
+            pid = self.daemon.tmux_pid()
+            found[:] = [] if pid is None else [pid]
+            return pid is not None
+
+        self.await_true(probe, "the tmux server runs")
+        return found[0]
 
     # -- the judgement
 
