@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.kills import populate
+from tests.faults.machine import in_own_mounts
 from tests.faults.rounds import FAMILIES, Family
 from tests.faults.world import BrokenPromiseError, World
 
@@ -48,15 +50,17 @@ def lives_of(family: Family, rounds: int, families: list[Family]) -> int:
     return max(1, round(share / family.per_life))
 
 
-def live(family: Family, seed: int, number: int, keep: bool) -> Tally:
+def live(family: Family, number: int, arguments: argparse.Namespace) -> Tally:
     """Let one world go through its rounds."""
-    tally = Tally()
+    tally, seed = Tally(), arguments.seed
     folder = Path(tempfile.mkdtemp(prefix="agentd-", dir="/tmp"))
     folder.chmod(0o755)
     world = World(folder, random.Random(f"{seed} {family.name} {number}"))
     problems: list[str] = []
     try:
         populate(world)
+        world.long_stop = arguments.stop_seconds
+        family.prepare(world)
         world.daemon.start()
         world.converge()
         for _ in range(family.per_life):
@@ -65,12 +69,14 @@ def live(family: Family, seed: int, number: int, keep: bool) -> Tally:
             tally.kinds[f"{family.name}: {kind}"] += 1
     except BrokenPromiseError as error:
         problems.append(str(error))
+    except Exception:  # noqa: BLE001 (a round that goes wrong fails its world, not the run)
+        problems.append(f"{traceback.format_exc()}\n{world.explain()}")
     finally:
-        if keep and problems:
+        if arguments.keep and problems:
             shutil.copytree(folder / "marks", f"{folder}-marks", ignore=shutil.ignore_patterns("*.fifo"))
             shutil.copy(world.daemon.log, f"{folder}.log")
             problems.append(f"kept: {folder}.log")
-        problems += world.daemon.close()
+        problems += world.close()
     tally.slowest[family.name] = world.slowest
     if problems:
         again = f'make faults ARGS="--seed {seed} --only {family.name} --life {number}"'
@@ -81,6 +87,11 @@ def live(family: Family, seed: int, number: int, keep: bool) -> Tally:
 def work(arguments: argparse.Namespace, families: list[Family]) -> Tally:
     """Go through this worker's lives, or the one that was asked for."""
     tally = Tally()
+    for family in families:
+        lack = family.lacking()
+        if lack is not None and not arguments.worker:
+            print(f"{family.name}: left out, {lack}", flush=True)
+    families = [family for family in families if family.lacking() is None]
     todo = [
         (number, family)
         for family in families
@@ -89,13 +100,13 @@ def work(arguments: argparse.Namespace, families: list[Family]) -> Tally:
     ]
     if arguments.life is not None and not todo:
         todo = [(arguments.life, family) for family in families]
-    mine = todo if arguments.worker is None else todo[arguments.worker :: arguments.workers]
+    mine = todo[arguments.worker :: arguments.workers]
     until = time.monotonic() + arguments.minutes * 60 if arguments.minutes else None
     for number, family in mine:
         if until is not None and time.monotonic() > until:
             break
         begun = time.monotonic()
-        came = live(family, arguments.seed, number, arguments.keep)
+        came = live(family, number, arguments)
         tally.add(came)
         for failure in came.failures:
             print(failure, flush=True)
@@ -112,8 +123,10 @@ def share_out(arguments: argparse.Namespace) -> Tally:
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         workers = [
             subprocess.Popen(
-                [sys.executable, "-m", "tests.faults", *sys.argv[1:], "--seed", str(arguments.seed)]
-                + ["--worker", str(index), "--result", f"{folder}/{index}"]
+                in_own_mounts(
+                    [sys.executable, "-m", "tests.faults", *sys.argv[1:], "--seed", str(arguments.seed)]
+                    + ["--worker", str(index), "--result", f"{folder}/{index}"]
+                )
             )
             for index in range(arguments.workers)
         ]
@@ -150,6 +163,7 @@ def parser() -> argparse.ArgumentParser:
     add("--only", action="append", default=[], metavar="FAMILY", help="only this family; may be repeated")
     add("--life", type=int, help="only the world of this number")
     add("--workers", type=int, default=_WORKERS, help=f"worlds at a time ({_WORKERS})")
+    add("--stop-seconds", type=float, default=1.0, help="how long a stopped client stays stopped (1)")
     add("--verbose", action="store_true", help="count every kind of fault")
     add("--keep", action="store_true", help="keep log and marks of worlds that failed")
     add("--list", action="store_true", help="name the families")
@@ -165,20 +179,15 @@ def main() -> int:
         print("\n".join(f"{family.name:12} {(family.round.__doc__ or '').strip()}" for family in FAMILIES))
         return 0
     families = [family for family in FAMILIES if not arguments.only or family.name in arguments.only]
-    if arguments.worker is not None or arguments.life is not None or arguments.workers == 1:
+    if arguments.worker is not None:
         tally = work(arguments, families)
-        if arguments.result is not None:
-            text = json.dumps(
-                {"rounds": tally.rounds, "kinds": tally.kinds, "slowest": tally.slowest, "failures": tally.failures}
-            )
-            arguments.result.write_text(text)
-            return 1 if tally.failures else 0
-        begun = 0.0
-    else:
-        print(f"seed {arguments.seed}", flush=True)
-        begun = time.monotonic()
-        tally = share_out(arguments)
-    report(tally, arguments.seed, time.monotonic() - begun if begun else 0.0, arguments.verbose)
+        found = {"rounds": tally.rounds, "kinds": tally.kinds, "slowest": tally.slowest, "failures": tally.failures}
+        arguments.result.write_text(json.dumps(found))
+        return 1 if tally.failures else 0
+    print(f"seed {arguments.seed}", flush=True)
+    begun = time.monotonic()
+    tally = share_out(arguments)
+    report(tally, arguments.seed, time.monotonic() - begun, arguments.verbose)
     return 1 if tally.failures else 0
 
 

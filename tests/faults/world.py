@@ -86,7 +86,16 @@ class World:
         """Longest convergence so far, in seconds."""
         self.long_stop = 1.0
         """Seconds that something is stopped which is then continued."""
+        self.at_the_end: list[Callable[[], None]] = []
+        """Called once nothing of it runs any more."""
         self._named = 0
+
+    def close(self) -> list[str]:
+        """End everything, and say what was wrong with the end."""
+        problems = self.daemon.close()
+        for give_back in reversed(self.at_the_end):
+            give_back()
+        return problems
 
     # -- what is declared
 
