@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import resource
 from collections.abc import Iterable, Iterator
@@ -49,8 +50,9 @@ def no_descriptors(world: World) -> str:
     world.write()
     world.converge()
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    highest = max(map(int, os.listdir(f"/proc/{pid}/fd")), default=0)  # noqa: PTH208 (numbers, not paths)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1 + room, hard))
+    used = set(map(int, os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208 (numbers, not paths)
+    free = next(number for number in itertools.count() if number not in used)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free + room, hard))
     try:
         world.end(ending, 3)
         _under(world, lasting, spared={ending})
