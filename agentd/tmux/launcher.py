@@ -5,7 +5,8 @@ kernel's applies, and no shell parses the prompt. It runs the agent as its foreg
 status and then becomes an interactive shell. It costs 1 ms of CPU; a Python launcher would cost 15-20 ms.
 
 Two files beside the script tell agentd about the run: ``ID.pid`` (the agent's line of /proc/PID/stat) and ``ID.exit``
-(its exit status, and seconds since boot where the system tells). Each is written with one ``write``, its line break last, so a reader never takes half a value.
+(its exit status, and the seconds since boot where the system tells). Each is written with one ``write``, its line break
+last, so a reader never takes half a value.
 A line in the ``hints`` FIFO, opened for reading and writing so that it never blocks without a reader, says that a
 file is there; the FIFO carries no facts, so a lost hint costs only time.
 """

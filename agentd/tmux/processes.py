@@ -431,7 +431,7 @@ def _add_orphans(roots: dict[str, set[int]], adopters: Iterable[int], spared: se
 
 def _kill(processes: Iterable[ProcessIdentity]) -> list[int]:
     """SIGKILL processes; returns descriptors that become readable as they end (none where there are no pidfds)."""
-    watched = []
+    watched: list[int] = []
     for process in processes:
         try:
             if not _HAS_PIDFD:

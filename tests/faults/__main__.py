@@ -100,6 +100,8 @@ def work(arguments: argparse.Namespace, families: list[Family]) -> Tally:
     ]
     if arguments.life is not None and not todo:
         todo = [(arguments.life, family) for family in families]
+    # Of every family the first worlds first, so that a run that is cut short has seen them all.
+    todo.sort(key=lambda each: each[0] / lives_of(each[1], arguments.rounds, families))
     mine = todo[arguments.worker :: arguments.workers]
     until = time.monotonic() + arguments.minutes * 60 if arguments.minutes else None
     for number, family in mine:
@@ -121,13 +123,9 @@ def work(arguments: argparse.Namespace, families: list[Family]) -> Tally:
 def share_out(arguments: argparse.Namespace) -> Tally:
     """Let workers do it, each its part."""
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        own = [sys.executable, "-m", "tests.faults", *sys.argv[1:], f"--seed={arguments.seed}"]
         workers = [
-            subprocess.Popen(
-                in_own_mounts(
-                    [sys.executable, "-m", "tests.faults", *sys.argv[1:], "--seed", str(arguments.seed)]
-                    + ["--worker", str(index), "--result", f"{folder}/{index}"]
-                )
-            )
+            subprocess.Popen(in_own_mounts([*own, f"--worker={index}", f"--result={folder}/{index}"]))
             for index in range(arguments.workers)
         ]
         tally = Tally()

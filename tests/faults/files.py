@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +12,13 @@ from tests.faults.world import World
 from tests.support.agents import jcard
 
 _PACE = 0.01
-_GARBAGE = (b"", b"[[agents]]\nname = ", b"\xff\xfe\x00", b"agents = 3\n", b"[[agents]]\nharness = 'custom'\nnmae = 1\n")
+_GARBAGE = (
+    b"",
+    b"[[agents]]\nname = ",
+    b"\xff\xfe\x00",
+    b"agents = 3\n",
+    b"[[agents]]\nharness = 'custom'\nname = 1\n",
+)
 
 
 def by_rename(path: Path, content: bytes) -> None:
@@ -24,11 +29,16 @@ def by_rename(path: Path, content: bytes) -> None:
 
 
 def by_truncation(path: Path, content: bytes) -> None:
-    """Write over a file, with a moment between its halves."""
+    """Write over a file, with a moment between its halves.
+
+    The first ends inside a string: a half that could be a whole may take effect once it has stood for 0.1 s, which on a
+    loaded machine it might.
+    """
+    half = content.find(b'"', len(content) // 2) + 1
     with path.open("wb", buffering=0) as file:
-        file.write(content[: len(content) // 2])
+        file.write(content[:half])
         pause(0.002)
-        file.write(content[len(content) // 2 :])
+        file.write(content[half:])
 
 
 def by_symlink(path: Path, content: bytes) -> None:
@@ -115,7 +125,7 @@ def _swap_folder(folder: Path, value: bytes) -> None:
     fresh = folder / "..data_tmp"
     fresh.symlink_to(data.name)
     fresh.rename(link)
-    if not path.is_symlink() or os.readlink(path) != "..data/TOKEN":
+    if not path.is_symlink() or path.readlink() != Path("..data/TOKEN"):
         path.unlink(missing_ok=True)
         path.symlink_to("..data/TOKEN")
 

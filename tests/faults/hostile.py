@@ -31,6 +31,8 @@ def hostile_agents(world: World) -> str:
             world.daemon.kill()
             operate(world, {name})
             world.daemon.start(ready=False)
+        case _:
+            pass  # it is removed below
     world.write()
     world.converge()
     world.remove(name)

@@ -84,7 +84,10 @@ def operate(world: World, touched: set[str], way: str = "", *, deaf: bool = Fals
     chance = world.chance
     way = way or chance.choice(_ANY)
     status = chance.choice((0, 3, 200))
-    kind, restart = chance.choice(("plain", "plain", "stubborn")), chance.choice(("always", "always", "on-failure", "no"))
+    kind, restart = (
+        chance.choice(("plain", "plain", "stubborn")),
+        chance.choice(("always", "always", "on-failure", "no")),
+    )
     if len(world.agents) <= _FEW and way in ("remove", "disable"):
         way = "change"
     if len(world.agents) >= _MANY and way == "add":

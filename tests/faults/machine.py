@@ -88,8 +88,8 @@ def processes_limited(pids: list[int], room: int) -> Iterator[None]:
     finally:
         (group / "pids.max").write_text("max")
         while members := (group / "cgroup.procs").read_text().split():
-            for pid in members:
-                _move(int(pid), _PIDS)
+            for member in members:
+                _move(int(member), _PIDS)
         group.rmdir()
 
 

@@ -46,8 +46,8 @@ def _harmless(*words: str) -> Callable[[World, str], None]:
     return act
 
 
-def _close_the_ended(world: World, name: str) -> None:
-    """Close the session of an agent that has ended, which stays ended."""
+def _close_the_ended(world: World, _: str) -> None:
+    """Close the session of another agent, which has ended and stays ended."""
     delay = world.chance.uniform(0.0, 0.3)
     agent = world.add(restart="no")
     world.write()

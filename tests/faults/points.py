@@ -6,9 +6,9 @@ wrapped; when the chosen one is passed for the chosen time, the process kills it
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
+import inspect
 import mmap
 import os
 import signal
@@ -200,7 +200,7 @@ def _around(function: Function, point: Point, passed: Callable[[], None]) -> Fun
             passed()
         return answer
 
-    if asyncio.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def awaited(*args: object, **options: object) -> object:

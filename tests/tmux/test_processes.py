@@ -574,11 +574,10 @@ async def test_with_no_descriptor_left_nothing_is_said_to_have_ended_before_it_w
 ) -> None:
     process = start("sleep", "600", run="r")
     remains = Remains("r", None, frozenset([identity(process.pid)]))
+    await asyncio.to_thread(int)  # what threads need is loaded
     with no_descriptor_left():
         ending = asyncio.create_task(reaper.end(remains))
-        async with asyncio.timeout(10):
-            while not any(event["event"] == "processes_not_listed" for event in events.entries):
-                await asyncio.sleep(0.01)
+        await until(lambda: any(event["event"] == "processes_not_listed" for event in events.entries))
         assert not ending.done()
         assert process.poll() is None
     assert await ending == set()

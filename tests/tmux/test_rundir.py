@@ -183,7 +183,22 @@ def test_a_report_that_is_not_whole_is_none_yet(runtime: RuntimeDirectory, conte
 
 
 @pytest.mark.parametrize(
-    "content", [b"256\n", b"-1\n", b"1 2\n", b"1 2.\n", b"1 2.0 3\n", b" 1\n", b"1 \n", b"\xff\n", "٣\n".encode(), b"0\n1\n", b"9" * 4000 + b"\n", b"\n", b"\0\n"]
+    "content",
+    [
+        b"256\n",
+        b"-1\n",
+        b"1 2\n",
+        b"1 2.\n",
+        b"1 2.0 3\n",
+        b" 1\n",
+        b"1 \n",
+        b"\xff\n",
+        "٣\n".encode(),
+        b"0\n1\n",
+        b"9" * 4000 + b"\n",
+        b"\n",
+        b"\0\n",
+    ],
 )
 def test_a_senseless_exit_report_is_logged_and_none(
     runtime: RuntimeDirectory, content: bytes, events: LogCapture
