@@ -453,7 +453,8 @@ async def test_a_pane_without_a_process_is_closed_when_panes_are_listed(server: 
         # As a daemon leaves it that ends right then.
         await server._run(f"respawn-pane -k -t {pane.pane_id} /bin/sh {script}")
     assert [listed.pane for listed in await server.list_launched_panes()] == [other]
-    assert set((await server.list_places()).values()) == {(other.session_id, "a"), ("$0", ANCHOR)}
+    places = (await server.list_places()).values()
+    assert {(place.session_id, place.session) for place in places} == {(other.session_id, "a"), ("$0", ANCHOR)}
 
 
 async def test_respawning_a_pane_that_is_gone_is_refused(server: TmuxServer, script: str) -> None:
