@@ -9,6 +9,7 @@ from tests.faults.waits import pause
 from tests.faults.world import World
 
 FOREIGN = "operator"
+_MOVED = f"move-window to a session of the {FOREIGN}"
 
 
 def operators(world: World) -> str:
@@ -27,6 +28,9 @@ def operators(world: World) -> str:
         sessions = world.daemon.sessions()
         world.await_true(lambda: FOREIGN in sessions, "the operator's session is left alone")
         world.daemon.tmux("kill-session", "-t", f"={FOREIGN}")
+        if way == _MOVED:
+            world.disturbed(name)
+            world.converge()
     world.await_true(lambda: set(world.running()) <= set(world.daemon.sessions()), "sessions have their names")
     return way
 
@@ -87,7 +91,7 @@ _WAYS: dict[str, Callable[[World, str], None]] = {
     "a session of the operator": _harmless("new-session", "-d", "-s", FOREIGN, "sleep 3600"),
     "split-window": _harmless("split-window", "-d", "-t", "={}:0", "sleep 3600"),
     "new-window": _harmless("new-window", "-d", "-t", "={}:7", "sleep 3600"),
-    "move-window to an operator's session": _move_window,
+    _MOVED: _move_window,
     "remain-on-exit": _remain,
     "C-z": _harmless("send-keys", "-t", "={}:0", "C-z"),
     "resize": _harmless("resize-window", "-t", "={}:0", "-x", "20", "-y", "5"),

@@ -18,7 +18,7 @@ _CUT = """#!/usr/bin/env bash
 if [[ " $* " == *" -C "* && -e {cut} ]]; then
 	bytes=$(<{cut})
 	rm -f {cut}
-	exec {tmux} "$@" > >(head -c "$bytes")
+	exec {tmux} "$@" > >(dd bs=1 count="$bytes" status=none)
 fi
 exec {tmux} "$@"
 """
