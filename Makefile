@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 ARGS ?=
 
-.PHONY: help demo test fuzz soak lint bench docs dist lock clean
+.PHONY: help demo test faults fuzz soak lint bench docs dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -24,6 +24,10 @@ demo: ## watch four scripted agents being supervised; C-c ends it (DEMO_SECONDS=
 test: ## run the whole test suite, with coverage (ARGS="-k name" selects)
 	@scripts/bootstrap dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
+
+faults: ## break a running agentd in every way, some thousand times (ARGS="--seed N --rounds N --only FAMILY --list")
+	@scripts/bootstrap dev
+	$(BIN)/python -m tests.faults $(ARGS)
 
 fuzz: ## throw far more at the parsers and the API: ten minutes (ARGS="--hypothesis-seed=N" replays a run)
 	@scripts/bootstrap dev

@@ -199,7 +199,7 @@ class Agent:
         elif report.status is None:
             self._apply(lives.launch_failed(self.life, handle.run_id, report.error or "could not start", self._now()))
         else:
-            self._ended(Exit.from_status(report.status), self.host.clock.wall() - report.written if past else 0.0)
+            self._ended(Exit.from_status(report.status), report.age(self.host.clock.wall()) if past else 0.0)
 
     # -- life and effects
 

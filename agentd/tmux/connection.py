@@ -252,7 +252,10 @@ class ControlConnection:
         """The client's output ended."""
         if self._greeted.done():
             self.ended("tmux closed the control connection")
-        # Before the greeting the client's error output, which says why, may still be on its way: `left` follows.
+            return
+        # Before the greeting the client's error output, which says why, may still be on its way: `left` follows, unless
+        # the client hangs.
+        asyncio.get_running_loop().call_later(_LEAVE_LIMIT, self.ended, "tmux closed the control connection")
 
     def exited(self) -> None:
         """The client ended; what it printed last may still be on its way."""

@@ -5,7 +5,8 @@ kernel's applies, and no shell parses the prompt. It runs the agent as its foreg
 status and then becomes an interactive shell. It costs 1 ms of CPU; a Python launcher would cost 15-20 ms.
 
 Two files beside the script tell agentd about the run: ``ID.pid`` (the agent's line of /proc/PID/stat) and ``ID.exit``
-(its exit status). Each is written with one ``write``, its line break last, so a reader never takes half a value.
+(its exit status, and the seconds since boot where the system tells). Each is written with one ``write``, its line break
+last, so a reader never takes half a value.
 A line in the ``hints`` FIFO, opened for reading and writing so that it never blocks without a reader, says that a
 file is there; the FIFO carries no facts, so a lost hint costs only time.
 """
@@ -171,7 +172,7 @@ exec /bin/sh -i
 # launcher does. The shell for inspection is a new program, never the launcher itself: so its children are known as not
 # the agent's by the run's id in its environment (processes.py), and whatever is a child of the launcher is the agent's.
 _TEMPLATE = rb"""environment() {
-  unset -v stat @UNSET@
+  unset -v stat status up idle @UNSET@
 @EXPORTS@
 }
 ended() {
@@ -192,5 +193,7 @@ cd -- @WORKDIR@ || ended "@FAILED@ cannot enter the workdir" "could not be launc
   environment
   exec @ARGV@
 )
-ended "$?" "ended with exit status $?"
+status=$? up=
+if [ -r /proc/uptime ]; then read -r up idle </proc/uptime; fi
+ended "$status${up:+ $up}" "ended with exit status $status"
 """

@@ -40,6 +40,9 @@ _LOOKS_AT_ORPHANS = 20
 
 _HIGHEST_PID = 2**31 - 1
 _NO_START = -1
+_NOTHING_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_RETRY_LOOK = 0.1
+"""Seconds until the next look when there was nothing left to look with."""
 _STAT_STATE, _STAT_PARENT, _STAT_THREADS, _STAT_STARTED = 0, 1, 17, 19
 """Where fields 3, 4, 20 and 22 of /proc/PID/stat stand after the program's name."""
 
@@ -71,7 +74,21 @@ class ProcessIdentity:
 
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity | None:
-        """Identify a process that exists now (a zombie does not count)."""
+        """Identify a process that exists now (a zombie does not count); without its start if that cannot be read."""
+        try:
+            return cls.seen(pid)
+        except OSError:
+            return cls(pid, None) if Path(_PROC, str(pid)).exists() else None
+
+    @classmethod
+    def seen(cls, pid: int) -> ProcessIdentity | None:
+        """Identify a process that exists now.
+
+        Raises
+        ------
+        OSError
+            If there is nothing left to look with.
+        """
         line = _read_bytes(f"{_PROC}/{pid}/stat", 1024)
         if line is None:
             if Path(_PROC, "self").exists() or not _signal_reaches(pid):
@@ -95,8 +112,21 @@ class ProcessIdentity:
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - (self.started + 0.5) / os.sysconf("SC_CLK_TCK"))
 
     def alive(self) -> bool:
-        """Whether this very process still runs."""
-        now = ProcessIdentity.of(self.pid)
+        """Whether this very process still runs; with nothing left to look with, whether one with its pid exists."""
+        try:
+            return self.surely_alive()
+        except OSError:
+            return self.started != _NO_START and Path(_PROC, str(self.pid)).exists()
+
+    def surely_alive(self) -> bool:
+        """Whether this very process still runs: for those who will end it.
+
+        Raises
+        ------
+        OSError
+            If there is nothing left to look with.
+        """
+        now = ProcessIdentity.seen(self.pid)
         return now is not None and (self.started is None or now.started == self.started)
 
 
@@ -115,10 +145,11 @@ def started_by(user: int, pid: int) -> bool:
     """
     if not Path(_PROC, "self").exists():
         return True
-    status = _status(pid)
-    if status is None:
+    try:
+        status = _status(pid)
+        return status is not None and user in (status["Uid"], (_status(status["PPid"]) or status)["Uid"])
+    except OSError:
         return False
-    return status["Uid"] == user or (_status(status["PPid"]) or status)["Uid"] == user
 
 
 def _status(pid: int) -> dict[str, int] | None:
@@ -134,7 +165,10 @@ def runs_script(launcher: ProcessIdentity, run_id: str) -> bool:
     """Whether a launcher still executes the script of this run, and has not ended or become a shell yet."""
     if not launcher.alive():
         return False
-    line = _read_bytes(f"{_PROC}/{launcher.pid}/cmdline", 4096)
+    try:
+        line = _read_bytes(f"{_PROC}/{launcher.pid}/cmdline", 4096)
+    except OSError:
+        return True
     return line is None or run_id.encode() in line
 
 
@@ -149,10 +183,18 @@ def _signal_reaches(pid: int) -> bool:
 
 
 def _read_bytes(path: str, limit: int) -> bytes | None:
-    """A /proc file, or ``None`` if the process is gone or not ours to look at."""
+    """A /proc file, or ``None`` if the process is gone or not ours to look at.
+
+    Raises
+    ------
+    OSError
+        If there is no descriptor or no memory left to look with, so that nothing is known.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if error.errno in _NOTHING_LEFT:
+            raise
         return None
     try:
         pieces = []
@@ -225,7 +267,7 @@ class ExitWatch:
 
 def signal_group(process: ProcessIdentity, number: signal.Signals) -> bool:
     """Signal the process group of a process; ``False`` if it is gone."""
-    if not process.alive():
+    if not process.surely_alive():
         return False
     try:
         group = os.getpgid(process.pid)
@@ -261,7 +303,11 @@ def descendants(pid: int) -> set[int]:
 def _ancestors(pid: int) -> list[int]:
     found = []
     while pid > 1:
-        line = _read_bytes(f"{_PROC}/{pid}/stat", 1024)
+        try:
+            line = _read_bytes(f"{_PROC}/{pid}/stat", 1024)
+        except OSError as error:
+            log.warning("processes_not_listed", error=error.strerror)
+            break
         if line is None:
             break
         pid = int(line.rpartition(b")")[2].split()[_STAT_PARENT])
@@ -297,7 +343,9 @@ def _numbers_in(folder: str) -> list[int]:
     try:
         with os.scandir(folder) as entries:
             return [int(entry.name) for entry in entries if entry.name.isdecimal()]
-    except OSError:
+    except OSError as error:
+        if error.errno in _NOTHING_LEFT:
+            raise
         return []
 
 
@@ -324,7 +372,11 @@ def snapshot(launcher: ProcessIdentity) -> frozenset[ProcessIdentity]:
     """Identify what a launcher has started so far; taken before the first signal, which orphans processes."""
     if not launcher.alive():
         return frozenset()
-    found = (ProcessIdentity.of(pid) for pid in descendants(launcher.pid))
+    try:
+        found = [ProcessIdentity.of(pid) for pid in descendants(launcher.pid)]
+    except OSError as error:
+        log.warning("processes_not_listed", error=error.strerror)
+        return frozenset()
     return frozenset(process for process in found if process is not None)
 
 
@@ -337,7 +389,7 @@ def _started_by_launcher(launcher: int, run_id: str) -> list[int]:
 def _find(remains: Sequence[Remains], server: int, adopters: Iterable[int]) -> dict[str, set[ProcessIdentity]]:
     """The living processes of each run."""
     launchers = {
-        remain.run_id: remain.launcher.pid for remain in remains if remain.launcher and remain.launcher.alive()
+        remain.run_id: remain.launcher.pid for remain in remains if remain.launcher and remain.launcher.surely_alive()
     }
     spared = {*launchers.values(), 1, os.getpid(), server}
     roots: dict[str, set[int]] = {remain.run_id: set() for remain in remains}
@@ -345,15 +397,15 @@ def _find(remains: Sequence[Remains], server: int, adopters: Iterable[int]) -> d
         found = roots[remain.run_id]
         if remain.run_id in launchers:
             found.update(_started_by_launcher(launchers[remain.run_id], remain.run_id))
-        found.update(process.pid for process in remain.known if process.alive())
-        if remain.agent is not None and remain.agent.alive():
+        found.update(process.pid for process in remain.known if process.surely_alive())
+        if remain.agent is not None and remain.agent.surely_alive():
             found.add(remain.agent.pid)
     _add_orphans(roots, adopters, spared)
     return {
         run_id: {
             process
             for pid in found.union(*map(descendants, found)) - spared
-            if (process := ProcessIdentity.of(pid)) is not None
+            if (process := ProcessIdentity.seen(pid)) is not None
         }
         for run_id, found in roots.items()
     }
@@ -379,7 +431,7 @@ def _add_orphans(roots: dict[str, set[int]], adopters: Iterable[int], spared: se
 
 def _kill(processes: Iterable[ProcessIdentity]) -> list[int]:
     """SIGKILL processes; returns descriptors that become readable as they end (none where there are no pidfds)."""
-    watched = []
+    watched: list[int] = []
     for process in processes:
         try:
             if not _HAS_PIDFD:
@@ -388,12 +440,24 @@ def _kill(processes: Iterable[ProcessIdentity]) -> list[int]:
             descriptor = os.pidfd_open(process.pid)
         except (ProcessLookupError, PermissionError):
             continue
+        except OSError:
+            if not watched:
+                raise
+            break  # those that are watched free descriptors as they end; the next look finds the others
         watched.append(descriptor)
         # Only now that the descriptor holds the process is it sure that the pid is still the one that was found.
-        if process.alive():
+        if _still(process):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     return watched
+
+
+def _still(process: ProcessIdentity) -> bool:
+    """Whether a process is the one that was found; not if that cannot be told, for the next look finds it again."""
+    try:
+        return process.surely_alive()
+    except OSError:
+        return False
 
 
 def _wait_ended(descriptors: Iterable[int], limit: float) -> None:
@@ -478,7 +542,15 @@ class Reaper:
     async def _work(self) -> None:
         while self._endings:
             batch = [ending.remains for ending in self._endings]
-            found = await asyncio.to_thread(end_found, batch, self._server, frozenset(self._adopters))
+            try:
+                found = await asyncio.to_thread(end_found, batch, self._server, frozenset(self._adopters))
+            except OSError as error:
+                if error.errno not in _NOTHING_LEFT:
+                    raise
+                # Whether anything is left is not known, and what follows must not begin beside it.
+                log.warning("processes_not_listed", error=error.strerror, retry_seconds=_RETRY_LOOK)
+                await asyncio.sleep(_RETRY_LOOK)
+                continue
             now = time.monotonic()
             for ending in list(self._endings):
                 left = found.get(ending.remains.run_id)

@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ _SUFFIXES = (_SCRIPT, _PID, _EXIT, _RECORD, _NEW_RECORD)
 _LAUNCH_COMMAND = re.compile(rf"/bin/sh .*/([0-9A-Za-z_-]+){re.escape(_SCRIPT)}[\"']?", re.ASCII)
 """How tmux shows the command that opened a pane with a launch script."""
 _LARGEST_STATUS = 255
+_ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
+"""An exit status, and the first number of /proc/uptime (proc(5)) where there is one."""
 _REPORT_LIMIT = 4096
 """Bytes; a report is one short line."""
 _RECORD_LIMIT = 1 << 20
@@ -53,6 +56,20 @@ class ExitReport:
     error: str | None = None
     written: float = 0.0
     """Seconds since the epoch."""
+    uptime: float | None = None
+    """Seconds since boot, which no change of the wall clock touches; ``None`` where the launcher could not tell."""
+
+    def age(self, wall: float) -> float:
+        """Seconds since the run ended.
+
+        Parameters
+        ----------
+        wall
+            Now, in seconds since the epoch.
+        """
+        if self.uptime is not None and hasattr(time, "CLOCK_BOOTTIME"):
+            return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - self.uptime)
+        return max(0.0, wall - self.written)
 
 
 class RuntimeDirectory:
@@ -284,11 +301,12 @@ class RuntimeDirectory:
         word, _, rest = line.partition(" ")
         if word == LAUNCH_FAILED:
             return ExitReport(None, rest, written)
-        if not (line.isascii() and line.isdecimal()) or int(line) > _LARGEST_STATUS:
+        match = _ENDED.fullmatch(line)
+        if match is None or int(match[1]) > _LARGEST_STATUS:
             error = f"expected an exit status, found {line[:80]!r}"
             log.warning("launcher_report_unreadable", run=run_id, error=error)
             return None
-        return ExitReport(int(line), None, written)
+        return ExitReport(int(match[1]), None, written, None if match[2] is None else float(match[2]))
 
     def listen(self, on_hint: Callable[[str], None]) -> None:
         """Call back with a run's id whenever its launcher wrote a report.

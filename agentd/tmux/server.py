@@ -129,6 +129,8 @@ class ServerIdentity:
 
 
 _PANE = re.compile(r"(\$[0-9]+) (@[0-9]+) (%[0-9]+) ([0-9]{1,10})", re.ASCII)
+_EMPTY_PANE = re.compile(r"\$[0-9]+ @[0-9]+ (%[0-9]+) -1", re.ASCII)
+"""A pane in which tmux could not start a process."""
 _IDENTITY = re.compile(r"([0-9]{1,10}) ([0-9]{1,20})", re.ASCII)
 _VARIABLE = re.compile(rf"({ENVIRONMENT_NAME})=", re.ASCII)
 
@@ -422,7 +424,13 @@ class TmuxServer:
         return self._parse_pane("".join(lines[0]))
 
     async def respawn(self, pane: Pane, workdir: str, script: str, writer: str | None = None) -> Pane:
-        """Execute a launch script in place of whatever the pane runs; with `writer` as in `new_session`."""
+        """Execute a launch script in place of whatever the pane runs; with `writer` as in `new_session`.
+
+        Raises
+        ------
+        TmuxError
+            If tmux cannot; then the pane is closed.
+        """
         target = pane.pane_id
         show = command("display-message", "-p", "-t", target, _PANE_FORMAT)
         commands = [
@@ -432,11 +440,15 @@ class TmuxServer:
             command("pipe-pane", "-t", target) if writer is None else _pipe(target, writer),
         ]
         try:
-            return self._parse_pane("".join((await self._run(*commands))[1]))
+            shown = (await self._run(*commands))[1]
         except TmuxError as error:
             if not str(error).startswith(_PIPE_REFUSED):
+                # No process, terminal or descriptor was left, and tmux 3.3a keeps a pane without a process: the next
+                # respawn would crash it, with every agent.
+                await self.kill_pane(pane)
                 raise
-            return self._parse_pane("".join((await self._run(show))[0]))
+            (shown,) = await self._run(show)
+        return self._parse_pane("".join(shown))
 
     async def open_pipe(self, pane: Pane, writer: str) -> None:
         """Give what a pane prints from now on to a shell command too."""
@@ -464,11 +476,18 @@ class TmuxServer:
         await self._run(command("rename-session", "-t", pane.session_id, literal(session)))
 
     async def list_launched_panes(self) -> list[ListedPane]:
-        """Every pane that was opened with a launch script, and perhaps some with another script."""
+        """Every pane that was opened with a launch script, and perhaps some with another script.
+
+        One in which tmux could not start a process is closed.
+        """
         lines = await self._run(command("list-panes", "-a", "-f", _LAUNCHED, "-F", _LIST_FORMAT))
         listed = []
         for line in lines[0]:
             fields = line.split("\t")
+            empty = _EMPTY_PANE.fullmatch(fields[0])
+            if empty is not None:
+                await self._run(command("kill-pane", "-t", empty[1]))
+                continue
             try:
                 if len(fields) != _LISTED_FIELDS:
                     raise TmuxError(f"expected a pane's ids, state, session and command, found {line[:80]!r}")

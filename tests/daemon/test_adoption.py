@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -133,6 +134,24 @@ def test_an_exit_during_the_absence_is_noticed_with_its_exact_status(daemon: Dae
     agents = daemon.agents()
     assert (agents["again"]["restarts"], agents["spent"]["restarts"]) == (1, 1)
     assert agents["lives"]["pid"] == before["lives"]
+
+
+@pytest.mark.parametrize("year", [-1, 1])
+def test_a_clock_set_wrong_during_the_absence_ends_no_back_off(daemon: Daemon, year: int) -> None:
+    gate = daemon.folder / "gate"
+    agent = counting("a", daemon.folder, f"while ! test -e {gate}; do sleep 0.02; done; exit 5", restart="always")
+    start(daemon, {**agent, "restart_delay": "1h", "restart_delay_max": "1h"})
+    pid = running(daemon, "a")["a"]
+    daemon.kill()
+    gate.touch()
+    wait_until_gone([pid])
+    (report,) = wait_for(lambda: list(daemon.runtime.glob("*.runs/*.exit")))
+    # As seen after the clock was set a year on, or back.
+    moment = time.time() - year * 31_557_600
+    os.utime(report, (moment, moment))
+    daemon.start()
+    assert 3000 < until(daemon.wait_state("a", "backoff", "running")) - time.time() <= 3960
+    assert len(runs(daemon.folder, "a")) == 1
 
 
 def test_what_changed_during_the_absence_is_handled_and_the_rest_left_alone(daemon: Daemon) -> None:

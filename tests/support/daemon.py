@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict, TypeVar, cast
+from typing import Literal, Protocol, TypedDict, TypeVar, cast
 
 from tests.support.processes import Process, alive, end_marked, marked
 from tests.support.waiting import wait_for
@@ -73,6 +73,18 @@ class HealthJson(TypedDict):
     agents: dict[str, int]
 
 
+class Running(Protocol):
+    """A daemon's process: the part of ``subprocess.Popen`` that is used of it."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float = ..., /) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def kill(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP answer."""
@@ -122,7 +134,7 @@ class Daemon:
         self.api_socket = self.runtime / "agentd.sock"
         self.tmux_socket = self.runtime / "tmux.sock"
         self.log = folder / "agentd.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Running | None = None
         self.stopped_cleanly = False
         self._arguments: tuple[str, ...] = ()
         self._env: Mapping[str, str] = {}

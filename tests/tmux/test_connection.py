@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -222,6 +223,13 @@ async def test_a_refused_command_line_is_a_start_error(server: TmuxServer) -> No
 async def test_a_program_that_speaks_something_else_is_a_start_error() -> None:
     with pytest.raises(TmuxStartError, match=r"broke its protocol.*hello"):
         await ControlConnection.open(shell("echo hello; exec cat"), lambda _: None)
+
+
+async def test_a_client_whose_output_ends_before_the_greeting_is_not_waited_for() -> None:
+    began = time.monotonic()
+    with pytest.raises(TmuxStartError, match="closed the control connection"):
+        await ControlConnection.open(shell("exec sleep 600 >&-"), lambda _: None, greeting_limit=60)
+    assert time.monotonic() - began < 30
 
 
 async def test_an_answer_nobody_asked_for_is_logged(events: LogCapture) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -96,6 +98,25 @@ os.rename(sys.argv[1] + ".part", sys.argv[1])
 while True: signal.pause()
 """
 """Leaves its session and its parents and ignores what it can."""
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Open nothing more in this process."""
+    used = set(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208 (numbers, not paths)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(n for n in itertools.count() if n not in used), hard))
+    try:
+        # The listing's own descriptor is free again.
+        taken = []
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # -- identities
@@ -531,6 +552,36 @@ async def test_a_process_that_cannot_be_ended_is_named_and_delays_no_other_run(
 async def test_a_run_that_nothing_is_left_of_is_ended_at_once(reaper: Reaper) -> None:
     assert await reaper.end(Remains("nobody", None)) == set()
     await reaper.close()
+
+
+def test_with_no_descriptor_left_a_process_that_lives_is_not_taken_for_gone(start: Start) -> None:
+    process, ended = start("sleep", "600"), start("true")
+    found = identity(process.pid)
+    ended.wait()
+    with no_descriptor_left():
+        assert found.alive()
+        assert ProcessIdentity.of(process.pid) == ProcessIdentity(process.pid, None)
+        assert ProcessIdentity.of(ended.pid) is None
+        assert not found.gone().alive()
+        assert runs_script(found, "run")
+        assert snapshot(found) == frozenset()
+        with pytest.raises(OSError, match="Too many open files"):
+            signal_group(found, signal.SIGTERM)
+
+
+async def test_with_no_descriptor_left_nothing_is_said_to_have_ended_before_it_was_looked_for(
+    reaper: Reaper, start: Start, events: LogCapture
+) -> None:
+    process = start("sleep", "600", run="r")
+    remains = Remains("r", None, frozenset([identity(process.pid)]))
+    await asyncio.to_thread(int)  # what threads need is loaded
+    with no_descriptor_left():
+        ending = asyncio.create_task(reaper.end(remains))
+        await until(lambda: any(event["event"] == "processes_not_listed" for event in events.entries))
+        assert not ending.done()
+        assert process.poll() is None
+    assert await ending == set()
+    process.wait(10)
 
 
 async def test_a_caller_that_gives_up_disturbs_no_other(launches: Launches, reaper: Reaper) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -152,15 +153,25 @@ def report(runtime: RuntimeDirectory, suffix: str, content: bytes) -> None:
     (runtime.path / f"r{suffix}").write_bytes(content)
 
 
-@pytest.mark.parametrize(("content", "status", "error"), [
-    (b"0\n", 0, None), (b"255\n", 255, None), (b"launch-failed cannot enter\n", None, "cannot enter"),
+@pytest.mark.parametrize(("content", "status", "error", "uptime"), [
+    (b"0\n", 0, None, None), (b"255 15214.57\n", 255, None, 15214.57),
+    (b"launch-failed cannot enter\n", None, "cannot enter", None),
 ])  # fmt: skip
 def test_an_exit_report_is_read(
-    runtime: RuntimeDirectory, content: bytes, status: int | None, error: str | None
+    runtime: RuntimeDirectory, content: bytes, status: int | None, error: str | None, uptime: float | None
 ) -> None:
     report(runtime, ".exit", content)
     found = runtime.read_exit("r")
-    assert found == ExitReport(status, error, (runtime.path / "r.exit").stat().st_mtime)
+    assert found == ExitReport(status, error, (runtime.path / "r.exit").stat().st_mtime, uptime)
+
+
+def test_the_age_of_a_report_does_not_follow_the_wall_clock() -> None:
+    booted = time.clock_gettime(time.CLOCK_BOOTTIME)
+    year = 31_557_600.0
+    for wall in (time.time() - year, time.time(), time.time() + year):
+        assert 5 <= ExitReport(0, None, time.time(), booted - 5).age(wall) < 60
+    assert ExitReport(0, None, 1000.0).age(1005.0) == 5
+    assert ExitReport(0, None, 1000.0).age(995.0) == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"1", b"launch-failed x"])
@@ -172,7 +183,22 @@ def test_a_report_that_is_not_whole_is_none_yet(runtime: RuntimeDirectory, conte
 
 
 @pytest.mark.parametrize(
-    "content", [b"256\n", b"-1\n", b"1 2\n", b"\xff\n", "٣\n".encode(), b"0\n1\n", b"9" * 4000 + b"\n", b"\n", b"\0\n"]
+    "content",
+    [
+        b"256\n",
+        b"-1\n",
+        b"1 2\n",
+        b"1 2.\n",
+        b"1 2.0 3\n",
+        b" 1\n",
+        b"1 \n",
+        b"\xff\n",
+        "٣\n".encode(),
+        b"0\n1\n",
+        b"9" * 4000 + b"\n",
+        b"\n",
+        b"\0\n",
+    ],
 )
 def test_a_senseless_exit_report_is_logged_and_none(
     runtime: RuntimeDirectory, content: bytes, events: LogCapture

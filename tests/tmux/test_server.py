@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import grp
 import os
+import resource
 import signal
 import socket
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import libtmux
@@ -419,6 +421,40 @@ async def test_respawning_runs_the_new_script_in_the_same_pane(
     wait_for_screen(server.socket, "=a:", "again")
     await asyncio.to_thread(wait_for, lambda: not alive(former.pid))
     assert [(found.pane, found.command) for found in await server.list_launched_panes()] == [(pane, f"/bin/sh {other}")]
+
+
+@contextlib.contextmanager
+def without_descriptors(pid: int) -> Iterator[None]:
+    """Let a process open nothing more."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 1, hard))  # noqa: PTH208
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_respawn_that_tmux_has_no_terminal_for_harms_no_other_pane(server: TmuxServer, script: str) -> None:
+    other, pane = await open_session(server, "a", script), await open_session(server, "b", script)
+    assert server.identity is not None
+    with without_descriptors(server.identity.pid):
+        for _ in range(2):  # tmux 3.3a crashes at the second one in the same pane
+            with pytest.raises(TmuxError, match=r"fork failed|can't find pane"):
+                await server.respawn(pane, "/", script)
+    assert [listed.pane for listed in await server.list_launched_panes()] == [other]
+    assert alive(other.pid)
+    assert (await open_session(server, "b", script)).session_id != pane.session_id
+
+
+async def test_a_pane_without_a_process_is_closed_when_panes_are_listed(server: TmuxServer, script: str) -> None:
+    other, pane = await open_session(server, "a", script), await open_session(server, "b", script)
+    assert server.identity is not None
+    with without_descriptors(server.identity.pid), pytest.raises(TmuxError, match="fork failed"):
+        # As a daemon leaves it that ends right then.
+        await server._run(f"respawn-pane -k -t {pane.pane_id} /bin/sh {script}")
+    assert [listed.pane for listed in await server.list_launched_panes()] == [other]
+    places = (await server.list_places()).values()
+    assert {(place.session_id, place.session) for place in places} == {(other.session_id, "a"), ("$0", ANCHOR)}
 
 
 async def test_respawning_a_pane_that_is_gone_is_refused(server: TmuxServer, script: str) -> None:

@@ -1,0 +1,178 @@
+"""Nothing left: file descriptors, processes, terminals, inotify, disk space, a disk that can be written."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.faults.kills import operate
+from tests.faults.machine import (
+    make_immutable,
+    mount,
+    mount_small,
+    processes_limited,
+    unmount,
+    without_inotify,
+)
+from tests.faults.waits import pause
+from tests.faults.world import World
+from tests.support.processes import marked
+
+_SIZE = 256 * 1024
+"""Bytes of a small disk; a world with eight agents needs a tenth of it."""
+_TERMINALS = 24
+
+
+def _under(world: World, lasting: float, *, killed: bool = False, spared: Iterable[str] = ()) -> None:
+    """Act while something is short; what was touched may have been tried several times."""
+    touched = set(spared)
+    if killed:
+        world.daemon.kill()
+    for _ in range(2):
+        operate(world, touched)
+    if killed:
+        world.daemon.start(ready=False)
+    pause(lasting)
+    for name in touched & set(world.agents) - set(spared):
+        world.toll_of(name)
+
+
+def no_descriptors(world: World) -> str:
+    """Agentd has no file descriptors left."""
+    chance, pid = world.chance, world.daemon.pid
+    room, lasting = chance.choice((0, 0, 1, 3, 6)), chance.uniform(0.1, 0.6)
+    ending = world.add("plain", "no").name
+    world.write()
+    world.converge()
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = set(map(int, os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208 (numbers, not paths)
+    free = next(number for number in itertools.count() if number not in used)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free + room, hard))
+    try:
+        world.end(ending, 3)
+        _under(world, lasting, spared={ending})
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    world.converge()
+    world.remove(ending)
+    world.write()
+    world.converge()
+    return f"room for {room} more"
+
+
+def no_processes(world: World) -> str:
+    """Neither agentd nor tmux can start processes."""
+    room, lasting = world.chance.choice((0, 0, 1, 2)), world.chance.uniform(0.1, 0.6)
+    pids = [process.pid for process in marked(str(world.daemon.bin))]
+    with processes_limited(pids, room):
+        _under(world, lasting)
+    world.converge()
+    return f"room for {room} more"
+
+
+def prepare_terminals(world: World) -> None:
+    """Give the world terminals of its own, and few."""
+    if not Path("/dev/pts/.faults").exists() and os.environ.get("AGENTD_FAULTS_TERMINALS") is None:
+        mount("-t", "devpts", "-o", f"newinstance,max={_TERMINALS},mode=600,ptmxmode=666", "devpts", "/dev/pts")
+        mount("--bind", "/dev/pts/ptmx", "/dev/ptmx")
+        os.environ["AGENTD_FAULTS_TERMINALS"] = str(_TERMINALS)
+    assert world.agents
+
+
+def no_terminals(world: World) -> str:
+    """There are no pseudo-terminals left."""
+    lasting = world.chance.uniform(0.1, 0.6)
+    opened: list[int] = []
+    try:
+        with suppress(OSError):
+            for _ in range(_TERMINALS + 1):
+                opened += os.openpty()
+            raise AssertionError("there are more terminals than was asked for")
+        _under(world, lasting)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    world.converge()
+    return f"{len(opened) // 2} taken"
+
+
+def prepare_no_inotify(world: World) -> None:
+    """Start agentd where there are no inotify instances."""
+    world.daemon.before_start = without_inotify
+    world.daemon.flags = (*world.daemon.flags, "--interval=300ms")
+
+
+def no_inotify(world: World) -> str:
+    """There is no inotify: changes are seen at the resync interval."""
+    operate(world, set())
+    world.converge()
+    return "not watched"
+
+
+def prepare_small_disk(world: World) -> None:
+    """Put runtime, state and sockets on small disks."""
+    daemon = world.daemon
+    disks = daemon.folder.with_name(f"{daemon.folder.name}-disks")
+    disks.mkdir()
+    daemon.runtime, daemon.state = disks / "run", disks / "state"
+    daemon.api_socket, daemon.tmux_socket = daemon.runtime / "agentd.sock", daemon.runtime / "tmux.sock"
+    for folder in (daemon.runtime, daemon.state):
+        mount_small(folder, _SIZE)
+    world.at_the_end.append(lambda: _give_back(disks))
+
+
+def _give_back(disks: Path) -> None:
+    for folder in disks.iterdir():
+        unmount(folder)
+        folder.rmdir()
+    disks.rmdir()
+
+
+@contextmanager
+def _full(folder: Path) -> Iterator[None]:
+    path = folder / "filler"
+    with path.open("wb", buffering=0) as file:
+        try:
+            for size in (4096, 1):
+                with suppress(OSError):
+                    while file.tell() <= _SIZE:
+                        file.write(b"x" * size)
+            if os.statvfs(folder).f_bavail:
+                raise AssertionError(f"{folder} could not be filled")
+            yield
+        finally:
+            path.unlink()
+
+
+@contextmanager
+def _read_only(folder: Path) -> Iterator[None]:
+    # Not mounted anew as read-only, which is refused while anybody has a file open for writing.
+    folders = [folder, *(path for path in folder.iterdir() if path.is_dir())]
+    for each in folders:
+        make_immutable(each, immutable=True)
+    try:
+        with suppress(PermissionError):
+            (folder / "probe").touch()
+            raise AssertionError(f"{folder} can still be written")
+        yield
+    finally:
+        for each in folders:
+            make_immutable(each, immutable=False)
+
+
+def no_disk(world: World) -> str:
+    """The disk of runtime or state is full, or takes no new files, while agentd acts or is killed."""
+    chance, daemon = world.chance, world.daemon
+    way, killed, lasting = chance.choice(("full", "immutable")), chance.random() < 0.3, chance.uniform(0.1, 0.6)
+    folder = chance.choice((daemon.runtime, daemon.runtime, daemon.state))
+    with _full(folder) if way == "full" else _read_only(folder):
+        _under(world, lasting, killed=killed)
+    if not daemon.running:
+        daemon.start(ready=False)
+    world.converge()
+    where = "runtime" if folder == daemon.runtime else "state"
+    return f"{where} {way}{', agentd killed' if killed else ''}"

@@ -1,0 +1,66 @@
+"""The families of faults, and what each needs of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.faults.files import jcard_storm, secrets_storm
+from tests.faults.hostile import clock_jumps, hostile_agents
+from tests.faults.kills import killed_at_a_step
+from tests.faults.limits import (
+    no_descriptors,
+    no_disk,
+    no_inotify,
+    no_processes,
+    no_terminals,
+    prepare_no_inotify,
+    prepare_small_disk,
+    prepare_terminals,
+)
+from tests.faults.machine import no_mounts, no_processes_group, no_user_namespace
+from tests.faults.operators import operators
+from tests.faults.starts import daemons_at_once, something_at_the_path
+from tests.faults.tmux import client_cut, client_killed, client_stopped, launcher_killed, server_killed
+from tests.faults.world import World
+
+Round = Callable[[World], str]
+"""Breaks something, waits until everything is as declared, and says what it broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Rounds of one kind."""
+
+    name: str
+    round: Round
+    share: int
+    """Of the rounds of a run, in proportion."""
+    per_life: int = 25
+    """Rounds that one world goes through."""
+    prepare: Callable[[World], None] = lambda _: None
+    """Called before its agentd is started."""
+    lacking: Callable[[], str | None] = lambda: None
+    """What the machine lacks for it."""
+
+
+FAMILIES = (
+    Family("kills", killed_at_a_step, 60),
+    Family("tmux-server", server_killed, 6, 10),
+    Family("client-killed", client_killed, 4, 10),
+    Family("client-stopped", client_stopped, 2, 5),
+    Family("client-cut", client_cut, 4, 10),
+    Family("launcher", launcher_killed, 4, 10),
+    Family("operators", operators, 8, 20),
+    Family("jcard", jcard_storm, 4, 10),
+    Family("secrets", secrets_storm, 2, 5),
+    Family("daemons", daemons_at_once, 3, 10),
+    Family("sockets", something_at_the_path, 3, 10),
+    Family("hostile", hostile_agents, 4, 10),
+    Family("clock", clock_jumps, 3, 10),
+    Family("descriptors", no_descriptors, 3, 10),
+    Family("processes", no_processes, 2, 10, lacking=no_processes_group),
+    Family("terminals", no_terminals, 2, 10, prepare_terminals, no_mounts),
+    Family("inotify", no_inotify, 2, 10, prepare_no_inotify, no_user_namespace),
+    Family("disk", no_disk, 4, 10, prepare_small_disk, no_mounts),
+)

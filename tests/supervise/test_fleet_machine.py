@@ -1,0 +1,287 @@
+"""Plan and policy against a simple model: several agents, random declarations, exits, clock steps and crashes.
+
+``pytest tests/supervise/test_fleet_machine.py --hypothesis-profile=model`` takes more than 50 000 steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from agentd.jcard.spec import Policy, RestartPolicy
+from agentd.supervise import life as lives
+from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.life import Life, StopReason
+from agentd.supervise.plan import Action, Operation, plan
+from agentd.supervise.policy import Exit
+from agentd.supervise.states import AgentState
+from tests.supervise.crashing_world import CrashingWorld
+from tests.supervise.lives import declared
+
+NAMES = ("a", "b", "c")
+ENDINGS = (Exit(code=0), Exit(code=1), Exit(code=2), Exit(signal=9))
+policies = st.builds(
+    Policy,
+    restart=st.sampled_from(RestartPolicy),
+    max_restarts=st.sampled_from([0, 1, 3]),
+    restart_delay=st.sampled_from([0.0, 1.0, 3.0]),
+    restart_delay_max=st.sampled_from([3.0, 10.0]),
+    restart_reset=st.sampled_from([20.0, 600.0]),
+    success_exit_codes=st.sampled_from([(0,), (0, 2)]),
+    timeout=st.sampled_from([None, None, None, 40.0]),
+    grace_period=st.sampled_from([0.0, 4.0]),
+)
+names = st.sampled_from(NAMES)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One agent of the model's jcard."""
+
+    enabled: bool = True
+    policy: Policy = Policy()
+    launch: str = "first"
+
+    def desired(self, name: str) -> DesiredAgent:
+        """What the reconciler is given of it."""
+        agent = declared(self.policy, self.launch)
+        return replace(agent, spec=replace(agent.spec, name=name, enabled=self.enabled))
+
+
+class FleetMachine(RuleBasedStateMachine):
+    """A reconciler's passes over several lives; the model is the jcard and the last thing that happened to each."""
+
+    steps = 0
+    """Of all machines of this process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jcard: dict[str, Table] = {}
+        self.passed: dict[str, DesiredAgent] = {}
+        """The declarations of the last pass."""
+        self.worlds: dict[str, CrashingWorld] = {}
+        self.now = 0.0
+
+    # -- the jcard
+
+    @rule(name=names, policy=policies, launch=st.sampled_from(["first", "second"]), enabled=st.booleans())
+    def declare(self, name: str, policy: Policy, launch: str, enabled: bool) -> None:
+        self.jcard[name] = Table(enabled, policy, launch)
+        self.reconcile()
+
+    @precondition(lambda self: self.jcard)
+    @rule(name=names, policy=policies)
+    def change_policy(self, name: str, policy: Policy) -> None:
+        if name in self.jcard:
+            self.jcard[name] = replace(self.jcard[name], policy=policy)
+        self.reconcile()
+
+    @precondition(lambda self: self.jcard)
+    @rule(name=names)
+    def remove(self, name: str) -> None:
+        self.jcard.pop(name, None)
+        self.reconcile()
+
+    @rule()
+    def reconcile(self) -> None:
+        """A pass, as the reconciler makes it; agents that the plan does not name are left alone."""
+        desired = {name: self.passed.get(name) for name in self.jcard}
+        for name, table in self.jcard.items():
+            fresh = table.desired(name)
+            former = desired[name]
+            desired[name] = former if former == fresh else fresh
+        self.passed = {name: agent for name, agent in desired.items() if agent is not None}
+        operations = {operation.agent: operation for operation in self.pending()}
+        self._check_reasons(operations)
+        before = {name: world.life for name, world in self.worlds.items()}
+        for name, operation in operations.items():
+            self._execute(operation, self.passed.get(name))
+        for name, agent in self.passed.items():
+            if not agent.spec.enabled and name not in self.worlds:
+                self.worlds[name] = CrashingWorld(life=Life(name, AgentState.DISABLED), now=self.now)
+        for name, life in before.items():
+            if name not in operations:
+                assert self.worlds[name].life is life
+                agent = self.passed[name]
+                if agent.spec.enabled and life.desired is not agent:
+                    self._define(name, agent)
+                    self._check_left_alone(life, self.worlds[name].life)
+
+    def pending(self) -> tuple[Operation, ...]:
+        return plan([agent.view for agent in self.passed.values()], [world.life.view for world in self.worlds.values()])
+
+    def _check_reasons(self, operations: dict[str, Operation]) -> None:
+        """The plan against the simplest comparison of the two sides."""
+        for name in {*self.passed, *self.worlds}:
+            wanted, world = self.passed.get(name), self.worlds.get(name)
+            found = operations[name].action if name in operations else None
+            if wanted is None:
+                assert found is Action.STOP
+            elif not wanted.spec.enabled:
+                running = world is not None and world.life.state is not AgentState.DISABLED
+                assert (found is Action.STOP) == running
+            elif world is None or world.life.state in (AgentState.PENDING, AgentState.DISABLED):
+                assert found is Action.START
+            elif world.life.fingerprint != wanted.fingerprint or world.life.view.leaving:
+                assert found is Action.RESTART
+            else:
+                assert (found is Action.CHANGE) == (world.life.policy != wanted.spec.policy)
+                assert found in (None, Action.CHANGE)
+
+    def _execute(self, operation: Operation, desired: DesiredAgent | None) -> None:
+        name = operation.agent
+        if operation.action is Action.STOP:
+            reason = StopReason.REMOVED if desired is None else StopReason.DISABLED
+            world = self.worlds[name]
+            world.tell(lives.withdraw(world.life, reason, world.moment))
+            return
+        assert desired is not None
+        if name not in self.worlds:
+            self.worlds[name] = CrashingWorld(life=Life(name), now=self.now)
+        before = self.worlds[name].life
+        self._define(name, desired)
+        if operation.action is Action.CHANGE and before.state in (AgentState.STARTING, AgentState.RUNNING):
+            self._check_left_alone(before, self.worlds[name].life)
+
+    def _define(self, name: str, desired: DesiredAgent) -> None:
+        world = self.worlds[name]
+        world.tell(lives.define(world.life, desired, world.moment))
+
+    def _check_left_alone(self, before: Life, after: Life) -> None:
+        """A change of policy touches no process, unless the agent's time is over by it."""
+        if before.state in (AgentState.STARTING, AgentState.RUNNING) and not before.winding_down:
+            overdue = after.stop is not None and after.stop.reason is StopReason.TIMEOUT
+            assert overdue or (after.state, after.run) == (before.state, before.run)
+
+    # -- the world
+
+    def _some(self, name: str) -> CrashingWorld | None:
+        return self.worlds.get(name)
+
+    @precondition(lambda self: any(not world.idle for world in self.worlds.values()))
+    @rule(name=names, count=st.integers(1, 4), refuse=st.sampled_from([False, False, False, True]))
+    def work(self, name: str, count: int, refuse: bool) -> None:
+        world = self._some(name)
+        for _ in range(count):
+            if world is not None and not world.idle:
+                world.work(refuse=refuse)
+
+    @precondition(lambda self: any(world.pane is not None for world in self.worlds.values()))
+    @rule(name=names, fails=st.sampled_from([False, False, False, True]), told=st.booleans())
+    def launcher_acts(self, name: str, fails: bool, told: bool) -> None:
+        world = self._some(name)
+        if world is None or world.pane is None:
+            return
+        process = world.processes[world.pane]
+        if not process.spawned and not process.failed:
+            if fails:
+                world.fail(world.pane, "cannot enter the workdir")
+            else:
+                world.spawn(world.pane)
+        if told:
+            world.report(world.pane)
+
+    @precondition(lambda self: any(world.pane is not None for world in self.worlds.values()))
+    @rule(name=names, ended=st.sampled_from(ENDINGS), told=st.booleans())
+    def process_ends(self, name: str, ended: Exit, told: bool) -> None:
+        world = self._some(name)
+        for run_id, process in () if world is None else list(world.processes.items()):
+            assert world is not None
+            if process.alive:
+                world.end(run_id, ended)
+                if told:
+                    world.report(run_id)
+
+    @precondition(lambda self: any(world.unreported for world in self.worlds.values()))
+    @rule()
+    def report_all(self) -> None:
+        for world in self.worlds.values():
+            for run_id in world.unreported:
+                world.report(run_id)
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0, 30.0, 700.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        for world in self.worlds.values():
+            world.advance(self.now - world.now)
+
+    @rule()
+    def settle(self) -> None:
+        """Nothing happens for a moment: everything must be as declared."""
+        for name, world in list(self.worlds.items()):
+            world.settle()
+            if world.life.gone:
+                self._forget(name)
+        self.reconcile()
+        for name, world in list(self.worlds.items()):
+            world.settle()
+            if world.life.gone:
+                self._forget(name)
+        self._check_settled()
+
+    def _check_settled(self) -> None:
+        for name, world in self.worlds.items():
+            alive = [run_id for run_id, process in world.processes.items() if process.alive]
+            assert len(alive) <= 1
+            table, state = self.jcard.get(name), world.life.state
+            if table is None or not table.enabled:
+                assert state in (AgentState.STOPPING, AgentState.DISABLED)
+                continue
+            if state is not AgentState.STOPPING:
+                assert world.life.policy == table.policy
+                assert world.life.fingerprint == {"argv": table.launch}
+            assert alive or state is not AgentState.RUNNING
+            assert not alive or state in (AgentState.RUNNING, AgentState.STOPPING)
+        waiting = {name for name, world in self.worlds.items() if world.life.state is AgentState.STOPPING}
+        assert not [operation for operation in self.pending() if operation.agent not in waiting]
+
+    @rule()
+    def crash(self) -> None:
+        """The daemon is killed; another one adopts what it finds, and makes a pass."""
+        for name, world in list(self.worlds.items()):
+            counts = world.life.restarts, world.life.counted
+            quiet = world.idle and not world.unreported and world.life.stop is None
+            before = world.life
+            world.crash()
+            if quiet and not world.life.gone and before.state not in (AgentState.PENDING, AgentState.DISABLED):
+                assert (world.life.restarts, world.life.counted) == counts or before.run is None or world.pane is None
+                assert world.pane is None or world.life.began == before.began
+            if world.life.state is AgentState.PENDING:
+                del self.worlds[name]
+        self.passed = {}
+        self.reconcile()
+
+    def _forget(self, name: str) -> None:
+        world = self.worlds.pop(name)
+        assert not any(process.alive or process.remains for process in world.processes.values())
+        assert world.pane is None
+
+    @invariant()
+    def never_two_runs_of_an_agent(self) -> None:
+        FleetMachine.steps += 1
+        for world in self.worlds.values():
+            assert sum(process.alive for process in world.processes.values()) <= 1
+
+    def teardown(self) -> None:
+        """Whatever happened: with time, what is removed goes."""
+        self.jcard.clear()
+        self.reconcile()
+        for _ in range(50):
+            self.settle()
+            if not self.worlds:
+                return
+            self.time_passes(30.0)
+        raise AssertionError(f"still there: {[world.life for world in self.worlds.values()]}")
+
+
+TestFleet = FleetMachine.TestCase
+TestFleet.settings = settings(TestFleet.settings, deadline=None)
+
+
+def test_the_long_form_is_long_enough() -> None:
+    """Comes after the machine; with the usual profile it says nothing."""
+    if settings.get_current_profile_name() == "model":
+        assert FleetMachine.steps >= 50_000
