@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 VARIABLE = "AGENTD_TEST_TREE"
 TREE = os.environ.get(VARIABLE)
 """Read here, since no test is to see variables that begin like this."""
+UNITS = "{}/lib/python3.*/site-packages/agentd/cli/service"
+"""Where a virtual environment has the packaged units."""
 LATER = "99.0"
 """Version of the agentd that tests upgrade to."""
 
@@ -97,13 +99,13 @@ def _build(source: Path, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def machine(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A fresh boot, with our wheels and files at /mnt, and a folder there that outlives it."""
+    """A fresh boot, with our wheels at /mnt/wheels, and at /mnt/kept a folder that outlives it."""
     assert TREE is not None
     console = tmp_path_factory.mktemp("console") / "console.log"
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/mnt/wheels", "PIP_ROOT_USER_ACTION": "ignore"}
     kept = tmp_path_factory.mktemp("kept")
     kept.chmod(0o777)
-    binds = {wheels: "/mnt/wheels", ROOT / "packaging": "/mnt/packaging", kept: "/mnt/kept"}
+    binds = {wheels: "/mnt/wheels", kept: "/mnt/kept"}
     booted = Machine(Path(TREE), console, binds, offline)
     try:
         booted.boot()
@@ -131,7 +133,7 @@ def service(installed: Machine) -> Installation:
     """The packaged system unit, enabled and running."""
     installed.run(f"""
         cd /etc/systemd/system
-        sed 's|/usr/bin/agentd|/opt/agentd/bin/agentd|' /mnt/packaging/agentd.service > agentd.service
+        sed 's|/usr/bin/agentd|/opt/agentd/bin/agentd|' {UNITS.format("/opt/agentd")}/agentd.service > agentd.service
         mkdir -p /etc/stereos
         cat > /etc/stereos/jcard.toml <<'END'\n{JCARD}\nEND
         systemctl daemon-reload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.waiting import wait_for
-from tests.systemd.conftest import JCARD
+from tests.systemd.conftest import JCARD, UNITS
 from tests.systemd.machine import Installation, Machine
 
 USER = "ada"
@@ -23,7 +23,7 @@ def service(machine: Machine) -> Installation:
         ~/.local/share/agentd-venv/bin/pip install --quiet agentd
         mkdir -p ~/.local/bin ~/.config/agentd ~/.config/systemd/user
         ln -s ~/.local/share/agentd-venv/bin/agentd ~/.local/bin/
-        cp /mnt/packaging/agentd-user.service ~/.config/systemd/user/agentd.service
+        cp {UNITS.format("~/.local/share/agentd-venv")}/agentd-user.service ~/.config/systemd/user/agentd.service
         cat > ~/.config/agentd/jcard.toml <<'END'\n{JCARD}\nEND
         export XDG_RUNTIME_DIR={runtime}
         systemctl --user daemon-reload
