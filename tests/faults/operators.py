@@ -9,6 +9,11 @@ from tests.faults.waits import pause
 from tests.faults.world import World
 
 FOREIGN = "operator"
+_LEFT_OPEN = {
+    "new-window": ("kill-window", "-t", "={}:7"),
+    "split-window": ("kill-pane", "-a", "-t", "={}:0.0"),
+}
+"""How an operator closes again what they opened beside an agent."""
 _MOVED = f"move-window to a session of the {FOREIGN}"
 
 
@@ -24,6 +29,9 @@ def operators(world: World) -> str:
     _WAYS[way](world, name)
     operate(world, {name})
     world.converge()
+    if way in _LEFT_OPEN:
+        # With that alone in it, the session would be the operator's, and the agent's next run refused.
+        world.daemon.tmux(*(word.format(name) for word in _LEFT_OPEN[way]), check=False)
     if FOREIGN in way:
         sessions = world.daemon.sessions()
         world.await_true(lambda: FOREIGN in sessions, "the operator's session is left alone")
