@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 ARGS ?=
 
-.PHONY: help demo test faults fuzz soak lint bench docs dist lock clean
+.PHONY: help demo test faults fuzz soak lint bench peers audit sbom docs dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -46,12 +46,27 @@ lint: ## ruff, mypy, the layers, the packaged units, the shell scripts
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
 	@scripts/lint-unit packaging/agentd.service packaging/agentd-user.service
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/debian-tree scripts/lint-unit scripts/lock tests/fuzz/install-schemathesis .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/debian-tree scripts/lint-unit scripts/lock tests/fuzz/install-schemathesis benchmarks/peers/install scripts/audit .ci/run; \
 	else echo "shellcheck: not installed, scripts not checked"; fi
 
 bench: ## measure against the raw floor and print the table
 	@scripts/bootstrap dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+peers: ## the same work by supervisord, circus, pm2 and agentd, as ratios (ARGS=--quick)
+	@scripts/bootstrap dev
+	@benchmarks/peers/install
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
+audit: ## known vulnerabilities of what agentd needs; without a database, the hashes of what is installed
+	@scripts/bootstrap dev
+	@scripts/audit
+
+sbom: ## write dist/agentd.cdx.json: what agentd needs, as CycloneDX
+	@scripts/bootstrap dev
+	@mkdir -p dist
+	$(BIN)/python -m scripts.sbom >dist/agentd.cdx.json
+	@echo dist/agentd.cdx.json
 
 docs: ## write docs/man, and the parts of docs/reference that the code knows
 	@scripts/bootstrap dev

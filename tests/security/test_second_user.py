@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def made_by(daemon: Daemon) -> dict[str, tuple[str, int, int, int]]:
             name = str(path.relative_to(daemon.folder))
             if path.parent.name.endswith(".runs") and path.name != "hints":
                 name = str(path.parent.relative_to(daemon.folder) / f"*{path.suffix}")
+            name = re.sub("^state/agents/[^/]+", "state/agents/*", name)
             kind = stat.filemode(status.st_mode)[0]
             found[name] = kind, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
     return found
@@ -91,7 +93,18 @@ EXPECTED = {
     # By the launcher, in a folder that nobody else can enter.
     "run/tmux/tmux.sock.runs/*.pid": ("-", None, AGENT_USER, None),
     "run/tmux/tmux.sock.runs/*.exit": ("-", None, AGENT_USER, None),
-    "state": ("d", 0o700, "root", None),
+    # The agents' user writes its transcripts: it may pass, and neither list nor change anything on the way.
+    "state": ("d", 0o701, "root", None),
+    "state/journal": ("d", 0o700, "root", None),
+    "state/journal/0000000000000001.jsonl": ("-", 0o600, "root", None),
+    "state/agents": ("d", 0o710, "root", AGENT_USER),
+    "state/agents/*": ("d", 0o710, "root", AGENT_USER),
+    "state/agents/*/runs": ("d", 0o710, "root", AGENT_USER),
+    "state/agents/*/runs/0001": ("d", 0o710, "root", AGENT_USER),
+    "state/agents/*/runs/0001/run.json": ("-", 0o600, "root", None),
+    "state/agents/*/runs/0001/output.log": ("l", None, "root", None),
+    "state/agents/*/runs/0001/output": ("d", 0o700, AGENT_USER, None),
+    "state/agents/*/runs/0001/output/000000": ("-", None, AGENT_USER, None),
 }
 """Kind, mode, owner and group; ``None`` where it is not agentd's business."""
 

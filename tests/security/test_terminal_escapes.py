@@ -45,7 +45,7 @@ def test_of_control_characters_only_tabs_and_styles_pass(text: str) -> None:
     assert not any(character in _CONTROL for character in without_styles if character != "\x1b")
     assert all(part[:1] == "[" and "m" in part for part in without_styles.split("\x1b")[1:])
     if not acts_on_a_terminal(text):
-        assert shown == text
+        assert shown == text.replace("\n", "\\x0a"), "a line break would make two lines of one"
 
 
 def agentctl(daemon: Daemon, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -91,6 +91,10 @@ def test_a_forged_report_of_a_launcher_writes_no_escapes_into_log_and_status(dae
         assert not acts_on_a_terminal(done.stdout + done.stderr), arguments
 
 
+def wait_for_log(daemon: Daemon, name: str, text: str) -> None:
+    daemon.wait_for(lambda: text in agentctl(daemon, "logs", name).stdout, what=f"the log of {name} shows {text}")
+
+
 @pytest.fixture
 def lying_tmux(daemon: Daemon) -> Path:
     """A stand-in for what a tmux server in the agents' hands makes tmux print."""
@@ -103,21 +107,37 @@ def lying_tmux(daemon: Daemon) -> Path:
 
 
 def test_what_a_lying_tmux_server_says_is_shown_as_text(daemon: Daemon, lying_tmux: Path) -> None:
+    """Where agentctl asks it itself, because no daemon answers."""
     start(daemon, script("a", "sleep 600"))
     daemon.wait_state("a", "running")
     path = f"{lying_tmux.parent}{os.pathsep}{daemon.environment()['PATH']}"
-    for arguments in (["logs", "a"], ["screen", "a"], ["logs", "a", "--json"], ["screen", "a", "--json"]):
-        done = agentctl(daemon, *arguments, PATH=path)
+    for arguments in (["screen", "a"], ["screen", "a", "--json"]):
+        done = agentctl(daemon, *arguments, PATH=path, AGENTD_API_SOCKET="gone.sock")
         assert done.returncode == 0, done.stderr
         assert "first" in done.stdout
         assert not acts_on_a_terminal(done.stdout + done.stderr), arguments
     lying_tmux.write_text(lying_tmux.read_text().replace("\necho\n", " >&2\n"))
     lying_tmux.with_name("fails").touch()
-    for arguments in (["logs", "a"], ["screen", "a"]):
-        done = agentctl(daemon, *arguments, PATH=path)
-        assert done.returncode == 1
-        assert "first" in done.stderr
-        assert not acts_on_a_terminal(done.stdout + done.stderr), arguments
+    done = agentctl(daemon, "screen", "a", PATH=path, AGENTD_API_SOCKET="gone.sock")
+    assert done.returncode != 0
+    assert not acts_on_a_terminal(done.stdout + done.stderr)
+
+
+def test_what_an_agent_prints_is_shown_as_text_in_logs_and_screen(daemon: Daemon) -> None:
+    said = daemon.folder / "said"
+    said.write_text(ALL_ESCAPES + "\n", encoding="utf-8")
+    ends, stays = script("ends", f"cat {said}"), script("stays", f"cat {said}; sleep 600")
+    start(daemon, ends, stays)
+    daemon.wait_state("ends", "exited")
+    daemon.wait_for(lambda: "last" in daemon.screen("stays"))
+    for name in ("ends", "stays"):
+        wait_for_log(daemon, name, "last")
+        for arguments in (["logs", name], ["logs", name, "--json"], ["screen", name], ["events"]):
+            done = agentctl(daemon, *arguments)
+            assert done.returncode == 0, done.stderr
+            assert not acts_on_a_terminal(done.stdout + done.stderr), arguments
+    done = agentctl(daemon, "logs", "ends", "--raw")
+    assert "\x1b]0;title\x07" in done.stdout, "only this shows what was printed as it was printed"
 
 
 def test_names_in_a_jcard_reach_log_api_and_check_as_text(daemon: Daemon) -> None:

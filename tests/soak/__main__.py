@@ -123,6 +123,7 @@ class Soak:
             "latency": statistics.median(latencies),
             "runtime": len(list(runs.iterdir())),
             "processes": len(psutil.Process(server).children(recursive=True)) if server else 0,
+            "state": sum(path.stat().st_size for path in self.daemon.state.rglob("*") if path.is_file()) / 1e6,
             "tmux": psutil.Process(server).memory_info().rss / 1e6 if server else 0,
         }
         for name, value in figures.items():
@@ -193,7 +194,9 @@ class Soak:
                 f"worst {max(self._settled):.1f} s"
             )
         tmux = [value for _, value in self._samples["tmux"]]
-        print(f"tmux server: {tmux[0]:.0f} MB at first, {tmux[-1]:.0f} MB at last (scrollback, as the agents write)\n")
+        state = [value for _, value in self._samples["state"]]
+        print(f"tmux server: {tmux[0]:.0f} MB at first, {tmux[-1]:.0f} MB at last (scrollback, as the agents write)")
+        print(f"state directory: {state[0]:.1f} MB at first, {state[-1]:.1f} MB at last (transcripts and journal)\n")
         print("\n".join([HEADING, *(each.row() for each in trends)]))
         good = not self.problems and all(each.flat for each in trends)
         print("\n".join(["", *(f"- {text}" for text in self.problems[:_MOST_PROBLEMS])]))
