@@ -43,9 +43,10 @@ python3Packages.buildPythonApplication {
   dependencies = with python3Packages; [
     aiohttp
     durationpy
-    libtmux
     platformdirs
+    prometheus-client
     pydantic
+    pyte
     structlog
     tomlkit
     watchfiles

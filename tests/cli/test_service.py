@@ -154,11 +154,11 @@ def test_the_user_unit_has_nothing_of_the_system() -> None:
     system = settings_of(unit_text(["/x/agentd"], user=False, environment={}))
     user = settings_of(unit_text(["/x/agentd"], user=True, environment={}))
     assert system["Service"]["RuntimeDirectoryPreserve"] == "yes"
+    assert "CAP_SETUID" in system["Service"]["CapabilityBoundingSet"]
     assert system["Install"]["WantedBy"] == "multi-user.target"
-    assert set(system["Service"]) - set(user["Service"]) == {
-        *("RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve"),
-        *("StateDirectory", "StateDirectoryMode"),
-    }
+    assert user["Install"]["WantedBy"] == "default.target"
+    assert set(user["Service"]) < set(system["Service"])
+    assert not {"CapabilityBoundingSet", "RuntimeDirectoryPreserve", "SystemCallFilter"} & set(user["Service"])
     assert set(user["Unit"]) == {"Description", "StartLimitIntervalSec"}
     assert user["Service"]["KillMode"] == "process"
 

@@ -29,7 +29,7 @@ agentctl service status
 agentctl service uninstall"""
 
 _ACTIONS = ("install", "uninstall", "status")
-_WRITTEN = ("config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "agent_user")
+_WRITTEN = ("config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "data_dir", "agent_user")
 
 
 def register(commands: Commands) -> None:

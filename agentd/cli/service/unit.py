@@ -1,4 +1,4 @@
-"""The text of the unit: the packaged one, ``agentd.service`` beside this module, with paths filled in."""
+"""The text of the unit: the packaged one, for the system or for one user, with paths filled in."""
 
 from __future__ import annotations
 
@@ -6,24 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 
 NAME = "agentd.service"
+_OF_A_USER = "agentd-user.service"
 
 _WRITTEN_BY = "# Written by agentctl service install; agentctl service uninstall removes it."
-
-# systemd of a user knows no targets of the system, and gives each user's services a folder for sockets itself; agentd
-# makes its folders in there. Source: systemd.special(7), systemd.exec(5).
-_OF_THE_SYSTEM = frozenset(
-    {
-        *("Wants", "After", "StateDirectory", "StateDirectoryMode"),
-        *("RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve"),
-    }
-)
 
 _USER_PATH = "# Where agents find their programs: what the PATH was when this was written."
 
 
-def packaged_unit() -> str:
-    """Read the packaged unit, for agentd as root."""
-    return files(__package__).joinpath(NAME).read_text(encoding="utf-8")
+def packaged_unit(*, user: bool) -> str:
+    """Read the packaged unit, for one user's systemd or for agentd as root."""
+    return files(__package__).joinpath(_OF_A_USER if user else NAME).read_text(encoding="utf-8")
 
 
 def written_by_us(text: str) -> bool:
@@ -43,18 +35,14 @@ def unit_text(command: Sequence[str], *, user: bool, environment: Mapping[str, s
     environment
         Variables that agentd shall have.
     """
-    blocks = packaged_unit().split("\n\n")[1:]  # The first one says how to install it by hand.
+    blocks = packaged_unit(user=user).split("\n\n")[1:]  # The first one says how to install it by hand.
     lines = [_WRITTEN_BY, ""]
     for block in blocks:
-        kept = list(_filled_in(_without_system(block) if user else block.splitlines(), command, environment, user=user))
-        if kept:
-            lines += [*kept, ""]
+        lines += [*_filled_in(block.splitlines(), command, environment), ""]
     return "\n".join(lines)
 
 
-def _filled_in(
-    block: Iterable[str], command: Sequence[str], environment: Mapping[str, str], *, user: bool
-) -> Iterator[str]:
+def _filled_in(block: Iterable[str], command: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
     for line in block:
         key, _, _ = line.partition("=")
         if key == "ExecStart":
@@ -62,31 +50,10 @@ def _filled_in(
             if environment:
                 yield _USER_PATH
             yield from (f"Environment={_quoted(f'{name}={value}')}" for name, value in environment.items())
-        elif key == "WantedBy" and user:
-            yield "WantedBy=default.target"
-        elif line.startswith("# Reads /etc/"):
+        elif line.startswith("# Reads "):
             yield "# agentd --help says what the flags mean."
         else:
             yield line
-
-
-def _without_system(block: str) -> Iterator[str]:
-    """Leave out settings of the system, with the comments above them."""
-    comments: list[str] = []
-    dropping = False
-    for line in block.splitlines():
-        if line.startswith("#"):
-            if dropping:
-                comments, dropping = [], False
-            comments.append(line)
-            continue
-        dropping = line.partition("=")[0] in _OF_THE_SYSTEM
-        if not dropping:
-            yield from comments
-            yield line
-            comments = []
-    if not dropping:
-        yield from comments
 
 
 def quoted(word: str) -> str:
