@@ -61,8 +61,23 @@ def exposition(families: Sequence[Family]) -> bytes:
     return b"".join([*map(_text, ordered), generate_latest(_DAEMON)])
 
 
+def to_write(families: Sequence[Family]) -> int:
+    """How many values are not as they were when they were last written."""
+    return sum(_size(family) for family in families if _known_text(family) is None)
+
+
+def _size(family: Family) -> int:
+    return len(family.values) + sum(len(buckets.cumulative) for buckets in family.histograms.values())
+
+
 def _text(family: Family) -> bytes:
+    text = _known_text(family)
+    if text is None:
+        text = generate_latest(_One(_written(family)))
+        _known[family.metric.name] = family, text
+    return text
+
+
+def _known_text(family: Family) -> bytes | None:
     known = _known.get(family.metric.name)
-    if known is None or known[0] != family:
-        known = _known[family.metric.name] = family, generate_latest(_One(_written(family)))
-    return known[1]
+    return known[1] if known is not None and known[0] == family else None
