@@ -176,7 +176,10 @@ def test_a_secret_is_in_no_log_no_answer_no_file_and_no_tmux_option(daemon: Daem
         assert line not in text
     # A long line is broken where the terminal ends.
     assert VALUE not in text.replace("\\n", "").replace(" ", "")
-    assert holding(daemon.folder, VALUE) == {daemon.secrets / "TOKEN", daemon.jcard} - {daemon.jcard}
+    # What an agent prints itself is kept as it printed it, for nobody else to read.
+    printed = {daemon.state / f"agents/{name}/runs/0001/output/000000" for name in ("prints", "wraps")}
+    assert holding(daemon.folder, VALUE) == {daemon.secrets / "TOKEN", *printed}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in printed} == {0o600}
 
 
 def holding(folder: Path, text: str) -> set[Path]:

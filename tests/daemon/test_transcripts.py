@@ -64,6 +64,13 @@ def recording(daemon: Daemon, name: str) -> str | None:
     return daemon.agents()[name]["recording"]
 
 
+def transcripts_health(daemon: Daemon) -> dict[str, Any]:
+    """Read what ``/v1/health`` says of transcripts."""
+    health: dict[str, Any] = dict(daemon.health())
+    found: dict[str, Any] = health["recording"]["transcripts"]
+    return found
+
+
 def test_every_byte_is_kept_from_the_first_one_on_and_nothing_after_the_end(daemon: Daemon) -> None:
     data = daemon.workdir / "data"
     data.write_bytes(random.Random(7).randbytes(1_000_000))
@@ -200,6 +207,7 @@ def test_transcripts_can_be_turned_off_and_on_again(daemon: Daemon) -> None:
     assert not (daemon.state / "agents").exists()
     assert writers(daemon) == []
     assert recording(daemon, "a") is None
+    assert transcripts_health(daemon)["state"] == "off"
     daemon.stop()
     daemon.start(QUICK)
     daemon.wait_for(lambda: daemon.health()["config"]["valid"])
@@ -274,6 +282,9 @@ def test_a_full_disk_stops_recording_and_nothing_else(daemon: Daemon, small_disk
     assert os.statvfs(small_disk).f_bavail == 0
     text = daemon.wait_for(lambda: (found := recording(daemon, "a")) and "no space left" in found and found)
     assert str(small_disk) in str(text)
+    health = transcripts_health(daemon)
+    assert (health["state"], health["lost"]) == ("failing", 1)
+    assert "no space left" in health["error"]
     declare(daemon, script("a", "i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.01; done"), stay("b"))
     running(daemon, "b")
     assert "no space left" in str(recording(daemon, "b"))
@@ -283,6 +294,7 @@ def test_a_full_disk_stops_recording_and_nothing_else(daemon: Daemon, small_disk
     daemon.wait_for(lambda: recording(daemon, "a") is None, 20, what="recording goes on by itself")
     daemon.wait_for(lambda: len(output(daemon, "a")) > len(seen))
     daemon.wait_for(lambda: recording(daemon, "b") is None, 20)
+    daemon.wait_for(lambda: transcripts_health(daemon)["state"] == "ok", what="all is well again")
     gaps = account(daemon, "a")["gaps"]
     assert any("no space left" in gap["reason"] for gap in gaps)
     settled(daemon)
