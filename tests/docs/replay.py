@@ -127,6 +127,7 @@ def replayed(text: str, who: Newcomer) -> str:
 def alike(text: str) -> list[str]:
     """What a reader would call the same: without pids, times, hashes, and the widths that go with them."""
     text = re.sub(r"\b[0-9a-f]{40}\b|\b[0-9a-f]{7}\b", "HASH", text)
+    text = re.sub(r"\b\d{8}T\d{6}\.\d+Z", "DATE", text)
     text = re.sub(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?Z?)?)?", "DATE", text)
     text = re.sub(r"\b\d+(ms|[smh])?\b", "N", text)
     return [re.sub(r"[ \t─-]+", " ", line).strip() for line in text.splitlines()]

@@ -45,7 +45,7 @@ def agents(daemon: Daemon) -> list[dict[str, object]]:
     stay = {"command": ["sh", "-c", "exec sleep 600", "sh"], "workdir": "work"}
     return [
         {"name": "a", "prompt": PROMPT, **stay, "env": {"FROM_ENV": SECRET}},
-        {"name": "ended", "command": ["false"], "workdir": "work", "env": {"HOME": str(daemon.workdir)}},
+        {"name": "ended", "command": ["sh", "-c", "echo over; false", "sh"], "workdir": "work", "env": {"HOME": str(daemon.workdir)}},
     ]
 
 
@@ -60,6 +60,7 @@ def running(guarded: Daemon) -> Daemon:
         os.umask(former)
     guarded.wait_state("a", "running")
     guarded.wait_state("ended", "failed")
+    guarded.wait_for(lambda: [*guarded.state.glob("agents/ended/runs/0001/output/000000")])
     return guarded
 
 
