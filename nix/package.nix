@@ -43,9 +43,10 @@ python3Packages.buildPythonApplication {
   dependencies = with python3Packages; [
     aiohttp
     durationpy
-    libtmux
     platformdirs
+    prometheus-client
     pydantic
+    pyte
     structlog
     tomlkit
     watchfiles
@@ -63,6 +64,7 @@ python3Packages.buildPythonApplication {
     (with python3Packages; [
       hypothesis
       jsonschema
+      libtmux
       openapi-spec-validator
       psutil
       pytest-asyncio

@@ -1,29 +1,22 @@
-"""The text of the unit: the packaged one, ``agentd.service`` beside this module, with paths filled in."""
+"""The text of the unit: one of the packaged ones beside this module, with paths filled in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 
 NAME = "agentd.service"
 
 _WRITTEN_BY = "# Written by agentctl service install; agentctl service uninstall removes it."
 
-# systemd of a user knows no targets of the system, and gives each user's services a folder for sockets itself; agentd
-# makes its folders in there. Source: systemd.special(7), systemd.exec(5).
-_OF_THE_SYSTEM = frozenset(
-    {
-        *("Wants", "After", "StateDirectory", "StateDirectoryMode"),
-        *("RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve"),
-    }
-)
+_OF_A_USER = "agentd-user.service"
 
 _USER_PATH = "# Where agents find their programs: what the PATH was when this was written."
 
 
-def packaged_unit() -> str:
-    """Read the packaged unit, for agentd as root."""
-    return files(__package__).joinpath(NAME).read_text(encoding="utf-8")
+def packaged_unit(*, user: bool) -> str:
+    """Read the packaged unit: for one user's systemd, or for the system's, with agentd as root."""
+    return files(__package__).joinpath(_OF_A_USER if user else NAME).read_text(encoding="utf-8")
 
 
 def written_by_us(text: str) -> bool:
@@ -43,50 +36,22 @@ def unit_text(command: Sequence[str], *, user: bool, environment: Mapping[str, s
     environment
         Variables that agentd shall have.
     """
-    blocks = packaged_unit().split("\n\n")[1:]  # The first one says how to install it by hand.
-    lines = [_WRITTEN_BY, ""]
-    for block in blocks:
-        kept = list(_filled_in(_without_system(block) if user else block.splitlines(), command, environment, user=user))
-        if kept:
-            lines += [*kept, ""]
-    return "\n".join(lines)
+    # The first block says how to install it by hand.
+    _, _, text = packaged_unit(user=user).partition("\n\n")
+    return "\n".join([_WRITTEN_BY, "", *_filled_in(text, command, environment), ""])
 
 
-def _filled_in(
-    block: Iterable[str], command: Sequence[str], environment: Mapping[str, str], *, user: bool
-) -> Iterator[str]:
-    for line in block:
-        key, _, _ = line.partition("=")
-        if key == "ExecStart":
+def _filled_in(text: str, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
+    for line in text.splitlines():
+        if line.startswith("ExecStart="):
             yield f"ExecStart={' '.join(map(quoted, command))}"
             if environment:
                 yield _USER_PATH
             yield from (f"Environment={_quoted(f'{name}={value}')}" for name, value in environment.items())
-        elif key == "WantedBy" and user:
-            yield "WantedBy=default.target"
-        elif line.startswith("# Reads /etc/"):
+        elif line.startswith("# Reads "):
             yield "# agentd --help says what the flags mean."
         else:
             yield line
-
-
-def _without_system(block: str) -> Iterator[str]:
-    """Leave out settings of the system, with the comments above them."""
-    comments: list[str] = []
-    dropping = False
-    for line in block.splitlines():
-        if line.startswith("#"):
-            if dropping:
-                comments, dropping = [], False
-            comments.append(line)
-            continue
-        dropping = line.partition("=")[0] in _OF_THE_SYSTEM
-        if not dropping:
-            yield from comments
-            yield line
-            comments = []
-    if not dropping:
-        yield from comments
 
 
 def quoted(word: str) -> str:
