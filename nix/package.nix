@@ -64,6 +64,7 @@ python3Packages.buildPythonApplication {
     (with python3Packages; [
       hypothesis
       jsonschema
+      libtmux
       openapi-spec-validator
       psutil
       pytest-asyncio

@@ -110,7 +110,7 @@ def test_by_the_guide_alone_a_machine_and_a_user_get_agents_that_outlive_restart
         user.type(command)
         if "enable-linger" in command.text:
             wait_for(lambda: machine.run(f"test -S {runtime}/systemd/private", check=False).returncode == 0, 30)
-    assert user.kept == 2
+    assert user.kept == 1
     assert len(user.service.running_pids()) == 3
 
     for command in typed[upgrade + 2 :]:

@@ -1,20 +1,21 @@
-"""The text of the unit: the packaged one, for the system or for one user, with paths filled in."""
+"""The text of the unit: one of the packaged ones beside this module, with paths filled in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 
 NAME = "agentd.service"
-_OF_A_USER = "agentd-user.service"
 
 _WRITTEN_BY = "# Written by agentctl service install; agentctl service uninstall removes it."
+
+_OF_A_USER = "agentd-user.service"
 
 _USER_PATH = "# Where agents find their programs: what the PATH was when this was written."
 
 
 def packaged_unit(*, user: bool) -> str:
-    """Read the packaged unit, for one user's systemd or for agentd as root."""
+    """Read the packaged unit: for one user's systemd, or for the system's, with agentd as root."""
     return files(__package__).joinpath(_OF_A_USER if user else NAME).read_text(encoding="utf-8")
 
 
@@ -35,17 +36,14 @@ def unit_text(command: Sequence[str], *, user: bool, environment: Mapping[str, s
     environment
         Variables that agentd shall have.
     """
-    blocks = packaged_unit(user=user).split("\n\n")[1:]  # The first one says how to install it by hand.
-    lines = [_WRITTEN_BY, ""]
-    for block in blocks:
-        lines += [*_filled_in(block.splitlines(), command, environment), ""]
-    return "\n".join(lines)
+    # The first block says how to install it by hand.
+    _, _, text = packaged_unit(user=user).partition("\n\n")
+    return "\n".join([_WRITTEN_BY, "", *_filled_in(text, command, environment), ""])
 
 
-def _filled_in(block: Iterable[str], command: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
-    for line in block:
-        key, _, _ = line.partition("=")
-        if key == "ExecStart":
+def _filled_in(text: str, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
+    for line in text.splitlines():
+        if line.startswith("ExecStart="):
             yield f"ExecStart={' '.join(map(quoted, command))}"
             if environment:
                 yield _USER_PATH
