@@ -166,18 +166,20 @@ class JournalWriter:
         JournalWriteError
             If the system cannot.
         """
-        with self._swap:
-            if self._descriptor is None:
-                return
-            descriptor, new, self._new_file = os.dup(self._descriptor), self._new_file, False
         try:
-            os.fdatasync(descriptor)
-            if new:
-                self._sync_folder()
+            with self._swap:
+                if self._descriptor is None:
+                    return
+                descriptor, new = os.dup(self._descriptor), self._new_file
+                self._new_file = False
+            try:
+                os.fdatasync(descriptor)
+                if new:
+                    self._sync_folder()
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise JournalWriteError(self.folder, error) from error
-        finally:
-            os.close(descriptor)
 
     def _sync_folder(self) -> None:
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -161,6 +161,25 @@ class Agent:
         self._schedule()
         self._tell_adopted(run.id)
 
+    def adopt_lost(self, session: str) -> None:
+        """Take over a run whose pane was closed while there was no daemon; nothing of it runs any more."""
+        run = self.life.run
+        assert run is not None
+        self._hold(RunHandle(run.id, session))
+        self._adopting = []
+        if run.ended is None:
+            self.life = replace(self.life, run=replace(run, launched=self.host.clock.now()))
+            self._read_reports(past=True)
+            if self.life.state is AgentState.RUNNING:
+                self._ended(Exit(error="its tmux session was closed while agentd did not run"))
+            elif self.life.state is AgentState.STARTING:
+                self.life = lives.launch_interrupted(self.life, self._now())
+            self.life = replace(self.life, session_open=False)
+        self._schedule()
+        self._record_due = True
+        self._work_on()
+        self._tell_adopted(run.id)
+
     def _tell_adopted(self, run_id: str) -> None:
         """Say that a run was taken over, then what became of it meanwhile; its start is no news."""
         meanwhile, self._adopting = self._adopting or [], None

@@ -294,6 +294,23 @@ def launch_put_off(life: Life, run_id: str, at: Instant) -> Step:
             return life, ()
 
 
+def launch_interrupted(life: Life, at: Instant) -> Life:
+    """Go back to before a launch that a former daemon decided on and of which nothing was found."""
+    assert life.run is not None
+    if life.restarts == 0:
+        return replace(life, state=AgentState.PENDING, run=None, session_open=False)
+    # The restart was counted with the decision, and will be again.
+    return replace(
+        life,
+        state=AgentState.BACKOFF,
+        run=replace(life.run, launched=at.now, ended=at.now),
+        due=at.now,
+        restarts=life.restarts - 1,
+        counted=max(0, life.counted - 1),
+        session_open=False,
+    )
+
+
 def started(life: Life, run_id: str, pid: int, at: Instant) -> Step:
     """The agent's process exists."""
     if not _is_current(life, run_id):

@@ -71,6 +71,7 @@ class Reconciler:
         assert self._server is not None
         self.host.reaper.server = self._server.pid
         key = await tmux.get_global(KEY_OPTION)
+        same_server = key is not None
         if key is None:
             key = secrets.token_hex(16)
             await tmux.set_global(KEY_OPTION, key)
@@ -86,6 +87,8 @@ class Reconciler:
         if lost:
             # Their sessions are gone, but something they started may live, and would live beside the next run.
             await asyncio.gather(*(self.host.reaper.end(Remains(run_id, None)) for run_id in lost))
+        if same_server:
+            runs |= self._adopt_lost(lost)
         self.host.runtime.remove_all_but(runs)
         if self.agents:
             # Whether what they print is still recorded.
@@ -102,6 +105,25 @@ class Reconciler:
             return
         agent = self._add(record.life(session_open=True), record.described)
         agent.adopt(listed.pane, record.described.session)
+
+    def _adopt_lost(self, run_ids: Iterable[str]) -> set[str]:
+        """Take over what is written of agents whose session somebody closed meanwhile; returns the runs it was."""
+        records: list[Record] = []
+        for run_id in run_ids:
+            text = self.host.runtime.read_record(run_id)
+            try:
+                records += [] if text is None else [Record.parse(text)]
+            except RecordError as error:
+                log.error("agent_record_unreadable", reason=str(error))
+        taken: set[str] = set()
+        # A daemon that ended in the middle of a restart left two; the later one has counted on.
+        for record in sorted(records, key=lambda each: (each.began or 0.0, each.restarts), reverse=True):
+            if record.run is None or record.agent in self.agents:
+                continue
+            agent = self._add(record.life(session_open=False), record.described)
+            agent.adopt_lost(record.described.session)
+            taken.add(record.run.id)
+        return taken
 
     def _not_adopted(self, session: str, agent: str | None, reason: str) -> None:
         log.error("session_not_adopted", session=session, agent=agent, reason=reason)

@@ -315,6 +315,43 @@ def test_an_ended_agent_whose_session_was_closed_stays_ended(daemon: Daemon) -> 
     assert [len(runs(daemon.folder, name)) for name in ("done", "failed")] == [1, 1]
 
 
+def test_agents_whose_sessions_are_closed_during_the_absence_follow_their_policy(daemon: Daemon) -> None:
+    folder = daemon.folder
+    again = 'test "$(wc -l <"$0")" -lt 3 && exit 4; exec sleep 600'
+    start(
+        daemon,
+        counting("done", folder, "exit 0"),
+        counting("failed", folder, "exit 3"),
+        counting("once", folder, "exec sleep 600", restart="no"),
+        counting("again", folder, again, restart="always"),
+        counting("waits", folder, "exit 5", restart="always", restart_delay="1h", restart_delay_max="1h"),
+    )
+    names = ("done", "failed", "once", "again", "waits")
+    daemon.wait_for(lambda: len(runs(folder, "again")) == 3)
+    before = {
+        "done": daemon.wait_state("done", "exited"),
+        "failed": daemon.wait_state("failed", "failed"),
+        "waits": daemon.wait_state("waits", "backoff"),
+    }
+    former = running(daemon, "once", "again")
+    daemon.kill()
+    for name in names:
+        daemon.tmux("kill-session", "-t", f"={name}")
+    wait_until_gone(former.values())
+    for number in range(2):  # and again, when it has been written down by a daemon that found no session
+        daemon.start()
+        another_run(daemon, "again", former["again"])
+        assert daemon.agents()["again"]["restarts"] == 3
+        once = daemon.wait_state("once", "failed")
+        assert (once["exit_code"], once["exit_signal"]) == (None, None)
+        assert "session was closed" in str(once["error"])
+        assert daemon.wait_state("done", "exited")["exit_code"] == 0
+        assert daemon.wait_state("failed", "failed")["exit_code"] == 3
+        assert abs(until(daemon.wait_state("waits", "backoff")) - until(before["waits"])) <= 1
+        assert [len(runs(folder, name)) for name in names] == [1, 1, 1, 4, 1], number
+        daemon.kill()
+
+
 def test_another_shell_that_starts_agentd_restarts_no_agent(daemon: Daemon) -> None:
     start(daemon, stay("a"))
     before = running(daemon, "a")

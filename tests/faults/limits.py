@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import resource
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ from tests.faults.machine import (
 )
 from tests.faults.waits import pause
 from tests.faults.world import World
+from tests.support.descriptors import descriptors_limited
 from tests.support.processes import marked
 
 _SIZE = 256 * 1024
@@ -48,15 +47,9 @@ def no_descriptors(world: World) -> str:
     ending = world.add("plain", "no").name
     world.write()
     world.converge()
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    used = set(map(int, os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208 (numbers, not paths)
-    free = next(number for number in itertools.count() if number not in used)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free + room, hard))
-    try:
+    with descriptors_limited(pid, room):
         world.end(ending, 3)
         _under(world, lasting, spared={ending})
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
     world.converge()
     world.remove(ending)
     world.write()

@@ -53,21 +53,22 @@ def _closing(*words: str) -> Callable[[World, str], None]:
 
 def _harmless(*words: str) -> Callable[[World, str], None]:
     def act(world: World, name: str) -> None:
-        world.daemon.tmux(*(word.format(name) for word in words))
+        # The anchor may be on its way back still since it was closed last.
+        world.daemon.tmux(*(word.format(name) for word in words), check=False)
 
     return act
 
 
 def _close_the_ended(world: World, _: str) -> None:
     """Close the session of another agent, which has ended and stays ended."""
-    delay = world.chance.uniform(0.0, 0.3)
+    delay = world.chance.choice((0.0, world.chance.uniform(0.0, 1.0)))
     agent = world.add(restart="no")
     world.write()
     world.converge()
     world.end(agent.name, 3)
     world.converge()
     world.daemon.tmux("kill-session", "-t", f"={agent.name}")
-    pause(0.6 + delay)
+    pause(delay)
     world.daemon.kill()
     world.daemon.start(ready=False)
 

@@ -260,6 +260,9 @@ class World:
     def _strays(self) -> Iterator[str]:
         last = {marks[-1].run_id for name in self.agents if (marks := self.marks.of(name))}
         for relic in of_runs(str(self.daemon.bin)):
+            agent = self.agents.get(relic.agent)
+            if agent is not None and agent.starts is None:
+                continue  # a run that could not start leaves a shell, and no mark
             if relic.run_id not in last:
                 yield f"left behind: {relic}"
 

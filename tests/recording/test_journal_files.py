@@ -27,6 +27,7 @@ from agentd.recording.journal_lines import LONGEST_LINE, LONGEST_REASON, entry_o
 from agentd.recording.journal_writer import JournalWriteError, JournalWriter
 from agentd.supervise.events import Event, EventKind
 from tests.recording.support import ALL, EPOCH, entries, event, lines, read_all, written
+from tests.support.descriptors import no_descriptor_left
 
 
 def test_a_line_is_json_that_says_what_happened_and_is_read_back() -> None:
@@ -247,3 +248,12 @@ def test_what_cannot_be_written_says_where_and_why(tmp_path: Path) -> None:
     assert str(tmp_path / "journal") in str(caught.value)
     assert os.strerror(errno.EEXIST) in str(caught.value)
     assert caught.value.written == 0
+
+
+def test_with_no_descriptor_left_a_sync_fails_and_the_next_one_works(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / "journal")
+    writer.append(entries(1, 3))
+    with no_descriptor_left(), pytest.raises(JournalWriteError, match="Too many open files"):
+        writer.sync()
+    writer.sync()
+    writer.close()

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -32,6 +30,7 @@ from agentd.tmux.processes import (
     snapshot,
     started_by,
 )
+from tests.support.descriptors import no_descriptor_left
 from tests.support.processes import alive, wait_until_gone
 from tests.support.waiting import wait_for, wait_for_file
 from tests.tmux.launches import Launches
@@ -98,25 +97,6 @@ os.rename(sys.argv[1] + ".part", sys.argv[1])
 while True: signal.pause()
 """
 """Leaves its session and its parents and ignores what it can."""
-
-
-@contextlib.contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """Open nothing more in this process."""
-    used = set(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208 (numbers, not paths)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (next(n for n in itertools.count() if n not in used), hard))
-    try:
-        # The listing's own descriptor is free again.
-        taken = []
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.dup(0))
-        yield
-    finally:
-        for descriptor in taken:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # -- identities

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import grp
 import os
-import resource
 import signal
 import socket
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import libtmux
@@ -19,6 +17,7 @@ from structlog.testing import LogCapture
 
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.server import ANCHOR, SCROLLBACK, Pane, ServerUser, TmuxServer
+from tests.support.descriptors import descriptors_limited
 from tests.support.processes import alive
 from tests.support.waiting import wait_for, wait_for_file
 from tests.tmux.servers import clients, environment, make_server, tmux, until, wait_for_screen
@@ -423,21 +422,10 @@ async def test_respawning_runs_the_new_script_in_the_same_pane(
     assert [(found.pane, found.command) for found in await server.list_launched_panes()] == [(pane, f"/bin/sh {other}")]
 
 
-@contextlib.contextmanager
-def without_descriptors(pid: int) -> Iterator[None]:
-    """Let a process open nothing more."""
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 1, hard))  # noqa: PTH208
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-
-
 async def test_a_respawn_that_tmux_has_no_terminal_for_harms_no_other_pane(server: TmuxServer, script: str) -> None:
     other, pane = await open_session(server, "a", script), await open_session(server, "b", script)
     assert server.identity is not None
-    with without_descriptors(server.identity.pid):
+    with descriptors_limited(server.identity.pid):
         for _ in range(2):  # tmux 3.3a crashes at the second one in the same pane
             with pytest.raises(TmuxError, match=r"fork failed|can't find pane"):
                 await server.respawn(pane, "/", script)
@@ -449,7 +437,7 @@ async def test_a_respawn_that_tmux_has_no_terminal_for_harms_no_other_pane(serve
 async def test_a_pane_without_a_process_is_closed_when_panes_are_listed(server: TmuxServer, script: str) -> None:
     other, pane = await open_session(server, "a", script), await open_session(server, "b", script)
     assert server.identity is not None
-    with without_descriptors(server.identity.pid), pytest.raises(TmuxError, match="fork failed"):
+    with descriptors_limited(server.identity.pid), pytest.raises(TmuxError, match="fork failed"):
         # As a daemon leaves it that ends right then.
         await server._run(f"respawn-pane -k -t {pane.pane_id} /bin/sh {script}")
     assert [listed.pane for listed in await server.list_launched_panes()] == [other]
