@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from agentd.jcard.regular_files import read_regular
 from agentd.workspaces.git import Git, split_z
 from agentd.workspaces.held import Place
 
@@ -28,6 +29,8 @@ MAKING: Final = "agentd is making it"
 """Reason of the lock on a worktree until it is finished."""
 
 _SHOWN: Final = 3
+_LONGEST_NOTE: Final = 64 * 1024
+"""Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +185,12 @@ def _unmerged(repository: Git, place: Place, tips: list[str | None]) -> int:
 
 def _lock_reason(own: Path) -> str | None:
     try:
-        reason = (own / "locked").read_text("utf-8", "replace").strip()
+        # The agents' user may have put a FIFO there.
+        reason = read_regular(own / "locked", _LONGEST_NOTE).decode("utf-8", "replace").strip()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        return f"the note of its lock cannot be read: {error.strerror}"
     return None if reason == MAKING else reason
 
 

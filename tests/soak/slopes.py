@@ -11,6 +11,9 @@ _MOST_SAMPLES = 400
 """Pairs of samples grow with the square: 400 make 80 000."""
 
 
+_FEWEST_SAMPLES = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """How much a figure may drift over a soak and still count as flat: the larger of both."""
@@ -33,15 +36,18 @@ class Trend:
     drift: float
     """From the first sample to the last, along the trend."""
     allowed: float
+    samples: int
 
     @property
     def flat(self) -> bool:
-        """A figure may shrink as much as it likes."""
-        return self.drift <= self.allowed
+        """A figure may shrink as much as it likes; of too few samples nothing can be said against it."""
+        return self.drift <= self.allowed or self.samples < _FEWEST_SAMPLES
 
     def row(self) -> str:
         """As a line of a Markdown table."""
-        verdict = "flat" if self.flat else "GROWS"
+        verdict = "flat" if self.drift <= self.allowed else "GROWS"
+        if self.samples < _FEWEST_SAMPLES:
+            verdict = f"{self.samples} samples are too few"
         return (
             f"| {self.what} [{self.unit}] | {self.median:.4g} | {self.worst:.4g} | {self.per_hour:+.3g} "
             f"| {self.drift:+.3g} | {self.allowed:.3g} | {verdict} |"
@@ -75,4 +81,5 @@ def trend(what: str, unit: str, points: Sequence[tuple[float, float]], limit: Li
         3600 * per_second,
         per_second * (points[-1][0] - points[0][0]),
         max(limit.part * median, limit.amount),
+        len(points),
     )

@@ -30,3 +30,9 @@ def test_what_shrinks_is_flat() -> None:
 
 def test_one_sample_has_no_slope() -> None:
     assert slope([(0.0, 5.0)]) == 0.0
+
+
+def test_of_a_few_samples_nothing_is_said() -> None:
+    judged = trend("latency", "ms", [(float(at), float(at)) for at in range(10)], Limit(part=0, amount=0))
+    assert judged.flat
+    assert "too few" in judged.row()
