@@ -34,8 +34,8 @@ class _Side:
         daemon, *tmux = self.subject.pids
         return cpu_seconds(daemon), sum(map(cpu_seconds, tmux)), sum(map(thread_cpu_seconds, self.writers))
 
-    def launch(self, count: int, *, recorded: bool) -> float:
-        """Launch all agents; milliseconds of CPU for each."""
+    def launch(self, count: int, *, recorded: bool) -> list[float]:
+        """Launch all agents; milliseconds of CPU that each part uses for each of them."""
         before = self.costs()
         self.subject.launch(table("agent", self.subject.roll.command, replicas=count), count)
         self.subject.settle()
@@ -46,7 +46,7 @@ class _Side:
         for report in self.subject.reports.values():
             terminal = Path(f"/proc/{report.pid}/fd/1").resolve()
             self.terminals.append(os.open(terminal, os.O_WRONLY | os.O_NOCTTY))
-        return 1000 * (sum(self.costs()) - sum(before)) / count
+        return [1000 * (now - then) / count for now, then in zip(self.costs(), before, strict=True)]
 
 
 class Recording:
@@ -65,19 +65,20 @@ class Recording:
             say(f"{self._count} agents: printing, round {number + 1} of {self._effort.recordings}, recorded and not")
             with running_agentd() as recorded, running_agentd("--transcripts=off") as bare:
                 sides = {True: _Side(recorded), False: _Side(bare)}
-                for kind, side in sides.items():
-                    launching[kind].append(side.launch(self._count, recorded=kind))
+                used = {kind: side.launch(self._count, recorded=kind) for kind, side in sides.items()}
+                for kind, parts in used.items():
+                    launching[kind].append(sum(parts))
+                notes["record, launch"] = _noted(used, "ms")
                 for name, rate in _PATTERNS.items():
                     used = self._used(sides, rate)
                     for kind, parts in used.items():
                         printing[name][kind].append(sum(parts))
-                    shown = {kind: "agentd {:.1f} + tmux {:.1f} + writers {:.1f}".format(*used[kind]) for kind in used}
-                    notes[name] = f"recorded {shown[True]}; not recorded {shown[False]} % of a core"
+                    notes[name] = _noted(used, "% of a core")
                 for side in sides.values():
                     for terminal in side.terminals:
                         os.close(terminal)
                     side.subject.stop()
-        yield Result("record, launch", self._count, _differences(launching), launching[False])
+        yield Result("record, launch", self._count, _differences(launching), launching[False], notes["record, launch"])
         for name, both in printing.items():
             yield Result(name, self._count, _differences(both), both[False], notes[name])
 
@@ -103,6 +104,11 @@ class Recording:
                 time.sleep(early)
             for terminals in sides:
                 os.write(terminals[number % self._count], line)
+
+
+def _noted(used: dict[bool, list[float]], unit: str) -> str:
+    shown = {kind: "agentd {:.1f} + tmux {:.1f} + writers {:.1f}".format(*parts) for kind, parts in used.items()}
+    return f"recorded {shown[True]}; not recorded {shown[False]} {unit}"
 
 
 def _differences(both: dict[bool, list[float]]) -> list[float]:

@@ -123,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
     results: list[Result] = []
     try:
         results.extend(_measure_recorded(chosen, effort))
-        if not any(name in (*_IN_ROUNDS, *_WHILE_STEADY) for name in chosen):
+        if all(name in _WITHOUT_AGENTS for name in chosen):
             counts = []
         environment = warm_up() if counts else {}
         for count in counts:
