@@ -45,7 +45,12 @@ def agents(daemon: Daemon) -> list[dict[str, object]]:
     stay = {"command": ["sh", "-c", "exec sleep 600", "sh"], "workdir": "work"}
     return [
         {"name": "a", "prompt": PROMPT, **stay, "env": {"FROM_ENV": SECRET}},
-        {"name": "ended", "command": ["sh", "-c", "echo over; false", "sh"], "workdir": "work", "env": {"HOME": str(daemon.workdir)}},
+        {
+            "name": "ended",
+            "command": ["sh", "-c", "echo over; false", "sh"],
+            "workdir": "work",
+            "env": {"HOME": str(daemon.workdir)},
+        },
     ]
 
 
