@@ -21,7 +21,7 @@ from tests.faults.world import World
 from tests.support.descriptors import descriptors_limited
 from tests.support.processes import marked
 
-_SIZE = 256 * 1024
+_SIZE = 4 * 1024 * 1024
 """Bytes of a small disk; a world with eight agents needs a tenth of it."""
 _TERMINALS = 24
 
@@ -130,7 +130,7 @@ def _full(folder: Path) -> Iterator[None]:
     path = folder / "filler"
     with path.open("wb", buffering=0) as file:
         try:
-            for size in (4096, 1):
+            for size in (65536, 4096, 1):
                 with suppress(OSError):
                     while file.tell() <= _SIZE:
                         file.write(b"x" * size)
@@ -157,6 +157,13 @@ def _read_only(folder: Path) -> Iterator[None]:
             make_immutable(each, immutable=False)
 
 
+def _answers(world: World) -> bool:
+    try:
+        return world.daemon.health()["pid"] == world.daemon.pid
+    except (OSError, AssertionError):
+        return False
+
+
 def no_disk(world: World) -> str:
     """The disk of runtime or state is full, or takes no new files, while agentd acts or is killed."""
     chance, daemon = world.chance, world.daemon
@@ -164,6 +171,8 @@ def no_disk(world: World) -> str:
     folder = chance.choice((daemon.runtime, daemon.runtime, daemon.state))
     with _full(folder) if way == "full" else _read_only(folder):
         _under(world, lasting, killed=killed)
+    # Started where nothing could be written it may have refused to, at once or a moment later.
+    world.await_true(lambda: not daemon.running or _answers(world), "agentd answers, or has ended")
     if not daemon.running:
         daemon.start(ready=False)
     world.converge()

@@ -202,6 +202,25 @@ class FleetMachine(RuleBasedStateMachine):
             for run_id in world.unreported:
                 world.report(run_id)
 
+    @precondition(lambda self: self.worlds)
+    @rule(name=names, ended=st.sampled_from(ENDINGS), lasted=st.sampled_from([0.0, 1.0, 30.0]), crash=st.booleans())
+    def a_whole_run(self, name: str, ended: Exit, lasted: float, crash: bool) -> None:
+        """An agent runs and ends, and waits until its back-off is over: what single steps rarely get to."""
+        world = self._some(name)
+        if world is None:
+            return
+        world.settle()
+        self.launcher_acts(name, fails=False, told=True)
+        self.time_passes(lasted)
+        self.process_ends(name, ended, told=True)
+        world.settle()
+        if crash:
+            self.crash()
+        if (world := self._some(name)) is not None and world.life.state is AgentState.BACKOFF:
+            wake = lives.wake_at(world.life)
+            assert wake is not None
+            self.time_passes(max(0.0, wake - self.now))
+
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0, 30.0, 700.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
