@@ -11,8 +11,12 @@ import stat
 import time
 from pathlib import Path
 
+import structlog
+
 API_MODE = 0o660
 """Of the API's socket: for agentd's user and the admin group."""
+
+log = structlog.get_logger(__name__)
 
 _HOLDER_LOOKS, _HOLDER_PAUSE = 20, 0.01
 
@@ -77,8 +81,7 @@ class SocketLock:
 
     def release(self) -> None:
         """Give the lock up."""
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+        remove_at_the_end(self._path)
         os.close(self._descriptor)
 
 
@@ -86,6 +89,14 @@ def _is_our_own(descriptor: int) -> bool:
     """Whether a file is a plain one that we have made: not a link, under this name, to one of ours elsewhere."""
     found = os.fstat(descriptor)
     return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink <= 1
+
+
+def remove_at_the_end(path: Path) -> None:
+    """Remove a file that is of no use any more; where that cannot be, it does no harm."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("file_stays", path=str(path), error=error.strerror, effect="none: the next agentd takes it over")
 
 
 def _read_holder(descriptor: int) -> str:

@@ -37,6 +37,7 @@ from agentd.daemon.locks import (
     SocketTakenError,
     bind_api_socket,
     check_socket_path,
+    remove_at_the_end,
 )
 from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
@@ -432,7 +433,7 @@ def _unlink_own(path: Path, inode: int) -> None:
     """Remove our socket file, unless another has taken its place."""
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_ino == inode:
-            path.unlink()
+            remove_at_the_end(path)
 
 
 def _raise_file_limit() -> None:

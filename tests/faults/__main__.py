@@ -20,6 +20,7 @@ from tests.faults.kills import populate
 from tests.faults.machine import in_own_mounts
 from tests.faults.rounds import FAMILIES, Family
 from tests.faults.world import BrokenPromiseError, World
+from tests.support.daemon import SIGNS_OF_A_DEFECT
 
 _WORKERS = 2
 
@@ -72,6 +73,7 @@ def live(family: Family, number: int, arguments: argparse.Namespace) -> Tally:
     except Exception:  # noqa: BLE001 (a round that goes wrong fails its world, not the run)
         problems.append(f"{traceback.format_exc()}\n{world.explain()}")
     finally:
+        problems += first_defect(world.daemon.log_text())
         if arguments.keep and problems:
             shutil.copytree(folder / "marks", f"{folder}-marks", ignore=shutil.ignore_patterns("*.fifo"))
             shutil.copy(world.daemon.log, f"{folder}.log")
@@ -82,6 +84,13 @@ def live(family: Family, number: int, arguments: argparse.Namespace) -> Tally:
         again = f'make faults ARGS="--seed {seed} --only {family.name} --life {number}"'
         tally.failures.append(f"FAILED {family.name}, life {number}; again by: {again}\n" + "\n".join(problems))
     return tally
+
+
+def first_defect(log: str) -> list[str]:
+    """The first of what no log may hold, with the lines around it."""
+    lines = log.splitlines()
+    found = next((number for number, line in enumerate(lines) if any(sign in line for sign in SIGNS_OF_A_DEFECT)), None)
+    return [] if found is None else ["--- in agentd's log", *lines[max(0, found - 3) : found + 40]]
 
 
 def work(arguments: argparse.Namespace, families: list[Family]) -> Tally:
