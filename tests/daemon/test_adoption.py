@@ -348,6 +348,7 @@ def test_agents_whose_sessions_are_closed_during_the_absence_follow_their_policy
         assert daemon.wait_state("done", "exited")["exit_code"] == 0
         assert daemon.wait_state("failed", "failed")["exit_code"] == 3
         assert abs(until(daemon.wait_state("waits", "backoff")) - until(before["waits"])) <= 1
+        daemon.wait_for(lambda: len(runs(folder, "again")) >= 4)  # its first act, a moment after it runs
         assert [len(runs(folder, name)) for name in names] == [1, 1, 1, 4, 1], number
         daemon.kill()
 

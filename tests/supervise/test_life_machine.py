@@ -262,3 +262,6 @@ class LifeMachine(RuleBasedStateMachine):
 # The profile says how much; pytest tries a class of this name.
 TestLife = LifeMachine.TestCase
 TestLife.settings = settings(TestLife.settings, deadline=None)
+if settings.get_current_profile_name() == "agentd":
+    # The profiles "thorough" and "model" take many more.
+    TestLife.settings = settings(TestLife.settings, max_examples=40)
