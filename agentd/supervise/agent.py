@@ -141,17 +141,22 @@ class Agent:
                 error = f"{error}: there is no launch script in {runtime.path}; was that folder moved or removed?"
             self._apply(lives.launch_failed(self.life, handle.run_id, error, self._now()))
 
-    def adopt(self, pane: Pane, session: str) -> None:
-        """Take over the run that a former daemon left in this pane, as far as it still goes."""
+    def adopt(self, pane: Pane, session: str, run_id: str) -> None:
+        """Take over the run that a former daemon left in this pane, as far as it still goes.
+
+        After a launch that was refused the pane, and with it the record, still is that of the run before.
+        """
         run = self.life.run
         if run is None:
             return
-        handle = RunHandle(run.id, session)
+        handle = RunHandle(run_id, session)
         handle.opened(pane)
         self._hold(handle)
         self.host.sessions.claim(session, self.name)
         self._adopting = []
-        if run.ended is None:
+        if run.ended is None and run.id != run_id:
+            self.life = replace(lives.launch_interrupted(self.life, self._now()), session_open=True)
+        elif run.ended is None:
             described = self.described
             self.host.recorder.adopt(RunFacts(self.name, run.id, described.harness, described.workdir, ()), pane)
             # The launcher's reports say how far it came. A stop that the former daemon began is not resumed: what is

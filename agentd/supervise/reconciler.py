@@ -104,7 +104,7 @@ class Reconciler:
             self._not_adopted(listed.session, record.agent, "another one is the agent's")
             return
         agent = self._add(record.life(session_open=True), record.described)
-        agent.adopt(listed.pane, record.described.session)
+        agent.adopt(listed.pane, record.described.session, run_id)
 
     def _adopt_lost(self, run_ids: Iterable[str]) -> set[str]:
         """Take over what is written of agents whose session somebody closed meanwhile; returns the runs it was."""

@@ -415,3 +415,21 @@ def test_an_agent_that_changed_its_session_meanwhile_has_one(daemon: Daemon) -> 
     daemon.start()
     another_run(daemon, "a", before["a"])
     assert_one_session(daemon, ["other"])
+
+
+def test_a_launch_that_was_refused_in_the_pane_of_the_run_before_is_remembered_over_daemons(daemon: Daemon) -> None:
+    start(daemon, counting("a", daemon.folder, "exit 0"))
+    daemon.wait_state("a", "exited")
+    declare(daemon, stay("a", workdir="/nowhere/at/all"))
+    before = daemon.wait_state("a", "failed")
+    for _ in range(3):
+        # A moment for the record: what is decided after an end is written at once.
+        daemon.wait_for(lambda: any("/nowhere" in path.read_text() for path in daemon.folder.rglob("*.record")))
+        daemon.kill()
+        daemon.start()
+        after = daemon.wait_state("a", "failed")
+        assert (after["error"], after["exit_code"]) == (before["error"], 0)
+        assert "/nowhere" in str(after["error"])
+    # The pane still is the agent's.
+    declare(daemon, stay("a"))
+    running(daemon, "a")

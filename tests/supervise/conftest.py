@@ -7,7 +7,7 @@ settings.register_profile("thorough", settings.get_profile("agentd"), max_exampl
 settings.register_profile(
     "model",
     settings.get_profile("agentd"),
-    max_examples=670,
+    max_examples=800,
     stateful_step_count=80,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from agentd.jcard.spec import Policy, RestartPolicy
+from agentd.supervise import life as lives
 from agentd.supervise.life import Life, Step
 from agentd.supervise.policy import Exit
 from agentd.supervise.record import Description, Record
@@ -47,8 +48,7 @@ class CrashingWorld(World):
         life = self.life
         text = Record.of(life, DESCRIBED).dump()
         if self.pane is not None and life.session_open and life.run is not None and not life.gone:
-            if self.pane == life.run.id:
-                self.records[self.pane] = text
+            self.records[self.pane] = text
             return
         ran = life.run is not None and life.run.started is not None
         self.remembered = text if life.state.ended and ran and not life.gone else None
@@ -104,7 +104,9 @@ class CrashingWorld(World):
             life = Record.parse(self.records[self.pane]).life(session_open=True)
             run = life.run
             assert run is not None
-            if run.ended is None:
+            if run.ended is None and run.id != self.pane:
+                life = replace(lives.launch_interrupted(life, self.moment), session_open=True)
+            elif run.ended is None:
                 life = replace(life, run=replace(run, launched=self.now))
                 process = self.processes[run.id]
                 process.seen = False
@@ -114,8 +116,11 @@ class CrashingWorld(World):
         else:
             life = Life(before.name)
             self.automatic = 0
+        if life.restarts < before.restarts:
+            # The decision to restart was not written down yet: it is made again.
+            self.automatic = max(0, self.automatic - 1)
         # Runs whose pane is gone: what they started is ended before anything else.
-        kept = None if life.run is None else life.run.id
+        kept = self.pane if self.pane is not None else None if life.run is None else life.run.id
         for run_id, process in self.processes.items():
             if run_id != kept:
                 process.alive = process.remains = False
