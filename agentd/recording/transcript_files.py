@@ -154,8 +154,7 @@ class RunFolder:
             self.output.mkdir(mode=0o700)
             if self.owner.other:
                 os.chown(self.output, self.owner.uid, self.owner.gid)
-            # Nobody reads it yet.
-            _write_new(self.path / ACCOUNT, account)
+            self.write(account)
             (self.path / NEWEST).symlink_to(f"{OUTPUT}/{0:0{PART_DIGITS}}")
         except BaseException:
             self.remove()
@@ -185,7 +184,9 @@ class RunFolder:
         """Replace what is known of the run, whole or not at all."""
         part = self.path / f".{ACCOUNT}.part"
         try:
-            _write_new(part, account)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(_dump(account) + b"\n")
             part.rename(self.path / ACCOUNT)
         except OSError:
             with contextlib.suppress(OSError):
@@ -293,12 +294,6 @@ class RunFolder:
     def remove(self) -> None:
         """Remove the whole run, without following any link."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-def _write_new(path: Path, account: Account) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(_dump(account) + b"\n")
 
 
 def _dump(account: Account) -> bytes:

@@ -77,9 +77,9 @@ def test_attach_shows_the_agent_takes_typing_and_comes_back_on_detach(
     client: Client, agents_tmux: TmuxServer, operator_tmux: TmuxServer
 ) -> None:
     agents_tmux.session(DECOY, write("decoy"))
-    agents_tmux.session("rev", write("the agent\\n"))
+    agents_tmux.session("rev", write("hello from rev\\n"))
     operator_tmux.session("op", client.shell_words("attach", "REVIEWER"))
-    operator_tmux.wait_for_text("op", "the agent")
+    operator_tmux.wait_for_text("op", "hello from rev")
     # On the agent's screen, where it is needed; what was printed before may be gone from the operator's afterwards.
     operator_tmux.wait_for_text("op", "C-b d detaches")
     operator_tmux("send-keys", "-t", "=op:", "-l", "typed by hand")
@@ -91,9 +91,9 @@ def test_attach_shows_the_agent_takes_typing_and_comes_back_on_detach(
 
 
 def test_attach_works_from_a_pane_of_the_agents_own_server(client: Client, agents_tmux: TmuxServer) -> None:
-    agents_tmux.session("rev", write("the agent\\n"))
+    agents_tmux.session("rev", write("hello from rev\\n"))
     agents_tmux.session("op", client.shell_words("attach", "reviewer"))
-    agents_tmux.wait_for_text("op", "the agent")
+    agents_tmux.wait_for_text("op", "hello from rev")
     agents_tmux("detach-client", "-s", "=rev")
     agents_tmux.wait_for_text("op", "[status 0]")
 

@@ -46,7 +46,9 @@ def completed(daemon: Daemon, name: str, run: int = 1) -> dict[str, Any]:
 
 
 def output(daemon: Daemon, name: str, run: int = 1) -> bytes:
-    parts = sorted((run_folder(daemon, name, run) / "output").iterdir())
+    """Read all that is kept; nothing while the run has not begun."""
+    # Not Path.iterdir, which raises where the folder is not there.
+    parts = sorted((run_folder(daemon, name, run) / "output").glob("*"))
     return b"".join(part.read_bytes() for part in parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,19 @@ def test_a_run_has_a_folder_of_its_own_that_nobody_else_may_enter(files: Transcr
             assert not stat.S_IMODE(path.stat().st_mode) & 0o077 or path.name == "000000"
     assert keep(files, "a").number == 2
     assert keep(TranscriptFiles(files.state, files.owner), "a").number == 3
+
+
+def test_whoever_looks_finds_the_account_of_a_run_whole(files: TranscriptFiles) -> None:
+    """The window was 50 microseconds wide, and one of three full runs of the tests fell into it."""
+    last = 200
+    begun = threading.Thread(target=lambda: [files.create(BEGUN) for _ in range(last)])
+    begun.start()
+    for number in range(1, last + 1):
+        path = files.folder(BEGUN.agent, number).path / "run.json"
+        while not path.exists():
+            assert begun.is_alive() or path.exists()
+        assert json.loads(path.read_bytes())["run"] == number
+    begun.join()
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "a\0", "-a", "ü", "a" * 64])
