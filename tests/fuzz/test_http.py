@@ -198,19 +198,34 @@ class _Relay:
         self._thread.join(10)
 
 
+def without_streams(document: object) -> object:
+    """Leave the parameter out with which an answer never ends."""
+    if isinstance(document, list):
+        return [without_streams(each) for each in document if not is_follow(each)]
+    if isinstance(document, dict):
+        return {key: without_streams(value) for key, value in document.items()}
+    return document
+
+
+def is_follow(parameter: object) -> bool:
+    return isinstance(parameter, dict) and parameter.get("name") == "follow" and parameter.get("in") == "query"
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not DEEP, reason="takes a minute: make fuzz")
 def test_schemathesis_finds_the_answers_as_the_document_says(api: Daemon, tmp_path: Path) -> None:
     if not SCHEMATHESIS.exists():
         pytest.skip("schemathesis is not there: tests/fuzz/install-schemathesis fetches it")
     document = tmp_path / "openapi.json"
-    document.write_bytes(api.request("GET", "/v1/openapi.json").body)
+    document.write_text(json.dumps(without_streams(api.get("/v1/openapi.json"))))
     with _Relay(api.api_socket) as port:
         done = subprocess.run(
             [SCHEMATHESIS, "run", document, "--url", f"http://127.0.0.1:{port}", "--max-examples", "300", "--no-color",
-             "--max-time", "240", "--generation-database", "none", "--report-dir", tmp_path],
+             "--max-time", "240", "--generation-database", "none", "--report-dir", tmp_path, "--request-timeout", "10",
+             # Which parameters go together, and what is a time, no schema of a single parameter says.
+             "--exclude-checks", "positive_data_acceptance"],
             capture_output=True, text=True, cwd=tmp_path, timeout=500, check=False,
-            env={**os.environ, "HOME": str(tmp_path)},
+            env={**os.environ, "HOME": str(tmp_path)}, start_new_session=True,
         )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     print(done.stdout[-1500:])  # noqa: T201 (shown with -s, and by make fuzz)
