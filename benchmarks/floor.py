@@ -28,6 +28,8 @@ DEPTH = 16
 PATIENCE = 120.0
 
 _ANCHOR = "floor"
+_AND = " ; "
+"""Between the commands of one line, each of which is answered."""
 _SETTINGS = (
     "refresh-client -f no-output",
     "set-option -s exit-empty off",
@@ -114,7 +116,7 @@ class Floor:
         under_way = 0
         for command in commands:
             self._send(command)
-            under_way += 1
+            under_way += 1 + command.count(_AND)
             if under_way >= DEPTH:
                 under_way -= self._answers()[0]
         while under_way:
@@ -122,7 +124,7 @@ class Floor:
 
     # -- agents
 
-    def _creations(self, names: Sequence[str]) -> Iterator[str]:
+    def _creations(self, names: Sequence[str], *, recorded: bool) -> Iterator[str]:
         for name in names:
             run_id = secrets.token_hex(8)
             environment = {**self._environment, "AGENTD_AGENT": name, "AGENTD_RUN_ID": run_id}
@@ -131,20 +133,25 @@ class Floor:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             os.write(descriptor, script)
             os.close(descriptor)
-            yield f"new-session -d -s {name} -n {name} -c {self._folder} /bin/sh {path}"
+            create = f"new-session -d -s {name} -n {name} -c {self._folder} /bin/sh {path}"
+            writer = f"umask 077; exec split -b 1048576 -a 6 --numeric-suffixes=0 - {self._runs}/{run_id}."
+            yield f"{create}{_AND}pipe-pane -O -t ={name}: '{writer}'" if recorded else create
 
-    def launch(self, names: Sequence[str]) -> float:
+    def launch(self, names: Sequence[str], *, recorded: bool = False) -> float:
         """Seconds until that many more agents run."""
         begun = time.perf_counter()
-        self._pipeline(self._creations(names))
+        self._pipeline(self._creations(names, recorded=recorded))
         reports = self._roll.wait(len(names), PATIENCE)
         self.reports |= {report.name: report for report in reports}
         return max(report.seen for report in reports) - begun
 
-    def start(self, count: int) -> tuple[float, Costs]:
-        """Seconds from nothing to that many agents running, and what they cost."""
+    def start(self, count: int, *, recorded: bool = False) -> tuple[float, Costs]:
+        """Seconds from nothing to that many agents running, and what they cost.
+
+        Where they are `recorded`, what each one prints goes into a file by the program that agentd uses for it too.
+        """
         own, server = _own_cpu_seconds(), cpu_seconds(self.server_pid)
-        seconds = self.launch([f"floor-{number}" for number in range(count)])
+        seconds = self.launch([f"floor-{number}" for number in range(count)], recorded=recorded)
         costs = Costs(
             _own_cpu_seconds() - own, cpu_seconds(self.server_pid) - server, shell_seconds(self.reports.values())
         )

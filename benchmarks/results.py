@@ -50,12 +50,16 @@ class Target:
 
 TARGETS: Mapping[str, Target] = {
     "start, replicas": Target(
-        "all running, from the write of one table with replicas",
+        "all running, not recorded, from the write of one table with replicas",
         "s", 1.3, 1.5, relative=True, floor="bare control-mode loop",
     ),
     "start, tables": Target(
-        "all running, from the write of as many tables",
+        "all running, not recorded, from the write of as many tables",
         "s", 1.3, 1.5, relative=True, floor="bare control-mode loop",
+    ),
+    "start, recorded": Target(
+        "all running and recorded, from the write of one table with replicas",
+        "s", 1.3, 1.5, relative=True, floor="the loop with a writer on each pane",
     ),
     "add": Target("one agent added, from write to process", "ms", 100, worst=250, floor="one bare new-session"),
     "exit": Target("exit or kill, until the API shows it", "ms", 10, worst=80, floor="pidfd"),
