@@ -113,6 +113,7 @@ def test_from_a_user_agents_get_the_daemons_environment_but_for_what_is_the_daem
     (daemon.secrets / "CLOSED").chmod(0)
     declare(daemon, stay("a", env={"OWN": "1"}), stay("at-home", workdir="~/inside"))
     odd = {"MULTI": "line one\nline 'two' $(x) `y` \\", "EMPTY": "", "UTF": "grüße", "bash_style%%": "() { :; }"}
+    odd["SSL_CERT_FILE"] = "/own/certificates.pem"
     daemon.start(env={**NOT_FOR_AGENTS, **odd})
     pid = running(daemon, "a")["a"]
     given = {**daemon.environment(), **odd}
