@@ -17,7 +17,8 @@ from agentd.api.streams import stream
 from agentd.api.views import EVENTS
 from agentd.recording.journal import Journal
 from agentd.recording.journal_files import Wanted
-from agentd.recording.journal_lines import Entry, rfc3339_milliseconds
+from agentd.recording.journal_lines import Entry
+from agentd.recording.moments import rfc3339_milliseconds
 
 JOURNAL: web.AppKey[Journal | None] = web.AppKey("journal")
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from dataclasses import dataclass
-from functools import lru_cache
 from zlib import crc32
 
+from agentd.recording.moments import rfc3339_milliseconds
 from agentd.supervise.events import Event
 
 LONGEST_REASON = 4000
@@ -48,24 +47,6 @@ class Entry:
     def line(self) -> bytes:
         """The line of the journal, with its end."""
         return b"%s%s%08x%s\n" % (self.body[:-1], _CHECK, crc32(self.body[:-1]), _END)
-
-
-def rfc3339_milliseconds(seconds: float) -> str:
-    """Write a wall-clock time in UTC, rounded down to the millisecond.
-
-    Examples
-    --------
-    >>> rfc3339_milliseconds(1.2345)
-    '1970-01-01T00:00:01.234Z'
-    """
-    whole, milliseconds = divmod(int(seconds * 1000), 1000)
-    return f"{_to_the_second(whole)}.{milliseconds:03}Z"
-
-
-@lru_cache(maxsize=4)
-def _to_the_second(seconds: int) -> str:
-    # A third of the time that writing an event down takes, and events come in bursts.
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def entry_of(seq: int, seconds: float, event: Event) -> Entry:

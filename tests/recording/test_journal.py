@@ -18,8 +18,9 @@ from structlog.testing import capture_logs
 
 from agentd.recording.journal import UNCLEAN_GAP, Journal, Limits
 from agentd.recording.journal_files import Wanted, segments
-from agentd.recording.journal_lines import Entry, rfc3339_milliseconds
+from agentd.recording.journal_lines import Entry
 from agentd.recording.journal_writer import JournalWriter
+from agentd.recording.moments import rfc3339_milliseconds
 from agentd.supervise.events import Event, EventKind
 from tests.recording.support import ALL, EPOCH, event, journal_wrote, lines, read_all, taken
 from tests.support.waiting import wait_for

@@ -23,8 +23,9 @@ from agentd.recording.journal_files import (
     place_after,
     segments,
 )
-from agentd.recording.journal_lines import LONGEST_LINE, LONGEST_REASON, entry_of, parse_line, rfc3339_milliseconds
+from agentd.recording.journal_lines import LONGEST_LINE, LONGEST_REASON, entry_of, parse_line
 from agentd.recording.journal_writer import JournalWriteError, JournalWriter
+from agentd.recording.moments import rfc3339_milliseconds
 from agentd.supervise.events import Event, EventKind
 from tests.recording.support import ALL, EPOCH, entries, event, lines, read_all, written
 from tests.support.descriptors import no_descriptor_left

@@ -64,6 +64,14 @@ def spin(folder: Path, name: str, seconds: float, megabytes: int = MEGABYTES) ->
     return [sys.executable, "-S", "-c", SPIN, str(megabytes), str(seconds), folder / name]
 
 
+def sleeping(launcher: int) -> psutil.Process:
+    """Wait for the ``sleep`` that a launcher runs."""
+    return wait_for(
+        lambda: next((child for child in psutil.Process(launcher).children() if child.name() == "sleep"), None),
+        what=f"{launcher} sleeps",
+    )
+
+
 def done(path: Path) -> None:
     wait_for(path.exists, 20, what=f"{path} has used its CPU")
 
@@ -74,13 +82,13 @@ def test_a_whole_tree_counts_with_what_ended_but_not_the_launchers_memory(
     burning = f"{sys.executable} -S -c '{BURN}'"
     busy = launch(children, f'{burning}; "$@"; :', *spin(tmp_path, "done", 0.2), run="busy")
     calm = launch(children, "sleep 600; :", run="calm")
+    sleep = sleeping(calm)
     done(tmp_path / "done")
     meter = UsageMeter()
     usage = meter.measure([Tree("busy", "busy", busy), Tree("calm", "calm", calm)], os.getpid())
     assert 0.68 <= usage["busy"].cpu_seconds <= 2
     assert MEGABYTES * 2**20 < usage["busy"].memory_bytes < (MEGABYTES + 30) * 2**20
     assert usage["calm"].cpu_seconds < 0.1
-    [sleep] = psutil.Process(calm).children()
     assert usage["calm"].memory_bytes == pytest.approx(sleep.memory_info().rss, abs=2**20)
 
 
@@ -178,7 +186,7 @@ def test_a_control_group_of_its_own_counts_what_ended_unseen(
     done(gone)
     [agent] = [each.pid for each in psutil.Process(launcher).children()]
     other = launch(children, "sleep 600; :")
-    [sleep] = [each.pid for each in psutil.Process(other).children()]
+    sleep = sleeping(other).pid
     trees = [Tree("a", "1", launcher, agent), Tree("other", "2", other, sleep)]
     own = Cgroups().own({"a": agent, "other": sleep}, os.getpid())
     assert list(own) == ["a"]
