@@ -64,7 +64,7 @@ from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.user import AgentUser
 from agentd.supervise.work_folders import WorkFolders
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
-from agentd.tmux.processes import Reaper, Remains
+from agentd.tmux.remains import Reaper, Remains
 from agentd.tmux.rundir import RuntimeDirectory, RuntimeDirectoryError
 from agentd.tmux.server import ServerUser, TmuxServer
 from agentd.tmux.service import ServiceManager, service_manager

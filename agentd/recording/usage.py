@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agentd.recording.cgroups import Cgroups
-from agentd.tmux.processes import run_id_of
+from agentd.tmux.proc import run_id_of
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -17,7 +17,7 @@ from agentd.supervise.preflight import ProgramCache
 from agentd.supervise.run_recorder import NoRecorder, RunRecorder
 from agentd.supervise.user import AgentUser
 from agentd.supervise.work_folders import WorkFolders
-from agentd.tmux.processes import Reaper
+from agentd.tmux.remains import Reaper
 from agentd.tmux.rundir import RuntimeDirectory
 from agentd.tmux.server import TmuxServer
 

@@ -22,7 +22,7 @@ from agentd.supervise.record import Description, Record, RecordError
 from agentd.supervise.run_recorder import SeenPane
 from agentd.supervise.states import AgentState
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
-from agentd.tmux.processes import Remains
+from agentd.tmux.remains import Remains
 from agentd.tmux.server import KEY_OPTION, ListedPane, Pane, ServerIdentity
 
 log = structlog.get_logger(__name__)

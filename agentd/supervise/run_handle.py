@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agentd.tmux.processes import ExitWatch, ProcessIdentity, Remains
+from agentd.tmux.processes import ExitWatch, ProcessIdentity
+from agentd.tmux.remains import Remains
 from agentd.tmux.server import Pane
 
 

@@ -57,7 +57,7 @@ class Point:
 _AGENT, _LAUNCHING = "agentd.supervise.agent", "agentd.supervise.launching"
 _LIFE, _RECONCILER = "agentd.supervise.life", "agentd.supervise.reconciler"
 _RUNDIR, _SERVER = "agentd.tmux.rundir", "agentd.tmux.server"
-_CONNECTION, _PROCESSES, _RUN = "agentd.tmux.connection", "agentd.tmux.processes", "agentd.daemon.run"
+_CONNECTION, _REMAINS, _RUN = "agentd.tmux.connection", "agentd.tmux.remains", "agentd.daemon.run"
 
 POINTS = (
     Point("launch.begun", _AGENT, "Agent._launch", before=True),
@@ -85,7 +85,7 @@ POINTS = (
     Point("stop.killing", _AGENT, "Agent._kill", before=True),
     Point("stop.killed", _AGENT, "Agent._kill"),
     Point("stop.before_remains", _AGENT, "Agent._end_remains", before=True),
-    Point("stop.remains_found", _PROCESSES, "end_found"),
+    Point("stop.remains_found", _REMAINS, "end_found"),
     Point("stop.remains_ended", _AGENT, "Agent._end_remains"),
     Point("stop.before_close", _SERVER, "TmuxServer.kill_pane", before=True),
     Point("stop.close_sent", _CONNECTION, "ControlConnection._flush", when=_sends(b"kill-pane")),

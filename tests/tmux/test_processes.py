@@ -16,20 +16,10 @@ import pytest
 from structlog.testing import LogCapture
 
 from agentd.jcard.spec import RUN_ID_VARIABLE
-from agentd.tmux import processes
-from agentd.tmux.processes import (
-    ExitWatch,
-    ProcessIdentity,
-    Reaper,
-    Remains,
-    descendants,
-    end_found,
-    run_id_of,
-    runs_script,
-    signal_group,
-    snapshot,
-    started_by,
-)
+from agentd.tmux import processes, remains
+from agentd.tmux.proc import descendants, run_id_of
+from agentd.tmux.processes import ExitWatch, ProcessIdentity, runs_script, signal_group, started_by
+from agentd.tmux.remains import Reaper, Remains, end_found, snapshot
 from tests.support.descriptors import no_descriptor_left
 from tests.support.processes import alive, wait_until_gone
 from tests.support.waiting import wait_for, wait_for_file
@@ -257,7 +247,7 @@ async def test_a_cancelled_watch_tells_nothing_and_holds_nothing(start: Start, e
 async def test_without_pidfds_a_process_is_looked_at_now_and_then(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_HAS_PIDFD", False)
+    monkeypatch.setattr(processes, "HAS_PIDFD", False)
     monkeypatch.setattr(processes, "_POLL_WITHOUT_PIDFD", 0.005)
     child = start("sleep", "1000")
     told: list[int] = []
@@ -461,14 +451,14 @@ async def test_an_orphan_that_appears_during_the_look_is_found_by_it(
     run = await launches.start([*python(launches.folder, DAEMON), str(written)])
     wait_for_file(written)
     orphan = int(written.read_text())
-    listed = processes._orphans
+    listed = remains._orphans
     looks: list[set[int]] = []
 
     def late(adopters: Iterable[int]) -> set[int]:
         looks.append(listed(adopters))
         return looks[-1] - {orphan} if len(looks) == 1 else looks[-1]
 
-    monkeypatch.setattr(processes, "_orphans", late)
+    monkeypatch.setattr(remains, "_orphans", late)
     assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
     assert not alive(orphan)
 
@@ -484,7 +474,7 @@ async def test_what_the_agent_runs_is_ended_with_it_though_nothing_marks_it(laun
 def test_a_process_that_took_over_the_pid_of_one_that_was_found_is_not_killed(start: Start) -> None:
     child = start("sleep", "1000")
     former = ProcessIdentity(child.pid, (identity(child.pid).started or 0) - 1)
-    for descriptor in processes._kill([former]):
+    for descriptor in remains._kill([former]):
         os.close(descriptor)
     assert child.poll() is None
 
@@ -498,7 +488,7 @@ async def test_runs_that_end_together_share_each_look(
         looks.append(len(remains))
         return end_found(remains, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(processes, "end_found", counted)
+    monkeypatch.setattr(remains, "end_found", counted)
     runs = [await launches.misbehaving("--grandchildren", 1, "--forever") for _ in range(5)]
     ended = await asyncio.gather(*(reaper.end(Remains(run.id, identity(run.pane.pid))) for run in runs))
     assert ended == [set()] * 5
@@ -578,7 +568,7 @@ async def test_a_failing_look_fails_its_callers_and_the_next_one_works(
     reaper: Reaper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(processes, "_find", lambda *_: 1 / 0)
+        patch.setattr(remains, "_find", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await reaper.end(Remains("a", None))
     assert await reaper.end(Remains("a", None)) == set()
@@ -591,7 +581,7 @@ async def test_a_reaper_that_is_cancelled_lets_its_callers_go(reaper: Reaper, mo
         looking.wait(10)
         return {remain.run_id: set() for remain in remains}
 
-    monkeypatch.setattr(processes, "end_found", slow)
+    monkeypatch.setattr(remains, "end_found", slow)
     waiting = asyncio.create_task(reaper.end(Remains("a", None)))
     await asyncio.sleep(0)
     assert reaper._task is not None
@@ -605,7 +595,7 @@ async def test_without_pidfds_everything_is_ended_too(
     launches: Launches, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = await launches.misbehaving("--grandchildren", 2, "--forever")
-    monkeypatch.setattr(processes, "_HAS_PIDFD", False)
+    monkeypatch.setattr(remains, "HAS_PIDFD", False)
     assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
     assert await asyncio.to_thread(marked_with, run.id) in ([], [run.pane.pid])
 
@@ -614,7 +604,7 @@ SUBREAPER = """import ctypes, os, subprocess, sys, time
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 sys.path.insert(0, sys.argv[2])
 import asyncio
-from agentd.tmux.processes import Reaper, Remains
+from agentd.tmux.remains import Reaper, Remains
 middle = os.fork()
 if middle == 0:
     # In the tmux server's place: ends, after the reaper was told of it.

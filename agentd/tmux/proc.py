@@ -1,0 +1,143 @@
+"""What /proc says of processes.
+
+Source of the fields: proc(5).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import structlog
+
+from agentd.jcard.spec import RUN_ID_VARIABLE
+
+log = structlog.get_logger(__name__)
+
+PROC = "/proc"
+NOTHING_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors after which nothing is known: there was nothing left to look with."""
+STAT_STATE, STAT_PARENT, STAT_THREADS, STAT_STARTED = 0, 1, 17, 19
+"""Where fields 3, 4, 20 and 22 of /proc/PID/stat stand after the program's name."""
+
+_MAX_ENVIRONMENT = 4 * 1024 * 1024
+
+
+def read_bytes(path: str, limit: int) -> bytes | None:
+    """A /proc file, or ``None`` if the process is gone or not ours to look at.
+
+    Raises
+    ------
+    OSError
+        If there is no descriptor or no memory left to look with, so that nothing is known.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in NOTHING_LEFT:
+            raise
+        return None
+    try:
+        pieces = []
+        while limit > 0 and (piece := os.read(descriptor, min(limit, 65536))):
+            pieces.append(piece)
+            limit -= len(piece)
+        return b"".join(pieces)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def status_numbers(pid: int) -> dict[str, int] | None:
+    """Uid (the real one) and PPid of /proc/PID/status, or ``None`` if the process is gone.
+
+    Raises
+    ------
+    OSError
+        If there is nothing left to look with.
+    """
+    text = read_bytes(f"{PROC}/{pid}/status", 65536)
+    if not text:
+        return None
+    lines = (line.partition(":\t") for line in text.decode("utf-8", "replace").splitlines())
+    return {name: int(value.split()[0]) for name, _, value in lines if name in ("Uid", "PPid")}
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of all threads of a process."""
+    found: list[int] = []
+    for task in numbers_in(f"{PROC}/{pid}/task"):
+        line = read_bytes(f"{PROC}/{pid}/task/{task}/children", 1 << 20)
+        if line:
+            found.extend(map(int, line.split()))
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes below `pid` right now, itself not among them."""
+    found: set[int] = set()
+    todo = [pid]
+    while todo:
+        for child in children_of(todo.pop()):
+            if child not in found:
+                found.add(child)
+                todo.append(child)
+    return found
+
+
+def ancestors(pid: int) -> list[int]:
+    """Parent, grandparent and so on, as far as can be told."""
+    found = []
+    while pid > 1:
+        try:
+            line = read_bytes(f"{PROC}/{pid}/stat", 1024)
+        except OSError as error:
+            log.warning("processes_not_listed", error=error.strerror)
+            break
+        if line is None:
+            break
+        pid = int(line.rpartition(b")")[2].split()[STAT_PARENT])
+        if pid:
+            found.append(pid)
+    return found
+
+
+def run_id_of(pid: int) -> str | None:
+    """The ``AGENTD_RUN_ID`` a process was started with, or ``None``."""
+    marker = RUN_ID_VARIABLE.encode() + b"="
+    for entry in _environment(pid).split(b"\0"):
+        if entry.startswith(marker):
+            return entry[len(marker) :].decode("ascii", "replace")
+    return None
+
+
+def _is_zombie(pid: int) -> bool:
+    line = read_bytes(f"{PROC}/{pid}/stat", 1024)
+    return line is not None and line.rpartition(b")")[2].split()[STAT_STATE] == b"Z"
+
+
+def _environment(pid: int) -> bytes:
+    environment = read_bytes(f"{PROC}/{pid}/environ", _MAX_ENVIRONMENT)
+    if not environment and _is_zombie(pid):
+        # Its first thread has ended; others may run.
+        for task in numbers_in(f"{PROC}/{pid}/task"):
+            environment = environment or read_bytes(f"{PROC}/{pid}/task/{task}/environ", _MAX_ENVIRONMENT)
+    return environment or b""
+
+
+def numbers_in(folder: str) -> list[int]:
+    """The names in a folder that are numbers: pids, threads, descriptors.
+
+    Raises
+    ------
+    OSError
+        If there is nothing left to look with.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [int(entry.name) for entry in entries if entry.name.isdecimal()]
+    except OSError as error:
+        if error.errno in NOTHING_LEFT:
+            raise
+        return []
