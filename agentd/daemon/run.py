@@ -66,8 +66,9 @@ from agentd.supervise.work_folders import WorkFolders
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.remains import Reaper, Remains
 from agentd.tmux.rundir import RuntimeDirectory, RuntimeDirectoryError
-from agentd.tmux.server import ServerUser, TmuxServer
+from agentd.tmux.server import TmuxServer
 from agentd.tmux.service import ServiceManager, service_manager
+from agentd.tmux.setup import ServerUser
 
 log = structlog.get_logger(__name__)
 

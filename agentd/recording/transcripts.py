@@ -27,7 +27,9 @@ from agentd.recording.worker import Worker
 from agentd.supervise.run_recorder import RunEnd, RunFacts, SeenPane
 from agentd.supervise.snapshot import RecordingHealth
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
-from agentd.tmux.server import SIZE, Pane, TmuxServer
+from agentd.tmux.panes import Pane
+from agentd.tmux.server import TmuxServer
+from agentd.tmux.setup import SIZE
 
 log = structlog.get_logger(__name__)
 

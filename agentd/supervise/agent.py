@@ -31,9 +31,9 @@ from agentd.supervise.run_recorder import RunEnd, RunFacts
 from agentd.supervise.states import AgentState
 from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
+from agentd.tmux.panes import Pane
 from agentd.tmux.processes import ExitWatch, runs_script, signal_group
 from agentd.tmux.remains import Remains, snapshot
-from agentd.tmux.server import Pane
 
 log = structlog.get_logger(__name__)
 

@@ -13,9 +13,9 @@ from agentd.supervise.preflight import PreflightError, check_workdir
 from agentd.supervise.record import Record, RecordError
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.launcher import LaunchScript, oversized
+from agentd.tmux.panes import Pane
 from agentd.tmux.processes import ProcessIdentity
 from agentd.tmux.remains import Remains
-from agentd.tmux.server import Pane
 
 log = structlog.get_logger(__name__)
 

@@ -22,8 +22,10 @@ from agentd.supervise.record import Description, Record, RecordError
 from agentd.supervise.run_recorder import SeenPane
 from agentd.supervise.states import AgentState
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
+from agentd.tmux.panes import ListedPane, Pane
 from agentd.tmux.remains import Remains
-from agentd.tmux.server import KEY_OPTION, ListedPane, Pane, ServerIdentity
+from agentd.tmux.server import KEY_OPTION
+from agentd.tmux.setup import ServerIdentity
 
 log = structlog.get_logger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agentd.tmux.panes import Pane
 from agentd.tmux.processes import ExitWatch, ProcessIdentity
 from agentd.tmux.remains import Remains
-from agentd.tmux.server import Pane
 
 
 @dataclass(slots=True)

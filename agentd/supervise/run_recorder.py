@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agentd.supervise.policy import Exit
-from agentd.tmux.server import Pane
+from agentd.tmux.panes import Pane
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,45 +11,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import re
 import shutil
 import signal
-import stat
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
 
-from agentd.jcard.spec import ENVIRONMENT_NAME, RESERVED_SESSION
 from agentd.tmux.connection import ANSWER_LIMIT, ClientCommand, ControlConnection
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
-from agentd.tmux.limits import SOCKET_MODE, SOCKET_PATH_LIMIT
+from agentd.tmux.limits import SOCKET_PATH_LIMIT
+from agentd.tmux.panes import ListedPane, Pane, PaneScreen, Place
 from agentd.tmux.processes import ExitWatch, ProcessIdentity, started_by
 from agentd.tmux.protocol import Notification
 from agentd.tmux.service import ServiceManager, ServiceManagerError, served
-from agentd.tmux.syntax import command, literal, pane_target, session_target
+from agentd.tmux.setup import ANCHOR, ServerIdentity, ServerSetup, ServerUser
+from agentd.tmux.syntax import command, literal, pane_target
 
 log = structlog.get_logger(__name__)
 
-ANCHOR = RESERVED_SESSION
 KEY_OPTION = "@agentd_key"
-SCROLLBACK = 50_000
-"""Lines of scrollback that a pane holds at least."""
-HISTORY_LIMIT = 56_000
-"""What tmux is told for that: it throws a tenth away when it is full. Counts for panes made after it is set."""
-SIZE = (200, 50)
-"""Columns and rows of a session nobody is attached to."""
 
 _SERVER_END_LIMIT = 2.0
 """Seconds for the server to end; it needs milliseconds."""
 _CHANGES = frozenset({"window-close", "unlinked-window-close", "session-renamed"})
 """Notifications after which an agent's pane may be gone, or its session have another name."""
-_TMUX_KEEPS = frozenset({"TERM", "PWD"})
-_HAS_O_PATH = hasattr(os, "O_PATH")
-_CLIENT_LOOKS, _CLIENT_PAUSE = 200, 0.01
 _GREETING_LIMIT = 10.0
 """Seconds for a server to greet us; a program that is no tmux never does."""
 _RETRY_FIRST, _RETRY_MAX = 0.05, 2.0
@@ -67,72 +55,9 @@ _LAUNCHED = "#{m:/bin/sh *,#{pane_start_command}}"
 """Condition that a pane may have been opened with a launch script."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pane:
-    """A pane by its ids, which tmux never gives twice."""
-
-    session_id: str
-    window_id: str
-    pane_id: str
-    pid: int
-    """Of the launcher."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListedPane:
-    """A pane as ``list-panes`` shows it."""
-
-    pane: Pane
-    session: str
-    command: str
-    """What it was started with, quoted as tmux does."""
-    dead: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a pane is."""
-
-    session_id: str
-    session: str
-    piped: bool
-    """Whether what it prints goes into a pipe too."""
-
-
-@dataclass(frozen=True, slots=True)
-class PaneScreen:
-    """What a pane shows."""
-
-    width: int
-    height: int
-    cursor: tuple[int, int]
-    """Column and row, from 0."""
-    cursor_visible: bool
-    rows: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ServerUser:
-    """Whom to run the tmux server as; all ``None`` to stay who we are."""
-
-    uid: int | None = None
-    gid: int | None = None
-    groups: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ServerIdentity:
-    """A tmux server, told apart from one that was started later on the same socket."""
-
-    pid: int
-    started: int
-
-
 _PANE = re.compile(r"(\$[0-9]+) (@[0-9]+) (%[0-9]+) ([0-9]{1,10})", re.ASCII)
 _EMPTY_PANE = re.compile(r"\$[0-9]+ @[0-9]+ (%[0-9]+) -1", re.ASCII)
 """A pane in which tmux could not start a process."""
-_IDENTITY = re.compile(r"([0-9]{1,10}) ([0-9]{1,20})", re.ASCII)
-_VARIABLE = re.compile(rf"({ENVIRONMENT_NAME})=", re.ASCII)
 
 
 class TmuxServer:
@@ -170,8 +95,7 @@ class TmuxServer:
         self.socket = socket
         self._user = user
         self._environment = environment
-        self._admin_gid = admin_gid
-        self._admin_names = admin_names
+        self._setup = ServerSetup(socket, user, environment, admin_gid, admin_names)
         self._answer_limit = answer_limit
         self._manager = manager
         self._connection: ControlConnection | None = None
@@ -220,7 +144,7 @@ class TmuxServer:
                 f"{error}; if another program serves {self.socket}, stop it or name another socket"
             ) from error
         try:
-            await self._set_up(connection)
+            self.identity = await self._setup.apply(connection)
         except (TmuxError, TmuxUnreachableError) as error:
             await connection.close()
             raise TmuxStartError(f"cannot set up the tmux server: {error}") from error
@@ -248,101 +172,6 @@ class TmuxServer:
                 error=str(error),
                 effect="tmux and the agents stay in agentd's own unit, bound by its limits and its sandbox",
             )
-
-    async def _set_up(self, connection: ControlConnection) -> None:
-        await connection.run("refresh-client -f no-output")
-        await connection.run(
-            "set-option -s exit-empty off",
-            f"set-option -g history-limit {HISTORY_LIMIT}",
-            "set-option -g default-size {}x{}".format(*SIZE),
-            "set-option -g remain-on-exit off",
-            "set-option -g destroy-unattached off",
-            "set-option -g detach-on-destroy off",
-            "set-option -g automatic-rename off",
-            "set-option -g allow-rename off",
-            # Else an operator who attaches would put variables of their own into an agent's session.
-            "set-option -g update-environment ''",
-        )
-        shown = await connection.run("display-message -p '#{pid} #{start_time}'")
-        match = _IDENTITY.fullmatch("".join(shown[0]))
-        if match is None:
-            raise TmuxError(f"expected its pid and start time, found {''.join(shown[0])[:80]!r}")
-        self.identity = ServerIdentity(int(match[1]), int(match[2]))
-        await self._drop_stale_clients(connection)
-        await self._clean_environment(connection)
-        await self._admit(connection)
-
-    async def _drop_stale_clients(self, connection: ControlConnection) -> None:
-        """End the control clients of former daemons.
-
-        One whose daemon was killed while tmux was answering waits for ever to write the rest (tmux 3.3a), and tmux
-        would wait for it at its own end.
-        """
-        ended: set[int] = set()
-        for _ in range(_CLIENT_LOOKS):
-            shown = await connection.run(
-                command("list-clients", "-t", session_target(ANCHOR), "-F", "#{client_pid} #{client_control_mode}")
-            )
-            clients = [line.partition(" ") for line in shown[0]]
-            pids = {int(pid) for pid, _, control_mode in clients if control_mode == "1" and pid.isdecimal()}
-            # The server is in the agent user's hands, and root must not end whatever it names.
-            stale = {pid for pid in pids - {connection.pid} if pid in ended or started_by(self._owner, pid)}
-            if not stale:
-                return
-            for pid in stale - ended:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                    log.info("tmux_stale_client_ended", pid=pid)
-            ended |= stale
-            # While the server has one, it may still execute what the former daemon sent: sessions nobody knows of.
-            await asyncio.sleep(_CLIENT_PAUSE)
-        log.warning("tmux_stale_client_stays", pids=sorted(ended))
-
-    async def _clean_environment(self, connection: ControlConnection) -> None:
-        """Let panes inherit nothing of a shell from which somebody else started the server."""
-        shown = await connection.run("show-environment -g")
-        # A value's further lines may look like a variable too; to unset one that is not there does nothing.
-        names = {match[1] for line in shown[0] if (match := _VARIABLE.match(line))}
-        foreign = sorted(names - self._environment.keys() - _TMUX_KEEPS)
-        if foreign:
-            await connection.run(*(command("set-environment", "-gu", name) for name in foreign))
-
-    async def _admit(self, connection: ControlConnection) -> None:
-        """Let the admin group use the socket."""
-        try:
-            self._open_socket_file()
-        except OSError as error:
-            log.warning("tmux_socket_mode_not_set", socket=str(self.socket), error=error.strerror)
-        for name in self._admin_names():
-            try:
-                await connection.run(command("server-access", "-a", name))
-            except TmuxError as error:
-                # Older than 3.3 there is no such command, and no need: the socket's mode decides alone.
-                if not any(reason in str(error) for reason in ("already", "owns the server", "unknown command")):
-                    log.warning("tmux_admin_not_admitted", user=name, error=str(error))
-
-    def _open_socket_file(self) -> None:
-        """Give the socket its group and mode; as root not through a link that the agent user put in its place."""
-        if not _HAS_O_PATH:
-            if self._admin_gid is not None:
-                os.chown(self.socket, -1, self._admin_gid, follow_symlinks=False)
-            self.socket.chmod(SOCKET_MODE, follow_symlinks=False)
-            return
-        descriptor = os.open(self.socket, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISSOCK(found.st_mode) or found.st_uid != self._owner:
-                raise PermissionError(errno.EPERM, "it is no socket of the agent user")
-            path = f"/proc/self/fd/{descriptor}"
-            if self._admin_gid is not None:
-                os.chown(path, -1, self._admin_gid)
-            Path(path).chmod(SOCKET_MODE)
-        finally:
-            os.close(descriptor)
-
-    @property
-    def _owner(self) -> int:
-        return os.geteuid() if self._user.uid is None else self._user.uid
 
     def _notified(self, notification: Notification) -> None:
         if notification.name in _CHANGES:
@@ -521,7 +350,11 @@ class TmuxServer:
             raise TmuxError(f"expected the ids of a pane, found {text[:80]!r}")
         pid = int(match[4])
         # The server is the agent user's, and may have been made to say anything.
-        if os.geteuid() != self._owner and ProcessIdentity.of(pid) is not None and not started_by(self._owner, pid):
+        if (
+            os.geteuid() != self._user.effective
+            and ProcessIdentity.of(pid) is not None
+            and not started_by(self._user.effective, pid)
+        ):
             raise TmuxError(f"process {pid} of pane {match[3]} is not the agent user's")
         return Pane(match[1], match[2], match[3], pid)
 
@@ -582,7 +415,7 @@ class TmuxServer:
             return True
         for number in (signal.SIGTERM, signal.SIGKILL):
             # tmux named the pid, and tmux is in the agent user's hands: root ends nothing else by it.
-            if server.started is not None and server.alive() and started_by(self._owner, server.pid):
+            if server.started is not None and server.alive() and started_by(self._user.effective, server.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(server.pid, number)
             if await _ends(server, _SERVER_END_LIMIT):

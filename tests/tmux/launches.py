@@ -12,9 +12,10 @@ from pathlib import Path
 
 from agentd.jcard.spec import RUN_ID_VARIABLE
 from agentd.tmux.launcher import LaunchScript
+from agentd.tmux.panes import Pane
 from agentd.tmux.processes import ProcessIdentity
 from agentd.tmux.rundir import ExitReport, RuntimeDirectory
-from agentd.tmux.server import Pane, TmuxServer
+from agentd.tmux.server import TmuxServer
 from tests.support.agents import Recorded, misbehaving
 from tests.support.waiting import wait_for, wait_for_file
 from tests.tmux.servers import tmux

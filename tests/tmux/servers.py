@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 
 from agentd.tmux.connection import ClientCommand
-from agentd.tmux.server import ServerUser, TmuxServer
+from agentd.tmux.server import TmuxServer
+from agentd.tmux.setup import ServerUser
 from tests.support.waiting import wait_for
 
 

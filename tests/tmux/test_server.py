@@ -16,7 +16,9 @@ import pytest
 from structlog.testing import LogCapture
 
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
-from agentd.tmux.server import ANCHOR, SCROLLBACK, Pane, ServerUser, TmuxServer
+from agentd.tmux.panes import Pane
+from agentd.tmux.server import TmuxServer
+from agentd.tmux.setup import ANCHOR, SCROLLBACK, ServerUser
 from tests.support.descriptors import descriptors_limited
 from tests.support.processes import alive
 from tests.support.waiting import wait_for, wait_for_file
@@ -291,7 +293,7 @@ async def test_a_socket_replaced_by_a_link_is_not_followed(server: TmuxServer, s
     moved = server.socket.rename(short_folder / "moved")
     server.socket.symlink_to(precious)
     with pytest.raises(OSError, match="no socket"):
-        server._open_socket_file()
+        server._setup.open_socket_file()
     server.socket.unlink()
     moved.rename(server.socket)
     assert stat.S_IMODE(precious.stat().st_mode) == 0o600
