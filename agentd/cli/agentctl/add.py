@@ -30,7 +30,7 @@ _OPTIONS = ("harness", "prompt", "prompt_file", "workdir", "restart", "model")
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add("add", "add an agent", _add, details=_DETAILS, examples=_EXAMPLES)
+    parser = commands.add("add", _add, details=_DETAILS, examples=_EXAMPLES)
     parser.usage = _USAGE
     parser.takes_words = True
     parser.add_argument("name", metavar="NAME", help="name of the new agent")

@@ -48,28 +48,28 @@ agentctl remove reviewer fixer --dry-run"""
 
 def register(commands: Commands) -> None:
     """Add the commands."""
-    parser = commands.add("set", "set fields of an agent", _set, details=_SET_DETAILS, examples=_SET_EXAMPLES)
+    parser = commands.add("set", _set, details=_SET_DETAILS, examples=_SET_EXAMPLES)
     parser.usage = "agentctl set [options] NAME key=value ..."
     parser.takes_words = True
     add_name(parser)
     add_edit_options(parser)
 
-    parser = commands.add("unset", "take fields out", _unset, details=_UNSET_DETAILS, examples=_UNSET_EXAMPLES)
+    parser = commands.add("unset", _unset, details=_UNSET_DETAILS, examples=_UNSET_EXAMPLES)
     add_name(parser)
     parser.add_argument("keys", metavar="key", nargs="+", help="a field, or env.NAME")
     add_edit_options(parser)
 
-    parser = commands.add("scale", "say how many run", _scale, details=_SCALE_DETAILS, examples=_SCALE_EXAMPLES)
+    parser = commands.add("scale", _scale, details=_SCALE_DETAILS, examples=_SCALE_EXAMPLES)
     add_name(parser)
     parser.add_argument("replicas", metavar="N", type=_whole_number, help="how many, from 1")
     add_edit_options(parser)
 
-    parser = commands.add("rename", "rename an agent", _rename, details=_RENAME_DETAILS, examples=_RENAME_EXAMPLES)
+    parser = commands.add("rename", _rename, details=_RENAME_DETAILS, examples=_RENAME_EXAMPLES)
     parser.add_argument("name", metavar="OLD", help="the agent's name; case does not matter")
     parser.add_argument("new", metavar="NEW", help="its new name")
     add_edit_options(parser)
 
-    parser = commands.add("remove", "remove agents", _remove, details=_REMOVE_DETAILS, examples=_REMOVE_EXAMPLES)
+    parser = commands.add("remove", _remove, details=_REMOVE_DETAILS, examples=_REMOVE_EXAMPLES)
     add_names(parser)
     add_edit_options(parser)
 

@@ -22,7 +22,6 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "collect",
-        "put what an agent did into a folder",
         _collect,
         details=_DETAILS,
         examples=_EXAMPLES,

@@ -60,7 +60,6 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "events",
-        "print what happened",
         _events,
         details=_DETAILS.format(kinds=_wrapped(", ".join(EventKind))),
         examples=_EXAMPLES,

@@ -29,11 +29,9 @@ agentctl hire engineer alice --json | jq .pid"""
 
 def register(commands: Commands) -> None:
     """Add both commands."""
-    init = commands.add("init", "make a workspace for a role", _init, details=_INIT_DETAILS, examples=_INIT_EXAMPLES)
+    init = commands.add("init", _init, details=_INIT_DETAILS, examples=_INIT_EXAMPLES)
     init.add_argument("role", metavar="ROLE", help="such as engineer")
-    hire = commands.add(
-        "hire", "make a workspace and run an agent in it", _hire, details=_HIRE_DETAILS, examples=_HIRE_EXAMPLES
-    )
+    hire = commands.add("hire", _hire, details=_HIRE_DETAILS, examples=_HIRE_EXAMPLES)
     hire.add_argument("role", metavar="ROLE", help="such as engineer")
     hire.add_argument("name", metavar="NAME", help="such as alice")
     for parser in (init, hire):

@@ -34,7 +34,7 @@ _TAIL_FIRST = 256 * 1024
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add("logs", "print what an agent has printed", _logs, details=_DETAILS, examples=_EXAMPLES)
+    parser = commands.add("logs", _logs, details=_DETAILS, examples=_EXAMPLES)
     add_name(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what it prints from now on")
     parser.add_argument("-n", "--lines", metavar="N", type=_count, help="only the last N lines")

@@ -35,7 +35,6 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "plan",
-        "show what would start, stop, restart or change, and why",
         _plan,
         details=_DETAILS,
         examples=_EXAMPLES,

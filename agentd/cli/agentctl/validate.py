@@ -21,7 +21,7 @@ agentctl validate --json ./jcard.toml | jq '.errors[].message'"""
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add("validate", "check a jcard", _validate, details=_DETAILS, examples=_EXAMPLES)
+    parser = commands.add("validate", _validate, details=_DETAILS, examples=_EXAMPLES)
     parser.add_argument("file", metavar="FILE", nargs="?", help="the jcard to check")
 
 

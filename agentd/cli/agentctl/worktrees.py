@@ -35,7 +35,6 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "worktrees",
-        "list the agents' git worktrees, or remove unused ones",
         _worktrees,
         details=_DETAILS,
         examples=_EXAMPLES,
