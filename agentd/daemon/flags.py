@@ -78,6 +78,9 @@ class Option:
 TRANSCRIPTS = "2GiB"
 """How much is kept of what agents print, unless something else is said."""
 
+INTERVAL = "5s"
+"""Time between two resyncs, likewise."""
+
 OPTIONS: tuple[Option, ...] = (
     Option(
         "--config",
@@ -153,7 +156,7 @@ OPTIONS: tuple[Option, ...] = (
         TRANSCRIPTS,
         TRANSCRIPTS,
     ),
-    Option("--interval", "DURATION", "time between two resyncs, beside file watching", "5s", "5s"),
+    Option("--interval", "DURATION", "time between two resyncs, beside file watching", INTERVAL, INTERVAL),
     Option("--launch-concurrency", "N", "agents that may be starting at the same time", "50", "50"),
     Option(
         "--on-shutdown",
