@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_edit_options, add_name, add_names
+from agentd.cli.agentctl.command import (
+    Commands,
+    Invocation,
+    Status,
+    UsageError,
+    add_edit_options,
+    add_name,
+    add_names,
+    not_empty,
+)
 
 _SET_DETAILS = """\
 The fields are those of the jcard (docs/reference/jcard.md), and env.NAME. A value is TOML where that is what the field
@@ -66,7 +75,7 @@ def register(commands: Commands) -> None:
 
     parser = commands.add("rename", _rename, details=_RENAME_DETAILS, examples=_RENAME_EXAMPLES)
     parser.add_argument("name", metavar="OLD", help="the agent's name; case does not matter")
-    parser.add_argument("new", metavar="NEW", help="its new name")
+    parser.add_argument("new", metavar="NEW", type=not_empty, help="its new name")
     add_edit_options(parser)
 
     parser = commands.add("remove", _remove, details=_REMOVE_DETAILS, examples=_REMOVE_EXAMPLES)
@@ -98,13 +107,22 @@ def _unset(invocation: Invocation) -> Status:
     from agentd.jcard.assignments import AssignmentError, parse_field
     from agentd.jcard.edit import unset_fields
 
-    name = invocation.name()
+    name: str = invocation.name()
+    keys: list[str] = invocation.arguments.keys
+
+    def unset(text: str) -> str:
+        for key in keys:
+            edited = unset_fields(text, name, [parse_field(key, known_only=False)])
+            if edited == text:
+                # A key that is no field can stand in a file, and be taken out; where it does not, it is mistyped.
+                parse_field(key)
+            text = edited
+        return text
+
     try:
-        fields = [parse_field(key, known_only=False) for key in invocation.arguments.keys]
+        return run_edit(invocation, Edit(unset, (name,), (name,), "its defaults hold already"))
     except AssignmentError as error:
         raise UsageError(str(error)) from None
-    edit = Edit(lambda text: unset_fields(text, name, fields), (name,), (name,), "it does not say so")
-    return run_edit(invocation, edit)
 
 
 def _scale(invocation: Invocation) -> Status:
@@ -127,12 +145,13 @@ def _rename(invocation: Invocation) -> Status:
 
 def _remove(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.editing import Edit, run_edit
-    from agentd.jcard.edit import remove_agent
+    from agentd.jcard.edit import find_agent, remove_agent
 
     names = invocation.names()
 
     def remove_all(text: str) -> str:
-        for name in names:
+        # By their names in the file as it is, which a message about one that is not there names too.
+        for name in dict.fromkeys([find_agent(text, name) for name in names]):
             text = remove_agent(text, name)
         return text
 

@@ -54,6 +54,14 @@ class UsageError(CommandError):
     status = Status.USAGE
 
 
+class CommandLineError(UsageError):
+    """A command line that the parser does not understand; the text begins with whose parser it was."""
+
+    def __init__(self, message: str, usage: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
 class Invocation:
     """One call of a command."""
 
@@ -110,6 +118,9 @@ class Parser(argparse.ArgumentParser):
     argparse alone takes the words of one argument only where they stand together.
     """
 
+    is_command = False
+    """Whether it is that of one command, which then refuses itself what it does not know: its own usage is of use."""
+
     def parse_known_args(  # type: ignore[override]  # its overloads are for namespaces of other classes
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
@@ -124,6 +135,8 @@ class Parser(argparse.ArgumentParser):
             parsed.words = words
             parsed.fields = [word for word in left if not word.startswith("-")]
             left = [word for word in left if word.startswith("-")]
+        if left and self.is_command:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
         return parsed, left
 
     def error(self, message: str) -> NoReturn:
@@ -131,10 +144,9 @@ class Parser(argparse.ArgumentParser):
 
         Raises
         ------
-        SystemExit
-            Always, with the status of bad usage.
+        CommandLineError
+            Always.
         """
-        self.print_usage(sys.stderr)
         unknown = _UNKNOWN_COMMAND.search(message)
         if unknown is not None:
             from difflib import get_close_matches
@@ -144,7 +156,7 @@ class Parser(argparse.ArgumentParser):
             close = get_close_matches(unknown[1], _QUOTED.findall(unknown[2]), n=2)
             message = f"there is no command {quote(unknown[1])}"
             message += f": did you mean {' or '.join(close)}?" if close else ""
-        self.exit(Status.USAGE, f"{self.prog}: {message}; {self.prog} --help says what there is\n")
+        raise CommandLineError(f"{self.prog}: {message}; {self.prog} --help says what there is", self.format_usage())
 
 
 class _Named(Parser):
@@ -192,6 +204,7 @@ class Commands:
         )
         add_shared_options(parser)
         parser.set_defaults(run=run)
+        parser.is_command = True
         return parser
 
     def help_of(self, name: str) -> str:
@@ -222,6 +235,20 @@ def duration(text: str) -> float:
         return parse_duration(text)
     except DurationError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def count(text: str) -> int:
+    """Read the value of an option that says how many."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
+    return int(text)
+
+
+def not_empty(text: str) -> str:
+    """Read a name or a path that must be given: an empty one is a variable of a script that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a value, found an empty text")
+    return text
 
 
 def add_name(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -16,22 +15,12 @@ from agentd.daemon.flags import OPTIONS
 from agentd.daemon.settings import SettingsError
 from agentd.jcard.quoting import printable
 
-_INTERRUPTED = 128 + signal.SIGINT
-_BROKEN_PIPE = 128 + signal.SIGPIPE
-
 
 def dispatch(arguments: argparse.Namespace) -> int:
     """Run the command that was parsed, and give the exit status."""
     as_json = bool(getattr(arguments, "json", False))
     try:
         exit_status = int(_run(arguments, as_json))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # `agentctl list | head -1` ends without a word, at the interpreter's own last flush too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
-    except KeyboardInterrupt:
-        return _INTERRUPTED
     except SettingsError as error:
         return _report(str(error), Status.USAGE, as_json)
     except CommandError as error:
