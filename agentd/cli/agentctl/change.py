@@ -16,7 +16,7 @@ from agentd.cli.agentctl.command import (
 )
 
 _SET_DETAILS = """\
-The fields are those of the jcard (docs/reference/jcard.md), and env.NAME. A value is TOML where that is what the field
+The fields are those of the jcard (agentctl help jcard), and env.NAME. A value is TOML where that is what the field
 holds (true, 3, ["a", "b"]), else plain text. A field that is there keeps its place and its comment. agentctl plan, or
 --dry-run, shows beforehand what a change means."""
 

@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from errno import ENOSPC
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -65,22 +66,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         With status 0, after ``--help`` and ``--version``.
     """
     gc.set_threshold(_COLLECT_AFTER)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
         try:
             return _run(sys.argv[1:] if argv is None else argv)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # `agentctl list | head -1` ends without a word, at the interpreter's own last flush too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # `agentctl list | head -1` ends without a word.
+        _write_no_more()
         return _BROKEN_PIPE
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        _write_no_more()
+        print(f"agentctl: cannot write the output: {error.strerror}; make room for it", file=sys.stderr)
+        return Status.FAILED
     except KeyboardInterrupt:
         return _INTERRUPTED
     finally:
         gc.freeze()
+
+
+def _prepare_streams() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        # Closed by the caller (`>&-`): else the first socket would get its number.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 (pathlib costs 9 ms; the streams stay open)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _write_no_more() -> None:
+    """Keep the interpreter's own last flush from failing as the one before it did."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(given: Sequence[str]) -> int:
