@@ -85,7 +85,7 @@ def test_remove_says_what_the_file_declares_not_what_would_be_left(client: Clien
 
 def test_the_name_of_replicas_is_answered_with_theirs(client: Client, source: MemorySource) -> None:
     source.statuses = [replace(RUNNING, name=f"fix-{number}") for number in range(4)]
-    assert 'no agent "Fix": there are fix-0, fix-1, fix-2, …; name one of them' in client("status", "Fix").err
+    assert 'no agent "Fix": name one of fix-0, fix-1, fix-2, …' in client("status", "Fix").err
     source.statuses = [replace(RUNNING, name=name) for name in ("zoe", "zob", "zoa")]
     assert "did you mean zoa or zob or zoe?" in client("status", "zoo").err
 

@@ -66,7 +66,7 @@ def unknown_agent(
     close = sorted(by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3))
     if replicas:
         more = ", …" if len(replicas) > _SHOWN else ""
-        hint = f"there are {', '.join(map(printable, replicas[:_SHOWN]))}{more}; name one of them"
+        hint = f"name one of {', '.join(map(printable, replicas[:_SHOWN]))}{more}"
     elif close:
         hint = f"did you mean {' or '.join(map(printable, close))}?"
     elif names:
