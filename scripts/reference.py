@@ -12,8 +12,8 @@ from agentd import __version__
 from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
 from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
+from agentd.daemon.flags import OPTIONS
 from agentd.daemon.logs import SHORTEST_REDACTED
-from agentd.daemon.settings import OPTIONS
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_table
 from agentd.recording.journal import UNCLEAN_GAP, Limits

@@ -1,12 +1,17 @@
-"""The flags that both commands share, made from the table in `agentd.daemon.settings`."""
+"""The flags that both commands share, made from the table in `agentd.daemon.flags`."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Container, Mapping, Sequence
 
-from agentd.daemon.settings import OPTIONS, Option, Settings, resolve_settings
+from agentd.daemon.flags import OPTIONS, Option
+
+TYPE_CHECKING = False  # typing costs 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+
+    from agentd.daemon.settings import Settings
 
 USAGE_ERROR = 2
 """Exit status of a command line that cannot be understood; argparse uses the same."""
@@ -50,6 +55,8 @@ def settings_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
     SettingsError
         If a flag or an environment variable cannot be used.
     """
+    from agentd.daemon.settings import resolve_settings
+
     given = vars(arguments)
     flags = {option.field: str(given[option.field]) for option in OPTIONS if option.field in given}
     return resolve_settings(flags, environ, root=os.geteuid() == 0, debug=bool(given.get("debug", False)))

@@ -13,7 +13,7 @@ from typing import TextIO, cast
 
 import structlog
 
-from agentd.daemon.settings import LogFormat
+from agentd.daemon.flags import LogFormat
 from agentd.jcard.quoting import printable
 
 SHORTEST_REDACTED = 4

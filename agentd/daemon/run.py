@@ -22,6 +22,7 @@ from agentd import __version__
 from agentd.api.app import build_app
 from agentd.api.serve import serve
 from agentd.daemon.context import load_context, resolve_agent_user, resolve_data_dir
+from agentd.daemon.flags import OnShutdown
 from agentd.daemon.identity import (
     AdminGroup,
     IdentityError,
@@ -43,7 +44,7 @@ from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.notify import ServiceNotifier
 from agentd.daemon.screens import DaemonScreens
-from agentd.daemon.settings import OnShutdown, Settings, SettingsError, templates_folder
+from agentd.daemon.settings import Settings, SettingsError, templates_folder
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.telling import tell_configuration, tell_started, tell_stopped, tell_stopping
 from agentd.daemon.watch import Watcher

@@ -10,9 +10,9 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
+from agentd.daemon.flags import INTERVAL, OPTIONS, TRANSCRIPTS, LogFormat, OnShutdown
 from agentd.tmux.limits import SOCKET_PATH_LIMIT
 
 SHORTEST_INTERVAL = 0.1
@@ -23,143 +23,11 @@ class SettingsError(ValueError):
     """A flag or environment variable that cannot be used; the text names it."""
 
 
-class OnShutdown(StrEnum):
-    """What becomes of the agents when the daemon is asked to end."""
-
-    STOP = "stop"
-    KEEP = "keep"
-
-
-class LogFormat(StrEnum):
-    """How log events are written."""
-
-    CONSOLE = "console"
-    JSON = "json"
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One setting: its flag, its defaults and its environment variable."""
-
-    flag: str
-    metavar: str
-    help: str
-    as_root: str
-    """Default when the effective user is root; empty is decided by the daemon when it starts."""
-    as_user: str
-    """Default otherwise; may begin with one of the folders in ``_FOLDERS``."""
-    environment: str | None = None
-    default_text: str | None = None
-    """How ``--help`` says an empty default."""
-    choices: tuple[str, ...] = ()
-
-    @property
-    def field(self) -> str:
-        """The attribute of `Settings` that it sets."""
-        return self.flag.removeprefix("--").replace("-", "_")
-
-
-_TRANSCRIPTS, _TRANSCRIPTS_BYTES = "2GiB", 2 << 30
+_INTERVAL_SECONDS, _TRANSCRIPTS_BYTES = 5.0, 2 << 30
+"""What `INTERVAL` and `TRANSCRIPTS` say: reading durations costs agentctl 4 ms."""
 SMALLEST_TRANSCRIPTS = 1 << 20
 """Bytes; less would keep next to nothing of each run."""
 _OFF = "off"
-
-OPTIONS: tuple[Option, ...] = (
-    Option(
-        "--config",
-        "PATH",
-        "the jcard: which agents to run",
-        "/etc/stereos/jcard.toml",
-        "$XDG_CONFIG_HOME/agentd/jcard.toml",
-        "AGENTD_CONFIG",
-    ),
-    Option(
-        "--secret-dir",
-        "PATH",
-        "folder with one file for each secret",
-        "/run/stereos/secrets",
-        "$XDG_CONFIG_HOME/agentd/secrets",
-        "AGENTD_SECRET_DIR",
-    ),
-    Option(
-        "--tmux-socket",
-        "PATH",
-        "socket of the agents' own tmux server",
-        "/run/agentd/tmux.sock",
-        "$XDG_RUNTIME_DIR/agentd/tmux.sock",
-        "AGENTD_TMUX_SOCKET",
-    ),
-    Option(
-        "--api-socket",
-        "PATH",
-        "socket of the status API",
-        "/run/stereos/agentd.sock",
-        "$XDG_RUNTIME_DIR/agentd/agentd.sock",
-        "AGENTD_API_SOCKET",
-    ),
-    Option(
-        "--state-dir",
-        "PATH",
-        "folder for what must outlive the daemon",
-        "/var/lib/agentd",
-        "$XDG_STATE_HOME/agentd",
-        "AGENTD_STATE_DIR",
-    ),
-    Option(
-        "--data-dir",
-        "PATH",
-        "folder of the agents' worktrees and workspaces",
-        "",
-        "$XDG_DATA_HOME/agentd",
-        "AGENTD_DATA_DIR",
-        default_text="as root .local/share/agentd in the agents' home, else $XDG_DATA_HOME/agentd",
-    ),
-    Option(
-        "--agent-user",
-        "NAME",
-        "user that the agents run as",
-        "",
-        "",
-        "AGENTD_AGENT_USER",
-        default_text="as root: agent if that user exists, else root; else the invoking user",
-    ),
-    Option(
-        "--admin-group",
-        "NAME",
-        "group that may use the sockets",
-        "",
-        "",
-        "AGENTD_ADMIN_GROUP",
-        default_text="as root: admin if that group exists; else none",
-    ),
-    Option(
-        "--transcripts",
-        "SIZE|off",
-        "how much to keep of what agents print, in all; off records nothing",
-        _TRANSCRIPTS,
-        _TRANSCRIPTS,
-    ),
-    Option("--interval", "DURATION", "time between two resyncs, beside file watching", "5s", "5s"),
-    Option("--launch-concurrency", "N", "agents that may be starting at the same time", "50", "50"),
-    Option(
-        "--on-shutdown",
-        "stop|keep",
-        "what becomes of the agents at SIGTERM",
-        OnShutdown.STOP,
-        OnShutdown.STOP,
-        choices=tuple(OnShutdown),
-    ),
-    Option(
-        "--log-format",
-        "console|json",
-        "how log events are written",
-        "",
-        "",
-        default_text="console on a terminal, else json",
-        choices=tuple(LogFormat),
-    ),
-)
-"""Every setting that takes a value; ``--debug`` is the one that does not."""
 
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 
@@ -376,6 +244,8 @@ class _Given:
 
 
 def _interval(text: str) -> float:
+    if text == INTERVAL:
+        return _INTERVAL_SECONDS
     from agentd.jcard.durations import DurationError, parse_duration  # noqa: PLC0415 (agentctl starts faster without)
 
     try:
@@ -390,7 +260,7 @@ def _interval(text: str) -> float:
 def _transcripts(text: str) -> int | None:
     if text == _OFF:
         return None
-    if text == _TRANSCRIPTS:
+    if text == TRANSCRIPTS:
         return _TRANSCRIPTS_BYTES
     from agentd.jcard.sizes import SizeError, format_size, parse_size  # noqa: PLC0415 (agentctl starts faster without)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentd import __version__
-from agentd.daemon.settings import OPTIONS
+from agentd.daemon.flags import OPTIONS
 from tests.cli.support import Client, Finished
 
 GOOD = """

@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 
-from agentd.cli.agentctl.entry import known_commands
+from agentd.cli.agentctl.catalogue import SUMMARIES
 from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
 from agentd.cli.manual.topics import TOPICS
-from agentd.daemon.settings import OPTIONS
+from agentd.daemon.flags import OPTIONS
 from agentd.jcard.reference import field_reference
 from agentd.supervise.states import AgentState
 from tests.cli.support import Client
@@ -61,7 +61,7 @@ def test_bad_usage_is_said_with_the_next_step(client: Client, arguments: list[st
 def test_the_manual_has_every_command_and_flag(client: Client) -> None:
     page = client("help", "--man").out
     assert page == manual_page("agentctl.1")
-    assert all(f"\n.SS agentctl {command}" in page for command in known_commands())
+    assert all(f"\n.SS agentctl {command}" in page for command in SUMMARIES)
     daemon = client("help", "--man", "agentd.1").out
     assert all(option.flag.replace("-", r"\-") in daemon for option in OPTIONS)
     assert client("help", "--man", "agentd.8").status == 1

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.daemon import settings as module
+from agentd.daemon.flags import OPTIONS, LogFormat, OnShutdown, Option
 from agentd.daemon.settings import (
-    OPTIONS,
-    LogFormat,
-    OnShutdown,
     Settings,
     SettingsError,
     default_settings,
@@ -62,7 +60,7 @@ def test_a_relative_xdg_variable_is_ignored() -> None:
 @pytest.mark.parametrize(
     "option", [option for option in OPTIONS if option.environment], ids=lambda option: option.field
 )
-def test_a_flag_wins_over_the_environment_and_that_over_the_default(option: module.Option) -> None:
+def test_a_flag_wins_over_the_environment_and_that_over_the_default(option: Option) -> None:
     assert option.environment is not None
     environ = {**HOME, option.environment: "/from/environment"}
     default = getattr(default_settings(HOME, root=False), option.field)

@@ -70,6 +70,8 @@ def test_worktrees_are_listed_with_what_is_nowhere_else(client: Client, daemon: 
     [document] = json.loads(client("worktrees", "list", "ALICE", "--json").out)
     assert document["uncommitted"] == ["other.txt"]
     assert (document["declared"], document["unmerged"]) == (True, 1)
+    assert 'no worktree of "plain": there are those of alice, bob' in client("diff", "plain").err
+    assert 'no agent "alic": did you mean alice?' in client("diff", "alic").err
     # Where no daemon answers, git still does.
     daemon.kill()
     assert rows(client("worktrees", "list"))["alice"][0] == "unknown"

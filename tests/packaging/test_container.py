@@ -10,7 +10,7 @@ import pytest
 
 from agentd import __version__
 from agentd.daemon.context import load_context
-from agentd.daemon.settings import OPTIONS
+from agentd.daemon.flags import OPTIONS
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_edit_options
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_edit_options, not_empty
 from agentd.daemon.settings import absolute
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ _OPTIONS = ("harness", "prompt", "prompt_file", "workdir", "restart", "model")
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add("add", "add an agent", _add, details=_DETAILS, examples=_EXAMPLES)
+    parser = commands.add("add", _add, details=_DETAILS, examples=_EXAMPLES)
     parser.usage = _USAGE
     parser.takes_words = True
-    parser.add_argument("name", metavar="NAME", help="name of the new agent")
+    parser.add_argument("name", metavar="NAME", type=not_empty, help="name of the new agent")
     parser.add_argument("--harness", metavar="HARNESS", required=True, help="the coding agent to run")
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", metavar="TEXT", help="what it is asked to do")

@@ -27,7 +27,7 @@ _HINT_SHOWN = "4000"
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    add_name(commands.add("attach", "go into an agent's terminal", _attach, details=_DETAILS, examples=_EXAMPLES))
+    add_name(commands.add("attach", _attach, details=_DETAILS, examples=_EXAMPLES))
 
 
 def _attach(invocation: Invocation) -> Status:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_edit_options, add_name, add_names
+from agentd.cli.agentctl.command import (
+    Commands,
+    Invocation,
+    Status,
+    UsageError,
+    add_edit_options,
+    add_name,
+    add_names,
+    not_empty,
+)
 
 _SET_DETAILS = """\
-The fields are those of the jcard (docs/reference/jcard.md), and env.NAME. A value is TOML where that is what the field
+The fields are those of the jcard (agentctl help jcard), and env.NAME. A value is TOML where that is what the field
 holds (true, 3, ["a", "b"]), else plain text. A field that is there keeps its place and its comment. agentctl plan, or
 --dry-run, shows beforehand what a change means."""
 
@@ -48,28 +57,28 @@ agentctl remove reviewer fixer --dry-run"""
 
 def register(commands: Commands) -> None:
     """Add the commands."""
-    parser = commands.add("set", "set fields of an agent", _set, details=_SET_DETAILS, examples=_SET_EXAMPLES)
+    parser = commands.add("set", _set, details=_SET_DETAILS, examples=_SET_EXAMPLES)
     parser.usage = "agentctl set [options] NAME key=value ..."
     parser.takes_words = True
     add_name(parser)
     add_edit_options(parser)
 
-    parser = commands.add("unset", "take fields out", _unset, details=_UNSET_DETAILS, examples=_UNSET_EXAMPLES)
+    parser = commands.add("unset", _unset, details=_UNSET_DETAILS, examples=_UNSET_EXAMPLES)
     add_name(parser)
     parser.add_argument("keys", metavar="key", nargs="+", help="a field, or env.NAME")
     add_edit_options(parser)
 
-    parser = commands.add("scale", "say how many run", _scale, details=_SCALE_DETAILS, examples=_SCALE_EXAMPLES)
+    parser = commands.add("scale", _scale, details=_SCALE_DETAILS, examples=_SCALE_EXAMPLES)
     add_name(parser)
     parser.add_argument("replicas", metavar="N", type=_whole_number, help="how many, from 1")
     add_edit_options(parser)
 
-    parser = commands.add("rename", "rename an agent", _rename, details=_RENAME_DETAILS, examples=_RENAME_EXAMPLES)
+    parser = commands.add("rename", _rename, details=_RENAME_DETAILS, examples=_RENAME_EXAMPLES)
     parser.add_argument("name", metavar="OLD", help="the agent's name; case does not matter")
-    parser.add_argument("new", metavar="NEW", help="its new name")
+    parser.add_argument("new", metavar="NEW", type=not_empty, help="its new name")
     add_edit_options(parser)
 
-    parser = commands.add("remove", "remove agents", _remove, details=_REMOVE_DETAILS, examples=_REMOVE_EXAMPLES)
+    parser = commands.add("remove", _remove, details=_REMOVE_DETAILS, examples=_REMOVE_EXAMPLES)
     add_names(parser)
     add_edit_options(parser)
 
@@ -98,13 +107,22 @@ def _unset(invocation: Invocation) -> Status:
     from agentd.jcard.assignments import AssignmentError, parse_field
     from agentd.jcard.edit import unset_fields
 
-    name = invocation.name()
+    name: str = invocation.name()
+    keys: list[str] = invocation.arguments.keys
+
+    def unset(text: str) -> str:
+        for key in keys:
+            edited = unset_fields(text, name, [parse_field(key, known_only=False)])
+            if edited == text:
+                # A key that is no field can stand in a file, and be taken out; where it does not, it is mistyped.
+                parse_field(key)
+            text = edited
+        return text
+
     try:
-        fields = [parse_field(key, known_only=False) for key in invocation.arguments.keys]
+        return run_edit(invocation, Edit(unset, (name,), (name,), "its defaults hold already"))
     except AssignmentError as error:
         raise UsageError(str(error)) from None
-    edit = Edit(lambda text: unset_fields(text, name, fields), (name,), (name,), "it does not say so")
-    return run_edit(invocation, edit)
 
 
 def _scale(invocation: Invocation) -> Status:
@@ -127,12 +145,13 @@ def _rename(invocation: Invocation) -> Status:
 
 def _remove(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.editing import Edit, run_edit
-    from agentd.jcard.edit import remove_agent
+    from agentd.jcard.edit import find_agent, remove_agent
 
     names = invocation.names()
 
     def remove_all(text: str) -> str:
-        for name in names:
+        # By their names in the file as it is, which a message about one that is not there names too.
+        for name in dict.fromkeys([find_agent(text, name) for name in names]):
             text = remove_agent(text, name)
         return text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, add_name
+from agentd.cli.agentctl.command import Commands, Invocation, Status, add_name, count, not_empty
 
 _TRANSCRIPT_LINES = 1000
 
@@ -22,17 +22,16 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "collect",
-        "put what an agent did into a folder",
         _collect,
         details=_DETAILS,
         examples=_EXAMPLES,
     )
     add_name(parser)
-    parser.add_argument("--output", metavar="DIR", help="the folder to make [./NAME-collected-TIME]")
+    parser.add_argument("--output", metavar="DIR", type=not_empty, help="the folder to make [./NAME-collected-TIME]")
     parser.add_argument(
         "--lines",
         metavar="N",
-        type=int,
+        type=count,
         default=_TRANSCRIPT_LINES,
         help=f"lines of the transcript [{_TRANSCRIPT_LINES}]",
     )

@@ -137,7 +137,7 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
             yield made
             made.rename(folder)
     except OSError as error:
-        raise CommandError(f"cannot write {error.filename or folder}: {error.strerror}") from error
+        raise CommandError(f"cannot write {folder}: {error.strerror}; name another folder with --output") from error
 
 
 def _worktree(surroundings: Surroundings, place: Place, folder: Path) -> dict[str, object]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import NoReturn
 
-from agentd.cli.agentctl.client import Api
+from agentd.cli.agentctl.catalogue import SUMMARIES
 from agentd.cli.options import add_options
-from agentd.cli.terminal import Display, harmless
-from agentd.daemon.settings import Settings
-from agentd.jcard.quoting import quote
+
+TYPE_CHECKING = False  # `agentctl --help` gets by without typing, dataclasses, pathlib, json and socket: half its time
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from agentd.cli.agentctl.client import Api
+    from agentd.cli.terminal import Display
+    from agentd.daemon.settings import Settings
 
 SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "data_dir", "agent_user"})
 """The settings of the daemon that the client has a use for."""
@@ -52,15 +54,27 @@ class UsageError(CommandError):
     status = Status.USAGE
 
 
-@dataclass(frozen=True, slots=True)
+class CommandLineError(UsageError):
+    """A command line that the parser does not understand; the text begins with whose parser it was."""
+
+    def __init__(self, message: str, usage: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
 class Invocation:
     """One call of a command."""
 
-    arguments: argparse.Namespace
-    settings: Settings
-    api: Api
-    display: Display
-    as_json: bool
+    __slots__ = ("api", "arguments", "as_json", "display", "settings")
+
+    def __init__(
+        self, arguments: argparse.Namespace, settings: Settings, api: Api, display: Display, *, as_json: bool
+    ) -> None:
+        self.arguments = arguments
+        self.settings = settings
+        self.api = api
+        self.display = display
+        self.as_json = as_json
 
     def name(self) -> str:
         """Give the NAME argument."""
@@ -72,6 +86,8 @@ class Invocation:
 
     def print(self, text: Iterable[str]) -> None:
         """Print lines; of control characters only tabs and styles reach the terminal."""
+        from agentd.cli.terminal import harmless
+
         for line in text:
             print(harmless(line))
 
@@ -81,11 +97,15 @@ class Invocation:
 
     def warn(self, message: str) -> None:
         """Say something that is no part of the result."""
+        from agentd.cli.terminal import harmless
+
         print(f"agentctl: {harmless(message)}", file=sys.stderr)
 
 
 def print_document(document: object) -> None:
     """Print JSON that any terminal and any locale takes."""
+    import json
+
     print(json.dumps(document, indent=2))
 
 
@@ -97,6 +117,9 @@ class Parser(argparse.ArgumentParser):
 
     argparse alone takes the words of one argument only where they stand together.
     """
+
+    is_command = False
+    """Whether it is that of one command, which then refuses itself what it does not know: its own usage is of use."""
 
     def parse_known_args(  # type: ignore[override]  # its overloads are for namespaces of other classes
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -112,6 +135,8 @@ class Parser(argparse.ArgumentParser):
             parsed.words = words
             parsed.fields = [word for word in left if not word.startswith("-")]
             left = [word for word in left if word.startswith("-")]
+        if left and self.is_command:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
         return parsed, left
 
     def error(self, message: str) -> NoReturn:
@@ -119,37 +144,48 @@ class Parser(argparse.ArgumentParser):
 
         Raises
         ------
-        SystemExit
-            Always, with the status of bad usage.
+        CommandLineError
+            Always.
         """
-        self.print_usage(sys.stderr)
         unknown = _UNKNOWN_COMMAND.search(message)
         if unknown is not None:
             from difflib import get_close_matches
 
+            from agentd.jcard.quoting import quote
+
             close = get_close_matches(unknown[1], _QUOTED.findall(unknown[2]), n=2)
             message = f"there is no command {quote(unknown[1])}"
             message += f": did you mean {' or '.join(close)}?" if close else ""
-        self.exit(Status.USAGE, f"{self.prog}: {message}; {self.prog} --help says what there is\n")
+        raise CommandLineError(f"{self.prog}: {message}; {self.prog} --help says what there is", self.format_usage())
+
+
+class _Named(Parser):
+    """Stands for a command that is named in a help, and not called: making its parser takes 1 ms, and its module 2."""
+
+    def __init__(self, **_: object) -> None:
+        pass
 
 
 class Commands:
     """Collects the commands' parsers."""
 
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._subparsers = parser.add_subparsers(metavar="COMMAND", dest="command", required=True, parser_class=Parser)
+    def __init__(self, parser: argparse.ArgumentParser, *, only_names: bool = False) -> None:
+        self._subparsers = parser.add_subparsers(
+            metavar="COMMAND", dest="command", required=True, parser_class=_Named if only_names else Parser
+        )
 
-    def add(
-        self, name: str, summary: str, run: Callable[[Invocation], Status], *, details: str = "", examples: str
-    ) -> Parser:
+    def name_all(self) -> None:
+        """Add all commands for a help that lists them; none of them can be called."""
+        for name, summary in SUMMARIES.items():
+            self._subparsers.add_parser(name, help=summary)
+
+    def add(self, name: str, run: Callable[[Invocation], Status], *, details: str = "", examples: str) -> Parser:
         """Add a command.
 
         Parameters
         ----------
         name
-            What the operator types.
-        summary
-            One line for the list of commands.
+            What the operator types; one of the catalogue.
         run
             Does the work, with what the command line said.
         details
@@ -157,6 +193,7 @@ class Commands:
         examples
             Lines for the command's ``--help``.
         """
+        summary = SUMMARIES[name]
         parser = self._subparsers.add_parser(
             name,
             help=summary,
@@ -167,6 +204,7 @@ class Commands:
         )
         add_shared_options(parser)
         parser.set_defaults(run=run)
+        parser.is_command = True
         return parser
 
     def help_of(self, name: str) -> str:
@@ -197,6 +235,20 @@ def duration(text: str) -> float:
         return parse_duration(text)
     except DurationError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def count(text: str) -> int:
+    """Read the value of an option that says how many."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
+    return int(text)
+
+
+def not_empty(text: str) -> str:
+    """Read a name or a path that must be given: an empty one is a variable of a script that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a value, found an empty text")
+    return text
 
 
 def add_name(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:

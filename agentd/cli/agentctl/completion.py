@@ -25,7 +25,7 @@ _SHELLS = ("bash", "zsh", "fish")
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
-        "completion", "print a script that completes agentctl in a shell", _completion, details=_DETAILS,
+        "completion", _completion, details=_DETAILS,
         examples=_EXAMPLES,
     )  # fmt: skip
     parser.add_argument("shell", metavar="SHELL", choices=_SHELLS, help="one of " + ", ".join(_SHELLS))

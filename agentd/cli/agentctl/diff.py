@@ -25,9 +25,7 @@ agentctl diff engineer_alice --json | jq -r '.files[].path'"""
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "diff", "show what an agent changed in its worktree", _diff, details=_DETAILS, examples=_EXAMPLES
-    )
+    parser = commands.add("diff", _diff, details=_DETAILS, examples=_EXAMPLES)
     add_name(parser)
     parser.add_argument("--stat", action="store_true", help="only sum it up, a line for each file")
 

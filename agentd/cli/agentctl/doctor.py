@@ -31,7 +31,7 @@ _LOOKS |= {"warning": Cell("warning", YELLOW, "!"), "error": Cell("error", RED, 
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    commands.add("doctor", "look for what could be in the way", _doctor, details=_DETAILS, examples=_EXAMPLES)
+    commands.add("doctor", _doctor, details=_DETAILS, examples=_EXAMPLES)
 
 
 def _doctor(invocation: Invocation) -> Status:

@@ -1,33 +1,32 @@
-"""``agentctl``'s command line: parsing it, running the command, reporting what went wrong."""
+"""``agentctl``'s command line: parsing it, and handing it to the command.
+
+``agentctl --help`` ends here, so nothing is imported that it has no use for.
+"""
 
 from __future__ import annotations
 
 import argparse
-import io
+import gc
 import os
-import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from errno import ENOSPC
 from importlib import import_module
-from pathlib import Path
+from io import TextIOWrapper
 
 from agentd import __version__
-from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
+from agentd.cli.agentctl.catalogue import COMMANDS, SUMMARIES
 from agentd.cli.agentctl.command import (
     NAMES_COMMAND,
     SHARED_FIELDS,
-    CommandError,
+    CommandLineError,
     Commands,
-    Invocation,
     Parser,
     Status,
     add_shared_options,
     print_document,
 )
-from agentd.cli.options import settings_from
-from agentd.cli.terminal import display_of
-from agentd.daemon.settings import OPTIONS, SettingsError
-from agentd.jcard.quoting import printable
+from agentd.daemon.flags import OPTIONS
 
 _DESCRIPTION = "Looks at the agents that agentd runs, and edits the file that says which."
 
@@ -46,34 +45,16 @@ exit status: 0 done, 1 failed, 2 usage, 3 agentd not reachable.
 On a terminal there are tables and colour (not with NO_COLOR set); elsewhere one line for each thing, fields
 separated by tabs, no heading, - for an empty field."""
 
-_COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "status": ("status", "list"),
-    "logs": ("logs",),
-    "screen": ("screen",),
-    "attach": ("attach",),
-    "talk": ("send", "keys", "interrupt"),
-    "events": ("events",),
-    "wait": ("wait",),
-    "hire": ("init", "hire"),
-    "add": ("add",),
-    "change": ("set", "unset", "scale", "rename", "remove"),
-    "running": ("start", "stop", "restart"),
-    "worktrees": ("worktrees",),
-    "diff": ("diff",),
-    "collect": ("collect",),
-    "validate": ("validate",),
-    "plan": ("plan",),
-    "schema": ("schema",),
-    "doctor": ("doctor",),
-    "service": ("service",),
-    "completion": ("completion",),
-    "help": ("help",),
-}
-"""The commands of each module of this package, in the order of the help. Only the module of the command that is called
-is imported: each costs 1 to 2 ms, its parser not counted."""
+# 128 and the number of the signal, SIGINT and SIGPIPE: importing signal costs 1 ms.
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
 
-_INTERRUPTED = 128 + signal.SIGINT
-_BROKEN_PIPE = 128 + signal.SIGPIPE
+_FLAGS_WITH_VALUE = {option.flag for option in OPTIONS if option.field in SHARED_FIELDS}
+
+
+_COLLECT_AFTER = 100_000
+"""Objects that may be made before garbage is looked for. An editing command makes 50 000 that all stay, and looking
+through them again and again, at the end once more, took a fifth of its time; a command that goes on is far below."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,74 +63,84 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises
     ------
     SystemExit
-        With status 2 for a command line that cannot be understood, 0 after ``--help`` and ``--version``.
+        With status 0, after ``--help`` and ``--version``.
     """
+    gc.set_threshold(_COLLECT_AFTER)
+    _prepare_streams()
+    try:
+        try:
+            return _run(sys.argv[1:] if argv is None else argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # `agentctl list | head -1` ends without a word.
+        _write_no_more()
+        return _BROKEN_PIPE
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        _write_no_more()
+        print(f"agentctl: cannot write the output: {error.strerror}; make room for it", file=sys.stderr)
+        return Status.FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    finally:
+        gc.freeze()
+
+
+def _prepare_streams() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        # Closed by the caller (`>&-`): else the first socket would get its number.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 (pathlib costs 9 ms; the streams stay open)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    given = sys.argv[1:] if argv is None else argv
+
+
+def _write_no_more() -> None:
+    """Keep the interpreter's own last flush from failing as the one before it did."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(given: Sequence[str]) -> int:
     if given[:1] == [NAMES_COMMAND]:
         from agentd.cli.agentctl.completion import print_names
 
         return print_names(given[1:])
-    arguments = build_parser(_called(given)).parse_args(given)
-    as_json = bool(getattr(arguments, "json", False))
     try:
-        exit_status = int(_run(arguments, as_json))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # `agentctl list | head -1` ends without a word, at the interpreter's own last flush too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except SettingsError as error:
-        return _report(str(error), Status.USAGE, as_json)
-    except CommandError as error:
-        return _report(str(error), error.status, as_json)
-    except ApiError as error:
-        return _report(str(error), Status.FAILED, as_json)
-    return exit_status
+        arguments = _parser_for(_called(given)).parse_args(given)
+    except CommandLineError as error:
+        print(error.usage, end="", file=sys.stderr)
+        print(error, file=sys.stderr)
+        if "--json" in given:
+            print_document({"error": str(error)})
+        return Status.USAGE
+    from agentd.cli.agentctl.dispatch import dispatch
+
+    return dispatch(arguments)
 
 
-def _run(arguments: argparse.Namespace, as_json: bool) -> Status:
-    settings = settings_from(arguments, os.environ)
-    invocation = Invocation(
-        arguments=arguments,
-        settings=settings,
-        api=Api(settings.api_socket),
-        display=display_of(sys.stdout, os.environ),
-        as_json=as_json,
-    )
-    try:
-        command_status: Status = arguments.run(invocation)
-    except UnreachableError as error:
-        return _report(
-            f"agentd is not reachable on {settings.api_socket}: {error}{_advice(invocation)}",
-            Status.UNREACHABLE,
-            as_json,
-        )
-    return command_status
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    parser = _parser()
+    commands = Commands(parser)
+    for module in COMMANDS:
+        _register(commands, module)
+    return parser
 
 
-def _advice(invocation: Invocation) -> str:
-    option = next(option for option in OPTIONS if option.field == "api_socket")
-    elsewhere = option.as_root
-    if elsewhere != str(invocation.api.path) and Path(elsewhere).exists():
-        return f"; there is a socket of the system's agentd: try {option.flag} {elsewhere}"
-    return f"; start agentd, or name its socket with {option.flag} or {option.environment}"
+def _parser_for(command: str | None) -> argparse.ArgumentParser:
+    """Build what one command line needs: the parser of the command that it calls, or the list of all."""
+    parser = _parser()
+    if command is None:
+        Commands(parser, only_names=True).name_all()
+    else:
+        _register(Commands(parser), _module_of(command))
+    return parser
 
 
-def _report(message: str, status: Status, as_json: bool) -> Status:
-    """Say on stderr what went wrong; with ``--json`` on stdout too, so that there always is one document."""
-    if as_json:
-        print_document({"error": message})
-    print(f"agentctl: {printable(message)}", file=sys.stderr)
-    return status
-
-
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Build the parser of all commands, or of one and those in the same module."""
+def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="agentctl",
         description=_DESCRIPTION,
@@ -159,36 +150,30 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"agentctl {__version__}")
     add_shared_options(parser)
-    commands = Commands(parser)
-    _register(commands, command)
     return parser
 
 
-def _register(commands: Commands, command: str | None) -> None:
-    for module, names in _COMMANDS.items():
-        if command is None or command in names:
-            import_module(f"{__package__}.{module}").register(commands)
+def _module_of(command: str) -> str:
+    return next(module for module, names in COMMANDS.items() if command in names)
 
 
-def known_commands() -> list[str]:
-    """List the commands, in the order of the help."""
-    return [name for names in _COMMANDS.values() for name in names]
+def _register(commands: Commands, module: str) -> None:
+    import_module(f"{__package__}.{module}").register(commands)
 
 
 def command_help(command: str) -> str:
     """Give what ``agentctl COMMAND --help`` prints."""
     commands = Commands(Parser(prog="agentctl"))
-    _register(commands, command)
+    _register(commands, _module_of(command))
     return commands.help_of(command)
 
 
 def _called(arguments: Sequence[str]) -> str | None:
     """Find the command that is called, if there is one of that name."""
-    valued = {option.flag for option in OPTIONS if option.field in SHARED_FIELDS}
     words = iter(arguments)
     for word in words:
-        if word in valued:
+        if word in _FLAGS_WITH_VALUE:
             next(words, None)
         elif not word.startswith("-"):
-            return word if word in known_commands() else None
+            return word if word in SUMMARIES else None
     return None

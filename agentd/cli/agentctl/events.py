@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from agentd.cli.agentctl.client import Json
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, count
 from agentd.cli.terminal import BOLD, CYAN, DIM, GREEN, NOTHING, RED, YELLOW, Display
 from agentd.jcard.quoting import printable, quote
 from agentd.supervise.events import EventKind
@@ -60,7 +60,6 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "events",
-        "print what happened",
         _events,
         details=_DETAILS.format(kinds=_wrapped(", ".join(EventKind))),
         examples=_EXAMPLES,
@@ -74,7 +73,7 @@ def register(commands: Commands) -> None:
         type=_since,
         help="after the event of this number, or not longer ago than this (90s, 12h)",
     )
-    parser.add_argument("-n", "--lines", metavar="N", type=_count, help="only the last N")
+    parser.add_argument("-n", "--lines", metavar="N", type=count, help="only the last N")
 
 
 def _wrapped(text: str) -> str:
@@ -83,16 +82,10 @@ def _wrapped(text: str) -> str:
     return "\n".join(textwrap.wrap(text, 118, subsequent_indent="  "))
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 15):  # noqa: PLR2004 (as the API takes)
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
-    return int(text)
-
-
 def _since(text: str) -> str:
     """Give what the API takes: the number of an event, or a time."""
     if text.isascii() and text.isdecimal():
-        return str(_count(text))
+        return str(count(text))
     from datetime import UTC, datetime, timedelta
 
     from agentd.jcard.durations import DurationError, parse_duration

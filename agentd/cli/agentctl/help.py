@@ -18,7 +18,7 @@ agentctl help --man agentctl.1 | man -l -"""
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add("help", "explain a topic or a command", _help, details=_DETAILS, examples=_EXAMPLES)
+    parser = commands.add("help", _help, details=_DETAILS, examples=_EXAMPLES)
     parser.add_argument("topic", metavar="TOPIC", nargs="?", help="a topic, or a command")
     parser.add_argument("--man", action="store_true", help="print a manual page: agentctl.1 or agentd.1")
 
@@ -64,12 +64,13 @@ def _list(invocation: Invocation) -> None:
 def _text(topic: str) -> str:
     from difflib import get_close_matches
 
-    from agentd.cli.agentctl.entry import command_help, known_commands
+    from agentd.cli.agentctl.catalogue import SUMMARIES
+    from agentd.cli.agentctl.entry import command_help
     from agentd.cli.manual.topics import TOPICS
 
     if topic in TOPICS:
         return TOPICS[topic].text()
-    known = known_commands()
+    known = list(SUMMARIES)
     if topic in known:
         return command_help(topic)
     close = get_close_matches(topic, [*TOPICS, *known], n=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, duration
+from agentd.cli.agentctl.command import Commands, Invocation, Status, duration, not_empty
 
 _LIMIT = 30.0
 
@@ -29,15 +29,15 @@ agentctl hire engineer alice --json | jq .pid"""
 
 def register(commands: Commands) -> None:
     """Add both commands."""
-    init = commands.add("init", "make a workspace for a role", _init, details=_INIT_DETAILS, examples=_INIT_EXAMPLES)
+    init = commands.add("init", _init, details=_INIT_DETAILS, examples=_INIT_EXAMPLES)
     init.add_argument("role", metavar="ROLE", help="such as engineer")
-    hire = commands.add(
-        "hire", "make a workspace and run an agent in it", _hire, details=_HIRE_DETAILS, examples=_HIRE_EXAMPLES
-    )
+    hire = commands.add("hire", _hire, details=_HIRE_DETAILS, examples=_HIRE_EXAMPLES)
     hire.add_argument("role", metavar="ROLE", help="such as engineer")
-    hire.add_argument("name", metavar="NAME", help="such as alice")
+    hire.add_argument("name", metavar="NAME", type=not_empty, help="such as alice")
     for parser in (init, hire):
-        parser.add_argument("--workspace", metavar="DIR", help="the folder [workspaces/ROLE[_NAME] in --data-dir]")
+        parser.add_argument(
+            "--workspace", metavar="DIR", type=not_empty, help="the folder [workspaces/ROLE[_NAME] in --data-dir]"
+        )
     hire.add_argument("--harness", metavar="HARNESS", default="claude-code", help="the coding agent [claude-code]")
     hire.add_argument("--model", metavar="MODEL", help="the model it uses")
     prompt = hire.add_mutually_exclusive_group()

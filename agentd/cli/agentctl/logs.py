@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError, runs_from
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, count
 from agentd.cli.agentctl.lookup import NOT_FOUND, agent_path, unknown
 from agentd.jcard.quoting import printable
 from agentd.supervise.snapshot import RunView
@@ -34,22 +33,16 @@ _TAIL_FIRST = 256 * 1024
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add("logs", "print what an agent has printed", _logs, details=_DETAILS, examples=_EXAMPLES)
+    parser = commands.add("logs", _logs, details=_DETAILS, examples=_EXAMPLES)
     add_name(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what it prints from now on")
-    parser.add_argument("-n", "--lines", metavar="N", type=_count, help="only the last N lines")
+    parser.add_argument("-n", "--lines", metavar="N", type=count, help="only the last N lines")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--run", dest="number", metavar="N", type=_count, help="the run of this number; the newest if left out"
+        "--run", dest="number", metavar="N", type=count, help="the run of this number; the newest if left out"
     )
     which.add_argument("--previous", action="store_true", help="the run before the newest")
     parser.add_argument("--raw", action="store_true", help="the bytes as they were printed")
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
-    return int(text)
 
 
 def _logs(invocation: Invocation) -> Status:

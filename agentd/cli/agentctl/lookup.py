@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from agentd.cli.agentctl.client import Api, ApiError, Json, agents_from
 from agentd.cli.agentctl.command import CommandError
 from agentd.jcard.quoting import printable, quote
 
 NOT_FOUND = 404
+
+_SHOWN = 3
+"""Replicas that a message names."""
 
 
 def agent_document(api: Api, name: str) -> Json:
@@ -57,8 +62,12 @@ def unknown_agent(
     from difflib import get_close_matches
 
     by_lower = {known.lower(): known for known in names}
-    close = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3)]
-    if close:
+    replicas = [known for lower, known in by_lower.items() if re.fullmatch(rf"{re.escape(name.lower())}-\d+", lower)]
+    close = sorted(by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3))
+    if replicas:
+        more = ", …" if len(replicas) > _SHOWN else ""
+        hint = f"name one of {', '.join(map(printable, replicas[:_SHOWN]))}{more}"
+    elif close:
         hint = f"did you mean {' or '.join(map(printable, close))}?"
     elif names:
         hint = otherwise

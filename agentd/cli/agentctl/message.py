@@ -49,7 +49,8 @@ def message_of(text: str) -> Message:
     left_out = tuple(each for each in lines if category(each) == "Cc" and each not in _KEPT)
     kept = lines.translate(dict.fromkeys(map(ord, left_out))).rstrip("\n")
     if not kept.strip():
-        raise MessageError("there is nothing to send; to press Enter alone, use agentctl keys NAME Enter")
+        but = " but control characters, which are left out" if left_out else ""
+        raise MessageError(f"there is nothing to send{but}; to press Enter alone, use agentctl keys NAME Enter")
     try:
         size = len(kept.encode())
     except UnicodeEncodeError:

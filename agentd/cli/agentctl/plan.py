@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentd.cli.agentctl.client import Json, operations_from
-from agentd.cli.agentctl.command import Commands, Invocation, Status
+from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
 from agentd.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines
 from agentd.daemon.settings import absolute
 from agentd.supervise.snapshot import PlannedOperation
@@ -35,12 +35,11 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "plan",
-        "show what would start, stop, restart or change, and why",
         _plan,
         details=_DETAILS,
         examples=_EXAMPLES,
     )
-    parser.add_argument("file", metavar="FILE", nargs="?", help="a jcard to stand in for the daemon's")
+    parser.add_argument("file", metavar="FILE", nargs="?", type=not_empty, help="a jcard to stand in for the daemon's")
 
 
 def _plan(invocation: Invocation) -> Status:

@@ -20,13 +20,13 @@ that has ended runs again."""
 
 def register(commands: Commands) -> None:
     """Add the commands."""
-    for name, summary, run, details in (
-        ("start", "run agents that were stopped", _start, _START_DETAILS),
-        ("stop", "stop agents and keep their definitions", _stop, _STOP_DETAILS),
-        ("restart", "run agents anew", _restart, _RESTART_DETAILS),
+    for name, run, details in (
+        ("start", _start, _START_DETAILS),
+        ("stop", _stop, _STOP_DETAILS),
+        ("restart", _restart, _RESTART_DETAILS),
     ):
         examples = f"agentctl {name} reviewer\nagentctl {name} reviewer fixer --wait --timeout 2m"
-        parser = commands.add(name, summary, run, details=details, examples=examples)
+        parser = commands.add(name, run, details=details, examples=examples)
         add_names(parser)
         add_edit_options(parser)
 

@@ -15,9 +15,7 @@ agentctl schema > jcard.schema.json"""
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    commands.add(
-        "schema", "print the JSON Schema of the jcard, for editors", _schema, details=_DETAILS, examples=_EXAMPLES
-    )
+    commands.add("schema", _schema, details=_DETAILS, examples=_EXAMPLES)
 
 
 def _schema(invocation: Invocation) -> Status:

@@ -22,7 +22,7 @@ _OTHER_THAN_STYLE = re.compile(r"\x1b(?!\[[0-9;:]*m)")
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    add_name(commands.add("screen", "print an agent's screen", _screen, details=_DETAILS, examples=_EXAMPLES))
+    add_name(commands.add("screen", _screen, details=_DETAILS, examples=_EXAMPLES))
 
 
 def _screen(invocation: Invocation) -> Status:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from agentd.cli.agentctl.client import ApiError, UnreachableError, health_from
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError
 from agentd.cli.terminal import BOLD, Cell, lines
-from agentd.daemon.settings import OPTIONS, Settings, absolute, default_settings, home_folder
+from agentd.daemon.flags import OPTIONS
+from agentd.daemon.settings import Settings, absolute, default_settings, home_folder
 
 if TYPE_CHECKING:
     from agentd.cli.service.systemd import Systemd
@@ -34,9 +35,7 @@ _WRITTEN = ("config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "d
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "service", "run agentd as a service of systemd", _service, details=_DETAILS, examples=_EXAMPLES
-    )
+    parser = commands.add("service", _service, details=_DETAILS, examples=_EXAMPLES)
     parser.add_argument("action", metavar="ACTION", choices=_ACTIONS, help="install, uninstall or status")
     whose = parser.add_mutually_exclusive_group()
     whose.add_argument("--user", action="store_true", help="a service of this user")

@@ -35,14 +35,13 @@ def register(commands: Commands) -> None:
     """Add both commands."""
     parser = commands.add(
         "status",
-        "show how the daemon and its agents are doing",
         _status,
         details=_STATUS_DETAILS,
         examples=_STATUS_EXAMPLES,
     )
     add_name(parser, optional=True)
     parser.add_argument("--watch", action="store_true", help="keep it up to date until C-c")
-    commands.add("list", "list the agents and where they run", _list, details=_LIST_DETAILS, examples=_LIST_EXAMPLES)
+    commands.add("list", _list, details=_LIST_DETAILS, examples=_LIST_EXAMPLES)
 
 
 def _status(invocation: Invocation) -> Status:

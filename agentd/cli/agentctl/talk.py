@@ -61,7 +61,7 @@ _INTERRUPT_LOCK_LIMIT = 1.0
 
 def register(commands: Commands) -> None:
     """Add the commands."""
-    send = commands.add("send", "send a text to an agent", _send, details=_SEND_DETAILS, examples=_SEND_EXAMPLES)
+    send = commands.add("send", _send, details=_SEND_DETAILS, examples=_SEND_EXAMPLES)
     add_name(send)
     send.add_argument("text", metavar="TEXT", nargs="?", help="the text; - or none: standard input")
     send.add_argument("--file", metavar="FILE", help="send the content of a file")
@@ -74,15 +74,12 @@ def register(commands: Commands) -> None:
         default=_TIMEOUT,
         help="how long the input box, and then the taking, may take [10s]",
     )
-    keys = commands.add(
-        "keys", "press keys in an agent's terminal", _keys, details=_KEYS_DETAILS, examples=_KEYS_EXAMPLES
-    )
+    keys = commands.add("keys", _keys, details=_KEYS_DETAILS, examples=_KEYS_EXAMPLES)
     add_name(keys)
     keys.add_argument("keys", metavar="KEY", nargs="+", help="a key's name")
     add_name(
         commands.add(
             "interrupt",
-            "interrupt what an agent is doing",
             _interrupt,
             details=_INTERRUPT_DETAILS,
             examples=_INTERRUPT_EXAMPLES.rstrip(),

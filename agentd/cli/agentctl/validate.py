@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status
+from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
 from agentd.daemon.settings import absolute
 
 _DETAILS = """\
@@ -21,8 +21,8 @@ agentctl validate --json ./jcard.toml | jq '.errors[].message'"""
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add("validate", "check a jcard", _validate, details=_DETAILS, examples=_EXAMPLES)
-    parser.add_argument("file", metavar="FILE", nargs="?", help="the jcard to check")
+    parser = commands.add("validate", _validate, details=_DETAILS, examples=_EXAMPLES)
+    parser.add_argument("file", metavar="FILE", nargs="?", type=not_empty, help="the jcard to check")
 
 
 def _validate(invocation: Invocation) -> Status:

@@ -29,7 +29,7 @@ agentctl wait reviewer-0 --for exited && echo done"""
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add("wait", "wait until an agent is in a state", _wait, details=_DETAILS, examples=_EXAMPLES)
+    parser = commands.add("wait", _wait, details=_DETAILS, examples=_EXAMPLES)
     add_name(parser)
     parser.add_argument(
         "--for",

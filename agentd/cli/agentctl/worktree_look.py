@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agentd.cli.agentctl.client import UnreachableError, agents_from, health_from, report_from
 from agentd.cli.agentctl.command import CommandError, Invocation
+from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.daemon.context import (
     ConfigUnavailableError,
     load_context,
@@ -64,9 +65,14 @@ class Surroundings:
         Raises
         ------
         CommandError
-            If there is none.
+            If there is none, or no such agent.
         """
-        return find(self.worktrees(invocation), invocation.name())
+        places, name = self.worktrees(invocation), invocation.name()
+        if self.agents is not None:
+            known = sorted({*self.agents, *(place.name for place in places)})
+            if name.lower() not in map(str.lower, known):
+                raise unknown_agent(name, known)
+        return find(places, name)
 
 
 def find(places: list[Place], name: str) -> Place:

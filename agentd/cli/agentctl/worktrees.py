@@ -35,13 +35,12 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add(
         "worktrees",
-        "list the agents' git worktrees, or remove unused ones",
         _worktrees,
         details=_DETAILS,
         examples=_EXAMPLES,
     )
     parser.add_argument("action", metavar="list|clean", choices=("list", "clean"), help="what to do")
-    parser.add_argument("names", metavar="NAME", nargs="*", help="only these; case does not matter")
+    parser.add_argument("names", metavar="NAME", nargs="*", default=(), help="only these; case does not matter")
     parser.add_argument("--force", action="store_true", help="clean: save work that is nowhere else, then remove it")
     parser.add_argument("--ignored", action="store_true", help="clean: let files that git ignores go, unsaved")
     parser.add_argument("--dry-run", action="store_true", help="clean: only say what would become of each")

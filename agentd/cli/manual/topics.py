@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from textwrap import wrap
 
-from agentd.daemon.settings import OPTIONS
+from agentd.daemon.flags import OPTIONS
 from agentd.supervise.states import AgentState
 
 # Lines begin with two spaces where they are shown as they are, in the terminal and in the manual page alike.

@@ -1,0 +1,66 @@
+"""Running a command, and reporting what went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
+from agentd.cli.agentctl.command import CommandError, Invocation, Status, print_document
+from agentd.cli.options import settings_from
+from agentd.cli.terminal import display_of
+from agentd.daemon.flags import OPTIONS
+from agentd.daemon.settings import SettingsError
+from agentd.jcard.quoting import printable
+
+
+def dispatch(arguments: argparse.Namespace) -> int:
+    """Run the command that was parsed, and give the exit status."""
+    as_json = bool(getattr(arguments, "json", False))
+    try:
+        exit_status = int(_run(arguments, as_json))
+    except SettingsError as error:
+        return _report(str(error), Status.USAGE, as_json)
+    except CommandError as error:
+        return _report(str(error), error.status, as_json)
+    except ApiError as error:
+        return _report(str(error), Status.FAILED, as_json)
+    return exit_status
+
+
+def _run(arguments: argparse.Namespace, as_json: bool) -> Status:
+    settings = settings_from(arguments, os.environ)
+    invocation = Invocation(
+        arguments=arguments,
+        settings=settings,
+        api=Api(settings.api_socket),
+        display=display_of(sys.stdout, os.environ),
+        as_json=as_json,
+    )
+    try:
+        command_status: Status = arguments.run(invocation)
+    except UnreachableError as error:
+        return _report(
+            f"agentd is not reachable on {settings.api_socket}: {error}{_advice(invocation)}",
+            Status.UNREACHABLE,
+            as_json,
+        )
+    return command_status
+
+
+def _advice(invocation: Invocation) -> str:
+    option = next(option for option in OPTIONS if option.field == "api_socket")
+    elsewhere = option.as_root
+    if elsewhere != str(invocation.api.path) and Path(elsewhere).exists():
+        return f"; there is a socket of the system's agentd: try {option.flag} {elsewhere}"
+    return f"; start agentd, or name its socket with {option.flag} or {option.environment}"
+
+
+def _report(message: str, status: Status, as_json: bool) -> Status:
+    """Say on stderr what went wrong; with ``--json`` on stdout too, so that there always is one document."""
+    if as_json:
+        print_document({"error": message})
+    print(f"agentctl: {printable(message)}", file=sys.stderr)
+    return status
