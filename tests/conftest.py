@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.daemon import Daemon
+from tests.support.forked import AGENTCTL, AGENTD, launch_of
 from tests.support.processes import end_marked, marked
 
 FUZZ_PROFILE = "fuzz"
@@ -82,15 +83,25 @@ def short_folder(session_folder: Path, _numbers: Iterator[int]) -> Iterator[Path
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _fork_servers(session_folder: Path) -> Iterator[None]:
+    assert session_folder.exists(), "or the servers' environment would not have it"
+    yield
+    AGENTD.close()
+    AGENTCTL.close()
+
+
 @pytest.fixture
-def daemon_factory(session_folder: Path, _numbers: Iterator[int]) -> Iterator[Callable[[], Daemon]]:
+def daemon_factory(
+    request: pytest.FixtureRequest, session_folder: Path, _numbers: Iterator[int]
+) -> Iterator[Callable[[], Daemon]]:
     """Make daemons that are not started yet; all are ended, and held to leaving nothing, after the test."""
     daemons: list[Daemon] = []
 
     def make() -> Daemon:
         folder = session_folder / str(next(_numbers))
         folder.mkdir()
-        daemons.append(Daemon(folder))
+        daemons.append(Daemon(folder, launch_of(request)))
         return daemons[-1]
 
     yield make
