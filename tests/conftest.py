@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.daemon import Daemon
+from tests.support.effort import DEFAULT_PROFILE
 from tests.support.forked import AGENTCTL, AGENTD, launch_of
 from tests.support.processes import end_marked, marked
 
@@ -22,15 +23,15 @@ FUZZ_PROFILE = "fuzz"
 # A loaded machine is ten times slower: what a property costs says nothing about whether it holds. In CI the same code
 # gets the same examples, so that a failure is the change's; new ones are found by everybody else.
 settings.register_profile(
-    "agentd",
+    DEFAULT_PROFILE,
     deadline=None,
     derandomize="CI" in os.environ,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 # New examples each time; a failure prints the decorator that replays it, and --hypothesis-seed replays a whole run.
-settings.register_profile(FUZZ_PROFILE, settings.get_profile("agentd"), derandomize=False)
-settings.load_profile("agentd")
+settings.register_profile(FUZZ_PROFILE, settings.get_profile(DEFAULT_PROFILE), derandomize=False)
+settings.load_profile(DEFAULT_PROFILE)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -167,7 +167,7 @@ def test_a_run_whose_session_went_while_agentd_was_dead_is_completed(daemon: Dae
 
 def test_output_is_kept_in_parts_of_which_the_oldest_go(daemon: Daemon) -> None:
     # Of 1 MiB a run may have a quarter, in 8 parts.
-    start(daemon, script("a", "seq 100000; echo end; exec sleep 600"), flags=["--transcripts=1MiB"])
+    start(daemon, script("a", "seq 100000; echo end; exec sleep 600"), flags=["--transcripts=1MiB", QUICK])
     daemon.wait_for(lambda: output(daemon, "a").endswith(b"end\r\n"), what="all is written")
     newest = run_folder(daemon, "a") / "output.log"
     daemon.wait_for(lambda: newest.read_bytes().endswith(b"end\r\n"), what="output.log is the newest part")

@@ -173,6 +173,20 @@ def show_in_process_table(name: str, env: dict[str, str]) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
 
 
+def end(status: int, *, at_once: bool) -> None:
+    """End as a program does; ``at_once`` without taking down the interpreter, which costs as much as a fork.
+
+    agentd takes it down: that is when what it left in the air is complained about.
+    """
+    if at_once:
+        # What cannot be written any more, the interpreter is to say in its way.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    sys.exit(status)
+
+
 def work(name: str) -> None:
     """Serve; in a fork, run the command, and end as it would."""
     main = main_of(name)
@@ -183,7 +197,7 @@ def work(name: str) -> None:
     if wanted is None:
         return
     become(wanted)
-    sys.exit(main(wanted["argv"][1:]))
+    end(main(wanted["argv"][1:]), at_once=name != "agentd")
 
 
 if __name__ == "__main__":

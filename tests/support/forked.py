@@ -25,9 +25,10 @@ ONLY_PROGRAMS = os.environ.get("AGENTD_TEST_START") == "program"
 """Whether the tests start every agentd and agentctl as the program that a user starts."""
 
 WITH_THE_PROGRAM = (
-    *("docs", "examples", "harness", "security", "systemd"),
-    *("daemon/test_environment.py", "daemon/test_first_process.py", "daemon/test_killed_during_launches.py"),
-    *("daemon/test_metrics.py", "daemon/test_one_daemon.py", "daemon/test_starting.py"),
+    *("docs", "examples", "harness", "systemd"),
+    *("security/test_admins_tmux.py", "security/test_names.py", "security/test_second_user.py"),
+    *("daemon/test_environment.py", "daemon/test_first_process.py", "daemon/test_metrics.py"),
+    *("daemon/test_one_daemon.py", "daemon/test_starting.py"),
 )
 """Tests that start agentd as the program it is; the others do with the marker ``program``."""
 
