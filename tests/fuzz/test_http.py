@@ -114,8 +114,8 @@ def test_a_name_in_the_path_is_that_of_an_agent_or_of_nothing(api: Daemon, name:
 CROWD = 10_000 if DEEP else 1_500
 """More than the daemon takes at once (512)."""
 SLOWEST = 1000.0
-"""Milliseconds that nine of ten requests stay below: a few on a quiet machine, and this one may be ten times slower. The
-slowest of 200 says how busy the machine was."""
+"""Milliseconds that nine of ten requests stay below: a few on a quiet machine, and this one may be ten times slower.
+The slowest of 200 says how busy it was."""
 
 
 @pytest.mark.timeout(300)

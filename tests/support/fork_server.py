@@ -9,6 +9,7 @@ its own pipe.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import gc
@@ -20,6 +21,7 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +59,8 @@ def main_of(name: str) -> Callable[[list[str]], int]:
         importlib.import_module("agentd.daemon.run")
         importlib.import_module("agentd.harness.builtin")
         importlib.import_module("agentd.cli.check")
+        # What watchfiles comes to import once it watches, 30 ms.
+        importlib.import_module("anyio._backends._asyncio")
         return command.main
     from agentd.cli import agentctl  # noqa: PLC0415
 
@@ -173,17 +177,17 @@ def show_in_process_table(name: str, env: dict[str, str]) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
 
 
-def end(status: int, *, at_once: bool) -> None:
-    """End as a program does; ``at_once`` without taking down the interpreter, which costs as much as a fork.
-
-    agentd takes it down: that is when what it left in the air is complained about.
-    """
-    if at_once:
-        # What cannot be written any more, the interpreter is to say in its way.
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+def end(status: int) -> None:
+    """End as a program does, but for taking down the interpreter, which costs 35 ms: half as much as a start."""
+    threading._shutdown()  # type: ignore[attr-defined]  # joins, and closes pools of threads
+    atexit._run_exitfuncs()
+    # What was left in the air complains when it is collected: tasks, futures, coroutines.
+    gc.collect()
+    # What cannot be written any more, the interpreter is to say in its way.
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
 
 
@@ -197,7 +201,13 @@ def work(name: str) -> None:
     if wanted is None:
         return
     become(wanted)
-    end(main(wanted["argv"][1:]), at_once=name != "agentd")
+    try:
+        status = main(wanted["argv"][1:])
+    except SystemExit as told:
+        if not isinstance(told.code, int):
+            raise
+        status = told.code
+    end(status)
 
 
 if __name__ == "__main__":
