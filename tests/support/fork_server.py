@@ -56,6 +56,7 @@ def main_of(name: str) -> Callable[[list[str]], int]:
         from agentd.cli import agentd as command  # noqa: PLC0415
 
         command._import_structlog_alone()
+        command._import_aiohttp_without_certificates()
         importlib.import_module("agentd.daemon.run")
         importlib.import_module("agentd.harness.builtin")
         importlib.import_module("agentd.cli.check")
