@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 ARGS ?=
 
-.PHONY: help demo test faults fuzz soak lint bench peers audit sbom docs dist lock clean
+.PHONY: help demo test coverage faults fuzz soak lint bench peers audit sbom docs dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -21,7 +21,11 @@ demo: ## watch four scripted agents being supervised; C-c ends it (DEMO_SECONDS=
 	@scripts/bootstrap run
 	@exec $(BIN)/python examples/quickstart/demo.py
 
-test: ## run the whole test suite, with coverage (ARGS="-k name" selects)
+test: ## run the whole test suite (ARGS="-k name" selects)
+	@scripts/bootstrap dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+coverage: ## run it once more, a quarter longer, and say which lines of the package were not reached
 	@scripts/bootstrap dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
 

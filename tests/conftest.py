@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.daemon import Daemon
+from tests.support.effort import DEFAULT_PROFILE
+from tests.support.forked import AGENTCTL, AGENTD, launch_of
 from tests.support.processes import end_marked, marked
 
 FUZZ_PROFILE = "fuzz"
@@ -21,19 +23,23 @@ FUZZ_PROFILE = "fuzz"
 # A loaded machine is ten times slower: what a property costs says nothing about whether it holds. In CI the same code
 # gets the same examples, so that a failure is the change's; new ones are found by everybody else.
 settings.register_profile(
-    "agentd",
+    DEFAULT_PROFILE,
     deadline=None,
     derandomize="CI" in os.environ,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 # New examples each time; a failure prints the decorator that replays it, and --hypothesis-seed replays a whole run.
-settings.register_profile(FUZZ_PROFILE, settings.get_profile("agentd"), derandomize=False)
-settings.load_profile("agentd")
+settings.register_profile(FUZZ_PROFILE, settings.get_profile(DEFAULT_PROFILE), derandomize=False)
+settings.load_profile(DEFAULT_PROFILE)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the real coding agents, which take minutes, unless they are asked for."""
+    """Leave out the real coding agents, which take minutes, unless they are asked for; begin with what is slow.
+
+    A test of ten seconds that is the last to begin keeps all workers but one idle.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if "clis" in (config.option.markexpr or ""):
         return
     skip = pytest.mark.skip(reason="takes minutes: run it with -m clis")
@@ -82,15 +88,25 @@ def short_folder(session_folder: Path, _numbers: Iterator[int]) -> Iterator[Path
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _fork_servers(session_folder: Path) -> Iterator[None]:
+    assert session_folder.exists(), "or the servers' environment would not have it"
+    yield
+    AGENTD.close()
+    AGENTCTL.close()
+
+
 @pytest.fixture
-def daemon_factory(session_folder: Path, _numbers: Iterator[int]) -> Iterator[Callable[[], Daemon]]:
+def daemon_factory(
+    request: pytest.FixtureRequest, session_folder: Path, _numbers: Iterator[int]
+) -> Iterator[Callable[[], Daemon]]:
     """Make daemons that are not started yet; all are ended, and held to leaving nothing, after the test."""
     daemons: list[Daemon] = []
 
     def make() -> Daemon:
         folder = session_folder / str(next(_numbers))
         folder.mkdir()
-        daemons.append(Daemon(folder))
+        daemons.append(Daemon(folder, launch_of(request)))
         return daemons[-1]
 
     yield make

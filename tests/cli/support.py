@@ -23,6 +23,7 @@ from agentd.supervise.events import Event
 from agentd.supervise.snapshot import AgentStatus, NoScreenError, Screen
 from tests.api.memory_source import HEALTH, RUNNING, MemorySource
 from tests.support.daemon import program
+from tests.support.forked import run_agentctl
 from tests.support.processes import alive
 from tests.support.transcripts import files_in
 from tests.support.waiting import wait_for
@@ -78,17 +79,21 @@ class Client:
 
     def __call__(self, *arguments: str | Path, name: str = "agentctl", **env: str) -> Finished:
         """Run to the end, away from a terminal."""
-        done = subprocess.run(
-            [program(name), *map(str, arguments)],
-            env={**self.environment, **env},
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=30,
-            check=False,
-        )
+        argv = [program(name), *map(str, arguments)]
+        environment = {**self.environment, **env}
+        if name == "agentctl":
+            done = run_agentctl(argv, env=environment, cwd=self.folder, timeout=30)
+        else:
+            done = subprocess.run(
+                argv,
+                env=environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                timeout=30,
+                check=False,
+            )
         assert "Traceback" not in done.stderr, done.stderr
         return Finished(done.returncode, done.stdout, done.stderr)
 

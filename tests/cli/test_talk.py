@@ -17,6 +17,9 @@ from tests.support.daemon import Daemon, program
 from tests.support.processes import command_lines
 from tests.support.waiting import wait_for, wait_for_file
 
+RAW = {"grace_period": "200ms"}
+"""For an agent whose terminal makes no interrupt of C-c: SIGTERM, at half of this, is what ends it."""
+
 READS = ["sh", "-c", 'stty -echo; echo go; while read -r line; do printf "got <%s>\\n" "$line"; done']
 """An agent that reads lines, and shows only what it has read."""
 
@@ -229,7 +232,7 @@ def test_bytes_that_are_no_text_are_refused(client: Client, tmp_path: Path) -> N
 
 
 def test_keys_are_pressed_by_name_and_checked_first(daemon: Daemon, client: Client) -> None:
-    start(daemon, ["sh", "-c", "stty raw -echo; echo go; exec od -An -c -w1 -v"])
+    start(daemon, ["sh", "-c", "stty raw -echo; echo go; exec od -An -c -w1 -v"], **RAW)
     done = client("keys", "a", "x", "enter", "C-a", "--json")
     assert done.document == {"name": "a", "session": "a", "keys": ["x", "Enter", "C-a"]}
     client("keys", "a", "--", "-", ";", "Up")
@@ -252,7 +255,7 @@ def test_interrupt_presses_the_harness_own_keys(daemon: Daemon, client: Client) 
     claude.chmod(0o755)
     agents = (
         {"name": "a", "command": misbehaving("--on-int", 7, "--print", "go", "--forever")},
-        {"name": "b", "harness": "claude-code"},
+        {"name": "b", "harness": "claude-code", **RAW},
     )
     daemon.write_jcard(jcard(*agents))
     daemon.start()
@@ -266,7 +269,7 @@ def test_interrupt_presses_the_harness_own_keys(daemon: Daemon, client: Client) 
 
 def test_with_an_input_box_taken_means_that_the_box_is_empty_again(daemon: Daemon, client: Client) -> None:
     (daemon.bin / "claude").symlink_to(boxed_agent.__file__)
-    daemon.write_jcard(jcard({"name": "a", "harness": "claude-code", "workdir": str(daemon.workdir)}))
+    daemon.write_jcard(jcard({"name": "a", "harness": "claude-code", "workdir": str(daemon.workdir), **RAW}))
     daemon.start()
     wait_for_text(daemon, "a", "go")
     assert client("send", "a", "two\nlines").out == "9 characters to a: taken\n"

@@ -20,6 +20,7 @@ def running(daemon: Daemon) -> Client:
         )
     )
     daemon.start()
+    daemon.wait_state("done", "exited")
     env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
     client = Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
     assert client("wait", "worker", "--for", "running", "--timeout", "20s").status == 0

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import pytest
 
 from tests.support.daemon import Daemon
+from tests.support.forked import launch_of
 
 D = TypeVar("D", bound=Daemon)
 
@@ -17,7 +18,7 @@ D = TypeVar("D", bound=Daemon)
 class MakeDaemon(Protocol):
     """Makes daemons of any kind that are not started yet."""
 
-    def __call__(self, kind: type[D], /) -> D: ...
+    def __call__(self, kind: Callable[[Path], D], /) -> D: ...
 
 
 @contextlib.contextmanager
@@ -25,7 +26,7 @@ def held_to_leaving_nothing(folder: Path, numbers: Iterator[int]) -> Iterator[Ma
     """Give a maker of daemons, which are ended when the context ends."""
     daemons: list[Daemon] = []
 
-    def make(kind: type[D]) -> D:
+    def make(kind: Callable[[Path], D]) -> D:
         own = folder / str(next(numbers))
         own.mkdir()
         daemon = kind(own)
@@ -38,10 +39,12 @@ def held_to_leaving_nothing(folder: Path, numbers: Iterator[int]) -> Iterator[Ma
 
 
 @pytest.fixture(scope="module")
-def shared_daemon_factory(session_folder: Path, _numbers: Iterator[int]) -> Iterator[Callable[[], Daemon]]:
+def shared_daemon_factory(
+    request: pytest.FixtureRequest, session_folder: Path, _numbers: Iterator[int]
+) -> Iterator[Callable[[], Daemon]]:
     """Make daemons for all tests of a module, which only look at what their own agents do."""
     with held_to_leaving_nothing(session_folder, _numbers) as make:
-        yield lambda: make(Daemon)
+        yield lambda: make(lambda folder: Daemon(folder, launch_of(request)))
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_an_agents_life_is_told_in_order(daemon: Daemon) -> None:
         stay("off", enabled=False),
         script("ends", "exit 0"),
         counting("fails", daemon.folder, "exit 3", restart="on-failure", max_restarts=1),
-        script("slow", "exec sleep 600", timeout="200ms"),
+        script("slow", "exec sleep 600", timeout="2s"),
         {"name": "absent", "command": ["/no/very-secret-value/such"]},
     )
     for name, state in {"ends": "exited", "fails": "failed", "slow": "timed_out", "absent": "failed"}.items():
@@ -80,7 +80,7 @@ def test_an_agents_life_is_told_in_order(daemon: Daemon) -> None:
     assert agent is not None
     assert data(started)["pid"] == agent["pid"]
     [timeout] = events(daemon, "?kind=timed_out")
-    assert timeout["reason"] == "timed out after 200ms"
+    assert timeout["reason"] == "timed out after 2s"
 
     declare(daemon, stay("works", env={"X": "1"}), stay("off"), stay("ends", grace_period="9s"))
     daemon.wait_state("off", "running")
@@ -215,6 +215,7 @@ def small_state(daemon: Daemon) -> Iterator[Daemon]:
         subprocess.run(["umount", "--lazy", daemon.state], check=True)
 
 
+@pytest.mark.slow
 def test_no_agent_notices_a_full_disk_and_health_says_so(small_state: Daemon) -> None:
     daemon = small_state
     start(daemon, stay("calm"))

@@ -165,9 +165,10 @@ def test_a_run_whose_session_went_while_agentd_was_dead_is_completed(daemon: Dae
     daemon.wait_for(lambda: account(daemon, "a", 2).get("run") == 2)
 
 
+@pytest.mark.slow
 def test_output_is_kept_in_parts_of_which_the_oldest_go(daemon: Daemon) -> None:
     # Of 1 MiB a run may have a quarter, in 8 parts.
-    start(daemon, script("a", "seq 100000; echo end; exec sleep 600"), flags=["--transcripts=1MiB"])
+    start(daemon, script("a", "seq 100000; echo end; exec sleep 600"), flags=["--transcripts=1MiB", QUICK])
     daemon.wait_for(lambda: output(daemon, "a").endswith(b"end\r\n"), what="all is written")
     newest = run_folder(daemon, "a") / "output.log"
     daemon.wait_for(lambda: newest.read_bytes().endswith(b"end\r\n"), what="output.log is the newest part")
@@ -275,6 +276,7 @@ def small_disk(daemon: Daemon) -> Iterator[Path]:
 
 
 @root
+@pytest.mark.slow
 def test_a_full_disk_stops_recording_and_nothing_else(daemon: Daemon, small_disk: Path) -> None:
     start(daemon, script("a", "i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.01; done"), flags=[QUICK])
     pid = running(daemon, "a")["a"]

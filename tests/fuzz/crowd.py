@@ -33,8 +33,13 @@ class Latency:
     def worst(self) -> float:
         return max(self.samples)
 
+    @property
+    def most(self) -> float:
+        """What nine of ten stay below."""
+        return statistics.quantiles(self.samples, n=10)[-1]
+
     def __str__(self) -> str:
-        return f"median {self.median:.1f} ms, worst {self.worst:.1f} ms of {len(self.samples)}"
+        return f"median {self.median:.1f} ms, most {self.most:.1f} ms, worst {self.worst:.1f} ms of {len(self.samples)}"
 
 
 def latency(daemon: Daemon, number: int) -> Latency:

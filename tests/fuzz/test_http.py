@@ -114,7 +114,8 @@ def test_a_name_in_the_path_is_that_of_an_agent_or_of_nothing(api: Daemon, name:
 CROWD = 10_000 if DEEP else 1_500
 """More than the daemon takes at once (512)."""
 SLOWEST = 1000.0
-"""Milliseconds; a few on a quiet machine, and this one may be ten times slower."""
+"""Milliseconds that nine of ten requests stay below: a few on a quiet machine, and this one may be ten times slower.
+The slowest of 200 says how busy it was."""
 
 
 @pytest.mark.timeout(300)
@@ -139,7 +140,7 @@ def test_a_crowd_of_clients_keeps_nobody_waiting(
     record_property("figures", figures)
     print(figures)  # noqa: T201 (shown with -s, and by make fuzz)
     assert files < 600
-    assert during.worst < SLOWEST, figures
+    assert during.most < SLOWEST, figures
     assert grown < 64e6, figures
     api.wait_for(lambda: psutil.Process(api.pid).num_fds() < 100, what="the daemon has let go of the connections")
 

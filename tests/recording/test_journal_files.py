@@ -29,6 +29,7 @@ from agentd.recording.moments import rfc3339_milliseconds
 from agentd.supervise.events import Event, EventKind
 from tests.recording.support import ALL, EPOCH, entries, event, lines, read_all, written
 from tests.support.descriptors import no_descriptor_left
+from tests.support.effort import examples
 
 
 def test_a_line_is_json_that_says_what_happened_and_is_read_back() -> None:
@@ -184,6 +185,7 @@ _DAMAGES = st.lists(
 )
 
 
+@examples(30)
 @given(st.data())
 def test_whatever_is_damaged_every_other_line_is_delivered_once_and_in_order(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:

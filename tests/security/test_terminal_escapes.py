@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agentd.cli.terminal import harmless
 from tests.daemon.support import script, start
 from tests.support.daemon import Daemon, program
+from tests.support.forked import run_agentctl
 
 ESCAPES = [
     "\x1b[2J",
@@ -49,21 +50,13 @@ def test_of_control_characters_only_tabs_and_styles_pass(text: str) -> None:
 
 
 def agentctl(daemon: Daemon, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [program("agentctl"), *arguments],
-        env={
-            **daemon.environment(),
-            "AGENTD_API_SOCKET": str(daemon.api_socket),
-            "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket),
-            **env,
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=30,
-        check=False,
-    )
+    env = {
+        **daemon.environment(),
+        "AGENTD_API_SOCKET": str(daemon.api_socket),
+        "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket),
+        **env,
+    }
+    return run_agentctl([program("agentctl"), *arguments], env=env, cwd=Path.cwd(), timeout=30)
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])

@@ -11,10 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypedDict, TypeVar, cast
+from typing import IO, Literal, Protocol, TypedDict, TypeVar, cast
 
 from tests.support.processes import Process, alive, end_marked, marked
 from tests.support.waiting import wait_for
@@ -85,6 +85,19 @@ class Running(Protocol):
     def kill(self) -> None: ...
 
 
+class Launch(Protocol):
+    """Starts agentd with this command line, in a session of its own, writing into ``log``."""
+
+    def __call__(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: IO[bytes]) -> Running: ...
+
+
+def launch_program(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: IO[bytes]) -> Running:
+    """Start the installed program."""
+    return subprocess.Popen(
+        argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP answer."""
@@ -119,10 +132,12 @@ class Daemon:
 
     Nothing runs until :meth:`start`. ``bin`` comes first on the PATH of the daemon and so of its agents; put
     stand-ins for real agents' programs there. That folder on the PATH is also how left-overs are recognised.
+    The fixtures give another ``launch`` than the program's own, which costs a tenth (`tests.support.forked`).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, launch: Launch = launch_program) -> None:
         self.folder = folder
+        self._launch = launch
         self.jcard = folder / "jcard.toml"
         self.secrets = folder / "secrets"
         self.workdir = folder / "work"
@@ -189,14 +204,8 @@ class Daemon:
         self._arguments, self._env = arguments, env or {}
         self.stopped_cleanly = False
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command(*arguments),
-                env=self.environment(**self._env),
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+            self.process = self._launch(
+                self.command(*arguments), env=self.environment(**self._env), cwd=self.folder, log=log
             )
         if ready:
             self.wait_for(self._answers, what="agentd's API answers")

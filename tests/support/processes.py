@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -32,10 +33,11 @@ def marked(mark: str) -> list[Process]:
     """
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found = []
-    for process in psutil.process_iter():
-        if process.pid in own:
+    for pid in _worth_a_look(os.fsencode(mark)):
+        if pid in own:
             continue
         try:
+            process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
             argv = process.cmdline()
@@ -45,6 +47,25 @@ def marked(mark: str) -> list[Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
             continue  # ended meanwhile, or not ours to look at
     return found
+
+
+def _worth_a_look(mark: bytes) -> list[int]:
+    """List the processes that may have the mark; where there is /proc, in 3 ms instead of psutil's 12.
+
+    Each daemon of the tests is looked for three times.
+    """
+    if not Path("/proc/self/environ").exists():
+        return psutil.pids()
+    return [pid for pid in psutil.pids() if _has(Path(f"/proc/{pid}"), mark)]
+
+
+def _has(process: Path, mark: bytes) -> bool:
+    try:
+        texts = (process / "environ").read_bytes() + b"\0" + (process / "cmdline").read_bytes()
+        # Kernel threads and zombies have neither.
+        return len(texts) > 1 and (mark in texts or mark in os.fsencode((process / "cwd").readlink()))
+    except OSError:
+        return False  # ended meanwhile, or not ours to look at
 
 
 def alive(pid: int) -> bool:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 POLL_SECONDS = 0.005
+_SLOWEST_POLL = 0.025
+_SHARE_OF_THE_WAIT = 0.05
+_TIMES_THE_PROBE = 3
+"""A probe that asks a daemon costs some ms in both processes: who waits would take the CPU from those who work."""
 
 T = TypeVar("T")
 
@@ -28,7 +32,7 @@ def wait_for(
     Parameters
     ----------
     probe
-        Asked every 5 ms.
+        Asked every 5 ms at first, and then, where it takes long to come true or to ask, every 25 ms at most.
     timeout
         Seconds. Generous: it is only used up by a failing test.
     what
@@ -41,17 +45,20 @@ def wait_for(
     WaitError
         When time is up, with the last answer of ``probe``.
     """
-    deadline = time.monotonic() + timeout
+    start = time.monotonic()
     while True:
+        asked = time.monotonic()
         answer = probe()
         if answer:
             return answer
-        if time.monotonic() >= deadline:
+        now = time.monotonic()
+        if now >= start + timeout:
             lines = [f"not true within {timeout:g} s: {what or probe}", f"last answer: {answer!r}"]
             if explain is not None:
                 lines.append(explain())
             raise WaitError("\n".join(lines))
-        time.sleep(POLL_SECONDS)
+        pause = max(_TIMES_THE_PROBE * (now - asked), _SHARE_OF_THE_WAIT * (now - start))
+        time.sleep(min(max(pause, POLL_SECONDS), _SLOWEST_POLL))
 
 
 def wait_for_file(path: Path, timeout: float = 10.0) -> Path:

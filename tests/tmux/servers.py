@@ -49,8 +49,14 @@ def tmux(socket: Path, *arguments: str, env: Mapping[str, str] | None = None) ->
 
 def clients(socket: Path) -> list[psutil.Process]:
     """Find the control clients of a server."""
-    own = psutil.Process().children()
-    return [child for child in own if str(socket) in child.cmdline() and "-C" in child.cmdline()]
+
+    def is_one(child: psutil.Process) -> bool:
+        try:
+            return {str(socket), "-C"} <= set(child.cmdline())
+        except psutil.NoSuchProcess:  # a zombie too: its end is not noticed yet
+            return False
+
+    return [child for child in psutil.Process().children() if is_one(child)]
 
 
 def wait_for_screen(socket: Path, target: str, text: str, timeout: float = 10.0) -> str:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from agentd.tmux.launcher import LAUNCH_FAILED, MAX_ARGUMENT_BYTES, LaunchScript, oversized, quote, render
 from agentd.tmux.processes import signal_group
 from tests.support.agents import misbehaving
+from tests.support.effort import examples
 from tests.support.processes import alive
 from tests.support.waiting import wait_for
 from tests.tmux.launches import Launches, dumping, own_environment, read_dump
@@ -97,7 +98,7 @@ def folder(session_folder: Path) -> Path:
     environment=st.dictionaries(_NAMES, _BYTES, max_size=6),
     name=_BYTES.map(lambda raw: raw.replace(b"/", b"")[:100]).filter(lambda raw: raw not in (b"", b".", b"..")),
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(20, 60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_argv_environment_and_workdir_arrive_byte_for_byte(
     folder: Path, shell: list[str], arguments: list[bytes], environment: dict[str, bytes], name: bytes
 ) -> None:

@@ -25,10 +25,17 @@ def invoking_user(home: Path) -> AgentUser:
     return AgentUser(name, os.geteuid(), os.getegid(), tuple(os.getgroups()), home, "/bin/sh", switch=False)
 
 
+_SETTINGS = (
+    *("-c", "user.name=Ada", "-c", "user.email=ada@example.org"),
+    # Two more processes after each commit, to look whether there is something to tidy.
+    *("-c", "maintenance.auto=false"),
+)
+
+
 def git(at: Path, *arguments: str | Path, check: bool = True) -> str:
     """Run git as an operator would, without anybody's settings."""
     done = subprocess.run(
-        ["git", "-C", at, "-c", "user.name=Ada", "-c", "user.email=ada@example.org", *arguments],
+        ["git", "-C", at, *_SETTINGS, *arguments],
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"},
         capture_output=True,
         text=True,
@@ -41,7 +48,7 @@ def git(at: Path, *arguments: str | Path, check: bool = True) -> str:
 
 def make_repository(path: Path, **files: str) -> Path:
     """Make a repository with one commit on main."""
-    subprocess.run(["git", "init", "-q", "-b", "main", path], check=True, capture_output=True)
+    subprocess.run(["git", "init", "-q", "--template=", "-b", "main", path], check=True, capture_output=True)
     for name, text in (files or {"a": "one\ntwo\n"}).items():
         (path / f"{name}.txt").write_text(text)
     (path / ".gitignore").write_text("*.log\nbuild/\n")

@@ -1,0 +1,218 @@
+"""Starting ``agentd`` and ``agentctl`` as forks of a process that has imported them already (`fork_server`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.support import fork_server
+from tests.support.daemon import Launch, Running, launch_program
+from tests.support.fork_server import PADDING, ROOM_FOR_ENVIRONMENT, Request
+
+ONLY_PROGRAMS = os.environ.get("AGENTD_TEST_START") == "program"
+"""Whether the tests start every agentd and agentctl as the program that a user starts."""
+
+WITH_THE_PROGRAM = (
+    *("docs", "examples", "harness", "systemd"),
+    *("security/test_admins_tmux.py", "security/test_names.py", "security/test_second_user.py"),
+    *("daemon/test_environment.py", "daemon/test_first_process.py", "daemon/test_metrics.py"),
+    *("daemon/test_one_daemon.py", "daemon/test_starting.py"),
+)
+"""Tests that start agentd as the program it is; the others do with the marker ``program``."""
+
+_READ_AT_START = ("LANG", "LC_", "PYTHON")
+"""Beginnings of the variables that the interpreter looks at before it runs anything."""
+
+
+class ForkedProcess:
+    """A run in a fork: the part of ``subprocess.Popen`` that the tests use."""
+
+    def __init__(self, pid: int, status: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._status = status
+
+    def poll(self) -> int | None:
+        """Give the exit status, negative for a signal, if it has ended."""
+        return self._ended(0)
+
+    def wait(self, timeout: float | None = None, /) -> int:
+        """Wait for the exit status.
+
+        Raises
+        ------
+        subprocess.TimeoutExpired
+            When it runs on.
+        """
+        status = self._ended(timeout)
+        if status is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout)
+        return status
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self, timeout: float | None) -> int | None:
+        if self.returncode is None and self._told(timeout):
+            told = os.read(self._status, 32)
+            os.close(self._status)
+            assert told, f"the fork server died before the end of its child {self.pid}"
+            self.returncode = int(told)
+        return self.returncode
+
+    def _told(self, timeout: float | None) -> bool:
+        # Not select(), which refuses numbers above 1023.
+        poll = select.poll()
+        poll.register(self._status, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
+
+    def __del__(self) -> None:
+        """Close the pipe of a run that nobody waited for."""
+        if self.returncode is None:
+            os.close(self._status)
+
+
+class ForkServer:
+    """A process that has imported one command; it is started with the first run and lives until :meth:`close`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._one_at_a_time = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+        self._read_at_start: dict[str, str] = {}
+
+    def can_start(self, env: Mapping[str, str]) -> bool:
+        """Whether a fork can be what the program would be with this environment."""
+        return _read_at_start(env) == (self._read_at_start if self._process else _read_at_start(os.environ))
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        stdin: IO[bytes],
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+        new_session: bool = False,
+    ) -> ForkedProcess:
+        """Run the command in a fork; ``argv[0]`` is only its name."""
+        umask = os.umask(0)
+        os.umask(umask)
+        request: Request = {
+            "argv": list(argv),
+            "env": dict(env),
+            "cwd": str(cwd),
+            "umask": umask,
+            "new_session": new_session,
+        }
+        with self._one_at_a_time, tempfile.TemporaryFile() as file:
+            requests = self._requests or self._begin()
+            file.write(json.dumps(request).encode())
+            file.seek(0)
+            reading, writing = os.pipe()
+            streams = [stream.fileno() for stream in (stdin, stdout, stderr)]
+            socket.send_fds(requests, [b"x"], [file.fileno(), *streams, writing])
+            os.close(writing)
+            answer = requests.recv(32)
+            assert answer, f"the fork server of {self._name} died"
+            return ForkedProcess(int(answer), reading)
+
+    def _begin(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        self._read_at_start = _read_at_start(os.environ)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", fork_server.__file__, self._name],
+                stdin=theirs.fileno(),
+                env={**os.environ, PADDING: "x" * ROOM_FOR_ENVIRONMENT},
+                start_new_session=True,
+            )
+        self._requests = ours
+        return ours
+
+    def close(self) -> None:
+        """End the server; what runs in forks of it runs on."""
+        if self._process is not None and self._requests is not None:
+            self._requests.close()
+            assert self._process.wait(20) == 0
+        self._process = self._requests = None
+
+
+AGENTD, AGENTCTL = ForkServer("agentd"), ForkServer("agentctl")
+"""Those of this process; the end of the session closes them."""
+
+
+def launch_of(request: pytest.FixtureRequest) -> Launch:
+    """How the test that asks, or the tests of the module that asks, start agentd."""
+    here = Path(__file__).parents[1]
+    with_the_program = any(request.path.is_relative_to(here / each) for each in WITH_THE_PROGRAM)
+    if ONLY_PROGRAMS or with_the_program or request.node.get_closest_marker("program"):
+        return launch_program
+    return launch_fork
+
+
+def launch_fork(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: IO[bytes]) -> Running:
+    """Start agentd as a fork, or as the program where the environment means something to the interpreter."""
+    if not AGENTD.can_start(env):
+        return launch_program(argv, env=env, cwd=cwd, log=log)
+    with Path(os.devnull).open("rb") as nothing:
+        return AGENTD.start(argv, env=env, cwd=cwd, stdin=nothing, stdout=log, stderr=log, new_session=True)
+
+
+def run_agentctl(
+    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run agentctl to its end, as ``subprocess.run`` would, away from a terminal.
+
+    Raises
+    ------
+    subprocess.TimeoutExpired
+        When it had to be killed.
+    """
+    if ONLY_PROGRAMS or not AGENTCTL.can_start(env):
+        return subprocess.run(
+            argv,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=timeout,
+            check=False,
+        )
+    with Path(os.devnull).open("rb") as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = AGENTCTL.start(argv, env=env, cwd=cwd, stdin=nothing, stdout=out, stderr=err)
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(argv, status, out.read().decode(), err.read().decode())
+
+
+def _read_at_start(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
