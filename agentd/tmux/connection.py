@@ -293,15 +293,18 @@ class ControlConnection:
         transport = self._transport
         if transport is None:
             return
+        # Not asyncio.timeout: in a cancelled task that of Python 3.11.2 ends with a cancellation (3.11.7: not).
+        exited = asyncio.create_task(self._exited.wait(), name="end of a tmux client")
         try:
-            async with asyncio.timeout(_LEAVE_LIMIT):
-                await self._exited.wait()
-        except TimeoutError:
-            log.warning("tmux_client_killed", pid=transport.get_pid())
-            # Not by the transport, which would reap the process and confuse asyncio's own waiting for it.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(transport.get_pid(), signal.SIGKILL)
-            await self._exited.wait()
+            await asyncio.wait([exited], timeout=_LEAVE_LIMIT)
+            if not exited.done():
+                log.warning("tmux_client_killed", pid=transport.get_pid())
+                # Not by the transport, which would reap the process and confuse asyncio's own waiting for it.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(transport.get_pid(), signal.SIGKILL)
+                await exited
+        finally:
+            exited.cancel()
         # A client hands its pipes to the server, so they may outlive it: closed from this end.
         transport.close()
         await self._left.wait()
