@@ -28,6 +28,23 @@ class _Counting(MemorySource):
         return super().agent(name)
 
 
+class _Late(MemorySource):
+    """Knows an agent from the second question on."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+
+    def agent(self, name: str) -> AgentStatus | None:
+        found = super().agent(name)
+        self.statuses = [RUNNING]
+        return found
+
+
+def test_an_agent_that_comes_between_two_requests_is_no_unknown_one(client: Client) -> None:
+    with answering(_Late(), client.api_socket):
+        assert client("wait", RUNNING.name, "--for", "running").out == f"{RUNNING.name} is running\n"
+
+
 STARTING = replace(RUNNING, state="starting", running=False)
 
 

@@ -32,7 +32,11 @@ def agent_document(api: Api, name: str) -> Json:
         except ApiError as error:
             if error.status != NOT_FOUND:
                 raise
-    raise unknown(api, name)
+    names = [agent.name for agent in agents_from(api.get("/v1/agents"))]
+    if name in names:
+        # It came between the two requests.
+        return api.get(agent_path(name))
+    raise unknown_agent(name, names)
 
 
 def agent_path(name: str, below: str = "") -> str:
