@@ -114,9 +114,8 @@ class DaemonStatus:
         problem = agent.host.recorder.problem(agent.name)
         state = agent.life, agent.described, None if since is None else int(now - since), offset, problem
         cached = self._cached.get(agent.name)
-        if cached is not None and all(
-            known is seen or known == seen for known, seen in zip(cached[0], state, strict=True)
-        ):
+        # Tuples compare what is not the same object alone.
+        if cached is not None and cached[0] == state:
             return cached[1]
         status = _status(agent, now, offset)
         self._cached[agent.name] = state, status

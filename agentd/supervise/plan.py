@@ -67,13 +67,16 @@ class Operation:
 
 def changed_parts(old: Fingerprint | None, new: Fingerprint) -> tuple[str, ...]:
     """Name the parts of a launch that differ, sorted."""
+    if old == new:
+        return ()
     old = old or {}
     return tuple(sorted(part for part in {*old, *new} if old.get(part) != new.get(part)))
 
 
 def changed_policy(old: Policy | None, new: Policy) -> tuple[str, ...]:
     """Name the policy fields that differ, in order of declaration."""
-    if old is None:
+    # The same at nearly every pass: to look at each field takes half of a pass over 300 agents.
+    if old is None or old == new:
         return ()
     return tuple(field.name for field in fields(Policy) if getattr(old, field.name) != getattr(new, field.name))
 
