@@ -236,7 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", metavar="N", type=int, default=random.SystemRandom().getrandbits(32))
     for name, default, what in (
         ("edit", "3s", "edits of the jcard"),
-        ("secret", "5s", "rotations of a secret that 5 % of the agents receive"),
+        ("secret", "5s", "rotations of a secret that 5 %% of the agents receive"),
         ("restart", "1m", "ends of agentd, by SIGKILL and by keep in turn; 0 is never"),
         ("sample", "5s", "looks at memory, files, threads, latency"),
         ("check", "20s", "pauses in which everything must become as declared"),

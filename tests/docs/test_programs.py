@@ -1,0 +1,15 @@
+"""The programs that the documents tell people to run say how."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("module", ["benchmarks", "benchmarks.peers", "tests.faults", "tests.soak"])
+def test_each_program_has_a_help(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--help"], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")
