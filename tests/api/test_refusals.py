@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http
 import json
 from pathlib import Path
 
@@ -119,7 +120,7 @@ async def test_aiohttps_own_errors_are_json(serving: Serving, socket_path: Path)
         too_large = await ask(socket_path, "GET", "/read", f"Content-Length: {len(body)}", body=body)
         with capture_logs() as logs:
             timed_out = await ask(socket_path, "GET", "/timeout")
-    assert (too_large.status, too_large.error) == (413, "request entity too large")
+    assert (too_large.status, too_large.error) == (413, http.HTTPStatus(413).phrase.lower())  # Python 3.13 has another
     assert (timed_out.status, timed_out.error) == (500, "internal error; the daemon's log has the details")
     assert [entry["event"] for entry in logs] == ["api_request_failed"]
 

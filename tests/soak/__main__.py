@@ -92,7 +92,8 @@ class Soak:
         self.counts["checks"] += 1
         while True:
             seen = look(str(self.daemon.bin))
-            self._problems(f"two runs at once: {text}" for text in twice(seen) if twice(look(str(self.daemon.bin))))
+            found = twice(seen, lambda: look(str(self.daemon.bin)))
+            self._problems(f"two runs at once: {text}" for text in found)
             found = complaints(seen, self._population.agents, self.daemon.sessions(), self._marks)
             if not found:
                 self._settled.append(time.monotonic() - begun)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,17 +22,23 @@ class Seen:
 
 
 def look(mark: str) -> Seen:
-    """Read the environment of every process of this soak, which has ``mark`` on its PATH."""
+    """Read the environment of every process of this soak, which has ``mark`` on its PATH.
+
+    Launchers are left out, the children of the tmux server: one whose agent has ended is a shell for inspection, which
+    is no run, and from which the next run's launcher takes the terminal.
+    """
     found: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for entry in os.scandir("/proc"):
         if not entry.name.isdecimal():
             continue
         try:
             environment = Path(f"/proc/{entry.name}/environ").read_bytes()
-            state = Path(f"/proc/{entry.name}/stat").read_bytes().rpartition(b") ")[2][:1]
+            state, parent = Path(f"/proc/{entry.name}/stat").read_bytes().rpartition(b") ")[2].split()[:2]
+            if mark.encode() not in environment or state in (b"Z", b"X"):
+                continue
+            if Path(f"/proc/{int(parent)}/comm").read_bytes().startswith(b"tmux"):
+                continue
         except OSError:
-            continue
-        if mark.encode() not in environment or state in (b"Z", b"X"):
             continue
         values = environment.split(b"\0")
         name = next((value.removeprefix(_NAME) for value in values if value.startswith(_NAME)), None)
@@ -83,9 +89,16 @@ def complaints(seen: Seen, declared: Mapping[str, Declared], sessions: Sequence[
     return found
 
 
-def twice(seen: Seen) -> list[str]:
-    """Say which agents have two runs at once: at no moment may there be one."""
-    return [f"{name}: {dict(runs)}" for name, runs in seen.runs.items() if len(runs) > 1]
+def twice(seen: Seen, again: Callable[[], Seen]) -> list[str]:
+    """Say which agents have two runs at once: at no moment may there be one.
+
+    Reading the process table takes a moment, in which one run may end and the next begin: so there is a second look.
+    """
+    if all(len(runs) < 2 for runs in seen.runs.values()):
+        return []
+    later = again().runs
+    both = {name: runs.keys() & later.get(name, {}).keys() for name, runs in seen.runs.items()}
+    return [f"{name}: {dict(seen.runs[name])}" for name, runs in both.items() if len(runs) > 1]
 
 
 def restarted_sentinels(declared: Mapping[str, Declared], folder: Path) -> list[str]:
