@@ -59,7 +59,9 @@ class Mark(NamedTuple):
 def marks(folder: Path, name: str) -> list[Mark]:
     """Each time that an agent began, as it noted itself."""
     path = folder / name
-    lines = path.read_text().splitlines() if path.exists() else []
+    text = path.read_text() if path.exists() else ""
+    # A line that crosses a page may be seen before it is whole.
+    lines = text[: text.rfind("\n") + 1].splitlines()
     return [Mark(int(pid), run, int(version)) for pid, run, version in (line.split(" ") for line in lines)]
 
 
