@@ -54,6 +54,7 @@ class Mark(NamedTuple):
     pid: int
     run: str
     version: int
+    """-1 where it was given none: half a jcard stood for long enough to take effect."""
 
 
 def marks(folder: Path, name: str) -> list[Mark]:
@@ -62,7 +63,7 @@ def marks(folder: Path, name: str) -> list[Mark]:
     text = path.read_text() if path.exists() else ""
     # A line that crosses a page may be seen before it is whole.
     lines = text[: text.rfind("\n") + 1].splitlines()
-    return [Mark(int(pid), run, int(version)) for pid, run, version in (line.split(" ") for line in lines)]
+    return [Mark(int(pid), run, int(version or -1)) for pid, run, version in (line.split(" ") for line in lines)]
 
 
 def complaints(seen: Seen, declared: Mapping[str, Declared], sessions: Sequence[str], folder: Path) -> list[str]:

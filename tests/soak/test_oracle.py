@@ -18,6 +18,6 @@ def test_two_runs_are_at_once_if_a_second_look_finds_both() -> None:
 
 
 def test_a_mark_counts_once_it_is_whole(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("1 first 0\n2 second ")
-    assert marks(tmp_path, "a") == [Mark(1, "first", 0)]
+    (tmp_path / "a").write_text("1 first 0\n2 without \n3 last ")
+    assert marks(tmp_path, "a") == [Mark(1, "first", 0), Mark(2, "without", -1)]
     assert marks(tmp_path, "b") == []
