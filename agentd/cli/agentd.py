@@ -30,9 +30,6 @@ exit status: 0 clean shutdown, 1 cannot start (or --check found errors), 2 bad u
 
 _CERTIFICATES = "SSL_CERT_FILE"
 
-_COLLECT_AFTER = 20_000, 20, 20
-"""Objects, and younger collections, after which Python looks for cycles; by default 700, 10, 10."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon, or check the config; give the exit status.
@@ -83,8 +80,6 @@ def _run(settings: Settings) -> int:
     from agentd.daemon.run import run
 
     gc.freeze()
-    # A look through all objects of 300 agents holds the event loop up for 10 ms, and there is next to nothing to find.
-    gc.set_threshold(*_COLLECT_AFTER)
     gc.enable()
     return run(settings)
 
