@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from agentd.recording.transcript_files import RunFolder, TranscriptFiles
 from tests.api.conftest import Serving
 from tests.api.memory_source import RUNNING, MemorySource, ask, connected
 from tests.support.transcripts import keep
+from tests.support.waiting import wait_for
 
 NAME = "reviewer-0"
 LOG = f"/v1/agents/{NAME}/log"
@@ -191,13 +193,13 @@ async def test_a_slow_follower_costs_little_and_is_cut_off(
     serving: Serving, socket_path: Path, transcripts: TranscriptFiles
 ) -> None:
     keep_run(transcripts, b"x" * 4_000_000, end=None)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+    with capture_logs() as logs, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         async with asyncio.timeout(10), serving(answer=0.1):
             sock.connect(str(socket_path))
             sock.sendall(f"GET {LOG}?raw=1&follow=1 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             assert (await ask(socket_path, "GET", "/v1/health")).status == 200
             received = 0
-            await asyncio.sleep(0.5)
+            await asyncio.to_thread(wait_for, lambda: [line["event"] for line in logs] == ["api_stream_not_read"])
             while data := await asyncio.to_thread(sock.recv, 65536):
                 received += len(data)
     assert received < 1_000_000

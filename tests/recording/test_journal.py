@@ -239,7 +239,9 @@ def fill_up(folder: Path) -> Path:
     raise AssertionError("it does not fill up")
 
 
-async def test_a_full_disk_is_said_once_and_events_go_on_in_memory(small_disk: Path) -> None:
+async def test_a_full_disk_is_said_once_and_events_go_on_in_memory(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with opened(small_disk / "journal") as journal:
         await fill(journal, 30)
         filler = fill_up(small_disk)
@@ -256,7 +258,15 @@ async def test_a_full_disk_is_said_once_and_events_go_on_in_memory(small_disk: P
             reader = journal.reader(ALL, journal.memory.readable)
             journal.add(event(kind=EventKind.FAILED))
             assert [entry.kind for entry in await reader.take()] == ["failed"]
-            await asyncio.sleep(3 * SMALL.retry)
+            tries: list[int] = []
+            append = journal._writer.append
+
+            def counted(batch: Sequence[Entry]) -> None:
+                tries.append(len(batch))
+                append(batch)
+
+            monkeypatch.setattr(journal._writer, "append", counted)
+            await until(lambda: len(tries) > 1)
             filler.unlink()
             await until(lambda: journal.health().state == "ok")
         assert [entry["event"] for entry in logs] == ["journal_not_written", "journal_written_again"]
