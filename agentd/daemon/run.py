@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import resource
 import shutil
@@ -42,6 +41,7 @@ from agentd.daemon.locks import (
 )
 from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
+from agentd.daemon.memory import keep_all
 from agentd.daemon.notify import ServiceNotifier
 from agentd.daemon.screens import DaemonScreens
 from agentd.daemon.settings import Settings, SettingsError, templates_folder
@@ -250,11 +250,7 @@ class _Daemon:
     ) -> bool:
         """Keep the loops going until a signal, then end the agents unless they are kept; says whether they are."""
         inputs, status, watcher = following
-        # Everything imported and built so far stays: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        # 300 launches allocate enough for 100 collections at the usual threshold, and free nothing in cycles.
-        gc.set_threshold(20_000, 20, 20)
+        keep_all()
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 tasks.create_task(host.tmux.stay_connected(reconciler.tmux_reconnected), name="tmux connection"),

@@ -81,11 +81,23 @@ class Kept:
 
 @dataclass(slots=True)
 class _Complete:
+    """A run that is complete: no more than limits ask for, since there are twenty of each agent."""
+
+    agent: str
+    number: int
+    start: str
+    size: int
+    """Bytes that are kept."""
+
+
+@dataclass(slots=True)
+class _Cut:
+    """A run that was cut where its output ended, not long ago."""
+
     folder: RunFolder
     account: Account
-    size: int
-    at: float
-    """When it was completed; monotonic."""
+    again_until: float
+    """Monotonic."""
 
 
 @dataclass(slots=True)
@@ -96,7 +108,9 @@ class TranscriptDisk:
     limits: Limits
     _live: dict[str, RunOnDisk] = field(default_factory=dict)
     """By run id."""
-    _complete: dict[Path, _Complete] = field(default_factory=dict)
+    _complete: dict[str, dict[int, _Complete]] = field(default_factory=dict)
+    """By agent and number."""
+    _cuts: dict[Path, _Cut] = field(default_factory=dict)
     _parts: dict[str, int] = field(default_factory=dict)
     """The newest part of each live run, by run id."""
 
@@ -222,15 +236,17 @@ class TranscriptDisk:
 
     def _completed(self, folder: RunFolder, account: Account) -> None:
         size = sum(part.size for part in folder.parts(account.dropped))
-        self._complete[folder.path] = _Complete(folder, account, size, time.monotonic())
+        runs = self._complete.setdefault(folder.agent, {})
+        runs[folder.number] = _Complete(folder.agent, folder.number, account.start, size)
+        self._cuts[folder.path] = _Cut(folder, account, time.monotonic() + _CUT_AGAIN)
 
     def take_stock(self, agent: str) -> None:
         """Look at what former daemons left of an agent; runs that nobody has taken over are over."""
-        known = {run.folder.path for run in self._live.values()} | self._complete.keys()
+        live = {run.folder.number for run in self._live.values() if run.account.agent == agent}
         for number in self.files.numbers(agent):
-            folder = self.files.folder(agent, number)
-            if folder.path in known:
+            if number in live or number in self._complete.get(agent, ()):
                 continue
+            folder = self.files.folder(agent, number)
             try:
                 account = folder.read()
             except TranscriptError as error:
@@ -270,7 +286,7 @@ class TranscriptDisk:
             size += sum(part.size for part in parts)
         self._cut_again()
         self._remove_surplus_runs()
-        size += sum(run.size for run in self._complete.values())
+        size += sum(run.size for runs in self._complete.values() for run in runs.values())
         return Kept(self._remove_to_fit(size), grew)
 
     def _point(self, folder: RunFolder, name: str) -> None:
@@ -292,48 +308,59 @@ class TranscriptDisk:
 
     def _cut_again(self) -> None:
         now = time.monotonic()
-        for run in self._complete.values():
-            if now - run.at > _CUT_AGAIN or run.account.bytes is None:
-                continue
-            with self.files.lock:
-                parts = run.folder.parts(run.account.dropped)
-                run.folder.cut(parts, run.account.bytes)
+        self._cuts = {path: cut for path, cut in self._cuts.items() if now <= cut.again_until}
+        for cut in self._cuts.values():
+            end, dropped = cut.account.bytes, cut.account.dropped
+            if end is not None:
+                with self.files.lock:
+                    cut.folder.cut(cut.folder.parts(dropped), end)
 
     def _remove_surplus_runs(self) -> None:
-        by_agent: dict[str, list[_Complete]] = {}
-        for run in self._complete.values():
-            by_agent.setdefault(run.account.agent, []).append(run)
-        for runs in by_agent.values():
-            runs.sort(key=_began)
-            for run in runs[: max(0, len(runs) - self.limits.runs)]:
+        for runs in self._complete.values():
+            for run in sorted(runs.values(), key=_began)[: max(0, len(runs) - self.limits.runs)]:
                 self._remove(run)
 
     def _remove(self, run: _Complete) -> None:
+        folder = self.files.folder(run.agent, run.number)
         with self.files.lock:
-            run.folder.remove()
-        del self._complete[run.folder.path]
+            folder.remove()
+        del self._complete[run.agent][run.number]
+        self._cuts.pop(folder.path, None)
 
     def _remove_to_fit(self, size: int) -> int:
         """Remove the oldest of everything until it fits; the newest run of each agent stays, and says how it ended."""
         if size <= self.limits.total:
             return size
         before = size
-        oldest_first = sorted(self._complete.values(), key=_began)
-        newest = {run.account.agent: run.folder.path for run in oldest_first}
+        oldest_first = sorted((run for runs in self._complete.values() for run in runs.values()), key=_began)
+        newest = {run.agent: run for run in oldest_first}
         for run in oldest_first:
             if size <= self.limits.total:
                 break
             size -= run.size
-            if newest[run.account.agent] != run.folder.path:
-                self._remove(run)
+            if newest[run.agent] is run:
+                self._empty(run)
             else:
-                on_disk = RunOnDisk(run.folder, run.account)
-                parts = run.folder.parts(run.account.dropped)
-                self._drop(on_disk, parts, len(parts))
-                run.account, run.size = on_disk.account, 0
+                self._remove(run)
         size = self._shorten_live(size)
         log.info("transcripts_trimmed", limit=format_size(self.limits.total), before=before, after=size)
         return size
+
+    def _empty(self, run: _Complete) -> None:
+        """Remove all that a complete run printed, but not how it ended."""
+        folder = self.files.folder(run.agent, run.number)
+        try:
+            on_disk = RunOnDisk(folder, folder.read())
+        except TranscriptError as error:
+            log.warning("transcript_damaged", agent=run.agent, run=run.number, reason=str(error))
+            self._remove(run)
+            return
+        parts = folder.parts(on_disk.account.dropped)
+        self._drop(on_disk, parts, len(parts))
+        run.size = 0
+        cut = self._cuts.get(folder.path)
+        if cut is not None:
+            cut.account = on_disk.account
 
     def _shorten_live(self, size: int) -> int:
         """Remove old parts of runs under way, those of the longest first."""
@@ -353,7 +380,7 @@ class TranscriptDisk:
 
 
 def _began(run: _Complete) -> tuple[str, int]:
-    return run.account.start, run.account.run
+    return run.start, run.number
 
 
 def _end_of(folder: RunFolder, account: Account, *, thoroughly: bool) -> int | None:

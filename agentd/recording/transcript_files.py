@@ -23,6 +23,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -127,6 +128,11 @@ class RunFolder:
 
     path: Path
     owner: Owner
+
+    @property
+    def agent(self) -> str:
+        """The agent's name."""
+        return sys.intern(self.path.parent.parent.name)
 
     @property
     def number(self) -> int:
