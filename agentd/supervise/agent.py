@@ -10,43 +10,48 @@ import asyncio
 import logging
 import signal
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import structlog
-
-from agentd.supervise import life as lives
+from agentd.supervise import transitions
 from agentd.supervise.desired import DesiredAgent
-from agentd.supervise.events import Detail, Event, EventKind
+from agentd.supervise.events import Detail, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.launching import open_pane, prepare
-from agentd.supervise.life import Instant, Life, Step, StopReason
+from agentd.supervise.life import (
+    CloseSession,
+    Effect,
+    EndRemains,
+    Instant,
+    KillRun,
+    LaunchRun,
+    Life,
+    ReportStopped,
+    Step,
+    StopReason,
+    TerminateGroup,
+    TypeKey,
+)
 from agentd.supervise.policy import Exit
 from agentd.supervise.preflight import PreflightError
-from agentd.supervise.record import Description, Record, under_way
-from agentd.supervise.reporting import describe_change
+from agentd.supervise.record import Description, Record
+from agentd.supervise.record_keeper import RecordKeeper
 from agentd.supervise.run_handle import RunHandle
-from agentd.supervise.run_recorder import RunEnd, RunFacts
+from agentd.supervise.run_recorder import RunFacts
 from agentd.supervise.states import AgentState
+from agentd.supervise.teller import Teller
 from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 from agentd.tmux.processes import ExitWatch, runs_script, signal_group
 from agentd.tmux.remains import Remains, snapshot
 
-log = structlog.get_logger(__name__)
-
 _STATUS_PATIENCE = 10.0
 """Seconds that a launcher has to write the status of an agent that ended; it takes a millisecond."""
 _STATUS_LOOK = 0.02
 _SESSION_WAIT = 0.02
 """Seconds between looks whether another agent has given up a session name."""
-_RECORD_DELAY = 0.25
-"""Seconds in which several changes are recorded as one. Until then the record of the launch, which tmux takes together
-with it, and the launcher's reports tell a later daemon as much."""
-ENDED_PREFIX = "@agentd_ended_"
-"""Options of the anchor session with the records of ended agents whose own session is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +74,12 @@ class Agent:
         self.described = described
         self._on_gone = on_gone
         self._handle: RunHandle | None = None
-        self._effects: deque[lives.Effect | _ShowScreen] = deque()
+        self._effects: deque[Effect | _ShowScreen] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
-        self._record_timer: asyncio.TimerHandle | None = None
-        self._record_due = False
-        self._recorded: str | None = None
-        self._remembered = False
-        self._adopting: list[Event] | None = None
-        self._log = log.bind(agent=life.name)
+        self._records = RecordKeeper(host, life.name, self._work_on)
+        self._teller = Teller(host, life.name)
 
     @property
     def name(self) -> str:
@@ -110,7 +111,7 @@ class Agent:
     def define(self, desired: DesiredAgent) -> None:
         """The agent is declared like this."""
         self.described = Description.of(desired.spec)
-        self._apply(lives.define(self.life, desired, self._now()))
+        self._apply(transitions.define(self.life, desired, self._now()))
 
     def describe(self, desired: DesiredAgent) -> None:
         """Show this declaration without acting on it: the agent is disabled."""
@@ -118,29 +119,31 @@ class Agent:
 
     def remember(self) -> None:
         """Its record stands in the anchor session already."""
-        self._remembered = True
+        self._records.remembered()
 
     def withdraw(self, reason: StopReason) -> None:
         """The agent is no longer wanted."""
-        self._apply(lives.withdraw(self.life, reason, self._now()))
+        self._apply(transitions.withdraw(self.life, reason, self._now()))
 
     def kill_now(self) -> None:
         """End a stop under way without grace."""
-        self._apply(lives.kill_now(self.life, self._now()))
+        self._apply(transitions.kill_now(self.life, self._now()))
 
     def session_lost(self, reason: str) -> None:
         """Its pane is gone."""
         self.hint()
-        self._tell(logging.INFO, "agent_session_lost", EventKind.SESSION_LOST, reason, state=self.life.state.value)
+        self._teller.tell(
+            logging.INFO, "agent_session_lost", EventKind.SESSION_LOST, reason, state=self.life.state.value
+        )
         handle = self._handle
         launching = handle is not None and handle.process is None and self.life.state is AgentState.STARTING
-        self._apply(lives.session_lost(self.life, reason, self._now()))
+        self._apply(transitions.session_lost(self.life, reason, self._now()))
         if launching and handle is not None and handle.pane is not None:
             runtime = self.host.runtime
             error = f"{reason} while it started"
             if not Path(runtime.script_path(handle.run_id)).exists():
                 error = f"{error}: there is no launch script in {runtime.path}; was that folder moved or removed?"
-            self._apply(lives.launch_failed(self.life, handle.run_id, error, self._now()))
+            self._apply(transitions.launch_failed(self.life, handle.run_id, error, self._now()))
 
     def adopt(self, pane: Pane, session: str, run_id: str) -> None:
         """Take over the run that a former daemon left in this pane, as far as it still goes.
@@ -154,9 +157,9 @@ class Agent:
         handle.opened(pane)
         self._hold(handle)
         self.host.sessions.claim(session, self.name)
-        self._adopting = []
+        self._teller.adopting()
         if run.ended is None and run.id != run_id:
-            self.life = replace(lives.launch_interrupted(self.life, self._now()), session_open=True)
+            self.life = replace(transitions.launch_interrupted(self.life, self._now()), session_open=True)
         elif run.ended is None:
             described = self.described
             self.host.recorder.adopt(RunFacts(self.name, run.id, described.harness, described.workdir, ()), pane)
@@ -165,38 +168,25 @@ class Agent:
             self.life = replace(self.life, run=replace(run, launched=self.host.clock.now()))
             self._read_reports(past=True)
         self._schedule()
-        self._tell_adopted(run.id)
+        self._teller.adopted(self.life, run.id)
 
     def adopt_lost(self, session: str) -> None:
         """Take over a run whose pane was closed while there was no daemon; nothing of it runs any more."""
         run = self.life.run
         assert run is not None
         self._hold(RunHandle(run.id, session))
-        self._adopting = []
+        self._teller.adopting()
         if run.ended is None:
             self.life = replace(self.life, run=replace(run, launched=self.host.clock.now()))
             self._read_reports(past=True)
             if self.life.state is AgentState.RUNNING:
                 self._ended(Exit(error="its tmux session was closed while agentd did not run"))
             elif self.life.state is AgentState.STARTING:
-                self.life = lives.launch_interrupted(self.life, self._now())
+                self.life = transitions.launch_interrupted(self.life, self._now())
             self.life = replace(self.life, session_open=False)
         self._schedule()
-        self._record_due = True
-        self._work_on()
-        self._tell_adopted(run.id)
-
-    def _tell_adopted(self, run_id: str) -> None:
-        """Say that a run was taken over, then what became of it meanwhile; its start is no news."""
-        meanwhile, self._adopting = self._adopting or [], None
-        life = self.life
-        data: dict[str, Detail] = {"state": life.state.value, "run": run_id, "restarts": life.restarts}
-        if life.run is not None and life.run.pid is not None:
-            data["pid"] = life.run.pid
-        self._tell(logging.INFO, "agent_adopted", EventKind.ADOPTED, **data)
-        for event in meanwhile:
-            if event.kind is not EventKind.STARTED:
-                self.host.tell(event)
+        self._records.require()
+        self._teller.adopted(self.life, run.id)
 
     def hint(self) -> None:
         """A launcher's report may be there: look."""
@@ -213,7 +203,7 @@ class Agent:
                 self.host.runtime.remove_script(handle.run_id)
                 # As the kernel has it, so that a later daemon finds the same moment.
                 at = _earlier(self._now(), handle.process.age())
-                self._apply(lives.started(self.life, handle.run_id, handle.process.pid, at))
+                self._apply(transitions.started(self.life, handle.run_id, handle.process.pid, at))
                 if not past:
                     # Its end will be reported too; looking for that now would nearly always be in vain.
                     self._watch(fresh=True)
@@ -222,7 +212,9 @@ class Agent:
         if report is None:
             self._watch()
         elif report.status is None:
-            self._apply(lives.launch_failed(self.life, handle.run_id, report.error or "could not start", self._now()))
+            self._apply(
+                transitions.launch_failed(self.life, handle.run_id, report.error or "could not start", self._now())
+            )
         else:
             self._ended(Exit.from_status(report.status), report.age(self.host.clock.wall()) if past else 0.0)
 
@@ -238,11 +230,9 @@ class Agent:
         if self.life is before and not effects:
             return
         if self.life.state is not before.state or self.life.run is not before.run:
-            self._report(before)
-            self._tell_end(before)
+            self._teller.change(before, self.life)
         self._schedule()
-        if self._outdates_record(before):
-            self._record_soon()
+        self._records.changed(before, self.life, pane=self.pane is not None)
         if self._effects or self.life.gone:
             self._work_on()
 
@@ -257,7 +247,7 @@ class Agent:
             return
         error = task.exception()
         if error is not None:
-            self._log.error("agent_work_failed", exc_info=error)
+            self._teller.log.error("agent_work_failed", exc_info=error)
         if self._effects:
             self._work_on()
         elif self.life.gone:
@@ -267,14 +257,14 @@ class Agent:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        at = lives.wake_at(self.life)
+        at = transitions.wake_at(self.life)
         if at is not None:
             self._timer = asyncio.get_running_loop().call_at(at, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         before = self.life
-        self._apply(lives.tick(self.life, self._now()))
+        self._apply(transitions.tick(self.life, self._now()))
         if self.life is before:
             # The loop's timers may fire up to its clock's resolution early.
             self._schedule()
@@ -283,30 +273,29 @@ class Agent:
         while True:
             while self._effects:
                 await self._perform(self._effects.popleft())
-            if self._record_due:
-                self._record_due = False
+            if self._records.take_due():
                 await self.record()
             if not self._effects:
                 return
 
-    async def _perform(self, effect: lives.Effect | _ShowScreen) -> None:
+    async def _perform(self, effect: Effect | _ShowScreen) -> None:
         match effect:
-            case lives.LaunchRun(run_id):
+            case LaunchRun(run_id):
                 await self._launch(run_id)
-            case lives.TypeKey(key):
+            case TypeKey(key):
                 self._take_snapshot()
                 await self._type(key)
-            case lives.TerminateGroup():
+            case TerminateGroup():
                 self._take_snapshot()
                 self._terminate()
-            case lives.KillRun():
+            case KillRun():
                 await self._kill()
-            case lives.EndRemains():
+            case EndRemains():
                 await self._end_remains()
-            case lives.CloseSession():
+            case CloseSession():
                 await self._close_session()
-            case lives.ReportStopped():
-                self._apply(lives.stopped(self.life, self._now()))
+            case ReportStopped():
+                self._apply(transitions.stopped(self.life, self._now()))
             case _ShowScreen():
                 await self._show_screen()
 
@@ -323,7 +312,7 @@ class Agent:
                 self.host.folders, desired.spec, lambda: self._wants(run_id), clock.today(), clock.wall()
             )
         except PreflightError as error:
-            self._apply(lives.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
+            self._apply(transitions.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
             return
         if not ready:
             self._put_off(run_id)
@@ -343,24 +332,24 @@ class Agent:
             if survivors:
                 pids = ", ".join(map(str, sorted(survivors)))
                 raise PreflightError(f"processes of the former run cannot be ended: {pids}")
-            record = self._record_text()
+            record = Record.of(self.life, self.described).dump()
             request = prepare(self.host, desired, run_id, record)
             if former is not None:
                 await self.host.recorder.taken(former.run_id)
             writer = await self.host.recorder.begin(self._facts(desired, run_id))
             self._hold(handle)
-            self._recorded = record
+            self._records.launched(record)
             pane = former.pane if former is not None and self.life.session_open else None
             request = replace(request, writer=writer)
             handle.opened(await open_pane(self.host, desired.spec, request, pane))
         except (PreflightError, TmuxError) as error:
             self.host.runtime.remove_run(run_id)
             self._hold(former)
-            self._apply(lives.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
+            self._apply(transitions.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
             return
         if handle.pane is not None:
             self.host.recorder.opened(run_id, handle.pane)
-        self._apply(lives.launch_opened(self.life, run_id, self._now()))
+        self._apply(transitions.launch_opened(self.life, run_id, self._now()))
         if former is not None:
             await self._forget_run(former.run_id)
 
@@ -386,7 +375,7 @@ class Agent:
         return self.life.state is AgentState.STARTING and self.life.run is not None and self.life.run.id == run_id
 
     def _put_off(self, run_id: str) -> None:
-        self._apply(lives.launch_put_off(self.life, run_id, self._now()))
+        self._apply(transitions.launch_put_off(self.life, run_id, self._now()))
 
     async def _session_free(self, run_id: str, session: str) -> bool:
         """Wait while another agent, on its way out or to another name, holds the session name."""
@@ -444,7 +433,7 @@ class Agent:
             self._look = None
         if self.host.debug:
             self._effects.append(_ShowScreen())
-        self._apply(lives.exited(self.life, handle.run_id, ended, _earlier(self._now(), ago)))
+        self._apply(transitions.exited(self.life, handle.run_id, ended, _earlier(self._now(), ago)))
 
     # -- stopping
 
@@ -461,7 +450,7 @@ class Agent:
         try:
             await self.host.tmux.send_key(pane, key)
         except (TmuxError, TmuxUnreachableError) as error:
-            self._log.warning("agent_key_not_typed", key=key, reason=str(error))
+            self._teller.log.warning("agent_key_not_typed", key=key, reason=str(error))
 
     def _terminate(self) -> None:
         handle = self._handle
@@ -470,7 +459,7 @@ class Agent:
         try:
             signal_group(handle.process, signal.SIGTERM)
         except OSError as error:
-            self._log.warning("agent_not_signalled", error=error.strerror)
+            self._teller.log.warning("agent_not_signalled", error=error.strerror)
 
     async def _kill(self) -> None:
         handle, run = self._handle, self.life.run
@@ -479,18 +468,18 @@ class Agent:
         self._take_snapshot()
         data: dict[str, Detail] = {"run": run.id} if run.pid is None else {"run": run.id, "pid": run.pid}
         reason = "it did not end in its grace period"
-        self._tell(logging.WARNING, "agent_killed", EventKind.KILLED, reason, **data)
-        self._tell_survivors(await self.host.reaper.end(handle.remains()))
+        self._teller.tell(logging.WARNING, "agent_killed", EventKind.KILLED, reason, **data)
+        self._teller.survivors(await self.host.reaper.end(handle.remains()))
         if handle.process is None and handle.run_id == run.id:
             await self._close_session()
-            self._apply(lives.launch_failed(self.life, run.id, "stopped before it had started", self._now()))
+            self._apply(transitions.launch_failed(self.life, run.id, "stopped before it had started", self._now()))
 
     async def _end_remains(self) -> None:
         handle = self._handle
         if handle is None:
             return
         handle.survivors = frozenset(await self.host.reaper.end(handle.remains()))
-        self._tell_survivors(handle.survivors)
+        self._teller.survivors(handle.survivors)
 
     async def _close_session(self) -> None:
         handle = self._handle
@@ -505,92 +494,16 @@ class Agent:
                 except TmuxUnreachableError:
                     await self.host.tmux.wait_connected()
         handle.pane = None
-        self._recorded = None
+        self._records.launched(None)
         self.host.sessions.release(handle.session, self.name)
         await self._forget_run(handle.run_id)
 
-    # -- remembering and telling
-
-    def _record_text(self) -> str:
-        return Record.of(self.life, self.described).dump()
-
-    def _outdates_record(self, before: Life) -> bool:
-        """Whether a change may have made the record wrong; that of a launch holds until the run ends."""
-        life = self.life
-        if life.state.ended and self.pane is None:
-            return True
-        return self.pane is not None and (not under_way(life) or life.policy != before.policy)
-
-    def _record_soon(self) -> None:
-        if not under_way(self.life) and not self.life.gone:
-            # Nothing a launcher left tells a later daemon what was decided after an end: written at once.
-            self._record_due = True
-            self._work_on()
-            return
-        if self._record_timer is None and not self.life.gone:
-            self._record_timer = asyncio.get_running_loop().call_later(_RECORD_DELAY, self._record_now)
-
-    def _record_now(self) -> None:
-        self._record_timer = None
-        self._record_due = True
-        self._work_on()
+    # -- remembering, and the end
 
     async def record(self) -> None:
         """Write down what a later daemon must know."""
-        pane = self.pane
-        if self.life.gone and pane is not None:
-            return
-        try:
-            if pane is not None and self._handle is not None:
-                text = self._record_text()
-                if text != self._recorded:
-                    self.host.runtime.write_record(self._handle.run_id, text)
-                    self._recorded = text
-            ran = self.life.run is not None and self.life.run.started is not None
-            remember = pane is None and self.life.state.ended and ran and not self.life.gone
-            if remember != self._remembered:
-                await self.host.tmux.set_global(ENDED_PREFIX + self.name, self._record_text() if remember else None)
-                self._remembered = remember
-        except TmuxUnreachableError as error:
-            self._log.debug("agent_record_not_written", reason=str(error))
-        except (OSError, TmuxError) as error:
-            self._log.warning("agent_record_not_written", reason=str(error))
-
-    def _report(self, before: Life) -> None:
-        """Tell what happened, and log one line for each change of state."""
-        change = describe_change(before, self.life, self.host.clock.now())
-        if change.new_state:
-            self._log.log(change.level, "agent_state", **{**self._states(before), **change.fields})
-        for event in change.events:
-            if self._adopting is not None:
-                self._adopting.append(event)
-            else:
-                self.host.tell(event)
-
-    def _states(self, before: Life) -> dict[str, Detail]:
-        return {"state": self.life.state.value, "was": before.state.value}
-
-    def _tell(self, level: int, line: str, kind: EventKind, reason: str | None = None, /, **data: Detail) -> None:
-        """Tell what is no change of the life, and log it as this line."""
-        fields = data if reason is None else {"reason": reason, **data}
-        self._log.log(level, line, **fields)
-        self.host.tell(Event(kind, self.name, reason, data))
-
-    def _tell_survivors(self, pids: Collection[int]) -> None:
-        if pids:
-            shown = [str(pid) for pid in sorted(pids)]
-            kind = EventKind.PROCESSES_SURVIVE_SIGKILL
-            self._tell(logging.ERROR, kind.value, kind, "the kernel does not end them", pids=shown)
-
-    def _tell_end(self, before: Life) -> None:
-        """Tell the recorder of a run that has ended."""
-        life, run, former = self.life, self.life.run, before.run
-        if run is None or run.ended is None or former is None or former.id != run.id or former.ended is not None:
-            return
-        outcome = life.outcome or Exit()
-        stop = life.stop or before.stop
-        reason = self.host.redact(outcome.describe() if stop is None else stop.reason.value)
-        self.host.recorder.ended(RunEnd(run.id, run.ended + self.host.clock.offset(), outcome, reason))
+        run_id = self.run_id if self.pane is not None else None
+        await self._records.write(self.life, self.described, run_id=run_id)
 
     async def _show_screen(self) -> None:
         pane = self.pane
@@ -599,9 +512,9 @@ class Agent:
         try:
             screen = await self.host.tmux.capture(pane)
         except (TmuxError, TmuxUnreachableError) as error:
-            self._log.debug("agent_screen_unreadable", reason=str(error))
+            self._teller.log.debug("agent_screen_unreadable", reason=str(error))
             return
-        self._log.debug("agent_last_screen", screen=self.host.redact(screen))
+        self._teller.log.debug("agent_last_screen", screen=self.host.redact(screen))
 
     def forget(self) -> None:
         """Nothing is left of it: hold nothing any more."""
@@ -610,9 +523,10 @@ class Agent:
         self.host.sessions.release(self.described.session, self.name)
 
     def _cancel_timers(self) -> None:
-        for timer in (self._timer, self._look, self._record_timer):
+        for timer in (self._timer, self._look):
             if timer is not None:
                 timer.cancel()
+        self._records.cancel()
 
     async def close(self) -> None:
         """Let go of the agent without touching it."""

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from agentd.supervise.agent import ENDED_PREFIX, Agent
+from agentd.supervise.agent import Agent
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.events import Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, StopReason
 from agentd.supervise.plan import Action, Operation, plan
 from agentd.supervise.record import Description, Record, RecordError
+from agentd.supervise.record_keeper import ENDED_PREFIX
 from agentd.supervise.run_recorder import SeenPane
 from agentd.supervise.states import AgentState
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError

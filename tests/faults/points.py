@@ -55,7 +55,7 @@ class Point:
 
 
 _AGENT, _LAUNCHING = "agentd.supervise.agent", "agentd.supervise.launching"
-_LIFE, _RECONCILER = "agentd.supervise.life", "agentd.supervise.reconciler"
+_TRANSITIONS, _RECONCILER = "agentd.supervise.transitions", "agentd.supervise.reconciler"
 _RUNDIR, _SERVER = "agentd.tmux.rundir", "agentd.tmux.server"
 _CONNECTION, _REMAINS, _RUN = "agentd.tmux.connection", "agentd.tmux.remains", "agentd.daemon.run"
 
@@ -69,14 +69,14 @@ POINTS = (
     Point("launch.before_request", _SERVER, "TmuxServer.new_session", before=True),
     Point("launch.pane_requested", _CONNECTION, "ControlConnection._flush", when=_sends(b"new-session")),
     Point("launch.pane_open", _SERVER, "TmuxServer.new_session"),
-    Point("launch.opened", _LIFE, "launch_opened"),
+    Point("launch.opened", _TRANSITIONS, "launch_opened"),
     Point("launch.process_seen", _RUNDIR, "RuntimeDirectory.read_process", answered=True),
-    Point("launch.started", _LIFE, "started"),
+    Point("launch.started", _TRANSITIONS, "started"),
     Point("launch.script_removed", _RUNDIR, "RuntimeDirectory.remove_script"),
     Point("launch.done", _AGENT, "Agent._open"),
     Point("exit.seen", _AGENT, "Agent._process_ended", before=True),
     Point("exit.read", _RUNDIR, "RuntimeDirectory.read_exit", answered=True),
-    Point("exit.decided", _LIFE, "exited"),
+    Point("exit.decided", _TRANSITIONS, "exited"),
     Point("exit.before_recorded", _AGENT, "Agent.record", before=True),
     Point("exit.recorded", _AGENT, "Agent.record"),
     Point("stop.key_sent", _CONNECTION, "ControlConnection._flush", when=_sends(b"send-keys")),
@@ -91,7 +91,7 @@ POINTS = (
     Point("stop.close_sent", _CONNECTION, "ControlConnection._flush", when=_sends(b"kill-pane")),
     Point("stop.closed", _SERVER, "TmuxServer.kill_pane"),
     Point("stop.forgotten", _AGENT, "Agent._forget_run"),
-    Point("stop.stopped", _LIFE, "stopped"),
+    Point("stop.stopped", _TRANSITIONS, "stopped"),
     Point("restart.remains_ended", _AGENT, "Agent._end_remains"),
     Point("restart.prepared", _AGENT, "prepare"),
     Point("restart.before_request", _SERVER, "TmuxServer.respawn", before=True),
@@ -100,7 +100,7 @@ POINTS = (
     Point("restart.before_forgotten", _AGENT, "Agent._forget_run", before=True),
     Point("restart.run_removed", _RUNDIR, "RuntimeDirectory.remove_run"),
     Point("restart.forgotten", _AGENT, "Agent._forget_run"),
-    Point("restart.started", _LIFE, "started"),
+    Point("restart.started", _TRANSITIONS, "started"),
     Point("adoption.prepared", _RUNDIR, "RuntimeDirectory.prepare"),
     Point("adoption.listening", _RUNDIR, "RuntimeDirectory.listen"),
     Point("adoption.greeted", _CONNECTION, "ControlConnection.open"),
@@ -115,7 +115,7 @@ POINTS = (
     Point("adoption.first_pass", _RECONCILER, "Reconciler.reconcile"),
     Point("adoption.observed", _RECONCILER, "Reconciler.observe"),
     Point("shutdown.announced", _RUNDIR, "RuntimeDirectory.announce_closing"),
-    Point("shutdown.withdrawn", _LIFE, "withdraw"),
+    Point("shutdown.withdrawn", _TRANSITIONS, "withdraw"),
     Point("shutdown.agents_stopped", _RECONCILER, "Reconciler.shut_down"),
     Point("shutdown.before_server", _SERVER, "TmuxServer.kill_server", before=True),
     Point("shutdown.server_ended", _SERVER, "TmuxServer.kill_server"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from agentd.jcard.spec import Policy, RestartPolicy
-from agentd.supervise import life as lives
+from agentd.supervise import transitions as lives
 from agentd.supervise.life import Life, Step
 from agentd.supervise.policy import Exit
 from agentd.supervise.record import Description, Record

@@ -6,8 +6,20 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from agentd.jcard.spec import RestartPolicy
-from agentd.supervise import life as lives
-from agentd.supervise.life import Life, Step
+from agentd.supervise import transitions as lives
+from agentd.supervise.life import (
+    CloseSession,
+    Effect,
+    EndRemains,
+    Instant,
+    KillRun,
+    LaunchRun,
+    Life,
+    ReportStopped,
+    Step,
+    TerminateGroup,
+    TypeKey,
+)
 from agentd.supervise.policy import Exit
 from agentd.supervise.states import AgentState
 from tests.supervise.lives import PID, UNKNOWN, at
@@ -37,7 +49,7 @@ class World:
 
     life: Life = field(default_factory=lambda: Life("a"))
     now: float = 0.0
-    queue: deque[lives.Effect] = field(default_factory=deque)
+    queue: deque[Effect] = field(default_factory=deque)
     processes: dict[str, Process] = field(default_factory=dict)
     pane: str | None = None
     """Which run the pane was made for."""
@@ -49,7 +61,7 @@ class World:
     last_exit: Exit | None = None
 
     @property
-    def moment(self) -> lives.Instant:
+    def moment(self) -> Instant:
         """Now, with a name for a run that may begin."""
         return at(self.now, run_id=f"run-{self.runs}")
 
@@ -66,7 +78,7 @@ class World:
     def tell(self, step: Step) -> None:
         """Take what an event made of the life, and check that it could."""
         before, (self.life, effects) = self.life, step
-        launches = [effect for effect in effects if isinstance(effect, lives.LaunchRun)]
+        launches = [effect for effect in effects if isinstance(effect, LaunchRun)]
         if launches:
             self._launches(before, effects)
         assert len(launches) <= 1
@@ -78,13 +90,13 @@ class World:
             assert self.life.began + self.life.policy.timeout <= self.now
         self.queue.extend(effects)
 
-    def _launches(self, before: Life, effects: tuple[lives.Effect, ...]) -> None:
-        assert effects[-1] == lives.LaunchRun(self.run_id)
+    def _launches(self, before: Life, effects: tuple[Effect, ...]) -> None:
+        assert effects[-1] == LaunchRun(self.run_id)
         assert self.life.state is AgentState.STARTING
         assert self.run_id == f"run-{self.runs}"
         self.runs += 1
         put_off = before.run is not None and before.run.launched is None
-        assert before.run is None or put_off or before.winding_down or lives.EndRemains() in effects
+        assert before.run is None or put_off or before.winding_down or EndRemains() in effects
         if self.life.restarts == 0:
             self.automatic = 0
 
@@ -108,18 +120,18 @@ class World:
             return
         effect = self.queue.popleft()
         match effect:
-            case lives.LaunchRun(run_id):
+            case LaunchRun(run_id):
                 self._launch(run_id, refuse=refuse)
-            case lives.KillRun():
+            case KillRun():
                 self._kill()
-            case lives.EndRemains():
+            case EndRemains():
                 self._end_all()
-            case lives.CloseSession():
+            case CloseSession():
                 self.close_pane()
-            case lives.ReportStopped():
+            case ReportStopped():
                 assert not any(process.alive or process.remains for process in self.processes.values())
                 self.tell(lives.stopped(self.life, self.moment))
-            case lives.TypeKey() | lives.TerminateGroup():
+            case TypeKey() | TerminateGroup():
                 pass
 
     def _launch(self, run_id: str, *, refuse: bool) -> None:

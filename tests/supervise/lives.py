@@ -8,9 +8,9 @@ from pathlib import Path
 
 from agentd.harness.base import StopKey
 from agentd.jcard.spec import AgentSpec, Policy, RestartPolicy
-from agentd.supervise import life as lives
+from agentd.supervise import transitions as lives
 from agentd.supervise.desired import DEFAULT_STOP_KEYS, DesiredAgent, Launch
-from agentd.supervise.life import Instant, Life, Step, StopReason
+from agentd.supervise.life import Effect, Instant, Life, ReportStopped, Step, StopReason
 from agentd.supervise.policy import Exit
 from agentd.supervise.states import AgentState
 
@@ -47,16 +47,16 @@ class Story:
     """A life told event by event, with the effects of the last one."""
 
     life: Life = field(default_factory=lambda: Life("a"))
-    effects: tuple[lives.Effect, ...] = ()
+    effects: tuple[Effect, ...] = ()
     moment: Instant = field(default_factory=lambda: at(0))
     """Of the last event."""
 
     def tell(self, step: Step) -> Story:
         """Take what an event made of the life, and carry out what winds a stop down."""
         self.life, effects = step
-        done: tuple[lives.Effect, ...] = ()
-        while lives.ReportStopped() in effects:
-            assert effects[-1] == lives.ReportStopped()
+        done: tuple[Effect, ...] = ()
+        while ReportStopped() in effects:
+            assert effects[-1] == ReportStopped()
             done = (*done, *effects[:-1])
             self.life, effects = lives.stopped(self.life, self.moment)
         self.effects = (*done, *effects)
@@ -117,7 +117,7 @@ class Story:
         """End the stop without grace."""
         return self.tell(lives.kill_now(self.life, self._at(now)))
 
-    def wake(self) -> tuple[float, tuple[lives.Effect, ...]]:
+    def wake(self) -> tuple[float, tuple[Effect, ...]]:
         """Wait as `wait` does; returns also what is to be done then."""
         return self.wait(), self.effects
 

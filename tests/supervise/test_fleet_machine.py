@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agentd.jcard.spec import Policy, RestartPolicy
-from agentd.supervise import life as lives
+from agentd.supervise import transitions as lives
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import Life, StopReason
 from agentd.supervise.plan import Action, Operation, plan

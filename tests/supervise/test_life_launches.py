@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from agentd.supervise import life as lives
-from agentd.supervise.life import START_LIMIT, CloseSession, EndRemains, LaunchRun, ReportStopped, StopReason, TypeKey
+from agentd.supervise import transitions as lives
+from agentd.supervise.life import CloseSession, EndRemains, KillRun, LaunchRun, ReportStopped, StopReason, TypeKey
 from agentd.supervise.states import AgentState
+from agentd.supervise.transitions import START_LIMIT
 from tests.supervise.lives import ALWAYS, NO, SUCCESS, Story, at, running
 
 
@@ -139,7 +140,7 @@ def test_a_launch_that_fails_during_a_stop_completes_it() -> None:
 def test_a_launch_that_hangs_during_a_stop_is_ended_with_the_grace_period() -> None:
     story = Story().define(0, replace(NO, grace_period=30)).opened(0).withdraw(1)
     assert story.wait() == 31
-    assert [type(effect) for effect in story.effects] == [lives.KillRun]
+    assert [type(effect) for effect in story.effects] == [KillRun]
     assert lives.wake_at(story.life) is None
     assert story.failed(32, "stopped before it had started").life.gone
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agentd.jcard.spec import Policy, RestartPolicy
-from agentd.supervise import life as lives
-from agentd.supervise.life import Life, StopReason
+from agentd.supervise import transitions as lives
+from agentd.supervise.life import KillRun, LaunchRun, Life, ReportStopped, StopReason
 from agentd.supervise.plan import plan
 from agentd.supervise.policy import Exit
 from agentd.supervise.record import Description, Record
@@ -194,9 +194,9 @@ class LifeMachine(RuleBasedStateMachine):
         life, world = self.life, self.world
         assert (life.stop is not None) == (life.state is AgentState.STOPPING or life.winding_down)
         if life.winding_down:
-            assert lives.ReportStopped() in world.queue
+            assert ReportStopped() in world.queue
         elif life.stop is not None and not life.stop.steps:
-            coming = any(isinstance(effect, lives.KillRun | lives.LaunchRun) for effect in world.queue)
+            coming = any(isinstance(effect, KillRun | LaunchRun) for effect in world.queue)
             alive = any(process.alive for process in world.processes.values())
             assert coming or alive or world.unreported or world.opening is not None
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from agentd.jcard.spec import Policy, RestartPolicy
-from agentd.supervise import life as lives
+from agentd.supervise import transitions as lives
 from agentd.supervise.life import EndRemains, LaunchRun
 from agentd.supervise.policy import Exit
 from agentd.supervise.states import AgentState

@@ -6,13 +6,14 @@ import pytest
 
 from agentd.harness.base import interrupts
 from agentd.jcard.spec import Policy
-from agentd.supervise import life as lives
+from agentd.supervise import transitions as lives
 from agentd.supervise.life import (
     CloseSession,
     EndRemains,
     KillRun,
     LaunchRun,
     Life,
+    ReportStopped,
     StopReason,
     TerminateGroup,
     TypeKey,
@@ -216,19 +217,19 @@ def test_a_stop_is_complete_only_when_nothing_the_run_started_is_left() -> None:
     life = running().withdraw(1, StopReason.DISABLED).life
     assert life.run is not None
     life, effects = lives.exited(life, life.run.id, SUCCESS, at(2))
-    assert (life.state, effects) == (AgentState.STOPPING, (lives.EndRemains(), lives.ReportStopped()))
+    assert (life.state, effects) == (AgentState.STOPPING, (EndRemains(), ReportStopped()))
     assert lives.wake_at(life) is None
     life, effects = lives.stopped(life, at(3))
-    assert (life.state, effects) == (AgentState.STOPPING, (lives.CloseSession(), lives.ReportStopped()))
+    assert (life.state, effects) == (AgentState.STOPPING, (CloseSession(), ReportStopped()))
     life, effects = lives.stopped(life, at(4))
     assert (life.state, effects) == (AgentState.DISABLED, ())
 
 
 def test_an_ended_agent_shows_how_it_ended_until_its_session_is_closed() -> None:
     life, effects = lives.withdraw(running().exited(1, SUCCESS).life, StopReason.DISABLED, at(2))
-    assert (life.state, effects) == (AgentState.EXITED, (lives.EndRemains(), lives.ReportStopped()))
+    assert (life.state, effects) == (AgentState.EXITED, (EndRemains(), ReportStopped()))
     life, effects = lives.stopped(life, at(3))
-    assert (life.state, effects) == (AgentState.EXITED, (lives.CloseSession(), lives.ReportStopped()))
+    assert (life.state, effects) == (AgentState.EXITED, (CloseSession(), ReportStopped()))
     assert lives.stopped(life, at(4))[0].state is AgentState.DISABLED
 
 
@@ -237,9 +238,9 @@ def test_an_agent_declared_again_while_its_session_is_being_closed_is_launched_a
     life, effects = lives.define(life, declared(), at(3))
     assert (life.state, effects) == (AgentState.EXITED, ())
     life, effects = lives.stopped(life, at(4))
-    assert effects == (lives.CloseSession(), lives.ReportStopped())
+    assert effects == (CloseSession(), ReportStopped())
     life, effects = lives.stopped(life, at(5))
-    assert (life.state, effects) == (AgentState.STARTING, (lives.LaunchRun("run-5"),))
+    assert (life.state, effects) == (AgentState.STARTING, (LaunchRun("run-5"),))
 
 
 def test_an_end_after_the_deadline_that_no_daemon_saw_is_a_timeout() -> None:

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from agentd.supervise import life as lives
-from agentd.supervise.life import START_LIMIT, EndRemains, LaunchRun, TypeKey
+from agentd.supervise import transitions as lives
+from agentd.supervise.life import EndRemains, LaunchRun, TypeKey
 from agentd.supervise.policy import Exit
 from agentd.supervise.states import AgentState
+from agentd.supervise.transitions import START_LIMIT
 from tests.supervise.lives import ALWAYS, FAILURE, NO, SUCCESS, Story, running
 
 HOUR = replace(ALWAYS, timeout=3600.0, grace_period=30)

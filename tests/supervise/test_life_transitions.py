@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from agentd.jcard.spec import Policy
-from agentd.supervise import life as lives
-from agentd.supervise.life import IllegalTransitionError, Life, Run, Step, StopReason
+from agentd.supervise import transitions as lives
+from agentd.supervise.life import EndRemains, Life, ReportStopped, Run, Step, StopReason
 from agentd.supervise.states import AgentState
+from agentd.supervise.transitions import IllegalTransitionError
 from tests.supervise.lives import ALWAYS, NO, PID, SUCCESS, Story, at, declared, in_state, stale
 
 NOW = at(1.0, run_id="next")
@@ -210,7 +211,7 @@ def test_while_what_a_stopped_run_left_is_being_ended_everything_else_waits(even
         else (lives.withdraw(life, reason, NOW))
     )
     life, effects = lives.exited(stopping[0], current(life), SUCCESS, NOW)
-    assert effects == (lives.EndRemains(), lives.ReportStopped())
+    assert effects == (EndRemains(), ReportStopped())
     assert life.winding_down
     after, effects = EVENTS[event](life)
     assert effects == ()

@@ -1,0 +1,82 @@
+"""Tells what happens to one agent: each thing as an event, and as a line in the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+import structlog
+
+from agentd.supervise.events import Detail, Event, EventKind
+from agentd.supervise.host import Host
+from agentd.supervise.life import Life
+from agentd.supervise.policy import Exit
+from agentd.supervise.reporting import describe_change
+from agentd.supervise.run_recorder import RunEnd
+
+
+class Teller:
+    """What is told of one agent.
+
+    Parameters
+    ----------
+    name
+        The agent's.
+    """
+
+    def __init__(self, host: Host, name: str) -> None:
+        self._host = host
+        self._name = name
+        self._held: list[Event] | None = None
+        self.log = structlog.get_logger(__name__).bind(agent=name)
+
+    def tell(self, level: int, line: str, kind: EventKind, reason: str | None = None, /, **data: Detail) -> None:
+        """Tell what is no change of the life, and log it as this line."""
+        fields = data if reason is None else {"reason": reason, **data}
+        self.log.log(level, line, **fields)
+        self._host.tell(Event(kind, self._name, reason, data))
+
+    def change(self, before: Life, life: Life) -> None:
+        """Tell what a step of the life was, with one line in the log for each change of state."""
+        change = describe_change(before, life, self._host.clock.now())
+        if change.new_state:
+            states: dict[str, Detail] = {"state": life.state.value, "was": before.state.value}
+            self.log.log(change.level, "agent_state", **{**states, **change.fields})
+        for event in change.events:
+            if self._held is not None:
+                self._held.append(event)
+            else:
+                self._host.tell(event)
+        self._run_ended(before, life)
+
+    def _run_ended(self, before: Life, life: Life) -> None:
+        """Tell the recorder of a run that has ended."""
+        run, former = life.run, before.run
+        if run is None or run.ended is None or former is None or former.id != run.id or former.ended is not None:
+            return
+        outcome = life.outcome or Exit()
+        stop = life.stop or before.stop
+        reason = self._host.redact(outcome.describe() if stop is None else stop.reason.value)
+        self._host.recorder.ended(RunEnd(run.id, run.ended + self._host.clock.offset(), outcome, reason))
+
+    def adopting(self) -> None:
+        """Hold what follows back until `adopted`."""
+        self._held = []
+
+    def adopted(self, life: Life, run_id: str) -> None:
+        """Tell that a run was taken over, then what became of it meanwhile; its start is no news."""
+        meanwhile, self._held = self._held or [], None
+        data: dict[str, Detail] = {"state": life.state.value, "run": run_id, "restarts": life.restarts}
+        if life.run is not None and life.run.pid is not None:
+            data["pid"] = life.run.pid
+        self.tell(logging.INFO, "agent_adopted", EventKind.ADOPTED, **data)
+        for event in meanwhile:
+            if event.kind is not EventKind.STARTED:
+                self._host.tell(event)
+
+    def survivors(self, pids: Collection[int]) -> None:
+        """Tell of processes that SIGKILL did not end, if there are any."""
+        if pids:
+            shown = [str(pid) for pid in sorted(pids)]
+            kind = EventKind.PROCESSES_SURVIVE_SIGKILL
+            self.tell(logging.ERROR, kind.value, kind, "the kernel does not end them", pids=shown)
