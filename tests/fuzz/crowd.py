@@ -6,12 +6,16 @@ import contextlib
 import resource
 import socket
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import UnixConnection
+from tests.support.waiting import wait_for
 
 HALF_A_HEADER = b"GET /v1/agents HTTP/1.1\r\nHost: a\r\nX-Slow: "
 HALF_A_BODY = b"POST /v1/agents HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n{"
@@ -33,23 +37,41 @@ class Latency:
     def worst(self) -> float:
         return max(self.samples)
 
-    @property
-    def most(self) -> float:
-        """What nine of ten stay below."""
-        return statistics.quantiles(self.samples, n=10)[-1]
-
     def __str__(self) -> str:
-        return f"median {self.median:.1f} ms, most {self.most:.1f} ms, worst {self.worst:.1f} ms of {len(self.samples)}"
+        return f"median {self.median:.1f} ms, worst {self.worst:.1f} ms of {len(self.samples)}"
 
 
-def latency(daemon: Daemon, number: int) -> Latency:
+def latency(api: Path, number: int) -> Latency:
     """Ask for the daemon's health that many times."""
-    samples = []
-    for _ in range(number):
-        asked = time.perf_counter()
-        daemon.health()
-        samples.append(1000 * (time.perf_counter() - asked))
-    return Latency(tuple(samples))
+    return Latency(tuple(_asked(api) for _ in range(number)))
+
+
+def _asked(path: Path) -> float:
+    asked = time.perf_counter()
+    with contextlib.closing(UnixConnection(path, timeout=30)) as connection:
+        connection.request("GET", "/v1/health")
+        answer = connection.getresponse()
+        answer.read()
+    assert answer.status == HTTPStatus.OK
+    return 1000 * (time.perf_counter() - asked)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+@contextlib.contextmanager
+def bare_server(path: Path, body: bytes) -> Iterator[Path]:
+    """Run a server of its own that gives everybody these bytes."""
+    content = path.with_name("body")
+    content.write_bytes(body)
+    with subprocess.Popen([sys.executable, "-m", "benchmarks.echo", path, content]) as server:
+        try:
+            wait_for(lambda: _listens(path), 10.0, what="the bare server listens")
+            yield path
+        finally:
+            server.kill()
 
 
 def room_for(files: int) -> bool:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzz.crowd import HALF_A_BODY, HALF_A_HEADER, MORE_THAN_IS_READ, clients, latency, room_for
+from tests.fuzz.crowd import HALF_A_BODY, HALF_A_HEADER, MORE_THAN_IS_READ, bare_server, clients, latency, room_for
 from tests.fuzz.effort import DEEP, examples
 from tests.fuzz.mutations import mutations
 from tests.support.agents import jcard
@@ -113,9 +113,9 @@ def test_a_name_in_the_path_is_that_of_an_agent_or_of_nothing(api: Daemon, name:
 
 CROWD = 10_000 if DEEP else 1_500
 """More than the daemon takes at once (512)."""
-SLOWEST = 1000.0
-"""Milliseconds that nine of ten requests stay below: a few on a quiet machine, and this one may be ten times slower.
-The slowest of 200 says how busy it was."""
+SLOWEST, TIMES = 500.0, 20
+"""Nobody waits longer than this many milliseconds, or with as large a crowd than so many times as long as the longest
+wait for a server that does nothing else: whoever comes last waits until those before have been answered."""
 
 
 @pytest.mark.timeout(300)
@@ -125,22 +125,24 @@ The slowest of 200 says how busy it was."""
     ids=["idle", "half a header", "half a body", "slow readers"],
 )
 def test_a_crowd_of_clients_keeps_nobody_waiting(
-    api: Daemon, says: bytes, number: int, record_property: Callable[[str, object], None]
+    api: Daemon, short_folder: Path, says: bytes, number: int, record_property: Callable[[str, object], None]
 ) -> None:
     if not room_for(number + 500):
         pytest.skip(f"needs {number + 500} open files: ulimit -n")
-    before = latency(api, 50)
+    body = api.request("GET", "/v1/health").body
+    with bare_server(short_folder / "bare.sock", body) as bare, clients(bare, number, says):
+        beside = latency(bare, 200)
+    before = latency(api.api_socket, 50)
     memory = psutil.Process(api.pid).memory_info().rss
     with clients(api.api_socket, number, says):
-        during = latency(api, 200)
+        during = latency(api.api_socket, 200)
         files = psutil.Process(api.pid).num_fds()
         grown = psutil.Process(api.pid).memory_info().rss - memory
-    after = latency(api, 50)
-    figures = f"{number} connections: GET before {before}; during {during}; after {after}; +{grown / 1e6:.1f} MB"
+    figures = f"{number} connections: GET before {before}; during {during}; bare {beside}; +{grown / 1e6:.1f} MB"
     record_property("figures", figures)
     print(figures)  # noqa: T201 (shown with -s, and by make fuzz)
     assert files < 600
-    assert during.most < SLOWEST, figures
+    assert during.worst < max(SLOWEST, TIMES * beside.worst), figures
     assert grown < 64e6, figures
     api.wait_for(lambda: psutil.Process(api.pid).num_fds() < 100, what="the daemon has let go of the connections")
 
