@@ -12,15 +12,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import structlog
-from watchfiles import awatch
+
+from agentd.daemon.file_changes import FileChanges
 
 log = structlog.get_logger(__name__)
 
-STEP_MS = 38
-"""Milliseconds between watchfiles' looks at its queue, each of which costs 0.08 ms of CPU, as any wake-up does: with 30
-a new agent runs 82 ms after the write (median) for 0.26 % of a core, with 38 after 90 ms for 0.2 %."""
-
-_DEBOUNCE_MS = 100
 _RETRY_SECONDS = 30.0
 _SETTING_UP = 0.05
 """Seconds after which a new watch is certainly set up."""
@@ -75,8 +71,9 @@ class Watcher:
         self._files = files
         self._folders = tuple(folders)
         self._on_change = on_change
-        self._rewatch = asyncio.Event()
+        self._changes: FileChanges | None = None
         self._watched: dict[Path, int] = {}
+        self._names: set[Path] = set()
         self._counting: set[Path] = set()
         """Names whose change counts, and the folders on the way to them."""
 
@@ -85,6 +82,7 @@ class Watcher:
         names: set[Path] = set()
         for path in (*self._files(), *self._folders):
             names |= watched_names(path)
+        self._names = names
         self._counting = names.union(*(name.parents for name in names))
         folders = {existing_folder(name) for name in names}
         return _identities(folders | {folder for folder in self._folders if folder.is_dir()})
@@ -92,29 +90,26 @@ class Watcher:
     def refresh(self) -> None:
         """Take the files to watch anew; watch other folders if they, or their identities, are not what they were."""
         if self._look() != self._watched:
-            self._rewatch.set()
+            self._end()
+
+    def _end(self) -> None:
+        if self._changes is not None:
+            self._changes.end()
+            self._changes = None
 
     async def run(self) -> None:
         """Watch."""
         loop = asyncio.get_running_loop()
         complained = False
         while True:
-            self._rewatch.clear()
             self._watched = self._look()
             # What changed between two watches was seen by neither.
             late = loop.call_later(_SETTING_UP, self._on_change)
             try:
-                async for changes in awatch(
-                    *self._watched,
-                    watch_filter=None,
-                    debounce=_DEBOUNCE_MS,
-                    step=STEP_MS,
-                    stop_event=self._rewatch,
-                    recursive=False,
-                ):
+                changes = self._changes = FileChanges(self._watched, self._counts, self._names)
+                while await asyncio.to_thread(changes.wait):
                     complained = False
-                    if any(self._counts(Path(path)) for _, path in changes):
-                        self._on_change()
+                    self._on_change()
             except (OSError, RuntimeError) as error:
                 if not complained:
                     log.warning(
@@ -124,6 +119,7 @@ class Watcher:
                 await asyncio.sleep(_RETRY_SECONDS)
             finally:
                 late.cancel()
+                self._end()
             self._on_change()
 
     def _counts(self, path: Path) -> bool:
