@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _run(settings: Settings) -> int:
     from agentd.daemon.first_process import leave_first_place
-    from agentd.daemon.memory import stop_collecting
+    from agentd.daemon.memory import keep_imports, stop_collecting
 
     # Before the rest is imported, which takes memory that the parent does not need.
     leave_first_place()
@@ -78,6 +78,7 @@ def _run(settings: Settings) -> int:
     _import_aiohttp_without_certificates()
     from agentd.daemon.run import run
 
+    keep_imports()
     return run(settings)
 
 

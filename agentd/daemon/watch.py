@@ -17,7 +17,8 @@ from agentd.daemon.file_changes import FileChanges
 
 log = structlog.get_logger(__name__)
 
-_RETRY_SECONDS = 30.0
+_RETRY_FIRST, _RETRY_LATER = 0.1, 30.0
+"""Seconds. watchfiles gives what it held back to the kernel a moment after its end."""
 _SETTING_UP = 0.05
 """Seconds after which a new watch is certainly set up."""
 _MAX_LINKS = 40
@@ -100,7 +101,7 @@ class Watcher:
     async def run(self) -> None:
         """Watch."""
         loop = asyncio.get_running_loop()
-        complained = False
+        failures = 0
         while True:
             self._watched = self._look()
             # What changed between two watches was seen by neither.
@@ -108,15 +109,16 @@ class Watcher:
             try:
                 changes = self._changes = FileChanges(self._watched, self._counts, self._names)
                 while await asyncio.to_thread(changes.wait):
-                    complained = False
+                    failures = 0
                     self._on_change()
-            except (OSError, RuntimeError) as error:
-                if not complained:
+                failures = 0
+            except (OSError, RuntimeError, UnicodeEncodeError) as error:
+                failures += 1
+                if failures == 2:  # noqa: PLR2004 (not the first)
                     log.warning(
                         "files_not_watched", reason=str(error), effect="changes are seen at the resync interval"
                     )
-                complained = True
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_FIRST if failures == 1 else _RETRY_LATER)
             finally:
                 late.cancel()
                 self._end()

@@ -88,6 +88,8 @@ class _Complete:
     start: str
     size: int
     """Bytes that are kept."""
+    unwritten: Account | None = None
+    """How it ended, where the disk did not take that."""
 
 
 @dataclass(slots=True)
@@ -228,22 +230,27 @@ class TranscriptDisk:
         )
         run.folder.write(run.account)
         self._completed(run.folder, run.account)
+        self._cut_later(run.folder, run.account)
         self._forget(end.run_id)
 
     def _forget(self, run_id: str) -> None:
         self._live.pop(run_id, None)
         self._parts.pop(run_id, None)
 
-    def _completed(self, folder: RunFolder, account: Account) -> None:
+    def _completed(self, folder: RunFolder, account: Account) -> _Complete:
         size = sum(part.size for part in folder.parts(account.dropped))
-        runs = self._complete.setdefault(folder.agent, {})
-        runs[folder.number] = _Complete(folder.agent, folder.number, account.start, size)
+        run = _Complete(folder.agent, folder.number, account.start, size)
+        self._complete.setdefault(run.agent, {})[run.number] = run
+        return run
+
+    def _cut_later(self, folder: RunFolder, account: Account) -> None:
         self._cuts[folder.path] = _Cut(folder, account, time.monotonic() + _CUT_AGAIN)
 
     def take_stock(self, agent: str) -> None:
         """Look at what former daemons left of an agent; runs that nobody has taken over are over."""
-        live = {run.folder.number for run in self._live.values() if run.account.agent == agent}
-        for number in self.files.numbers(agent):
+        live = {run.folder.number for run in self._live.values() if run.folder.agent == agent}
+        numbers = self.files.numbers(agent)
+        for number in numbers:
             if number in live or number in self._complete.get(agent, ()):
                 continue
             folder = self.files.folder(agent, number)
@@ -252,9 +259,14 @@ class TranscriptDisk:
             except TranscriptError as error:
                 log.warning("transcript_damaged", agent=agent, run=number, reason=str(error))
                 continue
-            self._completed(folder, account if account.end is not None else self._lost(folder, account))
+            if account.end is None:
+                self._lost(folder, account)
+                continue
+            self._completed(folder, account)
+            if number == numbers[-1]:
+                self._cut_later(folder, account)
 
-    def _lost(self, folder: RunFolder, account: Account) -> Account:
+    def _lost(self, folder: RunFolder, account: Account) -> None:
         """Complete a run that ended while no agentd was there."""
         parts = folder.parts(account.dropped)
         end = _end_of(folder, account, thoroughly=True)
@@ -264,11 +276,13 @@ class TranscriptDisk:
         account = replace(
             account, end=_last_written(folder, parts), reason="agentd was not there when it ended", bytes=end
         )
+        run = self._completed(folder, account)
+        self._cut_later(folder, account)
         try:
             folder.write(account)
         except OSError as error:
+            run.unwritten = account
             log.info("transcript_not_completed", agent=account.agent, run=account.run, reason=error.strerror)
-        return account
 
     # -- limits
 
@@ -349,15 +363,16 @@ class TranscriptDisk:
     def _empty(self, run: _Complete) -> None:
         """Remove all that a complete run printed, but not how it ended."""
         folder = self.files.folder(run.agent, run.number)
+        run.size = 0
         try:
-            on_disk = RunOnDisk(folder, folder.read())
+            on_disk = RunOnDisk(folder, run.unwritten or folder.read())
         except TranscriptError as error:
             log.warning("transcript_damaged", agent=run.agent, run=run.number, reason=str(error))
-            self._remove(run)
+            for part in folder.parts(0):
+                folder.remove_part(part.name)
             return
         parts = folder.parts(on_disk.account.dropped)
         self._drop(on_disk, parts, len(parts))
-        run.size = 0
         cut = self._cuts.get(folder.path)
         if cut is not None:
             cut.account = on_disk.account

@@ -102,6 +102,11 @@ class RecordKeeper:
             log.warning("agent_record_not_written", agent=self._name, reason=str(error))
 
     def cancel(self) -> None:
-        """Write nothing any more."""
+        """Ask for nothing any more, and hold nobody."""
         if self._timer is not None:
             self._timer.cancel()
+        self._on_due = _nobody
+
+
+def _nobody() -> None:
+    """Whom to ask once nothing is to be written any more."""

@@ -58,6 +58,19 @@ def replace(file: Path, text: str) -> None:
     part.rename(file)
 
 
+def count_settling(changes: FileChanges, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Have an entry added for each time that something had to stand still."""
+    settled: list[bool] = []
+    settle = changes._let_settle
+
+    def told() -> None:
+        settled.append(True)
+        settle()
+
+    monkeypatch.setattr(changes, "_let_settle", told)
+    return settled
+
+
 def test_each_of_many_replacements_is_handed_on(file: Path, changes: FileChanges, thread: ThreadPoolExecutor) -> None:
     for number in range(30):
         waiting = thread.submit(changes.wait)
@@ -75,14 +88,7 @@ def test_a_change_between_two_waits_is_not_lost(file: Path, changes: FileChanges
 def test_what_is_not_replaced_as_a_whole_has_to_stand_still(
     file: Path, changes: FileChanges, thread: ThreadPoolExecutor, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settled: list[bool] = []
-    settle = changes._let_settle
-
-    def told() -> None:
-        settled.append(True)
-        settle()
-
-    monkeypatch.setattr(changes, "_let_settle", told)
+    settled = count_settling(changes, monkeypatch)
     waiting = thread.submit(changes.wait)
     if how == "removed first":
         file.unlink()
@@ -92,6 +98,29 @@ def test_what_is_not_replaced_as_a_whole_has_to_stand_still(
         file.write_text("second")
     assert waiting.result(SOON)
     assert bool(settled) == (how != "replaced")
+
+
+def test_a_file_that_was_away_is_not_taken_for_replaced_when_it_is_written_anew(
+    file: Path, changes: FileChanges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = count_settling(changes, monkeypatch)
+    for number in range(3):
+        file.unlink()
+        assert changes.wait()
+        file.write_text(f"{number}")
+        assert changes.wait()
+    assert len(settled) == 6
+
+
+def test_names_that_come_and_go_are_not_remembered(file: Path, changes: FileChanges, interesting: set[Path]) -> None:
+    for number in range(5):
+        name = file.with_name(f"secret-{number}")
+        interesting.add(name)
+        name.write_text("x")
+        assert changes.wait()
+        name.unlink()
+        assert changes.wait()
+    assert changes._there == {file}
 
 
 def test_a_file_that_is_written_all_the_time_is_handed_on_nevertheless(
@@ -125,12 +154,11 @@ def test_what_is_of_no_interest_is_not_handed_on(
     assert waiting.result(SOON)
 
 
-def test_the_end_is_noticed_at_once_and_for_good(changes: FileChanges, thread: ThreadPoolExecutor) -> None:
+def test_the_end_is_noticed_and_may_come_twice(changes: FileChanges, thread: ThreadPoolExecutor) -> None:
     waiting = thread.submit(changes.wait)
     changes.end()
     assert not waiting.result(SOON)
     changes.end()
-    assert not thread.submit(changes.wait).result(SOON)
 
 
 def test_a_folder_that_is_not_there_cannot_be_watched(short_folder: Path) -> None:

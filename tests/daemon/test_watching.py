@@ -25,15 +25,31 @@ ACTED_ON_SECONDS = 0.3
 class Unwatched(Daemon):
     """A daemon that the kernel gives no inotify."""
 
+    instances = 0
+
     def command(self, *arguments: str) -> list[str]:
-        limit = "echo 0 >/proc/sys/user/max_inotify_instances"
+        limit = f"echo {self.instances} >/proc/sys/user/max_inotify_instances"
         isolate = ["unshare", "--user", "--map-root-user", "sh", "-c", f'{limit} && exec "$@"', "sh"]
         return [*isolate, *super().command(*arguments)]
 
 
+class Sparse(Unwatched):
+    """A daemon that the kernel gives a single inotify instance."""
+
+    instances = 1
+
+
 @pytest.fixture
 def unwatched(daemon_of: MakeDaemon) -> Daemon:
-    daemon = daemon_of(Unwatched)
+    return limited(daemon_of(Unwatched))
+
+
+@pytest.fixture
+def sparse(daemon_of: MakeDaemon) -> Daemon:
+    return limited(daemon_of(Sparse))
+
+
+def limited(daemon: Unwatched) -> Unwatched:
     attempt = subprocess.run([*daemon.command()[:6], "true"], capture_output=True, check=False)
     if attempt.returncode != 0:
         pytest.skip(f"no user namespace with a limit of its own here: {attempt.stderr.decode().strip()}")
@@ -260,6 +276,40 @@ def test_sighup_reconciles_now(unwatched: Daemon) -> None:
     unwatched.signal(signal.SIGHUP)
     running(unwatched, "b")
     assert pids(unwatched)["a"] == first["a"]
+
+
+def test_a_folder_that_is_removed_and_made_again_is_watched_again(daemon: Daemon) -> None:
+    """The new one may have the number of the old one."""
+    start(daemon, stay("a"), flags=[NEVER])
+    for number in range(5):
+        becomes_a_link(daemon, jcard(stay("a"), stay(f"b{number}")))
+        running(daemon, f"b{number}")
+        (daemon.folder / "elsewhere" / "x.toml").write_text(jcard(stay("a"), stay(f"c{number}")))
+        running(daemon, f"c{number}")
+        shutil.rmtree(daemon.folder / "elsewhere")
+
+
+def test_watching_other_folders_needs_no_second_inotify_instance(sparse: Daemon) -> None:
+    start(sparse, stay("a"), flags=[NEVER])
+    for number in range(3):
+        becomes_a_link(sparse, jcard(stay("a"), stay(f"b{number}")))
+        running(sparse, f"b{number}")
+        (sparse.folder / "elsewhere" / "x.toml").write_text(jcard(stay("a"), stay(f"c{number}")))
+        running(sparse, f"c{number}")
+        shutil.rmtree(sparse.folder / "elsewhere")
+    assert "files_not_watched" not in sparse.log_text()
+
+
+def test_a_folder_whose_name_is_no_text_costs_only_the_watching(daemon: Daemon) -> None:
+    folder = Path(os.fsdecode(os.fsencode(daemon.folder) + b"/x\xff"))
+    folder.mkdir()
+    (folder / "jcard.toml").write_text(jcard(stay("a")))
+    daemon.jcard.symlink_to(folder / "jcard.toml")
+    daemon.start("--interval=200ms")
+    running(daemon, "a")
+    daemon.wait_for(lambda: "files_not_watched" in daemon.log_text())
+    (folder / "jcard.toml").write_text(jcard(stay("a"), stay("b")))
+    running(daemon, "b")
 
 
 def test_what_else_happens_in_the_folder_is_no_change(daemon: Daemon) -> None:

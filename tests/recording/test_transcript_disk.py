@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
 import os
 import stat
 import threading
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from agentd.recording.transcript_disk import Limits, TranscriptDisk
-from agentd.recording.transcript_files import TranscriptError, TranscriptFiles
+from agentd.recording.transcript_files import Account, RunFolder, TranscriptError, TranscriptFiles
 from agentd.recording.transcript_reader import TranscriptReader
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd
@@ -230,3 +233,52 @@ async def test_the_last_lines_are_found_from_the_end(files: TranscriptFiles) -> 
         start = await reader.start_of_lines(folder, extent, count)
         assert text[start:].splitlines() == (text.splitlines()[-count:] if count else [])
     reader.close()
+
+
+def test_how_a_lost_run_ended_is_kept_although_the_disk_was_full_at_first(
+    files: TranscriptFiles, disk: TranscriptDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = keep(files, "a", b"x" * 2000, end=None)
+
+    def full(_folder: RunFolder, _account: Account) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "write", full)
+        take_stock(disk)
+    assert folder.read().end is None
+    assert disk.sweep().size == 0
+    account = folder.read()
+    assert (account.end is not None, account.bytes, account.dropped) == (True, 2000, 2000)
+
+
+def test_the_newest_run_stays_although_its_account_cannot_be_read_for_a_while(
+    files: TranscriptFiles, disk: TranscriptDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = keep(files, "a", b"x" * 2000)
+    take_stock(disk)
+
+    def unreadable(_folder: RunFolder) -> Account:
+        raise TranscriptError("too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "read", unreadable)
+        assert disk.sweep().size == 0
+    assert folder.read().exit_code == 0
+    assert disk.sweep().size == 0
+
+
+def test_what_is_held_of_a_complete_run_is_little(files: TranscriptFiles, disk: TranscriptDisk) -> None:
+    runs = 60
+    for _ in range(runs):
+        keep(files, "a", b"x")
+    disk.limits = replace(LIMITS, runs=runs, total=1 << 20)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        take_stock(disk)
+        held = (tracemalloc.get_traced_memory()[0] - before) / runs
+    finally:
+        tracemalloc.stop()
+    assert held < 500, held
