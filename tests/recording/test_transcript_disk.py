@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -154,7 +155,9 @@ def test_a_mark_far_back_is_found_by_a_thorough_look(disk: TranscriptDisk) -> No
     assert disk.find_ends(["r1"], thoroughly=True) == {"r1": 1000}
 
 
-def test_what_the_writer_still_had_after_the_end_is_cut_off_later(disk: TranscriptDisk, files: TranscriptFiles) -> None:
+def test_what_the_writer_still_had_after_the_end_is_cut_off_later(
+    disk: TranscriptDisk, files: TranscriptFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = disk.begin(replace(BEGUN, run_id="r1"))
     part = run.folder.output / "000000"
     part.write_bytes(b"mine")
@@ -163,6 +166,14 @@ def test_what_the_writer_still_had_after_the_end_is_cut_off_later(disk: Transcri
     disk.sweep()
     assert part.read_bytes() == b"mine"
     assert files.snapshot(run.folder)[0].bytes == 4
+    # Not at each sweep, of which there is one a second on a busy day, but once more when a minute is over.
+    part.write_bytes(b"mine and more")
+    disk.sweep()
+    assert part.read_bytes() == b"mine and more"
+    minute = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: minute)
+    disk.sweep()
+    assert part.read_bytes() == b"mine"
 
 
 def test_a_run_of_a_daemon_that_died_is_completed_by_the_next(files: TranscriptFiles) -> None:
