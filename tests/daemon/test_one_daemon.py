@@ -59,6 +59,8 @@ def test_many_daemons_at_once_leave_exactly_one(daemon_factory: Callable[[], Dae
         each.start(ready=False)
     daemons[0].wait_for(lambda: sum(each.running for each in daemons) == 1, 30, what="one daemon is left")
     (winner,) = [each for each in daemons if each.running]
+    # The others may be refused before its API is open.
+    winner.wait_answers()
     running(winner, "a")
     assert {each.wait_exit() for each in daemons if each is not winner} == {1}
     for each in daemons:

@@ -208,7 +208,11 @@ class Daemon:
                 self.command(*arguments), env=self.environment(**self._env), cwd=self.folder, log=log
             )
         if ready:
-            self.wait_for(self._answers, what="agentd's API answers")
+            self.wait_answers()
+
+    def wait_answers(self) -> None:
+        """Wait until the API does."""
+        self.wait_for(self._answers, what="agentd's API answers")
 
     def _answers(self) -> bool:
         assert self.running, f"agentd ended with status {self.process and self.process.returncode}\n{self.explain()}"

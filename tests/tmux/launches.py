@@ -110,7 +110,8 @@ class Launches:
     ) -> Run:
         """Run argv in a new session."""
         name = f"run{next(_numbers)}"
-        run_id = run_id or name.encode().hex()
+        # Of this process alone: processes are found by it wherever they are, and tests run beside each other.
+        run_id = run_id or f"{os.getpid()}-{name}".encode().hex()
         given = {**own_environment(), RUN_ID_VARIABLE: run_id} if environment is None else environment
         script = LaunchScript(name, run_id, tuple(argv), given, str(workdir or self.folder))
         path = self.runtime.write_script(script)
