@@ -278,10 +278,9 @@ def test_sighup_reconciles_now(unwatched: Daemon) -> None:
     assert pids(unwatched)["a"] == first["a"]
 
 
-def test_a_folder_that_is_removed_and_made_again_is_watched_again(daemon: Daemon) -> None:
-    """The new one may have the number of the old one."""
-    start(daemon, stay("a"), flags=[NEVER])
-    for number in range(5):
+def move_to_new_folders(daemon: Daemon, times: int) -> None:
+    """Put the jcard into a folder that is made for it, change it there, and remove the folder, again and again."""
+    for number in range(times):
         becomes_a_link(daemon, jcard(stay("a"), stay(f"b{number}")))
         running(daemon, f"b{number}")
         (daemon.folder / "elsewhere" / "x.toml").write_text(jcard(stay("a"), stay(f"c{number}")))
@@ -289,14 +288,15 @@ def test_a_folder_that_is_removed_and_made_again_is_watched_again(daemon: Daemon
         shutil.rmtree(daemon.folder / "elsewhere")
 
 
+def test_a_folder_that_is_removed_and_made_again_is_watched_again(daemon: Daemon) -> None:
+    """The new one may have the number of the old one."""
+    start(daemon, stay("a"), flags=[NEVER])
+    move_to_new_folders(daemon, 5)
+
+
 def test_watching_other_folders_needs_no_second_inotify_instance(sparse: Daemon) -> None:
     start(sparse, stay("a"), flags=[NEVER])
-    for number in range(3):
-        becomes_a_link(sparse, jcard(stay("a"), stay(f"b{number}")))
-        running(sparse, f"b{number}")
-        (sparse.folder / "elsewhere" / "x.toml").write_text(jcard(stay("a"), stay(f"c{number}")))
-        running(sparse, f"c{number}")
-        shutil.rmtree(sparse.folder / "elsewhere")
+    move_to_new_folders(sparse, 3)
     assert "files_not_watched" not in sparse.log_text()
 
 
