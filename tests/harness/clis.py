@@ -94,7 +94,7 @@ def install(npm: str, package: Package) -> None:
     for folder in (partial, package.folder):
         shutil.rmtree(folder, ignore_errors=True)
     partial.mkdir(parents=True)
-    options = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+    options = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", "--fetch-retries=5"]
     done = subprocess.run(
         [npm, "install", "--prefix", str(partial), *options, f"{package.package}@{package.version}"],
         stdin=subprocess.DEVNULL,
