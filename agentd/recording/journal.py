@@ -86,6 +86,8 @@ class Journal:
         """Number of the last event that is being written."""
         self._news = asyncio.Event()
         self._found = False
+        self._ends_told: frozenset[str] = frozenset()
+        """Runs whose end a former daemon told before it was killed; whoever adopts them cannot know that."""
         self._closing = False
         self._ended = False
         self._readers: set[Reader] = set()
@@ -107,11 +109,17 @@ class Journal:
             self._fail(f"{self.folder}: {error.strerror}")
             return
         self._found = True
+        self._ends_told = found.ended
         # Found late, some numbers were given away without knowing those in the files: what is not after them is lost.
         self._count_lost(self.memory.begin(found.last, found.last if found.clean else found.last + UNCLEAN_GAP))
 
     def add(self, event: Event) -> None:
-        """Keep an event; returns at once and never raises."""
+        """Keep an event; returns at once and never raises.
+
+        The end of a run that a killed daemon has told is passed over.
+        """
+        if event.kind is EventKind.EXITED and event.data.get("run") in self._ends_told:
+            return
         self.memory.add(entry_of(self.memory.head + 1, self._wall(), event))
         if self._error is not None:
             self._count_lost(self.memory.drop_excess(self._under_way))

@@ -161,7 +161,11 @@ class TranscriptDisk:
     def find(self, agent: str, run_id: str) -> RunOnDisk | None:
         """Find a former daemon's run."""
         found = self.files.find(agent, run_id)
-        return None if found is None else self._hold(*found)
+        if found is None:
+            return None
+        folder, account = found
+        folder.remove_dropped(account)
+        return self._hold(folder, account)
 
     def mend(self, account: Account, reason: str, now: float) -> tuple[RunOnDisk, int]:
         """Prepare that recording goes on; give the run, and the number of its next part.
@@ -176,7 +180,7 @@ class TranscriptDisk:
             run = self.begin(account)
         else:
             self._require_room()
-        parts = run.folder.parts(run.account.dropped)
+        parts = run.folder.parts(run.account)
         offset = parts[-1].start + parts[-1].size if parts else run.account.dropped
         gap = Gap(rfc3339_milliseconds(now), reason, offset)
         noted = replace(run.account, gaps=(*run.account.gaps, gap)[-MOST_GAPS:])
@@ -185,7 +189,7 @@ class TranscriptDisk:
         except FileNotFoundError:
             # Somebody removed the run's folder: it goes on in another one.
             self._forget(account.run_id)
-            return self.begin(replace(noted, dropped=0)), 0
+            return self.begin(replace(noted, dropped=0, first_part=0)), 0
         run.account = noted
         return run, parts[-1].number + 1 if parts else 0
 
@@ -217,7 +221,7 @@ class TranscriptDisk:
         if run is None:
             return
         with self.files.lock:
-            parts = run.folder.parts(run.account.dropped)
+            parts = run.folder.parts(run.account)
             if offset is None:
                 offset = parts[-1].start + parts[-1].size if parts else run.account.dropped
             run.folder.cut(parts, offset)
@@ -239,7 +243,7 @@ class TranscriptDisk:
         self._parts.pop(run_id, None)
 
     def _completed(self, folder: RunFolder, account: Account) -> _Complete:
-        size = sum(part.size for part in folder.parts(account.dropped))
+        size = sum(part.size for part in folder.parts(account))
         run = _Complete(folder.agent, folder.number, account.start, size)
         self._complete.setdefault(run.agent, {})[run.number] = run
         return run
@@ -255,11 +259,16 @@ class TranscriptDisk:
             if number in live or number in self._complete.get(agent, ()):
                 continue
             folder = self.files.folder(agent, number)
+            if not folder.whole:
+                # A former daemon was killed while it made or removed it.
+                folder.remove()
+                continue
             try:
                 account = folder.read()
             except TranscriptError as error:
                 log.warning("transcript_damaged", agent=agent, run=number, reason=str(error))
                 continue
+            folder.remove_dropped(account)
             if account.end is None:
                 self._lost(folder, account)
                 continue
@@ -269,13 +278,17 @@ class TranscriptDisk:
 
     def _lost(self, folder: RunFolder, account: Account) -> None:
         """Complete a run that ended while no agentd was there."""
-        parts = folder.parts(account.dropped)
+        parts = folder.parts(account)
         end = _end_of(folder, account, thoroughly=True)
         if end is None:
             end = parts[-1].start + parts[-1].size if parts else account.dropped
         folder.cut(parts, end)
         account = replace(
-            account, end=_last_written(folder, parts), reason="agentd was not there when it ended", bytes=end
+            account,
+            # The last sign of it that there is; without any end it would count as one that goes on.
+            end=_last_written(folder, parts) or account.start,
+            reason="agentd was not there when it ended",
+            bytes=end,
         )
         run = self._completed(folder, account)
         self._cut_later(folder, account)
@@ -291,7 +304,7 @@ class TranscriptDisk:
         """Remove what is too much, and let each ``output.log`` be the newest part."""
         size, grew = 0, False
         for run_id, run in list(self._live.items()):
-            parts = run.folder.parts(run.account.dropped)
+            parts = run.folder.parts(run.account)
             newest = parts[-1].number if parts else 0
             if self._parts.get(run_id, 0) != newest:
                 self._parts[run_id] = newest
@@ -324,10 +337,10 @@ class TranscriptDisk:
     def _cut_again(self) -> None:
         now = time.monotonic()
         for cut in [cut for cut in self._cuts.values() if cut.again[-1] <= now]:
-            end, dropped = cut.account.bytes, cut.account.dropped
+            end = cut.account.bytes
             if end is not None:
                 with self.files.lock:
-                    cut.folder.cut(cut.folder.parts(dropped), end)
+                    cut.folder.cut(cut.folder.parts(cut.account), end)
             cut.again.pop()
             if not cut.again:
                 del self._cuts[cut.folder.path]
@@ -371,10 +384,10 @@ class TranscriptDisk:
             on_disk = RunOnDisk(folder, run.unwritten or folder.read())
         except TranscriptError as error:
             log.warning("transcript_damaged", agent=run.agent, run=run.number, reason=str(error))
-            for part in folder.parts(0):
+            for part in folder.parts_there_are():
                 folder.remove_part(part.name)
             return
-        parts = folder.parts(on_disk.account.dropped)
+        parts = folder.parts(on_disk.account)
         self._drop(on_disk, parts, len(parts))
         cut = self._cuts.get(folder.path)
         if cut is not None:
@@ -384,7 +397,7 @@ class TranscriptDisk:
         """Remove old parts of runs under way, those of the longest first."""
         if size <= self.limits.total:
             return size
-        live = [(run, run.folder.parts(run.account.dropped)) for run in self._live.values()]
+        live = [(run, run.folder.parts(run.account)) for run in self._live.values()]
         for run, parts in sorted(live, key=lambda each: len(each[1]), reverse=True):
             excess = size - self.limits.total
             count = next(
@@ -402,7 +415,7 @@ def _began(run: _Complete) -> tuple[str, int]:
 
 
 def _end_of(folder: RunFolder, account: Account, *, thoroughly: bool) -> int | None:
-    return find_end(folder, account.run_id, folder.parts(account.dropped), thoroughly=thoroughly)
+    return find_end(folder, account.run_id, folder.parts(account), thoroughly=thoroughly)
 
 
 def _last_written(folder: RunFolder, parts: Sequence[Part]) -> str | None:

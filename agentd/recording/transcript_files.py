@@ -82,6 +82,8 @@ class Account:
     """What it printed in all, once it has ended."""
     dropped: int = 0
     """Bytes at the beginning that are not kept any more."""
+    first_part: int = 0
+    """Number of the first part that is kept; an earlier one is about to be removed."""
     gaps: Sequence[Gap] = ()
     columns: int = 0
     rows: int = 0
@@ -144,6 +146,11 @@ class RunFolder:
         """The folder of its parts."""
         return self.path / OUTPUT
 
+    @property
+    def whole(self) -> bool:
+        """Whether it was made, and nothing of it removed."""
+        return (self.path / ACCOUNT).exists()
+
     def create(self, account: Account) -> None:
         """Make it, with everything but the parts.
 
@@ -199,8 +206,15 @@ class RunFolder:
                 part.unlink()
             raise
 
-    def parts(self, dropped: int) -> list[Part]:
-        """List the parts there are, in order."""
+    def parts(self, account: Account) -> list[Part]:
+        """List the parts that are kept, in order."""
+        return self._parts(account.dropped, account.first_part)
+
+    def parts_there_are(self) -> list[Part]:
+        """List the parts whatever the account says, in order."""
+        return self._parts(0, 0)
+
+    def _parts(self, start: int, first: int) -> list[Part]:
         try:
             folder = self._open_output()
         except OSError:
@@ -210,9 +224,9 @@ class RunFolder:
                 names = sorted(
                     entry.name
                     for entry in islice(entries, _MOST_PARTS)
-                    if _PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+                    if _PART.fullmatch(entry.name) and int(entry.name) >= first and entry.is_file(follow_symlinks=False)
                 )
-            found, start = [], dropped
+            found = []
             for name in names:
                 try:
                     size = os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
@@ -256,9 +270,10 @@ class RunFolder:
 
     def cut(self, parts: Sequence[Part], end: int) -> None:
         """Take away what stands after this offset of the whole output."""
-        for part in parts:
+        # The last ones first: where the end was is known only as long as its mark stands in the first of them.
+        for part in reversed(parts):
             if part.start + part.size <= end:
-                continue
+                break
             if part.start >= end and part is not parts[0]:
                 self.remove_part(part.name)
                 continue
@@ -290,15 +305,35 @@ class RunFolder:
         part.rename(link)
 
     def drop(self, account: Account, parts: Sequence[Part]) -> Account:
-        """Remove parts at the beginning; what is left keeps its offsets."""
-        account = replace(account, dropped=account.dropped + sum(part.size for part in parts))
-        for part in parts:
-            self.remove_part(part.name)
-        self.write(account)
+        """Remove parts at the beginning; what is left keeps its offsets, even if this is interrupted.
+
+        Raises
+        ------
+        OSError
+            If the account cannot be written.
+        """
+        dropped = account.dropped + sum(part.size for part in parts)
+        account = replace(account, dropped=dropped, first_part=max(part.number for part in parts) + 1)
+        try:
+            self.write(account)
+        except OSError:
+            # A full disk may have room for it once they are gone.
+            self.remove_dropped(account)
+            self.write(account)
+        self.remove_dropped(account)
         return account
+
+    def remove_dropped(self, account: Account) -> None:
+        """Remove the parts that are not kept any more."""
+        for part in self.parts_there_are():
+            if part.number < account.first_part:
+                self.remove_part(part.name)
 
     def remove(self) -> None:
         """Remove the whole run, without following any link."""
+        # First, so that what is left of an interrupted removal is no run any more.
+        with contextlib.suppress(OSError):
+            (self.path / ACCOUNT).unlink()
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -438,7 +473,7 @@ class TranscriptFiles:
         """
         with self.lock:
             account = folder.read()
-            return account, folder.parts(account.dropped)
+            return account, folder.parts(account)
 
     def find(self, agent: str, run_id: str) -> tuple[RunFolder, Account] | None:
         """Find the folder of a run by its id, the newest runs first."""

@@ -383,7 +383,9 @@ class Transcripts:
         self._done(task)
 
     async def _complete(self, runs: list[_Run], ends: dict[str, int]) -> None:
-        await asyncio.gather(*(self._close_pipe(run.pane) for run in runs if run.pane is not None))
+        # A newer run's pipe has taken the place of this one's in the same pane, or is about to.
+        newest = [run for run in runs if self._latest.get(run.facts.agent) is run]
+        await asyncio.gather(*(self._close_pipe(run.pane) for run in newest if run.pane is not None))
         for run in runs:
             run.taken.set()
             self._runs.pop(run.facts.run_id, None)

@@ -33,7 +33,7 @@ def agents(source: MemorySource) -> None:
 def complete(folder: RunFolder) -> None:
     """End a run as the daemon does."""
     account = folder.read()
-    size = sum(part.size for part in folder.parts(account.dropped))
+    size = sum(part.size for part in folder.parts(account))
     folder.write(replace(account, end="2026-01-31T10:00:00.000Z", bytes=size, exit_code=3, reason="exit status 3"))
 
 

@@ -153,15 +153,17 @@ def test_nothing_is_lost_while_agentd_is_dead(daemon: Daemon) -> None:
 
 
 def test_a_run_whose_session_went_while_agentd_was_dead_is_completed(daemon: Daemon) -> None:
-    start(daemon, script("a", "echo one; exec sleep 600"))
-    running(daemon, "a")
+    start(daemon, script("a", "echo one; exec sleep 600"), stay("silent"))
+    running(daemon, "a", "silent")
     daemon.wait_for(lambda: b"one" in output(daemon, "a"))
     daemon.kill()
     daemon.tmux("kill-server")
     daemon.start()
-    found = completed(daemon, "a")
-    assert (found["exit_code"], found["bytes"]) == (None, 5)
+    found, silent = completed(daemon, "a"), completed(daemon, "silent")
+    assert (found["exit_code"], found["bytes"], silent["bytes"]) == (None, 5, 0)
     assert "not there" in found["reason"]
+    # The last sign of it that there is.
+    assert silent["end"] == silent["start"]
     daemon.wait_for(lambda: account(daemon, "a", 2).get("run") == 2)
 
 
@@ -202,6 +204,22 @@ def test_a_writer_that_is_killed_is_said_and_replaced(daemon: Daemon) -> None:
     assert gap["offset"] == len(b"one\r\ngot one\r\n")
     assert "transcripts_failing" in daemon.log_text()
     assert running(daemon, "a")["a"] == pid
+
+
+def test_a_writer_that_is_late_costs_the_next_run_nothing(daemon: Daemon) -> None:
+    text = 'echo begin; while read -r line; do [ "$line" = end ] && exit; echo "got $line"; done'
+    start(daemon, script("a", text, restart="always", restart_delay="10ms"), flags=[QUICK])
+    daemon.wait_for(lambda: output(daemon, "a") == b"begin\r\n")
+    (late,) = writers(daemon)
+    late.suspend()
+    daemon.type("a", "end")
+    daemon.wait_for(lambda: output(daemon, "a", 2) == b"begin\r\n", what="the next run is recorded")
+    # The first one is given up after a second.
+    completed(daemon, "a")
+    daemon.type("a", "one")
+    daemon.wait_for(lambda: b"got one" in output(daemon, "a", 2), what="the next run is still recorded")
+    late.resume()
+    assert account(daemon, "a", 2)["gaps"] == []
 
 
 def test_transcripts_can_be_turned_off_and_on_again(daemon: Daemon) -> None:

@@ -50,7 +50,7 @@ def killed_at_a_step(world: World) -> str:
         way = chance.choice(_WAYS[point.step])
         for _ in range(passes):
             operate(world, touched, way, deaf=point.name in _OF_THE_DEAF)
-    reached = _dies(world, _REACHED if point.step != "shutdown" else _SHUT_DOWN)
+    reached = await_death(world, _REACHED if point.step != "shutdown" else _SHUT_DOWN)
     daemon.kill()
     daemon.trigger.disarm()
     if in_its_absence and point.step not in ("adoption", "shutdown"):
@@ -60,7 +60,8 @@ def killed_at_a_step(world: World) -> str:
     return point.name if reached else f"{point.name} (not passed: killed anyway)"
 
 
-def _dies(world: World, patience: float) -> bool:
+def await_death(world: World, patience: float) -> bool:
+    """Wait for agentd to die at the step it was armed for, and say whether it did."""
     try:
         assert world.daemon.process is not None
         return world.daemon.process.wait(patience) == -signal.SIGKILL

@@ -39,6 +39,13 @@ class Marks:
         """The starts of one definition of an agent."""
         return [mark for mark in self.of(name) if mark.word == "start" and mark.generation == generation]
 
+    def said(self, run_id: str) -> int:
+        """How many lines a run has said."""
+        try:
+            return int((self.folder / f"{run_id}.said").read_text())
+        except FileNotFoundError:
+            return 0
+
     def names(self) -> list[str]:
         """Every agent that ever ran."""
         return [path.stem for path in self.folder.glob("*.marks")]

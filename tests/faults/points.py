@@ -14,7 +14,7 @@ import os
 import signal
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Function = Callable[..., object]
@@ -128,15 +128,22 @@ _NONE = -1
 
 
 class Trigger:
-    """What a forked agentd is to suffer, in memory that it shares with the process that started it."""
+    """What a forked process is to suffer, in memory that it shares with the process that started it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    points
+        Those that it may be killed at.
+    """
+
+    def __init__(self, points: Sequence[Point] = POINTS) -> None:
+        self._points = points
         self._memory = mmap.mmap(-1, mmap.PAGESIZE)
         self.disarm()
 
     def arm(self, point: Point, passes: int) -> None:
         """Kill it when it passes this point for the so-manyeth time from now on."""
-        self._write(POINTS.index(point), passes, self.clock_offset)
+        self._write(self._points.index(point), passes, self.clock_offset)
 
     def disarm(self) -> None:
         """Let it live."""
@@ -166,7 +173,7 @@ class Trigger:
 
     def install(self) -> None:
         """Wrap every point's function, and the wall clock, in this process."""
-        for index, point in enumerate(POINTS):
+        for index, point in enumerate(self._points):
             owner, name = _owner(point)
             setattr(owner, name, _wrapped(owner, name, point, functools.partial(self.passed, index)))
         wall = time.time

@@ -20,6 +20,7 @@ from tests.faults.limits import (
 )
 from tests.faults.machine import no_mounts, no_processes_group, no_user_namespace
 from tests.faults.operators import operators
+from tests.faults.records import killed_while_recording, prepare_records
 from tests.faults.starts import daemons_at_once, something_at_the_path
 from tests.faults.tmux import client_cut, client_killed, client_stopped, launcher_killed, server_killed
 from tests.faults.world import World
@@ -46,6 +47,7 @@ class Family:
 
 FAMILIES = (
     Family("kills", killed_at_a_step, 60),
+    Family("records", killed_while_recording, 8, 20, prepare_records),
     Family("tmux-server", server_killed, 6, 10),
     Family("client-killed", client_killed, 4, 10),
     Family("client-stopped", client_stopped, 2, 5),

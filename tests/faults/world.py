@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -86,6 +86,8 @@ class World:
         """Longest convergence so far, in seconds."""
         self.long_stop = 1.0
         """Seconds that something is stopped which is then continued."""
+        self.judges: list[Callable[[], Iterable[str]]] = []
+        """Each says what else is amiss, once agents are as declared and the API says so."""
         self.at_the_end: list[Callable[[], None]] = []
         """Called once nothing of it runs any more."""
         self._named = 0
@@ -167,6 +169,13 @@ class World:
         self.await_true(lambda: _told(path, f"{status}\n".encode()), f"{name} listens for its end")
         self.disturbed(name, (status, None))
 
+    def say(self, name: str, lines: int) -> None:
+        """Let an agent that runs print so many lines more, and wait until it has."""
+        run_id = self.current(name).run_id
+        path, said = self.marks_folder / f"{name}.fifo", self.marks.said(run_id) + lines
+        self.await_true(lambda: _told(path, f"say {lines}\n".encode()), f"{name} listens for what to say")
+        self.await_true(lambda: self.marks.said(run_id) == said, f"{name} has said {said} lines")
+
     def kill(self, name: str) -> None:
         """SIGKILL an agent that runs."""
         with contextlib.suppress(ProcessLookupError):
@@ -241,6 +250,8 @@ class World:
         if not amiss:
             yield from self._strays()
             yield from self._untold()
+            for judge in self.judges:
+                yield from judge()
 
     def _amiss_of(self, agent: Declared) -> Iterator[str]:
         marks = self.marks.of(agent.name)

@@ -91,6 +91,22 @@ async def test_numbers_go_on_after_a_clean_end_and_skip_some_after_another(tmp_p
         assert numbers(await taken(journal, 10**9)) == []
 
 
+async def test_the_end_of_a_run_that_a_killed_daemon_has_told_is_not_told_by_the_next_one(tmp_path: Path) -> None:
+    def exited(run: str) -> Event:
+        return Event(EventKind.EXITED, "a", None, {"run": run})
+
+    async with opened(tmp_path) as journal:
+        journal.add(exited("1"))
+        await fill(journal, 3)
+    async with opened(tmp_path) as journal:
+        # It adopted both, and does not know what the former one came to tell.
+        journal.add(exited("1"))
+        journal.add(exited("2"))
+        await journal_wrote(journal)
+    ends = [line["data"] for line in lines(tmp_path) if line["kind"] == EventKind.EXITED]
+    assert ends == [{"run": "1"}, {"run": "2"}]
+
+
 async def test_what_was_written_is_there_after_sigkill(tmp_path: Path) -> None:
     journal = Journal(tmp_path, time.time, SMALL)
     await journal.open()

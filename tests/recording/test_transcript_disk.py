@@ -186,6 +186,78 @@ def test_a_run_of_a_daemon_that_died_is_completed_by_the_next(files: TranscriptF
     assert [part.size for part in parts] == [4]
 
 
+def test_offsets_stay_true_although_the_removal_of_old_parts_is_interrupted(
+    files: TranscriptFiles, disk: TranscriptDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = keep(files, "a", b"one ", b"two ", b"three", end=None)
+    account, parts = files.snapshot(folder)
+
+    def killed(_folder: RunFolder, _name: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "remove_part", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.drop(account, parts[:2])
+    account, parts = files.snapshot(folder)
+    assert [(part.number, part.start) for part in parts] == [(2, len(b"one two "))]
+    assert (folder.output / "000001").exists()
+    take_stock(disk)
+    assert [part.name for part in folder.output.iterdir()] == ["000002"]
+    assert (folder.read().dropped, folder.read().bytes) == (8, 13)
+
+
+def test_old_parts_go_from_a_full_disk_although_that_cannot_be_written_down_before(
+    files: TranscriptFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = keep(files, "a", b"one ", b"two")
+    account, parts = files.snapshot(folder)
+    write = RunFolder.write
+
+    def written_once_there_is_room(to: RunFolder, noted: Account) -> None:
+        if (folder.output / "000000").exists():
+            raise OSError(errno.ENOSPC, "no space left on device")
+        write(to, noted)
+
+    monkeypatch.setattr(RunFolder, "write", written_once_there_is_room)
+    assert folder.drop(account, parts[:1]) == folder.read()
+    assert [part.start for part in files.snapshot(folder)[1]] == [4]
+
+
+def test_a_cut_that_is_interrupted_can_be_made_again(files: TranscriptFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = keep(files, "a", b"half" + end_mark("a-1") + b"a shell", b" that goes on", b" and on", end=None)
+
+    def killed(_folder: RunFolder, _name: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "remove_part", killed)
+        with pytest.raises(KeyboardInterrupt):
+            take_stock(TranscriptDisk(files, LIMITS))
+    take_stock(TranscriptDisk(files, LIMITS))
+    assert (folder.read().bytes, (folder.path / "output.log").read_bytes()) == (4, b"half")
+
+
+def test_a_folder_that_was_never_finished_or_not_wholly_removed_goes(
+    files: TranscriptFiles, disk: TranscriptDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed, stays, begun = keep(files, "a", b"one"), keep(files, "a", b"two"), keep(files, "a")
+    (begun.path / "run.json").unlink()
+
+    def killed(_path: Path, **_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("agentd.recording.transcript_files.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            removed.remove()
+    with pytest.raises(TranscriptError, match="there is no"):
+        files.snapshot(removed)
+    take_stock(disk)
+    assert files.numbers("a") == [stays.number]
+    assert disk.sweep().size == len(b"two")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"agent": 1}', '{"agent": "a", "run": "x"}'])
 def test_a_damaged_account_hides_no_other_run(files: TranscriptFiles, disk: TranscriptDisk, text: str) -> None:
     folder = keep(files, "a", b"x")
