@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +71,7 @@ def _try_lock(path: Path) -> int | None:
 class Replacement:
     """New content beside a file, on disk and ready to take its place.
 
+    It stands in ``.NAME.tmp``, so only who holds the lock may make it; what an edit that was killed left there goes.
     Owner, group, mode and extended attributes (access control lists among them) are those of the file there is, as far
     as this user may give them away. A group that cannot be kept gets no more than everybody has.
     """
@@ -85,8 +85,10 @@ class Replacement:
             If that is not possible; nothing is left behind then.
         """
         self._file = file
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".tmp", dir=file.parent)
-        self._part = Path(name)
+        self._part = file.with_name(f".{file.name}.tmp")
+        self.discard()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._part, flags, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as part:
                 part.write(content)

@@ -128,8 +128,9 @@ class Records:
         for folder in sorted((self.state / "agents" / name / "runs").glob("[0-9]*")):
             try:
                 account = json.loads((folder / "run.json").read_bytes())
+                kept = b"".join(part.read_bytes() for part in sorted((folder / "output").iterdir()))
             except FileNotFoundError:
-                yield f"{name}: {folder} has no account"
+                yield f"{name}: {folder} is not whole"
                 continue
             run_id = account["run_id"]
             if run_id in numbers:
@@ -137,7 +138,7 @@ class Records:
             numbers[run_id] = int(folder.name)
             if run_id in begun:
                 where = f"{name}, run {folder.name}"
-                for problem in self._run_amiss(folder, account, begun[run_id], ends.get(run_id)):
+                for problem in self._run_amiss(account, kept, begun[run_id], ends.get(run_id)):
                     yield f"{where}: {problem}"
         order = [numbers[run_id] for run_id in begun if run_id in numbers]
         if order != sorted(order):
@@ -145,9 +146,7 @@ class Records:
         if begun and (newest := list(begun)[-1]) not in numbers:
             yield f"{name}: its newest run, {newest}, has no folder"
 
-    def _run_amiss(self, folder: Path, account: dict[str, object], begun: Mark, end: Mark | None) -> Iterator[str]:
-        parts = sorted((folder / "output").iterdir())
-        kept = b"".join(part.read_bytes() for part in parts)
+    def _run_amiss(self, account: dict[str, object], kept: bytes, begun: Mark, end: Mark | None) -> Iterator[str]:
         expected = _said(begun.run_id, self.world.marks.said(begun.run_id))
         dropped = account["dropped"]
         assert isinstance(dropped, int)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.faults.edits import killed_while_editing
 from tests.faults.files import jcard_storm, secrets_storm
 from tests.faults.hostile import clock_jumps, hostile_agents
 from tests.faults.kills import killed_at_a_step
@@ -55,6 +56,7 @@ FAMILIES = (
     Family("launcher", launcher_killed, 4, 10),
     Family("operators", operators, 8, 20),
     Family("jcard", jcard_storm, 4, 10),
+    Family("edits", killed_while_editing, 4, 10),
     Family("secrets", secrets_storm, 2, 5),
     Family("daemons", daemons_at_once, 3, 10),
     Family("sockets", something_at_the_path, 3, 10),

@@ -14,7 +14,7 @@ import pytest
 
 from agentd.jcard.edit import add_agent, declared_agents, set_fields, stop_agent
 from agentd.jcard.edit_file import FileEdit, FileEditError, edit_file
-from agentd.jcard.replacing import LockedError, locked
+from agentd.jcard.replacing import LockedError, Replacement, locked
 
 TEXT = '# the one\n[agent]\nname = "a"\nharness = "codex"\n'
 
@@ -47,6 +47,15 @@ def test_the_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it(jcard: Pa
     assert jcard.read_text() == outcome.after == TEXT + "enabled = false\n"
     assert outcome.content == jcard.read_bytes()
     assert jcard.stat().st_ino != former
+    assert entries(jcard.parent) == ["jcard.toml"]
+
+
+def test_what_a_killed_edit_left_goes_with_the_next_one(jcard: Path) -> None:
+    Replacement(jcard, b"half an edit")
+    lock = jcard.with_name(f".{jcard.name}.lock")
+    lock.touch()
+    assert len(entries(jcard.parent)) == len(["it", "its replacement", "its lock"])
+    stop(jcard)
     assert entries(jcard.parent) == ["jcard.toml"]
 
 
