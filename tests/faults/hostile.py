@@ -8,7 +8,8 @@ from tests.faults.kills import operate
 from tests.faults.world import World
 
 YEAR = 365.25 * 86400
-_KINDS = ("breeder", "closer", "flood", "titles", "stubborn")
+_KINDS = (*("breeder", "closer", "flood", "titles", "stubborn") * 3, "deluge")
+"""A deluge, of 100 MB, takes a terminal some seconds."""
 
 
 def hostile_agents(world: World) -> str:

@@ -26,7 +26,10 @@ closer)
 	exec </dev/null >/dev/null 2>&1
 	;;
 flood)
-	head -c "${FLOOD:-5000000}" /dev/zero | tr '\0' 'x' | fold -w 79
+	head -c 5000000 /dev/zero | tr '\0' 'x' | fold -w 79
+	;;
+deluge)
+	head -c 100000000 /dev/zero | tr '\0' 'x' | fold -w 79
 	;;
 titles)
 	printf '\033]2;agentd\007\033]0;%%0 $0\007\033k_agentd\033\\\033[21t\033c'
