@@ -19,6 +19,10 @@ NOTHING_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors after which nothing is known: there was nothing left to look with."""
 STAT_STATE, STAT_PARENT, STAT_THREADS, STAT_STARTED = 0, 1, 17, 19
 """Where fields 3, 4, 20 and 22 of /proc/PID/stat stand after the program's name."""
+_FLAGS, _CODE, _ENVIRONMENT = 6, 23, slice(47, 49)
+"""Where fields 9, 26, and 50 to 51 stand: flags, and where the code and the environment begin and end in memory."""
+_KERNEL_THREAD = 0x00200000
+"""A flag of field 9: PF_KTHREAD in include/linux/sched.h."""
 
 _MAX_ENVIRONMENT = 4 * 1024 * 1024
 
@@ -32,19 +36,21 @@ def read_bytes(path: str, limit: int) -> bytes | None:
         If there is no descriptor or no memory left to look with, so that nothing is known.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return _read(path, limit)
     except OSError as error:
         if error.errno in NOTHING_LEFT:
             raise
         return None
+
+
+def _read(path: str, limit: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         pieces = []
         while limit > 0 and (piece := os.read(descriptor, min(limit, 65536))):
             pieces.append(piece)
             limit -= len(piece)
         return b"".join(pieces)
-    except OSError:
-        return None
     finally:
         os.close(descriptor)
 
@@ -105,25 +111,47 @@ def ancestors(pid: int) -> list[int]:
 
 def run_id_of(pid: int) -> str | None:
     """The ``AGENTD_RUN_ID`` a process was started with, or ``None``."""
+    return look_for_run_id(pid)[0]
+
+
+def look_for_run_id(pid: int) -> tuple[str | None, bool]:
+    """The ``AGENTD_RUN_ID`` a process was started with, and whether one that has none was surely started without.
+
+    It is not sure of a process between two programs, or between the loss of its memory and its end.
+    """
     marker = RUN_ID_VARIABLE.encode() + b"="
-    for entry in _environment(pid).split(b"\0"):
+    environment, told = _environment(pid)
+    for entry in environment.split(b"\0"):
         if entry.startswith(marker):
-            return entry[len(marker) :].decode("ascii", "replace")
-    return None
+            return entry[len(marker) :].decode("ascii", "replace"), True
+    return None, told
 
 
-def _is_zombie(pid: int) -> bool:
+def _environment(pid: int) -> tuple[bytes, bool]:
+    """The environment of a process, and whether that is all there is to know."""
+    try:
+        environment = _read(f"{PROC}/{pid}/environ", _MAX_ENVIRONMENT)
+    except PermissionError:
+        return b"", True
+    except OSError as error:
+        if error.errno in NOTHING_LEFT:
+            raise
+        environment = b""
+    if environment:
+        return environment, True
     line = read_bytes(f"{PROC}/{pid}/stat", 1024)
-    return line is not None and line.rpartition(b")")[2].split()[STAT_STATE] == b"Z"
-
-
-def _environment(pid: int) -> bytes:
-    environment = read_bytes(f"{PROC}/{pid}/environ", _MAX_ENVIRONMENT)
-    if not environment and _is_zombie(pid):
-        # Its first thread has ended; others may run.
+    if not line:
+        return b"", True
+    fields = line.rpartition(b")")[2].split()
+    if fields[STAT_STATE] not in b"ZX":
+        # While a program is loaded its environment seems empty, too, but execve sets the place of the code last.
+        empty = fields[_CODE] != b"0" and len(set(fields[_ENVIRONMENT])) == 1
+        return b"", empty or bool(int(fields[_FLAGS]) & _KERNEL_THREAD)
+    if int(fields[STAT_THREADS]) > 1:
+        # Its first thread has ended; others run.
         for task in numbers_in(f"{PROC}/{pid}/task"):
-            environment = environment or read_bytes(f"{PROC}/{pid}/task/{task}/environ", _MAX_ENVIRONMENT)
-    return environment or b""
+            environment = environment or read_bytes(f"{PROC}/{pid}/task/{task}/environ", _MAX_ENVIRONMENT) or b""
+    return environment, True
 
 
 def numbers_in(folder: str) -> list[int]:

@@ -15,21 +15,22 @@ import signal
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
-from agentd.tmux.proc import NOTHING_LEFT, PROC, ancestors, children_of, descendants, numbers_in, run_id_of
+from agentd.tmux.orphans import hold_marked
+from agentd.tmux.proc import NOTHING_LEFT, ancestors, children_of, descendants, run_id_of
 from agentd.tmux.processes import HAS_PIDFD, ProcessIdentity
 
 log = structlog.get_logger(__name__)
 
 REAPER_LIMIT = 5.0
 """Seconds that processes have to end after SIGKILL; one that waits for a dead disk may never."""
+_UNSURE_LIMIT = 1.0
+"""Seconds until a look that found nothing is believed though orphans, of whatever program, come and go too fast."""
 _ENDING_PAUSE = 0.2
 """Seconds at most between two looks: a process that forked before it died is found by the next look."""
 _ENDING_PAUSE_WITHOUT_PIDFD = 0.01
-_LOOKS_AT_ORPHANS = 20
 _RETRY_LOOK = 0.1
 """Seconds until the next look when there was nothing left to look with."""
 
@@ -64,54 +65,35 @@ def _started_by_launcher(launcher: int, run_id: str) -> list[int]:
     return [] if run_id_of(launcher) == run_id else children
 
 
-def _orphans(adopters: Iterable[int]) -> set[int]:
-    """Processes that lost their parents below the tmux server: children of the server's ancestors."""
-    if not Path(f"{PROC}/{os.getpid()}/task/{os.getpid()}/children").exists():
-        return set(numbers_in(PROC))
-    return {child for adopter in adopters for child in children_of(adopter)}
+def _find(
+    remains: Sequence[Remains], server: int, adopters: Iterable[int]
+) -> tuple[dict[str, set[ProcessIdentity]], bool]:
+    """The processes of each run, and whether these are surely all.
 
-
-def _find(remains: Sequence[Remains], server: int, adopters: Iterable[int]) -> dict[str, set[ProcessIdentity]]:
-    """The living processes of each run."""
+    Those that are gone again are among them, as each may have left another.
+    """
     launchers = {
         remain.run_id: remain.launcher.pid for remain in remains if remain.launcher and remain.launcher.surely_alive()
     }
     spared = {*launchers.values(), 1, os.getpid(), server}
-    roots: dict[str, set[int]] = {remain.run_id: set() for remain in remains}
+    found: dict[str, set[ProcessIdentity]] = {}
+    # Trees before orphans: what loses its parent while the trees are walked is an orphan when those are listed.
     for remain in remains:
-        found = roots[remain.run_id]
+        roots = {process.pid for process in remain.known if process.surely_alive()}
         if remain.run_id in launchers:
-            found.update(_started_by_launcher(launchers[remain.run_id], remain.run_id))
-        found.update(process.pid for process in remain.known if process.surely_alive())
+            roots.update(_started_by_launcher(launchers[remain.run_id], remain.run_id))
         if remain.agent is not None and remain.agent.surely_alive():
-            found.add(remain.agent.pid)
-    _add_orphans(roots, adopters, spared)
-    return {
-        run_id: {
-            process
-            for pid in found.union(*map(descendants, found)) - spared
-            if (process := ProcessIdentity.seen(pid)) is not None
-        }
-        for run_id, found in roots.items()
-    }
+            roots.add(remain.agent.pid)
+        found[remain.run_id] = _identified(roots.union(*map(descendants, roots)) - spared)
+    marked, sure = hold_marked(found.keys(), adopters, spared)
+    for run_id, orphan in marked:
+        found[run_id].add(ProcessIdentity.seen(orphan) or ProcessIdentity(orphan, None).gone())
+        found[run_id] |= _identified(descendants(orphan) - spared)
+    return found, sure
 
 
-def _add_orphans(roots: dict[str, set[int]], adopters: Iterable[int], spared: set[int]) -> None:
-    """Add the marked orphans to their runs.
-
-    A process that forks and ends between the list of orphans and the look at it has left another orphan: so the list
-    is read until nothing new is on it.
-    """
-    seen = set(spared)
-    for _ in range(_LOOKS_AT_ORPHANS):
-        new = _orphans(adopters) - seen
-        if not new:
-            return
-        seen |= new
-        for pid in new:
-            run_id = run_id_of(pid)
-            if run_id in roots:
-                roots[run_id].add(pid)
+def _identified(pids: Iterable[int]) -> set[ProcessIdentity]:
+    return {process for pid in pids if (process := ProcessIdentity.seen(pid)) is not None}
 
 
 def _kill(processes: Iterable[ProcessIdentity]) -> list[int]:
@@ -157,17 +139,22 @@ def _wait_ended(descriptors: Iterable[int], limit: float) -> None:
             waiting.discard(descriptor)
 
 
-def end_found(remains: Sequence[Remains], server: int, adopters: Iterable[int]) -> dict[str, set[int]]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look for the processes of runs found."""
+
+    found: dict[str, set[int]]
+    """For each run the pids that were found, and killed."""
+    sure: bool
+    """Whether a run that none were found of has surely none; else orphans came and went too fast to tell."""
+
+
+def end_found(remains: Sequence[Remains], server: int, adopters: Iterable[int]) -> Look:
     """Look once for all that these runs started, SIGKILL it, and wait a moment until it has ended.
 
     Blocks: call it in a thread. A process may fork before it dies, so only an empty answer says that nothing is left.
-
-    Returns
-    -------
-    dict
-        For each run the pids that were found.
     """
-    found = _find(remains, server, adopters)
+    found, sure = _find(remains, server, adopters)
     everything = set().union(*found.values())
     if everything:
         watched = _kill(everything)
@@ -178,12 +165,13 @@ def end_found(remains: Sequence[Remains], server: int, adopters: Iterable[int]) 
                 os.close(descriptor)
         if not HAS_PIDFD:
             select.poll().poll(_ENDING_PAUSE_WITHOUT_PIDFD * 1000)
-    return {run_id: {process.pid for process in processes} for run_id, processes in found.items()}
+    return Look({run_id: {process.pid for process in processes} for run_id, processes in found.items()}, sure)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ending:
     remains: Remains
+    unsure_until: float
     until: float
     left: asyncio.Future[set[int]]
 
@@ -218,7 +206,8 @@ class Reaper:
     async def end(self, remains: Remains) -> set[int]:
         """SIGKILL everything of one run and wait until it is gone; returns what could not be ended."""
         left: asyncio.Future[set[int]] = asyncio.get_running_loop().create_future()
-        self._endings.append(_Ending(remains, time.monotonic() + self._limit, left))
+        now = time.monotonic()
+        self._endings.append(_Ending(remains, now + min(_UNSURE_LIMIT, self._limit), now + self._limit, left))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work(), name="reaper")
             self._task.add_done_callback(self._worked)
@@ -228,7 +217,7 @@ class Reaper:
         while self._endings:
             batch = [ending.remains for ending in self._endings]
             try:
-                found = await asyncio.to_thread(end_found, batch, self._server, frozenset(self._adopters))
+                look = await asyncio.to_thread(end_found, batch, self._server, frozenset(self._adopters))
             except OSError as error:
                 if error.errno not in NOTHING_LEFT:
                     raise
@@ -238,9 +227,11 @@ class Reaper:
                 continue
             now = time.monotonic()
             for ending in list(self._endings):
-                left = found.get(ending.remains.run_id)
-                # Not in this batch yet, or found something that the next look must show as gone.
-                if not ending.left.done() and (left is None or (left and now < ending.until)):
+                left = look.found.get(ending.remains.run_id)
+                # Not in this batch yet, or the next look must show that nothing is left.
+                if not ending.left.done() and (
+                    left is None or (left and now < ending.until) or (not look.sure and now < ending.unsure_until)
+                ):
                     continue
                 self._endings.remove(ending)
                 if not ending.left.done():

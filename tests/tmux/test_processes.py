@@ -16,10 +16,10 @@ import pytest
 from structlog.testing import LogCapture
 
 from agentd.jcard.spec import RUN_ID_VARIABLE
-from agentd.tmux import processes, remains
+from agentd.tmux import orphans, processes, remains
 from agentd.tmux.proc import descendants, run_id_of
 from agentd.tmux.processes import ExitWatch, ProcessIdentity, runs_script, signal_group, started_by
-from agentd.tmux.remains import Reaper, Remains, end_found, snapshot
+from agentd.tmux.remains import Look, Reaper, Remains, end_found, snapshot
 from tests.support.descriptors import no_descriptor_left
 from tests.support.processes import alive, wait_until_gone
 from tests.support.waiting import wait_for, wait_for_file
@@ -394,13 +394,6 @@ for number in range({limit}):
 print("ready", flush=True)
 while True: signal.pause()
 """
-HOP = """import os, time
-for number in range(5000):
-    if os.fork(): os._exit(0)
-    os.setsid()
-    time.sleep(0.002)
-"""
-"""One process at a time: each starts the next and ends, so no look sees the same one twice."""
 RESPAWN = """import os, signal
 keepers = 5
 for _ in range(keepers):
@@ -436,14 +429,6 @@ async def test_processes_that_start_others_when_one_is_killed_are_ended(launches
     assert await asyncio.to_thread(marked_with, run.id) == [run.pane.pid]
 
 
-async def test_a_process_that_hops_from_pid_to_pid_is_caught(launches: Launches, reaper: Reaper) -> None:
-    run = await launches.start([*python(launches.folder, HOP)])
-    assert run.exit().status == 0
-    wait_for(lambda: marked_with(run.id))
-    assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
-    assert await asyncio.to_thread(marked_with, run.id) == [run.pane.pid]
-
-
 async def test_an_orphan_that_appears_during_the_look_is_found_by_it(
     launches: Launches, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,14 +436,14 @@ async def test_an_orphan_that_appears_during_the_look_is_found_by_it(
     run = await launches.start([*python(launches.folder, DAEMON), str(written)])
     wait_for_file(written)
     orphan = int(written.read_text())
-    listed = remains._orphans
+    listed = orphans.orphans
     looks: list[set[int]] = []
 
     def late(adopters: Iterable[int]) -> set[int]:
         looks.append(listed(adopters))
         return looks[-1] - {orphan} if len(looks) == 1 else looks[-1]
 
-    monkeypatch.setattr(remains, "_orphans", late)
+    monkeypatch.setattr(orphans, "orphans", late)
     assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
     assert not alive(orphan)
 
@@ -484,7 +469,7 @@ async def test_runs_that_end_together_share_each_look(
 ) -> None:
     looks: list[int] = []
 
-    def counted(remains: list[Remains], *rest: object) -> dict[str, set[int]]:
+    def counted(remains: list[Remains], *rest: object) -> Look:
         looks.append(len(remains))
         return end_found(remains, *rest)  # type: ignore[arg-type]
 
@@ -577,9 +562,9 @@ async def test_a_failing_look_fails_its_callers_and_the_next_one_works(
 async def test_a_reaper_that_is_cancelled_lets_its_callers_go(reaper: Reaper, monkeypatch: pytest.MonkeyPatch) -> None:
     looking = threading.Event()
 
-    def slow(remains: list[Remains], *_: object) -> dict[str, set[int]]:
+    def slow(remains: list[Remains], *_: object) -> Look:
         looking.wait(10)
-        return {remain.run_id: set() for remain in remains}
+        return Look({remain.run_id: set() for remain in remains}, sure=True)
 
     monkeypatch.setattr(remains, "end_found", slow)
     waiting = asyncio.create_task(reaper.end(Remains("a", None)))
