@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agentd.recording.cgroups import Cgroups
-from agentd.tmux.proc import run_id_of
+from agentd.tmux.proc import look_for_run_id
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -136,8 +136,11 @@ class UsageMeter:
                 owner = owners.get(below.parent) or launchers.get(below.session)
                 if owner is None:
                     known = below.pid, below.started
-                    run = self._strangers[known] if known in self._strangers else run_id_of(below.pid)
-                    strangers[known] = run
+                    run, sure = self._strangers.get(known), True
+                    if known not in self._strangers:
+                        run, sure = look_for_run_id(below.pid)
+                    if sure:
+                        strangers[known] = run
                     owner = None if run is None else runs.get(run)
                 owners[below.pid] = owner
             owner = owners[pid]

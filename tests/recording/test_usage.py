@@ -117,6 +117,23 @@ def test_what_left_its_parents_is_found_by_its_session_or_its_run(
         psutil.wait_procs(orphans, 10)
 
 
+def test_a_process_that_is_between_two_programs_at_one_look_is_found_by_the_next(
+    tmp_path: Path, children: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = launch(children, '(setsid "$@" &) ; sleep 600; :', *spin(tmp_path, "one", 0.0), run="one")
+    done(tmp_path / "one")
+    orphan = psutil.Process(int((tmp_path / "one").read_text()))
+    meter, trees = UsageMeter(), [Tree("one", "one", launcher)]
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr("agentd.recording.usage.look_for_run_id", lambda _pid: (None, False))
+            assert meter.measure(trees, os.getpid())["one"].memory_bytes < MEGABYTES * 2**20
+        assert meter.measure(trees, os.getpid())["one"].memory_bytes > MEGABYTES * 2**20
+    finally:
+        orphan.kill()
+        orphan.wait(10)
+
+
 def test_cpu_never_goes_back_and_goes_on_with_the_next_run(
     tmp_path: Path, children: list[subprocess.Popen[bytes]]
 ) -> None:
