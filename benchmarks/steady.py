@@ -23,7 +23,9 @@ from benchmarks.subject import PATIENCE, Subject, SubjectError, get, table
 from tests.support.daemon import UnixConnection, program
 
 _RESTLESS_SHARE = 10
-"""One in so many agents restarts during the measurement of the API."""
+"""One in so many agents restarts during the second measurement of the API."""
+_RESTLESS_AGENTS = 30
+"""So many do during the first, however many there are."""
 _RESTLESS = ('restart = "always"', 'restart_delay = "3s"', 'restart_delay_max = "3s"')
 _POLLS_PER_SECOND = 50
 
@@ -36,21 +38,24 @@ class Steady:
         self._floor = floor
         self._count = count
         self._effort = effort
-        self._restless = max(1, count // _RESTLESS_SHARE)
-        self._calm = count - self._restless
+        self._restless = max(1, min(_RESTLESS_AGENTS, count // _RESTLESS_SHARE))
+        self._crowd = max(0, count // _RESTLESS_SHARE - self._restless)
+        self._calm = count - self._restless - self._crowd
         self._extra: list[str] = []
         floor.start(count)
         subject.launch(self._jcard(), count)
         subject.settle()
 
-    def _jcard(self, *, restless: bool = False) -> str:
+    def _jcard(self, restless: int = 0) -> str:
         roll = self._subject.roll
-        some = (
-            table("restless", roll.instant_command, replicas=self._restless, more=_RESTLESS)
-            if restless
-            else table("restless", roll.command, replicas=self._restless)
-        )
-        return table("agent", roll.command, replicas=self._calm) + some + "".join(self._extra)
+        tables = [table("agent", roll.command, replicas=self._calm)]
+        for name, count in (("restless", self._restless), ("crowd", self._crowd)):
+            if restless > 0:
+                tables.append(table(name, roll.instant_command, replicas=count, more=_RESTLESS))
+            elif count:
+                tables.append(table(name, roll.command, replicas=count))
+            restless -= count
+        return "".join((*tables, *self._extra))
 
     def idle(self) -> Iterator[Result]:
         """CPU and forks while nothing happens."""
@@ -113,11 +118,16 @@ class Steady:
 
     def api(self) -> Iterator[Result]:
         """All agents over a connection that stays open, while some restart every 3 s."""
+        yield self._api("api", self._restless, f"restless-{self._restless - 1}")
+        if self._crowd:
+            yield self._api("api, crowd", self._restless + self._crowd, f"crowd-{self._crowd - 1}")
+
+    def _api(self, measure: str, restless: int, last: str) -> Result:
         daemon = self._subject.daemon
-        daemon.write_jcard(self._jcard(restless=True))
+        daemon.write_jcard(self._jcard(restless))
 
         def restarted_last() -> bool:
-            agent = daemon.agent(f"restless-{self._restless - 1}")
+            agent = daemon.agent(last)
             return agent is not None and agent["restarts"] > 0
 
         daemon.wait_for(restarted_last, PATIENCE, what="agents restart")
@@ -128,9 +138,9 @@ class Steady:
             restarts = sum(agent["restarts"] for agent in daemon.agents().values()) - begun
         note = f"median {median(agentd):.2f} ms, {len(agentd)} polls, {restarts} restarts meanwhile"
         connection.close()
-        self._subject.launch(self._jcard(), self._restless)
+        self._subject.launch(self._jcard(), restless)
         self._subject.settle()
-        yield Result("api", self._count, agentd, floor, note)
+        return Result(measure, self._count, agentd, floor, note)
 
     def exit(self) -> Iterator[Result]:
         """From SIGKILL or an agent's own exit until a tight poll shows it."""
