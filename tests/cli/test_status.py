@@ -39,6 +39,18 @@ def test_away_from_a_terminal_each_agent_is_one_line_of_tab_separated_fields(cli
     ]
 
 
+def test_away_from_a_terminal_a_jcard_that_is_not_valid_is_said_beside_the_agents(
+    client: Client, source: MemorySource
+) -> None:
+    assert client("status").err == ""
+    source.health_now = replace(
+        HEALTH, config=ConfigStatus("/etc/j.toml", False, "line 3: bad\x1b[2J", (), "2026-01-31T09:00:00Z", None)
+    )
+    done = client("status")
+    assert (done.status, len(done.rows)) == (0, 2)
+    assert done.err == "agentctl: config /etc/j.toml: not valid: line 3: bad\\x1b[2J\n"
+
+
 def test_json_is_one_document_of_daemon_and_agents(client: Client) -> None:
     done = client("status", "--json")
     assert done.document == {

@@ -6,6 +6,7 @@ from agentd.cli.agentctl.client import agent_from, agents_from, health_from
 from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.cli.agentctl.status_view import agent_lines, list_lines, overview_lines
+from agentd.jcard.quoting import printable
 
 _STATUS_DETAILS = """\
 Elsewhere than on a terminal one line for each agent, fields separated by tabs: name, state, uptime in seconds,
@@ -62,6 +63,9 @@ def _lines(invocation: Invocation) -> list[str]:
     if invocation.arguments.name is not None:
         return agent_lines(agent_from(agent_document(invocation.api, invocation.name())), invocation.display)
     health = health_from(invocation.api.get("/v1/health"))
+    if not invocation.display.table and not health.config.valid:
+        # On a terminal the header says so.
+        invocation.warn(f"config {printable(health.config.path)}: not valid: {printable(health.config.error or '')}")
     return overview_lines(health, agents_from(invocation.api.get("/v1/agents")), invocation.display)
 
 
