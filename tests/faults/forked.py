@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from agentd.cli import agentd as entry
@@ -78,12 +78,24 @@ class ForkedDaemon(Daemon):
     def fork(self) -> ForkedProcess:
         """Start one, whatever runs already."""
         argv = self.command(*self._arguments)[1:]
-        environment = self.environment(**self._env)
+        return self.fork_program(entry.main, argv, self.environment(**self._env), self.trigger, self.log)
+
+    def fork_program(
+        self,
+        main: Callable[[Sequence[str]], int],
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        trigger: Trigger,
+        output: Path,
+    ) -> ForkedProcess:
+        """Start agentd, or another program of its, with its fault points wrapped."""
         pid = os.fork()
         if pid == 0:
             status = 70
             try:
-                status = self._become(argv, environment)
+                self._become(environment, output)
+                trigger.install()
+                status = main(argv)
             except SystemExit as end:
                 status = end.code if isinstance(end.code, int) else 1
             except BaseException:  # noqa: BLE001 (a child must not return into the fault runs)
@@ -93,9 +105,9 @@ class ForkedDaemon(Daemon):
                 os._exit(status)
         return ForkedProcess(pid)
 
-    def _become(self, argv: list[str], environment: dict[str, str]) -> int:
+    def _become(self, environment: Mapping[str, str], output: Path) -> None:
         os.setsid()
-        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(log, 1)
@@ -108,5 +120,3 @@ class ForkedDaemon(Daemon):
         os.environ.update(environment)
         random.seed()
         self.before_start()
-        self.trigger.install()
-        return entry.main(argv)

@@ -24,6 +24,17 @@ def _always(*_: object) -> bool:
     return True
 
 
+def _git(*words: str) -> Callable[..., bool]:
+    """Whether git is told these words in this order, by a list of its own or as arguments of the call."""
+
+    def told(_: object, *arguments: object) -> bool:
+        given = arguments[0] if len(arguments) > 0 and isinstance(arguments[0], list) else arguments
+        found = [word for word in map(str, given) if word in words]
+        return found == list(words)
+
+    return told
+
+
 def _sends(*words: bytes) -> Callable[..., bool]:
     """Whether a connection is about to send one of these tmux commands."""
 
@@ -50,7 +61,7 @@ class Point:
 
     @property
     def step(self) -> str:
-        """What agentd is doing then: launch, exit, stop, restart, adoption or shutdown."""
+        """What agentd is doing then: launch, exit, stop, restart, adoption or shutdown; or what of a worktree."""
         return self.name.partition(".")[0]
 
 
@@ -121,7 +132,50 @@ POINTS = (
     Point("shutdown.server_ended", _SERVER, "TmuxServer.kill_server"),
     Point("shutdown.folder_removed", _RUNDIR, "RuntimeDirectory.remove"),
 )
+"""Steps of a daemon with any agents."""
 BY_NAME = {point.name: point for point in POINTS}
+
+_MAKING, _REMOVAL = "agentd.workspaces.making", "agentd.workspaces.removal"
+_FOLDERS = "agentd.supervise.work_folders"
+_SAVING, _SETTLING = "agentd.workspaces.saving", "agentd.workspaces.settling"
+_GIT, _RUNNER = "agentd.workspaces.git", "agentd.workspaces.runner"
+
+WORKTREE_POINTS = (
+    Point("make.folder", _MAKING, "_make_folder"),
+    Point("make.cleared", _MAKING, "_remove_unfinished"),
+    Point("make.adding", _RUNNER, "Runner._start", when=_git("worktree", "add")),
+    Point("make.added", _GIT, "Git.out", when=_git("worktree", "add")),
+    Point("make.before_known", _MAKING, "write_held", before=True),
+    Point("make.known", _MAKING, "write_held"),
+    Point("make.unlocked", _GIT, "Git.out", when=_git("worktree", "unlock")),
+    Point("make.done", _FOLDERS, "_make_worktree"),
+    Point("aside.begun", _MAKING, "_make_room", before=True),
+    Point("aside.before_known", _MAKING, "write_held", before=True),
+    Point("aside.before_moved", _GIT, "Git.out", before=True, when=_git("worktree", "move")),
+    Point("aside.moving", _RUNNER, "Runner._start", when=_git("worktree", "move")),
+    Point("aside.moved", _GIT, "Git.out", when=_git("worktree", "move")),
+    Point("aside.known", _MAKING, "forget_held"),
+    Point("aside.done", _MAKING, "_make_room"),
+    Point("base.before_moved", _MAKING, "_move", before=True),
+    Point("base.said", _MAKING, "write_held"),
+    Point("base.unprotected", _MAKING, "protect"),
+    Point("base.moving", _RUNNER, "Runner._start", when=_git("reset")),
+    Point("base.reset", _GIT, "Git.out", when=_git("reset")),
+    Point("base.moved", _MAKING, "_move"),
+    Point("base.known", _MAKING, "write_held"),
+    Point("remove.looked", _REMOVAL, "inspect"),
+    Point("remove.work_saved", _SAVING, "_keep"),
+    Point("remove.all_saved", _REMOVAL, "save"),
+    Point("remove.taken_away", _REMOVAL, "_take_away"),
+    Point("remove.deleting", _REMOVAL, "delete", before=True),
+    Point("remove.before_removed", _GIT, "Git.out", before=True, when=_git("worktree", "remove")),
+    Point("remove.removing", _RUNNER, "Runner._start", when=_git("worktree", "remove")),
+    Point("remove.removed", _GIT, "Git.out", when=_git("worktree", "remove")),
+    Point("remove.branch_removed", _GIT, "Git.out", when=_git("update-ref", "-d")),
+    Point("remove.forgotten", _REMOVAL, "forget_held"),
+)
+"""Steps of making, setting aside, moving and removing a worktree, by the daemon or by agentctl."""
+_ALL = (*POINTS, *WORKTREE_POINTS)
 
 _LAYOUT = struct.Struct("iid")
 _NONE = -1
@@ -136,7 +190,7 @@ class Trigger:
 
     def arm(self, point: Point, passes: int) -> None:
         """Kill it when it passes this point for the so-manyeth time from now on."""
-        self._write(POINTS.index(point), passes, self.clock_offset)
+        self._write(_ALL.index(point), passes, self.clock_offset)
 
     def disarm(self) -> None:
         """Let it live."""
@@ -166,7 +220,7 @@ class Trigger:
 
     def install(self) -> None:
         """Wrap every point's function, and the wall clock, in this process."""
-        for index, point in enumerate(POINTS):
+        for index, point in enumerate(_ALL):
             owner, name = _owner(point)
             setattr(owner, name, _wrapped(owner, name, point, functools.partial(self.passed, index)))
         wall = time.time
