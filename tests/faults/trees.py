@@ -11,11 +11,8 @@ from pathlib import Path
 
 from tests.faults.failing_git import FailingGit
 from tests.faults.oracle import lives
-from tests.faults.world import BrokenPromiseError, Declared, World
+from tests.faults.world import Declared, World
 from tests.workspaces.repositories import commit, git, make_repository
-
-_MAKING = "agentd is making it"
-"""What agentd says of a worktree that it has not finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,25 +198,6 @@ class Trees:
             for path in self.listed(repo):
                 texts |= {file.read_text() for file in path.glob("*.txt")}
         return [f"lost: {work.what}" for work in self.works if work.id not in known and work.text not in texts]
-
-    def must_have_all(self) -> None:
-        """Judge at once what may not even be missing for a moment.
-
-        Raises
-        ------
-        BrokenPromiseError
-            If work is nowhere any more.
-        """
-        # A git that was killed may have left what no git can read; agentd has to mend that first.
-        if not self._broken() and (lost := self.lost()):
-            raise BrokenPromiseError("\n".join((*lost, self.world.explain(), self.explain())))
-
-    def explain(self) -> str:
-        """What git and agentd know of the worktrees, for a failure message."""
-        lists = [git(repo, "worktree", "list", "--porcelain", check=False) for repo in self.repositories]
-        records = [f"{path}: {path.read_text()}" for path in sorted(self.folder.glob("*.json"))]
-        refs = [git(repo, "for-each-ref") for repo in self.repositories]
-        return "\n".join(("--- worktrees", *lists, *records, *map(str, sorted(self.folder.iterdir())), *refs))
 
 
 def _unsound(repo: Path) -> Iterator[str]:

@@ -71,7 +71,6 @@ def broken_worktrees(world: World) -> str:
     way = chance.choice(("add", "branch", "branch", "repo", "base", "main", "isolation"))
     name, doing = _edit(world, trees, "add" if clean else way)
     way = _broken_daemon(world, trees, name, doing)
-    trees.must_have_all()
     world.converge()
     return way
 
@@ -237,7 +236,6 @@ def _cleaned(world: World, trees: Trees) -> str:
     reached = process.wait(_CLEANED) < 0 or trees.git.taken
     trigger.disarm()
     trees.git.disarm()
-    trees.must_have_all()
     if again:
         for name, agent in former.items():
             world.agents[name] = agent
