@@ -68,14 +68,16 @@ def broken_worktrees(world: World) -> str:
     clean = chance.random() < 0.3
     if len(trees.agents()) >= _MANY or (clean and len(trees.agents()) > _FEW):
         return _cleaned(world, trees)
+    before = dict(world.agents)
     way = chance.choice(("add", "branch", "branch", "repo", "base", "main", "isolation"))
     name, doing = _edit(world, trees, "add" if clean else way)
-    way = _broken_daemon(world, trees, name, doing)
+    touched = [each for each, agent in world.agents.items() if agent != before.get(each)]
+    way = _broken_daemon(world, trees, name, doing, touched)
     world.converge()
     return way
 
 
-def _broken_daemon(world: World, trees: Trees, name: str, doing: _Doing) -> str:
+def _broken_daemon(world: World, trees: Trees, name: str, doing: _Doing, touched: list[str]) -> str:
     """Let agentd or its git fail at what was declared, then start agentd if it is dead."""
     chance, daemon = world.chance, world.daemon
     fault = _draw(world, doing)
@@ -84,7 +86,9 @@ def _broken_daemon(world: World, trees: Trees, name: str, doing: _Doing) -> str:
         daemon.trigger.arm(fault, 1)
     else:
         trees.git.arm(fault)
-        world.toll_of(name)
+        for each in touched:
+            # Any of them may have to try again.
+            world.toll_of(each)
     world.write()
     dies = isinstance(fault, Point) or fault.both
     reached = _ends(daemon, _REACHED) if dies else _taken(trees)
