@@ -6,6 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.processes import marked
+
 _PROGRAM = """#!/usr/bin/env bash
 # Stands in for git: once, for the command that was chosen, something goes wrong.
 if [[ -e {chosen} ]]; then
@@ -73,7 +75,7 @@ class FailingGit:
         self._chosen, self._taken = folder / "git.fault", folder / "git.fault.taken"
         git, strace = shutil.which("git"), shutil.which("strace")
         assert git is not None
-        program = folder / "git"
+        program = self._program = folder / "git"
         program.write_text(
             _PROGRAM.format(
                 chosen=self._chosen,
@@ -97,6 +99,11 @@ class FailingGit:
     def taken(self) -> bool:
         """Whether a git has suffered it, or is about to."""
         return self._taken.exists()
+
+    @property
+    def held(self) -> bool:
+        """Whether one that is held or begins late is at work still."""
+        return any(str(self._program) in process.argv for process in marked(str(self._program)))
 
     def disarm(self) -> None:
         """Let git be git."""

@@ -74,7 +74,13 @@ def broken_worktrees(world: World) -> str:
     touched = [each for each, agent in world.agents.items() if agent != before.get(each)]
     way = _broken_daemon(world, trees, name, doing, touched)
     world.converge()
+    _await_git(world, trees)
     return way
+
+
+def _await_git(world: World, trees: Trees) -> None:
+    """Wait for a git that outlived whoever started it: the end of the world would find it."""
+    world.await_true(lambda: not trees.git.held, "git that was held has gone on")
 
 
 def _broken_daemon(world: World, trees: Trees, name: str, doing: _Doing, touched: list[str]) -> str:
@@ -253,6 +259,7 @@ def _cleaned(world: World, trees: Trees) -> str:
     else:
         world.await_true(lambda: _clean_again(world, trees, force=force), "cleaning ends well")
         world.converge()
+    _await_git(world, trees)
     return f"{fault.name if isinstance(fault, Point) else fault}{'' if reached else ' (not passed)'}"
 
 
