@@ -184,7 +184,8 @@ class Trees:
                 yield f"left behind: {path}"
         for repo in self.repositories:
             for path in sorted((repo / ".git").rglob("*")):
-                if path.suffix == ".lock" or path.name.startswith("agentd-"):
+                # An index of a look that was killed is in nobody's way, and goes with the worktree.
+                if path.suffix == ".lock" and not path.name.startswith("agentd-index."):
                     yield f"left behind: {path}"
 
     def lost(self) -> list[str]:

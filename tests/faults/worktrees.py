@@ -63,8 +63,10 @@ def broken_worktrees(world: World) -> str:
     """agentd, agentctl or git is killed, hangs or refuses while worktrees are made, moved, set aside or removed."""
     trees, chance = trees_of(world), world.chance
     for name, agent in trees.agents().items():
-        if _isolation(agent.checkout) == "worktree" and chance.random() < 0.4:
-            trees.work_in(name, chance.choice(_KINDS))
+        # Drawn for all, as who has a branch by now may have depended on how far git had come.
+        works, kind = chance.random() < 0.4, chance.choice(_KINDS)
+        if works and _isolation(agent.checkout) == "worktree":
+            trees.work_in(name, kind)
     clean = chance.random() < 0.3
     if len(trees.agents()) >= _MANY or (clean and len(trees.agents()) > _FEW):
         return _cleaned(world, trees)
@@ -174,9 +176,8 @@ def _edit(world: World, trees: Trees, what: str, name: str = "") -> tuple[str, _
     """Declare something else of a worktree's agent; says which, and what follows from it."""
     chance = world.chance
     name = name or chance.choice(sorted(trees.agents()))
-    isolation = chance.choice(("worktree", "worktree", "read_only"))
     if what == "add":
-        return _add(world, trees, isolation), _MAKE
+        return _add(world, trees, chance.choice(("worktree", "worktree", "read_only"))), _MAKE
     checkout = dict(world.agents[name].checkout or {})
     if what == "main":
         _commit_to_main(world, trees, Path(checkout["repo"]))
