@@ -207,7 +207,11 @@ def _other_index(here: Git, own: Path) -> Iterator[dict[str, str]]:
     """Give a copy of a worktree's index to work on: so git need not read again what it knows to be unchanged."""
     index = own / f"{_INDEX}.{os.getpid()}"
     copy, original = quote(os.fsencode(index)), quote(os.fsencode(own / "index"))
-    here.runner.script(b"if [ -e " + original + b" ]; then cp -p -- " + original + b" " + copy + b"; fi")
+    # Another process of this number may have been killed.
+    here.runner.script(
+        b"rm -f -- " + copy + b" " + copy + b".lock;"
+        b" if [ -e " + original + b" ]; then cp -p -- " + original + b" " + copy + b"; fi"
+    )
     try:
         yield {"GIT_INDEX_FILE": str(index)}
     finally:

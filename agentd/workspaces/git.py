@@ -33,6 +33,8 @@ _SAFE: Final = (
     "log.showSignature=false",
     "advice.detachedHead=false",
     "advice.addEmbeddedRepo=false",
+    # Said of GIT_GRAFT_FILE, before the reason of every failure.
+    "advice.graftFileDeprecated=false",
     "core.safecrlf=false",
     "diff.mnemonicPrefix=false",
     "diff.noprefix=false",
@@ -53,6 +55,10 @@ _ENVIRONMENT: Final = {
 
 class GitError(RuntimeError):
     """git could not do its work; the text says where, and git's reason."""
+
+
+class GitRefusedError(GitError):
+    """git said why it does not do something, and ended by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +109,11 @@ class Git:
         Raises
         ------
         GitError
-            If it fails.
+            If it fails; `GitRefusedError` if it was not ended by a signal.
         """
         done = self.finish(*arguments, stdin=stdin, stdout=stdout, environment=environment, limit=limit)
         if done.status != 0:
-            raise GitError(f"git {arguments[0]} in {self.at}: {done.reason}")
+            raise (GitRefusedError if done.status > 0 else GitError)(f"git {arguments[0]} in {self.at}: {done.reason}")
         return done.out
 
     def line(self, *arguments: str | Path, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,12 @@ _SUFFIX: Final = ".json"
 _LARGEST: Final = 64 * 1024
 _ASIDE: Final = "~"
 """Between an agent's name and a number, for worktrees that had to make room for another; no name has it."""
+
+
+MAKING: Final = "making"
+"""It is made: its agent was never in it."""
+MOVING: Final = "moving"
+"""It held no work, and is brought to ``base_commit``."""
 
 
 class HeldError(RuntimeError):
@@ -38,6 +45,8 @@ class Held:
     """Where it started."""
     made: str
     """RFC 3339."""
+    under_way: str | None = None
+    """`MAKING` or `MOVING`, until git is done with that: what there is by then is no work of the agent's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,9 @@ def read_held(path: Path) -> Held | None:
     file = _file(path)
     try:
         values = json.loads(read_regular(file, _LARGEST))
-        return Held(**{field.name: _text_of(values[field.name]) for field in fields(Held)})  # type: ignore[arg-type]  # checked below
+        # Records of a former version lack what has a default.
+        known = [field.name for field in fields(Held) if field.default is MISSING or field.name in values]
+        return Held(**{name: _text_of(values[name]) for name in known})  # type: ignore[arg-type]  # checked below
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -132,25 +143,40 @@ def forget_held(runner: Runner, path: Path) -> None:
     _script(runner, b"rm -f -- " + quote(os.fsencode(_file(path))))
 
 
-def rename_held(runner: Runner, path: Path, other: Path) -> None:
-    """Take what is known of the worktree at `path` as known of the one at `other`.
+def free_place_beside(place: Place) -> Path:
+    """Find a path for a worktree that has to make room: ``NAME~1``, then ``NAME~2`` and so on.
 
     Raises
     ------
     HeldError
-        If it cannot be renamed.
+        If what is known of one that is there cannot be read.
     """
-    _script(runner, b"mv -f -- " + quote(os.fsencode(_file(path))) + b" " + quote(os.fsencode(_file(other))))
-
-
-def free_place_beside(path: Path) -> Path:
-    """Find a path for a worktree that has to make room: ``NAME~1``, then ``NAME~2`` and so on."""
-    number = 1
-    while True:
-        candidate = path.with_name(f"{path.name}{_ASIDE}{number}")
-        if not os.path.lexists(candidate) and not os.path.lexists(_file(candidate)):
+    for number in count(1):
+        candidate = place.path.with_name(f"{place.path.name}{_ASIDE}{number}")
+        # One without a folder, and known as this one, is what an attempt left that was cut off.
+        if not os.path.lexists(candidate) and read_held(candidate) in (None, place.held):
             return candidate
-        number += 1
+    raise AssertionError
+
+
+def set_aside_as(place: Place) -> Path | None:
+    """Find where a worktree is that was set aside, if agentd ended before it could forget its former place.
+
+    Raises
+    ------
+    HeldError
+        If the folder of worktrees cannot be read.
+    """
+    for other in all_held(place.path.parent)[0]:
+        beside = other.name.rpartition(_ASIDE)[0] == place.name
+        if beside and other.held == place.held and os.path.lexists(other.path):
+            return other.path
+    return None
+
+
+def rubbish_of(path: Path) -> Path:
+    """Where a worktree is put to be deleted, so that nobody takes half of it for a whole one."""
+    return path.with_name(f"{path.name}{_ASIDE}removed")
 
 
 def _file(path: Path) -> Path:

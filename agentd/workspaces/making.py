@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from agentd.jcard.spec import Checkout
 from agentd.tmux.launcher import quote
-from agentd.workspaces.git import CHECKOUT_LIMIT, Git, GitError
-from agentd.workspaces.held import Held, Place, forget_held, free_place_beside, read_held, rename_held, write_held
+from agentd.workspaces.clearing import clear_torn, delete, forget_missing, has_lock
+from agentd.workspaces.git import CHECKOUT_LIMIT, Git, GitError, GitRefusedError
+from agentd.workspaces.held import (
+    MAKING,
+    MOVING,
+    Held,
+    Place,
+    forget_held,
+    free_place_beside,
+    read_held,
+    rubbish_of,
+    write_held,
+)
+from agentd.workspaces.removal import Allowed, remove
 from agentd.workspaces.runner import RunnerError
-from agentd.workspaces.work import MAKING, inspect, processes_in
+from agentd.workspaces.saving import save_head
+from agentd.workspaces.settling import protect, settle
+from agentd.workspaces.turns import alone_in
+from agentd.workspaces.work import LOCKED_TO_MAKE, entry_of, inspect, making_cut_off, processes_in
 
 
 def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float) -> None:
@@ -39,17 +55,37 @@ def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float) -> Non
     """
     path = checkout.path
     held = read_held(path)
-    if held is not None and _is_declared(held, checkout):
-        place = Place(path.name, path, held)
-        if os.path.lexists(path / ".git"):
-            if held.base != checkout.base:
-                _rebase_record(git, checkout, place)
-            elif checkout.read_only:
-                _refresh(git, checkout, place)
-            return
-    elif held is not None:
-        _make_room(git, Place(path.name, path, held))
-    _make(git, checkout, agent, now)
+    if held is not None:
+        with _alone_in(git, Path(held.repo), path):
+            held = _settled(git, path, held, now)
+            if held is not None and _is_declared(held, checkout) and os.path.lexists(path / ".git"):
+                _use(git, checkout, Place(path.name, path, held))
+                return
+            if held is not None and not _is_declared(held, checkout):
+                _make_room(git, Place(path.name, path, held), now)
+    with _alone_in(git, checkout.repo, path):
+        _make(git, checkout, agent, now)
+
+
+def _alone_in(git: Git, repo: Path, path: Path) -> AbstractContextManager[None]:
+    return alone_in(git.runner, repo, lambda: _end_makers(git, path))
+
+
+def _settled(git: Git, path: Path, held: Held, now: float) -> Held | None:
+    """Finish what was cut off, and read what is known of the worktree then."""
+    place = Place(path.name, path, held)
+    if held.under_way != MAKING and making_cut_off(path):
+        # It was finished, but agentd ended before it could say so.
+        git.elsewhere(Path(held.repo)).out("worktree", "unlock", path)
+    settle(git, place, now)
+    return read_held(path)
+
+
+def _use(git: Git, checkout: Checkout, place: Place) -> None:
+    if place.held.base != checkout.base:
+        _rebase_record(git, checkout, place)
+    elif checkout.read_only:
+        _refresh(git, checkout, place)
 
 
 def needs_git(checkout: Checkout) -> bool:
@@ -61,8 +97,10 @@ def needs_git(checkout: Checkout) -> bool:
         If what is known of it cannot be read.
     """
     held = read_held(checkout.path)
-    as_declared = held is not None and _is_declared(held, checkout) and held.base == checkout.base
-    return checkout.read_only or not as_declared or not os.path.lexists(checkout.path / ".git")
+    if held is None or checkout.read_only or held.under_way is not None or making_cut_off(checkout.path):
+        return True
+    as_declared = _is_declared(held, checkout) and held.base == checkout.base
+    return not as_declared or not os.path.lexists(checkout.path / ".git")
 
 
 def _is_declared(held: Held, checkout: Checkout) -> bool:
@@ -72,25 +110,26 @@ def _is_declared(held: Held, checkout: Checkout) -> bool:
 def _rebase_record(git: Git, checkout: Checkout, place: Place) -> None:
     """Take another base: by moving there what has nothing of its own yet, else only for what is shown against it."""
     commit, ref = _base(git.elsewhere(checkout.repo), checkout)
+    held = replace(place.held, base=checkout.base, base_ref=ref, base_commit=commit)
     work = inspect(git, place)
     if not work.dirty and not work.unmerged and work.head == place.held.base_commit:
-        _move(git.elsewhere(place.path), checkout, commit)
+        _move(git, place, held)
     elif checkout.read_only:
         raise _changed_though_read_only(place)
-    write_held(git.runner, place.path, replace(place.held, base=checkout.base, base_ref=ref, base_commit=commit))
+    else:
+        write_held(git.runner, place.path, held)
 
 
 def _refresh(git: Git, checkout: Checkout, place: Place) -> None:
     commit, ref = _base(git.elsewhere(checkout.repo), checkout)
     here = git.elsewhere(place.path)
     if here.commit("HEAD") == commit:
-        _protect(here)
+        protect(here)
         return
     work = inspect(git, place)
     if work.dirty or work.unmerged:
         raise _changed_though_read_only(place)
-    _move(here, checkout, commit)
-    write_held(git.runner, place.path, replace(place.held, base_ref=ref, base_commit=commit))
+    _move(git, place, replace(place.held, base_ref=ref, base_commit=commit))
 
 
 def _changed_though_read_only(place: Place) -> GitError:
@@ -100,28 +139,39 @@ def _changed_though_read_only(place: Place) -> GitError:
     )
 
 
-def _move(here: Git, checkout: Checkout, commit: str) -> None:
-    """Bring a worktree without work of its own to another commit."""
-    if checkout.read_only:
-        _protect(here, protect=False)
-    # Keeps files that would be overwritten, by failing.
-    here.out("reset", "--quiet", "--keep", commit, limit=CHECKOUT_LIMIT)
-    if checkout.read_only:
-        _protect(here)
+def _move(git: Git, place: Place, held: Held) -> None:
+    """Bring a worktree without work of its own to another commit, so that it can be told from work if it is cut off."""
+    here = git.elsewhere(place.path)
+    write_held(git.runner, place.path, replace(held, under_way=MOVING))
+    if held.branch is None:
+        protect(here, protected=False)
+        # To git, what became writable in another second than git last looked may have been changed.
+        here.out("update-index", "-q", "--refresh")
+    try:
+        # Keeps files that would be overwritten, by failing.
+        here.out("reset", "--quiet", "--keep", held.base_commit, limit=CHECKOUT_LIMIT)
+    except GitRefusedError:
+        if not inspect(git, place).dirty:
+            # It did nothing, so there is nothing to finish.
+            write_held(git.runner, place.path, place.held)
+        raise
+    if held.branch is None:
+        protect(here)
+    write_held(git.runner, place.path, held)
 
 
-def _make_room(git: Git, place: Place) -> None:
+def _make_room(git: Git, place: Place, now: float) -> None:
     """Remove or set aside the worktree that is in the place of another one."""
-    from agentd.workspaces.removal import Allowed, remove  # noqa: PLC0415 (of both that is the smaller part)
-
     if os.path.lexists(place.path):
         work = inspect(git, place)
         if work.reasons() or work.ignored or work.obstacles():
-            other = free_place_beside(place.path)
+            other = free_place_beside(place)
+            # First, so that there never is one that nothing is known of.
+            write_held(git.runner, other, place.held)
             git.elsewhere(Path(place.held.repo)).out("worktree", "move", place.path, other)
-            rename_held(git.runner, place.path, other)
+            forget_held(git.runner, place.path)
             return
-    removed = remove(git, place, Allowed(), 0.0)
+    removed = remove(git, place, Allowed(), now)
     if removed.kept:
         # Its folder is gone, and its branch has commits: that stays as it is.
         forget_held(git.runner, place.path)
@@ -132,24 +182,46 @@ def _make(git: Git, checkout: Checkout, agent: str, now: float) -> None:
     path = checkout.path
     commit, ref = _base(repository, checkout)
     _make_folder(git, path.parent)
-    _remove_unfinished(repository, path)
-    lock = ("--lock", "--reason", MAKING)
+    clear_torn(repository)
+    _remove_unfinished(repository, path, now)
+    existing = checkout.branch is not None and repository.commit(f"refs/heads/{checkout.branch}") is not None
     start = commit
-    if checkout.branch is None:
-        repository.out("worktree", "add", *lock, "--detach", path, commit, limit=CHECKOUT_LIMIT)
-    elif repository.commit(f"refs/heads/{checkout.branch}") is None:
-        new = ("--no-track", "-b", checkout.branch)
-        repository.out("worktree", "add", *lock, *new, path, commit, limit=CHECKOUT_LIMIT)
-    else:
-        repository.out("worktree", "add", *lock, path, checkout.branch, limit=CHECKOUT_LIMIT)
+    if existing:
         start = repository.found("merge-base", commit, f"refs/heads/{checkout.branch}") or commit
-    here = git.elsewhere(path)
-    if checkout.read_only:
-        _protect(here)
     made = datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     held = Held(agent, str(checkout.repo), checkout.branch, checkout.base, ref, start, made)
+    _add(repository, held, path, existing=existing)
+    if checkout.read_only:
+        protect(git.elsewhere(path))
     write_held(git.runner, path, held)
     repository.out("worktree", "unlock", path)
+
+
+def _add(repository: Git, held: Held, path: Path, *, existing: bool) -> None:
+    """Let git write a worktree, so that it can be told from work if it is cut off."""
+    what: tuple[str | Path, ...] = ("--detach", path, held.base_commit)
+    if held.branch is not None:
+        what = (path, held.branch) if existing else ("--no-track", "-b", held.branch, path, held.base_commit)
+    marked = not _is_in_the_way(path)
+    if marked:
+        write_held(repository.runner, path, replace(held, under_way=MAKING))
+    try:
+        repository.out("worktree", "add", "--lock", "--reason", LOCKED_TO_MAKE, *what, limit=CHECKOUT_LIMIT)
+    except GitRefusedError:
+        left = os.path.lexists(path) or (held.branch is not None and has_lock(repository, held.branch))
+        if marked and not left:
+            forget_held(repository.runner, path)
+        raise
+
+
+def _is_in_the_way(path: Path) -> bool:
+    """Whether there is something that is not agentd's, which git refuses to write to."""
+    try:
+        return any(path.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _base(repository: Git, checkout: Checkout) -> tuple[str, str | None]:
@@ -177,20 +249,24 @@ def _make_folder(git: Git, folder: Path) -> None:
         )
 
 
-def _remove_unfinished(repository: Git, path: Path) -> None:
+def _remove_unfinished(repository: Git, path: Path, now: float) -> None:
     """Clear what a former attempt left: a worktree that was never finished, or one whose folder is gone."""
-    for entry in repository.out("worktree", "list", "--porcelain", "-z").split(b"\0\0"):
-        lines = entry.decode("utf-8", "surrogateescape").split("\0")
-        if f"worktree {path}" not in lines and f"worktree {os.path.realpath(path)}" not in lines:
-            continue
-        if f"locked {MAKING}" in lines:
-            _end_makers(repository, path)
-        if f"locked {MAKING}" in lines or not os.path.lexists(path):
-            repository.out("worktree", "remove", "--force", "--force", path)
+    delete(repository, rubbish_of(path))
+    entry = entry_of(repository, path)
+    if entry is None:
+        return
+    if entry.locked == LOCKED_TO_MAKE:
+        # git removes none that is only half there.
+        delete(repository, path)
+    elif os.path.lexists(path):
+        return
+    else:
+        save_head(repository, path.name, entry.head, now)
+    forget_missing(repository, path)
 
 
-def _end_makers(repository: Git, path: Path) -> None:
-    """End the git that an agentd which was killed left at work: it would clear away what is made now."""
+def _end_makers(git: Git, path: Path) -> None:
+    """End the git that an agentd which was killed left at work: it may take long, and would be for nothing."""
     groups = set()
     for pid in processes_in(path):
         try:
@@ -201,16 +277,9 @@ def _end_makers(repository: Git, path: Path) -> None:
         if words[0] == b"git" and b"add" in words and os.fsencode(path) in words:
             groups.add(group)
     for group in groups:
-        # As the agents' user, who may end what is its own; for 2 s at most, since nobody may be there to reap it.
-        repository.runner.script(
-            b"kill -KILL -%d; i=0; while [ $i -lt 40 ] && kill -0 -%d 2>/dev/null;"
-            b" do sleep 0.05; i=$((i+1)); done" % (group, group)
+        # As the agents' user, who may end what is its own; for 2 s at most, since nobody may be there to reap it. Not
+        # at once for good: git removes its locks first.
+        git.runner.script(
+            b"kill -TERM -%d; i=0; while [ $i -lt 40 ] && kill -0 -%d 2>/dev/null;"
+            b" do sleep 0.05; i=$((i+1)); done; kill -KILL -%d 2>/dev/null" % (group, group, group)
         )
-
-
-def _protect(here: Git, *, protect: bool = True) -> None:
-    """Write-protect the files of a checkout, or undo that; links are not followed."""
-    mode = b"a-w" if protect else b"u+w"
-    done = here.runner.script(b"chmod -R " + mode + b" -- " + quote(os.fsencode(here.at)), limit=CHECKOUT_LIMIT)
-    if done.status != 0:
-        raise RunnerError(f"cannot write-protect {here.at}: {done.reason}")

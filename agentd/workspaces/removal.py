@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from agentd.tmux.launcher import quote
-from agentd.workspaces.changes import snapshot
-from agentd.workspaces.git import CHECKOUT_LIMIT, Git
-from agentd.workspaces.held import Place, forget_held
+from agentd.workspaces.clearing import delete, forget_missing
+from agentd.workspaces.git import Git
+from agentd.workspaces.held import Place, forget_held, rubbish_of
+from agentd.workspaces.runner import RunnerError
+from agentd.workspaces.saving import save
+from agentd.workspaces.settling import settle
 from agentd.workspaces.work import Work, inspect
-
-TRASH: Final = "refs/agentd/trash"
-"""Where what was deleted is kept; git never deletes what a ref leads to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,70 +77,41 @@ def remove(git: Git, place: Place, allowed: Allowed, now: float) -> Removed:
     GitError, HeldError, RunnerError
         If git cannot, or cannot say what would be lost.
     """
+    elsewhere = settle(git, place, now)
+    if elsewhere is not None:
+        return Removed(place.name, str(place.path), place.held.branch, f"it was set aside: it is {elsewhere.name} now")
     repository = git.elsewhere(Path(place.held.repo))
     work = inspect(git, place)
     kept = verdict(work, allowed)
     if kept is not None:
         return Removed(place.name, str(place.path), place.held.branch, kept)
-    saved = _save(git, place, work, now) if work.reasons() else []
+    saved = save(git, place, work, now) if work.reasons() else []
     if os.path.lexists(place.path):
-        # What is write-protected cannot be deleted from.
-        git.runner.script(b"chmod -R u+w -- " + quote(os.fsencode(place.path)), limit=CHECKOUT_LIMIT)
-        force = ("--force",) if work.dirty or work.ignored else ()
-        # A worktree that was finished, but agentd ended before it could say so.
-        repository.finish("worktree", "unlock", place.path)
-        # Without --force git looks once more, and keeps what came since.
-        repository.out("worktree", "remove", *force, place.path, limit=CHECKOUT_LIMIT)
-    else:
-        _forget_missing(repository, place)
+        # What came since was neither judged nor saved.
+        if inspect(git, place) != work:
+            return Removed(place.name, str(place.path), place.held.branch, "it was changed just now; try again")
+        _take_away(git, place)
+    forget_missing(repository, place.path)
     branch = None
     if place.held.branch is not None and work.tip is not None:
         # Only if it still is where it was looked at.
         repository.out("update-ref", "-d", f"refs/heads/{place.held.branch}", work.tip)
         branch = place.held.branch
+    delete(git, rubbish_of(place.path))
     forget_held(git.runner, place.path)
     return Removed(
         place.name, str(place.path), branch, None, tuple(work.reasons()), _recovery(repository.at, branch, work, saved)
     )
 
 
-def _forget_missing(repository: Git, place: Place) -> None:
-    listed = repository.out("worktree", "list", "--porcelain", "-z").split(b"\0")
-    if b"worktree " + os.fsencode(place.path) in listed:
-        repository.out("worktree", "remove", "--force", place.path)
-
-
-def _save(git: Git, place: Place, work: Work, now: float) -> list[str]:
-    """Keep what a worktree holds on refs of their own; returns the refs, the most complete first."""
-    repository = git.elsewhere(Path(place.held.repo))
-    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    folder = f"{TRASH}/{place.name.replace('~', '-')}/{stamp}"
-    refs = []
-    if work.head is not None and work.dirty:
-        here = git.elsewhere(place.path)
-        own = here.own_folder(repository.at)
-        parents = ["-p", work.head]
-        staged = here.found("write-tree")
-        if staged is not None:
-            # What was staged may differ from what lies in the folder; conflicts cannot be written.
-            index = here.line("commit-tree", staged, "-p", work.head, stdin=_message(place, "what was staged"))
-            parents += ["-p", index]
-        tree = snapshot(here, own)
-        commit = here.line("commit-tree", tree, *parents, stdin=_message(place, "what was not committed"))
-        refs.append(_keep(repository, f"{folder}/work", commit))
-    for name, found in (("branch", work.tip), ("head", work.head)):
-        if found is not None and not (name == "head" and found == work.tip):
-            refs.append(_keep(repository, f"{folder}/{name}", found))
-    return refs
-
-
-def _keep(repository: Git, ref: str, commit: str) -> str:
-    repository.out("update-ref", "-m", "agentctl worktrees clean", ref, commit, "0" * len(commit))
-    return ref
-
-
-def _message(place: Place, what: str) -> bytes:
-    return f"agentd: {what} in the worktree of {place.held.agent}\n".encode("utf-8", "surrogateescape")
+def _take_away(git: Git, place: Place) -> None:
+    """Take a worktree out of its place in one step: git deletes file by file, its own link to the repository first."""
+    rubbish = rubbish_of(place.path)
+    delete(git, rubbish)
+    path = quote(os.fsencode(place.path))
+    done = git.runner.script(b"mv -- " + path + b" " + quote(os.fsencode(rubbish)))
+    if done.status != 0:
+        raise RunnerError(f"cannot remove {place.path}: {done.reason}")
 
 
 def _recovery(repo: Path, branch: str | None, work: Work, saved: list[str]) -> tuple[str, ...]:

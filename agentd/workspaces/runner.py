@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -15,6 +16,9 @@ LIMIT = 60.0
 """Seconds that one program may take; git's look at a large worktree takes a few."""
 
 _SHELL = "/bin/sh"
+
+_GRACE = 2.0
+"""Seconds that a program has to remove its locks and temporary files, before it is killed."""
 
 
 class RunnerError(RuntimeError):
@@ -87,7 +91,9 @@ class Runner:
         self._environment = clean_environment(user, environ)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._cancelled = False
+        self._cancelled = threading.Event()
+        self.kept: int | None = None
+        """Descriptor that every program has open for life."""
 
     def run(
         self,
@@ -127,7 +133,7 @@ class Runner:
             raise RunnerError(f"{argv[0]} took longer than {limit:.0f} s and was ended") from None
         finally:
             self._end(process)
-        if self._cancelled:
+        if self._cancelled.is_set():
             raise CancelledRunError(f"{argv[0]} was ended: it is no longer wanted")
         return Finished(process.returncode, out or b"", err.decode("utf-8", "replace"))
 
@@ -141,7 +147,7 @@ class Runner:
         user = self.user
         become = {"user": user.uid, "group": user.gid, "extra_groups": user.groups} if user.switch else {}
         with self._lock:
-            if self._cancelled:
+            if self._cancelled.is_set():
                 raise CancelledRunError(f"{argv[0]} was not started: it is no longer wanted")
             try:
                 self._process = subprocess.Popen(
@@ -153,6 +159,7 @@ class Runner:
                     cwd="/",
                     # Filters that git starts are ended with it.
                     start_new_session=True,
+                    pass_fds=() if self.kept is None else (self.kept,),
                     **become,  # type: ignore[call-overload]  # the same three for every overload
                 )
             except OSError as error:
@@ -160,22 +167,52 @@ class Runner:
             return self._process
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
+        cut_off = process.poll() is None or self._cancelled.is_set()
         with self._lock:
             self._process = None
-            if process.poll() is None:
-                _kill(process)
+        if process.poll() is None:
+            _signal(process, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE)
+        if cut_off:
+            # With all that it started, which may not have heeded the first signal.
+            _signal(process, signal.SIGKILL)
         process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
 
+    def pause(self, seconds: float) -> None:
+        """Let time pass between two looks at something.
+
+        Raises
+        ------
+        CancelledRunError
+            If `cancel` was called.
+        """
+        if self._cancelled.wait(seconds):
+            raise CancelledRunError("it is no longer wanted")
+
     def cancel(self) -> None:
         """End what runs, and start nothing more."""
         with self._lock:
-            self._cancelled = True
-            if self._process is not None and self._process.poll() is None:
-                _kill(self._process)
+            self._cancelled.set()
+            process = self._process
+            if process is None or process.poll() is not None:
+                return
+            _signal(process, signal.SIGTERM)
+        # Whoever waits for its output waits on, if it or what it started does not heed that.
+        timer = threading.Timer(_GRACE, self._kill, [process])
+        timer.daemon = True
+        timer.start()
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            if self._process is process:
+                _signal(process, signal.SIGKILL)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    # Of a group that is gone, somebody else may have the number.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)

@@ -25,7 +25,7 @@ _UNDER_WAY: Final = {
 _KEPT: Final = ("refs/heads/", "refs/remotes/", "refs/tags/")
 """Refs that work is safe on."""
 
-MAKING: Final = "agentd is making it"
+LOCKED_TO_MAKE: Final = "agentd is making it"
 """Reason of the lock on a worktree until it is finished."""
 
 _SHOWN: Final = 3
@@ -110,9 +110,14 @@ def inspect(git: Git, place: Place) -> Work:
         If git cannot say: then nothing may be taken for safe.
     """
     repository = git.elsewhere(Path(place.held.repo))
-    tip = None if place.held.branch is None else repository.commit(f"refs/heads/{place.held.branch}")
+    own_branch = _own_branch(repository, place)
+    tip = None if own_branch is None else repository.commit(own_branch)
     if not os.path.lexists(place.path):
-        return Work(unmerged=_unmerged(repository, place, [tip]), tip=tip)
+        entry = entry_of(repository, place.path)
+        # git knows what was checked out there.
+        head = None if entry is None else repository.commit(entry.head)
+        unmerged = _unmerged(repository, place, own_branch, [tip, head])
+        return Work(unmerged=unmerged, locked=None if entry is None else _foreign(entry.locked), head=head, tip=tip)
     here = git.elsewhere(place.path)
     head = here.commit("HEAD")
     own = here.own_folder(repository.at)
@@ -122,7 +127,7 @@ def inspect(git: Git, place: Place) -> Work:
         hidden=_hidden(here),
         ignored=tuple(sorted(look.ignored)),
         nested=(*sorted(look.nested), *_submodules(here, own)),
-        unmerged=_unmerged(repository, place, [tip, head]),
+        unmerged=_unmerged(repository, place, own_branch, [tip, head]),
         under_way=next((name for file, name in _UNDER_WAY.items() if os.path.lexists(own / file)), None),
         locked=_lock_reason(own),
         users=processes_in(place.path),
@@ -168,12 +173,45 @@ def _submodules(here: Git, own: Path) -> tuple[str, ...]:
     return inside or (("its submodules' commits",) if os.path.lexists(own / "modules") else ())
 
 
-def _unmerged(repository: Git, place: Place, tips: list[str | None]) -> int:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A worktree in git's own list."""
+
+    head: str
+    """Commit; zeros where there is none yet."""
+    locked: str | None
+    """Why it is locked, ``""`` without a reason; ``None`` if it is not."""
+
+
+def entry_of(repository: Git, path: Path) -> Entry | None:
+    """Find a worktree in git's own list, whether its folder is there or not.
+
+    Raises
+    ------
+    GitError
+        If git cannot say.
+    """
+    for text in repository.out("worktree", "list", "--porcelain", "-z").split(b"\0\0"):
+        words = dict(line.partition(" ")[::2] for line in split_z(text))
+        if words.get("worktree") in (str(path), os.path.realpath(path)):
+            return Entry(words.get("HEAD", ""), words.get("locked"))
+    return None
+
+
+def _own_branch(repository: Git, place: Place) -> str | None:
+    """Name the ref that is this worktree's alone: not one that was checked out elsewhere since."""
+    if place.held.branch is None:
+        return None
+    ref = f"refs/heads/{place.held.branch}"
+    user = repository.line("for-each-ref", "--format=%(worktreepath)", ref)
+    return ref if user in ("", str(place.path), os.path.realpath(place.path)) else None
+
+
+def _unmerged(repository: Git, place: Place, own: str | None, tips: list[str | None]) -> int:
     """Count the commits that only this worktree's branch or HEAD leads to."""
     known = sorted({tip for tip in tips if tip is not None})
     if not known:
         return 0
-    own = f"refs/heads/{place.held.branch}"
     listed = repository.line("for-each-ref", "--format=%(refname)", *_KEPT).splitlines()
     kept = [ref for ref in listed if ref != own]
     excluded = [f"^{ref}" for ref in kept]
@@ -191,7 +229,25 @@ def _lock_reason(own: Path) -> str | None:
         return None
     except OSError as error:
         return f"the note of its lock cannot be read: {error.strerror}"
-    return None if reason == MAKING else reason
+    return _foreign(reason)
+
+
+def _foreign(reason: str | None) -> str | None:
+    return None if reason == LOCKED_TO_MAKE else reason
+
+
+def locked_to_make(own: Path) -> bool:
+    """Whether the folder that git keeps of a worktree says that agentd is making it."""
+    return _lock_reason(own) is None and os.path.lexists(own / "locked")
+
+
+def making_cut_off(path: Path) -> bool:
+    """Whether a worktree still has the lock of its making, asking only the file system."""
+    try:
+        link = read_regular(path / ".git", _LONGEST_NOTE)
+    except OSError:
+        return False
+    return locked_to_make(path / os.fsdecode(link.removeprefix(b"gitdir:").strip()))
 
 
 def processes_in(folder: Path) -> tuple[int, ...]:

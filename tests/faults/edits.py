@@ -11,7 +11,7 @@ from typing import Any
 
 from agentd.cli.agentctl import edited as _imported_before_the_fork  # noqa: F401
 from agentd.cli.agentctl import entry
-from tests.faults.forked import ForkedProcess, fork
+from tests.faults.forked import ForkedProcess
 from tests.faults.points import Point, Trigger
 from tests.faults.world import BrokenPromiseError, World
 
@@ -79,12 +79,8 @@ def _begin(world: World, name: str, command: str, point: Point | None) -> Edit:
     argv = [command, name, f"--config={daemon.jcard}", f"--api-socket={daemon.api_socket}"]
     if command == "set":
         argv.append(f"env.GENERATION={world.agents[name].generation + 1}")
-
-    def become() -> int:
-        trigger.install()
-        return entry.main(argv)
-
-    return Edit(command, name, fork(become, daemon.folder, daemon.log, daemon.environment()), point)
+    process = daemon.fork_program(entry.main, argv, daemon.environment(), trigger, daemon.log)
+    return Edit(command, name, process, point)
 
 
 def _await_end(world: World, edit: Edit) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from agentd.cli import agentd as entry
@@ -78,44 +78,45 @@ class ForkedDaemon(Daemon):
     def fork(self) -> ForkedProcess:
         """Start one, whatever runs already."""
         argv = self.command(*self._arguments)[1:]
+        return self.fork_program(entry.main, argv, self.environment(**self._env), self.trigger, self.log)
 
-        def become() -> int:
-            random.seed()
-            self.before_start()
-            self.trigger.install()
-            return entry.main(argv)
+    def fork_program(
+        self,
+        main: Callable[[Sequence[str]], int],
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        trigger: Trigger,
+        output: Path,
+    ) -> ForkedProcess:
+        """Start agentd, or another program of its, with its fault points wrapped."""
+        pid = os.fork()
+        if pid == 0:
+            status = 70
+            try:
+                self._become(environment, output)
+                trigger.install()
+                status = main(argv)
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else 1
+            except BaseException:  # noqa: BLE001 (a child must not return into the fault runs)
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        return ForkedProcess(pid)
 
-        return fork(become, self.folder, self.log, self.environment(**self._env))
-
-
-def fork(become: Callable[[], int], folder: Path, log: Path, environment: Mapping[str, str]) -> ForkedProcess:
-    """Start a process in a session of its own that ends with the status `become` gives it."""
-    pid = os.fork()
-    if pid == 0:
-        status = 70
-        try:
-            _settle_in(folder, log, environment)
-            status = become()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        except BaseException:  # noqa: BLE001 (a child must not return into the fault runs)
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    return ForkedProcess(pid)
-
-
-def _settle_in(folder: Path, log: Path, environment: Mapping[str, str]) -> None:
-    os.setsid()
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.closerange(3, _HIGHEST_DESCRIPTOR)
-    os.chdir(folder)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    os.environ.clear()
-    os.environ.update(environment)
+    def _become(self, environment: Mapping[str, str], output: Path) -> None:
+        os.setsid()
+        log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.closerange(3, _HIGHEST_DESCRIPTOR)
+        os.chdir(self.folder)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        os.environ.clear()
+        os.environ.update(environment)
+        random.seed()
+        self.before_start()

@@ -50,7 +50,7 @@ class Point:
 
     @property
     def step(self) -> str:
-        """What agentd is doing then: launch, exit, stop, restart, adoption or shutdown."""
+        """What agentd is doing then: launch, exit, stop, restart, adoption or shutdown, say."""
         return self.name.partition(".")[0]
 
 

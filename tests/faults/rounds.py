@@ -24,6 +24,7 @@ from tests.faults.operators import operators
 from tests.faults.records import killed_while_recording, prepare_records
 from tests.faults.starts import daemons_at_once, something_at_the_path
 from tests.faults.tmux import client_cut, client_killed, client_stopped, launcher_killed, server_killed
+from tests.faults.worktrees import broken_worktrees, prepare_worktrees
 from tests.faults.world import World
 
 Round = Callable[[World], str]
@@ -61,6 +62,7 @@ FAMILIES = (
     Family("daemons", daemons_at_once, 3, 10),
     Family("sockets", something_at_the_path, 3, 10),
     Family("hostile", hostile_agents, 4, 10),
+    Family("worktrees", broken_worktrees, 4, 10, prepare_worktrees),
     Family("clock", clock_jumps, 3, 10),
     Family("descriptors", no_descriptors, 3, 10),
     Family("processes", no_processes, 2, 10, lacking=no_processes_group),

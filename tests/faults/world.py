@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -48,6 +48,8 @@ class Declared:
     grace: str = "3s"
     delay: str = QUICK
     secrets: tuple[str, ...] = ()
+    checkout: Mapping[str, str] | None = None
+    """What declares the git worktree that it works in, if that is not the folder of the marks."""
 
     def table(self, folder: Path) -> dict[str, object]:
         """Write its table of the jcard."""
@@ -61,7 +63,7 @@ class Declared:
             "timeout": "24h",
             "grace_period": self.grace,
             "enabled": self.enabled,
-            "workdir": str(folder),
+            **({"workdir": str(folder)} if self.checkout is None else self.checkout),
             "secrets": list(self.secrets),
         }
 
@@ -87,7 +89,7 @@ class World:
         self.long_stop = 1.0
         """Seconds that something is stopped which is then continued."""
         self.judges: list[Callable[[], Iterable[str]]] = []
-        """Each says what else is amiss, once agents are as declared and the API says so."""
+        """Each says what else is not as it must be, once agents and API are."""
         self.at_the_end: list[Callable[[], None]] = []
         """Called once nothing of it runs any more."""
         self._named = 0
@@ -248,10 +250,11 @@ class World:
                 amiss = True
                 yield f"{name}: removed, and lives"
         if not amiss:
-            yield from self._strays()
-            yield from self._untold()
-            for judge in self.judges:
-                yield from judge()
+            found = [*self._strays(), *self._untold()]
+            yield from found
+            if not found:
+                for judge in self.judges:
+                    yield from judge()
 
     def _amiss_of(self, agent: Declared) -> Iterator[str]:
         marks = self.marks.of(agent.name)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from agentd.workspaces.work import MAKING, _lock_reason
+from agentd.workspaces.work import LOCKED_TO_MAKE, _lock_reason
 
 
 def test_the_reason_of_a_lock_is_read_and_agentds_own_is_none(tmp_path: Path) -> None:
     assert _lock_reason(tmp_path) is None
     (tmp_path / "locked").write_text("on a stick\n")
     assert _lock_reason(tmp_path) == "on a stick"
-    (tmp_path / "locked").write_text(MAKING)
+    (tmp_path / "locked").write_text(LOCKED_TO_MAKE)
     assert _lock_reason(tmp_path) is None
 
 

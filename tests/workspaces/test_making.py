@@ -15,7 +15,7 @@ from agentd.workspaces.git import Git, GitError
 from agentd.workspaces.held import HeldError, all_held, read_held
 from agentd.workspaces.making import ensure_worktree, needs_git
 from agentd.workspaces.runner import Runner, RunnerError
-from agentd.workspaces.work import MAKING
+from agentd.workspaces.work import LOCKED_TO_MAKE
 from tests.workspaces.repositories import NOW, World, commit, git, invoking_user
 
 
@@ -72,7 +72,7 @@ def test_an_unfinished_one_is_made_anew(world: World) -> None:
     """As after agentd was killed while git wrote the files."""
     path = world.checkout().path
     path.parent.mkdir()
-    lock = ("--lock", "--reason", MAKING)
+    lock = ("--lock", "--reason", LOCKED_TO_MAKE)
     git(world.repo, "worktree", "add", "-q", *lock, "-b", "agentd/alice", path)
     (path / "a.txt").unlink()
     place = world.make()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from agentd.workspaces.git import GitError
 from agentd.workspaces.held import Place
-from agentd.workspaces.removal import TRASH, Allowed, Removed, remove, verdict
+from agentd.workspaces.removal import Allowed, Removed, remove, verdict
+from agentd.workspaces.saving import TRASH
 from agentd.workspaces.work import Work, inspect
 from tests.workspaces.repositories import NOW, World, commit, git, make_repository
 

@@ -146,17 +146,21 @@ def _clean(invocation: Invocation, surroundings: Surroundings, places: list[Plac
 
 def _remove(invocation: Invocation, surroundings: Surroundings, place: Place) -> Removed:
     import time
+    from pathlib import Path
 
     from agentd.workspaces.git import GitError
     from agentd.workspaces.held import HeldError
     from agentd.workspaces.removal import Allowed, Removed, remove, verdict
     from agentd.workspaces.runner import RunnerError
+    from agentd.workspaces.turns import alone_in
     from agentd.workspaces.work import inspect
 
     allowed = Allowed(force=bool(invocation.arguments.force), ignored=bool(invocation.arguments.ignored))
     try:
         if not invocation.arguments.dry_run:
-            return remove(surroundings.git, place, allowed, time.time())
+            git = surroundings.git
+            with alone_in(git.runner, Path(place.held.repo)):
+                return remove(git, place, allowed, time.time())
         work = inspect(surroundings.git, place)
         branch = place.held.branch if work.tip is not None else None
         return Removed(place.name, str(place.path), branch, verdict(work, allowed), tuple(work.reasons()))

@@ -1,0 +1,75 @@
+"""Keeping the work of a worktree in its repository, on refs of their own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from agentd.workspaces.changes import snapshot
+from agentd.workspaces.git import Git
+from agentd.workspaces.held import Place
+from agentd.workspaces.work import Work
+
+TRASH: Final = "refs/agentd/trash"
+"""Where what was deleted is kept; git never deletes what a ref leads to."""
+
+
+def save(git: Git, place: Place, work: Work, now: float) -> list[str]:
+    """Keep what a worktree holds on refs of their own.
+
+    Returns
+    -------
+    The refs, the most complete first.
+
+    Raises
+    ------
+    GitError, RunnerError
+        If git cannot.
+    """
+    repository = git.elsewhere(Path(place.held.repo))
+    folder = _folder(place.name, now)
+    refs = []
+    if work.head is not None and work.dirty:
+        here = git.elsewhere(place.path)
+        own = here.own_folder(repository.at)
+        parents = ["-p", work.head]
+        staged = here.found("write-tree")
+        if staged is not None:
+            # What was staged may differ from what lies in the folder; conflicts cannot be written.
+            index = here.line("commit-tree", staged, "-p", work.head, stdin=_message(place, "what was staged"))
+            parents += ["-p", index]
+        tree = snapshot(here, own)
+        commit = here.line("commit-tree", tree, *parents, stdin=_message(place, "what was not committed"))
+        refs.append(_keep(repository, f"{folder}/work", commit))
+    for name, found in (("branch", work.tip), ("head", work.head)):
+        if found is not None and not (name == "head" and found == work.tip):
+            refs.append(_keep(repository, f"{folder}/{name}", found))
+    return refs
+
+
+def save_head(repository: Git, name: str, head: str, now: float) -> None:
+    """Keep a commit that only a worktree led to whose folder is gone.
+
+    Raises
+    ------
+    GitError
+        If git cannot.
+    """
+    known = ("--branches", "--tags", "--remotes", f"--glob={TRASH}")
+    if repository.commit(head) is not None and repository.line("rev-list", "--count", head, "--not", *known) != "0":
+        _keep(repository, f"{_folder(name, now)}/head", head)
+
+
+def _folder(name: str, now: float) -> str:
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return f"{TRASH}/{name.replace('~', '-')}/{stamp}"
+
+
+def _keep(repository: Git, ref: str, commit: str) -> str:
+    repository.out("update-ref", "-m", "agentctl worktrees clean", ref, commit, "0" * len(commit))
+    return ref
+
+
+def _message(place: Place, what: str) -> bytes:
+    return f"agentd: {what} in the worktree of {place.held.agent}\n".encode("utf-8", "surrogateescape")

@@ -1,0 +1,60 @@
+"""Fault points of git worktrees: the steps at which agentd, or agentctl, is killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.faults.points import Point
+
+
+def _git(*words: str) -> Callable[..., bool]:
+    """Whether git is told these words in this order, by a list of its own or as arguments of the call."""
+
+    def told(_: object, *arguments: object) -> bool:
+        given = arguments[0] if len(arguments) > 0 and isinstance(arguments[0], list) else arguments
+        found = [word for word in map(str, given) if word in words]
+        return found == list(words)
+
+    return told
+
+
+_MAKING, _REMOVAL = "agentd.workspaces.making", "agentd.workspaces.removal"
+_FOLDERS = "agentd.supervise.work_folders"
+_SAVING, _SETTLING = "agentd.workspaces.saving", "agentd.workspaces.settling"
+_GIT, _RUNNER = "agentd.workspaces.git", "agentd.workspaces.runner"
+
+WORKTREE_POINTS = (
+    Point("make.folder", _MAKING, "_make_folder"),
+    Point("make.cleared", _MAKING, "_remove_unfinished"),
+    Point("make.adding", _RUNNER, "Runner._start", when=_git("worktree", "add")),
+    Point("make.added", _GIT, "Git.out", when=_git("worktree", "add")),
+    Point("make.before_known", _MAKING, "write_held", before=True),
+    Point("make.known", _MAKING, "write_held"),
+    Point("make.unlocked", _GIT, "Git.out", when=_git("worktree", "unlock")),
+    Point("make.done", _FOLDERS, "_make_worktree"),
+    Point("aside.begun", _MAKING, "_make_room", before=True),
+    Point("aside.before_known", _MAKING, "write_held", before=True),
+    Point("aside.before_moved", _GIT, "Git.out", before=True, when=_git("worktree", "move")),
+    Point("aside.moving", _RUNNER, "Runner._start", when=_git("worktree", "move")),
+    Point("aside.moved", _GIT, "Git.out", when=_git("worktree", "move")),
+    Point("aside.known", _MAKING, "forget_held"),
+    Point("aside.done", _MAKING, "_make_room"),
+    Point("base.before_moved", _MAKING, "_move", before=True),
+    Point("base.said", _MAKING, "write_held"),
+    Point("base.unprotected", _MAKING, "protect"),
+    Point("base.moving", _RUNNER, "Runner._start", when=_git("reset")),
+    Point("base.reset", _GIT, "Git.out", when=_git("reset")),
+    Point("base.moved", _MAKING, "_move"),
+    Point("base.known", _MAKING, "write_held"),
+    Point("remove.looked", _REMOVAL, "inspect"),
+    Point("remove.work_saved", _SAVING, "_keep"),
+    Point("remove.all_saved", _REMOVAL, "save"),
+    Point("remove.taken_away", _REMOVAL, "_take_away"),
+    Point("remove.deleting", _REMOVAL, "delete", before=True),
+    Point("remove.before_removed", _GIT, "Git.out", before=True, when=_git("worktree", "remove")),
+    Point("remove.removing", _RUNNER, "Runner._start", when=_git("worktree", "remove")),
+    Point("remove.removed", _GIT, "Git.out", when=_git("worktree", "remove")),
+    Point("remove.branch_removed", _GIT, "Git.out", when=_git("update-ref", "-d")),
+    Point("remove.forgotten", _REMOVAL, "forget_held"),
+)
+"""Steps of making, setting aside, moving and removing a worktree, by the daemon or by agentctl."""
