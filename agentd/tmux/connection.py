@@ -17,7 +17,7 @@ from typing import cast
 
 import structlog
 
-from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
+from agentd.tmux.errors import TmuxError, TmuxHungUpError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.protocol import FROM_THIS_CLIENT, ControlParser, Notification, ProtocolError, Reply
 from agentd.tmux.syntax import sequence
 
@@ -118,7 +118,7 @@ class ControlConnection:
         Raises
         ------
         TmuxStartError
-            If the client cannot be started or ends at once.
+            If the client cannot be started, or the server does not greet it; `TmuxHungUpError` if one of them ends.
         """
         connection = cls(on_notification, answer_limit)
         starting = asyncio.create_task(connection._start(client))
@@ -276,7 +276,7 @@ class ControlConnection:
             reason = f"{reason}: {complaint}"
         self.closed.set_result(reason)
         if not self._greeted.done():
-            self._greeted.set_exception(TmuxStartError(reason))
+            self._greeted.set_exception(TmuxHungUpError(reason))
             self._greeted.exception()
         while self._waiting:
             request = self._waiting.popleft()

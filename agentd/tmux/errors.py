@@ -13,3 +13,7 @@ class TmuxUnreachableError(RuntimeError):
 
 class TmuxStartError(RuntimeError):
     """No tmux server could be started or reached; the text says why and what to do."""
+
+
+class TmuxHungUpError(TmuxStartError):
+    """The server, or the client, ended before it had greeted: so does a server on its way out."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 
 from agentd.tmux.connection import ANSWER_LIMIT, ClientCommand, ControlConnection
-from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
+from agentd.tmux.errors import TmuxError, TmuxHungUpError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.limits import SOCKET_PATH_LIMIT
 from agentd.tmux.panes import ListedPane, Pane, PaneScreen, Place
 from agentd.tmux.processes import ExitWatch, ProcessIdentity, started_by
@@ -40,6 +40,8 @@ _CHANGES = frozenset({"window-close", "unlinked-window-close", "session-renamed"
 """Notifications after which an agent's pane may be gone, or its session have another name."""
 _GREETING_LIMIT = 10.0
 """Seconds for a server to greet us; a program that is no tmux never does."""
+_HUNG_UP_LIMIT = 1.0
+"""Seconds in which a server that hangs up on a client is taken for one on its way out; then another can start."""
 _RETRY_FIRST, _RETRY_MAX = 0.05, 2.0
 _PANE_FORMAT = "#{session_id} #{window_id} #{pane_id} #{pane_pid}"
 # tmux has no tab in a session's name, and shows one in a command by an escape; both have spaces.
@@ -132,13 +134,8 @@ class TmuxServer:
         TmuxStartError
             If there is no tmux, or it cannot use the socket.
         """
-        client = self._client()
-        if self._manager is not None and not served(self.socket):
-            await self._start_by(self._manager, client)
         try:
-            connection = await ControlConnection.open(
-                client, self._notified, self._answer_limit, min(self._answer_limit, _GREETING_LIMIT)
-            )
+            connection = await self._open(self._client())
         except TmuxStartError as error:
             raise TmuxStartError(
                 f"{error}; if another program serves {self.socket}, stop it or name another socket"
@@ -153,6 +150,20 @@ class TmuxServer:
             raise
         self._connection = connection
         self._connected.set()
+
+    async def _open(self, client: ClientCommand) -> ControlConnection:
+        until = asyncio.get_running_loop().time() + _HUNG_UP_LIMIT
+        while True:
+            if self._manager is not None and not served(self.socket):
+                await self._start_by(self._manager, client)
+            try:
+                return await ControlConnection.open(
+                    client, self._notified, self._answer_limit, min(self._answer_limit, _GREETING_LIMIT)
+                )
+            except TmuxHungUpError:
+                if asyncio.get_running_loop().time() > until:
+                    raise
+            await asyncio.sleep(_RETRY_FIRST)
 
     async def _start_by(self, manager: ServiceManager, client: ClientCommand) -> None:
         """Have the service manager start the server; without it, the client does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -110,6 +111,20 @@ def test_missing_folders_of_sockets_and_state_are_made(daemon: Daemon) -> None:
 
 def test_without_tmux_it_says_what_to_install(daemon: Daemon) -> None:
     assert "install" in refused(daemon, env={"PATH": str(daemon.bin)})
+
+
+def test_a_tmux_server_on_its_way_out_hangs_up_and_another_is_started(daemon: Daemon) -> None:
+    tmux, came = shutil.which("tmux"), daemon.folder / "came"
+    stand_in = daemon.bin / "tmux"
+    stand_in.write_text(
+        f"#!/bin/sh\n[ -e {came} ] && exec {tmux} \"$@\"\n"
+        f"touch {came}\necho 'server exited unexpectedly' >&2\nexit 1\n"
+    )
+    stand_in.chmod(0o755)
+    declare(daemon, stay("a"))
+    daemon.start()
+    running(daemon, "a")
+    assert came.exists()
 
 
 @pytest.mark.parametrize("flag", ["--admin-group", "--agent-user"])
