@@ -117,8 +117,7 @@ def test_a_tmux_server_on_its_way_out_hangs_up_and_another_is_started(daemon: Da
     tmux, came = shutil.which("tmux"), daemon.folder / "came"
     stand_in = daemon.bin / "tmux"
     stand_in.write_text(
-        f"#!/bin/sh\n[ -e {came} ] && exec {tmux} \"$@\"\n"
-        f"touch {came}\necho 'server exited unexpectedly' >&2\nexit 1\n"
+        f"#!/bin/sh\n[ -e {came} ] && exec {tmux} \"$@\"\ntouch {came}\necho 'server exited unexpectedly' >&2\nexit 1\n"
     )
     stand_in.chmod(0o755)
     declare(daemon, stay("a"))
