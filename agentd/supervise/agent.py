@@ -307,9 +307,10 @@ class Agent:
             self._put_off(run_id)
             return
         try:
-            clock = self.host.clock
+            clock, former = self.host.clock, self._handle
+            shell = former.launcher.pid if former is not None and former.launcher is not None else None
             ready = await folders_ready(
-                self.host.folders, desired.spec, lambda: self._wants(run_id), clock.today(), clock.wall()
+                self.host.folders, desired.spec, lambda: self._wants(run_id), clock.today(), clock.wall(), shell
             )
         except PreflightError as error:
             self._apply(transitions.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))

@@ -54,7 +54,7 @@ class WorkFolders:
         self._threads: ThreadPoolExecutor | None = None
         self._repositories: dict[Path, asyncio.Lock] = {}
 
-    async def make(self, spec: AgentSpec, today: date, now: float) -> None:
+    async def make(self, spec: AgentSpec, today: date, now: float, shell: int | None = None) -> None:
         """Make what the agent works in, as far as it is missing; ended when cancelled.
 
         Raises
@@ -71,7 +71,7 @@ class WorkFolders:
         log.debug("agent_worktree", agent=spec.name, repo=str(checkout.repo), path=str(checkout.path))
         # git locks single refs, not what two of it do to one repository's list of worktrees.
         async with self._repositories.setdefault(checkout.repo, asyncio.Lock()):
-            await self._in_thread(runner, lambda: _make_worktree(runner, checkout, spec.name, now))
+            await self._in_thread(runner, lambda: _make_worktree(runner, checkout, spec.name, now, shell))
 
     def _make_workspace(self, runner: Runner, spec: AgentSpec, today: date) -> None:
         assert spec.role is not None
@@ -103,14 +103,19 @@ class WorkFolders:
             self._threads.shutdown()
 
 
-def _make_worktree(runner: Runner, checkout: Checkout, agent: str, now: float) -> None:
-    ensure_worktree(Git(runner, checkout.repo), checkout, agent, now)
+def _make_worktree(runner: Runner, checkout: Checkout, agent: str, now: float, shell: int | None) -> None:
+    ensure_worktree(Git(runner, checkout.repo), checkout, agent, now, shell)
 
 
 async def folders_ready(
-    folders: WorkFolders, spec: AgentSpec, wanted: Callable[[], bool], today: date, now: float
+    folders: WorkFolders,
+    spec: AgentSpec,
+    wanted: Callable[[], bool],
+    today: date,
+    now: float,
+    shell: int | None,
 ) -> bool:
-    """Make what an agent works in before its launch.
+    """Make what an agent works in before its launch; `shell` is what its former run left in its pane.
 
     Returns
     -------
@@ -123,7 +128,7 @@ async def folders_ready(
     """
     if spec.checkout is None and spec.role is None:
         return True
-    task = asyncio.create_task(folders.make(spec, today, now), name=f"folder of {spec.name}")
+    task = asyncio.create_task(folders.make(spec, today, now, shell), name=f"folder of {spec.name}")
     try:
         while not task.done():
             await asyncio.wait([task], timeout=_LOOK)

@@ -31,7 +31,7 @@ from agentd.workspaces.turns import alone_in
 from agentd.workspaces.work import LOCKED_TO_MAKE, entry_of, inspect, making_cut_off, processes_in
 
 
-def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float) -> None:
+def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float, shell: int | None = None) -> None:
     """See to it that an agent's worktree is there.
 
     One that is there is used as it is; a checkout that is not to be changed is brought to what the base is now. One of
@@ -47,6 +47,8 @@ def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float) -> Non
         Whose it is.
     now
         Seconds since the epoch.
+    shell
+        The process that the agent's former run left in its pane, and so perhaps in the worktree; it ends soon.
 
     Raises
     ------
@@ -62,7 +64,7 @@ def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float) -> Non
                 _use(git, checkout, Place(path.name, path, held))
                 return
             if held is not None and not _is_declared(held, checkout):
-                _make_room(git, Place(path.name, path, held), now)
+                _make_room(git, Place(path.name, path, held), now, shell)
     with _alone_in(git, checkout.repo, path):
         _make(git, checkout, agent, now)
 
@@ -160,18 +162,18 @@ def _move(git: Git, place: Place, held: Held) -> None:
     write_held(git.runner, place.path, held)
 
 
-def _make_room(git: Git, place: Place, now: float) -> None:
+def _make_room(git: Git, place: Place, now: float, shell: int | None) -> None:
     """Remove or set aside the worktree that is in the place of another one."""
     if os.path.lexists(place.path):
         work = inspect(git, place)
-        if work.reasons() or work.ignored or work.obstacles():
+        if work.reasons() or work.ignored or work.obstacles(shell):
             other = free_place_beside(place)
             # First, so that there never is one that nothing is known of.
             write_held(git.runner, other, place.held)
             git.elsewhere(Path(place.held.repo)).out("worktree", "move", place.path, other)
             forget_held(git.runner, place.path)
             return
-    removed = remove(git, place, Allowed(), now)
+    removed = remove(git, place, Allowed(shell=shell), now)
     if removed.kept:
         # Its folder is gone, and its branch has commits: that stays as it is.
         forget_held(git.runner, place.path)

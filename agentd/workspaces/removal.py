@@ -25,6 +25,8 @@ class Allowed:
     """Uncommitted and unmerged work: it is saved."""
     ignored: bool = False
     """What git ignores: it is not saved."""
+    shell: int | None = None
+    """The one that its agent's run left in it, which ends as soon as it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Removed:
 
 def verdict(work: Work, allowed: Allowed) -> str | None:
     """Say why a worktree has to stay, or ``None`` if it may go."""
-    obstacles = work.obstacles()
+    obstacles = work.obstacles(allowed.shell)
     if obstacles:
         return "; ".join(obstacles)
     reasons, advice = [], []

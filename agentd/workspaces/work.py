@@ -75,15 +75,16 @@ class Work:
             found.append(f"{self.under_way} under way")
         return found
 
-    def obstacles(self) -> list[str]:
-        """Say why it cannot be removed whatever is wanted."""
+    def obstacles(self, shell: int | None = None) -> list[str]:
+        """Say why it cannot be removed whatever is wanted; `shell` may be in it, as it ends soon."""
         found = []
         if self.nested:
             found.append(f"it holds repositories of its own ({_some(self.nested)}), which cannot be saved")
         if self.locked is not None:
             found.append("it is locked" + (f": {self.locked}" if self.locked else ""))
-        if self.users:
-            found.append(f"processes are in it ({', '.join(map(str, self.users))})")
+        users = [str(user) for user in self.users if user != shell]
+        if users:
+            found.append(f"processes are in it ({', '.join(users)})")
         return found
 
     def ignored_reason(self) -> str | None:

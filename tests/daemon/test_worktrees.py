@@ -79,6 +79,19 @@ def test_another_branch_is_another_launch_and_leaves_unfinished_work_aside(daemo
     assert pids(daemon)["other"] == before["other"]
 
 
+def test_a_worktree_that_holds_no_work_goes_with_its_branch_when_another_is_declared(
+    daemon: Daemon, repo: Path
+) -> None:
+    start(daemon, own("a"))
+    before = running(daemon, "a")
+    tree = daemon.data / "worktrees" / "a"
+    declare(daemon, own("a", branch="topic"))
+    another_run(daemon, "a", before["a"])
+    assert git(tree, "branch", "--show-current") == "topic"
+    assert sorted(path.name for path in tree.parent.iterdir() if path.is_dir()) == ["a"]
+    assert git(repo, "branch", "--list", "agentd/*") == ""
+
+
 def test_what_git_refuses_is_that_agents_reason_and_nobody_elses(daemon: Daemon, repo: Path) -> None:
     assert repo.exists()
     start(
