@@ -181,7 +181,7 @@ class TranscriptDisk:
         else:
             self._require_room()
         parts = run.folder.parts(run.account)
-        offset = parts[-1].start + parts[-1].size if parts else run.account.dropped
+        offset = _printed(parts, run.account)
         gap = Gap(rfc3339_milliseconds(now), reason, offset)
         noted = replace(run.account, gaps=(*run.account.gaps, gap)[-MOST_GAPS:])
         try:
@@ -209,6 +209,15 @@ class TranscriptDisk:
                 found[run_id] = end
         return found
 
+    def sizes(self, run_ids: Iterable[str]) -> dict[str, int]:
+        """How much each of these runs has printed so far, in bytes, by run id."""
+        found = {}
+        for run_id in run_ids:
+            run = self._live.get(run_id)
+            if run is not None:
+                found[run_id] = _printed(run.folder.parts(run.account), run.account)
+        return found
+
     def complete(self, end: RunEnd, offset: int | None) -> None:
         """Write down how a run ended, and keep nothing after `offset`.
 
@@ -223,7 +232,7 @@ class TranscriptDisk:
         with self.files.lock:
             parts = run.folder.parts(run.account)
             if offset is None:
-                offset = parts[-1].start + parts[-1].size if parts else run.account.dropped
+                offset = _printed(parts, run.account)
             run.folder.cut(parts, offset)
         run.account = replace(
             run.account,
@@ -281,7 +290,7 @@ class TranscriptDisk:
         parts = folder.parts(account)
         end = _end_of(folder, account, thoroughly=True)
         if end is None:
-            end = parts[-1].start + parts[-1].size if parts else account.dropped
+            end = _printed(parts, account)
         folder.cut(parts, end)
         account = replace(
             account,
@@ -408,6 +417,11 @@ class TranscriptDisk:
             if size <= self.limits.total:
                 break
         return size
+
+
+def _printed(parts: Sequence[Part], account: Account) -> int:
+    """How much a run has printed so far, in bytes."""
+    return parts[-1].start + parts[-1].size if parts else account.dropped
 
 
 def _began(run: _Complete) -> tuple[str, int]:

@@ -35,12 +35,16 @@ log = structlog.get_logger(__name__)
 
 _PATIENCE = 1.0
 """Seconds that a launch waits for the disk, which takes a millisecond; up to 50 launches wait for each other."""
-_END_PATIENCE = 0.25
-"""Seconds that the closing of a pane, or its next run, waits until all is kept that the ended one printed."""
+_END_PATIENCE = 3.0
+"""Seconds that the closing of a pane, or its next run, waits until all is kept that the ended one printed: some
+milliseconds, but 0.25 s were not enough on two cores with a load of 9."""
 _STUCK = 2.0
 """Seconds after which a disk that does not answer is not waited for at all."""
 _END_LIMIT = 1.0
-"""Seconds that a launcher has to say that its run's output has ended; it takes a millisecond or two."""
+"""Seconds that a launcher has to say that its run's output has ended; it takes a millisecond or two. It never does if
+it was killed."""
+_STILL_COMES, _STILL_COMES_LIMIT = 0.25, 10.0
+"""Seconds in which more of the output has to come for that to be waited for longer, and how long at most."""
 _LOOK_FIRST, _LOOK_LAST = 0.002, 0.05
 _WRITER_ENDS = 0.02
 """Seconds in which a writer whose pipe was closed has written what it still had."""
@@ -67,6 +71,10 @@ class _Run:
     end: RunEnd | None = None
     give_up: float = 0.0
     """When to wait no more for what tells where its output ends, monotonic."""
+    come_by: float = 0.0
+    """When to wait no more though output still comes, monotonic."""
+    came: int | None = None
+    """Bytes of its output when that was last given up."""
     taken: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -232,7 +240,9 @@ class Transcripts:
         if run is None or run.end is not None:
             return
         run.end = end
-        run.give_up = time.monotonic() + (0.0 if run.found is None or run.problem is not None else _END_LIMIT)
+        now = time.monotonic()
+        recorded = run.found is not None and run.problem is None
+        run.give_up, run.come_by = (now + _END_LIMIT, now + _STILL_COMES_LIMIT) if recorded else (now, now)
         if self._finishing is None:
             self._finishing = asyncio.create_task(self._finish(), name="ends of transcripts")
             self._finishing.add_done_callback(self._finished)
@@ -365,6 +375,7 @@ class Transcripts:
             now = time.monotonic()
             ends = await self._find_ends(ending.keys())
             late = [run_id for run_id, run in ending.items() if run_id not in ends and run.give_up <= now]
+            late = await self._come_to_rest({run_id: ending[run_id] for run_id in late})
             if late:
                 ends |= await self._find_ends(late, thoroughly=True)
             done = [run for run_id, run in ending.items() if run_id in ends or run_id in late]
@@ -374,6 +385,21 @@ class Transcripts:
             else:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LOOK_LAST)
+
+    async def _come_to_rest(self, late: dict[str, _Run]) -> list[str]:
+        """Those of which nothing comes any more; the others are given more time."""
+        if not late:
+            return []
+        came = await self._worker.do(lambda: self._disk.sizes(late.keys()))
+        now = time.monotonic()
+        at_rest = []
+        for run_id, run in late.items():
+            run.came, before = came.get(run_id, 0), run.came
+            if run.came == before or run.come_by <= now:
+                at_rest.append(run_id)
+            else:
+                run.give_up = now + _STILL_COMES
+        return at_rest
 
     async def _find_ends(self, run_ids: Iterable[str], *, thoroughly: bool = False) -> dict[str, int]:
         return await self._worker.do(lambda: self._disk.find_ends(run_ids, thoroughly=thoroughly))
