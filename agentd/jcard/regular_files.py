@@ -90,14 +90,18 @@ def _read_up_to(path: Path, file: BinaryIO, limit: int) -> bytes:
 
 
 def _entitled(account: Account, path: Path, descriptor: int) -> bool:
+    return may_open(account, path, descriptor) or not _could_bend(account, path)
+
+
+def may_open(account: Account, path: Path, descriptor: int) -> bool:
+    """Whether an account could itself open, for reading, what we have opened by this path."""
     found = os.fstat(descriptor)
-    if account.may_read(found.st_mode, found.st_uid, found.st_gid):
-        # Where it stands now; macOS has no /proc, and there the folders around it are not looked at.
-        proc = Path(f"/proc/self/fd/{descriptor}")
-        opened = proc.readlink() if proc.is_symlink() else path
-        if all(_allows(account.may_execute, folder) for folder in opened.parents):
-            return True
-    return not _could_bend(account, path)
+    if not account.may_read(found.st_mode, found.st_uid, found.st_gid):
+        return False
+    # Where it stands now; macOS has no /proc, and there the folders around it are not looked at.
+    proc = Path(f"/proc/self/fd/{descriptor}")
+    opened = proc.readlink() if proc.is_symlink() else path
+    return all(_allows(account.may_execute, folder) for folder in opened.parents)
 
 
 def _allows(rule: Callable[[int, int, int], bool], path: Path) -> bool:

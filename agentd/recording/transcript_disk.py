@@ -191,7 +191,7 @@ class TranscriptDisk:
             self._forget(account.run_id)
             return self.begin(replace(noted, dropped=0, first_part=0)), 0
         run.account = noted
-        return run, parts[-1].number + 1 if parts else 0
+        return run, parts[-1].number + 1 if parts else run.account.first_part
 
     # -- the end of runs
 
@@ -268,8 +268,7 @@ class TranscriptDisk:
             if number in live or number in self._complete.get(agent, ()):
                 continue
             folder = self.files.folder(agent, number)
-            if not folder.whole:
-                # A former daemon was killed while it made or removed it.
+            if not folder.whole and folder.cut_off:
                 folder.remove()
                 continue
             try:
@@ -318,7 +317,8 @@ class TranscriptDisk:
             if self._parts.get(run_id, 0) != newest:
                 self._parts[run_id] = newest
                 grew = True
-                self._point(run.folder, parts[-1].name)
+                if parts:
+                    self._point(run.folder, parts[-1].name)
             parts = self._drop(run, parts, len(parts) - self.limits.parts)
             size += sum(part.size for part in parts)
         self._cut_again()

@@ -31,11 +31,16 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+import structlog
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from agentd.jcard.spec import AGENT_NAME
 
+log = structlog.get_logger(__name__)
+
+_REMOVED = ".removed.json"
+"""The account of a run that is being removed."""
 OUTPUT, NEWEST, ACCOUNT = "output", "output.log", "run.json"
 PART_DIGITS = 6
 _PART = re.compile(rf"[0-9]{{{PART_DIGITS}}}")
@@ -150,6 +155,11 @@ class RunFolder:
     def whole(self) -> bool:
         """Whether it was made, and nothing of it removed."""
         return (self.path / ACCOUNT).exists()
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether a daemon was killed while it made or removed it: then nothing can come of what there is."""
+        return (self.path / _REMOVED).exists() or not self.parts_there_are()
 
     def create(self, account: Account) -> None:
         """Make it, with everything but the parts.
@@ -324,16 +334,19 @@ class RunFolder:
         return account
 
     def remove_dropped(self, account: Account) -> None:
-        """Remove the parts that are not kept any more."""
+        """Remove the parts that are not kept any more, as far as the folder lets us."""
         for part in self.parts_there_are():
             if part.number < account.first_part:
-                self.remove_part(part.name)
+                try:
+                    self.remove_part(part.name)
+                except OSError as error:
+                    log.warning("transcript_part_stays", part=str(self.output / part.name), reason=error.strerror)
 
     def remove(self) -> None:
         """Remove the whole run, without following any link."""
-        # First, so that what is left of an interrupted removal is no run any more.
+        # First, so that what is left of an interrupted removal is no run any more, and known as that.
         with contextlib.suppress(OSError):
-            (self.path / ACCOUNT).unlink()
+            (self.path / ACCOUNT).rename(self.path / _REMOVED)
         shutil.rmtree(self.path, ignore_errors=True)
 
 

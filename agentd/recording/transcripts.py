@@ -153,6 +153,7 @@ class Transcripts:
     def start(self) -> None:
         """Begin to look after what is kept; called once former runs were adopted."""
         self._sweeping = asyncio.create_task(self._sweep_for_ever(), name="transcripts")
+        self._sweeping.add_done_callback(self._done)
 
     async def finish(self) -> None:
         """Wait, for moments, until everything that ended runs printed is kept: tmux is about to be closed."""

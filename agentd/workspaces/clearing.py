@@ -10,7 +10,7 @@ from agentd.tmux.launcher import quote
 from agentd.workspaces.git import CHECKOUT_LIMIT, Git
 from agentd.workspaces.held import Place
 from agentd.workspaces.runner import RunnerError
-from agentd.workspaces.work import LOCKED_TO_MAKE, entry_of, locked_to_make
+from agentd.workspaces.work import LOCKED_TO_MAKE, entry_of, locked_to_make, processes_in
 
 _NEEDED: Final = ("gitdir", "commondir", "HEAD")
 """Files that git writes when it makes a worktree, one after the other."""
@@ -28,7 +28,10 @@ def delete(git: Git, folder: Path) -> None:
         If it cannot be deleted.
     """
     path = quote(os.fsencode(folder))
-    script = b"[ -e " + path + b" ] || exit 0; chmod -R u+w -- " + path + b" && rm -rf -- " + path
+    script = (
+        b"[ -e " + path + b" ] || [ -L " + path + b" ] || exit 0;"
+        b" [ -L " + path + b" ] || chmod -R u+rwX -- " + path + b" 2>/dev/null; rm -rf -- " + path
+    )
     done = git.runner.script(script, limit=CHECKOUT_LIMIT)
     if done.status != 0:
         raise RunnerError(f"cannot delete {folder}: {done.reason}")
@@ -66,6 +69,11 @@ def clear_unfinished(git: Git, place: Place, now: float) -> None:
         If it cannot be removed.
     """
     repository = git.elsewhere(Path(place.held.repo))
+    users = processes_in(place.path)
+    if users:
+        raise RunnerError(
+            f"{place.path} was never finished, but processes are in it ({', '.join(map(str, users))}): end them first"
+        )
     # git removes none that is only half there.
     delete(git, place.path)
     forget_missing(repository, place.path)

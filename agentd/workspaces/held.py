@@ -77,7 +77,7 @@ def read_held(path: Path) -> Held | None:
         return None
     except OSError as error:
         raise HeldError(f"cannot read {file}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise HeldError(f"{file} is none of agentd's: {error}; move it away") from error
 
 
@@ -85,6 +85,8 @@ def _text_of(value: object) -> str | None:
     if value is not None and not isinstance(value, str):
         msg = f"expected text, found {type(value).__name__}"
         raise TypeError(msg)
+    if value is not None and "\0" in value:
+        raise ValueError("expected text, found a NUL byte in it")
     return value
 
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
+
 from agentd.jcard.spec import Checkout
 from agentd.tmux.launcher import quote
 from agentd.workspaces.clearing import clear_torn, delete, forget_missing, has_lock
@@ -29,6 +31,8 @@ from agentd.workspaces.saving import save_head
 from agentd.workspaces.settling import protect, settle
 from agentd.workspaces.turns import alone_in
 from agentd.workspaces.work import LOCKED_TO_MAKE, entry_of, inspect, making_cut_off, processes_in
+
+log = structlog.get_logger(__name__)
 
 
 def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float, shell: int | None = None) -> None:
@@ -59,7 +63,7 @@ def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float, shell:
     held = read_held(path)
     if held is not None:
         with _alone_in(git, Path(held.repo), path):
-            held = _settled(git, path, held, now)
+            held = _settled(git, path, _redirected(git, checkout, held), now)
             if held is not None and _is_declared(held, checkout) and os.path.lexists(path / ".git"):
                 _use(git, checkout, Place(path.name, path, held))
                 return
@@ -71,6 +75,16 @@ def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float, shell:
 
 def _alone_in(git: Git, repo: Path, path: Path) -> AbstractContextManager[None]:
     return alone_in(git.runner, repo, lambda: _end_makers(git, path))
+
+
+def _redirected(git: Git, checkout: Checkout, held: Held) -> Held:
+    """Have a move to another base that was cut off go on to the one that is declared now, if that is another."""
+    if held.under_way != MOVING or not _is_declared(held, checkout) or held.base == checkout.base:
+        return held
+    commit, ref = _base(git.elsewhere(checkout.repo), checkout)
+    held = replace(held, base=checkout.base, base_ref=ref, base_commit=commit)
+    write_held(git.runner, checkout.path, held)
+    return held
 
 
 def _settled(git: Git, path: Path, held: Held, now: float) -> Held | None:
@@ -170,10 +184,17 @@ def _make_room(git: Git, place: Place, now: float, shell: int | None) -> None:
             other = free_place_beside(place)
             # First, so that there never is one that nothing is known of.
             write_held(git.runner, other, place.held)
-            git.elsewhere(Path(place.held.repo)).out("worktree", "move", place.path, other)
+            try:
+                git.elsewhere(Path(place.held.repo)).out("worktree", "move", place.path, other)
+            except GitRefusedError:
+                if not os.path.lexists(other):
+                    forget_held(git.runner, other)
+                raise
             forget_held(git.runner, place.path)
             return
     removed = remove(git, place, Allowed(shell=shell), now)
+    if removed.kept and os.path.lexists(place.path):
+        raise GitError(f"{place.path}: {removed.kept}")
     if removed.kept:
         # Its folder is gone, and its branch has commits: that stays as it is.
         forget_held(git.runner, place.path)
@@ -253,7 +274,11 @@ def _make_folder(git: Git, folder: Path) -> None:
 
 def _remove_unfinished(repository: Git, path: Path, now: float) -> None:
     """Clear what a former attempt left: a worktree that was never finished, or one whose folder is gone."""
-    delete(repository, rubbish_of(path))
+    try:
+        delete(repository, rubbish_of(path))
+    except RunnerError as error:
+        # It is in nobody's way.
+        log.warning("worktree_rubbish_stays", reason=str(error))
     entry = entry_of(repository, path)
     if entry is None:
         return

@@ -6,15 +6,18 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from agentd.tmux.launcher import quote
 from agentd.workspaces.clearing import delete, forget_missing
 from agentd.workspaces.git import Git
-from agentd.workspaces.held import Place, forget_held, rubbish_of
+from agentd.workspaces.held import Place, forget_held, read_held, rubbish_of
 from agentd.workspaces.runner import RunnerError
 from agentd.workspaces.saving import save
 from agentd.workspaces.settling import settle
 from agentd.workspaces.work import Work, inspect
+
+_CHANGED: Final = "it was changed just now; try again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Removed:
     """What went with it that was nowhere else."""
     recover: tuple[str, ...] = ()
     """Commands that bring it back."""
+    left: str | None = None
+    """What of its folder could not be deleted, and why."""
 
 
 def verdict(work: Work, allowed: Allowed) -> str | None:
@@ -79,6 +84,9 @@ def remove(git: Git, place: Place, allowed: Allowed, now: float) -> Removed:
     GitError, HeldError, RunnerError
         If git cannot, or cannot say what would be lost.
     """
+    if read_held(place.path) != place.held:
+        # Others had their turn since the caller looked.
+        return Removed(place.name, str(place.path), place.held.branch, _CHANGED)
     elsewhere = settle(git, place, now)
     if elsewhere is not None:
         return Removed(place.name, str(place.path), place.held.branch, f"it was set aside: it is {elsewhere.name} now")
@@ -91,7 +99,7 @@ def remove(git: Git, place: Place, allowed: Allowed, now: float) -> Removed:
     if os.path.lexists(place.path):
         # What came since was neither judged nor saved.
         if inspect(git, place) != work:
-            return Removed(place.name, str(place.path), place.held.branch, "it was changed just now; try again")
+            return Removed(place.name, str(place.path), place.held.branch, _CHANGED)
         _take_away(git, place)
     forget_missing(repository, place.path)
     branch = None
@@ -99,11 +107,15 @@ def remove(git: Git, place: Place, allowed: Allowed, now: float) -> Removed:
         # Only if it still is where it was looked at.
         repository.out("update-ref", "-d", f"refs/heads/{place.held.branch}", work.tip)
         branch = place.held.branch
-    delete(git, rubbish_of(place.path))
+    left = None
+    try:
+        delete(git, rubbish_of(place.path))
+    except RunnerError as error:
+        # Files of somebody else, say. All that matters is done.
+        left = str(error)
     forget_held(git.runner, place.path)
-    return Removed(
-        place.name, str(place.path), branch, None, tuple(work.reasons()), _recovery(repository.at, branch, work, saved)
-    )
+    recover = _recovery(repository.at, branch, work, saved)
+    return Removed(place.name, str(place.path), branch, None, tuple(work.reasons()), recover, left)
 
 
 def _take_away(git: Git, place: Place) -> None:

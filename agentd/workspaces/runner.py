@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from agentd.jcard.regular_files import Account as Reader
+
 LIMIT = 60.0
 """Seconds that one program may take; git's look at a large worktree takes a few."""
 
@@ -29,7 +31,7 @@ class CancelledRunError(RunnerError):
     """A program was ended because its work is no longer wanted."""
 
 
-class Account(Protocol):
+class Account(Reader, Protocol):
     """Whom the agents run as."""
 
     @property

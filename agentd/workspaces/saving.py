@@ -16,7 +16,7 @@ TRASH: Final = "refs/agentd/trash"
 
 
 def save(git: Git, place: Place, work: Work, now: float) -> list[str]:
-    """Keep what a worktree holds on refs of their own.
+    """Keep what a worktree holds on refs of their own; what is kept already is not kept again.
 
     Returns
     -------
@@ -34,18 +34,29 @@ def save(git: Git, place: Place, work: Work, now: float) -> list[str]:
         here = git.elsewhere(place.path)
         own = here.own_folder(repository.at)
         parents = ["-p", work.head]
+        # Of the last commit, so that the same work is the same commit however often it is saved.
+        moment = f"@{here.line('show', '--no-patch', '--format=%ct', work.head)} +0000"
+        dates = {"GIT_AUTHOR_DATE": moment, "GIT_COMMITTER_DATE": moment}
         staged = here.found("write-tree")
         if staged is not None:
             # What was staged may differ from what lies in the folder; conflicts cannot be written.
-            index = here.line("commit-tree", staged, "-p", work.head, stdin=_message(place, "what was staged"))
+            said = _message(place, "what was staged")
+            index = here.line("commit-tree", staged, "-p", work.head, stdin=said, environment=dates)
             parents += ["-p", index]
         tree = snapshot(here, own)
-        commit = here.line("commit-tree", tree, *parents, stdin=_message(place, "what was not committed"))
-        refs.append(_keep(repository, f"{folder}/work", commit))
+        said = _message(place, "what was not committed")
+        commit = here.line("commit-tree", tree, *parents, stdin=said, environment=dates)
+        refs.append(_kept_as(repository, place, commit) or _keep(repository, f"{folder}/work", commit))
     for name, found in (("branch", work.tip), ("head", work.head)):
         if found is not None and not (name == "head" and found == work.tip):
-            refs.append(_keep(repository, f"{folder}/{name}", found))
+            refs.append(_kept_as(repository, place, found) or _keep(repository, f"{folder}/{name}", found))
     return refs
+
+
+def _kept_as(repository: Git, place: Place, commit: str) -> str | None:
+    """Find the ref that keeps a commit of this worktree already."""
+    refs = repository.line("for-each-ref", "--format=%(refname)", f"--points-at={commit}", f"{_folder_of(place.name)}/")
+    return next(iter(refs.splitlines()), None)
 
 
 def save_head(repository: Git, name: str, head: str, now: float) -> None:
@@ -63,7 +74,11 @@ def save_head(repository: Git, name: str, head: str, now: float) -> None:
 
 def _folder(name: str, now: float) -> str:
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    return f"{TRASH}/{name.replace('~', '-')}/{stamp}"
+    return f"{_folder_of(name)}/{stamp}"
+
+
+def _folder_of(name: str) -> str:
+    return f"{TRASH}/{name.replace('~', '-')}"
 
 
 def _keep(repository: Git, ref: str, commit: str) -> str:

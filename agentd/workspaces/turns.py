@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from agentd.jcard.regular_files import may_open
 from agentd.workspaces.runner import LIMIT, Runner, RunnerError
 
 _LOOK: Final = 0.02
@@ -20,7 +21,9 @@ def alone_in(runner: Runner, repo: Path, before_waiting: Callable[[], None] = la
     """Change a repository's worktrees while nobody else of agentd's does.
 
     The lock is one on the repository's folder. Every git that is run meanwhile inherits it, so that one which outlives
-    whoever started it holds it on. Where folders cannot be locked, all goes on without.
+    a killed agentd holds it on; what it may leave in the background after an end in order does not. The agents' user
+    gets no descriptor of a folder that it could not open itself: it could have made the path lead there. Where folders
+    cannot be locked, all goes on without.
 
     Parameters
     ----------
@@ -44,16 +47,19 @@ def alone_in(runner: Runner, repo: Path, before_waiting: Callable[[], None] = la
         if not _lock(folder):
             before_waiting()
             _wait(runner, repo, folder)
-        runner.kept = folder
+        if not runner.user.switch or may_open(runner.user, repo, folder):
+            runner.kept = folder
         yield
     finally:
         runner.kept = None
+        with suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_UN)
         os.close(folder)
 
 
 def _open(repo: Path) -> int | None:
     # What is wrong with a folder that cannot be opened is for git to say.
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         return os.open(repo, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     return None
 

@@ -246,9 +246,10 @@ def making_cut_off(path: Path) -> bool:
     """Whether a worktree still has the lock of its making, asking only the file system."""
     try:
         link = read_regular(path / ".git", _LONGEST_NOTE)
-    except OSError:
+        return locked_to_make(path / os.fsdecode(link.removeprefix(b"gitdir:").strip()))
+    except (OSError, ValueError):
+        # Also what is no path at all, as a power cut leaves it.
         return False
-    return locked_to_make(path / os.fsdecode(link.removeprefix(b"gitdir:").strip()))
 
 
 def processes_in(folder: Path) -> tuple[int, ...]:

@@ -207,6 +207,50 @@ def test_offsets_stay_true_although_the_removal_of_old_parts_is_interrupted(
     assert (folder.read().dropped, folder.read().bytes) == (8, 13)
 
 
+def test_parts_that_somebody_removed_end_nothing_and_recording_goes_on_where_they_were(
+    files: TranscriptFiles, disk: TranscriptDisk
+) -> None:
+    run = disk.begin(replace(BEGUN, run_id="r1"))
+    for number in range(6):
+        (run.folder.output / f"{number:06}").write_bytes(b"x" * 100)
+    disk.sweep()
+    dropped, first = run.account.dropped, run.account.first_part
+    assert (dropped, first) == (200, 2)
+    for part in run.folder.output.iterdir():
+        part.unlink()
+    disk.sweep()
+    mended, part = disk.mend(run.account, "the process that wrote it has ended", 0.0)
+    (mended.folder.output / f"{part:06}").write_bytes(b"later")
+    account, parts = files.snapshot(mended.folder)
+    assert [(each.number, each.start, each.size) for each in parts] == [(first, dropped, len(b"later"))]
+    assert account.gaps[0].offset == dropped
+
+
+def test_one_that_cannot_be_trimmed_hides_no_other_run(
+    files: TranscriptFiles, disk: TranscriptDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = keep(files, "a", b"one ", b"two")
+    keep(files, "b", b"three")
+    account = first.read()
+    first.write(replace(account, dropped=4, first_part=1))
+
+    def refused(_folder: RunFolder, _name: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(RunFolder, "remove_part", refused)
+    take_stock(disk)
+    assert disk.sweep().size == len(b"two") + len(b"three")
+
+
+def test_output_without_an_account_is_nothing_that_agentd_left_and_stays(
+    files: TranscriptFiles, disk: TranscriptDisk
+) -> None:
+    folder = keep(files, "a", b"one")
+    (folder.path / "run.json").unlink()
+    take_stock(disk)
+    assert (folder.output / "000000").read_bytes() == b"one"
+
+
 def test_old_parts_go_from_a_full_disk_although_that_cannot_be_written_down_before(
     files: TranscriptFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread, Timer
 
 import pytest
 
 from agentd.workspaces.runner import Runner, RunnerError
 from agentd.workspaces.turns import alone_in
+from tests.support.processes import alive
 from tests.support.waiting import wait_for
 from tests.workspaces.repositories import World, invoking_user
+
+KILLED = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from agentd.workspaces.runner import Runner
+from agentd.workspaces.turns import alone_in
+from tests.workspaces.repositories import invoking_user
+runner = Runner(invoking_user(Path(sys.argv[2])), os.environ)
+with alone_in(runner, Path(sys.argv[1])):
+    print(runner._start(["sleep", "600"], subprocess.DEVNULL, os.environ).pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def taken(repo: Path) -> bool:
@@ -46,13 +63,38 @@ def test_another_waits_until_the_first_is_done(world: World) -> None:
 
 
 def test_what_was_run_meanwhile_holds_the_turn_when_whoever_ran_it_is_gone(world: World) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, world.repo, world.folder], check=False, stdout=subprocess.PIPE, text=True
+    )
+    assert done.returncode == -signal.SIGKILL
+    left = int(done.stdout)
+    assert taken(world.repo)
+    with alone_in(runner_of(world), world.repo, lambda: os.kill(left, signal.SIGKILL)):
+        pass
+    wait_for(lambda: not alive(left))
+
+
+def test_what_was_left_in_the_background_does_not_hold_it(world: World) -> None:
     runner = runner_of(world)
     with alone_in(runner, world.repo):
         left = runner._start(["sleep", "600"], subprocess.DEVNULL, os.environ)  # type: ignore[arg-type]
-    assert taken(world.repo)
-    with alone_in(runner_of(world), world.repo, left.kill):
-        assert left.wait() != 0
+    assert not taken(world.repo)
+    left.kill()
     left.communicate()
+
+
+def test_the_agents_user_gets_no_descriptor_of_what_it_may_not_open(world: World) -> None:
+    runner = runner_of(world)
+    runner.user = replace(invoking_user(world.folder), uid=65534, gid=65534, groups=(), switch=True)
+    with TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        repo = folder / "repo"
+        repo.mkdir(mode=0o755)
+        for mode, given in ((0o755, True), (0o700, False)):
+            folder.chmod(mode)
+            with alone_in(runner, repo):
+                assert taken(repo)
+                assert (runner.kept is not None) == given
 
 
 def test_who_waits_can_be_told_not_to(world: World) -> None:

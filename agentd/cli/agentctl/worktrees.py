@@ -183,6 +183,8 @@ def _result_lines(result: Removed, dry: bool) -> list[str]:
     shown = [f"{'would remove' if dry else 'removed'} {printable(result.name)}: {printable(result.path)}{branch}"]
     if result.lost:
         shown.append(f"  with {printable(', '.join(result.lost))}")
+    if result.left is not None:
+        shown.append(f"  not all of its folder: {printable(result.left)}")
     if result.recover:
         shown.append("  to get it back:")
         shown += [f"    {printable(command)}" for command in result.recover]
