@@ -248,6 +248,11 @@ class Agent:
         error = task.exception()
         if error is not None:
             self._teller.log.error("agent_work_failed", exc_info=error)
+            run = self.life.run
+            if run is not None and run.launched is None and self.life.state is AgentState.STARTING:
+                # Nothing else would ever end this launch.
+                why = "a defect of agentd ended the launch; its log has the details"
+                self._apply(transitions.launch_failed(self.life, run.id, why, self._now()))
         if self._effects:
             self._work_on()
         elif self.life.gone:

@@ -219,8 +219,8 @@ def test_parts_that_somebody_removed_end_nothing_and_recording_goes_on_where_the
     for part in run.folder.output.iterdir():
         part.unlink()
     disk.sweep()
-    mended, part = disk.mend(run.account, "the process that wrote it has ended", 0.0)
-    (mended.folder.output / f"{part:06}").write_bytes(b"later")
+    mended, number = disk.mend(run.account, "the process that wrote it has ended", 0.0)
+    (mended.folder.output / f"{number:06}").write_bytes(b"later")
     account, parts = files.snapshot(mended.folder)
     assert [(each.number, each.start, each.size) for each in parts] == [(first, dropped, len(b"later"))]
     assert account.gaps[0].offset == dropped
