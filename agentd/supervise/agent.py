@@ -276,6 +276,9 @@ class Agent:
 
     async def _work(self) -> None:
         while True:
+            if self._effects and self._records.due and self.life.state is AgentState.BACKOFF:
+                # When it is due must be known to a later daemon before seconds of ending what the run left.
+                await self.record()
             while self._effects:
                 await self._perform(self._effects.popleft())
             if self._records.take_due():

@@ -36,7 +36,8 @@ class RecordKeeper:
         self._name = name
         self._on_due = on_due
         self._timer: asyncio.TimerHandle | None = None
-        self._due = False
+        self.due = False
+        """Whether it has to be written."""
         self._written: str | None = None
         """Beside the run there is."""
         self._remembered = False
@@ -66,12 +67,12 @@ class RecordKeeper:
 
     def require(self) -> None:
         """Have it written at once."""
-        self._due = True
+        self.due = True
         self._on_due()
 
     def take_due(self) -> bool:
         """Whether it has to be written; from now on it counts as done."""
-        due, self._due = self._due, False
+        due, self.due = self.due, False
         return due
 
     async def write(self, life: Life, described: Description, *, run_id: str | None) -> None:

@@ -168,6 +168,9 @@ exec /bin/sh -i
 # the status; a subshell starts with the traps' default. HUP is not: a launcher that survives its session would keep the
 # agent running without a terminal. /proc/self is the process that opens it: here the subshell that becomes the agent.
 #
+# Where everything is about to be closed, no shell is worth its start. The launcher waits to be closed: with its end
+# tmux closes the pane, and loses what of the output the transcript's writer has not taken yet.
+#
 # The agent's environment comes last, so that none of it (IFS, PATH, a variable of the same name) changes what the
 # launcher does. The shell for inspection is a new program, never the launcher itself: so its children are known as not
 # the agent's by the run's id in its environment (processes.py), and whatever is a child of the launcher is the agent's.
@@ -179,6 +182,7 @@ ended() {
   printf '%s\n' "$1" >@EXIT_FILE@
   printf '%s\n' @RUN@ 1<>@HINTS@
   printf '\033]@MARK@;%s\033\\' @RUN@
+  while [ -e @CLOSING@ ] && [ -t 0 ]; do read -r status; done
   [ -e @CLOSING@ ] && exit 0
   environment
   exec /bin/sh -c @INSPECT@ agentd @AGENT@ "$2"

@@ -232,7 +232,7 @@ class RuntimeDirectory:
                 self._remove(stem + suffix)
 
     def announce_closing(self) -> None:
-        """Tell launchers not to become a shell when their agent ends: everything is about to be closed."""
+        """Tell launchers to wait when their agent ends, not to become a shell: everything is about to be closed."""
         try:
             self._create(CLOSING, b"")
         except FileExistsError:

@@ -296,18 +296,20 @@ def small_disk(daemon: Daemon) -> Iterator[Path]:
 @root
 @pytest.mark.slow
 def test_a_full_disk_stops_recording_and_nothing_else(daemon: Daemon, small_disk: Path) -> None:
-    start(daemon, script("a", "i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.01; done"), flags=[QUICK])
+    # Until the last block of the file is full there is room.
+    text = f"i=0; while :; do i=$((i+1)); echo tick $i {'.' * 500}; sleep 0.01; done"
+    start(daemon, script("a", text), flags=[QUICK])
     pid = running(daemon, "a")["a"]
     daemon.wait_for(lambda: b"tick 5" in output(daemon, "a"))
     filler = small_disk / "filler"
     subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4096", "status=none"], capture_output=True, check=False)
     assert os.statvfs(small_disk).f_bavail == 0
-    text = daemon.wait_for(lambda: (found := recording(daemon, "a")) and "no space left" in found and found)
-    assert str(small_disk) in str(text)
+    said = daemon.wait_for(lambda: (found := recording(daemon, "a")) and "no space left" in found and found)
+    assert str(small_disk) in str(said)
     health = transcripts_health(daemon)
     assert (health["state"], health["lost"]) == ("failing", 1)
     assert "no space left" in health["error"]
-    declare(daemon, script("a", "i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.01; done"), stay("b"))
+    declare(daemon, script("a", text), stay("b"))
     running(daemon, "b")
     assert "no space left" in str(recording(daemon, "b"))
     assert running(daemon, "a")["a"] == pid

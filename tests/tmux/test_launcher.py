@@ -330,12 +330,20 @@ async def test_the_terminal_is_sane_after_a_killed_full_screen_program(launches:
     assert " echo " in run.screen()
 
 
-async def test_while_everything_closes_no_shell_is_left(launches: Launches) -> None:
+async def test_while_everything_closes_the_launcher_waits_for_that_and_starts_no_shell(launches: Launches) -> None:
     run = await launches.misbehaving("--forever")
     launches.runtime.announce_closing()
     launches.runtime.announce_closing()
     os.kill(run.process().pid, signal.SIGTERM)
     assert run.exit().status == 143
+    run.type("C-c")
+    run.type("C-d")
+    run.enter("echo $((1 + 1))")
+    run.shows("echo $((1 + 1))")
+    # What was typed is shown by the terminal, and executed by nobody.
+    assert "2" not in run.screen().splitlines()
+    assert psutil.Process(run.pane.pid).cmdline()[-1].endswith(".sh")
+    await launches.server.kill_pane(run.pane)
     await asyncio.to_thread(wait_for, lambda: not alive(run.pane.pid))
 
 

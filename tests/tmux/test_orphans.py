@@ -131,6 +131,7 @@ def test_one_that_cannot_be_told_is_looked_at_again(orphan: int, monkeypatch: py
         return (None, False) if pid == orphan and next(looks) < 3 else look_for_run_id(pid)
 
     monkeypatch.setattr(orphans, "look_for_run_id", untold_at_first)
+    monkeypatch.setattr(orphans, "_LIMIT", 30.0)
     assert hold_marked({RUN}, ADOPTERS, ()) == ([(RUN, orphan)], True)
 
 
