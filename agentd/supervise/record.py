@@ -24,8 +24,15 @@ _UNDER_WAY = frozenset({AgentState.STARTING, AgentState.RUNNING, AgentState.STOP
 
 
 def under_way(life: Life) -> bool:
-    """Whether there is a run that has not ended: what became of it since its launch, the launcher's reports say."""
-    return life.run is not None and life.run.ended is None and life.state in _UNDER_WAY
+    """Whether there is a run that has not ended: what became of it since its launch, the launcher's reports say.
+
+    One that is being stopped is under way until the stop is complete: a later daemon, which does not know why it was
+    stopped, has to decide that anew.
+    """
+    run = life.run
+    if run is None or life.state not in _UNDER_WAY:
+        return False
+    return run.ended is None or life.state is AgentState.STOPPING
 
 
 class RecordError(ValueError):

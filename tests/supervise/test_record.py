@@ -17,6 +17,7 @@ from agentd.supervise.life import Life, Run
 from agentd.supervise.policy import Exit
 from agentd.supervise.record import VERSION, Description, Record, RecordError
 from agentd.supervise.states import AgentState
+from agentd.supervise.transitions import wake_at
 from tests.supervise.lives import ALWAYS, Story, in_state, running
 
 DESCRIBED = Description("claude-code", "native", "a", "/srv/überall ✓")
@@ -67,7 +68,9 @@ lives = st.builds(
 def as_at_its_launch(life: Life) -> Life:
     """What is kept of a life: of a run under way only that it was launched, for the launcher tells the rest."""
     under_way = (AgentState.STARTING, AgentState.RUNNING, AgentState.STOPPING)
-    if life.run is None or life.run.ended is not None or life.state not in under_way:
+    if life.run is None or life.state not in under_way:
+        return life
+    if life.run.ended is not None and life.state is not AgentState.STOPPING:
         return life
     return replace(life, state=AgentState.STARTING, run=Run(life.run.id), error=None)
 
@@ -105,6 +108,15 @@ def test_every_state_comes_back_with_what_matters(state: AgentState) -> None:
     assert (back.state, back.restarts, back.counted) == (kept.state, kept.restarts, kept.counted)
     assert (back.due, back.began, back.policy, back.run) == (kept.due, kept.began, kept.policy, kept.run)
     assert (back.desired, back.stop, back.gone) == (None, None, False)
+
+
+def test_a_stop_that_is_not_complete_is_a_run_under_way_to_a_later_daemon() -> None:
+    """Whose end it finds; with what it cannot know, why it was stopped, it could not go on."""
+    life = replace(in_state(AgentState.EXITED).life, state=AgentState.STOPPING)
+    assert life.run is not None
+    back = Record.of(life, DESCRIBED).life(session_open=True)
+    assert (back.state, back.run) == (AgentState.STARTING, Run(life.run.id))
+    assert wake_at(back) is None
 
 
 def test_restarts_back_off_and_deadline_survive() -> None:
