@@ -18,6 +18,9 @@ from tests.support.waiting import wait_for
 
 MEGABYTES = 40
 
+RUN = f"{os.getpid()}-usage"
+"""Of this process alone: tests that run beside these end what carries the id of theirs."""
+
 SPIN = """
 import os, sys, time
 block = bytearray(int(sys.argv[1]) << 20)
@@ -49,7 +52,7 @@ def children() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def launch(children: list[subprocess.Popen[bytes]], command: str, *words: str | Path, run: str = "r") -> int:
+def launch(children: list[subprocess.Popen[bytes]], command: str, *words: str | Path, run: str = RUN) -> int:
     """Start a shell as a launcher is: at the head of its own session, and go on with it."""
     process = subprocess.Popen(
         ["/bin/sh", "-c", command, "launcher", *map(str, words)],

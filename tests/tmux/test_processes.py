@@ -26,6 +26,10 @@ from tests.support.waiting import wait_for, wait_for_file
 from tests.tmux.launches import Launches
 from tests.tmux.servers import until
 
+RUN = f"{os.getpid()}-processes"
+"""Of this process alone: a search ends whatever carries it, wherever that is."""
+
+
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes processes of other users")
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -368,7 +372,7 @@ def test_a_snapshot_of_what_is_gone_is_empty() -> None:
 async def test_the_agent_itself_is_ended_when_only_its_report_shows_it(reaper: Reaper, start: Start) -> None:
     child = start("sleep", "1000")
     waiting = asyncio.create_task(asyncio.to_thread(child.wait))
-    assert await reaper.end(Remains("r", None, agent=identity(child.pid))) == set()
+    assert await reaper.end(Remains(RUN, None, agent=identity(child.pid))) == set()
     assert await waiting == -signal.SIGKILL
 
 
@@ -527,8 +531,8 @@ def test_with_no_descriptor_left_a_process_that_lives_is_not_taken_for_gone(star
 async def test_with_no_descriptor_left_nothing_is_said_to_have_ended_before_it_was_looked_for(
     reaper: Reaper, start: Start, events: LogCapture
 ) -> None:
-    process = start("sleep", "600", run="r")
-    remains = Remains("r", None, frozenset([identity(process.pid)]))
+    process = start("sleep", "600", run=RUN)
+    remains = Remains(RUN, None, frozenset([identity(process.pid)]))
     await asyncio.to_thread(int)  # what threads need is loaded
     with no_descriptor_left():
         ending = asyncio.create_task(reaper.end(remains))
