@@ -9,7 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agentd.daemon.login import Login, merge_paths
 from agentd.jcard.spec import ENVIRONMENT_NAME
+from agentd.supervise.preflight import PATH_INHERITED
 from agentd.supervise.user import AgentUser
 
 ADMIN_GROUP = "admin"
@@ -68,14 +70,28 @@ def admin_group(name: str | None) -> AdminGroup | None:
         raise IdentityError(f"--admin-group: there is no group {name!r}") from None
 
 
-def base_environment(user: AgentUser, environ: Mapping[str, str], *, root: bool) -> dict[str, str]:
-    """What every agent inherits: a clean environment from root, else the daemon's own without what concerns it only."""
+def base_environment(user: AgentUser, environ: Mapping[str, str], login: Login, *, root: bool) -> dict[str, str]:
+    """What every agent inherits: a clean environment from root, else the daemon's own without what concerns it only.
+
+    To a clean one belongs what a login gives the agents' user. The daemon's own ``PATH`` comes before the login's.
+    """
     if root:
         kept = {name: environ[name] for name in ("PATH", "LANG") if name in environ}
-        return kept | {"HOME": str(user.home), "USER": user.name, "LOGNAME": user.name, "SHELL": user.shell}
+        path = merge_paths(kept.get("PATH", ""), login.variables.get("PATH", ""))
+        own = {"HOME": str(user.home), "USER": user.name, "LOGNAME": user.name, "SHELL": user.shell}
+        return {**login.variables, **kept, **({"PATH": path} if path else {}), **own}
     return {
         name: value for name, value in environ.items() if _NAME.fullmatch(name) and not _NOT_INHERITED.fullmatch(name)
     }
+
+
+def path_origin(user: AgentUser, login: Login) -> str:
+    """Say where the PATH of an agent that does not set its own comes from."""
+    if login.problem is not None:
+        return f"{PATH_INHERITED} alone, as {login.problem}"
+    if "PATH" in login.variables:
+        return f"{PATH_INHERITED}, then that of a login of {user.name}"
+    return PATH_INHERITED
 
 
 def server_environment(user: AgentUser, environ: Mapping[str, str], shell: str) -> dict[str, str]:

@@ -27,6 +27,7 @@ from agentd.daemon.identity import (
     IdentityError,
     admin_group,
     base_environment,
+    path_origin,
     server_environment,
 )
 from agentd.daemon.inputs import Inputs, SettledReader
@@ -39,6 +40,7 @@ from agentd.daemon.locks import (
     check_socket_path,
     remove_at_the_end,
 )
+from agentd.daemon.login import Login, read_login
 from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.memory import keep_all
@@ -189,7 +191,10 @@ class _Daemon:
         self, stack: contextlib.AsyncExitStack, signals: _Signals, user: AgentUser, admins: AdminGroup | None
     ) -> None:
         settings = self._settings
-        host = self._host(user, admins)
+        login = await asyncio.to_thread(read_login, user, os.environ)
+        if login.problem is not None:
+            log.warning("login", problem=login.problem, effect="agents have agentd's own PATH alone")
+        host = self._host(user, admins, login)
         counters = Counters(self._clock.now)
         journal = await self._open_journal(stack, host, counters)
         host.runtime.prepare()
@@ -296,7 +301,7 @@ class _Daemon:
             return False
         return self._manager is None or not await self._manager.is_stopping()
 
-    def _host(self, user: AgentUser, admins: AdminGroup | None) -> Host:
+    def _host(self, user: AgentUser, admins: AdminGroup | None, login: Login) -> Host:
         settings = self._settings
         as_user = ServerUser(user.uid, user.gid, user.groups) if user.switch else ServerUser()
         shell = shutil.which("bash") or "/bin/sh"
@@ -314,7 +319,8 @@ class _Daemon:
             runtime=RuntimeDirectory(runtime, user.uid, user.gid),
             reaper=Reaper(),
             user=user,
-            base_environment=base_environment(user, os.environ, root=os.geteuid() == 0),
+            base_environment=base_environment(user, os.environ, login, root=os.geteuid() == 0),
+            path_origin=path_origin(user, login),
             slots=asyncio.Semaphore(settings.launch_concurrency),
             folders=WorkFolders(user, os.environ, templates_folder(os.environ)),
             clock=self._clock,

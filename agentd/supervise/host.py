@@ -93,6 +93,8 @@ class Host:
     user: AgentUser
     base_environment: Mapping[str, str] = field(repr=False)
     """What agents inherit before their own variables."""
+    path_origin: str
+    """Where the PATH in it comes from, for people."""
     slots: asyncio.Semaphore
     """Launches that may be under way at once."""
     folders: WorkFolders

@@ -9,7 +9,7 @@ import structlog
 from agentd.jcard.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
-from agentd.supervise.preflight import PreflightError, check_workdir
+from agentd.supervise.preflight import PATH_SET, PreflightError, check_workdir
 from agentd.supervise.record import Record, RecordError
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.launcher import LaunchScript, oversized
@@ -45,7 +45,8 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> Pane
     own = {AGENT_VARIABLE: spec.name, RUN_ID_VARIABLE: run_id}
     environment = {**host.base_environment, **own, **launch.environment}
     check_workdir(spec.workdir, user)
-    host.programs.find(launch.argv[0], environment, spec.workdir, user)
+    origin = PATH_SET if "PATH" in launch.environment else host.path_origin
+    host.programs.find(launch.argv[0], environment, spec.workdir, user, origin)
     problem = oversized((), environment)
     if problem is not None:
         raise PreflightError(problem)

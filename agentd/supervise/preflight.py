@@ -9,6 +9,11 @@ from pathlib import Path
 
 from agentd.supervise.user import AgentUser
 
+PATH_INHERITED = "agentd's own"
+"""Where a PATH comes from that agentd was started with."""
+PATH_SET = "set by env or a secret"
+"""Where a PATH comes from that an agent's own variables give it."""
+
 
 class PreflightError(RuntimeError):
     """Something that a launch needs is missing; the text says what and where it was sought."""
@@ -34,8 +39,15 @@ def check_workdir(workdir: Path, user: AgentUser) -> None:
         raise PreflightError(f"user {user.name} may not enter the workdir {workdir}; change its mode or owner")
 
 
-def find_program(program: str, environment: Mapping[str, str], workdir: Path, user: AgentUser) -> str:
+def find_program(
+    program: str, environment: Mapping[str, str], workdir: Path, user: AgentUser, origin: str = PATH_INHERITED
+) -> str:
     """Look up a program as the agent's own shell would, on the agent's PATH and with its permissions.
+
+    Parameters
+    ----------
+    origin
+        Where that PATH comes from, for the error.
 
     Raises
     ------
@@ -55,7 +67,8 @@ def find_program(program: str, environment: Mapping[str, str], workdir: Path, us
         if _executable(candidate, user):
             return candidate
     raise PreflightError(
-        f'cannot find the program "{program}" on the agent\'s PATH ({search}); install it or set PATH in env'
+        f'cannot find the program "{program}" on the agent\'s PATH ({search}), which is {origin};'
+        " install it or set PATH in env"
     )
 
 
@@ -65,7 +78,14 @@ class ProgramCache:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, Path], str] = {}
 
-    def find(self, program: str, environment: Mapping[str, str], workdir: Path, user: AgentUser) -> str:
+    def find(
+        self,
+        program: str,
+        environment: Mapping[str, str],
+        workdir: Path,
+        user: AgentUser,
+        origin: str = PATH_INHERITED,
+    ) -> str:
         """Look up a program as `find_program` does.
 
         Raises
@@ -77,7 +97,7 @@ class ProgramCache:
         known = self._found.get(key)
         if known is not None and _executable(known, user):
             return known
-        found = self._found[key] = find_program(program, environment, workdir, user)
+        found = self._found[key] = find_program(program, environment, workdir, user, origin)
         return found
 
 

@@ -12,8 +12,9 @@ from agentd.cli.doctor import machine, places
 from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, warning
 from agentd.cli.doctor.harnesses import Surroundings, check_harnesses
 from agentd.daemon.context import resolve_agent_user
-from agentd.daemon.identity import base_environment
+from agentd.daemon.identity import base_environment, path_origin
 from agentd.daemon.locks import API_MODE
+from agentd.daemon.login import read_login
 from agentd.daemon.settings import Settings
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.secrets import read_secrets
@@ -55,9 +56,15 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     yield from places.check_jcard(result.path, len(result.agents), result.errors, result.warnings)
     secrets = read_secrets(settings.secret_dir)
     yield from places.check_secrets(settings.secret_dir, secrets)
+    login = read_login(user, daemon_environ)
+    if login.problem is not None:
+        yield warning(
+            "user", login.problem, f"mend its startup files, or name a shell: usermod --shell /bin/bash {user.name}"
+        )
     around = Surroundings(
         user,
-        base_environment(user, daemon_environ, root=os.geteuid() == 0),
+        base_environment(user, daemon_environ, login, root=os.geteuid() == 0),
+        path_origin(user, login),
         frozenset(secrets.values),
     )
     yield from check_harnesses(load_harnesses().harnesses, result.agents, around)

@@ -11,7 +11,7 @@ from pathlib import Path
 from agentd.cli.doctor.finding import Finding, note, ok, some, warning
 from agentd.harness.base import Credentials, Harness
 from agentd.jcard.spec import AgentSpec
-from agentd.supervise.preflight import PreflightError, find_program
+from agentd.supervise.preflight import PATH_SET, PreflightError, find_program
 from agentd.supervise.user import AgentUser
 
 _LONGEST_QUESTION = 20.0
@@ -27,6 +27,8 @@ class Surroundings:
     user: AgentUser
     environment: Mapping[str, str]
     """What agents inherit."""
+    path_origin: str
+    """Where the PATH in it comes from."""
     secrets: frozenset[str]
     """Names alone."""
 
@@ -52,7 +54,7 @@ def check_harnesses(
 def _check(name: str, harness: Harness, agents: Sequence[AgentSpec], around: Surroundings) -> Iterator[Finding]:
     environment = _environment(agents[0], around) if agents else around.environment
     try:
-        program = find_program(harness.binary, environment, Path("/"), around.user)
+        program = find_program(harness.binary, environment, Path("/"), around.user, _path_origin(agents, around))
     except PreflightError as missing:
         if agents:
             yield warning(
@@ -93,6 +95,11 @@ def _environment(agent: AgentSpec, around: Surroundings) -> dict[str, str]:
     """What the agent gets; of secrets only that they are there."""
     reaching = around.secrets if agent.secrets is None else around.secrets & set(agent.secrets)
     return {**around.environment, **dict.fromkeys(reaching, "…"), **agent.env}
+
+
+def _path_origin(agents: Sequence[AgentSpec], around: Surroundings) -> str:
+    own = agents and ("PATH" in agents[0].env or "PATH" in around.secrets)
+    return PATH_SET if own else around.path_origin
 
 
 def _credentials(credentials: Credentials, environment: Mapping[str, str], around: Surroundings) -> str | None:
@@ -145,7 +152,9 @@ def _check_commands(harness: Harness, agents: Sequence[AgentSpec], around: Surro
     for agent in agents:
         program = agent.command[0] if agent.command else harness.binary
         try:
-            find_program(program, _environment(agent, around), agent.workdir, around.user)
+            find_program(
+                program, _environment(agent, around), agent.workdir, around.user, _path_origin([agent], around)
+            )
             found.add(program)
         except PreflightError as missing:
             yield warning(_TOPIC, f"{agent.name}: {missing}", "install it, or correct command in the jcard")
