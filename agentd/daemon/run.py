@@ -8,7 +8,6 @@ import os
 import resource
 import shutil
 import signal
-import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,10 +55,11 @@ from agentd.recording.journal import Journal
 from agentd.recording.measures import Counters
 from agentd.recording.metrics import Metrics
 from agentd.recording.transcript_disk import Limits, TranscriptDisk
-from agentd.recording.transcript_files import Owner, TranscriptFiles
+from agentd.recording.transcript_files import TranscriptFiles
 from agentd.recording.transcript_reader import TranscriptReader
 from agentd.recording.transcripts import Transcripts, find_writer
 from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.entering import closed_folder
 from agentd.supervise.events import Event
 from agentd.supervise.host import Clock, Host
 from agentd.supervise.plan import Action, plan
@@ -78,7 +78,6 @@ log = structlog.get_logger(__name__)
 RUNTIME_SUFFIX = ".runs"
 """What the runtime directory is called, after the tmux socket it stands beside."""
 
-_WRITE_AND_ENTER = 0o3
 _SHUTDOWN_MARGIN = 15.0
 """Seconds after the longest grace period at which agentd ends even if an agent cannot be ended."""
 
@@ -203,7 +202,7 @@ class _Daemon:
         stack.callback(host.folders.close)
         await host.tmux.connect()
         stack.push_async_callback(host.tmux.close)
-        files = TranscriptFiles(settings.state_dir, Owner(user.uid, user.gid, user.switch))
+        files = TranscriptFiles(settings.state_dir, user)
         transcripts = await self._transcripts(stack, host, files)
         reconciler = Reconciler(host)
         host.tmux.on_change = reconciler.observe_soon
@@ -485,13 +484,14 @@ def _check_reachable(folder: Path, user: AgentUser) -> None:
     StartError
         If not, with what to do.
     """
+    closed = closed_folder(folder, user)
+    if closed is not None and closed != folder.resolve():
+        raise StartError(
+            f"user {user.name} may not enter {closed}, so it cannot make the tmux socket in {folder}: "
+            f"chmod o+x {closed}, or name another path with --tmux-socket"
+        )
     found = folder.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid == user.uid:
-        mode >>= 6
-    elif found.st_gid in (user.gid, *user.groups):
-        mode >>= 3
-    if mode & _WRITE_AND_ENTER != _WRITE_AND_ENTER:
+    if not user.may_fill(found.st_mode, found.st_uid, found.st_gid):
         raise StartError(
             f"user {user.name} cannot make the tmux socket in {folder}: "
             f"chown it to {user.name}, or name another path with --tmux-socket"

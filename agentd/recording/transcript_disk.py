@@ -126,10 +126,10 @@ class TranscriptDisk:
             If they cannot be made or reached; the text says which one and what to do.
         """
         self.files.prepare()
-        closed = self.files.reachable()
+        closed = self.files.closed()
         if closed is not None:
             advice = "the agents' user may not enter it: chmod o+x it, or name another --state-dir"
-            raise PermissionError(None, advice, closed)
+            raise PermissionError(None, advice, str(closed))
 
     def begin(self, account: Account) -> RunOnDisk:
         """Make the folder of a run.

@@ -36,6 +36,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from agentd.jcard.spec import AGENT_NAME
+from agentd.supervise.entering import closed_folder
+from agentd.supervise.user import AgentUser
 
 log = structlog.get_logger(__name__)
 
@@ -114,27 +116,11 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Whom the parts belong to."""
-
-    uid: int
-    gid: int
-    other: bool
-    """Whether that is another user than agentd's."""
-
-    def admit(self, folder: Path) -> None:
-        """Let the user, if it is another one, enter a folder that it can neither list nor change."""
-        if self.other:
-            os.chown(folder, -1, self.gid)
-            folder.chmod(0o710)
-
-
-@dataclass(frozen=True, slots=True)
 class RunFolder:
     """The folder of one run."""
 
     path: Path
-    owner: Owner
+    owner: AgentUser
 
     @property
     def agent(self) -> str:
@@ -173,9 +159,9 @@ class RunFolder:
         """
         self.path.mkdir(mode=0o700)
         try:
-            self.owner.admit(self.path)
+            _admit(self.owner, self.path)
             self.output.mkdir(mode=0o700)
-            if self.owner.other:
+            if self.owner.switch:
                 os.chown(self.output, self.owner.uid, self.owner.gid)
             self.write(account)
             (self.path / NEWEST).symlink_to(f"{OUTPUT}/{0:0{PART_DIGITS}}")
@@ -350,6 +336,13 @@ class RunFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def _admit(user: AgentUser, folder: Path) -> None:
+    """Let the user, if it is another one, enter a folder that it can neither list nor change."""
+    if user.switch:
+        os.chown(folder, -1, user.gid)
+        folder.chmod(0o710)
+
+
 def _dump(account: Account) -> bytes:
     try:
         return _ACCOUNT.dump_json(account, indent=1)
@@ -371,7 +364,7 @@ class TranscriptFiles:
     """
 
     state: Path
-    owner: Owner
+    owner: AgentUser
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while parts are removed, so that a reader finds an account and the parts that belong to it."""
     _next: dict[str, int] = field(default_factory=dict)
@@ -390,23 +383,16 @@ class TranscriptFiles:
             If that is not possible.
         """
         self._make(self.root)
-        if not self.owner.other:
+        if not self.owner.switch:
             return
-        mode = stat.S_IMODE(self.state.stat().st_mode)
-        if not mode & stat.S_IXOTH:
+        found = self.state.stat()
+        if not self.owner.may_enter(found.st_mode, found.st_uid, found.st_gid):
             # Nobody can list what is in it, and what is in it is closed by itself.
-            self.state.chmod(mode | stat.S_IXOTH)
+            self.state.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
 
-    def reachable(self) -> str | None:
+    def closed(self) -> Path | None:
         """Name a folder that keeps the agent user from its transcripts, if there is one."""
-        if not self.owner.other:
-            return None
-        for folder in [*reversed(self.root.resolve().parents), self.root]:
-            found = folder.stat()
-            shift = 6 if found.st_uid == self.owner.uid else 3 if found.st_gid == self.owner.gid else 0
-            if not found.st_mode >> shift & 1:
-                return str(folder)
-        return None
+        return closed_folder(self.root, self.owner) if self.owner.switch else None
 
     def _make(self, folder: Path) -> None:
         try:
@@ -419,7 +405,7 @@ class TranscriptFiles:
             self._make(folder.parent)
             self._make(folder)
             return
-        self.owner.admit(folder)
+        _admit(self.owner, folder)
 
     def runs_folder(self, agent: str) -> Path:
         """Where the runs of an agent stand.

@@ -35,7 +35,7 @@ def check_workdir(workdir: Path, user: AgentUser) -> None:
         raise PreflightError(f"cannot look at the workdir {workdir}: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode):
         raise PreflightError(f"expected the workdir {workdir} to be a folder; change workdir")
-    if not user.may_execute(found.st_mode, found.st_uid, found.st_gid) and user.uid != 0:
+    if not user.may_enter(found.st_mode, found.st_uid, found.st_gid):
         raise PreflightError(f"user {user.name} may not enter the workdir {workdir}; change its mode or owner")
 
 

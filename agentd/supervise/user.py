@@ -26,6 +26,14 @@ class AgentUser:
             return bool(mode & 0o111)
         return self._permitted(0o1, mode, owner, group)
 
+    def may_enter(self, mode: int, owner: int, group: int) -> bool:
+        """Whether permission bits let this user enter a folder; root enters any."""
+        return self.uid == 0 or self._permitted(0o1, mode, owner, group)
+
+    def may_fill(self, mode: int, owner: int, group: int) -> bool:
+        """Whether permission bits let this user make files in a folder."""
+        return self.may_enter(mode, owner, group) and (self.uid == 0 or self._permitted(0o2, mode, owner, group))
+
     def may_read(self, mode: int, owner: int, group: int) -> bool:
         """Whether permission bits let this user read a file."""
         return self.uid == 0 or self._permitted(0o4, mode, owner, group)

@@ -6,7 +6,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from agentd.recording.transcript_files import Account, Owner, RunFolder, TranscriptFiles
+from agentd.recording.transcript_files import Account, RunFolder, TranscriptFiles
+from agentd.supervise.user import AgentUser
 
 BEGUN = Account(
     agent="a",
@@ -21,9 +22,9 @@ BEGUN = Account(
 )
 
 
-def ourselves() -> Owner:
+def ourselves() -> AgentUser:
     """Say that the parts are to be this user's."""
-    return Owner(os.geteuid(), os.getegid(), other=False)
+    return AgentUser("me", os.geteuid(), os.getegid(), (), Path("/"), "/bin/sh", switch=False)
 
 
 def keep(files: TranscriptFiles, agent: str, *parts: bytes, end: str | None = "2026-01-31T10:00:00.000Z") -> RunFolder:

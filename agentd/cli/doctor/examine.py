@@ -69,6 +69,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     )
     yield from check_harnesses(load_harnesses().harnesses, result.agents, around)
     yield from places.check_space("state", settings.state_dir)
+    yield from places.check_ways(user, settings.tmux_socket.parent, settings.state_dir)
     yield from machine.check_terminals(declared, running)
     yield from machine.check_files(machine.limits_of(pid), declared)
     yield from machine.check_watching()

@@ -12,6 +12,8 @@ from pathlib import Path
 from agentd.cli.doctor.finding import Finding, error, note, ok, some, warning
 from agentd.jcard.problems import Problem
 from agentd.jcard.secrets import Secrets
+from agentd.supervise.entering import closed_folder
+from agentd.supervise.user import AgentUser
 
 _LITTLE_SPACE = 256 * 1024 * 1024
 _NO_SPACE = 16 * 1024 * 1024
@@ -97,6 +99,25 @@ def check_space(topic: str, folder: Path) -> Iterator[Finding]:
         yield (error if free < _NO_SPACE else warning)(topic, text, "make room on that file system")
     else:
         yield ok(topic, text)
+
+
+def check_ways(user: AgentUser, tmux_folder: Path, state: Path) -> Iterator[Finding]:
+    """Look whether agents of another user get to what they have to make and to write."""
+    if not user.switch:
+        return
+    # agentd itself lets the user through the state directory.
+    for topic, folder, option in (("user", tmux_folder, "--tmux-socket"), ("state", state.parent, "--state-dir")):
+        try:
+            closed = closed_folder(folder, user)
+        except OSError:
+            # What is missing agentd makes.
+            continue
+        if closed is not None:
+            yield error(
+                topic,
+                f"user {user.name} may not enter {closed}, on the way to {folder}",
+                f"chmod o+x {closed}, or name another path with {option}",
+            )
 
 
 def _octal(mode: int) -> str:
