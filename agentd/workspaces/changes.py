@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from agentd.tmux.launcher import quote
-from agentd.workspaces.git import CHECKOUT_LIMIT, Git, GitError, split_z
+from agentd.workspaces.blobs import Blobs
+from agentd.workspaces.git import CHECKOUT_LIMIT, Git, GitError, is_object, split_z
 from agentd.workspaces.held import Place
+from agentd.workspaces.runner import MOST
+from agentd.workspaces.tree_paths import TreeFile, check_files, tree_file
 
 _DIFF: Final = ("diff", "--no-ext-diff", "--no-textconv", "--find-renames")
-LINK: Final = "120000"
-EXECUTABLE: Final = "100755"
-_AT_ONCE: Final = 100
-"""Files that are held in memory together."""
-_SUBMODULE: Final = "160000"
+_LETTER: Final = re.compile("[A-Z]", re.ASCII)
+_COUNTS: Final = re.compile(r"([0-9]{1,18}|-)\t([0-9]{1,18}|-)\t(.+)", re.ASCII | re.DOTALL)
+_CONTRADICTION: Final = "git gave two lists of what differs that do not fit; look at that repository"
 
 _INDEX: Final = "agentd-index"
 _COMMIT: Final = "%H%x00%an%x00%aI%x00%s"
@@ -59,18 +61,26 @@ class Changes:
     tree: str
     """Everything in the worktree that git does not ignore, as a tree of git's."""
 
-    def patch(self, stdout: IO[bytes] | None = None, *, colour: bool = False) -> bytes:
+    def patch(self, take: Callable[[bytes], object] | None = None, most: int = MOST) -> bytes:
         """Write the difference as a patch that ``git apply`` takes.
+
+        Parameters
+        ----------
+        take
+            Called with each piece of it, instead of a result.
+        most
+            Bytes that it may have.
 
         Raises
         ------
         GitError
             If git cannot.
         """
-        style = "--color=always" if colour else "--no-color"
-        return self.git.out(*_DIFF, "--binary", style, self.start, self.tree, stdout=stdout, limit=CHECKOUT_LIMIT)
+        return self.git.out(
+            *_DIFF, "--binary", "--no-color", self.start, self.tree, take=take, limit=CHECKOUT_LIMIT, most=most
+        )
 
-    def stat(self, *, colour: bool = False, columns: int = 80) -> bytes:
+    def stat(self, *, columns: int = 80) -> bytes:
         """Sum the difference up, a line for each file.
 
         Raises
@@ -78,8 +88,7 @@ class Changes:
         GitError
             If git cannot.
         """
-        style = "--color=always" if colour else "--no-color"
-        return self.git.out(*_DIFF, f"--stat={columns}", style, self.start, self.tree)
+        return self.git.out(*_DIFF, f"--stat={columns}", "--no-color", self.start, self.tree)
 
     def files(self) -> list[ChangedFile]:
         """List the files that differ, sorted by path.
@@ -91,11 +100,14 @@ class Changes:
         """
         plain = ("--no-renames", "-z", self.start, self.tree)
         states = split_z(self.git.out("diff", "--no-ext-diff", "--name-status", *plain))
-        letters = dict(zip(states[1::2], states[::2], strict=True))
+        letters = dict(zip(states[1::2], states[::2], strict=False))
         found = []
         for entry in split_z(self.git.out("diff", "--no-ext-diff", "--no-textconv", "--numstat", *plain)):
-            added, removed, path = entry.split("\t", 2)
-            found.append(ChangedFile(path, letters[path], _lines(added), _lines(removed)))
+            counts = _COUNTS.fullmatch(entry)
+            letter = None if counts is None else letters.get(counts[3])
+            if counts is None or letter is None or not _LETTER.fullmatch(letter):
+                raise GitError(_CONTRADICTION)
+            found.append(ChangedFile(counts[3], letter, _lines(counts[1]), _lines(counts[2])))
         return sorted(found, key=lambda file: file.path)
 
     def commits(self) -> list[Commit]:
@@ -108,40 +120,47 @@ class Changes:
         """
         listed = self.git.out("log", "-z", "--reverse", f"--format={_COMMIT}", f"{self.start}..{self.head}")
         words = listed.decode("utf-8", "replace").removesuffix("\0").split("\0") if listed else []
+        if len(words) % 4 or not all(map(is_object, words[::4])):
+            raise GitError("git gave a list of commits that is none; look at that repository")
         return [Commit(*words[index : index + 4]) for index in range(0, len(words), 4)]
 
-    def contents(self, paths: frozenset[str]) -> Iterator[tuple[str, str, bytes]]:
-        """Read files as they are in the worktree now.
-
-        Yields
-        ------
-        Path, git's mode (`LINK`, `EXECUTABLE` or another), and content, which is a link's target.
+    def tree_files(self, paths: frozenset[str]) -> list[TreeFile]:
+        """Find files as they are in the worktree now, whose paths are safe to write in a folder.
 
         Raises
         ------
         GitError
-            If git cannot.
+            If git cannot, or names paths that are not.
         """
-        wanted: list[tuple[str, str, str]] = []
-        for entry in split_z(self.git.out("ls-tree", "-r", "-z", "--full-tree", self.tree)):
-            kind, _, path = entry.partition("\t")
-            mode, _, blob = kind.split(" ", 2)
-            if path in paths and mode != _SUBMODULE:
-                wanted.append((path, mode, blob))
-        for index in range(0, len(wanted), _AT_ONCE):
-            part = wanted[index : index + _AT_ONCE]
-            blobs = self._blobs([blob for _, _, blob in part])
-            for (path, mode, _), content in zip(part, blobs, strict=True):
-                yield path, mode, content
+        entries = map(tree_file, split_z(self.git.out("ls-tree", "-r", "-z", "--full-tree", self.tree)))
+        found = [file for file in entries if file.path in paths]
+        check_files(found)
+        return found
 
-    def _blobs(self, names: list[str]) -> Iterator[bytes]:
-        output = self.git.out("cat-file", "--batch", stdin="".join(f"{name}\n" for name in names).encode())
-        while output:
-            # NAME SP TYPE SP SIZE LF CONTENT LF
-            head, _, rest = output.partition(b"\n")
-            size = int(head.rpartition(b" ")[2])
-            yield rest[:size]
-            output = rest[size + 1 :]
+    def read(
+        self, files: Sequence[TreeFile], begin: Callable[[TreeFile], Callable[[bytes], object]], most: int
+    ) -> None:
+        """Read files as they are in the worktree now.
+
+        Parameters
+        ----------
+        files
+            Which; no submodules.
+        begin
+            Called with each file in turn, gives what is called with the pieces of its content, a link's target.
+        most
+            Bytes that all may have together.
+
+        Raises
+        ------
+        GitError
+            If git cannot, or answers with anything else.
+        """
+        blobs = Blobs(files, begin, most)
+        names = "".join(f"{file.object}\n" for file in files).encode()
+        longest = blobs.longest_answer
+        self.git.out("cat-file", "--batch", stdin=names, take=blobs.take, limit=CHECKOUT_LIMIT, most=longest)
+        blobs.end()
 
 
 def look_at_changes(git: Git, place: Place) -> Changes:
@@ -169,11 +188,12 @@ def _start(here: Git, place: Place, head: str) -> str:
     held = place.held
     if held.base_ref is not None and here.commit(held.base_ref) is not None:
         parted = here.found("merge-base", held.base_ref, head)
-        if parted is not None and parted != head:
+        if parted is not None and is_object(parted) and parted != head:
             return parted
-    if here.commit(held.base_commit) is None:
+    start = here.commit(held.base_commit)
+    if start is None:
         raise GitError(f"{place.path} began at commit {held.base_commit}, which {held.repo} no longer has")
-    return held.base_commit
+    return start
 
 
 def snapshot(here: Git, own: Path) -> str:
@@ -199,7 +219,7 @@ def snapshot(here: Git, own: Path) -> str:
             for mark in ("--no-assume-unchanged", "--no-skip-worktree"):
                 here.out("update-index", mark, "-z", "--stdin", stdin=names, environment=environment)
         here.out("add", "--all", environment=environment, limit=CHECKOUT_LIMIT)
-        return here.line("write-tree", environment=environment)
+        return here.object("write-tree", environment=environment)
 
 
 @contextmanager

@@ -1,23 +1,32 @@
 """Running git in repositories that agents write to.
 
-git runs as the agents' user, never as root, and with nothing in its environment that chooses another repository. What a
-repository's own settings could make it execute beside its work (hooks, the file watcher, background maintenance, pager,
-external diff) is off; filters (Git LFS) are not, since a checkout without them is none. git's own check that a
-repository belongs to whoever uses it stays on: git says what to do where it does not.
+git runs as the agents' user, never as root, and with nothing in its environment that chooses another repository. What
+it says is no more to be trusted than that user, who can change the repository and the running git: what is taken for
+an object or a number is looked at first, and paths are checked before they are written (`tree_paths`).
+
+What a repository's own settings could make git execute beside its work (hooks, the file watcher, background
+maintenance, pager, external diff) is off; filters (Git LFS) are not, since a checkout without them is none. git's own
+check that a repository belongs to whoever uses it stays on: git says what to do where it does not.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
-from agentd.workspaces.runner import LIMIT, Finished, Runner, RunnerError
+from agentd.jcard.quoting import quote
+from agentd.workspaces.runner import LIMIT, MOST, Finished, Runner, RunnerError
 
 CHECKOUT_LIMIT: Final = 600.0
 """Seconds that git may take to write a worktree: the largest repositories take minutes."""
+
+_OBJECT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
+"""Name of an object, by SHA-1 or SHA-256."""
+_NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 _SAFE: Final = (
     "core.hooksPath=/dev/null",
@@ -76,22 +85,28 @@ class Git:
         self,
         *arguments: str | Path,
         stdin: bytes = b"",
-        stdout: IO[bytes] | None = None,
+        take: Callable[[bytes], object] | None = None,
         environment: Mapping[str, str] | None = None,
         limit: float = LIMIT,
+        most: int = MOST,
     ) -> Finished:
         """Run to the end, whatever becomes of it.
 
         Raises
         ------
         GitError
-            If it cannot be started, or takes too long.
+            If it cannot be started, takes too long or prints too much.
         """
         settings = [word for setting in _SAFE for word in ("-c", setting)]
         argv = ["git", "-C", str(self.at), *settings, *map(str, arguments)]
         try:
             return self.runner.run(
-                argv, stdin=stdin, stdout=stdout, environment={**_ENVIRONMENT, **(environment or {})}, limit=limit
+                argv,
+                stdin=stdin,
+                take=take,
+                environment={**_ENVIRONMENT, **(environment or {})},
+                limit=limit,
+                most=most,
             )
         except RunnerError as error:
             raise GitError(f"{self.at}: {error}") from error
@@ -100,9 +115,10 @@ class Git:
         self,
         *arguments: str | Path,
         stdin: bytes = b"",
-        stdout: IO[bytes] | None = None,
+        take: Callable[[bytes], object] | None = None,
         environment: Mapping[str, str] | None = None,
         limit: float = LIMIT,
+        most: int = MOST,
     ) -> bytes:
         """Run, and give what it prints.
 
@@ -111,7 +127,7 @@ class Git:
         GitError
             If it fails; `GitRefusedError` if it was not ended by a signal.
         """
-        done = self.finish(*arguments, stdin=stdin, stdout=stdout, environment=environment, limit=limit)
+        done = self.finish(*arguments, stdin=stdin, take=take, environment=environment, limit=limit, most=most)
         if done.status != 0:
             raise (GitRefusedError if done.status > 0 else GitError)(f"git {arguments[0]} in {self.at}: {done.reason}")
         return done.out
@@ -124,7 +140,27 @@ class Git:
         GitError
             If it fails.
         """
-        return _text(self.out(*arguments, stdin=stdin, environment=environment)).removesuffix("\n")
+        return _line(self.out(*arguments, stdin=stdin, environment=environment))
+
+    def object(self, *arguments: str | Path, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
+        """Run, and give the name of the object that it prints.
+
+        Raises
+        ------
+        GitError
+            If it fails, or prints anything else.
+        """
+        return _checked(self.line(*arguments, stdin=stdin, environment=environment), _OBJECT, self.at)
+
+    def number(self, *arguments: str | Path, stdin: bytes = b"") -> int:
+        """Run, and give the number that it prints.
+
+        Raises
+        ------
+        GitError
+            If it fails, or prints anything else.
+        """
+        return int(_checked(self.line(*arguments, stdin=stdin), _NUMBER, self.at))
 
     def found(self, *arguments: str | Path) -> str | None:
         """Run, and give the one line it prints, or ``None`` where it finds nothing.
@@ -135,7 +171,7 @@ class Git:
             If it cannot be run.
         """
         done = self.finish(*arguments)
-        return _text(done.out).removesuffix("\n") if done.status == 0 else None
+        return _line(done.out) if done.status == 0 else None
 
     def paths(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> list[str]:
         """Run with ``-z``, and give what it lists; bytes that are not UTF-8 as lone surrogates.
@@ -163,13 +199,40 @@ class Git:
         return Path(self.line("rev-parse", "--absolute-git-dir"))
 
     def commit(self, revision: str) -> str | None:
-        """Find the commit that a revision means."""
-        return self.found("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        """Find the commit that a revision means.
+
+        Raises
+        ------
+        GitError
+            If git cannot be run, or names anything else.
+        """
+        if revision.startswith("-"):
+            # An option of git's, wherever it came from.
+            return None
+        commit = self.found("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        return None if commit is None else _checked(commit, _OBJECT, self.at)
+
+
+def is_object(text: str) -> bool:
+    """Whether a text can be the name of an object."""
+    return _OBJECT.fullmatch(text) is not None
 
 
 def split_z(output: bytes) -> list[str]:
     """Take apart what git separates with NUL."""
     return [_text(part) for part in output.split(b"\0") if part]
+
+
+def _checked(text: str, form: re.Pattern[str], at: Path) -> str:
+    if form.fullmatch(text) is None:
+        raise GitError(f"git in {at} answered {quote(text)}, which it never would by itself; look at that repository")
+    return text
+
+
+def _line(output: bytes) -> str:
+    if b"\0" in output:
+        raise GitError("git answered with a NUL byte where a line of text was expected; look at that repository")
+    return _text(output).removesuffix("\n")
 
 
 def _same(one: str, other: str) -> bool:

@@ -9,8 +9,9 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from agentd.jcard.quoting import quote
 from agentd.jcard.regular_files import read_regular
-from agentd.tmux.launcher import quote
+from agentd.tmux.launcher import quote as quote_for_shell
 from agentd.workspaces.runner import Runner, RunnerError
 
 _SUFFIX: Final = ".json"
@@ -72,13 +73,25 @@ def read_held(path: Path) -> Held | None:
         values = json.loads(read_regular(file, _LARGEST))
         # Records of a former version lack what has a default.
         known = [field.name for field in fields(Held) if field.default is MISSING or field.name in values]
-        return Held(**{name: _text_of(values[name]) for name in known})  # type: ignore[arg-type]  # checked below
+        return _checked(Held(**{name: _text_of(values[name]) for name in known}))  # type: ignore[arg-type]  # checked
     except FileNotFoundError:
         return None
     except OSError as error:
         raise HeldError(f"cannot read {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise HeldError(f"{file} is none of agentd's: {error}; move it away") from error
+
+
+def _checked(held: Held) -> Held:
+    """See to it that git takes none of it for an option, or for a place that depends on where it is run."""
+    if not all(isinstance(text, str) for text in (held.agent, held.repo, held.base_commit, held.made)):
+        raise TypeError("expected text, found null")
+    if not held.repo.startswith("/"):
+        raise ValueError(f"expected an absolute path as repo, found {quote(held.repo)}")
+    for text in (held.branch, held.base, held.base_ref, held.base_commit):
+        if text is not None and text.startswith("-"):
+            raise ValueError(f"expected no option of git's, found {quote(text)}")
+    return held
 
 
 def _text_of(value: object) -> str | None:
@@ -130,8 +143,8 @@ def write_held(runner: Runner, path: Path, held: Held) -> None:
     """
     file = os.fsencode(_file(path))
     text = json.dumps(asdict(held), indent=1) + "\n"
-    part = quote(file + b".part")
-    _script(runner, b"printf %s " + quote(text) + b" >" + part + b" && mv -f -- " + part + b" " + quote(file))
+    part, whole = quote_for_shell(file + b".part"), quote_for_shell(file)
+    _script(runner, b"printf %s " + quote_for_shell(text) + b" >" + part + b" && mv -f -- " + part + b" " + whole)
 
 
 def forget_held(runner: Runner, path: Path) -> None:
@@ -142,7 +155,7 @@ def forget_held(runner: Runner, path: Path) -> None:
     HeldError
         If it cannot be removed.
     """
-    _script(runner, b"rm -f -- " + quote(os.fsencode(_file(path))))
+    _script(runner, b"rm -f -- " + quote_for_shell(os.fsencode(_file(path))))
 
 
 def free_place_beside(place: Place) -> Path:

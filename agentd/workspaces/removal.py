@@ -114,7 +114,7 @@ def remove(git: Git, place: Place, allowed: Allowed, now: float) -> Removed:
         # Files of somebody else, say. All that matters is done.
         left = str(error)
     forget_held(git.runner, place.path)
-    recover = _recovery(repository.at, branch, work, saved)
+    recover = _recovery(repository, branch, work, saved)
     return Removed(place.name, str(place.path), branch, None, tuple(work.reasons()), recover, left)
 
 
@@ -128,8 +128,11 @@ def _take_away(git: Git, place: Place) -> None:
         raise RunnerError(f"cannot remove {place.path}: {done.reason}")
 
 
-def _recovery(repo: Path, branch: str | None, work: Work, saved: list[str]) -> tuple[str, ...]:
-    at = f"git -C {shlex.quote(str(repo))}"
+def _recovery(repository: Git, branch: str | None, work: Work, saved: list[str]) -> tuple[str, ...]:
+    user = repository.runner.user
+    # git lets nobody else use the repository, and what is set up there is not to be run by root.
+    become = f"sudo -u {shlex.quote(user.name)} " if user.switch else ""
+    at = f"{become}git -C {shlex.quote(str(repository.at))}"
     commands = []
     if branch is not None and work.tip is not None:
         commands.append(f"{at} branch {shlex.quote(branch)} {work.tip}")

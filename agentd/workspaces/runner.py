@@ -6,16 +6,23 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Final, Protocol
 
 from agentd.jcard.regular_files import Account as Reader
+from agentd.workspaces.exchange import TooMuchError, exchange
 
 LIMIT = 60.0
 """Seconds that one program may take; git's look at a large worktree takes a few."""
+
+MOST: Final = 256 * 1024 * 1024
+"""Bytes that one program may print into our memory: git's list of a million files is 100 MB."""
+
+_LONGEST_REASON: Final = 2000
+"""Characters: a reason is for a log line and a status."""
 
 _SHELL = "/bin/sh"
 
@@ -63,7 +70,8 @@ class Finished:
     def reason(self) -> str:
         """What it said went wrong, on one line."""
         lines = [line.strip() for line in self.err.splitlines() if line.strip()]
-        return "; ".join(lines) or f"it ended with status {self.status}"
+        text = "; ".join(lines) or f"it ended with status {self.status}"
+        return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"
 
 
 def clean_environment(user: Account, environ: Mapping[str, str]) -> dict[str, str]:
@@ -97,14 +105,20 @@ class Runner:
         self.kept: int | None = None
         """Descriptor that every program has open for life."""
 
+    @property
+    def reader(self) -> Account | None:
+        """Whom files are read for that this user may have put in its place, if that is another one than ours."""
+        return self.user if self.user.switch else None
+
     def run(
         self,
         argv: Sequence[str],
         *,
         stdin: bytes = b"",
-        stdout: IO[bytes] | None = None,
+        take: Callable[[bytes], object] | None = None,
         environment: Mapping[str, str] | None = None,
         limit: float = LIMIT,
+        most: int = MOST,
     ) -> Finished:
         """Run a program in ``/`` to its end.
 
@@ -114,38 +128,42 @@ class Runner:
             The program, and what it is told.
         stdin
             What it reads.
-        stdout
-            Where its output goes, if not into the result.
+        take
+            Called with each piece of its output, if that is not to go into the result. The program itself never has
+            our file: what the agents' user runs could keep it, and write on.
         environment
             Variables beside the usual ones.
         limit
             Seconds after which it is killed.
+        most
+            Bytes of output after which it is killed.
 
         Raises
         ------
         RunnerError
-            If it cannot be started, or takes too long.
+            If it cannot be started, takes too long or prints too much.
         CancelledRunError
             If `cancel` was called.
         """
-        process = self._start(argv, stdout, {**self._environment, **(environment or {})})
+        process = self._start(argv, {**self._environment, **(environment or {})})
+        out = bytearray()
         try:
-            out, err = process.communicate(stdin, timeout=limit)
+            err = exchange(process, stdin, out.extend if take is None else take, most, limit)
         except subprocess.TimeoutExpired:
             raise RunnerError(f"{argv[0]} took longer than {limit:.0f} s and was ended") from None
+        except TooMuchError:
+            raise RunnerError(f"{argv[0]} printed more than {most} bytes and was ended") from None
         finally:
             self._end(process)
         if self._cancelled.is_set():
             raise CancelledRunError(f"{argv[0]} was ended: it is no longer wanted")
-        return Finished(process.returncode, out or b"", err.decode("utf-8", "replace"))
+        return Finished(process.returncode, bytes(out), err.decode("utf-8", "replace"))
 
     def script(self, text: bytes, *, limit: float = LIMIT) -> Finished:
         """Run a shell script, which no argument list has to hold."""
         return self.run([_SHELL, "-s"], stdin=text, limit=limit)
 
-    def _start(
-        self, argv: Sequence[str], stdout: IO[bytes] | None, environment: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         user = self.user
         become = {"user": user.uid, "group": user.gid, "extra_groups": user.groups} if user.switch else {}
         with self._lock:
@@ -155,7 +173,7 @@ class Runner:
                 self._process = subprocess.Popen(
                     argv,
                     stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE if stdout is None else stdout,
+                    stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     env=environment,
                     cwd="/",

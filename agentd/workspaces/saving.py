@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from agentd.workspaces.changes import snapshot
-from agentd.workspaces.git import Git
+from agentd.workspaces.git import Git, is_object
 from agentd.workspaces.held import Place
 from agentd.workspaces.work import Work
 
 TRASH: Final = "refs/agentd/trash"
 """Where what was deleted is kept; git never deletes what a ref leads to."""
+
+_KEPT: Final = re.compile(rf"{TRASH}/[A-Za-z0-9._-]+/[0-9TZ.]+/(?:work|branch|head)")
 
 
 def save(git: Git, place: Place, work: Work, now: float) -> list[str]:
@@ -38,14 +41,14 @@ def save(git: Git, place: Place, work: Work, now: float) -> list[str]:
         moment = f"@{here.line('show', '--no-patch', '--format=%ct', work.head)} +0000"
         dates = {"GIT_AUTHOR_DATE": moment, "GIT_COMMITTER_DATE": moment}
         staged = here.found("write-tree")
-        if staged is not None:
+        if staged is not None and is_object(staged):
             # What was staged may differ from what lies in the folder; conflicts cannot be written.
             said = _message(place, "what was staged")
-            index = here.line("commit-tree", staged, "-p", work.head, stdin=said, environment=dates)
+            index = here.object("commit-tree", staged, "-p", work.head, stdin=said, environment=dates)
             parents += ["-p", index]
         tree = snapshot(here, own)
         said = _message(place, "what was not committed")
-        commit = here.line("commit-tree", tree, *parents, stdin=said, environment=dates)
+        commit = here.object("commit-tree", tree, *parents, stdin=said, environment=dates)
         refs.append(_kept_as(repository, place, commit) or _keep(repository, f"{folder}/work", commit))
     for name, found in (("branch", work.tip), ("head", work.head)):
         if found is not None and not (name == "head" and found == work.tip):
@@ -56,7 +59,8 @@ def save(git: Git, place: Place, work: Work, now: float) -> list[str]:
 def _kept_as(repository: Git, place: Place, commit: str) -> str | None:
     """Find the ref that keeps a commit of this worktree already."""
     refs = repository.line("for-each-ref", "--format=%(refname)", f"--points-at={commit}", f"{_folder_of(place.name)}/")
-    return next(iter(refs.splitlines()), None)
+    # What is shown to people to be typed is of a form that we gave it.
+    return next((ref for ref in refs.splitlines() if _KEPT.fullmatch(ref)), None)
 
 
 def save_head(repository: Git, name: str, head: str, now: float) -> None:
@@ -68,7 +72,7 @@ def save_head(repository: Git, name: str, head: str, now: float) -> None:
         If git cannot.
     """
     known = ("--branches", "--tags", "--remotes", f"--glob={TRASH}")
-    if repository.commit(head) is not None and repository.line("rev-list", "--count", head, "--not", *known) != "0":
+    if repository.commit(head) is not None and repository.number("rev-list", "--count", head, "--not", *known):
         _keep(repository, f"{_folder(name, now)}/head", head)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agentd.jcard.regular_files import read_regular
+from agentd.jcard.regular_files import Account, read_regular
 from agentd.workspaces.git import Git, split_z
 from agentd.workspaces.held import Place
 
@@ -130,7 +130,7 @@ def inspect(git: Git, place: Place) -> Work:
         nested=(*sorted(look.nested), *_submodules(here, own)),
         unmerged=_unmerged(repository, place, own_branch, [tip, head]),
         under_way=next((name for file, name in _UNDER_WAY.items() if os.path.lexists(own / file)), None),
-        locked=_lock_reason(own),
+        locked=_lock_reason(own, here.runner.reader),
         users=processes_in(place.path),
         head=head,
         tip=tip,
@@ -219,13 +219,13 @@ def _unmerged(repository: Git, place: Place, own: str | None, tips: list[str | N
     starts = (repository.commit(place.held.base_commit), repository.commit("HEAD"))
     excluded += [f"^{commit}" for commit in starts if commit is not None]
     request = "\n".join([*known, *excluded]) + "\n"
-    return int(repository.line("rev-list", "--count", "--ignore-missing", "--stdin", stdin=request.encode()))
+    return repository.number("rev-list", "--count", "--ignore-missing", "--stdin", stdin=os.fsencode(request))
 
 
-def _lock_reason(own: Path) -> str | None:
+def _lock_reason(own: Path, reader: Account | None) -> str | None:
     try:
-        # The agents' user may have put a FIFO there.
-        reason = read_regular(own / "locked", _LONGEST_NOTE).decode("utf-8", "replace").strip()
+        # The agents' user may have put a FIFO there, or a link to a file of root's.
+        reason = read_regular(own / "locked", _LONGEST_NOTE, reader).decode("utf-8", "replace").strip()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -239,7 +239,7 @@ def _foreign(reason: str | None) -> str | None:
 
 def locked_to_make(own: Path) -> bool:
     """Whether the folder that git keeps of a worktree says that agentd is making it."""
-    return _lock_reason(own) is None and os.path.lexists(own / "locked")
+    return _lock_reason(own, None) is None and os.path.lexists(own / "locked")
 
 
 def making_cut_off(path: Path) -> bool:

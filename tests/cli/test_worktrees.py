@@ -149,21 +149,33 @@ def test_what_an_agent_did_is_collected_in_a_folder(client: Client, daemon: Daem
     (tree / "deep" / "run").chmod(0o755)
     commit(tree, "work")
     (tree / "link").symlink_to("/etc/passwd")
+    (tree / "deep" / "inside").symlink_to("../a.txt")
     (tree / ".gitattributes").write_text("* export-ignore\n")
     (tree / ".gitignore").unlink()
     folder = daemon.folder / "out" / "alice"
-    assert client("collect", "Alice", "--output", folder).out == f"{folder}\n"
+    done = client("collect", "Alice", "--output", folder)
+    assert done.out == f"{folder}\n"
+    assert 'not in files: "link", a link that leads outside, to "/etc/passwd"' in done.err
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["version"], manifest["name"], manifest["agent"]["state"]) == (1, "alice", "running")
     assert (manifest["exit_code"], manifest["exit_signal"]) == (None, None)
     worktree = manifest["worktree"]
     assert [each["subject"] for each in worktree["commits"]] == ["work"]
     changed = {file["path"]: file["status"] for file in worktree["changed"]}
-    assert changed == {"a.txt": "M", "deep/run": "A", "link": "A", ".gitattributes": "A", ".gitignore": "D"}
+    assert changed == {
+        "a.txt": "M",
+        "deep/inside": "A",
+        "deep/run": "A",
+        "link": "A",
+        ".gitattributes": "A",
+        ".gitignore": "D",
+    }
     files = folder / "files"
     assert (files / "a.txt").read_text() == "one\n2\n"
     assert (files / "deep" / "run").stat().st_mode & 0o777 == 0o700
-    assert (files / "link").readlink() == Path("/etc/passwd")
+    assert (files / "deep" / "inside").readlink() == Path("../a.txt")
+    assert not os.path.lexists(files / "link")
+    assert [left["path"] for left in worktree["not_written"]] == ["link"]
     assert (folder / "transcript.txt").read_text().startswith("at work\n")
     git(repo, "apply", "--index", folder / "changes.patch")
     git(repo, "reset", "-q", "--hard")
@@ -216,7 +228,7 @@ def test_root_looks_into_another_users_worktree_as_that_user(daemon: Daemon) -> 
     client = client_of(daemon)
     assert "+new" in client("diff", "alice").out
     assert client("collect", "alice", "--output", "out").status == 0
-    assert (daemon.folder / "out" / "files" / "link").readlink() == secret
+    assert not os.path.lexists(daemon.folder / "out" / "files" / "link")
     daemon.write_jcard(jcard(agent("plain", workdir="/")))
     daemon.wait_gone("alice")
     assert client("worktrees", "clean", "--force", "--ignored").status == 0

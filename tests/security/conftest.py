@@ -1,11 +1,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.security.users import AGENT_USER, account
 from tests.support.daemon import Daemon
+from tests.workspaces.repositories import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A repository and a folder of worktrees."""
+    folder = tmp_path / "w"
+    folder.mkdir()
+    world = World(folder)
+    yield world
+    world.close()
 
 
 @pytest.fixture

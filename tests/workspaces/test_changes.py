@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from agentd.workspaces.changes import look_at_changes
+from agentd.workspaces.git import GitError
 from tests.workspaces.repositories import World, commit, git, make_repository
 
 
@@ -103,9 +106,16 @@ def test_contents_are_those_of_the_worktree_now(world: World) -> None:
     (tree / "run").write_text("#!/bin/sh\n")
     (tree / "run").chmod(0o755)
     changes = look_at_changes(world.git, world.place(tree))
-    found = {path: (mode, content) for path, mode, content in changes.contents(frozenset({*many, "run"}))}
-    assert {name: found[name][1].decode() for name in many} == many
-    assert found["run"] == ("100755", b"#!/bin/sh\n")
+    files = changes.tree_files(frozenset({*many, "run"}))
+    found = {file.path: bytearray() for file in files}
+    changes.read(files, lambda file: found[file.path].extend, 1_000_000)
+    assert {name: found[name].decode() for name in many} == many
+    assert found["run"] == b"#!/bin/sh\n"
+    assert [file.mode for file in files if file.path == "run"] == ["100755"]
+    with pytest.raises(GitError, match="larger than 100 bytes together"):
+        changes.read(files, lambda file: found[file.path].extend, 100)
+    with pytest.raises(GitError, match="printed more than 100 bytes"):
+        changes.patch(most=100)
 
 
 def test_a_repository_inside_the_worktree_is_named_by_its_commit(world: World) -> None:

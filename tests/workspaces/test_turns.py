@@ -28,7 +28,7 @@ from agentd.workspaces.turns import alone_in
 from tests.workspaces.repositories import invoking_user
 runner = Runner(invoking_user(Path(sys.argv[2])), os.environ)
 with alone_in(runner, Path(sys.argv[1])):
-    print(runner._start(["sleep", "600"], subprocess.DEVNULL, os.environ).pid, flush=True)
+    print(runner._start(["sleep", "600"], os.environ).pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -77,7 +77,7 @@ def test_what_was_run_meanwhile_holds_the_turn_when_whoever_ran_it_is_gone(world
 def test_what_was_left_in_the_background_does_not_hold_it(world: World) -> None:
     runner = runner_of(world)
     with alone_in(runner, world.repo):
-        left = runner._start(["sleep", "600"], subprocess.DEVNULL, os.environ)  # type: ignore[arg-type]
+        left = runner._start(["sleep", "600"], os.environ)
     assert not taken(world.repo)
     left.kill()
     left.communicate()

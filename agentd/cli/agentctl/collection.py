@@ -1,34 +1,36 @@
 """Writing what an agent did into a folder.
 
 Everything of the worktree is read by git as the agents' user and taken from git's own objects: nothing that the agent
-puts into its worktree meanwhile, links above all, makes the one who collects read another file.
+puts into its worktree meanwhile, links above all, makes the one who collects read another file. Nor does what git says,
+which that user can forge, make them write another one: all paths are checked before the first is written, and the
+folder is written relative to descriptors (`output_folder`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_document
+from agentd.cli.agentctl.output_folder import OutputFolder, new_folder
 from agentd.cli.agentctl.terminals import open_terminal
 from agentd.cli.agentctl.worktree_look import Surroundings, look_around
 from agentd.daemon.settings import absolute
-from agentd.jcard.quoting import printable
-from agentd.workspaces.changes import EXECUTABLE, LINK, Changes, look_at_changes
+from agentd.jcard.quoting import printable, quote
+from agentd.workspaces.changes import Changes, look_at_changes
 from agentd.workspaces.git import CHECKOUT_LIMIT, GitError
 from agentd.workspaces.held import Place
+from agentd.workspaces.tree_paths import EXECUTABLE, LINK, SUBMODULE, TreeFile, folded, leads_outside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 PATCH = "changes.patch"
 BUNDLE = "commits.bundle"
@@ -37,6 +39,9 @@ TRANSCRIPT = "transcript.txt"
 MANIFEST = "manifest.json"
 
 _VERSION = 1
+
+MOST: Final = 4 * 1024**3
+"""Bytes of the patch, of the bundle, and of all files together: an agent is not to fill the disk of who collects."""
 
 
 def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Mapping[str, object], Path]:
@@ -57,14 +62,14 @@ def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Map
     name = place.name if place is not None else str(status and status["name"])
     now = time.time()
     destination = _destination(name, output, now)
-    with _all_or_nothing(destination) as folder:
+    with new_folder(destination) as folder:
         try:
             worktree = None if place is None else _worktree(surroundings, place, folder)
         except GitError as error:
             raise CommandError(str(error)) from None
         transcript = transcript_tail(invocation, lines) if status is not None else None
         if transcript is not None:
-            (folder / TRANSCRIPT).write_text("".join(f"{line}\n" for line in transcript), "utf-8", "surrogateescape")
+            _write(folder, TRANSCRIPT, "".join(f"{line}\n" for line in transcript))
         manifest: dict[str, object] = {
             "version": _VERSION,
             "name": name,
@@ -75,8 +80,15 @@ def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Map
             "worktree": worktree,
             "transcript": None if transcript is None else {"file": TRANSCRIPT, "lines": len(transcript)},
         }
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        _write(folder, MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    for left in [] if worktree is None else worktree["not_written"]:
+        invocation.warn(f"not in {FILES}: {quote(left['path'])}, {left['reason']}")
     return manifest, destination
+
+
+def _write(folder: OutputFolder, name: str, text: str) -> None:
+    with folder.new_file(name) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
 
 
 def transcript_tail(invocation: Invocation, lines: int) -> list[str] | None:
@@ -98,7 +110,7 @@ def transcript_tail(invocation: Invocation, lines: int) -> list[str] | None:
     except (CommandError, UnreachableError) as error:
         invocation.warn(f"no transcript: {error}")
         return None
-    return [line.rstrip() for line in shown][-lines:] if lines else []
+    return [printable(line.rstrip()) for line in shown[-lines:]] if lines else []
 
 
 def _place(invocation: Invocation, surroundings: Surroundings) -> Place | None:
@@ -122,38 +134,18 @@ def _destination(name: str, output: str | None, now: float) -> Path:
     return absolute(output if output is not None else f"{name}-collected-{stamp}")
 
 
-@contextmanager
-def _all_or_nothing(folder: Path) -> Iterator[Path]:
-    """Make a folder that takes its name once it has all its content."""
-    try:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        if folder.exists():
-            raise CommandError(f"{folder} exists; name another folder with --output")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as part:
-            made = Path(part) / "folder"
-            made.mkdir(mode=0o700)
-            yield made
-            made.rename(folder)
-    except OSError as error:
-        raise CommandError(f"cannot write {folder}: {error.strerror}; name another folder with --output") from error
-
-
-def _worktree(surroundings: Surroundings, place: Place, folder: Path) -> dict[str, object]:
+def _worktree(surroundings: Surroundings, place: Place, folder: OutputFolder) -> dict[str, Any]:
     changes = look_at_changes(surroundings.git, place)
-    with (folder / PATCH).open("wb") as file:
-        changes.patch(file)
     commits = changes.commits()
     files = changes.files()
+    present = changes.tree_files(frozenset(file.path for file in files if file.status != "D"))
+    with folder.new_file(PATCH) as file:
+        changes.patch(file.write, MOST)
     if commits:
-        with (folder / BUNDLE).open("wb") as file:
-            changes.git.out(
-                "bundle", "create", "--quiet", "-", f"{changes.start}..HEAD", stdout=file, limit=CHECKOUT_LIMIT
-            )
-    present = [file.path for file in files if file.status != "D"]
-    if present:
-        _write_files(changes, present, folder / FILES)
+        with folder.new_file(BUNDLE) as file:
+            revisions = f"{changes.start}..HEAD"
+            bundle = ("bundle", "create", "--quiet", "-", revisions)
+            changes.git.out(*bundle, take=file.write, limit=CHECKOUT_LIMIT, most=MOST)
     return {
         "path": str(place.path),
         "repo": place.held.repo,
@@ -166,18 +158,45 @@ def _worktree(surroundings: Surroundings, place: Place, folder: Path) -> dict[st
         "files": FILES if present else None,
         "commits": [asdict(commit) for commit in commits],
         "changed": [asdict(file) for file in files],
+        "not_written": _write_files(changes, present, folder),
     }
 
 
-def _write_files(changes: Changes, paths: list[str], folder: Path) -> None:
-    """Write the changed files as they are in the worktree, links as links."""
-    folder.mkdir()
-    for path, mode, content in changes.contents(frozenset(paths)):
-        # git lets no path lead out of its tree, nor through a link in it.
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if mode == LINK:
-            target.symlink_to(os.fsdecode(content))
+def _write_files(changes: Changes, present: list[TreeFile], folder: OutputFolder) -> list[dict[str, str]]:
+    """Write the changed files as they are in the worktree, and say which are not written and why."""
+    files = [file for file in present if file.mode not in (LINK, SUBMODULE)]
+    links = [file for file in present if file.mode == LINK]
+    left = [{"path": file.path, "reason": "a repository of its own"} for file in present if file.mode == SUBMODULE]
+    writer = _Writer(folder)
+    try:
+        changes.read(files, writer.begin, MOST)
+    finally:
+        writer.end()
+    targets: dict[str, bytearray] = {link.path: bytearray() for link in links}
+    changes.read(links, lambda link: targets[link.path].extend, MOST)
+    # Whoever reads on here is not to be led to files of their own: by hand, or by a program that follows links.
+    known = {folded(link.path): link for link in links}
+    for link in links:
+        target = bytes(targets[link.path])
+        if leads_outside(link, target, known):
+            left.append({"path": link.path, "reason": f"a link that leads outside, to {quote(os.fsdecode(target))}"})
         else:
-            target.write_bytes(content)
-            target.chmod(0o700 if mode == EXECUTABLE else 0o600)
+            folder.new_link(f"{FILES}/{link.path}", target)
+    return left
+
+
+class _Writer:
+    """Writes one file after the other."""
+
+    def __init__(self, folder: OutputFolder) -> None:
+        self._folder = folder
+        self._file: BinaryIO | None = None
+
+    def begin(self, file: TreeFile) -> Callable[[bytes], object]:
+        self.end()
+        self._file = self._folder.new_file(f"{FILES}/{file.path}", executable=file.mode == EXECUTABLE)
+        return self._file.write
+
+    def end(self) -> None:
+        if self._file is not None:
+            self._file.close()

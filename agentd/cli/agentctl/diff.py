@@ -7,9 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name
+from agentd.cli.terminal import BOLD, CYAN, GREEN, RED
 
 if TYPE_CHECKING:
     from agentd.workspaces.changes import Changes
+
+MOST = 4 * 1024**3
+"""Bytes of a patch."""
 
 _DETAILS = """\
 Shows what is different in the agent's worktree from where it started: what it committed, what it did not commit yet,
@@ -60,23 +64,28 @@ def _document(name: str, changes: Changes) -> dict[str, object]:
 
 
 def _print(invocation: Invocation, changes: Changes) -> None:
-    display = invocation.display
-    look = changes.stat if invocation.arguments.stat else changes.patch
-    text = look(colour=display.colour)
+    display, stat = invocation.display, bool(invocation.arguments.stat)
     if display.table:
-        invocation.print(_harmless(line) for line in text.decode("utf-8", "replace").splitlines())
+        text = changes.stat(columns=display.columns) if stat else changes.patch()
+        shown = (_harmless(line) for line in text.decode("utf-8", "replace").splitlines())
+        invocation.print(shown if stat else (display.paint(line, _style(line)) for line in shown))
         return
     sys.stdout.flush()
-    sys.stdout.buffer.write(text)
+    if stat:
+        sys.stdout.buffer.write(changes.stat())
+    else:
+        changes.patch(sys.stdout.buffer.write, MOST)
 
 
 def _harmless(line: str) -> str:
-    """Keep git's colours and tabs, and nothing else that a terminal would act on."""
-    import re
-
+    """Keep tabs, and nothing that a terminal would act on: not even colours, which could hide a line."""
     from agentd.jcard.quoting import printable
 
-    return "".join(
-        part if re.fullmatch(r"\x1b\[[0-9;]*m|\t", part) else printable(part)
-        for part in re.split(r"(\x1b\[[0-9;]*m|\t)", line)
-    )
+    return "\t".join(map(printable, line.split("\t")))
+
+
+def _style(line: str) -> str:
+    """Choose the style of a line of a patch."""
+    if line.startswith(("diff ", "index ", "--- ", "+++ ")):
+        return BOLD
+    return {"+": GREEN, "-": RED, "@": CYAN}.get(line[:1], "")

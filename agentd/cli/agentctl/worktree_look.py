@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,9 @@ class Surroundings:
         Raises
         ------
         CommandError
-            If the folder of worktrees cannot be read.
+            If the folder of worktrees cannot be read, or is somebody else's.
         """
+        self._check_owner()
         try:
             places, problems = all_held(self.data_dir / WORKTREES)
         except HeldError as error:
@@ -58,6 +60,24 @@ class Surroundings:
         for problem in problems:
             invocation.warn(printable(problem))
         return places
+
+    def _check_owner(self) -> None:
+        """Run git in nobody else's worktrees: what is set up there would be run with our rights."""
+        folder = self.data_dir / WORKTREES
+        try:
+            owner = folder.stat().st_uid
+        except OSError:
+            return  # What is wrong is said by who reads it.
+        if owner != self.user.uid:
+            try:
+                name = pwd.getpwuid(owner).pw_name
+            except KeyError:
+                name = str(owner)
+            name = printable(name)
+            raise CommandError(
+                f"the worktrees in {folder} are those of the user {name}, and only root and {name} can look into them: "
+                f"use sudo, with --agent-user {name} where agentd does not run"
+            )
 
     def worktree(self, invocation: Invocation) -> Place:
         """Find the worktree that the command line names.
