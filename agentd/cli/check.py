@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agentd.cli.given_file import GivenFile
 from agentd.cli.terminal import BOLD, GREEN, RED, YELLOW, Cell, Display, count, lines
 from agentd.daemon.context import (
     ConfigUnavailableError,
     load_context,
-    read_config,
     resolve_agent_user,
     resolve_data_dir,
 )
@@ -63,34 +63,36 @@ class CheckResult:
         }
 
 
-def check(settings: Settings, environ: Mapping[str, str], path: Path | None = None) -> CheckResult:
+def check(settings: Settings, environ: Mapping[str, str], given: GivenFile | None = None) -> CheckResult:
     """Read and check a jcard, its prompt files included.
 
     Parameters
     ----------
     settings
-        Who the agents run as, and the jcard unless ``path`` names another.
+        Who the agents run as, and the jcard unless another is given.
     environ
         The environment.
-    path
-        The jcard to check, absolute.
+    given
+        The jcard to check.
 
     Raises
     ------
     SettingsError
         If the agents cannot run as the user that was asked for.
     """
-    path = settings.config if path is None else path
+    if given is None:
+        given = GivenFile(settings.config, settings.config.parent, stream=False)
+    path = given.path
     user, user_warning = resolve_agent_user(settings.agent_user, environ)
     registry = load_harnesses()
     notes = (*([user_warning] if user_warning else []), *registry.warnings)
     try:
-        data = read_config(path)
+        data = given.read()
     except ConfigUnavailableError as error:
         unavailable = Problem(Severity.ERROR, str(path), str(error).removeprefix(f"{path}: "))
         return CheckResult(path, (), (unavailable,), notes)
     data_dir = resolve_data_dir(settings.data_dir, user)
-    context = load_context(path, user.name, user.home, registry.harnesses, data_dir)
+    context = load_context(given.folder / path.name, user.name, user.home, registry.harnesses, data_dir)
     result = load_jcard(data, str(path), context)
     unlaunchable = (launch_problem(agent, path, registry.harnesses, user.name) for agent in result.agents)
     problems = (*result.problems, *(problem for problem in unlaunchable if problem is not None))

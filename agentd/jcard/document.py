@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agentd.jcard.problems import Problem, Severity
+from agentd.jcard.regular_files import without_mark
 
 _PLACE: Final = re.compile(
     r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL
@@ -42,7 +43,7 @@ def parse_document(data: bytes, file: str) -> Document | Problem:
     Document | Problem
         The values, or the syntax error.
     """
-    data = data.removeprefix(codecs.BOM_UTF8)
+    data = without_mark(data)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.jcard.quoting import printable
-from agentd.jcard.regular_files import Account, read_regular
+from agentd.jcard.regular_files import Account, read_regular, without_mark
 from agentd.jcard.spec import AgentSpec
 
 _LARGEST: Final = 1024 * 1024
@@ -19,7 +19,7 @@ class PromptError(ValueError):
 
 
 def read_prompt(path: Path, account: Account | None = None) -> str:
-    """Read a prompt file, without the white space around its text.
+    """Read a prompt file, without a byte order mark and the white space around its text.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def read_prompt(path: Path, account: Account | None = None) -> str:
         If it is missing, not a regular file, unreadable, over 1 MiB, not UTF-8, or not for the account to see.
     """
     try:
-        return read_regular(path, _LARGEST, account).decode("utf-8").strip()
+        return without_mark(read_regular(path, _LARGEST, account)).decode("utf-8").strip()
     except FileNotFoundError as error:
         raise _prompt_error(path, "does not exist") from error
     except UnicodeDecodeError as error:

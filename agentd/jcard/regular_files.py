@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Callable
@@ -36,6 +37,14 @@ class Account(Protocol):
 
 _MOST_LINKS = 40
 """As many as Linux follows."""
+
+
+def without_mark(data: bytes) -> bytes:
+    """Take away the byte order mark that some editors write before UTF-8.
+
+    Not by the codec ``utf-8-sig``: that is imported late, from a package that may be gone or not for our user to read.
+    """
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def read_regular(path: Path, limit: int, account: Account | None = None) -> bytes:

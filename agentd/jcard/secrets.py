@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from agentd.jcard.quoting import printable, quote
-from agentd.jcard.regular_files import read_regular
+from agentd.jcard.regular_files import read_regular, without_mark
 from agentd.jcard.spec import ENVIRONMENT_NAME, OWN_VARIABLE_PREFIX, AgentSpec
 
 _LARGEST: Final = 128 * 1024
@@ -90,7 +90,7 @@ def _read_secret(path: Path) -> str:
         raise _SkippedError(msg)
     try:
         # A little more than fits, for trailing newlines that do not count.
-        value = _without_trailing_newlines(read_regular(path, 2 * _LARGEST).decode("utf-8"))
+        value = _without_trailing_newlines(without_mark(read_regular(path, 2 * _LARGEST)).decode("utf-8"))
     except UnicodeDecodeError as error:
         # The decoder's own text repeats a byte of the content.
         msg = f"not UTF-8 (byte {error.start + 1})"

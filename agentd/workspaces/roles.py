@@ -15,6 +15,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
+from agentd.jcard.regular_files import without_mark
+
 DEFAULT_ROLE: Final = "default"
 
 DAILY_TEMPLATE: Final = "notes/daily.md"
@@ -139,7 +141,7 @@ def _read(template: Traversable) -> str:
         data = template.read_bytes()
         if len(data) > LARGEST_TEMPLATE:
             raise TemplateError(f"the template {template} is larger than {LARGEST_TEMPLATE} bytes; make it smaller")
-        return data.decode()
+        return without_mark(data).decode()
     except OSError as error:
         raise TemplateError(f"cannot read the template {template}: {error.strerror or os.strerror(0)}") from error
     except UnicodeDecodeError:

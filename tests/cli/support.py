@@ -97,6 +97,22 @@ class Client:
         assert "Traceback" not in done.stderr, done.stderr
         return Finished(done.returncode, done.stdout, done.stderr)
 
+    def shell(self, script: str, *arguments: str) -> Finished:
+        """Run a script of sh in which the commands are on the PATH, away from a terminal."""
+        folder = Path(program("agentctl")).parent
+        done = subprocess.run(
+            ["sh", "-c", script, "sh", *arguments],
+            env={**self.environment, "PATH": f"{folder}:{self.environment['PATH']}"},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=30,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Finished(done.returncode, done.stdout, done.stderr)
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start away from a terminal; the test ends it."""
         return subprocess.Popen(

@@ -98,6 +98,27 @@ def test_attach_works_from_a_pane_of_the_agents_own_server(client: Client, agent
     agents_tmux.wait_for_text("op", "[status 0]")
 
 
+def test_an_unknown_terminal_is_attached_as_one_that_everybody_knows(
+    client: Client, agents_tmux: TmuxServer, operator_tmux: TmuxServer
+) -> None:
+    agents_tmux.session("rev", write("hello from rev\\n"))
+    operator_tmux.session("op", "export TERM=xterm-nobody-knows; " + client.shell_words("attach", "reviewer"))
+    operator_tmux.wait_for_text("op", "hello from rev")
+    operator_tmux("send-keys", "-t", "=op:", "C-b", "d")
+    assert "TERM=xterm-nobody-knows is not known here" in operator_tmux.wait_for_text("op", "[status 0]").replace(
+        "\n", ""
+    )
+
+
+def test_a_terminal_that_cannot_move_its_cursor_is_refused_with_what_to_do(
+    client: Client, agents_tmux: TmuxServer, operator_tmux: TmuxServer
+) -> None:
+    agents_tmux.session("rev", write("hello from rev\\n"))
+    operator_tmux.session("op", "export TERM=dumb; " + client.shell_words("attach", "reviewer"))
+    screen = operator_tmux.wait_for_text("op", "[status 1]")
+    assert "TERM=xterm-256color agentctl attach" in screen.replace("\n", "")
+
+
 def test_attach_needs_a_terminal(client: Client, agents_tmux: TmuxServer) -> None:
     agents_tmux.session("rev", "exec cat")
     done = client("attach", "reviewer")

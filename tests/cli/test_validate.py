@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,41 @@ def test_a_good_file_is_status_0_without_any_daemon(client: Client, jcard: Path,
     done = client("validate", *given)
     assert (done.status, done.err) == (0, "")
     assert done.out.endswith(f"{jcard}: valid: 1 agent\n")
+
+
+@pytest.mark.parametrize("word", ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"])
+@pytest.mark.parametrize("through", ["pipe", "file"])
+def test_a_jcard_may_come_from_standard_input(client: Client, jcard: Path, word: str, through: str) -> None:
+    script = {"pipe": 'cat "$1" | agentctl validate "$2"', "file": 'agentctl validate "$2" < "$1"'}[through]
+    done = client.shell(script, str(jcard), word)
+    assert (done.status, done.err) == (0, "")
+    # Its prompt file was found, so relative paths start in the current folder.
+    first, *_, last = done.out.splitlines()
+    assert (first, last) == (f"custom\tcustom\tcustom\t{client.folder}", f"{word}: valid: 1 agent")
+
+
+def test_a_jcard_may_come_through_a_fifo_and_errors_name_it(client: Client, jcard: Path) -> None:
+    fifo = client.folder / "fifo"
+    os.mkfifo(fifo)
+    jcard.write_text(GOOD + 'restart = "sometimes"\n')
+    done = client.shell('cat "$1" >"$2" & agentctl validate "$2"', str(jcard), str(fifo))
+    assert done.status == 1
+    assert f"error: {fifo}:4:1: " in done.out
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("agentctl validate - </dev/null", "-: nothing came: expected a jcard"),
+        ("head -c 17000000 /dev/zero | agentctl validate -", "-: expected 16777216 bytes at most, found more"),
+        ("agentctl validate - <&-", "-: nothing came"),
+        ("agentctl validate /dev/fd/77", "/dev/fd/77: there is no such file"),
+    ],
+)
+def test_what_is_no_jcard_is_said_and_bounded(client: Client, script: str, said: str) -> None:
+    done = client.shell(script)
+    assert done.status == 1
+    assert said in done.out
 
 
 def test_a_warning_is_status_1(client: Client, jcard: Path) -> None:

@@ -15,6 +15,12 @@ def test_a_prompt_is_read_without_the_white_space_around_it(tmp_path: Path) -> N
     assert read_prompt(file) == "Do  it: é☃\n\nnow"
 
 
+def test_a_byte_order_mark_is_no_part_of_the_prompt(tmp_path: Path) -> None:
+    file = tmp_path / "p.md"
+    file.write_bytes(b"\xef\xbb\xbf do it\r\n")
+    assert read_prompt(file) == "do it"
+
+
 def test_symlinks_are_followed(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("x")
     (tmp_path / "link").symlink_to("real")

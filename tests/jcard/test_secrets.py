@@ -50,9 +50,14 @@ def test_each_file_is_a_secret_of_its_name(tmp_path: Path) -> None:
         ("a\r\r\n", "a\r"),
         ("\na b \n", "\na b "),
         ("a\nb\n", "a\nb"),
+        ("\ufeffa\n", "a"),
+        ("\ufeff\ufeffa", "\ufeffa"),
+        ("a\ufeff", "a\ufeff"),
     ],
 )
-def test_trailing_newlines_are_trimmed_and_nothing_else(tmp_path: Path, content: str, value: str) -> None:
+def test_trailing_newlines_and_a_byte_order_mark_are_trimmed_and_nothing_else(
+    tmp_path: Path, content: str, value: str
+) -> None:
     write(tmp_path, A=content)
     assert read_secrets(tmp_path).values["A"] == value
 
@@ -62,6 +67,7 @@ def test_what_precedes_the_trailing_newlines_is_kept(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), A=text)
         value = read_secrets(Path(folder)).values["A"]
+    text = text.removeprefix("\ufeff")
     assert text.startswith(value)
     assert not value.endswith("\n")
     assert text[len(value) :].replace("\r\n", "\n").strip("\n") == ""

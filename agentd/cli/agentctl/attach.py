@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from typing import NoReturn
 
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name
@@ -23,6 +24,8 @@ agentctl attach reviewer-0 --json | jq -r '.argv | @sh'"""
 
 _HINT_SHOWN = "4000"
 """Milliseconds."""
+_EVERY_TERMINAL = "xterm-256color"
+"""A terminal type that every terminfo has, and nearly every terminal can play."""
 
 
 def register(commands: Commands) -> None:
@@ -47,21 +50,45 @@ def _attach(invocation: Invocation) -> Status:
         return Status.DONE
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CommandError("attach needs a terminal; agentctl screen and agentctl logs do without")
+    around = {**environment(os.environ), "TERM": _terminal_type(os.environ.get("TERM", ""))}
     prefix = "".join(terminal.ask("show-options", "-gv", "prefix"))
     hint = f"{printable(prefix)} d detaches; the agent runs on"
     print(f"attaching to {printable(terminal.session)}: {hint}", file=sys.stderr, flush=True)
     argv += [";", "display-message", "-d", _HINT_SHOWN, literal(hint)]
     owner = terminal.server.owner()
     if owner is None:
-        return _become(argv)
+        return _become(argv, around)
     from agentd.cli.agentctl.own_terminal import run_in_own_terminal
 
-    if run_in_own_terminal(argv, environment(os.environ), owner) != 0:
+    if run_in_own_terminal(argv, around, owner) != 0:
         raise CommandError("tmux ended with an error, which stands above")
     return Status.DONE
 
 
-def _become(argv: list[str]) -> NoReturn:
+def _terminal_type(name: str) -> str:
+    """Name a terminal type that tmux can use; over ssh the own terminal's is often not known on this machine.
+
+    Raises
+    ------
+    CommandError
+        If the terminal cannot show another one's screen.
+    """
+    import curses
+
+    try:
+        curses.setupterm(name)
+    except curses.error:
+        print(f"TERM={printable(name)} is not known here: attaching as {_EVERY_TERMINAL}", file=sys.stderr, flush=True)
+        return _EVERY_TERMINAL
+    if curses.tigetstr("clear") and curses.tigetstr("cup"):
+        return name
+    raise CommandError(
+        f"attach needs a terminal whose cursor can be moved, and TERM={printable(name)} says that this one's cannot;"
+        f" if it can: TERM={_EVERY_TERMINAL} agentctl attach NAME"
+    )
+
+
+def _become(argv: list[str], environ: Mapping[str, str]) -> NoReturn:
     # Python ignores it, and what a process ignores its successor ignores too.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execvpe(argv[0], argv, environment(os.environ))  # noqa: S606 (arguments are never a shell string)
+    os.execvpe(argv[0], argv, environ)  # noqa: S606 (arguments are never a shell string)

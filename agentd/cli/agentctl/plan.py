@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from agentd.cli.agentctl.client import Json, operations_from
 from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
 from agentd.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines
-from agentd.daemon.settings import absolute
 from agentd.supervise.snapshot import PlannedOperation
 
 _DETAILS = """\
 Without FILE: what the daemon would still do; normally nothing. With FILE: what it would do if FILE stood in the place
-of its jcard now; secrets are taken as they reached the agents. Marks: + start, - stop, ~ restart, = change in place.
+of its jcard now (- is standard input, and a pipe will do); secrets are taken as they reached the agents.
+Marks: + start, - stop, ~ restart, = change in place.
 Elsewhere than on a terminal one line for each operation, fields separated by tabs: mark, action, agent, reason.
 Exit status 0 whether there is something to do or not."""
 
@@ -39,7 +39,13 @@ def register(commands: Commands) -> None:
         details=_DETAILS,
         examples=_EXAMPLES,
     )
-    parser.add_argument("file", metavar="FILE", nargs="?", type=not_empty, help="a jcard to stand in for the daemon's")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        type=not_empty,
+        help="a jcard to stand in for the daemon's; - for standard input",
+    )
 
 
 def _plan(invocation: Invocation) -> Status:
@@ -55,8 +61,9 @@ def _plan(invocation: Invocation) -> Status:
 
 def _of_file(invocation: Invocation, report: Json, file: str) -> list[PlannedOperation]:
     from agentd.cli.agentctl.preview import preview
+    from agentd.cli.given_file import given_file
 
-    return preview(invocation, report, absolute(file))
+    return preview(invocation, report, given_file(file))
 
 
 def plan_lines(operations: Sequence[PlannedOperation], display: Display) -> list[str]:

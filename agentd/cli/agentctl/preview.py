@@ -8,7 +8,8 @@ from pathlib import Path
 
 from agentd.cli.agentctl.client import Json, health_from, report_from
 from agentd.cli.agentctl.command import CommandError, Invocation
-from agentd.daemon.context import ConfigUnavailableError, load_context, read_config
+from agentd.cli.given_file import GivenFile
+from agentd.daemon.context import ConfigUnavailableError, load_context
 from agentd.harness.base import Harness
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
@@ -20,7 +21,7 @@ from agentd.supervise.snapshot import ObservedAgentView, PlannedOperation, PlanR
 from agentd.supervise.states import AgentState
 
 
-def preview(invocation: Invocation, document: Json, file: Path) -> list[PlannedOperation]:
+def preview(invocation: Invocation, document: Json, file: GivenFile) -> list[PlannedOperation]:
     """Plan as if ``file`` stood in the place of the daemon's jcard.
 
     Parameters
@@ -30,7 +31,7 @@ def preview(invocation: Invocation, document: Json, file: Path) -> list[PlannedO
     document
         The daemon's own plan, with what it observes.
     file
-        The other jcard, absolute.
+        The other jcard.
 
     Raises
     ------
@@ -45,11 +46,11 @@ def preview(invocation: Invocation, document: Json, file: Path) -> list[PlannedO
     config = Path(health_from(invocation.api.get("/v1/health")).config.path)
     registry = load_harnesses()
     try:
-        data = read_config(file)
+        data = file.read()
     except ConfigUnavailableError as error:
         raise CommandError(str(error)) from None
     context = load_context(config, report.agent_user, Path(report.home), registry.harnesses, Path(report.data_dir))
-    result = load_jcard(data, str(file), context)
+    result = load_jcard(data, str(file.path), context)
     if result.errors:
         raise CommandError("; ".join(map(str, result.errors)))
     observed = {view.name: _observed(view) for view in report.observed}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from agentd.cli.agentctl.client import agent_from
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, duration
 from agentd.cli.agentctl.lookup import agent_document
+from agentd.jcard.regular_files import without_mark
 from agentd.supervise.snapshot import AgentStatus
 from agentd.supervise.states import AgentState
 
@@ -146,14 +147,14 @@ def _message(arguments: argparse.Namespace) -> Message:
 def _read(text: str | None, file: str | None) -> str:
     if file is not None and file != "-":
         try:
-            return Path(file).read_bytes().decode()
+            return without_mark(Path(file).read_bytes()).decode()
         except OSError as error:
             raise CommandError(f"{file}: cannot be read: {error.strerror}; name a file that can") from None
     if text is not None and text != "-":
         return text
     if sys.stdin.isatty():
         raise UsageError("there is no text: give it as TEXT, with --file, or on standard input")
-    return sys.stdin.buffer.read().decode()
+    return without_mark(sys.stdin.buffer.read()).decode()
 
 
 def _running(invocation: Invocation, *states: AgentState) -> AgentStatus:
