@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from difflib import get_close_matches
 from typing import Final
 
 from pydantic import ValidationError
 
 from agentd.jcard.edit import FieldPath
 from agentd.jcard.explain import Fault, faults, field_name
+from agentd.jcard.near import near_field
 from agentd.jcard.quoting import quote
 from agentd.jcard.table import UNSET_WHEN_EMPTY, AgentTable
 from agentd.jcard.writing import TomlValue
@@ -18,6 +18,9 @@ _FIELDS: Final = tuple(AgentTable.model_fields)
 
 _TABLE: Final = "env"
 """The one field with keys of its own: ``env.NAME``."""
+
+_EMPTY: Final = ("", '""', "''")
+"""An empty text, as it is and as TOML."""
 
 
 class AssignmentError(ValueError):
@@ -61,8 +64,8 @@ def parse_field(text: str, *, known_only: bool = True) -> FieldPath:
     if dot and field == _TABLE and rest:
         return field, rest
     if known_only and (dot or field not in _FIELDS):
-        close = get_close_matches(field, _FIELDS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the fields are {', '.join(_FIELDS)}, and env.NAME"
+        close = near_field(field)
+        hint = f"did you mean {close}?" if close else f"the fields are {', '.join(_FIELDS)}, and env.NAME"
         raise AssignmentError(f"an agent has no field {quote(text)}: {hint}")
     return (text.strip(),)
 
@@ -79,7 +82,7 @@ def parse_value(path: FieldPath, text: str) -> TomlValue:
         text.encode()
     except UnicodeEncodeError:
         raise AssignmentError(f"{field_name(path)}: the value is not UTF-8; a jcard holds only that") from None
-    if not text and path[0] in UNSET_WHEN_EMPTY:
+    if text in _EMPTY and path[0] in UNSET_WHEN_EMPTY and AgentTable.model_fields[path[0]].default != "":
         raise AssignmentError(f"{path[0]}: expected a value, found none; agentctl unset takes the field out")
     literal = _literal(text)
     if literal is not None and not _faults(path, literal):

@@ -6,7 +6,7 @@ import os.path
 from pathlib import Path
 from typing import Final
 
-from agentd.jcard.declarations import Declaration
+from agentd.jcard.declarations import Declaration, Identity
 from agentd.jcard.findings import Findings
 from agentd.jcard.quoting import quote
 from agentd.jcard.spec import Isolation
@@ -15,12 +15,9 @@ from agentd.jcard.table import CHECKOUT_FIELDS
 DEFAULT_BRANCH: Final = "agentd/{name}"
 
 
-def branch_name(declaration: Declaration, written: str | None, agent: str) -> str:
+def branch_name(written: str | None, identity: Identity) -> str:
     """Name the branch of one agent of a declaration, which may have replicas."""
-    if written is None:
-        return DEFAULT_BRANCH.format(name=agent)
-    # A replica's name is the declaration's with its number added.
-    return written + agent.removeprefix(declaration.name or agent)
+    return DEFAULT_BRANCH.format(name=identity.name) if written is None else written + identity.suffix
 
 
 def workdir_in(root: Path, workdir: str | None) -> Path:
@@ -72,10 +69,10 @@ def check_branches(declarations: list[Declaration], findings: Findings) -> None:
         if not isinstance(repo, str) or declaration.written("isolation") != Isolation.WORKTREE:
             continue
         written = declaration.written("branch")
-        for name, _ in declaration.identities():
-            branch = branch_name(declaration, written if isinstance(written, str) else None, name)
-            owner = owners.setdefault((os.path.normpath(repo), branch), name)
-            if owner != name:
+        for identity in declaration.identities():
+            branch = branch_name(written if isinstance(written, str) else None, identity)
+            owner = owners.setdefault((os.path.normpath(repo), branch), identity.name)
+            if owner != identity.name:
                 findings.error(
                     (*declaration.path, "branch" if "branch" in declaration.raw else "name"),
                     f"found {quote(branch)}, which is already the branch of agent {quote(owner)} in the same "

@@ -172,8 +172,8 @@ def duration_from_toml(value: object) -> float:
 
 
 def size_from_toml(value: object) -> int:
-    """Read a size, in bytes."""
+    """Read a size, in bytes; what zero means is for the field to say."""
     if isinstance(value, str | int):
-        return parse_size(value)
+        return parse_size(value, least=0)
     msg = f'found {show(value)}, expected a size such as "2GiB" or a number of bytes'
     raise ValueError(msg)

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from agentd.jcard.explain import Fault, faults
 from agentd.jcard.findings import Findings
+from agentd.jcard.near import meant_as_agents
 from agentd.jcard.positions import Path
 from agentd.jcard.quoting import kind, quote
-from agentd.jcard.table import UNSET_WHEN_EMPTY, AgentTable
+from agentd.jcard.table import MOST_REPLICAS, UNSET_WHEN_EMPTY, AgentTable, meaningful
 
 
 class Identity(NamedTuple):
@@ -21,6 +22,8 @@ class Identity(NamedTuple):
 
     name: str
     session: str
+    suffix: str
+    """What tells it from the other replicas: ``-2``; empty where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,10 @@ class Declaration:
     faults: tuple[Fault, ...]
     name: str | None
     """As written, or by the harness; ``None`` if neither is usable."""
+    stem: str | None
+    """What the names of replicas begin with."""
+    first: int
+    """The number of the first replica."""
     label: str
     """What messages call the agent: its name, or the place of its table; short, and free of control characters."""
 
@@ -48,14 +55,14 @@ class Declaration:
         if self.name is None:
             return
         session = self.written("session")
-        base = Identity(self.name, session if isinstance(session, str) else self.name)
-        replicas = self.written("replicas")
-        number = replicas if isinstance(replicas, int) else 1
-        if number == 1:
-            yield base
+        if (number := _replicas(self.written("replicas"))) == 1:
+            yield Identity(self.name, session if isinstance(session, str) else self.name, "")
             return
-        for index in range(number):
-            yield Identity(f"{base.name}-{index}", f"{base.session}-{index}")
+        for index in range(self.first, self.first + number):
+            suffix = f"-{index}"
+            yield Identity(
+                f"{self.stem}{suffix}", f"{session if isinstance(session, str) else self.stem}{suffix}", suffix
+            )
 
     @property
     def _faulty(self) -> set[str | int]:
@@ -65,17 +72,47 @@ class Declaration:
 def read_declarations(document: Mapping[str, object], findings: Findings) -> list[Declaration]:
     """Find and parse all agent tables, ``[agent]`` first; their shape is checked, their content only parsed."""
     tables = list(_tables(document, findings))
-    unnamed = Counter(harness for _, raw in tables if (harness := _unnamed_harness(raw)) is not None)
+    _warn_of_near_misses(document, findings)
+    unnamed: Counter[str] = Counter()
+    for _, raw in tables:
+        if (harness := _unnamed_harness(raw)) is not None:
+            unnamed[harness] += _numbers_taken(raw)
     seen: Counter[str] = Counter()
     declarations = []
     for path, raw in tables:
         harness = _unnamed_harness(raw)
-        default_name = harness
-        if harness is not None and unnamed[harness] > 1:
-            default_name = f"{harness}-{seen[harness]}"
-            seen[harness] += 1
-        declarations.append(_declaration(path, raw, default_name))
+        default = _Default(harness, harness, 0)
+        if harness is not None and unnamed[harness] > _numbers_taken(raw):
+            default = _Default(f"{harness}-{seen[harness]}", harness, seen[harness])
+            seen[harness] += _numbers_taken(raw)
+        declarations.append(_declaration(path, raw, default))
     return declarations
+
+
+class _Default(NamedTuple):
+    """What an unnamed agent is called: by itself, or where it has replicas."""
+
+    name: str | None
+    stem: str | None
+    first: int
+
+
+def _warn_of_near_misses(document: Mapping[str, object], findings: Findings) -> None:
+    for key, value in document.items():
+        meant = meant_as_agents(key, value)
+        if meant is not None:
+            findings.warning((key,), f"{quote(key)} declares no agents; did you mean {meant}?")
+
+
+def _numbers_taken(raw: Mapping[str, object]) -> int:
+    """Count the names that a table without one takes: even one that declares none keeps its place for the others."""
+    return max(1, _replicas(raw.get("replicas")))
+
+
+def _replicas(written: object) -> int:
+    """How many replicas a field asks for; one where it is missing or wrong."""
+    usable = isinstance(written, int) and not isinstance(written, bool) and 0 <= written <= MOST_REPLICAS
+    return written if usable and isinstance(written, int) else 1
 
 
 def _tables(document: Mapping[str, object], findings: Findings) -> Iterator[tuple[Path, Mapping[str, object]]]:
@@ -122,19 +159,19 @@ def _unnamed_harness(raw: Mapping[str, object]) -> str | None:
     return harness if "name" not in raw and isinstance(harness, str) and harness else None
 
 
-def _declaration(path: Path, raw: Mapping[str, object], default_name: str | None) -> Declaration:
+def _declaration(path: Path, raw: Mapping[str, object], default: _Default) -> Declaration:
     table: AgentTable | None = None
     found: tuple[Fault, ...] = ()
     try:
-        table = AgentTable.model_validate(raw)
+        table = AgentTable.model_validate(meaningful(raw))
     except ValidationError as error:
         found = tuple(faults(error))
     written = raw.get("name")
-    name = default_name
+    name, stem, first = default
     if isinstance(written, str):
-        name = None if any(fault.path[0] == "name" for fault in found) else written
+        name = stem = None if any(fault.path[0] == "name" for fault in found) else written
     label = name or (written if isinstance(written, str) and written else _place(path))
-    return Declaration(path, raw, table, found, name, quote(label)[1:-1])
+    return Declaration(path, raw, table, found, name, stem, first, quote(label)[1:-1])
 
 
 def _place(path: Path) -> str:

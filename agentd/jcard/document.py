@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from agentd.jcard.newer_toml import newer_syntax
 from agentd.jcard.problems import Problem, Severity
 from agentd.jcard.regular_files import without_mark
 
@@ -80,7 +81,9 @@ def _syntax_error(text: str, report: str, file: str) -> Problem:
         line, column = int(match["line"]), int(match["column"])
     else:
         line, column = _place_by_tomlkit(text) or _end(text)
-    what = _PLAINER.get(what, f"{what[:1].lower()}{what[1:]}")
+    place = sum(len(each) + 1 for each in text.split("\n")[: line - 1]) + column - 1
+    newer = newer_syntax(what, text[place - column + 1 : place], text[place:])
+    what = newer or _PLAINER.get(what, f"{what[:1].lower()}{what[1:]}")
     return Problem(Severity.ERROR, file, f"not valid TOML: {what}", line, column)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -16,10 +15,13 @@ from agentd.jcard.document import parse_document
 from agentd.jcard.durations import format_duration
 from agentd.jcard.explain import expected_choice, field_name, one_of
 from agentd.jcard.findings import Findings
+from agentd.jcard.near import did_you_mean, near_field
 from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.quoting import quote
-from agentd.jcard.spec import WORKTREES, AgentSpec, AgentType, Checkout, Isolation, LoadContext, Policy, SandboxLimits
-from agentd.jcard.table import SANDBOX_FIELDS, AgentTable
+from agentd.jcard.sandbox import check_sandbox
+from agentd.jcard.spec import WORKTREES, AgentSpec, Checkout, Isolation, LoadContext, Policy, SandboxLimits
+from agentd.jcard.table import AgentTable
+from agentd.jcard.unexpanded import check_unexpanded
 
 _FIELDS: Final = tuple(AgentTable.model_fields)
 
@@ -53,9 +55,10 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     for declaration in declarations:
         _check_fields(declaration, findings)
         _check_harness(declaration, context, findings)
-        _check_sandbox(declaration, findings)
         check_checkout(declaration, findings)
+        check_unexpanded(declaration, context.home, findings)
         _check_delays(declaration, findings)
+    check_sandbox(declarations, findings)
     _check_identities(declarations, findings)
     check_branches(declarations, findings)
     if findings.has_errors:
@@ -71,8 +74,7 @@ def _check_fields(declaration: Declaration, findings: Findings) -> None:
         )
     for key in declaration.raw:
         if key not in _FIELDS:
-            close = get_close_matches(key, _FIELDS, n=1)
-            message = "unknown key, ignored" + (f"; did you mean {quote(close[0])}?" if close else "")
+            message = f"unknown key, ignored{did_you_mean(near_field(key))}"
             findings.warning((*declaration.path, key), message, agent=declaration.label, field=field_name((key,)))
 
 
@@ -110,19 +112,6 @@ def _check_harness_takes(declaration: Declaration, harness: str, context: LoadCo
             agent=declaration.label,
             field="command",
         )
-
-
-def _check_sandbox(declaration: Declaration, findings: Findings) -> None:
-    if declaration.raw.get("type", AgentType.NATIVE) != AgentType.NATIVE:
-        return
-    for field in SANDBOX_FIELDS:
-        if field in declaration.raw:
-            findings.error(
-                (*declaration.path, field),
-                f'has an effect only with type = "{AgentType.SANDBOXED}"; this agent is {AgentType.NATIVE}',
-                agent=declaration.label,
-                field=field,
-            )
 
 
 def _check_delays(declaration: Declaration, findings: Findings) -> None:
@@ -221,17 +210,17 @@ def _specs(declaration: Declaration, context: LoadContext) -> Iterator[AgentSpec
         grace_period=table.grace_period,
     )
     sandbox = SandboxLimits(table.memory, table.pid_limit, tuple(table.extra_packages))
-    for name, session in declaration.identities():
-        checkout = _checkout(declaration, table, name, repo, context)
+    for identity in declaration.identities():
+        checkout = _checkout(table, identity, repo, context)
         root = repo if checkout is None else checkout.path
         if root is not None:
             workdir = workdir_in(root, table.workdir)
         else:
             workdir = context.default_workdir if table.workdir is None else _resolve(table.workdir, context)
         yield AgentSpec(
-            name=name,
+            name=identity.name,
             harness=table.harness,
-            session=session,
+            session=identity.session,
             workdir=workdir,
             type=table.type,
             mode=table.mode,
@@ -251,13 +240,11 @@ def _specs(declaration: Declaration, context: LoadContext) -> Iterator[AgentSpec
         )
 
 
-def _checkout(
-    declaration: Declaration, table: AgentTable, name: str, repo: FilePath | None, context: LoadContext
-) -> Checkout | None:
+def _checkout(table: AgentTable, identity: Identity, repo: FilePath | None, context: LoadContext) -> Checkout | None:
     if repo is None or table.isolation is Isolation.NONE:
         return None
-    branch = None if table.isolation is Isolation.READ_ONLY else branch_name(declaration, table.branch, name)
-    return Checkout(repo, context.data_dir / WORKTREES / name, branch, table.base)
+    branch = None if table.isolation is Isolation.READ_ONLY else branch_name(table.branch, identity)
+    return Checkout(repo, context.data_dir / WORKTREES / identity.name, branch, table.base)
 
 
 def _resolve(path: str, context: LoadContext) -> FilePath:

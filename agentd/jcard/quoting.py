@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 _LONGEST_SHOWN: Final = 80
@@ -9,6 +10,9 @@ _LONGEST_SHOWN: Final = 80
 
 _TOML_INTEGER: Final = 64
 """Bits that TOML asks of an integer; tomllib reads any number of them."""
+
+_MOST_NAMED: Final = 3
+"""Names that one message lists."""
 
 
 def quote(text: str) -> str:
@@ -20,6 +24,12 @@ def quote(text: str) -> str:
 def printable(text: str) -> str:
     """Escape control characters, line breaks and undecodable bytes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def some(names: Sequence[str]) -> str:
+    """List names in a message, the first few of many."""
+    more = len(names) - _MOST_NAMED
+    return ", ".join(quote(name) for name in names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def kind(value: object) -> str:

@@ -48,7 +48,7 @@ def field_table() -> str:
 def _type(field: dict[str, Any]) -> str:
     match field:
         case {"enum": choices}:
-            return "one of " + ", ".join(f"`{_toml(choice)}`" for choice in choices)
+            return "one of " + ", ".join(f"`{_toml(choice)}`" for choice in choices if choice)
         case {"anyOf": _}:
             return "size"
         case {"examples": _, "type": "string"}:
@@ -57,6 +57,8 @@ def _type(field: dict[str, Any]) -> str:
             return f"list of {_type(items)}s"
         case {"type": "object"}:
             return "table of strings"
+        case {"type": [scalar, "string"]}:
+            return str(scalar)
         case _:
             return str(field["type"])
 

@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from agentd.jcard.spec import AgentType, Isolation
-from agentd.jcard.table import CHECKOUT_FIELDS, SANDBOX_FIELDS, AgentTable
+from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable
 
 DIALECT: Final = GenerateJsonSchema.schema_dialect
 
@@ -43,16 +43,32 @@ def agent_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
     names = sorted(harnesses)
     if names:
         schema["properties"]["harness"]["examples"] = names
+    for field in UNSET_WHEN_EMPTY - set(schema["required"]):
+        _take_empty(schema["properties"][field])
     sandboxed = {"properties": {"type": {"const": AgentType.SANDBOXED.value}}, "required": ["type"]}
     isolated = {
         "properties": {"isolation": {"enum": [Isolation.WORKTREE.value, Isolation.READ_ONLY.value]}},
         "required": ["repo", "isolation"],
     }
     schema["dependentSchemas"] = {
-        **dict.fromkeys(SANDBOX_FIELDS, sandboxed),
-        **dict.fromkeys(CHECKOUT_FIELDS, isolated),
+        PACKAGES_FIELD: {"anyOf": [{"properties": {PACKAGES_FIELD: {"maxItems": 0}}}, sandboxed]},
+        **{field: {"anyOf": [{"properties": {field: {"const": ""}}}, isolated]} for field in CHECKOUT_FIELDS},
     }
     return schema
+
+
+def _take_empty(field: dict[str, Any]) -> None:
+    """Have the schema of a scalar take the empty text, which means that it is not set."""
+    field.pop("minLength", None)
+    for each in field.get("anyOf", [field]):
+        match each:
+            case {"enum": choices}:
+                each["enum"] = [*choices, ""]
+            case {"pattern": pattern}:
+                each["pattern"] = f"^$|{pattern}"
+            case {"type": "integer" | "boolean" as other} if "anyOf" not in field:
+                # Of the two, only a text has a length.
+                each.update(type=[other, "string"], maxLength=0)
 
 
 def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:

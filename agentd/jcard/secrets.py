@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from agentd.jcard.quoting import printable, quote
+from agentd.jcard.quoting import printable, quote, some
 from agentd.jcard.regular_files import read_regular, without_mark
 from agentd.jcard.spec import ENVIRONMENT_NAME, OWN_VARIABLE_PREFIX, AgentSpec
 
@@ -18,7 +18,6 @@ _LARGEST: Final = 128 * 1024
 """Bytes of ``NAME=value`` with its final NUL that Linux passes to a program (MAX_ARG_STRLEN)."""
 
 _VARIABLE: Final = re.compile(ENVIRONMENT_NAME)
-_AGENTS_NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +71,9 @@ def missing_secrets(specs: Iterable[AgentSpec], secrets: Secrets) -> tuple[str, 
         for name in spec.secrets or ():
             if spec.enabled and name not in secrets.values:
                 wanted.setdefault(name, []).append(spec.name)
-    return tuple(f"secret {quote(name)} does not exist; listed by {_agents(wanted[name])}" for name in sorted(wanted))
-
-
-def _agents(names: list[str]) -> str:
-    shown = ", ".join(quote(name) for name in names[:_AGENTS_NAMED])
-    more = len(names) - _AGENTS_NAMED
-    return f"agent {shown}" + (f" and {more} more" if more > 0 else "")
+    return tuple(
+        f"secret {quote(name)} does not exist; listed by agent {some(names)}" for name, names in sorted(wanted.items())
+    )
 
 
 def _read_secret(path: Path) -> str:

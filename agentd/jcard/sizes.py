@@ -1,4 +1,4 @@
-"""Sizes of memory (``2GiB``, ``512MB``) or plain bytes."""
+"""Sizes of memory (``2GiB``, ``512mb``) or plain bytes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ UNITS: Final = {
     "B": 1,
 }
 
-SIZE_PATTERN: Final = r"\d{1,15}(\.\d{1,9})? ?(KiB|MiB|GiB|KB|MB|GB)|\d{1,19} ?B?"
+SIZE_PATTERN: Final = r"\d{1,15}(\.\d{1,9})? ?[KMGkmg][Ii]?[Bb]|\d{1,19} ?[Bb]?"
+"""Units count in any case, as in the Go agentd."""
 
-_SIZE: Final = re.compile(rf"(?P<number>\d{{1,19}}(\.\d{{1,9}})?) ?(?P<unit>{'|'.join(UNITS)})?", re.ASCII)
+_BY_CASE: Final = {unit.casefold(): size for unit, size in UNITS.items()}
+_SIZE: Final = re.compile(
+    rf"(?P<number>\d{{1,19}}(\.\d{{1,9}})?) ?(?P<unit>{'|'.join(UNITS)})?", re.ASCII | re.IGNORECASE
+)
 _LARGEST: Final = 2**63 - 1
 _EXPECTED: Final = 'expected a size such as "2GiB", "512MiB", "500MB" or a number of bytes'
 
@@ -29,18 +33,25 @@ class SizeError(ValueError):
     """Not a size; the text says what was found and gives an example."""
 
 
-def parse_size(value: str | int) -> int:
+def parse_size(value: str | int, least: int = 1) -> int:
     """Read a size.
+
+    Parameters
+    ----------
+    value
+        As it is written.
+    least
+        The fewest bytes it may be.
 
     Returns
     -------
     int
-        Bytes, at least one.
+        Bytes.
 
     Raises
     ------
     SizeError
-        If it is not a positive whole number of bytes, in one of `UNITS` or as a bare number.
+        If it is not a whole number of bytes, at least so many, in one of `UNITS` (in any case) or as a bare number.
     """
     if isinstance(value, str):
         size = _from_text(value)
@@ -48,8 +59,8 @@ def parse_size(value: str | int) -> int:
         raise _unexpected(value)
     else:
         size = value
-    if not 1 <= size <= _LARGEST:
-        msg = f"found {show(value)}, expected at least 1 byte and less than 2^63"
+    if not least <= size <= _LARGEST:
+        msg = f"found {show(value)}, expected at least {least} byte{'' if least == 1 else 's'} and less than 2^63"
         raise SizeError(msg)
     return size
 
@@ -64,9 +75,10 @@ def format_size(size: int) -> str:
 
 def _from_text(text: str) -> int:
     match = _SIZE.fullmatch(text)
-    if match is None or (match["unit"] in (None, "B") and "." in match["number"]):
+    unit = _BY_CASE[(match["unit"] or "B").casefold()] if match is not None else 0
+    if match is None or (unit == 1 and "." in match["number"]):
         raise _unexpected(text)
-    return int(Decimal(match["number"]) * UNITS[match["unit"] or "B"])
+    return int(Decimal(match["number"]) * unit)
 
 
 def _unexpected(value: str | bool) -> SizeError:

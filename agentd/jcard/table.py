@@ -5,6 +5,7 @@ The JSON Schema, the reference documentation and the loader's checks all come fr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -44,9 +45,6 @@ from agentd.jcard.spec import (
 )
 
 MOST_REPLICAS: Final = 1000
-
-UNSET_WHEN_EMPTY: Final = frozenset({"name", "session", "workdir", "prompt_file", "model", "repo", "role"})
-"""Fields that an empty text leaves at their default."""
 
 _POLICY: Final = Policy()
 _SANDBOX: Final = SandboxLimits()
@@ -97,11 +95,13 @@ _Duration = Annotated[
     BeforeValidator(duration_from_toml),
     WithJsonSchema({"type": "string", "pattern": _whole(DURATION_PATTERN), "examples": list(EXAMPLES)}),
 ]
-_Size = Annotated[
+_Memory = Annotated[
     int,
     BeforeValidator(size_from_toml),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": _whole(SIZE_PATTERN)}]}),
+    AfterValidator(lambda size: size or _SANDBOX.memory),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _whole(SIZE_PATTERN)}]}),
 ]
+_PidLimit = Annotated[int, Field(ge=0), AfterValidator(lambda limit: limit or _SANDBOX.pid_limit)]
 # Strict mode would take only members of the enumerations, and TOML has strings.
 _Type = Annotated[AgentType, Field(strict=False), _enumeration([*AgentType])]
 _Isolation = Annotated[Isolation, Field(strict=False), _enumeration([*Isolation])]
@@ -232,19 +232,46 @@ class AgentTable(BaseModel):
     restarted_at: str | None = Field(
         None, description="Any change of it restarts the agent; agentctl restart writes the time here."
     )
-    memory: _Size = Field(
+    memory: _Memory = Field(
         _SANDBOX.memory,
-        description="Memory a sandboxed agent may use: KiB MiB GiB KB MB GB, or bytes.",
+        description="Memory a sandboxed agent may use: KiB MiB GiB KB MB GB in any case, or bytes; 0 is the default.",
         json_schema_extra={"default": format_size(_SANDBOX.memory)},
     )
-    pid_limit: int = Field(_SANDBOX.pid_limit, ge=1, description="Processes a sandboxed agent may have at once.")
+    pid_limit: _PidLimit = Field(
+        _SANDBOX.pid_limit, description="Processes a sandboxed agent may have at once; 0 is the default."
+    )
     extra_packages: list[_Text] = Field(
         list(_SANDBOX.extra_packages), description="Packages a sandboxed agent finds beside its harness."
     )
 
 
+UNSET_WHEN_EMPTY: Final = frozenset(AgentTable.model_fields) - {
+    "env",
+    "secrets",
+    "success_exit_codes",
+    "command",
+    "args",
+    "extra_packages",
+}
+"""The scalar fields, which an empty text leaves at their default: generated jcards write every field."""
+
 CHECKOUT_FIELDS: Final = ("branch", "base")
 """Allowed with an ``isolation`` other than ``none`` only."""
 
-SANDBOX_FIELDS: Final = ("memory", "pid_limit", "extra_packages")
-"""Allowed with ``type = "sandboxed"`` only."""
+PACKAGES_FIELD: Final = "extra_packages"
+"""Refused without a sandbox unless empty: an agent without its programs is not what was asked for."""
+
+SANDBOX_FIELDS: Final = ("memory", "pid_limit", PACKAGES_FIELD)
+"""With an effect only on ``type = "sandboxed"``."""
+
+
+def is_native(raw: Mapping[str, object]) -> bool:
+    """Whether a table declares an agent without a sandbox."""
+    return raw.get("type", AgentType.NATIVE) == AgentType.NATIVE
+
+
+def meaningful(raw: Mapping[str, object]) -> Mapping[str, object]:
+    """Leave out the limits that the agent of a table does not have, whatever they say."""
+    if not is_native(raw):
+        return raw
+    return {field: value for field, value in raw.items() if field not in SANDBOX_FIELDS or field == PACKAGES_FIELD}

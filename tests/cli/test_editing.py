@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import pytest
 
 from tests.cli.support import Client, MemorySource, TmuxServer
+from tests.support.masterblaster import as_written
 
 TEAM = """\
 # The team.
@@ -129,7 +130,7 @@ def test_with_json_there_is_one_document(team: Client) -> None:
             ["set", "reviewer", "harness=codx"],
             'jcard.toml:4:1: agent "reviewer": harness: found "codx", expected one of',
         ),
-        (["set", "reviewer", "memory=2GiB"], "memory: has an effect only with"),
+        (["set", "reviewer", 'extra_packages=["git"]'], "extra_packages: has an effect only with"),
         (["unset", "reviewer", "harness"], "harness: missing"),
         (["rename", "reviewer", "fixer"], 'there is an agent "fixer" already'),
         (["rename", "reviewer", "a b"], 'found "a b", expected 1 to 63 letters'),
@@ -148,6 +149,45 @@ def test_what_cannot_be_edited_leaves_the_file_and_is_status_1(team: Client, cal
     assert (done.status, done.out) == (1, "")
     assert message in done.err
     assert text(team) == TEAM
+
+
+@pytest.mark.parametrize(
+    ("assignment", "warning"),
+    [
+        ("memory=2GiB", "memory: ignored, for type is not set and agents are then native"),
+        ("env.BIN=$HOME/bin", "env.BIN: $HOME is not expanded here"),
+        ("workdir=$HOME/src", 'workdir: variables are not expanded here; write "~/…"'),
+    ],
+)
+def test_an_edit_says_what_the_file_is_warned_of_since(team: Client, assignment: str, warning: str) -> None:
+    done = team("set", "reviewer", assignment)
+    assert done.status == 0
+    assert f'agent "reviewer": {warning}' in done.err
+    assert team("set", "reviewer", "max_restarts=2").err == "", "it is news only once"
+
+
+def test_a_jcard_that_writes_every_field_is_edited_like_any_other(client: Client) -> None:
+    path = client.folder / "jcard.toml"
+    path.write_text(as_written({"type": "native", "name": "a", "harness": "codex", "restart": "", "grace_period": ""}))
+    calls = [
+        ("set", "a", "timeout=1h", "session=s", "prompt="),
+        ("scale", "a", "2"),
+        ("restart", "a"),
+        ("stop", "a"),
+        ("start", "a"),
+        ("unset", "a", "session", "restart"),
+        ("rename", "a", "b"),
+        ("add", "c", "--harness", "codex"),
+    ]
+    for call in calls:
+        done = client(*call)
+        assert (done.status, done.err) == (0, ""), call
+    edited = path.read_text()
+    assert '  timeout = "1h"\n' in edited
+    assert '  prompt_file = ""\n' in edited
+    done = client("validate", "--json")
+    agents = cast("Sequence[Mapping[str, object]]", document(done.document)["agents"])
+    assert [agent["name"] for agent in agents] == ["b-0", "b-1", "c"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentd.jcard.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxLimits
-from agentd.jcard.table import UNSET_WHEN_EMPTY, AgentTable
+from agentd.jcard.table import AgentTable
 from tests.jcard.loading import agent_of, agents_of, error_of, errors_of, load, warnings_of
 
 
@@ -117,8 +117,8 @@ WRONG_TYPES = {
     "strings": ('"a"', "1", "true", "{}", "[1]", '["a", true]', "[[]]"),
     "integers": ("0", '"0"', "{}", '["0"]', "[true]", "[0.0]"),
     "table": ('"A=1"', "1", "[]", "{A = 1}", "{A = true}", '{A = ["x"]}', '{A.B = "1"}'),
-    "duration": ("30", "1.5", "true", "[]", "{}", "12:00:00", '"30"', '"-3s"', '""', "-1", "inf", "nan"),
-    "size": ("true", "1.5", "[]", '"2G"', '""', "0", "-1", "2026-01-31"),
+    "duration": ("30", "1.5", "true", "[]", "{}", "12:00:00", '"30"', '"-3s"', "-1", "inf", "nan"),
+    "size": ("true", "1.5", "[]", '"2G"', "-1", "2026-01-31"),
 }
 TYPES = {
     "name": "string",
@@ -304,7 +304,7 @@ def test_sessions_that_tmux_would_change_or_misread_are_refused(session: str, re
         ("~//code", "/home/agent/code"),
         ("./~", "/etc/stereos/~"),
         ("a~b", "/etc/stereos/a~b"),
-        ("$HOME", "/etc/stereos/$HOME"),
+        ("a$b", "/etc/stereos/a$b"),
     ],
 )
 def test_paths_become_absolute(workdir: str, path: str) -> None:
@@ -317,15 +317,9 @@ def test_a_timeout_of_zero_is_no_timeout(zero: str) -> None:
     assert agent_of(f'timeout = "{zero}"').policy.timeout is None
 
 
-@pytest.mark.parametrize("field", ['memory = "1GiB"', "pid_limit = 5", "extra_packages = []"])
-@pytest.mark.parametrize("type_", ["", 'type = "native"\n'])
-def test_fields_of_the_sandbox_are_refused_without_it(field: str, type_: str) -> None:
-    assert 'has an effect only with type = "sandboxed"; this agent is native' in error_of(f"{type_}{field}")
-
-
-def test_pid_limit_is_at_least_one() -> None:
-    [error] = errors_of('[agent]\nharness = "codex"\ntype = "sandboxed"\npid_limit = 0\n')
-    assert error.endswith("pid_limit: found 0, expected at least 1")
+def test_pid_limit_is_not_negative() -> None:
+    [error] = errors_of('[agent]\nharness = "codex"\ntype = "sandboxed"\npid_limit = -1\n')
+    assert error.endswith("pid_limit: found -1, expected at least 0")
 
 
 def test_a_missing_harness_is_answered_with_the_registered_ones() -> None:
@@ -340,13 +334,6 @@ def test_an_unknown_harness_is_answered_with_the_registered_ones_and_the_closest
     assert error == (
         'jcard.toml:2:1: agent "cluade-code": harness: found "cluade-code", '
         'expected one of "claude-code", "codex", "custom"; did you mean "claude-code"?'
-    )
-
-
-def test_an_empty_harness_is_one_error() -> None:
-    [error] = errors_of('[agent]\nharness = ""\n')
-    assert (
-        error == 'jcard.toml:2:1: agent "agent": harness: found "", expected text; leave the field out for the default'
     )
 
 
@@ -381,8 +368,3 @@ def test_a_first_delay_over_the_cap_is_a_warning(fields: str, line: int, field: 
     [warning] = warnings_of(f'[agent]\nharness = "codex"\n{fields}\n')
     assert warning.startswith(f'jcard.toml:{line}:1: agent "codex": {field}: restart_delay "')
     assert "is over restart_delay_max" in warning
-
-
-@pytest.mark.parametrize("field", sorted(UNSET_WHEN_EMPTY))
-def test_an_empty_text_is_the_default_as_in_generated_jcards(field: str) -> None:
-    assert agent_of(f'{field} = ""') == agent_of("")

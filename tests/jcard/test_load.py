@@ -88,8 +88,7 @@ prompt = 1
         (Severity.ERROR, 10, "cluade-code", "session"),
         (Severity.ERROR, 12, "X", "name"),
         (Severity.ERROR, 14, "X", "model"),
-        (Severity.ERROR, 15, "X", "pid_limit"),
-        (Severity.ERROR, 15, "X", "pid_limit"),
+        (Severity.WARNING, 15, "X", "pid_limit"),
         (Severity.ERROR, 16, "bad name", "harness"),
         (Severity.ERROR, 17, "bad name", "name"),
         (Severity.ERROR, 18, "bad name", "prompt"),
@@ -112,6 +111,27 @@ def test_an_unknown_key_is_a_warning_with_a_guess(key: str, suggestion: str) -> 
             f"unknown key, ignored{suggestion}"
         )
     ]
+
+
+NEWER = "needs TOML 1.1, and a jcard is TOML 1.0"
+ON_ONE_LINE = "write the table on one line, or as a [table] of its own"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "what"),
+    [
+        ('[agent]\nenv = { A = "1",\n}\n', "2:17", f"a line break inside {{ }} {NEWER}: {ON_ONE_LINE}"),
+        ("x = { # here\r\n a = 1 }\n", "1:7", f"a line break inside {{ }} {NEWER}: {ON_ONE_LINE}"),
+        ("x = { a = 1\n}\n", "1:12", f"a line break inside {{ }} {NEWER}: {ON_ONE_LINE}"),
+        ("x = { a = 1, }\n", "1:14", f"a comma before }} {NEWER}: remove it"),
+        (r'x = "a\e[0m"', "1:9", rf"\e or \x41 {NEWER}: write \u001b or \u0041"),
+        ('x = """\n\\x41"""', "2:3", rf"\e or \x41 {NEWER}: write \u001b or \u0041"),
+        ("x = 10:20\n", "1:7", f"a time without seconds {NEWER}: write :00 behind it, or quotes around it"),
+        ("x = 2026-01-31T10:20\n", "1:15", f"a time without seconds {NEWER}: write :00 behind it, or quotes around it"),
+    ],
+)
+def test_newer_toml_is_called_so(text: str, place: str, what: str) -> None:
+    assert errors_of(text) == [f"jcard.toml:{place}: not valid TOML: {what}"]
 
 
 def test_a_file_with_warnings_still_gives_its_agents() -> None:
@@ -175,7 +195,7 @@ def test_messages_are_one_line_whatever_the_file_holds() -> None:
         ('a = 1\nb = """\nc\n', "3:1", "unterminated string"),
         ("key", "1:1", "expected '=' after a key in a key/value pair"),
         (f"a = 1\nb = {'1' * 5000}\n", "2:5005", "a number has too many digits"),
-        ("a = {b = 1,\nc", "1:12", "invalid initial character for a key part"),
+        ("a = {b = 1, ]}", "1:13", "invalid initial character for a key part"),
     ],
 )
 def test_a_syntax_error_has_line_column_and_reason(text: str, place: str, what: str) -> None:

@@ -44,10 +44,8 @@ def test_one_replica_is_called_as_declared_and_none_are_none() -> None:
     assert names_of('[agent]\nname = "r"\nharness = "codex"\nreplicas = 0\n') == []
 
 
-def test_replicas_of_unnamed_agents_are_numbered_below_the_default_name() -> None:
+def test_replicas_of_an_unnamed_agent_are_numbered_below_the_default_name() -> None:
     assert names_of('[agent]\nharness = "codex"\nreplicas = 2\n') == ["codex-0", "codex-1"]
-    text = '[[agents]]\nharness = "codex"\n[[agents]]\nharness = "codex"\nreplicas = 2\n'
-    assert names_of(text) == ["codex-0", "codex-1-0", "codex-1-1"]
 
 
 def test_an_agent_declared_without_replicas_still_counts_for_the_names_of_the_others() -> None:

@@ -5,13 +5,14 @@ import re
 import tomllib
 from typing import Any
 
+import jsonschema
 import pytest
 
-from agentd.jcard.durations import parse_duration
 from agentd.jcard.reference import field_reference, field_table
 from agentd.jcard.schema import agent_schema, jcard_schema
 from agentd.jcard.table import AgentTable
 from tests.jcard.loading import load
+from tests.support.masterblaster import as_written
 
 PROPERTIES: dict[str, Any] = dict(agent_schema()["properties"])  # type: ignore[call-overload]
 
@@ -53,9 +54,9 @@ def test_a_default_of_the_schema_written_out_changes_nothing(field: str) -> None
 
 
 def test_the_values_of_enumerations_are_offered() -> None:
-    assert PROPERTIES["restart"]["enum"] == ["no", "on-failure", "always"]
-    assert PROPERTIES["mode"]["enum"] == ["auto", "oneshot", "interactive"]
-    assert PROPERTIES["type"]["enum"] == ["native", "sandboxed"]
+    assert PROPERTIES["restart"]["enum"] == ["no", "on-failure", "always", ""]
+    assert PROPERTIES["mode"]["enum"] == ["auto", "oneshot", "interactive", ""]
+    assert PROPERTIES["type"]["enum"] == ["native", "sandboxed", ""]
 
 
 def test_registered_harnesses_are_offered() -> None:
@@ -66,12 +67,8 @@ def test_registered_harnesses_are_offered() -> None:
 @pytest.mark.parametrize(
     "text", ["30s", "1h30m", "0", "+3s", ".5s", "1.s", "", "30", "-3s", "1d", " 3s", "3S", "1h 3m"]
 )
-def test_the_pattern_of_durations_agrees_with_the_parser(text: str) -> None:
-    try:
-        parse_duration(text)
-        accepted = True
-    except ValueError:
-        accepted = False
+def test_the_pattern_of_durations_agrees_with_the_loader(text: str) -> None:
+    accepted = load(f'[agent]\nharness = "codex"\ntimeout = "{text}"\n').errors == []
     assert (re.search(PROPERTIES["timeout"]["pattern"], text) is not None) is accepted
 
 
@@ -83,7 +80,7 @@ def test_the_pattern_of_sessions_agrees_with_the_loader(text: str) -> None:
     assert (re.search(PROPERTIES["session"]["pattern"], text) is not None) is (result.errors == [])
 
 
-@pytest.mark.parametrize("value", ["1GiB", "1.5 MB", "1024", "12B", "1G", "", "-1", "1.5"])
+@pytest.mark.parametrize("value", ["1GiB", "1.5 MB", "2gib", "1024", "12B", "0", "1G", "", "-1", "1.5"])
 def test_the_pattern_of_sizes_agrees_with_the_loader(value: str) -> None:
     pattern = PROPERTIES["memory"]["anyOf"][1]["pattern"]
     result = load(f'[agent]\nharness = "codex"\ntype = "sandboxed"\nmemory = "{value}"\n')
@@ -109,3 +106,21 @@ def test_the_reference_is_a_markdown_table() -> None:
     lines = field_table().splitlines()
     assert len(lines) == 2 + len(AgentTable.model_fields)
     assert all(re.fullmatch(r"\|[^|]+\|[^|]+\|[^|]*\|[^|]+\|", line) for line in lines)
+
+
+def test_a_jcard_of_masterblaster_is_valid_by_the_schema() -> None:
+    text = as_written({"type": "native", "harness": "codex"}, {"harness": "custom", "extra_packages": ["git"]})
+    validator = jsonschema.Draft202012Validator(jcard_schema())
+    assert list(validator.iter_errors(tomllib.loads(text))) == []
+    native = text.replace("sandboxed", "native")
+    [error] = validator.iter_errors(tomllib.loads(native))
+    assert list(error.path) == ["agents", 1]
+
+
+def test_what_programs_write_for_not_set_is_in_the_schema() -> None:
+    assert (PROPERTIES["max_restarts"]["type"], PROPERTIES["max_restarts"]["maxLength"]) == (["integer", "string"], 0)
+    assert PROPERTIES["enabled"]["type"] == ["boolean", "string"]
+    assert "minLength" not in PROPERTIES["workdir"]
+    assert PROPERTIES["harness"]["minLength"] == 1
+    for field in ("timeout", "name", "session"):
+        assert re.search(PROPERTIES[field]["pattern"], "") is not None

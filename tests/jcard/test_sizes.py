@@ -23,6 +23,10 @@ from agentd.jcard.sizes import UNITS, SizeError, format_size, parse_size
         ("1GB", 10**9),
         ("1.5GiB", 1536 * 1024**2),
         ("0.5KiB", 512),
+        ("2gib", 2 * 1024**3),
+        ("2GB", 2 * 10**9),
+        ("1kB", 1000),
+        ("12b", 12),
     ],
 )
 def test_sizes_are_read_as_bytes(value: str | int, size: int) -> None:
@@ -49,11 +53,8 @@ def test_sizes_out_of_range_are_refused(value: str | int) -> None:
     [
         ("2G", "2GiB"),
         ("2g", "2GiB"),
-        ("2gib", "2GiB"),
-        ("2gb", "2GB"),
         ("512m", "512MiB"),
         (" 2GiB ", "2GiB"),
-        ("1kB", "1KB"),
     ],
 )
 def test_a_size_in_another_notation_is_answered_with_ours(found: str, meant: str) -> None:

@@ -24,6 +24,7 @@ from agentd import __version__
 from agentd.cli.check import check
 from agentd.daemon.settings import resolve_settings
 from agentd.jcard.spec import RestartPolicy
+from tests.jcard.loading import load
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted([ROOT / "flake.nix", *(ROOT / "nix").rglob("*.nix")])
@@ -249,6 +250,18 @@ def test_settings_are_typed(settings: str, complaint: str) -> None:
     assert done.returncode == 1
     assert "services.agentd.settings.agents" in done.stderr
     assert complaint in done.stderr
+
+
+@needs_nix
+@needs_lib
+@pytest.mark.parametrize("duration", ["", "0", ".5s", "+5s", "1h30m", "250μs"])
+def test_settings_take_what_the_loader_takes(duration: str) -> None:
+    fields = ("name", "type", "mode", "restart", "max_restarts", "replicas", "enabled", "memory")
+    unset = "".join(f'{field} = "";' for field in fields)
+    agent = f'{{ harness = "custom"; {unset} grace_period = "{duration}"; }}'
+    shown = evaluate(USERS, f"{{ services.agentd.settings.agents = [ {agent} ]; }}")
+    assert shown["jcard"] is not None
+    assert load(tomlkit.dumps(shown["jcard"])).problems == ()
 
 
 @needs_nix

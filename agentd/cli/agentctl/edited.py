@@ -16,8 +16,8 @@ from agentd.harness.registry import load_harnesses
 from agentd.jcard.edit import EditError, UnknownAgentError, declared_agents
 from agentd.jcard.edit_file import FileEdit, FileEditError, edit_file
 from agentd.jcard.load import load_jcard
+from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.quoting import printable
-from agentd.jcard.spec import AgentSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Made:
     named: Named
     unlaunchable: Mapping[str, str]
     """Agents named by the edit that the file declares well, and that yet cannot be launched: why."""
+    suspicious: Sequence[str]
+    """What the file is warned of since the edit."""
 
 
 def make_edit(settings: Settings, edit: Edit) -> Made:
@@ -57,14 +59,13 @@ def make_edit(settings: Settings, edit: Edit) -> Made:
     harnesses = load_harnesses().harnesses
     data_dir = resolve_data_dir(settings.data_dir, user)
     context = load_context(path, user.name, user.home, harnesses, data_dir)
-    agents: tuple[AgentSpec, ...] = ()
+    result = LoadResult((), ())
 
     def check(content: bytes) -> None:
-        nonlocal agents
+        nonlocal result
         result = load_jcard(content, str(path), context)
         if result.errors:
             raise CommandError(f"not edited, for the file would not be valid: {'; '.join(map(str, result.errors))}")
-        agents = result.agents
 
     try:
         outcome = edit_file(
@@ -73,14 +74,25 @@ def make_edit(settings: Settings, edit: Edit) -> Made:
     except UnknownAgentError as error:
         if not error.known:
             raise CommandError(f"{error}: {path} declares none; agentctl add begins one") from None
-        known = [printable(name) for name in error.known]
-        raise unknown_agent(error.name, known, otherwise=f"{path} declares {', '.join(known)}") from None
+        names = [printable(name) for name in error.known]
+        raise unknown_agent(error.name, names, otherwise=f"{path} declares {', '.join(names)}") from None
     except (EditError, FileEditError) as error:
         raise CommandError(str(error)) from None
     named = _named(outcome, edit)
-    problems = (launch_problem(agent, path, harnesses, user.name) for agent in agents if agent.name in named.present)
+    problems = (
+        launch_problem(agent, path, harnesses, user.name) for agent in result.agents if agent.name in named.present
+    )
     unlaunchable = {str(problem.agent): problem.message for problem in problems if problem is not None}
-    return Made(outcome, named, unlaunchable)
+    suspicious: Sequence[str] = ()
+    if result.warnings:
+        before = load_jcard(outcome.before.encode(), str(path), context)
+        known = {_apart_from_place(warning) for warning in before.warnings}
+        suspicious = [str(warning) for warning in result.warnings if _apart_from_place(warning) not in known]
+    return Made(outcome, named, unlaunchable, suspicious)
+
+
+def _apart_from_place(problem: Problem) -> tuple[str | None, str | None, str]:
+    return problem.agent, problem.field, problem.message
 
 
 def _named(outcome: FileEdit, edit: Edit) -> Named:

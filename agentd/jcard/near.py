@@ -1,0 +1,64 @@
+"""What a name that nobody knows was probably meant to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Final
+
+from agentd.jcard.quoting import quote
+from agentd.jcard.table import AgentTable
+
+_OTHER_WORDS: Final = {
+    "cwd": "workdir",
+    "dir": "workdir",
+    "directory": "workdir",
+    "working_directory": "workdir",
+    "working_dir": "workdir",
+    "cmd": "command",
+    "environment": "env",
+    "environ": "env",
+    "instances": "replicas",
+    "count": "replicas",
+    "disabled": "enabled",
+    "packages": "extra_packages",
+}
+"""What other programs call some fields, too far from ours to be found by their letters."""
+
+_TABLES: Final = ("agent", "agents")
+_SURE: Final = 0.75
+"""Share of letters that a top-level name has in common with ours: "agnets" has 0.83, "events" 0.67."""
+
+
+def near_field(key: str) -> str | None:
+    """Find the field of an agent that a key was probably meant to be."""
+    lower = key.casefold()
+    fields = list(AgentTable.model_fields)
+    if lower in fields:
+        return lower
+    known = _OTHER_WORDS.get(lower.replace("-", "_"))
+    return known or next(iter(get_close_matches(lower, fields, n=1)), None)
+
+
+def did_you_mean(name: str | None) -> str:
+    """Add the guess to a message, if there is one."""
+    return f"; did you mean {quote(name)}?" if name is not None else ""
+
+
+def meant_as_agents(key: str, value: object) -> str | None:
+    """Say what a top-level key that is neither ``agent`` nor ``agents`` should have been, if it was meant as one.
+
+    Other programs keep tables in a jcard. So a name that differs in more than case counts only if what stands there
+    names a harness.
+    """
+    tables = value if isinstance(value, list) else [value]
+    if key in _TABLES or not all(isinstance(table, dict) for table in tables):
+        return None
+    lower = key.casefold()
+    if lower not in _TABLES and not (_names_harness(tables) and get_close_matches(lower, _TABLES, n=1, cutoff=_SURE)):
+        return None
+    return "[[agents]]" if isinstance(value, list) else "[agent]"
+
+
+def _names_harness(tables: Sequence[object]) -> bool:
+    return any(isinstance(table, dict) and any(key.casefold() == "harness" for key in table) for table in tables)
