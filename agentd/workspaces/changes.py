@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from agentd.tmux.launcher import quote
+from agentd.workspaces.belonging import repository_of
 from agentd.workspaces.blobs import Blobs
 from agentd.workspaces.git import CHECKOUT_LIMIT, Git, GitError, is_object, split_z
 from agentd.workspaces.held import Place
 from agentd.workspaces.runner import MOST
+from agentd.workspaces.tidying import keeping_the_reason
 from agentd.workspaces.tree_paths import TreeFile, check_files, tree_file
 
 _DIFF: Final = ("diff", "--no-ext-diff", "--no-textconv", "--find-renames")
@@ -172,7 +174,7 @@ def look_at_changes(git: Git, place: Place) -> Changes:
         If git cannot.
     """
     here = git.elsewhere(place.path)
-    own = here.own_folder(Path(place.held.repo))
+    own = here.own_folder(repository_of(git, place))
     head = here.commit("HEAD")
     if head is None:
         raise GitError(f"{place.path} has no commit to compare with")
@@ -235,7 +237,8 @@ def _other_index(here: Git, own: Path) -> Iterator[dict[str, str]]:
     try:
         yield {"GIT_INDEX_FILE": str(index)}
     finally:
-        here.runner.script(b"rm -f -- " + copy + b" " + copy + b".lock")
+        with keeping_the_reason():
+            here.runner.script(b"rm -f -- " + copy + b" " + copy + b".lock")
 
 
 def _lines(text: str) -> int | None:

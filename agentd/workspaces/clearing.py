@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from agentd.tmux.launcher import quote
+from agentd.workspaces.belonging import RepositoryGoneError, entry_of, repository_of
 from agentd.workspaces.git import CHECKOUT_LIMIT, Git
-from agentd.workspaces.held import Place
+from agentd.workspaces.held import Place, write_held
 from agentd.workspaces.runner import RunnerError
-from agentd.workspaces.work import LOCKED_TO_MAKE, entry_of, locked_to_make, processes_in
+from agentd.workspaces.work import LOCKED_TO_MAKE, locked_to_make, processes_in
 
 _NEEDED: Final = ("gitdir", "commondir", "HEAD")
 """Files that git writes when it makes a worktree, one after the other."""
@@ -68,14 +70,27 @@ def clear_unfinished(git: Git, place: Place, now: float) -> None:
     GitError, RunnerError
         If it cannot be removed.
     """
-    repository = git.elsewhere(Path(place.held.repo))
+    try:
+        repository = repository_of(git, place)
+        clear_torn(repository)
+    except RepositoryGoneError:
+        repository = None
     users = processes_in(place.path)
     if users:
         raise RunnerError(
             f"{place.path} was never finished, but processes are in it ({', '.join(map(str, users))}): end them first"
         )
+    entry = None if repository is None else entry_of(repository, place.path)
+    if entry is not None and entry.locked != LOCKED_TO_MAKE and os.path.lexists(place.path):
+        # Somebody put it there meanwhile: what is being made is locked until it is done.
+        if entry.branch != place.held.branch:
+            raise RunnerError(f"{place.path} is a worktree that agentd did not make: move it away")
+        write_held(git.runner, place.path, replace(place.held, under_way=None))
+        return
     # git removes none that is only half there.
     delete(git, place.path)
+    if repository is None:
+        return
     forget_missing(repository, place.path)
     if place.held.branch is not None:
         remove_lock_of(repository, place.held.branch, now)
@@ -149,5 +164,6 @@ def has_lock(repository: Git, branch: str) -> bool:
 
 
 def _lock_of(repository: Git, branch: str) -> Path:
-    name = f"refs/heads/{branch}.lock"
-    return Path(repository.line("rev-parse", "--path-format=absolute", "--git-path", name))
+    # Not by git's --git-path, which fails where a branch is in the way of a folder.
+    common = Path(repository.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
+    return common / "refs" / "heads" / f"{branch}.lock"

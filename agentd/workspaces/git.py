@@ -183,7 +183,7 @@ class Git:
         """
         return split_z(self.out(*arguments, environment=environment))
 
-    def own_folder(self, repo: Path) -> Path:
+    def own_folder(self, repository: Git) -> Path:
         """Find the folder that git keeps of this worktree of a repository.
 
         Raises
@@ -193,9 +193,11 @@ class Git:
         """
         top = self.line("rev-parse", "--show-toplevel")
         common = self.line("rev-parse", "--path-format=absolute", "--git-common-dir")
-        expected = self.elsewhere(repo).line("rev-parse", "--path-format=absolute", "--git-common-dir")
-        if not (_same(top, str(self.at)) and _same(common, expected)):
-            raise GitError(f"{self.at} is no longer a worktree of {repo}: look into it and move it away by hand")
+        expected = repository.line("rev-parse", "--path-format=absolute", "--git-common-dir")
+        if not (same_folder(Path(top), self.at) and same_folder(Path(common), Path(expected))):
+            raise GitError(
+                f"{self.at} is no longer a worktree of {repository.at}: look into it and move it away by hand"
+            )
         return Path(self.line("rev-parse", "--absolute-git-dir"))
 
     def commit(self, revision: str) -> str | None:
@@ -235,8 +237,12 @@ def _line(output: bytes) -> str:
     return _text(output).removesuffix("\n")
 
 
-def _same(one: str, other: str) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
+def same_folder(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one folder: by links, or by mounts of it in several places."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _text(raw: bytes) -> str:

@@ -12,6 +12,14 @@ import structlog
 
 from agentd.jcard.spec import Checkout
 from agentd.tmux.launcher import quote
+from agentd.workspaces.belonging import (
+    RepositoryGoneError,
+    entry_of,
+    mend_link,
+    repository_of,
+    under_another_path,
+)
+from agentd.workspaces.branches import refuse_in_use, refuse_name_in_the_way
 from agentd.workspaces.clearing import clear_torn, delete, forget_missing, has_lock
 from agentd.workspaces.git import CHECKOUT_LIMIT, Git, GitError, GitRefusedError
 from agentd.workspaces.held import (
@@ -29,8 +37,9 @@ from agentd.workspaces.removal import Allowed, remove
 from agentd.workspaces.runner import RunnerError
 from agentd.workspaces.saving import save_head
 from agentd.workspaces.settling import protect, settle
+from agentd.workspaces.tidying import keeping_the_reason
 from agentd.workspaces.turns import alone_in
-from agentd.workspaces.work import LOCKED_TO_MAKE, entry_of, inspect, making_cut_off, processes_in
+from agentd.workspaces.work import LOCKED_TO_MAKE, inspect, leads_nowhere, making_cut_off, processes_in
 
 log = structlog.get_logger(__name__)
 
@@ -63,18 +72,39 @@ def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float, shell:
     held = read_held(path)
     if held is not None:
         with _alone_in(git, Path(held.repo), path):
-            held = _settled(git, path, _redirected(git, checkout, held), now)
-            if held is not None and _is_declared(held, checkout) and os.path.lexists(path / ".git"):
-                _use(git, checkout, Place(path.name, path, held))
-                return
-            if held is not None and not _is_declared(held, checkout):
-                _make_room(git, Place(path.name, path, held), now, shell)
+            held = _recognised(git, checkout, held)
+            try:
+                held = _settled(git, path, _redirected(git, checkout, held), now)
+                if held is not None and _is_declared(held, checkout) and os.path.lexists(path / ".git"):
+                    _use(git, checkout, Place(path.name, path, held))
+                    return
+                if held is not None and not _is_declared(held, checkout):
+                    _make_room(git, Place(path.name, path, held), now, shell)
+                    held = None
+            except RepositoryGoneError:
+                if held is None or _is_declared(held, checkout):
+                    raise
+                _set_orphan_aside(git, Place(path.name, path, held))
+                held = None
     with _alone_in(git, checkout.repo, path):
-        _make(git, checkout, agent, now)
+        if held is not None or not _adopted(git, checkout, agent, now):
+            _make(git, checkout, agent, now, held)
 
 
 def _alone_in(git: Git, repo: Path, path: Path) -> AbstractContextManager[None]:
     return alone_in(git.runner, repo, lambda: _end_makers(git, path))
+
+
+def _recognised(git: Git, checkout: Checkout, held: Held) -> Held:
+    """Take note that the repository has another path."""
+    if held.repo == str(checkout.repo):
+        return held
+    found = under_another_path(git, Place(checkout.path.name, checkout.path, held), checkout.repo)
+    if found is None:
+        return held
+    log.info("worktree_repository_moved", path=str(checkout.path), former=held.repo, repo=found.repo)
+    write_held(git.runner, checkout.path, found)
+    return found
 
 
 def _redirected(git: Git, checkout: Checkout, held: Held) -> Held:
@@ -92,12 +122,15 @@ def _settled(git: Git, path: Path, held: Held, now: float) -> Held | None:
     place = Place(path.name, path, held)
     if held.under_way != MAKING and making_cut_off(path):
         # It was finished, but agentd ended before it could say so.
-        git.elsewhere(Path(held.repo)).out("worktree", "unlock", path)
+        repository_of(git, place).out("worktree", "unlock", path)
     settle(git, place, now)
     return read_held(path)
 
 
 def _use(git: Git, checkout: Checkout, place: Place) -> None:
+    if leads_nowhere(place.path):
+        mend_link(repository_of(git, place))
+        git.elsewhere(place.path).own_folder(repository_of(git, place))
     if place.held.base != checkout.base:
         _rebase_record(git, checkout, place)
     elif checkout.read_only:
@@ -114,6 +147,8 @@ def needs_git(checkout: Checkout) -> bool:
     """
     held = read_held(checkout.path)
     if held is None or checkout.read_only or held.under_way is not None or making_cut_off(checkout.path):
+        return True
+    if leads_nowhere(checkout.path):
         return True
     as_declared = _is_declared(held, checkout) and held.base == checkout.base
     return not as_declared or not os.path.lexists(checkout.path / ".git")
@@ -167,9 +202,10 @@ def _move(git: Git, place: Place, held: Held) -> None:
         # Keeps files that would be overwritten, by failing.
         here.out("reset", "--quiet", "--keep", held.base_commit, limit=CHECKOUT_LIMIT)
     except GitRefusedError:
-        if not inspect(git, place).dirty:
-            # It did nothing, so there is nothing to finish.
-            write_held(git.runner, place.path, place.held)
+        with keeping_the_reason():
+            if not inspect(git, place).dirty:
+                # It did nothing, so there is nothing to finish.
+                write_held(git.runner, place.path, place.held)
         raise
     if held.branch is None:
         protect(here)
@@ -185,10 +221,11 @@ def _make_room(git: Git, place: Place, now: float, shell: int | None) -> None:
             # First, so that there never is one that nothing is known of.
             write_held(git.runner, other, place.held)
             try:
-                git.elsewhere(Path(place.held.repo)).out("worktree", "move", place.path, other)
+                repository_of(git, place).out("worktree", "move", place.path, other)
             except GitRefusedError:
-                if not os.path.lexists(other):
-                    forget_held(git.runner, other)
+                with keeping_the_reason():
+                    if not os.path.lexists(other):
+                        forget_held(git.runner, other)
                 raise
             forget_held(git.runner, place.path)
             return
@@ -200,40 +237,85 @@ def _make_room(git: Git, place: Place, now: float, shell: int | None) -> None:
         forget_held(git.runner, place.path)
 
 
-def _make(git: Git, checkout: Checkout, agent: str, now: float) -> None:
+def _set_orphan_aside(git: Git, place: Place) -> None:
+    """Make room where no git can say what would be lost: the repository is gone."""
+    if os.path.lexists(place.path):
+        other = free_place_beside(place)
+        write_held(git.runner, other, place.held)
+        done = git.runner.script(
+            b"mv -- " + quote(os.fsencode(place.path)) + b" " + quote(os.fsencode(other)),
+        )
+        if done.status != 0:
+            raise RunnerError(f"cannot set {place.path} aside: {done.reason}")
+        log.warning("worktree_without_repository_set_aside", path=str(other), repo=place.held.repo)
+    forget_held(git.runner, place.path)
+
+
+def _adopted(git: Git, checkout: Checkout, agent: str, now: float) -> bool:
+    """Take a worktree that nothing is known of, but that the repository has registered here, on the declared branch."""
+    path = checkout.path
+    if not os.path.lexists(path / ".git"):
+        return False
+    repository = git.elsewhere(checkout.repo)
+    commit, ref = _base(repository, checkout)
+    entry = entry_of(repository, path)
+    if entry is None or entry.locked == LOCKED_TO_MAKE or entry.branch != checkout.branch:
+        return False
+    git.elsewhere(path).own_folder(repository)
+    held, _ = _record(repository, checkout, agent, commit, ref, now)
+    write_held(git.runner, path, held)
+    log.info("worktree_adopted", path=str(path), branch=checkout.branch)
+    return True
+
+
+def _record(
+    repository: Git, checkout: Checkout, agent: str, commit: str, ref: str | None, now: float
+) -> tuple[Held, bool]:
+    """Say what is known of a worktree that begins now, and whether its branch was there."""
+    existing = checkout.branch is not None and repository.commit(f"refs/heads/{checkout.branch}") is not None
+    start = commit
+    if existing:
+        start = repository.found("merge-base", commit, f"refs/heads/{checkout.branch}") or commit
+    made = datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Held(agent, str(checkout.repo), checkout.branch, checkout.base, ref, start, made), existing
+
+
+def _make(git: Git, checkout: Checkout, agent: str, now: float, former: Held | None) -> None:
     repository = git.elsewhere(checkout.repo)
     path = checkout.path
     commit, ref = _base(repository, checkout)
     _make_folder(git, path.parent)
     clear_torn(repository)
     _remove_unfinished(repository, path, now)
-    existing = checkout.branch is not None and repository.commit(f"refs/heads/{checkout.branch}") is not None
-    start = commit
-    if existing:
-        start = repository.found("merge-base", commit, f"refs/heads/{checkout.branch}") or commit
-    made = datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    held = Held(agent, str(checkout.repo), checkout.branch, checkout.base, ref, start, made)
-    _add(repository, held, path, existing=existing)
+    held, existing = _record(repository, checkout, agent, commit, ref, now)
+    _add(repository, held, path, former, existing=existing)
     if checkout.read_only:
         protect(git.elsewhere(path))
     write_held(git.runner, path, held)
     repository.out("worktree", "unlock", path)
 
 
-def _add(repository: Git, held: Held, path: Path, *, existing: bool) -> None:
+def _add(repository: Git, held: Held, path: Path, former: Held | None, *, existing: bool) -> None:
     """Let git write a worktree, so that it can be told from work if it is cut off."""
     what: tuple[str | Path, ...] = ("--detach", path, held.base_commit)
     if held.branch is not None:
         what = (path, held.branch) if existing else ("--no-track", "-b", held.branch, path, held.base_commit)
+        if not existing:
+            refuse_name_in_the_way(repository, held.branch)
+        refuse_in_use(repository, held.branch, path)
     marked = not _is_in_the_way(path)
     if marked:
         write_held(repository.runner, path, replace(held, under_way=MAKING))
     try:
         repository.out("worktree", "add", "--lock", "--reason", LOCKED_TO_MAKE, *what, limit=CHECKOUT_LIMIT)
     except GitRefusedError:
-        left = os.path.lexists(path) or (held.branch is not None and has_lock(repository, held.branch))
-        if marked and not left:
-            forget_held(repository.runner, path)
+        with keeping_the_reason():
+            left = os.path.lexists(path) or (held.branch is not None and has_lock(repository, held.branch))
+            if marked and not left and former is not None and former.under_way is None:
+                # Its folder may come back.
+                write_held(repository.runner, path, former)
+            elif marked and not left:
+                forget_held(repository.runner, path)
         raise
 
 

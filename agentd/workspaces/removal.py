@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from agentd.tmux.launcher import quote
+from agentd.workspaces.belonging import RepositoryGoneError, repository_of
 from agentd.workspaces.clearing import delete, forget_missing
 from agentd.workspaces.git import Git
 from agentd.workspaces.held import Place, forget_held, read_held, rubbish_of
 from agentd.workspaces.runner import RunnerError
 from agentd.workspaces.saving import save
 from agentd.workspaces.settling import settle
-from agentd.workspaces.work import Work, inspect
+from agentd.workspaces.work import Work, inspect, processes_in
 
 _CHANGED: Final = "it was changed just now; try again"
 
@@ -87,10 +87,13 @@ def remove(git: Git, place: Place, allowed: Allowed, now: float) -> Removed:
     if read_held(place.path) != place.held:
         # Others had their turn since the caller looked.
         return Removed(place.name, str(place.path), place.held.branch, _CHANGED)
-    elsewhere = settle(git, place, now)
+    try:
+        elsewhere = settle(git, place, now)
+        repository = repository_of(git, place)
+    except RepositoryGoneError as error:
+        return _remove_orphan(git, place, allowed, error)
     if elsewhere is not None:
         return Removed(place.name, str(place.path), place.held.branch, f"it was set aside: it is {elsewhere.name} now")
-    repository = git.elsewhere(Path(place.held.repo))
     work = inspect(git, place)
     kept = verdict(work, allowed)
     if kept is not None:
@@ -116,6 +119,28 @@ def remove(git: Git, place: Place, allowed: Allowed, now: float) -> Removed:
     forget_held(git.runner, place.path)
     recover = _recovery(repository, branch, work, saved)
     return Removed(place.name, str(place.path), branch, None, tuple(work.reasons()), recover, left)
+
+
+def orphan_verdict(place: Place, allowed: Allowed, error: RepositoryGoneError) -> str | None:
+    """Say why a worktree has to stay whose repository is gone, or ``None`` if it may go."""
+    if not os.path.lexists(place.path):
+        return None
+    users = [str(user) for user in processes_in(place.path) if user != allowed.shell]
+    if users:
+        return f"processes are in it ({', '.join(users)})"
+    if allowed.force and allowed.ignored:
+        return None
+    return f"{error}; nothing in it can be saved: --force --ignored removes it all the same"
+
+
+def _remove_orphan(git: Git, place: Place, allowed: Allowed, error: RepositoryGoneError) -> Removed:
+    kept = orphan_verdict(place, allowed, error)
+    if kept is not None:
+        return Removed(place.name, str(place.path), place.held.branch, kept)
+    there = os.path.lexists(place.path)
+    delete(git, place.path)
+    forget_held(git.runner, place.path)
+    return Removed(place.name, str(place.path), None, None, ("everything in it",) if there else ())
 
 
 def _take_away(git: Git, place: Place) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
+from agentd.workspaces.belonging import repository_of
 from agentd.workspaces.changes import snapshot
 from agentd.workspaces.git import Git, is_object
 from agentd.workspaces.held import Place
@@ -30,12 +30,12 @@ def save(git: Git, place: Place, work: Work, now: float) -> list[str]:
     GitError, RunnerError
         If git cannot.
     """
-    repository = git.elsewhere(Path(place.held.repo))
+    repository = repository_of(git, place)
     folder = _folder(place.name, now)
     refs = []
     if work.head is not None and work.dirty:
         here = git.elsewhere(place.path)
-        own = here.own_folder(repository.at)
+        own = here.own_folder(repository)
         parents = ["-p", work.head]
         # Of the last commit, so that the same work is the same commit however often it is saved.
         moment = f"@{here.line('show', '--no-patch', '--format=%ct', work.head)} +0000"

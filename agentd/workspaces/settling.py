@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agentd.tmux.launcher import quote
+from agentd.workspaces.belonging import repository_of
 from agentd.workspaces.clearing import clear_torn, clear_unfinished, delete, remove_lock_of
 from agentd.workspaces.git import CHECKOUT_LIMIT, Git
 from agentd.workspaces.held import MAKING, MOVING, Place, forget_held, set_aside_as, write_held
@@ -36,15 +37,16 @@ def settle(git: Git, place: Place, now: float) -> Path | None:
     GitError, HeldError, RunnerError
         If it cannot be finished.
     """
-    clear_torn(git.elsewhere(Path(place.held.repo)))
     if place.held.under_way == MAKING:
         clear_unfinished(git, place, now)
         return None
+    repository = repository_of(git, place)
+    clear_torn(repository)
     if not os.path.lexists(place.path):
         other = set_aside_as(place)
         if other is not None:
             # git renames the folder first and takes note of it then.
-            git.elsewhere(Path(place.held.repo)).out("worktree", "repair", other)
+            repository.out("worktree", "repair", other)
             forget_held(git.runner, place.path)
         return other
     if place.held.under_way == MOVING:
@@ -54,7 +56,7 @@ def settle(git: Git, place: Place, now: float) -> Path | None:
 
 def _finish_move(git: Git, place: Place, now: float) -> None:
     here = git.elsewhere(place.path)
-    own = here.own_folder(Path(place.held.repo))
+    own = here.own_folder(repository_of(git, place))
     # Of the git that was cut off: nobody else works in a worktree that its agent is not let into.
     for name in ("index", "HEAD", "ORIG_HEAD"):
         delete(git, own / f"{name}.lock")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.jcard.regular_files import Account, read_regular
+from agentd.workspaces.belonging import entry_of, repository_of
 from agentd.workspaces.git import Git, split_z
 from agentd.workspaces.held import Place
 
@@ -110,7 +111,7 @@ def inspect(git: Git, place: Place) -> Work:
     GitError
         If git cannot say: then nothing may be taken for safe.
     """
-    repository = git.elsewhere(Path(place.held.repo))
+    repository = repository_of(git, place)
     own_branch = _own_branch(repository, place)
     tip = None if own_branch is None else repository.commit(own_branch)
     if not os.path.lexists(place.path):
@@ -121,7 +122,7 @@ def inspect(git: Git, place: Place) -> Work:
         return Work(unmerged=unmerged, locked=None if entry is None else _foreign(entry.locked), head=head, tip=tip)
     here = git.elsewhere(place.path)
     head = here.commit("HEAD")
-    own = here.own_folder(repository.at)
+    own = here.own_folder(repository)
     look = _status(here)
     return Work(
         uncommitted=tuple(sorted(look.changed)),
@@ -174,31 +175,6 @@ def _submodules(here: Git, own: Path) -> tuple[str, ...]:
     return inside or (("its submodules' commits",) if os.path.lexists(own / "modules") else ())
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A worktree in git's own list."""
-
-    head: str
-    """Commit; zeros where there is none yet."""
-    locked: str | None
-    """Why it is locked, ``""`` without a reason; ``None`` if it is not."""
-
-
-def entry_of(repository: Git, path: Path) -> Entry | None:
-    """Find a worktree in git's own list, whether its folder is there or not.
-
-    Raises
-    ------
-    GitError
-        If git cannot say.
-    """
-    for text in repository.out("worktree", "list", "--porcelain", "-z").split(b"\0\0"):
-        words = dict(line.partition(" ")[::2] for line in split_z(text))
-        if words.get("worktree") in (str(path), os.path.realpath(path)):
-            return Entry(words.get("HEAD", ""), words.get("locked"))
-    return None
-
-
 def _own_branch(repository: Git, place: Place) -> str | None:
     """Name the ref that is this worktree's alone: not one that was checked out elsewhere since."""
     if place.held.branch is None:
@@ -249,6 +225,15 @@ def making_cut_off(path: Path) -> bool:
         return locked_to_make(path / os.fsdecode(link.removeprefix(b"gitdir:").strip()))
     except (OSError, ValueError):
         # Also what is no path at all, as a power cut leaves it.
+        return False
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Whether the folder that git keeps of a worktree is not where it says, asking only the file system."""
+    try:
+        link = read_regular(path / ".git", _LONGEST_NOTE)
+        return not os.path.lexists(path / os.fsdecode(link.removeprefix(b"gitdir:").strip()))
+    except (OSError, ValueError):
         return False
 
 

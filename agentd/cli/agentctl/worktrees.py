@@ -59,16 +59,27 @@ def _worktrees(invocation: Invocation) -> Status:
 
 
 def _list(invocation: Invocation, surroundings: Surroundings, places: list[Place]) -> Status:
+    from agentd.workspaces.belonging import RepositoryGoneError
     from agentd.workspaces.git import GitError
     from agentd.workspaces.work import Work, inspect
 
     looks: list[tuple[Place, Work | None]] = []
+    orphans: dict[str, list[str]] = {}
     for place in places:
         try:
             looks.append((place, inspect(surroundings.git, place)))
+        except RepositoryGoneError:
+            orphans.setdefault(place.held.repo, []).append(place.name)
+            looks.append((place, None))
         except GitError as error:
             invocation.warn(f"{place.name}: {error}")
             looks.append((place, None))
+    for repo, names in orphans.items():
+        invocation.warn(
+            f"the repository {repo} of {', '.join(names)} is gone: if it was moved, put its new path into the jcard, "
+            f"or run git -C NEW_PATH worktree repair; else agentctl worktrees clean --force --ignored "
+            f"{' '.join(names)} removes what is left, unsaved"
+        )
     if invocation.as_json:
         invocation.print_document([_document(surroundings, place, work) for place, work in looks])
         return Status.DONE
@@ -148,9 +159,10 @@ def _remove(invocation: Invocation, surroundings: Surroundings, place: Place) ->
     import time
     from pathlib import Path
 
+    from agentd.workspaces.belonging import RepositoryGoneError
     from agentd.workspaces.git import GitError
     from agentd.workspaces.held import HeldError
-    from agentd.workspaces.removal import Allowed, Removed, remove, verdict
+    from agentd.workspaces.removal import Allowed, Removed, orphan_verdict, remove, verdict
     from agentd.workspaces.runner import RunnerError
     from agentd.workspaces.turns import alone_in
     from agentd.workspaces.work import inspect
@@ -164,6 +176,8 @@ def _remove(invocation: Invocation, surroundings: Surroundings, place: Place) ->
         work = inspect(surroundings.git, place)
         branch = place.held.branch if work.tip is not None else None
         return Removed(place.name, str(place.path), branch, verdict(work, allowed), tuple(work.reasons()))
+    except RepositoryGoneError as error:
+        return Removed(place.name, str(place.path), None, orphan_verdict(place, allowed, error))
     except (GitError, HeldError, RunnerError) as error:
         return _kept(place, str(error))
 
