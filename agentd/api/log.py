@@ -14,6 +14,7 @@ from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, SOURCE, Parameter, Route
 from agentd.api.streams import stream
 from agentd.api.views import RUNS
+from agentd.recording.readable import Readable, TooSlowError
 from agentd.recording.transcript_files import Account, RunFolder, TranscriptError
 from agentd.recording.transcript_reader import Extent, TranscriptReader
 from agentd.supervise.snapshot import GapView, RunView
@@ -236,20 +237,13 @@ def _render(account: Account, raw: bytes) -> list[str] | None:
 
 
 class _Rendering:
-    """A transcript on its way to text.
-
-    What does it is imported when somebody asks for text: it is 2 MB of memory.
-    """
+    """A transcript on its way to text."""
 
     def __init__(self, account: Account) -> None:
-        from agentd.recording.readable import Readable  # noqa: PLC0415 (see above)
-
         self._readable = Readable(account.columns or 80, account.rows or 24)
 
     def take(self, raw: bytes) -> list[str] | None:
         """Take bytes, and give the lines that scrolled off; ``None`` if that takes too long."""
-        from agentd.recording.readable import TooSlowError  # noqa: PLC0415 (see above)
-
         try:
             return self._readable.feed(raw, effort=_RENDER_LIMIT)
         except TooSlowError:

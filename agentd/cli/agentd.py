@@ -76,8 +76,10 @@ def _run(settings: Settings) -> int:
     stop_collecting()
     _import_structlog_alone()
     _import_aiohttp_without_certificates()
+    from agentd.daemon.preload import preload
     from agentd.daemon.run import run
 
+    preload()
     keep_imports()
     return run(settings)
 

@@ -9,6 +9,7 @@ from time import thread_time
 
 import structlog
 
+from agentd.recording.exposition import exposition, to_write
 from agentd.recording.measures import CPU, MEMORY, SCAN, Counters, Family
 from agentd.recording.usage import Tree, Usage, UsageMeter
 
@@ -67,11 +68,11 @@ class Metrics:
         standing = self.standing()
         counted, used = self.counters.snapshot(standing.agents), self._used(standing.agents)
         families = [*more, *standing.families, *counted, *used]
-        if self._asked and _to_write(families) <= _WRITTEN_AT_ONCE:
+        if self._asked and to_write(families) <= _WRITTEN_AT_ONCE:
             # On a busy machine a thread gets its turn 10 ms later than this is done.
-            return _exposition(families)
+            return exposition(families)
         self._asked = True
-        return await asyncio.to_thread(_exposition, families)
+        return await asyncio.to_thread(exposition, families)
 
     async def _look(self) -> None:
         begun = self.now()
@@ -100,15 +101,3 @@ class Metrics:
             Family(MEMORY, {labels: usage.memory_bytes for labels, usage in used.items()}),
             Family(SCAN, {(): self._cost}),
         ]
-
-
-def _to_write(families: Sequence[Family]) -> int:
-    from agentd.recording.exposition import to_write  # noqa: PLC0415 (as below)
-
-    return to_write(families)
-
-
-def _exposition(families: Sequence[Family]) -> bytes:
-    from agentd.recording.exposition import exposition  # noqa: PLC0415 (50 ms and 1 MB that nobody else need pay)
-
-    return exposition(families)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -65,7 +66,7 @@ def known_roles(own: Path) -> list[str]:
     own
         The user's folder of templates.
     """
-    found = {entry.name for entry in _built_in().iterdir() if entry.is_dir()}
+    found = set(built_in())
     if own.is_dir():
         found |= {entry.name for entry in own.iterdir() if entry.is_dir()}
     return sorted(found - {DEFAULT_ROLE})
@@ -90,11 +91,14 @@ def workspace_files(occasion: Occasion, own: Path) -> Mapping[str, str]:
     TemplateError
         If a template cannot be read.
     """
-    found: dict[str, Traversable] = {}
-    for folder in reversed(_folders(occasion.role, own)):
-        found.update(_templates(folder))
+    found: dict[str, str | Traversable] = {}
+    for role in (DEFAULT_ROLE, occasion.role):
+        found.update(built_in().get(role, {}))
+        found.update(_templates(own / role))
     texts = {
-        daily_note(occasion.day) if name == DAILY_TEMPLATE else name: occasion.fill(_read(template))
+        daily_note(occasion.day) if name == DAILY_TEMPLATE else name: occasion.fill(
+            template if isinstance(template, str) else _read(template)
+        )
         for name, template in found.items()
     }
     return dict(sorted(texts.items()))
@@ -108,21 +112,30 @@ def daily_file(occasion: Occasion, own: Path) -> Mapping[str, str]:
     TemplateError
         If its template cannot be read.
     """
-    for folder in _folders(occasion.role, own):
-        template = folder.joinpath(DAILY_TEMPLATE)
+    for role in (occasion.role, DEFAULT_ROLE):
+        template = own / role / DAILY_TEMPLATE
         if template.is_file():
             return {daily_note(occasion.day): occasion.fill(_read(template))}
+        if DAILY_TEMPLATE in built_in().get(role, {}):
+            return {daily_note(occasion.day): occasion.fill(built_in()[role][DAILY_TEMPLATE])}
     raise TemplateError(f"expected the template {DAILY_TEMPLATE} with agentd; reinstall it")
 
 
-def _built_in() -> Traversable:
-    return files(__package__).joinpath("roles")
+@cache
+def built_in() -> Mapping[str, Mapping[str, str]]:
+    """Read agentd's own templates, by role and path; once, for a daemon may outlive its package.
 
-
-def _folders(role: str, own: Path) -> list[Traversable]:
-    """Where templates are sought, first one first."""
-    built_in = _built_in()
-    return [own / role, built_in.joinpath(role), own / DEFAULT_ROLE, built_in.joinpath(DEFAULT_ROLE)]
+    Raises
+    ------
+    TemplateError
+        If one cannot be read.
+    """
+    roles = files(__package__).joinpath("roles")
+    return {
+        role.name: {name: _read(template) for name, template in _templates(role)}
+        for role in roles.iterdir()
+        if role.is_dir()
+    }
 
 
 def _templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:

@@ -58,6 +58,7 @@ def main_of(name: str) -> Callable[[list[str]], int]:
         command._import_structlog_alone()
         command._import_aiohttp_without_certificates()
         importlib.import_module("agentd.daemon.run")
+        importlib.import_module("agentd.daemon.preload").preload()
         importlib.import_module("agentd.harness.builtin")
         importlib.import_module("agentd.cli.check")
         # What watchfiles comes to import once it watches, 30 ms.

@@ -1,0 +1,78 @@
+"""An agentd that is installed in a folder of its own, which a test may remove or replace under the running daemon."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, files
+from importlib.util import find_spec
+from pathlib import Path
+
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
+_ROOT = Path(__file__).parents[2]
+
+_PROGRAM = """\
+import os, sys, time
+sys.path.insert(0, {site!r})
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        os.write(imports, f"{{time.monotonic()}} {{name}}\\n".encode())
+imports = os.open({log!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+sys.meta_path.insert(0, Watch())
+from agentd.cli.agentd import main
+import agentd
+assert agentd.__file__.startswith({site!r}), agentd.__file__
+sys.exit(main())
+"""
+
+
+class Installation:
+    """The package and what it needs, in ``folder/site``; nothing else of the tests' environment can be imported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.site = folder / "site"
+        self._log = folder / "imports"
+        self._program = folder / "agentd.py"
+        self._program.write_text(_PROGRAM.format(site=str(self.site), log=str(self._log)))
+        self.install()
+
+    def command(self) -> list[str]:
+        """What starts this agentd: isolated, and without the tests' own site-packages."""
+        return [sys.executable, "-I", "-S", str(self._program)]
+
+    def install(self) -> None:
+        """Put everything there anew; third parties' files are hard links, so it takes 0.1 s."""
+        self.site.mkdir()
+        spec = find_spec("agentd")
+        assert spec is not None
+        assert spec.submodule_search_locations is not None
+        shutil.copytree(spec.submodule_search_locations[0], self.site / "agentd")
+        for name in _PINNED.findall((_ROOT / "requirements" / "run.txt").read_text()):
+            try:
+                found = files(name) or []
+            except PackageNotFoundError:  # for another Python or system
+                continue
+            for file in found:
+                target = self.site / file
+                if ".." in file.parts:
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(Path(str(file.locate())), target)
+
+    def remove(self) -> None:
+        """Take it away as pip does: in place, with nothing left."""
+        shutil.rmtree(self.site)
+
+    def imported_since(self, moment: float) -> list[str]:
+        """The modules that were looked for after a moment by the monotonic clock."""
+        lines = [line.split() for line in self._log.read_text().splitlines()]
+        return [name for seconds, name in lines if float(seconds) > moment]
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
