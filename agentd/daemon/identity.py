@@ -5,27 +5,16 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agentd.daemon.inheritance import inherited
 from agentd.daemon.login import Login, merge_paths
-from agentd.jcard.spec import ENVIRONMENT_NAME
 from agentd.supervise.preflight import PATH_INHERITED
 from agentd.supervise.user import AgentUser
 
 ADMIN_GROUP = "admin"
 """The group that root admits to the sockets, where it exists."""
-
-_NOT_INHERITED = re.compile(
-    r"AGENTD_.*|TMUX.*|NOTIFY_SOCKET|LISTEN_.*|INVOCATION_ID|JOURNAL_STREAM"
-    # The rest of what systemd tells a service of itself (systemd.exec(5)).
-    r"|WATCHDOG_.*|SYSTEMD_EXEC_PID|MANAGERPID|MEMORY_PRESSURE_.*"
-    r"|(RUNTIME|STATE|CACHE|LOGS|CONFIGURATION|CREDENTIALS)_DIRECTORY"
-    # TERM is the pane's; the rest belongs to the shell that would read them, which refuses to set some.
-    r"|TERM|_|PWD|OLDPWD|SHLVL|PPID|UID|EUID|SHELLOPTS|BASHOPTS|BASH_ENV|ENV"
-)
-_NAME = re.compile(ENVIRONMENT_NAME)
 
 
 class IdentityError(ValueError):
@@ -80,9 +69,7 @@ def base_environment(user: AgentUser, environ: Mapping[str, str], login: Login, 
         path = merge_paths(kept.get("PATH", ""), login.variables.get("PATH", ""))
         own = {"HOME": str(user.home), "USER": user.name, "LOGNAME": user.name, "SHELL": user.shell}
         return {**login.variables, **kept, **({"PATH": path} if path else {}), **own}
-    return {
-        name: value for name, value in environ.items() if _NAME.fullmatch(name) and not _NOT_INHERITED.fullmatch(name)
-    }
+    return inherited(environ)
 
 
 def path_origin(user: AgentUser, login: Login) -> str:

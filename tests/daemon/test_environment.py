@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from agentd.daemon.inheritance import inherited
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.support import RUN_ID, bad, declare, environment_of, folder_of, own_home, pids, running, start, stay
 from tests.support.agents import Recorded
@@ -31,7 +32,57 @@ NOT_FOR_AGENTS = {
     "LISTEN_PID": "1",
     "INVOCATION_ID": "x",
     "JOURNAL_STREAM": "8:1",
+    # Of the terminal, the login, the editor, the git hook and the coding agent that it is started from.
+    "COLUMNS": "40",
+    "LINES": "11",
+    "COLORTERM": "truecolor",
+    "TERM_PROGRAM": "vscode",
+    "TERM_PROGRAM_VERSION": "1",
+    "TERM_SESSION_ID": "1",
+    "STY": "1.pts-0.host",
+    "ZELLIJ": "0",
+    "ZELLIJ_SESSION_NAME": "x",
+    "VSCODE_IPC_HOOK_CLI": "/x",
+    "SSH_CONNECTION": "::1 1 ::1 22",
+    "SSH_CLIENT": "::1 1 22",
+    "SSH_TTY": "/dev/pts/9",
+    "GIT_DIR": "/elsewhere/.git",
+    "GIT_WORK_TREE": "/elsewhere",
+    "GIT_INDEX_FILE": "/elsewhere/index",
+    "GIT_PREFIX": "",
+    "GIT_EXEC_PATH": "/usr/lib/git-core",
+    "GIT_CONFIG_PARAMETERS": "'user.name'='x'",
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "user.name",
+    "GIT_CONFIG_VALUE_0": "x",
+    "GIT_AUTHOR_DATE": "@1 +0000",
+    "CLAUDECODE": "1",
+    "CLAUDE_CODE_ENTRYPOINT": "cli",
+    "CLAUDE_CODE_SSE_PORT": "1",
+    "CODEX_SANDBOX": "seatbelt",
+    "CODEX_THREAD_ID": "x",
+    "GEMINI_CLI": "1",
+    "OPENCODE": "1",
+    "MAKEFLAGS": " -j --jobserver-auth=3,4",
+    "MAKELEVEL": "1",
+    "OLDPWD": "/elsewhere",
+    "SHLVL": "7",
 }
+
+FOR_AGENTS = {
+    "SSH_AUTH_SOCK": "/run/keys",
+    "GIT_SSH_COMMAND": "ssh -i key",
+    "GIT_AUTHOR_NAME": "Somebody",
+    "GIT_CONFIG_GLOBAL": "/own/gitconfig",
+    "CLAUDE_CODE_OAUTH_TOKEN": "token",
+    "CLAUDE_CODE_USE_BEDROCK": "1",
+    "CODEX_HOME": "/own/codex",
+    "GEMINI_CLI_TRUST_WORKSPACE": "true",
+    "OPENCODE_CONFIG": "/own/opencode.json",
+    "EDITOR": "vim",
+    "VIRTUAL_ENV": "/own/venv",
+}
+"""Settings of the user, some of whose names begin like those above."""
 
 
 class AsUser(Daemon):
@@ -114,12 +165,15 @@ def test_from_a_user_agents_get_the_daemons_environment_but_for_what_is_the_daem
     declare(daemon, stay("a", env={"OWN": "1"}), stay("at-home", workdir="~/inside"))
     odd = {"MULTI": "line one\nline 'two' $(x) `y` \\", "EMPTY": "", "UTF": "grüße", "bash_style%%": "() { :; }"}
     odd["SSL_CERT_FILE"] = "/own/certificates.pem"
+    odd |= FOR_AGENTS
     daemon.start(env={**NOT_FOR_AGENTS, **odd})
     pid = running(daemon, "a")["a"]
     given = {**daemon.environment(), **odd}
+    assert not (NOT_FOR_AGENTS.keys() - {"OLDPWD", "SHLVL"}) & environment_of(pid).keys()
     # What a shell sets or would refuse to set is no promise either way.
     shells = {"PWD", "OLDPWD", "SHLVL", "_", "TERM", "bash_style%%"}
-    expected = {name: value for name, value in given.items() if name not in shells}
+    expected = {name: value for name, value in inherited(given).items() if name not in shells}
+    assert FOR_AGENTS.items() <= expected.items()
     found = without_what_each_run_has(environment_of(pid), daemon.folder)
     assert {name: value for name, value in found.items() if name not in shells} == {
         **expected,
