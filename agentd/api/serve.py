@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -48,8 +48,12 @@ class Limits:
 
 
 @asynccontextmanager
-async def serve(app: web.Application, sock: socket.socket, limits: Limits | None = None) -> AsyncIterator[None]:
+async def serve(
+    app: web.Application, sock: socket.socket, limits: Limits | None = None
+) -> AsyncIterator[Callable[[socket.socket], Awaitable[None]]]:
     """Answer requests on a bound Unix stream socket while the context is open.
+
+    Gives a function that takes another bound socket instead; connections that are open stay.
 
     The socket is closed at the end, whatever clients do within three times ``limits.shutdown``; its file stays the
     caller's to remove.
@@ -65,13 +69,23 @@ async def serve(app: web.Application, sock: socket.socket, limits: Limits | None
         if server is None:
             raise RuntimeError("aiohttp's AppRunner made no server in setup()")
         # Not create_unix_server: from Python 3.13 that one removes the socket's file, which is the caller's.
-        listening = await asyncio.get_running_loop().create_server(
-            lambda: _Connection(server, connections, limits), sock=sock, backlog=128
-        )
+        listening: asyncio.Server | None = None
+
+        async def listen(bound: socket.socket) -> None:
+            nonlocal listening
+            former = listening
+            listening = await asyncio.get_running_loop().create_server(
+                lambda: _Connection(server, connections, limits), sock=bound, backlog=128
+            )
+            if former is not None:
+                former.close()
+
+        await listen(sock)
         try:
-            yield
+            yield listen
         finally:
-            listening.close()
+            if listening is not None:
+                listening.close()
             streams.end()
     finally:
         await runner.cleanup()

@@ -19,8 +19,11 @@ from aiohttp import web
 from agentd import __version__
 from agentd.api.app import build_app
 from agentd.api.serve import serve
+from agentd.daemon.alone import StartError, find_living, runtime_path, take_locks
+from agentd.daemon.api_socket import ApiSocket
 from agentd.daemon.context import load_context, resolve_agent_user, resolve_data_dir
 from agentd.daemon.flags import OnShutdown
+from agentd.daemon.folders import FolderError, Folders
 from agentd.daemon.identity import (
     AdminGroup,
     IdentityError,
@@ -30,20 +33,13 @@ from agentd.daemon.identity import (
     server_environment,
 )
 from agentd.daemon.inputs import Inputs, SettledReader
-from agentd.daemon.locks import (
-    API_MODE,
-    AlreadyRunningError,
-    SocketLock,
-    SocketTakenError,
-    bind_api_socket,
-    check_socket_path,
-    remove_at_the_end,
-)
+from agentd.daemon.locks import AlreadyRunningError, PathLock, SocketTakenError
 from agentd.daemon.login import Login, read_login
 from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.memory import keep_all
 from agentd.daemon.notify import ServiceNotifier
+from agentd.daemon.own_paths import OwnPaths
 from agentd.daemon.screens import DaemonScreens
 from agentd.daemon.settings import Settings, SettingsError, templates_folder
 from agentd.daemon.status import DaemonStatus
@@ -59,13 +55,13 @@ from agentd.recording.transcript_files import TranscriptFiles
 from agentd.recording.transcript_reader import TranscriptReader
 from agentd.recording.transcripts import Transcripts, find_writer
 from agentd.supervise.desired import DesiredAgent
-from agentd.supervise.entering import closed_folder
 from agentd.supervise.events import Event
 from agentd.supervise.host import Clock, Host
 from agentd.supervise.plan import Action, plan
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.user import AgentUser
 from agentd.supervise.work_folders import WorkFolders
+from agentd.tmux.census import Instance
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.remains import Reaper, Remains
 from agentd.tmux.rundir import RuntimeDirectory, RuntimeDirectoryError
@@ -75,9 +71,6 @@ from agentd.tmux.setup import ServerUser
 
 log = structlog.get_logger(__name__)
 
-RUNTIME_SUFFIX = ".runs"
-"""What the runtime directory is called, after the tmux socket it stands beside."""
-
 _SHUTDOWN_MARGIN = 15.0
 """Seconds after the longest grace period at which agentd ends even if an agent cannot be ended."""
 
@@ -86,18 +79,16 @@ _START_PATIENCE = 5.0
 
 _CANNOT_START = (
     AlreadyRunningError,
+    FolderError,
     IdentityError,
     RuntimeDirectoryError,
     SettingsError,
     SocketTakenError,
+    StartError,
     TmuxError,
     TmuxStartError,
     TmuxUnreachableError,
 )
-
-
-class StartError(RuntimeError):
-    """The daemon cannot start; the text says why and what to do."""
 
 
 def run(settings: Settings) -> int:
@@ -113,7 +104,7 @@ def run(settings: Settings) -> int:
     try:
         with asyncio.Runner() as runner:
             runner.run(_Daemon(settings, redactor).main())
-    except (*_CANNOT_START, StartError) as error:
+    except _CANNOT_START as error:
         sys.stderr.write(f"agentd: cannot start: {printable(str(error))}\n")
         return 1
     return 0
@@ -145,11 +136,14 @@ class _Daemon:
     def __init__(self, settings: Settings, redactor: Redactor) -> None:
         self._settings = settings
         self._redactor = redactor
-        self._clock = Clock()
+        self._instance = Instance.of(settings.state_dir, runtime_path(settings))
+        self._clock = Clock(self._instance.prefix)
         self._changed = asyncio.Event()
         self._notifier = ServiceNotifier(os.environ)
         self._started = asyncio.Event()
         self._manager = _service_manager()
+        self._locks: list[PathLock] = []
+        self._folders: Folders
 
     async def main(self) -> None:
         signals = _Signals(asyncio.Event(), asyncio.Event())
@@ -160,11 +154,10 @@ class _Daemon:
         if warning is not None:
             log.warning("agent_user", warning=warning)
         admins = admin_group(settings.admin_group)
-        _make_folders(settings, user, admins)
+        self._folders = Folders(settings, user, admins)
+        self._folders.make()
         async with contextlib.AsyncExitStack() as stack:
-            for path in (settings.tmux_socket, settings.api_socket):
-                check_socket_path(path)
-                stack.callback(_acquire(path).release)
+            self._locks = take_locks(settings, resolve_data_dir(settings.data_dir, user), stack)
             await self._serve_unless_stopped(stack, signals, user, admins)
 
     async def _serve_unless_stopped(
@@ -200,13 +193,14 @@ class _Daemon:
         host.runtime.listen(host.hint)
         stack.callback(host.runtime.close)
         stack.callback(host.folders.close)
+        census = await find_living(host, self._instance)
         await host.tmux.connect()
         stack.push_async_callback(host.tmux.close)
-        files = TranscriptFiles(settings.state_dir, user)
-        transcripts = await self._transcripts(stack, host, files)
+        kept_files = TranscriptFiles(settings.state_dir, user)
+        transcripts = await self._transcripts(stack, host, kept_files)
         reconciler = Reconciler(host)
         host.tmux.on_change = reconciler.observe_soon
-        await reconciler.adopt()
+        await reconciler.adopt(census)
         stack.push_async_callback(reconciler.close)
         if transcripts is not None:
             transcripts.start()
@@ -234,12 +228,20 @@ class _Daemon:
         reconciler.on_pass = counters.passed
         metrics = Metrics(counters, self._clock.now, DaemonMeasures(status).standing)
         stack.push_async_callback(metrics.close)
-        reader = TranscriptReader(files)
+        reader = TranscriptReader(kept_files)
         stack.callback(reader.close)
         app = build_app(status, transcripts=reader, screens=DaemonScreens(reconciler), journal=journal, metrics=metrics)
-        await self._open_api(stack, app, admins)
-        watcher = Watcher(lambda: (settings.config, *inputs.prompt_paths), (settings.secret_dir,), self._changed.set)
-        kept = await self._work(host, reconciler, (inputs, status, watcher), signals, transcripts)
+        api = await self._open_api(stack, app, admins)
+        own = OwnPaths(host, self._folders, self._locks, api, reconciler.keep_records)
+
+        def changed() -> None:
+            self._changed.set()
+            own.soon.set()
+
+        watcher = Watcher(
+            lambda: (settings.config, *inputs.prompt_paths, *own.watched), (settings.secret_dir,), changed
+        )
+        kept = await self._work(host, reconciler, (inputs, status, watcher, own), signals, transcripts)
         tell_stopped(host, os.getpid(), _fate(kept=kept))
         # While the API is still there, so that those who follow events get the last ones.
         await journal.close()
@@ -248,12 +250,12 @@ class _Daemon:
         self,
         host: Host,
         reconciler: Reconciler,
-        following: tuple[Inputs, DaemonStatus, Watcher],
+        following: tuple[Inputs, DaemonStatus, Watcher, OwnPaths],
         signals: _Signals,
         transcripts: Transcripts | None,
     ) -> bool:
         """Keep the loops going until a signal, then end the agents unless they are kept; says whether they are."""
-        inputs, status, watcher = following
+        inputs, status, watcher, own = following
         keep_all()
         async with asyncio.TaskGroup() as tasks:
             loops = [
@@ -261,6 +263,7 @@ class _Daemon:
                 tasks.create_task(watcher.run(), name="file watching"),
                 tasks.create_task(self._follow(inputs, reconciler, status, watcher), name="configuration"),
                 tasks.create_task(self._notifier.feed_watchdog(), name="watchdog"),
+                tasks.create_task(own.run(self._settings.interval), name="own paths"),
             ]
             tell_started(host, version=__version__, pid=os.getpid(), adopted=len(reconciler.agents))
             self._started.set()
@@ -312,10 +315,9 @@ class _Daemon:
             admin_names=tuple if admins is None else admins.members,
             manager=self._manager,
         )
-        runtime = settings.tmux_socket.with_name(settings.tmux_socket.name + RUNTIME_SUFFIX)
         return Host(
             tmux=tmux,
-            runtime=RuntimeDirectory(runtime, user.uid, user.gid),
+            runtime=RuntimeDirectory(runtime_path(settings), user.uid, user.gid),
             reaper=Reaper(),
             user=user,
             base_environment=base_environment(user, os.environ, login, root=os.geteuid() == 0),
@@ -342,15 +344,15 @@ class _Daemon:
 
     async def _open_api(
         self, stack: contextlib.AsyncExitStack, app: web.Application, admins: AdminGroup | None
-    ) -> None:
-        path = self._settings.api_socket
+    ) -> ApiSocket:
+        api = ApiSocket(self._settings.api_socket, None if admins is None else admins.gid)
         try:
-            sock = bind_api_socket(path, API_MODE, None if admins is None else admins.gid)
+            sock = api.bind()
         except OSError as error:
-            raise StartError(f"cannot make the API socket {path}: {error.strerror}") from error
-        inode = path.stat().st_ino
-        stack.callback(_unlink_own, path, inode)
-        await stack.enter_async_context(serve(app, sock))
+            raise StartError(f"cannot make the API socket {api.path}: {error.strerror}") from error
+        stack.callback(api.remove)
+        api.listen = await stack.enter_async_context(serve(app, sock))
+        return api
 
     async def _follow(self, inputs: Inputs, reconciler: Reconciler, status: DaemonStatus, watcher: Watcher) -> None:
         """Take each change of the files, and look at everything anew at every resync."""
@@ -425,74 +427,9 @@ def _fate(*, kept: bool) -> str:
     return "kept" if kept else "stopped"
 
 
-def _acquire(path: Path) -> SocketLock:
-    try:
-        return SocketLock.acquire(path)
-    except OSError as error:
-        raise StartError(f"cannot lock {path}: {error.strerror}: {error.filename}") from error
-
-
-def _unlink_own(path: Path, inode: int) -> None:
-    """Remove our socket file, unless another has taken its place."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_ino == inode:
-            remove_at_the_end(path)
-
-
 def _raise_file_limit() -> None:
     """Each running agent costs a descriptor; the usual soft limit of 1024 exists for programs that use select()."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _make_folders(settings: Settings, user: AgentUser, admins: AdminGroup | None) -> None:
-    """Make the folders of the sockets and of the state, where they are missing."""
-    root = os.geteuid() == 0
-    try:
-        _make_folder(settings.api_socket.parent, 0o755 if root else 0o700)
-        made = _make_folder(settings.tmux_socket.parent, 0o750 if root else 0o700)
-        if made and root:
-            # tmux runs as the agent user and makes its socket itself; the admin group must reach it.
-            os.chown(settings.tmux_socket.parent, user.uid, user.gid if admins is None else admins.gid)
-        _make_folder(settings.state_dir, 0o700)
-        if user.switch and settings.data_dir is not None and _make_folder(settings.data_dir, 0o700):
-            os.chown(settings.data_dir, user.uid, user.gid)
-    except OSError as error:
-        raise StartError(f"cannot make the folder {error.filename}: {error.strerror}") from error
-    if user.switch:
-        _check_reachable(settings.tmux_socket.parent, user)
-
-
-def _make_folder(path: Path, mode: int) -> bool:
-    if path.is_dir():
-        return False
-    # Parents too are closed to others unless root makes them: a private folder under a shared one is no use.
-    for missing in reversed([folder for folder in path.parents if not folder.exists()]):
-        missing.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700)
-    path.mkdir(mode=mode)
-    path.chmod(mode)
-    return True
-
-
-def _check_reachable(folder: Path, user: AgentUser) -> None:
-    """Make sure that the agent user can make the tmux socket.
-
-    Raises
-    ------
-    StartError
-        If not, with what to do.
-    """
-    closed = closed_folder(folder, user)
-    if closed is not None and closed != folder.resolve():
-        raise StartError(
-            f"user {user.name} may not enter {closed}, so it cannot make the tmux socket in {folder}: "
-            f"chmod o+x {closed}, or name another path with --tmux-socket"
-        )
-    found = folder.stat()
-    if not user.may_fill(found.st_mode, found.st_uid, found.st_gid):
-        raise StartError(
-            f"user {user.name} cannot make the tmux socket in {folder}: "
-            f"chown it to {user.name}, or name another path with --tmux-socket"
-        )

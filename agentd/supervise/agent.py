@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agentd.supervise import transitions
 from agentd.supervise.desired import DesiredAgent
-from agentd.supervise.events import Detail, EventKind
+from agentd.supervise.events import Detail, Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.launching import open_pane, prepare
 from agentd.supervise.life import (
@@ -80,6 +80,8 @@ class Agent:
         self._look: asyncio.TimerHandle | None = None
         self._records = RecordKeeper(host, life.name, self._work_on)
         self._teller = Teller(host, life.name)
+        self.unrecorded = False
+        """Whether what it was launched as is not known, since its record was lost."""
 
     @property
     def name(self) -> str:
@@ -145,10 +147,15 @@ class Agent:
                 error = f"{error}: there is no launch script in {runtime.path}; was that folder moved or removed?"
             self._apply(transitions.launch_failed(self.life, handle.run_id, error, self._now()))
 
-    def adopt(self, pane: Pane, session: str, run_id: str) -> None:
+    def adopt(self, pane: Pane, session: str, run_id: str, *, ended: bool) -> None:
         """Take over the run that a former daemon left in this pane, as far as it still goes.
 
         After a launch that was refused the pane, and with it the record, still is that of the run before.
+
+        Parameters
+        ----------
+        ended
+            Whether its launcher has become the shell for inspection: then it has ended, reported or not.
         """
         run = self.life.run
         if run is None:
@@ -167,8 +174,38 @@ class Agent:
             # declared now decides.
             self.life = replace(self.life, run=replace(run, launched=self.host.clock.now()))
             self._read_reports(past=True)
+            if ended and self.life.run is not None and self.life.run.ended is None and handle.process is None:
+                self._ended(Exit(error="ended with an unknown status: the launcher's reports were removed"))
         self._schedule()
         self._teller.adopted(self.life, run.id)
+
+    def recalled(self, reason: str) -> None:
+        """It was taken over by its processes alone, for its record was gone."""
+        self.unrecorded = True
+        self._teller.log.warning("agent_record_lost", reason=reason)
+        self.host.tell(Event(EventKind.RECORD_LOST, self.name, reason))
+        self._records.require()
+
+    def assume(self, desired: DesiredAgent) -> None:
+        """What it was launched as is not known: take it that it was what is declared now."""
+        self.unrecorded = False
+        self.life = replace(self.life, fingerprint=desired.fingerprint, stop_keys=desired.stop_keys)
+
+    def keep_files(self, present: frozenset[str]) -> bool:
+        """Write again what is not among these names of the runtime directory and should be; says whether it was."""
+        handle, run = self._handle, self.life.run
+        if handle is None or self.pane is None or run is None or run.id != handle.run_id:
+            return False
+        runtime, record, report = self.host.runtime, *self.host.runtime.lacks(handle.run_id, present)
+        if record:
+            self._records.lost()
+        report = report and handle.process is not None and run.ended is None
+        if report and handle.process is not None:
+            try:
+                runtime.report_process(handle.run_id, handle.process)
+            except OSError as error:
+                self._teller.log.warning("launcher_report_not_restored", run=run.id, reason=error.strerror)
+        return record or report
 
     def adopt_lost(self, session: str) -> None:
         """Take over a run whose pane was closed while there was no daemon; nothing of it runs any more."""

@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     REMOVED = "removed"
     ADOPTED = "adopted"
     NOT_ADOPTED = "not_adopted"
+    RECORD_LOST = "record_lost"
     LAUNCHED = "launched"
     LAUNCH_FAILED = "launch_failed"
     STARTED = "started"
@@ -47,6 +48,8 @@ class EventKind(StrEnum):
     SECRET_SKIPPED = "secret_skipped"  # noqa: S105 (the name of a kind)
     TMUX_RECONNECTED = "tmux_reconnected"
     TMUX_SERVER_DIED = "tmux_server_died"
+    PATH_RESTORED = "path_restored"
+    PATH_LOST = "path_lost"
     # The journal itself
     EVENTS_LOST = "events_lost"
     EVENTS_EXPIRED = "events_expired"
@@ -88,6 +91,9 @@ ACCOUNTS: Mapping[EventKind, Account] = {
     EventKind.REMOVED: Account("Nothing of the agent is left."),
     EventKind.ADOPTED: Account("A run that a former daemon left was taken over.", ("state", "run", "pid", "restarts")),
     EventKind.NOT_ADOPTED: Account("What a former daemon left cannot be taken over.", ("session",)),
+    EventKind.RECORD_LOST: Account(
+        "The agent's run was taken over by its processes alone: what a former daemon wrote of it was removed."
+    ),
     EventKind.LAUNCHED: Account("A launch began.", (*_STATES, "run", "restarts")),
     EventKind.LAUNCH_FAILED: Account("A launch came to nothing.", ("state", "run")),
     EventKind.STARTED: Account("The agent's process runs.", (*_STATES, "run", "pid", "restarts")),
@@ -119,6 +125,12 @@ ACCOUNTS: Mapping[EventKind, Account] = {
     EventKind.SECRET_SKIPPED: Account("A file in the secret directory is no usable secret; its content is not told."),
     EventKind.TMUX_RECONNECTED: Account("The connection to tmux was lost and is there again."),
     EventKind.TMUX_SERVER_DIED: Account("The tmux server died, and its agents with it.", ("pid",)),
+    EventKind.PATH_RESTORED: Account(
+        "A socket, lock, folder or record of agentd's own was gone from its place, and was made again.", ("path",)
+    ),
+    EventKind.PATH_LOST: Account(
+        "A path of agentd's own is gone or another's, and cannot be made again for now.", ("path",)
+    ),
     EventKind.EVENTS_LOST: Account("So many events could not be written and are not in the journal.", ("lost",)),
     EventKind.EVENTS_EXPIRED: Account(
         "Answered, never kept: the events that were asked for are older than what is kept.", ("since", "oldest")
@@ -136,6 +148,7 @@ DETAILS: Mapping[str, str] = {
     "grace_seconds": "from the first signal to SIGKILL",
     "lost": "how many",
     "oldest": "number of the oldest event that is kept",
+    "path": "the path",
     "pid": "process id of the agent, or of the daemon; of a tmux server in `tmux_server_died`",
     "pids": "process ids, an array",
     "ran_seconds": "from the start of the process to its end",

@@ -26,13 +26,19 @@ _JUMP = 0.5
 
 
 class Clock:
-    """The clocks and the chance that agents' lives are subject to."""
+    """The clocks and the chance that agents' lives are subject to.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    prefix
+        How the names of runs begin.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
         self._offset = self.wall() - self.now()
         # Unique over daemons by chance, within one by counting: a number from the kernel for each event cost 3 calls
         # an agent.
-        self._prefix = secrets.token_hex(6)
+        self._prefix = prefix + secrets.token_hex(6)
         self._instants = itertools.count()
 
     def now(self) -> float:

@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
+from agentd.supervise.adoption import Adoption
 from agentd.supervise.agent import Agent
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.events import Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, StopReason
 from agentd.supervise.plan import Action, Operation, plan
-from agentd.supervise.record import Description, Record, RecordError
-from agentd.supervise.record_keeper import ENDED_PREFIX
+from agentd.supervise.record import Description
 from agentd.supervise.run_recorder import SeenPane
 from agentd.supervise.states import AgentState
+from agentd.tmux.census import Census
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
-from agentd.tmux.panes import ListedPane, Pane
-from agentd.tmux.remains import Remains
+from agentd.tmux.panes import Pane
 from agentd.tmux.server import KEY_OPTION
 from agentd.tmux.setup import ServerIdentity
 
@@ -61,8 +61,13 @@ class Reconciler:
 
     # -- adoption
 
-    async def adopt(self) -> None:
-        """Take over what a former daemon left on the tmux server; called once, before the first pass.
+    async def adopt(self, census: Census) -> None:
+        """Take over what former daemons left; called once, before the first pass.
+
+        Parameters
+        ----------
+        census
+            What lives of it.
 
         Raises
         ------
@@ -79,67 +84,10 @@ class Reconciler:
             key = secrets.token_hex(16)
             await tmux.set_global(KEY_OPTION, key)
         self.digest_key = bytes.fromhex(key)
-        for listed in await tmux.list_launched_panes():
-            run_id = self.host.runtime.launched(listed.command)
-            if run_id is not None:
-                self._adopt_pane(listed, run_id)
-        for text in await tmux.list_globals(ENDED_PREFIX):
-            self._adopt_ended(text)
-        runs = {agent.run_id for agent in self.agents.values() if agent.run_id is not None}
-        lost = self.host.runtime.run_ids() - runs
-        if lost:
-            # Their sessions are gone, but something they started may live, and would live beside the next run.
-            await asyncio.gather(*(self.host.reaper.end(Remains(run_id, None)) for run_id in lost))
-        if same_server:
-            runs |= self._adopt_lost(lost)
-        self.host.runtime.remove_all_but(runs)
+        await Adoption(self.host, self.agents, self._add, census).take_over(same_server=same_server)
         if self.agents:
             # Whether what they print is still recorded.
             self.observe_soon()
-
-    def _adopt_pane(self, listed: ListedPane, run_id: str) -> None:
-        try:
-            record = Record.parse(self.host.runtime.read_record(run_id) or "")
-        except RecordError as error:
-            self._not_adopted(listed.session, None, str(error))
-            return
-        if record.agent in self.agents:
-            self._not_adopted(listed.session, record.agent, "another one is the agent's")
-            return
-        agent = self._add(record.life(session_open=True), record.described)
-        agent.adopt(listed.pane, record.described.session, run_id)
-
-    def _adopt_lost(self, run_ids: Iterable[str]) -> set[str]:
-        """Take over what is written of agents whose session somebody closed meanwhile; returns the runs it was."""
-        records: list[Record] = []
-        for run_id in run_ids:
-            text = self.host.runtime.read_record(run_id)
-            try:
-                records += [] if text is None else [Record.parse(text)]
-            except RecordError as error:
-                log.error("agent_record_unreadable", reason=str(error))
-        taken: set[str] = set()
-        # A daemon that ended in the middle of a restart left two; the later one has counted on.
-        for record in sorted(records, key=lambda each: (each.began or 0.0, each.restarts), reverse=True):
-            if record.run is None or record.agent in self.agents:
-                continue
-            agent = self._add(record.life(session_open=False), record.described)
-            agent.adopt_lost(record.described.session)
-            taken.add(record.run.id)
-        return taken
-
-    def _not_adopted(self, session: str, agent: str | None, reason: str) -> None:
-        log.error("session_not_adopted", session=session, agent=agent, reason=reason)
-        self.host.tell(Event(EventKind.NOT_ADOPTED, agent, reason, {"session": session}))
-
-    def _adopt_ended(self, text: str) -> None:
-        try:
-            record = Record.parse(text)
-        except RecordError as error:
-            log.error("agent_record_unreadable", reason=str(error))
-            return
-        if record.agent not in self.agents and record.state.ended:
-            self._add(record.life(session_open=False), record.described).remember()
 
     def _add(self, life: Life, described: Description) -> Agent:
         agent = Agent(self.host, life, described, self._forget)
@@ -176,6 +124,9 @@ class Reconciler:
         if self._closing or self._desired is None:
             return
         begun = self.host.clock.now()
+        for name, agent in self.agents.items():
+            if agent.unrecorded and (declared := self._desired.get(name)) is not None:
+                agent.assume(declared)
         for operation in self.pending():
             self._execute(operation, self._desired.get(operation.agent))
         for name, desired in self._desired.items():
@@ -216,6 +167,11 @@ class Reconciler:
         return self._add(life, Description.of(desired.spec))
 
     # -- observation
+
+    def keep_records(self) -> int:
+        """Write again what somebody removed from the runtime directory; says of how many runs."""
+        present = self.host.runtime.file_names()
+        return sum(agent.keep_files(present) for agent in list(self.agents.values()))
 
     def observe_soon(self) -> None:
         """Look at tmux shortly; many calls make one look."""

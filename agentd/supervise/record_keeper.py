@@ -46,6 +46,11 @@ class RecordKeeper:
         """The run there is was launched with this record, or its pane is closed."""
         self._written = text
 
+    def lost(self) -> None:
+        """Somebody removed the record beside the run: have it written again."""
+        self._written = None
+        self.require()
+
     def remembered(self) -> None:
         """The record stands in the anchor session already."""
         self._remembered = True

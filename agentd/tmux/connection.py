@@ -17,7 +17,13 @@ from typing import cast
 
 import structlog
 
-from agentd.tmux.errors import TmuxError, TmuxHungUpError, TmuxStartError, TmuxUnreachableError
+from agentd.tmux.errors import (
+    TmuxError,
+    TmuxGreetingError,
+    TmuxHungUpError,
+    TmuxStartError,
+    TmuxUnreachableError,
+)
 from agentd.tmux.protocol import FROM_THIS_CLIENT, ControlParser, Notification, ProtocolError, Reply
 from agentd.tmux.syntax import sequence
 
@@ -134,7 +140,7 @@ class ControlConnection:
                 await connection._greeted
         except TimeoutError:
             await connection.close()
-            raise TmuxStartError(f"the tmux server did not answer within {greeting_limit:g} s") from None
+            raise TmuxGreetingError(f"the tmux server did not answer within {greeting_limit:g} s") from None
         except BaseException:
             await connection.close()
             raise
@@ -231,7 +237,7 @@ class ControlConnection:
             if reply.ok:
                 self._greeted.set_result(None)
             else:
-                self._greeted.set_exception(TmuxStartError(f"tmux: {reply.text}"))
+                self._greeted.set_exception(TmuxGreetingError(f"tmux: {reply.text}"))
             return
         if not self._waiting:
             log.warning("tmux_unexpected_answer", answer=reply.text[:200])

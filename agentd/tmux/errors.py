@@ -15,5 +15,9 @@ class TmuxStartError(RuntimeError):
     """No tmux server could be started or reached; the text says why and what to do."""
 
 
-class TmuxHungUpError(TmuxStartError):
+class TmuxGreetingError(TmuxStartError):
+    """Whoever serves the socket does not speak as tmux does."""
+
+
+class TmuxHungUpError(TmuxGreetingError):
     """The server, or the client, ended before it had greeted: so does a server on its way out."""

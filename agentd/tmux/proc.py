@@ -109,6 +109,11 @@ def ancestors(pid: int) -> list[int]:
     return found
 
 
+def environment_of(pid: int) -> bytes:
+    """The environment a process was started with, as far as it can be read now."""
+    return _environment(pid)[0]
+
+
 def run_id_of(pid: int) -> str | None:
     """The ``AGENTD_RUN_ID`` a process was started with, or ``None``."""
     return look_for_run_id(pid)[0]

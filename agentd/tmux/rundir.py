@@ -21,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from agentd.tmux.launcher import LAUNCH_FAILED, LaunchScript, render
+from agentd.tmux.proc import PROC, read_bytes
 from agentd.tmux.processes import ProcessIdentity, started_by
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ _NEW_RECORD = ".record-new"
 _SUFFIXES = (_SCRIPT, _PID, _EXIT, _RECORD, _NEW_RECORD)
 _LAUNCH_COMMAND = re.compile(rf"/bin/sh .*/([0-9A-Za-z_-]+){re.escape(_SCRIPT)}[\"']?", re.ASCII)
 """How tmux shows the command that opened a pane with a launch script."""
+_SCRIPT_PATH = re.compile(rf"(.*)/([0-9A-Za-z_-]+){re.escape(_SCRIPT)}", re.ASCII | re.DOTALL)
 _LARGEST_STATUS = 255
 _ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
 """An exit status, and the first number of /proc/uptime (proc(5)) where there is one."""
@@ -41,6 +43,18 @@ _RECORD_LIMIT = 1 << 20
 """Bytes; a record is one line of some hundred, plus an error's text."""
 _LONGEST_HINT = 64
 """Bytes; a run's id is shorter."""
+
+
+def launched_run(command: str) -> str | None:
+    """The run whose launch script a pane's start command, as tmux shows it, names."""
+    match = _LAUNCH_COMMAND.fullmatch(command)
+    return None if match is None else match[1]
+
+
+def script_of(path: str) -> tuple[str, str] | None:
+    """Read the path of a launch script: the runtime directory, and the run's id."""
+    match = _SCRIPT_PATH.fullmatch(path)
+    return None if match is None else (match[1], match[2])
 
 
 class RuntimeDirectoryError(RuntimeError):
@@ -90,6 +104,8 @@ class RuntimeDirectory:
         self._folder: int | None = None
         self._hints: int | None = None
         self._partial = b""
+        self._found: dict[str, ProcessIdentity] = {}
+        """Agents' processes, by run, that were found without a report."""
 
     def prepare(self) -> None:
         """Create or check the folder, and end the marks of a former shutdown.
@@ -99,11 +115,44 @@ class RuntimeDirectory:
         RuntimeDirectoryError
             If it is not a folder that only the agent user can enter.
         """
+        former, self._folder = self._folder, self._open_folder()
+        if former is not None:
+            os.close(former)
+        self._remove(CLOSING)
+        if self._exists(CLOSING):
+            raise RuntimeDirectoryError(f"expected no {self.path}/{CLOSING} that cannot be removed; remove it")
+
+    def keep(self, on_hint: Callable[[str], None]) -> list[Path]:
+        """Make the folder and its FIFO again if they are not at their paths any more; says which were.
+
+        What stood in it is to be written again by those who hold it.
+
+        Raises
+        ------
+        RuntimeDirectoryError
+            If something else stands there; launches fail until that is gone.
+        """
+        made = []
+        if not self._stands(self.path, self._descriptor):
+            self.prepare()
+            made.append(self.path)
+        if self._hints is None or not self._stands(self.path / HINTS, self._hints):
+            self._stop_listening()
+            self.listen(on_hint)
+            made.append(self.path / HINTS)
+        return made
+
+    def _stands(self, path: Path, descriptor: int) -> bool:
+        """Whether what is open stands at its path: that is where launchers look for it."""
+        try:
+            return os.path.samestat(path.lstat(), os.fstat(descriptor))
+        except OSError:
+            return False
+
+    def _open_folder(self) -> int:
         try:
             made = self._make()
-            self._folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            if made:
-                os.fchown(self._folder, self._owner, self._group)
+            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
             raise RuntimeDirectoryError(
                 f"expected a folder at {self.path}, or that it can be made: {error.strerror}; remove what is there"
@@ -112,15 +161,19 @@ class RuntimeDirectory:
             raise RuntimeDirectoryError(
                 f"cannot use {self.path} as a folder: {error.strerror}; remove what is there"
             ) from error
-        found = os.fstat(self._folder)
-        if found.st_uid != self._owner or found.st_mode & 0o077:
-            raise RuntimeDirectoryError(
-                f"expected {self.path} to belong to uid {self._owner} with mode 0700, "
-                f"found uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}; remove it"
-            )
-        self._remove(CLOSING)
-        if self._exists(CLOSING):
-            raise RuntimeDirectoryError(f"expected no {self.path}/{CLOSING} that cannot be removed; remove it")
+        try:
+            if made:
+                os.fchown(folder, self._owner, self._group)
+            found = os.fstat(folder)
+            if found.st_uid != self._owner or found.st_mode & 0o077:
+                raise RuntimeDirectoryError(
+                    f"expected {self.path} to belong to uid {self._owner} with mode 0700, "
+                    f"found uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}; remove it"
+                )
+        except BaseException:
+            os.close(folder)
+            raise
+        return folder
 
     def _make(self) -> bool:
         try:
@@ -194,8 +247,37 @@ class RuntimeDirectory:
 
     def launched(self, command: str) -> str | None:
         """The run, if there is a record of it, whose launch script a pane's start command names."""
-        match = _LAUNCH_COMMAND.fullmatch(command)
-        return match[1] if match is not None and self._exists(match[1] + _RECORD) else None
+        run_id = launched_run(command)
+        return run_id if run_id is not None and self._exists(run_id + _RECORD) else None
+
+    def file_names(self) -> frozenset[str]:
+        """What stands there now."""
+        with os.scandir(self._descriptor) as entries:
+            return frozenset(entry.name for entry in entries)
+
+    def has_record(self, run_id: str) -> bool:
+        """Whether there is a record of a run."""
+        return self._exists(run_id + _RECORD)
+
+    def report_process(self, run_id: str, process: ProcessIdentity) -> None:
+        """Take the place of a launcher's report that somebody removed or replaced: which process is the agent.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, for the next daemon.
+        """
+        if self.read_process(run_id) is not None:
+            return
+        self._found[run_id] = process
+        line = read_bytes(f"{PROC}/{process.pid}/stat", _REPORT_LIMIT)
+        if line and process.alive():
+            self._remove(run_id + _PID)
+            self._create(run_id + _PID, line)
+
+    def lacks(self, run_id: str, present: frozenset[str]) -> tuple[bool, bool]:
+        """Whether a run's record, and the report of its process, are missing from these names."""
+        return run_id + _RECORD not in present, run_id + _PID not in present
 
     def remove_script(self, run_id: str) -> None:
         """Remove the script; sh has it open by the time the agent runs."""
@@ -203,6 +285,7 @@ class RuntimeDirectory:
 
     def remove_run(self, run_id: str) -> None:
         """Remove everything of a run."""
+        self._found.pop(run_id, None)
         for suffix in _SUFFIXES:
             self._remove(run_id + suffix)
 
@@ -275,7 +358,7 @@ class RuntimeDirectory:
         """Which process is the agent of this run, once it exists."""
         report = self._read(run_id + _PID)
         if report is None:
-            return None
+            return self._found.get(run_id)
         try:
             process = ProcessIdentity.parse(report[0])
         except ValueError as error:
@@ -363,12 +446,15 @@ class RuntimeDirectory:
         # Many hints about one run ask for one look.
         return dict.fromkeys(line.decode("ascii", "replace") for line in whole)
 
-    def close(self) -> None:
-        """Stop listening, and let go of the folder."""
+    def _stop_listening(self) -> None:
         if self._hints is not None:
             asyncio.get_running_loop().remove_reader(self._hints)
             os.close(self._hints)
             self._hints = None
+
+    def close(self) -> None:
+        """Stop listening, and let go of the folder."""
+        self._stop_listening()
         if self._folder is not None:
             os.close(self._folder)
             self._folder = None

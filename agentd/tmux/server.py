@@ -21,13 +21,21 @@ from pathlib import Path
 import structlog
 
 from agentd.tmux.connection import ANSWER_LIMIT, ClientCommand, ControlConnection
-from agentd.tmux.errors import TmuxError, TmuxHungUpError, TmuxStartError, TmuxUnreachableError
+from agentd.tmux.errors import (
+    TmuxError,
+    TmuxGreetingError,
+    TmuxHungUpError,
+    TmuxStartError,
+    TmuxUnreachableError,
+)
 from agentd.tmux.limits import SOCKET_PATH_LIMIT
 from agentd.tmux.panes import ListedPane, Pane, PaneScreen, Place
+from agentd.tmux.proc import children_of
 from agentd.tmux.processes import ExitWatch, ProcessIdentity, started_by
 from agentd.tmux.protocol import Notification
 from agentd.tmux.service import ServiceManager, ServiceManagerError, served
 from agentd.tmux.setup import ANCHOR, ServerIdentity, ServerSetup, ServerUser
+from agentd.tmux.socket_file import SocketFile
 from agentd.tmux.syntax import command, literal, pane_target
 
 log = structlog.get_logger(__name__)
@@ -100,6 +108,7 @@ class TmuxServer:
         self._setup = ServerSetup(socket, user, environment, admin_gid, admin_names)
         self._answer_limit = answer_limit
         self._manager = manager
+        self.file = SocketFile(socket, user.effective, self._setup.open_socket_file)
         self._connection: ControlConnection | None = None
         self._connected = asyncio.Event()
         self.on_change: Callable[[], None] = lambda: None
@@ -120,8 +129,10 @@ class TmuxServer:
             )
         if not self.socket.parent.is_dir():
             raise TmuxStartError(f"there is no folder {self.socket.parent} for the tmux socket: make it")
+        # A server that lives is connected to, and never replaced: not even if its socket goes at this very moment.
+        only = () if self.file.server is None else ("-N",)
         argv = (
-            program, "-u", "-S", str(self.socket), "-f", "/dev/null", "-C",
+            program, "-u", *only, "-S", str(self.socket), "-f", "/dev/null", "-C",
             "new-session", "-A", "-s", ANCHOR, "-n", "agentd", "-c", "/", "cat", "-",
         )  # fmt: skip
         return ClientCommand(argv, self._environment, self._user.uid, self._user.gid, self._user.groups)
@@ -135,8 +146,8 @@ class TmuxServer:
             If there is no tmux, or it cannot use the socket.
         """
         try:
-            connection = await self._open(self._client())
-        except TmuxStartError as error:
+            connection = await self._open()
+        except TmuxGreetingError as error:
             raise TmuxStartError(
                 f"{error}; if another program serves {self.socket}, stop it or name another socket"
             ) from error
@@ -148,22 +159,35 @@ class TmuxServer:
         except BaseException:
             await connection.close()
             raise
+        self.file.expect(ProcessIdentity.of(self.identity.pid))
         self._connection = connection
         self._connected.set()
 
-    async def _open(self, client: ClientCommand) -> ControlConnection:
+    async def _open(self) -> ControlConnection:
         until = asyncio.get_running_loop().time() + _HUNG_UP_LIMIT
         while True:
-            if self._manager is not None and not served(self.socket):
+            if await self.file.keep():
+                log.warning("tmux_socket_restored", socket=str(self.socket))
+            client = self._client()
+            if self._manager is not None and self.file.server is None and not served(self.socket):
                 await self._start_by(self._manager, client)
             try:
                 return await ControlConnection.open(
                     client, self._notified, self._answer_limit, min(self._answer_limit, _GREETING_LIMIT)
                 )
             except TmuxHungUpError:
-                if asyncio.get_running_loop().time() > until:
+                if asyncio.get_running_loop().time() > until and not self._end_empty():
                     raise
             await asyncio.sleep(_RETRY_FIRST)
+
+    def _end_empty(self) -> bool:
+        """End a server that lets nobody in and holds nothing: one that waits for a client before it ends, say."""
+        server = self.file.server
+        if server is None or children_of(server.pid) or not started_by(self._user.effective, server.pid):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server.pid, signal.SIGKILL)
+        return True
 
     async def _start_by(self, manager: ServiceManager, client: ClientCommand) -> None:
         """Have the service manager start the server; without it, the client does."""
@@ -418,7 +442,8 @@ class TmuxServer:
         if self.identity is not None and server is not None and not await self._server_ends(server):
             log.error("tmux_server_stays", pid=self.identity.pid, socket=str(self.socket))
             return
-        self.socket.unlink(missing_ok=True)
+        self.file.expect(None)
+        self.file.remove()
 
     async def _server_ends(self, server: ProcessIdentity) -> bool:
         """Wait for the server's end, helped by signals where kill-server did not reach it."""

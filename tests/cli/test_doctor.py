@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import cast
 
@@ -8,6 +9,7 @@ import pytest
 from agentd.cli.doctor import machine
 from agentd.cli.doctor.examine import _check_recording
 from agentd.cli.doctor.finding import Finding, Level
+from agentd.cli.doctor.places import check_socket
 from tests.cli.support import Client, TmuxServer
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
@@ -174,3 +176,22 @@ def test_on_a_terminal_what_to_do_stands_below(client: Client, operator_tmux: Tm
     screen = operator_tmux.wait_for_text("s", "[status 1]").splitlines()
     at = next(index for index, line in enumerate(screen) if line.startswith("✗ daemon"))
     assert screen[at + 1].strip().startswith("→ start it: agentctl service install")
+
+
+@pytest.mark.parametrize("socket", ["tmux_socket", "api_socket"])
+def test_no_advice_ends_or_doubles_a_run_when_a_socket_is_gone(daemon: Daemon, client: Client, socket: str) -> None:
+    daemon.start("--interval=1h")
+    daemon.signal(signal.SIGSTOP)  # before it can make the socket again
+    getattr(daemon, socket).unlink()
+    try:
+        if socket == "api_socket":
+            found = cast("dict[str, list[dict[str, str]]]", client("doctor", "--json").document)["findings"]
+            (text,) = [f"{each['text']}; {each['advice']}" for each in found if each["topic"] == "daemon"]
+            assert f"agentd (pid {daemon.pid}) runs" in text
+        else:
+            (finding,) = check_socket("socket", daemon.tmux_socket, 0o770)
+            text = str(finding.advice)
+        assert "makes it again" in text
+        assert not any(word in text for word in ("restart", "start it", "kill", "keep"))
+    finally:
+        daemon.signal(signal.SIGCONT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,10 +156,12 @@ def test_a_broken_runtime_folder_fails_launches_and_nothing_else(daemon: Daemon)
     (folder,) = [path for path in daemon.runtime.iterdir() if path.is_dir()]
     moved = Path(f"{folder}.moved")
     folder.rename(moved)
+    folder.write_text("a stranger's")
     try:
         declare(daemon, stay("a"), stay("b", restart="always", restart_delay="20ms", restart_delay_max="50ms"))
         assert failure(daemon, "b")
     finally:
-        moved.rename(folder)
+        folder.unlink()
     running(daemon, "b")
+    shutil.rmtree(moved)
     assert pids(daemon)["a"] == before["a"]

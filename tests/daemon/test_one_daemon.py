@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.daemon.locks import SocketLock
+from agentd.daemon.locks import PathLock
 from tests.daemon.support import declare, refused, running, stay
 from tests.support.daemon import Daemon
 from tests.support.processes import wait_until_gone
@@ -93,11 +93,11 @@ def test_a_suspended_daemon_still_holds_its_sockets(first: Daemon, daemon_factor
 
 
 def test_a_lock_file_that_cannot_be_removed_does_no_harm(short_folder: Path) -> None:
-    lock = SocketLock.acquire(short_folder / "s")
+    lock = PathLock.of_socket(short_folder / "s")
     file = short_folder / "s.pid"
     file.unlink()
     file.mkdir()  # as on a disk that became read-only
     lock.release()
     file.rmdir()
-    SocketLock.acquire(short_folder / "s").release()
+    PathLock.of_socket(short_folder / "s").release()
     assert not file.exists()

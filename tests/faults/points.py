@@ -57,7 +57,7 @@ class Point:
 _AGENT, _LAUNCHING = "agentd.supervise.agent", "agentd.supervise.launching"
 _TRANSITIONS, _RECONCILER = "agentd.supervise.transitions", "agentd.supervise.reconciler"
 _RUNDIR, _SERVER = "agentd.tmux.rundir", "agentd.tmux.server"
-_CONNECTION, _REMAINS, _RUN = "agentd.tmux.connection", "agentd.tmux.remains", "agentd.daemon.run"
+_CONNECTION, _REMAINS = "agentd.tmux.connection", "agentd.tmux.remains"
 
 POINTS = (
     Point("launch.begun", _AGENT, "Agent._launch", before=True),
@@ -107,11 +107,11 @@ POINTS = (
     Point("adoption.connected", _SERVER, "TmuxServer.connect"),
     Point("adoption.key_read", _SERVER, "TmuxServer.get_global"),
     Point("adoption.listed", _SERVER, "TmuxServer.list_launched_panes"),
-    Point("adoption.pane_adopted", _RECONCILER, "Reconciler._adopt_pane"),
+    Point("adoption.pane_adopted", "agentd.supervise.adoption", "Adoption._adopt_pane"),
     Point("adoption.ended_read", _SERVER, "TmuxServer.list_globals"),
     Point("adoption.cleaned", _RUNDIR, "RuntimeDirectory.remove_all_but"),
     Point("adoption.done", _RECONCILER, "Reconciler.adopt"),
-    Point("adoption.api_open", _RUN, "bind_api_socket"),
+    Point("adoption.api_open", "agentd.daemon.api_socket", "ApiSocket.bind"),
     Point("adoption.first_pass", _RECONCILER, "Reconciler.reconcile"),
     Point("adoption.observed", _RECONCILER, "Reconciler.observe"),
     Point("shutdown.announced", _RUNDIR, "RuntimeDirectory.announce_closing"),

@@ -12,6 +12,7 @@ from agentd.cli.doctor import machine, places
 from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, warning
 from agentd.cli.doctor.harnesses import Surroundings, check_harnesses
 from agentd.daemon.context import resolve_agent_user
+from agentd.daemon.held_names import holder
 from agentd.daemon.identity import base_environment, path_origin
 from agentd.daemon.locks import API_MODE
 from agentd.daemon.login import read_login
@@ -81,6 +82,9 @@ def _ask(api: Api) -> tuple[Json, list[Finding]]:
     try:
         return api.get("/v1/health"), []
     except UnreachableError as failure:
+        if (pid := holder(api.path)) is not None:
+            text = f"agentd (pid {pid}) runs, and is not reachable on {api.path}: {failure}"
+            return None, [error("daemon", text, places.RESTORED)]
         advice = "start it: agentctl service install, or agentd in a terminal of its own"
         return None, [error("daemon", f"agentd is not reachable on {api.path}: {failure}", advice)]
     except ApiError as failure:

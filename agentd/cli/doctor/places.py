@@ -17,6 +17,9 @@ from agentd.supervise.user import AgentUser
 
 _LITTLE_SPACE = 256 * 1024 * 1024
 _NO_SPACE = 16 * 1024 * 1024
+RESTORED = "wait: agentd makes it again at its next resync (--interval); if not, its log says why, as own_path_lost"
+"""What to do where a path of a running agentd is gone: nothing that could end or double a run."""
+
 _OTHERS = 0o007
 _GROUP = 0o070
 
@@ -68,7 +71,7 @@ def check_socket(topic: str, path: Path, wanted: int) -> Iterator[Finding]:
     try:
         found = path.stat()
     except FileNotFoundError:
-        yield error(topic, f"{path} does not exist although agentd runs", "restart agentd: its agents go on with keep")
+        yield error(topic, f"{path} does not exist although agentd runs", RESTORED)
         return
     except OSError as failure:
         yield error(topic, f"{path}: {failure.strerror}", "ask whoever runs agentd to be let into its admin group")

@@ -1,0 +1,112 @@
+"""Being the only one: what keeps a second agentd, and a second run of any agent, from existing beside a first.
+
+First the locks, of the sockets, the state directory and the data directory. Then one look at all processes: a tmux
+server or a run of ours that lives without its socket or its record is taken over, or ended, or named in a refusal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+import structlog
+
+from agentd.daemon.locks import PathLock, check_socket_path
+from agentd.daemon.settings import Settings
+from agentd.supervise.host import Host
+from agentd.tmux.census import Census, Instance, socket_of, take_census
+from agentd.tmux.proc import descendants
+from agentd.tmux.processes import ProcessIdentity
+from agentd.tmux.socket_file import listener_of
+
+log = structlog.get_logger(__name__)
+
+RUNTIME_SUFFIX = ".runs"
+"""What the runtime directory is called, after the tmux socket it stands beside."""
+
+
+class StartError(RuntimeError):
+    """The daemon cannot start; the text says why and what to do."""
+
+
+def runtime_path(settings: Settings) -> Path:
+    """Where the runtime directory is."""
+    return settings.tmux_socket.with_name(settings.tmux_socket.name + RUNTIME_SUFFIX)
+
+
+def take_locks(
+    settings: Settings, data_dir: Path, stack: contextlib.ExitStack | contextlib.AsyncExitStack
+) -> list[PathLock]:
+    """Lock all that no two daemons may share; each is given up when the stack ends.
+
+    Raises
+    ------
+    AlreadyRunningError
+        If another agentd holds one.
+    SocketTakenError
+        If something that is no socket stands at a socket's path.
+    StartError
+        If a lock cannot be made.
+    """
+    locks = []
+    for path in (settings.tmux_socket, settings.api_socket):
+        check_socket_path(path)
+        try:
+            locks.append(PathLock.of_socket(path))
+        except OSError as error:
+            raise StartError(f"cannot lock {path}: {error.strerror}: {error.filename}") from error
+        stack.callback(locks[-1].release)
+    # The data directory is the agents' user's, who may put a link where a file of ours would be.
+    for folder, option, file in ((settings.state_dir, "--state-dir", True), (data_dir, "--data-dir", False)):
+        locks.append(PathLock.of_folder(folder, option, file=file))
+        stack.callback(locks[-1].release)
+    for lock in locks:
+        lock.attend()
+    return locks
+
+
+async def find_living(host: Host, instance: Instance) -> Census:
+    """Find what lives of former daemons, and the tmux server that is to be connected to.
+
+    Raises
+    ------
+    StartError
+        If agents of ours live where they cannot be taken over.
+    """
+    began = time.monotonic()
+    socket, runtime = host.tmux.socket, host.runtime.path
+    census = await asyncio.to_thread(take_census, instance, socket, runtime, host.user.uid)
+    log.debug("processes_looked_at", runs=len(census.runs), seconds=round(time.monotonic() - began, 3))
+    for pid, agents in census.elsewhere.items():
+        raise StartError(
+            f"{len(agents)} agents of this state directory ({', '.join(agents)}) live under another tmux server "
+            f"(pid {pid}) on {socket_of(pid) or 'an unknown socket'}: start agentd with that as --tmux-socket, "
+            f"or end them: kill {pid}"
+        )
+    host.tmux.file.expect(_choose(census, socket))
+    return census
+
+
+def _choose(census: Census, socket: Path) -> ProcessIdentity | None:
+    """Choose the server that is ours: the one that holds our runs, or else the one that serves the socket."""
+    servers = census.servers
+    holding = [server for server in servers if _holds(server, census)]
+    if len(holding) > 1:
+        pids = " and ".join(str(server.pid) for server in holding)
+        raise StartError(
+            f"tmux servers {pids} both hold agents of {socket}: end one of them, and its agents with it, by kill PID"
+        )
+    if holding:
+        return holding[0]
+    serving = listener_of(socket) if servers else None
+    return next(
+        (server for server in servers if server.pid == serving), servers[0] if serving is None and servers else None
+    )
+
+
+def _holds(server: ProcessIdentity, census: Census) -> bool:
+    """Whether something of a run of ours lives below a server."""
+    below = descendants(server.pid)
+    return any(process.pid in below for run in census.runs.values() for process in run.processes)

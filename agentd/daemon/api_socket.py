@@ -1,0 +1,74 @@
+"""The API's socket: bound, bound again when its file is gone, and removed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from agentd.daemon.locks import API_MODE, bind_api_socket, remove_at_the_end
+from agentd.tmux.socket_file import listener_of
+
+Listen = Callable[[socket.socket], Awaitable[None]]
+"""Answers on another bound socket instead of the one before."""
+
+
+class ApiSocket:
+    """The file of the API's socket.
+
+    Parameters
+    ----------
+    group
+        Numeric group that may use it, or ``None``.
+    """
+
+    def __init__(self, path: Path, group: int | None) -> None:
+        self.path = path
+        self._group = group
+        self._file: os.stat_result | None = None
+        self.listen: Listen | None = None
+
+    def bind(self) -> socket.socket:
+        """Bind the socket.
+
+        Raises
+        ------
+        SocketTakenError
+            If something else stands or serves there.
+        OSError
+            If it cannot be made.
+        """
+        bound = bind_api_socket(self.path, API_MODE, self._group)
+        self._file = self.path.lstat()
+        return bound
+
+    def _stands(self) -> bool:
+        try:
+            return self._file is not None and os.path.samestat(self._file, self.path.lstat())
+        except OSError:
+            return False
+
+    async def keep(self) -> bool:
+        """Make sure that the path leads to us; says whether it was bound again.
+
+        Raises
+        ------
+        SocketTakenError, OSError
+            As `bind`.
+        """
+        if self.listen is None or self._stands():
+            return False
+        if listener_of(self.path) == os.getpid():
+            # Moved away and back, or another link to it.
+            self._file = self.path.lstat()
+            return False
+        await self.listen(self.bind())
+        return True
+
+    def remove(self) -> None:
+        """Remove the file, unless another has taken its place."""
+        with contextlib.suppress(OSError):
+            if self._stands():
+                remove_at_the_end(self.path)

@@ -1,0 +1,130 @@
+"""The daemon's own paths: looked at while it runs, and made again where somebody removed, moved or replaced them.
+
+What a path leads to lives on when the path is lost: a tmux server with every agent, a lock, an API that answers. Nobody
+finds it any more, and a second one would be started. So each path is held against what the daemon has in hand: at each
+resync, and at once where the folder is watched. What stands there instead and is a stranger's is left alone, and said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+
+import structlog
+
+from agentd.daemon.api_socket import ApiSocket
+from agentd.daemon.folders import FolderError, Folders
+from agentd.daemon.locks import AlreadyRunningError, PathLock, SocketTakenError
+from agentd.supervise.events import Event, EventKind
+from agentd.supervise.host import Host
+from agentd.tmux.errors import TmuxStartError
+from agentd.tmux.rundir import RuntimeDirectoryError
+
+log = structlog.get_logger(__name__)
+
+_STUCK = 5.0
+"""Seconds after which a look at the disk counts as one that does not come back."""
+
+_PROBLEMS = (
+    AlreadyRunningError,
+    FolderError,
+    OSError,
+    RuntimeDirectoryError,
+    SocketTakenError,
+    TmuxStartError,
+)
+
+
+class OwnPaths:
+    """Keeps the daemon's own paths.
+
+    Parameters
+    ----------
+    keep_records
+        Writes again what is missing of the runs' records, and says of how many.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        folders: Folders,
+        locks: Sequence[PathLock],
+        api: ApiSocket,
+        keep_records: Callable[[], int],
+    ) -> None:
+        self._host = host
+        self._folders = folders
+        self._locks = locks
+        self._api = api
+        self._keep_records = keep_records
+        self._problems: dict[str, str] = {}
+        """What is wrong, by what is looked at; each is said once."""
+        self._disk: asyncio.Future[list[Path]] | None = None
+        self.soon = asyncio.Event()
+        """Asks for a look now."""
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """Those whose loss is to be seen at once; the rest waits for the resync."""
+        return (self._host.tmux.socket, self._api.path, self._host.runtime.path)
+
+    async def run(self, interval: float) -> None:
+        """Look at every interval, and when asked to, until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(interval):
+                    await self.soon.wait()
+            self.soon.clear()
+            await self.keep()
+
+    async def keep(self) -> None:
+        """Look once, and put right what is wrong."""
+        await self._look("folders", self._keep_on_disk)
+        await self._look("tmux socket", self._keep_tmux_socket)
+        await self._look("API socket", self._keep_api_socket)
+        await self._look("runtime directory", self._keep_runtime)
+
+    async def _look(self, what: str, keep: Callable[[], Awaitable[Iterable[Path]]]) -> None:
+        try:
+            made = await keep()
+        except _PROBLEMS as error:
+            reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
+            if self._problems.get(what) != reason:
+                self._problems[what] = reason
+                log.error("own_path_lost", what=what, reason=reason)
+                self._host.tell(Event(EventKind.PATH_LOST, None, reason, {"path": what}))
+            return
+        self._problems.pop(what, None)
+        for path in made:
+            reason = f"the {what} was gone or another's: {path} is made again"
+            log.warning("own_path_restored", what=what, path=str(path))
+            self._host.tell(Event(EventKind.PATH_RESTORED, None, reason, {"path": str(path)}))
+
+    async def _keep_on_disk(self) -> list[Path]:
+        """Folders and locks, which may be on a disk that does not answer: that holds up nothing else."""
+        if self._disk is None:
+            self._disk = asyncio.ensure_future(asyncio.to_thread(self._make_on_disk))
+        await asyncio.wait([self._disk], timeout=_STUCK)
+        if not self._disk.done():
+            raise TimeoutError(0, "the disk does not answer", str(self._folders.settings.state_dir))
+        done, self._disk = self._disk, None
+        return done.result()
+
+    def _make_on_disk(self) -> list[Path]:
+        made = self._folders.make()
+        return [*made, *(path for lock in self._locks if (path := lock.restore()) is not None)]
+
+    async def _keep_tmux_socket(self) -> list[Path]:
+        tmux = self._host.tmux
+        return [tmux.socket] if tmux.connected and await tmux.file.keep() else []
+
+    async def _keep_api_socket(self) -> list[Path]:
+        return [self._api.path] if await self._api.keep() else []
+
+    async def _keep_runtime(self) -> list[Path]:
+        made = self._host.runtime.keep(self._host.hint)
+        if self._keep_records() and not made:
+            made.append(self._host.runtime.path)
+        return made

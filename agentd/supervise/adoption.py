@@ -1,0 +1,183 @@
+"""Adoption: what a former daemon left on the tmux server, in the runtime directory and among the processes.
+
+A run is adopted by its record. Where somebody removed that, by its processes: its launcher stands in a pane of ours,
+and its id and its agent's name are in the environment of all that it started. What was known only to the record is then
+said to be unknown, and the run goes on. What is ours and cannot be adopted is ended before anything is launched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import structlog
+
+from agentd.supervise.agent import Agent
+from agentd.supervise.events import Event, EventKind
+from agentd.supervise.host import Host
+from agentd.supervise.life import Life, Run
+from agentd.supervise.record import VERSION, Description, Record, RecordError
+from agentd.supervise.record_keeper import ENDED_PREFIX
+from agentd.supervise.states import AgentState
+from agentd.tmux.census import Census, LivingRun
+from agentd.tmux.panes import ListedPane
+from agentd.tmux.proc import PROC, children_of
+from agentd.tmux.processes import ProcessIdentity
+from agentd.tmux.remains import Remains
+from agentd.tmux.rundir import launched_run
+
+log = structlog.get_logger(__name__)
+
+_FORGOTTEN = (
+    "its record was removed: restarts count from 0 and its timeout from this run on; it is taken to be as declared"
+)
+
+
+class Adoption:
+    """Takes over what there is; used once, before the first pass.
+
+    Parameters
+    ----------
+    agents
+        Those taken over so far, which `add` adds to.
+    census
+        What lives.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        agents: Mapping[str, Agent],
+        add: Callable[[Life, Description], Agent],
+        census: Census,
+    ) -> None:
+        self._host = host
+        self._agents = agents
+        self._add = add
+        self._living = census.runs
+
+    async def take_over(self, *, same_server: bool) -> None:
+        """Adopt, end what cannot be adopted, and remove what is written of it.
+
+        Parameters
+        ----------
+        same_server
+            Whether the tmux server is one that a former daemon used.
+
+        Raises
+        ------
+        TmuxError, TmuxUnreachableError
+            If the server cannot be asked.
+        """
+        tmux, runtime = self._host.tmux, self._host.runtime
+        for listed in await tmux.list_launched_panes():
+            run_id = launched_run(listed.command)
+            if run_id is not None and (run_id in self._living or runtime.has_record(run_id)):
+                self._adopt_pane(listed, run_id)
+        for text in await tmux.list_globals(ENDED_PREFIX):
+            self._adopt_ended(text)
+        runs = {agent.run_id for agent in self._agents.values() if agent.run_id is not None}
+        lost = (runtime.run_ids() | self._living.keys()) - runs
+        if lost:
+            # Their sessions are gone, but something they started may live, and would live beside the next run.
+            survivors = await asyncio.gather(*(self._end(run_id) for run_id in lost))
+            if any(survivors):
+                log.error("processes_survive_sigkill", pids=sorted(set().union(*survivors)))
+        if same_server:
+            runs |= self._adopt_lost(lost)
+        runtime.remove_all_but(runs)
+
+    async def _end(self, run_id: str) -> set[int]:
+        living = self._living.get(run_id)
+        if living is None:
+            return await self._host.reaper.end(Remains(run_id, None))
+        log.warning("run_ended", run=run_id, agent=living.agent, reason="it could not be taken over")
+        return await self._host.reaper.end(Remains(run_id, None, living.processes))
+
+    def _adopt_pane(self, listed: ListedPane, run_id: str) -> None:
+        living = self._living.get(run_id)
+        try:
+            record = Record.parse(self._host.runtime.read_record(run_id) or "")
+        except RecordError as error:
+            if living is None or living.agent is None:
+                self._not_adopted(listed.session, None, str(error))
+                return
+            record = _recalled(living, living.agent, listed, self._host.clock.now())
+        if record.agent in self._agents:
+            self._not_adopted(listed.session, record.agent, "another one is the agent's")
+            return
+        recalled = record.fingerprint is None and not record.described.harness
+        if living is not None:
+            self._report_again(living)
+        agent = self._add(record.life(session_open=True), record.described)
+        became_shell = living is not None and listed.pane.pid in {process.pid for process in living.marked}
+        agent.adopt(listed.pane, record.described.session, run_id, ended=became_shell)
+        if recalled:
+            agent.recalled(_FORGOTTEN)
+
+    def _report_again(self, living: LivingRun) -> None:
+        """Write down which process is the agent, where the launcher's report of that was removed."""
+        process = _agent_process(living)
+        if process is not None:
+            try:
+                self._host.runtime.report_process(living.run_id, process)
+            except OSError as error:
+                log.warning("launcher_report_not_restored", run=living.run_id, reason=error.strerror)
+
+    def _adopt_lost(self, run_ids: Iterable[str]) -> set[str]:
+        """Take over what is written of agents whose session somebody closed meanwhile; returns the runs it was."""
+        records: list[Record] = []
+        for run_id in run_ids:
+            text = self._host.runtime.read_record(run_id)
+            try:
+                records += [] if text is None else [Record.parse(text)]
+            except RecordError as error:
+                log.error("agent_record_unreadable", reason=str(error))
+        taken: set[str] = set()
+        # A daemon that ended in the middle of a restart left two; the later one has counted on.
+        for record in sorted(records, key=lambda each: (each.began or 0.0, each.restarts), reverse=True):
+            if record.run is None or record.agent in self._agents:
+                continue
+            agent = self._add(record.life(session_open=False), record.described)
+            agent.adopt_lost(record.described.session)
+            taken.add(record.run.id)
+        return taken
+
+    def _not_adopted(self, session: str, agent: str | None, reason: str) -> None:
+        log.error("session_not_adopted", session=session, agent=agent, reason=reason)
+        self._host.tell(Event(EventKind.NOT_ADOPTED, agent, reason, {"session": session}))
+
+    def _adopt_ended(self, text: str) -> None:
+        try:
+            record = Record.parse(text)
+        except RecordError as error:
+            log.error("agent_record_unreadable", reason=str(error))
+            return
+        if record.agent not in self._agents and record.state.ended:
+            self._add(record.life(session_open=False), record.described).remember()
+
+
+def _agent_process(living: LivingRun) -> ProcessIdentity | None:
+    """The agent's own process: what its launcher, which executes the script, has started."""
+    if living.launcher is None:
+        return None
+    children = set(children_of(living.launcher.pid))
+    return next((process for process in living.marked if process.pid in children), None)
+
+
+def _recalled(living: LivingRun, agent: str, listed: ListedPane, now: float) -> Record:
+    """Describe a run by what its processes tell."""
+    process = _agent_process(living)
+    try:
+        workdir = str(Path(f"{PROC}/{listed.pane.pid if process is None else process.pid}/cwd").readlink())
+    except OSError:
+        workdir = ""
+    return Record(
+        v=VERSION,
+        agent=agent,
+        described=Description("", "native", listed.session, workdir),
+        state=AgentState.STARTING,
+        run=Run(living.run_id),
+        began=now - (0.0 if process is None else process.age()),
+    )

@@ -1,0 +1,360 @@
+"""Paths of agentd's own that somebody removes, moves or replaces: nothing runs twice, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from agentd.daemon.held_names import name_of
+from tests.daemon.support import declare, pids, refused, running, script, start, stay
+from tests.support.daemon import Daemon
+from tests.support.processes import alive, marked, wait_until_gone
+
+SOON = "--interval=200ms"
+
+
+def runtime_of(daemon: Daemon) -> Path:
+    return daemon.tmux_socket.with_name(daemon.tmux_socket.name + ".runs")
+
+
+def locks_of(daemon: Daemon) -> list[Path]:
+    return [path.with_name(path.name + ".pid") for path in (daemon.tmux_socket, daemon.api_socket)]
+
+
+def servers(daemon: Daemon) -> list[int]:
+    """The tmux servers that were told to serve the daemon's socket, whatever stands at its path."""
+    found = []
+    for process in marked(str(daemon.tmux_socket)):
+        name = Path(f"/proc/{process.pid}/comm")
+        if name.exists() and name.read_text() == "tmux: server\n":
+            found.append(process.pid)
+    return found
+
+
+def sleepers(daemon: Daemon) -> list[int]:
+    """The agents' processes, by the process table alone."""
+    return [each.pid for each in marked(str(daemon.bin)) if each.argv[:2] == ("sleep", "600")]
+
+
+def remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+LOST: dict[str, Callable[[Daemon], Iterable[Path]]] = {
+    "tmux socket": lambda daemon: [daemon.tmux_socket],
+    "API socket": lambda daemon: [daemon.api_socket],
+    "both sockets": lambda daemon: [daemon.tmux_socket, daemon.api_socket],
+    "locks": locks_of,
+    "runtime directory": lambda daemon: [runtime_of(daemon)],
+    "sockets, locks and runtime directory": lambda daemon: [
+        daemon.tmux_socket,
+        daemon.api_socket,
+        *locks_of(daemon),
+        runtime_of(daemon),
+    ],
+    "their folder": lambda daemon: [daemon.runtime],
+    "state directory": lambda daemon: [daemon.state],
+    "state directory and their folder": lambda daemon: [daemon.state, daemon.runtime],
+}
+"""What is removed."""
+
+
+@pytest.fixture
+def first(daemon: Daemon) -> Daemon:
+    start(daemon, stay("a"), stay("b", restart="always"), flags=[SOON])
+    running(daemon, "a", "b")
+    return daemon
+
+
+# -- while agentd runs
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_what_is_removed_is_made_again_and_agents_notice_nothing(first: Daemon, lost: str) -> None:
+    before, server = pids(first), servers(first)
+    paths = list(LOST[lost](first))
+    modes = {path: stat.S_IMODE(path.lstat().st_mode) for path in paths}
+    remove(paths)
+    for path in paths:
+        first.wait_for(path.exists, what=f"{path} is there again")
+    first.wait_answers()
+    first.wait_for(lambda: first.tmux_pid() == server[0], what="tmux answers")
+    first.wait_for(lambda: {path: stat.S_IMODE(path.lstat().st_mode) for path in paths} == modes, what="its mode")
+    assert pids(first) == before
+    assert servers(first) == server
+    assert sorted(first.sessions()) == ["_agentd", "a", "b"]
+    assert "own_path_restored" in first.log_text()
+    for lock in locks_of(first):
+        first.wait_for(lock.exists, what=f"{lock} is there again")
+    # What follows works as before.
+    declare(first, stay("a"), stay("c"))
+    running(first, "c")
+    first.wait_gone("b")
+    assert first.stop() == 0
+    wait_until_gone([pid for pid in before.values() if pid is not None])
+
+
+def test_what_is_restored_is_an_event(first: Daemon) -> None:
+    first.tmux_socket.unlink()
+
+    def told() -> bool:
+        answer = first.request("GET", "/v1/events?kinds=path_restored")
+        return str(first.tmux_socket) in answer.body.decode()
+
+    first.wait_for(first.tmux_socket.exists, what="the socket is there again")
+    first.wait_for(told, what="an event tells of it")
+
+
+def test_a_folder_moved_aside_is_not_followed(first: Daemon) -> None:
+    before, aside = pids(first), first.folder / "aside"
+    first.runtime.rename(aside)
+    first.wait_for(lambda: first.api_socket.exists() and first.tmux_socket.exists(), what="the sockets")
+    first.wait_answers()
+    assert pids(first) == before
+    running(first, "a")
+    assert first.stop() == 0
+    wait_until_gone([pid for pid in before.values() if pid is not None])
+    shutil.rmtree(aside)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+@pytest.mark.parametrize("what", ["tmux_socket", "api_socket"])
+def test_what_a_stranger_put_there_stays_and_is_told(first: Daemon, what: str, kind: str) -> None:
+    path: Path = getattr(first, what)
+    before, server = pids(first), servers(first)
+    first.signal(signal.SIGSTOP)  # so that it is not quicker
+    path.unlink()
+    if kind == "file":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("nowhere")
+    first.signal(signal.SIGCONT)
+    first.wait_for(lambda: "own_path_lost" in first.log_text(), what="it is told")
+    assert not path.is_socket()
+    path.rmdir() if kind == "folder" else path.unlink()
+    first.wait_for(path.is_socket, what="the socket is back")
+    first.wait_answers()
+    assert pids(first) == before
+    assert servers(first) == server
+
+
+def test_another_program_at_the_sockets_place_is_named(first: Daemon) -> None:
+    with socket.socket(socket.AF_UNIX) as stranger:
+        first.signal(signal.SIGSTOP)  # so that it is not quicker
+        first.tmux_socket.unlink()
+        stranger.bind(str(first.tmux_socket))
+        stranger.listen()
+        first.signal(signal.SIGCONT)
+        first.wait_for(lambda: "serves its socket" in first.log_text(), what="it is told")
+        assert first.tmux_socket.is_socket()
+    first.wait_for(lambda: first.tmux_pid() in servers(first), what="the socket is tmux' again")
+
+
+def test_lost_records_are_written_again(first: Daemon) -> None:
+    runtime = runtime_of(first)
+    names = sorted(path.name for path in runtime.iterdir())
+    remove(runtime.iterdir())
+    first.wait_for(lambda: sorted(path.name for path in runtime.iterdir()) == names, what="all is there again")
+
+
+# -- over the death of agentd
+
+
+@pytest.mark.parametrize("end", ["kill", "keep"])
+@pytest.mark.parametrize("lost", LOST)
+def test_nothing_runs_twice_after_the_next_start(daemon: Daemon, lost: str, end: str) -> None:
+    start(daemon, stay("a"), stay("b", restart="always"), flags=["--on-shutdown=keep", "--interval=1h"])
+    before, server = running(daemon, "a", "b"), servers(daemon)
+    paths = list(LOST[lost](daemon))
+    if end == "kill":
+        daemon.signal(signal.SIGSTOP)
+        remove(paths)
+        daemon.kill()
+    else:
+        assert daemon.stop() == 0
+        remove(path for path in paths if path.exists())
+    daemon.start(SOON)
+    assert running(daemon, "a", "b") == before
+    assert servers(daemon) == server
+    assert sorted(sleepers(daemon)) == sorted(before.values())
+    assert daemon.stop() == 0
+    assert daemon.left_behind() == []
+
+
+def test_a_run_whose_tmux_server_died_unseen_is_ended_before_the_next(daemon: Daemon) -> None:
+    deaf = script("a", "trap '' HUP INT TERM; while :; do sleep 600; done", restart="always")
+    start(daemon, deaf, flags=["--interval=1h"])
+    former = running(daemon, "a")["a"]
+    (server,) = servers(daemon)
+    daemon.kill()
+    remove([daemon.tmux_socket, runtime_of(daemon), *locks_of(daemon)])
+    os.kill(server, signal.SIGKILL)
+    wait_until_gone([server])
+    assert alive(former)
+    daemon.start()
+    again = running(daemon, "a")["a"]
+    assert again != former
+    assert not alive(former)
+
+
+def test_a_lost_server_is_not_replaced_when_its_client_dies_too(first: Daemon) -> None:
+    before, server = pids(first), servers(first)
+    first.signal(signal.SIGSTOP)
+    client = next(each for each in psutil.Process(first.pid).children() if each.name().startswith("tmux"))
+    first.tmux_socket.unlink()
+    client.kill()
+    first.signal(signal.SIGCONT)
+    first.wait_for(lambda: "tmux_connection_lost" in first.log_text(), what="the connection is lost")
+    first.wait_for(lambda: first.tmux_pid() == server[0], what="the server has its socket again")
+    running(first, "a", "b")
+    assert pids(first) == before
+    assert servers(first) == server
+
+
+def test_records_that_were_removed_make_no_stranger_of_a_run(daemon: Daemon) -> None:
+    ended = script("ended", "exit 3")
+    start(daemon, stay("a", timeout="1h"), stay("b", restart="always"), ended, flags=["--interval=1h"])
+    before = running(daemon, "a", "b")
+    daemon.wait_state("ended", "failed")
+    daemon.signal(signal.SIGSTOP)
+    remove(path for path in runtime_of(daemon).iterdir() if path.suffix in (".record", ".pid", ".exit"))
+    remove(locks_of(daemon))
+    daemon.kill()
+    daemon.start(SOON)
+    assert running(daemon, "a", "b") == before
+    assert daemon.wait_state("ended", "failed")["exit_code"] is None
+    daemon.wait_for(lambda: daemon.agents()["a"]["deadline"], what="its timeout counts")
+    assert "session_not_adopted" not in daemon.log_text()
+    assert daemon.log_text().count("agent_record_lost") == 3
+    # It is supervised as any other.
+    declare(daemon, stay("b", restart="always"))
+    daemon.wait_gone("a")
+    wait_until_gone([before["a"]])
+    os.kill(before["b"], signal.SIGKILL)
+    daemon.wait_for(lambda: daemon.agents()["b"]["restarts"] == 1, what="b is restarted")
+
+
+def test_daemons_that_share_nothing_leave_each_other_alone(daemon_factory: Callable[[], Daemon]) -> None:
+    one, two = daemon_factory(), daemon_factory()
+    start(one, stay("a"))
+    first = running(one, "a")
+    start(two, stay("a"))
+    second = running(two, "a")
+    one.kill()
+    remove([one.tmux_socket, runtime_of(one)])
+    two.kill()
+    two.start()
+    one.start()
+    assert running(one, "a") == first
+    assert running(two, "a") == second
+
+
+# -- one state directory, one data directory
+
+
+@pytest.mark.parametrize("alias", [False, True])
+@pytest.mark.parametrize(("folder", "flag"), [("state", "--state-dir"), ("data", "--data-dir")])
+def test_a_second_daemon_on_a_folder_is_refused_with_the_pid_of_the_first(
+    first: Daemon, daemon_factory: Callable[[], Daemon], folder: str, flag: str, alias: bool
+) -> None:
+    second = daemon_factory()
+    declare(second, stay("a"))
+    shared: Path = getattr(first, folder)
+    shared.mkdir(exist_ok=True)
+    if alias:
+        name = second.folder / "alias"
+        name.symlink_to(shared)
+        shared = name
+    setattr(second, folder, shared)
+    text = refused(second)
+    assert f"pid {first.pid}" in text
+    assert flag in text
+
+
+@pytest.mark.parametrize("how", ["remove", "replace", "move"])
+def test_locks_hold_when_their_files_go(first: Daemon, daemon_factory: Callable[[], Daemon], how: str) -> None:
+    first.signal(signal.SIGSTOP)  # so that it puts nothing right
+    try:
+        files = [*locks_of(first), first.state / "agentd.pid"]
+        for file in files:
+            file.rename(file.with_name("aside")) if how == "move" else file.unlink()
+            if how == "replace":
+                file.touch()
+        for shared in ("tmux_socket", "api_socket", "state"):
+            second = daemon_factory()
+            declare(second, stay("a"))
+            setattr(second, shared, getattr(first, shared))
+            assert f"pid {first.pid}" in refused(second)
+    finally:
+        first.signal(signal.SIGCONT)
+
+
+def test_the_state_directory_is_locked_although_it_was_removed(
+    first: Daemon, daemon_factory: Callable[[], Daemon]
+) -> None:
+    second = daemon_factory()
+    declare(second, stay("a"))
+    second.state = first.state
+    first.signal(signal.SIGSTOP)
+    try:
+        shutil.rmtree(first.state)
+        assert f"pid {first.pid}" in refused(second)
+    finally:
+        first.signal(signal.SIGCONT)
+
+
+def test_agents_of_a_state_directory_that_live_under_another_socket_are_named(
+    daemon: Daemon, daemon_factory: Callable[[], Daemon]
+) -> None:
+    start(daemon, stay("a"))
+    running(daemon, "a")
+    (server,) = servers(daemon)
+    daemon.kill()
+    second = daemon_factory()
+    declare(second, stay("a"))
+    second.state = daemon.state
+    text = refused(second)
+    assert f"pid {server}" in text
+    assert str(daemon.tmux_socket) in text
+    # With that socket it goes on.
+    daemon.start()
+    running(daemon, "a")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_a_name_that_another_user_holds_keeps_nobody_from_starting(daemon: Daemon) -> None:
+    take = (
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534); s = socket.socket(socket.AF_UNIX);"
+        "s.bind(b'\\0' + sys.argv[1].encode()); s.listen(); print(flush=True); input()"
+    )
+    names = [name_of(path, 0).decode()[1:] for path in (daemon.state, daemon.tmux_socket, daemon.api_socket)]
+    strangers = [
+        subprocess.Popen([sys.executable, "-c", take, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for name in names
+    ]
+    try:
+        for stranger in strangers:
+            assert stranger.stdout is not None
+            assert stranger.stdout.readline() == b"\n"
+        start(daemon, stay("a"))
+        running(daemon, "a")
+        assert daemon.log_text().count("name_taken_by_another_user") == len(names)
+    finally:
+        for stranger in strangers:
+            stranger.communicate(b"\n")
