@@ -33,12 +33,13 @@ def locks_of(daemon: Daemon) -> list[Path]:
 
 def servers(daemon: Daemon) -> list[int]:
     """The tmux servers that were told to serve the daemon's socket, whatever stands at its path."""
-    found = []
+    found = {}
     for process in marked(str(daemon.tmux_socket)):
         name = Path(f"/proc/{process.pid}/comm")
         if name.exists() and name.read_text() == "tmux: server\n":
-            found.append(process.pid)
-    return found
+            found[process.pid] = process.parent
+    # A child that has not executed its program yet looks like the server.
+    return [pid for pid, parent in found.items() if parent not in found]
 
 
 def sleepers(daemon: Daemon) -> list[int]:
