@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from agentd import __version__
+from agentd.cli.go_flags import add_sandbox_flags, notes, parse
 from agentd.cli.options import USAGE_ERROR, accept_one_dash, add_options, settings_from
 from agentd.daemon.settings import Settings, SettingsError
 
@@ -17,7 +18,7 @@ Stays in the foreground and logs to stderr."""
 
 _EPILOG = """\
 A flag wins over its environment variable (in capitals above), and that over the default.
-Each flag may also be written with one dash: -config PATH.
+Each flag may also be written with one dash: -config PATH; one without a value takes true or false: -debug=false.
 
 examples:
   agentd --config ./jcard.toml
@@ -39,12 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         With status 2 for a command line that cannot be understood, 0 after ``--help`` and ``--version``.
     """
     parser = build_parser()
-    arguments = parser.parse_args(accept_one_dash(sys.argv[1:] if argv is None else argv, parser))
+    arguments, words = parse(parser, accept_one_dash(sys.argv[1:] if argv is None else argv, parser))
     try:
         settings = settings_from(arguments, os.environ)
     except SettingsError as error:
         parser.exit(USAGE_ERROR, f"agentd: {error}\n")
-    return _check(settings) if arguments.check else _run(settings)
+    ignored = notes(arguments, words)
+    return _check(settings, ignored) if arguments.check else _run(settings, ignored)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add_options(parser)
+    add_sandbox_flags(parser)
     parser.add_argument(
         "--debug",
         action="store_true",
@@ -67,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(settings: Settings) -> int:
+def _run(settings: Settings, ignored: Sequence[str]) -> int:
     from agentd.daemon.first_process import leave_first_place
     from agentd.daemon.memory import keep_imports, stop_collecting
 
@@ -81,7 +84,7 @@ def _run(settings: Settings) -> int:
 
     preload()
     keep_imports()
-    return run(settings)
+    return run(settings, ignored)
 
 
 def _import_structlog_alone() -> None:
@@ -112,7 +115,7 @@ def _import_aiohttp_without_certificates() -> None:
             os.environ[_CERTIFICATES] = before
 
 
-def _check(settings: Settings) -> int:
+def _check(settings: Settings, ignored: Sequence[str]) -> int:
     from agentd.cli.check import check, check_lines
     from agentd.cli.terminal import display_of
     from agentd.jcard.quoting import printable
@@ -122,6 +125,8 @@ def _check(settings: Settings) -> int:
     except SettingsError as error:
         print(f"agentd: {printable(str(error))}", file=sys.stderr)
         return USAGE_ERROR
+    for text in ignored:
+        print(f"agentd: warning: {printable(text)}", file=sys.stderr)
     print("\n".join(check_lines(result, display_of(sys.stdout, os.environ))))
     return 0 if result.valid else 1
 

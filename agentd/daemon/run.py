@@ -91,8 +91,8 @@ _CANNOT_START = (
 )
 
 
-def run(settings: Settings) -> int:
-    """Run the daemon until it is told to end.
+def run(settings: Settings, ignored: Sequence[str] = ()) -> int:
+    """Run the daemon until it is told to end; what is ignored of its command line is said first.
 
     Returns
     -------
@@ -101,6 +101,8 @@ def run(settings: Settings) -> int:
     """
     redactor = Redactor()
     configure(settings.log_format, debug=settings.debug, redactor=redactor)
+    for text in ignored:
+        log.warning("flags", ignored=text)
     try:
         with asyncio.Runner() as runner:
             runner.run(_Daemon(settings, redactor).main())

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from agentd import __version__
+from agentd.cli.agentd import build_parser
+from agentd.cli.go_flags import parse
+from agentd.cli.manual.pages import manual_page
+from agentd.cli.options import accept_one_dash
 from agentd.daemon.flags import OPTIONS
 from tests.cli.support import Client, Finished
 
@@ -42,6 +46,7 @@ def test_version_names_program_and_version(client: Client) -> None:
 def test_help_names_every_flag_and_its_variable_and_has_examples(client: Client) -> None:
     text = client("--help", name="agentd").out
     assert "examples:" in text
+    assert "runsc" not in text + manual_page("agentd.1"), "accepted, and nothing to recommend"
     for option in OPTIONS:
         assert f"{option.flag} " in text
         assert option.environment is None or option.environment in text
@@ -109,7 +114,10 @@ def test_a_folder_is_no_config(client: Client) -> None:
         ["--config"],
         ["--config="],
         ["--check=yes"],
-        ["surplus"],
+        ["--debug=maybe"],
+        ["-debug="],
+        ["-runsc-path"],
+        ["surplus", "--nope"],
         ["--interval", "5"],
         ["--launch-concurrency=0"],
         ["--on-shutdown", "pause"],
@@ -125,6 +133,63 @@ def test_bad_usage_is_status_2_with_a_reason(client: Client, jcard: Path, argume
     assert done.status == 2
     assert done.out == ""
     assert "agentd: " in done.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"), [("-cofnig", "--config"), ("--api-sock=x", "--api-socket"), ("-debg", "--debug")]
+)
+def test_a_flag_that_there_is_not_is_answered_with_the_closest(client: Client, flag: str, meant: str) -> None:
+    done = client(flag, "--check", name="agentd")
+    assert done.status == 2
+    assert f"unrecognized arguments: {flag.partition('=')[0]}" in done.err
+    assert f"did you mean {meant}?" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ignored"),
+    [
+        (
+            ["-runsc-path", "/nix/store/x/bin/runsc"],
+            "--runsc-path: nothing uses this yet, for this build has no sandbox",
+        ),
+        (
+            ["--sandbox-state-dir=/x", "-sandbox-bundle-dir", "/y"],
+            "--sandbox-state-dir, --sandbox-bundle-dir: nothing uses this yet, for this build has no sandbox",
+        ),
+        (["start", "now"], "start now: no flag, and agentd has no commands; agentctl has"),
+        (["--", "-x"], "-x: no flag, and agentd has no commands; agentctl has"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_a_go_unit_says_beside_our_flags_is_one_warning(
+    client: Client, jcard: Path, arguments: list[str], ignored: str
+) -> None:
+    assert jcard.exists()
+    done = check(client, *arguments)
+    assert (done.status, done.err) == (0, f"agentd: warning: {ignored}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "debug"),
+    [
+        (["-debug"], True),
+        (["-debug=true"], True),
+        (["--debug=1"], True),
+        (["--debug=T"], True),
+        (["-debug=false"], False),
+        (["-debug=0"], False),
+        (["--debug=f"], False),
+        (["-debug", "-debug=FALSE"], False),
+        (["-debug=False", "-debug"], True),
+        (["-debug=true", "true"], True),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_debug_is_read_as_gos_flag_package_reads_it(arguments: list[str], debug: bool) -> None:
+    parser = build_parser()
+    parsed, words = parse(parser, accept_one_dash([*arguments, "-interval", "9s"], parser))
+    assert (parsed.debug, parsed.interval) == (debug, "9s")
+    assert words == [word for word in arguments if not word.startswith("-")]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may run agents as anybody")

@@ -140,7 +140,7 @@ def test_a_socket_path_that_the_kernel_would_not_take_is_bad_usage(daemon: Daemo
     assert "107 bytes" in daemon.log_text()
 
 
-@pytest.mark.parametrize("arguments", [["--no-such-flag"], ["--interval=3"], ["--on-shutdown=maybe"], ["run"]])
+@pytest.mark.parametrize("arguments", [["--no-such-flag"], ["--interval=3"], ["--on-shutdown=maybe"], ["--debug=x"]])
 def test_bad_usage_is_exit_status_2(daemon: Daemon, arguments: list[str]) -> None:
     daemon.start(*arguments, ready=False)
     assert daemon.wait_exit() == 2
@@ -217,3 +217,13 @@ def test_what_holds_launch_scripts_is_closed_to_others(daemon: Daemon) -> None:
         os.umask(former)
     for folder in [path for path in daemon.runtime.iterdir() if path.is_dir()]:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
+
+
+def test_the_command_line_of_a_go_unit_is_taken_and_what_it_says_in_vain_is_said_once(daemon: Daemon) -> None:
+    declare(daemon, stay("a"))
+    daemon.start("-debug=false", "-runsc-path", "/bin/runsc", "-sandbox-state-dir=/run/x", "-log-format", "json", "up")
+    running(daemon, "a")
+    said = [line for line in daemon.log_text().splitlines() if '"event":"flags"' in line.replace(" ", "")]
+    assert len(said) == 1
+    assert "--runsc-path, --sandbox-state-dir: nothing uses this yet" in said[0]
+    assert "up: no flag" in said[0]

@@ -90,7 +90,9 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 def _arguments(parser: argparse.ArgumentParser, without: set[str]) -> Iterator[str]:
     for action in parser._actions:  # noqa: SLF001
-        if action.dest in without or isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+        if action.dest in without or action.help == argparse.SUPPRESS:
+            continue
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             continue
         value = "" if action.nargs == 0 else f" {action.metavar or action.dest}"
         name = ", ".join(f"{option}{value}" for option in action.option_strings) or str(action.metavar or action.dest)

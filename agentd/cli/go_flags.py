@@ -1,0 +1,86 @@
+"""Command lines that were written for the Go agentd: how its flag package reads them, and what it had beside ours."""
+
+from __future__ import annotations
+
+import argparse
+
+TYPE_CHECKING = False  # typing costs 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SANDBOX_FLAGS = ("--runsc-path", "--sandbox-state-dir", "--sandbox-bundle-dir")
+"""Accepted with a value that nothing uses: this build has no sandbox."""
+
+_BOOLEANS = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
+"""As Go's strconv.ParseBool takes them."""
+
+_SURE = 0.6
+
+
+def add_sandbox_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what only the Go agentd had, without a word in the help."""
+    for flag in SANDBOX_FLAGS:
+        parser.add_argument(flag, help=argparse.SUPPRESS)
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Parse a command line whose flags have two dashes; give the words, too, that belong to no flag.
+
+    Raises
+    ------
+    SystemExit
+        With status 2 for a flag that there is not.
+    """
+    parsed, rest = parser.parse_known_args(_without_values(parser, arguments))
+    end = rest.index("--") if "--" in rest else len(rest)
+    for argument in rest[:end]:
+        if argument.startswith("-") and argument != "-":
+            _refuse(parser, argument.partition("=")[0])
+    return parsed, [*rest[:end], *rest[end + 1 :]]
+
+
+def notes(parsed: argparse.Namespace, words: Sequence[str]) -> list[str]:
+    """Say what of a command line has no effect: one text, or none."""
+    found = []
+    given = [flag for flag in SANDBOX_FLAGS if getattr(parsed, flag.removeprefix("--").replace("-", "_")) is not None]
+    if given:
+        found.append(f"{', '.join(given)}: nothing uses this yet, for this build has no sandbox")
+    if words:
+        found.append(f"{' '.join(words)}: no flag, and agentd has no commands; agentctl has")
+    return ["; ".join(found)] if found else []
+
+
+def _without_values(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> list[str]:
+    """Take ``--debug=false`` and the like apart: the flag itself where it is true, and nothing where it is not."""
+    switches = {
+        string
+        for action in parser._actions  # noqa: SLF001 (argparse has no public list)
+        for string in action.option_strings
+        if action.nargs == 0 and isinstance(action.const, bool)
+    }
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    state: dict[str, bool] = {}
+    for argument in arguments[:end]:
+        flag, equals, value = argument.partition("=")
+        if flag not in switches:
+            continue
+        if equals and value not in _BOOLEANS:
+            parser.error(f"argument {flag}: expected true or false, found {value!r}")
+        # The last one counts.
+        state[flag] = _BOOLEANS[value] if equals else True
+    plain = (
+        argument.partition("=")[0] if argument.partition("=")[0] in state else argument for argument in arguments[:end]
+    )
+    return [*(argument for argument in plain if state.get(argument, True)), *arguments[end:]]
+
+
+def _refuse(parser: argparse.ArgumentParser, flag: str) -> None:
+    from difflib import get_close_matches
+
+    known = [string for action in parser._actions for string in action.option_strings]  # noqa: SLF001 (as above)
+    shown = [string for string in known if string.startswith("--") and string not in SANDBOX_FLAGS]
+    close = get_close_matches("--" + flag.lstrip("-"), shown, n=1, cutoff=_SURE)
+    parser.error(f"unrecognized arguments: {flag}" + (f"; did you mean {close[0]}?" if close else ""))
