@@ -32,13 +32,19 @@ def jcard() -> str:
 # jcard.toml
 
 `[agent]` declares one agent, `[[agents]]` as many as you like; both may stand in one file. Every other table belongs to
-other programs and is ignored. An unknown key inside an agent table is a warning.
+other programs and is ignored. An unknown key inside an agent table is a warning, and so is a table that was meant as
+one (`[[agnets]]`, `[Agent]`). A jcard is TOML 1.0. Jcards of the Go agentd are taken;
+[Coming from the Go agentd](../coming-from-the-go-agentd.md) says what differs.
 
 {field_table()}
 - A duration is written as in Go: `300ms`, `1.5h`, `1h30m`. A bare number is an error.
-- A size is written with `KiB`, `MiB`, `GiB`, `KB`, `MB` or `GB`, or is a number of bytes.
+- A size is written with `KiB`, `MiB`, `GiB`, `KB`, `MB` or `GB`, in any case, or is a number of bytes.
 - Relative paths start at the jcard's folder, `~` at the home of the agents' user.
-- An empty text for `name`, `session`, `workdir`, `prompt_file` or `model` means that the field is not set.
+- An empty text means that a field is not set, except in lists and in `env`: that is how generated jcards write it.
+- `memory` and `pid_limit` are ignored, with a warning, where `type` is not `"sandboxed"`; `extra_packages` are an error
+  there, unless there are none.
+- `$HOME` and `${{X}}` are expanded nowhere, and `~` only in `workdir`, `prompt_file` and `repo`; what looks
+  as if it was meant to be is a warning.
 - `agentctl schema` prints the JSON Schema, for completion and checks in editors.
 - `agentctl validate` checks a file without a daemon.
 
