@@ -100,7 +100,10 @@ class Reconciler:
             del self.agents[agent.name]
         agent.forget()
         if not self._closing:
-            log.info("agent_removed", agent=agent.name)
+            worktree = agent.described.worktree
+            # It stays: work may be in it.
+            stays = {} if worktree is None else {"worktree": worktree.path}
+            log.info("agent_removed", agent=agent.name, **stays)
             self.host.tell(Event(EventKind.REMOVED, agent.name))
         if not self.agents:
             self._empty.set()

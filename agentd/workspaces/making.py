@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,7 +40,14 @@ from agentd.workspaces.saving import save_head
 from agentd.workspaces.settling import protect, settle
 from agentd.workspaces.tidying import keeping_the_reason
 from agentd.workspaces.turns import alone_in
-from agentd.workspaces.work import LOCKED_TO_MAKE, inspect, leads_nowhere, making_cut_off, processes_in
+from agentd.workspaces.work import (
+    LOCKED_TO_MAKE,
+    inspect,
+    leads_nowhere,
+    making_cut_off,
+    missing_submodules,
+    processes_in,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -228,6 +236,7 @@ def _make_room(git: Git, place: Place, now: float, shell: int | None) -> None:
                         forget_held(git.runner, other)
                 raise
             forget_held(git.runner, place.path)
+            log.info("worktree_set_aside", path=str(other), former=str(place.path), branch=place.held.branch)
             return
     removed = remove(git, place, Allowed(shell=shell), now)
     if removed.kept and os.path.lexists(place.path):
@@ -293,6 +302,18 @@ def _make(git: Git, checkout: Checkout, agent: str, now: float, former: Held | N
         protect(git.elsewhere(path))
     write_held(git.runner, path, held)
     repository.out("worktree", "unlock", path)
+    with keeping_the_reason():
+        _tell_of_submodules(git.elsewhere(path), agent)
+
+
+def _tell_of_submodules(here: Git, agent: str) -> None:
+    """Say that submodules are empty: agentd fetches nothing, and git neither moves nor removes worktrees with them."""
+    missing = missing_submodules(here)
+    if missing:
+        advice = f"git -C {shlex.quote(str(here.at))} submodule update --init"
+        log.warning(
+            "worktree_submodules_missing", agent=agent, path=str(here.at), submodules=list(missing), advice=advice
+        )
 
 
 def _add(repository: Git, held: Held, path: Path, former: Held | None, *, existing: bool) -> None:

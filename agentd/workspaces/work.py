@@ -46,6 +46,8 @@ class Work:
     """Paths that git ignores; folders end in ``/``."""
     nested: tuple[str, ...] = ()
     """Repositories and submodules inside it, whose commits are only there."""
+    missing: tuple[str, ...] = ()
+    """Submodules that are empty folders."""
     unmerged: int = 0
     """Commits of its branch or HEAD that are on no other branch, remote branch or tag."""
     under_way: str | None = None
@@ -124,11 +126,13 @@ def inspect(git: Git, place: Place) -> Work:
     head = here.commit("HEAD")
     own = here.own_folder(repository)
     look = _status(here)
+    inside, missing = _submodules(here, own)
     return Work(
         uncommitted=tuple(sorted(look.changed)),
         hidden=_hidden(here),
         ignored=tuple(sorted(look.ignored)),
-        nested=(*sorted(look.nested), *_submodules(here, own)),
+        nested=(*sorted(look.nested), *inside),
+        missing=missing,
         unmerged=_unmerged(repository, place, own_branch, [tip, head]),
         under_way=next((name for file, name in _UNDER_WAY.items() if os.path.lexists(own / file)), None),
         locked=_lock_reason(own, here.runner.reader),
@@ -168,11 +172,28 @@ def _hidden(here: Git) -> tuple[str, ...]:
     return tuple(path for path in marked if os.path.lexists(here.at / path))
 
 
-def _submodules(here: Git, own: Path) -> tuple[str, ...]:
-    staged = here.out("ls-files", "--stage", "-z")
-    links = [entry.partition("\t")[2] for entry in split_z(staged) if entry.startswith("160000 ")]
+def _submodules(here: Git, own: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Find the submodules that have commits of their own, and those that are empty folders."""
+    links = _links(here)
     inside = tuple(path for path in links if os.path.lexists(here.at / path / ".git"))
-    return inside or (("its submodules' commits",) if os.path.lexists(own / "modules") else ())
+    missing = tuple(path for path in links if path not in inside)
+    return inside or (("its submodules' commits",) if os.path.lexists(own / "modules") else ()), missing
+
+
+def _links(here: Git) -> list[str]:
+    staged = here.out("ls-files", "--stage", "-z")
+    return [entry.partition("\t")[2] for entry in split_z(staged) if entry.startswith("160000 ")]
+
+
+def missing_submodules(here: Git) -> tuple[str, ...]:
+    """Find the submodules of a worktree that are empty folders.
+
+    Raises
+    ------
+    GitError
+        If git cannot say.
+    """
+    return tuple(path for path in _links(here) if not os.path.lexists(here.at / path / ".git"))
 
 
 def _own_branch(repository: Git, place: Place) -> str | None:

@@ -9,14 +9,17 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
+from structlog.testing import capture_logs
 
 from agentd.jcard.spec import Checkout
+from agentd.workspaces.changes import look_at_changes
 from agentd.workspaces.git import Git, GitError
 from agentd.workspaces.held import HeldError, all_held, read_held
 from agentd.workspaces.making import ensure_worktree, needs_git
+from agentd.workspaces.removal import Allowed, remove
 from agentd.workspaces.runner import Runner, RunnerError
-from agentd.workspaces.work import LOCKED_TO_MAKE
-from tests.workspaces.repositories import NOW, World, commit, git, invoking_user
+from agentd.workspaces.work import LOCKED_TO_MAKE, inspect
+from tests.workspaces.repositories import NOW, World, commit, git, invoking_user, make_repository
 
 
 def branch_of(tree: Path) -> str:
@@ -210,3 +213,20 @@ def test_without_git_the_reason_says_so(world: World) -> None:
     without = Git(Runner(invoking_user(world.folder), {"PATH": "/nonexistent"}), world.folder)
     with pytest.raises(GitError, match="cannot run git: No such file or directory; install it"):
         ensure_worktree(without, world.checkout(), "alice", NOW)
+
+
+def test_submodules_are_not_fetched_and_that_is_said(world: World) -> None:
+    library = make_repository(world.folder / "lib")
+    git(world.repo, "-c", "protocol.file.allow=always", "submodule", "add", "-q", library, "lib")
+    git(world.repo, "config", "-f", ".gitmodules", "submodule.lib.url", f"ext::sh -c touch% {world.folder}/ran")
+    git(world.repo, "config", "protocol.ext.allow", "always")
+    commit(world.repo, "with a submodule")
+    with capture_logs() as logs:
+        place = world.make()
+    [event] = [event for event in logs if event["event"] == "worktree_submodules_missing"]
+    assert (event["submodules"], event["path"]) == (["lib"], str(place.path))
+    assert list((place.path / "lib").iterdir()) == []
+    assert inspect(world.git, place).reasons() == []
+    assert look_at_changes(world.git, place).files() == []
+    assert remove(world.git, place, Allowed(), NOW).kept is None
+    assert not (world.folder / "ran").exists()

@@ -41,14 +41,15 @@ agentctl scale reviewer 3 --wait
 agentctl scale reviewer 1"""
 
 _RENAME_DETAILS = """\
-A running agent is stopped, and started under the new name, in a session of that name unless session is set."""
+A running agent is stopped, and started under the new name, in a session of that name unless session is set. With
+isolation it begins in a new worktree; the former one stays, which is said."""
 
 _RENAME_EXAMPLES = """\
 agentctl rename reviewer critic --wait"""
 
 _REMOVE_DETAILS = """\
 Takes out each agent's table and the comment directly above it; what runs is stopped gracefully and its session closed.
-agentctl stop keeps the definition."""
+agentctl stop keeps the definition. A git worktree stays until agentctl worktrees clean, which is said."""
 
 _REMOVE_EXAMPLES = """\
 agentctl remove reviewer --wait

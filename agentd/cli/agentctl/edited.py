@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.editing import Edit
+from agentd.cli.agentctl.left_behind import left_behind
 from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.cli.check import launch_problem
 from agentd.daemon.context import LARGEST_CONFIG, load_context, resolve_agent_user, resolve_data_dir
@@ -42,6 +43,8 @@ class Made:
     """Agents named by the edit that the file declares well, and that yet cannot be launched: why."""
     suspicious: Sequence[str]
     """What the file is warned of since the edit."""
+    left: Sequence[str]
+    """What becomes of worktrees that no agent has any more."""
 
 
 def make_edit(settings: Settings, edit: Edit) -> Made:
@@ -84,11 +87,15 @@ def make_edit(settings: Settings, edit: Edit) -> Made:
     )
     unlaunchable = {str(problem.agent): problem.message for problem in problems if problem is not None}
     suspicious: Sequence[str] = ()
-    if result.warnings:
+    left: Sequence[str] = ()
+    # Reading the file a second time takes milliseconds, which most edits need not spend.
+    checkouts = "isolation" in outcome.before and outcome.changed
+    if result.warnings or checkouts:
         before = load_jcard(outcome.before.encode(), str(path), context)
+        left = left_behind(before.agents, result.agents) if checkouts else ()
         known = {_apart_from_place(warning) for warning in before.warnings}
         suspicious = [str(warning) for warning in result.warnings if _apart_from_place(warning) not in known]
-    return Made(outcome, named, unlaunchable, suspicious)
+    return Made(outcome, named, unlaunchable, suspicious, left)
 
 
 def _apart_from_place(problem: Problem) -> tuple[str | None, str | None, str]:

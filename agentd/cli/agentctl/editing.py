@@ -112,6 +112,7 @@ def run_edit(invocation: Invocation, edit: Edit) -> Status:
 def _warnings(invocation: Invocation, made: Made) -> list[str]:
     warnings = [f"{agent} cannot run like this: {printable(problem)}" for agent, problem in made.unlaunchable.items()]
     warnings += map(printable, made.suspicious)
+    warnings += made.left
     if made.named.others:
         warnings.append(
             f"{', '.join(made.named.others)}: without a name of its own in the file, it is called otherwise now, and "

@@ -51,7 +51,13 @@ def register(commands: Commands) -> None:
 def _plan(invocation: Invocation) -> Status:
     report = invocation.api.get("/v1/plan")
     file: str | None = invocation.arguments.file
-    operations = operations_from(report) if file is None else _of_file(invocation, report, file)
+    left: list[str] = []
+    if file is None:
+        operations = operations_from(report)
+    else:
+        operations, left = _of_file(invocation, report, file)
+    for text in left:
+        invocation.warn(text)
     if invocation.as_json:
         invocation.print_document({"operations": [_document(operation) for operation in operations]})
     else:
@@ -59,7 +65,7 @@ def _plan(invocation: Invocation) -> Status:
     return Status.DONE
 
 
-def _of_file(invocation: Invocation, report: Json, file: str) -> list[PlannedOperation]:
+def _of_file(invocation: Invocation, report: Json, file: str) -> tuple[list[PlannedOperation], list[str]]:
     from agentd.cli.agentctl.preview import preview
     from agentd.cli.given_file import given_file
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from agentd.cli.agentctl.client import Json, health_from, report_from
 from agentd.cli.agentctl.command import CommandError, Invocation
+from agentd.cli.agentctl.left_behind import left_behind
 from agentd.cli.given_file import GivenFile
-from agentd.daemon.context import ConfigUnavailableError, load_context
+from agentd.daemon.context import ConfigUnavailableError, load_context, read_config
 from agentd.harness.base import Harness
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
 from agentd.jcard.prompts import PromptError, read_prompt
-from agentd.jcard.spec import AgentSpec, Policy, RestartPolicy
+from agentd.jcard.spec import AgentSpec, LoadContext, Policy, RestartPolicy
 from agentd.supervise.desired import SECRETS_PART, desire
 from agentd.supervise.plan import DesiredView, Fingerprint, ObservedView, plan
 from agentd.supervise.snapshot import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.supervise.states import AgentState
 
 
-def preview(invocation: Invocation, document: Json, file: GivenFile) -> list[PlannedOperation]:
+def preview(invocation: Invocation, document: Json, file: GivenFile) -> tuple[list[PlannedOperation], list[str]]:
     """Plan as if ``file`` stood in the place of the daemon's jcard.
 
     Parameters
@@ -32,6 +33,10 @@ def preview(invocation: Invocation, document: Json, file: GivenFile) -> list[Pla
         The daemon's own plan, with what it observes.
     file
         The other jcard.
+
+    Returns
+    -------
+    The operations, and what becomes of worktrees that no agent would have any more.
 
     Raises
     ------
@@ -55,10 +60,19 @@ def preview(invocation: Invocation, document: Json, file: GivenFile) -> list[Pla
         raise CommandError("; ".join(map(str, result.errors)))
     observed = {view.name: _observed(view) for view in report.observed}
     desired = [_desired(agent, observed.get(agent.name), report, registry.harnesses) for agent in result.agents]
-    return [
+    operations = [
         PlannedOperation(str(operation.action), operation.agent, operation.reason, operation.fields)
         for operation in plan(desired, observed.values())
     ]
+    return operations, left_behind(_in_force(config, context), result.agents)
+
+
+def _in_force(config: Path, context: LoadContext) -> Sequence[AgentSpec]:
+    """Read the daemon's jcard, as far as it can be read."""
+    try:
+        return load_jcard(read_config(config), str(config), context).agents
+    except ConfigUnavailableError:
+        return ()
 
 
 def _desired(

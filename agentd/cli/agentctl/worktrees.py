@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.command import Commands, Invocation, Status
@@ -80,6 +81,13 @@ def _list(invocation: Invocation, surroundings: Surroundings, places: list[Place
             f"or run git -C NEW_PATH worktree repair; else agentctl worktrees clean --force --ignored "
             f"{' '.join(names)} removes what is left, unsaved"
         )
+    for place, work in looks:
+        if work is not None and work.missing:
+            empty, at = ", ".join(work.missing), shlex.quote(str(place.path))
+            invocation.warn(
+                f"{place.name}: the submodules {empty} are empty folders: git -C {at} submodule update --init, run as "
+                "the agents' user, fetches them"
+            )
     if invocation.as_json:
         invocation.print_document([_document(surroundings, place, work) for place, work in looks])
         return Status.DONE
@@ -130,6 +138,7 @@ def _document(surroundings: Surroundings, place: Place, work: object) -> dict[st
         "unmerged": None if known is None else known.unmerged,
         "uncommitted": None if known is None else [*known.uncommitted, *known.hidden],
         "ignored": None if known is None else list(known.ignored),
+        "missing_submodules": None if known is None else list(known.missing),
     }
 
 

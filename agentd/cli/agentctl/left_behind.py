@@ -1,0 +1,56 @@
+"""Saying which worktrees an edit of the jcard leaves, so that what is in them is not forgotten."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from agentd.jcard.quoting import printable
+from agentd.jcard.spec import AgentSpec, Checkout
+
+_SHOWN: Final = 3
+
+
+def left_behind(before: Iterable[AgentSpec], after: Iterable[AgentSpec]) -> list[str]:
+    """Say what becomes of the worktrees that are there and that no agent has any more.
+
+    Parameters
+    ----------
+    before, after
+        All agents, as declared before the edit and after it.
+    """
+    now = {agent.name: agent.checkout for agent in after}
+    had = [(agent.name, agent.checkout) for agent in before if agent.checkout is not None]
+    there = [(name, checkout) for name, checkout in had if os.path.lexists(checkout.path)]
+    left = [name for name, _ in there if now.get(name) is None]
+    others = [name for name, checkout in there if _another(checkout, now.get(name))]
+    told = []
+    if left:
+        folder = printable(str(next(checkout.path.parent for name, checkout in there if name == left[0])))
+        many = len(left) > 1
+        names, one = _some(left), left[0] if not many else "NAME"
+        told.append(
+            f"the {'worktrees' if many else 'worktree'} of {names} {'stay' if many else 'stays'} in {folder}, with "
+            f"{'their branches' if many else 'its branch'}: agentctl collect {one} takes out what is in it, "
+            f"agentctl worktrees clean {one} removes it unless work would be lost"
+        )
+    told += [
+        f"{name} gets another worktree: the former one is removed if it holds nothing of its own, else it is set aside "
+        f"as {name}~1 or the next number, with its branch; agentctl worktrees list shows it"
+        for name in others
+    ]
+    return told
+
+
+def _another(had: Checkout | None, has: Checkout | None) -> bool:
+    if had is None or has is None:
+        return False
+    # One that is gone was moved, as far as can be told here.
+    same_repository = not os.path.lexists(had.repo) or os.path.realpath(has.repo) == os.path.realpath(had.repo)
+    return not same_repository or has.branch != had.branch
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
