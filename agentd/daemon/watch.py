@@ -19,8 +19,6 @@ log = structlog.get_logger(__name__)
 
 _RETRY_FIRST, _RETRY_LATER = 0.1, 30.0
 """Seconds. watchfiles gives what it held back to the kernel a moment after its end."""
-_SETTING_UP = 0.05
-"""Seconds after which a new watch is certainly set up."""
 _MAX_LINKS = 40
 
 
@@ -104,10 +102,9 @@ class Watcher:
         failures = 0
         while True:
             self._watched = self._look()
-            # What changed between two watches was seen by neither.
-            late = loop.call_later(_SETTING_UP, self._on_change)
             try:
-                changes = self._changes = FileChanges(self._watched, self._counts, self._names)
+                # What changed between two watches was seen by neither.
+                changes = self._changes = FileChanges(self._watched, self._counts, self._tell(loop))
                 while await asyncio.to_thread(changes.wait):
                     failures = 0
                     self._on_change()
@@ -120,9 +117,16 @@ class Watcher:
                     )
                 await asyncio.sleep(_RETRY_FIRST if failures == 1 else _RETRY_LATER)
             finally:
-                late.cancel()
                 self._end()
             self._on_change()
+
+    def _tell(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        def tell() -> None:
+            # The thread may come to it when all is over.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._on_change)
+
+        return tell
 
     def _counts(self, path: Path) -> bool:
         return path in self._counting or path.parent in self._folders

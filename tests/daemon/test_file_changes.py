@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from agentd.daemon.file_changes import FileChanges
 from tests.support.waiting import wait_for
+
+Wait = Callable[[], "Future[bool]"]
 
 SOON = 5.0
 """Seconds within which everything here happens; nothing waits for as long."""
@@ -35,14 +37,17 @@ def seen() -> set[Path]:
 
 
 @pytest.fixture
-def changes(file: Path, interesting: set[Path], seen: set[Path]) -> Iterator[FileChanges]:
+def begun() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def changes(file: Path, interesting: set[Path], seen: set[Path], begun: threading.Event) -> FileChanges:
     def counts(path: Path) -> bool:
         seen.add(path)
         return path in interesting
 
-    changes = FileChanges([file.parent], counts, [file])
-    yield changes
-    changes.end()
+    return FileChanges([file.parent], counts, begun.set)
 
 
 @pytest.fixture
@@ -52,80 +57,86 @@ def thread(changes: FileChanges) -> Iterator[ThreadPoolExecutor]:
         changes.end()
 
 
+@pytest.fixture
+def wait(changes: FileChanges, thread: ThreadPoolExecutor, begun: threading.Event) -> Wait:
+    """Have the thread wait; once this returns, every change is seen."""
+
+    def wait() -> Future[bool]:
+        waiting = thread.submit(changes.wait)
+        assert begun.wait(SOON)
+        return waiting
+
+    return wait
+
+
 def replace(file: Path, text: str) -> None:
     part = file.with_name(".part")
     part.write_text(text)
     part.rename(file)
 
 
-def count_settling(changes: FileChanges, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Have an entry added for each time that something had to stand still."""
-    settled: list[bool] = []
-    settle = changes._let_settle
-
-    def told() -> None:
-        settled.append(True)
-        settle()
-
-    monkeypatch.setattr(changes, "_let_settle", told)
-    return settled
-
-
-def test_each_of_many_replacements_is_handed_on(file: Path, changes: FileChanges, thread: ThreadPoolExecutor) -> None:
+def test_each_of_many_replacements_is_handed_on(file: Path, wait: Wait) -> None:
     for number in range(30):
-        waiting = thread.submit(changes.wait)
+        waiting = wait()
         replace(file, f"{number}")
         assert waiting.result(SOON)
 
 
-def test_a_change_between_two_waits_is_not_lost(file: Path, changes: FileChanges) -> None:
+def test_a_change_between_two_waits_is_not_lost(file: Path, wait: Wait) -> None:
+    waiting = wait()
     for number in range(10):
         file.write_text(f"{number}")
-        assert changes.wait()
+        assert waiting.result(SOON)
+        file.write_text(f"{number} once more")
+        waiting = wait()
+    assert waiting.result(SOON)
 
 
 @pytest.mark.parametrize("how", ["replaced", "in place", "removed first"])
-def test_what_is_not_replaced_as_a_whole_has_to_stand_still(
-    file: Path, changes: FileChanges, thread: ThreadPoolExecutor, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settled = count_settling(changes, monkeypatch)
-    waiting = thread.submit(changes.wait)
-    if how == "removed first":
-        file.unlink()
-    if how == "replaced":
-        replace(file, "second")
-    else:
-        file.write_text("second")
-    assert waiting.result(SOON)
-    assert bool(settled) == (how != "replaced")
+def test_every_way_of_writing_a_file_is_handed_on(file: Path, wait: Wait, how: str) -> None:
+    for number in range(5):
+        waiting = wait()
+        if how == "removed first":
+            file.unlink()
+        if how == "replaced":
+            replace(file, f"{number}")
+        else:
+            file.write_text(f"{number}")
+        assert waiting.result(SOON)
 
 
-def test_a_file_that_was_away_is_not_taken_for_replaced_when_it_is_written_anew(
-    file: Path, changes: FileChanges, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settled = count_settling(changes, monkeypatch)
-    for number in range(3):
-        file.unlink()
-        assert changes.wait()
-        file.write_text(f"{number}")
-        assert changes.wait()
-    assert len(settled) == 6
-
-
-def test_names_that_come_and_go_are_not_remembered(file: Path, changes: FileChanges, interesting: set[Path]) -> None:
+def test_names_that_come_and_go_are_handed_on(file: Path, wait: Wait, interesting: set[Path]) -> None:
     for number in range(5):
         name = file.with_name(f"secret-{number}")
         interesting.add(name)
+        waiting = wait()
         name.write_text("x")
-        assert changes.wait()
+        assert waiting.result(SOON)
+        waiting = wait()
         name.unlink()
-        assert changes.wait()
-    assert changes._there == {file}
+        assert waiting.result(SOON)
 
 
-def test_a_file_that_is_written_all_the_time_is_handed_on_nevertheless(
-    file: Path, changes: FileChanges, thread: ThreadPoolExecutor
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_a_folder_that_goes_ends_it_though_another_one_has_its_name(
+    file: Path, wait: Wait, changes: FileChanges, how: str
 ) -> None:
+    waiting = wait()
+    replace(file, "seen")
+    assert waiting.result(SOON)
+    waiting = wait()
+    if how == "removed":
+        file.unlink()
+        file.parent.rmdir()
+    else:
+        file.parent.rename(file.parent.with_name("other"))
+    file.parent.mkdir()
+    while waiting.result(SOON):
+        waiting = wait()
+    assert not changes.wait()
+
+
+def test_a_file_that_is_written_all_the_time_is_handed_on_nevertheless(file: Path, wait: Wait) -> None:
     over = threading.Event()
 
     def write() -> None:
@@ -134,18 +145,17 @@ def test_a_file_that_is_written_all_the_time_is_handed_on_nevertheless(
                 opened.write("more\n")
 
     with ThreadPoolExecutor(1) as writer:
+        waiting = wait()
         writing = writer.submit(write)
         try:
-            assert thread.submit(changes.wait).result(SOON)
+            assert waiting.result(SOON)
         finally:
             over.set()
         writing.result(SOON)
 
 
-def test_what_is_of_no_interest_is_not_handed_on(
-    file: Path, changes: FileChanges, thread: ThreadPoolExecutor, seen: set[Path]
-) -> None:
-    waiting = thread.submit(changes.wait)
+def test_what_is_of_no_interest_is_not_handed_on(file: Path, wait: Wait, seen: set[Path]) -> None:
+    waiting = wait()
     other = file.with_name("other")
     other.write_text("x")
     wait_for(lambda: other in seen)
@@ -154,13 +164,15 @@ def test_what_is_of_no_interest_is_not_handed_on(
     assert waiting.result(SOON)
 
 
-def test_the_end_is_noticed_and_may_come_twice(changes: FileChanges, thread: ThreadPoolExecutor) -> None:
-    waiting = thread.submit(changes.wait)
+def test_the_end_is_noticed_and_may_come_twice(wait: Wait, changes: FileChanges) -> None:
+    waiting = wait()
     changes.end()
     assert not waiting.result(SOON)
     changes.end()
+    assert not changes.wait()
 
 
 def test_a_folder_that_is_not_there_cannot_be_watched(short_folder: Path) -> None:
+    changes = FileChanges([short_folder / "missing"], lambda _: True, lambda: None)
     with pytest.raises(FileNotFoundError):
-        FileChanges([short_folder / "missing"], lambda _path: True)
+        changes.wait()
