@@ -1,0 +1,254 @@
+"""Somebody with an empty HOME, a terminal of 120 columns, and an agentd of their own."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pwd
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.daemon import UnixConnection
+from tests.support.waiting import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = "/home/ada"
+RUNTIME = "/run/user/1000"
+COLUMNS, ROWS = 120, 40
+DAEMON = "agentd"
+TOOLS = ("curl", "git", "jq", "tmux")
+"""What the pages' commands need."""
+_SLOW = 60.0
+_LOOK_AGAIN = 0.05
+DETACH = b"\x02d"
+_PRESS_AGAIN = 0.5
+"""tmux drops keys that come before it has the terminal, so these are pressed until it has taken them."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a command showed on the terminal, and how it ended."""
+
+    text: str
+    status: int
+
+
+@dataclass(slots=True)
+class Newcomer:
+    """A user, whoever runs this: root's defaults are elsewhere, so each place is named."""
+
+    folder: Path
+    where: str = HOME
+    """The folder that commands are typed in, as the pages call it."""
+    daemon: subprocess.Popen[bytes] | None = None
+    _daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "h"
+
+    @property
+    def programs(self) -> Path:
+        """A folder first on the PATH."""
+        return self.folder / "bin"
+
+    @property
+    def runtime(self) -> Path:
+        return self.folder / "r"
+
+    @property
+    def jcard(self) -> Path:
+        return self.home / ".config/agentd/jcard.toml"
+
+    def environment(self) -> dict[str, str]:
+        # No folder that may hold a real coding agent.
+        path = [self.programs, Path(sys.executable).parent, "/usr/bin", "/bin"]
+        return {
+            "HOME": str(self.home),
+            "PATH": ":".join(map(str, path)),
+            "LANG": "C.UTF-8",
+            "TERM": "xterm-256color",
+            "NO_COLOR": "1",
+            "PAGER": "cat",
+            "LESS": "-F",
+            "TZ": "UTC",
+            "GIT_CONFIG_GLOBAL": str(self.folder / "gitconfig"),
+            "XDG_RUNTIME_DIR": str(self.runtime),
+            "XDG_CONFIG_HOME": str(self.home / ".config"),
+            "AGENTD_AGENT_USER": _user(),
+            "AGENTD_CONFIG": str(self.jcard),
+            "AGENTD_SECRET_DIR": str(self.home / ".config/agentd/secrets"),
+            "AGENTD_STATE_DIR": str(self.home / ".local/state/agentd"),
+            "AGENTD_DATA_DIR": str(self.home / ".local/share/agentd"),
+            "AGENTD_TMUX_SOCKET": str(self.runtime / "agentd/tmux.sock"),
+            "AGENTD_API_SOCKET": str(self.runtime / "agentd/agentd.sock"),
+        }
+
+    def type(self, command: str, keys: bytes = b"", seen: Callable[[str], bool] = bool) -> Shown:
+        """Execute one command on a terminal; `agentd` stays in a terminal of its own.
+
+        ``keys`` are pressed once ``seen`` holds for what is shown: what goes on by itself needs them to end.
+        """
+        if command == DAEMON:
+            self.start()
+            return Shown("", 0)
+        folder = self.where.replace(HOME, str(self.home))
+        return self._shown(
+            _on_a_terminal(command, Path(folder), self.environment(), keys, lambda t: seen(self.named(t)))
+        )
+
+    def named(self, text: str) -> str:
+        """The same text with the folders as the pages call them."""
+        for here, there in self._places():
+            text = text.replace(str(here), there)
+        return re.sub(rf"\bas {re.escape(_user())}\b", "as ada", text)
+
+    def _places(self) -> Iterator[tuple[Path, str]]:
+        yield self.programs, f"{HOME}/bin"
+        yield self.home, HOME
+        yield self.runtime, RUNTIME
+        yield Path(sys.executable).parent, "/opt/agentd/bin"
+
+    def _shown(self, shown: Shown) -> Shown:
+        return Shown(self.named(shown.text), shown.status)
+
+    def start(self) -> None:
+        """Start agentd in a terminal of its own."""
+        with (self.folder / "agentd.log").open("ab") as log:
+            started = subprocess.Popen(
+                [DAEMON], env=self.environment(), cwd=self.home, stdin=subprocess.DEVNULL, stderr=log
+            )
+        self._daemons.append(started)
+        self.daemon = started
+        wait_for(self._answers, 20, what="agentd answers", explain=self.log)
+
+    def log(self) -> str:
+        """What agentd said."""
+        return (self.folder / "agentd.log").read_text()
+
+    def get(self, path: str) -> object:
+        """Ask the API."""
+        with closing(UnixConnection(self.runtime / "agentd/agentd.sock", 10)) as connection:
+            connection.request("GET", path)
+            return json.load(connection.getresponse())
+
+    def _answers(self) -> bool:
+        try:
+            self.get("/v1/health")
+        except OSError:
+            return False
+        return True
+
+    def states(self) -> dict[str, str]:
+        """The agents' states by name."""
+        agents = self.get("/v1/agents")
+        assert isinstance(agents, list)
+        return {agent["name"]: agent["state"] for agent in agents}
+
+    def wait_states(self, wanted: Mapping[str, str]) -> None:
+        """Wait until these are the agents, in these states."""
+        wait_for(
+            lambda: self.states() == wanted, 20, what=f"{wanted}", explain=lambda: f"{self.states()}\n{self.log()}"
+        )
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> Path:
+        """Write a file; ``~`` is this home."""
+        file = Path(path.replace("~", str(self.home)))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text.replace(HOME, str(self.home)))
+        file.chmod(mode)
+        return file
+
+    def leave(self) -> None:
+        """C-c in the daemon's terminal."""
+        for daemon in self._daemons:
+            if daemon.poll() is None:
+                daemon.send_signal(signal.SIGINT)
+            daemon.wait(30)
+
+
+def _user() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def _on_a_terminal(
+    command: str, folder: Path, environment: Mapping[str, str], keys: bytes, seen: Callable[[str], bool]
+) -> Shown:
+    master, slave = os.openpty()
+    termios.tcsetwinsize(master, (ROWS, COLUMNS))
+    modes = termios.tcgetattr(slave)
+    modes[3] &= ~termios.ECHO  # keys are not what the command shows
+    termios.tcsetattr(slave, termios.TCSANOW, modes)
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        env=environment,
+        cwd=folder,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        preexec_fn=functools.partial(os.login_tty, slave),  # noqa: PLW1509 (the controlling terminal; no threads here)
+    )
+    os.close(slave)
+    shown = b""
+    press = time.monotonic()
+    until = press + _SLOW
+    try:
+        while time.monotonic() < until:
+            if select.select([master], [], [], _LOOK_AGAIN)[0]:
+                try:
+                    part = os.read(master, 65536)
+                except OSError:  # Linux's word for: nobody has the terminal open any more
+                    break
+                if not part:
+                    break
+                shown += part
+            elif process.poll() is not None:
+                break
+            if keys and time.monotonic() > press and seen(_text(shown)):
+                os.write(master, keys)
+                press = time.monotonic() + _PRESS_AGAIN
+                keys = keys if keys == DETACH else b""
+        else:
+            process.kill()
+            raise AssertionError(f"{command!r} went on for {_SLOW:g} s:\n{_text(shown)}")
+        return Shown(_text(shown), process.wait(_SLOW))
+    finally:
+        os.close(master)
+
+
+def _text(shown: bytes) -> str:
+    return _COLOUR.sub("", shown.decode(errors="replace")).replace("\r\n", "\n")
+
+
+@contextmanager
+def newcomer(parent: Path = Path("/tmp")) -> Iterator[Newcomer]:
+    """A newcomer in a folder that is gone afterwards, with all that was started."""
+    folder = Path(tempfile.mkdtemp(prefix="agentd-", dir=parent))
+    try:
+        made = Newcomer(folder)
+        for each in (made.home, made.runtime, made.programs):
+            each.mkdir(mode=0o700)
+        for name in TOOLS:
+            if (found := shutil.which(name)) is not None:
+                (made.programs / name).symlink_to(found)
+        (made.programs / "claude").symlink_to(ROOT / "examples/stand-in/claude")
+        (folder / "gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.org\n")
+        try:
+            yield made
+        finally:
+            made.leave()
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,283 @@
+"""What the pages suppose: the scene before a heading's commands, what is not typed, and what is typed instead."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+
+from tests.docs.newcomer import ROOT, Newcomer
+from tests.support.agents import jcard
+
+README = "README.md"
+HOW_TO = "docs/how-to/README.md"
+DOCTOR = "docs/how-to/doctor-and-service.md"
+EDITING = "docs/how-to/editing.md"
+EVENTS = "docs/how-to/events.md"
+METRICS = "docs/how-to/metrics.md"
+TALK = "docs/how-to/talk-to-agents.md"
+TRANSCRIPTS = "docs/how-to/transcripts.md"
+WORKSPACES = "docs/how-to/workspaces.md"
+WORKTREES = "docs/how-to/worktrees.md"
+
+_SYSTEMD = "needs a systemd: tests/systemd types it in a booted Debian"
+
+NOT_TYPED: Mapping[tuple[str, str], str] = {
+    (README, "make test"): "this is it",
+    (README, "agentctl service install"): _SYSTEMD,
+    (README, "systemctl restart agentd"): _SYSTEMD,
+    (README, "python3 -m venv ~/.local/share/agentd-venv"): "needs a package index: tests/packaging holds the install",
+    (
+        README,
+        "~/.local/share/agentd-venv/bin/pip install .",
+    ): "needs a package index: tests/packaging holds the install",
+    (README, "~/.local/share/agentd-venv/bin/agentd"): "needs a package index: tests/packaging holds the install",
+    (DOCTOR, "agentctl service install --dry-run"): _SYSTEMD,
+    (DOCTOR, "agentctl service install"): _SYSTEMD,
+    (DOCTOR, "agentctl service status"): _SYSTEMD,
+    (
+        DOCTOR,
+        "agentctl help --man agentctl.1 | man -l -",
+    ): "man is not everywhere: tests/cli/test_help.py renders the page",
+    (
+        METRICS,
+        "socat TCP-LISTEN:9464,bind=127.0.0.1,fork,reuseaddr UNIX-CONNECT:$XDG_RUNTIME_DIR/agentd/agentd.sock &",
+    ): "socat is not everywhere, and a fixed port may be taken",
+    (
+        TRANSCRIPTS,
+        "agentctl status reviewer --json | jq -r .recording",
+    ): "needs a full disk: tests/daemon/test_transcripts.py",
+}
+"""Commands that no test can type, by page, with the reason. What stands in no list is typed."""
+
+_DEMO = shlex.join([sys.executable, str(ROOT / "examples/quickstart/demo.py")])
+INSTEAD: Mapping[tuple[str, str], str] = {
+    (README, "make demo"): _DEMO,  # without the bootstrap
+    # Whoever runs this said who the agents' user is: for root it would be another.
+    (DOCTOR, "agentctl service install --user"): "env -u AGENTD_AGENT_USER agentctl service install --user",
+    (METRICS, "curl -s http://127.0.0.1:9464/metrics | head -3"): (
+        "curl -s --unix-socket $XDG_RUNTIME_DIR/agentd/agentd.sock http://localhost/metrics | head -3"
+    ),
+}
+"""What is typed in place of what the page says."""
+
+Scene = Callable[[Newcomer], None]
+SLEEPER = ["sleep", "infinity"]
+READER = ["cat"]
+
+
+def _sh(script: str) -> list[str]:
+    return ["sh", "-c", script]
+
+
+def _begin(who: Newcomer, *agents: dict[str, object]) -> None:
+    who.write("~/.config/agentd/jcard.toml", jcard(*agents))
+    if who.daemon is None:
+        who.start()
+
+
+def _stand_in(who: Newcomer, *names: str) -> None:
+    for name in names:
+        (who.programs / name).symlink_to(ROOT / "examples/stand-in/claude")
+
+
+def _bad_jcard(who: Newcomer) -> None:
+    who.write(
+        "~/bad.toml",
+        """\
+[[agents]]
+name = "reviewer"
+harness = "claude-code"
+restart = "sometimes"
+
+[[agents]]
+name = "fixer"
+harness = "codex"
+restart_delay = 20
+promt = "Fix the failing tests"
+""",
+    )
+
+
+def _four_agents(who: Newcomer) -> None:
+    _stand_in(who, "codex")
+    helper: dict[str, object] = {"name": "helper", "command": SLEEPER}
+    reviewer: dict[str, object] = {"name": "reviewer", "command": SLEEPER}
+    summary: dict[str, object] = {"name": "summary", "command": SLEEPER}
+    watcher: dict[str, object] = {"name": "watcher", "command": _sh("while :; do date; sleep 5; done")}
+    _begin(who, helper, reviewer, summary, watcher)
+    who.wait_states(dict.fromkeys(("helper", "reviewer", "summary", "watcher"), "running"))
+    following = jcard(
+        {**helper, "replicas": 2},
+        {"name": "fixer", "command": SLEEPER},
+        {**reviewer, "max_restarts": 9},
+        {**watcher, "command": _sh("while :; do date; sleep 9; done")},
+    )
+    who.write("~/next.toml", following)
+
+
+def _three_reviewers(who: Newcomer) -> None:
+    _begin(who, {"name": "reviewer", "command": READER, "replicas": 3})
+    who.wait_states(dict.fromkeys(("reviewer-0", "reviewer-1", "reviewer-2"), "running"))
+
+
+def _all_states(who: Newcomer) -> None:
+    _begin(
+        who,
+        {"name": "asker", "command": READER},
+        {"name": "fixer", "command": _sh("exit 3"), "restart": "on-failure", "restart_delay": "40s"},
+        {
+            "name": "reviewer",
+            "harness": "claude-code",
+            "workdir": "/home/ada/src/projekt",
+            "restart": "always",
+            "restart_delay": "40s",
+        },
+        {"name": "summary", "command": ["true"]},
+        {"name": "watcher", "command": SLEEPER},
+    )
+    who.wait_states(
+        {"asker": "running", "fixer": "backoff", "reviewer": "backoff", "summary": "exited", "watcher": "running"}
+    )
+
+
+def _reviewer(who: Newcomer) -> None:
+    _begin(who, {"name": "reviewer", "command": READER})
+    who.wait_states({"reviewer": "running"})
+    who.write("~/jcard.toml", who.jcard.read_text())
+
+
+def _doctors_patient(who: Newcomer) -> None:
+    _stand_in(who, "codex")
+    _begin(
+        who,
+        {"name": "builder", "command": _sh("sleep infinity")},
+        {"name": "reviewer", "harness": "claude-code"},
+        {"name": "writer", "harness": "gemini-cli", "prompt": "Write the changelog"},
+    )
+
+
+def _functions_folder(who: Newcomer) -> None:
+    for folder in (".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions"):
+        (who.home / folder).mkdir(parents=True)
+
+
+def _app(who: Newcomer) -> None:
+    who.where = "/home/ada/app"
+    (who.home / "app").mkdir()
+    who.start()
+
+
+def _reader(who: Newcomer) -> None:
+    reader = """
+# Reads what it is told.
+[[agents]]
+name = "reader"
+harness = "custom"
+command = ["cat"]
+timeout = "8h"  # a working day
+"""
+    who.jcard.write_text(who.jcard.read_text() + reader)
+    who.wait_states({"clock": "running", "reader": "running"})
+
+
+def _one_reader(who: Newcomer) -> None:
+    assert who.type("agentctl scale reader 1 --wait").status == 0
+
+
+def _night(who: Newcomer) -> None:
+    (who.home / "builder").write_text("sleep 0.3; exit 3\n")
+    _begin(
+        who,
+        {
+            "name": "builder",
+            "command": ["sh", str(who.home / "builder")],
+            "restart": "on-failure",
+            "max_restarts": 2,
+            "restart_delay": "200ms",
+        },
+        {"name": "reviewer", "command": SLEEPER},
+    )
+    who.wait_states({"builder": "failed", "reviewer": "running"})
+
+
+def _talkers(who: Newcomer) -> None:
+    # One with an input box like Claude Code's, which takes texts of several lines.
+    (who.programs / "claude").unlink()
+    (who.programs / "claude").symlink_to(ROOT / "tests/support/boxed_agent.py")
+    answer = 'while read -r said; do echo "you said: $said"; done'
+    _begin(
+        who,
+        {"name": "asker", "command": _sh(answer)},
+        {"name": "batch", "command": SLEEPER},
+        {"name": "reviewer", "harness": "claude-code", "grace_period": "200ms"},
+    )
+    who.wait_states(dict.fromkeys(("asker", "batch", "reviewer"), "running"))
+    who.type(
+        "git init -q -b main . && git commit -q --allow-empty -m empty && echo new > notes.md && git add -N notes.md"
+    )
+
+
+def _recorded(who: Newcomer) -> None:
+    reviewer = (
+        r"printf 'Reading the change...\nchecked 20%%\rchecked 60%%\rchecked 100%%\r\n';"
+        r" printf 'src/app.py:31: \033[31merror\033[0m: unused import\n'; exit 1"
+    )
+    _begin(
+        who,
+        {
+            "name": "reviewer",
+            "command": _sh(reviewer),
+            "restart": "on-failure",
+            "max_restarts": 2,
+            "restart_delay": "100ms",
+        },
+        {"name": "ticker", "command": _sh("while :; do date; sleep 1; done")},
+    )
+    who.wait_states({"reviewer": "failed", "ticker": "running"})
+
+
+def _own_agents(who: Newcomer) -> None:
+    who.write("~/.config/agentd/jcard.toml", "# my agents\n")
+    who.start()
+
+
+def _shop(who: Newcomer) -> None:
+    who.type(
+        "mkdir shop && cd shop && git init -q -b main && echo 'price = 1' > shop.py && git add . && git commit -qm Shop"
+    )
+    fixer: dict[str, object] = {"harness": "claude-code", "repo": str(who.home / "shop")}
+    _begin(
+        who,
+        {"name": "fixer", **fixer, "isolation": "worktree", "replicas": 2},
+        {"name": "reader", **fixer, "isolation": "read_only"},
+    )
+    who.wait_states(dict.fromkeys(("fixer-0", "fixer-1", "reader"), "running"))
+
+
+def _fixed(who: Newcomer) -> None:
+    work = "echo 'price = 2' > shop.py && git commit -qam 'Mend the price' && echo 'import shop' > test_shop.py"
+    who.type(f"cd ~/.local/share/agentd/worktrees/fixer-0 && {work}")
+
+
+SCENES: Mapping[tuple[str, str], Scene] = {
+    (README, "The file"): _bad_jcard,
+    (README, "1. Edit the file"): _four_agents,
+    (README, "2. Attach"): _three_reviewers,
+    (README, "3. Poll"): _all_states,
+    (HOW_TO, "… find out why an agent does not run"): _reviewer,
+    (DOCTOR, "… find out what is in the way"): _doctors_patient,
+    (DOCTOR, "… complete commands and agents' names with Tab"): _functions_folder,
+    (EDITING, "Add an agent"): _app,
+    (EDITING, "Change it"): _reader,
+    (EDITING, "Rename and remove"): _one_reader,
+    (EVENTS, "After a night of work"): _night,
+    (METRICS, "Watch agents with Prometheus and Grafana"): _night,
+    (TALK, "… send a text"): _talkers,
+    (TALK, "… write to it from several places"): _three_reviewers,
+    (TRANSCRIPTS, "… read the newest run, or an earlier one"): _recorded,
+    (WORKSPACES, "Hire one"): _own_agents,
+    (WORKTREES, "Declare it"): _shop,
+    (WORKTREES, "See what they did"): _fixed,
+}
+"""By page and heading: what is so before the commands below it."""

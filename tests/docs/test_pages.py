@@ -1,0 +1,61 @@
+"""Every command that README, the tutorial and the how-to pages show prints what they say."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.docs.newcomer import ROOT, TOOLS, newcomer
+from tests.docs.replay import PAGES, Command, commands, replayed, says
+from tests.docs.scenes import INSTEAD, NOT_TYPED, SCENES
+
+_CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def shown_commands(page: str) -> list[Command]:
+    return [command for block in _CONSOLE.findall((ROOT / page).read_text()) for command in commands(block)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_prints_what_the_page_says(page: str, session_folder: Path) -> None:
+    text = (ROOT / page).read_text()
+    for tool in TOOLS:
+        if tool in text and shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed: apt-get install {tool}")
+    with newcomer(session_folder) as someone:
+        now = replayed(page, someone)
+        someone.leave()
+        assert someone.daemon is None or someone.daemon.returncode == 0
+    different = "\n".join(difflib.unified_diff(text.splitlines(), now.splitlines(), page, "now", lineterm=""))
+    if different:  # an assert would cut it short
+        pytest.fail(f"mend it, or write it anew: python -m tests.docs.replay {page}\n{different}", pytrace=False)
+
+
+def test_exceptions_and_scenes_are_of_pages_as_they_are() -> None:
+    """A command that left its page takes its exception with it."""
+    typed = {(page, command.name) for page in PAGES for command in shown_commands(page)}
+    assert set(NOT_TYPED) | set(INSTEAD) <= typed
+    for page, title in SCENES:
+        assert re.search(rf"^#+ {re.escape(title)}$", (ROOT / page).read_text(), re.MULTILINE), (page, title)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_typed_stands_in_a_console_block(page: str) -> None:
+    """Elsewhere nobody would hold it: indented, or in a fence of another kind."""
+    outside = _CONSOLE.sub("", (ROOT / page).read_text())
+    assert re.findall(r"^ *[$#] (?:agentctl|agentd|curl|git|tmux|cat|make) .*$", outside, re.MULTILINE) == []
+
+
+def test_what_varies_is_the_same_and_nothing_else() -> None:
+    page = ("a  ● running  25s  0  -  22815  custom  a  -",)
+    assert says(page, "a  ● running  1s  0  -  7  custom  a  -\r\n".replace("\r", ""))
+    assert not says(page, "a  ● running  25s  1  -  22815  custom  a  -\n")
+    assert not says(page, "a  ● running  25s  0  3  22815  custom  a  -\n")
+    assert says(("one", "…", "four"), "one\ntwo\nthree\nfour\n")
+    assert not says(("one", "…", "four"), "one\ntwo\n")
+    assert not says(("exit status 3",), "exit status 4\n")
