@@ -5,13 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
-from agentd.workspaces.git import Git, GitError, same_folder, split_z
+from agentd.workspaces.git import NO_REPOSITORY, Git, GitError, same_folder, split_z
 from agentd.workspaces.held import Held, Place
-
-_NO_REPOSITORY: Final = "not a git repository"
-"""What git says of a folder that is none, in the language that it is run with."""
 
 
 class RepositoryGoneError(GitError):
@@ -118,6 +114,6 @@ def _common(git: Git) -> Path | None:
     done = git.finish("rev-parse", "--path-format=absolute", "--git-common-dir")
     if done.status == 0 and b"\0" not in done.out:
         return Path(os.fsdecode(done.out.removesuffix(b"\n")))
-    if _NO_REPOSITORY in done.err or not os.path.lexists(git.at):
+    if NO_REPOSITORY in done.err or not os.path.lexists(git.at):
         return None
     raise GitError(f"git rev-parse in {git.at}: {done.reason}")

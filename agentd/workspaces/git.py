@@ -28,8 +28,13 @@ _OBJECT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 """Name of an object, by SHA-1 or SHA-256."""
 _NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
+NO_REPOSITORY: Final = "not a git repository"
+"""What git says of a folder that is none, in the language that it is run with."""
+
 _SAFE: Final = (
     "core.hooksPath=/dev/null",
+    # An address of this kind is a program; git asks a remote for what a partial clone lacks.
+    "protocol.ext.allow=never",
     "core.fsmonitor=false",
     "core.untrackedCache=false",
     # What has changed is to be seen by more than a coarse time and size.
@@ -191,14 +196,17 @@ class Git:
         GitError
             If this is no longer the root of a worktree of that repository: git would work on another one.
         """
+        if NO_REPOSITORY in self.finish("rev-parse", "--show-toplevel").err:
+            raise self._not_a_worktree_of(repository)
         top = self.line("rev-parse", "--show-toplevel")
         common = self.line("rev-parse", "--path-format=absolute", "--git-common-dir")
         expected = repository.line("rev-parse", "--path-format=absolute", "--git-common-dir")
         if not (same_folder(Path(top), self.at) and same_folder(Path(common), Path(expected))):
-            raise GitError(
-                f"{self.at} is no longer a worktree of {repository.at}: look into it and move it away by hand"
-            )
+            raise self._not_a_worktree_of(repository)
         return Path(self.line("rev-parse", "--absolute-git-dir"))
+
+    def _not_a_worktree_of(self, repository: Git) -> GitError:
+        return GitError(f"{self.at} is no longer a worktree of {repository.at}: look into it and move it away by hand")
 
     def commit(self, revision: str) -> str | None:
         """Find the commit that a revision means.

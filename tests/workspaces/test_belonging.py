@@ -132,6 +132,19 @@ def test_a_moved_repository_may_be_known_by_its_former_path_as_well(world: World
     assert world.make().held.repo == str(world.repo)
 
 
+def test_another_repository_at_the_same_path_is_told(world: World) -> None:
+    place = world.make()
+    (place.path / "new.txt").write_text("work\n")
+    world.repo.rename(world.folder / "former")
+    make_repository(world.repo)
+    assert needs_git(world.checkout())
+    with pytest.raises(GitError, match=f"is no longer a worktree of {world.repo}"):
+        world.make()
+    # As the message says.
+    place.path.rename(world.folder / "away")
+    assert world.make().held.base_commit == git(world.repo, "rev-parse", "main")
+
+
 def test_another_repository_is_none_that_was_moved(world: World) -> None:
     place = world.make()
     (place.path / "new.txt").write_text("work\n")
