@@ -168,7 +168,9 @@ class PromptForm:
     prompt: tuple[str, ...]
     """The last arguments: after the model and the jcard's ``args``."""
     dashed: tuple[str, ...] | None = None
-    """The same for a prompt that begins with ``-`` and would be read as an option; ``None`` if ``prompt`` is safe."""
+    """The same for a prompt that might be read as something else: see `closing`; ``None`` if ``prompt`` is safe."""
+    commands: frozenset[str] = frozenset()
+    """Subcommands that the program runs even in the form ``dashed``: a prompt that is one of them is refused."""
     before: tuple[str, ...] = ()
     """The first arguments: a subcommand and its options."""
     stop_keys: tuple[StopKey, ...] = interrupts(1)
@@ -185,9 +187,26 @@ class PromptForm:
             if template is not None and not any(PLACEHOLDER in part for part in template):
                 raise HarnessError(f"expected {PLACEHOLDER} in one of the last arguments, found {template}")
 
-    def closing(self, prompt: str) -> tuple[str, ...]:
-        """Give the last arguments for this prompt."""
-        template = self.dashed if self.dashed is not None and prompt.startswith("-") else self.prompt
+    def closing(self, prompt: str, args: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Give the last arguments for this prompt, behind the jcard's ``args``.
+
+        A prompt that begins with ``-`` would be read as an option, one word as a subcommand, and any prompt as one more
+        value of an option at the end of ``args`` that takes several (``--add-dir /tmp``). Which options and subcommands
+        there are changes from version to version, so the form ``dashed`` is used wherever that is possible.
+
+        Raises
+        ------
+        HarnessError
+            If the program would run the prompt as a subcommand in either form.
+        """
+        if prompt in self.commands:
+            raise HarnessError(
+                f'the prompt "{prompt}" is a subcommand, which would be run in its place; add a word to the prompt,'
+                f' or choose mode = "{Mode.ONESHOT}"'
+            )
+        mistakable = bool(args) or prompt.startswith("-") or not any(map(str.isspace, prompt))
+        # Behind a "--" of the jcard's own, another one would be the prompt.
+        template = self.dashed if self.dashed is not None and mistakable and "--" not in args else self.prompt
         return tuple(part.replace(PLACEHOLDER, prompt) for part in template)
 
 
@@ -224,7 +243,8 @@ class CommandLineHarness:
         Raises
         ------
         HarnessError
-            If the request has a command, or a model that there is no flag for.
+            If the request has a command, a model that there is no flag for, or a prompt that would be run as a
+            subcommand.
         """
         if request.command:
             raise HarnessError(f"command is for the harness custom; {self.binary} takes args")
@@ -233,7 +253,7 @@ class CommandLineHarness:
         if not request.prompt:
             return (self.binary, *options)
         form = self._form(request.mode)
-        return (self.binary, *form.before, *options, *form.closing(request.prompt))
+        return (self.binary, *form.before, *options, *form.closing(request.prompt, request.args))
 
     def stop_keys(self, request: Request) -> tuple[StopKey, ...]:
         """Keys that ask a run of this request to end, in order of time."""

@@ -32,12 +32,25 @@ _ESCAPE = (StopKey("Escape"),)
 # half-typed line in its box: claude needs three while it waits for the model (the first brings the prompt back into the
 # box, the second empties it), gemini three and opencode two with a half-typed line.
 
+_CLAUDE_COMMANDS = frozenset(
+    (
+        *("agents", "auth", "auto-mode", "doctor", "gateway", "import-conversations", "install", "mcp", "plugin"),
+        *("plugins", "project", "rc", "remote-control", "setup-token", "ultrareview", "update", "upgrade"),
+    )
+)
+"""What `claude -- WORD` runs as a subcommand: those of its help, and hidden ones. `claude -p -- WORD` does not."""
+
 _CLAUDE_ONESHOT = PromptForm(prompt=("-p", "{prompt}"), dashed=("-p", *_AFTER_DASHES))
 CLAUDE_CODE = CommandLineHarness(
     binary="claude",
     auto=_CLAUDE_ONESHOT,
     oneshot=_CLAUDE_ONESHOT,
-    interactive=PromptForm(prompt=("{prompt}",), dashed=_AFTER_DASHES, stop_keys=in_rounds(interrupts(3))),
+    interactive=PromptForm(
+        prompt=("{prompt}",),
+        dashed=_AFTER_DASHES,
+        commands=_CLAUDE_COMMANDS,
+        stop_keys=in_rounds(interrupts(3)),
+    ),
     model_flag="--model",
     facts=HarnessFacts(
         ready_marker="? for shortcuts",

@@ -21,6 +21,10 @@ def case(harness: str, mode: Mode, prompt: str, *argv: str) -> object:
     return pytest.param(harness, mode, prompt, argv, id=f"{harness}-{mode}-{prompt}")
 
 
+def placed_after(harness: Harness, mode: Mode, *argv: str) -> object:
+    return pytest.param(harness, mode, argv, id=f"{harness.binary}-{mode}")
+
+
 @pytest.mark.parametrize(
     ("harness", "mode", "prompt", "argv"),
     [
@@ -58,6 +62,51 @@ def test_each_mode_has_its_own_command_line(harness: str, mode: Mode, prompt: st
     assert BUILT_IN[harness].argv(Request(prompt=prompt, mode=mode)) == argv
 
 
+@pytest.mark.parametrize(
+    ("harness", "mode", "prompt", "argv"),
+    [
+        case("claude-code", AUTO, "update", "claude", "-p", "--", "update"),
+        case("claude-code", ONESHOT, "doctor", "claude", "-p", "--", "doctor"),
+        case("claude-code", INTERACTIVE, "help", "claude", "--", "help"),
+        case("codex", AUTO, "review", *CODEX_EXEC, "--", "review"),
+        case("codex", ONESHOT, "help", *CODEX_EXEC, "--", "help"),
+        case("codex", INTERACTIVE, "update", "codex", "--no-daemon", "--", "update"),
+        case("gemini-cli", AUTO, "mcp", "gemini", "--prompt-interactive=mcp"),
+        case("gemini-cli", ONESHOT, "extensions", "gemini", "--prompt=extensions"),
+        case("gemini-cli", INTERACTIVE, "skills", "gemini", "--prompt-interactive=skills"),
+        case("opencode", AUTO, "upgrade", "opencode", "--prompt=upgrade"),
+        case("opencode", ONESHOT, "help", "opencode", "run", "--", "help"),
+        case("opencode", INTERACTIVE, "run", "opencode", "--prompt=run"),
+        case("codex", AUTO, "review\n", *CODEX_EXEC, "review\n"),
+    ],
+)
+def test_one_word_is_passed_so_that_it_is_no_subcommand(
+    harness: str, mode: Mode, prompt: str, argv: tuple[str, ...]
+) -> None:
+    assert BUILT_IN[harness].argv(Request(prompt=prompt, mode=mode)) == argv
+
+
+@pytest.mark.parametrize("prompt", ["update", "mcp", "doctor", "plugins"])
+def test_a_prompt_that_claude_would_run_as_a_subcommand_behind_dashes_too_is_refused(prompt: str) -> None:
+    with pytest.raises(HarnessError, match=f'the prompt "{prompt}" is a subcommand.*add a word.*mode = "oneshot"'):
+        CLAUDE_CODE.argv(Request(prompt=prompt, mode=INTERACTIVE, args=("--verbose",)))
+    assert CLAUDE_CODE.argv(Request(prompt=f"{prompt} it", mode=INTERACTIVE)) == ("claude", f"{prompt} it")
+
+
+@pytest.mark.parametrize(
+    ("harness", "mode", "argv"),
+    [
+        placed_after(CODEX, AUTO, *CODEX_EXEC, "--flag", "--", "-p"),
+        placed_after(OPENCODE, ONESHOT, "opencode", "run", "--flag", "--", "-p"),
+        placed_after(CLAUDE_CODE, INTERACTIVE, "claude", "--flag", "--", "-p"),
+    ],
+)
+def test_where_the_args_end_the_options_no_second_mark_becomes_the_prompt(
+    harness: Harness, mode: Mode, argv: tuple[str, ...]
+) -> None:
+    assert harness.argv(Request(prompt="-p", mode=mode, args=("--flag", "--"))) == argv
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize(
     ("harness", "binary"),
@@ -80,18 +129,18 @@ def placed(harness: Harness, mode: Mode, prompt: str, *argv: str) -> object:
 @pytest.mark.parametrize(
     ("harness", "mode", "prompt", "argv"),
     [
-        placed(CLAUDE_CODE, AUTO, "p", "claude", "--model", "m", "--flag", "x", "-p", "p"),
+        placed(CLAUDE_CODE, AUTO, "p", "claude", "--model", "m", "--flag", "x", "-p", "--", "p"),
         placed(CLAUDE_CODE, AUTO, "-p", "claude", "--model", "m", "--flag", "x", "-p", "--", "-p"),
-        placed(CLAUDE_CODE, INTERACTIVE, "p", "claude", "--model", "m", "--flag", "x", "p"),
+        placed(CLAUDE_CODE, INTERACTIVE, "p", "claude", "--model", "m", "--flag", "x", "--", "p"),
         placed(CLAUDE_CODE, AUTO, "", "claude", "--model", "m", "--flag", "x"),
-        placed(OPENCODE, AUTO, "p", "opencode", "-m", "m", "--flag", "x", "--prompt", "p"),
-        placed(OPENCODE, ONESHOT, "p", "opencode", "run", "-m", "m", "--flag", "x", "p"),
+        placed(OPENCODE, AUTO, "p", "opencode", "-m", "m", "--flag", "x", "--prompt=p"),
+        placed(OPENCODE, ONESHOT, "p", "opencode", "run", "-m", "m", "--flag", "x", "--", "p"),
         placed(OPENCODE, ONESHOT, "", "opencode", "-m", "m", "--flag", "x"),
-        placed(GEMINI_CLI, AUTO, "p", "gemini", "-m", "m", "--flag", "x", "p"),
+        placed(GEMINI_CLI, AUTO, "p", "gemini", "-m", "m", "--flag", "x", "--prompt-interactive=p"),
         placed(GEMINI_CLI, ONESHOT, "p", "gemini", "-m", "m", "--flag", "x", "--prompt=p"),
-        placed(GEMINI_CLI, INTERACTIVE, "p", "gemini", "-m", "m", "--flag", "x", "-i", "p"),
-        placed(CODEX, AUTO, "p", *CODEX_EXEC, "-m", "m", "--flag", "x", "p"),
-        placed(CODEX, INTERACTIVE, "p", "codex", "--no-daemon", "-m", "m", "--flag", "x", "p"),
+        placed(GEMINI_CLI, INTERACTIVE, "p", "gemini", "-m", "m", "--flag", "x", "--prompt-interactive=p"),
+        placed(CODEX, AUTO, "p", *CODEX_EXEC, "-m", "m", "--flag", "x", "--", "p"),
+        placed(CODEX, INTERACTIVE, "p", "codex", "--no-daemon", "-m", "m", "--flag", "x", "--", "p"),
         placed(CODEX, AUTO, "", "codex", "-m", "m", "--flag", "x"),
     ],
 )
@@ -186,7 +235,7 @@ requests = st.builds(
     prompt=st.one_of(prompts, prompts.map(lambda text: "-" + text)),
     mode=st.sampled_from(Mode),
     args=st.lists(words, max_size=4).map(tuple),
-)
+).filter(lambda request: request.prompt not in CLAUDE_CODE.interactive.commands)
 
 
 @given(name=st.sampled_from(sorted(BUILT_IN)), request=requests)
@@ -205,7 +254,7 @@ def test_args_keep_their_order_and_their_neighbours(name: str, request: Request)
 @given(name=st.sampled_from(sorted(set(BUILT_IN) - {"custom"})), request=requests)
 def test_a_prompt_with_a_leading_dash_is_never_read_as_an_option(name: str, request: Request) -> None:
     argv = BUILT_IN[name].argv(request)
-    if argv[-1].startswith("-"):
+    if argv[-1].startswith("-") and "--" not in request.args:
         assert argv[-2] == "--" or argv[-1].startswith(("--prompt=", "--prompt-interactive="))
 
 

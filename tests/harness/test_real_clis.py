@@ -3,106 +3,18 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 
-import psutil
 import pytest
 
 from agentd.harness.builtin import BUILT_IN
-from tests.harness.loopback import loopback_only
-from tests.harness.real_clis import REAL_CLIS, Place, RealCli
-from tests.harness.stub_model import REPLY, StubModel, stub_model
-from tests.support.agents import jcard
-from tests.support.daemon import Daemon, program
+from tests.harness.driven import DEADLINE, GRACE, KEY, REAL, DrivenCli, agentctl, asked
+from tests.harness.stub_model import REPLY, StubModel
 from tests.support.processes import command_lines, marked
 from tests.support.waiting import wait_for
 from tests.workspaces.repositories import make_repository
 
-# Each takes 2 to 10 s on an idle machine, and ten times that on a loaded one.
-pytestmark = [pytest.mark.clis, pytest.mark.timeout(600)]
-DEADLINE = 120.0
-GRACE = 120.0
-"""Seconds; so long that SIGTERM, at half of it, has no part in a stop that C-c should bring about."""
-
-KEY = "sk-ant-api-0123456789abcdefghij"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_other_host() -> Iterator[None]:
-    with loopback_only():
-        yield
-
-
-@pytest.fixture
-def model() -> Iterator[StubModel]:
-    with stub_model() as running:
-        yield running
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(
-            cli,
-            id=cli.harness,
-            marks=pytest.mark.skipif(
-                not cli.package.installed, reason=f"{cli.harness} is not installed; run tests/harness/install-clis"
-            ),
-        )
-        for cli in REAL_CLIS
-    ]
-)
-def cli(request: pytest.FixtureRequest) -> RealCli:
-    assert isinstance(request.param, RealCli)
-    return request.param
-
-
-@dataclass(frozen=True, slots=True)
-class DrivenCli:
-    """A running agentd whose jcard can be pointed at one CLI."""
-
-    daemon: Daemon
-    cli: RealCli
-    env: dict[str, str]
-
-    def declare(self, **fields: object) -> None:
-        """Write the jcard: one agent, named ``agent``."""
-        model = {} if self.cli.model is None else {"model": self.cli.model}
-        common = {"name": "agent", "harness": self.cli.harness, "workdir": str(self.daemon.workdir), "env": self.env}
-        self.daemon.write_jcard(jcard({**common, **model, "grace_period": f"{GRACE:g}s", **fields}))
-
-    def wait_on_screen(self, text: str) -> None:
-        """Wait until the agent's window shows a text."""
-        wait_for(
-            lambda: text in self._shown(),
-            DEADLINE,
-            what=f"{text!r} is on the screen",
-            explain=lambda: f"{self._shown()}\n{self.daemon.explain()}",
-        )
-
-    def _shown(self) -> str:
-        return self.daemon.screen("agent", history=True) if "agent" in self.daemon.sessions() else ""
-
-    def run_id(self) -> str:
-        """Give what marks every process of the running agent."""
-        agent = self.daemon.wait_state("agent", "running", timeout=DEADLINE)
-        assert agent["pid"] is not None
-        return psutil.Process(agent["pid"]).environ()["AGENTD_RUN_ID"]
-
-
-@pytest.fixture
-def driven(daemon: Daemon, cli: RealCli, model: StubModel) -> DrivenCli:
-    """Install the CLI's program and files for one agentd, which is started without a jcard."""
-    (daemon.bin / cli.package.binary).symlink_to(cli.package.program)
-    temporary = daemon.folder / "tmp"
-    temporary.mkdir()
-    daemon.write_secret(cli.secret, KEY)
-    env = cli.prepare(Place(daemon.home, daemon.workdir, model.url, KEY))
-    daemon.start()
-    return DrivenCli(daemon, cli, {"HOME": str(daemon.home), "TMPDIR": str(temporary), **env})
-
+pytestmark = REAL
 
 NASTY = """-v isn't "an option"; $(touch pwned) `touch pwned` $HOME ${HOME} \\n %s !!
 \tthe 2nd line: 'single' "double" | & > < * ? # ~ {a,b} \\
@@ -176,21 +88,6 @@ def test_what_agentctl_sends_is_taken_as_one_message_also_while_it_works_and_it_
     wait_for(lambda: asked(model, "after it"), DEADLINE, what="it goes on", explain=driven.daemon.explain)
     assert driven.daemon.wait_state("agent", "running")["restarts"] == 0
     assert not (driven.daemon.workdir / "pwned").exists()
-
-
-def agentctl(driven: DrivenCli, *arguments: str) -> None:
-    """Run it against the daemon."""
-    timeout = [f"--timeout={DEADLINE:g}s"] if arguments[0] == "send" else []
-    sockets = [f"--api-socket={driven.daemon.api_socket}", f"--tmux-socket={driven.daemon.tmux_socket}"]
-    done = subprocess.run(
-        [program("agentctl"), *sockets, *arguments, *timeout], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{arguments}: {done.stderr}\n{driven.daemon.screen('agent')}"
-
-
-def asked(model: StubModel, text: str) -> bool:
-    """Whether the model received the text, with what a CLI may put around it."""
-    return any(text in each for turn in model.turns for each in turn.texts)
 
 
 def test_the_tool_of_a_one_shot_run_ends_with_the_run(driven: DrivenCli) -> None:
