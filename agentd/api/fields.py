@@ -68,6 +68,14 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "command": Meaning("The first word of the jcard's command; the others may be confidential."),
         "worktree": Meaning("The agent's own git worktree, if it has one."),
         "recording": Meaning("Why what the agent prints is not being kept, and what to do; null while all is well."),
+        "pane": Meaning(
+            "Id of the agent's pane in tmux, wherever an operator moved it; null while it has none.",
+            {"pattern": "^%[0-9]+$"},
+        ),
+        "pane_pid": Meaning(
+            "Process that tmux started in the pane, the launcher; it tells one run and one tmux server from another.",
+            _PROCESS,
+        ),
     },
     WorktreeStatus: {
         "path": Meaning("Folder of the worktree."),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import TypeAlias
 
 from agentd import __version__
 from agentd.daemon.inputs import Configuration
@@ -32,6 +33,10 @@ from agentd.supervise.snapshot import (
     RecordingHealth,
 )
 from agentd.supervise.states import AgentState
+from agentd.tmux.panes import Pane
+
+_Shown: TypeAlias = tuple[Life, Description, int | None, float, str | None, Pane | None]
+"""All that a status is made from."""
 
 
 def rfc3339(seconds: float) -> str:
@@ -68,9 +73,7 @@ class DaemonStatus:
     stopping: bool = False
     transcripts: Callable[[], RecordingHealth] = lambda: NOT_RECORDED
     journal: Callable[[], RecordingHealth] = lambda: NOT_RECORDED
-    _cached: dict[str, tuple[tuple[Life, Description, int | None, float, str | None], AgentStatus]] = field(
-        default_factory=dict
-    )
+    _cached: dict[str, tuple[_Shown, AgentStatus]] = field(default_factory=dict)
 
     def health(self) -> Health:
         """The daemon itself."""
@@ -112,7 +115,7 @@ class DaemonStatus:
         run = agent.life.run
         since = None if run is None or run.started is None else run.started
         problem = agent.host.recorder.problem(agent.name)
-        state = agent.life, agent.described, None if since is None else int(now - since), offset, problem
+        state = agent.life, agent.described, None if since is None else int(now - since), offset, problem, agent.pane
         cached = self._cached.get(agent.name)
         # Tuples compare what is not the same object alone.
         if cached is not None and cached[0] == state:
@@ -164,7 +167,7 @@ def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
     run, ended, state = life.run, life.last_exit, life.state
     live = state.live and run is not None and run.ended is None
     running_since = run.started if live and run is not None else None
-    deadline = life.deadline
+    deadline, pane = life.deadline, agent.pane
     return AgentStatus(
         name=life.name,
         running=state.live,
@@ -186,4 +189,6 @@ def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
         command=None if life.desired is None else next(iter(life.desired.spec.command), None),
         worktree=described.worktree,
         recording=agent.host.recorder.problem(agent.name),
+        pane=None if pane is None else pane.pane_id,
+        pane_pid=None if pane is None else pane.pid,
     )

@@ -46,6 +46,10 @@ class AgentStatus:
     worktree: WorktreeStatus | None
     recording: str | None
     """Why what it prints is not being kept, and what to do; ``None`` while it is, and where that is off."""
+    pane: str | None
+    """Id of its pane, such as ``%7``; one within the life of the tmux server."""
+    pane_pid: int | None
+    """Process that tmux started in the pane: the launcher of the latest run."""
 
 
 NOT_READ_YET = "not read yet"

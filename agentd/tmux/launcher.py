@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentd.tmux.guard import ENDED_MARK
+
 LAUNCH_FAILED = "launch-failed"
 """First word of ``ID.exit`` when there was no agent to run; the rest of the line says why."""
 
@@ -151,9 +153,34 @@ def _export(name: str, value: str) -> bytes:
     return b"if (" + export + b") 2>/dev/null; then " + export + b"; else echo " + quote(left_out) + b"; fi"
 
 
+_ANSWER_LOOKS = 10
+"""Times that the launcher waits a second for tmux to answer; it needs milliseconds."""
+
+# What was typed for the agent must not be executed by the shell after it. The pane is marked as ended, which keeps
+# agentctl from typing into it (agentd.tmux.guard), and tmux is asked for its state (DSR, which it answers as "OK"): all
+# that was typed before tmux saw the mark comes before the answer, and is thrown away with it.
 _INSPECT = (
     r"""trap : INT QUIT TERM
-[ -t 0 ] && stty sane 2>/dev/null
+[ -t 0 ] && (
+  PATH=$PATH:/usr/bin:/bin:/run/current-system/sw/bin
+  printf '\033]7;"""
+    + ENDED_MARK
+    + r"""%s\033\\' $$
+  stty sane -icanon -echo -isig -ixon min 0 time 10 2>/dev/null || exit
+  printf '\033[5n'
+  unread= looks=0
+  while [ $looks -lt """
+    + str(_ANSWER_LOOKS)
+    + r""" ]; do
+    some=$(dd bs=4096 count=1 2>/dev/null)
+    unread=$unread$some
+    case $unread in *'"""
+    + "\033[0n"
+    + r"""'*) break;; esac
+    case $some in '') looks=$((looks + 1));; esac
+  done
+  stty sane 2>/dev/null
+)
 printf '"""
     + _RESET_TERMINAL
     + r"""\n[agentd] %s %s. This is a shell in its workdir; it lasts until the agent is restarted or removed.\n' \

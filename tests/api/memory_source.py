@@ -45,6 +45,8 @@ RUNNING = AgentStatus(
     command=None,
     worktree=None,
     recording=None,
+    pane="%7",
+    pane_pid=51870,
 )
 
 BACKING_OFF = AgentStatus(
@@ -68,6 +70,8 @@ BACKING_OFF = AgentStatus(
     command="./wächter",
     worktree=WorktreeStatus("/srv/ü b", "agentd/nightly", None, "/srv/shop"),
     recording="cannot write /var/lib/agentd: no space left on the disk; recording goes on by itself",
+    pane="%12",
+    pane_pid=51990,
 )
 
 HEALTH = Health(

@@ -66,6 +66,8 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "command": None,
             "worktree": None,
             "recording": None,
+            "pane": "%7",
+            "pane_pid": 51870,
         }
 
 

@@ -148,7 +148,7 @@ class TmuxScreens:
         server = TmuxServer(self.socket)
         if f"{agent.session}\n" not in server("list-sessions", "-F", "#{session_name}", check=False) + "\n":
             raise NoScreenError(f"{agent.name} has no tmux session; it is {agent.state}")
-        shown = server.screen(agent.session, *(["-e"] if styled else []))
+        shown = server.screen(agent.pane or agent.session, *(["-e"] if styled else []))
         return Screen(agent.name, agent.session, 120, 30, 0, 0, cursor_visible=True, lines=shown.rstrip().split("\n"))
 
 
@@ -216,8 +216,20 @@ class TmuxServer:
         """Run a shell command in a new session."""
         self("new-session", "-d", "-s", name, "-x", str(columns), "-y", str(rows), command)
 
+    def agent(self, name: str, command: str, rows: int = 30) -> tuple[str, int]:
+        """Run a shell command in a new session as agentd runs an agent; give its pane and the process there."""
+        script = self.socket.with_name(f"{name}.sh")
+        script.write_text(command)
+        size = ("-x", "120", "-y", str(rows))
+        shown = self(
+            "new-session", "-d", "-s", name, *size, "-P", "-F", "#{pane_id} #{pane_pid}", "/bin/sh", str(script)
+        )
+        pane, pid = shown.split()
+        return pane, int(pid)
+
     def screen(self, session: str, *options: str) -> str:
-        return self("capture-pane", "-p", *options, "-t", f"={session}:0.0")
+        pane = session if session.startswith("%") else f"={session}:0.0"
+        return self("capture-pane", "-p", *options, "-t", pane)
 
     def wait_for_text(self, session: str, text: str) -> str:
         """Wait until the session's screen shows this text, and return the screen."""

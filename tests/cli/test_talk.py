@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import Client, Finished
+from tests.cli.talking import READS, daemons_client, start, wait_for_text
 from tests.support import boxed_agent
 from tests.support.agents import jcard, misbehaving
 from tests.support.daemon import Daemon, program
@@ -19,37 +20,10 @@ from tests.support.waiting import wait_for, wait_for_file
 RAW = {"grace_period": "200ms"}
 """For an agent whose terminal makes no interrupt of C-c: SIGTERM, at half of this, is what ends it."""
 
-READS = ["sh", "-c", 'stty -echo; echo go; while read -r line; do printf "got <%s>\\n" "$line"; done']
-"""An agent that reads lines, and shows only what it has read."""
-
 
 @pytest.fixture
 def client(daemon: Daemon) -> Client:
-    """Point agentctl at the daemon."""
-    return Client(
-        daemon.folder,
-        {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)},
-    )
-
-
-def start(daemon: Daemon, *commands: list[str], **fields: object) -> None:
-    """Run agents ``a``, ``b``, ..., and wait until each has written ``go``."""
-    names = "abcdef"[: len(commands)]
-    agents = [{"name": name, "command": command, **fields} for name, command in zip(names, commands, strict=True)]
-    daemon.write_jcard(jcard(*agents))
-    daemon.start()
-    for name in names:
-        daemon.wait_state(name, "running")
-        wait_for_text(daemon, name, "go")
-
-
-def wait_for_text(daemon: Daemon, name: str, text: str) -> str:
-    return wait_for(
-        lambda: screen if text in (screen := daemon.screen(name, history=True)) else "",
-        20,
-        what=f"{text!r} is shown",
-        explain=lambda: daemon.screen(name, history=True),
-    )
+    return daemons_client(daemon)
 
 
 def piped(client: Client, text: str | bytes, *arguments: str) -> Finished:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Protocol
 
 import pytest
 
@@ -12,9 +13,32 @@ DECOY = "rev-two"
 """A session that `-t rev` would match too."""
 
 
+IDLE = replace(
+    RUNNING, name="idle", session="idle", state="disabled", running=False, pid=None, pane=None, pane_pid=None
+)
+
+
 @pytest.fixture(autouse=True)
 def agents(source: MemorySource) -> None:
-    source.statuses = [AGENT, replace(RUNNING, name="idle", session="idle", state="disabled", running=False, pid=None)]
+    source.statuses = [AGENT, IDLE]
+
+
+class Open(Protocol):
+    """Runs the agent with a command."""
+
+    def __call__(self, command: str, rows: int = 30) -> str: ...
+
+
+@pytest.fixture
+def open_agent(source: MemorySource, agents_tmux: TmuxServer) -> Open:
+    """Give what runs a command as the agent; that gives the pane's id."""
+
+    def run(command: str, rows: int = 30) -> str:
+        pane, pid = agents_tmux.agent(AGENT.session, command, rows)
+        source.statuses = [replace(AGENT, pane=pane, pane_pid=pid), IDLE]
+        return pane
+
+    return run
 
 
 def write(text: str) -> str:
@@ -22,17 +46,27 @@ def write(text: str) -> str:
     return f"printf %b {json.dumps(text)}; exec cat"
 
 
-def test_the_agents_own_pane_is_read_whatever_an_operator_opened(client: Client, agents_tmux: TmuxServer) -> None:
-    agents_tmux.session("rev", write("the agent"))
-    agents_tmux.wait_for_text("rev", "the agent")
-    agents_tmux("split-window", "-t", "=rev:", write("a split"))
-    agents_tmux("new-window", "-t", "=rev:", write("a window"))
+@pytest.mark.parametrize(
+    "moved",
+    [
+        pytest.param(["split-window", "-b", "-t", "=rev:0"], id="a split before it"),
+        pytest.param(["split-window", "-t", "=rev:0", ";", "swap-pane", "-U", "-t", "=rev:0"], id="swapped"),
+        pytest.param(["new-window", "-b", "-t", "=rev:0"], id="a window before it"),
+        pytest.param(["new-window", "-t", "=rev:9", ";", "swap-window", "-s", "=rev:0", "-t", "=rev:9"], id="moved"),
+    ],
+)
+def test_the_agents_own_pane_is_read_whatever_an_operator_opened(
+    client: Client, agents_tmux: TmuxServer, open_agent: Open, moved: list[str]
+) -> None:
+    pane = open_agent(write("the agent"))
+    agents_tmux.wait_for_text(pane, "the agent")
+    agents_tmux(*moved)
     assert client("screen", "reviewer").out.strip() == "the agent"
     assert client("screen", "rev", AGENTD_API_SOCKET="gone.sock").out.strip() == "the agent"
 
 
-def test_screen_is_what_the_terminal_shows_now(client: Client, agents_tmux: TmuxServer) -> None:
-    agents_tmux.session("rev", write("gone\\n" * 20 + "\\033[2J\\033[3;5H\\033[31mred"), rows=10)
+def test_screen_is_what_the_terminal_shows_now(client: Client, agents_tmux: TmuxServer, open_agent: Open) -> None:
+    open_agent(write("gone\\n" * 20 + "\\033[2J\\033[3;5H\\033[31mred"), rows=10)
     agents_tmux.wait_for_text("rev", "red")
     assert client("screen", "reviewer").out == "\n\n    red\n"
     document = client("screen", "reviewer", "--json").document
@@ -44,8 +78,10 @@ def test_screen_is_what_the_terminal_shows_now(client: Client, agents_tmux: Tmux
     assert without_daemon.document == {**expected, "name": "rev"}
 
 
-def test_screen_keeps_colours_on_a_terminal(client: Client, agents_tmux: TmuxServer, operator_tmux: TmuxServer) -> None:
-    agents_tmux.session("rev", write("\\033[31mred"))
+def test_screen_keeps_colours_on_a_terminal(
+    client: Client, agents_tmux: TmuxServer, operator_tmux: TmuxServer, open_agent: Open
+) -> None:
+    open_agent(write("\\033[31mred"))
     agents_tmux.wait_for_text("rev", "red")
     operator_tmux.session("s", client.shell_words("screen", "reviewer"))
     operator_tmux.wait_for_text("s", "[status 0]")
@@ -58,6 +94,21 @@ def test_an_agent_without_a_session_fails_with_its_state(client: Client, agents_
     done = client(command, "idle")
     assert (done.status, done.out) == (1, "")
     assert "idle has no tmux session; it is disabled" in done.err
+
+
+def test_a_session_of_the_same_name_that_agentd_did_not_open_is_not_taken(
+    client: Client, source: MemorySource, agents_tmux: TmuxServer
+) -> None:
+    agents_tmux.session("rev", write("somebody else's"))
+    agents_tmux.wait_for_text("rev", "somebody else's")
+    done = client("screen", "rev", AGENTD_API_SOCKET="gone.sock")
+    assert (done.status, done.out) == (3, "")
+    pid = agents_tmux("display-message", "-p", "-t", "=rev:", "#{pane_pid}")
+    for pane, held in (("%0", 1), ("%9", int(pid))):
+        source.statuses = [replace(AGENT, pane=pane, pane_pid=held)]
+        done = client("attach", "reviewer", "--json")
+        assert done.status == 1
+        assert f"the pane {pane} of Reviewer is gone, or holds another run" in done.err
 
 
 def test_a_tmux_server_that_is_not_there_is_said(client: Client) -> None:
@@ -74,10 +125,10 @@ def test_an_unknown_agent_fails_with_a_hint(client: Client, command: str) -> Non
 
 
 def test_attach_shows_the_agent_takes_typing_and_comes_back_on_detach(
-    client: Client, agents_tmux: TmuxServer, operator_tmux: TmuxServer
+    client: Client, agents_tmux: TmuxServer, operator_tmux: TmuxServer, open_agent: Open
 ) -> None:
     agents_tmux.session(DECOY, write("decoy"))
-    agents_tmux.session("rev", write("hello from rev\\n"))
+    open_agent(write("hello from rev\\n"))
     operator_tmux.session("op", client.shell_words("attach", "REVIEWER"))
     operator_tmux.wait_for_text("op", "hello from rev")
     # On the agent's screen, where it is needed; what was printed before may be gone from the operator's afterwards.
@@ -90,8 +141,10 @@ def test_attach_shows_the_agent_takes_typing_and_comes_back_on_detach(
     assert agents_tmux("list-clients") == ""
 
 
-def test_attach_works_from_a_pane_of_the_agents_own_server(client: Client, agents_tmux: TmuxServer) -> None:
-    agents_tmux.session("rev", write("hello from rev\\n"))
+def test_attach_works_from_a_pane_of_the_agents_own_server(
+    client: Client, agents_tmux: TmuxServer, open_agent: Open
+) -> None:
+    open_agent(write("hello from rev\\n"))
     agents_tmux.session("op", client.shell_words("attach", "reviewer"))
     agents_tmux.wait_for_text("op", "hello from rev")
     agents_tmux("detach-client", "-s", "=rev")
@@ -99,9 +152,9 @@ def test_attach_works_from_a_pane_of_the_agents_own_server(client: Client, agent
 
 
 def test_an_unknown_terminal_is_attached_as_one_that_everybody_knows(
-    client: Client, agents_tmux: TmuxServer, operator_tmux: TmuxServer
+    client: Client, operator_tmux: TmuxServer, open_agent: Open
 ) -> None:
-    agents_tmux.session("rev", write("hello from rev\\n"))
+    open_agent(write("hello from rev\\n"))
     operator_tmux.session("op", "export TERM=xterm-nobody-knows; " + client.shell_words("attach", "reviewer"))
     operator_tmux.wait_for_text("op", "hello from rev")
     operator_tmux("send-keys", "-t", "=op:", "C-b", "d")
@@ -111,34 +164,35 @@ def test_an_unknown_terminal_is_attached_as_one_that_everybody_knows(
 
 
 def test_a_terminal_that_cannot_move_its_cursor_is_refused_with_what_to_do(
-    client: Client, agents_tmux: TmuxServer, operator_tmux: TmuxServer
+    client: Client, operator_tmux: TmuxServer, open_agent: Open
 ) -> None:
-    agents_tmux.session("rev", write("hello from rev\\n"))
+    open_agent(write("hello from rev\\n"))
     operator_tmux.session("op", "export TERM=dumb; " + client.shell_words("attach", "reviewer"))
     screen = operator_tmux.wait_for_text("op", "[status 1]")
     assert "TERM=xterm-256color agentctl attach" in screen.replace("\n", "")
 
 
-def test_attach_needs_a_terminal(client: Client, agents_tmux: TmuxServer) -> None:
-    agents_tmux.session("rev", "exec cat")
+def test_attach_needs_a_terminal(client: Client, open_agent: Open) -> None:
+    open_agent("exec cat")
     done = client("attach", "reviewer")
     assert (done.status, done.out) == (1, "")
     assert "needs a terminal" in done.err
 
 
-def test_attach_with_json_prints_the_command_line(client: Client, agents_tmux: TmuxServer) -> None:
-    agents_tmux.session("rev", "exec cat")
+def test_attach_with_json_prints_the_command_line(client: Client, open_agent: Open) -> None:
+    pane = open_agent("exec cat")
+    shown = ["attach-session", "-t", pane, ";", "select-window", "-t", pane, ";", "select-pane", "-t", pane]
     assert client("attach", "reviewer", "--json").document == {
         "name": "Reviewer",
         "session": "rev",
-        "argv": ["tmux", "-S", str(client.tmux_socket), "attach-session", "-t", "=rev"],
+        "argv": ["tmux", "-S", str(client.tmux_socket), *shown],
     }
 
 
 def test_without_a_daemon_the_session_of_the_same_name_is_taken_with_a_warning(
-    client: Client, agents_tmux: TmuxServer
+    client: Client, agents_tmux: TmuxServer, open_agent: Open
 ) -> None:
-    agents_tmux.session("rev", write("still here"))
+    open_agent(write("still here"))
     agents_tmux.wait_for_text("rev", "still here")
     done = client("screen", "rev", AGENTD_API_SOCKET="gone.sock")
     assert (done.status, done.out) == (0, "still here\n")

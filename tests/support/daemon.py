@@ -49,6 +49,8 @@ class AgentJson(TypedDict):
     workdir: str
     worktree: dict[str, str | None] | None
     recording: str | None
+    pane: str | None
+    pane_pid: int | None
 
 
 class ConfigJson(TypedDict):

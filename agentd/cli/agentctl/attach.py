@@ -11,7 +11,7 @@ from typing import NoReturn
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name
 from agentd.cli.agentctl.tmux_client import environment
 from agentd.jcard.quoting import printable
-from agentd.tmux.syntax import literal, session_target
+from agentd.tmux.syntax import literal
 
 _DETAILS = """\
 Shows the agent's terminal as it is, and typing reaches the agent. Detaching leaves the agent running: C-b d, unless
@@ -37,13 +37,12 @@ def _attach(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.terminals import open_terminal
 
     terminal = open_terminal(invocation)
+    terminal.tty()
+    pane = terminal.pane
+    # The agent's own window and pane, whichever another operator looks at.
     argv = [
-        "tmux",
-        "-S",
-        str(invocation.settings.tmux_socket),
-        "attach-session",
-        "-t",
-        session_target(terminal.session),
+        *("tmux", "-S", str(invocation.settings.tmux_socket), "attach-session", "-t", pane),
+        *(";", "select-window", "-t", pane, ";", "select-pane", "-t", pane),
     ]
     if invocation.as_json:
         invocation.print_document({"name": terminal.agent, "session": terminal.session, "argv": argv})

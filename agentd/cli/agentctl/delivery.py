@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from agentd.cli.agentctl.agent_input import LONGEST_LINE, LOOK_AFTER, AgentInput, only_sender, open_input
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.terminals import Terminal
-from agentd.jcard.quoting import printable, quote
+from agentd.jcard.quoting import quote
+from agentd.tmux.syntax import command
 
 PAUSE = 0.4
 """Seconds from a text that is seen to Enter: gemini swallows one that comes sooner, codex takes it for a line break.
@@ -70,8 +68,7 @@ class Courier:
         BusyError
             If somebody else is sending all the time.
         """
-        (tty,) = self.terminal.ask("display-message", "-p", "-t", self.terminal.pane, "#{pane_tty}")
-        with open_input(tty) as agent:
+        with open_input(self.terminal.tty()) as agent:
             _check_lines(text, agent)
             self._wait_for_box()
             with only_sender(self.socket.resolve().parent, agent, self.timeout):
@@ -131,18 +128,12 @@ class Courier:
 
     def _paste(self, text: str) -> None:
         """Paste from tmux' own buffer, bracketed where the agent asked for that: no text is on a command line."""
-        buffer = f"agentctl-{os.getpid()}"
         pane = self.terminal.pane
-        commands = (
-            ("copy-mode", "-q", "-t", pane, ";"),
-            ("load-buffer", "-b", buffer, "-", ";"),
-            ("paste-buffer", "-p", "-d", "-b", buffer, "-t", pane),
+        self.terminal.type(
+            command("copy-mode", "-q", "-t", pane),
+            command("paste-buffer", "-p", "-d", "-b", self.terminal.buffer, "-t", pane),
+            text=text.encode(),
         )
-        done = self.terminal.server.run(*chain.from_iterable(commands), text=text.encode())
-        if done.status != 0:
-            with contextlib.suppress(CommandError):
-                self.terminal.ask("delete-buffer", "-b", buffer)
-            raise CommandError(f"nothing was sent: tmux: {printable(done.err)}")
 
     def _wait_until_typed(self) -> None:
         if self.empty_box is None or self._until(lambda: not self._box_is_empty()):
@@ -154,7 +145,7 @@ class Courier:
         )
 
     def _press_enter(self) -> None:
-        self.terminal.ask("send-keys", "-t", self.terminal.pane, "Enter")
+        self.terminal.type(command("send-keys", "-t", self.terminal.pane, "Enter"))
 
     def _wait_until_box_empties(self, typed: str) -> Outcome:
         if self._until(self._box_is_empty, min(ENTER_AGAIN, self.timeout)):

@@ -98,7 +98,7 @@ def _send(invocation: Invocation) -> Status:
 
     def still_running() -> None:
         now = agent_from(agent_document(invocation.api, agent.name))
-        if (now.state, now.pid) != (agent.state, agent.pid):
+        if (now.state, now.pid, now.pane_pid) != (agent.state, agent.pid, agent.pane_pid):
             raise CommandError(
                 f"{agent.name} ended or was restarted meanwhile, it is {now.state}: nothing was entered; send it again"
             )
@@ -205,7 +205,7 @@ def _press(invocation: Invocation, agent: AgentStatus, keys: list[tuple[str, flo
     from agentd.cli.agentctl.terminals import terminal_of
 
     terminal = terminal_of(invocation, agent)
-    (tty,) = terminal.ask("display-message", "-p", "-t", terminal.pane, "#{pane_tty}")
+    tty = terminal.tty()
     folder = invocation.settings.tmux_socket.resolve().parent
     with contextlib.ExitStack() as stack:
         own = stack.enter_context(open_input(tty))
@@ -223,11 +223,13 @@ def _press(invocation: Invocation, agent: AgentStatus, keys: list[tuple[str, flo
 
 
 def _press_in(terminal: Terminal, keys: list[tuple[str, float]]) -> None:
+    from agentd.tmux.syntax import command
+
     began = time.monotonic()
-    terminal.ask("copy-mode", "-q", "-t", terminal.pane)
     for key, after in keys:
         pause = began + after - time.monotonic()
         if after and pause > 0:
             time.sleep(pause)  # noqa: TID251 (a program needs time between two keys)
-        # At the end of an argument tmux takes a bare one for the end of the command.
-        terminal.ask("send-keys", "-t", terminal.pane, "--", key.replace(";", "\\;"))
+        terminal.type(
+            command("copy-mode", "-q", "-t", terminal.pane), command("send-keys", "-t", terminal.pane, "--", key)
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,8 +13,10 @@ from agentd.cli.agentctl.lookup import agent_document
 from agentd.cli.agentctl.tmux_client import TmuxClient
 from agentd.jcard.quoting import printable, quote
 from agentd.supervise.snapshot import AgentStatus
-from agentd.tmux.syntax import session_target
+from agentd.tmux.guard import guarded, refusal
+from agentd.tmux.syntax import pane_target
 
+_PANE = "#{pane_id} #{pane_pid} #{pane_start_command}"
 _NO_SESSION = "can't find"
 """How tmux begins its answer about a session, window or pane that it does not have."""
 
@@ -21,20 +25,89 @@ class NoSessionError(CommandError):
     """The agent has no tmux session."""
 
 
+class NotTypedError(CommandError):
+    """The pane does not hold what was to be typed to: nothing was typed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """The tmux session of one agent."""
+    """The pane of one agent, wherever it is."""
 
     agent: str
     session: str
     server: TmuxClient
+    pane: str
+    """Its id: other than its place, an operator does not change that."""
+    pid: int
+    """Process that tmux started in it."""
+
+    def tty(self) -> str:
+        """Path of the pane's terminal.
+
+        Raises
+        ------
+        NoSessionError
+            If the pane is gone, or another run is in it.
+        CommandError
+            If tmux refuses.
+        """
+        pid, _, tty = "".join(self.ask("display-message", "-p", "-t", self.pane, "#{pane_pid} #{pane_tty}")).partition(
+            " "
+        )
+        if pid != str(self.pid):
+            raise NoSessionError(
+                f"the pane {self.pane} of {self.agent} is gone, or holds another run;"
+                f" agentctl status {self.agent} says more"
+            )
+        return tty
+
+    def type(self, *commands: str, text: bytes | None = None) -> None:
+        """Execute tmux commands that type, if the pane holds the agent's run at that moment.
+
+        Parameters
+        ----------
+        commands
+            Written for tmux' parser.
+        text
+            What the buffer `self.buffer` holds meanwhile.
+
+        Raises
+        ------
+        NotTypedError
+            If it does not; nothing was typed.
+        CommandError
+            If tmux refuses.
+        """
+        words = guarded(self.pane, self.pid, *commands)
+        if text is None:
+            lines = self.ask(*words)
+        else:
+            # No text is on a command line.
+            load = ("load-buffer", "-b", self.buffer, "-", ";")
+            try:
+                lines = self.ask(*load, *words, text=text)
+            except CommandError:
+                self._drop_buffer()
+                raise
+        reason = refusal(lines, self.pid)
+        if reason is None:
+            return
+        if text is not None:
+            self._drop_buffer()
+        raise NotTypedError(
+            f"{self.agent}: nothing was entered, since {reason}; agentctl status {self.agent} says more"
+        )
 
     @property
-    def pane(self) -> str:
-        """The agent's own pane: the first one of window 0, whatever else an operator opened."""
-        return f"{session_target(self.session)}:0.0"
+    def buffer(self) -> str:
+        """Name of this process' buffer in tmux."""
+        return f"agentctl-{os.getpid()}"
 
-    def ask(self, *command: str) -> list[str]:
+    def _drop_buffer(self) -> None:
+        with contextlib.suppress(CommandError):
+            self.ask("delete-buffer", "-b", self.buffer)
+
+    def ask(self, *command: str, text: bytes | None = None) -> list[str]:
         """Run tmux commands and give the lines they print, without blank ones at the end.
 
         Raises
@@ -44,10 +117,10 @@ class Terminal:
         CommandError
             If tmux refuses.
         """
-        return ask(self.server, *command)
+        return ask(self.server, *command, text=text)
 
 
-def ask(server: TmuxClient, *command: str) -> list[str]:
+def ask(server: TmuxClient, *command: str, text: bytes | None = None) -> list[str]:
     """Run tmux commands and give the lines they print, without blank ones at the end.
 
     Raises
@@ -58,25 +131,25 @@ def ask(server: TmuxClient, *command: str) -> list[str]:
         If tmux refuses, is not installed, or has no server on the socket.
     """
     try:
-        answer = server.run(*command)
+        answer = server.run(*command, text=text)
     except FileNotFoundError:
         raise CommandError(
             "there is no tmux on the PATH: install it (apt-get install tmux, brew install tmux)"
         ) from None
     if answer.status != 0:
-        text = printable("; ".join(answer.err.splitlines()))
+        reason = printable("; ".join(answer.err.splitlines()))
         raise (
-            NoSessionError(text)
-            if text.startswith(_NO_SESSION)
-            else CommandError(f"tmux: {text}; agentctl doctor looks for the cause")
+            NoSessionError(reason)
+            if reason.startswith(_NO_SESSION)
+            else CommandError(f"tmux: {reason}; agentctl doctor looks for the cause")
         )
     return list(answer.out)
 
 
 def open_terminal(invocation: Invocation) -> Terminal:
-    """Find the session of the agent that the command line names.
+    """Find the terminal of the agent that the command line names.
 
-    Without a daemon the session of that name is taken: agents outlive their supervisor.
+    Without a daemon it is looked for in the session of that name: agents outlive their supervisor.
 
     Raises
     ------
@@ -85,7 +158,7 @@ def open_terminal(invocation: Invocation) -> Terminal:
     CommandError
         If there is no such agent, or tmux refuses.
     UnreachableError
-        If neither a daemon answers nor a session has that name.
+        If neither a daemon answers nor a session of that name has a pane that agentd opened.
     """
     try:
         agent = agent_from(agent_document(invocation.api, invocation.name()))
@@ -95,34 +168,36 @@ def open_terminal(invocation: Invocation) -> Terminal:
 
 
 def terminal_of(invocation: Invocation, agent: AgentStatus) -> Terminal:
-    """Find the session of an agent.
+    """Give the terminal of an agent.
 
     Raises
     ------
     NoSessionError
         If the agent has none.
-    CommandError
-        If tmux refuses.
     """
+    if agent.pane is None or agent.pane_pid is None:
+        raise NoSessionError(_no_session(agent))
     server = TmuxClient(invocation.settings.tmux_socket)
-    try:
-        ask(server, "has-session", "-t", session_target(agent.session))
-    except NoSessionError:
-        raise NoSessionError(_no_session(agent)) from None
-    return Terminal(agent.name, agent.session, server)
+    return Terminal(agent.name, agent.session, server, agent.pane, agent.pane_pid)
 
 
 def _without_daemon(invocation: Invocation, server: TmuxClient, unreachable: UnreachableError) -> Terminal:
+    from agentd.tmux.rundir import launched_run
+
     name = invocation.name()
     try:
-        ask(server, "has-session", "-t", session_target(name))
+        panes = ask(server, "list-panes", "-s", "-t", pane_target(name), "-F", _PANE)
     except CommandError:
         raise unreachable from None
+    opened = [fields for line in panes if launched_run((fields := line.split(" ", 2))[2]) is not None]
+    if not opened:
+        raise unreachable
+    pane, pid, _ = opened[0]
     invocation.warn(
         f"agentd is not reachable on {printable(str(invocation.api.path))}: {unreachable};"
         f" taking the tmux session {quote(name)}"
     )
-    return Terminal(name, name, server)
+    return Terminal(name, name, server, pane, int(pid))
 
 
 def _no_session(agent: AgentStatus) -> str:
