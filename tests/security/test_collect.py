@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import os
+import pwd
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from agentd.cli.agentctl.output_folder import new_folder
 from agentd.workspaces.git import GitError
 from agentd.workspaces.tree_paths import EXECUTABLE, LINK, TreeFile, check_files, leads_outside, tree_file
 from tests.cli.support import Client, Finished
-from tests.security.users import STRANGER, account
+from tests.security.users import AGENT_USER, STRANGER, account
 from tests.workspaces.forging import add_under, have_tree, object_of, tree_of
 from tests.workspaces.repositories import World
 
@@ -176,3 +178,38 @@ def test_nobody_runs_git_with_their_own_rights_in_somebody_elses_worktrees(world
         assert done.status == 1
         assert f"only root and {STRANGER} can look into them" in done.err
     assert place.path.exists()
+
+
+def test_root_collects_from_another_user_without_being_led_outside(short_folder: Path, results: Path) -> None:
+    agent = account(AGENT_USER)
+    short_folder.chmod(0o755)
+    world = World(short_folder)
+    place = world.make()
+    with (world.repo / ".git" / "config").open("a") as config:
+        config.write(f'[filter "x"]\n\tclean = "id -u >>{world.folder}/ran; cat"\n')
+    (place.path / ".gitattributes").write_text("*.txt filter=x\n")
+    (place.path / "new.txt").write_text("new\n")
+    (world.folder / "jcard.toml").write_text("# nobody\n")
+
+    def hand_over(user: pwd.struct_passwd) -> None:
+        for path in (world.folder, *world.folder.rglob("*")):
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+
+    hand_over(agent)
+    client = Client(world.folder, {"AGENTD_DATA_DIR": str(world.folder), "AGENTD_AGENT_USER": AGENT_USER})
+    assert client("collect", "alice", "--output", results / "honest").status == 0
+    written = [path.lstat() for path in (results / "honest").rglob("*")]
+    assert {(found.st_uid, found.st_mode & 0o7077) for found in written} == {(0, 0)}
+    assert set((world.folder / "ran").read_text().split()) == {str(agent.pw_uid)}
+    shutil.rmtree(results / "honest")
+
+    # git lets nobody but its owner use a repository.
+    hand_over(account("root"))
+    add_under(place.path, b"../../../escaped", b"evil\n")
+    hand_over(agent)
+    assert_refused(client("collect", "alice", "--output", results / "alice"), '"../../../escaped"', results)
+    cleaned = client("worktrees", "clean", "--force").out
+    commands = [line.strip() for line in cleaned.splitlines() if line.startswith("    ")]
+    assert commands
+    assert all(command.startswith(f"sudo -u {AGENT_USER} git -C {world.repo} branch ") for command in commands)
+    assert not place.path.exists()
