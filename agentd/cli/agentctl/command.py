@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
+from itertools import islice
 
 from agentd.cli.agentctl.catalogue import SUMMARIES
 from agentd.cli.options import add_options
@@ -130,6 +131,8 @@ class Parser(argparse.ArgumentParser):
         if self.takes_words and "--" in given:
             end = given.index("--")
             given, words = given[:end], given[end + 1 :]
+        elif self.is_command and not self.takes_words:
+            given = self._options_first(given)
         parsed, left = super().parse_known_args(given, namespace)
         if self.takes_words:
             parsed.words = words
@@ -138,6 +141,37 @@ class Parser(argparse.ArgumentParser):
         if left and self.is_command:
             self.error(f"unrecognized arguments: {' '.join(left)}")
         return parsed, left
+
+    def _options_first(self, given: Sequence[str]) -> list[str]:
+        """Move options before all words, as getopt_long(3) does.
+
+        Argparse gives an optional or repeated argument up at the first option, and has no place for words behind it.
+        """
+        options: list[str] = []
+        words: list[str] = []
+        rest = iter(given)
+        for word in rest:
+            if word == "--":
+                words += rest
+            elif not word.startswith("-") or word == "-" or self._negative_number_matcher.match(word):
+                words.append(word)
+            else:
+                options.append(word)
+                if self._takes_next(word):
+                    options += islice(rest, 1)
+        mark = ["--"] if any(len(word) > 1 and word.startswith("-") for word in words) else []
+        return [*options, *mark, *words]
+
+    def _takes_next(self, word: str) -> bool:
+        """Whether the value of an option is the next word."""
+        known = self._option_string_actions.get(word)
+        if known is None and not word.startswith("--"):
+            # Several of one letter: what is left of the word is the value of the first that takes one.
+            for at, letter in enumerate(word[1:], 2):
+                known = self._option_string_actions.get(f"-{letter}")
+                if known is None or known.nargs != 0:
+                    return known is not None and at == len(word)
+        return known is not None and known.nargs != 0
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line.
