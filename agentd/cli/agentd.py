@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from agentd import __version__
 from agentd.cli.go_flags import add_sandbox_flags, notes, parse
 from agentd.cli.options import USAGE_ERROR, accept_one_dash, add_options, settings_from
+from agentd.cli.streams import with_streams
 from agentd.daemon.settings import Settings, SettingsError
 
 _DESCRIPTION = """\
@@ -39,8 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         With status 2 for a command line that cannot be understood, 0 after ``--help`` and ``--version``.
     """
+    return with_streams("agentd", lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: Sequence[str]) -> int:
     parser = build_parser()
-    arguments, words = parse(parser, accept_one_dash(sys.argv[1:] if argv is None else argv, parser))
+    arguments, words = parse(parser, accept_one_dash(argv, parser))
     try:
         settings = settings_from(arguments, os.environ)
     except SettingsError as error:
@@ -72,8 +77,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _run(settings: Settings, ignored: Sequence[str]) -> int:
     from agentd.daemon.first_process import leave_first_place
+    from agentd.daemon.handed_down import listen_again
     from agentd.daemon.memory import keep_imports, stop_collecting
 
+    listen_again()
     # Before the rest is imported, which takes memory that the parent does not need.
     leave_first_place()
     stop_collecting()

@@ -55,10 +55,10 @@ class GivenFile:
 def given_file(text: str) -> GivenFile:
     """Say what a word of the command line names; ``-`` is standard input."""
     if text == STDIN:
-        return GivenFile(Path(STDIN), Path.cwd(), stream=True)
+        return GivenFile(Path(STDIN), absolute("."), stream=True)
     path = absolute(text)
     if _is_stream(path):
-        return GivenFile(path, Path.cwd(), stream=True)
+        return GivenFile(path, absolute("."), stream=True)
     return GivenFile(path, path.parent, stream=False)
 
 

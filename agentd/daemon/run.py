@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -24,6 +23,7 @@ from agentd.daemon.api_socket import ApiSocket
 from agentd.daemon.context import load_context, resolve_agent_user, resolve_data_dir
 from agentd.daemon.flags import OnShutdown
 from agentd.daemon.folders import FolderError, Folders
+from agentd.daemon.handed_down import raise_file_limit
 from agentd.daemon.identity import (
     AdminGroup,
     IdentityError,
@@ -151,7 +151,6 @@ class _Daemon:
         signals = _Signals(asyncio.Event(), asyncio.Event())
         signals.install(self._changed)
         settings = self._settings
-        _raise_file_limit()
         user, warning = resolve_agent_user(settings.agent_user, os.environ)
         if warning is not None:
             log.warning("agent_user", warning=warning)
@@ -309,6 +308,7 @@ class _Daemon:
         settings = self._settings
         as_user = ServerUser(user.uid, user.gid, user.groups) if user.switch else ServerUser()
         shell = shutil.which("bash") or "/bin/sh"
+        open_files = raise_file_limit()
         tmux = TmuxServer(
             settings.tmux_socket,
             user=as_user,
@@ -322,10 +322,11 @@ class _Daemon:
             runtime=RuntimeDirectory(runtime_path(settings), user.uid, user.gid),
             reaper=Reaper(),
             user=user,
+            open_files=open_files,
             base_environment=base_environment(user, os.environ, login, root=os.geteuid() == 0),
             path_origin=path_origin(user, login),
             slots=asyncio.Semaphore(settings.launch_concurrency),
-            folders=WorkFolders(user, os.environ, templates_folder(os.environ)),
+            folders=WorkFolders(user, os.environ, templates_folder(os.environ), open_files),
             clock=self._clock,
             debug=settings.debug,
             redact=self._redactor,
@@ -427,11 +428,3 @@ def _service_manager() -> ServiceManager | None:
 
 def _fate(*, kept: bool) -> str:
     return "kept" if kept else "stopped"
-
-
-def _raise_file_limit() -> None:
-    """Each running agent costs a descriptor; the usual soft limit of 1024 exists for programs that use select()."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

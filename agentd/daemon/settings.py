@@ -110,8 +110,19 @@ def resolve_settings(
 
 
 def absolute(path: str | Path) -> Path:
-    """Make a path that was typed absolute; symlinks stay, so that what they lead to may change."""
-    return Path(os.path.abspath(path))  # noqa: PTH100 (Path.resolve would follow symlinks, Path.absolute keeps "..")
+    """Make a path that was typed absolute; symlinks stay, so that what they lead to may change.
+
+    Raises
+    ------
+    SettingsError
+        If it is relative, and the working folder is gone.
+    """
+    try:
+        return Path(os.path.abspath(path))  # noqa: PTH100 (Path.resolve would follow symlinks, Path.absolute keeps "..")
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path} is relative, and the folder that it starts at was removed: cd to another one, or give a whole path"
+        ) from None
 
 
 def runtime_folder(environ: Mapping[str, str]) -> Path:

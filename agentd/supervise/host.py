@@ -106,6 +106,8 @@ class Host:
     folders: WorkFolders
     programs: ProgramCache = field(default_factory=ProgramCache)
     clock: Clock = field(default_factory=Clock)
+    open_files: int | None = None
+    """Soft limit of open files that agents get; ``None`` for the one that they inherit."""
     debug: bool = False
     redact: Callable[[str], str] = str
     """Takes secret values out of a text that will be logged."""

@@ -61,7 +61,7 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> Pane
         )
     try:
         host.runtime.write_record(run_id, record)
-        script = LaunchScript(spec.name, run_id, launch.argv, environment, str(spec.workdir))
+        script = LaunchScript(spec.name, run_id, launch.argv, environment, str(spec.workdir), host.open_files)
         return PaneRequest(run_id, host.runtime.write_script(script))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -45,12 +45,17 @@ class WorkFolders:
         What git's environment is taken from.
     templates
         Folder with the operator's own templates of workspaces.
+    open_files
+        As for `Runner`.
     """
 
-    def __init__(self, user: AgentUser, environ: Mapping[str, str], templates: Path) -> None:
+    def __init__(
+        self, user: AgentUser, environ: Mapping[str, str], templates: Path, open_files: int | None = None
+    ) -> None:
         self._user = user
         self._environ = dict(environ)
         self._templates = templates
+        self._open_files = open_files
         self._threads: ThreadPoolExecutor | None = None
         self._repositories: dict[Path, asyncio.Lock] = {}
 
@@ -62,7 +67,7 @@ class WorkFolders:
         PreflightError
             If it cannot be made; the text says why.
         """
-        runner = Runner(self._user, self._environ)
+        runner = Runner(self._user, self._environ, self._open_files)
         if spec.role is not None:
             await self._in_thread(runner, lambda: self._make_workspace(runner, spec, today))
         checkout = spec.checkout

@@ -65,6 +65,8 @@ class LaunchScript:
     environment: Mapping[str, str] = field(repr=False)
     """The whole environment but TERM, which tmux sets, and PWD, which is the workdir."""
     workdir: str
+    open_files: int | None = None
+    """Soft limit of open files, if not the tmux server's, which needs a high one."""
 
 
 def end_mark(run_id: str) -> bytes:
@@ -132,6 +134,7 @@ def render(script: LaunchScript, folder: Path) -> bytes:
         b"UNSET": os.fsencode(" ".join(sorted(unset))),
         b"EXPORTS": b"\n".join(_export(name, value) for name, value in exported.items()),
         b"ARGV": b" ".join(map(quote, script.argv)),
+        b"FILES": b"" if script.open_files is None else b"ulimit -S -n %d 2>/dev/null" % script.open_files,
         b"INSPECT": quote(_INSPECT),
         b"FAILED": LAUNCH_FAILED.encode(),
         b"MARK": _END_MARK,
@@ -215,6 +218,7 @@ ended() {
   exec /bin/sh -c @INSPECT@ agentd @AGENT@ "$2"
 }
 trap : INT QUIT TERM
+@FILES@
 cd -- @WORKDIR@ || ended "@FAILED@ cannot enter the workdir" "could not be launched"
 (
   trap - INT QUIT TERM

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import ENOENT
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -25,6 +27,7 @@ _LONGEST_REASON: Final = 2000
 """Characters: a reason is for a log line and a status."""
 
 _SHELL = "/bin/sh"
+_LIMIT_FILES = 'ulimit -S -n "$0" 2>/dev/null; exec "$@"'
 
 _GRACE = 2.0
 """Seconds that a program has to remove its locks and temporary files, before it is killed."""
@@ -94,11 +97,14 @@ class Runner:
         Whom they run as.
     environ
         What their environment is taken from.
+    open_files
+        Their soft limit of open files, if that is not ours.
     """
 
-    def __init__(self, user: Account, environ: Mapping[str, str]) -> None:
+    def __init__(self, user: Account, environ: Mapping[str, str], open_files: int | None = None) -> None:
         self.user = user
         self._environment = clean_environment(user, environ)
+        self._open_files = open_files
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._cancelled = threading.Event()
@@ -171,7 +177,7 @@ class Runner:
                 raise CancelledRunError(f"{argv[0]} was not started: it is no longer wanted")
             try:
                 self._process = subprocess.Popen(
-                    argv,
+                    self._limited(argv, environment),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
@@ -185,6 +191,14 @@ class Runner:
             except OSError as error:
                 raise RunnerError(f"cannot run {argv[0]}: {error.strerror}; install it") from error
             return self._process
+
+    def _limited(self, argv: Sequence[str], environment: Mapping[str, str]) -> Sequence[str]:
+        """Lower the limit of open files by a shell, which becomes the program: this process has threads."""
+        if self._open_files is None:
+            return argv
+        if shutil.which(argv[0], path=environment["PATH"]) is None:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), argv[0])
+        return [_SHELL, "-c", _LIMIT_FILES, str(self._open_files), *argv]
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         cut_off = process.poll() is None or self._cancelled.is_set()

@@ -95,7 +95,7 @@ def test_a_running_daemon_needs_nothing_of_its_package(daemon_of: MakeDaemon, up
         jcard(
             script("talker", "echo hello; exec sleep 600"),
             stay("hired", role="reviewer", workdir=str(daemon.folder / "hired")),
-            stay("branched", repo=str(repository)),
+            stay("branched", repo=str(repository), isolation="worktree"),
             {"name": "reviewer", "harness": "claude-code", "prompt_file": "missing"},
             script("crashing", "exit 3", restart="always", restart_delay="10ms", max_restarts=2),
             stay("typo", promt="x"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_edit_options, not_empty
-from agentd.daemon.settings import absolute
+from agentd.daemon.settings import SettingsError, absolute
 
 if TYPE_CHECKING:
     from agentd.jcard.writing import TomlValue
@@ -45,7 +45,12 @@ def register(commands: Commands) -> None:
 
 
 def _path(text: str) -> str:
-    return text if text == "~" or text.startswith("~/") else os.fspath(absolute(text))
+    if text == "~" or text.startswith("~/"):
+        return text
+    try:
+        return os.fspath(absolute(text))
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _add(invocation: Invocation) -> Status:

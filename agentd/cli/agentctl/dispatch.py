@@ -12,6 +12,7 @@ from agentd.cli.agentctl.command import CommandError, Invocation, Status, print_
 from agentd.cli.options import settings_from
 from agentd.cli.terminal import display_of
 from agentd.daemon.flags import OPTIONS
+from agentd.daemon.handed_down import await_children
 from agentd.daemon.settings import SettingsError
 from agentd.jcard.quoting import printable
 
@@ -19,6 +20,7 @@ from agentd.jcard.quoting import printable
 def dispatch(arguments: argparse.Namespace) -> int:
     """Run the command that was parsed, and give the exit status."""
     as_json = bool(getattr(arguments, "json", False))
+    await_children()
     try:
         exit_status = int(_run(arguments, as_json))
     except SettingsError as error:

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 from collections.abc import Sequence
-from errno import ENOSPC
 from importlib import import_module
-from io import TextIOWrapper
 
 from agentd import __version__
 from agentd.cli.agentctl.catalogue import COMMANDS, SUMMARIES
@@ -26,6 +23,7 @@ from agentd.cli.agentctl.command import (
     add_shared_options,
     print_document,
 )
+from agentd.cli.streams import with_streams
 from agentd.daemon.flags import OPTIONS
 
 _DESCRIPTION = "Looks at the agents that agentd runs, and edits the file that says which."
@@ -45,9 +43,8 @@ exit status: 0 done, 1 failed, 2 usage, 3 agentd not reachable.
 On a terminal there are tables and colour (not with NO_COLOR set); elsewhere one line for each thing, fields
 separated by tabs, no heading, - for an empty field."""
 
-# 128 and the number of the signal, SIGINT and SIGPIPE: importing signal costs 1 ms.
 _INTERRUPTED = 130
-_BROKEN_PIPE = 141
+"""128 and SIGINT: importing signal costs 1 ms."""
 
 _FLAGS_WITH_VALUE = {option.flag for option in OPTIONS if option.field in SHARED_FIELDS}
 
@@ -66,41 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         With status 0, after ``--help`` and ``--version``.
     """
     gc.set_threshold(_COLLECT_AFTER)
-    _prepare_streams()
     try:
-        try:
-            return _run(sys.argv[1:] if argv is None else argv)
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # `agentctl list | head -1` ends without a word.
-        _write_no_more()
-        return _BROKEN_PIPE
-    except OSError as error:
-        if error.errno != ENOSPC:
-            raise
-        _write_no_more()
-        print(f"agentctl: cannot write the output: {error.strerror}; make room for it", file=sys.stderr)
-        return Status.FAILED
+        return with_streams("agentctl", lambda: _run(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         return _INTERRUPTED
     finally:
         gc.freeze()
-
-
-def _prepare_streams() -> None:
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        # Closed by the caller (`>&-`): else the first socket would get its number.
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 (pathlib costs 9 ms; the streams stay open)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _write_no_more() -> None:
-    """Keep the interpreter's own last flush from failing as the one before it did."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(given: Sequence[str]) -> int:
