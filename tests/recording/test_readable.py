@@ -98,6 +98,48 @@ def test_a_full_screen_program_is_read_as_it_was_when_it_ended_after_what_it_cov
     assert read("\x1b[?1049h\x1b[Hstill there") == ["still there"]
 
 
+LONG = "0123456789" * 6
+
+
+@pytest.mark.parametrize(
+    ("output", "lines"),
+    [
+        # The beginning of a long line has scrolled off before the alternate screen covers its end.
+        (f"{LONG}{LONG}\r\n\x1b[?1049h\x1b[Hfull\x1b[?1049lend", [LONG + LONG, "full", "end"]),
+        (f"{LONG}{LONG}x\x1b[?1049h\x1b[Hfull\x1b[?1049l and on", ["full", LONG + LONG + "x and on"]),
+        (
+            f"{LONG}{LONG}\r\n\x1b[?1049h\x1b[Hfull\x1b[?1049h\x1b[?1049l\x1b[?1049h\x1b[Hagain\x1b[?1049lend",
+            [LONG + LONG, "full", "again", "end"],
+        ),
+        # A prompt that the program was started at.
+        ("$ \x1b[?1049h\x1b[Hfull\x1b[?1049ledited", ["full", "$ edited"]),
+        # The alternate screen is reset: what it covers stays.
+        (f"{LONG}\r\n\x1b[?1049h\x1b[Hfull\x1bc\x1b[?1049lend", [LONG, "end"]),
+        (f"one\r\n{LONG}{LONG}\x1b[?1049h\x1b[Hkilled", ["one", LONG + LONG, "killed"]),
+    ],
+)
+def test_no_line_is_read_twice_where_the_alternate_screen_comes_and_goes(output: str, lines: list[str]) -> None:
+    assert read(output) == lines
+
+
+def test_no_line_is_read_twice_where_the_alternate_screen_gets_another_size() -> None:
+    readable = Readable(20, 5)
+    lines = readable.feed(f"one\r\n{LONG}{LONG}\r\ntwo\r\n\x1b[?1049h\x1b[Hfull".encode())
+    for size in ((33, 9), (7, 3), (20, 5), (50, 20)):
+        readable.resize(*size)
+        lines += readable.feed(b"\x1b[Hfull")
+    lines += readable.feed(b"\x1b[?1049lthree\r\n")
+    assert [line for line in [*lines, *readable.rest()] if line] == ["one", LONG + LONG, "two", "full", "three"]
+
+
+def test_wide_characters_are_not_cut_in_two_by_another_width() -> None:
+    readable = Readable(20, 5)
+    lines = readable.feed(("世界" * 15 + "\r\nx").encode())
+    for columns in (7, 33, 5, 20):
+        readable.resize(columns, 5)
+    assert lines + readable.rest() == ["世界" * 15, "x"]
+
+
 def test_bytes_that_are_no_text_are_replaced_and_characters_may_come_in_pieces() -> None:
     assert read(b"a\xff\xfeb") == ["a\ufffd\ufffdb"]
     readable = Readable(20, 5)
@@ -152,6 +194,30 @@ _SEQUENCES = st.lists(
 @given(_SEQUENCES)
 def test_no_sequence_raises(parts: list[str]) -> None:
     assert all(line.isprintable() or "\u200b" in line for line in read("".join(parts), 10, 4))
+
+
+@given(st.lists(st.tuples(_SEQUENCES, st.integers(1, 30), st.integers(1, 12)), max_size=6))
+def test_no_size_raises(steps: list[tuple[list[str], int, int]]) -> None:
+    readable = Readable(10, 4)
+    for parts, columns, rows in steps:
+        readable.feed("".join(parts).encode())
+        readable.settled()
+        readable.resize(columns, rows)
+    readable.rest()
+
+
+@given(st.lists(st.text("ab ", min_size=1, max_size=70), max_size=30), st.lists(st.integers(2, 40), max_size=5))
+def test_of_lines_that_are_only_printed_none_is_lost_or_read_twice_whatever_the_width(
+    printed: list[str], widths: list[int]
+) -> None:
+    readable = Readable(20, 5)
+    lines: list[str] = []
+    for number, line in enumerate(printed):
+        lines += readable.feed(f"{number}{line}\r\n".encode())
+        if number < len(widths):
+            readable.resize(widths[number], 5)
+    expected = [f"{number}{line}".rstrip() for number, line in enumerate(printed)]
+    assert lines + readable.rest() == expected
 
 
 def test_rendering_can_be_given_up() -> None:
