@@ -25,6 +25,7 @@ from agentd.supervise.snapshot import (
     RecordingHealth,
     RunView,
     Screen,
+    SizeView,
     WorktreeStatus,
 )
 from agentd.supervise.states import AgentState
@@ -141,6 +142,11 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "launch": Meaning("Keyed digests of the launch in force, by its parts; never the values."),
         "policy": Meaning("The policy in force."),
     },
+    SizeView: {
+        "offset": Meaning("Bytes of the output before it.", _COUNT),
+        "columns": Meaning("Columns of the terminal from there on.", _COUNT),
+        "rows": Meaning("Rows of the terminal from there on.", _COUNT),
+    },
     GapView: {
         "end": Meaning("When recording went on.", _TIME),
         "reason": Meaning("Why the output was not kept before."),
@@ -163,6 +169,7 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "columns": Meaning("Columns of its terminal when it began.", _COUNT),
         "rows": Meaning("Rows of its terminal when it began.", _COUNT),
         "gaps": Meaning("When its output was not kept."),
+        "sizes": Meaning("Other sizes that its terminal got, in the order of their offsets."),
     },
     Screen: {
         "name": Meaning("Name of the agent."),

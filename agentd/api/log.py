@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, SOURCE, Parameter, Route
 from agentd.api.streams import stream
 from agentd.api.views import RUNS
-from agentd.recording.readable import Readable, TooSlowError
-from agentd.recording.transcript_files import Account, RunFolder, TranscriptError
+from agentd.recording.account import Account
+from agentd.recording.readable import TooSlowError
+from agentd.recording.rendering import Rendering
+from agentd.recording.transcript_files import RunFolder, TranscriptError
 from agentd.recording.transcript_reader import Extent, TranscriptReader
-from agentd.supervise.snapshot import GapView, RunView
+from agentd.supervise.snapshot import GapView, RunView, SizeView
 
 READER: web.AppKey[TranscriptReader] = web.AppKey("transcript_reader")
 
@@ -127,6 +130,7 @@ def _view(extent: Extent) -> RunView:
         columns=account.columns,
         rows=account.rows,
         gaps=[GapView(gap.end, gap.reason, gap.offset) for gap in account.gaps],
+        sizes=[SizeView(size.offset, size.columns, size.rows) for size in account.sizes],
     )
 
 
@@ -226,12 +230,12 @@ async def _text(
 
 async def _rendered(reader: TranscriptReader, folder: RunFolder, extent: Extent, start: int) -> list[str] | None:
     raw = b"".join([piece async for piece in reader.pieces(folder, extent, start, extent.end, follow=False)])
-    return await reader.do(partial(_render, extent.account, raw))
+    return await reader.do(partial(_render, extent.account, start, raw))
 
 
-def _render(account: Account, raw: bytes) -> list[str] | None:
+def _render(account: Account, start: int, raw: bytes) -> list[str] | None:
     """Make bytes readable; ``None`` if that takes too long."""
-    rendering = _Rendering(account)
+    rendering = _Rendering(account, start)
     lines = rendering.take(raw)
     return None if lines is None else lines + rendering.rest()
 
@@ -239,13 +243,17 @@ def _render(account: Account, raw: bytes) -> list[str] | None:
 class _Rendering:
     """A transcript on its way to text."""
 
-    def __init__(self, account: Account) -> None:
-        self._readable = Readable(account.columns or 80, account.rows or 24)
+    def __init__(self, account: Account, start: int) -> None:
+        self._rendering = Rendering(account, start)
+
+    def learn(self, account: Account) -> None:
+        """Take what is known by now of the terminal's sizes."""
+        self._rendering.learn(account)
 
     def take(self, raw: bytes) -> list[str] | None:
         """Take bytes, and give the lines that scrolled off; ``None`` if that takes too long."""
         try:
-            return self._readable.feed(raw, effort=_RENDER_LIMIT)
+            return self._rendering.feed(raw, effort=_RENDER_LIMIT)
         except TooSlowError:
             return None
 
@@ -254,11 +262,11 @@ class _Rendering:
         lines = self.take(raw)
         if lines is None:
             return ["[agentd] a part that takes too long to be made readable was left out; take it with raw=1"]
-        return lines + self._readable.settled()
+        return lines + self._rendering.settled()
 
     def rest(self) -> list[str]:
         """Give what the screen shows."""
-        return self._readable.rest()
+        return self._rendering.rest()
 
 
 def _joined(lines: list[str]) -> str:
@@ -269,9 +277,14 @@ async def _followed(
     reader: TranscriptReader, folder: RunFolder, extent: Extent, start: int, tail: int | None
 ) -> AsyncGenerator[bytes, None]:
     """Give lines once they are finished, from the last `tail` of those there are."""
-    rendering = await reader.do(partial(_Rendering, extent.account))
+    rendering = await reader.do(partial(_Rendering, extent.account, start))
     position, kept, caught_up = start, list[str](), start >= extent.end
+    known = extent
     async for piece in reader.pieces(folder, extent, start, None, follow=True):
+        if position >= known.end and piece:
+            with contextlib.suppress(TranscriptError):
+                known = await reader.extent(folder)
+            rendering.learn(known.account)
         lines = await reader.do(partial(rendering.take_settled, piece))
         position += len(piece)
         if not caught_up:

@@ -53,7 +53,8 @@ from agentd.recording.metrics import Metrics
 from agentd.recording.transcript_disk import Limits, TranscriptDisk
 from agentd.recording.transcript_files import TranscriptFiles
 from agentd.recording.transcript_reader import TranscriptReader
-from agentd.recording.transcripts import Transcripts, find_writer
+from agentd.recording.transcripts import Transcripts
+from agentd.recording.writer import find_writer
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.events import Event
 from agentd.supervise.host import Clock, Host

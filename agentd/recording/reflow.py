@@ -44,13 +44,19 @@ class _Whole:
     """Where each of its rows began."""
 
 
-def _join(rows: Sequence[Line], columns: int, above: int) -> Iterator[_Whole]:
+def _join(rows: Sequence[Line], columns: int, cursor: tuple[int, int], above: int) -> Iterator[_Whole]:
     whole = _Whole()
     for number, row in enumerate(rows):
         whole.starts.append(len(whole.cells))
+        goes_on = wraps(row, columns) and number < len(rows) - 1
         last = min(max(row, default=-1) + 1, columns)
+        if not goes_on:
+            # What was erased is no part of the line.
+            least = cursor[1] if number == cursor[0] else 0
+            while last > least and row[last - 1].data == " ":
+                last -= 1
         whole.cells += [row[x] for x in range(last)]
-        if wraps(row, columns) and number < len(rows) - 1:
+        if goes_on:
             continue
         whole.notes = {column: row[column] for column in (SHOWN, SEEN) if column in row}
         whole.given = number < above
@@ -105,7 +111,7 @@ def reflow(
     broken: list[Line] = []
     y, x = 0, 0
     first = 0
-    for whole in _join(rows, columns, above):
+    for whole in _join(rows, columns, cursor, above):
         before = len(broken)
         broken += _break(whole, new_columns)
         number = cursor[0] - first

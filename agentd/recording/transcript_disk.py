@@ -14,16 +14,9 @@ from pathlib import Path
 import structlog
 
 from agentd.jcard.sizes import format_size
+from agentd.recording.account import MOST_GAPS, Account, Gap, Size
 from agentd.recording.moments import rfc3339_milliseconds
-from agentd.recording.transcript_files import (
-    MOST_GAPS,
-    Account,
-    Gap,
-    Part,
-    RunFolder,
-    TranscriptError,
-    TranscriptFiles,
-)
+from agentd.recording.transcript_files import Part, RunFolder, TranscriptError, TranscriptFiles
 from agentd.recording.transcript_marks import find_end
 from agentd.supervise.run_recorder import RunEnd
 
@@ -189,9 +182,32 @@ class TranscriptDisk:
         except FileNotFoundError:
             # Somebody removed the run's folder: it goes on in another one.
             self._forget(account.run_id)
-            return self.begin(replace(noted, dropped=0, first_part=0)), 0
+            return self.begin(noted.anew()), 0
         run.account = noted
         return run, parts[-1].number + 1 if parts else run.account.first_part
+
+    def resize(self, run_id: str, size: tuple[int, int], offset: int | None = None) -> None:
+        """Note that a run's terminal has this size, columns and rows.
+
+        Parameters
+        ----------
+        offset
+            From which byte of its output on; ``None`` for the end of it.
+
+        Raises
+        ------
+        OSError
+            If that cannot be written.
+        """
+        run = self._live.get(run_id)
+        if run is None:
+            return
+        if offset is None:
+            offset = _printed(run.folder.parts(run.account), run.account)
+        noted = run.account.resized(Size.bounded(offset, *size))
+        if noted is not run.account:
+            run.folder.write(noted)
+            run.account = noted
 
     # -- the end of runs
 

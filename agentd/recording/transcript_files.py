@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shutil
@@ -26,16 +25,16 @@ import stat
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import ValidationError
 
 from agentd.jcard.spec import AGENT_NAME
+from agentd.recording.account import Account, dump_account, parse_account
 from agentd.supervise.entering import closed_folder
 from agentd.supervise.user import AgentUser
 
@@ -51,53 +50,10 @@ _NAME = re.compile(AGENT_NAME)
 _MOST_PARTS = 10_000
 """Names that are looked at in a folder of the agent user's."""
 _LARGEST_ACCOUNT = 4 * 1024 * 1024
-MOST_GAPS = 100
 
 
 class TranscriptError(Exception):
     """There is no such transcript; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A time in which a run's output was not kept."""
-
-    end: str
-    """When recording went on; RFC 3339."""
-    reason: str
-    offset: int
-    """Bytes of the output before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A run, as ``run.json`` tells of it; times are RFC 3339 in UTC."""
-
-    agent: str
-    run: int
-    run_id: str
-    harness: str
-    workdir: str
-    argv: tuple[str, ...]
-    start: str
-    end: str | None = None
-    exit_code: int | None = None
-    exit_signal: int | None = None
-    reason: str | None = None
-    """Why it ended."""
-    bytes: int | None = None
-    """What it printed in all, once it has ended."""
-    dropped: int = 0
-    """Bytes at the beginning that are not kept any more."""
-    first_part: int = 0
-    """Number of the first part that is kept; an earlier one is about to be removed."""
-    gaps: Sequence[Gap] = ()
-    columns: int = 0
-    rows: int = 0
-    """Size of the terminal at the start."""
-
-
-_ACCOUNT = TypeAdapter(Account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +136,7 @@ class RunFolder:
         path = self.path / ACCOUNT
         try:
             with path.open("rb") as file:
-                return _ACCOUNT.validate_json(file.read(_LARGEST_ACCOUNT))
+                return parse_account(file.read(_LARGEST_ACCOUNT))
         except FileNotFoundError:
             raise TranscriptError(f"there is no {path}") from None
         except OSError as error:
@@ -195,7 +151,7 @@ class RunFolder:
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(_dump(account) + b"\n")
+                file.write(dump_account(account) + b"\n")
             part.rename(self.path / ACCOUNT)
         except OSError:
             with contextlib.suppress(OSError):
@@ -309,7 +265,7 @@ class RunFolder:
             If the account cannot be written.
         """
         dropped = account.dropped + sum(part.size for part in parts)
-        account = replace(account, dropped=dropped, first_part=max(part.number for part in parts) + 1)
+        account = account.without(dropped, max(part.number for part in parts) + 1)
         try:
             self.write(account)
         except OSError:
@@ -341,14 +297,6 @@ def _admit(user: AgentUser, folder: Path) -> None:
     if user.switch:
         os.chown(folder, -1, user.gid)
         folder.chmod(0o710)
-
-
-def _dump(account: Account) -> bytes:
-    try:
-        return _ACCOUNT.dump_json(account, indent=1)
-    except PydanticSerializationError:
-        # A path of bytes that are no text.
-        return json.dumps(asdict(account), indent=1).encode()
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from agentd.recording.transcript_files import Account, Part, RunFolder, TranscriptError, TranscriptFiles
+from agentd.recording.account import Account
+from agentd.recording.transcript_files import Part, RunFolder, TranscriptError, TranscriptFiles
 from agentd.recording.transcript_marks import end_so_far
 from agentd.recording.worker import Worker
 

@@ -9,9 +9,6 @@ it is told in the status, mended once it can be, and noticed by no agent.
 from __future__ import annotations
 
 import asyncio
-import os
-import shlex
-import shutil
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
@@ -20,10 +17,12 @@ from pathlib import Path
 
 import structlog
 
+from agentd.recording.account import Account
 from agentd.recording.moments import rfc3339_milliseconds
+from agentd.recording.terminal_sizes import TerminalSizes
 from agentd.recording.transcript_disk import RunOnDisk, TranscriptDisk
-from agentd.recording.transcript_files import PART_DIGITS, Account
 from agentd.recording.worker import Worker
+from agentd.recording.writer import writer_command
 from agentd.supervise.run_recorder import RunEnd, RunFacts, SeenPane
 from agentd.supervise.snapshot import RecordingHealth
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
@@ -86,15 +85,6 @@ class _Run:
         return None if result is None else result.folder.path
 
 
-def find_writer() -> str | None:
-    """Find GNU ``split``, which others are not like: it can go on with a part's number."""
-    for name in ("gsplit", "split"):
-        path = shutil.which(name)
-        if path is not None and "busybox" not in os.path.realpath(path):
-            return path
-    return None
-
-
 class Transcripts:
     """Keeps what runs print; the supervisor's `RunRecorder`.
 
@@ -118,6 +108,7 @@ class Transcripts:
         self._writer = writer
         self._wall = wall
         self._worker = Worker("transcripts")
+        self._sizes = TerminalSizes(tmux, disk, self._worker)
         self._runs: dict[str, _Run] = {}
         self._latest: dict[str, _Run] = {}
         """By agent."""
@@ -154,6 +145,9 @@ class Transcripts:
         """Begin to look after what is kept; called once former runs were adopted."""
         self._sweeping = asyncio.create_task(self._sweep_for_ever(), name="transcripts")
         self._sweeping.add_done_callback(self._done)
+        self._tmux.on_clients = self._sizes.wake
+        # Somebody may have attached before.
+        self._sizes.wake()
 
     async def finish(self) -> None:
         """Wait, for moments, until everything that ended runs printed is kept: tmux is about to be closed."""
@@ -164,6 +158,7 @@ class Transcripts:
         """End; what could be written is."""
         if self._finishing is not None:
             await asyncio.wait([self._finishing], timeout=_END_LIMIT)
+        await self._sizes.close()
         for task in (self._sweeping, self._finishing, *self._tasks):
             if task is not None:
                 task.cancel()
@@ -218,13 +213,8 @@ class Transcripts:
         return run
 
     def _command(self, run: RunOnDisk, part: int) -> str:
-        """What the tmux server's user executes: it writes what it reads at once."""
         assert self._writer is not None
-        prefix = shlex.quote(f"{run.folder.output}/")
-        return (
-            f"umask 077; exec {shlex.quote(self._writer)} -b {self._disk.limits.part}"
-            f" -a {PART_DIGITS} --numeric-suffixes={part} - {prefix}"
-        )
+        return writer_command(self._writer, run.folder.output, part, self._disk.limits.part)
 
     def opened(self, run_id: str, pane: Pane) -> None:
         """A run's pane exists."""
@@ -234,6 +224,9 @@ class Transcripts:
             self._spawn(self._close_pipe(pane))
         else:
             run.pane, run.opened = pane, time.monotonic()
+            # That of a pane which is used again may be another than that of a new one.
+            if run.found is not None:
+                self._sizes.note(run_id, pane, pane.size, offset=0)
 
     def ended(self, end: RunEnd) -> None:
         """A run ended."""
@@ -241,6 +234,7 @@ class Transcripts:
         if run is None or run.end is not None:
             return
         run.end = end
+        self._sizes.forget(end.run_id)
         now = time.monotonic()
         recorded = run.found is not None and run.problem is None
         run.give_up, run.come_by = (now + _END_LIMIT, now + _STILL_COMES_LIMIT) if recorded else (now, now)
@@ -274,7 +268,10 @@ class Transcripts:
             if run is None:
                 if each.piped:
                     self._spawn(self._close_pipe(each.pane))
-            elif run.end is None and run.opened is not None and run.opened < since:
+                continue
+            if run.end is None and run.found is not None:
+                self._sizes.note(each.run_id, each.pane, each.size)
+            if run.end is None and run.opened is not None and run.opened < since:
                 if each.piped:
                     self._goes_on(run)
                 elif self._writer is not None:

@@ -219,7 +219,7 @@ class Reconciler:
                 agent.session_lost("its tmux session was closed")
                 continue
             if agent.run_id is not None:
-                seen.append(SeenPane(agent.run_id, pane, place.piped))
+                seen.append(SeenPane(agent.run_id, pane, place.piped, place.size))
             if place.session != agent.session and place.session_id == pane.session_id:
                 # Another id means that an operator moved the window: then the name belongs to the other session.
                 await self._rename_back(agent, pane, place.session)

@@ -41,6 +41,8 @@ class SeenPane:
     pane: Pane
     piped: bool
     """Whether tmux writes what it prints into a pipe."""
+    size: tuple[int, int]
+    """Columns and rows."""
 
 
 class RunRecorder(Protocol):

@@ -130,6 +130,16 @@ class GapView:
 
 
 @dataclass(frozen=True, slots=True)
+class SizeView:
+    """A size of a run's terminal."""
+
+    offset: int
+    """Bytes of the output before it."""
+    columns: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """A run whose transcript is kept; times are RFC 3339 in UTC with milliseconds."""
 
@@ -149,6 +159,8 @@ class RunView:
     columns: int
     rows: int
     gaps: Sequence[GapView]
+    sizes: Sequence[SizeView]
+    """Sizes of the terminal after that of the start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,8 @@ class Pane:
     pane_id: str
     pid: int
     """Of the launcher."""
+    size: tuple[int, int] = field(default=(0, 0), compare=False)
+    """Columns and rows when it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Place:
     session: str
     piped: bool
     """Whether what it prints goes into a pipe too."""
+    size: tuple[int, int]
+    """Columns and rows."""
 
 
 @dataclass(frozen=True, slots=True)

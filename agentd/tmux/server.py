@@ -15,7 +15,8 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
 from pathlib import Path
 
 import structlog
@@ -46,15 +47,21 @@ _SERVER_END_LIMIT = 2.0
 """Seconds for the server to end; it needs milliseconds."""
 _CHANGES = frozenset({"window-close", "unlinked-window-close", "session-renamed"})
 """Notifications after which an agent's pane may be gone, or its session have another name."""
+_CLIENTS = frozenset({"client-session-changed", "client-detached"})
+"""Notifications after which somebody is attached to a session, or nobody any more."""
 _GREETING_LIMIT = 10.0
 """Seconds for a server to greet us; a program that is no tmux never does."""
 _HUNG_UP_LIMIT = 1.0
 """Seconds in which a server that hangs up on a client is taken for one on its way out; then another can start."""
 _RETRY_FIRST, _RETRY_MAX = 0.05, 2.0
-_PANE_FORMAT = "#{session_id} #{window_id} #{pane_id} #{pane_pid}"
+_PANE_FORMAT = "#{session_id} #{window_id} #{pane_id} #{pane_pid} #{pane_width} #{pane_height}"
 # tmux has no tab in a session's name, and shows one in a command by an escape; both have spaces.
-_PLACE_FORMAT = "#{pane_id} #{session_id} #{pane_pipe} #{session_name}"
-_PLACE_FIELDS = 4
+_PLACE_FORMAT = "#{pane_id} #{session_id} #{pane_pipe} #{pane_width} #{pane_height} #{session_name}"
+_PLACE = re.compile(r"(%[0-9]+) (\$[0-9]+) ([01]) ([0-9]{1,5}) ([0-9]{1,5}) (.*)", re.ASCII | re.DOTALL)
+_SIZE = re.compile(r"(%[0-9]+) ([0-9]{1,5}) ([0-9]{1,5})", re.ASCII)
+_ATTACHED = re.compile(r"0 \$[0-9]+", re.ASCII)
+_MOST_SESSIONS = 100
+"""Sessions that are looked at at once because somebody is attached."""
 _SCREEN_FORMAT = "#{pane_width} #{pane_height} #{cursor_x} #{cursor_y} #{cursor_flag}"
 _SCREEN_FIELDS = 5
 _PIPE_REFUSED = ("fork error", "socketpair error")
@@ -65,8 +72,8 @@ _LAUNCHED = "#{m:/bin/sh *,#{pane_start_command}}"
 """Condition that a pane may have been opened with a launch script."""
 
 
-_PANE = re.compile(r"(\$[0-9]+) (@[0-9]+) (%[0-9]+) ([0-9]{1,10})", re.ASCII)
-_EMPTY_PANE = re.compile(r"\$[0-9]+ @[0-9]+ (%[0-9]+) -1", re.ASCII)
+_PANE = re.compile(r"(\$[0-9]+) (@[0-9]+) (%[0-9]+) ([0-9]{1,10}) ([0-9]{1,5}) ([0-9]{1,5})", re.ASCII)
+_EMPTY_PANE = re.compile(r"\$[0-9]+ @[0-9]+ (%[0-9]+) -1 .*", re.ASCII)
 """A pane in which tmux could not start a process."""
 
 
@@ -113,6 +120,8 @@ class TmuxServer:
         self._connected = asyncio.Event()
         self.on_change: Callable[[], None] = lambda: None
         """Called when sessions or windows came or went."""
+        self.on_clients: Callable[[], None] = lambda: None
+        """Called when somebody attached to a session or left."""
         self.identity: ServerIdentity | None = None
 
     # -- connection
@@ -211,6 +220,8 @@ class TmuxServer:
     def _notified(self, notification: Notification) -> None:
         if notification.name in _CHANGES:
             self.on_change()
+        elif notification.name in _CLIENTS:
+            self.on_clients()
 
     async def stay_connected(self, on_reconnect: Callable[[str], Awaitable[None]]) -> None:
         """Reconnect whenever the connection ends, until cancelled.
@@ -367,10 +378,25 @@ class TmuxServer:
         Less work for tmux than a condition or more fields would be: this is asked at every resync.
         """
         lines = await self._run(command("list-panes", "-a", "-F", _PLACE_FORMAT))
-        split = (line.split(" ", 3) for line in lines[0])
-        return {
-            fields[0]: Place(fields[1], fields[3], fields[2] == "1") for fields in split if len(fields) == _PLACE_FIELDS
-        }
+        found = filter(None, map(_PLACE.fullmatch, lines[0]))
+        return {each[1]: Place(each[2], each[6], each[3] == "1", (int(each[4]), int(each[5]))) for each in found}
+
+    async def list_attached(self) -> set[str]:
+        """The sessions that terminals are attached to, by id."""
+        lines = await self._run(command("list-clients", "-F", "#{client_control_mode} #{session_id}"))
+        return {line.removeprefix("0 ") for line in lines[0] if _ATTACHED.fullmatch(line)}
+
+    async def list_sizes(self, sessions: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Columns and rows of the panes in these sessions, by pane id; sessions that are gone have none."""
+        show = "#{pane_id} #{pane_width} #{pane_height}"
+        sizes = {}
+        for session in islice(sessions, _MOST_SESSIONS):
+            with contextlib.suppress(TmuxError):
+                (lines,) = await self._run(command("list-panes", "-s", "-t", session, "-F", show))
+                sizes.update(
+                    {each[1]: (int(each[2]), int(each[3])) for each in filter(None, map(_SIZE.fullmatch, lines))}
+                )
+        return sizes
 
     def _parse_pane(self, text: str) -> Pane:
         """Read a pane's ids.
@@ -391,7 +417,7 @@ class TmuxServer:
             and not started_by(self._user.effective, pid)
         ):
             raise TmuxError(f"process {pid} of pane {match[3]} is not the agent user's")
-        return Pane(match[1], match[2], match[3], pid)
+        return Pane(match[1], match[2], match[3], pid, (int(match[5]), int(match[6])))
 
     async def capture(self, pane: Pane) -> str:
         """The visible screen of a pane, as text; lines that only the terminal's width broke are whole."""

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from agentd.recording.account import Account
 from agentd.recording.transcript_disk import Limits, TranscriptDisk
-from agentd.recording.transcript_files import Account, RunFolder, TranscriptError, TranscriptFiles
+from agentd.recording.transcript_files import RunFolder, TranscriptError, TranscriptFiles
 from agentd.recording.transcript_reader import TranscriptReader
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd

@@ -6,7 +6,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from agentd.recording.transcript_files import Account, RunFolder, TranscriptFiles
+from agentd.recording.account import Account
+from agentd.recording.transcript_files import RunFolder, TranscriptFiles
 from agentd.supervise.user import AgentUser
 
 BEGUN = Account(

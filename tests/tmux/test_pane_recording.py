@@ -9,7 +9,8 @@ import pytest
 
 from agentd.recording import transcripts
 from agentd.recording.transcript_disk import Limits, TranscriptDisk
-from agentd.recording.transcripts import Transcripts, find_writer
+from agentd.recording.transcripts import Transcripts
+from agentd.recording.writer import find_writer
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd, RunFacts
 from agentd.tmux.server import TmuxServer

@@ -22,6 +22,7 @@ from agentd.supervise.snapshot import (
     RecordingHealth,
     RunView,
     Screen,
+    SizeView,
     WorktreeStatus,
 )
 
@@ -43,6 +44,7 @@ _Known = TypeVar(
     RecordingHealth,
     RunView,
     Screen,
+    SizeView,
     WorktreeStatus,
 )
 
@@ -297,7 +299,13 @@ def runs_from(document: Json) -> list[RunView]:
     ApiError
         If it is no list, or a field is missing: a daemon of another version.
     """
-    return [_known(RunView, _object(run)) for run in _array(document)]
+    return [_run(_object(run)) for run in _array(document)]
+
+
+def _run(values: Mapping[str, Json]) -> RunView:
+    # A daemon before sizes were noted says nothing of them.
+    sizes = [_known(SizeView, _object(size)) for size in _array(values.get("sizes", []))]
+    return replace(_known(RunView, {**values, "sizes": []}), sizes=sizes)
 
 
 def screen_from(document: Json) -> Screen:

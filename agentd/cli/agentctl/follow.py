@@ -16,12 +16,14 @@ from agentd.supervise.states import AgentState
 
 if TYPE_CHECKING:
     from agentd.cli.agentctl.logs import Transcripts
-    from agentd.recording.readable import Readable
+    from agentd.recording.rendering import Rendering
 
 _SETTLE = 0.3
 """Seconds after which lines that a program could still change, but did not, are printed."""
 _NEXT_LOOK = 0.25
 """Seconds between two looks whether there is another run."""
+_SIZES_AGE = 1.0
+"""Seconds that what is known of a terminal's sizes is good for."""
 _DONE = frozenset({AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT, AgentState.DISABLED})
 
 
@@ -124,34 +126,49 @@ class _Raw(_Printer):
 
 class _Lines(_Printer):
     def __init__(self, run: RunView) -> None:
-        from agentd.recording.readable import Readable
-
-        self._readable: Readable = Readable(run.columns or 80, run.rows or 24)
+        self._run = run
+        self._transcripts: Transcripts | None = None
+        self._looked = time.monotonic()
+        self._rendering: Rendering
 
     def begin(self, transcripts: Transcripts, run: RunView, lines: int | None) -> None:
         from collections import deque
 
+        from agentd.recording.rendering import Rendering
+
         kept: deque[str] = deque(maxlen=lines)
         start = run.first_byte if lines is None else transcripts.start_of(run, lines)
+        self._transcripts, self._rendering = transcripts, Rendering(run, start)
         for data in transcripts.read(run, start, run.end_byte):
-            kept.extend(self._readable.feed(data))
-            kept.extend(self._readable.settled())
+            kept.extend(self._rendering.feed(data))
+            kept.extend(self._rendering.settled())
             if lines is None:
                 self._print(list(kept))
                 kept.clear()
         # What could still change counts as read too.
-        kept.extend(self._readable.settled())
+        kept.extend(self._rendering.settled())
         self._print(list(kept))
         self.position = run.end_byte
 
     def take(self, data: bytes | None) -> None:
         if data:
+            self._learn_sizes()
             self.position += len(data)
-            self._print(self._readable.feed(data))
-        self._print(self._readable.settled())
+            self._print(self._rendering.feed(data))
+        self._print(self._rendering.settled())
+
+    def _learn_sizes(self) -> None:
+        """Ask whether the terminal has another size, not more often than anybody gives it one."""
+        now = time.monotonic()
+        if self._transcripts is None or now - self._looked < _SIZES_AGE:
+            return
+        self._looked = now
+        run = next((each for each in self._transcripts.runs() if each.run == self._run.run), None)
+        if run is not None:
+            self._rendering.learn(run)
 
     def end(self) -> None:
-        self._print(self._readable.rest())
+        self._print(self._rendering.rest())
 
     def _print(self, lines: list[str]) -> None:
         for line in lines:

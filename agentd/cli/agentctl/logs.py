@@ -175,12 +175,12 @@ class Transcripts:
         return max(_TAIL_FIRST, count * 200)
 
     def _readable(self, run: RunView, start: int) -> Iterator[str]:
-        from agentd.recording.readable import Readable
+        from agentd.recording.rendering import Rendering
 
-        readable = Readable(run.columns or 80, run.rows or 24)
+        rendering = Rendering(run, start)
         for data in self.read(run, start, run.end_byte):
-            yield from readable.feed(data)
-        yield from readable.rest()
+            yield from rendering.feed(data)
+        yield from rendering.rest()
 
 
 def _start_of_lines(data: bytes, count: int) -> int | None:
