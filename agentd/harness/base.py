@@ -105,6 +105,9 @@ class HarnessFacts:
     """Text on the screen once the interactive program takes input."""
     empty_box: str | None = None
     """Regular expression for all that stands left of the cursor while the input box is there and empty."""
+    unfinished: str | None = None
+    """Regular expression for the end of a text at which Enter completes a word or breaks the line; a space behind it
+    keeps Enter from that."""
     interrupt_keys: tuple[StopKey, ...] = interrupts(1)
     """Keys that end what it is doing, and not the program, if it is an interactive one."""
     credentials: Credentials | None = None

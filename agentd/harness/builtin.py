@@ -28,6 +28,12 @@ from agentd.harness.base import (
 _AFTER_DASHES = ("--", "{prompt}")
 _ESCAPE = (StopKey("Escape"),)
 
+# Enter was tried behind every kind of end: after @word it completes the word instead in claude, codex and opencode
+# (gemini puts the file in its place), after a backslash it breaks the line in claude and gemini. With a space between,
+# all of them submit, and all but opencode remove the space. A / or # before the last word does not matter.
+_MENTION = r"@\S*\Z"
+_MENTION_OR_BACKSLASH = r"(?:@\S*|\\)\Z"
+
 # How many C-c end a program that stays was tried with it idle, waiting for the model, running a tool, and with a
 # half-typed line in its box: claude needs three while it waits for the model (the first brings the prompt back into the
 # box, the second empties it), gemini three and opencode two with a half-typed line.
@@ -56,6 +62,7 @@ CLAUDE_CODE = CommandLineHarness(
         ready_marker="? for shortcuts",
         # In its dialogs the cursor stands elsewhere: left of the choices.
         empty_box="\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}[ \xa0]",
+        unfinished=_MENTION_OR_BACKSLASH,
         interrupt_keys=_ESCAPE,
         # Source: code.claude.com/docs/en/authentication; on macOS a login is in the keychain instead of the file.
         credentials=Credentials(
@@ -86,6 +93,7 @@ OPENCODE = CommandLineHarness(
     facts=HarnessFacts(
         ready_marker="Ask anything",
         empty_box=r" *┃  ",
+        unfinished=_MENTION,
         # The first one asks for the second.
         interrupt_keys=(StopKey("Escape"), StopKey("Escape", after=0.3)),
         # Source: opencode.ai/docs/providers; the variable is the provider's, these are the most common ones.
@@ -117,6 +125,7 @@ GEMINI_CLI = CommandLineHarness(
     facts=HarnessFacts(
         ready_marker="Type your message",
         empty_box=" > ",
+        unfinished=_MENTION_OR_BACKSLASH,
         interrupt_keys=_ESCAPE,
         # Source: geminicli.com/docs/get-started/authentication.
         credentials=Credentials(
@@ -147,6 +156,7 @@ CODEX = CommandLineHarness(
     facts=HarnessFacts(
         ready_marker="Ask Codex",
         empty_box="\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ",
+        unfinished=_MENTION,
         interrupt_keys=_ESCAPE,
         # Source: developers.openai.com/codex/auth.
         credentials=Credentials(

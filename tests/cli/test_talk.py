@@ -241,10 +241,7 @@ def test_interrupt_presses_the_harness_own_keys(daemon: Daemon, client: Client) 
 
 
 def test_with_an_input_box_taken_means_that_the_box_is_empty_again(daemon: Daemon, client: Client) -> None:
-    (daemon.bin / "claude").symlink_to(boxed_agent.__file__)
-    daemon.write_jcard(jcard({"name": "a", "harness": "claude-code", "workdir": str(daemon.workdir), **RAW}))
-    daemon.start()
-    wait_for_text(daemon, "a", "go")
+    boxed(daemon)
     assert client("send", "a", "two\nlines").out == "9 characters to a: taken\n"
     wait_for_text(daemon, "a", "taken <two|lines>")
 
@@ -267,6 +264,30 @@ def test_with_an_input_box_taken_means_that_the_box_is_empty_again(daemon: Daemo
     assert client("keys", "a", "Enter").status == 0
     wait_for_text(daemon, "a", "taken <asleep>")
     assert "no" not in daemon.screen("a").split()
+
+
+@pytest.mark.parametrize("text", ["look at @word", "a line \\", "see @a/b.c"])
+def test_the_end_of_a_text_does_not_change_what_enter_means(daemon: Daemon, client: Client, text: str) -> None:
+    boxed(daemon)
+    assert client("send", "a", text).out == f"{len(text)} characters to a: taken\n"
+    wait_for_text(daemon, "a", f"taken <{text}>")
+    assert client("send", "a", text, "--no-enter").status == 0
+    assert f"\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}\xa0{text}\n" in daemon.screen("a") + "\n"
+
+
+def test_a_text_that_opens_something_else_was_taken(daemon: Daemon, client: Client) -> None:
+    boxed(daemon)
+    assert client("send", "a", "/menu", "--timeout", "500ms").out == "5 characters to a: taken\n"
+    done = client("send", "a", "more", "--timeout", "200ms")
+    assert "nothing was sent: the input box of a was not there and empty" in done.err
+
+
+def boxed(daemon: Daemon) -> None:
+    """Run the scripted agent with the input box as ``a``."""
+    (daemon.bin / "claude").symlink_to(boxed_agent.__file__)
+    daemon.write_jcard(jcard({"name": "a", "harness": "claude-code", "workdir": str(daemon.workdir), **RAW}))
+    daemon.start()
+    wait_for_text(daemon, "a", "go")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

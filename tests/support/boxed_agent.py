@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """A scripted agent with an input box like Claude Code's; links to it stand in for the real program.
 
-It takes Enter while there is no ``asleep`` in its working directory, and asks a question while there is ``ask``.
+It takes Enter while there is no ``asleep`` in its working directory, and asks a question while there is ``ask``. As in
+Claude Code, Enter completes a word with @ at the end and breaks the line after a backslash, space at the end is
+removed, and /menu opens a menu.
 """
 
 from __future__ import annotations
@@ -13,13 +15,18 @@ import tty
 from pathlib import Path
 
 BOX = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}\xa0"
+MENU = "/menu"
 QUESTION = "Proceed?  1. Yes"
 
 
 def draw(taken: list[str], text: str) -> None:
     """Draw what was taken, and the box, with the cursor at its end."""
     lines = [f"taken <{each}>" for each in taken]
-    box = QUESTION if Path("ask").exists() else BOX + text[-40:]
+    box = BOX + text[-40:].replace("\n", "\r\n  ")
+    if taken[-1:] == [MENU]:
+        box = "Select\r\n\r\n  1. one\r\n  2. two\r\n\r\n  Enter to choose"
+    if Path("ask").exists():
+        box = QUESTION
     os.write(1, "\r\n".join(["\x1b[2J\x1b[Hgo", *lines, box]).encode())
 
 
@@ -35,8 +42,12 @@ def main() -> None:
         data = os.read(0, 65536).decode()
         if data != "\r":
             text += re.sub(r"\x1b\[20[01]~", "", data).replace("\r", "|")
+        elif text.endswith("\\"):
+            text = text[:-1] + "\n"
+        elif re.search(r"@\S*\Z", text):
+            text += ".txt "
         elif not Path("asleep").exists() and not Path("ask").exists():
-            taken.append(text)
+            taken.append(text.rstrip(" "))
             text = ""
 
 

@@ -42,6 +42,8 @@ class _Look(NamedTuple):
     """What a person would see at the place where typing goes."""
 
     before_cursor: str
+    above: list[str]
+    """The rows over the cursor's."""
     screen: str
 
 
@@ -53,6 +55,8 @@ class Courier:
     socket: Path
     empty_box: str | None
     """As in the harness' facts; ``None`` to send without looking for an input box."""
+    unfinished: str | None
+    """As in the harness' facts."""
     timeout: float
     """Seconds that each thing waited for may take."""
     still_running: Callable[[], None]
@@ -75,13 +79,13 @@ class Courier:
                 # Another sender may have been first.
                 self._wait_for_box()
                 self.still_running()
-                self._paste(text)
+                self._paste(self._finished(text) if enter else text)
                 self._wait_until_typed()
                 _sleep(PAUSE)
                 if not enter:
                     return Outcome.TYPED
                 self._stay_out_of_a_shell(agent)
-                typed = self._look().before_cursor
+                typed = self._look()
                 self._press_enter()
                 if self.empty_box is None:
                     return self._wait_until_read(text, agent)
@@ -95,6 +99,10 @@ class Courier:
                 agent.discard()
             raise
 
+    def _finished(self, text: str) -> str:
+        ends = self.unfinished is not None and re.search(self.unfinished, text) is not None
+        return f"{text} " if ends else text
+
     def _look(self) -> _Look:
         pane = self.terminal.pane
         place, *rows = self.terminal.ask(
@@ -103,7 +111,22 @@ class Courier:
         )
         column, row = map(int, place.split())
         line = rows[row] if row < len(rows) else ""
-        return _Look(line[:column].ljust(column), "\n".join(rows))
+        return _Look(line[:column].ljust(column), rows[:row], "\n".join(rows))
+
+    def _box_is_gone(self, typed: _Look) -> bool:
+        """Whether what is shown in place of the box that held the text is something else: /model opens a menu."""
+        height = self._rows_of_box(typed)
+        if height is None:
+            return False
+        now = self._rows_of_box(self._look())
+        # A line more: Enter may have broken the last one.
+        return now is None or now > height + 1
+
+    def _rows_of_box(self, look: _Look) -> int | None:
+        """How many rows over the cursor's the box begins, as far as can be seen; ``None`` if there is no box."""
+        assert self.empty_box is not None
+        rows = (look.before_cursor, *reversed(look.above))
+        return next((at for at, row in enumerate(rows) if re.match(self.empty_box, row)), None)
 
     def _box_is_empty(self) -> bool:
         return self.empty_box is not None and re.fullmatch(self.empty_box, self._look().before_cursor) is not None
@@ -147,12 +170,12 @@ class Courier:
     def _press_enter(self) -> None:
         self.terminal.type(command("send-keys", "-t", self.terminal.pane, "Enter"))
 
-    def _wait_until_box_empties(self, typed: str) -> Outcome:
-        if self._until(self._box_is_empty, min(ENTER_AGAIN, self.timeout)):
+    def _wait_until_box_empties(self, typed: _Look) -> Outcome:
+        if self._until(self._box_is_empty, min(ENTER_AGAIN, self.timeout)) or self._box_is_gone(typed):
             return Outcome.TAKEN
-        if self._look().before_cursor == typed:
+        if self._look().before_cursor == typed.before_cursor:
             self._press_enter()
-        if self._until(self._box_is_empty):
+        if self._until(self._box_is_empty) or self._box_is_gone(typed):
             return Outcome.TAKEN
         name = self.terminal.agent
         raise CommandError(

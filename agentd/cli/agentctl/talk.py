@@ -108,6 +108,7 @@ def _send(invocation: Invocation) -> Status:
         terminal=terminal,
         socket=invocation.settings.tmux_socket,
         empty_box=None if invocation.arguments.force or facts is None else facts.empty_box,
+        unfinished=None if facts is None else facts.unfinished,
         timeout=invocation.arguments.timeout,
         still_running=still_running,
     )
