@@ -138,11 +138,17 @@ class JournalWriter:
         descriptor = self._descriptor
         if descriptor is not None:
             found = os.fstat(descriptor)
-            if found.st_nlink and found.st_size < self._segment_bytes:
+            if found.st_size < self._segment_bytes and self._stands(found):
                 return descriptor
-            # It is full, or somebody removed it.
+            # It is full, or somebody removed or moved it.
             self._close_file()
         return self._begin(seq)
+
+    def _stands(self, found: os.stat_result) -> bool:
+        try:
+            return bool(self._segments) and os.path.samestat(found, self._segments[-1].path.lstat())
+        except OSError:
+            return False
 
     def _begin(self, seq: int) -> int:
         if not self.folder.is_dir():

@@ -351,8 +351,8 @@ class TranscriptFiles:
             if folder == self.state:
                 raise
             self._make(folder.parent)
-            self._make(folder)
-            return
+            # Once: a link that leads nowhere counts as there, and nothing can be made below it.
+            folder.mkdir(mode=0o700)
         _admit(self.owner, folder)
 
     def runs_folder(self, agent: str) -> Path:
