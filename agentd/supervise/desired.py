@@ -16,6 +16,7 @@ DEFAULT_STOP_KEYS: tuple[StopKey, ...] = (StopKey("C-c"),)
 
 _DIGEST_BYTES = 8
 
+ENVIRONMENT_PART = "env"
 SECRETS_PART = "secrets"
 """The part of a fingerprint that only the daemon can compute."""
 
@@ -98,7 +99,7 @@ def desire(
         error = f'the harness "{spec.harness}" failed to build the command line: {type(problem).__name__}: {problem}'
     fingerprint = {
         "argv": digest(key, [list(argv), error] if error is None else [text, asdict(request), error]),
-        "env": digest(key, dict(spec.env)),
+        ENVIRONMENT_PART: digest(key, dict(spec.env)),
         SECRETS_PART: digest(key, received),
         "workdir": digest(key, str(spec.workdir)),
         "session": digest(key, spec.session),

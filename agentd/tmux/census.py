@@ -5,7 +5,7 @@ id in its environment, the launcher's command line names its script, and that of
 with the marks of the state directory and of the runtime directory that the run belongs to, so that daemons that share
 neither leave each other's runs alone.
 
-A look takes 20 ms where there are some hundred processes, 70 ms at 700; it is taken once, when agentd starts.
+A look takes 4 ms at 200 processes and 17 ms at 700; it is taken once, when agentd starts.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 
 import structlog
 
@@ -112,6 +113,12 @@ def ancestors(pid: int) -> list[int]:
 def environment_of(pid: int) -> bytes:
     """The environment a process was started with, as far as it can be read now."""
     return _environment(pid)[0]
+
+
+def started_with(pid: int, variables: Mapping[str, str]) -> bool:
+    """Whether a process was started with all of these variables, or whether that cannot be told."""
+    found = frozenset(environment_of(pid).split(b"\0"))
+    return found == {b""} or all(os.fsencode(f"{name}={value}") in found for name, value in variables.items())
 
 
 def run_id_of(pid: int) -> str | None:

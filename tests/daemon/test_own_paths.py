@@ -251,6 +251,51 @@ def test_records_that_were_removed_make_no_stranger_of_a_run(daemon: Daemon) -> 
     daemon.wait_for(lambda: daemon.agents()["b"]["restarts"] == 1, what="b is restarted")
 
 
+@pytest.mark.parametrize("change", ["env", "disabled", "nothing"])
+def test_what_changed_while_the_record_was_gone_is_acted_on(daemon: Daemon, change: str) -> None:
+    start(daemon, stay("a", env={"GENERATION": "1"}, grace_period="1s"), flags=["--interval=1h"])
+    former = running(daemon, "a")["a"]
+    daemon.kill()
+    remove(path for path in runtime_of(daemon).iterdir() if path.suffix == ".record")
+    fields: dict[str, object] = {"enabled": False} if change == "disabled" else {}
+    generation = "2" if change == "env" else "1"
+    start(daemon, stay("a", env={"GENERATION": generation}, grace_period="1s", **fields))
+    if change == "disabled":
+        daemon.wait_state("a", "disabled")
+    elif change == "env":
+        daemon.wait_for(lambda: daemon.agents()["a"]["pid"] not in (None, former), what="another run")
+    else:
+        assert running(daemon, "a")["a"] == former
+    assert alive(former) == (change == "nothing")
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "nothing"])
+def test_a_lost_folder_of_transcripts_fails_no_launch(first: Daemon, kind: str) -> None:
+    folder = first.state / "agents"
+    first.signal(signal.SIGSTOP)  # so that it is not quicker
+    shutil.rmtree(folder)
+    if kind == "link":
+        folder.symlink_to("nowhere")
+    elif kind == "file":
+        folder.touch()
+    first.signal(signal.SIGCONT)
+    declare(first, stay("a"), stay("b", restart="always"), stay("c"))
+    running(first, "c")
+
+
+@pytest.mark.parametrize("how", ["remove", "move"])
+def test_the_journal_goes_on_where_it_belongs(first: Daemon, how: str) -> None:
+    journal, aside = first.state / "journal", first.folder / "aside"
+    shutil.rmtree(journal) if how == "remove" else journal.rename(aside)
+    declare(first, stay("a"), stay("b", restart="always"), stay("c"))
+    running(first, "c")
+
+    def kept() -> bool:
+        return any('"agent":"c"' in path.read_text() for path in journal.glob("*.jsonl"))
+
+    first.wait_for(kept, what="events of c are kept")
+
+
 def test_daemons_that_share_nothing_leave_each_other_alone(daemon_factory: Callable[[], Daemon]) -> None:
     one, two = daemon_factory(), daemon_factory()
     start(one, stay("a"))

@@ -21,6 +21,7 @@ from tests.faults.limits import (
 )
 from tests.faults.machine import no_mounts, no_processes_group, no_user_namespace
 from tests.faults.operators import operators
+from tests.faults.paths import lost_paths, prepare_paths
 from tests.faults.records import killed_while_recording, prepare_records
 from tests.faults.starts import daemons_at_once, something_at_the_path
 from tests.faults.tmux import client_cut, client_killed, client_stopped, launcher_killed, server_killed
@@ -61,6 +62,7 @@ FAMILIES = (
     Family("secrets", secrets_storm, 2, 5),
     Family("daemons", daemons_at_once, 3, 10),
     Family("sockets", something_at_the_path, 3, 10),
+    Family("paths", lost_paths, 8, 10, prepare_paths),
     Family("hostile", hostile_agents, 4, 10),
     Family("worktrees", broken_worktrees, 4, 10, prepare_worktrees),
     Family("clock", clock_jumps, 3, 10),
