@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from agentd.daemon.locks import PathLock, check_socket_path
+from agentd.daemon.locks import AlreadyRunningError, PathLock, check_socket_path
 from agentd.daemon.settings import Settings
 from agentd.supervise.host import Host
 from agentd.tmux.census import Census, Instance, socket_of, take_census
@@ -58,10 +58,17 @@ def take_locks(
         except OSError as error:
             raise StartError(f"cannot lock {path}: {error.strerror}: {error.filename}") from error
         stack.callback(locks[-1].release)
-    # The data directory is the agents' user's, who may put a link where a file of ours would be.
-    for folder, option, file in ((settings.state_dir, "--state-dir", True), (data_dir, "--data-dir", False)):
-        locks.append(PathLock.of_folder(folder, option, file=file))
+    locks.append(PathLock.of_folder(settings.state_dir, "--state-dir", file=True))
+    stack.callback(locks[-1].release)
+    try:
+        # It is the agents' user's, who may put a link where a file of ours would be.
+        locks.append(PathLock.of_folder(data_dir, "--data-dir", file=False))
         stack.callback(locks[-1].release)
+    except AlreadyRunningError as error:
+        if settings.data_dir is not None:
+            raise
+        # Nobody asked for it: two daemons of one user that share nothing else have the same default.
+        log.warning("data_directory_shared", path=str(data_dir), reason=str(error))
     for lock in locks:
         lock.attend()
     return locks

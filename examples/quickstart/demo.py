@@ -98,6 +98,7 @@ class Demo:
                     f"--tmux-socket={self.tmux}",
                     f"--api-socket={self.api}",
                     f"--state-dir={folder / 'state'}",
+                    f"--data-dir={folder / 'data'}",
                     f"--agent-user={user_name()}",
                     "--log-format=console",
                 ],

@@ -159,6 +159,33 @@ def test_missing_socket_folders_are_made_for_the_user(daemon: Daemon, account: p
     assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (account.pw_uid, 0o750)
 
 
+@pytest.mark.parametrize("what", ["socket", "folder"])
+def test_what_is_removed_is_made_again_for_the_user(daemon: Daemon, account: pwd.struct_passwd, what: str) -> None:
+    daemon.tmux_socket = daemon.runtime / "made" / "tmux.sock"
+    start(daemon, stay("a", workdir="/"), flags=("--admin-group=adm", "--interval=200ms"))
+    before, server = running(daemon, "a"), daemon.tmux_pid()
+    folder, runs_folder = daemon.tmux_socket.parent, daemon.tmux_socket.with_name("tmux.sock.runs")
+
+    def looks() -> list[tuple[int, int, int]]:
+        found = [path.lstat() for path in (folder, daemon.tmux_socket, runs_folder, runs_folder / "hints")]
+        return [(each.st_uid, each.st_gid, each.st_mode) for each in found]
+
+    def restored() -> bool:
+        try:
+            return looks() == was and daemon.tmux_pid() == server
+        except FileNotFoundError:
+            return False
+
+    was = looks()
+    if what == "folder":
+        shutil.rmtree(folder)
+    else:
+        daemon.tmux_socket.unlink()
+    daemon.wait_for(restored, what="all is as it was")
+    assert running(daemon, "a") == before
+    assert was[1][:2] == (account.pw_uid, grp.getgrnam("adm").gr_gid)
+
+
 def test_what_the_user_may_not_use_is_the_agents_error(as_other: Daemon) -> None:
     closed = as_other.folder / "closed"
     closed.mkdir(mode=0o700)

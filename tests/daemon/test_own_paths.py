@@ -333,6 +333,21 @@ def test_a_second_daemon_on_a_folder_is_refused_with_the_pid_of_the_first(
     assert flag in text
 
 
+def test_a_default_data_directory_is_shared_with_a_warning(
+    daemon_factory: Callable[[], Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = daemon_factory(), daemon_factory()
+    two.home = one.home
+    for each in (one, two):
+        command = [word for word in each.command() if not word.startswith("--data-dir")]
+        monkeypatch.setattr(each, "command", lambda *more, command=command: [*command, *more])
+        start(each, stay("a"))
+    running(one, "a")
+    running(two, "a")
+    assert "data_directory_shared" in two.log_text()
+    assert "data_directory_shared" not in one.log_text()
+
+
 @pytest.mark.parametrize("how", ["remove", "replace", "move"])
 def test_locks_hold_when_their_files_go(first: Daemon, daemon_factory: Callable[[], Daemon], how: str) -> None:
     first.signal(signal.SIGSTOP)  # so that it puts nothing right
