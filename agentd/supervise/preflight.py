@@ -66,9 +66,10 @@ def find_program(
         candidate = os.path.join(workdir, folder, program)  # noqa: PTH118
         if _executable(candidate, user):
             return candidate
+    words = "; a command is written as a list, each word by itself" if " " in program else ""
     raise PreflightError(
         f'cannot find the program "{program}" on the agent\'s PATH ({search}), which is {origin};'
-        " install it or set PATH in env"
+        f" install it or set PATH in env{words}"
     )
 
 

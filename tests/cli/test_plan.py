@@ -151,6 +151,14 @@ def test_added_and_removed_agents_start_and_stop(client: Client, jcard: Path) ->
     assert [row[:3] for row in rows] == [["+", "start", "auditor"], ["-", "stop", "reviewer"]]
 
 
+def test_what_the_file_is_warned_of_is_said_beside_the_plan(client: Client, jcard: Path) -> None:
+    other = client.folder / "other.toml"
+    other.write_text(jcard.read_text() + '[[agnets]]\nname = "x"\nharness = "codex"\n')
+    done = client("plan", other)
+    assert done.status == 0
+    assert f'warning: {other}:18:1: "agnets" declares no agents; did you mean [[agents]]?' in done.err
+
+
 def test_an_agent_whose_prompt_file_cannot_be_read_is_left_alone(client: Client, jcard: Path) -> None:
     assert client("plan", edited(jcard, "task.md", "gone.md")).out == ""
 

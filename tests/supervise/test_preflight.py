@@ -161,6 +161,11 @@ def test_a_program_with_a_slash_is_looked_up_from_the_workdir_and_nowhere_else(s
     assert Path(answer).samefile(found)
 
 
+def test_a_command_line_in_one_word_is_no_program_and_told_how_it_is_written(short_folder: Path) -> None:
+    with pytest.raises(PreflightError, match="a command is written as a list, each word by itself"):
+        find_program("npm run dev", {"PATH": "/bin"}, short_folder, user())
+
+
 def test_a_missing_program_with_a_slash_is_named_whole(short_folder: Path) -> None:
     program(short_folder / "elsewhere/tool")
     with pytest.raises(PreflightError, match=f"the program {short_folder}/bin/tool does not exist"):

@@ -51,12 +51,12 @@ def register(commands: Commands) -> None:
 def _plan(invocation: Invocation) -> Status:
     report = invocation.api.get("/v1/plan")
     file: str | None = invocation.arguments.file
-    left: list[str] = []
+    remarks: list[str] = []
     if file is None:
         operations = operations_from(report)
     else:
-        operations, left = _of_file(invocation, report, file)
-    for text in left:
+        operations, remarks = _of_file(invocation, report, file)
+    for text in remarks:
         invocation.warn(text)
     if invocation.as_json:
         invocation.print_document({"operations": [_document(operation) for operation in operations]})

@@ -15,6 +15,7 @@ from agentd.harness.base import Harness
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
 from agentd.jcard.prompts import PromptError, read_prompt
+from agentd.jcard.quoting import printable
 from agentd.jcard.spec import AgentSpec, LoadContext, Policy, RestartPolicy
 from agentd.supervise.desired import SECRETS_PART, desire
 from agentd.supervise.plan import DesiredView, Fingerprint, ObservedView, plan
@@ -36,7 +37,8 @@ def preview(invocation: Invocation, document: Json, file: GivenFile) -> tuple[li
 
     Returns
     -------
-    The operations, and what becomes of worktrees that no agent would have any more.
+    The operations, and what there is to say beside them: the file's warnings, and what becomes of worktrees that no
+    agent would have any more.
 
     Raises
     ------
@@ -64,7 +66,8 @@ def preview(invocation: Invocation, document: Json, file: GivenFile) -> tuple[li
         PlannedOperation(str(operation.action), operation.agent, operation.reason, operation.fields)
         for operation in plan(desired, observed.values())
     ]
-    return operations, left_behind(_in_force(config, context), result.agents)
+    warnings = [f"warning: {printable(str(warning))}" for warning in result.warnings]
+    return operations, [*warnings, *left_behind(_in_force(config, context), result.agents)]
 
 
 def _in_force(config: Path, context: LoadContext) -> Sequence[AgentSpec]:
