@@ -25,7 +25,7 @@ NANOSECONDS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 GO_MAXIMUM = 2**63 - 1
 
 _NUMBERS = st.from_regex(r"[0-9]{0,6}(\.[0-9]{0,12})?", fullmatch=True)
@@ -38,7 +38,7 @@ _SIZES = st.builds(
     "{}{}{}{}".format,
     st.one_of(st.integers(0, 2**64), st.from_regex(r"[0-9]{1,4}\.[0-9]{0,10}", fullmatch=True)),
     st.sampled_from(["", " ", "  "]),
-    st.sampled_from([*BYTES, "TB", "kib", "b", "K"]),
+    st.sampled_from([*BYTES, "KiB", "MiB", "GB", "B", "Gib", "TB", "K", "\N{KELVIN SIGN}B"]),
     st.sampled_from(["", "", "", " ", "\n", "x"]),
 )
 
@@ -85,14 +85,14 @@ def test_a_duration_is_what_go_would_read_or_an_error_that_shows_it(text: str) -
 @examples(100)
 @given(near(_SIZES))
 def test_a_size_is_an_exact_number_of_bytes_or_an_error_that_shows_it(text: str) -> None:
-    match = re.fullmatch(r"([0-9]+)(\.[0-9]+)? ?(KiB|MiB|GiB|KB|MB|GB|B|)", text)
+    match = re.fullmatch(r"([0-9]+)(\.[0-9]+)? ?([KMGkmg][Ii]?[Bb]|[Bb]|)", text)
     size, reason = read(parse_size, text)
     if size is None:
         assert reason.isprintable()
     else:
         assert match is not None
         assert 1 <= size <= GO_MAXIMUM
-        assert size == int(Fraction(match[1] + (match[2] or "")) * BYTES[match[3]])
+        assert size == int(Fraction(match[1] + (match[2] or "")) * BYTES[match[3].lower()])
 
 
 N = TypeVar("N", int, float)
