@@ -26,6 +26,7 @@ from agentd.supervise.snapshot import (
     RunView,
     Screen,
     SizeView,
+    SlowRead,
     WorktreeStatus,
 )
 from agentd.supervise.states import AgentState
@@ -108,6 +109,14 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "config": Meaning("The jcard."),
         "agents": Meaning("The agents in numbers."),
         "recording": Meaning("What is kept of what happened; trouble with it affects no agent."),
+        "slow_reads": Meaning(
+            "Looks at paths that you have named which take over a second, the slowest first: a file system that does "
+            "not answer. What needs such a path waits for it or fails; nothing else does."
+        ),
+    },
+    SlowRead: {
+        "path": Meaning("What does not answer."),
+        "seconds": Meaning("For how long.", _COUNT),
     },
     Recording: {
         "transcripts": Meaning("What agents print."),

@@ -107,7 +107,7 @@ def launch_problem(agent: AgentSpec, path: Path, harnesses: Mapping[str, Harness
     except PromptError as error:
         return replace(problem, message=str(error), field="prompt_file")
     desired = desire(
-        agent, prompt=prompt, prompt_error=None, secrets={}, harness=harnesses[agent.harness], user=user, key=b""
+        agent, prompt=prompt, input_error=None, secrets={}, harness=harnesses[agent.harness], user=user, key=b""
     )
     return None if desired.error is None else replace(problem, message=desired.error)
 

@@ -15,7 +15,9 @@ import structlog
 
 from agentd.daemon.locks import AlreadyRunningError, PathLock, check_socket_path
 from agentd.daemon.settings import Settings
+from agentd.jcard.answering import NotAnsweringError
 from agentd.supervise.host import Host
+from agentd.supervise.looks import Looks
 from agentd.tmux.census import Census, Instance, socket_of, take_census
 from agentd.tmux.proc import descendants
 from agentd.tmux.processes import ProcessIdentity
@@ -36,9 +38,7 @@ def runtime_path(settings: Settings) -> Path:
     return settings.tmux_socket.with_name(settings.tmux_socket.name + RUNTIME_SUFFIX)
 
 
-def take_locks(
-    settings: Settings, data_dir: Path, stack: contextlib.ExitStack | contextlib.AsyncExitStack
-) -> list[PathLock]:
+def take_locks(settings: Settings, data_dir: Path, stack: contextlib.AsyncExitStack, looks: Looks) -> list[PathLock]:
     """Lock all that no two daemons may share; each is given up when the stack ends.
 
     Raises
@@ -57,13 +57,13 @@ def take_locks(
             locks.append(PathLock.of_socket(path))
         except OSError as error:
             raise StartError(f"cannot lock {path}: {error.strerror}: {error.filename}") from error
-        stack.callback(locks[-1].release)
+        stack.push_async_callback(_release, locks[-1], looks)
     locks.append(PathLock.of_folder(settings.state_dir, "--state-dir", file=True))
-    stack.callback(locks[-1].release)
+    stack.push_async_callback(_release, locks[-1], looks)
     try:
         # It is the agents' user's, who may put a link where a file of ours would be.
         locks.append(PathLock.of_folder(data_dir, "--data-dir", file=False))
-        stack.callback(locks[-1].release)
+        stack.push_async_callback(_release, locks[-1], looks)
     except AlreadyRunningError as error:
         if settings.data_dir is not None:
             raise
@@ -72,6 +72,15 @@ def take_locks(
     for lock in locks:
         lock.attend()
     return locks
+
+
+async def _release(lock: PathLock, looks: Looks) -> None:
+    """Give a lock up; where its file does not answer, it ends with the process."""
+    try:
+        await looks.look(lock.path, lock.release_file)
+    except NotAnsweringError as error:
+        log.warning("file_stays", path=str(lock.path), error=error.strerror, effect="none: the lock ends with agentd")
+    lock.release_name()
 
 
 async def find_living(host: Host, instance: Instance) -> Census:

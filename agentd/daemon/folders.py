@@ -8,7 +8,9 @@ from pathlib import Path
 
 from agentd.daemon.identity import AdminGroup
 from agentd.daemon.settings import Settings
+from agentd.jcard.answering import NotAnsweringError
 from agentd.supervise.entering import closed_folder
+from agentd.supervise.looks import Looks
 from agentd.supervise.user import AgentUser
 
 
@@ -31,6 +33,26 @@ class Folders:
     settings: Settings
     user: AgentUser
     admins: AdminGroup | None
+
+    async def check_answering(self, looks: Looks) -> None:
+        """Find out whether they are where something answers.
+
+        Raises
+        ------
+        FolderError
+            If one is on a file system that does not.
+        """
+        settings = self.settings
+        places = [settings.api_socket.parent, settings.tmux_socket.parent, settings.state_dir]
+        places += [] if settings.data_dir is None else [settings.data_dir]
+        for folder in places:
+            try:
+                await looks.look(folder, lambda: None)
+            except NotAnsweringError as error:
+                raise FolderError(
+                    f"{error.strerror}: it is on the way to the folder {folder}; "
+                    "mount it again, unmount it, or name another folder"
+                ) from None
 
     def make(self) -> list[Path]:
         """Make those that are missing; says which.

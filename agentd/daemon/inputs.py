@@ -14,13 +14,25 @@ from pathlib import Path
 
 from agentd.daemon.context import ConfigUnavailableError, read_config
 from agentd.harness.base import Harness
+from agentd.jcard.answering import NotAnsweringError
 from agentd.jcard.load import load_jcard
 from agentd.jcard.problems import LoadResult
 from agentd.jcard.prompts import PromptError, prompt_files, read_prompt
-from agentd.jcard.regular_files import Account
-from agentd.jcard.secrets import Secrets, missing_secrets, read_secrets, secrets_for
+from agentd.jcard.quoting import printable
+from agentd.jcard.secrets import (
+    Secrets,
+    missing_secrets,
+    read_secret,
+    secret_paths,
+    secrets_for,
+    secrets_of,
+    secrets_unlisted,
+    unknown_secret,
+)
 from agentd.jcard.spec import AgentSpec, LoadContext
 from agentd.supervise.desired import DesiredAgent, desire
+from agentd.supervise.looks import Looks
+from agentd.supervise.user import AgentUser
 
 SETTLE = 0.01
 """Seconds between the two reads that must agree."""
@@ -58,16 +70,16 @@ class Configuration:
 
 
 class Inputs:
-    """Reads and understands the files; everything here may block and runs in a thread.
+    """Reads and understands the files.
 
     Parameters
     ----------
     user
-        Name of the user the agents run as.
+        Whom the agents run as, and prompts are handed to.
     key
         Key of the digests in fingerprints.
-    account
-        Whom prompts are handed to, if agentd is someone else.
+    looks
+        What the files are looked at with.
     """
 
     def __init__(
@@ -76,10 +88,9 @@ class Inputs:
         secret_dir: Path,
         context: LoadContext,
         harnesses: Mapping[str, Harness],
-        user: str,
+        user: AgentUser,
         key: bytes,
-        *,
-        account: Account | None = None,
+        looks: Looks,
     ) -> None:
         self.config = config
         self.secret_dir = secret_dir
@@ -87,32 +98,61 @@ class Inputs:
         self._harnesses = harnesses
         self._user = user
         self._key = key
-        self._account = account
+        self._looks = looks
+        self._account = user if user.switch else None
         self._loaded: tuple[bytes, LoadResult] | None = None
         self._specs: tuple[AgentSpec, ...] | None = None
+        self._secrets: Secrets | None = None
+        """As last taken."""
 
-    def read(self) -> Reading:
-        """Read all files once."""
+    async def read(self) -> Reading:
+        """Read all files once, none of which is kept waiting for another that does not answer."""
         data: bytes | None = None
         error: str | None = None
-        try:
-            data = read_config(self.config)
-        except ConfigUnavailableError as problem:
-            error = str(problem)
         specs = self._specs or ()
-        if data is not None:
-            result = self._load(data)
+        try:
+            data, result = await self._looks.look(self.config, self._read_config)
             if not result.errors:
                 specs = result.agents
-        prompts: dict[Path, str | None] = {}
-        prompt_errors: dict[Path, str] = {}
-        for path in sorted(prompt_files(specs)):
-            try:
-                prompts[path] = read_prompt(path, self._account)
-            except PromptError as problem:
-                prompts[path] = None
-                prompt_errors[path] = str(problem)
-        return Reading(data, error, prompts, prompt_errors, read_secrets(self.secret_dir))
+        except ConfigUnavailableError as problem:
+            error = str(problem)
+        except NotAnsweringError as problem:
+            error = f"{printable(str(self.config))}: {problem.strerror}"
+        prompts, prompt_errors = await self._read_prompts(sorted(prompt_files(specs)))
+        return Reading(data, error, prompts, prompt_errors, await self._read_secrets())
+
+    def _read_config(self) -> tuple[bytes, LoadResult]:
+        data = read_config(self.config)
+        return data, self._load(data)
+
+    async def _read_prompts(self, paths: Sequence[Path]) -> tuple[dict[Path, str | None], dict[Path, str]]:
+        texts: dict[Path, str | None] = {}
+        errors: dict[Path, str] = {}
+        for path, found in (await self._looks.each(paths, self._read_prompt)).items():
+            texts[path] = found if isinstance(found, str) else None
+            if isinstance(found, NotAnsweringError):
+                errors[path] = f"prompt file {printable(str(path))}: {found.strerror}"
+            elif isinstance(found, PromptError):
+                errors[path] = str(found)
+        return texts, errors
+
+    def _read_prompt(self, path: Path) -> str | PromptError:
+        try:
+            return read_prompt(path, self._account)
+        except PromptError as problem:
+            return problem
+
+    async def _read_secrets(self) -> Secrets:
+        folder = self.secret_dir
+        try:
+            paths = await self._looks.look(folder, lambda: secret_paths(folder))
+        except NotAnsweringError as error:
+            return secrets_unlisted(folder, error, self._secrets)
+        return (
+            paths
+            if isinstance(paths, Secrets)
+            else secrets_of(await self._looks.each(paths, read_secret), self._secrets)
+        )
 
     def _load(self, data: bytes) -> LoadResult:
         if self._loaded is None or self._loaded[0] != data:
@@ -144,6 +184,7 @@ class Inputs:
 
     def take(self, reading: Reading) -> None:
         """Remember what a reading declared as the last good configuration, if it is."""
+        self._secrets = reading.secrets
         if reading.config is not None:
             result = self._load(reading.config)
             if not result.errors:
@@ -154,17 +195,17 @@ class Inputs:
         return desire(
             spec,
             prompt=None if path is None else reading.prompts.get(path),
-            prompt_error=None if path is None else reading.prompt_errors.get(path),
+            input_error=(None if path is None else reading.prompt_errors.get(path))
+            or unknown_secret(spec, reading.secrets),
             secrets=secrets_for(spec, reading.secrets),
             harness=self._harnesses[spec.harness],
-            user=self._user,
+            user=self._user.name,
             key=self._key,
         )
 
-    @property
-    def prompt_paths(self) -> frozenset[Path]:
-        """The prompt files of the configuration in force."""
-        return frozenset(prompt_files(self._specs or ()))
+    def files(self) -> frozenset[Path]:
+        """The jcard, and the prompt files of the configuration in force."""
+        return frozenset({self.config, *prompt_files(self._specs or ())})
 
 
 class SettledReader:
@@ -188,7 +229,7 @@ class SettledReader:
 
     async def next_change(self) -> Configuration | None:
         """Read until two reads agree; ``None`` if nothing differs from what was taken last."""
-        reading = await asyncio.to_thread(self._inputs.read)
+        reading = await self._inputs.read()
         while reading != self._taken:
             # Understood while it settles: 25 ms for 300 agents that need not be waited for twice.
             configuration, _ = await asyncio.gather(
@@ -196,7 +237,7 @@ class SettledReader:
             )
             if configuration.desired is not None and self._stops(configuration.desired):
                 await asyncio.sleep(SETTLE_STOP)
-            again = await asyncio.to_thread(self._inputs.read)
+            again = await self._inputs.read()
             if again == reading:
                 self._taken = reading
                 self._inputs.take(reading)

@@ -175,12 +175,20 @@ class PathLock:
 
     def release(self) -> None:
         """Give the lock up."""
+        self.release_file()
+        self.release_name()
+
+    def release_file(self) -> None:
+        """Give up the part that is a file, whose disk may not answer."""
         if self._descriptor is not None:
             assert self._file is not None
             if _stands_at(self._descriptor, self._file):
                 remove_at_the_end(self._file)
             os.close(self._descriptor)
             self._descriptor = None
+
+    def release_name(self) -> None:
+        """Give up the part that the event loop answers for."""
         if self._name is not None:
             self._name.release()
 

@@ -6,6 +6,7 @@ manager and ``~/.local/bin`` put the coding agents on the PATH of their user's l
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -15,9 +16,11 @@ import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
+from agentd.supervise.looks import in_thread
 from agentd.supervise.user import AgentUser
 
 LOGIN_LIMIT = 5.0
@@ -102,6 +105,15 @@ def read_login(user: AgentUser, environ: Mapping[str, str], limit: float = LOGIN
         return Login(_taken(listed))
     why = "said nothing of its environment" if timely else f"did not come to its end within {limit:g} s"
     return Login(problem=f"the login shell {user.shell} of {user.name} {why}")
+
+
+async def ask_login(user: AgentUser, environ: Mapping[str, str]) -> Login:
+    """Ask as `read_login` does, in a thread that nobody waits for if the shell's own file does not answer."""
+    try:
+        async with asyncio.timeout(LOGIN_LIMIT + 2 * _KILLED_LIMIT):
+            return await in_thread("login", partial(read_login, user, environ))
+    except TimeoutError:
+        return Login(problem=f"the login shell {user.shell} of {user.name} does not answer")
 
 
 def _read(pipe: IO[bytes], limit: float) -> tuple[bytes, bool]:

@@ -19,6 +19,7 @@ from agentd.daemon.folders import FolderError, Folders
 from agentd.daemon.locks import AlreadyRunningError, PathLock, SocketTakenError
 from agentd.supervise.events import Event, EventKind
 from agentd.supervise.host import Host
+from agentd.supervise.looks import in_thread
 from agentd.tmux.errors import TmuxStartError
 from agentd.tmux.rundir import RuntimeDirectoryError
 
@@ -105,7 +106,7 @@ class OwnPaths:
     async def _keep_on_disk(self) -> list[Path]:
         """Folders and locks, which may be on a disk that does not answer: that holds up nothing else."""
         if self._disk is None:
-            self._disk = asyncio.ensure_future(asyncio.to_thread(self._make_on_disk))
+            self._disk = in_thread("own paths", self._make_on_disk)
         await asyncio.wait([self._disk], timeout=_STUCK)
         if not self._disk.done():
             raise TimeoutError(0, "the disk does not answer", str(self._folders.settings.state_dir))

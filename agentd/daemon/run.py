@@ -34,7 +34,7 @@ from agentd.daemon.identity import (
 )
 from agentd.daemon.inputs import Inputs, SettledReader
 from agentd.daemon.locks import AlreadyRunningError, PathLock, SocketTakenError
-from agentd.daemon.login import Login, read_login
+from agentd.daemon.login import Login, ask_login
 from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.memory import keep_all
@@ -58,7 +58,9 @@ from agentd.recording.writer import find_writer
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.events import Event
 from agentd.supervise.host import Clock, Host
+from agentd.supervise.looks import Looks
 from agentd.supervise.plan import Action, plan
+from agentd.supervise.preflight import Preflight
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.user import AgentUser
 from agentd.supervise.work_folders import WorkFolders
@@ -104,12 +106,15 @@ def run(settings: Settings, ignored: Sequence[str] = ()) -> int:
     configure(settings.log_format, debug=settings.debug, redactor=redactor)
     for text in ignored:
         log.warning("flags", ignored=text)
+    looks = Looks()
     try:
         with asyncio.Runner() as runner:
-            runner.run(_Daemon(settings, redactor).main())
+            runner.run(_Daemon(settings, redactor, looks).main())
     except _CANNOT_START as error:
         sys.stderr.write(f"agentd: cannot start: {printable(str(error))}\n")
+        looks.leave(1)
         return 1
+    looks.leave(0)
     return 0
 
 
@@ -136,17 +141,19 @@ class _Signals:
 
 
 class _Daemon:
-    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+    def __init__(self, settings: Settings, redactor: Redactor, looks: Looks) -> None:
         self._settings = settings
         self._redactor = redactor
-        self._instance = Instance.of(settings.state_dir, runtime_path(settings))
-        self._clock = Clock(self._instance.prefix)
+        self._instance: Instance
+        self._clock: Clock
         self._changed = asyncio.Event()
         self._notifier = ServiceNotifier(os.environ)
         self._started = asyncio.Event()
         self._manager = _service_manager()
         self._locks: list[PathLock] = []
         self._folders: Folders
+        self._looks = looks
+        looks.on_answer = self._changed.set
 
     async def main(self) -> None:
         signals = _Signals(asyncio.Event(), asyncio.Event())
@@ -157,9 +164,12 @@ class _Daemon:
             log.warning("agent_user", warning=warning)
         admins = admin_group(settings.admin_group)
         self._folders = Folders(settings, user, admins)
+        await self._folders.check_answering(self._looks)
+        self._instance = Instance.of(settings.state_dir, runtime_path(settings))
+        self._clock = Clock(self._instance.prefix)
         self._folders.make()
         async with contextlib.AsyncExitStack() as stack:
-            self._locks = take_locks(settings, resolve_data_dir(settings.data_dir, user), stack)
+            self._locks = take_locks(settings, resolve_data_dir(settings.data_dir, user), stack, self._looks)
             await self._serve_unless_stopped(stack, signals, user, admins)
 
     async def _serve_unless_stopped(
@@ -185,7 +195,7 @@ class _Daemon:
         self, stack: contextlib.AsyncExitStack, signals: _Signals, user: AgentUser, admins: AdminGroup | None
     ) -> None:
         settings = self._settings
-        login = await asyncio.to_thread(read_login, user, os.environ)
+        login = await ask_login(user, os.environ)
         if login.problem is not None:
             log.warning("login", problem=login.problem, effect="agents have agentd's own PATH alone")
         host = self._host(user, admins, login)
@@ -194,7 +204,6 @@ class _Daemon:
         host.runtime.prepare()
         host.runtime.listen(host.hint)
         stack.callback(host.runtime.close)
-        stack.callback(host.folders.close)
         census = await find_living(host, self._instance)
         await host.tmux.connect()
         stack.push_async_callback(host.tmux.close)
@@ -217,14 +226,15 @@ class _Daemon:
             settings.secret_dir,
             context,
             registry.harnesses,
-            user.name,
+            user,
             reconciler.digest_key,
-            account=user if user.switch else None,
+            self._looks,
         )
         status = DaemonStatus(
             reconciler, self._clock, str(settings.config), user.name, context, started=self._clock.now()
         )
         status.journal = journal.health
+        status.looks = self._looks
         if transcripts is not None:
             status.transcripts = transcripts.health
         reconciler.on_pass = counters.passed
@@ -240,9 +250,7 @@ class _Daemon:
             self._changed.set()
             own.soon.set()
 
-        watcher = Watcher(
-            lambda: (settings.config, *inputs.prompt_paths, *own.watched), (settings.secret_dir,), changed
-        )
+        watcher = Watcher(lambda: (*inputs.files(), *own.watched), (settings.secret_dir,), changed, self._looks)
         kept = await self._work(host, reconciler, (inputs, status, watcher, own), signals, transcripts)
         tell_stopped(host, os.getpid(), _fate(kept=kept))
         # While the API is still there, so that those who follow events get the last ones.
@@ -327,7 +335,8 @@ class _Daemon:
             base_environment=base_environment(user, os.environ, login, root=os.geteuid() == 0),
             path_origin=path_origin(user, login),
             slots=asyncio.Semaphore(settings.launch_concurrency),
-            folders=WorkFolders(user, os.environ, templates_folder(os.environ), open_files),
+            folders=WorkFolders(user, os.environ, templates_folder(os.environ), self._looks, open_files),
+            preflight=Preflight(self._looks, user),
             clock=self._clock,
             debug=settings.debug,
             redact=self._redactor,
@@ -380,7 +389,7 @@ class _Daemon:
                 tell_configuration(reconciler.host, configuration, before)
                 if configuration.desired is not None:
                     reconciler.declare(configuration.desired)
-            watcher.refresh()
+            await watcher.refresh()
             if not ready:
                 ready = True
                 self._notifier.send("READY=1")

@@ -16,6 +16,7 @@ from agentd.supervise.agent import Agent
 from agentd.supervise.desired import SECRETS_PART
 from agentd.supervise.host import Clock
 from agentd.supervise.life import Life
+from agentd.supervise.looks import Looks
 from agentd.supervise.plan import Fingerprint
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.record import Description
@@ -31,6 +32,7 @@ from agentd.supervise.snapshot import (
     PlanReport,
     Recording,
     RecordingHealth,
+    SlowRead,
 )
 from agentd.supervise.states import AgentState
 from agentd.tmux.panes import Pane
@@ -73,6 +75,7 @@ class DaemonStatus:
     stopping: bool = False
     transcripts: Callable[[], RecordingHealth] = lambda: NOT_RECORDED
     journal: Callable[[], RecordingHealth] = lambda: NOT_RECORDED
+    looks: Looks | None = None
     _cached: dict[str, tuple[_Shown, AgentStatus]] = field(default_factory=dict)
 
     def health(self) -> Health:
@@ -100,7 +103,11 @@ class DaemonStatus:
             config=config,
             agents=counts,
             recording=Recording(self.transcripts(), self.journal()),
+            slow_reads=self._slow_reads(),
         )
+
+    def _slow_reads(self) -> Sequence[SlowRead]:
+        return () if self.looks is None else [SlowRead(look.path, int(look.seconds)) for look in self.looks.slow()]
 
     def agents(self) -> Sequence[AgentStatus]:
         """All agents, sorted by name."""

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from agentd.daemon.file_changes import FileChanges
+from agentd.jcard.answering import NotAnsweringError, Way
+from agentd.supervise.looks import Looks, in_thread
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +54,14 @@ def existing_folder(path: Path) -> Path:
     return folder
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What there is to watch for one path."""
+
+    names: set[Path]
+    folders: dict[Path, int]
+
+
 class Watcher:
     """Watches what a configuration is read from, until cancelled.
 
@@ -62,33 +73,44 @@ class Watcher:
         Folders of which every entry counts.
     on_change
         Called, in the event loop, when something may have changed.
+    looks
+        What finds out what there is to watch; what does not answer is not watched.
     """
 
     def __init__(
-        self, files: Callable[[], Iterable[Path]], folders: Iterable[Path], on_change: Callable[[], None]
+        self,
+        files: Callable[[], Iterable[Path]],
+        folders: Iterable[Path],
+        on_change: Callable[[], None],
+        looks: Looks,
     ) -> None:
         self._files = files
         self._folders = tuple(folders)
         self._on_change = on_change
+        self._looks = looks
         self._changes: FileChanges | None = None
         self._watched: dict[Path, int] = {}
         self._names: set[Path] = set()
         self._counting: set[Path] = set()
         """Names whose change counts, and the folders on the way to them."""
 
-    def _look(self) -> dict[Path, int]:
-        """Work out the names that count; returns the folders to watch for them."""
-        names: set[Path] = set()
-        for path in (*self._files(), *self._folders):
-            names |= watched_names(path)
-        self._names = names
+    async def _look(self) -> dict[Path, int]:
+        """Work out the names that count; returns the folders to watch for them: those that answer."""
+        files = list(dict.fromkeys((*self._files(), *self._folders)))
+        seen = await self._looks.each(files, self._look_at)
+        found = [each for each in seen.values() if not isinstance(each, NotAnsweringError)]
+        self._names = names = {name for each in found for name in each.names}
         self._counting = names.union(*(name.parents for name in names))
-        folders = {existing_folder(name) for name in names}
-        return _identities(folders | {folder for folder in self._folders if folder.is_dir()})
+        return {folder: inode for each in found for folder, inode in each.folders.items()}
 
-    def refresh(self) -> None:
+    def _look_at(self, path: Path) -> _Seen:
+        names = watched_names(path)
+        folders = {existing_folder(name) for name in names}
+        return _Seen(names, _identities(folders | ({path} if path in self._folders and path.is_dir() else set())))
+
+    async def refresh(self) -> None:
         """Take the files to watch anew; watch other folders if they, or their identities, are not what they were."""
-        if self._look() != self._watched:
+        if await self._look() != self._watched:
             self._end()
 
     def _end(self) -> None:
@@ -101,11 +123,11 @@ class Watcher:
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            self._watched = self._look()
+            self._watched = await self._look()
             try:
                 # What changed between two watches was seen by neither.
-                changes = self._changes = FileChanges(self._watched, self._counts, self._tell(loop))
-                while await asyncio.to_thread(changes.wait):
+                changes = self._changes = await self._looks.along(self._set_up(self._tell(loop)))
+                while await in_thread("file watching", changes.wait):
                     failures = 0
                     self._on_change()
                 failures = 0
@@ -127,6 +149,14 @@ class Watcher:
                 loop.call_soon_threadsafe(self._on_change)
 
         return tell
+
+    def _set_up(self, tell: Callable[[], None]) -> Callable[[Way], FileChanges]:
+        def set_up(way: Way) -> FileChanges:
+            for folder in self._watched:
+                way.to(folder)
+            return FileChanges(self._watched, self._counts, tell)
+
+        return set_up
 
     def _counts(self, path: Path) -> bool:
         return path in self._counting or path.parent in self._folders

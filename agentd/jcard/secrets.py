@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from agentd.jcard.answering import NotAnsweringError
 from agentd.jcard.quoting import printable, quote, some
 from agentd.jcard.regular_files import read_regular, without_mark
 from agentd.jcard.spec import ENVIRONMENT_NAME, OWN_VARIABLE_PREFIX, AgentSpec
@@ -27,6 +28,10 @@ class Secrets:
     values: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     warnings: tuple[str, ...] = ()
     """The files that were skipped and why, never their content."""
+    unknown: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Why the value of a secret is not known, by name: its file does not answer, and did not before."""
+    unlisted: str | None = None
+    """Why it is not known which secrets there are."""
 
 
 class _SkippedError(Exception):
@@ -39,22 +44,64 @@ def read_secrets(folder: Path) -> Secrets:
     Hidden files and folders are skipped silently, everything else that is no usable secret with a warning.
     A missing directory holds no secrets. Raises nothing for what may be on the disk.
     """
+    paths = secret_paths(folder)
+    return paths if isinstance(paths, Secrets) else secrets_of({path: read_secret(path) for path in paths})
+
+
+def secret_paths(folder: Path) -> list[Path] | Secrets:
+    """List what may be secrets in a directory; if it cannot be listed, say what that means."""
     try:
-        paths = sorted(folder.iterdir())
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
         return Secrets()
     except OSError as error:
         return Secrets(warnings=(f"secret directory {printable(str(folder))}: {error.strerror}; no secrets are used",))
+
+
+def read_secret(path: Path) -> str | OSError | None:
+    """Read one secret; an error says why it is skipped, and there is none of a folder."""
+    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises where a symlink leads into an unreadable folder)
+        return None
+    try:
+        return _read_secret(path)
+    except _SkippedError as error:
+        return OSError(None, str(error))
+
+
+def secrets_of(found: Mapping[Path, str | OSError | None], last: Secrets | None = None) -> Secrets:
+    """Put together what was read of a directory; where a file does not answer, its last value stays in force."""
     values: dict[str, str] = {}
     warnings: list[str] = []
-    for path in paths:
-        if path.name.startswith(".") or os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises where a symlink leads into an unreadable folder)
-            continue
-        try:
-            values[path.name] = _read_secret(path)
-        except _SkippedError as error:
-            warnings.append(f"secret file {printable(str(path))} skipped: {error}")
-    return Secrets(MappingProxyType(values), tuple(warnings))
+    unknown: dict[str, str] = {}
+    for path, answer in found.items():
+        name, place = path.name, f"secret file {printable(str(path))}"
+        if isinstance(answer, str):
+            values[name] = answer
+        elif isinstance(answer, NotAnsweringError):
+            if last is not None and name in last.values:
+                values[name] = last.values[name]
+                warnings.append(f"{place}: {answer.strerror}; its last value stays in force")
+            else:
+                unknown[name] = f"{place}: {answer.strerror}"
+        elif answer is not None:
+            warnings.append(f"{place} skipped: {answer.strerror}")
+    return Secrets(MappingProxyType(values), (*warnings, *unknown.values()), MappingProxyType(unknown))
+
+
+def secrets_unlisted(folder: Path, error: NotAnsweringError, last: Secrets | None) -> Secrets:
+    """Say what it means that a directory does not answer: what it held last stays in force."""
+    reason = f"secret directory {printable(str(folder))}: {error.strerror}"
+    if last is None or last.unlisted is not None:
+        return Secrets(warnings=(reason,), unlisted=reason)
+    return replace(last, warnings=(f"{reason}; what it held last stays in force",))
+
+
+def unknown_secret(spec: AgentSpec, secrets: Secrets) -> str | None:
+    """Why an agent cannot be launched for now: the value of a secret that it receives is not known."""
+    if secrets.unlisted is not None:
+        return None if spec.secrets == () else secrets.unlisted
+    names = secrets.unknown if spec.secrets is None else spec.secrets
+    return next((secrets.unknown[name] for name in names if name in secrets.unknown and name not in spec.env), None)
 
 
 def secrets_for(spec: AgentSpec, secrets: Secrets) -> Mapping[str, str]:
@@ -67,9 +114,11 @@ def secrets_for(spec: AgentSpec, secrets: Secrets) -> Mapping[str, str]:
 def missing_secrets(specs: Iterable[AgentSpec], secrets: Secrets) -> tuple[str, ...]:
     """Warn of each secret that an enabled agent lists and that does not exist."""
     wanted: dict[str, list[str]] = {}
+    if secrets.unlisted is not None:
+        return ()
     for spec in specs:
         for name in spec.secrets or ():
-            if spec.enabled and name not in secrets.values:
+            if spec.enabled and name not in secrets.values and name not in secrets.unknown:
                 wanted.setdefault(name, []).append(spec.name)
     return tuple(
         f"secret {quote(name)} does not exist; listed by agent {some(names)}" for name, names in sorted(wanted.items())

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -19,7 +20,9 @@ from agentd.recording.journal_lines import Entry, entry_of
 from agentd.recording.journal_memory import Memory
 from agentd.recording.journal_reader import Reader
 from agentd.recording.journal_writer import SEGMENT_BYTES, TOTAL_BYTES, JournalWriteError, JournalWriter
+from agentd.recording.worker import Worker
 from agentd.supervise.events import Event, EventKind
+from agentd.supervise.looks import in_thread
 from agentd.supervise.snapshot import RecordingHealth
 
 log = structlog.get_logger(__name__)
@@ -72,6 +75,8 @@ class Journal:
         self._wall = wall
         self._limits = limits or Limits()
         self._writer = JournalWriter(folder, self._limits.segment_bytes, self._limits.total_bytes)
+        # Of two, for a sync may take longer than several writes.
+        self._disk = Worker("journal", threads=2)
         self.memory = Memory(self._limits.recent, self._limits.unwritten)
         self._error: str | None = None
         self._lost = 0
@@ -104,7 +109,11 @@ class Journal:
 
     async def _find(self) -> None:
         try:
-            found = await asyncio.to_thread(self._writer.find)
+            async with asyncio.timeout(self._limits.stuck):
+                found = await self._disk.do(self._writer.find)
+        except TimeoutError:
+            self._fail(f"{self.folder}: the disk has not answered for {self._limits.stuck:g} s")
+            return
         except OSError as error:
             self._fail(f"{self.folder}: {error.strerror}")
             return
@@ -157,7 +166,7 @@ class Journal:
             return
         self._next_write = asyncio.get_running_loop().time() + self._limits.gather
         self._under_way = batch[-1].seq
-        writing = asyncio.ensure_future(asyncio.to_thread(self._writer.append, batch))
+        writing = self._disk.do(partial(self._writer.append, batch))
         await asyncio.wait([writing], timeout=self._limits.stuck)
         if not writing.done():
             self._fail(f"{self.folder}: the disk has not answered for {self._limits.stuck:g} s")
@@ -216,7 +225,7 @@ class Journal:
 
     async def _sync(self) -> None:
         try:
-            await asyncio.to_thread(self._writer.sync)
+            await self._disk.do(self._writer.sync)
         except JournalWriteError as error:
             log.warning("journal_not_synced", reason=str(error))
         finally:
@@ -238,11 +247,12 @@ class Journal:
                     await self._write()
                 if self._syncing is not None:
                     await asyncio.wait([self._syncing])
-                await asyncio.to_thread(self._writer.close)
+                await self._disk.do(self._writer.close)
         except TimeoutError:
             log.warning("journal_not_closed", reason="the disk did not answer", unwritten=len(self.memory.unwritten()))
         except JournalWriteError as error:
             log.warning("journal_not_synced", reason=str(error))
+        self._disk.close()
         self._ended = True
         self._news.set()
         if self._readers:
@@ -315,7 +325,7 @@ class Journal:
         taken = [entry.seq for entry in self.memory.shown(floor) if wanted.takes(entry)]
         if len(taken) >= count:
             return taken[-count] - 1
-        return await asyncio.to_thread(before_last, self.folder, count - len(taken), wanted, floor)
+        return await in_thread("journal read", partial(before_last, self.folder, count - len(taken), wanted, floor))
 
     async def start_at(self, time: str) -> int:
         """Give the number after which events since a time come (RFC 3339 in UTC, with milliseconds).
@@ -325,7 +335,7 @@ class Journal:
         OSError
             If the files cannot be read.
         """
-        found = await asyncio.to_thread(last_before, self.folder, time)
+        found = await in_thread("journal read", partial(last_before, self.folder, time))
         return min(found, self.memory.readable)
 
     def _expired(self, since: int, oldest: int) -> Entry:
@@ -345,7 +355,7 @@ class Journal:
 
     async def read_files(self, place: Place | None, after: int, wanted: Wanted) -> Piece:
         """Read on in the files."""
-        piece = await asyncio.to_thread(read_piece, self.folder, place, after, wanted)
+        piece = await in_thread("journal read", partial(read_piece, self.folder, place, after, wanted))
         if len(self._damaged) < _DAMAGE_KNOWN:
             self._damaged.update(piece.damaged)
         if piece.error is not None:

@@ -41,6 +41,8 @@ class Worker:
         """Do a job; the future is the running event loop's."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        # Whoever waited may have given up; what became of it is then of no interest.
+        future.add_done_callback(_look_at)
 
         def work() -> None:
             try:
@@ -70,6 +72,11 @@ class Worker:
             self._since[number] = time.monotonic()
             job()
             del self._since[number]
+
+
+def _look_at(future: asyncio.Future[T]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _succeed(future: asyncio.Future[T], result: T) -> None:

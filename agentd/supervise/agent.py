@@ -18,7 +18,7 @@ from agentd.supervise import transitions
 from agentd.supervise.desired import ENVIRONMENT_PART, SECRETS_PART, DesiredAgent
 from agentd.supervise.events import Detail, Event, EventKind
 from agentd.supervise.host import Host
-from agentd.supervise.launching import open_pane, prepare
+from agentd.supervise.launching import check_launch, open_pane, prepare
 from agentd.supervise.life import (
     CloseSession,
     Effect,
@@ -367,6 +367,9 @@ class Agent:
             ready = await folders_ready(
                 self.host.folders, desired.spec, lambda: self._wants(run_id), clock.today(), clock.wall(), shell
             )
+            if ready:
+                # Before its turn: a mount that does not answer keeps no other agent waiting.
+                await check_launch(self.host, desired)
         except PreflightError as error:
             self._apply(transitions.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
             return
@@ -374,8 +377,7 @@ class Agent:
             self._put_off(run_id)
             return
         async with self.host.slots:
-            desired = self.life.desired
-            if desired is None or not self._wants(run_id):
+            if self.life.desired is not desired or not self._wants(run_id):
                 self._put_off(run_id)
                 return
             await self._open(run_id, desired)

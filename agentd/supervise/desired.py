@@ -56,7 +56,7 @@ def desire(
     spec: AgentSpec,
     *,
     prompt: str | None,
-    prompt_error: str | None,
+    input_error: str | None,
     secrets: Mapping[str, str],
     harness: Harness,
     user: str,
@@ -68,8 +68,8 @@ def desire(
     ----------
     prompt
         Text of the prompt file, or ``None`` if the agent has none or it cannot be read.
-    prompt_error
-        Why the prompt file cannot be read.
+    input_error
+        Why the prompt file cannot be read, or a secret is not known.
     secrets
         Those that this agent receives.
     user
@@ -77,8 +77,8 @@ def desire(
     key
         Key of the digests.
     """
-    if prompt_error is not None:
-        return DesiredAgent(spec, None, prompt_error, None)
+    if input_error is not None:
+        return DesiredAgent(spec, None, input_error, None)
     text = spec.prompt if prompt is None else prompt
     read_only = spec.checkout is not None and spec.checkout.read_only
     request = Request(

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 
 from agentd.supervise.events import Event, EventSink
 from agentd.supervise.life import Instant
-from agentd.supervise.preflight import ProgramCache
+from agentd.supervise.preflight import Preflight
 from agentd.supervise.run_recorder import NoRecorder, RunRecorder
 from agentd.supervise.user import AgentUser
 from agentd.supervise.work_folders import WorkFolders
@@ -104,7 +104,7 @@ class Host:
     slots: asyncio.Semaphore
     """Launches that may be under way at once."""
     folders: WorkFolders
-    programs: ProgramCache = field(default_factory=ProgramCache)
+    preflight: Preflight
     clock: Clock = field(default_factory=Clock)
     open_files: int | None = None
     """Soft limit of open files that agents get; ``None`` for the one that they inherit."""

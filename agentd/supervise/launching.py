@@ -9,7 +9,7 @@ import structlog
 from agentd.jcard.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
-from agentd.supervise.preflight import PATH_SET, PreflightError, check_workdir
+from agentd.supervise.preflight import PATH_SET, PreflightError
 from agentd.supervise.record import Record, RecordError
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.launcher import LaunchScript, oversized
@@ -31,22 +31,34 @@ class PaneRequest:
     """Shell command that is to read what it prints."""
 
 
-def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> PaneRequest:
-    """Check what a launch needs, and write its record and its script.
+async def check_launch(host: Host, desired: DesiredAgent) -> None:
+    """Check that all is there that a launch needs.
 
     Raises
     ------
     PreflightError
         With the reason why it cannot be launched.
     """
-    launch, spec, user = desired.launch, desired.spec, host.user
+    launch = desired.launch
     if launch is None:
         raise PreflightError(desired.error or "there is nothing to launch")
+    origin = PATH_SET if "PATH" in launch.environment else host.path_origin
+    environment = {**host.base_environment, **launch.environment}
+    await host.preflight.check(desired.spec.workdir, launch.argv[0], environment, origin)
+
+
+def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> PaneRequest:
+    """Write the record and the script of a launch, for which all that it needs is there.
+
+    Raises
+    ------
+    PreflightError
+        With the reason why they cannot be written.
+    """
+    launch, spec = desired.launch, desired.spec
+    assert launch is not None
     own = {AGENT_VARIABLE: spec.name, RUN_ID_VARIABLE: run_id}
     environment = {**host.base_environment, **own, **launch.environment}
-    check_workdir(spec.workdir, user)
-    origin = PATH_SET if "PATH" in launch.environment else host.path_origin
-    host.programs.find(launch.argv[0], environment, spec.workdir, user, origin)
     problem = oversized((), environment)
     if problem is not None:
         raise PreflightError(problem)

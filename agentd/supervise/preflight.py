@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+from agentd.jcard.answering import NotAnsweringError, Way
+from agentd.supervise.looks import Looks
 from agentd.supervise.user import AgentUser
 
 PATH_INHERITED = "agentd's own"
@@ -17,6 +21,14 @@ PATH_SET = "set by env or a secret"
 
 class PreflightError(RuntimeError):
     """Something that a launch needs is missing; the text says what and where it was sought."""
+
+
+Go = Callable[[str | Path], None]
+"""Told of each path before it is touched."""
+
+
+def _straight(_path: str | Path) -> None:
+    """Go to a path without a look at the way."""
 
 
 def check_workdir(workdir: Path, user: AgentUser) -> None:
@@ -40,7 +52,12 @@ def check_workdir(workdir: Path, user: AgentUser) -> None:
 
 
 def find_program(
-    program: str, environment: Mapping[str, str], workdir: Path, user: AgentUser, origin: str = PATH_INHERITED
+    program: str,
+    environment: Mapping[str, str],
+    workdir: Path,
+    user: AgentUser,
+    origin: str = PATH_INHERITED,
+    go: Go = _straight,
 ) -> str:
     """Look up a program as the agent's own shell would, on the agent's PATH and with its permissions.
 
@@ -48,6 +65,8 @@ def find_program(
     ----------
     origin
         Where that PATH comes from, for the error.
+    go
+        Told of each place before it is looked at.
 
     Raises
     ------
@@ -56,6 +75,7 @@ def find_program(
     """
     if "/" in program:
         path = workdir / program
+        go(path)
         if _executable(path, user):
             return str(path)
         raise PreflightError(f"the program {path} {_why_not(path)}")
@@ -64,6 +84,7 @@ def find_program(
         # An empty entry means the working directory (POSIX, XBD 8.3). Strings, not Path: with 33 entries and 300 agents
         # joining paths took 0.3 s of the daemon's time.
         candidate = os.path.join(workdir, folder, program)  # noqa: PTH118
+        go(candidate)
         if _executable(candidate, user):
             return candidate
     words = "; a command is written as a list, each word by itself" if " " in program else ""
@@ -86,6 +107,7 @@ class ProgramCache:
         workdir: Path,
         user: AgentUser,
         origin: str = PATH_INHERITED,
+        go: Go = _straight,
     ) -> str:
         """Look up a program as `find_program` does.
 
@@ -96,10 +118,64 @@ class ProgramCache:
         """
         key = program, environment.get("PATH", ""), workdir
         known = self._found.get(key)
-        if known is not None and _executable(known, user):
-            return known
-        found = self._found[key] = find_program(program, environment, workdir, user, origin)
+        if known is not None:
+            go(known)
+            if _executable(known, user):
+                return known
+        found = self._found[key] = find_program(program, environment, workdir, user, origin, go)
         return found
+
+
+class Preflight:
+    """Looks before each launch, off the event loop; launches that need the same share one look.
+
+    Parameters
+    ----------
+    looks
+        What it looks with.
+    user
+        Whom the agents run as.
+    """
+
+    def __init__(self, looks: Looks, user: AgentUser) -> None:
+        self.looks = looks
+        self._user = user
+        self._programs = ProgramCache()
+        self._under_way: dict[tuple[Path, str, str], asyncio.Future[None]] = {}
+
+    async def check(self, workdir: Path, program: str, environment: Mapping[str, str], origin: str) -> None:
+        """Check that the workdir and the program are there.
+
+        Raises
+        ------
+        PreflightError
+            If one of them is not, or does not answer.
+        """
+        key = workdir, program, environment.get("PATH", "")
+        under_way = self._under_way.get(key)
+        if under_way is None:
+            look = partial(self._look, workdir, program, environment, origin)
+            under_way = self._under_way[key] = self.looks.along(look)
+            under_way.add_done_callback(lambda future: self._looked(key, future))
+        # Shielded: an agent that no longer waits does not end the others' look.
+        try:
+            await asyncio.shield(under_way)
+        except NotAnsweringError as error:
+            raise PreflightError(
+                f"{error.strerror}: it is on the way to the workdir {workdir} or to the program {program!r}; "
+                "mount it again, or unmount it"
+            ) from None
+
+    def _looked(self, key: tuple[Path, str, str], future: asyncio.Future[None]) -> None:
+        del self._under_way[key]
+        if not future.cancelled():
+            # Whoever asked may have gone.
+            future.exception()
+
+    def _look(self, workdir: Path, program: str, environment: Mapping[str, str], origin: str, way: Way) -> None:
+        way.to(workdir)
+        check_workdir(workdir, self._user)
+        self._programs.find(program, environment, workdir, self._user, origin, way.to)
 
 
 def _why_not(path: Path) -> str:

@@ -105,6 +105,16 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class SlowRead:
+    """A look at a path that users name which takes over a second; agents that need it wait or fail, others do not."""
+
+    path: str
+    """What does not answer."""
+    seconds: int
+    """For how long."""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The daemon itself."""
 
@@ -116,6 +126,8 @@ class Health:
     config: ConfigStatus
     agents: AgentCounts
     recording: Recording
+    slow_reads: Sequence[SlowRead]
+    """What is being waited for, the slowest first."""
 
 
 @dataclass(frozen=True, slots=True)

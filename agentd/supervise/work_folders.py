@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Final, TypeVar
 
 import structlog
 
+from agentd.jcard.answering import NotAnsweringError
 from agentd.jcard.spec import AgentSpec, Checkout
+from agentd.supervise.looks import Looks, in_thread
 from agentd.supervise.preflight import PreflightError
 from agentd.supervise.user import AgentUser
 from agentd.workspaces.git import Git, GitError
@@ -31,6 +32,9 @@ _AT_ONCE: Final = 4
 _LOOK: Final = 0.02
 """Seconds between looks whether a folder in the making is still wanted."""
 
+_GIVING_UP: Final = 5.0
+"""Seconds that a folder in the making has to stop after it was given up; what it runs is killed after two."""
+
 _CANNOT_MAKE = (GitError, HeldError, RunnerError, TemplateError, WorkspaceError)
 
 
@@ -45,18 +49,26 @@ class WorkFolders:
         What git's environment is taken from.
     templates
         Folder with the operator's own templates of workspaces.
+    looks
+        What finds out first whether the folders answer.
     open_files
         As for `Runner`.
     """
 
     def __init__(
-        self, user: AgentUser, environ: Mapping[str, str], templates: Path, open_files: int | None = None
+        self,
+        user: AgentUser,
+        environ: Mapping[str, str],
+        templates: Path,
+        looks: Looks,
+        open_files: int | None = None,
     ) -> None:
         self._user = user
         self._environ = dict(environ)
         self._templates = templates
+        self._looks = looks
         self._open_files = open_files
-        self._threads: ThreadPoolExecutor | None = None
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._repositories: dict[Path, asyncio.Lock] = {}
 
     async def make(self, spec: AgentSpec, today: date, now: float, shell: int | None = None) -> None:
@@ -67,6 +79,7 @@ class WorkFolders:
         PreflightError
             If it cannot be made; the text says why.
         """
+        await self._check_answering(spec)
         runner = Runner(self._user, self._environ, self._open_files)
         if spec.role is not None:
             await self._in_thread(runner, lambda: self._make_workspace(runner, spec, today))
@@ -87,25 +100,35 @@ class WorkFolders:
         if made:
             log.info("agent_workspace", agent=spec.name, path=str(spec.workdir), made=made)
 
-    async def _in_thread(self, runner: Runner, work: Callable[[], _T]) -> _T:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="work-folders")
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        try:
-            return await asyncio.shield(future)
-        except _CANNOT_MAKE as error:
-            raise PreflightError(str(error)) from error
-        except asyncio.CancelledError:
-            runner.cancel()
-            await asyncio.wait([future])
-            if not future.cancelled() and (ended := future.exception()) is not None:
-                log.debug("agent_folder_given_up", reason=str(ended))
-            raise
+    async def _check_answering(self, spec: AgentSpec) -> None:
+        """Find out whether what will be touched answers: git would wait for it without a word."""
+        paths = [] if spec.role is None else [spec.workdir, self._templates]
+        paths += [] if spec.checkout is None else [spec.checkout.repo, spec.checkout.path]
+        for path, answer in (await self._looks.each(paths, _nothing)).items():
+            if isinstance(answer, NotAnsweringError):
+                raise PreflightError(f"{answer.strerror}: it is on the way to {path}; mount it again, or unmount it")
 
-    def close(self) -> None:
-        """Let go of the threads; nothing runs in them any more."""
-        if self._threads is not None:
-            self._threads.shutdown()
+    async def _in_thread(self, runner: Runner, work: Callable[[], _T]) -> _T:
+        async with self._turns:
+            future = in_thread("work folder", work)
+            try:
+                return await asyncio.shield(future)
+            except _CANNOT_MAKE as error:
+                raise PreflightError(str(error)) from error
+            except asyncio.CancelledError:
+                runner.cancel()
+                await asyncio.wait([future], timeout=_GIVING_UP)
+                if not future.done():
+                    log.warning(
+                        "agent_folder_stuck", reason="the file system does not answer; it is waited for no more"
+                    )
+                elif not future.cancelled() and (ended := future.exception()) is not None:
+                    log.debug("agent_folder_given_up", reason=str(ended))
+                raise
+
+
+def _nothing(_path: Path) -> None:
+    """The way to a path is all that is looked at."""
 
 
 def _make_worktree(runner: Runner, checkout: Checkout, agent: str, now: float, shell: int | None) -> None:

@@ -21,6 +21,7 @@ from agentd.supervise.snapshot import (
     Recording,
     RecordingHealth,
     Screen,
+    SlowRead,
     WorktreeStatus,
 )
 
@@ -89,6 +90,7 @@ HEALTH = Health(
     ),
     agents=AgentCounts(total=3, running=2, failed=0),
     recording=Recording(RecordingHealth("off", None, 0, 0), RecordingHealth("ok", None, 4096, 2)),
+    slow_reads=(SlowRead("/mnt/share", 12),),
 )
 
 PLAN = PlanReport(

@@ -39,6 +39,7 @@ async def test_health_is_the_document_the_contract_shows(client: aiohttp.ClientS
                 "transcripts": {"state": "off", "error": None, "bytes": 0, "lost": 0},
                 "journal": {"state": "ok", "error": None, "bytes": 4096, "lost": 2},
             },
+            "slow_reads": [{"path": "/mnt/share", "seconds": 12}],
         }
 
 

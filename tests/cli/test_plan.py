@@ -59,7 +59,7 @@ def observed(path: Path) -> tuple[ObservedAgentView, ...]:
         desired = desire(
             agent,
             prompt=agent.prompt_file.read_text() if agent.prompt_file else None,
-            prompt_error=None,
+            input_error=None,
             secrets={"TOKEN": "t"},
             harness=harnesses[agent.harness],
             user="agent",

@@ -54,7 +54,11 @@ def test_away_from_a_terminal_a_jcard_that_is_not_valid_is_said_beside_the_agent
 def test_json_is_one_document_of_daemon_and_agents(client: Client) -> None:
     done = client("status", "--json")
     assert done.document == {
-        "daemon": {**asdict(HEALTH), "config": {**asdict(HEALTH.config), "warnings": []}},
+        "daemon": {
+            **asdict(HEALTH),
+            "config": {**asdict(HEALTH.config), "warnings": []},
+            "slow_reads": [asdict(each) for each in HEALTH.slow_reads],
+        },
         "agents": [asdict(FAILED), asdict(RUNNING)],
     }
 

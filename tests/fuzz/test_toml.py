@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from pathlib import Path
@@ -18,6 +19,8 @@ from agentd.jcard.document import Document, parse_document
 from agentd.jcard.positions import Positions
 from agentd.jcard.problems import LoadResult
 from agentd.jcard.table import AgentTable
+from agentd.supervise.looks import Looks
+from agentd.supervise.user import AgentUser
 from tests.fuzz.effort import examples
 from tests.fuzz.mutations import mutations
 from tests.jcard.loading import CONTEXT, load
@@ -118,12 +121,14 @@ def test_what_env_prompt_and_command_hold_is_in_no_finding(value: str, table: di
 
 
 def inputs(folder: Path) -> Inputs:
-    return Inputs(folder / "jcard.toml", folder / "secrets", CONTEXT, load_harnesses().harnesses, "agent", b"k" * 32)
+    user = AgentUser("agent", 1000, 1000, (), Path("/home/agent"), "/bin/sh", switch=False)
+    harnesses = load_harnesses().harnesses
+    return Inputs(folder / "jcard.toml", folder / "secrets", CONTEXT, harnesses, user, b"k" * 32, Looks())
 
 
 def taken(files: Inputs, data: bytes) -> Configuration:
     files.config.write_bytes(data)
-    reading = files.read()
+    reading = asyncio.run(files.read())
     configuration = files.understand(reading)
     files.take(reading)
     return configuration

@@ -62,13 +62,13 @@ def wish(
     spec: AgentSpec = SPEC,
     *,
     prompt: str | None = None,
-    prompt_error: str | None = None,
+    input_error: str | None = None,
     secrets: Mapping[str, str] = SECRETS,
     harness: CommandLineHarness | OddHarness = ECHO,
     user: str = "agent",
     key: bytes = KEY,
 ) -> DesiredAgent:
-    return desire(spec, prompt=prompt, prompt_error=prompt_error, secrets=secrets, harness=harness, user=user, key=key)
+    return desire(spec, prompt=prompt, input_error=input_error, secrets=secrets, harness=harness, user=user, key=key)
 
 
 def differs(desired: DesiredAgent, other: DesiredAgent | None = None) -> set[str]:
@@ -212,7 +212,7 @@ def test_a_digest_is_short_hexadecimal_and_always_the_same(value: object) -> Non
 
 
 def test_an_unreadable_prompt_is_an_error_and_leaves_the_launch_unknown() -> None:
-    desired = wish(prompt_error="cannot read the prompt file /p")
+    desired = wish(input_error="cannot read the prompt file /p")
     assert (desired.error, desired.launch, desired.fingerprint) == ("cannot read the prompt file /p", None, None)
     assert desired.stop_keys == DEFAULT_STOP_KEYS
 

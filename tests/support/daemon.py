@@ -64,6 +64,13 @@ class ConfigJson(TypedDict):
     digest: str | None
 
 
+class SlowReadJson(TypedDict):
+    """A look of ``/v1/health`` that takes long."""
+
+    path: str
+    seconds: int
+
+
 class HealthJson(TypedDict):
     """``/v1/health``."""
 
@@ -73,6 +80,7 @@ class HealthJson(TypedDict):
     pid: int
     config: ConfigJson
     agents: dict[str, int]
+    slow_reads: list[SlowReadJson]
 
 
 class Running(Protocol):

@@ -23,6 +23,7 @@ from agentd.supervise.snapshot import (
     RunView,
     Screen,
     SizeView,
+    SlowRead,
     WorktreeStatus,
 )
 
@@ -41,6 +42,7 @@ _Known = TypeVar(
     AgentCounts,
     ObservedAgentView,
     PlannedOperation,
+    SlowRead,
     RecordingHealth,
     RunView,
     Screen,
@@ -371,6 +373,8 @@ def health_from(document: Json) -> Health:
             config=_known(ConfigStatus, _object(values["config"])),
             agents=_known(AgentCounts, _object(values["agents"])),
             recording=_recording_from(_object(values["recording"])),
+            # Older daemons do not say.
+            slow_reads=[_known(SlowRead, _object(each)) for each in _array(values.get("slow_reads", ()))],
         )
     except KeyError as error:
         raise _missing(str(error.args[0])) from None

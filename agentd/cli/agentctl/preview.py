@@ -81,16 +81,16 @@ def _in_force(config: Path, context: LoadContext) -> Sequence[AgentSpec]:
 def _desired(
     agent: AgentSpec, observed: ObservedView | None, report: PlanReport, harnesses: Mapping[str, Harness]
 ) -> DesiredView:
-    prompt = prompt_error = None
+    prompt = input_error = None
     if agent.prompt_file is not None:
         try:
             prompt = read_prompt(agent.prompt_file)
         except PromptError as error:
-            prompt_error = str(error)
+            input_error = str(error)
     view = desire(
         agent,
         prompt=prompt,
-        prompt_error=prompt_error,
+        input_error=input_error,
         secrets={},
         harness=harnesses[agent.harness],
         user=report.agent_user,
