@@ -34,7 +34,7 @@ def read_lock(path: Path) -> list[Locked]:
     """
     found: list[Locked] = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("#") or line.strip() in ("", "# via"):
+        if line.startswith("#") or line.strip() in ("", "# via") or line.lstrip().startswith("#   -c "):
             continue
         if match := _PACKAGE.fullmatch(line):
             found.append(Locked(match["name"], match["version"], match["marker"], (), frozenset()))

@@ -21,17 +21,17 @@ WORKSPACES = "docs/how-to/workspaces.md"
 WORKTREES = "docs/how-to/worktrees.md"
 
 _SYSTEMD = "needs a systemd: tests/systemd types it in a booted Debian"
+_INDEX = "needs a package index: tests/packaging installs the same lock"
+_PIP = "~/.local/share/agentd-venv/bin/pip install"
 
 NOT_TYPED: Mapping[tuple[str, str], str] = {
     (README, "make test"): "this is it",
     (README, "agentctl service install"): _SYSTEMD,
     (README, "systemctl restart agentd"): _SYSTEMD,
-    (README, "python3 -m venv ~/.local/share/agentd-venv"): "needs a package index: tests/packaging holds the install",
-    (
-        README,
-        "~/.local/share/agentd-venv/bin/pip install .",
-    ): "needs a package index: tests/packaging holds the install",
-    (README, "~/.local/share/agentd-venv/bin/agentd"): "needs a package index: tests/packaging holds the install",
+    (README, "python3 -m venv ~/.local/share/agentd-venv"): _INDEX,
+    (README, f"{_PIP} --require-hashes --no-deps --requirement requirements/run.txt"): _INDEX,
+    (README, f"{_PIP} --no-deps --no-build-isolation ."): _INDEX,
+    (README, "~/.local/share/agentd-venv/bin/agentd"): _INDEX,
     (DOCTOR, "agentctl service install --dry-run"): _SYSTEMD,
     (DOCTOR, "agentctl service install"): _SYSTEMD,
     (DOCTOR, "agentctl service status"): _SYSTEMD,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import html
 import re
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.newcomer import ROOT, TOOLS, newcomer
+from tests.docs.picture import PICTURE
 from tests.docs.replay import PAGES, Command, commands, replayed, says
 from tests.docs.scenes import INSTEAD, NOT_TYPED, SCENES
 
@@ -49,6 +51,16 @@ def test_what_is_typed_stands_in_a_console_block(page: str) -> None:
     """Elsewhere nobody would hold it: indented, or in a fence of another kind."""
     outside = _CONSOLE.sub("", (ROOT / page).read_text())
     assert re.findall(r"^ *[$#] (?:agentctl|agentd|curl|git|tmux|cat|make) .*$", outside, re.MULTILINE) == []
+
+
+def test_the_picture_shows_the_table_of_the_page() -> None:
+    rows: dict[str, str] = {}
+    for y, text in re.findall(r'<text [^>]*\by="([^"]+)"[^>]*>([^<]*)</text>', PICTURE.read_text()):
+        rows[y] = f"{rows.get(y, '')} {html.unescape(text)}".replace("\xa0", " ")
+    lines = [rows[y].strip() for y in sorted(rows, key=float)]
+    shown = "\n".join(line for line in lines if line not in ("", "agentctl status"))
+    (status,) = (each for each in shown_commands("README.md") if each.text == "agentctl status")
+    assert says(tuple(filter(None, status.answer)), shown), f"draw it anew: python -m tests.docs.picture\n{shown}"
 
 
 def test_what_varies_is_the_same_and_nothing_else() -> None:
