@@ -16,6 +16,7 @@ from tests.support.daemon import Daemon
 from tests.support.effort import DEFAULT_PROFILE
 from tests.support.forked import AGENTCTL, AGENTD, launch_of
 from tests.support.processes import end_marked, marked
+from tests.support.skips import summary
 
 FUZZ_PROFILE = "fuzz"
 """Hypothesis' profile of ``make fuzz``."""
@@ -46,6 +47,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("clis"):
             item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, and how it is run."""
+    skipped = terminalreporter.getreports("skipped")
+    reasons = [report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)]
+    if reasons:
+        terminalreporter.section(f"{len(reasons)} tests were skipped; they are run", sep="-")
+        for line in summary(reason.removeprefix("Skipped: ") for reason in reasons):
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)

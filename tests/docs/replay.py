@@ -46,13 +46,14 @@ _VARIABLE: tuple[tuple[str, str], ...] = (
     (r"\b\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?Z?)?)?", "TIME"),
     (r"\b\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \w+ \d{4}|\b\w{3} [ \d]\d \d\d:\d\d\b|\b\d\d:\d\d:\d\d\b", "TIME"),
     (r"agentd-demo-\w{8}", "agentd-demo-X"),
-    (r"\b(pid[= ]|pid\": ?)\d+", r"\1PID"),
+    (r"\b(pid[= ]|(?:pane_)?pid\": ?)\d+", r"\1PID"),
     (r"(?m)^(\w+) \d+$", r"\1 PID"),  # what hire prints
     (r"\brunning for \S+,", "running for TIME,"),
     (r"\b(restart|next run) in [\d.]+ ?m?s", r"\1 in TIME"),
     (r"\b((?:restart_in|ran|uptime)_seconds(?:=|\": ?))[\d.]+", r"\1TIME"),
     # A row of the status table: uptime and pid, or none; restarts and exit are held.
     (r"(?m)^(\S+ +[●◌↻✓✗⏱■·○]? ?[a-z_]+ +)\S+( +\d+ +\S+ +)\d+( )", r"\1UPTIME\2PID\3"),
+    (r"(\"pane\":)\"%\d+\"", r"\1PANE"),
     (r"\b(run\":\")[a-z0-9-]+", r"\1RUN"),
     (r"\"seq\":\d+|(?m:^\d+(?=\tTIME))|(?m:^id: \d+)", "SEQ"),
     (r"(_cpu_seconds_total\{.*\}|_memory_bytes\{.*\}) [\d.e+-]+", r"\1 N"),

@@ -44,7 +44,7 @@ def main() -> None:
             text += re.sub(r"\x1b\[20[01]~", "", data).replace("\r", "|")
         elif text.endswith("\\"):
             text = text[:-1] + "\n"
-        elif re.search(r"@\S*\Z", text):
+        elif re.search(r"@[^\s|]*\Z", text):
             text += ".txt "
         elif not Path("asleep").exists() and not Path("ask").exists():
             taken.append(text.rstrip(" "))

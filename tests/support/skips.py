@@ -1,0 +1,44 @@
+"""What a test run left out, in a few lines, each with the command that runs it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+_COMMANDS: tuple[tuple[str, str], ...] = (
+    (r"-m clis|install-clis", 'tests/harness/install-clis && make test ARGS="-m clis"'),
+    (r"AGENTD_TEST_TREE|debian-tree", "scripts/debian-tree DIR && AGENTD_TEST_TREE=DIR make test ARGS=tests/systemd"),
+    (r"NIXPKGS_LIB|nix-instantiate", "apt-get install nix-bin && NIXPKGS_LIB=CHECKOUT make test ARGS=tests/packaging"),
+    (r"fetch-pips", "tests/packaging/fetch-pips && make test ARGS=tests/packaging"),
+    (r"pip 23\.0 runs on", "make clean test PYTHON=python3.11 ARGS=tests/packaging"),
+    (r"schemathesis|make fuzz", "make fuzz"),
+    (r"toml-test", "git clone https://github.com/toml-lang/toml-test .cache/toml-test && make test ARGS=tests/fuzz"),
+    (r"systemd-analyze", "apt-get install systemd && make test"),
+    (r"unshare", "apt-get install util-linux && make test"),
+    (r"\bman is not", "apt-get install man-db && make test"),
+    (r"PyYAML", "make clean test"),
+    (r"^(\{?\w+\}?) is not installed", r"apt-get install \1 && make test"),
+    (r"open files", "ulimit -n 20000 && make test"),
+    (r"only root|not root|unless one is root|what root", "sudo make test"),
+    (r"^root (may|is)|logind made", "make test, as an ordinary user in a clone of theirs, without a login session"),
+    (r"mount|user namespace|control groups", "make test, as root outside of a container"),
+    (r"no user|may execute|cannot run|useradd", "make test, as root in a clone that all users may read"),
+    (r"the others have a form", "nothing: it is about one coding agent alone"),
+    (r"there are to be none", "make test, without AGENTD_TEST_START"),
+)
+"""Of a reason, by a part of it, the command that runs what was skipped."""
+
+
+def command_for(reason: str) -> str | None:
+    """The command that runs what was skipped for this reason."""
+    for pattern, command in _COMMANDS:
+        if found := re.search(pattern, reason):
+            return found.expand(command)
+    return None
+
+
+def summary(reasons: Iterable[str]) -> list[str]:
+    """One line for each command, the most tests first; a reason that has none stands for itself."""
+    counts = Counter(command_for(reason) or reason for reason in reasons)
+    return [f"{number:5} by  {command}" for command, number in counts.most_common()]
