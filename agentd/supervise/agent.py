@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentd.supervise import transitions
-from agentd.supervise.desired import ENVIRONMENT_PART, SECRETS_PART, DesiredAgent
+from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.events import Detail, Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.launching import check_launch, open_pane, prepare
@@ -33,6 +33,7 @@ from agentd.supervise.life import (
     TerminateGroup,
     TypeKey,
 )
+from agentd.supervise.lost_record import assumed
 from agentd.supervise.policy import Exit
 from agentd.supervise.preflight import PreflightError
 from agentd.supervise.record import Description, Record
@@ -44,7 +45,6 @@ from agentd.supervise.teller import Teller
 from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
-from agentd.tmux.proc import started_with
 from agentd.tmux.processes import ExitWatch, runs_script, signal_group
 from agentd.tmux.remains import Remains, snapshot
 
@@ -190,16 +190,7 @@ class Agent:
     def assume(self, desired: DesiredAgent) -> None:
         """What it was launched as is not known: take it for what is declared now, but for what its process tells."""
         self.unrecorded = False
-        fingerprint, process = desired.fingerprint, None if self._handle is None else self._handle.process
-        if fingerprint is not None and desired.launch is not None and process is not None:
-            differs = None
-            if not started_with(process.pid, desired.launch.environment):
-                differs = SECRETS_PART if started_with(process.pid, desired.spec.env) else ENVIRONMENT_PART
-            fingerprint = {part: each for part, each in fingerprint.items() if part != differs}
-        self.life = replace(self.life, fingerprint=fingerprint, stop_keys=desired.stop_keys)
-        if self.life.run is not None and self.life.run.ended is None:
-            # Not of one that ended: what follows from its policy is decided when that is taken.
-            self.life = replace(self.life, policy=desired.spec.policy)
+        self.life = assumed(self.life, desired, None if self._handle is None else self._handle.process)
 
     def keep_files(self, present: frozenset[str]) -> bool:
         """Write again what is not among these names of the runtime directory and should be; says whether it was."""

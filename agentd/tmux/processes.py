@@ -221,3 +221,17 @@ def signal_group(process: ProcessIdentity, number: signal.Signals) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+async def ends_within(process: ProcessIdentity, limit: float) -> bool:
+    """Whether a process is gone within `limit` seconds."""
+    gone = asyncio.Event()
+    watch = ExitWatch(process, gone.set)
+    try:
+        async with asyncio.timeout(limit):
+            await gone.wait()
+    except TimeoutError:
+        return False
+    finally:
+        watch.cancel()
+    return True

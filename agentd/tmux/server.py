@@ -32,12 +32,12 @@ from agentd.tmux.errors import (
 from agentd.tmux.limits import SOCKET_PATH_LIMIT
 from agentd.tmux.panes import ListedPane, Pane, PaneScreen, Place
 from agentd.tmux.proc import children_of
-from agentd.tmux.processes import ExitWatch, ProcessIdentity, started_by
+from agentd.tmux.processes import ProcessIdentity, ends_within, started_by
 from agentd.tmux.protocol import Notification
 from agentd.tmux.service import ServiceManager, ServiceManagerError, served
 from agentd.tmux.setup import ANCHOR, ServerIdentity, ServerSetup, ServerUser
 from agentd.tmux.socket_file import SocketFile
-from agentd.tmux.syntax import command, literal, pane_target
+from agentd.tmux.syntax import command, literal, pane_target, pipe_pane
 
 log = structlog.get_logger(__name__)
 
@@ -290,7 +290,7 @@ class TmuxServer:
             "-P", "-F", _PANE_FORMAT, *_execute(script),
         )  # fmt: skip
         try:
-            lines = await self._run(create, *(() if writer is None else (_pipe(target, writer),)))
+            lines = await self._run(create, *(() if writer is None else (pipe_pane(target, writer),)))
         except TmuxError as error:
             if not str(error).startswith(_PIPE_REFUSED):
                 raise
@@ -312,7 +312,7 @@ class TmuxServer:
             command("respawn-pane", "-k", "-t", target, "-c", literal(workdir), *_execute(script)),
             show,
             # A pipe of the former run would go on.
-            command("pipe-pane", "-t", target) if writer is None else _pipe(target, writer),
+            command("pipe-pane", "-t", target) if writer is None else pipe_pane(target, writer),
         ]
         try:
             shown = (await self._run(*commands))[1]
@@ -327,7 +327,7 @@ class TmuxServer:
 
     async def open_pipe(self, pane: Pane, writer: str) -> None:
         """Give what a pane prints from now on to a shell command too."""
-        await self._run(_pipe(pane.pane_id, writer))
+        await self._run(pipe_pane(pane.pane_id, writer))
 
     async def close_pipe(self, pane: Pane) -> None:
         """Give it to nobody any more; a missing pane is fine."""
@@ -473,14 +473,14 @@ class TmuxServer:
 
     async def _server_ends(self, server: ProcessIdentity) -> bool:
         """Wait for the server's end, helped by signals where kill-server did not reach it."""
-        if await _ends(server, _SERVER_END_LIMIT):
+        if await ends_within(server, _SERVER_END_LIMIT):
             return True
         for number in (signal.SIGTERM, signal.SIGKILL):
             # tmux named the pid, and tmux is in the agent user's hands: root ends nothing else by it.
             if server.started is not None and server.alive() and started_by(self._user.effective, server.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(server.pid, number)
-            if await _ends(server, _SERVER_END_LIMIT):
+            if await ends_within(server, _SERVER_END_LIMIT):
                 return True
         return False
 
@@ -489,26 +489,6 @@ def _show(option: str) -> str:
     return command("show-options", "-sqv", option)
 
 
-def _pipe(target: str, writer: str) -> str:
-    # Without -I, which would make tmux notice the command's end at once, but look at one descriptor more for each pane
-    # whenever anything happens (it uses poll(2)). The command is expanded as a format, and then by strftime(3).
-    return command("pipe-pane", "-O", "-t", target, literal(writer).replace("%", "%%"))
-
-
 def _execute(script: str) -> tuple[str, str]:
     # As separate words tmux executes them itself, without the user's login shell, which may be a restricted one.
     return "/bin/sh", script
-
-
-async def _ends(process: ProcessIdentity, limit: float) -> bool:
-    """Whether a process is gone within `limit` seconds."""
-    gone = asyncio.Event()
-    watch = ExitWatch(process, gone.set)
-    try:
-        async with asyncio.timeout(limit):
-            await gone.wait()
-    except TimeoutError:
-        return False
-    finally:
-        watch.cancel()
-    return True

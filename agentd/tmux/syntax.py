@@ -55,3 +55,10 @@ def session_target(name: str) -> str:
 def pane_target(session: str) -> str:
     """Name the active pane of exactly this session."""
     return f"={session}:"
+
+
+def pipe_pane(target: str, writer: str) -> str:
+    """Give what a pane prints to a shell command too."""
+    # Without -I, which would make tmux notice the command's end at once, but look at one descriptor more for each pane
+    # whenever anything happens (it uses poll(2)). The command is expanded as a format, and then by strftime(3).
+    return command("pipe-pane", "-O", "-t", target, literal(writer).replace("%", "%%"))

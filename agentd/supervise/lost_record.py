@@ -1,0 +1,25 @@
+"""What is believed of a run whose record somebody removed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agentd.supervise.desired import ENVIRONMENT_PART, SECRETS_PART, DesiredAgent
+from agentd.supervise.life import Life
+from agentd.tmux.proc import started_with
+from agentd.tmux.processes import ProcessIdentity
+
+
+def assumed(life: Life, desired: DesiredAgent, process: ProcessIdentity | None) -> Life:
+    """Take a run for what is declared now, except for what its process' environment tells."""
+    fingerprint = desired.fingerprint
+    if fingerprint is not None and desired.launch is not None and process is not None:
+        differs = None
+        if not started_with(process.pid, desired.launch.environment):
+            differs = SECRETS_PART if started_with(process.pid, desired.spec.env) else ENVIRONMENT_PART
+        fingerprint = {part: each for part, each in fingerprint.items() if part != differs}
+    life = replace(life, fingerprint=fingerprint, stop_keys=desired.stop_keys)
+    if life.run is not None and life.run.ended is None:
+        # Not of one that ended: what follows from its policy is decided when that is taken.
+        life = replace(life, policy=desired.spec.policy)
+    return life
