@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,10 +64,16 @@ def agentctl(daemon: Daemon, *arguments: str, **env: str) -> subprocess.Complete
 @pytest.mark.parametrize("log_format", ["console", "json"])
 def test_a_forged_report_of_a_launcher_writes_no_escapes_into_log_and_status(daemon: Daemon, log_format: str) -> None:
     start(daemon, script("a", "sleep 600"), flags=[f"--log-format={log_format}"])
-    daemon.wait_state("a", "running")
+    pid = daemon.wait_state("a", "running")["pid"]
+    assert pid is not None
+    launcher = psutil.Process(pid).ppid()
     daemon.kill()
+    # While it lives, no report of its failure is believed.
+    for each in (launcher, pid):
+        os.kill(each, signal.SIGKILL)
+    daemon.wait_for(lambda: "a" not in daemon.sessions(), what="its session is closed")
     (record,) = Path(f"{daemon.tmux_socket}.runs").glob("*.record")
-    record.with_suffix(".pid").unlink()
+    record.with_suffix(".pid").unlink(missing_ok=True)
     record.with_suffix(".exit").write_text(f"launch-failed {ALL_ESCAPES}\n", encoding="utf-8")
     daemon.start(f"--log-format={log_format}")
     agent = daemon.wait_state("a", "failed")
