@@ -202,6 +202,7 @@ class Reconciler:
         """Compare the panes there are with those the agents should have."""
         since = self.host.clock.now()
         try:
+            await self.host.tmux.sizes.restore({agent.pane.window_id for agent in self.agents.values() if agent.pane})
             places = await self.host.tmux.list_places()
         except (TmuxError, TmuxUnreachableError) as error:
             log.warning("observation_impossible", reason=str(error))

@@ -36,6 +36,7 @@ from agentd.tmux.processes import ProcessIdentity, ends_within, started_by
 from agentd.tmux.protocol import Notification
 from agentd.tmux.service import ServiceManager, ServiceManagerError, served
 from agentd.tmux.setup import ANCHOR, ServerIdentity, ServerSetup, ServerUser
+from agentd.tmux.sizes import WindowSizes
 from agentd.tmux.socket_file import SocketFile
 from agentd.tmux.syntax import command, literal, pane_target, pipe_pane
 
@@ -123,6 +124,7 @@ class TmuxServer:
         self.on_clients: Callable[[], None] = lambda: None
         """Called when somebody attached to a session or left."""
         self.identity: ServerIdentity | None = None
+        self.sizes = WindowSizes(self._run)
 
     # -- connection
 
@@ -170,6 +172,7 @@ class TmuxServer:
             raise
         self.file.expect(ProcessIdentity.of(self.identity.pid))
         self._connection = connection
+        self.sizes.due = True
         self._connected.set()
 
     async def _open(self) -> ControlConnection:
@@ -218,7 +221,7 @@ class TmuxServer:
             )
 
     def _notified(self, notification: Notification) -> None:
-        if notification.name in _CHANGES:
+        if notification.name in _CHANGES or self.sizes.noticed(notification):
             self.on_change()
         elif notification.name in _CLIENTS:
             self.on_clients()

@@ -20,6 +20,7 @@ from agentd.tmux.connection import ControlConnection
 from agentd.tmux.errors import TmuxError
 from agentd.tmux.limits import SOCKET_MODE
 from agentd.tmux.processes import started_by
+from agentd.tmux.sizes import SIZE
 from agentd.tmux.syntax import command, session_target
 
 log = structlog.get_logger(__name__)
@@ -29,8 +30,6 @@ SCROLLBACK = 50_000
 """Lines of scrollback that a pane holds at least."""
 HISTORY_LIMIT = 56_000
 """What tmux is told for that: it throws a tenth away when it is full. Counts for panes made after it is set."""
-SIZE = (200, 50)
-"""Columns and rows of a session nobody is attached to."""
 
 _TMUX_KEEPS = frozenset({"TERM", "PWD"})
 _HAS_O_PATH = hasattr(os, "O_PATH")

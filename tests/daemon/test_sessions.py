@@ -23,9 +23,9 @@ HISTORY = 50_000
 class Terminal:
     """An operator's own terminal, with tmux attached in it."""
 
-    def __init__(self, daemon: Daemon, session: str) -> None:
+    def __init__(self, daemon: Daemon, session: str, size: tuple[int, int] = (33, 101)) -> None:
         self._master, slave = os.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         os.set_blocking(self._master, False)
         self.shown = b""
         self.process = subprocess.Popen(
@@ -234,3 +234,58 @@ def test_an_operators_own_settings_do_not_reach_this_server(daemon: Daemon) -> N
     running(daemon, "a")
     daemon.wait_for(lambda: "500" in daemon.screen("a"))
     assert len(daemon.screen("a", history=True).splitlines()) > 400
+
+
+def window_sizes(daemon: Daemon) -> dict[str, tuple[str, str]]:
+    """Size of each session's window, and who decides on it."""
+    shown = daemon.tmux("list-windows", "-a", "-F", "#{session_name} #{window_width}x#{window_height} #{window-size}")
+    return {name: (size, mode) for name, size, mode in map(str.split, shown.splitlines())}
+
+
+@pytest.mark.parametrize("way", ["detached", "killed", "gone elsewhere"])
+def test_a_small_window_that_left_leaves_no_small_window_behind(daemon: Daemon, way: str) -> None:
+    start(daemon, stay("a"))
+    running(daemon, "a")
+    daemon.tmux("new-session", "-d", "-s", "elsewhere", "sleep", "600")
+    for _ in range(2):
+        terminal = Terminal(daemon, "a", (12, 40))
+        try:
+            daemon.wait_for(lambda: window_sizes(daemon)["a"][0] == "40x11")
+            if way == "detached":
+                daemon.tmux("detach-client", "-s", "=a")
+            elif way == "killed":
+                terminal.process.kill()
+            else:
+                clients = daemon.tmux("list-clients", "-t", "=a", "-F", "#{client_name}").split()
+                daemon.tmux("switch-client", "-c", clients[0], "-t", "=elsewhere")
+            daemon.wait_for(lambda: window_sizes(daemon)["a"] == ("200x50", "latest"))
+        finally:
+            terminal.close()
+
+
+def test_of_two_who_are_attached_the_one_who_stays_keeps_the_size(daemon: Daemon) -> None:
+    start(daemon, stay("a"))
+    running(daemon, "a")
+    with attached(daemon, "a"):
+        daemon.wait_for(lambda: window_sizes(daemon)["a"][0] == "101x32")
+        other = Terminal(daemon, "a", (12, 40))
+        daemon.wait_for(lambda: window_sizes(daemon)["a"][0] == "40x11")
+        other.close()
+        daemon.wait_for(lambda: window_sizes(daemon)["a"][0] == "101x32")
+        settled(daemon, stay("a"))
+        assert window_sizes(daemon)["a"][0] == "101x32"
+    daemon.wait_for(lambda: window_sizes(daemon)["a"] == ("200x50", "latest"))
+
+
+def test_who_left_while_there_was_no_daemon_leaves_no_size_either_and_operators_windows_stay(daemon: Daemon) -> None:
+    start(daemon, stay("a"), stay("by-hand"))
+    running(daemon, "a", "by-hand")
+    daemon.tmux("resize-window", "-t", "=by-hand:", "-x", "90", "-y", "20")
+    daemon.tmux("new-session", "-d", "-s", "own", "-x", "70", "-y", "30", "sleep", "600")
+    with attached(daemon, "a"):
+        daemon.wait_for(lambda: window_sizes(daemon)["a"][0] == "101x32")
+        daemon.kill()
+    daemon.start()
+    daemon.wait_for(lambda: window_sizes(daemon)["a"] == ("200x50", "latest"))
+    assert window_sizes(daemon)["own"][0] == "70x30"
+    assert window_sizes(daemon)["by-hand"] == ("90x20", "manual")
