@@ -20,6 +20,7 @@ from agentd.api.app import build_app
 from agentd.api.serve import serve
 from agentd.daemon.alone import StartError, find_living, runtime_path, take_locks
 from agentd.daemon.api_socket import ApiSocket
+from agentd.daemon.careful_reader import CarefulReader
 from agentd.daemon.context import load_context, resolve_agent_user, resolve_data_dir
 from agentd.daemon.flags import OnShutdown
 from agentd.daemon.folders import FolderError, Folders
@@ -376,11 +377,12 @@ class _Daemon:
             return any(operation.action in (Action.STOP, Action.RESTART) for operation in operations)
 
         reader = SettledReader(inputs, stops)
+        careful = CarefulReader(reader.next_change)
         ready = False
         loop = asyncio.get_running_loop()
         resync = loop.time() + self._settings.interval
         while True:
-            configuration = await reader.next_change()
+            configuration = await careful.next_change(status.configuration)
             if configuration is not None:
                 self._redactor.update(reader.secret_values)
                 before, status.configuration = status.configuration, configuration
