@@ -16,7 +16,7 @@ from agentd.recording.worker import Worker
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 from agentd.tmux.server import TmuxServer
-from agentd.tmux.setup import SIZE
+from agentd.tmux.sizes import SIZE
 
 log = structlog.get_logger(__name__)
 
