@@ -1,13 +1,15 @@
 """Being the only one: what keeps a second agentd, and a second run of any agent, from existing beside a first.
 
-First the locks, of the sockets, the state directory and the data directory. Then one look at all processes: a tmux
-server or a run of ours that lives without its socket or its record is taken over, or ended, or named in a refusal.
+First the locks, of the sockets and the state directory; that of the data directory comes with the first worktree. Then
+one look at all processes: a tmux server or a run of ours that lives without its socket or its record is taken over, or
+ended, or named in a refusal.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from agentd.daemon.settings import Settings
 from agentd.jcard.answering import NotAnsweringError
 from agentd.supervise.host import Host
 from agentd.supervise.looks import Looks
+from agentd.supervise.preflight import PreflightError
 from agentd.tmux.census import Census, Instance, socket_of, take_census
 from agentd.tmux.proc import descendants
 from agentd.tmux.processes import ProcessIdentity
@@ -38,7 +41,41 @@ def runtime_path(settings: Settings) -> Path:
     return settings.tmux_socket.with_name(settings.tmux_socket.name + RUNTIME_SUFFIX)
 
 
-def take_locks(settings: Settings, data_dir: Path, stack: contextlib.AsyncExitStack, looks: Looks) -> list[PathLock]:
+class DataDirectory:
+    """The right to make worktrees in the data directory, taken with the first of them.
+
+    Not at the start: it is one for all daemons of a user, who may have sockets and state directories of their own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock: PathLock | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def claim(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take it, in a thread, if it is not ours yet.
+
+        Raises
+        ------
+        PreflightError
+            If another agentd has it.
+        """
+        with self._one_at_a_time:
+            if self._lock is None:
+                try:
+                    # The folder is the agents' user's, who may put a link where a file of ours would be.
+                    self._lock = PathLock.of_folder(self._folder, "--data-dir", file=False)
+                except AlreadyRunningError as error:
+                    raise PreflightError(str(error)) from None
+                loop.call_soon_threadsafe(self._lock.attend)
+
+    def release(self) -> None:
+        """Give it up."""
+        if self._lock is not None:
+            self._lock.release_name()
+
+
+def take_locks(settings: Settings, stack: contextlib.AsyncExitStack, looks: Looks) -> list[PathLock]:
     """Lock all that no two daemons may share; each is given up when the stack ends.
 
     Raises
@@ -60,15 +97,6 @@ def take_locks(settings: Settings, data_dir: Path, stack: contextlib.AsyncExitSt
         stack.push_async_callback(_release, locks[-1], looks)
     locks.append(PathLock.of_folder(settings.state_dir, "--state-dir", file=True))
     stack.push_async_callback(_release, locks[-1], looks)
-    try:
-        # It is the agents' user's, who may put a link where a file of ours would be.
-        locks.append(PathLock.of_folder(data_dir, "--data-dir", file=False))
-        stack.push_async_callback(_release, locks[-1], looks)
-    except AlreadyRunningError as error:
-        if settings.data_dir is not None:
-            raise
-        # Nobody asked for it: two daemons of one user that share nothing else have the same default.
-        log.warning("data_directory_shared", path=str(data_dir), reason=str(error))
     for lock in locks:
         lock.attend()
     return locks

@@ -18,7 +18,7 @@ from aiohttp import web
 from agentd import __version__
 from agentd.api.app import build_app
 from agentd.api.serve import serve
-from agentd.daemon.alone import StartError, find_living, runtime_path, take_locks
+from agentd.daemon.alone import DataDirectory, StartError, find_living, runtime_path, take_locks
 from agentd.daemon.api_socket import ApiSocket
 from agentd.daemon.careful_reader import CarefulReader
 from agentd.daemon.context import load_context, resolve_agent_user, resolve_data_dir
@@ -170,7 +170,7 @@ class _Daemon:
         self._clock = Clock(self._instance.prefix)
         self._folders.make()
         async with contextlib.AsyncExitStack() as stack:
-            self._locks = take_locks(settings, resolve_data_dir(settings.data_dir, user), stack, self._looks)
+            self._locks = take_locks(settings, stack, self._looks)
             await self._serve_unless_stopped(stack, signals, user, admins)
 
     async def _serve_unless_stopped(
@@ -199,7 +199,10 @@ class _Daemon:
         login = await ask_login(user, os.environ)
         if login.problem is not None:
             log.warning("login", problem=login.problem, effect="agents have agentd's own PATH alone")
-        host = self._host(user, admins, login)
+        data_dir = resolve_data_dir(settings.data_dir, user)
+        data = DataDirectory(data_dir)
+        stack.callback(data.release)
+        host = self._host(user, admins, login, data)
         counters = Counters(self._clock.now)
         journal = await self._open_journal(stack, host, counters)
         host.runtime.prepare()
@@ -220,7 +223,6 @@ class _Daemon:
         registry = load_harnesses()
         for text in registry.warnings:
             log.warning("harness", warning=text)
-        data_dir = resolve_data_dir(settings.data_dir, user)
         context = load_context(settings.config, user.name, user.home, registry.harnesses, data_dir)
         inputs = Inputs(
             settings.config,
@@ -314,7 +316,7 @@ class _Daemon:
             return False
         return self._manager is None or not await self._manager.is_stopping()
 
-    def _host(self, user: AgentUser, admins: AdminGroup | None, login: Login) -> Host:
+    def _host(self, user: AgentUser, admins: AdminGroup | None, login: Login, data: DataDirectory) -> Host:
         settings = self._settings
         as_user = ServerUser(user.uid, user.gid, user.groups) if user.switch else ServerUser()
         shell = shutil.which("bash") or "/bin/sh"
@@ -336,7 +338,9 @@ class _Daemon:
             base_environment=base_environment(user, os.environ, login, root=os.geteuid() == 0),
             path_origin=path_origin(user, login),
             slots=asyncio.Semaphore(settings.launch_concurrency),
-            folders=WorkFolders(user, os.environ, templates_folder(os.environ), self._looks, open_files),
+            folders=WorkFolders(
+                user, os.environ, templates_folder(os.environ), self._looks, data.claim, open_files=open_files
+            ),
             preflight=Preflight(self._looks, user),
             clock=self._clock,
             debug=settings.debug,

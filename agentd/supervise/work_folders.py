@@ -51,6 +51,8 @@ class WorkFolders:
         Folder with the operator's own templates of workspaces.
     looks
         What finds out first whether the folders answer.
+    claim
+        Takes, in a thread, the right to make worktrees; raises `PreflightError` if another agentd has it.
     open_files
         As for `Runner`.
     """
@@ -61,12 +63,14 @@ class WorkFolders:
         environ: Mapping[str, str],
         templates: Path,
         looks: Looks,
+        claim: Callable[[asyncio.AbstractEventLoop], None],
         open_files: int | None = None,
     ) -> None:
         self._user = user
         self._environ = dict(environ)
         self._templates = templates
         self._looks = looks
+        self._claim = claim
         self._open_files = open_files
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._repositories: dict[Path, asyncio.Lock] = {}
@@ -86,6 +90,8 @@ class WorkFolders:
         checkout = spec.checkout
         if checkout is None or not await self._in_thread(runner, lambda: needs_git(checkout)):
             return
+        loop = asyncio.get_running_loop()
+        await self._in_thread(runner, lambda: self._claim(loop))
         log.debug("agent_worktree", agent=spec.name, repo=str(checkout.repo), path=str(checkout.path))
         # git locks single refs, not what two of it do to one repository's list of worktrees.
         async with self._repositories.setdefault(checkout.repo, asyncio.Lock()):

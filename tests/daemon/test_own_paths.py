@@ -19,6 +19,7 @@ from agentd.daemon.held_names import name_of
 from tests.daemon.support import declare, pids, refused, running, script, start, stay
 from tests.support.daemon import Daemon
 from tests.support.processes import alive, marked, wait_until_gone
+from tests.workspaces.repositories import make_repository
 
 SOON = "--interval=200ms"
 
@@ -315,37 +316,41 @@ def test_daemons_that_share_nothing_leave_each_other_alone(daemon_factory: Calla
 
 
 @pytest.mark.parametrize("alias", [False, True])
-@pytest.mark.parametrize(("folder", "flag"), [("state", "--state-dir"), ("data", "--data-dir")])
-def test_a_second_daemon_on_a_folder_is_refused_with_the_pid_of_the_first(
-    first: Daemon, daemon_factory: Callable[[], Daemon], folder: str, flag: str, alias: bool
+def test_a_second_daemon_on_a_state_directory_is_refused_with_the_pid_of_the_first(
+    first: Daemon, daemon_factory: Callable[[], Daemon], alias: bool
 ) -> None:
     second = daemon_factory()
     declare(second, stay("a"))
-    shared: Path = getattr(first, folder)
-    shared.mkdir(exist_ok=True)
+    second.state = first.state
     if alias:
-        name = second.folder / "alias"
-        name.symlink_to(shared)
-        shared = name
-    setattr(second, folder, shared)
+        second.state = second.folder / "alias"
+        second.state.symlink_to(first.state)
     text = refused(second)
     assert f"pid {first.pid}" in text
-    assert flag in text
+    assert "--state-dir" in text
 
 
-def test_a_default_data_directory_is_shared_with_a_warning(
-    daemon_factory: Callable[[], Daemon], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, two = daemon_factory(), daemon_factory()
-    two.home = one.home
-    for each in (one, two):
-        command = [word for word in each.command() if not word.startswith("--data-dir")]
-        monkeypatch.setattr(each, "command", lambda *more, command=command: [*command, *more])
-        start(each, stay("a"))
-    running(one, "a")
-    running(two, "a")
-    assert "data_directory_shared" in two.log_text()
-    assert "data_directory_shared" not in one.log_text()
+@pytest.mark.parametrize("alias", [False, True])
+def test_only_one_daemon_makes_worktrees_in_a_data_directory(daemon_factory: Callable[[], Daemon], alias: bool) -> None:
+    first, second, third = daemon_factory(), daemon_factory(), daemon_factory()
+    first.data.mkdir()
+    third.data = second.data = first.data
+    if alias:
+        second.data = second.folder / "alias"
+        second.data.symlink_to(first.data)
+    for each in (first, second):
+        make_repository(each.folder / "shop")
+        start(each, stay("a", repo="shop", isolation="worktree", restart="always", restart_delay="100ms"))
+        if each is first:
+            running(first, "a")
+    reason = second.wait_state("a", "backoff")["error"] or ""
+    assert f"pid {first.pid}" in reason
+    assert "--data-dir" in reason
+    # Whoever makes none needs no right to it.
+    start(third, stay("a"))
+    running(third, "a")
+    first.stop()
+    running(second, "a")
 
 
 @pytest.mark.parametrize("how", ["remove", "replace", "move"])

@@ -120,7 +120,7 @@ def test_a_read_only_agent_has_a_write_protected_checkout_and_the_harness_in_its
     tree = daemon.data / "worktrees" / "reader"
     assert folder_of(running(daemon, "reader")["reader"]) == tree
     daemon.wait_for(lambda: arguments.exists() and arguments.read_text())
-    assert arguments.read_text() == "exec --skip-git-repo-check -s read-only look\n"
+    assert arguments.read_text() == "exec --skip-git-repo-check -s read-only -- look\n"
     assert not stat.S_IMODE((tree / "a.txt").stat().st_mode) & 0o222
     assert git(tree, "branch", "--show-current") == ""
     # Every start sees what the repository has by then.
