@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TextIO
 
-from agentd.jcard.quoting import printable
+from agentd.jcard.quoting import printable, visible
 
 NOTHING = "-"
 """Stands for an empty cell, so that every line has the same number of fields."""
@@ -71,12 +71,12 @@ def display_of(stream: TextIO, environ: Mapping[str, str]) -> Display:
 
 
 def harmless(line: str) -> str:
-    """Escape every control character of a line; tabs and styles stay.
+    """Escape every control character of a line, and what is not seen in it; tabs and styles stay.
 
     The last door to the terminal: what an agent has written passes here, and what a tmux server says that is in the
     agents' hands.
     """
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line)
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", visible(line))
 
 
 def lines(heading: Sequence[str], rows: Sequence[Sequence[Cell]], display: Display) -> list[str]:

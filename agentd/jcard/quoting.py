@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,8 +23,44 @@ def quote(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape control characters, line breaks and undecodable bytes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    """Escape control characters, line breaks, undecodable bytes, and what is not seen."""
+    if text.isascii() and text.isprintable():
+        return text
+    shown = visible(text)
+    return "".join(c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode("ascii") for c in shown)
+
+
+_JOINERS: Final = "\u200c\u200d"
+_HIDDEN: Final = re.compile(
+    # Soft hyphen, grapheme joiner, bidi marks, vowel inherents and selectors that show nothing, Hangul fillers.
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u3164\uffa0"
+    # Zero widths, line and paragraph separators, bidi embeddings and isolates, invisible operators, byte order marks.
+    r"\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
+    # Shorthand and musical format characters, tags.
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"
+    # A variation selector after another one.
+    r"|(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+"""What reorders text or takes no room: an eye does not see it, and a reader is deceived. Of Unicode's format characters
+those stay that are seen themselves (the Arabic number signs, the joiners of hieroglyphs)."""
+
+
+def visible(text: str) -> str:
+    """Escape characters that are not seen and change what is read: bidi controls, zero widths, fillers, tags.
+
+    A joiner stays after a letter, mark or symbol beyond ASCII: in Persian and Indic words, and in emoji.
+    """
+    return text if text.isascii() else _HIDDEN.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    if found[0] in _JOINERS and found.start() > 0:
+        from unicodedata import category  # noqa: PLC0415 (every help would load it)
+
+        before = found.string[found.start() - 1]
+        if not before.isascii() and (category(before)[0] in "LM" or category(before) in ("So", "Sk")):
+            return found[0]
+    return found[0].encode("unicode_escape").decode("ascii")
 
 
 def some(names: Sequence[str]) -> str:

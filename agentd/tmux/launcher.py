@@ -204,8 +204,18 @@ exec /bin/sh -i
 # The agent's environment comes last, so that none of it (IFS, PATH, a variable of the same name) changes what the
 # launcher does. The shell for inspection is a new program, never the launcher itself: so its children are known as not
 # the agent's by the run's id in its environment (processes.py), and whatever is a child of the launcher is the agent's.
-_TEMPLATE = rb"""environment() {
-  unset -v stat status up idle @UNSET@
+#
+# Only the agent user may read the files, whatever umask the agent is to have. The kernel says which one that is: to ask
+# `umask` in a command substitution would be a fork more.
+_TEMPLATE = rb"""field= mask=
+if [ -r /proc/self/status ]; then
+  while read -r field mask && [ "$field" != Umask: ]; do :; done </proc/self/status
+fi
+[ "$field" = Umask: ] || mask=$(umask)
+umask 077
+environment() {
+  umask "$mask"
+  unset -v stat status up idle field mask @UNSET@
 @EXPORTS@
 }
 ended() {

@@ -98,10 +98,11 @@ EXPECTED = {
     "run/tmux/tmux.sock.runs/hints": ("p", 0o600, AGENT_USER, None),
     "run/tmux/tmux.sock.runs/*.record": ("-", 0o600, AGENT_USER, None),
     # By the launcher, in a folder that nobody else can enter.
-    "run/tmux/tmux.sock.runs/*.pid": ("-", None, AGENT_USER, None),
-    "run/tmux/tmux.sock.runs/*.exit": ("-", None, AGENT_USER, None),
+    "run/tmux/tmux.sock.runs/*.pid": ("-", 0o600, AGENT_USER, None),
+    "run/tmux/tmux.sock.runs/*.exit": ("-", 0o600, AGENT_USER, None),
     # The agents' user writes its transcripts: it may pass, and neither list nor change anything on the way.
     "state": ("d", 0o701, "root", None),
+    "state/agentd.pid": ("-", 0o600, "root", None),
     "state/journal": ("d", 0o700, "root", None),
     "state/journal/0000000000000001.jsonl": ("-", 0o600, "root", None),
     "state/agents": ("d", 0o710, "root", AGENT_USER),

@@ -1,0 +1,45 @@
+"""What is not seen is shown escaped; what people write stays as it is."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from agentd.cli.terminal import harmless
+from agentd.jcard.quoting import printable, visible
+
+SEEN_FORMATS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
+"""Signs that enclose or precede numbers."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rm \u202egnp.exe", "a\u2066b\u2069", "pass\u200bword", "pass\u200cword", "a\u200db", "\u200d", "\u2028",
+        "\ufeffx", "soft\u00adhyphen", "\u3164", "\u115f", "tag\U000e0041", "\u180e", "a\ufe0f\ufe0f", "\u061c",
+        "word\u2060joiner",
+    ],
+)  # fmt: skip
+def test_what_reorders_or_hides_is_escaped(text: str) -> None:
+    for shown in (harmless(text), printable(text)):
+        assert "\\" in shown
+        assert not any(unicodedata.category(c) in ("Cf", "Zl", "Zp") for c in shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "naïve é e\u0301", "שלום עולם", "مرحبا", "می\u200cخوا", "क्\u200dष", "👩\u200d💻",  # noqa: RUF001
+        "❤\ufe0f\u200d🔥", "🏳\ufe0f\u200d🌈", "日本語", "┌─┐ ✓ …", "葛\U000e0100", "١٢٣ \u0600",
+    ],
+)  # fmt: skip
+def test_what_people_write_stays(text: str) -> None:
+    assert visible(text) == text
+    assert harmless(text) == text
+
+
+def test_of_all_format_characters_only_those_stay_that_are_seen() -> None:
+    formats = (chr(code) for code in range(0x30000) if unicodedata.category(chr(code)) == "Cf")
+    staying = {char for char in formats if visible(f"a{char}b") == f"a{char}b"}
+    assert staying - SEEN_FORMATS <= set(map(chr, range(0x13430, 0x13440)))
