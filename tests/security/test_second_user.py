@@ -93,7 +93,6 @@ EXPECTED = {
     "run/agentd.sock.pid": ("-", 0o600, "root", None),
     "run/tmux/tmux.sock": ("s", 0o770, AGENT_USER, "adm"),
     "run/tmux/tmux.sock.pid": ("-", 0o600, "root", None),
-    "state/agentd.pid": ("-", 0o600, "root", None),
     "run/tmux/tmux.sock.runs": ("d", 0o700, AGENT_USER, None),
     "run/tmux/tmux.sock.runs/hints": ("p", 0o600, AGENT_USER, None),
     "run/tmux/tmux.sock.runs/*.record": ("-", 0o600, AGENT_USER, None),

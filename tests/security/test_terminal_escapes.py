@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.cli.terminal import harmless
+from agentd.jcard.quoting import visible
 from tests.daemon.support import script, start
 from tests.support.daemon import Daemon, program
 from tests.support.forked import run_agentctl
@@ -48,7 +49,7 @@ def test_of_control_characters_only_tabs_and_styles_pass(text: str) -> None:
     assert not any(character in _CONTROL for character in without_styles if character != "\x1b")
     assert all(part[:1] == "[" and "m" in part for part in without_styles.split("\x1b")[1:])
     if not acts_on_a_terminal(text):
-        assert shown == text.replace("\n", "\\x0a"), "a line break would make two lines of one"
+        assert shown == visible(text).replace("\n", "\\x0a"), "a line break would make two lines of one"
 
 
 def agentctl(daemon: Daemon, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -102,7 +103,11 @@ def lying_tmux(daemon: Daemon) -> Path:
     tmux = daemon.folder / "lying" / "tmux"
     tmux.parent.mkdir()
     tmux.with_name("says").write_text(ALL_ESCAPES, encoding="utf-8")
-    tmux.write_text(f'#!/bin/sh\ncat "{tmux.parent}/says"\necho\n[ ! -e "{tmux.parent}/fails" ] || exit 1\n')
+    tmux.with_name("panes").write_text("%0 4242 /bin/sh /somewhere/run.sh\n")
+    tmux.write_text(
+        f'#!/bin/sh\ncd "{tmux.parent}"\ncase "$*" in *list-panes*) cat panes; exit;; esac\n'
+        "cat says\necho\n[ ! -e fails ] || exit 1\n"
+    )
     tmux.chmod(0o755)
     return tmux
 
@@ -120,8 +125,19 @@ def test_what_a_lying_tmux_server_says_is_shown_as_text(daemon: Daemon, lying_tm
     lying_tmux.write_text(lying_tmux.read_text().replace("\necho\n", " >&2\n"))
     lying_tmux.with_name("fails").touch()
     done = agentctl(daemon, "screen", "a", PATH=path, AGENTD_API_SOCKET="gone.sock")
-    assert done.returncode != 0
+    assert done.returncode == 1
     assert not acts_on_a_terminal(done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize(
+    "panes", ["", "one", "%0 4242", ALL_ESCAPES, "%0 x /bin/sh /r.sh", "-t 1 /bin/sh /r.sh", "%0 4242 sleep 600"]
+)
+def test_panes_that_no_agentd_opened_are_not_taken_for_an_agents(daemon: Daemon, lying_tmux: Path, panes: str) -> None:
+    lying_tmux.with_name("panes").write_text(panes + "\n", encoding="utf-8")
+    path = f"{lying_tmux.parent}{os.pathsep}{daemon.environment()['PATH']}"
+    done = agentctl(daemon, "screen", "a", PATH=path, AGENTD_API_SOCKET="gone.sock")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("agentctl: agentd is not reachable on ")
 
 
 def test_what_an_agent_prints_is_shown_as_text_in_logs_and_screen(daemon: Daemon) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -42,7 +43,7 @@ _SPECIAL_NAMES = [
     "IFS", "PS1", "PS4", "ENV", "BASH_ENV", "PATH", "HOME", "LANG", "LC_ALL", "TERM", "SHLVL", "OLDPWD", "PWD", "_",
     "CDPATH", "LINENO", "RANDOM", "SECONDS", "OPTARG", "MAIL", "MAILPATH", "HISTSIZE", "HISTCMD", "GROUPS", "FUNCNAME",
     "DIRSTACK", "BASHPID", "TMOUT", "POSIXLY_CORRECT", "GLOBIGNORE", "FUNCNEST", "stat", "status", "up",
-    "idle", "ended", "environment", "TMUX",
+    "idle", "ended", "environment", "field", "mask", "TMUX",
     "TMUX_TMPDIR", "PPID", "UID", "EUID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO", "OPTIND", "BASH_XTRACEFD",
     "BASH_COMPAT", "COLUMNS", "LINES",
 ]  # fmt: skip
@@ -73,6 +74,24 @@ def execute(
     return subprocess.run(
         [*shell, str(path)], env=own, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=30
     )
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o002, 0o777])
+def test_reports_are_the_agent_users_alone_and_the_agent_has_its_own_umask(
+    shell: list[str], mask: int, tmp_path: Path
+) -> None:
+    former = os.umask(mask)
+    try:
+        (tmp_path / "closing").touch(0o600)
+        (tmp_path / "r.sh").touch(0o600)
+        (tmp_path / "hints").touch(0o600)
+        (tmp_path / "r.sh").chmod(0o600)
+        done = execute(shell, tmp_path, ("sh", "-c", "umask"), {"PATH": os.environ["PATH"]}, "/")
+    finally:
+        os.umask(former)
+    assert int(done.stdout.split()[0], 8) == mask
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("r.pid", "r.exit")] == [0o600, 0o600]
 
 
 def exit_status(folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from agentd.tmux.guard import guarded, refusal
 from agentd.tmux.syntax import pane_target
 
 _PANE = "#{pane_id} #{pane_pid} #{pane_start_command}"
+_PANE_LINE = re.compile(r"(%[0-9]{1,10}) ([0-9]{1,10}) (.*)", re.ASCII)
 _NO_SESSION = "can't find"
 """How tmux begins its answer about a session, window or pane that it does not have."""
 
@@ -189,15 +191,16 @@ def _without_daemon(invocation: Invocation, server: TmuxClient, unreachable: Unr
         panes = ask(server, "list-panes", "-s", "-t", pane_target(name), "-F", _PANE)
     except CommandError:
         raise unreachable from None
-    opened = [fields for line in panes if launched_run((fields := line.split(" ", 2))[2]) is not None]
-    if not opened:
+    # The server is in the agents' hands: a line need not look like one of tmux'.
+    found = filter(None, map(_PANE_LINE.fullmatch, panes))
+    opened = next((fields for fields in found if launched_run(fields[3]) is not None), None)
+    if opened is None:
         raise unreachable
-    pane, pid, _ = opened[0]
     invocation.warn(
         f"agentd is not reachable on {printable(str(invocation.api.path))}: {unreachable};"
         f" taking the tmux session {quote(name)}"
     )
-    return Terminal(name, name, server, pane, int(pid))
+    return Terminal(name, name, server, opened[1], int(opened[2]))
 
 
 def _no_session(agent: AgentStatus) -> str:
