@@ -430,7 +430,8 @@ async def test_processes_that_start_others_when_one_is_killed_are_ended(launches
     run = await launches.start(python(launches.folder, RESPAWN))
     run.shows("ready")
     assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
-    assert await asyncio.to_thread(marked_with, run.id) == [run.pane.pid]
+    # What was missed would wait for ever; the launcher runs stty and dd before it becomes the shell for inspection.
+    await asyncio.to_thread(wait_for, lambda: marked_with(run.id) == [run.pane.pid])
 
 
 async def test_an_orphan_that_appears_during_the_look_is_found_by_it(
@@ -483,7 +484,8 @@ async def test_runs_that_end_together_share_each_look(
     assert ended == [set()] * 5
     assert looks[0] == 5
     assert len(looks) < 5
-    assert [pid for run in runs for pid in marked_with(run.id) if pid != run.pane.pid] == []
+    for run in runs:
+        await asyncio.to_thread(wait_for, lambda run=run: marked_with(run.id) == [run.pane.pid])
 
 
 async def test_a_process_that_cannot_be_ended_is_named_and_delays_no_other_run(
