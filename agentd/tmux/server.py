@@ -31,6 +31,7 @@ from agentd.tmux.errors import (
 )
 from agentd.tmux.limits import SOCKET_PATH_LIMIT
 from agentd.tmux.panes import ListedPane, Pane, PaneScreen, Place
+from agentd.tmux.pipe_readers import end_readers, pipe_readers
 from agentd.tmux.proc import children_of
 from agentd.tmux.processes import ProcessIdentity, ends_within, started_by
 from agentd.tmux.protocol import Notification
@@ -459,6 +460,7 @@ class TmuxServer:
 
     async def kill_server(self) -> None:
         """End the server with all sessions, and remove the socket file it leaves."""
+        readers = [] if self.identity is None else await asyncio.to_thread(pipe_readers, self.identity.pid)
         try:
             if not self.connected:
                 await self.connect()
@@ -471,6 +473,7 @@ class TmuxServer:
         if self.identity is not None and server is not None and not await self._server_ends(server):
             log.error("tmux_server_stays", pid=self.identity.pid, socket=str(self.socket))
             return
+        await end_readers(readers, self._user.effective)
         self.file.expect(None)
         self.file.remove()
 
