@@ -1,7 +1,8 @@
 """Looks at paths that users name, from the event loop: in threads of their own, each step within a limit of time.
 
 A thread that is kept by a file system that does not answer is given up and replaced; what it hangs at is asked by
-nobody else until it returns, or until something else is mounted there. The threads are daemonic, so that a process can
+nobody else until it returns, or until something else is mounted there; a second later it is asked once more, as that
+may have happened just before it was given up. The threads are daemonic, so that a process can
 end beside them: the threads of `asyncio.to_thread` are joined when the loop and when the interpreter ends.
 """
 
@@ -69,7 +70,9 @@ class _Hang:
 
     look: _Look[object]
     mount: str | None
-    """What is mounted there; another mount may answer."""
+    """What was mounted there when it was given up; another mount may answer."""
+    sure: bool
+    """Whether it is this mount that hangs, and not one that was unmounted before the look was given up."""
     looked: float = field(default_factory=time.monotonic)
 
 
@@ -89,6 +92,8 @@ class Looks:
         """Those that are not stuck."""
         self._waiting: set[_Look[object]] = set()
         self._hangs: dict[str, _Hang] = {}
+        self._again: dict[str, str | None] = {}
+        """What was mounted, since it is asked once more, where something hung."""
         self._stuck: set[_Look[object]] = set()
         self.mount_look = _MOUNT_LOOK
         self.on_answer: Callable[[], None] = lambda: None
@@ -224,7 +229,9 @@ class Looks:
         self._stuck.add(look)
         self._threads -= 1
         if at not in self._hangs:
-            self._hangs[at] = _Hang(look, mount_of(at))
+            mount = mount_of(at)
+            sure = at in self._again and self._again.pop(at) == mount
+            self._hangs[at] = _Hang(look, mount, sure)
             log.warning("path_not_answering", path=at, seconds=round(now - look.way.since, 1))
         _settle(look.future, None, NotAnsweringError(at))
         self._add_threads()
@@ -256,8 +263,10 @@ class Looks:
         if now < hang.looked + self.mount_look:
             return True
         hang.looked = now
-        if mount_of(path) == hang.mount:
+        mount = mount_of(path)
+        if hang.sure and mount == hang.mount:
             return True
+        self._again[path] = mount
         self._hangs.pop(path, None)
         return False
 

@@ -90,6 +90,33 @@ async def test_what_is_at_the_place_of_a_mount_that_hangs_is_looked_at(looks: Lo
         assert looks.stuck == (str(mount.folder),)
 
 
+@pytest.mark.parametrize("below", ["", "x", "x/y"])
+async def test_a_mount_that_goes_before_the_look_is_given_up_hides_nothing(
+    looks: Looks, short_folder: Path, below: str
+) -> None:
+    path = short_folder / "mnt" / below
+    path.mkdir(parents=True)
+    with hung(short_folder / "mnt") as mount:
+        look = looks.look(path, path.stat)
+        task = asyncio.ensure_future(look)
+        await asyncio.sleep(LIMIT / 3)
+        mount.detach()
+        with pytest.raises(NotAnsweringError):
+            await task
+        looks.mount_look = 0
+        assert await looks.look(path, path.is_dir)
+
+
+async def test_a_mount_that_hangs_on_is_asked_once_more_and_no_more(looks: Looks, short_folder: Path) -> None:
+    looks.mount_look = 0
+    with hung(short_folder / "mnt") as mount:
+        for _ in range(4):
+            with pytest.raises(NotAnsweringError):
+                await looks.look(mount.folder, lambda: None)
+        assert looks.stuck == (str(mount.folder),)
+        assert len(looks._stuck) == 2
+
+
 def test_a_program_does_not_hang_either(short_folder: Path) -> None:
     with hung(short_folder / "mnt") as mount, pytest.raises(NotAnsweringError, match="does not answer"):
         within(mount.folder / "x", lambda: None, LIMIT)
