@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentd.cli.given_file import GivenFile
+from agentd.cli.looking import prompt_text
 from agentd.cli.terminal import BOLD, GREEN, RED, YELLOW, Cell, Display, count, lines
 from agentd.daemon.context import (
     ConfigUnavailableError,
@@ -20,7 +21,7 @@ from agentd.harness.base import Harness
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
 from agentd.jcard.problems import Problem, Severity
-from agentd.jcard.prompts import PromptError, read_prompt
+from agentd.jcard.prompts import PromptError
 from agentd.jcard.quoting import printable
 from agentd.jcard.spec import AgentSpec
 from agentd.supervise.desired import desire
@@ -103,7 +104,7 @@ def launch_problem(agent: AgentSpec, path: Path, harnesses: Mapping[str, Harness
     """Say why an agent could not be launched, as far as its definition tells."""
     problem = Problem(Severity.ERROR, str(path), "", agent=agent.name)
     try:
-        prompt = None if agent.prompt_file is None else read_prompt(agent.prompt_file)
+        prompt = None if agent.prompt_file is None else prompt_text(agent.prompt_file)
     except PromptError as error:
         return replace(problem, message=str(error), field="prompt_file")
     desired = desire(

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from agentd.daemon.context import LARGEST_CONFIG, ConfigUnavailableError, read_config
+from agentd.cli.looking import config_bytes
+from agentd.daemon.context import LARGEST_CONFIG, ConfigUnavailableError
 from agentd.daemon.settings import absolute
+from agentd.jcard.answering import within
 
 STDIN = "-"
 
@@ -31,10 +33,10 @@ class GivenFile:
         Raises
         ------
         ConfigUnavailableError
-            As `read_config`; a stream also if it is too long.
+            As `config_bytes`; a stream also if it is too long.
         """
         if not self.stream:
-            return read_config(self.path)
+            return config_bytes(self.path)
         try:
             if self.path == Path(STDIN):
                 return self._read(sys.stdin.buffer)
@@ -64,7 +66,7 @@ def given_file(text: str) -> GivenFile:
 
 def _is_stream(path: Path) -> bool:
     try:
-        mode = path.stat().st_mode
+        mode = within(path, lambda: path.stat().st_mode)
     except OSError:
         return False
     # /dev/stdin leads to a regular file where input comes from one; its name is no place for relative paths either.

@@ -117,33 +117,55 @@ def _parts(path: str) -> list[str]:
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 
+_hung: set[str] = set()
+"""What did not answer to this program, and is not asked again."""
+
+
 def within(path: str | Path, job: Callable[[], T], limit: float = LIMIT) -> T:
     """Look at a path from a program that has nothing else to do, but must not hang.
 
     Raises
     ------
     NotAnsweringError
-        If a step takes longer than `limit` seconds.
+        If a step takes longer than `limit` seconds, or leads through what did not answer before.
     BaseException
         Whatever `job` raises.
     """
-    way = Way()
+
+    def go(way: Way) -> T:
+        way.to(path)
+        return job()
+
+    return along(go, limit)
+
+
+def along(job: Callable[[Way], T], limit: float = LIMIT) -> T:
+    """Do a job that says itself, by its way, which paths it is about to touch; else as `within`.
+
+    Raises
+    ------
+    NotAnsweringError
+        If a step takes longer than `limit` seconds, or leads through what did not answer before.
+    BaseException
+        Whatever `job` raises.
+    """
+    way = Way(_hung.__contains__)
     results: list[T] = []
     raised: list[BaseException] = []
 
     def look() -> None:
         try:
-            way.to(path)
-            results.append(job())
+            results.append(job(way))
         except BaseException as error:  # noqa: BLE001 (raised again in the thread that waits)
             raised.append(error)
 
-    thread = threading.Thread(target=look, name=f"look at {path}", daemon=True)
+    thread = threading.Thread(target=look, name="look", daemon=True)
     thread.start()
     while thread.is_alive():
         thread.join(_POLL)
         if thread.is_alive() and time.monotonic() > way.since + limit:
             way.given_up = True
+            _hung.add(way.at)
             raise NotAnsweringError(way.at)
     if raised:
         raise raised[0]

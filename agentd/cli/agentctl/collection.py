@@ -21,7 +21,7 @@ from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.cli.agentctl.output_folder import OutputFolder, new_folder
 from agentd.cli.agentctl.terminals import open_terminal
-from agentd.cli.agentctl.worktree_look import Surroundings, look_around
+from agentd.cli.agentctl.worktree_look import Surroundings, check_answering, look_around
 from agentd.daemon.settings import absolute
 from agentd.jcard.quoting import printable, quote
 from agentd.workspaces.changes import Changes, look_at_changes
@@ -135,6 +135,7 @@ def _destination(name: str, output: str | None, now: float) -> Path:
 
 
 def _worktree(surroundings: Surroundings, place: Place, folder: OutputFolder) -> dict[str, Any]:
+    check_answering(place)
     changes = look_at_changes(surroundings.git, place)
     commits = changes.commits()
     files = changes.files()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.editing import diff_lines
 from agentd.cli.agentctl.worktree_look import Surroundings
+from agentd.cli.looking import require_answer
 from agentd.daemon.context import LARGEST_CONFIG, load_context
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.edit import EditError, add_agent, declared_agents
@@ -34,6 +35,7 @@ def declare(surroundings: Surroundings, name: str, fields: Mapping[str, str], *,
         If the file cannot be read or written, or would not be valid then.
     """
     config = surroundings.config
+    require_answer(config)
     known: list[str] = []
 
     def add(text: str) -> str:

@@ -35,13 +35,14 @@ def register(commands: Commands) -> None:
 
 
 def _diff(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.worktree_look import look_around
+    from agentd.cli.agentctl.worktree_look import check_answering, look_around
     from agentd.workspaces.changes import look_at_changes
     from agentd.workspaces.git import GitError
 
     surroundings = look_around(invocation)
     place = surroundings.worktree(invocation)
     try:
+        check_answering(place)
         changes = look_at_changes(surroundings.git, place)
         if invocation.as_json:
             invocation.print_document(_document(place.name, changes))

@@ -11,6 +11,7 @@ from agentd.cli.agentctl.editing import Edit
 from agentd.cli.agentctl.left_behind import left_behind
 from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.cli.check import launch_problem
+from agentd.cli.looking import require_answer
 from agentd.daemon.context import LARGEST_CONFIG, load_context, resolve_agent_user, resolve_data_dir
 from agentd.daemon.settings import Settings
 from agentd.harness.registry import load_harnesses
@@ -58,6 +59,7 @@ def make_edit(settings: Settings, edit: Edit) -> Made:
         If the agents cannot run as the user that was asked for.
     """
     path = settings.config
+    require_answer(path)
     user, _ = resolve_agent_user(settings.agent_user, os.environ)
     harnesses = load_harnesses().harnesses
     data_dir = resolve_data_dir(settings.data_dir, user)

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import ApiError, Json, UnreachableError, health_from
@@ -124,7 +125,9 @@ def _warnings(invocation: Invocation, made: Made) -> list[str]:
     except (UnreachableError, ApiError):
         # Without a daemon the edit counts when one starts.
         return warnings
-    if os.path.realpath(in_force) != os.path.realpath(config):
+    from agentd.cli.looking import answers
+
+    if answers(Path(in_force)) and os.path.realpath(in_force) != os.path.realpath(config):
         warnings.append(
             f"the daemon on {invocation.api.path} runs {printable(in_force)}, not {config}: --config names its file"
         )

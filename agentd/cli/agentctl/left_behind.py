@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from agentd.cli.looking import answers
 from agentd.jcard.quoting import printable
 from agentd.jcard.spec import AgentSpec, Checkout
 
@@ -22,7 +23,7 @@ def left_behind(before: Iterable[AgentSpec], after: Iterable[AgentSpec]) -> list
     """
     now = {agent.name: agent.checkout for agent in after}
     had = [(agent.name, agent.checkout) for agent in before if agent.checkout is not None]
-    there = [(name, checkout) for name, checkout in had if os.path.lexists(checkout.path)]
+    there = [(name, checkout) for name, checkout in had if answers(checkout.path) and os.path.lexists(checkout.path)]
     left = [name for name, _ in there if now.get(name) is None]
     others = [name for name, checkout in there if _another(checkout, now.get(name))]
     told = []
@@ -46,6 +47,8 @@ def left_behind(before: Iterable[AgentSpec], after: Iterable[AgentSpec]) -> list
 def _another(had: Checkout | None, has: Checkout | None) -> bool:
     if had is None or has is None:
         return False
+    if not (answers(had.repo) and answers(has.repo)):
+        return has.repo != had.repo or has.branch != had.branch
     # One that is gone was moved, as far as can be told here.
     same_repository = not os.path.lexists(had.repo) or os.path.realpath(has.repo) == os.path.realpath(had.repo)
     return not same_repository or has.branch != had.branch

@@ -10,11 +10,12 @@ from agentd.cli.agentctl.client import Json, health_from, report_from
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.left_behind import left_behind
 from agentd.cli.given_file import GivenFile
-from agentd.daemon.context import ConfigUnavailableError, load_context, read_config
+from agentd.cli.looking import config_bytes, prompt_text
+from agentd.daemon.context import ConfigUnavailableError, load_context
 from agentd.harness.base import Harness
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
-from agentd.jcard.prompts import PromptError, read_prompt
+from agentd.jcard.prompts import PromptError
 from agentd.jcard.quoting import printable
 from agentd.jcard.spec import AgentSpec, LoadContext, Policy, RestartPolicy
 from agentd.supervise.desired import SECRETS_PART, desire
@@ -73,7 +74,7 @@ def preview(invocation: Invocation, document: Json, file: GivenFile) -> tuple[li
 def _in_force(config: Path, context: LoadContext) -> Sequence[AgentSpec]:
     """Read the daemon's jcard, as far as it can be read."""
     try:
-        return load_jcard(read_config(config), str(config), context).agents
+        return load_jcard(config_bytes(config), str(config), context).agents
     except ConfigUnavailableError:
         return ()
 
@@ -84,7 +85,7 @@ def _desired(
     prompt = input_error = None
     if agent.prompt_file is not None:
         try:
-            prompt = read_prompt(agent.prompt_file)
+            prompt = prompt_text(agent.prompt_file)
         except PromptError as error:
             input_error = str(error)
     view = desire(

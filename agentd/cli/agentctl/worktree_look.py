@@ -11,10 +11,10 @@ from pathlib import Path
 from agentd.cli.agentctl.client import UnreachableError, agents_from, health_from, report_from
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import unknown_agent
+from agentd.cli.looking import answers, config_bytes, require_answer
 from agentd.daemon.context import (
     ConfigUnavailableError,
     load_context,
-    read_config,
     resolve_agent_user,
     resolve_data_dir,
 )
@@ -22,7 +22,7 @@ from agentd.jcard.quoting import printable, quote
 from agentd.jcard.spec import WORKTREES
 from agentd.supervise.snapshot import AgentStatus
 from agentd.supervise.user import AgentUser
-from agentd.workspaces.git import Git
+from agentd.workspaces.git import Git, GitError
 from agentd.workspaces.held import HeldError, Place, all_held
 from agentd.workspaces.runner import Runner
 
@@ -64,6 +64,7 @@ class Surroundings:
     def _check_owner(self) -> None:
         """Run git in nobody else's worktrees: what is set up there would be run with our rights."""
         folder = self.data_dir / WORKTREES
+        require_answer(folder)
         try:
             owner = folder.stat().st_uid
         except OSError:
@@ -93,6 +94,21 @@ class Surroundings:
             if name.lower() not in map(str.lower, known):
                 raise unknown_agent(name, known)
         return find(places, name)
+
+
+def check_answering(place: Place) -> None:
+    """Look whether a worktree and its repository answer: git would wait for them.
+
+    Raises
+    ------
+    GitError
+        If not.
+    """
+    try:
+        require_answer(place.path)
+        require_answer(Path(place.held.repo))
+    except CommandError as error:
+        raise GitError(str(error)) from None
 
 
 def find(places: list[Place], name: str) -> Place:
@@ -140,9 +156,9 @@ def names_in_use(surroundings: Surroundings) -> frozenset[str]:
     known = frozenset(surroundings.agents or ())
     config, user = surroundings.config, surroundings.user
     try:
-        data = read_config(config)
+        data = config_bytes(config)
     except ConfigUnavailableError as error:
-        if surroundings.agents is not None and not config.exists():
+        if surroundings.agents is not None and answers(config) and not config.exists():
             return known
         raise CommandError(f"cannot tell which worktrees are in use: {error}") from None
     context = load_context(config, user.name, user.home, load_harnesses().harnesses, surroundings.data_dir)

@@ -60,6 +60,7 @@ def _worktrees(invocation: Invocation) -> Status:
 
 
 def _list(invocation: Invocation, surroundings: Surroundings, places: list[Place]) -> Status:
+    from agentd.cli.agentctl.worktree_look import check_answering
     from agentd.workspaces.belonging import RepositoryGoneError
     from agentd.workspaces.git import GitError
     from agentd.workspaces.work import Work, inspect
@@ -68,6 +69,7 @@ def _list(invocation: Invocation, surroundings: Surroundings, places: list[Place
     orphans: dict[str, list[str]] = {}
     for place in places:
         try:
+            check_answering(place)
             looks.append((place, inspect(surroundings.git, place)))
         except RepositoryGoneError:
             orphans.setdefault(place.held.repo, []).append(place.name)
@@ -168,6 +170,7 @@ def _remove(invocation: Invocation, surroundings: Surroundings, place: Place) ->
     import time
     from pathlib import Path
 
+    from agentd.cli.agentctl.worktree_look import check_answering
     from agentd.workspaces.belonging import RepositoryGoneError
     from agentd.workspaces.git import GitError
     from agentd.workspaces.held import HeldError
@@ -178,6 +181,7 @@ def _remove(invocation: Invocation, surroundings: Surroundings, place: Place) ->
 
     allowed = Allowed(force=bool(invocation.arguments.force), ignored=bool(invocation.arguments.ignored))
     try:
+        check_answering(place)
         if not invocation.arguments.dry_run:
             git = surroundings.git
             with alone_in(git.runner, Path(place.held.repo)):

@@ -9,7 +9,7 @@ from agentd import __version__
 from agentd.cli.agentctl.client import Api, ApiError, Json, UnreachableError, health_from
 from agentd.cli.check import check
 from agentd.cli.doctor import machine, places
-from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, warning
+from agentd.cli.doctor.finding import Finding, answered, error, note, ok, read_line, warning
 from agentd.cli.doctor.harnesses import Surroundings, check_harnesses
 from agentd.daemon.context import resolve_agent_user
 from agentd.daemon.held_names import holder
@@ -18,7 +18,6 @@ from agentd.daemon.locks import API_MODE
 from agentd.daemon.login import read_login
 from agentd.daemon.settings import Settings
 from agentd.harness.registry import load_harnesses
-from agentd.jcard.secrets import read_secrets
 from agentd.supervise.snapshot import Health
 from agentd.tmux.limits import SOCKET_MODE
 
@@ -44,19 +43,25 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
 
     yield from machine.check_python()
     yield from machine.check_clock()
-    yield from machine.check_tmux(daemon_environ.get("PATH", ""), settings.tmux_socket)
+    path, hung = places.answering_entries(daemon_environ.get("PATH", ""))
+    yield from hung
+    yield from machine.check_tmux(path, settings.tmux_socket)
     yield from findings
     if health is not None and document is not None:
         yield from _check_daemon(health, document)
-        yield from places.check_socket("socket", settings.api_socket, API_MODE)
-        yield from places.check_socket("socket", settings.tmux_socket, SOCKET_MODE)
+        yield from answered(
+            "socket", settings.api_socket, lambda: places.check_socket("socket", settings.api_socket, API_MODE)
+        )
+        yield from answered(
+            "socket", settings.tmux_socket, lambda: places.check_socket("socket", settings.tmux_socket, SOCKET_MODE)
+        )
     if user_warning is not None:
         yield warning("user", user_warning, "make one: useradd --create-home agent")
     else:
         yield ok("user", f"agents run as {user.name}, at home in {user.home}")
     yield from places.check_jcard(result.path, len(result.agents), result.errors, result.warnings)
-    secrets = read_secrets(settings.secret_dir)
-    yield from places.check_secrets(settings.secret_dir, secrets)
+    secrets = places.secrets_in(settings.secret_dir)
+    yield from answered("secrets", settings.secret_dir, lambda: places.check_secrets(settings.secret_dir, secrets))
     login = read_login(user, daemon_environ)
     if login.problem is not None:
         yield warning(
@@ -69,8 +74,13 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         frozenset(secrets.values),
     )
     yield from check_harnesses(load_harnesses().harnesses, result.agents, around)
-    yield from places.check_space("state", settings.state_dir)
-    yield from places.check_ways(user, settings.tmux_socket.parent, settings.state_dir)
+    yield from places.check_folders(result.agents)
+    yield from answered("state", settings.state_dir, lambda: places.check_space("state", settings.state_dir))
+    yield from answered(
+        "state",
+        settings.state_dir,
+        lambda: places.check_ways(user, settings.tmux_socket.parent, settings.state_dir),
+    )
     yield from machine.check_terminals(declared, running)
     yield from machine.check_files(machine.limits_of(pid), declared)
     yield from machine.check_watching()

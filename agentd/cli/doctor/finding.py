@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from agentd.jcard.answering import NotAnsweringError, within
 
 _SHOWN = 3
 
@@ -56,6 +58,19 @@ def warning(topic: str, text: str, advice: str) -> Finding:
 def error(topic: str, text: str, advice: str) -> Finding:
     """Something that does not work."""
     return Finding(Level.ERROR, topic, text, advice)
+
+
+def answered(topic: str, path: Path, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Look at a path, or say that it does not answer."""
+    try:
+        yield from within(path, lambda: list(look()))
+    except NotAnsweringError as failure:
+        yield unanswered(topic, failure)
+
+
+def unanswered(topic: str, failure: NotAnsweringError) -> Finding:
+    """Something that is used does not answer."""
+    return error(topic, str(failure.strerror), "mount it again, or unmount it")
 
 
 def read_line(path: str) -> str | None:

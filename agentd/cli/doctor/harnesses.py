@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentd.cli.doctor.finding import Finding, note, ok, some, warning
+from agentd.cli.doctor.finding import Finding, note, ok, some, unanswered, warning
 from agentd.harness.base import Credentials, Harness
+from agentd.jcard.answering import NotAnsweringError, along, within
 from agentd.jcard.spec import AgentSpec
 from agentd.supervise.preflight import PATH_SET, PreflightError, find_program
 from agentd.supervise.user import AgentUser
@@ -54,7 +55,11 @@ def check_harnesses(
 def _check(name: str, harness: Harness, agents: Sequence[AgentSpec], around: Surroundings) -> Iterator[Finding]:
     environment = _environment(agents[0], around) if agents else around.environment
     try:
-        program = find_program(harness.binary, environment, Path("/"), around.user, _path_origin(agents, around))
+        program = _find(harness.binary, environment, Path("/"), around.user, _path_origin(agents, around))
+    except NotAnsweringError as failure:
+        if agents:
+            yield unanswered(_TOPIC, failure)
+        return
     except PreflightError as missing:
         if agents:
             yield warning(
@@ -91,6 +96,10 @@ def _check_credentials(
         )
 
 
+def _find(program: str, environment: Mapping[str, str], workdir: Path, user: AgentUser, origin: str) -> str:
+    return along(lambda way: find_program(program, environment, workdir, user, origin, way.to))
+
+
 def _environment(agent: AgentSpec, around: Surroundings) -> dict[str, str]:
     """What the agent gets; of secrets only that they are there."""
     reaching = around.secrets if agent.secrets is None else around.secrets & set(agent.secrets)
@@ -112,7 +121,7 @@ def _credentials(credentials: Credentials, environment: Mapping[str, str], aroun
         folder = environment.get(file.folder_variable) if file.folder_variable else None
         path = (Path(folder) if folder else home / file.folder) / file.name
         try:
-            if path.stat().st_size:
+            if within(path, lambda path=path: path.stat().st_size):  # type: ignore[misc]  # bound early
                 return f"{path} is there"
         except OSError:
             continue
@@ -152,10 +161,10 @@ def _check_commands(harness: Harness, agents: Sequence[AgentSpec], around: Surro
     for agent in agents:
         program = agent.command[0] if agent.command else harness.binary
         try:
-            find_program(
-                program, _environment(agent, around), agent.workdir, around.user, _path_origin([agent], around)
-            )
+            _find(program, _environment(agent, around), agent.workdir, around.user, _path_origin([agent], around))
             found.add(program)
+        except NotAnsweringError as failure:
+            yield unanswered(_TOPIC, failure)
         except PreflightError as missing:
             yield warning(_TOPIC, f"{agent.name}: {missing}", "install it, or correct command in the jcard")
     if found:

@@ -9,9 +9,11 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agentd.cli.doctor.finding import Finding, error, note, ok, some, warning
+from agentd.cli.doctor.finding import Finding, error, note, ok, some, unanswered, warning
+from agentd.jcard.answering import NotAnsweringError, within
 from agentd.jcard.problems import Problem
-from agentd.jcard.secrets import Secrets
+from agentd.jcard.secrets import Secrets, read_secret, secret_paths, secrets_of, secrets_unlisted
+from agentd.jcard.spec import AgentSpec
 from agentd.supervise.entering import closed_folder
 from agentd.supervise.user import AgentUser
 
@@ -32,6 +34,58 @@ def check_jcard(path: Path, agents: int, errors: Sequence[Problem], warnings: Se
         yield warning("jcard", str(problem), "correct it; agentctl validate checks it again")
     if not errors:
         yield ok("jcard", f"{path}: {agents} {'agent' if agents == 1 else 'agents'}")
+
+
+def secrets_in(folder: Path) -> Secrets:
+    """Read the secrets, each of which may not answer."""
+    try:
+        paths = within(folder, lambda: secret_paths(folder))
+    except NotAnsweringError as failure:
+        return secrets_unlisted(folder, failure, None)
+    if isinstance(paths, Secrets):
+        return paths
+    return secrets_of({path: _secret(path) for path in paths})
+
+
+def _secret(path: Path) -> str | OSError | None:
+    try:
+        return within(path, lambda: read_secret(path))
+    except NotAnsweringError as failure:
+        return failure
+
+
+def answering_entries(search: str) -> tuple[str, list[Finding]]:
+    """Give the entries of a PATH that answer, and say which do not."""
+    kept, findings = [], []
+    for entry in search.split(":"):
+        failure = _unanswered(Path(entry)) if entry.startswith("/") else None
+        if failure is None:
+            kept.append(entry)
+        else:
+            findings.append(unanswered("path", failure))
+    return ":".join(kept), findings
+
+
+def check_folders(agents: Sequence[AgentSpec]) -> Iterator[Finding]:
+    """Say which workdirs and repositories do not answer; all else about them agents say themselves."""
+    folders: dict[Path, list[str]] = {}
+    for agent in agents:
+        if agent.enabled:
+            for folder in (agent.workdir, *([] if agent.checkout is None else [agent.checkout.repo])):
+                folders.setdefault(folder, []).append(agent.name)
+    for folder, names in folders.items():
+        failure = _unanswered(folder)
+        if failure is not None:
+            text = f"{some(names)}: {folder} cannot be looked at: {failure.strerror}"
+            yield error("workdir", text, "mount it again, or unmount it")
+
+
+def _unanswered(path: Path) -> NotAnsweringError | None:
+    try:
+        within(path, lambda: os.path.lexists(path))
+    except NotAnsweringError as failure:
+        return failure
+    return None
 
 
 def check_secrets(folder: Path, secrets: Secrets) -> Iterator[Finding]:
@@ -61,9 +115,13 @@ def check_secrets(folder: Path, secrets: Secrets) -> Iterator[Finding]:
 
 def _open_files(folder: Path, bits: int) -> list[str]:
     try:
-        return [path.name for path in sorted(folder.iterdir()) if path.is_file() and path.stat().st_mode & bits]
+        return [path.name for path in sorted(folder.iterdir()) if _unanswered(path) is None and _is_open(path, bits)]
     except OSError:
         return []
+
+
+def _is_open(path: Path, bits: int) -> bool:
+    return path.is_file() and bool(path.stat().st_mode & bits)
 
 
 def check_socket(topic: str, path: Path, wanted: int) -> Iterator[Finding]:

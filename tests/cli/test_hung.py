@@ -1,0 +1,123 @@
+"""Commands that look at a file system that does not answer say so, and end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import Client
+from tests.daemon.support import running, start, stay
+from tests.support.agents import jcard
+from tests.support.daemon import Daemon
+from tests.support.hung import hung
+from tests.workspaces.repositories import commit, git
+
+SOON = 9.0
+"""Seconds; a step of a look is given up after two."""
+
+
+@pytest.fixture
+def client(daemon: Daemon) -> Client:
+    """Point agentctl at the daemon's files."""
+    return Client(
+        daemon.folder,
+        {
+            "AGENTD_API_SOCKET": str(daemon.api_socket),
+            "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket),
+            "AGENTD_SECRET_DIR": str(daemon.secrets),
+            "AGENTD_STATE_DIR": str(daemon.state),
+            "AGENTD_DATA_DIR": str(daemon.data),
+            "HOME": str(daemon.home),
+        },
+    )
+
+
+@pytest.fixture(autouse=True)
+def _in_time() -> Iterator[None]:
+    """Hold every test to an end that comes soon; what hangs would take half a minute and fail."""
+    begun = time.monotonic()
+    yield
+    assert time.monotonic() - begun < 3 * SOON
+
+
+def test_a_jcard_that_hangs_is_said_by_each_command_that_reads_it(daemon: Daemon, client: Client) -> None:
+    start(daemon, stay("good"))
+    running(daemon, "good")
+    there = daemon.folder / "mnt"
+    file = there / "jcard.toml"
+    with hung(there):
+        commands: list[list[str | Path]] = [
+            ["validate", file],
+            ["plan", file],
+            ["stop", "good", "--config", file],
+            ["worktrees", "clean", "--config", file],
+        ]
+        for command in commands:
+            begun = time.monotonic()
+            done = client(*command)
+            assert time.monotonic() - begun < SOON, command
+            if command[0] == "worktrees":
+                assert done.status == 0, "the daemon says which jcard is in force, and that answers"
+                continue
+            assert done.status == 1, done
+            assert f"{there} does not answer" in done.out + done.err
+        for fine in (["status"], ["list"]):
+            assert client(*fine, "--config", file).status == 0
+
+
+def test_prompt_files_that_hang_are_found_in_the_time_of_one(daemon: Daemon, client: Client) -> None:
+    there = daemon.folder / "mnt"
+    agents = [stay(f"a{number}", prompt_file=str(there / f"{number}.md"), secrets=[]) for number in range(9)]
+    daemon.write_jcard(jcard(*agents))
+    with hung(there):
+        begun = time.monotonic()
+        done = client("validate", daemon.jcard)
+        assert time.monotonic() - begun < SOON
+        assert done.status == 1
+        assert done.out.count(f"{there} does not answer") == len(agents)
+
+
+def test_the_doctor_goes_on_with_the_rest(daemon: Daemon, client: Client) -> None:
+    there = daemon.folder / "mnt"
+    path = daemon.folder / "path"
+    start(daemon, stay("good", secrets=[]))
+    daemon.write_jcard(
+        jcard(
+            stay("good", secrets=[]),
+            stay("desk", workdir=str(there / "desk"), secrets=[]),
+            stay("seeks", command=["tool"], env={"PATH": f"{path}:/usr/bin:/bin"}, secrets=[]),
+        )
+    )
+    with hung(there), hung(path), hung(daemon.secrets):
+        done = client("doctor", "--json")
+        assert done.status == 1
+        found = json.loads(done.out)["findings"]
+    errors = {each["topic"]: each["text"] for each in found if each["level"] == "error"}
+    assert f"{there} does not answer" in errors["workdir"]
+    assert errors["harness"] == f"{path} does not answer"
+    assert errors["secrets"] == f"{daemon.secrets} does not answer"
+    assert {"python", "tmux", "state", "files"} <= {each["topic"] for each in found if each["level"] == "ok"}
+
+
+def test_a_repository_that_hangs_is_said_and_not_waited_for(daemon: Daemon, client: Client) -> None:
+    there = daemon.folder / "mnt"
+    repo = there / "shop"
+    repo.mkdir(parents=True)
+    git(repo, "init", "--quiet", "--initial-branch=main")
+    Path(repo / "a.txt").write_text("a\n")
+    commit(repo, "first")
+    start(daemon, stay("worker", repo=str(repo), isolation="worktree", secrets=[]))
+    running(daemon, "worker")
+    with hung(there):
+        listed = client("worktrees", "list")
+        assert listed.status == 0
+        assert f"{there} does not answer" in listed.err
+        assert listed.rows[0][0] == "worker"
+        for command in (["collect", "worker", "--output", str(daemon.folder / "out")], ["diff", "worker"]):
+            done = client(*command)
+            assert done.status == 1
+            assert f"{there} does not answer" in done.err
