@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tests.faults.edits import killed_while_editing
 from tests.faults.files import jcard_storm, secrets_storm
 from tests.faults.hostile import clock_jumps, hostile_agents
+from tests.faults.hung import hung_paths, lacks_hanging, prepare_hung
 from tests.faults.kills import killed_at_a_step
 from tests.faults.limits import (
     no_descriptors,
@@ -63,6 +64,7 @@ FAMILIES = (
     Family("daemons", daemons_at_once, 3, 10),
     Family("sockets", something_at_the_path, 3, 10),
     Family("paths", lost_paths, 8, 10, prepare_paths),
+    Family("hung", hung_paths, 4, 10, prepare_hung, lacks_hanging),
     Family("hostile", hostile_agents, 4, 10),
     Family("worktrees", broken_worktrees, 4, 10, prepare_worktrees),
     Family("clock", clock_jumps, 3, 10),

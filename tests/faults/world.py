@@ -48,6 +48,8 @@ class Declared:
     grace: str = "3s"
     delay: str = QUICK
     secrets: tuple[str, ...] = ()
+    path: str | None = None
+    """The PATH that its shell is sought on, if it is not named by its path."""
     checkout: Mapping[str, str] | None = None
     """What declares the git worktree that it works in, if that is not the folder of the marks."""
 
@@ -55,8 +57,8 @@ class Declared:
         """Write its table of the jcard."""
         return {
             "name": self.name,
-            "command": ["/bin/sh", str(SCRIPT), str(folder), self.name, self.kind],
-            "env": {"GENERATION": str(self.generation)},
+            "command": ["/bin/sh" if self.path is None else "sh", str(SCRIPT), str(folder), self.name, self.kind],
+            "env": {"GENERATION": str(self.generation), **({} if self.path is None else {"PATH": self.path})},
             "restart": self.restart,
             "restart_delay": self.delay,
             "restart_delay_max": "60ms" if self.delay == QUICK else self.delay,
