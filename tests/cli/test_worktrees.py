@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.support import Client, Finished
+from tests.daemon.support import environment_of
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 from tests.workspaces.repositories import commit, git, make_repository
@@ -194,6 +195,50 @@ def test_what_an_agent_did_is_collected_in_a_folder(client: Client, daemon: Daem
     left: Any = client("collect", "alice", "--json", "--output", "left").document
     assert (left["agent"], left["transcript"], left["worktree"]["branch"]) == (None, None, "agentd/alice")
     assert client("collect", "nobody").status == 1
+
+
+def test_in_a_git_hook_of_another_repository_the_right_ones_are_looked_at(client: Client, daemon: Daemon) -> None:
+    tree = daemon.data / "worktrees" / "alice"
+    (tree / "new.txt").write_text("work\n")
+    commit(tree, "work")
+    (tree / "later.txt").write_text("not committed\n")
+    claude = daemon.bin / "claude"
+    claude.write_text("#!/bin/sh\nexec sleep 600\n")
+    claude.chmod(0o755)
+    other = make_repository(daemon.folder / "other", b="another\n")
+    out = daemon.folder / "out"
+    hook = other / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir()
+    # git commit --only gives the hook an index of its own.
+    hook.write_text(
+        "#!/bin/sh\nset -ex\n"
+        f"export GIT_WORK_TREE={other} GIT_DIR={other}/.git\n"
+        f'test "$GIT_INDEX_FILE" != .git/index\n'
+        f"agentctl diff alice --stat >{daemon.folder}/stat\n"
+        f"agentctl worktrees list --json >{daemon.folder}/list\n"
+        f"agentctl collect alice --output {out}\n"
+        "agentctl hire engineer eve\n"
+    )
+    hook.chmod(0o755)
+    (other / "b.txt").write_text("changed\n")
+    committed = client.shell(f"git -C {other} -c user.name=a -c user.email=a@b commit -q -m second --only b.txt")
+    assert committed.status == 0, committed.err
+
+    assert "2 files changed, 2 insertions(+)" in (daemon.folder / "stat").read_text()
+    listed = {each["name"]: each["unmerged"] for each in json.loads((daemon.folder / "list").read_text())}
+    assert listed == {"alice": 1, "bob": 0}
+    worktree = json.loads((out / "manifest.json").read_text())["worktree"]
+    assert worktree["head"] == git(tree, "rev-parse", "HEAD")
+    assert {file["path"] for file in worktree["changed"]} == {"new.txt", "later.txt"}
+    assert (out / "files" / "later.txt").read_text() == "not committed\n"
+    hired = daemon.agents()["engineer_eve"]
+    assert hired["pid"] is not None
+    assert not [name for name in environment_of(hired["pid"]) if name.startswith("GIT_")]
+    # Neither that repository nor its index was touched.
+    assert git(other, "show", "--name-only", "--format=%s").split() == ["second", "b.txt"]
+    assert git(other, "status", "--porcelain") == ""
+    assert git(other, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+    assert git(tree, "status", "--porcelain") == "?? later.txt"
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can run agents as another user")

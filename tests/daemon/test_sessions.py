@@ -13,7 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.support import bad, counting, declare, own_home, pids, running, script, settled, start, stay
+from tests.daemon.support import (
+    another_run,
+    bad,
+    counting,
+    declare,
+    own_home,
+    pids,
+    running,
+    script,
+    settled,
+    start,
+    stay,
+)
 from tests.support.daemon import Daemon
 from tests.support.processes import wait_until_gone
 
@@ -289,3 +301,27 @@ def test_who_left_while_there_was_no_daemon_leaves_no_size_either_and_operators_
     daemon.wait_for(lambda: window_sizes(daemon)["a"] == ("200x50", "latest"))
     assert window_sizes(daemon)["own"][0] == "70x30"
     assert window_sizes(daemon)["by-hand"] == ("90x20", "manual")
+
+
+@pytest.mark.parametrize("attached_at_the_restart", [False, True])
+def test_the_next_runs_have_the_default_size_whoever_was_attached(
+    daemon: Daemon, attached_at_the_restart: bool
+) -> None:
+    told = daemon.folder / "size"
+    text = f"while :; do stty size >{told}.part && mv {told}.part {told}; sleep 0.02; done"
+    start(daemon, script("a", text))
+    former = running(daemon, "a")["a"]
+    terminal = Terminal(daemon, "a", (12, 40))
+    try:
+        daemon.wait_for(lambda: told.exists() and told.read_text() == "11 40\n")
+        if attached_at_the_restart:
+            declare(daemon, script("a", text, env={"RUN": "2"}))
+            another_run(daemon, "a", former)
+            assert window_sizes(daemon)["a"][0] == "40x11"
+    finally:
+        terminal.close()
+    if not attached_at_the_restart:
+        declare(daemon, script("a", text, env={"RUN": "2"}))
+        another_run(daemon, "a", former)
+    daemon.wait_for(lambda: told.read_text() == "50 200\n", what="the agent sees the default size")
+    assert window_sizes(daemon)["a"] == ("200x50", "latest")

@@ -7,18 +7,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.daemon.conftest import MakeDaemon
-from tests.daemon.support import declare, running, script, stay
+from tests.daemon.support import counting, declare, running, runs, script, stay
+from tests.daemon.test_adoption import kept
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
-from tests.support.installed import Installation
-
-_BROKEN = "raise ImportError('half a package')\n"
+from tests.support.installed import WAYS, Installation
 
 
 class InstalledDaemon(Daemon):
@@ -35,9 +33,9 @@ class InstalledDaemon(Daemon):
     def command(self, *arguments: str) -> list[str]:
         return [*self.installation.command(), *super().command(*arguments)[1:]]
 
-    def start_and_wait_until_ready(self) -> float:
+    def start_and_wait_until_ready(self, *arguments: str) -> float:
         """Start it, and give the monotonic time at which it said that it is ready."""
-        self.start(env={"NOTIFY_SOCKET": str(self._address)}, ready=False)
+        self.start(*arguments, env={"NOTIFY_SOCKET": str(self._address)}, ready=False)
         while self._told.recv(4096) != b"READY=1":
             pass
         moment = time.monotonic()
@@ -45,34 +43,17 @@ class InstalledDaemon(Daemon):
         return moment
 
 
-def _removed(site: Path) -> None:
-    for entry in site.iterdir():
-        entry.rename(site.with_name(f"gone-{entry.name}"))
-
-
-def _replaced_by_another_version(site: Path) -> None:
-    for path in site.rglob("*.py"):
-        path.unlink()
-        path.write_text(_BROKEN)
-
-
-def _half_replaced(site: Path) -> None:
-    for number, path in enumerate(sorted(site.rglob("*.*"))):
-        if number % 2 and path.is_file():
-            path.unlink()
-
-
 @pytest.mark.program
-@pytest.mark.parametrize("upgrade", [_removed, _replaced_by_another_version, _half_replaced])
-def test_a_running_daemon_needs_nothing_of_its_package(daemon_of: MakeDaemon, upgrade: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_running_daemon_needs_nothing_of_its_package(daemon_of: MakeDaemon, way: str) -> None:
     daemon = daemon_of(InstalledDaemon)
     repository = _repository(daemon.folder / "repository")
     declare(daemon, script("talker", "echo hello; exec sleep 600"))
     ready = daemon.start_and_wait_until_ready()
-    upgrade(daemon.installation.site)
+    WAYS[way](daemon.installation)
     running(daemon, "talker")
 
-    for route in _routes(daemon):
+    for route in daemon.routes():
         path = route.replace("{name}", "talker")
         assert daemon.request("GET", path).status == 200, path
         assert daemon.request("HEAD", path).status == 200, path
@@ -84,7 +65,7 @@ def test_a_running_daemon_needs_nothing_of_its_package(daemon_of: MakeDaemon, up
     assert daemon.request("GET", "/v1/agents/talker/log?tail=x").status == 400
     assert "hello" in json.dumps(daemon.get("/v1/agents/talker/screen?format=json"))
 
-    for text in ("x = [", "[[agents]]\nname = 1\n", "[[agents]]\nharness = 'none'\n", "\ufeff", "a = '\\u0000"):
+    for text in ("x = [", "[[agents]]\nname = 1\n", "[[agents]]\nharness = 'none'\n", "a = '\\u0000"):
         daemon.write_jcard(text)
         daemon.wait_for(lambda: not daemon.health()["config"]["valid"], what=f"{text!r} is refused")
         assert "import" not in (daemon.health()["config"]["error"] or "").lower()
@@ -111,10 +92,42 @@ def test_a_running_daemon_needs_nothing_of_its_package(daemon_of: MakeDaemon, up
     assert daemon.installation.imported_since(ready) == []
 
 
-def _routes(daemon: Daemon) -> list[str]:
-    document = daemon.get("/v1/openapi.json")
-    assert isinstance(document, dict)
-    return sorted(document["paths"])
+@pytest.mark.program
+@pytest.mark.parametrize(
+    ("way", "end"), [("removed", "kill"), ("half replaced", "keep"), ("replaced by another version", "kill")]
+)
+def test_a_daemon_of_the_new_package_adopts_what_the_former_left(daemon_of: MakeDaemon, way: str, end: str) -> None:
+    daemon = daemon_of(InstalledDaemon)
+    again = 'test "$(wc -l <"$0")" -lt 3 && exit 4; exec sleep 600'
+    declare(
+        daemon,
+        stay("plain", timeout="1h"),
+        counting("restarted", daemon.folder, again, restart="on-failure"),
+        counting("waits", daemon.folder, "exit 5", restart="always", restart_delay="1h", restart_delay_max="1h"),
+    )
+    daemon.start_and_wait_until_ready("--on-shutdown=keep")
+    WAYS[way](daemon.installation)
+
+    def settled() -> bool:
+        found = daemon.agents()
+        states = {name: agent["state"] for name, agent in found.items()}
+        return (
+            states == {"plain": "running", "restarted": "running", "waits": "backoff"}
+            and found["restarted"]["restarts"] == 2
+        )
+
+    daemon.wait_for(settled, 20, what="all agents are where they will stay")
+    before = daemon.agents()
+    if end == "kill":
+        daemon.kill()
+    else:
+        assert daemon.stop() == 0
+    daemon.installation.renew("0.1.99")
+    daemon.start()
+    daemon.wait_for(settled, 20, what="all agents are there again")
+    assert daemon.health()["version"] == "0.1.99"
+    assert kept(daemon.agents()) == kept(before)
+    assert [len(runs(daemon.folder, name)) for name in ("restarted", "waits")] == [3, 1]
 
 
 def _repository(folder: Path) -> Path:

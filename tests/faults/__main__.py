@@ -56,7 +56,7 @@ def live(family: Family, number: int, arguments: argparse.Namespace) -> Tally:
     tally, seed = Tally(), arguments.seed
     folder = Path(tempfile.mkdtemp(prefix="agentd-", dir="/tmp"))
     folder.chmod(0o755)
-    world = World(folder, random.Random(f"{seed} {family.name} {number}"))
+    world = World(folder, random.Random(f"{seed} {family.name} {number}"), family.daemon)
     problems: list[str] = []
     try:
         populate(world)

@@ -15,7 +15,7 @@ from pathlib import Path
 from agentd.cli import agentd as entry
 from agentd.daemon import run as _imported_before_the_fork  # noqa: F401
 from tests.faults.points import Trigger
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, Running
 from tests.support.waiting import WaitError, wait_for
 
 _HIGHEST_DESCRIPTOR = 256
@@ -75,7 +75,7 @@ class ForkedDaemon(Daemon):
         if ready:
             self.wait_for(self._answers, 30, what="agentd's API answers")
 
-    def fork(self) -> ForkedProcess:
+    def fork(self) -> Running:
         """Start one, whatever runs already."""
         argv = self.command(*self._arguments)[1:]
         return self.fork_program(entry.main, argv, self.environment(**self._env), self.trigger, self.log)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.faults.edits import killed_while_editing
 from tests.faults.files import jcard_storm, secrets_storm
+from tests.faults.forked import ForkedDaemon
 from tests.faults.hostile import clock_jumps, hostile_agents
 from tests.faults.hung import hung_paths, lacks_hanging, prepare_hung
 from tests.faults.kills import killed_at_a_step
@@ -26,6 +28,7 @@ from tests.faults.paths import lost_paths, prepare_paths
 from tests.faults.records import killed_while_recording, prepare_records
 from tests.faults.starts import daemons_at_once, something_at_the_path
 from tests.faults.tmux import client_cut, client_killed, client_stopped, launcher_killed, server_killed
+from tests.faults.upgrades import UpgradedDaemon, upgraded
 from tests.faults.worktrees import broken_worktrees, prepare_worktrees
 from tests.faults.world import World
 
@@ -47,6 +50,8 @@ class Family:
     """Called before its agentd is started."""
     lacking: Callable[[], str | None] = lambda: None
     """What the machine lacks for it."""
+    daemon: Callable[[Path], ForkedDaemon] = ForkedDaemon
+    """Makes its agentd."""
 
 
 FAMILIES = (
@@ -65,6 +70,7 @@ FAMILIES = (
     Family("sockets", something_at_the_path, 3, 10),
     Family("paths", lost_paths, 8, 10, prepare_paths),
     Family("hung", hung_paths, 4, 10, prepare_hung, lacks_hanging),
+    Family("upgrade", upgraded, 3, 5, daemon=UpgradedDaemon),
     Family("hostile", hostile_agents, 4, 10),
     Family("worktrees", broken_worktrees, 4, 10, prepare_worktrees),
     Family("clock", clock_jumps, 3, 10),

@@ -77,11 +77,13 @@ class World:
     ----------
     chance
         Decides everything that is left to chance; nothing is drawn depending on time, so a seed replays.
+    daemon
+        Makes its agentd.
     """
 
-    def __init__(self, folder: Path, chance: Random) -> None:
+    def __init__(self, folder: Path, chance: Random, daemon: Callable[[Path], ForkedDaemon] = ForkedDaemon) -> None:
         self.chance = chance
-        self.daemon = ForkedDaemon(folder)
+        self.daemon = daemon(folder)
         self.marks_folder = folder / "marks"
         self.marks_folder.mkdir()
         self.marks = Marks(self.marks_folder)

@@ -305,6 +305,10 @@ class Daemon:
         """Get ``/v1/health``."""
         return cast("HealthJson", self.get("/v1/health"))
 
+    def routes(self) -> list[str]:
+        """List the paths of the API, as its own description names them."""
+        return sorted(cast("dict[str, dict[str, object]]", self.get("/v1/openapi.json"))["paths"])
+
     def agents(self) -> dict[str, AgentJson]:
         """Get all agents by name."""
         return {agent["name"]: agent for agent in cast("list[AgentJson]", self.get("/v1/agents"))}
