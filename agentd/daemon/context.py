@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agentd.daemon.settings import SettingsError, home_folder
-from agentd.jcard.regular_files import read_regular
+from agentd.jcard.regular_files import read_regular, without_mark
 from agentd.jcard.spec import HarnessTraits, LoadContext
 from agentd.supervise.user import AgentUser
 
@@ -131,6 +131,6 @@ def read_config(path: Path) -> bytes:
         ) from None
     except OSError as error:
         raise ConfigUnavailableError(f"{path}: cannot be read: {error.strerror}") from error
-    if not data:
+    if not without_mark(data):
         raise ConfigUnavailableError(f"{path}: the file is empty (zero bytes), which counts as missing")
     return data

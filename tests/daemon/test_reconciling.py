@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import psutil
@@ -298,7 +299,12 @@ def test_a_last_good_agent_is_still_restarted_while_the_jcard_is_invalid(daemon:
 def test_a_jcard_that_is_missing_or_empty_stops_nothing(daemon: Daemon) -> None:
     start(daemon, stay("a"))
     first = running(daemon, "a")
-    for break_it in (daemon.jcard.unlink, lambda: daemon.jcard.write_bytes(b"")):
+    for break_it in (
+        daemon.jcard.unlink,
+        lambda: daemon.jcard.write_bytes(b""),
+        # What some editors make of an empty file.
+        lambda: daemon.jcard.write_bytes(codecs.BOM_UTF8),
+    ):
         break_it()
         daemon.wait_for(lambda: not daemon.health()["config"]["valid"])
         assert pids(daemon)["a"] == first["a"]
