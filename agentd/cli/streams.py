@@ -10,6 +10,7 @@ from io import TextIOWrapper
 TYPE_CHECKING = False  # typing costs 5 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TextIO
 
 _FAILED = 1
 _BROKEN_PIPE = 141
@@ -29,15 +30,16 @@ def with_streams(program: str, run: Callable[[], int]) -> int:
         try:
             return run()
         finally:
+            _flush_errors()
             sys.stdout.flush()
     except BrokenPipeError:
         # `agentctl list | head -1` ends without a word.
-        _write_no_more()
+        _write_no_more(sys.stdout)
         return _BROKEN_PIPE
     except OSError as error:
         if error.errno != ENOSPC:
             raise
-        _write_no_more()
+        _write_no_more(sys.stdout)
         print(f"{program}: cannot write the output: {error.strerror}; make room for it", file=sys.stderr)
         return _FAILED
 
@@ -55,6 +57,14 @@ def _prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _write_no_more() -> None:
-    """Keep the interpreter's own last flush from failing as the one before it did."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flush_errors() -> None:
+    """Write what is left of a log; that nobody reads it any more makes no failure of a program that did its work."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _write_no_more(sys.stderr)
+
+
+def _write_no_more(stream: TextIO) -> None:
+    """Keep the interpreter's own last flush from failing as the one before it did: its exit status would be 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
