@@ -331,7 +331,7 @@ class _Daemon:
         )
         return Host(
             tmux=tmux,
-            runtime=RuntimeDirectory(runtime_path(settings), user.uid, user.gid),
+            runtime=RuntimeDirectory(runtime_path(settings), user.uid, user.gid, self._instance.shares),
             reaper=Reaper(),
             user=user,
             open_files=open_files,

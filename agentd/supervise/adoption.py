@@ -18,6 +18,7 @@ from agentd.supervise.events import Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, Run
 from agentd.supervise.record import VERSION, Description, Record, RecordError
+from agentd.supervise.record_check import believable, is_agent_name
 from agentd.supervise.record_keeper import ENDED_PREFIX
 from agentd.supervise.states import AgentState
 from agentd.tmux.census import Census, LivingRun
@@ -98,12 +99,15 @@ class Adoption:
     def _adopt_pane(self, listed: ListedPane, run_id: str) -> None:
         living = self._living.get(run_id)
         try:
-            record = Record.parse(self._host.runtime.read_record(run_id) or "")
+            record = believable(Record.parse(self._host.runtime.read_record(run_id) or ""))
         except RecordError as error:
             if living is None or living.agent is None:
                 self._not_adopted(listed.session, None, str(error))
                 return
             record = _recalled(living, living.agent, listed, self._host.clock.now())
+            if not is_agent_name(record.agent):
+                self._not_adopted(listed.session, None, str(error))
+                return
         if record.agent in self._agents:
             self._not_adopted(listed.session, record.agent, "another one is the agent's")
             return
@@ -131,13 +135,14 @@ class Adoption:
         for run_id in run_ids:
             text = self._host.runtime.read_record(run_id)
             try:
-                records += [] if text is None else [Record.parse(text)]
+                records += [] if text is None else [believable(Record.parse(text))]
             except RecordError as error:
                 log.error("agent_record_unreadable", reason=str(error))
+        held = {agent.run_id for agent in self._agents.values()}
         taken: set[str] = set()
         # A daemon that ended in the middle of a restart left two; the later one has counted on.
         for record in sorted(records, key=lambda each: (each.began or 0.0, each.restarts), reverse=True):
-            if record.run is None or record.agent in self._agents:
+            if record.run is None or record.run.id in held or record.agent in self._agents:
                 continue
             agent = self._add(record.life(session_open=False), record.described)
             agent.adopt_lost(record.described.session)
@@ -150,7 +155,7 @@ class Adoption:
 
     def _adopt_ended(self, text: str) -> None:
         try:
-            record = Record.parse(text)
+            record = believable(Record.parse(text))
         except RecordError as error:
             log.error("agent_record_unreadable", reason=str(error))
             return

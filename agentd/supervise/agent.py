@@ -506,7 +506,7 @@ class Agent:
         if handle is None or handle.process is None or self.life.state is not AgentState.STOPPING:
             return
         try:
-            signal_group(handle.process, signal.SIGTERM)
+            signal_group(handle.process, signal.SIGTERM, self.host.user.uid)
         except OSError as error:
             self._teller.log.warning("agent_not_signalled", error=error.strerror)
 

@@ -23,6 +23,8 @@ _POLL_WITHOUT_PIDFD = 0.5
 """Seconds between looks at a process where the system cannot tell of its end (macOS)."""
 
 _HIGHEST_PID = 2**31 - 1
+_LONGEST_START = 20
+"""Digits of 64 bits."""
 _NO_START = -1
 
 
@@ -47,7 +49,7 @@ class ProcessIdentity:
         if not head:
             return cls(_parse_pid(stat_line), None)
         started = tail.split()[STAT_STARTED : STAT_STARTED + 1]
-        if not started or not started[0].isdecimal():
+        if not started or not started[0].isdecimal() or len(started[0]) > _LONGEST_START:
             raise ValueError(f"expected a line of /proc/PID/stat, found {stat_line[:80]!r}")
         return cls(_parse_pid(head.partition(" ")[0]), int(started[0]))
 
@@ -209,15 +211,25 @@ class ExitWatch:
             self._descriptor = None
 
 
-def signal_group(process: ProcessIdentity, number: signal.Signals) -> bool:
-    """Signal the process group of a process; ``False`` if it is gone."""
+def signal_group(process: ProcessIdentity, number: signal.Signals, user: int | None = None) -> bool:
+    """Signal the process group of a process; ``False`` if it is gone.
+
+    Parameters
+    ----------
+    user
+        Who may say which process that is. Root signals only a group whose leader this user has started: a process of
+        theirs can be in a group of root's, such as a git that root has started as them. Then it is signalled alone.
+    """
     if not process.surely_alive():
         return False
     try:
         group = os.getpgid(process.pid)
         if group == os.getpgrp():
             raise PermissionError(errno.EPERM, "that is agentd's own process group")
-        os.killpg(group, number)
+        if user is None or os.geteuid() == user or started_by(user, group):
+            os.killpg(group, number)
+        else:
+            os.kill(process.pid, number)
     except ProcessLookupError:
         return False
     return True

@@ -31,9 +31,11 @@ CLOSING = "closing"
 _SCRIPT, _PID, _EXIT, _RECORD = ".sh", ".pid", ".exit", ".record"
 _NEW_RECORD = ".record-new"
 _SUFFIXES = (_SCRIPT, _PID, _EXIT, _RECORD, _NEW_RECORD)
-_LAUNCH_COMMAND = re.compile(rf"/bin/sh .*/([0-9A-Za-z_-]+){re.escape(_SCRIPT)}[\"']?", re.ASCII)
+RUN_ID = r"[0-9A-Za-z_-]+"
+"""What a run's id is made of: nothing that leads out of the folder."""
+_LAUNCH_COMMAND = re.compile(rf"/bin/sh .*/({RUN_ID}){re.escape(_SCRIPT)}[\"']?", re.ASCII)
 """How tmux shows the command that opened a pane with a launch script."""
-_SCRIPT_PATH = re.compile(rf"(.*)/([0-9A-Za-z_-]+){re.escape(_SCRIPT)}", re.ASCII | re.DOTALL)
+_SCRIPT_PATH = re.compile(rf"(.*)/({RUN_ID}){re.escape(_SCRIPT)}", re.ASCII | re.DOTALL)
 _LARGEST_STATUS = 255
 _ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
 """An exit status, and the first number of /proc/uptime (proc(5)) where there is one."""
@@ -81,9 +83,11 @@ class ExitReport:
         wall
             Now, in seconds since the epoch.
         """
-        if self.uptime is not None and hasattr(time, "CLOCK_BOOTTIME"):
-            return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - self.uptime)
-        return max(0.0, wall - self.written)
+        if not hasattr(time, "CLOCK_BOOTTIME"):
+            return max(0.0, wall - self.written)
+        booted = time.clock_gettime(time.CLOCK_BOOTTIME)
+        # Who may write the file may date it, too, but no run is older than the boot.
+        return min(booted, max(0.0, wall - self.written if self.uptime is None else booted - self.uptime))
 
 
 class RuntimeDirectory:
@@ -95,12 +99,19 @@ class RuntimeDirectory:
         Created with mode 0700 if missing.
     owner, group
         Numeric agent user and group.
+    is_ours
+        Whether a run's id is one of this agentd's: others that files are named after are not believed.
     """
 
-    def __init__(self, path: Path, owner: int, group: int) -> None:
+    def __init__(
+        self, path: Path, owner: int, group: int, is_ours: Callable[[str], bool] = lambda _run_id: True
+    ) -> None:
         self.path = path
         self._owner = owner
         self._group = group
+        self._is_ours = is_ours
+        self._said: dict[str, str] = {}
+        """What was wrong with which file: said once, for a hint, which anybody can send, asks for another look."""
         self._folder: int | None = None
         self._hints: int | None = None
         self._partial = b""
@@ -287,6 +298,7 @@ class RuntimeDirectory:
         """Remove everything of a run."""
         self._found.pop(run_id, None)
         for suffix in _SUFFIXES:
+            self._said.pop(run_id + suffix, None)
             self._remove(run_id + suffix)
 
     def _remove(self, name: str) -> None:
@@ -299,8 +311,8 @@ class RuntimeDirectory:
             log.warning("runtime_file_stays", file=name, error=error.strerror)
 
     def run_ids(self) -> set[str]:
-        """Every run that has a file here."""
-        return {stem for stem, _ in self._run_files()}
+        """Every run of ours that has a file here."""
+        return {stem for stem, _ in self._run_files() if self._is_ours(stem)}
 
     def _run_files(self) -> list[tuple[str, str]]:
         with os.scandir(self._descriptor) as entries:
@@ -342,17 +354,26 @@ class RuntimeDirectory:
         except FileNotFoundError:
             return None
         except OSError as error:
-            log.warning("launcher_report_unreadable", file=name, error=error.strerror)
+            self._unreadable(name, error.strerror or "cannot be opened")
             return None
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                log.warning("launcher_report_unreadable", file=name, error="not a regular file")
+                self._unreadable(name, "not a regular file")
+                return None
+            if found.st_uid != self._owner:
+                # A hard link to what is another's: root would read, and show, what the agent user may not.
+                self._unreadable(name, f"expected a file of uid {self._owner}, found one of uid {found.st_uid}")
                 return None
             text = os.read(descriptor, limit).decode("utf-8", "replace")
         finally:
             os.close(descriptor)
         return (text.removesuffix("\n"), found.st_mtime) if text.endswith("\n") else None
+
+    def _unreadable(self, name: str, error: str) -> None:
+        if self._said.get(name) != error:
+            self._said[name] = error
+            log.warning("launcher_report_unreadable", file=name, error=error)
 
     def read_process(self, run_id: str) -> ProcessIdentity | None:
         """Which process is the agent of this run, once it exists."""
@@ -362,14 +383,16 @@ class RuntimeDirectory:
         try:
             process = ProcessIdentity.parse(report[0])
         except ValueError as error:
-            log.warning("launcher_report_unreadable", run=run_id, error=str(error))
+            self._unreadable(run_id + _PID, str(error))
             return None
         if os.geteuid() == self._owner:
             # What is not ours the kernel keeps us from signalling.
             return process
-        # The agent user writes this file, and agentd will signal what it names.
-        if not process.alive():
+        # The agent user writes this file, and agentd will signal what it names: no later process with that pid.
+        known = ProcessIdentity.of(process.pid) if process.alive() else None
+        if known is None:
             return process.gone()
+        process = known if process.started is None else process
         if not started_by(self._owner, process.pid):
             log.warning("launcher_report_forged", run=run_id, pid=process.pid, error="not a process of the agent user")
             return None
@@ -386,8 +409,7 @@ class RuntimeDirectory:
             return ExitReport(None, rest, written)
         match = _ENDED.fullmatch(line)
         if match is None or int(match[1]) > _LARGEST_STATUS:
-            error = f"expected an exit status, found {line[:80]!r}"
-            log.warning("launcher_report_unreadable", run=run_id, error=error)
+            self._unreadable(run_id + _EXIT, f"expected an exit status, found {line[:80]!r}")
             return None
         return ExitReport(int(match[1]), None, written, None if match[2] is None else float(match[2]))
 

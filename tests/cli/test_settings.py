@@ -155,19 +155,33 @@ def test_the_runtime_folder_falls_back_to_logind_and_then_to_a_private_temporary
 @pytest.mark.skipif(
     Path(f"/run/user/{os.geteuid()}").exists(), reason="logind made a runtime folder, which comes first"
 )
-@pytest.mark.parametrize("kind", ["open", "file", "link"])
+@pytest.mark.parametrize("kind", ["open", "readable", "file", "link", "dangling", "fifo", "a stranger's"])
 def test_a_temporary_folder_that_others_could_have_made_is_refused(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / f"agentd-{os.geteuid()}"
     if kind == "open":
         folder.mkdir()
         folder.chmod(0o770)
+    elif kind == "readable":
+        folder.mkdir()
+        folder.chmod(0o704)
+    elif kind == "a stranger's":
+        if os.geteuid() != 0:
+            pytest.skip("only root can make a folder of somebody else's")
+        folder.mkdir(0o700)
+        os.chown(folder, 65534, 65534)
     elif kind == "file":
         folder.touch(0o600)
+    elif kind == "fifo":
+        os.mkfifo(folder, 0o600)
+    elif kind == "dangling":
+        folder.symlink_to("nowhere")
     else:
         (tmp_path / "elsewhere").mkdir(0o700)
         folder.symlink_to("elsewhere")
     with pytest.raises(SettingsError, match=r"mode 0700.*--api-socket"):
         module.runtime_folder({"TMPDIR": str(tmp_path)})
+    with pytest.raises(SettingsError, match="mode 0700"):
+        resolve_settings({}, {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}, root=False)
 
 
 @pytest.mark.skipif(

@@ -150,7 +150,9 @@ def test_a_folder_that_is_gone_is_an_error_of_the_launch(runtime: RuntimeDirecto
 
 
 def report(runtime: RuntimeDirectory, suffix: str, content: bytes) -> None:
-    (runtime.path / f"r{suffix}").write_bytes(content)
+    path, folder = runtime.path / f"r{suffix}", runtime.path.stat()
+    path.write_bytes(content)
+    os.chown(path, folder.st_uid, folder.st_gid)
 
 
 @pytest.mark.parametrize(("content", "status", "error", "uptime"), [
