@@ -406,6 +406,7 @@ class _Daemon:
             if loop.time() >= resync:
                 resync = loop.time() + self._settings.interval
                 reconciler.reconcile()
+                reconciler.look_soon()
                 await reconciler.observe()
 
     async def _stop_agents(self, reconciler: Reconciler, signals: _Signals) -> None:

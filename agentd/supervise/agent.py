@@ -128,6 +128,14 @@ class Agent:
         """The agent is no longer wanted."""
         self._apply(transitions.withdraw(self.life, reason, self._now()))
 
+    def found_all(self, *, tried: bool) -> None:
+        """A look found all that its launch needs."""
+        self._apply(transitions.found_all(self.life, self._now(), tried=tried))
+
+    def mounted_over(self, reason: str) -> None:
+        """Its workdir is covered by another folder."""
+        self._apply(transitions.mounted_over(self.life, reason, self._now()))
+
     def kill_now(self) -> None:
         """End a stop under way without grace."""
         self._apply(transitions.kill_now(self.life, self._now()))
@@ -240,7 +248,7 @@ class Agent:
             if handle.process is not None:
                 self.host.runtime.remove_script(handle.run_id)
                 # As the kernel has it, so that a later daemon finds the same moment.
-                at = _earlier(self._now(), handle.process.age())
+                at = self._now().earlier(handle.process.age())
                 self._apply(transitions.started(self.life, handle.run_id, handle.process.pid, at))
                 if not past:
                     # Its end will be reported too; looking for that now would nearly always be in vain.
@@ -362,7 +370,7 @@ class Agent:
                 # Before its turn: a mount that does not answer keeps no other agent waiting.
                 await check_launch(self.host, desired)
         except PreflightError as error:
-            self._apply(transitions.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
+            self._apply(transitions.launch_refused(self.life, run_id, self.host.redact(str(error)), self._now()))
             return
         if not ready:
             self._put_off(run_id)
@@ -394,7 +402,9 @@ class Agent:
         except (PreflightError, TmuxError) as error:
             self.host.runtime.remove_run(run_id)
             self._hold(former)
-            self._apply(transitions.launch_failed(self.life, run_id, self.host.redact(str(error)), self._now()))
+            refused = isinstance(error, PreflightError)
+            told = transitions.launch_refused if refused else transitions.launch_failed
+            self._apply(told(self.life, run_id, self.host.redact(str(error)), self._now()))
             return
         if handle.pane is not None:
             self.host.recorder.opened(run_id, handle.pane)
@@ -482,7 +492,7 @@ class Agent:
             self._look = None
         if self.host.debug:
             self._effects.append(_ShowScreen())
-        self._apply(transitions.exited(self.life, handle.run_id, ended, _earlier(self._now(), ago)))
+        self._apply(transitions.exited(self.life, handle.run_id, ended, self._now().earlier(ago)))
 
     # -- stopping
 
@@ -586,9 +596,3 @@ class Agent:
         if worker is not None:
             worker.cancel()
             await asyncio.wait([worker])
-
-
-def _earlier(at: Instant, seconds: float) -> Instant:
-    """The same moment, that many seconds ago."""
-    seconds = max(0.0, seconds)
-    return replace(at, now=at.now - seconds, wall=at.wall - seconds)

@@ -5,7 +5,7 @@ How one follows from another is in `agentd.supervise.transitions`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from agentd.harness.base import StopKey
@@ -29,6 +29,11 @@ class Instant:
     run_id: str = ""
     """Name for a run, should one begin."""
 
+    def earlier(self, seconds: float) -> Instant:
+        """The same moment, that many seconds ago."""
+        seconds = max(0.0, seconds)
+        return replace(self, now=self.now - seconds, wall=self.wall - seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -42,6 +47,8 @@ class Run:
     started_wall: float | None = None
     pid: int | None = None
     ended: float | None = None
+    restart: bool = False
+    """Whether its launch is one of the restarts."""
 
     def lasted(self) -> float | None:
         """Seconds it ran, ``None`` if it never did."""
@@ -106,6 +113,8 @@ class Life:
     """By policy, since the definition last changed; what the API shows."""
     counted: int = 0
     """Restarts that count against ``max_restarts`` and for the back-off."""
+    unbegun: int = 0
+    """Launches in a row that never began, for want of something that they need; no restart is used up by them."""
     began: float | None = None
     """When the first run of this definition was launched, monotonic: the timeout counts from here."""
     began_wall: float | None = None
@@ -122,6 +131,14 @@ class Life:
         if self.began is None or self.policy.timeout is None or self.state not in _MORTAL:
             return None
         return self.began + self.policy.timeout
+
+    @property
+    def wanting(self) -> bool:
+        """Whether its last launch never began, so that it is to be launched once all is there."""
+        if not self.unbegun or self.run is None or self.stop is not None or self.desired is None:
+            return False
+        # One that failed may have run before, and its policy ended it since.
+        return self.state is AgentState.BACKOFF or (self.state is AgentState.FAILED and not self.run.restart)
 
     @property
     def winding_down(self) -> bool:

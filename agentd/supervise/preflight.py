@@ -143,6 +143,21 @@ class Preflight:
         self._programs = ProgramCache()
         self._under_way: dict[tuple[Path, str, str], asyncio.Future[None]] = {}
 
+    async def check_folder(self, folder: Path) -> None:
+        """Check that a folder is there.
+
+        Raises
+        ------
+        PreflightError
+            If it is not, or does not answer.
+        """
+        try:
+            there = await self.looks.look(folder, folder.is_dir)
+        except OSError as error:
+            raise PreflightError(f"cannot look at {folder}: {error.strerror}") from None
+        if not there:
+            raise PreflightError(f"expected {folder} to be a folder")
+
     async def check(self, workdir: Path, program: str, environment: Mapping[str, str], origin: str) -> None:
         """Check that the workdir and the program are there.
 

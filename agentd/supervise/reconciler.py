@@ -14,6 +14,7 @@ import structlog
 
 from agentd.supervise.adoption import Adoption
 from agentd.supervise.agent import Agent
+from agentd.supervise.covered import Covered
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.events import Event, EventKind
 from agentd.supervise.host import Host
@@ -22,6 +23,7 @@ from agentd.supervise.plan import Action, Operation, plan
 from agentd.supervise.record import Description
 from agentd.supervise.run_recorder import SeenPane
 from agentd.supervise.states import AgentState
+from agentd.supervise.wanting import Wanting
 from agentd.tmux.census import Census
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
@@ -47,6 +49,8 @@ class Reconciler:
         self._observation: asyncio.Task[None] | None = None
         self._observe_again = False
         self._server: ServerIdentity | None = None
+        self._wanting, self._covered = Wanting(host), Covered(host)
+        self._look: asyncio.Task[None] | None = None
         self.digest_key = b""
         self.on_pass: Callable[[float], None] = lambda _seconds: None
         """Told how long each pass took."""
@@ -176,6 +180,21 @@ class Reconciler:
         present = self.host.runtime.file_names()
         return sum(agent.keep_files(present) for agent in list(self.agents.values()))
 
+    def look_soon(self) -> None:
+        """Look at what users name and nobody announces: what launches want, and what is mounted on workdirs."""
+        if not self._closing and self._look is None:
+            self._look = asyncio.create_task(self._look_at_paths(), name="paths of agents")
+            self._look.add_done_callback(self._looked)
+
+    async def _look_at_paths(self) -> None:
+        await self._wanting.look(list(self.agents.values()))
+        await self._covered.look(list(self.agents.values()))
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._look = None
+        if not task.cancelled() and task.exception() is not None:
+            log.error("observation_failed", exc_info=task.exception())
+
     def observe_soon(self) -> None:
         """Look at tmux shortly; many calls make one look."""
         if self._closing:
@@ -274,10 +293,10 @@ class Reconciler:
     async def close(self) -> None:
         """Let go of the agents without touching them."""
         self._closing = True
-        observation = self._observation
-        if observation is not None:
-            observation.cancel()
-            await asyncio.wait([observation])
+        for task in (self._observation, self._look):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         await asyncio.gather(*(agent.close() for agent in self.agents.values()))
         await asyncio.gather(*(agent.record() for agent in self.agents.values()))
         await self.host.reaper.close()

@@ -41,6 +41,7 @@ from agentd.supervise.policy import (
     StopAction,
     StopStep,
     after_exit,
+    backoff,
     counted_after,
     stop_schedule,
 )
@@ -123,13 +124,55 @@ def launch_failed(life: Life, run_id: str, error: str, at: Instant) -> Step:
             return life, ()
 
 
+def launch_refused(life: Life, run_id: str, error: str, at: Instant) -> Step:
+    """Something that the launch needs is missing: it never began, and uses up no restart."""
+    if not _is_current(life, run_id) or life.state is not AgentState.STARTING:
+        return launch_failed(life, run_id, error, at)
+    assert life.run is not None
+    unbegun, restart = life.unbegun + 1, life.run.restart
+    life = _end_run(life, Exit(error=error), at)
+    life = replace(life, unbegun=unbegun, restarts=life.restarts - restart, counted=life.counted - restart)
+    if not restart:
+        # Nothing of this definition ever ran: its time has not begun either.
+        life = replace(life, began=None, began_wall=None)
+    return _follow(life, at), ()
+
+
+def found_all(life: Life, at: Instant, *, tried: bool = False) -> Step:
+    """A look has found all that a launch which never began needs, as far as looks can tell.
+
+    Parameters
+    ----------
+    tried
+        Whether it was launched after such a look already: it is refused for what no look sees, and is tried again after
+        a back-off.
+    """
+    if not life.wanting:
+        return life, ()
+    if tried:
+        assert life.run is not None
+        assert life.run.ended is not None
+        due = life.run.ended + backoff(life.policy, life.unbegun - 1, at.jitter)
+        if life.state is AgentState.BACKOFF or at.now < due:
+            return life, ()
+    return _launch_again(life, at)
+
+
+def mounted_over(life: Life, reason: str, at: Instant) -> Step:
+    """Its workdir is another folder than the one it was launched in: that is another launch."""
+    if life.state is not AgentState.RUNNING or life.desired is None:
+        return life, ()
+    return _request_stop(life, StopReason.CHANGED, at, error=reason)
+
+
 def launch_put_off(life: Life, run_id: str, at: Instant) -> Step:
     """The launch was given up before anything ran, because something else was asked meanwhile."""
     if not _is_current(life, run_id):
         return life, ()
     match life.state:
         case AgentState.STARTING:
-            return replace(life, run=Run(at.run_id)), (LaunchRun(at.run_id),)
+            restart = life.run is not None and life.run.restart
+            return replace(life, run=Run(at.run_id, restart=restart)), (LaunchRun(at.run_id),)
         case AgentState.STOPPING:
             # What a former run left was ended before this launch got its turn.
             return stopped(replace(life, run=None), at)
@@ -248,7 +291,7 @@ def tick(life: Life, at: Instant) -> Step:
         case AgentState.BACKOFF if life.due is not None and life.due <= at.now:
             if life.desired is None:
                 return replace(life, due=None, error="waiting for a valid configuration to restart"), ()
-            return _launch(replace(life, restarts=life.restarts + 1, counted=life.counted + 1), at)
+            return _launch_again(life, at)
         case _:
             return life, ()
 
@@ -291,11 +334,18 @@ def _is_current(life: Life, run_id: str) -> bool:
 
 def _begin(life: Life, at: Instant) -> Step:
     """Launch a definition for the first time: nothing counted from former ones applies."""
-    life = replace(life, restarts=0, counted=0, began=at.now, began_wall=at.wall, error=None, gone=False)
+    life = replace(life, restarts=0, counted=0, unbegun=0, began=None, began_wall=None, error=None, gone=False)
     return _launch(life, at)
 
 
-def _launch(life: Life, at: Instant) -> Step:
+def _launch_again(life: Life, at: Instant) -> Step:
+    """Launch what was launched before; that is a restart, unless none of the launches ever began."""
+    if life.unbegun and life.run is not None and not life.run.restart:
+        return _launch(life, at)
+    return _launch(replace(life, restarts=life.restarts + 1, counted=life.counted + 1), at, restart=True)
+
+
+def _launch(life: Life, at: Instant, *, restart: bool = False) -> Step:
     """Launch a run, after ending whatever the former one left: no two runs of an agent at once."""
     assert life.desired is not None
     # A stop that is wound down has ended them already.
@@ -303,7 +353,9 @@ def _launch(life: Life, at: Instant) -> Step:
     life = replace(
         life,
         state=AgentState.STARTING,
-        run=Run(at.run_id),
+        run=Run(at.run_id, restart=restart),
+        began=at.now if life.began is None else life.began,
+        began_wall=at.wall if life.began is None else life.began_wall,
         due=None,
         stop=None,
         fingerprint=life.desired.fingerprint,
@@ -352,7 +404,8 @@ def _stop_steps(life: Life, at: Instant) -> Step:
 def _end_run(life: Life, ended: Exit, at: Instant) -> Life:
     assert life.run is not None
     run = replace(life.run, ended=at.now)
-    return replace(life, run=run, outcome=ended, counted=counted_after(life.policy, life.counted, run.lasted()))
+    counted = counted_after(life.policy, life.counted, run.lasted())
+    return replace(life, run=run, outcome=ended, counted=counted, unbegun=0)
 
 
 def _follow(life: Life, at: Instant) -> Life:
@@ -361,7 +414,9 @@ def _follow(life: Life, at: Instant) -> Life:
     assert run is not None
     assert run.ended is not None
     assert outcome is not None
-    verdict = after_exit(life.policy, outcome, life.counted, at.jitter)
+    # The first launch is no restart: its first back-off is the shortest.
+    unbegun = max(0, life.unbegun - (not run.restart))
+    verdict = after_exit(life.policy, outcome, life.counted, at.jitter, unbegun)
     if isinstance(verdict, Restart):
         error = None if outcome.succeeded(life.policy) else outcome.describe()
         return replace(life, state=AgentState.BACKOFF, stop=None, due=run.ended + verdict.delay, error=error)

@@ -1,7 +1,8 @@
 """A guest as stereOS is one, in a mount namespace: users agent and admin, its folders, stereosd writing and polling.
 
 Nothing of it can be seen outside: ``/etc/passwd`` and ``/etc/group`` are covered by copies with the two users, ``/run``
-and ``/var/lib`` by file systems of its own. The namespace goes with its last process.
+and ``/var/lib`` by file systems of its own; a network of its own keeps the
+names of its sockets from other guests. The namespace goes with its last process.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ class Guest(Daemon):
         inside = [
             "unshare",
             "--mount",
+            "--net",
             "--propagation",
             "private",
             "sh",
@@ -169,8 +171,9 @@ class Guest(Daemon):
         return self.wait_for(probe, 20, what=f"{name}: running is {running}")
 
     def seen(self, name: str) -> dict[str, str]:
-        """Give the environment that an agent's program saw."""
-        text = (self.agent_home / f"env.{name}").read_text()
+        """Give the environment that an agent's program saw; nothing before it ran."""
+        path = self.agent_home / f"env.{name}"
+        text = path.read_text() if path.exists() else ""
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.daemon.support import bad, declare, failure, folder_of, pids, running, start, stay
+from tests.daemon.support import bad, declare, failure, folder_of, pids, running, script, start, stay
 from tests.support.agents import Recorded
 from tests.support.daemon import Daemon
 from tests.support.waiting import wait_for_file
+from tests.workspaces.repositories import make_repository
 
 KIB = 1024
 NO_PATH = {"PATH": "/nowhere:/neither"}
@@ -95,7 +97,7 @@ def test_the_others_are_not_concerned(failing: Daemon) -> None:
     assert failing.health()["state"] == "running"
 
 
-def test_a_failed_launch_is_retried_by_policy(daemon: Daemon) -> None:
+def test_a_launch_that_never_began_uses_up_no_restart(daemon: Daemon) -> None:
     gone = {"workdir": "/no/such/folder", "restart_delay": "1ms", "restart_delay_max": "5ms"}
     start(
         daemon,
@@ -105,11 +107,17 @@ def test_a_failed_launch_is_retried_by_policy(daemon: Daemon) -> None:
         stay("good"),
     )
     assert daemon.wait_state("no", "failed")["restarts"] == 0
-    daemon.wait_for(lambda: daemon.agents()["always"]["restarts"] >= 5)
-    agent = daemon.wait_state("twice", "failed")
-    assert agent["restarts"] == 2
-    assert "/no/such/folder" in (agent["error"] or "")
+    for name in ("twice", "always"):
+        events = f"/v1/events?agent={name}"
+        daemon.wait_for(partial(_tried, daemon, events), what=f"{name} is tried again and again")
+        agent = daemon.wait_state(name, "backoff")
+        assert agent["restarts"] == 0
+        assert "/no/such/folder" in (agent["error"] or "")
     running(daemon, "good")
+
+
+def _tried(daemon: Daemon, events: str) -> bool:
+    return daemon.request("GET", events).body.count(b"launch_failed") >= 5
 
 
 def test_an_agent_recovers_when_what_it_missed_is_there(daemon: Daemon) -> None:
@@ -131,6 +139,31 @@ def test_an_agent_recovers_when_what_it_missed_is_there(daemon: Daemon) -> None:
     assert folder_of(found["workdir"]) == (daemon.folder / "later").resolve()
     for name in found:
         assert daemon.agents()[name]["error"] is None
+
+
+def test_without_restarts_it_is_launched_when_what_it_missed_is_there(daemon: Daemon) -> None:
+    slow = {"restart": "on-failure", "max_restarts": 1, "restart_delay": "1h", "restart_delay_max": "1h"}
+    repo = daemon.folder / "repo"
+    agents = [
+        stay("workdir", workdir="later"),
+        stay("program", command=["my-program"]),
+        stay("waits", workdir="later", **slow),
+        stay("repo", repo=str(repo), isolation="worktree"),
+        script("ran", "exit 3"),
+    ]
+    declare(daemon, *agents)
+    daemon.start("--interval", "100ms")
+    for name in ("workdir", "program", "waits", "repo"):
+        assert failure(daemon, name)
+    daemon.wait_state("ran", "failed")
+    assert json.loads(daemon.request("GET", "/v1/plan").body)["operations"] == []
+    (daemon.folder / "later").mkdir()
+    (daemon.bin / "my-program").write_text("#!/bin/sh\nexec sleep 600\n")
+    (daemon.bin / "my-program").chmod(0o755)
+    make_repository(repo)
+    running(daemon, "workdir", "program", "waits", "repo")
+    assert {agent["restarts"] for agent in daemon.agents().values()} == {0}
+    assert daemon.agents()["ran"]["state"] == "failed"
 
 
 def test_an_agent_whose_launch_failed_is_launched_when_its_definition_is_mended(daemon: Daemon) -> None:

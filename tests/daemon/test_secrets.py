@@ -6,17 +6,22 @@ import json
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 
 import psutil
 
+from agentd.daemon.inputs import SETTLE_STOP
 from tests.daemon.support import (
     another_run,
     counting,
     declare,
     environment_of,
+    lives_on,
     own_home,
+    pids,
     running,
+    runs,
     script,
     start,
     stay,
@@ -98,6 +103,42 @@ def test_what_is_no_secret_is_skipped_with_a_warning_that_names_the_file_alone(d
     assert not any("hidden" in warning or "FOLDER" in warning for warning in warnings)
     assert VALUE not in str(warnings) + daemon.log_text()
     assert VALUE not in str(environment)
+
+
+def test_secrets_that_arrive_close_to_one_another_cause_one_launch(daemon: Daemon) -> None:
+    start(daemon, counting("a", daemon.folder, "exec sleep 600"))
+    pid = running(daemon, "a")["a"]
+    names = [f"S{number}" for number in range(5)]
+    before, attempt = 0, 0
+    for attempt in range(5):
+        _noted(daemon, pid)
+        before, longest, last = len(runs(daemon.folder, "a")), 0.0, time.monotonic()
+        for name in names:
+            daemon.write_secret(name, f"{attempt}")
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            lives_on(daemon, 0.03)
+        pid = another_run(daemon, "a", pid)
+        if longest < SETTLE_STOP - 0.05:
+            break
+        value = f"{attempt}"
+        daemon.wait_for(lambda value=value: _has(pids(daemon)["a"], names, value))  # type: ignore[misc]  # bound early
+        pid = running(daemon, "a")["a"]
+    environment = environment_of(pid)
+    assert {environment[name] for name in names} == {f"{attempt}"}
+    _noted(daemon, pid)
+    assert len(runs(daemon.folder, "a")) == before + 1
+
+
+def _noted(daemon: Daemon, pid: int) -> None:
+    daemon.wait_for(lambda: pid in runs(daemon.folder, "a"), what="the run has noted itself")
+
+
+def _has(pid: int | None, names: list[str], value: str) -> bool:
+    """Whether a process was given all of them with this value."""
+    if pid is None:
+        return False
+    environment = environment_of(pid)
+    return all(environment.get(name) == value for name in names)
 
 
 class LookingAtCommandLines(threading.Thread):

@@ -84,6 +84,10 @@ class World:
         assert len(launches) <= 1
         if self.life.restarts > before.restarts:
             self._restarted(before)
+        elif self.life.restarts < before.restarts and not launches and not self.life.gone:
+            # A restart that never began.
+            assert self.life.restarts == before.restarts - 1
+            self.automatic -= 1
         if self.life.state is AgentState.TIMED_OUT is not before.state:
             assert self.life.began is not None
             assert self.life.policy.timeout is not None
@@ -142,7 +146,7 @@ class World:
         assert self.life.desired.fingerprint == self.life.fingerprint or self.life.desired.fingerprint is None
         assert self.pane is None or self.life.session_open, "a session that the life does not know of"
         if refuse:
-            self.tell(lives.launch_failed(self.life, run_id, "refused", self.moment))
+            self.tell(lives.launch_refused(self.life, run_id, "refused", self.moment))
             return
         self.processes[run_id] = Process()
         self.pane = self.opening = run_id

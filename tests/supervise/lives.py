@@ -97,6 +97,14 @@ class Story:
         """Its launch fails."""
         return self.tell(lives.launch_failed(self.life, self.run_id, error, self._at(now)))
 
+    def refused(self, now: float, error: str = "no such workdir") -> Story:
+        """Its launch never begins."""
+        return self.tell(lives.launch_refused(self.life, self.run_id, error, self._at(now)))
+
+    def found_all(self, now: float, *, tried: bool = False) -> Story:
+        """A look finds all that its launch needs."""
+        return self.tell(lives.found_all(self.life, self._at(now), tried=tried))
+
     def put_off(self, now: float) -> Story:
         """Its launch is given up before anything ran."""
         return self.tell(lives.launch_put_off(self.life, self.run_id, self._at(now)))

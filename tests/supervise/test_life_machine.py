@@ -151,11 +151,25 @@ class LifeMachine(RuleBasedStateMachine):
         self.world.tell(lives.tick(self.life, self.world.moment))
         assert self.life == before or (wake is not None and wake <= self.world.now)
 
+    @rule(tried=st.booleans())
+    def a_look_finds_all(self, tried: bool) -> None:
+        before, wanting = self.life, self.life.wanting
+        self.world.tell(lives.found_all(before, self.world.moment, tried=tried))
+        assert wanting or self.life is before
+        assert not (wanting and not tried) or self.life.state is AgentState.STARTING
+
+    @rule()
+    def its_workdir_is_covered(self) -> None:
+        before = self.life
+        self.world.tell(lives.mounted_over(before, "covered", self.world.moment))
+        assert self.life is before or before.state is AgentState.RUNNING
+
     @rule()
     def news_of_another_run(self) -> None:
         moment, name = self.world.moment, stale(self.life)
         for step in (
             lives.launch_failed(self.life, name, "late", moment),
+            lives.launch_refused(self.life, name, "late", moment),
             lives.launch_put_off(self.life, name, moment),
             lives.started(self.life, name, 7, moment),
             lives.exited(self.life, name, Exit(code=0), moment),

@@ -32,6 +32,7 @@ runs = st.builds(
     started_wall=st.none() | times,
     pid=st.none() | st.integers(1, 2**22),
     ended=st.none() | times,
+    restart=st.booleans(),
 )
 exits = st.builds(Exit, st.none() | st.integers(0, 255), st.none() | st.integers(1, 64), st.none() | texts)
 policies = st.builds(
@@ -58,6 +59,7 @@ lives = st.builds(
     error=st.none() | texts,
     restarts=st.integers(0, 10**9),
     counted=st.integers(0, 10**9),
+    unbegun=st.integers(0, 10**9),
     began=st.none() | times,
     began_wall=st.none() | times,
     due=st.none() | times,
@@ -72,7 +74,7 @@ def as_at_its_launch(life: Life) -> Life:
         return life
     if life.run.ended is not None and life.state is not AgentState.STOPPING:
         return life
-    return replace(life, state=AgentState.STARTING, run=Run(life.run.id), error=None)
+    return replace(life, state=AgentState.STARTING, run=Run(life.run.id, restart=life.run.restart), error=None)
 
 
 descriptions = st.builds(Description, texts, texts, texts, texts)

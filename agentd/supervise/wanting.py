@@ -1,0 +1,59 @@
+"""Looks, at each resync, for what launches that never began are waiting for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from agentd.supervise.agent import Agent
+from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.host import Host
+from agentd.supervise.launching import check_launch
+from agentd.supervise.preflight import PreflightError
+
+
+class Wanting:
+    """Knows which launches were tried because nothing was seen to be missing."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._tried: set[str] = set()
+        """Agents launched after a look that found all, where none found something missing since."""
+
+    async def look(self, agents: Iterable[Agent]) -> None:
+        """Look once for each agent whose launch never began, and launch those for which all is there."""
+        unbegun = [agent for agent in agents if agent.life.unbegun]
+        self._tried &= {agent.name for agent in unbegun}
+        await asyncio.gather(*(self._look_for(agent) for agent in unbegun if agent.life.wanting))
+
+    async def _look_for(self, agent: Agent) -> None:
+        run, desired = agent.life.run, agent.life.desired
+        if run is None or desired is None or desired.launch is None:
+            # What cannot be launched as it is declared is launched when it is declared otherwise.
+            return
+        try:
+            await self._check(desired)
+        except PreflightError:
+            self._tried.discard(agent.name)
+            return
+        if agent.life.run is run and agent.life.desired is desired:
+            agent.found_all(tried=agent.name in self._tried)
+            self._tried.add(agent.name)
+
+    async def _check(self, desired: DesiredAgent) -> None:
+        """Check what a launch needs but does not make itself.
+
+        Raises
+        ------
+        PreflightError
+            If it is missing.
+        """
+        spec, preflight = desired.spec, self._host.preflight
+        if spec.checkout is not None:
+            await preflight.check_folder(spec.checkout.repo)
+        if spec.checkout is not None or spec.role is not None:
+            try:
+                await preflight.check_folder(spec.workdir)
+            except PreflightError:
+                return
+        await check_launch(self._host, desired)
