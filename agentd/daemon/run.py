@@ -339,7 +339,13 @@ class _Daemon:
             path_origin=path_origin(user, login),
             slots=asyncio.Semaphore(settings.launch_concurrency),
             folders=WorkFolders(
-                user, os.environ, templates_folder(os.environ), self._looks, data.claim, open_files=open_files
+                user,
+                os.environ,
+                templates_folder(os.environ),
+                resolve_data_dir(settings.data_dir, user),
+                self._looks,
+                data.claim,
+                open_files=open_files,
             ),
             preflight=Preflight(self._looks, user),
             clock=self._clock,

@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from agentd.harness.trust import FolderTrust
 from agentd.jcard.spec import Mode
 
 PLACEHOLDER = "{prompt}"
@@ -112,6 +113,8 @@ class HarnessFacts:
     """Keys that end what it is doing, and not the program, if it is an interactive one."""
     credentials: Credentials | None = None
     """``None`` where nobody can know."""
+    trust: FolderTrust | None = None
+    """``None`` where it does not ask for trust in a folder."""
     machine_output: tuple[str, ...] = ()
     """Arguments that make a one-shot run print JSON, one event a line."""
     resume: tuple[str, ...] = ()

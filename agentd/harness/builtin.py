@@ -24,6 +24,7 @@ from agentd.harness.base import (
     in_rounds,
     interrupts,
 )
+from agentd.harness.trust import FOLDER, FolderTrust, TrustFile
 
 _AFTER_DASHES = ("--", "{prompt}")
 _ESCAPE = (StopKey("Escape"),)
@@ -71,6 +72,13 @@ CLAUDE_CODE = CommandLineHarness(
                 *("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX"),
             ),
             (CredentialFile(".credentials.json", ".claude", "CLAUDE_CONFIG_DIR"),),
+        ),
+        # A file with nothing but the entry is enough: it goes on to its onboarding, as without one.
+        trust=FolderTrust(
+            ("Is this a project you created or one you trust?",),
+            TrustFile(
+                ".claude.json", "", "CLAUDE_CONFIG_DIR", ("projects", FOLDER, "hasTrustDialogAccepted"), value=True
+            ),
         ),
         # stream-json is refused without --verbose.
         machine_output=("--output-format", "stream-json", "--verbose"),
@@ -132,6 +140,10 @@ GEMINI_CLI = CommandLineHarness(
             ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
             (CredentialFile("oauth_creds.json", ".gemini"),),
         ),
+        trust=FolderTrust(
+            ("Do you trust the files in this folder?",),
+            TrustFile("trustedFolders.json", ".gemini", None, (FOLDER,), "TRUST_FOLDER"),
+        ),
         machine_output=("--output-format", "stream-json"),
         resume=("--resume",),
         read_only=("--approval-mode", "plan"),
@@ -162,6 +174,9 @@ CODEX = CommandLineHarness(
         credentials=Credentials(
             ("CODEX_API_KEY", "OPENAI_API_KEY"), (CredentialFile("auth.json", ".codex", "CODEX_HOME"),)
         ),
+        # Asked in git repositories alone; for a worktree it asks about, and keeps, the whole repository, which is not
+        # ours to trust.
+        trust=FolderTrust(("Trust this folder? Codex can read, edit, and run files here",)),
         machine_output=("--json",),
         resume=("resume",),
         read_only=("-s", "read-only"),

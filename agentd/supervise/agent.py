@@ -18,7 +18,7 @@ from agentd.supervise import transitions
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.events import Detail, Event, EventKind
 from agentd.supervise.host import Host
-from agentd.supervise.launching import check_launch, open_pane, prepare
+from agentd.supervise.launching import check_launch, give_trust, open_pane, prepare
 from agentd.supervise.life import (
     CloseSession,
     Effect,
@@ -369,6 +369,7 @@ class Agent:
             if ready:
                 # Before its turn: a mount that does not answer keeps no other agent waiting.
                 await check_launch(self.host, desired)
+                await give_trust(self.host, desired)
         except PreflightError as error:
             self._apply(transitions.launch_refused(self.life, run_id, self.host.redact(str(error)), self._now()))
             return

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from agentd.harness.base import Harness, HarnessError, Request, StopKey
+from agentd.harness.trust import TrustFile
 from agentd.jcard.spec import AgentSpec, AgentType
 from agentd.supervise.plan import DesiredView, Fingerprint
 from agentd.tmux.launcher import oversized
@@ -39,6 +40,8 @@ class DesiredAgent:
     error: str | None
     fingerprint: Fingerprint | None
     stop_keys: tuple[StopKey, ...] = DEFAULT_STOP_KEYS
+    trust: TrustFile | None = None
+    """Where the harness keeps which folders it trusts."""
 
     @property
     def view(self) -> DesiredView:
@@ -89,9 +92,11 @@ def desire(
     argv: tuple[str, ...] = ()
     error: str | None = None
     stop_keys = DEFAULT_STOP_KEYS
+    trust = None
     try:
         argv = harness.argv(request)
         stop_keys = harness.stop_keys(request)
+        trust = harness.facts.trust
         error = _impossible(spec, argv, environment)
     except HarnessError as problem:
         error = str(problem)
@@ -114,7 +119,7 @@ def desire(
             key, [str(checkout.repo), str(checkout.path), checkout.branch, checkout.base, checkout.read_only]
         )
     launch = Launch(argv, environment) if error is None else None
-    return DesiredAgent(spec, launch, error, fingerprint, stop_keys)
+    return DesiredAgent(spec, launch, error, fingerprint, stop_keys, None if trust is None else trust.file)
 
 
 def _impossible(spec: AgentSpec, argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:

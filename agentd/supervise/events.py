@@ -24,6 +24,7 @@ class EventKind(StrEnum):
     ADOPTED = "adopted"
     NOT_ADOPTED = "not_adopted"
     RECORD_LOST = "record_lost"
+    TRUSTED = "trusted"
     LAUNCHED = "launched"
     LAUNCH_FAILED = "launch_failed"
     STARTED = "started"
@@ -94,6 +95,9 @@ ACCOUNTS: Mapping[EventKind, Account] = {
     EventKind.RECORD_LOST: Account(
         "The agent's run was taken over by its processes alone: what a former daemon wrote of it was removed."
     ),
+    EventKind.TRUSTED: Account(
+        "agentd had the agent's harness trust the folder that agentd made for it.", ("harness", "folder", "path")
+    ),
     EventKind.LAUNCHED: Account("A launch began.", (*_STATES, "run", "restarts")),
     EventKind.LAUNCH_FAILED: Account("A launch came to nothing.", ("state", "run")),
     EventKind.STARTED: Account("The agent's process runs.", (*_STATES, "run", "pid", "restarts")),
@@ -145,7 +149,9 @@ DETAILS: Mapping[str, str] = {
     "exit_code": "exit status, if the process ended by itself",
     "exit_signal": "number of the signal that ended the process",
     "fields": "what differs, an array",
+    "folder": "the folder",
     "grace_seconds": "from the first signal to SIGKILL",
+    "harness": "the agent's harness",
     "lost": "how many",
     "oldest": "number of the oldest event that is kept",
     "path": "the path",

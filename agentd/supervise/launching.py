@@ -8,6 +8,7 @@ import structlog
 
 from agentd.jcard.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec
 from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.events import Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.preflight import PATH_SET, PreflightError
 from agentd.supervise.record import Record, RecordError
@@ -45,6 +46,24 @@ async def check_launch(host: Host, desired: DesiredAgent) -> None:
     origin = PATH_SET if "PATH" in launch.environment else host.path_origin
     environment = {**host.base_environment, **launch.environment}
     await host.preflight.check(desired.spec.workdir, launch.argv[0], environment, origin)
+
+
+async def give_trust(host: Host, desired: DesiredAgent) -> None:
+    """Have the harness trust the folder that it is launched in, if agentd made that; else it would ask for it."""
+    file, launch, spec = desired.trust, desired.launch, desired.spec
+    if file is None or launch is None:
+        return
+    # The program takes a relative path from where it runs.
+    path = spec.workdir / file.path({**host.base_environment, **launch.environment}, host.user.home)
+    try:
+        folder = await host.folders.trust(spec, file, path)
+    except PreflightError as error:
+        log.warning("agent_trust", agent=spec.name, harness=spec.harness, path=str(path), reason=str(error))
+        return
+    if folder is not None:
+        found = {"harness": spec.harness, "folder": str(folder), "path": str(path)}
+        log.info("agent_trust", agent=spec.name, **found)
+        host.tell(Event(EventKind.TRUSTED, spec.name, None, found))
 
 
 def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> PaneRequest:

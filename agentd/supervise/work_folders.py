@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Final, TypeVar
 
 import structlog
 
+from agentd.harness.trust import TrustFile
 from agentd.jcard.answering import NotAnsweringError
-from agentd.jcard.spec import AgentSpec, Checkout
+from agentd.jcard.spec import WORKTREES, AgentSpec, Checkout
 from agentd.supervise.looks import Looks, in_thread
 from agentd.supervise.preflight import PreflightError
 from agentd.supervise.user import AgentUser
@@ -20,7 +22,8 @@ from agentd.workspaces.held import HeldError
 from agentd.workspaces.making import ensure_worktree, needs_git
 from agentd.workspaces.roles import Occasion, TemplateError, daily_file, workspace_files
 from agentd.workspaces.runner import Runner, RunnerError
-from agentd.workspaces.workspace import WorkspaceError, make_workspace
+from agentd.workspaces.trust import TrustError, give_trust
+from agentd.workspaces.workspace import WORKSPACES, WorkspaceError, make_workspace
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +38,7 @@ _LOOK: Final = 0.02
 _GIVING_UP: Final = 5.0
 """Seconds that a folder in the making has to stop after it was given up; what it runs is killed after two."""
 
-_CANNOT_MAKE = (GitError, HeldError, RunnerError, TemplateError, WorkspaceError)
+_CANNOT_MAKE = (GitError, HeldError, RunnerError, TemplateError, TrustError, WorkspaceError)
 
 
 class WorkFolders:
@@ -49,6 +52,8 @@ class WorkFolders:
         What git's environment is taken from.
     templates
         Folder with the operator's own templates of workspaces.
+    data_dir
+        Where worktrees and workspaces are.
     looks
         What finds out first whether the folders answer.
     claim
@@ -62,6 +67,7 @@ class WorkFolders:
         user: AgentUser,
         environ: Mapping[str, str],
         templates: Path,
+        data_dir: Path,
         looks: Looks,
         claim: Callable[[asyncio.AbstractEventLoop], None],
         open_files: int | None = None,
@@ -69,6 +75,7 @@ class WorkFolders:
         self._user = user
         self._environ = dict(environ)
         self._templates = templates
+        self._data_dir = data_dir
         self._looks = looks
         self._claim = claim
         self._open_files = open_files
@@ -96,6 +103,37 @@ class WorkFolders:
         # git locks single refs, not what two of it do to one repository's list of worktrees.
         async with self._repositories.setdefault(checkout.repo, asyncio.Lock()):
             await self._in_thread(runner, lambda: _make_worktree(runner, checkout, spec.name, now, shell))
+
+    async def trust(self, spec: AgentSpec, file: TrustFile, path: Path) -> Path | None:
+        """Have a harness trust the folder that was made for an agent, and none that was there.
+
+        Parameters
+        ----------
+        file, path
+            How and where the harness keeps that.
+
+        Returns
+        -------
+        The folder, if trust was given now.
+
+        Raises
+        ------
+        PreflightError
+            If it cannot be given.
+        """
+        if spec.checkout is not None:
+            folder, place = spec.checkout.path, self._data_dir / WORKTREES
+        elif spec.role is not None:
+            folder, place = spec.workdir, self._data_dir / WORKSPACES
+        else:
+            return None
+        if folder.parent != place:
+            return None
+        for each, answer in (await self._looks.each([folder, path], os.path.realpath)).items():
+            if isinstance(answer, NotAnsweringError):
+                raise PreflightError(f"{answer.strerror}: it is on the way to {each}")
+        runner = Runner(self._user, self._environ, self._open_files)
+        return await self._in_thread(runner, lambda: _trust(runner, file, path, folder))
 
     def _make_workspace(self, runner: Runner, spec: AgentSpec, today: date) -> None:
         assert spec.role is not None
@@ -131,6 +169,14 @@ class WorkFolders:
                 elif not future.cancelled() and (ended := future.exception()) is not None:
                     log.debug("agent_folder_given_up", reason=str(ended))
                 raise
+
+
+def _trust(runner: Runner, file: TrustFile, path: Path, folder: Path) -> Path | None:
+    real = Path(os.path.realpath(folder))
+    # A link in its place leads to a folder of somebody's own.
+    if real != Path(os.path.realpath(folder.parent)) / folder.name:
+        return None
+    return real if give_trust(runner, file, path, real) else None
 
 
 def _nothing(_path: Path) -> None:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from agentd.tmux.launcher import quote
 from agentd.workspaces.roles import INSTRUCTION_LINKS, INSTRUCTIONS
 from agentd.workspaces.runner import Runner, RunnerError
+
+WORKSPACES: Final = "workspaces"
+"""Folder of workspaces, in the data directory."""
 
 _MADE = b"made "
 

@@ -34,6 +34,8 @@ def client(daemon: Daemon) -> Client:
     """A daemon without agents, and programs that stand in for claude and codex."""
     for name in ("claude", "codex"):
         fake(daemon, name)
+    # As root the home would be the real one.
+    daemon.write_secret("HOME", str(daemon.home))
     daemon.write_jcard(COMMENTED)
     daemon.start()
     return client_of(daemon)
@@ -67,7 +69,9 @@ def test_hiring_makes_a_workspace_and_an_agent_that_runs_in_it_once(client: Clie
 
     (workspace / "SOUL.md").unlink()
     again = client("hire", "engineer", "alice")
-    assert (again.status, again.out, again.err) == (0, done.out, "")
+    assert (again.status, again.out) == (0, done.out)
+    assert again.err == f"agentctl: agentd had claude-code trust {workspace}, in {daemon.home}/.claude.json\n"
+    assert again.err in done.err
     assert daemon.jcard.read_text() == text
     assert not (workspace / "SOUL.md").exists()
 

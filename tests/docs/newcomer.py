@@ -97,6 +97,13 @@ class Newcomer:
             "AGENTD_API_SOCKET": str(self.runtime / "agentd/agentd.sock"),
         }
 
+    def keep_agents_at_home(self) -> None:
+        """Have agents take the newcomer's home for theirs: those of a root would have the real one."""
+        if os.geteuid() == 0:
+            secrets = self.home / ".config/agentd/secrets"
+            secrets.mkdir(parents=True, mode=0o700)
+            (secrets / "HOME").write_text(str(self.home))
+
     def type(self, command: str, keys: bytes = b"", seen: Callable[[str], bool] = bool) -> Shown:
         """Execute one command on a terminal; `agentd` stays in a terminal of its own.
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A scripted agent with an input box like Claude Code's; links to it stand in for the real program.
 
-It takes Enter while there is no ``asleep`` in its working directory, and asks a question while there is ``ask``. As in
-Claude Code, Enter completes a word with @ at the end and breaks the line after a backslash, space at the end is
-removed, and /menu opens a menu.
+It takes Enter while there is no ``asleep`` in its working directory, and asks the question in ``ask`` while there is
+one. As in Claude Code, Enter completes a word with @ at the end and breaks the line after a backslash, space at the end
+is removed, and /menu opens a menu.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def draw(taken: list[str], text: str) -> None:
     if taken[-1:] == [MENU]:
         box = "Select\r\n\r\n  1. one\r\n  2. two\r\n\r\n  Enter to choose"
     if Path("ask").exists():
-        box = QUESTION
+        box = Path("ask").read_text().replace("\n", "\r\n") or QUESTION
     os.write(1, "\r\n".join(["\x1b[2J\x1b[Hgo", *lines, box]).encode())
 
 

@@ -19,7 +19,8 @@ agentctl init reviewer --workspace ./review"""
 _HIRE_DETAILS = """\
 Makes the workspace of agentctl init, adds the agent ROLE_NAME to the jcard, with that workspace as its workdir and
 restart = "always", waits until it runs, and prints its name and pid. Where the agent is declared already, nothing
-changes. With a prompt it stays after its answer (mode = "interactive")."""
+changes. Says whether agentd had the harness trust that workspace, or else that the agent waits at such a question.
+With a prompt it stays after its answer (mode = "interactive")."""
 
 _HIRE_EXAMPLES = """\
 agentctl hire engineer alice

@@ -16,6 +16,7 @@ from agentd.cli.agentctl.command import CommandError, Invocation, UsageError
 from agentd.cli.agentctl.convergence import LOOK_AFTER
 from agentd.cli.agentctl.declare import declare
 from agentd.cli.agentctl.lookup import NOT_FOUND
+from agentd.cli.agentctl.waiting import first_seen
 from agentd.cli.agentctl.worktree_look import Surroundings, look_around
 from agentd.daemon.settings import absolute, templates_folder
 from agentd.jcard.checks import check_name, check_role
@@ -25,10 +26,7 @@ from agentd.supervise.snapshot import AgentStatus
 from agentd.supervise.states import AgentState
 from agentd.workspaces.roles import Occasion, TemplateError, workspace_files
 from agentd.workspaces.runner import Runner
-from agentd.workspaces.workspace import WorkspaceError, make_workspace
-
-WORKSPACES: Final = "workspaces"
-"""Folder of workspaces, in the data directory."""
+from agentd.workspaces.workspace import WORKSPACES, WorkspaceError, make_workspace
 
 _WITHOUT_A_FUTURE: Final = frozenset({AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT, AgentState.DISABLED})
 """States that an agent does not leave by itself."""
@@ -126,12 +124,21 @@ class Hiring:
         for line in declared.diff:
             print(printable(line), file=sys.stderr)
         agent = self._wait(declared.name, limit)
+        trusted, waiting = first_seen(self.invocation.api, agent)
+        for text in (
+            None if trusted is None else f"agentd had {agent.harness} trust {agent.workdir}, in {trusted}",
+            None if waiting is None else f"{agent.name} {waiting}",
+        ):
+            if text is not None:
+                self.invocation.warn(printable(text))
         return {
             "name": agent.name,
             "pid": agent.pid,
             "workspace": agent.workdir,
             "added": bool(declared.diff),
             "made": made,
+            "trusted_in": trusted,
+            "waiting": waiting,
         }
 
     def _fields(self) -> Mapping[str, str]:

@@ -11,7 +11,8 @@ from agentd.jcard.quoting import printable
 _STATUS_DETAILS = """\
 Elsewhere than on a terminal one line for each agent, fields separated by tabs: name, state, uptime in seconds,
 restarts, exit (status or signal of the last run that ended), pid, harness, session, and the error or next restart.
-With NAME one line for each field of that agent: its name, a tab, its value."""
+With NAME one line for each field of that agent: its name, a tab, its value; and, as detail, whether it waits at its
+harness' question for trust in the folder."""
 
 _STATUS_EXAMPLES = """\
 agentctl status
@@ -61,7 +62,10 @@ def _status(invocation: Invocation) -> Status:
 
 def _lines(invocation: Invocation) -> list[str]:
     if invocation.arguments.name is not None:
-        return agent_lines(agent_from(agent_document(invocation.api, invocation.name())), invocation.display)
+        from agentd.cli.agentctl.waiting import waits_for
+
+        agent = agent_from(agent_document(invocation.api, invocation.name()))
+        return agent_lines(agent, invocation.display, waits_for(invocation.api, agent))
     health = health_from(invocation.api.get("/v1/health"))
     if not invocation.display.table and not health.config.valid:
         # On a terminal the header says so.

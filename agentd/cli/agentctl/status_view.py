@@ -60,9 +60,11 @@ def list_lines(agents: Sequence[AgentStatus], display: Display) -> list[str]:
     return lines(_LIST_HEADING, rows, display)
 
 
-def agent_lines(agent: AgentStatus, display: Display) -> list[str]:
-    """Show all of one agent, a field a line."""
+def agent_lines(agent: AgentStatus, display: Display, detail: str | None = None) -> list[str]:
+    """Show all of one agent, a field a line, and what else is known of it."""
     values = {field.name: getattr(agent, field.name) for field in fields(agent)}
+    if detail is not None:
+        values["detail"] = detail
     values["worktree"] = None if agent.worktree is None else _worktree(agent.worktree)
     if not display.table:
         rows = [[Cell(name), Cell(_plain(value))] for name, value in values.items()]

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 
 from agentd import __version__
-from agentd.cli.agentctl.client import Api, ApiError, Json, UnreachableError, health_from
+from agentd.cli.agentctl.client import Api, ApiError, Json, UnreachableError, agents_from, health_from
+from agentd.cli.agentctl.waiting import waits_for
 from agentd.cli.check import check
 from agentd.cli.doctor import machine, places
 from agentd.cli.doctor.finding import Finding, answered, error, note, ok, read_line, warning
@@ -55,6 +56,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         yield from answered(
             "socket", settings.tmux_socket, lambda: places.check_socket("socket", settings.tmux_socket, SOCKET_MODE)
         )
+        yield from _check_waiting(api)
     if user_warning is not None:
         yield warning("user", user_warning, "make one: useradd --create-home agent")
     else:
@@ -120,6 +122,18 @@ def _check_daemon(health: Health, document: Json) -> Iterator[Finding]:
         )
     if isinstance(document, Mapping):
         yield from _check_recording(document.get("recording"))
+
+
+def _check_waiting(api: Api) -> Iterator[Finding]:
+    """Look for agents that wait at their harness' question, which nobody may be there to answer."""
+    try:
+        for agent in agents_from(api.get("/v1/agents")):
+            waiting = waits_for(api, agent)
+            if waiting is not None:
+                what, _, advice = waiting.partition("; ")
+                yield warning("agent", f"{agent.name} {what}", advice)
+    except (ApiError, UnreachableError) as failure:
+        yield warning("agent", f"whether agents wait for an answer cannot be seen: {failure}", "try again")
 
 
 def _check_recording(recording: Json) -> Iterator[Finding]:
