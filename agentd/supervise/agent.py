@@ -55,6 +55,10 @@ _SESSION_WAIT = 0.02
 """Seconds between looks whether another agent has given up a session name."""
 
 
+_KEY_LIMIT = 1.0
+"""Seconds for tmux to type a key: an agent's end waits no longer for a server that agents may hold up."""
+
+
 @dataclass(frozen=True, slots=True)
 class _ShowScreen:
     """Log the last screen of a run that ended, for ``--debug``."""
@@ -508,9 +512,11 @@ class Agent:
         if pane is None:
             return
         try:
-            await self.host.tmux.send_key(pane, key)
-        except (TmuxError, TmuxUnreachableError) as error:
-            self._teller.log.warning("agent_key_not_typed", key=key, reason=str(error))
+            async with asyncio.timeout(_KEY_LIMIT):
+                await self.host.tmux.send_key(pane, key)
+        except (TmuxError, TmuxUnreachableError, TimeoutError) as error:
+            reason = str(error) or f"tmux did not answer within {_KEY_LIMIT:g} s"
+            self._teller.log.warning("agent_key_not_typed", key=key, reason=reason)
 
     def _terminate(self) -> None:
         handle = self._handle

@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 KEY_OPTION = "@agentd_key"
 
+_KILL_LIMIT = 1.0  # seconds for kill-server, which is never executed where hooks make commands wait
 _SERVER_END_LIMIT = 2.0
 """Seconds for the server to end; it needs milliseconds."""
 _CHANGES = frozenset({"window-close", "unlinked-window-close", "session-renamed"})
@@ -72,8 +73,6 @@ _LIST_FORMAT = _PANE_FORMAT + "\t#{pane_dead}\t#{session_name}\t#{pane_start_com
 _LISTED_FIELDS = 4
 _LAUNCHED = "#{m:/bin/sh *,#{pane_start_command}}"
 """Condition that a pane may have been opened with a launch script."""
-
-
 _PANE = re.compile(r"(\$[0-9]+) (@[0-9]+) (%[0-9]+) ([0-9]{1,10}) ([0-9]{1,5}) ([0-9]{1,5})", re.ASCII)
 _EMPTY_PANE = re.compile(r"\$[0-9]+ @[0-9]+ (%[0-9]+) -1 .*", re.ASCII)
 """A pane in which tmux could not start a process."""
@@ -462,12 +461,13 @@ class TmuxServer:
         """End the server with all sessions, and remove the socket file it leaves."""
         readers = [] if self.identity is None else await asyncio.to_thread(pipe_readers, self.identity.pid)
         try:
-            if not self.connected:
-                await self.connect()
-            await self._run("kill-server")
-        except (TmuxError, TmuxUnreachableError, TmuxStartError) as error:
+            async with asyncio.timeout(_KILL_LIMIT):
+                if not self.connected:
+                    await self.connect()
+                await self._run("kill-server")
+        except (TmuxError, TmuxUnreachableError, TmuxStartError, TimeoutError) as error:
             # The connection may end before the answer comes; whether the server is gone is looked at below.
-            log.debug("tmux_server_killed", answer=str(error))
+            log.debug("tmux_server_killed", answer=str(error) or "none in time")
         await self.close()
         server = None if self.identity is None else ProcessIdentity.of(self.identity.pid)
         if self.identity is not None and server is not None and not await self._server_ends(server):
