@@ -92,8 +92,8 @@ class Looks:
         """Those that are not stuck."""
         self._waiting: set[_Look[object]] = set()
         self._hangs: dict[str, _Hang] = {}
-        self._again: dict[str, str | None] = {}
-        """What was mounted, since it is asked once more, where something hung."""
+        self._again: dict[str, tuple[str | None, float]] = {}
+        """Where something hung that is asked once more: what was mounted then, and when."""
         self._stuck: set[_Look[object]] = set()
         self.mount_look = _MOUNT_LOOK
         self.on_answer: Callable[[], None] = lambda: None
@@ -230,7 +230,9 @@ class Looks:
         self._threads -= 1
         if at not in self._hangs:
             mount = mount_of(at)
-            sure = at in self._again and self._again.pop(at) == mount
+            before, asked = self._again.pop(at, (None, 0.0))
+            # Of a look that began with the question, not of one that hangs days later.
+            sure = before == mount and look.way.since <= asked + self._limit / 2
             self._hangs[at] = _Hang(look, mount, sure)
             log.warning("path_not_answering", path=at, seconds=round(now - look.way.since, 1))
         _settle(look.future, None, NotAnsweringError(at))
@@ -266,7 +268,7 @@ class Looks:
         mount = mount_of(path)
         if hang.sure and mount == hang.mount:
             return True
-        self._again[path] = mount
+        self._again[path] = mount, now
         self._hangs.pop(path, None)
         return False
 

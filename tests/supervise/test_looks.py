@@ -96,15 +96,16 @@ async def test_a_mount_that_goes_before_the_look_is_given_up_hides_nothing(
 ) -> None:
     path = short_folder / "mnt" / below
     path.mkdir(parents=True)
-    with hung(short_folder / "mnt") as mount:
-        look = looks.look(path, path.stat)
-        task = asyncio.ensure_future(look)
-        await asyncio.sleep(LIMIT / 3)
-        mount.detach()
-        with pytest.raises(NotAnsweringError):
-            await task
-        looks.mount_look = 0
-        assert await looks.look(path, path.is_dir)
+    looks.mount_look = 0
+    for _ in range(2):  # what was found out the first time holds for no later mount
+        with hung(short_folder / "mnt") as mount:
+            task = asyncio.ensure_future(looks.look(path, path.stat))
+            await asyncio.sleep(LIMIT / 3)
+            mount.detach()
+            with pytest.raises(NotAnsweringError):
+                await task
+            assert await looks.look(path, path.is_dir)
+            await asyncio.sleep(LIMIT)
 
 
 async def test_a_mount_that_hangs_on_is_asked_once_more_and_no_more(looks: Looks, short_folder: Path) -> None:
