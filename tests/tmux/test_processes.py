@@ -588,7 +588,7 @@ async def test_without_pidfds_everything_is_ended_too(
     run = await launches.misbehaving("--grandchildren", 2, "--forever")
     monkeypatch.setattr(remains, "HAS_PIDFD", False)
     assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
-    assert await asyncio.to_thread(marked_with, run.id) in ([], [run.pane.pid])
+    await asyncio.to_thread(wait_for, lambda: marked_with(run.id) in ([], [run.pane.pid]))
 
 
 SUBREAPER = """import ctypes, os, subprocess, sys, time
