@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 from agentd.cli.agentctl.client import Api, ApiError, screen_from
 from agentd.cli.agentctl.lookup import agent_path
-from agentd.harness.base import NO_FACTS, HarnessFacts
-from agentd.harness.registry import load_harnesses
+from agentd.harness.base import NO_FACTS, Harness, HarnessFacts
+from agentd.harness.builtin import BUILT_IN
 from agentd.supervise.events import EventKind
 from agentd.supervise.snapshot import AgentStatus
 
@@ -88,8 +88,17 @@ def trusted_by(api: Api, agent: AgentStatus) -> str | None:
 
 
 def _facts(agent: AgentStatus) -> HarnessFacts:
-    harness = load_harnesses().harnesses.get(agent.harness) if agent.running else None
+    if not agent.running:
+        return NO_FACTS
+    harness = BUILT_IN.get(agent.harness) or _third_party(agent.harness)
     return NO_FACTS if harness is None else harness.facts
+
+
+def _third_party(name: str) -> Harness | None:
+    # Looking for entry points takes 40 ms, which `status` need not spend on a built-in harness.
+    from agentd.harness.registry import load_harnesses
+
+    return load_harnesses().harnesses.get(name)
 
 
 def _screen(api: Api, agent: AgentStatus) -> str:
