@@ -202,9 +202,10 @@ def test_in_a_git_hook_of_another_repository_the_right_ones_are_looked_at(client
     (tree / "new.txt").write_text("work\n")
     commit(tree, "work")
     (tree / "later.txt").write_text("not committed\n")
-    claude = daemon.bin / "claude"
-    claude.write_text("#!/bin/sh\nexec sleep 600\n")
-    claude.chmod(0o755)
+    # Not one whose trust agentd would write into the home of its user, who is root's here.
+    harness = daemon.bin / "opencode"
+    harness.write_text("#!/bin/sh\nexec sleep 600\n")
+    harness.chmod(0o755)
     other = make_repository(daemon.folder / "other", b="another\n")
     out = daemon.folder / "out"
     hook = other / ".git" / "hooks" / "pre-commit"
@@ -217,7 +218,7 @@ def test_in_a_git_hook_of_another_repository_the_right_ones_are_looked_at(client
         f"agentctl diff alice --stat >{daemon.folder}/stat\n"
         f"agentctl worktrees list --json >{daemon.folder}/list\n"
         f"agentctl collect alice --output {out}\n"
-        "agentctl hire engineer eve\n"
+        "agentctl hire engineer eve --harness opencode\n"
     )
     hook.chmod(0o755)
     (other / "b.txt").write_text("changed\n")
