@@ -45,7 +45,7 @@ from agentd.supervise.teller import Teller
 from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
-from agentd.tmux.processes import ExitWatch, runs_script, signal_group
+from agentd.tmux.processes import ExitWatch, inspects, runs_script, signal_group
 from agentd.tmux.remains import Remains, snapshot
 
 _STATUS_PATIENCE = 10.0
@@ -258,8 +258,13 @@ class Agent:
                     # Its end will be reported too; looking for that now would nearly always be in vain.
                     self._watch(fresh=True)
                     return
+        # Looked at first: a launcher that has become the shell for inspection has written its reports before.
+        silent = handle.process is None and handle.launcher is not None and inspects(handle.launcher, handle.run_id)
         report = self.host.runtime.read_exit(handle.run_id)
-        if report is None:
+        if report is None and silent:
+            why = f"its launcher could not write into {self.host.runtime.path}: make room on that disk"
+            self._apply(transitions.launch_failed(self.life, handle.run_id, why, self._now()))
+        elif report is None:
             self._watch()
         elif report.status is None:
             self._apply(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from agentd.tmux.proc import PROC, STAT_STARTED, STAT_STATE, STAT_THREADS, read_bytes, status_numbers
+from agentd.tmux.proc import PROC, STAT_STARTED, STAT_STATE, STAT_THREADS, read_bytes, run_id_of, status_numbers
 
 log = structlog.get_logger(__name__)
 
@@ -131,6 +131,11 @@ def started_by(user: int, pid: int) -> bool:
         return status is not None and user in (status["Uid"], (status_numbers(status["PPid"]) or status)["Uid"])
     except OSError:
         return False
+
+
+def inspects(launcher: ProcessIdentity, run_id: str) -> bool:
+    """Whether a launcher has become the shell for inspection, which has the run's environment."""
+    return run_id_of(launcher.pid) == run_id and launcher.alive()
 
 
 def runs_script(launcher: ProcessIdentity, run_id: str) -> bool:
