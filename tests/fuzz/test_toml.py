@@ -25,6 +25,7 @@ from tests.fuzz.effort import examples
 from tests.fuzz.mutations import mutations
 from tests.jcard.loading import CONTEXT, load
 from tests.support.agents import jcard
+from tests.support.printed import harmless
 
 ROOT = Path(__file__).parents[2]
 GOOD = jcard({"name": "a", "command": ["true"], "prompt": "p"}, {"name": "b", "command": ["true"]}).encode()
@@ -80,7 +81,7 @@ def check(data: bytes, result: LoadResult) -> None:
     assert result.errors == [] or result.agents == ()
     lines = data.count(b"\n") + 1
     for problem in result.problems:
-        assert str(problem).isprintable(), str(problem)
+        assert harmless(str(problem)), str(problem)
         assert problem.line is None or 1 <= problem.line <= lines, problem
         assert problem.column is None or problem.column >= 1, problem
     names = [agent.name.casefold() for agent in result.agents]
