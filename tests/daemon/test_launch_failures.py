@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -198,3 +201,59 @@ def test_a_broken_runtime_folder_fails_launches_and_nothing_else(daemon: Daemon)
     running(daemon, "b")
     shutil.rmtree(moved)
     assert pids(daemon)["a"] == before["a"]
+
+
+PAGE = 4096
+"""Bytes by which a tmpfs fills up."""
+SCARCE = range(5)
+"""Pages left for a launch: the first do not suffice for its script, the last do for all that it writes."""
+
+
+@pytest.fixture
+def small_runtime(daemon: Daemon) -> Iterator[Path]:
+    """The folder of a daemon's runs, on a disk of its own of 256 KiB."""
+    folder = daemon.runtime / "tmux.sock.runs"
+    folder.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "none", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can mount a small file system")
+    try:
+        space = os.statvfs(folder)
+        assert space.f_blocks * space.f_frsize == 256 * KIB, "not the small file system"
+        yield folder
+        if daemon.running:
+            daemon.stop()
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _leave_room(filler: Path, pages: int) -> None:
+    """Fill the disk, but for so many pages."""
+    with filler.open("ab", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while file.write(b"x" * PAGE):
+                pass
+        file.truncate(max(0, file.tell() - pages * PAGE))
+    assert os.statvfs(filler).f_bavail == pages
+
+
+def test_a_launch_on_a_full_disk_runs_or_says_why_however_far_it_comes(daemon: Daemon, small_runtime: Path) -> None:
+    filler = small_runtime / "filler"
+    start(daemon, stay("first"), flags=["--interval", "100ms"])
+    first = running(daemon, "first")
+    errors = []
+    for pages in SCARCE:
+        _leave_room(filler, pages)
+        declare(daemon, stay("first"), stay("late", grace_period="1s"))
+        errors.append(daemon.wait_state("late", "failed", "running")["error"] or "")
+        declare(daemon, stay("first"))
+        daemon.wait_gone("late")
+    assert "No space left on device" in errors[0]
+    assert errors[-1] == "", "there was room for it all"
+    silent = [error for error in errors if "its launcher could not write" in error]
+    assert silent, errors
+    assert all(f"{small_runtime}: make room on that disk" in error for error in silent)
+    filler.unlink()
+    declare(daemon, stay("first"), stay("late"))
+    running(daemon, "late")
+    assert running(daemon, "first") == first
