@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from agentd.tmux.launcher import LaunchScript, render
-from agentd.tmux.rundir import CLOSING, HINTS
+from agentd.launch.launcher import LaunchScript, render
+from agentd.launch.rundir import CLOSING, HINTS
 from benchmarks.machine import children, cpu_seconds, exists
 from benchmarks.rollcall import Report, RollCall
 from benchmarks.subject import Costs, shell_seconds

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from agentd.recording.journal_files import segments
-from agentd.recording.journal_lines import entry_of
-from agentd.recording.journal_writer import TOTAL_BYTES, JournalWriter
+from agentd.recording.journal.files import segments
+from agentd.recording.journal.lines import entry_of
+from agentd.recording.journal.writer import TOTAL_BYTES, JournalWriter
 from benchmarks.effort import Effort
 from benchmarks.machine import cpu_seconds, working_folder
 from benchmarks.recorder import EVENT

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from agentd.api.app import build_app
 from agentd.api.serve import serve
-from agentd.recording.journal import Journal
-from agentd.recording.journal_lines import entry_of
-from agentd.recording.transcript_reader import TranscriptReader
-from agentd.supervise.events import Event, EventKind
+from agentd.model.events import Event, EventKind
+from agentd.recording.journal.journal import Journal
+from agentd.recording.journal.lines import entry_of
+from agentd.recording.transcripts.reader import TranscriptReader
 from tests.api.memory_source import MemorySource
 from tests.support.transcripts import files_in
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
-from agentd.recording.metrics import LOOK_AFTER
+from agentd.recording.metrics.answer import LOOK_AFTER
 from benchmarks.effort import Effort
 from benchmarks.floor import Floor
 from benchmarks.machine import cpu_seconds, fork_marks

@@ -12,15 +12,15 @@ from agentd import __version__
 from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
 from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
-from agentd.daemon.flags import OPTIONS
 from agentd.daemon.logs import SHORTEST_REDACTED
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_table
-from agentd.recording.journal import UNCLEAN_GAP, Limits
-from agentd.recording.journal_writer import SEGMENT_BYTES, TOTAL_BYTES
-from agentd.recording.measures import METRICS
-from agentd.recording.metrics import LOOK_AFTER, STALE_AFTER
-from agentd.supervise.events import ACCOUNTS, DETAILS, EventKind
+from agentd.model.events import ACCOUNTS, DETAILS, EventKind
+from agentd.recording.journal.journal import UNCLEAN_GAP, Limits
+from agentd.recording.journal.writer import SEGMENT_BYTES, TOTAL_BYTES
+from agentd.recording.metrics.answer import LOOK_AFTER, STALE_AFTER
+from agentd.recording.metrics.measures import METRICS
+from agentd.settings.flags import OPTIONS
 
 FOLDER = Path(__file__).parent.parent / "docs"
 NOTE = "<!-- Written by scripts/reference.py from the code: `make docs`. -->\n"

@@ -16,10 +16,10 @@ from agentd.api.route import ENCODED_DOCUMENT, SOURCE
 from agentd.api.routes import ROUTES
 from agentd.api.screen import SCREENS
 from agentd.api.views import DOCUMENT
-from agentd.recording.journal import Journal
-from agentd.recording.metrics import Metrics
-from agentd.recording.transcript_reader import TranscriptReader
-from agentd.supervise.snapshot import ScreenSource, StatusSource
+from agentd.model.status import ScreenSource, StatusSource
+from agentd.recording.journal.journal import Journal
+from agentd.recording.metrics.answer import Metrics
+from agentd.recording.transcripts.reader import TranscriptReader
 
 
 def build_app(

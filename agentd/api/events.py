@@ -15,10 +15,10 @@ from agentd.api.responses import JSON, error_response
 from agentd.api.route import Parameter, Route
 from agentd.api.streams import stream
 from agentd.api.views import EVENTS
-from agentd.recording.journal import Journal
-from agentd.recording.journal_files import Wanted
-from agentd.recording.journal_lines import Entry
-from agentd.recording.moments import rfc3339_milliseconds
+from agentd.recording.journal.files import Wanted
+from agentd.recording.journal.journal import Journal
+from agentd.recording.journal.lines import Entry
+from agentd.text.timestamps import rfc3339_milliseconds
 
 JOURNAL: web.AppKey[Journal | None] = web.AppKey("journal")
 

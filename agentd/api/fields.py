@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from agentd.api.views import ErrorBody, RecordedEvent
-from agentd.jcard.spec import AgentType
-from agentd.supervise.snapshot import (
+from agentd.model.spec import AgentType
+from agentd.model.states import AgentState
+from agentd.model.status import (
     AgentCounts,
     AgentStatus,
     ConfigStatus,
@@ -29,7 +30,6 @@ from agentd.supervise.snapshot import (
     SlowRead,
     WorktreeStatus,
 )
-from agentd.supervise.states import AgentState
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, SOURCE, Parameter, Route
 from agentd.api.streams import stream
 from agentd.api.views import RUNS
-from agentd.recording.account import Account
-from agentd.recording.readable import TooSlowError
-from agentd.recording.rendering import Rendering
-from agentd.recording.transcript_files import RunFolder, TranscriptError
-from agentd.recording.transcript_reader import Extent, TranscriptReader
-from agentd.supervise.snapshot import GapView, RunView, SizeView
+from agentd.model.status import GapView, RunView, SizeView
+from agentd.recording.transcripts.files import RunFolder, TranscriptError
+from agentd.recording.transcripts.readable import TooSlowError
+from agentd.recording.transcripts.reader import Extent, TranscriptReader
+from agentd.recording.transcripts.rendering import Rendering
+from agentd.recording.transcripts.run_metadata import Account
 
 READER: web.AppKey[TranscriptReader] = web.AppKey("transcript_reader")
 

@@ -10,9 +10,9 @@ from aiohttp import hdrs, web
 from agentd.api.responses import error_response
 from agentd.api.route import Route
 from agentd.api.streams import STREAMS
-from agentd.recording.measures import CONNECTIONS, Family
-from agentd.recording.measures import STREAMS as FOLLOWERS
-from agentd.recording.metrics import Metrics
+from agentd.recording.metrics.answer import Metrics
+from agentd.recording.metrics.measures import CONNECTIONS, Family
+from agentd.recording.metrics.measures import STREAMS as FOLLOWERS
 
 METRICS: web.AppKey[Metrics | None] = web.AppKey("metrics")
 OPEN_CONNECTIONS: web.AppKey[Callable[[], int]] = web.AppKey("open_connections")

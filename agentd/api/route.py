@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from agentd.api.responses import JSON
 from agentd.api.views import View
-from agentd.supervise.snapshot import StatusSource
+from agentd.model.status import StatusSource
 
 SOURCE: web.AppKey[StatusSource] = web.AppKey("source")
 ENCODED_DOCUMENT: web.AppKey[bytes] = web.AppKey("encoded_document")

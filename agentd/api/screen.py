@@ -9,7 +9,7 @@ from aiohttp import web
 from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, Parameter, Route
 from agentd.api.views import SCREEN
-from agentd.supervise.snapshot import NoScreenError, ScreenSource
+from agentd.model.status import NoScreenError, ScreenSource
 
 SCREENS: web.AppKey[ScreenSource] = web.AppKey("screens")
 

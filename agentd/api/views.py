@@ -10,7 +10,7 @@ from typing import Generic, TypeAlias, TypeVar
 from pydantic import JsonValue, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
-from agentd.supervise.snapshot import AgentStatus, Health, PlanReport, RunView, Screen
+from agentd.model.status import AgentStatus, Health, PlanReport, RunView, Screen
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 T_contra = TypeVar("T_contra", contravariant=True)

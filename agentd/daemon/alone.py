@@ -15,15 +15,16 @@ from pathlib import Path
 
 import structlog
 
-from agentd.daemon.locks import AlreadyRunningError, PathLock, check_socket_path
-from agentd.daemon.settings import Settings
-from agentd.jcard.answering import NotAnsweringError
+from agentd.files.answering import NotAnsweringError
+from agentd.files.locks import AlreadyRunningError, PathLock, check_socket_path
+from agentd.files.looks import Looks
+from agentd.launch.census import Census, Instance, take_census
+from agentd.launch.preflight import PreflightError
+from agentd.process.identity import ProcessIdentity
+from agentd.process.proc import descendants
+from agentd.settings.settings import Settings
 from agentd.supervise.host import Host
-from agentd.supervise.looks import Looks
-from agentd.supervise.preflight import PreflightError
-from agentd.tmux.census import Census, Instance, socket_of, take_census
-from agentd.tmux.proc import descendants
-from agentd.tmux.processes import ProcessIdentity
+from agentd.tmux.server_process import socket_of
 from agentd.tmux.socket_file import listener_of
 
 log = structlog.get_logger(__name__)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from agentd.daemon.locks import API_MODE, bind_api_socket, remove_at_the_end
+from agentd.files.locks import API_MODE, bind_api_socket, remove_at_the_end
 from agentd.tmux.socket_file import listener_of
 
 Listen = Callable[[socket.socket], Awaitable[None]]

@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentd.daemon.identity import AdminGroup
-from agentd.daemon.settings import Settings
-from agentd.jcard.answering import NotAnsweringError
-from agentd.supervise.entering import closed_folder
-from agentd.supervise.looks import Looks
-from agentd.supervise.user import AgentUser
+from agentd.files.answering import NotAnsweringError
+from agentd.files.entering import closed_folder
+from agentd.files.looks import Looks
+from agentd.launch.identity import AdminGroup
+from agentd.model.user import AgentUser
+from agentd.settings.settings import Settings
 
 
 class FolderError(RuntimeError):

@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentd.daemon.context import ConfigUnavailableError, read_config
+from agentd.files.answering import NotAnsweringError
+from agentd.files.looks import Looks
 from agentd.harness.base import Harness
-from agentd.jcard.answering import NotAnsweringError
 from agentd.jcard.load import load_jcard
 from agentd.jcard.problems import LoadResult
 from agentd.jcard.prompts import PromptError, prompt_files, read_prompt
-from agentd.jcard.quoting import printable
 from agentd.jcard.secrets import (
     Secrets,
     missing_secrets,
@@ -29,10 +28,11 @@ from agentd.jcard.secrets import (
     secrets_unlisted,
     unknown_secret,
 )
-from agentd.jcard.spec import AgentSpec, LoadContext
+from agentd.model.spec import AgentSpec, LoadContext
+from agentd.model.user import AgentUser
+from agentd.settings.context import ConfigUnavailableError, read_config
 from agentd.supervise.desired import DesiredAgent, desire
-from agentd.supervise.looks import Looks
-from agentd.supervise.user import AgentUser
+from agentd.text.quoting import printable
 
 SETTLE = 0.01
 """Seconds between the two reads that must agree."""

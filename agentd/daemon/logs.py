@@ -13,8 +13,8 @@ from typing import TextIO, cast
 
 import structlog
 
-from agentd.daemon.flags import LogFormat
-from agentd.jcard.quoting import printable
+from agentd.settings.flags import LogFormat
+from agentd.text.quoting import printable
 
 SHORTEST_REDACTED = 4
 """Characters; shorter secrets would take ordinary words out of every line."""

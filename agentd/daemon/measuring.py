@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from agentd import __version__
 from agentd.daemon.status import DaemonStatus
-from agentd.recording.measures import (
+from agentd.model.states import AgentState
+from agentd.process.usage import Tree
+from agentd.recording.metrics.answer import Standing
+from agentd.recording.metrics.measures import (
     AGENT_STATE,
     AGENTS,
     BUILD,
@@ -18,9 +21,6 @@ from agentd.recording.measures import (
     RECORDING_OK,
     Family,
 )
-from agentd.recording.metrics import Standing
-from agentd.recording.usage import Tree
-from agentd.supervise.states import AgentState
 
 
 @dataclass(slots=True)

@@ -16,12 +16,12 @@ import structlog
 
 from agentd.daemon.api_socket import ApiSocket
 from agentd.daemon.folders import FolderError, Folders
-from agentd.daemon.locks import AlreadyRunningError, PathLock, SocketTakenError
-from agentd.supervise.events import Event, EventKind
+from agentd.files.locks import AlreadyRunningError, PathLock, SocketTakenError
+from agentd.files.looks import in_thread
+from agentd.launch.rundir import RuntimeDirectoryError
+from agentd.model.events import Event, EventKind
 from agentd.supervise.host import Host
-from agentd.supervise.looks import in_thread
 from agentd.tmux.errors import TmuxStartError
-from agentd.tmux.rundir import RuntimeDirectoryError
 
 log = structlog.get_logger(__name__)
 

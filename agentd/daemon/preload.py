@@ -12,8 +12,8 @@ from agentd.workspaces.roles import built_in
 
 _MODULES = (
     # Imported in functions, because agentctl starts faster without.
-    "agentd.jcard.durations",
-    "agentd.jcard.sizes",
+    "agentd.text.durations",
+    "agentd.text.sizes",
     "pwd",
     "tomlkit",
     "tomlkit.exceptions",

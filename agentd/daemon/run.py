@@ -21,11 +21,21 @@ from agentd.api.serve import serve
 from agentd.daemon.alone import DataDirectory, StartError, find_living, runtime_path, take_locks
 from agentd.daemon.api_socket import ApiSocket
 from agentd.daemon.careful_reader import CarefulReader
-from agentd.daemon.context import load_context, resolve_agent_user, resolve_data_dir
-from agentd.daemon.flags import OnShutdown
 from agentd.daemon.folders import FolderError, Folders
-from agentd.daemon.handed_down import raise_file_limit
-from agentd.daemon.identity import (
+from agentd.daemon.inputs import Inputs, SettledReader
+from agentd.daemon.logs import Redactor, configure
+from agentd.daemon.measuring import DaemonMeasures
+from agentd.daemon.memory import keep_all
+from agentd.daemon.own_paths import OwnPaths
+from agentd.daemon.screens import DaemonScreens
+from agentd.daemon.status import DaemonStatus
+from agentd.daemon.telling import tell_configuration, tell_started, tell_stopped, tell_stopping
+from agentd.daemon.watch import Watcher
+from agentd.files.locks import AlreadyRunningError, PathLock, SocketTakenError
+from agentd.files.looks import Looks
+from agentd.harness.registry import load_harnesses
+from agentd.launch.census import Instance
+from agentd.launch.identity import (
     AdminGroup,
     IdentityError,
     admin_group,
@@ -33,44 +43,34 @@ from agentd.daemon.identity import (
     path_origin,
     server_environment,
 )
-from agentd.daemon.inputs import Inputs, SettledReader
-from agentd.daemon.locks import AlreadyRunningError, PathLock, SocketTakenError
-from agentd.daemon.login import Login, ask_login
-from agentd.daemon.logs import Redactor, configure
-from agentd.daemon.measuring import DaemonMeasures
-from agentd.daemon.memory import keep_all
-from agentd.daemon.notify import ServiceNotifier
-from agentd.daemon.own_paths import OwnPaths
-from agentd.daemon.screens import DaemonScreens
-from agentd.daemon.settings import Settings, SettingsError, templates_folder
-from agentd.daemon.status import DaemonStatus
-from agentd.daemon.telling import tell_configuration, tell_started, tell_stopped, tell_stopping
-from agentd.daemon.watch import Watcher
-from agentd.harness.registry import load_harnesses
-from agentd.jcard.quoting import printable
-from agentd.recording.journal import Journal
-from agentd.recording.measures import Counters
-from agentd.recording.metrics import Metrics
-from agentd.recording.transcript_disk import Limits, TranscriptDisk
-from agentd.recording.transcript_files import TranscriptFiles
-from agentd.recording.transcript_reader import TranscriptReader
-from agentd.recording.transcripts import Transcripts
-from agentd.recording.writer import find_writer
+from agentd.launch.login import Login, ask_login
+from agentd.launch.preflight import Preflight
+from agentd.launch.rundir import RuntimeDirectory, RuntimeDirectoryError
+from agentd.model.events import Event
+from agentd.model.user import AgentUser
+from agentd.process.handed_down import raise_file_limit
+from agentd.process.remains import Reaper, Remains
+from agentd.recording.journal.journal import Journal
+from agentd.recording.metrics.answer import Metrics
+from agentd.recording.metrics.measures import Counters
+from agentd.recording.transcripts.disk import Limits, TranscriptDisk
+from agentd.recording.transcripts.files import TranscriptFiles
+from agentd.recording.transcripts.reader import TranscriptReader
+from agentd.recording.transcripts.recorder import Transcripts
+from agentd.recording.transcripts.writer import find_writer
+from agentd.settings.context import load_context, resolve_agent_user, resolve_data_dir
+from agentd.settings.flags import OnShutdown
+from agentd.settings.settings import Settings, SettingsError, templates_folder
 from agentd.supervise.desired import DesiredAgent
-from agentd.supervise.events import Event
 from agentd.supervise.host import Clock, Host
-from agentd.supervise.looks import Looks
 from agentd.supervise.plan import Action, plan
-from agentd.supervise.preflight import Preflight
 from agentd.supervise.reconciler import Reconciler
-from agentd.supervise.user import AgentUser
 from agentd.supervise.work_folders import WorkFolders
-from agentd.tmux.census import Instance
+from agentd.systemd.notify import ServiceNotifier
+from agentd.systemd.run import ServiceManager, service_manager
+from agentd.text.quoting import printable
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
-from agentd.tmux.remains import Reaper, Remains
-from agentd.tmux.rundir import RuntimeDirectory, RuntimeDirectoryError
 from agentd.tmux.server import TmuxServer
-from agentd.tmux.service import ServiceManager, service_manager
 from agentd.tmux.setup import ServerUser
 
 log = structlog.get_logger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentd.model.status import NoScreenError, Screen
 from agentd.supervise.reconciler import Reconciler
-from agentd.supervise.snapshot import NoScreenError, Screen
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 
 
@@ -16,7 +16,7 @@ class DaemonScreens:
     reconciler: Reconciler
 
     async def screen(self, name: str, *, styled: bool) -> Screen | None:
-        """The screen of an agent; see `agentd.supervise.snapshot.ScreenSource`."""
+        """The screen of an agent; see `agentd.model.status.ScreenSource`."""
         agent = self.reconciler.find(name)
         if agent is None:
             return None

@@ -11,16 +11,10 @@ from typing import TypeAlias
 
 from agentd import __version__
 from agentd.daemon.inputs import Configuration
-from agentd.jcard.spec import LoadContext
-from agentd.supervise.agent import Agent
-from agentd.supervise.desired import SECRETS_PART
-from agentd.supervise.host import Clock
-from agentd.supervise.life import Life
-from agentd.supervise.looks import Looks
-from agentd.supervise.plan import Fingerprint
-from agentd.supervise.reconciler import Reconciler
-from agentd.supervise.record import Description
-from agentd.supervise.snapshot import (
+from agentd.files.looks import Looks
+from agentd.model.spec import LoadContext
+from agentd.model.states import AgentState
+from agentd.model.status import (
     NOT_READ_YET,
     NOT_RECORDED,
     AgentCounts,
@@ -34,7 +28,13 @@ from agentd.supervise.snapshot import (
     RecordingHealth,
     SlowRead,
 )
-from agentd.supervise.states import AgentState
+from agentd.supervise.agent import Agent
+from agentd.supervise.desired import SECRETS_PART
+from agentd.supervise.host import Clock
+from agentd.supervise.life import Life
+from agentd.supervise.plan import Fingerprint
+from agentd.supervise.reconciler import Reconciler
+from agentd.supervise.record import Description
 from agentd.tmux.panes import Pane
 
 _Shown: TypeAlias = tuple[Life, Description, int | None, float, str | None, Pane | None]

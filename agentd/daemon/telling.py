@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from agentd.daemon.inputs import Configuration
-from agentd.supervise.events import Detail, Event, EventKind
+from agentd.model.events import Detail, Event, EventKind
 from agentd.supervise.host import Host
 
 log = structlog.get_logger(__name__)

@@ -15,8 +15,8 @@ from pathlib import Path
 import structlog
 
 from agentd.daemon.file_changes import FileChanges
-from agentd.jcard.answering import NotAnsweringError, Way
-from agentd.supervise.looks import Looks, in_thread
+from agentd.files.answering import NotAnsweringError, Way
+from agentd.files.looks import Looks, in_thread
 
 log = structlog.get_logger(__name__)
 

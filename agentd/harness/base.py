@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from agentd.harness.trust import FolderTrust
-from agentd.jcard.spec import Mode
+from agentd.model.spec import Mode
 
 PLACEHOLDER = "{prompt}"
 """Stands for the prompt in a `PromptForm`, and in the jcard's ``command``."""

@@ -8,9 +8,9 @@ from typing import Final
 
 from agentd.jcard.declarations import Declaration, Identity
 from agentd.jcard.findings import Findings
-from agentd.jcard.quoting import quote
-from agentd.jcard.spec import Isolation
 from agentd.jcard.table import CHECKOUT_FIELDS
+from agentd.model.spec import Isolation
+from agentd.text.quoting import quote
 
 DEFAULT_BRANCH: Final = "agentd/{name}"
 

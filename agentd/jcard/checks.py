@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agentd.jcard.durations import EXAMPLES, DurationError, parse_duration
-from agentd.jcard.quoting import quote, show
-from agentd.jcard.sizes import parse_size
-from agentd.jcard.spec import AGENT_NAME, AGENT_VARIABLE, ENVIRONMENT_NAME, RESERVED_SESSION, RUN_ID_VARIABLE
+from agentd.model.spec import AGENT_NAME, AGENT_VARIABLE, ENVIRONMENT_NAME, RESERVED_SESSION, RUN_ID_VARIABLE
+from agentd.text.durations import EXAMPLES, DurationError, parse_duration
+from agentd.text.quoting import quote, show
+from agentd.text.sizes import parse_size
 
 _LONGEST_NAME: Final = 63
 _NAME: Final = re.compile(AGENT_NAME)

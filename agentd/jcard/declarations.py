@@ -13,8 +13,8 @@ from agentd.jcard.explain import Fault, faults
 from agentd.jcard.findings import Findings
 from agentd.jcard.near import meant_as_agents
 from agentd.jcard.positions import Path
-from agentd.jcard.quoting import kind, quote
 from agentd.jcard.table import MOST_REPLICAS, UNSET_WHEN_EMPTY, AgentTable, meaningful
+from agentd.text.quoting import kind, quote
 
 
 class Identity(NamedTuple):

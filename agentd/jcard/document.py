@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from agentd.files.regular import without_mark
 from agentd.jcard.newer_toml import newer_syntax
 from agentd.jcard.problems import Problem, Severity
-from agentd.jcard.regular_files import without_mark
 
 _PLACE: Final = re.compile(
     r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL

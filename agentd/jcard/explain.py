@@ -10,8 +10,8 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from agentd.jcard.quoting import kind, printable, quote, show
-from agentd.jcard.spec import AgentType, Isolation, Mode, RestartPolicy
+from agentd.model.spec import AgentType, Isolation, Mode, RestartPolicy
+from agentd.text.quoting import kind, printable, quote, show
 
 _CHOICES: Final = {"type": [*AgentType], "mode": [*Mode], "restart": [*RestartPolicy], "isolation": [*Isolation]}
 

@@ -12,16 +12,16 @@ from agentd.jcard.checkouts import branch_name, check_branches, check_checkout, 
 from agentd.jcard.checks import check_name
 from agentd.jcard.declarations import Declaration, Identity, read_declarations
 from agentd.jcard.document import parse_document
-from agentd.jcard.durations import format_duration
 from agentd.jcard.explain import expected_choice, field_name, one_of
 from agentd.jcard.findings import Findings
 from agentd.jcard.near import did_you_mean, near_field
 from agentd.jcard.problems import LoadResult, Problem
-from agentd.jcard.quoting import quote
 from agentd.jcard.sandbox import check_sandbox
-from agentd.jcard.spec import WORKTREES, AgentSpec, Checkout, Isolation, LoadContext, Policy, SandboxLimits
 from agentd.jcard.table import AgentTable
 from agentd.jcard.unexpanded import check_unexpanded
+from agentd.model.spec import WORKTREES, AgentSpec, Checkout, Isolation, LoadContext, Policy, SandboxLimits
+from agentd.text.durations import format_duration
+from agentd.text.quoting import quote
 
 _FIELDS: Final = tuple(AgentTable.model_fields)
 

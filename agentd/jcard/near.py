@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Final
 
-from agentd.jcard.quoting import quote
 from agentd.jcard.table import AgentTable
+from agentd.text.quoting import quote
 
 _OTHER_WORDS: Final = {
     "cwd": "workdir",

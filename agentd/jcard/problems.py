@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agentd.jcard.spec import AgentSpec
+from agentd.model.spec import AgentSpec
 
 
 class Severity(StrEnum):

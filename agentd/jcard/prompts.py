@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from agentd.jcard.quoting import printable
-from agentd.jcard.regular_files import Account, read_regular, without_mark
-from agentd.jcard.spec import AgentSpec
+from agentd.files.regular import Account, read_regular, without_mark
+from agentd.model.spec import AgentSpec
+from agentd.text.quoting import printable
 
 _LARGEST: Final = 1024 * 1024
 """Bytes: far over the 128 KiB that the kernel takes as one argument, so that the launch gives the reason."""

@@ -7,9 +7,9 @@ from typing import Final
 
 from agentd.jcard.declarations import Declaration
 from agentd.jcard.findings import Findings
-from agentd.jcard.quoting import some
-from agentd.jcard.spec import AgentType
 from agentd.jcard.table import PACKAGES_FIELD, SANDBOX_FIELDS, is_native
+from agentd.model.spec import AgentType
+from agentd.text.quoting import some
 
 _SANDBOXED: Final = f'type = "{AgentType.SANDBOXED}"'
 _NATIVE: Final = f'type = "{AgentType.NATIVE}"'

@@ -8,8 +8,8 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from agentd.jcard.spec import AgentType, Isolation
 from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable
+from agentd.model.spec import AgentType, Isolation
 
 DIALECT: Final = GenerateJsonSchema.schema_dialect
 

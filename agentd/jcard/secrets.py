@@ -10,10 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from agentd.jcard.answering import NotAnsweringError
-from agentd.jcard.quoting import printable, quote, some
-from agentd.jcard.regular_files import read_regular, without_mark
-from agentd.jcard.spec import ENVIRONMENT_NAME, OWN_VARIABLE_PREFIX, AgentSpec
+from agentd.files.answering import NotAnsweringError
+from agentd.files.regular import read_regular, without_mark
+from agentd.model.spec import ENVIRONMENT_NAME, OWN_VARIABLE_PREFIX, AgentSpec
+from agentd.text.quoting import printable, quote, some
 
 _LARGEST: Final = 128 * 1024
 """Bytes of ``NAME=value`` with its final NUL that Linux passes to a program (MAX_ARG_STRLEN)."""

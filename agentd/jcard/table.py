@@ -28,9 +28,7 @@ from agentd.jcard.checks import (
     duration_from_toml,
     size_from_toml,
 )
-from agentd.jcard.durations import DURATION_PATTERN, EXAMPLES, format_duration
-from agentd.jcard.sizes import SIZE_PATTERN, format_size
-from agentd.jcard.spec import (
+from agentd.model.spec import (
     AGENT_NAME,
     AGENT_VARIABLE,
     ENVIRONMENT_NAME,
@@ -43,6 +41,8 @@ from agentd.jcard.spec import (
     RestartPolicy,
     SandboxLimits,
 )
+from agentd.text.durations import DURATION_PATTERN, EXAMPLES, format_duration
+from agentd.text.sizes import SIZE_PATTERN, format_size
 
 MOST_REPLICAS: Final = 1000
 

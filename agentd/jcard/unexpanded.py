@@ -11,8 +11,8 @@ from typing import Final
 from agentd.jcard.declarations import Declaration
 from agentd.jcard.explain import field_name
 from agentd.jcard.findings import Findings
-from agentd.jcard.quoting import quote
-from agentd.jcard.spec import ENVIRONMENT_NAME
+from agentd.model.spec import ENVIRONMENT_NAME
+from agentd.text.quoting import quote
 
 _HOME: Final = re.compile(r"(?:^|[=:])(~|\$HOME|\$\{HOME\})(?=[/:]|$)")
 """At the beginning, or where a list of paths or an option has a path."""

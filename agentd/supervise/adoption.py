@@ -13,20 +13,20 @@ from pathlib import Path
 
 import structlog
 
+from agentd.launch.census import Census, LivingRun
+from agentd.launch.rundir import launched_run
+from agentd.model.events import Event, EventKind
+from agentd.model.states import AgentState
+from agentd.process.identity import ProcessIdentity
+from agentd.process.proc import PROC, children_of
+from agentd.process.remains import Remains
 from agentd.supervise.agent import Agent
-from agentd.supervise.events import Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, Run
 from agentd.supervise.record import VERSION, Description, Record, RecordError
 from agentd.supervise.record_check import believable, is_agent_name
 from agentd.supervise.record_keeper import ENDED_PREFIX
-from agentd.supervise.states import AgentState
-from agentd.tmux.census import Census, LivingRun
 from agentd.tmux.panes import ListedPane
-from agentd.tmux.proc import PROC, children_of
-from agentd.tmux.processes import ProcessIdentity
-from agentd.tmux.remains import Remains
-from agentd.tmux.rundir import launched_run
 
 log = structlog.get_logger(__name__)
 

@@ -14,9 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agentd.launch.preflight import PreflightError
+from agentd.model.events import Detail, Event, EventKind
+from agentd.model.states import AgentState
+from agentd.process.identity import ExitWatch, inspects, runs_script, signal_group
+from agentd.process.remains import Remains, snapshot
 from agentd.supervise import transitions
 from agentd.supervise.desired import DesiredAgent
-from agentd.supervise.events import Detail, Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.launching import check_launch, give_trust, open_pane, prepare
 from agentd.supervise.life import (
@@ -35,18 +39,14 @@ from agentd.supervise.life import (
 )
 from agentd.supervise.lost_record import assumed
 from agentd.supervise.policy import Exit
-from agentd.supervise.preflight import PreflightError
 from agentd.supervise.record import Description, Record
 from agentd.supervise.record_keeper import RecordKeeper
 from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.run_recorder import RunFacts
-from agentd.supervise.states import AgentState
 from agentd.supervise.teller import Teller
 from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
-from agentd.tmux.processes import ExitWatch, inspects, runs_script, signal_group
-from agentd.tmux.remains import Remains, snapshot
 
 _STATUS_PATIENCE = 10.0
 """Seconds that a launcher has to write the status of an agent that ended; it takes a millisecond."""

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import structlog
 
-from agentd.jcard.answering import NotAnsweringError
+from agentd.files.answering import NotAnsweringError
+from agentd.launch.preflight import PreflightError
+from agentd.model.events import Event, EventKind
+from agentd.process.proc import PROC
 from agentd.supervise.agent import Agent
-from agentd.supervise.events import Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.launching import check_launch
-from agentd.supervise.preflight import PreflightError
-from agentd.tmux.proc import PROC
 
 log = structlog.get_logger(__name__)
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 
 from agentd.harness.base import Harness, HarnessError, Request, StopKey
 from agentd.harness.trust import TrustFile
-from agentd.jcard.spec import AgentSpec, AgentType
+from agentd.launch.launcher import oversized
+from agentd.model.spec import AgentSpec, AgentType
 from agentd.supervise.plan import DesiredView, Fingerprint
-from agentd.tmux.launcher import oversized
 
 DEFAULT_STOP_KEYS: tuple[StopKey, ...] = (StopKey("C-c"),)
 

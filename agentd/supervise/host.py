@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
-from agentd.supervise.events import Event, EventSink
+from agentd.launch.preflight import Preflight
+from agentd.launch.rundir import RuntimeDirectory
+from agentd.model.events import Event, EventSink
+from agentd.model.user import AgentUser
+from agentd.process.remains import Reaper
 from agentd.supervise.life import Instant
-from agentd.supervise.preflight import Preflight
 from agentd.supervise.run_recorder import NoRecorder, RunRecorder
-from agentd.supervise.user import AgentUser
 from agentd.supervise.work_folders import WorkFolders
-from agentd.tmux.remains import Reaper
-from agentd.tmux.rundir import RuntimeDirectory
 from agentd.tmux.server import TmuxServer
 
 _JUMP = 0.5

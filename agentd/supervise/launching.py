@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import structlog
 
-from agentd.jcard.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec
+from agentd.launch.launcher import LaunchScript, oversized
+from agentd.launch.preflight import PATH_SET, PreflightError
+from agentd.model.events import Event, EventKind
+from agentd.model.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec
+from agentd.process.identity import ProcessIdentity
+from agentd.process.remains import Remains
 from agentd.supervise.desired import DesiredAgent
-from agentd.supervise.events import Event, EventKind
 from agentd.supervise.host import Host
-from agentd.supervise.preflight import PATH_SET, PreflightError
 from agentd.supervise.record import Record, RecordError
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
-from agentd.tmux.launcher import LaunchScript, oversized
 from agentd.tmux.panes import Pane
-from agentd.tmux.processes import ProcessIdentity
-from agentd.tmux.remains import Remains
 
 log = structlog.get_logger(__name__)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from agentd.harness.base import StopKey
-from agentd.jcard.spec import Policy
+from agentd.model.spec import Policy
+from agentd.model.states import AgentState
 from agentd.supervise.desired import DEFAULT_STOP_KEYS, DesiredAgent
 from agentd.supervise.plan import Fingerprint, ObservedView
 from agentd.supervise.policy import Exit, StopStep
-from agentd.supervise.states import AgentState
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agentd.process.identity import ProcessIdentity
+from agentd.process.proc import started_with
 from agentd.supervise.desired import ENVIRONMENT_PART, SECRETS_PART, DesiredAgent
 from agentd.supervise.life import Life
-from agentd.tmux.proc import started_with
-from agentd.tmux.processes import ProcessIdentity
 
 
 def assumed(life: Life, desired: DesiredAgent, process: ProcessIdentity | None) -> Life:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
-from agentd.jcard.spec import Policy
-from agentd.supervise.states import AgentState
+from agentd.model.spec import Policy
+from agentd.model.states import AgentState
 
 Fingerprint = Mapping[str, str]
 """Digest of each part of a launch, by part; two launches are the same if all parts are."""

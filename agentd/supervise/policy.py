@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agentd.harness.base import StopKey
-from agentd.jcard.spec import Policy, RestartPolicy
+from agentd.model.spec import Policy, RestartPolicy
 
 JITTER = 0.1
 """Share by which a back-off may be longer or shorter, so that agents that crashed together do not return together."""

@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
+from agentd.launch.census import Census
+from agentd.model.events import Event, EventKind
+from agentd.model.states import AgentState
 from agentd.supervise.adoption import Adoption
 from agentd.supervise.agent import Agent
 from agentd.supervise.covered import Covered
 from agentd.supervise.desired import DesiredAgent
-from agentd.supervise.events import Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, StopReason
 from agentd.supervise.plan import Action, Operation, plan
 from agentd.supervise.record import Description
 from agentd.supervise.run_recorder import SeenPane
-from agentd.supervise.states import AgentState
 from agentd.supervise.wanting import Wanting
-from agentd.tmux.census import Census
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 from agentd.tmux.server import KEY_OPTION

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from agentd.harness.base import StopKey
-from agentd.jcard.spec import AgentSpec, Policy
+from agentd.model.spec import AgentSpec, Policy
+from agentd.model.states import AgentState
+from agentd.model.status import WorktreeStatus
 from agentd.supervise.desired import DEFAULT_STOP_KEYS
 from agentd.supervise.life import Life, Run
 from agentd.supervise.policy import Exit
-from agentd.supervise.snapshot import WorktreeStatus
-from agentd.supervise.states import AgentState
 
 VERSION = 1
 

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from agentd.jcard.quoting import quote
-from agentd.jcard.spec import AGENT_NAME
+from agentd.launch.rundir import RUN_ID
+from agentd.model.spec import AGENT_NAME
+from agentd.model.states import AgentState
 from agentd.supervise.record import Record, RecordError
-from agentd.supervise.states import AgentState
-from agentd.tmux.rundir import RUN_ID
+from agentd.text.quoting import quote
 
 _AGENT = re.compile(AGENT_NAME)
 _RUN = re.compile(RUN_ID)

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agentd.supervise.events import Detail, Event, EventKind
+from agentd.model.events import Detail, Event, EventKind
+from agentd.model.states import AgentState
 from agentd.supervise.life import Life, Run
 from agentd.supervise.policy import Exit
-from agentd.supervise.states import AgentState
 
 _LEVELS = {
     AgentState.STARTING: logging.DEBUG,

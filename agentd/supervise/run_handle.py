@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agentd.process.identity import ExitWatch, ProcessIdentity
+from agentd.process.remains import Remains
 from agentd.tmux.panes import Pane
-from agentd.tmux.processes import ExitWatch, ProcessIdentity
-from agentd.tmux.remains import Remains
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import structlog
 
-from agentd.supervise.events import Detail, Event, EventKind
+from agentd.model.events import Detail, Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life
 from agentd.supervise.policy import Exit

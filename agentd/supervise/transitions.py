@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agentd.jcard.durations import format_duration
+from agentd.model.states import AgentState
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import (
     CloseSession,
@@ -45,7 +45,7 @@ from agentd.supervise.policy import (
     counted_after,
     stop_schedule,
 )
-from agentd.supervise.states import AgentState
+from agentd.text.durations import format_duration
 
 START_LIMIT = 60.0
 """Seconds from the launch until the agent's process must exist; a loaded machine needs milliseconds."""

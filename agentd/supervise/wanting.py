@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from agentd.launch.preflight import PreflightError
 from agentd.supervise.agent import Agent
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.launching import check_launch
-from agentd.supervise.preflight import PreflightError
 
 
 class Wanting:

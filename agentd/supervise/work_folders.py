@@ -11,19 +11,19 @@ from typing import Final, TypeVar
 
 import structlog
 
+from agentd.files.answering import NotAnsweringError
+from agentd.files.looks import Looks, in_thread
 from agentd.harness.trust import TrustFile
-from agentd.jcard.answering import NotAnsweringError
-from agentd.jcard.spec import WORKTREES, AgentSpec, Checkout
-from agentd.supervise.looks import Looks, in_thread
-from agentd.supervise.preflight import PreflightError
-from agentd.supervise.user import AgentUser
-from agentd.workspaces.git import Git, GitError
-from agentd.workspaces.held import HeldError
-from agentd.workspaces.making import ensure_worktree, needs_git
+from agentd.launch.preflight import PreflightError
+from agentd.model.spec import WORKTREES, AgentSpec, Checkout
+from agentd.model.user import AgentUser
+from agentd.process.runner import Runner, RunnerError
 from agentd.workspaces.roles import Occasion, TemplateError, daily_file, workspace_files
-from agentd.workspaces.runner import Runner, RunnerError
 from agentd.workspaces.trust import TrustError, give_trust
 from agentd.workspaces.workspace import WORKSPACES, WorkspaceError, make_workspace
+from agentd.worktrees.create import ensure_worktree, needs_git
+from agentd.worktrees.git import Git, GitError
+from agentd.worktrees.record import HeldError
 
 log = structlog.get_logger(__name__)
 

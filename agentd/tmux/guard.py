@@ -3,7 +3,7 @@
 A pane's place (``session:0.0``) is no identity: an operator splits, swaps, moves and renumbers. Its id belongs to it as
 long as the tmux server lives, and the process that tmux started in it tells one run from the next. That process stays
 when the agent has ended: the launcher turns into a shell, which would execute what is typed. So it marks the pane then
-(`agentd.tmux.launcher`). tmux looks at the condition and types without anything between.
+(`agentd.launch.launcher`). tmux looks at the condition and types without anything between.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from typing import Final
 
 import structlog
 
-from agentd.tmux.proc import PROC, children_of, read_bytes
-from agentd.tmux.processes import ProcessIdentity, ends_within, started_by
+from agentd.process.identity import ProcessIdentity, ends_within, started_by
+from agentd.process.proc import PROC, children_of, read_bytes
 
 log = structlog.get_logger(__name__)
 

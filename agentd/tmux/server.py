@@ -21,6 +21,10 @@ from pathlib import Path
 
 import structlog
 
+from agentd.process.identity import ProcessIdentity, ends_within, started_by
+from agentd.process.proc import children_of
+from agentd.settings.limits import SOCKET_PATH_LIMIT
+from agentd.systemd.run import ServiceManager, ServiceManagerError, served
 from agentd.tmux.connection import ANSWER_LIMIT, ClientCommand, ControlConnection
 from agentd.tmux.errors import (
     TmuxError,
@@ -29,13 +33,9 @@ from agentd.tmux.errors import (
     TmuxStartError,
     TmuxUnreachableError,
 )
-from agentd.tmux.limits import SOCKET_PATH_LIMIT
 from agentd.tmux.panes import ListedPane, Pane, PaneScreen, Place
 from agentd.tmux.pipe_readers import end_readers, pipe_readers
-from agentd.tmux.proc import children_of
-from agentd.tmux.processes import ProcessIdentity, ends_within, started_by
 from agentd.tmux.protocol import Notification
-from agentd.tmux.service import ServiceManager, ServiceManagerError, served
 from agentd.tmux.setup import ANCHOR, ServerIdentity, ServerSetup, ServerUser
 from agentd.tmux.sizes import WindowSizes
 from agentd.tmux.socket_file import SocketFile

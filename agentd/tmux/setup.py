@@ -15,11 +15,11 @@ from pathlib import Path
 
 import structlog
 
-from agentd.jcard.spec import ENVIRONMENT_NAME, RESERVED_SESSION
+from agentd.model.spec import ENVIRONMENT_NAME, RESERVED_SESSION
+from agentd.process.identity import started_by
+from agentd.settings.limits import SOCKET_MODE
 from agentd.tmux.connection import ControlConnection
 from agentd.tmux.errors import TmuxError
-from agentd.tmux.limits import SOCKET_MODE
-from agentd.tmux.processes import started_by
 from agentd.tmux.sizes import SIZE
 from agentd.tmux.syntax import command, session_target
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import structlog
 
-from agentd.tmux.census import is_tmux
+from agentd.process.identity import ProcessIdentity, started_by
 from agentd.tmux.errors import TmuxStartError
-from agentd.tmux.processes import ProcessIdentity, started_by
+from agentd.tmux.server_process import is_tmux
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
-from agentd.jcard.regular_files import without_mark
+from agentd.files.regular import without_mark
 
 DEFAULT_ROLE: Final = "default"
 

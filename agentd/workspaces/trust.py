@@ -10,10 +10,10 @@ import os
 from pathlib import Path
 from typing import Final
 
+from agentd.files.regular import read_regular
 from agentd.harness.trust import TrustFile
-from agentd.jcard.regular_files import read_regular
-from agentd.tmux.launcher import quote
-from agentd.workspaces.runner import Runner, RunnerError
+from agentd.launch.launcher import quote
+from agentd.process.runner import Runner, RunnerError
 
 _LARGEST: Final = 32 * 1024 * 1024
 """Bytes; claude keeps parts of its history in the file."""

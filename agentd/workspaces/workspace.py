@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from agentd.tmux.launcher import quote
+from agentd.launch.launcher import quote
+from agentd.process.runner import Runner, RunnerError
 from agentd.workspaces.roles import INSTRUCTION_LINKS, INSTRUCTIONS
-from agentd.workspaces.runner import Runner, RunnerError
 
 WORKSPACES: Final = "workspaces"
 """Folder of workspaces, in the data directory."""

@@ -12,12 +12,12 @@ from aiohttp import web
 
 from agentd.api.app import build_app
 from agentd.api.serve import Limits, serve
-from agentd.recording.journal import Journal
-from agentd.recording.measures import Counters
-from agentd.recording.metrics import Metrics, Standing
-from agentd.recording.transcript_files import TranscriptFiles
-from agentd.recording.transcript_reader import TranscriptReader
-from agentd.supervise.events import Event, EventKind
+from agentd.model.events import Event, EventKind
+from agentd.recording.journal.journal import Journal
+from agentd.recording.metrics.answer import Metrics, Standing
+from agentd.recording.metrics.measures import Counters
+from agentd.recording.transcripts.files import TranscriptFiles
+from agentd.recording.transcripts.reader import TranscriptReader
 from tests.api.memory_source import MemorySource
 from tests.recording.support import journal_wrote
 from tests.support.transcripts import files_in

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentd.supervise.snapshot import (
+from agentd.model.status import (
     AgentCounts,
     AgentStatus,
     ConfigStatus,

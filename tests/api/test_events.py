@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from agentd.api import events as module
-from agentd.recording.journal import Journal
-from agentd.supervise.events import Event, EventKind
+from agentd.model.events import Event, EventKind
+from agentd.recording.journal.journal import Journal
 from tests.api.conftest import Serving
 from tests.api.memory_source import Answer, ask, connected, request
 from tests.recording.support import event, journal_wrote

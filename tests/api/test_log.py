@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agentd.recording.transcript_files import RunFolder, TranscriptFiles
+from agentd.recording.transcripts.files import RunFolder, TranscriptFiles
 from tests.api.conftest import Serving
 from tests.api.memory_source import RUNNING, MemorySource, ask, connected
 from tests.support.transcripts import keep

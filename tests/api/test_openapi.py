@@ -14,8 +14,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from agentd.api.fields import MEANINGS
 from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
-from agentd.recording.transcript_files import TranscriptFiles
-from agentd.supervise.states import AgentState
+from agentd.model.states import AgentState
+from agentd.recording.transcripts.files import TranscriptFiles
 from tests.api.memory_source import BACKING_OFF, HEALTH, RUNNING, Answer, MemorySource, ask
 from tests.support.transcripts import keep
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from agentd.supervise.snapshot import Health
+from agentd.model.status import Health
 from tests.api.conftest import Serving
 from tests.api.memory_source import MemorySource, ask, send
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.api.views import AGENT, AGENTS, PLAN
-from agentd.supervise.snapshot import ObservedAgentView, PlanReport
+from agentd.model.status import ObservedAgentView, PlanReport
 from tests.api.memory_source import RUNNING
 
 TEXT = st.text(st.characters(codec="utf-8"))

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from agentd.api.app import build_app
 from agentd.api.serve import serve
-from agentd.recording.journal import Journal
-from agentd.recording.transcript_reader import TranscriptReader
-from agentd.supervise.events import Event
-from agentd.supervise.snapshot import AgentStatus, NoScreenError, Screen
+from agentd.model.events import Event
+from agentd.model.status import AgentStatus, NoScreenError, Screen
+from agentd.recording.journal.journal import Journal
+from agentd.recording.transcripts.reader import TranscriptReader
 from tests.api.memory_source import HEALTH, RUNNING, MemorySource
 from tests.support.daemon import program
 from tests.support.forked import run_agentctl

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from agentd import __version__
-from agentd.cli.agentd import build_parser
-from agentd.cli.go_flags import parse
 from agentd.cli.manual.pages import manual_page
-from agentd.cli.options import accept_one_dash
-from agentd.daemon.flags import OPTIONS
+from agentd.settings.daemon_parser import build_parser
+from agentd.settings.flags import OPTIONS
+from agentd.settings.go_flags import parse
+from agentd.settings.options import accept_one_dash
 from tests.cli.support import Client, Finished
 
 GOOD = """

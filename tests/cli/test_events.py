@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agentd.supervise.events import Event, EventKind
+from agentd.model.events import Event, EventKind
 from tests.cli.support import Client, MemorySource, TmuxServer, answering
 from tests.support.waiting import wait_for
 

@@ -8,9 +8,9 @@ import pytest
 from agentd.cli.agentctl.catalogue import SUMMARIES
 from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
 from agentd.cli.manual.topics import TOPICS
-from agentd.daemon.flags import OPTIONS
 from agentd.jcard.reference import field_reference
-from agentd.supervise.states import AgentState
+from agentd.model.states import AgentState
+from agentd.settings.flags import OPTIONS
 from tests.cli.support import Client
 
 

@@ -14,7 +14,7 @@ from tests.daemon.support import running, start, stay
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 from tests.support.hung import hung
-from tests.workspaces.repositories import commit, git
+from tests.worktrees.repositories import commit, git
 
 SOON = 9.0
 """Seconds; a step of a look is given up after two."""

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.support import Client
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
-from tests.workspaces.repositories import World, commit, git, make_repository
+from tests.worktrees.repositories import World, commit, git, make_repository
 
 
 def of(name: str, **fields: object) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.recording.transcript_files import RunFolder, TranscriptFiles
+from agentd.recording.transcripts.files import RunFolder, TranscriptFiles
 from tests.cli.support import RUNNING, Client, MemorySource, TmuxServer
 from tests.support.daemon import program
 from tests.support.transcripts import files_in, keep

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from agentd.daemon.context import load_context
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
+from agentd.model.status import ObservedAgentView, PlannedOperation, PlanReport
+from agentd.settings.context import load_context
 from agentd.supervise.desired import desire
-from agentd.supervise.snapshot import ObservedAgentView, PlannedOperation, PlanReport
 from tests.cli.support import HEALTH, Client, MemorySource, TmuxServer
 
 KEY = bytes(range(16))

@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from agentd.supervise.snapshot import AgentCounts, ConfigStatus, RecordingHealth
-from agentd.supervise.states import AgentState
+from agentd.model.states import AgentState
+from agentd.model.status import AgentCounts, ConfigStatus, RecordingHealth
 from tests.cli.support import HEALTH, RUNNING, Client, MemorySource, TmuxServer
 
 FAILED = replace(

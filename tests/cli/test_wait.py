@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from agentd.supervise.events import Event, EventKind
-from agentd.supervise.snapshot import NOT_READ_YET
+from agentd.model.events import Event, EventKind
+from agentd.model.status import NOT_READ_YET
 from tests.cli.support import HEALTH, RUNNING, AgentStatus, Client, MemorySource, answering
 from tests.support.waiting import wait_for
 

@@ -15,7 +15,7 @@ from tests.cli.support import Client, Finished
 from tests.daemon.support import environment_of
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
-from tests.workspaces.repositories import commit, git, make_repository
+from tests.worktrees.repositories import commit, git, make_repository
 
 ROOT = os.geteuid() == 0
 OTHER = "daemon"

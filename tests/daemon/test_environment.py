@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agentd.daemon.inheritance import inherited
+from agentd.launch.inheritance import inherited
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.support import RUN_ID, bad, declare, environment_of, folder_of, own_home, pids, running, start, stay
 from tests.support.agents import Recorded

@@ -14,7 +14,7 @@ from typing import cast
 
 import pytest
 
-from agentd.supervise.events import ACCOUNTS, DETAILS, EventKind
+from agentd.model.events import ACCOUNTS, DETAILS, EventKind
 from tests.daemon.support import bad, counting, declare, script, start, stay
 from tests.support.daemon import Daemon, UnixConnection
 from tests.support.waiting import wait_for, wait_for_file

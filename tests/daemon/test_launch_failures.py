@@ -17,7 +17,7 @@ from tests.daemon.support import bad, declare, failure, folder_of, pids, running
 from tests.support.agents import Recorded
 from tests.support.daemon import Daemon
 from tests.support.waiting import wait_for_file
-from tests.workspaces.repositories import make_repository
+from tests.worktrees.repositories import make_repository
 
 KIB = 1024
 NO_PATH = {"PATH": "/nowhere:/neither"}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agentd.daemon.identity import base_environment, path_origin
-from agentd.daemon.login import Login, merge_paths, read_login
-from agentd.supervise.preflight import PreflightError, find_program
-from agentd.supervise.user import AgentUser
+from agentd.launch.identity import base_environment, path_origin
+from agentd.launch.login import Login, merge_paths, read_login
+from agentd.launch.preflight import PreflightError, find_program
+from agentd.model.user import AgentUser
 from tests.security.users import AGENT_USER, account
 from tests.support.processes import wait_until_gone
 

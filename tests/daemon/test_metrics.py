@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from agentd.recording.measures import METRICS, MetricType
+from agentd.recording.metrics.measures import METRICS, MetricType
 from tests.daemon.support import counting, declare, script, start, stay
 from tests.support.daemon import Daemon
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agentd.daemon.held_names import name_of
+from agentd.files.held_names import name_of
 from tests.daemon.support import declare, pids, refused, running, script, start, stay
 from tests.support.daemon import Daemon
 from tests.support.processes import alive, marked, wait_until_gone
-from tests.workspaces.repositories import make_repository
+from tests.worktrees.repositories import make_repository
 
 SOON = "--interval=200ms"
 

@@ -13,7 +13,7 @@ import pytest
 from tests.daemon.support import another_run, declare, failure, folder_of, pids, running, script, settled, start, stay
 from tests.support.daemon import Daemon
 from tests.support.processes import marked
-from tests.workspaces.repositories import commit, git, make_repository
+from tests.worktrees.repositories import commit, git, make_repository
 
 ROOT = os.geteuid() == 0
 OTHER = "daemon"

@@ -15,7 +15,7 @@ from tests.faults.forked import ForkedProcess
 from tests.faults.points import Point, Trigger
 from tests.faults.world import BrokenPromiseError, World
 
-_EDIT, _REPLACING = "agentd.jcard.edit_file", "agentd.jcard.replacing"
+_EDIT, _REPLACING = "agentd.jcard.edit.file", "agentd.files.replacing"
 
 _DONE = "replaced"
 POINTS = (

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from agentd.cli import agentd as entry
+from agentd.daemon import command_line as entry
 from agentd.daemon import run as _imported_before_the_fork  # noqa: F401
 from tests.faults.points import Trigger
 from tests.support.daemon import Daemon, Running

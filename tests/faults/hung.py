@@ -17,7 +17,7 @@ from tests.faults.machine import no_mounts
 from tests.faults.waits import pause
 from tests.faults.world import BOUND, BrokenPromiseError, World
 from tests.support.hung import HungMount, why_not
-from tests.workspaces.repositories import commit, git
+from tests.worktrees.repositories import commit, git
 
 _QUICK = 1.0
 """Seconds within which the API answers, whatever hangs."""

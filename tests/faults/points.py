@@ -56,8 +56,8 @@ class Point:
 
 _AGENT, _LAUNCHING = "agentd.supervise.agent", "agentd.supervise.launching"
 _TRANSITIONS, _RECONCILER = "agentd.supervise.transitions", "agentd.supervise.reconciler"
-_RUNDIR, _SERVER = "agentd.tmux.rundir", "agentd.tmux.server"
-_CONNECTION, _REMAINS = "agentd.tmux.connection", "agentd.tmux.remains"
+_RUNDIR, _SERVER = "agentd.launch.rundir", "agentd.tmux.server"
+_CONNECTION, _REMAINS = "agentd.tmux.connection", "agentd.process.remains"
 
 POINTS = (
     Point("launch.begun", _AGENT, "Agent._launch", before=True),

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentd.recording import journal
+from agentd.recording.journal import journal
 from tests.faults.kills import await_death, operate
 from tests.faults.oracle import Mark, lives
 from tests.faults.points import Point, Trigger
 from tests.faults.world import World
 
-_DISK, _FILES = "agentd.recording.transcript_disk", "agentd.recording.transcript_files"
-_WRITER, _TRANSCRIPTS = "agentd.recording.journal_writer", "agentd.recording.transcripts"
+_DISK, _FILES = "agentd.recording.transcripts.disk", "agentd.recording.transcripts.files"
+_WRITER, _TRANSCRIPTS = "agentd.recording.journal.writer", "agentd.recording.transcripts.recorder"
 
 POINTS = (
     Point("begin.asked", _DISK, "TranscriptDisk.begin", before=True),

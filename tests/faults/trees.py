@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.faults.failing_git import FailingGit
 from tests.faults.oracle import lives
 from tests.faults.world import Declared, World
-from tests.workspaces.repositories import commit, git, make_repository
+from tests.worktrees.repositories import commit, git, make_repository
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ def _git(*words: str) -> Callable[..., bool]:
     return told
 
 
-_MAKING, _REMOVAL = "agentd.workspaces.making", "agentd.workspaces.removal"
+_MAKING, _REMOVAL = "agentd.worktrees.create", "agentd.worktrees.removal"
 _FOLDERS = "agentd.supervise.work_folders"
-_SAVING, _SETTLING = "agentd.workspaces.saving", "agentd.workspaces.settling"
-_GIT, _RUNNER = "agentd.workspaces.git", "agentd.workspaces.runner"
+_SAVING, _SETTLING = "agentd.worktrees.trash", "agentd.worktrees.recovery"
+_GIT, _RUNNER = "agentd.worktrees.git", "agentd.process.runner"
 
 WORKTREE_POINTS = (
     Point("make.folder", _MAKING, "_make_folder"),

@@ -15,7 +15,7 @@ from tests.faults.trees import Trees
 from tests.faults.waits import pause
 from tests.faults.worktree_points import WORKTREE_POINTS
 from tests.faults.world import World
-from tests.workspaces.repositories import commit, git
+from tests.worktrees.repositories import commit, git
 
 _REACHED = 1.5
 """Seconds in which a step that will be passed is passed."""

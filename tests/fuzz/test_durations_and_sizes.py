@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.jcard.durations import DurationError, parse_duration
-from agentd.jcard.sizes import SizeError, parse_size
+from agentd.text.durations import DurationError, parse_duration
+from agentd.text.sizes import SizeError, parse_size
 from tests.fuzz.effort import examples
 from tests.support.printed import harmless
 

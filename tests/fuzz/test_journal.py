@@ -11,10 +11,10 @@ from zlib import crc32
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentd.recording.journal_files import backwards, before_last, last_before, read_piece, segments
-from agentd.recording.journal_lines import entry_of, parse_line
-from agentd.recording.journal_writer import JournalWriter
-from agentd.supervise.events import Event, EventKind
+from agentd.model.events import Event, EventKind
+from agentd.recording.journal.files import backwards, before_last, last_before, read_piece, segments
+from agentd.recording.journal.lines import entry_of, parse_line
+from agentd.recording.journal.writer import JournalWriter
 from tests.fuzz.effort import examples
 from tests.fuzz.mutations import mutations
 from tests.recording.support import ALL, EPOCH, entries, written

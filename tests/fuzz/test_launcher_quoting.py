@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentd.tmux.launcher import LaunchScript, quote, render
+from agentd.launch.launcher import LaunchScript, quote, render
 from tests.fuzz.effort import examples
 from tests.tmux.launches import dumping, read_dump
 

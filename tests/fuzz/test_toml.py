@@ -14,13 +14,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentd.daemon.inputs import Configuration, Inputs
+from agentd.files.looks import Looks
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.document import Document, parse_document
 from agentd.jcard.positions import Positions
 from agentd.jcard.problems import LoadResult
 from agentd.jcard.table import AgentTable
-from agentd.supervise.looks import Looks
-from agentd.supervise.user import AgentUser
+from agentd.model.user import AgentUser
 from tests.fuzz.effort import examples
 from tests.fuzz.mutations import mutations
 from tests.jcard.loading import CONTEXT, load

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentd.harness.base import Harness, HarnessError, PromptForm, Request
 from agentd.harness.builtin import BUILT_IN, CLAUDE_CODE, CODEX, CUSTOM, GEMINI_CLI, OPENCODE
-from agentd.jcard.spec import Mode
+from agentd.model.spec import Mode
 
 AUTO, ONESHOT, INTERACTIVE = Mode.AUTO, Mode.ONESHOT, Mode.INTERACTIVE
 CODEX_EXEC = ("codex", "exec", "--skip-git-repo-check")

@@ -12,7 +12,7 @@ from tests.harness.driven import DEADLINE, GRACE, KEY, REAL, DrivenCli, agentctl
 from tests.harness.stub_model import REPLY, StubModel
 from tests.support.processes import command_lines, marked
 from tests.support.waiting import wait_for
-from tests.workspaces.repositories import make_repository
+from tests.worktrees.repositories import make_repository
 
 pytestmark = REAL
 

@@ -21,7 +21,7 @@ REPORT = """
 import json
 from agentd.harness.base import Request
 from agentd.harness.registry import load_harnesses
-from agentd.jcard.spec import Mode
+from agentd.model.spec import Mode
 registry = load_harnesses()
 request = Request(prompt="do it", mode=Mode.ONESHOT)
 argv = {name: harness.argv(request) for name, harness in registry.harnesses.items()}

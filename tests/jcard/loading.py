@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agentd.jcard.load import load_jcard
 from agentd.jcard.problems import LoadResult
-from agentd.jcard.spec import AgentSpec, LoadContext
+from agentd.model.spec import AgentSpec, LoadContext
 
 
 @dataclass(frozen=True)

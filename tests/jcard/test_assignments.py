@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.jcard.assignments import AssignmentError, parse_assignment, parse_field
+from agentd.jcard.edit.assignments import AssignmentError, parse_assignment, parse_field
 
 
 @pytest.mark.parametrize(

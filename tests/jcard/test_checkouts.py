@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.jcard.checks import check_branch
-from agentd.jcard.spec import Checkout
+from agentd.model.spec import Checkout
 from tests.jcard.loading import CONTEXT, agent_of, agents_of, error_of, errors_of
 
 TREES = CONTEXT.data_dir / "worktrees"

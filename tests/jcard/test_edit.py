@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.jcard.edit import (
+from agentd.jcard.edit.agents import (
     EditError,
     NothingToRestartError,
     ReplicaError,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from agentd.jcard.edit import add_agent, declared_agents, set_fields, stop_agent
-from agentd.jcard.edit_file import FileEdit, FileEditError, edit_file
-from agentd.jcard.replacing import LockedError, Replacement, locked
+from agentd.files.replacing import LockedError, Replacement, locked
+from agentd.jcard.edit.agents import add_agent, declared_agents, set_fields, stop_agent
+from agentd.jcard.edit.file import FileEdit, FileEditError, edit_file
 
 TEXT = '# the one\n[agent]\nname = "a"\nharness = "codex"\n'
 
@@ -202,8 +202,8 @@ def test_a_lock_that_is_not_given_up_is_named(jcard: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from agentd.jcard.edit import set_fields
-from agentd.jcard.edit_file import edit_file
+from agentd.jcard.edit.agents import set_fields
+from agentd.jcard.edit.file import edit_file
 path, writer = Path(sys.argv[1]), sys.argv[2]
 for number in range(10):
     field = {("env", f"V_{writer}_{number}"): "x"}

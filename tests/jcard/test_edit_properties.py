@@ -10,7 +10,7 @@ import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.jcard.edit import (
+from agentd.jcard.edit.agents import (
     FieldPath,
     add_agent,
     declared_agents,
@@ -19,7 +19,7 @@ from agentd.jcard.edit import (
     set_fields,
     unset_fields,
 )
-from agentd.jcard.writing import TomlValue
+from agentd.jcard.edit.writing import TomlValue
 from tests.jcard.loading import load
 from tests.jcard.written import TEXTS, Written, jcards
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.jcard.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxLimits
 from agentd.jcard.table import AgentTable
+from agentd.model.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxLimits
 from tests.jcard.loading import agent_of, agents_of, error_of, errors_of, load, warnings_of
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agentd.jcard.durations import DURATION_PATTERN
 from agentd.jcard.schema import agent_schema
-from agentd.jcard.spec import AgentType, SandboxLimits
 from agentd.jcard.table import UNSET_WHEN_EMPTY, AgentTable
+from agentd.model.spec import AgentType, SandboxLimits
+from agentd.text.durations import DURATION_PATTERN
 from tests.jcard.loading import agent_of, agents_of, errors_of, load, warnings_of
 from tests.support.masterblaster import as_written
 

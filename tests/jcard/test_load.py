@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from agentd.jcard.load import load_jcard
 from agentd.jcard.problems import Problem, Severity
-from agentd.jcard.spec import AgentSpec, LoadContext
 from agentd.jcard.table import AgentTable
+from agentd.model.spec import AgentSpec, LoadContext
 from tests.jcard.loading import CONTEXT, agents_of, errors_of, load, warnings_of
 from tests.support.printed import harmless
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.jcard.load import load_jcard
-from agentd.jcard.spec import AGENT_NAME, LoadContext
+from agentd.model.spec import AGENT_NAME, LoadContext
 from tests.jcard.loading import CONTEXT, Traits, agents_of, errors_of, load
 
 

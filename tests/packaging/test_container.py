@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agentd import __version__
-from agentd.daemon.context import load_context
-from agentd.daemon.flags import OPTIONS
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
+from agentd.settings.context import load_context
+from agentd.settings.flags import OPTIONS
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (openapi-spec-validator brings it)")
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,9 +21,9 @@ import pytest
 import tomlkit
 
 from agentd import __version__
-from agentd.cli.check import check
-from agentd.daemon.settings import resolve_settings
-from agentd.jcard.spec import RestartPolicy
+from agentd.model.spec import RestartPolicy
+from agentd.settings.settings import resolve_settings
+from agentd.supervise.check import check
 from tests.jcard.loading import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -313,7 +313,7 @@ def test_the_build_checks_as_a_builder_can(short_folder: Path) -> None:
     jcard.write_text('[agent]\nharness = "custom"\ncommand = ["true"]\nworkdir = "~"\n')
     bare = {"PATH": os.environ["PATH"], "HOME": str(short_folder), "TMPDIR": str(short_folder)}
     done = subprocess.run(
-        [sys.executable, "-m", "agentd.cli.agentd", "--check", "--config", jcard],
+        [sys.executable, "-m", "agentd.daemon.command_line", "--check", "--config", jcard],
         env=bare, capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -7,11 +7,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentd.recording.journal import Journal
-from agentd.recording.journal_files import Wanted, read_piece, segments
-from agentd.recording.journal_lines import Entry, entry_of
-from agentd.recording.journal_writer import JournalWriter
-from agentd.supervise.events import Detail, Event, EventKind
+from agentd.model.events import Detail, Event, EventKind
+from agentd.recording.journal.files import Wanted, read_piece, segments
+from agentd.recording.journal.journal import Journal
+from agentd.recording.journal.lines import Entry, entry_of
+from agentd.recording.journal.writer import JournalWriter
 
 ALL = Wanted()
 EPOCH = 1_700_000_000.0

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agentd.recording.journal import UNCLEAN_GAP, Journal, Limits
-from agentd.recording.journal_files import Wanted, segments
-from agentd.recording.journal_lines import Entry
-from agentd.recording.journal_writer import JournalWriter
-from agentd.recording.moments import rfc3339_milliseconds
-from agentd.supervise.events import Event, EventKind
+from agentd.model.events import Event, EventKind
+from agentd.recording.journal.files import Wanted, segments
+from agentd.recording.journal.journal import UNCLEAN_GAP, Journal, Limits
+from agentd.recording.journal.lines import Entry
+from agentd.recording.journal.writer import JournalWriter
+from agentd.text.timestamps import rfc3339_milliseconds
 from tests.recording.support import ALL, EPOCH, event, journal_wrote, lines, read_all, taken
 from tests.support.waiting import wait_for
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.recording.journal import UNCLEAN_GAP
-from agentd.recording.journal_files import (
+from agentd.model.events import Event, EventKind
+from agentd.recording.journal.files import (
     Wanted,
     backwards,
     before_last,
@@ -23,10 +23,10 @@ from agentd.recording.journal_files import (
     place_after,
     segments,
 )
-from agentd.recording.journal_lines import LONGEST_LINE, LONGEST_REASON, entry_of, parse_line
-from agentd.recording.journal_writer import JournalWriteError, JournalWriter
-from agentd.recording.moments import rfc3339_milliseconds
-from agentd.supervise.events import Event, EventKind
+from agentd.recording.journal.journal import UNCLEAN_GAP
+from agentd.recording.journal.lines import LONGEST_LINE, LONGEST_REASON, entry_of, parse_line
+from agentd.recording.journal.writer import JournalWriteError, JournalWriter
+from agentd.text.timestamps import rfc3339_milliseconds
 from tests.recording.support import ALL, EPOCH, entries, event, lines, read_all, written
 from tests.support.descriptors import no_descriptor_left
 from tests.support.effort import examples

@@ -6,9 +6,18 @@ import itertools
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from agentd.recording.exposition import exposition
-from agentd.recording.measures import AGENT_STATE, API, LAUNCH, METRICS, Counters, Distribution, Family, MetricType
-from agentd.supervise.events import Detail, Event, EventKind
+from agentd.model.events import Detail, Event, EventKind
+from agentd.recording.metrics.exposition import exposition
+from agentd.recording.metrics.measures import (
+    AGENT_STATE,
+    API,
+    LAUNCH,
+    METRICS,
+    Counters,
+    Distribution,
+    Family,
+    MetricType,
+)
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from agentd.recording.measures import Counters
-from agentd.recording.metrics import LOOK_AFTER, STALE_AFTER, Metrics, Standing
-from agentd.recording.usage import Tree, Usage, UsageMeter
+from agentd.process.usage import Tree, Usage, UsageMeter
+from agentd.recording.metrics.answer import LOOK_AFTER, STALE_AFTER, Metrics, Standing
+from agentd.recording.metrics.measures import Counters
 
 
 @dataclass(slots=True)

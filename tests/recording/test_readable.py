@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.recording.readable import Readable, TooSlowError
+from agentd.recording.transcripts.readable import Readable, TooSlowError
 
 
 def read(output: str | bytes, columns: int = 20, rows: int = 5) -> list[str]:

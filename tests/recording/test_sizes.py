@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from agentd.recording.account import MOST_SIZES, Account, Size
-from agentd.recording.rendering import Rendering
-from agentd.recording.transcript_disk import Limits, TranscriptDisk
+from agentd.recording.transcripts.disk import Limits, TranscriptDisk
+from agentd.recording.transcripts.rendering import Rendering
+from agentd.recording.transcripts.run_metadata import MOST_SIZES, Account, Size
 from tests.support.transcripts import BEGUN, files_in
 
 LIMITS = Limits(total=1000, run=400, part=100, runs=3)

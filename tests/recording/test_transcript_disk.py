@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from agentd.recording.account import Account
-from agentd.recording.transcript_disk import Limits, TranscriptDisk
-from agentd.recording.transcript_files import RunFolder, TranscriptError, TranscriptFiles
-from agentd.recording.transcript_reader import TranscriptReader
+from agentd.launch.launcher import end_mark
+from agentd.recording.transcripts.disk import Limits, TranscriptDisk
+from agentd.recording.transcripts.files import RunFolder, TranscriptError, TranscriptFiles
+from agentd.recording.transcripts.reader import TranscriptReader
+from agentd.recording.transcripts.run_metadata import Account
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd
-from agentd.tmux.launcher import end_mark
 from tests.support.transcripts import BEGUN, files_in, keep
 
 LIMITS = Limits(total=1000, run=400, part=100, runs=3)
@@ -293,7 +293,7 @@ def test_a_folder_that_was_never_finished_or_not_wholly_removed_goes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("agentd.recording.transcript_files.shutil.rmtree", killed)
+        patched.setattr("agentd.recording.transcripts.files.shutil.rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             removed.remove()
     with pytest.raises(TranscriptError, match="there is no"):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.security.users import AGENT_USER, account
 from tests.support.daemon import Daemon
-from tests.workspaces.repositories import World
+from tests.worktrees.repositories import World
 
 
 @pytest.fixture

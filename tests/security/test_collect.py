@@ -12,12 +12,12 @@ import pytest
 
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.output_folder import new_folder
-from agentd.workspaces.git import GitError
-from agentd.workspaces.tree_paths import EXECUTABLE, LINK, TreeFile, check_files, leads_outside, tree_file
+from agentd.worktrees.git import GitError
+from agentd.worktrees.tree_paths import EXECUTABLE, LINK, TreeFile, check_files, leads_outside, tree_file
 from tests.cli.support import Client, Finished
 from tests.security.users import AGENT_USER, STRANGER, account
-from tests.workspaces.forging import add_under, have_tree, object_of, tree_of
-from tests.workspaces.repositories import World
+from tests.worktrees.forging import add_under, have_tree, object_of, tree_of
+from tests.worktrees.repositories import World
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import pytest
 
 from agentd.cli.doctor.finding import Finding
 from agentd.cli.doctor.places import check_ways
-from agentd.recording.transcript_disk import Limits, TranscriptDisk
-from agentd.recording.transcript_files import TranscriptFiles
-from agentd.supervise.entering import closed_folder
-from agentd.supervise.user import AgentUser
+from agentd.files.entering import closed_folder
+from agentd.model.user import AgentUser
+from agentd.recording.transcripts.disk import Limits, TranscriptDisk
+from agentd.recording.transcripts.files import TranscriptFiles
 
 USER = AgentUser("agent", 12345, 12346, (12346, 23456), Path("/"), "/bin/sh", switch=True)
 """Nobody on this machine, in a supplementary group."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.tmux.processes import ProcessIdentity, signal_group
-from agentd.tmux.rundir import HINTS, ExitReport, RuntimeDirectory
+from agentd.launch.rundir import HINTS, ExitReport, RuntimeDirectory
+from agentd.process.identity import ProcessIdentity, signal_group
 from tests.daemon.support import stay
 from tests.security.users import AGENT_USER, STRANGER, account, start_guarded
 from tests.support.agents import jcard

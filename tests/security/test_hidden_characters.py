@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 
-from agentd.cli.terminal import harmless
-from agentd.jcard.quoting import printable, visible
+from agentd.text.quoting import printable, visible
+from agentd.text.terminal import harmless
 from tests.daemon.support import failure, script, start
 from tests.security.test_terminal_escapes import agentctl, wait_for_log
 from tests.support.daemon import Daemon

@@ -12,7 +12,7 @@ from agentd.cli.agentctl import collection
 from agentd.cli.agentctl.client import UnreachableError
 from agentd.cli.agentctl.command import Invocation
 from tests.cli.support import Client
-from tests.workspaces.repositories import World, git
+from tests.worktrees.repositories import World, git
 
 _PROGRAMS = """
 [include]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from agentd.workspaces.changes import look_at_changes
-from agentd.workspaces.git import Git, GitError
-from agentd.workspaces.held import HeldError, Place
-from agentd.workspaces.making import ensure_worktree
-from agentd.workspaces.removal import Allowed, remove
-from agentd.workspaces.runner import LIMIT, MOST, Finished, Runner, RunnerError
-from agentd.workspaces.work import inspect
-from tests.workspaces.repositories import NOW, World, invoking_user
+from agentd.process.runner import LIMIT, MOST, Finished, Runner, RunnerError
+from agentd.worktrees.changes import look_at_changes
+from agentd.worktrees.create import ensure_worktree
+from agentd.worktrees.git import Git, GitError
+from agentd.worktrees.inspect import inspect
+from agentd.worktrees.record import HeldError, Place
+from agentd.worktrees.removal import Allowed, remove
+from tests.worktrees.repositories import NOW, World, invoking_user
 
 _OBJECT = b"0123456789abcdef0123456789abcdef01234567"
 _ANSWERS = (

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentd.jcard.prompts import PromptError, read_prompt
-from agentd.supervise.user import AgentUser
+from agentd.model.user import AgentUser
 from tests.security.users import AGENT_USER, account, start_guarded
 from tests.support.daemon import Daemon
 

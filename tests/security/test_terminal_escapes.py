@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.cli.terminal import harmless
-from agentd.jcard.quoting import visible
+from agentd.text.quoting import visible
+from agentd.text.terminal import harmless
 from tests.daemon.support import script, start
 from tests.support.daemon import Daemon, program
 from tests.support.forked import run_agentctl

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.supervise.user import AgentUser
-from agentd.workspaces.work import LOCKED_TO_MAKE, _lock_reason
+from agentd.model.user import AgentUser
+from agentd.worktrees.inspect import LOCKED_TO_MAKE, _lock_reason
 from tests.security.users import STRANGER, account
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from agentd.jcard.durations import DurationError, format_duration, parse_duration
+from agentd.text.durations import DurationError, format_duration, parse_duration
 from benchmarks.machine import check_limits, load, working_folder
 from tests.soak.oracle import complaints, look, restarted_sentinels, twice
 from tests.soak.population import Population

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from agentd.jcard.spec import Policy, RestartPolicy
+from agentd.model.spec import Policy, RestartPolicy
+from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import Life, Step
 from agentd.supervise.policy import Exit
 from agentd.supervise.record import Description, Record
-from agentd.supervise.states import AgentState
 from tests.supervise.life_world import World
 
 DESCRIBED = Description("custom", "native", "a", "/")

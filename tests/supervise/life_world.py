@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from agentd.jcard.spec import RestartPolicy
+from agentd.model.spec import RestartPolicy
+from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import (
     CloseSession,
@@ -21,7 +22,6 @@ from agentd.supervise.life import (
     TypeKey,
 )
 from agentd.supervise.policy import Exit
-from agentd.supervise.states import AgentState
 from tests.supervise.lives import PID, UNKNOWN, at
 
 

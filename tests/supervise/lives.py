@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agentd.harness.base import StopKey
-from agentd.jcard.spec import AgentSpec, Policy, RestartPolicy
+from agentd.model.spec import AgentSpec, Policy, RestartPolicy
+from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.desired import DEFAULT_STOP_KEYS, DesiredAgent, Launch
 from agentd.supervise.life import Effect, Instant, Life, ReportStopped, Step, StopReason
 from agentd.supervise.policy import Exit
-from agentd.supervise.states import AgentState
 
 WALL = 1_000_000_000.0
 """What the wall clock shows at monotonic 0."""

@@ -8,12 +8,12 @@ from typing import cast
 
 import pytest
 
+from agentd.model.events import Event
+from agentd.model.states import AgentState
 from agentd.supervise.agent import Agent
-from agentd.supervise.events import Event
 from agentd.supervise.host import Clock, Host, SessionNames
 from agentd.supervise.life import Life
 from agentd.supervise.record import Description
-from agentd.supervise.states import AgentState
 from tests.supervise.lives import declared
 
 

@@ -19,10 +19,10 @@ from agentd.harness.base import (
     StopKey,
     interrupts,
 )
-from agentd.jcard.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxLimits
+from agentd.launch.launcher import MAX_ARGUMENT_BYTES
+from agentd.model.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxLimits
 from agentd.supervise.desired import DEFAULT_STOP_KEYS, SECRETS_PART, DesiredAgent, desire, digest
 from agentd.supervise.plan import DesiredView, changed_parts
-from agentd.tmux.launcher import MAX_ARGUMENT_BYTES
 
 KEY = b"0123456789abcdef"
 SPEC = AgentSpec("a", "echo", "a", Path("/srv/work"), prompt="do it", env={"COLOR": "blue"})

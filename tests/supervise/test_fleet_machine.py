@@ -11,13 +11,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agentd.jcard.spec import Policy, RestartPolicy
+from agentd.model.spec import Policy, RestartPolicy
+from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import Life, StopReason
 from agentd.supervise.plan import Action, Operation, plan
 from agentd.supervise.policy import Exit
-from agentd.supervise.states import AgentState
 from tests.supervise.crashing_world import CrashingWorld
 from tests.supervise.lives import declared
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import CloseSession, EndRemains, KillRun, LaunchRun, ReportStopped, StopReason, TypeKey
-from agentd.supervise.states import AgentState
 from agentd.supervise.transitions import START_LIMIT
 from tests.supervise.lives import ALWAYS, NO, SUCCESS, Story, at, running
 

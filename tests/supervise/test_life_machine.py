@@ -12,13 +12,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agentd.jcard.spec import Policy, RestartPolicy
+from agentd.model.spec import Policy, RestartPolicy
+from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import KillRun, LaunchRun, Life, ReportStopped, StopReason
 from agentd.supervise.plan import plan
 from agentd.supervise.policy import Exit
 from agentd.supervise.record import Description, Record
-from agentd.supervise.states import AgentState
 from tests.supervise.life_world import World
 from tests.supervise.lives import declared, stale
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from agentd.jcard.spec import Policy, RestartPolicy
+from agentd.model.spec import Policy, RestartPolicy
+from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import EndRemains, LaunchRun
 from agentd.supervise.policy import Exit
-from agentd.supervise.states import AgentState
 from tests.supervise.lives import (
     ALWAYS,
     FAILURE,

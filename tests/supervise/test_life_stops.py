@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from agentd.harness.base import interrupts
-from agentd.jcard.spec import Policy
+from agentd.model.spec import Policy
+from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import (
     CloseSession,
@@ -19,7 +20,6 @@ from agentd.supervise.life import (
     TypeKey,
 )
 from agentd.supervise.policy import Exit
-from agentd.supervise.states import AgentState
 from tests.supervise.lives import ALWAYS, FAILURE, NO, ON_FAILURE, SUCCESS, Story, at, declared, in_state, running
 
 GRACE_30 = replace(ALWAYS, grace_period=30)

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import EndRemains, LaunchRun, TypeKey
 from agentd.supervise.policy import Exit
-from agentd.supervise.states import AgentState
 from agentd.supervise.transitions import START_LIMIT
 from tests.supervise.lives import ALWAYS, FAILURE, NO, SUCCESS, Story, running
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from agentd.jcard.spec import Policy
+from agentd.model.spec import Policy
+from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import EndRemains, Life, ReportStopped, Run, Step, StopReason
-from agentd.supervise.states import AgentState
 from agentd.supervise.transitions import IllegalTransitionError
 from tests.supervise.lives import ALWAYS, NO, PID, SUCCESS, Story, at, declared, in_state, stale
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.jcard.spec import Policy, RestartPolicy
+from agentd.model.spec import Policy, RestartPolicy
+from agentd.model.states import AgentState
 from agentd.supervise.plan import (
     Action,
     DesiredView,
@@ -17,7 +18,6 @@ from agentd.supervise.plan import (
     changed_policy,
     plan,
 )
-from agentd.supervise.states import AgentState
 from tests.supervise.lives import ALWAYS, NO
 
 ENDED_OR_ALIVE = [state for state in AgentState if state not in (AgentState.PENDING, AgentState.DISABLED)]

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.harness.base import StopKey
-from agentd.jcard.spec import AgentSpec, AgentType, Policy, RestartPolicy
+from agentd.model.spec import AgentSpec, AgentType, Policy, RestartPolicy
+from agentd.model.states import AgentState
 from agentd.supervise.desired import DEFAULT_STOP_KEYS
 from agentd.supervise.life import Life, Run
 from agentd.supervise.policy import Exit
 from agentd.supervise.record import VERSION, Description, Record, RecordError
-from agentd.supervise.states import AgentState
 from agentd.supervise.transitions import wake_at
 from tests.supervise.lives import ALWAYS, Story, in_state, running
 

@@ -53,14 +53,14 @@ class Request(TypedDict):
 def main_of(name: str) -> Callable[[list[str]], int]:
     """Import all that the command comes to import, and give its ``main``."""
     if name == "agentd":
-        from agentd.cli import agentd as command  # noqa: PLC0415
+        from agentd.daemon import command_line as command  # noqa: PLC0415
 
         command._import_structlog_alone()
         command._import_aiohttp_without_certificates()
         importlib.import_module("agentd.daemon.run")
         importlib.import_module("agentd.daemon.preload").preload()
         importlib.import_module("agentd.harness.builtin")
-        importlib.import_module("agentd.cli.check")
+        importlib.import_module("agentd.supervise.check")
         # What watchfiles comes to import once it watches, 30 ms.
         importlib.import_module("anyio._backends._asyncio")
         return command.main

@@ -22,7 +22,7 @@ class Watch:
         os.write(imports, f"{{time.monotonic()}} {{name}}\\n".encode())
 imports = os.open({log!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 sys.meta_path.insert(0, Watch())
-from agentd.cli.agentd import main
+from agentd.daemon.command_line import main
 import agentd
 assert agentd.__file__.startswith({site!r}), agentd.__file__
 sys.exit(main())

@@ -6,9 +6,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from agentd.recording.account import Account
-from agentd.recording.transcript_files import RunFolder, TranscriptFiles
-from agentd.supervise.user import AgentUser
+from agentd.model.user import AgentUser
+from agentd.recording.transcripts.files import RunFolder, TranscriptFiles
+from agentd.recording.transcripts.run_metadata import Account
 
 BEGUN = Account(
     agent="a",

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentd.jcard.spec import RUN_ID_VARIABLE
-from agentd.tmux.launcher import LaunchScript
+from agentd.launch.launcher import LaunchScript
+from agentd.launch.rundir import ExitReport, RuntimeDirectory
+from agentd.model.spec import RUN_ID_VARIABLE
+from agentd.process.identity import ProcessIdentity
 from agentd.tmux.panes import Pane
-from agentd.tmux.processes import ProcessIdentity
-from agentd.tmux.rundir import ExitReport, RuntimeDirectory
 from agentd.tmux.server import TmuxServer
 from tests.support.agents import Recorded, misbehaving
 from tests.support.waiting import wait_for, wait_for_file

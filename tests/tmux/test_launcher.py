@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.tmux.launcher import LAUNCH_FAILED, MAX_ARGUMENT_BYTES, LaunchScript, oversized, quote, render
-from agentd.tmux.processes import signal_group
+from agentd.launch.launcher import LAUNCH_FAILED, MAX_ARGUMENT_BYTES, LaunchScript, oversized, quote, render
+from agentd.process.identity import signal_group
 from tests.support.agents import misbehaving
 from tests.support.effort import examples
 from tests.support.processes import alive

@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agentd.jcard.spec import RUN_ID_VARIABLE
-from agentd.tmux import orphans, remains
-from agentd.tmux.orphans import hold_marked
-from agentd.tmux.proc import ancestors, look_for_run_id
-from agentd.tmux.remains import Reaper, Remains, end_found
+from agentd.model.spec import RUN_ID_VARIABLE
+from agentd.process import orphans, remains
+from agentd.process.orphans import hold_marked
+from agentd.process.proc import ancestors, look_for_run_id
+from agentd.process.remains import Reaper, Remains, end_found
 from tests.support.processes import alive
 from tests.support.waiting import wait_for
 

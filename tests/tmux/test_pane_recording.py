@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agentd.recording import transcripts
-from agentd.recording.transcript_disk import Limits, TranscriptDisk
-from agentd.recording.transcripts import Transcripts
-from agentd.recording.writer import find_writer
+from agentd.recording.transcripts import recorder as transcripts
+from agentd.recording.transcripts.disk import Limits, TranscriptDisk
+from agentd.recording.transcripts.recorder import Transcripts
+from agentd.recording.transcripts.writer import find_writer
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd, RunFacts
 from agentd.tmux.server import TmuxServer

@@ -15,11 +15,12 @@ import psutil
 import pytest
 from structlog.testing import LogCapture
 
-from agentd.jcard.spec import RUN_ID_VARIABLE
-from agentd.tmux import orphans, processes, remains
-from agentd.tmux.proc import descendants, run_id_of
-from agentd.tmux.processes import ExitWatch, ProcessIdentity, runs_script, signal_group, started_by
-from agentd.tmux.remains import Look, Reaper, Remains, end_found, snapshot
+from agentd.model.spec import RUN_ID_VARIABLE
+from agentd.process import identity as processes
+from agentd.process import orphans, remains
+from agentd.process.identity import ExitWatch, ProcessIdentity, runs_script, signal_group, started_by
+from agentd.process.proc import descendants, run_id_of
+from agentd.process.remains import Look, Reaper, Remains, end_found, snapshot
 from tests.support.descriptors import no_descriptor_left
 from tests.support.processes import alive, wait_until_gone
 from tests.support.waiting import wait_for, wait_for_file
@@ -595,7 +596,7 @@ SUBREAPER = """import ctypes, os, subprocess, sys, time
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 sys.path.insert(0, sys.argv[2])
 import asyncio
-from agentd.tmux.remains import Reaper, Remains
+from agentd.process.remains import Reaper, Remains
 middle = os.fork()
 if middle == 0:
     # In the tmux server's place: ends, after the reaper was told of it.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.recording.readable import Readable
+from agentd.recording.transcripts.readable import Readable
 from tests.support.waiting import wait_for
 
 Step = str | tuple[int, int]

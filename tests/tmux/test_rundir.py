@@ -11,9 +11,9 @@ import psutil
 import pytest
 from structlog.testing import LogCapture
 
-from agentd.tmux.launcher import LaunchScript
-from agentd.tmux.processes import ProcessIdentity
-from agentd.tmux.rundir import CLOSING, HINTS, ExitReport, RuntimeDirectory, RuntimeDirectoryError
+from agentd.launch.launcher import LaunchScript
+from agentd.launch.rundir import CLOSING, HINTS, ExitReport, RuntimeDirectory, RuntimeDirectoryError
+from agentd.process.identity import ProcessIdentity
 from tests.support.waiting import wait_for
 
 SCRIPT = LaunchScript("a", "r", ("true",), {"TOKEN": "s3cret"}, "/")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import LogCapture
 
-from agentd.tmux.service import ServiceManager, ServiceManagerError, served, service_manager
+from agentd.systemd.run import ServiceManager, ServiceManagerError, served, service_manager
 from tests.tmux.servers import make_server, until
 
 SYSTEM = {"SYSTEMD_EXEC_PID": "42", "INVOCATION_ID": "x"}

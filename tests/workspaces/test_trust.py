@@ -10,8 +10,8 @@ import pytest
 
 from agentd.harness.builtin import CLAUDE_CODE, GEMINI_CLI
 from agentd.harness.trust import TrustFile
-from agentd.supervise.user import AgentUser
-from agentd.workspaces.runner import Runner
+from agentd.model.user import AgentUser
+from agentd.process.runner import Runner
 from agentd.workspaces.trust import TrustError, give_trust
 
 FOLDER = Path("/data/worktrees/a b'c")

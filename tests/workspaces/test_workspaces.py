@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from agentd.process.runner import Runner
 from agentd.workspaces.roles import Occasion, TemplateError, daily_file, known_roles, workspace_files
-from agentd.workspaces.runner import Runner
 from agentd.workspaces.workspace import WorkspaceError, make_workspace
-from tests.workspaces.repositories import invoking_user
+from tests.worktrees.repositories import invoking_user
 
 DAY = date(2026, 1, 31)
 FILES = ["AGENTS.md", "SOUL.md", "memory/memory.md", "notes/daily-2026-01-31.md"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
-from agentd.supervise.snapshot import (
+from agentd.model.status import (
     AgentCounts,
     AgentStatus,
     ConfigStatus,

@@ -22,12 +22,12 @@ from agentd.cli.agentctl.lookup import agent_document
 from agentd.cli.agentctl.output_folder import OutputFolder, new_folder
 from agentd.cli.agentctl.terminals import open_terminal
 from agentd.cli.agentctl.worktree_look import Surroundings, check_answering, look_around
-from agentd.daemon.settings import absolute
-from agentd.jcard.quoting import printable, quote
-from agentd.workspaces.changes import Changes, look_at_changes
-from agentd.workspaces.git import CHECKOUT_LIMIT, GitError
-from agentd.workspaces.held import Place
-from agentd.workspaces.tree_paths import EXECUTABLE, LINK, SUBMODULE, TreeFile, folded, leads_outside
+from agentd.settings.settings import absolute
+from agentd.text.quoting import printable, quote
+from agentd.worktrees.changes import Changes, look_at_changes
+from agentd.worktrees.git import CHECKOUT_LIMIT, GitError
+from agentd.worktrees.record import Place
+from agentd.worktrees.tree_paths import EXECUTABLE, LINK, SUBMODULE, TreeFile, folded, leads_outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,15 +10,15 @@ from enum import IntEnum
 from itertools import islice
 
 from agentd.cli.agentctl.catalogue import SUMMARIES
-from agentd.cli.options import add_options
+from agentd.settings.options import add_options
 
 TYPE_CHECKING = False  # `agentctl --help` gets by without typing, dataclasses, pathlib, json and socket: half its time
 if TYPE_CHECKING:
     from typing import NoReturn
 
     from agentd.cli.agentctl.client import Api
-    from agentd.cli.terminal import Display
-    from agentd.daemon.settings import Settings
+    from agentd.settings.settings import Settings
+    from agentd.text.terminal import Display
 
 SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "data_dir", "agent_user"})
 """The settings of the daemon that the client has a use for."""
@@ -87,7 +87,7 @@ class Invocation:
 
     def print(self, text: Iterable[str]) -> None:
         """Print lines; of control characters only tabs and styles reach the terminal."""
-        from agentd.cli.terminal import harmless
+        from agentd.text.terminal import harmless
 
         for line in text:
             print(harmless(line))
@@ -98,7 +98,7 @@ class Invocation:
 
     def warn(self, message: str) -> None:
         """Say something that is no part of the result."""
-        from agentd.cli.terminal import harmless
+        from agentd.text.terminal import harmless
 
         print(f"agentctl: {harmless(message)}", file=sys.stderr)
 
@@ -185,7 +185,7 @@ class Parser(argparse.ArgumentParser):
         if unknown is not None:
             from difflib import get_close_matches
 
-            from agentd.jcard.quoting import quote
+            from agentd.text.quoting import quote
 
             close = get_close_matches(unknown[1], _QUOTED.findall(unknown[2]), n=2)
             message = f"there is no command {quote(unknown[1])}"
@@ -263,7 +263,7 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
 
 def duration(text: str) -> float:
     """Read the value of an option that is a duration, in seconds."""
-    from agentd.jcard.durations import DurationError, parse_duration
+    from agentd.text.durations import DurationError, parse_duration
 
     try:
         return parse_duration(text)

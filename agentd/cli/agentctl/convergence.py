@@ -9,9 +9,9 @@ from pathlib import Path
 
 from agentd.cli.agentctl.client import Api, Json, agents_from, health_from
 from agentd.cli.agentctl.command import CommandError, Invocation
-from agentd.jcard.durations import format_duration
-from agentd.supervise.snapshot import AgentStatus
-from agentd.supervise.states import AgentState
+from agentd.model.states import AgentState
+from agentd.model.status import AgentStatus
+from agentd.text.durations import format_duration
 
 LOOK_AFTER = 0.015
 """Seconds between two looks, of 2 requests each."""

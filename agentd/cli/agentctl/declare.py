@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agentd.cli.agentctl.answers import require_answer
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.editing import diff_lines
 from agentd.cli.agentctl.worktree_look import Surroundings
-from agentd.cli.looking import require_answer
-from agentd.daemon.context import LARGEST_CONFIG, load_context
 from agentd.harness.registry import load_harnesses
-from agentd.jcard.edit import EditError, add_agent, declared_agents
-from agentd.jcard.edit_file import FileEdit, FileEditError, edit_file
+from agentd.jcard.edit.agents import EditError, add_agent, declared_agents
+from agentd.jcard.edit.file import FileEdit, FileEditError, edit_file
 from agentd.jcard.load import load_jcard
+from agentd.settings.context import LARGEST_CONFIG, load_context
 
 
 @dataclass(frozen=True, slots=True)

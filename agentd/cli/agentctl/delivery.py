@@ -13,7 +13,7 @@ from typing import NamedTuple
 from agentd.cli.agentctl.agent_input import LONGEST_LINE, LOOK_AFTER, AgentInput, only_sender, open_input
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.terminals import Terminal
-from agentd.jcard.quoting import quote
+from agentd.text.quoting import quote
 from agentd.tmux.syntax import command
 
 PAUSE = 0.4

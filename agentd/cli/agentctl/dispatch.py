@@ -9,12 +9,12 @@ from pathlib import Path
 
 from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation, Status, print_document
-from agentd.cli.options import settings_from
-from agentd.cli.terminal import display_of
-from agentd.daemon.flags import OPTIONS
-from agentd.daemon.handed_down import await_children
-from agentd.daemon.settings import SettingsError
-from agentd.jcard.quoting import printable
+from agentd.process.handed_down import await_children
+from agentd.settings.flags import OPTIONS
+from agentd.settings.options import settings_from
+from agentd.settings.settings import SettingsError
+from agentd.text.quoting import printable
+from agentd.text.terminal import display_of
 
 
 def dispatch(arguments: argparse.Namespace) -> int:

@@ -6,20 +6,20 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agentd.cli.agentctl.answers import require_answer
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.editing import Edit
 from agentd.cli.agentctl.left_behind import left_behind
 from agentd.cli.agentctl.lookup import unknown_agent
-from agentd.cli.check import launch_problem
-from agentd.cli.looking import require_answer
-from agentd.daemon.context import LARGEST_CONFIG, load_context, resolve_agent_user, resolve_data_dir
-from agentd.daemon.settings import Settings
 from agentd.harness.registry import load_harnesses
-from agentd.jcard.edit import EditError, UnknownAgentError, declared_agents
-from agentd.jcard.edit_file import FileEdit, FileEditError, edit_file
+from agentd.jcard.edit.agents import EditError, UnknownAgentError, declared_agents
+from agentd.jcard.edit.file import FileEdit, FileEditError, edit_file
 from agentd.jcard.load import load_jcard
 from agentd.jcard.problems import LoadResult, Problem
-from agentd.jcard.quoting import printable
+from agentd.settings.context import LARGEST_CONFIG, load_context, resolve_agent_user, resolve_data_dir
+from agentd.settings.settings import Settings
+from agentd.supervise.check import launch_problem
+from agentd.text.quoting import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import ApiError, Json, UnreachableError, health_from
 from agentd.cli.agentctl.command import CommandError, Invocation, Status, UsageError
-from agentd.cli.terminal import BOLD, CYAN, GREEN, RED, Display
-from agentd.jcard.quoting import printable, quote
+from agentd.text.quoting import printable, quote
+from agentd.text.terminal import BOLD, CYAN, GREEN, RED, Display
 
 if TYPE_CHECKING:
     from agentd.cli.agentctl.edited import Made, Named
-    from agentd.jcard.edit import FieldPath
-    from agentd.jcard.edit_file import FileEdit
-    from agentd.jcard.writing import TomlValue
+    from agentd.jcard.edit.agents import FieldPath
+    from agentd.jcard.edit.file import FileEdit
+    from agentd.jcard.edit.writing import TomlValue
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
@@ -49,7 +49,7 @@ def assignments(words: Sequence[str], taken: Collection[str] = ()) -> list[tuple
     UsageError
         If one is none, or gives a field a second time.
     """
-    from agentd.jcard.assignments import AssignmentError, parse_assignment
+    from agentd.jcard.edit.assignments import AssignmentError, parse_assignment
     from agentd.jcard.explain import field_name
 
     given: dict[FieldPath, TomlValue] = {}
@@ -125,7 +125,7 @@ def _warnings(invocation: Invocation, made: Made) -> list[str]:
     except (UnreachableError, ApiError):
         # Without a daemon the edit counts when one starts.
         return warnings
-    from agentd.cli.looking import answers
+    from agentd.cli.agentctl.answers import answers
 
     if answers(Path(in_force)) and os.path.realpath(in_force) != os.path.realpath(config):
         warnings.append(

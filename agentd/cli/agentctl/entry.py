@@ -23,8 +23,8 @@ from agentd.cli.agentctl.command import (
     add_shared_options,
     print_document,
 )
-from agentd.cli.streams import with_streams
-from agentd.daemon.flags import OPTIONS
+from agentd.files.streams import with_streams
+from agentd.settings.flags import OPTIONS
 
 _DESCRIPTION = "Looks at the agents that agentd runs, and edits the file that says which."
 
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(given: Sequence[str]) -> int:
     if given[:1] == [NAMES_COMMAND]:
-        from agentd.cli.agentctl.completion import print_names
+        from agentd.cli.agentctl.commands.completion import print_names
 
         return print_names(given[1:])
     try:
@@ -126,7 +126,7 @@ def _module_of(command: str) -> str:
 
 
 def _register(commands: Commands, module: str) -> None:
-    import_module(f"{__package__}.{module}").register(commands)
+    import_module(f"{__package__}.commands.{module}").register(commands)
 
 
 def command_help(command: str) -> str:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from agentd.cli.agentctl.client import ApiError, agent_from
 from agentd.cli.agentctl.command import Invocation
 from agentd.cli.agentctl.lookup import NOT_FOUND, agent_path
-from agentd.cli.terminal import harmless
-from agentd.jcard.quoting import printable
-from agentd.supervise.snapshot import RunView
-from agentd.supervise.states import AgentState
+from agentd.model.states import AgentState
+from agentd.model.status import RunView
+from agentd.text.quoting import printable
+from agentd.text.terminal import harmless
 
 if TYPE_CHECKING:
-    from agentd.cli.agentctl.logs import Transcripts
-    from agentd.recording.rendering import Rendering
+    from agentd.cli.agentctl.commands.logs import Transcripts
+    from agentd.recording.transcripts.rendering import Rendering
 
 _SETTLE = 0.3
 """Seconds after which lines that a program could still change, but did not, are printed."""
@@ -134,7 +134,7 @@ class _Lines(_Printer):
     def begin(self, transcripts: Transcripts, run: RunView, lines: int | None) -> None:
         from collections import deque
 
-        from agentd.recording.rendering import Rendering
+        from agentd.recording.transcripts.rendering import Rendering
 
         kept: deque[str] = deque(maxlen=lines)
         start = run.first_byte if lines is None else transcripts.start_of(run, lines)

@@ -18,14 +18,14 @@ from agentd.cli.agentctl.declare import declare
 from agentd.cli.agentctl.lookup import NOT_FOUND
 from agentd.cli.agentctl.waiting import first_seen
 from agentd.cli.agentctl.worktree_look import Surroundings, look_around
-from agentd.daemon.settings import absolute, templates_folder
 from agentd.jcard.checks import check_name, check_role
-from agentd.jcard.quoting import printable
-from agentd.jcard.spec import Mode, RestartPolicy
-from agentd.supervise.snapshot import AgentStatus
-from agentd.supervise.states import AgentState
+from agentd.model.spec import Mode, RestartPolicy
+from agentd.model.states import AgentState
+from agentd.model.status import AgentStatus
+from agentd.process.runner import Runner
+from agentd.settings.settings import absolute, templates_folder
+from agentd.text.quoting import printable
 from agentd.workspaces.roles import Occasion, TemplateError, workspace_files
-from agentd.workspaces.runner import Runner
 from agentd.workspaces.workspace import WORKSPACES, WorkspaceError, make_workspace
 
 _WITHOUT_A_FUTURE: Final = frozenset({AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT, AgentState.DISABLED})

@@ -52,7 +52,7 @@ def key_name(text: str) -> str:
 def _reason(text: str) -> str:
     from difflib import get_close_matches
 
-    from agentd.jcard.quoting import quote
+    from agentd.text.quoting import quote
 
     close = [_BY_LOWER[match] for match in get_close_matches(text.lower(), _BY_LOWER, n=2)]
     if text.lower() in ("esc", "return"):

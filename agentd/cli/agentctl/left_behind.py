@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from agentd.cli.looking import answers
-from agentd.jcard.quoting import printable
-from agentd.jcard.spec import AgentSpec, Checkout
+from agentd.cli.agentctl.answers import answers
+from agentd.model.spec import AgentSpec, Checkout
+from agentd.text.quoting import printable
 
 _SHOWN: Final = 3
 

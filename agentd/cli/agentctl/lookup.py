@@ -6,7 +6,7 @@ import re
 
 from agentd.cli.agentctl.client import Api, ApiError, Json, agents_from
 from agentd.cli.agentctl.command import CommandError
-from agentd.jcard.quoting import printable, quote
+from agentd.text.quoting import printable, quote
 
 NOT_FOUND = 404
 

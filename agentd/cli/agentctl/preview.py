@@ -9,19 +9,19 @@ from pathlib import Path
 from agentd.cli.agentctl.client import Json, health_from, report_from
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.left_behind import left_behind
-from agentd.cli.given_file import GivenFile
-from agentd.cli.looking import config_bytes, prompt_text
-from agentd.daemon.context import ConfigUnavailableError, load_context
 from agentd.harness.base import Harness
 from agentd.harness.registry import load_harnesses
+from agentd.jcard.given_file import GivenFile
 from agentd.jcard.load import load_jcard
 from agentd.jcard.prompts import PromptError
-from agentd.jcard.quoting import printable
-from agentd.jcard.spec import AgentSpec, LoadContext, Policy, RestartPolicy
+from agentd.jcard.reading import config_bytes, prompt_text
+from agentd.model.spec import AgentSpec, LoadContext, Policy, RestartPolicy
+from agentd.model.states import AgentState
+from agentd.model.status import ObservedAgentView, PlannedOperation, PlanReport
+from agentd.settings.context import ConfigUnavailableError, load_context
 from agentd.supervise.desired import SECRETS_PART, desire
 from agentd.supervise.plan import DesiredView, Fingerprint, ObservedView, plan
-from agentd.supervise.snapshot import ObservedAgentView, PlannedOperation, PlanReport
-from agentd.supervise.states import AgentState
+from agentd.text.quoting import printable
 
 
 def preview(invocation: Invocation, document: Json, file: GivenFile) -> tuple[list[PlannedOperation], list[str]]:

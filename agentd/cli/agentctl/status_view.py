@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
-from agentd.cli.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines, span
-from agentd.jcard.quoting import printable
-from agentd.supervise.snapshot import AgentStatus, Health, Recording, RecordingHealth, WorktreeStatus
-from agentd.supervise.states import AgentState
+from agentd.model.states import AgentState
+from agentd.model.status import AgentStatus, Health, Recording, RecordingHealth, WorktreeStatus
+from agentd.text.quoting import printable
+from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines, span
 
 
 class _Look(NamedTuple):

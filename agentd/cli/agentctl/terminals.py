@@ -12,8 +12,8 @@ from agentd.cli.agentctl.client import UnreachableError, agent_from
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.cli.agentctl.tmux_client import TmuxClient
-from agentd.jcard.quoting import printable, quote
-from agentd.supervise.snapshot import AgentStatus
+from agentd.model.status import AgentStatus
+from agentd.text.quoting import printable, quote
 from agentd.tmux.guard import guarded, refusal
 from agentd.tmux.syntax import pane_target
 
@@ -184,7 +184,7 @@ def terminal_of(invocation: Invocation, agent: AgentStatus) -> Terminal:
 
 
 def _without_daemon(invocation: Invocation, server: TmuxClient, unreachable: UnreachableError) -> Terminal:
-    from agentd.tmux.rundir import launched_run
+    from agentd.launch.rundir import launched_run
 
     name = invocation.name()
     try:

@@ -12,8 +12,8 @@ from agentd.cli.agentctl.client import Api, ApiError, screen_from
 from agentd.cli.agentctl.lookup import agent_path
 from agentd.harness.base import NO_FACTS, Harness, HarnessFacts
 from agentd.harness.builtin import BUILT_IN
-from agentd.supervise.events import EventKind
-from agentd.supervise.snapshot import AgentStatus
+from agentd.model.events import EventKind
+from agentd.model.status import AgentStatus
 
 _LONGEST: Final = 3.0
 """Seconds until a program that starts shows its box or its question: 0.6 to 2.2 measured."""

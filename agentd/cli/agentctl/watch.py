@@ -10,8 +10,8 @@ from collections.abc import Callable
 from types import FrameType
 
 from agentd.cli.agentctl.client import Api, UnreachableError
-from agentd.cli.terminal import cut, display_of
-from agentd.jcard.quoting import printable
+from agentd.text.quoting import printable
+from agentd.text.terminal import cut, display_of
 
 REDRAW_AFTER = 1.0
 """Seconds between two looks."""

@@ -8,23 +8,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentd.cli.agentctl.answers import answers, require_answer
 from agentd.cli.agentctl.client import UnreachableError, agents_from, health_from, report_from
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import unknown_agent
-from agentd.cli.looking import answers, config_bytes, require_answer
-from agentd.daemon.context import (
+from agentd.jcard.reading import config_bytes
+from agentd.model.spec import WORKTREES
+from agentd.model.status import AgentStatus
+from agentd.model.user import AgentUser
+from agentd.process.runner import Runner
+from agentd.settings.context import (
     ConfigUnavailableError,
     load_context,
     resolve_agent_user,
     resolve_data_dir,
 )
-from agentd.jcard.quoting import printable, quote
-from agentd.jcard.spec import WORKTREES
-from agentd.supervise.snapshot import AgentStatus
-from agentd.supervise.user import AgentUser
-from agentd.workspaces.git import Git, GitError
-from agentd.workspaces.held import HeldError, Place, all_held
-from agentd.workspaces.runner import Runner
+from agentd.text.quoting import printable, quote
+from agentd.worktrees.git import Git, GitError
+from agentd.worktrees.record import HeldError, Place, all_held
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agentd.cli.agentctl.key_names import NAMED
-from agentd.supervise.states import AgentState
+from agentd.model.states import AgentState
 
 
 @dataclass(frozen=True, slots=True)

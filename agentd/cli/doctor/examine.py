@@ -8,19 +8,19 @@ from collections.abc import Iterator, Mapping
 from agentd import __version__
 from agentd.cli.agentctl.client import Api, ApiError, Json, UnreachableError, agents_from, health_from
 from agentd.cli.agentctl.waiting import waits_for
-from agentd.cli.check import check
 from agentd.cli.doctor import machine, places
 from agentd.cli.doctor.finding import Finding, answered, error, note, ok, read_line, warning
 from agentd.cli.doctor.harnesses import Surroundings, check_harnesses
-from agentd.daemon.context import resolve_agent_user
-from agentd.daemon.held_names import holder
-from agentd.daemon.identity import base_environment, path_origin
-from agentd.daemon.locks import API_MODE
-from agentd.daemon.login import read_login
-from agentd.daemon.settings import Settings
+from agentd.files.held_names import holder
+from agentd.files.locks import API_MODE
 from agentd.harness.registry import load_harnesses
-from agentd.supervise.snapshot import Health
-from agentd.tmux.limits import SOCKET_MODE
+from agentd.launch.identity import base_environment, path_origin
+from agentd.launch.login import read_login
+from agentd.model.status import Health
+from agentd.settings.context import resolve_agent_user
+from agentd.settings.limits import SOCKET_MODE
+from agentd.settings.settings import Settings
+from agentd.supervise.check import check
 
 
 def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from agentd.jcard.answering import NotAnsweringError, within
+from agentd.files.answering import NotAnsweringError, within
 
 _SHOWN = 3
 

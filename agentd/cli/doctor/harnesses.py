@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.cli.doctor.finding import Finding, note, ok, some, unanswered, warning
+from agentd.files.answering import NotAnsweringError, along, within
 from agentd.harness.base import Credentials, Harness
-from agentd.jcard.answering import NotAnsweringError, along, within
-from agentd.jcard.spec import AgentSpec
-from agentd.supervise.preflight import PATH_SET, PreflightError, find_program
-from agentd.supervise.user import AgentUser
+from agentd.launch.preflight import PATH_SET, PreflightError, find_program
+from agentd.model.spec import AgentSpec
+from agentd.model.user import AgentUser
 
 _LONGEST_QUESTION = 20.0
 """Seconds for a version: 0.3 to 2.8 on an idle machine."""

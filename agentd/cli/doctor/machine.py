@@ -15,8 +15,8 @@ from pathlib import Path
 
 from agentd.cli.agentctl.tmux_client import TmuxClient
 from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, warning
-from agentd.supervise.user import AgentUser
-from agentd.tmux.limits import OLDEST_TMUX
+from agentd.model.user import AgentUser
+from agentd.settings.limits import OLDEST_TMUX
 
 _TMUX_VERSION = re.compile(r"(\d+)\.(\d+)")
 _SERVER_ACCESS = (3, 3)

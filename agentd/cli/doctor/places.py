@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from agentd.cli.doctor.finding import Finding, error, note, ok, some, unanswered, warning
-from agentd.jcard.answering import NotAnsweringError, within
+from agentd.files.answering import NotAnsweringError, within
+from agentd.files.entering import closed_folder
 from agentd.jcard.problems import Problem
 from agentd.jcard.secrets import Secrets, read_secret, secret_paths, secrets_of, secrets_unlisted
-from agentd.jcard.spec import AgentSpec
-from agentd.supervise.entering import closed_folder
-from agentd.supervise.user import AgentUser
+from agentd.model.spec import AgentSpec
+from agentd.model.user import AgentUser
 
 _LITTLE_SPACE = 256 * 1024 * 1024
 _NO_SPACE = 16 * 1024 * 1024

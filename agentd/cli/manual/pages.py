@@ -43,7 +43,7 @@ def _agentctl() -> Iterator[str]:
 
 
 def _agentd() -> Iterator[str]:
-    from agentd.cli.agentd import build_parser
+    from agentd.settings.daemon_parser import build_parser
 
     parser = build_parser()
     yield from _head(parser, "run AI coding agents the way systemd runs services")

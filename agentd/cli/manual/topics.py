@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from textwrap import wrap
 
-from agentd.daemon.flags import OPTIONS
-from agentd.supervise.states import AgentState
+from agentd.model.states import AgentState
+from agentd.settings.flags import OPTIONS
 
 # Lines begin with two spaces where they are shown as they are, in the terminal and in the manual page alike.
 _GETTING_STARTED = """\

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.service.unit import NAME
-from agentd.jcard.quoting import printable
+from agentd.text.quoting import printable
 
 _BOOTED = frozenset({"initializing", "starting", "running", "degraded", "maintenance", "stopping"})
 """What ``is-system-running`` says where systemd is in charge; elsewhere ``offline``. Source: systemctl(1)."""

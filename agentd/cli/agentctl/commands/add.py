@@ -1,0 +1,90 @@
+"""``agentctl add``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_edit_options, not_empty
+from agentd.settings.settings import SettingsError, absolute
+
+if TYPE_CHECKING:
+    from agentd.jcard.edit.writing import TomlValue
+
+_DETAILS = """\
+Adds an [[agents]] table behind the last one; the first agent begins the file. Any other field is written key=value, as
+for agentctl set; what stands behind -- is the command line of the harness custom. Paths of --workdir and --prompt-file
+are relative to where you are."""
+
+_EXAMPLES = """\
+agentctl add reviewer --harness claude-code --prompt 'Review the open pull requests.' restart=on-failure
+agentctl add fixer --harness codex --workdir ~/src/app env.LEVEL=3 'args=["--search"]' --wait
+agentctl add clock --harness custom -- sh -c 'while date; do sleep 60; done'"""
+
+_USAGE = "agentctl add [options] NAME --harness HARNESS [key=value ...] [-- COMMAND ...]"
+
+_OPTIONS = ("harness", "prompt", "prompt_file", "workdir", "restart", "model")
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add("add", _add, details=_DETAILS, examples=_EXAMPLES)
+    parser.usage = _USAGE
+    parser.takes_words = True
+    parser.add_argument("name", metavar="NAME", type=not_empty, help="name of the new agent")
+    parser.add_argument("--harness", metavar="HARNESS", required=True, help="the coding agent to run")
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", metavar="TEXT", help="what it is asked to do")
+    prompt.add_argument("--prompt-file", metavar="PATH", type=_path, help="file with what it is asked to do")
+    parser.add_argument("--workdir", metavar="PATH", type=_path, help="folder it works in")
+    parser.add_argument("--restart", metavar="WHEN", help="when it is run again: no, on-failure or always")
+    parser.add_argument("--model", metavar="MODEL", help="model to use")
+    add_edit_options(parser)
+
+
+def _path(text: str) -> str:
+    if text == "~" or text.startswith("~/"):
+        return text
+    try:
+        return os.fspath(absolute(text))
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _add(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.editing import Edit, run_edit
+    from agentd.jcard.edit.agents import add_agent
+
+    name, fields = invocation.name(), _fields(invocation.arguments, invocation.settings.config.parent)
+    return run_edit(invocation, Edit(lambda text: add_agent(text, name, fields), after=(name,), create=True))
+
+
+def _fields(arguments: argparse.Namespace, folder: Path) -> dict[str, TomlValue]:
+    from agentd.cli.agentctl.editing import assignments
+
+    given: dict[str, TomlValue] = {
+        option: value for option in _OPTIONS if (value := getattr(arguments, option)) is not None
+    }
+    for option in ("prompt_file", "workdir"):
+        if option in given:
+            given[option] = _short(str(given[option]), folder)
+    command: list[str] | None = arguments.words
+    if command is not None:
+        given["command"] = command
+    for path, value in assignments(arguments.fields, taken={"name", *given}):
+        if len(path) == 1:
+            given[path[0]] = value
+            continue
+        table = given.setdefault(path[0], {})
+        if not isinstance(table, dict):
+            raise UsageError(f"{path[0]} is given as a whole and in parts; give it once")
+        table[path[1]] = value
+    return given
+
+
+def _short(path: str, folder: Path) -> str:
+    """Write a path relative to the jcard's folder if it leads into it, so that the folder may move."""
+    inside = Path(path).is_relative_to(folder) and Path(path) != folder
+    return os.fspath(Path(path).relative_to(folder)) if inside else path

@@ -1,0 +1,93 @@
+"""``agentctl attach``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import NoReturn
+
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name
+from agentd.cli.agentctl.tmux_client import environment
+from agentd.text.quoting import printable
+from agentd.tmux.syntax import literal
+
+_DETAILS = """\
+Shows the agent's terminal as it is, and typing reaches the agent. Detaching leaves the agent running: C-b d, unless
+the tmux server has another prefix. Works inside of another tmux too; there the prefix must be typed twice.
+With --json the command line for tmux is printed instead of run."""
+
+_EXAMPLES = """\
+agentctl attach reviewer-0
+agentctl attach reviewer-0 --json | jq -r '.argv | @sh'"""
+
+_HINT_SHOWN = "4000"
+"""Milliseconds."""
+_EVERY_TERMINAL = "xterm-256color"
+"""A terminal type that every terminfo has, and nearly every terminal can play."""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    add_name(commands.add("attach", _attach, details=_DETAILS, examples=_EXAMPLES))
+
+
+def _attach(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.terminals import open_terminal
+
+    terminal = open_terminal(invocation)
+    terminal.tty()
+    pane = terminal.pane
+    # The agent's own window and pane, whichever another operator looks at.
+    argv = [
+        *("tmux", "-S", str(invocation.settings.tmux_socket), "attach-session", "-t", pane),
+        *(";", "select-window", "-t", pane, ";", "select-pane", "-t", pane),
+    ]
+    if invocation.as_json:
+        invocation.print_document({"name": terminal.agent, "session": terminal.session, "argv": argv})
+        return Status.DONE
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise CommandError("attach needs a terminal; agentctl screen and agentctl logs do without")
+    around = {**environment(os.environ), "TERM": _terminal_type(os.environ.get("TERM", ""))}
+    prefix = "".join(terminal.ask("show-options", "-gv", "prefix"))
+    hint = f"{printable(prefix)} d detaches; the agent runs on"
+    print(f"attaching to {printable(terminal.session)}: {hint}", file=sys.stderr, flush=True)
+    argv += [";", "display-message", "-d", _HINT_SHOWN, literal(hint)]
+    owner = terminal.server.owner()
+    if owner is None:
+        return _become(argv, around)
+    from agentd.cli.agentctl.own_terminal import run_in_own_terminal
+
+    if run_in_own_terminal(argv, around, owner) != 0:
+        raise CommandError("tmux ended with an error, which stands above")
+    return Status.DONE
+
+
+def _terminal_type(name: str) -> str:
+    """Name a terminal type that tmux can use; over ssh the own terminal's is often not known on this machine.
+
+    Raises
+    ------
+    CommandError
+        If the terminal cannot show another one's screen.
+    """
+    import curses
+
+    try:
+        curses.setupterm(name)
+    except curses.error:
+        print(f"TERM={printable(name)} is not known here: attaching as {_EVERY_TERMINAL}", file=sys.stderr, flush=True)
+        return _EVERY_TERMINAL
+    if curses.tigetstr("clear") and curses.tigetstr("cup"):
+        return name
+    raise CommandError(
+        f"attach needs a terminal whose cursor can be moved, and TERM={printable(name)} says that this one's cannot;"
+        f" if it can: TERM={_EVERY_TERMINAL} agentctl attach NAME"
+    )
+
+
+def _become(argv: list[str], environ: Mapping[str, str]) -> NoReturn:
+    # Python ignores it, and what a process ignores its successor ignores too.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.execvpe(argv[0], argv, environ)  # noqa: S606 (arguments are never a shell string)

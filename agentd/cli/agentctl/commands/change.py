@@ -1,0 +1,159 @@
+"""``agentctl set``, ``unset``, ``scale``, ``rename`` and ``remove``: edits of one agent's definition."""
+
+from __future__ import annotations
+
+import argparse
+
+from agentd.cli.agentctl.command import (
+    Commands,
+    Invocation,
+    Status,
+    UsageError,
+    add_edit_options,
+    add_name,
+    add_names,
+    not_empty,
+)
+
+_SET_DETAILS = """\
+The fields are those of the jcard (agentctl help jcard), and env.NAME. A value is TOML where that is what the field
+holds (true, 3, ["a", "b"]), else plain text. A field that is there keeps its place and its comment. agentctl plan, or
+--dry-run, shows beforehand what a change means."""
+
+_SET_EXAMPLES = """\
+agentctl set reviewer restart=always max_restarts=5
+agentctl set reviewer timeout=2h 'args=["--verbose"]' env.LEVEL=3 --wait
+agentctl set reviewer prompt="$(cat prompt.md)" --dry-run"""
+
+_UNSET_DETAILS = """\
+Takes fields out, so that their defaults hold. Fields that are not there are passed over. Comments above them stay."""
+
+_UNSET_EXAMPLES = """\
+agentctl unset reviewer timeout
+agentctl unset reviewer env.LEVEL model --wait"""
+
+_SCALE_DETAILS = """\
+More than one run as NAME-0, NAME-1 …, each with a session of its own; one runs as NAME. So going from one to several,
+or back, ends what runs under the former name."""
+
+_SCALE_EXAMPLES = """\
+agentctl scale reviewer 3 --wait
+agentctl scale reviewer 1"""
+
+_RENAME_DETAILS = """\
+A running agent is stopped, and started under the new name, in a session of that name unless session is set. With
+isolation it begins in a new worktree; the former one stays, which is said."""
+
+_RENAME_EXAMPLES = """\
+agentctl rename reviewer critic --wait"""
+
+_REMOVE_DETAILS = """\
+Takes out each agent's table and the comment directly above it; what runs is stopped gracefully and its session closed.
+agentctl stop keeps the definition. A git worktree stays until agentctl worktrees clean, which is said."""
+
+_REMOVE_EXAMPLES = """\
+agentctl remove reviewer --wait
+agentctl remove reviewer fixer --dry-run"""
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    parser = commands.add("set", _set, details=_SET_DETAILS, examples=_SET_EXAMPLES)
+    parser.usage = "agentctl set [options] NAME key=value ..."
+    parser.takes_words = True
+    add_name(parser)
+    add_edit_options(parser)
+
+    parser = commands.add("unset", _unset, details=_UNSET_DETAILS, examples=_UNSET_EXAMPLES)
+    add_name(parser)
+    parser.add_argument("keys", metavar="key", nargs="+", help="a field, or env.NAME")
+    add_edit_options(parser)
+
+    parser = commands.add("scale", _scale, details=_SCALE_DETAILS, examples=_SCALE_EXAMPLES)
+    add_name(parser)
+    parser.add_argument("replicas", metavar="N", type=_whole_number, help="how many, from 1")
+    add_edit_options(parser)
+
+    parser = commands.add("rename", _rename, details=_RENAME_DETAILS, examples=_RENAME_EXAMPLES)
+    parser.add_argument("name", metavar="OLD", help="the agent's name; case does not matter")
+    parser.add_argument("new", metavar="NEW", type=not_empty, help="its new name")
+    add_edit_options(parser)
+
+    parser = commands.add("remove", _remove, details=_REMOVE_DETAILS, examples=_REMOVE_EXAMPLES)
+    add_names(parser)
+    add_edit_options(parser)
+
+
+def _whole_number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")
+    return int(text)
+
+
+def _set(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.editing import Edit, assignments, run_edit
+    from agentd.jcard.edit.agents import set_fields
+
+    name, words = invocation.name(), invocation.arguments.fields
+    if not words or invocation.arguments.words:
+        raise UsageError("expected key=value, such as restart=always; agentctl set --help has more")
+    fields = dict(assignments(words))
+    after = str(fields.get(("name",), name))
+    edit = Edit(lambda text: set_fields(text, name, fields), (name,), (after,), "that is what it says already")
+    return run_edit(invocation, edit)
+
+
+def _unset(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.editing import Edit, run_edit
+    from agentd.jcard.edit.agents import unset_fields
+    from agentd.jcard.edit.assignments import AssignmentError, parse_field
+
+    name: str = invocation.name()
+    keys: list[str] = invocation.arguments.keys
+
+    def unset(text: str) -> str:
+        for key in keys:
+            edited = unset_fields(text, name, [parse_field(key, known_only=False)])
+            if edited == text:
+                # A key that is no field can stand in a file, and be taken out; where it does not, it is mistyped.
+                parse_field(key)
+            text = edited
+        return text
+
+    try:
+        return run_edit(invocation, Edit(unset, (name,), (name,), "its defaults hold already"))
+    except AssignmentError as error:
+        raise UsageError(str(error)) from None
+
+
+def _scale(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.editing import Edit, run_edit
+    from agentd.jcard.edit.agents import scale_agent
+
+    name, replicas = invocation.name(), int(invocation.arguments.replicas)
+    edit = Edit(lambda text: scale_agent(text, name, replicas), (name,), (name,), f"it has {replicas} already")
+    return run_edit(invocation, edit)
+
+
+def _rename(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.editing import Edit, run_edit
+    from agentd.jcard.edit.agents import rename_agent
+
+    old, new = invocation.name(), str(invocation.arguments.new)
+    edit = Edit(lambda text: rename_agent(text, old, new), (old,), (new,), "that is its name already")
+    return run_edit(invocation, edit)
+
+
+def _remove(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.editing import Edit, run_edit
+    from agentd.jcard.edit.agents import find_agent, remove_agent
+
+    names = invocation.names()
+
+    def remove_all(text: str) -> str:
+        # By their names in the file as it is, which a message about one that is not there names too.
+        for name in dict.fromkeys([find_agent(text, name) for name in names]):
+            text = remove_agent(text, name)
+        return text
+
+    return run_edit(invocation, Edit(remove_all, names))

@@ -1,0 +1,66 @@
+"""``agentctl completion``, and the hidden command that the shells ask for agents' names."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from agentd.cli.agentctl.client import Api, ApiError, UnreachableError, agents_from
+from agentd.cli.agentctl.command import Commands, Invocation, Status, add_shared_options
+from agentd.settings.options import settings_from
+
+_DETAILS = """\
+Commands, options, agents' names, states and files are completed. The names are asked of the daemon while you type."""
+
+_EXAMPLES = """\
+agentctl completion bash > ~/.local/share/bash-completion/completions/agentctl
+agentctl completion zsh > ~/.zfunc/_agentctl     # a folder of $fpath
+agentctl completion fish > ~/.config/fish/completions/agentctl.fish
+source <(agentctl completion bash)               # this shell only"""
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "completion", _completion, details=_DETAILS,
+        examples=_EXAMPLES,
+    )  # fmt: skip
+    parser.add_argument("shell", metavar="SHELL", choices=_SHELLS, help="one of " + ", ".join(_SHELLS))
+
+
+def _completion(invocation: Invocation) -> Status:
+    from importlib import import_module
+
+    from agentd.cli.agentctl.entry import build_parser
+    from agentd.cli.completion.grammar import grammar_of
+
+    shell = str(invocation.arguments.shell)
+    script: str = import_module(f"agentd.cli.completion.{shell}").script(grammar_of(build_parser()))
+    if invocation.as_json:
+        invocation.print_document({"shell": shell, "script": script})
+    else:
+        print(script, end="")
+    return Status.DONE
+
+
+def print_names(argv: Sequence[str]) -> int:
+    """Print the agents' names, one a line, and nothing where there is no daemon: somebody is typing.
+
+    Raises
+    ------
+    SystemExit
+        If the arguments cannot be understood.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    add_shared_options(parser)
+    settings = settings_from(parser.parse_args(argv), os.environ)
+    try:
+        agents = agents_from(Api(settings.api_socket).get("/v1/agents"))
+    except (UnreachableError, ApiError):
+        return int(Status.UNREACHABLE)
+    for agent in agents:
+        print(agent.name)
+    return int(Status.DONE)

@@ -1,0 +1,92 @@
+"""``agentctl diff``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name
+from agentd.text.terminal import BOLD, CYAN, GREEN, RED
+
+if TYPE_CHECKING:
+    from agentd.worktrees.changes import Changes
+
+MOST = 4 * 1024**3
+"""Bytes of a patch."""
+
+_DETAILS = """\
+Shows what is different in the agent's worktree from where it started: what it committed, what it did not commit yet,
+and new files; not what git ignores. What came from the base since does not count. Elsewhere than on a terminal the
+output is a patch that git apply takes. The worktree is not touched, and its agent may be running."""
+
+_EXAMPLES = """\
+agentctl diff engineer_alice
+agentctl diff engineer_alice --stat
+agentctl diff engineer_alice | git -C ~/shop apply --3way
+agentctl diff engineer_alice --json | jq -r '.files[].path'"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add("diff", _diff, details=_DETAILS, examples=_EXAMPLES)
+    add_name(parser)
+    parser.add_argument("--stat", action="store_true", help="only sum it up, a line for each file")
+
+
+def _diff(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.worktree_look import check_answering, look_around
+    from agentd.worktrees.changes import look_at_changes
+    from agentd.worktrees.git import GitError
+
+    surroundings = look_around(invocation)
+    place = surroundings.worktree(invocation)
+    try:
+        check_answering(place)
+        changes = look_at_changes(surroundings.git, place)
+        if invocation.as_json:
+            invocation.print_document(_document(place.name, changes))
+        else:
+            _print(invocation, changes)
+    except GitError as error:
+        raise CommandError(str(error)) from None
+    return Status.DONE
+
+
+def _document(name: str, changes: Changes) -> dict[str, object]:
+    return {
+        "name": name,
+        "base_commit": changes.start,
+        "head": changes.head,
+        "commits": [asdict(commit) for commit in changes.commits()],
+        "files": [asdict(file) for file in changes.files()],
+        "patch": changes.patch().decode("utf-8", "backslashreplace"),
+    }
+
+
+def _print(invocation: Invocation, changes: Changes) -> None:
+    display, stat = invocation.display, bool(invocation.arguments.stat)
+    if display.table:
+        text = changes.stat(columns=display.columns) if stat else changes.patch()
+        shown = (_harmless(line) for line in text.decode("utf-8", "replace").splitlines())
+        invocation.print(shown if stat else (display.paint(line, _style(line)) for line in shown))
+        return
+    sys.stdout.flush()
+    if stat:
+        sys.stdout.buffer.write(changes.stat())
+    else:
+        changes.patch(sys.stdout.buffer.write, MOST)
+
+
+def _harmless(line: str) -> str:
+    """Keep tabs, and nothing that a terminal would act on: not even colours, which could hide a line."""
+    from agentd.text.quoting import printable
+
+    return "\t".join(map(printable, line.split("\t")))
+
+
+def _style(line: str) -> str:
+    """Choose the style of a line of a patch."""
+    if line.startswith(("diff ", "index ", "--- ", "+++ ")):
+        return BOLD
+    return {"+": GREEN, "-": RED, "@": CYAN}.get(line[:1], "")

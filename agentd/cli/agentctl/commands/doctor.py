@@ -1,0 +1,69 @@
+"""``agentctl doctor``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agentd.cli.agentctl.command import Commands, Invocation, Status
+from agentd.text.quoting import printable
+from agentd.text.terminal import CYAN, GREEN, RED, YELLOW, Cell, Display, count, lines
+
+if TYPE_CHECKING:
+    from agentd.cli.doctor.finding import Finding
+
+_DETAILS = """\
+Looks at the daemon, tmux, the jcard, the secrets, the sockets, each harness' program and whether it can log in (never
+with what), and the limits of the system. Every complaint comes with what to do. What no agent of the jcard uses is a
+note at most. Works without a daemon, whose absence is an error.
+Exit status 1 if there is an error. Elsewhere than on a terminal one line for each finding, fields separated by tabs:
+level (ok, note, warning, error), topic, what was found, what to do."""
+
+_EXAMPLES = """\
+agentctl doctor
+agentctl doctor | grep -v ^ok
+agentctl doctor --json | jq '.findings[] | select(.level == "error")'"""
+
+_LOOKS = {"ok": Cell("ok", GREEN, "✓"), "note": Cell("note", CYAN, "·")}
+_LOOKS |= {"warning": Cell("warning", YELLOW, "!"), "error": Cell("error", RED, "✗")}
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    commands.add("doctor", _doctor, details=_DETAILS, examples=_EXAMPLES)
+
+
+def _doctor(invocation: Invocation) -> Status:
+    from agentd.cli.doctor.examine import examine
+
+    findings = list(examine(invocation.settings, os.environ))
+    if invocation.as_json:
+        documents = [
+            {"level": str(each.level), "topic": each.topic, "text": each.text, "advice": each.advice}
+            for each in findings
+        ]
+        invocation.print_document({"findings": documents})
+    else:
+        invocation.print(finding_lines(findings, invocation.display))
+    return Status.FAILED if any(each.level == "error" for each in findings) else Status.DONE
+
+
+def finding_lines(findings: Sequence[Finding], display: Display) -> list[str]:
+    """Lay findings out; on a terminal what to do stands below, and a sum at the end."""
+    if not display.table:
+        rows = [[_LOOKS[each.level], Cell(each.topic), Cell(each.text), Cell(each.advice or "")] for each in findings]
+        return lines((), rows, display)
+    shown = []
+    for each in findings:
+        look = _LOOKS[each.level]
+        mark = look.symbol if display.symbols else f"{look.text:7}"
+        shown.append(f"{display.paint(mark, look.style)} {each.topic:9} {printable(each.text)}")
+        if each.advice is not None:
+            shown.append(f"{' ' * len(mark)} {'':9} → {printable(each.advice)}")
+    totals = [
+        count(number, level)
+        for level in ("error", "warning", "note")
+        if (number := sum(each.level == level for each in findings))
+    ]
+    return [*shown, "", ", ".join(totals) if totals else "all is well"]

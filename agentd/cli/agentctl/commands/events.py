@@ -1,0 +1,181 @@
+"""``agentctl events``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+
+from agentd.cli.agentctl.client import Json
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, count
+from agentd.model.events import EventKind
+from agentd.text.quoting import printable, quote
+from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, NOTHING, RED, YELLOW, Display
+
+_DETAILS = """\
+Prints everything that is kept, or what was asked for, oldest first. -f begins with the last 10 events and goes on with
+what happens until C-c; a restart of the daemon is waited out, and no event is missed or repeated.
+Elsewhere than on a terminal one line for each event, fields separated by tabs: number, time, agent, kind, reason, and
+the other values as name=value. --json prints one array; with -f one object a line.
+The kinds are: {kinds}."""
+
+_EXAMPLES = """\
+agentctl events
+agentctl events -f
+agentctl events --agent reviewer-0 --since 12h
+agentctl events --kind failed --kind timed_out -n 20
+agentctl events -f --json --kind exited | jq --unbuffered -r '.agent'"""
+
+_FOLLOWED = 10
+"""Events that are shown before those that come."""
+
+_STYLES: Mapping[str, str] = {
+    EventKind.STARTED: GREEN,
+    EventKind.ADOPTED: GREEN,
+    EventKind.LAUNCHED: CYAN,
+    EventKind.RESTARTING: YELLOW,
+    EventKind.STOPPING: YELLOW,
+    EventKind.SESSION_LOST: YELLOW,
+    EventKind.CONFIG_WARNING: YELLOW,
+    EventKind.SECRET_SKIPPED: YELLOW,
+    EventKind.FAILED: RED,
+    EventKind.TIMED_OUT: RED,
+    EventKind.KILLED: RED,
+    EventKind.LAUNCH_FAILED: RED,
+    EventKind.CONFIG_REJECTED: RED,
+    EventKind.TMUX_SERVER_DIED: RED,
+    EventKind.PROCESSES_SURVIVE_SIGKILL: RED,
+    EventKind.EVENTS_LOST: RED,
+    EventKind.EVENTS_EXPIRED: RED,
+}
+
+_IMPLIED = frozenset({"state", "was", "run"})
+"""What a person can do without, as the kind says it."""
+
+_AGENT_WIDTH, _KIND_WIDTH = 16, 14
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "events",
+        _events,
+        details=_DETAILS.format(kinds=_wrapped(", ".join(EventKind))),
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what happens from now on")
+    parser.add_argument("--agent", metavar="NAME", action="append", default=[], help="only of this agent; repeatable")
+    parser.add_argument("--kind", metavar="KIND", action="append", default=[], help="only of this kind; repeatable")
+    parser.add_argument(
+        "--since",
+        metavar="SEQ|DURATION",
+        type=_since,
+        help="after the event of this number, or not longer ago than this (90s, 12h)",
+    )
+    parser.add_argument("-n", "--lines", metavar="N", type=count, help="only the last N")
+
+
+def _wrapped(text: str) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, 118, subsequent_indent="  "))
+
+
+def _since(text: str) -> str:
+    """Give what the API takes: the number of an event, or a time."""
+    if text.isascii() and text.isdecimal():
+        return str(count(text))
+    from datetime import UTC, datetime, timedelta
+
+    from agentd.text.durations import DurationError, parse_duration
+
+    try:
+        ago = timedelta(seconds=parse_duration(text))
+    except DurationError as error:
+        raise argparse.ArgumentTypeError(f"expected the number of an event or a duration: {error}") from None
+    return (datetime.now(UTC) - ago).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _events(invocation: Invocation) -> Status:
+    arguments = invocation.arguments
+    if arguments.since is not None and arguments.lines is not None:
+        raise UsageError("--since and -n each say where to begin; leave one of them out")
+    for kind in arguments.kind:
+        if kind not in list(EventKind):
+            invocation.warn(f"this version knows no kind {quote(kind)}; see agentctl events --help")
+    query = _query(arguments)
+    if arguments.follow:
+        return _follow(invocation, query)
+    document = invocation.api.get(f"/v1/events?{query.removeprefix('&')}")
+    if invocation.as_json:
+        invocation.print_document(document)
+    else:
+        events = document if isinstance(document, list) else []
+        invocation.print(_line(event, invocation.display) for event in events if isinstance(event, dict))
+    return Status.DONE
+
+
+def _query(arguments: argparse.Namespace) -> str:
+    from urllib.parse import urlencode
+
+    pairs = [("agent", name) for name in arguments.agent] + [("kind", kind) for kind in arguments.kind]
+    tail = arguments.lines
+    if arguments.since is not None:
+        pairs.append(("since", arguments.since))
+    elif tail is not None or arguments.follow:
+        pairs.append(("tail", str(_FOLLOWED if tail is None else tail)))
+    return "&" + urlencode(pairs)
+
+
+def _follow(invocation: Invocation, query: str) -> Status:
+    from agentd.cli.agentctl.event_stream import follow
+
+    for event in follow(invocation.api, query, warn=lambda text: invocation.warn(printable(text))):
+        if event.document is None:
+            continue
+        if invocation.as_json:
+            print(json.dumps(event.document, separators=(",", ":")))
+        else:
+            print(_line(event.document, invocation.display))
+        sys.stdout.flush()
+    return Status.DONE
+
+
+def _line(event: Mapping[str, Json], display: Display) -> str:
+    texts = {name: _text(event.get(name)) for name in ("seq", "time", "agent", "kind", "reason")}
+    found = event.get("data")
+    data = found if isinstance(found, dict) else {}
+    if not display.table:
+        values = " ".join(f"{name}={_value(value)}" for name, value in data.items())
+        return "\t".join(printable(text) or NOTHING for text in (*texts.values(), values))
+    # Pieces of a line that grows are not known beforehand, so columns have a width of their own.
+    values = " ".join(f"{name}={_value(value)}" for name, value in data.items() if name not in _IMPLIED)
+    kind = printable(texts["kind"])
+    return "  ".join(
+        (
+            display.paint(_local(texts["time"]), DIM),
+            display.paint(f"{printable(texts['agent']) or NOTHING:{_AGENT_WIDTH}}", BOLD),
+            display.paint(f"{kind:{_KIND_WIDTH}}", _STYLES.get(kind, "")),
+            "  ".join(printable(part) for part in (texts["reason"], values) if part),
+        )
+    ).rstrip()
+
+
+def _text(value: Json) -> str:
+    return "" if value is None else str(value)
+
+
+def _value(value: Json) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list) else _text(value)
+    return json.dumps(text, ensure_ascii=False) if " " in text else text
+
+
+def _local(time: str) -> str:
+    """Say a time as the clock on the wall does."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return printable(time)

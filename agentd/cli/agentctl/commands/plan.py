@@ -1,0 +1,102 @@
+"""``agentctl plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentd.cli.agentctl.client import Json, operations_from
+from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
+from agentd.model.status import PlannedOperation
+from agentd.text.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines
+
+_DETAILS = """\
+Without FILE: what the daemon would still do; normally nothing. With FILE: what it would do if FILE stood in the place
+of its jcard now (- is standard input, and a pipe will do); secrets are taken as they reached the agents.
+Marks: + start, - stop, ~ restart, = change in place.
+Elsewhere than on a terminal one line for each operation, fields separated by tabs: mark, action, agent, reason.
+Exit status 0 whether there is something to do or not."""
+
+_EXAMPLES = """\
+agentctl plan
+agentctl plan ./jcard.new.toml
+agentctl plan --json ./jcard.new.toml | jq -e '.operations == []'"""
+
+_MARKS = {
+    "start": Cell("+", GREEN),
+    "stop": Cell("-", RED),
+    "restart": Cell("~", YELLOW),
+    "change": Cell("=", DIM),
+}
+_UNKNOWN = Cell("?", BOLD)
+"""Of a newer daemon."""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "plan",
+        _plan,
+        details=_DETAILS,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        type=not_empty,
+        help="a jcard to stand in for the daemon's; - for standard input",
+    )
+
+
+def _plan(invocation: Invocation) -> Status:
+    report = invocation.api.get("/v1/plan")
+    file: str | None = invocation.arguments.file
+    remarks: list[str] = []
+    if file is None:
+        operations = operations_from(report)
+    else:
+        operations, remarks = _of_file(invocation, report, file)
+    for text in remarks:
+        invocation.warn(text)
+    if invocation.as_json:
+        invocation.print_document({"operations": [_document(operation) for operation in operations]})
+    else:
+        invocation.print(plan_lines(operations, invocation.display))
+    return Status.DONE
+
+
+def _of_file(invocation: Invocation, report: Json, file: str) -> tuple[list[PlannedOperation], list[str]]:
+    from agentd.cli.agentctl.preview import preview
+    from agentd.jcard.given_file import given_file
+
+    return preview(invocation, report, given_file(file))
+
+
+def plan_lines(operations: Sequence[PlannedOperation], display: Display) -> list[str]:
+    """Lay operations out, a line each, and sum them up."""
+    if not operations:
+        return ["nothing to do"] if display.table else []
+    rows = [
+        [
+            _MARKS.get(operation.action, _UNKNOWN),
+            Cell(operation.action),
+            Cell(operation.agent, BOLD),
+            Cell(operation.reason),
+        ]
+        for operation in operations
+    ]
+    shown = lines(("", "ACTION", "AGENT", "REASON"), rows, display)
+    if not display.table:
+        return shown
+    actions = [operation.action for operation in operations]
+    totals = ", ".join(f"{actions.count(action)} to {action}" for action in _MARKS if action in actions)
+    return [*shown, "", f"{count(len(operations), 'operation')}: {totals}"]
+
+
+def _document(operation: PlannedOperation) -> dict[str, object]:
+    return {
+        "action": operation.action,
+        "agent": operation.agent,
+        "reason": operation.reason,
+        "fields": list(operation.fields),
+    }

@@ -1,0 +1,212 @@
+"""``agentctl service``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentd.cli.agentctl.client import ApiError, UnreachableError, health_from
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError
+from agentd.settings.flags import OPTIONS
+from agentd.settings.settings import Settings, absolute, default_settings, home_folder
+from agentd.text.terminal import BOLD, Cell, lines
+
+if TYPE_CHECKING:
+    from agentd.cli.service.systemd import Systemd
+
+_DETAILS = """\
+install writes the unit, enables it and starts agentd, or restarts it: the agents go on, and the next agentd adopts
+them. uninstall stops agentd and removes the unit; the agents go on then too. status shows what systemd knows of it.
+Each command that is run is printed; --dry-run only prints them, and the unit.
+With --system (the default as root) agentd runs as root, with --user (the default otherwise) as you. Paths that were
+given by flags or AGENTD_ variables are written into the unit. Without systemd it says how to run agentd instead."""
+
+_EXAMPLES = """\
+agentctl service install
+agentctl service install --user --dry-run
+agentctl service status
+agentctl service uninstall"""
+
+_ACTIONS = ("install", "uninstall", "status")
+_WRITTEN = ("config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "data_dir", "agent_user")
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add("service", _service, details=_DETAILS, examples=_EXAMPLES)
+    parser.add_argument("action", metavar="ACTION", choices=_ACTIONS, help="install, uninstall or status")
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--user", action="store_true", help="a service of this user")
+    whose.add_argument("--system", action="store_true", help="a service of the system, as root")
+    parser.add_argument("--dry-run", action="store_true", help="only print the unit and the commands")
+    parser.add_argument("--force", action="store_true", help="replace a unit that somebody else wrote")
+    parser.add_argument("--unit-dir", metavar="PATH", help="folder of the unit [where systemd looks first]")
+
+
+def _service(invocation: Invocation) -> Status:
+    from agentd.cli.service.systemd import Systemd
+
+    arguments = invocation.arguments
+    user = arguments.user or not (arguments.system or os.geteuid() == 0)
+    systemd = Systemd(user, lambda command: None if invocation.as_json else print(f"$ {command}", flush=True))
+    if arguments.action == "status":
+        return _status(invocation, systemd)
+    if not user and os.geteuid() != 0 and not arguments.dry_run:
+        raise CommandError("a service of the system takes root: sudo agentctl service; or take --user")
+    if arguments.action == "uninstall":
+        return _uninstall(invocation, systemd)
+    return _install(invocation, systemd)
+
+
+def _unit_path(invocation: Invocation, user: bool) -> Path:
+    from agentd.cli.service.unit import NAME
+
+    given: str | None = invocation.arguments.unit_dir
+    if given is not None:
+        return absolute(given) / NAME
+    if not user:
+        return Path("/etc/systemd/system", NAME)
+    config = os.environ.get("XDG_CONFIG_HOME")
+    folder = Path(config) if config and Path(config).is_absolute() else home_folder(os.environ) / ".config"
+    return folder / "systemd/user" / NAME
+
+
+def _command(settings: Settings, user: bool) -> list[str]:
+    """Build the daemon's command line: what differs from the defaults that it would have."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENTD_")}
+    defaults = default_settings(clean, root=not user)
+    flags = [
+        f"{option.flag}={value}"
+        for option in OPTIONS
+        if option.field in _WRITTEN
+        and (value := getattr(settings, option.field)) is not None
+        and value != getattr(defaults, option.field)
+    ]
+    # Beside the Python that runs this, for what is first on a PATH may be another installation.
+    beside = Path(sys.executable).with_name("agentd")
+    program = str(beside) if beside.exists() else "/usr/bin/agentd"
+    return [program, *flags, "--on-shutdown=keep"]
+
+
+def _install(invocation: Invocation, systemd: Systemd) -> Status:
+    from agentd.cli.service.systemd import needed
+    from agentd.cli.service.unit import NAME, unit_text
+
+    command = _command(invocation.settings, systemd.user)
+    # systemd gives a user's service a short PATH, without the folders that coding agents are installed to.
+    environment = {"PATH": os.environ["PATH"]} if systemd.user and "PATH" in os.environ else {}
+    text = unit_text(command, user=systemd.user, environment=environment)
+    path = _unit_path(invocation, systemd.user)
+    steps = [("daemon-reload",), ("enable", NAME), ("restart", NAME)]
+    if invocation.arguments.dry_run:
+        return _describe(invocation, systemd, steps, path, text)
+    needed(systemd, command)
+    _refuse_foreign(path, invocation.arguments.force)
+    _refuse_second(invocation, systemd)
+    _write(path, text)
+    if not invocation.as_json:
+        print(f"wrote {path}", flush=True)
+    for step in steps:
+        systemd.run(*step)
+    return _report(invocation, systemd, steps, path)
+
+
+def _refuse_foreign(path: Path, force: bool) -> None:
+    from agentd.cli.service.unit import written_by_us
+
+    try:
+        foreign = not written_by_us(path.read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return
+    if foreign and not force:
+        raise CommandError(f"{path} was not written by agentctl: keep it and use systemctl, or replace it with --force")
+
+
+def _refuse_second(invocation: Invocation, systemd: Systemd) -> None:
+    """Refuse while an agentd of somebody else holds the sockets: the service's could not start."""
+    try:
+        pid = health_from(invocation.api.get("/v1/health")).pid
+    except (UnreachableError, ApiError):
+        return
+    if str(pid) != systemd.state()["MainPID"]:
+        raise CommandError(
+            f"an agentd (pid {pid}) that systemd did not start serves {invocation.api.path}: end it first, with"
+            f" kill {pid}, and install again"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        part.write_text(text, encoding="utf-8")
+        part.chmod(0o644)
+        part.replace(path)
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror}; name another folder with --unit-dir") from error
+
+
+def _uninstall(invocation: Invocation, systemd: Systemd) -> Status:
+    from agentd.cli.service.systemd import needed
+    from agentd.cli.service.unit import NAME
+
+    path = _unit_path(invocation, systemd.user)
+    steps = [("disable", "--now", NAME), ("daemon-reload",)]
+    if invocation.arguments.dry_run:
+        return _describe(invocation, systemd, steps, path, None)
+    needed(systemd, _command(invocation.settings, systemd.user))
+    if not path.exists():
+        raise CommandError(f"there is no {path}: nothing is installed there; --unit-dir names another folder")
+    _refuse_foreign(path, invocation.arguments.force)
+    systemd.run(*steps[0])
+    path.unlink()
+    if not invocation.as_json:
+        print(f"removed {path}", flush=True)
+    systemd.run(*steps[1])
+    if invocation.as_json:
+        return _report(invocation, systemd, steps, path)
+    socket = invocation.settings.tmux_socket
+    print(f"agents that ran go on, without a supervisor; to end them: tmux -S {socket} kill-server")
+    return Status.DONE
+
+
+def _describe(
+    invocation: Invocation, systemd: Systemd, steps: list[tuple[str, ...]], path: Path, text: str | None
+) -> Status:
+    commands = [systemd.command(*step) for step in steps]
+    if invocation.as_json:
+        invocation.print_document({"unit": str(path), "text": text, "commands": commands})
+        return Status.DONE
+    if text is not None:
+        invocation.print([f"would write {path}:", *(f"  {line}".rstrip() for line in text.splitlines())])
+    invocation.print(["would run:", *(f"  {' '.join(command)}" for command in commands)])
+    return Status.DONE
+
+
+def _report(invocation: Invocation, systemd: Systemd, steps: list[tuple[str, ...]], path: Path) -> Status:
+    if invocation.as_json:
+        commands = [systemd.command(*step) for step in steps]
+        invocation.print_document({"unit": str(path), "commands": commands, "state": systemd.state()})
+        return Status.DONE
+    journal = "journalctl --user -u agentd" if systemd.user else "journalctl -u agentd"
+    print(f"agentd runs as a service; its log: {journal}")
+    if systemd.user:
+        print("it ends with your last session unless: loginctl enable-linger")
+    return Status.DONE
+
+
+def _status(invocation: Invocation, systemd: Systemd) -> Status:
+    from agentd.cli.service.systemd import needed
+
+    if invocation.arguments.dry_run or invocation.arguments.force:
+        raise UsageError("status changes nothing: leave out --dry-run and --force")
+    needed(systemd, _command(invocation.settings, systemd.user))
+    state = systemd.state()
+    if invocation.as_json:
+        invocation.print_document(state)
+    else:
+        rows = [[Cell(name, BOLD), Cell(value)] for name, value in state.items()]
+        invocation.print(lines(("PROPERTY", "VALUE"), rows, invocation.display))
+    return Status.DONE if state["ActiveState"] == "active" else Status.FAILED

@@ -1,0 +1,93 @@
+"""``agentctl status`` and ``agentctl list``."""
+
+from __future__ import annotations
+
+from agentd.cli.agentctl.client import agent_from, agents_from, health_from
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name
+from agentd.cli.agentctl.lookup import agent_document
+from agentd.cli.agentctl.status_view import agent_lines, list_lines, overview_lines
+from agentd.text.quoting import printable
+
+_STATUS_DETAILS = """\
+Elsewhere than on a terminal one line for each agent, fields separated by tabs: name, state, uptime in seconds,
+restarts, exit (status or signal of the last run that ended), pid, harness, session, and the error or next restart.
+With NAME one line for each field of that agent: its name, a tab, its value; and, as detail, whether it waits at its
+harness' question for trust in the folder."""
+
+_STATUS_EXAMPLES = """\
+agentctl status
+agentctl status reviewer-0
+agentctl status --watch
+agentctl status | awk -F'\\t' '$2 == "failed" {print $1}'
+agentctl status --json | jq '.agents[] | select(.running) | .pid'"""
+
+_LIST_DETAILS = """\
+Elsewhere than on a terminal one line for each agent, fields separated by tabs: name, harness, type, session,
+workdir."""
+
+_LIST_EXAMPLES = """\
+agentctl list
+agentctl list | cut -f1
+agentctl list --json | jq -r '.[].session'"""
+
+_LISTED = ("name", "harness", "type", "session", "workdir")
+
+
+def register(commands: Commands) -> None:
+    """Add both commands."""
+    parser = commands.add(
+        "status",
+        _status,
+        details=_STATUS_DETAILS,
+        examples=_STATUS_EXAMPLES,
+    )
+    add_name(parser, optional=True)
+    parser.add_argument("--watch", action="store_true", help="keep it up to date until C-c")
+    commands.add("list", _list, details=_LIST_DETAILS, examples=_LIST_EXAMPLES)
+
+
+def _status(invocation: Invocation) -> Status:
+    if invocation.arguments.watch:
+        return _watch(invocation)
+    if not invocation.as_json:
+        invocation.print(_lines(invocation))
+    elif invocation.arguments.name is None:
+        invocation.print_document(
+            {"daemon": invocation.api.get("/v1/health"), "agents": invocation.api.get("/v1/agents")}
+        )
+    else:
+        invocation.print_document(agent_document(invocation.api, invocation.name()))
+    return Status.DONE
+
+
+def _lines(invocation: Invocation) -> list[str]:
+    if invocation.arguments.name is not None:
+        from agentd.cli.agentctl.waiting import waits_for
+
+        agent = agent_from(agent_document(invocation.api, invocation.name()))
+        return agent_lines(agent, invocation.display, waits_for(invocation.api, agent))
+    health = health_from(invocation.api.get("/v1/health"))
+    if not invocation.display.table and not health.config.valid:
+        # On a terminal the header says so.
+        invocation.warn(f"config {printable(health.config.path)}: not valid: {printable(health.config.error or '')}")
+    return overview_lines(health, agents_from(invocation.api.get("/v1/agents")), invocation.display)
+
+
+def _watch(invocation: Invocation) -> Status:
+    if invocation.as_json:
+        raise UsageError("--watch never ends, so it has no --json; read the status again instead")
+    if not invocation.display.table:
+        raise UsageError("--watch needs a terminal; read the status again instead")
+    from agentd.cli.agentctl.watch import watch
+
+    watch(lambda: _lines(invocation), invocation.api)
+    return Status.DONE
+
+
+def _list(invocation: Invocation) -> Status:
+    agents = agents_from(invocation.api.get("/v1/agents"))
+    if invocation.as_json:
+        invocation.print_document([{name: getattr(agent, name) for name in _LISTED} for agent in agents])
+    else:
+        invocation.print(list_lines(agents, invocation.display))
+    return Status.DONE

@@ -1,0 +1,236 @@
+"""``agentctl send``, ``agentctl keys`` and ``agentctl interrupt``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentd.cli.agentctl.client import agent_from
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, duration
+from agentd.cli.agentctl.lookup import agent_document
+from agentd.files.regular import without_mark
+from agentd.model.states import AgentState
+from agentd.model.status import AgentStatus
+
+if TYPE_CHECKING:
+    from agentd.cli.agentctl.message import Message
+    from agentd.cli.agentctl.terminals import Terminal
+    from agentd.harness.base import HarnessFacts
+
+_SEND_DETAILS = """\
+The text is TEXT, the content of a file, or else what stands on standard input. It is pasted into the agent's terminal
+as one piece, and Enter is pressed after it. Control characters other than line breaks and tabs are left out, and said.
+Exit status 0 means that the agent took it: with a coding agent its input box, empty before, is empty again (it may have
+queued the text behind its current work); any other program has read its input. If it was not taken in time the exit
+status is 1, and the message says what became of the text.
+Only agents that run can be sent to. One send at a time reaches an agent, whoever runs it."""
+
+_SEND_EXAMPLES = """\
+agentctl send reviewer-0 "look at the failing test first"
+git diff | agentctl send reviewer-0
+agentctl send reviewer-0 --file notes.md
+agentctl send reviewer-0 --no-enter "a draft to be finished by hand"
+agentctl send reviewer-0 -- "- a text that begins with a dash\""""
+
+_KEYS_DETAILS = """\
+Keys have the names that tmux gives them: one character, or Enter, Escape, Tab, BTab, Space, BSpace, Up, Down, Left,
+Right, Home, End, PageUp, PageDown, Insert, Delete, F1 to F12, KP0 to KP9, KPEnter; before it C- (control), M- (alt) or
+S- (shift). Exit status 0 means that they were pressed; agentctl screen shows what came of it."""
+
+_KEYS_EXAMPLES = """\
+agentctl keys reviewer-0 Down Enter
+agentctl keys reviewer-0 y Enter
+agentctl keys reviewer-0 C-l"""
+
+_INTERRUPT_DETAILS = """\
+Presses the keys with which the agent's own program is interrupted: Escape in Claude Code, Codex and Gemini CLI, twice
+in OpenCode; C-c otherwise, which ends most other programs. Exit status 0 means that they were pressed."""
+
+_INTERRUPT_EXAMPLES = """\
+agentctl interrupt reviewer-0
+agentctl interrupt reviewer-0 && agentctl send reviewer-0 "stop there; do this instead: ..."
+"""
+
+_TIMEOUT = 10.0
+_LOCK_LIMIT = 10.0
+_INTERRUPT_LOCK_LIMIT = 1.0
+"""Seconds; an interrupt is not kept waiting by a text that is not taken."""
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    send = commands.add("send", _send, details=_SEND_DETAILS, examples=_SEND_EXAMPLES)
+    add_name(send)
+    send.add_argument("text", metavar="TEXT", nargs="?", help="the text; - or none: standard input")
+    send.add_argument("--file", metavar="FILE", help="send the content of a file")
+    send.add_argument("--no-enter", action="store_true", help="only type it")
+    send.add_argument("--force", action="store_true", help="do not look for the agent's input box")
+    send.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        type=duration,
+        default=_TIMEOUT,
+        help="how long the input box, and then the taking, may take [10s]",
+    )
+    keys = commands.add("keys", _keys, details=_KEYS_DETAILS, examples=_KEYS_EXAMPLES)
+    add_name(keys)
+    keys.add_argument("keys", metavar="KEY", nargs="+", help="a key's name")
+    add_name(
+        commands.add(
+            "interrupt",
+            _interrupt,
+            details=_INTERRUPT_DETAILS,
+            examples=_INTERRUPT_EXAMPLES.rstrip(),
+        )
+    )
+
+
+def _send(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.delivery import Courier
+    from agentd.cli.agentctl.terminals import terminal_of
+
+    message = _message(invocation.arguments)
+    agent = _running(invocation, AgentState.RUNNING)
+    terminal = terminal_of(invocation, agent)
+
+    def still_running() -> None:
+        now = agent_from(agent_document(invocation.api, agent.name))
+        if (now.state, now.pid, now.pane_pid) != (agent.state, agent.pid, agent.pane_pid):
+            raise CommandError(
+                f"{agent.name} ended or was restarted meanwhile, it is {now.state}: nothing was entered; send it again"
+            )
+
+    facts = _facts(agent)
+    courier = Courier(
+        terminal=terminal,
+        socket=invocation.settings.tmux_socket,
+        empty_box=None if invocation.arguments.force or facts is None else facts.empty_box,
+        unfinished=None if facts is None else facts.unfinished,
+        timeout=invocation.arguments.timeout,
+        still_running=still_running,
+    )
+    outcome = courier.deliver(message.text, enter=not invocation.arguments.no_enter)
+    if message.note is not None:
+        invocation.warn(message.note)
+    if invocation.as_json:
+        invocation.print_document(
+            {
+                "name": agent.name,
+                "session": agent.session,
+                "outcome": str(outcome),
+                "characters": len(message.text),
+                "left_out": len(message.left_out),
+            }
+        )
+    else:
+        invocation.print([f"{len(message.text)} characters to {agent.name}: {outcome}"])
+    return Status.DONE
+
+
+def _message(arguments: argparse.Namespace) -> Message:
+    from agentd.cli.agentctl.message import MessageError, message_of
+
+    text, file = arguments.text, arguments.file
+    if file is not None and text is not None:
+        raise UsageError("--file and TEXT are two texts; leave one of them out")
+    try:
+        return message_of(_read(text, file))
+    except MessageError as error:
+        raise CommandError(str(error)) from None
+    except UnicodeDecodeError as error:
+        where = file or "standard input"
+        raise CommandError(f"{where}: expected text in UTF-8, byte {error.start + 1} is none; convert it") from None
+
+
+def _read(text: str | None, file: str | None) -> str:
+    if file is not None and file != "-":
+        try:
+            return without_mark(Path(file).read_bytes()).decode()
+        except OSError as error:
+            raise CommandError(f"{file}: cannot be read: {error.strerror}; name a file that can") from None
+    if text is not None and text != "-":
+        return text
+    if sys.stdin.isatty():
+        raise UsageError("there is no text: give it as TEXT, with --file, or on standard input")
+    return without_mark(sys.stdin.buffer.read()).decode()
+
+
+def _running(invocation: Invocation, *states: AgentState) -> AgentStatus:
+    agent = agent_from(agent_document(invocation.api, invocation.name()))
+    if agent.state in states:
+        return agent
+    reason = f" ({agent.error})" if agent.error else ""
+    hint = (
+        f"try again after agentctl wait {agent.name} --for running"
+        if agent.state in (AgentState.PENDING, AgentState.STARTING, AgentState.BACKOFF)
+        else f"agentctl status {agent.name} says more"
+    )
+    raise CommandError(f"{agent.name} is not running, it is {agent.state}{reason}: {hint}")
+
+
+def _facts(agent: AgentStatus) -> HarnessFacts | None:
+    from agentd.harness.registry import load_harnesses
+
+    harness = load_harnesses().harnesses.get(agent.harness)
+    return None if harness is None else harness.facts
+
+
+def _keys(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.key_names import KeyNameError, key_name
+
+    try:
+        keys = [key_name(text) for text in invocation.arguments.keys]
+    except KeyNameError as error:
+        raise UsageError(str(error)) from None
+    _press(invocation, _running(invocation, AgentState.RUNNING, AgentState.STOPPING), [(key, 0.0) for key in keys])
+    return Status.DONE
+
+
+def _interrupt(invocation: Invocation) -> Status:
+    from agentd.harness.base import NO_FACTS
+
+    agent = _running(invocation, AgentState.RUNNING, AgentState.STOPPING)
+    keys = (_facts(agent) or NO_FACTS).interrupt_keys
+    _press(invocation, agent, [(key.key, key.after) for key in keys], urgent=True)
+    return Status.DONE
+
+
+def _press(invocation: Invocation, agent: AgentStatus, keys: list[tuple[str, float]], *, urgent: bool = False) -> None:
+    """Press each key so many seconds after the first."""
+    import contextlib
+
+    from agentd.cli.agentctl.agent_input import BusyError, only_sender, open_input
+    from agentd.cli.agentctl.terminals import terminal_of
+
+    terminal = terminal_of(invocation, agent)
+    tty = terminal.tty()
+    folder = invocation.settings.tmux_socket.resolve().parent
+    with contextlib.ExitStack() as stack:
+        own = stack.enter_context(open_input(tty))
+        try:
+            stack.enter_context(only_sender(folder, own, _INTERRUPT_LOCK_LIMIT if urgent else _LOCK_LIMIT))
+        except BusyError:
+            if not urgent:
+                raise
+            invocation.warn("another agentctl is sending to this agent; interrupting all the same")
+        _press_in(terminal, keys)
+    if invocation.as_json:
+        invocation.print_document({"name": agent.name, "session": agent.session, "keys": [key for key, _ in keys]})
+    else:
+        invocation.print([f"{agent.name}: pressed {' '.join(key for key, _ in keys)}"])
+
+
+def _press_in(terminal: Terminal, keys: list[tuple[str, float]]) -> None:
+    from agentd.tmux.syntax import command
+
+    began = time.monotonic()
+    for key, after in keys:
+        pause = began + after - time.monotonic()
+        if after and pause > 0:
+            time.sleep(pause)  # noqa: TID251 (a program needs time between two keys)
+        terminal.type(
+            command("copy-mode", "-q", "-t", terminal.pane), command("send-keys", "-t", terminal.pane, "--", key)
+        )

@@ -1,0 +1,41 @@
+"""``agentctl validate``."""
+
+from __future__ import annotations
+
+import os
+
+from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
+
+_DETAILS = """\
+Reads the file, and the prompt files it names, as the daemon would; needs no daemon. Exit status 1 if there are errors
+or warnings. FILE is the daemon's jcard by default (--config, AGENTD_CONFIG), standard input if it is "-", or a pipe;
+then relative paths start in the current folder.
+Each line is an agent (name, harness, session, workdir), a problem with its file:line:column, or at the end the
+verdict."""
+
+_EXAMPLES = """\
+agentctl validate
+agentctl validate ./jcard.toml
+agentctl validate - < ./jcard.toml
+agentctl validate --json ./jcard.toml | jq '.errors[].message'"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add("validate", _validate, details=_DETAILS, examples=_EXAMPLES)
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", type=not_empty, help="the jcard to check; - for standard input"
+    )
+
+
+def _validate(invocation: Invocation) -> Status:
+    from agentd.jcard.given_file import given_file
+    from agentd.supervise.check import check, check_lines
+
+    given: str | None = invocation.arguments.file
+    result = check(invocation.settings, os.environ, None if given is None else given_file(given))
+    if invocation.as_json:
+        invocation.print_document(result.document())
+    else:
+        invocation.print(check_lines(result, invocation.display))
+    return Status.FAILED if result.problems else Status.DONE

@@ -1,0 +1,129 @@
+"""``agentctl wait``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+
+from agentd.cli.agentctl.client import Json, UnreachableError, agent_from, health_from
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, duration
+from agentd.cli.agentctl.lookup import agent_document
+from agentd.model.events import EventKind
+from agentd.model.states import AgentState
+from agentd.model.status import NOT_READ_YET
+from agentd.text.quoting import printable
+
+_LOOK_AFTER = 0.1
+"""Seconds between two looks whether a daemon that has just been started knows its agents yet."""
+
+_DETAILS = """\
+Returns at once if the agent is in one of the states already, and with exit status 1 when the time is over first.
+A state that the agent only passes through counts, too. A restart of the daemon is waited out."""
+
+_EXAMPLES = """\
+agentctl wait reviewer-0 --for running --timeout 30s
+agentctl wait reviewer-0 --for exited,failed,timed_out
+agentctl wait reviewer-0 --for exited && echo done"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add("wait", _wait, details=_DETAILS, examples=_EXAMPLES)
+    add_name(parser)
+    parser.add_argument(
+        "--for",
+        dest="states",
+        metavar="STATE[,STATE…]",
+        required=True,
+        action="extend",
+        type=_states,
+        help="one or more of " + ", ".join(AgentState),
+    )
+    parser.add_argument("--timeout", metavar="DURATION", type=duration, help="how long, such as 30s or 5m [no limit]")
+
+
+def _states(text: str) -> list[str]:
+    states = text.split(",")
+    unknown = [state for state in states if state not in list(AgentState)]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"expected states of {', '.join(AgentState)}; found {unknown[0]!r}")
+    return states
+
+
+def _wait(invocation: Invocation) -> Status:
+    from urllib.parse import quote
+
+    from agentd.cli.agentctl.event_stream import TimeOverError, follow
+
+    wanted: Sequence[str] = invocation.arguments.states
+    timeout: float | None = invocation.arguments.timeout
+    deadline = None if timeout is None else time.monotonic() + timeout
+    # An unknown agent, and a state that is there, need no events.
+    document = agent_document(invocation.api, invocation.name())
+    if _state(document) in wanted:
+        return _say(invocation, _state(document), document)
+    name = agent_from(document).name
+    warn = lambda text: invocation.warn(printable(text))  # noqa: E731 (an argument)
+    try:
+        for event in follow(invocation.api, f"&agent={quote(name, safe='')}", deadline=deadline, warn=warn):
+            # Looked at once no event can be missed any more, and again where events cannot tell.
+            if event.document is None or event.text("kind") == EventKind.REMOVED:
+                document = _look(invocation, deadline) or document
+                reached = _state(document)
+            else:
+                reached = str(event.data.get("state"))
+            if reached in wanted:
+                return _say(invocation, reached, _latest(invocation) or document)
+    except TimeOverError:
+        pass
+    document = agent_document(invocation.api, name)
+    if _state(document) in wanted:
+        return _say(invocation, _state(document), document)
+    agent = agent_from(document)
+    reason = f" ({agent.error})" if agent.error else ""
+    raise CommandError(
+        f"{agent.name} is {agent.state}{reason}, not {' or '.join(wanted)}, and the time is over:"
+        f" agentctl status {agent.name} says more"
+    )
+
+
+def _look(invocation: Invocation, deadline: float | None) -> Json:
+    """Read the agent; nothing if the daemon went away once more.
+
+    A daemon that has just been started may not have read its configuration yet: then it need not know the agent.
+    """
+    try:
+        while deadline is None or time.monotonic() < deadline:
+            try:
+                return agent_document(invocation.api, invocation.name())
+            except CommandError:
+                if health_from(invocation.api.get("/v1/health")).config.error != NOT_READ_YET:
+                    return agent_document(invocation.api, invocation.name())
+            time.sleep(_LOOK_AFTER)  # noqa: TID251 (a moment, after a restart of the daemon)
+    except UnreachableError:
+        pass
+    return None
+
+
+def _latest(invocation: Invocation) -> Json:
+    """Read the agent; nothing if it is gone meanwhile, or the daemon is."""
+    try:
+        return agent_document(invocation.api, invocation.name())
+    except (CommandError, UnreachableError):
+        return None
+
+
+def _state(document: Json) -> str:
+    return agent_from(document).state
+
+
+def _say(invocation: Invocation, reached: str, document: Json) -> Status:
+    agent = agent_from(document)
+    if invocation.as_json:
+        invocation.print_document(document)
+    elif agent.state == reached:
+        invocation.print([f"{printable(agent.name)} is {printable(reached)}"])
+    else:
+        invocation.print([f"{printable(agent.name)} was {printable(reached)}, and is {printable(agent.state)} now"])
+    return Status.DONE

@@ -1,0 +1,229 @@
+"""``agentctl worktrees``: which there are, and removing those that nobody uses."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from agentd.cli.agentctl.command import Commands, Invocation, Status
+from agentd.text.terminal import BOLD, DIM, GREEN, YELLOW, Cell, lines
+
+if TYPE_CHECKING:
+    from agentd.cli.agentctl.worktree_look import Surroundings
+    from agentd.worktrees.record import Place
+    from agentd.worktrees.removal import Removed
+
+_DETAILS = """\
+list: each worktree that agentd made, whose it is, and what in it is nowhere else. Elsewhere than on a terminal one line
+for each, fields separated by tabs: name, state of its agent (or "not declared"), branch, unmerged commits, uncommitted
+files, path.
+
+clean: removes the worktrees, and their branches, of agents that are neither declared nor running; with NAME only those.
+What would lose work stays, with the reason: uncommitted, conflicted and untracked files, commits that are on no other
+branch, remote branch or tag, a rebase or merge under way. --force removes these too, after saving them in the
+repository under refs/agentd/trash, and prints the commands that bring them back. Files that git ignores are not saved,
+so they keep a worktree too, unless --ignored lets them go. What nobody could save (submodules, repositories inside the
+worktree), what is locked and what a process is in stays even so."""
+
+_EXAMPLES = """\
+agentctl worktrees list
+agentctl worktrees clean --dry-run
+agentctl worktrees clean
+agentctl worktrees clean reviewer-2 --force"""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "worktrees",
+        _worktrees,
+        details=_DETAILS,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("action", metavar="list|clean", choices=("list", "clean"), help="what to do")
+    parser.add_argument("names", metavar="NAME", nargs="*", default=(), help="only these; case does not matter")
+    parser.add_argument("--force", action="store_true", help="clean: save work that is nowhere else, then remove it")
+    parser.add_argument("--ignored", action="store_true", help="clean: let files that git ignores go, unsaved")
+    parser.add_argument("--dry-run", action="store_true", help="clean: only say what would become of each")
+
+
+def _worktrees(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.worktree_look import find, look_around
+
+    surroundings = look_around(invocation)
+    places = surroundings.worktrees(invocation)
+    if invocation.arguments.names:
+        places = [find(places, name) for name in dict.fromkeys(invocation.arguments.names)]
+    if invocation.arguments.action == "list":
+        return _list(invocation, surroundings, places)
+    return _clean(invocation, surroundings, places)
+
+
+def _list(invocation: Invocation, surroundings: Surroundings, places: list[Place]) -> Status:
+    from agentd.cli.agentctl.worktree_look import check_answering
+    from agentd.worktrees.belonging import RepositoryGoneError
+    from agentd.worktrees.git import GitError
+    from agentd.worktrees.inspect import Work, inspect
+
+    looks: list[tuple[Place, Work | None]] = []
+    orphans: dict[str, list[str]] = {}
+    for place in places:
+        try:
+            check_answering(place)
+            looks.append((place, inspect(surroundings.git, place)))
+        except RepositoryGoneError:
+            orphans.setdefault(place.held.repo, []).append(place.name)
+            looks.append((place, None))
+        except GitError as error:
+            invocation.warn(f"{place.name}: {error}")
+            looks.append((place, None))
+    for repo, names in orphans.items():
+        invocation.warn(
+            f"the repository {repo} of {', '.join(names)} is gone: if it was moved, put its new path into the jcard, "
+            f"or run git -C NEW_PATH worktree repair; else agentctl worktrees clean --force --ignored "
+            f"{' '.join(names)} removes what is left, unsaved"
+        )
+    for place, work in looks:
+        if work is not None and work.missing:
+            empty, at = ", ".join(work.missing), shlex.quote(str(place.path))
+            invocation.warn(
+                f"{place.name}: the submodules {empty} are empty folders: git -C {at} submodule update --init, run as "
+                "the agents' user, fetches them"
+            )
+    if invocation.as_json:
+        invocation.print_document([_document(surroundings, place, work) for place, work in looks])
+        return Status.DONE
+    rows = [
+        [
+            Cell(place.name, BOLD),
+            _state(surroundings, place),
+            Cell(place.held.branch or "(read-only)"),
+            Cell("?" if work is None else str(work.unmerged)),
+            Cell("?" if work is None else str(len(work.uncommitted) + len(work.hidden))),
+            Cell(str(place.path)),
+        ]
+        for place, work in looks
+    ]
+    if not rows and invocation.display.table:
+        invocation.print(["no worktrees"])
+        return Status.DONE
+    heading = ("NAME", "AGENT", "BRANCH", "UNMERGED", "UNCOMMITTED", "PATH")
+    invocation.print(lines(heading, rows, invocation.display))
+    return Status.DONE
+
+
+def _state(surroundings: Surroundings, place: Place) -> Cell:
+    if surroundings.agents is None:
+        return Cell("unknown", DIM)
+    agent = surroundings.agents.get(place.name)
+    return Cell("not declared", YELLOW) if agent is None else Cell(agent.state, GREEN if agent.running else "")
+
+
+def _document(surroundings: Surroundings, place: Place, work: object) -> dict[str, object]:
+    from agentd.worktrees.inspect import Work
+
+    agents = surroundings.agents
+    agent = None if agents is None else agents.get(place.name)
+    known = work if isinstance(work, Work) else None
+    return {
+        "name": place.name,
+        "agent": place.held.agent,
+        "declared": None if agents is None else agent is not None,
+        "state": None if agent is None else agent.state,
+        "path": str(place.path),
+        "repo": place.held.repo,
+        "branch": place.held.branch,
+        "base": place.held.base,
+        "base_commit": place.held.base_commit,
+        "made": place.held.made,
+        "head": None if known is None else known.head,
+        "unmerged": None if known is None else known.unmerged,
+        "uncommitted": None if known is None else [*known.uncommitted, *known.hidden],
+        "ignored": None if known is None else list(known.ignored),
+        "missing_submodules": None if known is None else list(known.missing),
+    }
+
+
+def _clean(invocation: Invocation, surroundings: Surroundings, places: list[Place]) -> Status:
+    from agentd.cli.agentctl.worktree_look import names_in_use
+
+    used = {name.casefold() for name in names_in_use(surroundings)}
+    named = bool(invocation.arguments.names)
+    results = []
+    for place in places:
+        if place.name.casefold() not in used:
+            results.append(_remove(invocation, surroundings, place))
+        elif named:
+            results.append(_kept(place, "its agent is declared or still running; remove or rename that first"))
+    if invocation.as_json:
+        invocation.print_document([_result_document(result) for result in results])
+    else:
+        dry = bool(invocation.arguments.dry_run)
+        invocation.print(line for result in results for line in _result_lines(result, dry))
+        if not results:
+            invocation.print(["nothing to clean"])
+    # Keeping work is what cleaning everything is meant to do; of one that was named it is a refusal.
+    return Status.FAILED if named and any(result.kept is not None for result in results) else Status.DONE
+
+
+def _remove(invocation: Invocation, surroundings: Surroundings, place: Place) -> Removed:
+    import time
+    from pathlib import Path
+
+    from agentd.cli.agentctl.worktree_look import check_answering
+    from agentd.process.runner import RunnerError
+    from agentd.worktrees.belonging import RepositoryGoneError
+    from agentd.worktrees.git import GitError
+    from agentd.worktrees.inspect import inspect
+    from agentd.worktrees.record import HeldError
+    from agentd.worktrees.removal import Allowed, Removed, orphan_verdict, remove, verdict
+    from agentd.worktrees.repository_lock import alone_in
+
+    allowed = Allowed(force=bool(invocation.arguments.force), ignored=bool(invocation.arguments.ignored))
+    try:
+        check_answering(place)
+        if not invocation.arguments.dry_run:
+            git = surroundings.git
+            with alone_in(git.runner, Path(place.held.repo)):
+                return remove(git, place, allowed, time.time())
+        work = inspect(surroundings.git, place)
+        branch = place.held.branch if work.tip is not None else None
+        return Removed(place.name, str(place.path), branch, verdict(work, allowed), tuple(work.reasons()))
+    except RepositoryGoneError as error:
+        return Removed(place.name, str(place.path), None, orphan_verdict(place, allowed, error))
+    except (GitError, HeldError, RunnerError) as error:
+        return _kept(place, str(error))
+
+
+def _kept(place: Place, reason: str) -> Removed:
+    from agentd.worktrees.removal import Removed
+
+    return Removed(place.name, str(place.path), place.held.branch, reason)
+
+
+def _result_lines(result: Removed, dry: bool) -> list[str]:
+    from agentd.text.quoting import printable
+
+    if result.kept is not None:
+        return [f"kept {printable(result.name)}: {printable(result.kept)}"]
+    branch = f" and branch {printable(result.branch)}" if result.branch else ""
+    shown = [f"{'would remove' if dry else 'removed'} {printable(result.name)}: {printable(result.path)}{branch}"]
+    if result.lost:
+        shown.append(f"  with {printable(', '.join(result.lost))}")
+    if result.left is not None:
+        shown.append(f"  not all of its folder: {printable(result.left)}")
+    if result.recover:
+        shown.append("  to get it back:")
+        shown += [f"    {printable(command)}" for command in result.recover]
+    return shown
+
+
+def _result_document(result: Removed) -> dict[str, object]:
+    return {
+        "name": result.name,
+        "path": result.path,
+        "branch": result.branch,
+        "kept": result.kept,
+        "with": list(result.lost),
+        "recover": list(result.recover),
+    }

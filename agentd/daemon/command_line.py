@@ -1,0 +1,104 @@
+"""``agentd``: the daemon's command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from agentd.files.streams import with_streams
+from agentd.settings.daemon_parser import build_parser
+from agentd.settings.go_flags import notes, parse
+from agentd.settings.options import USAGE_ERROR, accept_one_dash, settings_from
+from agentd.settings.settings import Settings, SettingsError
+
+_CERTIFICATES = "SSL_CERT_FILE"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon, or check the config; give the exit status.
+
+    Raises
+    ------
+    SystemExit
+        With status 2 for a command line that cannot be understood, 0 after ``--help`` and ``--version``.
+    """
+    return with_streams("agentd", lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: Sequence[str]) -> int:
+    parser = build_parser()
+    arguments, words = parse(parser, accept_one_dash(argv, parser))
+    try:
+        settings = settings_from(arguments, os.environ)
+    except SettingsError as error:
+        parser.exit(USAGE_ERROR, f"agentd: {error}\n")
+    ignored = notes(arguments, words)
+    return _check(settings, ignored) if arguments.check else _run(settings, ignored)
+
+
+def _run(settings: Settings, ignored: Sequence[str]) -> int:
+    from agentd.daemon.memory import keep_imports, stop_collecting
+    from agentd.process.first_process import leave_first_place
+    from agentd.process.handed_down import listen_again
+
+    listen_again()
+    # Before the rest is imported, which takes memory that the parent does not need.
+    leave_first_place()
+    stop_collecting()
+    _import_structlog_alone()
+    _import_aiohttp_without_certificates()
+    from agentd.daemon.preload import preload
+    from agentd.daemon.run import run
+
+    preload()
+    keep_imports()
+    return run(settings, ignored)
+
+
+def _import_structlog_alone() -> None:
+    """Import structlog without rich, for whose pretty tracebacks it looks and which we do not use: 60 ms and 5 MB."""
+    hidden = "rich" not in sys.modules
+    if hidden:
+        sys.modules["rich"] = None  # type: ignore[assignment]  # what makes an import fail, by importlib's own rule
+    import structlog  # noqa: F401
+
+    if hidden:
+        # A harness of somebody else's may want it.
+        del sys.modules["rich"]
+
+
+def _import_aiohttp_without_certificates() -> None:
+    """Import aiohttp without the system's certificates, which it reads at once: 50 ms and 2 MB for an HTTPS never used.
+
+    OpenSSL is told where they stand by the environment, and agents are to have that as it was.
+    """
+    before = os.environ.get(_CERTIFICATES)
+    os.environ[_CERTIFICATES] = os.devnull
+    try:
+        import aiohttp  # noqa: F401
+    finally:
+        if before is None:
+            del os.environ[_CERTIFICATES]
+        else:
+            os.environ[_CERTIFICATES] = before
+
+
+def _check(settings: Settings, ignored: Sequence[str]) -> int:
+    from agentd.supervise.check import check, check_lines
+    from agentd.text.quoting import printable
+    from agentd.text.terminal import display_of
+
+    try:
+        result = check(settings, os.environ)
+    except SettingsError as error:
+        print(f"agentd: {printable(str(error))}", file=sys.stderr)
+        return USAGE_ERROR
+    for text in ignored:
+        print(f"agentd: warning: {printable(text)}", file=sys.stderr)
+    print("\n".join(check_lines(result, display_of(sys.stdout, os.environ))))
+    return 0 if result.valid else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

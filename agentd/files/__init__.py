@@ -1,0 +1,1 @@
+"""Files: read without blocking, replaced atomically, locked, looked at within a deadline."""

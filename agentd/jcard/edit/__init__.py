@@ -1,0 +1,1 @@
+"""Edits of a jcard that leave every other character as it is."""

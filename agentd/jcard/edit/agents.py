@@ -1,0 +1,369 @@
+"""Edits of a jcard's agents: from the text of the file and a named edit to the new text. Pure.
+
+Whatever an edit does not name stays as it is, to the character: comments, order, blank lines, quotes, line ends. Each
+result is read again and compared with the same edit made on plain data, so that no text is returned that says
+something else.
+
+Texts are without a byte order mark, and valid TOML.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+from agentd.jcard.declarations import Declaration, read_declarations
+from agentd.jcard.edit.lines import newline_of
+from agentd.jcard.edit.splice import add_item, put, take_out
+from agentd.jcard.edit.writing import TomlValue
+from agentd.jcard.findings import Findings
+from agentd.text.quoting import quote
+
+FieldPath: TypeAlias = tuple[str, ...]
+"""A field of an agent table: ``("workdir",)``, ``("env", "NAME")``."""
+
+_AGENTS: Final = "agents"
+
+
+class EditError(Exception):
+    """An edit that cannot be made; the text says why, and what can."""
+
+
+class UnknownAgentError(EditError):
+    """There is no agent of that name in the file."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"there is no agent {quote(name)} in the file")
+        self.name = name
+        self.known = known
+        """Names that the file does declare, replicas not counted."""
+
+
+class ReplicaError(EditError):
+    """The name is that of one replica, which has no definition of its own."""
+
+
+class NothingToRestartError(EditError):
+    """The agent is disabled, so it has no run to replace."""
+
+
+def declared_agents(text: str) -> dict[str, list[str]]:
+    """Give the agents that a file declares, in its order.
+
+    Returns
+    -------
+    dict
+        By the name of each definition the names of the agents it runs: the name itself, or those of its replicas.
+    """
+    return {
+        declaration.name: [identity.name for identity in declaration.identities()]
+        for declaration in _declarations(text)
+        if declaration.name is not None
+    }
+
+
+def find_agent(text: str, name: str) -> str:
+    """Give the name of a definition as the file spells it.
+
+    Raises
+    ------
+    UnknownAgentError, ReplicaError
+        If there is no such definition.
+    """
+    found = _find(text, name).name
+    assert found is not None
+    return found
+
+
+def add_agent(text: str, name: str, fields: Mapping[str, TomlValue]) -> str:
+    """Add an agent behind the last one, as ``[[agents]]`` (or in ``agents = [ ]`` where that is how they are written).
+
+    Parameters
+    ----------
+    text
+        The file; ``""`` for a new one.
+    name
+        Its name.
+    fields
+        The other fields, in the order they are to be written; ``env`` is a mapping.
+
+    Raises
+    ------
+    EditError
+        If the name is taken.
+    """
+    _require_free(_declarations(text), name)
+    table = {"name": name, **{field: value for field, value in fields.items() if field != "name"}}
+
+    def add(values: dict[str, object]) -> None:
+        agents = values.setdefault(_AGENTS, [])
+        if isinstance(agents, list):
+            agents.append(_plain(table))
+
+    return _verified(text, add_item(text, _AGENTS, table), add)
+
+
+def remove_agent(text: str, name: str) -> str:
+    """Remove an agent: its table, the tables inside it, and the comment directly above it.
+
+    The text of a file that declares nothing any more is a line break, for an empty file counts as missing.
+
+    Raises
+    ------
+    UnknownAgentError, ReplicaError
+        If there is no such definition.
+    """
+    path = _find(text, name).path
+
+    def remove(values: dict[str, object]) -> None:
+        match path:
+            case (_, int(index)):
+                agents = values[_AGENTS]
+                assert isinstance(agents, list)
+                del agents[index]
+                if not agents:
+                    del values[_AGENTS]
+            case _:
+                del values[str(path[0])]
+
+    return _verified(text, take_out(text, path) or newline_of(text), remove)
+
+
+def set_fields(text: str, name: str, fields: Mapping[FieldPath, TomlValue]) -> str:
+    """Set fields of an agent; a field that is there keeps its place, a new one goes behind the others.
+
+    Raises
+    ------
+    UnknownAgentError, ReplicaError
+        If there is no such definition.
+    EditError
+        If it would get the name of another one.
+    """
+    declaration = _find(text, name)
+    path = declaration.path
+    if isinstance(new := fields.get(("name",)), str):
+        _require_free((other for other in _declarations(text) if other.path != path), new)
+    edited = text
+    for field, value in fields.items():
+        edited = put(edited, (*path, *field), value)
+
+    def change(values: dict[str, object]) -> None:
+        for field, value in fields.items():
+            table = _table(values, path)
+            for part in field[:-1]:
+                table = _child(table, part)
+            table[field[-1]] = _plain(value)
+
+    return _verified(text, edited, change)
+
+
+def unset_fields(text: str, name: str, fields: Iterable[FieldPath]) -> str:
+    """Take fields out of an agent's definition; those that are not there are passed over.
+
+    Raises
+    ------
+    UnknownAgentError, ReplicaError
+        If there is no such definition.
+    """
+    path = _find(text, name).path
+    fields = list(fields)
+    edited = text
+    for field in fields:
+        edited = take_out(edited, (*path, *field))
+
+    def drop(values: dict[str, object]) -> None:
+        for field in fields:
+            table = _table(values, path)
+            for part in field[:-1]:
+                table = _child(table, part)
+            table.pop(field[-1], None)
+
+    return _verified(text, edited, drop)
+
+
+def stop_agent(text: str, name: str) -> str:
+    """Disable an agent.
+
+    Raises
+    ------
+    UnknownAgentError, ReplicaError
+        If there is no such definition.
+    """
+    return set_fields(text, name, {("enabled",): False}) if _enabled(text, name) else text
+
+
+def start_agent(text: str, name: str) -> str:
+    """Enable an agent: ``enabled`` is taken out, for true is its default.
+
+    Raises
+    ------
+    UnknownAgentError, ReplicaError
+        If there is no such definition.
+    """
+    return text if _enabled(text, name) else unset_fields(text, name, [("enabled",)])
+
+
+def restart_agent(text: str, name: str, at: str) -> str:
+    """Have an agent restarted, by another ``restarted_at`` than it has.
+
+    Parameters
+    ----------
+    text
+        The file.
+    name
+        The definition.
+    at
+        The time, RFC 3339.
+
+    Raises
+    ------
+    UnknownAgentError, ReplicaError
+        If there is no such definition.
+    NothingToRestartError
+        If it is disabled.
+    """
+    if not _enabled(text, name):
+        raise NothingToRestartError(f"{find_agent(text, name)} is stopped: agentctl start runs it")
+    return set_fields(text, name, {("restarted_at",): at})
+
+
+def scale_agent(text: str, name: str, replicas: int) -> str:
+    """Say how many of an agent run: more than one are ``name-0``, ``name-1`` …, one is ``name``.
+
+    Raises
+    ------
+    EditError
+        If that would be none.
+    UnknownAgentError, ReplicaError
+        If there is no such definition.
+    """
+    declaration = _find(text, name)
+    if replicas < 1:
+        raise EditError(
+            f"expected 1 replica or more, found {replicas}: "
+            f"agentctl stop {declaration.name} keeps the definition, agentctl remove {declaration.name} drops it"
+        )
+    if declaration.raw.get("replicas", 1) == replicas:
+        return text
+    return set_fields(text, name, {("replicas",): replicas})
+
+
+def rename_agent(text: str, old: str, new: str) -> str:
+    """Give an agent another name; ``session`` stays as it is written.
+
+    Raises
+    ------
+    UnknownAgentError, ReplicaError
+        If there is no such definition.
+    EditError
+        If the name is taken.
+    """
+    declaration = _find(text, old)
+    return text if declaration.raw.get("name") == new else set_fields(text, old, {("name",): new})
+
+
+def _enabled(text: str, name: str) -> bool:
+    return _find(text, name).raw.get("enabled", True) is not False
+
+
+@lru_cache(maxsize=4)
+def _declarations(text: str) -> Sequence[Declaration]:
+    # One edit asks this of the same two texts five times, 16 ms each where there are 300 agents.
+    return read_declarations(tomllib.loads(text), Findings("", text))
+
+
+def _find(text: str, name: str) -> Declaration:
+    folded = name.casefold()
+    declarations = [declaration for declaration in _declarations(text) if declaration.name is not None]
+    found = [each for each in declarations if each.name is not None and each.name.casefold() == folded]
+    if len(found) > 1:
+        raise EditError(f"{len(found)} definitions are called {name}: name them differently first, in an editor")
+    if found:
+        return found[0]
+    for declaration in declarations:
+        replicas = [identity.name for identity in declaration.identities()]
+        if folded in map(str.casefold, replicas):
+            raise ReplicaError(
+                f"{name} is one of {len(replicas)} replicas of {declaration.name}, which have one definition: name "
+                f"{declaration.name} to change them all, or agentctl scale {declaration.name} N to run fewer or more"
+            )
+    raise UnknownAgentError(name, [str(declaration.name) for declaration in declarations])
+
+
+def _require_free(declarations: Iterable[Declaration], name: str) -> None:
+    """Refuse a name that a definition has, or one of its replicas: the loader minds only what runs."""
+    for declaration in declarations:
+        taken = [declaration.name, *(identity.name for identity in declaration.identities())]
+        for other in taken:
+            if other is not None and other.casefold() == name.casefold():
+                raise EditError(f"there is an agent {quote(other)} already; take another name")
+
+
+def _table(values: dict[str, object], path: tuple[str | int, ...]) -> dict[str, object]:
+    table: object = values
+    for part in path:
+        table = table[part]  # type: ignore[index]  # the path of a declaration leads through tables and their arrays
+    assert isinstance(table, dict)
+    return table
+
+
+def _child(table: dict[str, object], key: str) -> dict[str, object]:
+    child = table.setdefault(key, {})
+    if not isinstance(child, dict):
+        child = table[key] = {}
+    return child
+
+
+def _plain(value: TomlValue) -> object:
+    """Give a value as tomllib does."""
+    match value:
+        case Mapping():
+            return {key: _plain(item) for key, item in value.items()}
+        case str():
+            return value
+        case Sequence():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+def _verified(before: str, after: str, edit: Callable[[dict[str, object]], None]) -> str:
+    """Give the new text if it says what the edit, made on plain data, says.
+
+    Raises
+    ------
+    EditError
+        If not: a defect, but one that leaves the file alone.
+    """
+    expected = tomllib.loads(before)
+    edit(expected)
+    try:
+        found = tomllib.loads(after)
+    except tomllib.TOMLDecodeError:
+        found = None
+    if found is None or not _same(_without_empty(found), _without_empty(expected)):
+        raise EditError("the file is written in a way that this edit cannot be made in; make it by hand, in an editor")
+    return after
+
+
+def _without_empty(values: dict[str, object]) -> dict[str, object]:
+    """Leave out what says nothing: an array of no agents, and the environments in which nothing is left."""
+    agents = values.get(_AGENTS)
+    tables = [values.get("agent"), *(agents if isinstance(agents, list) else [])]
+    for table in tables:
+        if isinstance(table, dict) and table.get("env") == {}:
+            del table["env"]
+    if agents == []:
+        del values[_AGENTS]
+    return values
+
+
+def _same(one: object, other: object) -> bool:
+    """Compare as TOML does: true is not 1, 1 is not 1.0, and not-a-number is itself."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and (one == other or one != one)  # noqa: PLR0124 (only not-a-number differs from itself)

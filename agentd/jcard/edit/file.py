@@ -1,0 +1,209 @@
+"""Edits of the jcard on disk: under a lock, as a whole, and never over what somebody else has just written."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agentd.files.regular import read_regular
+from agentd.files.replacing import LockedError, Replacement, locked
+from agentd.jcard.document import parse_document
+from agentd.jcard.problems import Problem
+
+_NIX_STORE: Final = Path("/nix/store")
+
+_ATTEMPTS: Final = 20
+"""How often an edit is made again because the file changed under it."""
+
+_ELSEWHERE: Final = (
+    "if another program writes it, change the setting there (NixOS: services.agentd.settings, then rebuild)"
+)
+
+_READ_ONLY: Final = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+class FileEditError(Exception):
+    """The file cannot be edited; the text says which, why, and where else the setting may live."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileEdit:
+    """An edit of a file."""
+
+    file: Path
+    """The file itself, where the path leads over symlinks."""
+    before: str
+    """Its text, without a byte order mark; empty where there was no file."""
+    after: str
+    content: bytes
+    """What the file holds now, or would hold."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is a difference."""
+        return self.before != self.after
+
+
+def edit_file(
+    path: Path,
+    edit: Callable[[str], str],
+    *,
+    limit: int,
+    check: Callable[[bytes], None],
+    create: bool = False,
+    dry_run: bool = False,
+) -> FileEdit:
+    """Edit a file.
+
+    Parameters
+    ----------
+    path
+        The file, absolute; a symlink stays, what it leads to is edited.
+    edit
+        From the text to the new text; called again if somebody else writes the file meanwhile.
+    limit
+        The most bytes to read.
+    check
+        Raises if the new content must not be written.
+    create
+        Whether a missing file counts as an empty one; with its folder it is made.
+    dry_run
+        Whether to write nothing; then the lock is not needed either.
+
+    Raises
+    ------
+    FileEditError
+        If the file cannot be read or written, or is not TOML.
+    """
+    target = _target(path)
+    attempt = _Attempt(path, target, edit, check, limit, create)
+    if dry_run:
+        return attempt.outcome(attempt.read())
+    try:
+        content = attempt.read()
+        outcome = attempt.outcome(content)
+        if not outcome.changed:
+            return outcome
+        _require_writable(path, target)
+        _make_folder(target.parent)
+        with locked(target):
+            return attempt.write(content, outcome)
+    except LockedError as error:
+        raise FileEditError(f"{path}: {error}") from None
+    except OSError as error:
+        raise _unwritable(path, target, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    path: Path
+    target: Path
+    edit: Callable[[str], str]
+    check: Callable[[bytes], None]
+    limit: int
+    create: bool
+
+    def read(self) -> bytes | None:
+        """Read the content, ``None`` where there is no file but one may be made."""
+        try:
+            return read_regular(self.target, self.limit)
+        except FileNotFoundError:
+            _require_outside_store(self.path, self.target)
+            if self.create:
+                return None
+            raise _missing(self.path) from None
+        except OSError as error:
+            raise FileEditError(f"{self.path}: cannot be read: {error.strerror}") from error
+
+    def outcome(self, content: bytes | None) -> FileEdit:
+        """Make the edit."""
+        content = content or b""
+        document = parse_document(content, str(self.path))
+        if isinstance(document, Problem):
+            raise FileEditError(str(document))
+        after = self.edit(document.text)
+        mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+        outcome = FileEdit(self.target, document.text, after, mark + after.encode())
+        if outcome.changed:
+            self.check(outcome.content)
+        return outcome
+
+    def write(self, seen: bytes | None, outcome: FileEdit) -> FileEdit:
+        """Write the edit of what was seen; if the file holds something else by now, make it anew.
+
+        Not everybody takes our lock, so that is looked at until the last moment.
+        """
+        for _ in range(_ATTEMPTS):
+            content = self.read()
+            if content != seen:
+                seen, outcome = content, self.outcome(content)
+            if not outcome.changed:
+                return outcome
+            replacement = Replacement(self.target, outcome.content)
+            if self._current() == content:
+                replacement.take_place()
+                return outcome
+            replacement.discard()
+        raise FileEditError(f"{self.path}: another program keeps writing it; nothing was changed, try again")
+
+    def _current(self) -> bytes | None:
+        with contextlib.suppress(FileNotFoundError):
+            return read_regular(self.target, self.limit)
+        return None
+
+
+def _target(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        raise FileEditError(f"{path}: the symlinks lead nowhere; point them at the file") from None
+
+
+def _missing(path: Path) -> FileEditError:
+    return FileEditError(f"{path}: there is no such file: agentctl add begins one, or --config names another")
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700, parents=True)
+
+
+def _require_writable(path: Path, target: Path) -> None:
+    """Refuse what is not meant to be written, even where this user could replace it.
+
+    Raises
+    ------
+    FileEditError
+        If so.
+    """
+    _require_outside_store(path, target)
+    with contextlib.suppress(FileNotFoundError):
+        mode = stat.S_IMODE(target.stat().st_mode)
+        # root may write everything: that nobody is meant to, only the mode says.
+        if not os.access(target, os.W_OK) or not mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+            raise FileEditError(
+                f"{path}: is read-only (mode {mode:04o}): chmod u+w makes it yours to edit; {_ELSEWHERE}"
+            )
+
+
+def _require_outside_store(path: Path, target: Path) -> None:
+    if target.is_relative_to(_NIX_STORE):
+        raise FileEditError(
+            f"{path} leads to {target} in the Nix store, which is never written: "
+            "change services.agentd.settings in the configuration that it is built from, and rebuild"
+        )
+
+
+def _unwritable(path: Path, target: Path, error: OSError) -> FileEditError:
+    reason = error.strerror or str(error)
+    if error.errno == errno.EBUSY:
+        return FileEditError(f"{path}: is a mount of its own and cannot be replaced: mount its folder instead")
+    advice = f": {_ELSEWHERE}" if error.errno in _READ_ONLY else ""
+    return FileEditError(f"{path}: cannot be written in {target.parent}: {reason}{advice}")

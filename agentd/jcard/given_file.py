@@ -1,0 +1,73 @@
+"""A jcard that is named on a command line: a file, or what comes through a pipe."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from agentd.files.answering import within
+from agentd.jcard.reading import config_bytes
+from agentd.settings.context import LARGEST_CONFIG, ConfigUnavailableError
+from agentd.settings.settings import absolute
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFile:
+    """Where a jcard is read from."""
+
+    path: Path
+    """What messages call it."""
+    folder: Path
+    """Where its relative paths start: its own folder, or the current one for what has none."""
+    stream: bool
+    """Whether it can be read only once: standard input, a FIFO, ``<(…)``."""
+
+    def read(self) -> bytes:
+        """Read it whole.
+
+        Raises
+        ------
+        ConfigUnavailableError
+            As `config_bytes`; a stream also if it is too long.
+        """
+        if not self.stream:
+            return config_bytes(self.path)
+        try:
+            if self.path == Path(STDIN):
+                return self._read(sys.stdin.buffer)
+            with self.path.open("rb") as file:
+                return self._read(file)
+        except OSError as error:
+            raise ConfigUnavailableError(f"{self.path}: cannot be read: {error.strerror}") from error
+
+    def _read(self, file: BinaryIO) -> bytes:
+        data = file.read(LARGEST_CONFIG + 1)
+        if len(data) > LARGEST_CONFIG:
+            raise ConfigUnavailableError(f"{self.path}: expected {LARGEST_CONFIG} bytes at most, found more")
+        if not data:
+            raise ConfigUnavailableError(f"{self.path}: nothing came: expected a jcard")
+        return data
+
+
+def given_file(text: str) -> GivenFile:
+    """Say what a word of the command line names; ``-`` is standard input."""
+    if text == STDIN:
+        return GivenFile(Path(STDIN), absolute("."), stream=True)
+    path = absolute(text)
+    if _is_stream(path):
+        return GivenFile(path, absolute("."), stream=True)
+    return GivenFile(path, path.parent, stream=False)
+
+
+def _is_stream(path: Path) -> bool:
+    try:
+        mode = within(path, lambda: path.stat().st_mode)
+    except OSError:
+        return False
+    # /dev/stdin leads to a regular file where input comes from one; its name is no place for relative paths either.
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode) or path.parts[1] in {"dev", "proc"}

@@ -1,0 +1,1 @@
+"""Launching a run: its script, its runtime directory, and what must be there before."""

@@ -1,0 +1,482 @@
+"""The runtime directory: launch scripts, records of runs, launchers' reports, and the FIFO that announces these.
+
+It belongs to the agent user, mode 0700, on tmpfs by default, since launch scripts hold secrets until they have been
+read. The agent user may put anything there and anything in its place, and agentd may be root: the folder is opened
+once and everything is done relative to that descriptor; files are created exclusively, never through a link, and read
+only if they are small regular files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from agentd.launch.launcher import LAUNCH_FAILED, LaunchScript, render
+from agentd.process.identity import ProcessIdentity, started_by
+from agentd.process.proc import PROC, read_bytes
+
+log = structlog.get_logger(__name__)
+
+HINTS = "hints"
+CLOSING = "closing"
+_SCRIPT, _PID, _EXIT, _RECORD = ".sh", ".pid", ".exit", ".record"
+_NEW_RECORD = ".record-new"
+_SUFFIXES = (_SCRIPT, _PID, _EXIT, _RECORD, _NEW_RECORD)
+RUN_ID = r"[0-9A-Za-z_-]+"
+"""What a run's id is made of: nothing that leads out of the folder."""
+_LAUNCH_COMMAND = re.compile(rf"/bin/sh .*/({RUN_ID}){re.escape(_SCRIPT)}[\"']?", re.ASCII)
+"""How tmux shows the command that opened a pane with a launch script."""
+_SCRIPT_PATH = re.compile(rf"(.*)/({RUN_ID}){re.escape(_SCRIPT)}", re.ASCII | re.DOTALL)
+_LARGEST_STATUS = 255
+_ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
+"""An exit status, and the first number of /proc/uptime (proc(5)) where there is one."""
+_REPORT_LIMIT = 4096
+"""Bytes; a report is one short line."""
+_RECORD_LIMIT = 1 << 20
+"""Bytes; a record is one line of some hundred, plus an error's text."""
+_LONGEST_HINT = 64
+"""Bytes; a run's id is shorter."""
+
+
+def launched_run(command: str) -> str | None:
+    """The run whose launch script a pane's start command, as tmux shows it, names."""
+    match = _LAUNCH_COMMAND.fullmatch(command)
+    return None if match is None else match[1]
+
+
+def script_of(path: str) -> tuple[str, str] | None:
+    """Read the path of a launch script: the runtime directory, and the run's id."""
+    match = _SCRIPT_PATH.fullmatch(path)
+    return None if match is None else (match[1], match[2])
+
+
+class RuntimeDirectoryError(RuntimeError):
+    """The runtime directory cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitReport:
+    """What a launcher wrote when its run ended."""
+
+    status: int | None
+    """By shell convention: over 128 is 128 + signal. ``None`` when there was no agent to run."""
+    error: str | None = None
+    written: float = 0.0
+    """Seconds since the epoch."""
+    uptime: float | None = None
+    """Seconds since boot, which no change of the wall clock touches; ``None`` where the launcher could not tell."""
+
+    def age(self, wall: float) -> float:
+        """Seconds since the run ended.
+
+        Parameters
+        ----------
+        wall
+            Now, in seconds since the epoch.
+        """
+        if not hasattr(time, "CLOCK_BOOTTIME"):
+            return max(0.0, wall - self.written)
+        booted = time.clock_gettime(time.CLOCK_BOOTTIME)
+        # Who may write the file may date it, too, but no run is older than the boot.
+        return min(booted, max(0.0, wall - self.written if self.uptime is None else booted - self.uptime))
+
+
+class RuntimeDirectory:
+    """The folder where launchers and agentd meet.
+
+    Parameters
+    ----------
+    path
+        Created with mode 0700 if missing.
+    owner, group
+        Numeric agent user and group.
+    is_ours
+        Whether a run's id is one of this agentd's: others that files are named after are not believed.
+    """
+
+    def __init__(
+        self, path: Path, owner: int, group: int, is_ours: Callable[[str], bool] = lambda _run_id: True
+    ) -> None:
+        self.path = path
+        self._owner = owner
+        self._group = group
+        self._is_ours = is_ours
+        self._said: dict[str, str] = {}
+        """What was wrong with which file: said once, for a hint, which anybody can send, asks for another look."""
+        self._folder: int | None = None
+        self._hints: int | None = None
+        self._partial = b""
+        self._found: dict[str, ProcessIdentity] = {}
+        """Agents' processes, by run, that were found without a report."""
+
+    def prepare(self) -> None:
+        """Create or check the folder, and end the marks of a former shutdown.
+
+        Raises
+        ------
+        RuntimeDirectoryError
+            If it is not a folder that only the agent user can enter.
+        """
+        former, self._folder = self._folder, self._open_folder()
+        if former is not None:
+            os.close(former)
+        self._remove(CLOSING)
+        if self._exists(CLOSING):
+            raise RuntimeDirectoryError(f"expected no {self.path}/{CLOSING} that cannot be removed; remove it")
+
+    def keep(self, on_hint: Callable[[str], None]) -> list[Path]:
+        """Make the folder and its FIFO again if they are not at their paths any more; says which were.
+
+        What stood in it is to be written again by those who hold it.
+
+        Raises
+        ------
+        RuntimeDirectoryError
+            If something else stands there; launches fail until that is gone.
+        """
+        made = []
+        if not self._stands(self.path, self._descriptor):
+            self.prepare()
+            made.append(self.path)
+        if self._hints is None or not self._stands(self.path / HINTS, self._hints):
+            self._stop_listening()
+            self.listen(on_hint)
+            made.append(self.path / HINTS)
+        return made
+
+    def _stands(self, path: Path, descriptor: int) -> bool:
+        """Whether what is open stands at its path: that is where launchers look for it."""
+        try:
+            return os.path.samestat(path.lstat(), os.fstat(descriptor))
+        except OSError:
+            return False
+
+    def _open_folder(self) -> int:
+        try:
+            made = self._make()
+            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            raise RuntimeDirectoryError(
+                f"expected a folder at {self.path}, or that it can be made: {error.strerror}; remove what is there"
+            ) from error
+        except OSError as error:
+            raise RuntimeDirectoryError(
+                f"cannot use {self.path} as a folder: {error.strerror}; remove what is there"
+            ) from error
+        try:
+            if made:
+                os.fchown(folder, self._owner, self._group)
+            found = os.fstat(folder)
+            if found.st_uid != self._owner or found.st_mode & 0o077:
+                raise RuntimeDirectoryError(
+                    f"expected {self.path} to belong to uid {self._owner} with mode 0700, "
+                    f"found uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}; remove it"
+                )
+        except BaseException:
+            os.close(folder)
+            raise
+        return folder
+
+    def _make(self) -> bool:
+        try:
+            self.path.mkdir(mode=0o700)
+        except FileExistsError:
+            return False
+        return True
+
+    @property
+    def _descriptor(self) -> int:
+        assert self._folder is not None, "prepare comes first"
+        return self._folder
+
+    def _exists(self, name: str) -> bool:
+        try:
+            os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def script_path(self, run_id: str) -> str:
+        """Where the launch script of a run stands."""
+        return str(self.path / (run_id + _SCRIPT))
+
+    def write_script(self, script: LaunchScript) -> str:
+        """Write a launch script that only the agent user can read; return its path.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written: disk full, folder gone.
+        """
+        self._create(script.run_id + _SCRIPT, render(script, self.path))
+        return self.script_path(script.run_id)
+
+    def _create(self, name: str, content: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
+        try:
+            os.fchown(descriptor, self._owner, self._group)
+            written = os.write(descriptor, content)
+            if written != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        except BaseException:
+            self._remove(name)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def write_record(self, run_id: str, text: str) -> None:
+        """Keep what a later daemon must know of a run; a former record is there until the new one is.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written: disk full, folder gone.
+        """
+        content = text.encode("utf-8", "surrogateescape") + b"\n"
+        try:
+            self._create(run_id + _RECORD, content)
+        except FileExistsError:
+            self._remove(run_id + _NEW_RECORD)
+            self._create(run_id + _NEW_RECORD, content)
+            folder = self._descriptor
+            os.rename(run_id + _NEW_RECORD, run_id + _RECORD, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def read_record(self, run_id: str) -> str | None:
+        """What was kept of a run."""
+        found = self._read(run_id + _RECORD, _RECORD_LIMIT)
+        return None if found is None else found[0]
+
+    def launched(self, command: str) -> str | None:
+        """The run, if there is a record of it, whose launch script a pane's start command names."""
+        run_id = launched_run(command)
+        return run_id if run_id is not None and self._exists(run_id + _RECORD) else None
+
+    def file_names(self) -> frozenset[str]:
+        """What stands there now."""
+        with os.scandir(self._descriptor) as entries:
+            return frozenset(entry.name for entry in entries)
+
+    def has_record(self, run_id: str) -> bool:
+        """Whether there is a record of a run."""
+        return self._exists(run_id + _RECORD)
+
+    def report_process(self, run_id: str, process: ProcessIdentity) -> None:
+        """Take the place of a launcher's report that somebody removed or replaced: which process is the agent.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, for the next daemon.
+        """
+        if self.read_process(run_id) is not None:
+            return
+        self._found[run_id] = process
+        line = read_bytes(f"{PROC}/{process.pid}/stat", _REPORT_LIMIT)
+        if line and process.alive():
+            self._remove(run_id + _PID)
+            self._create(run_id + _PID, line)
+
+    def lacks(self, run_id: str, present: frozenset[str]) -> tuple[bool, bool]:
+        """Whether a run's record, and the report of its process, are missing from these names."""
+        return run_id + _RECORD not in present, run_id + _PID not in present
+
+    def remove_script(self, run_id: str) -> None:
+        """Remove the script; sh has it open by the time the agent runs."""
+        self._remove(run_id + _SCRIPT)
+
+    def remove_run(self, run_id: str) -> None:
+        """Remove everything of a run."""
+        self._found.pop(run_id, None)
+        for suffix in _SUFFIXES:
+            self._said.pop(run_id + suffix, None)
+            self._remove(run_id + suffix)
+
+    def _remove(self, name: str) -> None:
+        try:
+            os.unlink(name, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            # Only a folder that the agent user put there, which nothing here can mistake for a report.
+            log.warning("runtime_file_stays", file=name, error=error.strerror)
+
+    def run_ids(self) -> set[str]:
+        """Every run of ours that has a file here."""
+        return {stem for stem, _ in self._run_files() if self._is_ours(stem)}
+
+    def _run_files(self) -> list[tuple[str, str]]:
+        with os.scandir(self._descriptor) as entries:
+            names = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        split = [name.rpartition(".") for name in names]
+        return [(stem, f".{suffix}") for stem, dot, suffix in split if dot and f".{suffix}" in _SUFFIXES]
+
+    def remove_all_but(self, run_ids: set[str]) -> None:
+        """Remove what runs of former daemons left, launch scripts with their secrets first of all."""
+        for stem, suffix in self._run_files():
+            if stem not in run_ids:
+                self._remove(stem + suffix)
+
+    def announce_closing(self) -> None:
+        """Tell launchers to wait when their agent ends, not to become a shell: everything is about to be closed."""
+        try:
+            self._create(CLOSING, b"")
+        except FileExistsError:
+            pass
+        except OSError as error:
+            # Then launchers become shells that are closed a moment later.
+            log.warning("closing_not_announced", error=error.strerror)
+
+    def remove(self) -> None:
+        """Remove the folder, after the last run."""
+        self.remove_all_but(set())
+        for name in (CLOSING, HINTS):
+            self._remove(name)
+        try:
+            self.path.rmdir()
+        except OSError as error:
+            log.warning("runtime_directory_stays", path=str(self.path), error=error.strerror)
+
+    def _read(self, name: str, limit: int = _REPORT_LIMIT) -> tuple[str, float] | None:
+        """The one line of a small regular file and when it was written; ``None`` while it is not there or not whole."""
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(name, flags, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._unreadable(name, error.strerror or "cannot be opened")
+            return None
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                self._unreadable(name, "not a regular file")
+                return None
+            if found.st_uid != self._owner:
+                # A hard link to what is another's: root would read, and show, what the agent user may not.
+                self._unreadable(name, f"expected a file of uid {self._owner}, found one of uid {found.st_uid}")
+                return None
+            text = os.read(descriptor, limit).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
+        return (text.removesuffix("\n"), found.st_mtime) if text.endswith("\n") else None
+
+    def _unreadable(self, name: str, error: str) -> None:
+        if self._said.get(name) != error:
+            self._said[name] = error
+            log.warning("launcher_report_unreadable", file=name, error=error)
+
+    def read_process(self, run_id: str) -> ProcessIdentity | None:
+        """Which process is the agent of this run, once it exists."""
+        report = self._read(run_id + _PID)
+        if report is None:
+            return self._found.get(run_id)
+        try:
+            process = ProcessIdentity.parse(report[0])
+        except ValueError as error:
+            self._unreadable(run_id + _PID, str(error))
+            return None
+        if os.geteuid() == self._owner:
+            # What is not ours the kernel keeps us from signalling.
+            return process
+        # The agent user writes this file, and agentd will signal what it names: no later process with that pid.
+        known = ProcessIdentity.of(process.pid) if process.alive() else None
+        if known is None:
+            return process.gone()
+        process = known if process.started is None else process
+        if not started_by(self._owner, process.pid):
+            log.warning("launcher_report_forged", run=run_id, pid=process.pid, error="not a process of the agent user")
+            return None
+        return process
+
+    def read_exit(self, run_id: str) -> ExitReport | None:
+        """How the run ended, once it has."""
+        report = self._read(run_id + _EXIT)
+        if report is None:
+            return None
+        line, written = report
+        word, _, rest = line.partition(" ")
+        if word == LAUNCH_FAILED:
+            return ExitReport(None, rest, written)
+        match = _ENDED.fullmatch(line)
+        if match is None or int(match[1]) > _LARGEST_STATUS:
+            self._unreadable(run_id + _EXIT, f"expected an exit status, found {line[:80]!r}")
+            return None
+        return ExitReport(int(match[1]), None, written, None if match[2] is None else float(match[2]))
+
+    def listen(self, on_hint: Callable[[str], None]) -> None:
+        """Call back with a run's id whenever its launcher wrote a report.
+
+        Raises
+        ------
+        RuntimeDirectoryError
+            If the FIFO cannot be made.
+        """
+        try:
+            # A former daemon's is used again: launchers that run may have it open.
+            self._hints = self._open_hints() or self._make_hints()
+        except OSError as error:
+            raise RuntimeDirectoryError(f"cannot open the FIFO {self.path}/{HINTS}: {error.strerror}") from error
+        asyncio.get_running_loop().add_reader(self._hints, self._receive, on_hint)
+
+    def _make_hints(self) -> int:
+        self._remove(HINTS)
+        os.mkfifo(HINTS, 0o600, dir_fd=self._descriptor)
+        os.chown(HINTS, self._owner, self._group, dir_fd=self._descriptor, follow_symlinks=False)
+        made = self._open_hints()
+        if made is None:
+            raise OSError(errno.EBUSY, "something else was put in its place")
+        return made
+
+    def _open_hints(self) -> int | None:
+        """Open the FIFO, for writing too: so it never reads as ended when no launcher has it open."""
+        try:
+            found = os.stat(HINTS, dir_fd=self._descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISFIFO(found.st_mode):
+            return None
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(HINTS, flags, dir_fd=self._descriptor)
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def _receive(self, on_hint: Callable[[str], None]) -> None:
+        for run_id in self._hinted():
+            on_hint(run_id)
+
+    def _hinted(self) -> Iterable[str]:
+        assert self._hints is not None
+        try:
+            data = os.read(self._hints, 65536)
+        except BlockingIOError:
+            return ()
+        *whole, self._partial = (self._partial + data).split(b"\n")
+        # A line that never ends can only come from something that is no launcher.
+        self._partial = self._partial[-_LONGEST_HINT:]
+        # Many hints about one run ask for one look.
+        return dict.fromkeys(line.decode("ascii", "replace") for line in whole)
+
+    def _stop_listening(self) -> None:
+        if self._hints is not None:
+            asyncio.get_running_loop().remove_reader(self._hints)
+            os.close(self._hints)
+            self._hints = None
+
+    def close(self) -> None:
+        """Stop listening, and let go of the folder."""
+        self._stop_listening()
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None

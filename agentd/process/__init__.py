@@ -1,0 +1,1 @@
+"""Processes: identity, /proc, orphans, usage, cgroups, and running small programs as the agent user."""

@@ -1,0 +1,1 @@
+"""The journal: events, kept on disk and handed to readers."""

@@ -1,0 +1,27 @@
+"""The process that writes what a run prints: GNU ``split``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+from agentd.recording.transcripts.files import PART_DIGITS
+
+
+def find_writer() -> str | None:
+    """Find GNU ``split``, which others are not like: it can go on with a part's number."""
+    for name in ("gsplit", "split"):
+        path = shutil.which(name)
+        if path is not None and "busybox" not in os.path.realpath(path):
+            return path
+    return None
+
+
+def writer_command(writer: str, output: Path, part: int, part_bytes: int) -> str:
+    """What the tmux server's user executes: it writes what it reads at once, from this part on."""
+    prefix = shlex.quote(f"{output}/")
+    return (
+        f"umask 077; exec {shlex.quote(writer)} -b {part_bytes} -a {PART_DIGITS} --numeric-suffixes={part} - {prefix}"
+    )

@@ -1,0 +1,1 @@
+"""Flags and environment of both commands, and what they resolve to."""

@@ -1,0 +1,169 @@
+"""Is a jcard good? What ``agentd --check`` and ``agentctl validate`` print."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agentd.harness.base import Harness
+from agentd.harness.registry import load_harnesses
+from agentd.jcard.given_file import GivenFile
+from agentd.jcard.load import load_jcard
+from agentd.jcard.problems import Problem, Severity
+from agentd.jcard.prompts import PromptError
+from agentd.jcard.reading import prompt_text
+from agentd.model.spec import AgentSpec
+from agentd.settings.context import (
+    ConfigUnavailableError,
+    load_context,
+    resolve_agent_user,
+    resolve_data_dir,
+)
+from agentd.settings.settings import Settings
+from agentd.supervise.desired import desire
+from agentd.text.quoting import printable
+from agentd.text.terminal import BOLD, GREEN, RED, YELLOW, Cell, Display, count, lines
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What was found in a jcard."""
+
+    path: Path
+    agents: tuple[AgentSpec, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    """What is wrong with this machine rather than with the file."""
+
+    @property
+    def errors(self) -> Sequence[Problem]:
+        """The problems for which the file is refused, or an agent could not start."""
+        return [problem for problem in self.problems if problem.severity is Severity.ERROR]
+
+    @property
+    def warnings(self) -> Sequence[Problem]:
+        """The problems that stop nothing."""
+        return [problem for problem in self.problems if problem.severity is Severity.WARNING]
+
+    @property
+    def valid(self) -> bool:
+        """Whether there are no errors."""
+        return not self.errors
+
+    def document(self) -> dict[str, object]:
+        """Give the result as JSON values."""
+        return {
+            "path": str(self.path),
+            "valid": self.valid,
+            "agents": [_agent_document(agent) for agent in self.agents],
+            "errors": [_problem_document(problem) for problem in self.errors],
+            "warnings": [_problem_document(problem) for problem in self.warnings],
+            "notes": list(self.notes),
+        }
+
+
+def check(settings: Settings, environ: Mapping[str, str], given: GivenFile | None = None) -> CheckResult:
+    """Read and check a jcard, its prompt files included.
+
+    Parameters
+    ----------
+    settings
+        Who the agents run as, and the jcard unless another is given.
+    environ
+        The environment.
+    given
+        The jcard to check.
+
+    Raises
+    ------
+    SettingsError
+        If the agents cannot run as the user that was asked for.
+    """
+    if given is None:
+        given = GivenFile(settings.config, settings.config.parent, stream=False)
+    path = given.path
+    user, user_warning = resolve_agent_user(settings.agent_user, environ)
+    registry = load_harnesses()
+    notes = (*([user_warning] if user_warning else []), *registry.warnings)
+    try:
+        data = given.read()
+    except ConfigUnavailableError as error:
+        unavailable = Problem(Severity.ERROR, str(path), str(error).removeprefix(f"{path}: "))
+        return CheckResult(path, (), (unavailable,), notes)
+    data_dir = resolve_data_dir(settings.data_dir, user)
+    context = load_context(given.folder / path.name, user.name, user.home, registry.harnesses, data_dir)
+    result = load_jcard(data, str(path), context)
+    unlaunchable = (launch_problem(agent, path, registry.harnesses, user.name) for agent in result.agents)
+    problems = (*result.problems, *(problem for problem in unlaunchable if problem is not None))
+    return CheckResult(path, result.agents, problems, notes)
+
+
+def launch_problem(agent: AgentSpec, path: Path, harnesses: Mapping[str, Harness], user: str) -> Problem | None:
+    """Say why an agent could not be launched, as far as its definition tells."""
+    problem = Problem(Severity.ERROR, str(path), "", agent=agent.name)
+    try:
+        prompt = None if agent.prompt_file is None else prompt_text(agent.prompt_file)
+    except PromptError as error:
+        return replace(problem, message=str(error), field="prompt_file")
+    desired = desire(
+        agent, prompt=prompt, input_error=None, secrets={}, harness=harnesses[agent.harness], user=user, key=b""
+    )
+    return None if desired.error is None else replace(problem, message=desired.error)
+
+
+def check_lines(result: CheckResult, display: Display) -> list[str]:
+    """Lay a result out for people: the agents, then what is wrong, then the verdict."""
+    shown = [*_agent_lines(result.agents, display)]
+    if shown and display.table:
+        shown.append("")
+    shown += [f"{display.paint('note:', BOLD)} {printable(note)}" for note in result.notes]
+    shown += [f"{display.paint('warning:', YELLOW)} {printable(str(problem))}" for problem in result.warnings]
+    shown += [f"{display.paint('error:', RED)} {printable(str(problem))}" for problem in result.errors]
+    found = [
+        count(len(problems), noun)
+        for problems, noun in ((result.errors, "error"), (result.warnings, "warning"))
+        if problems
+    ]
+    verdict = display.paint("valid", GREEN) if result.valid else display.paint("not valid", RED)
+    if result.valid:
+        found.insert(0, count(len(result.agents), "agent"))
+    return [*shown, f"{printable(os.fspath(result.path))}: {verdict}: {', '.join(found)}"]
+
+
+def _agent_lines(agents: Sequence[AgentSpec], display: Display) -> list[str]:
+    if not agents:
+        return []
+    rows = [
+        [
+            Cell(agent.name, BOLD),
+            Cell(agent.harness if agent.enabled else f"{agent.harness} (disabled)"),
+            Cell(agent.session),
+            Cell(str(agent.workdir)),
+        ]
+        for agent in agents
+    ]
+    return lines(("NAME", "HARNESS", "SESSION", "WORKDIR"), rows, display)
+
+
+def _agent_document(agent: AgentSpec) -> dict[str, object]:
+    return {
+        "name": agent.name,
+        "harness": agent.harness,
+        "type": str(agent.type),
+        "session": agent.session,
+        "workdir": str(agent.workdir),
+        "enabled": agent.enabled,
+    }
+
+
+def _problem_document(problem: Problem) -> dict[str, object]:
+    return {
+        "message": problem.message,
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "agent": problem.agent,
+        "field": problem.field,
+    }

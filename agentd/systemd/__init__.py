@@ -1,0 +1,1 @@
+"""systemd: starting the tmux server as a service, and the notification protocol."""

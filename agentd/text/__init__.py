@@ -1,0 +1,1 @@
+"""Text in and out: quoting, durations, sizes, timestamps, tables. No I/O."""

@@ -1,0 +1,1 @@
+"""Git worktrees of agents: created, recorded, inspected, removed without losing work."""

@@ -1,0 +1,245 @@
+"""What an agent changed in its worktree: committed, uncommitted and untracked, against where it started."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agentd.launch.launcher import quote
+from agentd.process.runner import MOST
+from agentd.worktrees.belonging import repository_of
+from agentd.worktrees.blobs import Blobs
+from agentd.worktrees.git import CHECKOUT_LIMIT, Git, GitError, is_object, split_z
+from agentd.worktrees.record import Place
+from agentd.worktrees.tidying import keeping_the_reason
+from agentd.worktrees.tree_paths import TreeFile, check_files, tree_file
+
+_DIFF: Final = ("diff", "--no-ext-diff", "--no-textconv", "--find-renames")
+_LETTER: Final = re.compile("[A-Z]", re.ASCII)
+_COUNTS: Final = re.compile(r"([0-9]{1,18}|-)\t([0-9]{1,18}|-)\t(.+)", re.ASCII | re.DOTALL)
+_CONTRADICTION: Final = "git gave two lists of what differs that do not fit; look at that repository"
+
+_INDEX: Final = "agentd-index"
+_COMMIT: Final = "%H%x00%an%x00%aI%x00%s"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedFile:
+    """One file that differs from where the worktree started."""
+
+    path: str
+    status: str
+    """git's letter: ``A`` added, ``M`` modified, ``D`` deleted, ``T`` another type."""
+    added: int | None
+    """Lines; ``None`` for a binary file."""
+    removed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit of a worktree."""
+
+    id: str
+    author: str
+    date: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The state of a worktree at one moment, against where it started."""
+
+    git: Git
+    """At the worktree."""
+    start: str
+    """Commit."""
+    head: str
+    """Commit."""
+    tree: str
+    """Everything in the worktree that git does not ignore, as a tree of git's."""
+
+    def patch(self, take: Callable[[bytes], object] | None = None, most: int = MOST) -> bytes:
+        """Write the difference as a patch that ``git apply`` takes.
+
+        Parameters
+        ----------
+        take
+            Called with each piece of it, instead of a result.
+        most
+            Bytes that it may have.
+
+        Raises
+        ------
+        GitError
+            If git cannot.
+        """
+        return self.git.out(
+            *_DIFF, "--binary", "--no-color", self.start, self.tree, take=take, limit=CHECKOUT_LIMIT, most=most
+        )
+
+    def stat(self, *, columns: int = 80) -> bytes:
+        """Sum the difference up, a line for each file.
+
+        Raises
+        ------
+        GitError
+            If git cannot.
+        """
+        return self.git.out(*_DIFF, f"--stat={columns}", "--no-color", self.start, self.tree)
+
+    def files(self) -> list[ChangedFile]:
+        """List the files that differ, sorted by path.
+
+        Raises
+        ------
+        GitError
+            If git cannot.
+        """
+        plain = ("--no-renames", "-z", self.start, self.tree)
+        states = split_z(self.git.out("diff", "--no-ext-diff", "--name-status", *plain))
+        letters = dict(zip(states[1::2], states[::2], strict=False))
+        found = []
+        for entry in split_z(self.git.out("diff", "--no-ext-diff", "--no-textconv", "--numstat", *plain)):
+            counts = _COUNTS.fullmatch(entry)
+            letter = None if counts is None else letters.get(counts[3])
+            if counts is None or letter is None or not _LETTER.fullmatch(letter):
+                raise GitError(_CONTRADICTION)
+            found.append(ChangedFile(counts[3], letter, _lines(counts[1]), _lines(counts[2])))
+        return sorted(found, key=lambda file: file.path)
+
+    def commits(self) -> list[Commit]:
+        """List the commits since the start, oldest first.
+
+        Raises
+        ------
+        GitError
+            If git cannot.
+        """
+        listed = self.git.out("log", "-z", "--reverse", f"--format={_COMMIT}", f"{self.start}..{self.head}")
+        words = listed.decode("utf-8", "replace").removesuffix("\0").split("\0") if listed else []
+        if len(words) % 4 or not all(map(is_object, words[::4])):
+            raise GitError("git gave a list of commits that is none; look at that repository")
+        return [Commit(*words[index : index + 4]) for index in range(0, len(words), 4)]
+
+    def tree_files(self, paths: frozenset[str]) -> list[TreeFile]:
+        """Find files as they are in the worktree now, whose paths are safe to write in a folder.
+
+        Raises
+        ------
+        GitError
+            If git cannot, or names paths that are not.
+        """
+        entries = map(tree_file, split_z(self.git.out("ls-tree", "-r", "-z", "--full-tree", self.tree)))
+        found = [file for file in entries if file.path in paths]
+        check_files(found)
+        return found
+
+    def read(
+        self, files: Sequence[TreeFile], begin: Callable[[TreeFile], Callable[[bytes], object]], most: int
+    ) -> None:
+        """Read files as they are in the worktree now.
+
+        Parameters
+        ----------
+        files
+            Which; no submodules.
+        begin
+            Called with each file in turn, gives what is called with the pieces of its content, a link's target.
+        most
+            Bytes that all may have together.
+
+        Raises
+        ------
+        GitError
+            If git cannot, or answers with anything else.
+        """
+        blobs = Blobs(files, begin, most)
+        names = "".join(f"{file.object}\n" for file in files).encode()
+        longest = blobs.longest_answer
+        self.git.out("cat-file", "--batch", stdin=names, take=blobs.take, limit=CHECKOUT_LIMIT, most=longest)
+        blobs.end()
+
+
+def look_at_changes(git: Git, place: Place) -> Changes:
+    """Take the state of a worktree as it is now; neither it nor its index is touched.
+
+    Raises
+    ------
+    GitError
+        If git cannot.
+    """
+    here = git.elsewhere(place.path)
+    own = here.own_folder(repository_of(git, place))
+    head = here.commit("HEAD")
+    if head is None:
+        raise GitError(f"{place.path} has no commit to compare with")
+    return Changes(here, _start(here, place, head), head, snapshot(here, own))
+
+
+def _start(here: Git, place: Place, head: str) -> str:
+    """Find where the worktree's work begins.
+
+    That is where its commits and the base parted, so that what came from the base since does not count as the agent's;
+    and where it was made, if all its commits are in the base already.
+    """
+    held = place.held
+    if held.base_ref is not None and here.commit(held.base_ref) is not None:
+        parted = here.found("merge-base", held.base_ref, head)
+        if parted is not None and is_object(parted) and parted != head:
+            return parted
+    start = here.commit(held.base_commit)
+    if start is None:
+        raise GitError(f"{place.path} began at commit {held.base_commit}, which {held.repo} no longer has")
+    return start
+
+
+def snapshot(here: Git, own: Path) -> str:
+    """Write all that is in a worktree, untracked files included and ignored ones not, as a tree.
+
+    Parameters
+    ----------
+    here
+        At the worktree.
+    own
+        The folder that git keeps of it.
+
+    Raises
+    ------
+    GitError
+        If git cannot.
+    """
+    with _other_index(here, own) as environment:
+        marked = [entry for entry in here.paths("ls-files", "-v", "-z") if entry[0].islower() or entry[0] == "S"]
+        there = [entry[2:] for entry in marked if os.path.lexists(here.at / entry[2:])]
+        if there:
+            names = b"".join(os.fsencode(path) + b"\0" for path in there)
+            for mark in ("--no-assume-unchanged", "--no-skip-worktree"):
+                here.out("update-index", mark, "-z", "--stdin", stdin=names, environment=environment)
+        here.out("add", "--all", environment=environment, limit=CHECKOUT_LIMIT)
+        return here.object("write-tree", environment=environment)
+
+
+@contextmanager
+def _other_index(here: Git, own: Path) -> Iterator[dict[str, str]]:
+    """Give a copy of a worktree's index to work on: so git need not read again what it knows to be unchanged."""
+    index = own / f"{_INDEX}.{os.getpid()}"
+    copy, original = quote(os.fsencode(index)), quote(os.fsencode(own / "index"))
+    # Another process of this number may have been killed.
+    here.runner.script(
+        b"rm -f -- " + copy + b" " + copy + b".lock;"
+        b" if [ -e " + original + b" ]; then cp -p -- " + original + b" " + copy + b"; fi"
+    )
+    try:
+        yield {"GIT_INDEX_FILE": str(index)}
+    finally:
+        with keeping_the_reason():
+            here.runner.script(b"rm -f -- " + copy + b" " + copy + b".lock")
+
+
+def _lines(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None

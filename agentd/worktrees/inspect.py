@@ -1,0 +1,281 @@
+"""What a worktree holds that would be lost with it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from agentd.files.regular import Account, read_regular
+from agentd.worktrees.belonging import entry_of, repository_of
+from agentd.worktrees.git import Git, split_z
+from agentd.worktrees.record import Place
+
+_UNDER_WAY: Final = {
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase",
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "BISECT_LOG": "a bisection",
+    "sequencer": "a cherry-pick or revert",
+}
+"""What a file in a worktree's own git folder says (gitrepository-layout(5))."""
+
+_KEPT: Final = ("refs/heads/", "refs/remotes/", "refs/tags/")
+"""Refs that work is safe on."""
+
+LOCKED_TO_MAKE: Final = "agentd is making it"
+"""Reason of the lock on a worktree until it is finished."""
+
+_SHOWN: Final = 3
+_LONGEST_NOTE: Final = 64 * 1024
+"""Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is in one worktree and nowhere else."""
+
+    uncommitted: tuple[str, ...] = ()
+    """Paths that are staged, changed, conflicted or untracked, sorted."""
+    hidden: tuple[str, ...] = ()
+    """Paths whose changes git was told not to look for (``assume-unchanged``, ``skip-worktree``)."""
+    ignored: tuple[str, ...] = ()
+    """Paths that git ignores; folders end in ``/``."""
+    nested: tuple[str, ...] = ()
+    """Repositories and submodules inside it, whose commits are only there."""
+    missing: tuple[str, ...] = ()
+    """Submodules that are empty folders."""
+    unmerged: int = 0
+    """Commits of its branch or HEAD that are on no other branch, remote branch or tag."""
+    under_way: str | None = None
+    """A rebase, merge and the like that is not finished."""
+    locked: str | None = None
+    """Why somebody locked it, by ``git worktree lock``."""
+    users: tuple[int, ...] = ()
+    """Processes that are in it."""
+    head: str | None = None
+    tip: str | None = None
+    """Of its own branch."""
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is anything that no commit holds, the ignored left aside."""
+        return bool(self.uncommitted or self.hidden or self.under_way)
+
+    def reasons(self) -> list[str]:
+        """Say what would be lost, but for what git ignores."""
+        found = []
+        if self.uncommitted:
+            found.append(f"{_number(len(self.uncommitted), 'uncommitted file')} ({_some(self.uncommitted)})")
+        if self.hidden:
+            found.append(f"{_number(len(self.hidden), 'file')} hidden from git ({_some(self.hidden)})")
+        if self.unmerged:
+            found.append(_number(self.unmerged, "unmerged commit"))
+        if self.under_way is not None:
+            found.append(f"{self.under_way} under way")
+        return found
+
+    def obstacles(self, shell: int | None = None) -> list[str]:
+        """Say why it cannot be removed whatever is wanted; `shell` may be in it, as it ends soon."""
+        found = []
+        if self.nested:
+            found.append(f"it holds repositories of its own ({_some(self.nested)}), which cannot be saved")
+        if self.locked is not None:
+            found.append("it is locked" + (f": {self.locked}" if self.locked else ""))
+        users = [str(user) for user in self.users if user != shell]
+        if users:
+            found.append(f"processes are in it ({', '.join(users)})")
+        return found
+
+    def ignored_reason(self) -> str | None:
+        """Say which ignored files would be lost."""
+        if not self.ignored:
+            return None
+        number = _number(len(self.ignored), "ignored file or folder", "ignored files or folders")
+        return f"{number} ({_some(self.ignored)})"
+
+
+def inspect(git: Git, place: Place) -> Work:
+    """Look at everything a worktree holds.
+
+    Parameters
+    ----------
+    git
+        At any place.
+    place
+        The worktree; its folder may be gone.
+
+    Raises
+    ------
+    GitError
+        If git cannot say: then nothing may be taken for safe.
+    """
+    repository = repository_of(git, place)
+    own_branch = _own_branch(repository, place)
+    tip = None if own_branch is None else repository.commit(own_branch)
+    if not os.path.lexists(place.path):
+        entry = entry_of(repository, place.path)
+        # git knows what was checked out there.
+        head = None if entry is None else repository.commit(entry.head)
+        unmerged = _unmerged(repository, place, own_branch, [tip, head])
+        return Work(unmerged=unmerged, locked=None if entry is None else _foreign(entry.locked), head=head, tip=tip)
+    here = git.elsewhere(place.path)
+    head = here.commit("HEAD")
+    own = here.own_folder(repository)
+    look = _status(here)
+    inside, missing = _submodules(here, own)
+    return Work(
+        uncommitted=tuple(sorted(look.changed)),
+        hidden=_hidden(here),
+        ignored=tuple(sorted(look.ignored)),
+        nested=(*sorted(look.nested), *inside),
+        missing=missing,
+        unmerged=_unmerged(repository, place, own_branch, [tip, head]),
+        under_way=next((name for file, name in _UNDER_WAY.items() if os.path.lexists(own / file)), None),
+        locked=_lock_reason(own, here.runner.reader),
+        users=processes_in(place.path),
+        head=head,
+        tip=tip,
+    )
+
+
+@dataclass(slots=True)
+class _Status:
+    changed: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    nested: list[str] = field(default_factory=list)
+
+
+def _status(here: Git) -> _Status:
+    options = ("--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching")
+    look = _Status()
+    # Options win over status.* and diff.* of the repository's own settings, which could hide files.
+    for entry in here.paths("status", *options, "--ignore-submodules=none", "--no-renames"):
+        code, path = entry[:2], entry[3:]
+        if code == "!!":
+            look.ignored.append(path)
+        elif code == "??" and path.endswith("/"):
+            # All untracked files are listed one by one, but for those of a repository inside this one.
+            look.nested.append(path)
+        else:
+            look.changed.append(path)
+    return look
+
+
+def _hidden(here: Git) -> tuple[str, ...]:
+    """Find files that are there, and that git does not look at."""
+    entries = here.paths("ls-files", "-v", "-z")
+    marked = [entry[2:] for entry in entries if entry[0].islower() or entry[0] == "S"]
+    return tuple(path for path in marked if os.path.lexists(here.at / path))
+
+
+def _submodules(here: Git, own: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Find the submodules that have commits of their own, and those that are empty folders."""
+    links = _links(here)
+    inside = tuple(path for path in links if os.path.lexists(here.at / path / ".git"))
+    missing = tuple(path for path in links if path not in inside)
+    return inside or (("its submodules' commits",) if os.path.lexists(own / "modules") else ()), missing
+
+
+def _links(here: Git) -> list[str]:
+    staged = here.out("ls-files", "--stage", "-z")
+    return [entry.partition("\t")[2] for entry in split_z(staged) if entry.startswith("160000 ")]
+
+
+def missing_submodules(here: Git) -> tuple[str, ...]:
+    """Find the submodules of a worktree that are empty folders.
+
+    Raises
+    ------
+    GitError
+        If git cannot say.
+    """
+    return tuple(path for path in _links(here) if not os.path.lexists(here.at / path / ".git"))
+
+
+def _own_branch(repository: Git, place: Place) -> str | None:
+    """Name the ref that is this worktree's alone: not one that was checked out elsewhere since."""
+    if place.held.branch is None:
+        return None
+    ref = f"refs/heads/{place.held.branch}"
+    user = repository.line("for-each-ref", "--format=%(worktreepath)", ref)
+    return ref if user in ("", str(place.path), os.path.realpath(place.path)) else None
+
+
+def _unmerged(repository: Git, place: Place, own: str | None, tips: list[str | None]) -> int:
+    """Count the commits that only this worktree's branch or HEAD leads to."""
+    known = sorted({tip for tip in tips if tip is not None})
+    if not known:
+        return 0
+    listed = repository.line("for-each-ref", "--format=%(refname)", *_KEPT).splitlines()
+    kept = [ref for ref in listed if ref != own]
+    excluded = [f"^{ref}" for ref in kept]
+    starts = (repository.commit(place.held.base_commit), repository.commit("HEAD"))
+    excluded += [f"^{commit}" for commit in starts if commit is not None]
+    request = "\n".join([*known, *excluded]) + "\n"
+    return repository.number("rev-list", "--count", "--ignore-missing", "--stdin", stdin=os.fsencode(request))
+
+
+def _lock_reason(own: Path, reader: Account | None) -> str | None:
+    try:
+        # The agents' user may have put a FIFO there, or a link to a file of root's.
+        reason = read_regular(own / "locked", _LONGEST_NOTE, reader).decode("utf-8", "replace").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"the note of its lock cannot be read: {error.strerror}"
+    return _foreign(reason)
+
+
+def _foreign(reason: str | None) -> str | None:
+    return None if reason == LOCKED_TO_MAKE else reason
+
+
+def locked_to_make(own: Path) -> bool:
+    """Whether the folder that git keeps of a worktree says that agentd is making it."""
+    return _lock_reason(own, None) is None and os.path.lexists(own / "locked")
+
+
+def making_cut_off(path: Path) -> bool:
+    """Whether a worktree still has the lock of its making, asking only the file system."""
+    try:
+        link = read_regular(path / ".git", _LONGEST_NOTE)
+        return locked_to_make(path / os.fsdecode(link.removeprefix(b"gitdir:").strip()))
+    except (OSError, ValueError):
+        # Also what is no path at all, as a power cut leaves it.
+        return False
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Whether the folder that git keeps of a worktree is not where it says, asking only the file system."""
+    try:
+        link = read_regular(path / ".git", _LONGEST_NOTE)
+        return not os.path.lexists(path / os.fsdecode(link.removeprefix(b"gitdir:").strip()))
+    except (OSError, ValueError):
+        return False
+
+
+def processes_in(folder: Path) -> tuple[int, ...]:
+    """Find the processes whose working directory is in a folder, as far as this user may see and the system tells."""
+    found = []
+    root = os.path.realpath(folder)
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            where = os.readlink(entry / "cwd")  # noqa: PTH115 (Path would cost twice the time for each process)
+        except OSError:
+            continue
+        if where == root or where.startswith(f"{root}/"):
+            found.append(int(entry.name))
+    return tuple(sorted(found))
+
+
+def _number(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _some(paths: tuple[str, ...]) -> str:
+    more = len(paths) - _SHOWN
+    return ", ".join(paths[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

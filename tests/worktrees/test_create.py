@@ -1,0 +1,232 @@
+"""A worktree is made once, used again, and makes room without losing anything."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+from threading import Timer
+
+import pytest
+from structlog.testing import capture_logs
+
+from agentd.model.spec import Checkout
+from agentd.process.runner import Runner, RunnerError
+from agentd.worktrees.changes import look_at_changes
+from agentd.worktrees.create import ensure_worktree, needs_git
+from agentd.worktrees.git import Git, GitError
+from agentd.worktrees.inspect import LOCKED_TO_MAKE, inspect
+from agentd.worktrees.record import HeldError, all_held, read_held
+from agentd.worktrees.removal import Allowed, remove
+from tests.worktrees.repositories import NOW, World, commit, git, invoking_user, make_repository
+
+
+def branch_of(tree: Path) -> str:
+    return git(tree, "branch", "--show-current")
+
+
+def test_a_worktree_has_its_own_branch_from_what_is_checked_out(world: World) -> None:
+    place = world.make()
+    assert branch_of(place.path) == "agentd/alice"
+    assert git(place.path, "rev-parse", "HEAD") == git(world.repo, "rev-parse", "main")
+    held = place.held
+    assert (held.agent, held.repo, held.branch, held.base) == ("alice", str(world.repo), "agentd/alice", None)
+    assert (held.base_ref, held.base_commit) == ("refs/heads/main", git(world.repo, "rev-parse", "main"))
+    assert held.made == "2026-02-02T02:40:00Z"
+    assert git(world.repo, "status", "--porcelain") == ""
+
+
+def test_one_that_is_there_is_used_again_without_asking_git(world: World) -> None:
+    place = world.make()
+    (place.path / "a.txt").write_text("work\n")
+    assert not needs_git(world.checkout())
+    world.make()
+    assert (place.path / "a.txt").read_text() == "work\n"
+
+
+def test_it_starts_from_its_base(world: World) -> None:
+    first = git(world.repo, "rev-parse", "HEAD")
+    git(world.repo, "tag", "v1")
+    (world.repo / "a.txt").write_text("later\n")
+    commit(world.repo, "second")
+    for name, base, ref in (("tag", "v1", "refs/tags/v1"), ("id", first[:10], None), ("main", "main~1", None)):
+        place = world.make(world.checkout(name, base=base))
+        assert git(place.path, "rev-parse", "HEAD") == first
+        assert place.held.base_ref == ref
+
+
+def test_a_branch_that_is_there_is_gone_on_with(world: World) -> None:
+    git(world.repo, "branch", "topic")
+    (world.repo / "a.txt").write_text("later\n")
+    commit(world.repo, "second")
+    place = world.make(world.checkout(branch="topic"))
+    assert branch_of(place.path) == "topic"
+    assert place.held.base_commit == git(world.repo, "rev-parse", "topic")
+
+
+def test_a_branch_that_is_checked_out_elsewhere_is_refused_with_gits_reason(world: World) -> None:
+    with pytest.raises(GitError, match="already checked out"):
+        world.make(world.checkout(branch="main"))
+    assert not (world.folder / "worktrees" / "alice.json").exists()
+
+
+def test_an_unfinished_one_is_made_anew(world: World) -> None:
+    """As after agentd was killed while git wrote the files."""
+    path = world.checkout().path
+    path.parent.mkdir()
+    lock = ("--lock", "--reason", LOCKED_TO_MAKE)
+    git(world.repo, "worktree", "add", "-q", *lock, "-b", "agentd/alice", path)
+    (path / "a.txt").unlink()
+    place = world.make()
+    assert (place.path / "a.txt").exists()
+    assert "locked" not in git(world.repo, "worktree", "list", "--porcelain")
+
+
+def test_one_whose_folder_was_deleted_is_made_anew_on_its_branch(world: World) -> None:
+    place = world.make()
+    (place.path / "a.txt").write_text("work\n")
+    tip = commit(place.path, "work")
+    subprocess.run(["rm", "-r", place.path], check=True)
+    assert git(world.make().path, "rev-parse", "HEAD") == tip
+
+
+def test_a_folder_that_agentd_did_not_make_is_not_touched(world: World) -> None:
+    path = world.checkout().path
+    path.mkdir(parents=True)
+    (path / "mine").write_text("mine")
+    with pytest.raises(GitError, match="already exists"):
+        world.make()
+    assert (path / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("dirty", [False, True])
+def test_another_branch_makes_room_or_removes_what_holds_nothing(world: World, dirty: bool) -> None:
+    place = world.make()
+    if dirty:
+        (place.path / "new.txt").write_text("work\n")
+    other = world.make(world.checkout(branch="topic"))
+    assert branch_of(other.path) == "topic"
+    assert not (other.path / "new.txt").exists()
+    aside = place.path.with_name("alice~1")
+    places, problems = all_held(place.path.parent)
+    assert problems == []
+    assert [each.name for each in places] == (["alice", "alice~1"] if dirty else ["alice"])
+    assert aside.exists() is dirty
+    if dirty:
+        assert (aside / "new.txt").read_text() == "work\n"
+        assert branch_of(aside) == "agentd/alice"
+
+
+@pytest.mark.parametrize("own_commit", [False, True])
+def test_another_base_moves_only_what_has_no_work_yet(world: World, own_commit: bool) -> None:
+    git(world.repo, "branch", "old")
+    (world.repo / "a.txt").write_text("later\n")
+    later = commit(world.repo, "second")
+    place = world.make(world.checkout(base="old"))
+    if own_commit:
+        (place.path / "new.txt").write_text("work\n")
+        commit(place.path, "work")
+    before = git(place.path, "rev-parse", "HEAD")
+    again = world.make(world.checkout(base="main"))
+    assert git(place.path, "rev-parse", "HEAD") == (before if own_commit else later)
+    assert (again.held.base, again.held.base_commit) == ("main", later)
+    assert not needs_git(world.checkout(base="main"))
+
+
+def test_a_read_only_checkout_is_detached_and_write_protected_and_follows_its_base(world: World) -> None:
+    checkout = world.checkout(branch=None)
+    place = world.make(checkout)
+    assert branch_of(place.path) == ""
+    assert not stat.S_IMODE((place.path / "a.txt").stat().st_mode) & 0o222
+    assert not stat.S_IMODE(place.path.stat().st_mode) & 0o222
+    (world.repo / "b.txt").write_text("later\n")
+    later = commit(world.repo, "second")
+    world.make(checkout)
+    assert git(place.path, "rev-parse", "HEAD") == later
+    assert not stat.S_IMODE((place.path / "b.txt").stat().st_mode) & 0o222
+    assert git(place.path, "status", "--porcelain") == ""
+
+
+def test_a_read_only_checkout_that_was_changed_is_not_overwritten(world: World) -> None:
+    checkout = world.checkout(branch=None)
+    place = world.make(checkout)
+    subprocess.run(["chmod", "-R", "u+w", place.path], check=True)
+    (place.path / "a.txt").write_text("changed\n")
+    (world.repo / "b.txt").write_text("later\n")
+    commit(world.repo, "second")
+    with pytest.raises(GitError, match="agentctl diff alice"):
+        world.make(checkout)
+    assert (place.path / "a.txt").read_text() == "changed\n"
+
+
+def test_what_is_no_repository_or_has_no_commit_is_said_so(world: World) -> None:
+    plain = world.folder / "plain"
+    plain.mkdir()
+    for repo, reason in ((plain, "not a git repository"), (world.folder / "none", "No such file")):
+        with pytest.raises(GitError, match=reason):
+            world.make(Checkout(repo, world.folder / "worktrees" / "x", "agentd/x", None))
+    git(plain, "init", "-q")
+    with pytest.raises(GitError, match="commit something"):
+        world.make(Checkout(plain, world.folder / "worktrees" / "x", "agentd/x", None))
+    with pytest.raises(GitError, match="no commit for base nope"):
+        world.make(world.checkout(base="nope"))
+
+
+def test_variables_that_choose_a_repository_do_not_reach_git(world: World) -> None:
+    environ = {"PATH": os.environ["PATH"], "GIT_DIR": "/nonexistent", "GIT_WORK_TREE": "/", "GIT_INDEX_FILE": "/x"}
+    here = Git(Runner(invoking_user(world.folder), environ), world.folder)
+    checkout = world.checkout()
+    ensure_worktree(here, checkout, "alice", NOW)
+    assert branch_of(checkout.path) == "agentd/alice"
+
+
+def test_a_cancelled_runner_ends_what_runs_and_starts_nothing_more(world: World) -> None:
+    runner = Runner(invoking_user(world.folder), os.environ)
+    timer = Timer(0.2, runner.cancel)
+    timer.start()
+    with pytest.raises(RunnerError, match="no longer wanted"):
+        runner.run(["sleep", "600"])
+    timer.join()
+    with pytest.raises(RunnerError, match="was not started"):
+        runner.run(["true"])
+
+
+def test_a_program_that_takes_too_long_is_ended(world: World) -> None:
+    runner = Runner(invoking_user(world.folder), os.environ)
+    with pytest.raises(RunnerError, match="took longer than 0 s"):
+        runner.run(["sleep", "600"], limit=0.1)
+
+
+def test_a_record_that_is_damaged_is_named_and_hides_no_other(world: World) -> None:
+    place = world.make()
+    (place.path.parent / "bob.json").write_text('{"agent": 5')
+    (place.path.parent / "carol.json").write_text('{"agent": 5}')
+    places, problems = all_held(place.path.parent)
+    assert [each.name for each in places] == ["alice"]
+    assert len(problems) == 2
+    with pytest.raises(HeldError, match=r"carol\.json is none of agentd's"):
+        read_held(place.path.parent / "carol")
+
+
+def test_without_git_the_reason_says_so(world: World) -> None:
+    without = Git(Runner(invoking_user(world.folder), {"PATH": "/nonexistent"}), world.folder)
+    with pytest.raises(GitError, match="cannot run git: No such file or directory; install it"):
+        ensure_worktree(without, world.checkout(), "alice", NOW)
+
+
+def test_submodules_are_not_fetched_and_that_is_said(world: World) -> None:
+    library = make_repository(world.folder / "lib")
+    git(world.repo, "-c", "protocol.file.allow=always", "submodule", "add", "-q", library, "lib")
+    git(world.repo, "config", "-f", ".gitmodules", "submodule.lib.url", f"ext::sh -c touch% {world.folder}/ran")
+    git(world.repo, "config", "protocol.ext.allow", "always")
+    commit(world.repo, "with a submodule")
+    with capture_logs() as logs:
+        place = world.make()
+    [event] = [event for event in logs if event["event"] == "worktree_submodules_missing"]
+    assert (event["submodules"], event["path"]) == (["lib"], str(place.path))
+    assert list((place.path / "lib").iterdir()) == []
+    assert inspect(world.git, place).reasons() == []
+    assert look_at_changes(world.git, place).files() == []
+    assert remove(world.git, place, Allowed(), NOW).kept is None
+    assert not (world.folder / "ran").exists()
