@@ -23,7 +23,7 @@ from agentd.recording.journal.journal import Journal
 from agentd.recording.transcripts.reader import TranscriptReader
 from tests.api.memory_source import HEALTH, RUNNING, MemorySource
 from tests.support.daemon import program
-from tests.support.forked import run_agentctl
+from tests.support.forked import run_agentctl, run_agentd
 from tests.support.processes import alive
 from tests.support.transcripts import files_in
 from tests.support.waiting import wait_for
@@ -81,19 +81,8 @@ class Client:
         """Run to the end, away from a terminal."""
         argv = [program(name), *map(str, arguments)]
         environment = {**self.environment, **env}
-        if name == "agentctl":
-            done = run_agentctl(argv, env=environment, cwd=self.folder, timeout=30)
-        else:
-            done = subprocess.run(
-                argv,
-                env=environment,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                timeout=30,
-                check=False,
-            )
+        run = {"agentctl": run_agentctl, "agentd": run_agentd}[name]
+        done = run(argv, env=environment, cwd=self.folder, timeout=30)
         assert "Traceback" not in done.stderr, done.stderr
         return Finished(done.returncode, done.stdout, done.stderr)
 

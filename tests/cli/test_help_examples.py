@@ -94,9 +94,8 @@ def test_what_is_wrong_is_still_refused(line: str) -> None:
 
 def test_examples_that_need_a_daemon_run_with_one(daemon: Daemon, calls: list[list[str]]) -> None:
     names = {word for call in calls if call[0] in ("send", "keys", "interrupt", "screen") for word in call[1:2]}
-    daemon.write_jcard(
-        jcard(*({"name": name, "command": ["sh", "-c", "trap '' INT; exec cat"]} for name in sorted(names)))
-    )
+    deaf = {"command": ["sh", "-c", "trap '' INT; exec cat"], "grace_period": "200ms"}
+    daemon.write_jcard(jcard(*({"name": name, **deaf} for name in sorted(names))))
     daemon.start()
     for name in names:
         daemon.wait_state(name, "running")

@@ -10,18 +10,20 @@ from typing import Any
 
 import pytest
 
+from agentd.harness.builtin import BUILT_IN
 from tests.cli.support import Client
 from tests.cli.test_worktrees import OTHER, ROOT, client_of
 from tests.daemon.support import folder_of
 from tests.support.daemon import Daemon
 
+READY = {"claude": BUILT_IN["claude-code"].facts.ready_marker, "codex": BUILT_IN["codex"].facts.ready_marker}
 COMMENTED = "# my agents\n\n[mixtape]\nx = 1   # not agentd's\n"
 
 
 def fake(daemon: Daemon, name: str) -> None:
-    """A stand-in for a coding agent's program."""
+    """A stand-in for a coding agent's program, which says that it is ready."""
     program = daemon.bin / name
-    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.write_text(f"#!/bin/sh\necho '{READY[name]}'\nexec sleep 600\n")
     program.chmod(0o755)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.cli.support import Client
+from tests.cli.support import Client, Finished
 from tests.daemon.support import running, start, stay
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
@@ -44,25 +45,34 @@ def _in_time() -> Iterator[None]:
     assert time.monotonic() - begun < 3 * SOON
 
 
+def at_once(client: Client, *commands: list[str | Path]) -> list[Finished]:
+    """Run them beside each other, as each waits for what does not answer; all have to end soon."""
+
+    def timed(command: list[str | Path]) -> Finished:
+        begun = time.monotonic()
+        done = client(*command)
+        assert time.monotonic() - begun < SOON, command
+        return done
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(timed, commands))
+
+
 def test_a_jcard_that_hangs_is_said_by_each_command_that_reads_it(daemon: Daemon, client: Client) -> None:
     start(daemon, stay("good"))
     running(daemon, "good")
     there = daemon.folder / "mnt"
     file = there / "jcard.toml"
     with hung(there):
-        commands: list[list[str | Path]] = [
+        worktrees, *others = at_once(
+            client,
+            ["worktrees", "clean", "--config", file],
             ["validate", file],
             ["plan", file],
             ["stop", "good", "--config", file],
-            ["worktrees", "clean", "--config", file],
-        ]
-        for command in commands:
-            begun = time.monotonic()
-            done = client(*command)
-            assert time.monotonic() - begun < SOON, command
-            if command[0] == "worktrees":
-                assert done.status == 0, "the daemon says which jcard is in force, and that answers"
-                continue
+        )
+        assert worktrees.status == 0, "the daemon says which jcard is in force, and that answers"
+        for done in others:
             assert done.status == 1, done
             assert f"{there} does not answer" in done.out + done.err
         for fine in (["status"], ["list"]):
@@ -113,11 +123,15 @@ def test_a_repository_that_hangs_is_said_and_not_waited_for(daemon: Daemon, clie
     start(daemon, stay("worker", repo=str(repo), isolation="worktree", secrets=[]))
     running(daemon, "worker")
     with hung(there):
-        listed = client("worktrees", "list")
+        listed, *others = at_once(
+            client,
+            ["worktrees", "list"],
+            ["collect", "worker", "--output", daemon.folder / "out"],
+            ["diff", "worker"],
+        )
         assert listed.status == 0
         assert f"{there} does not answer" in listed.err
         assert listed.rows[0][0] == "worker"
-        for command in (["collect", "worker", "--output", str(daemon.folder / "out")], ["diff", "worker"]):
-            done = client(*command)
+        for done in others:
             assert done.status == 1
             assert f"{there} does not answer" in done.err

@@ -5,10 +5,13 @@ An idle machine takes 12 ms for Python; 120 ms for the help and 150 ms for the s
 
 from __future__ import annotations
 
+import functools
+import math
+import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -29,22 +32,23 @@ TO_EDIT = {"pydantic", "tomlkit", "tomllib", "importlib.metadata", "durationpy",
 TO_ASK = {"dataclasses", "inspect", "typing", "pathlib", "json", "socket", "datetime", "agentd.model.status"}
 
 
+def imported(env: Mapping[str, str], *command: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *command], env=env, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    rows = (line.split("|") for line in done.stderr.splitlines() if line.startswith("import time:"))
+    return {row[2].strip() for row in rows}
+
+
+@functools.cache
+def pythons_own() -> set[str]:
+    return imported(os.environ, "-c", "pass")
+
+
 def modules_of(client: Client, *arguments: str) -> set[str]:
     """What a command imports, beside what Python itself does."""
-
-    def imported(*command: str) -> set[str]:
-        done = subprocess.run(
-            [sys.executable, "-X", "importtime", *command],
-            env=client.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr
-        rows = (line.split("|") for line in done.stderr.splitlines() if line.startswith("import time:"))
-        return {row[2].strip() for row in rows}
-
-    return imported(program("agentctl"), *arguments) - imported("-c", "pass")
+    return imported(client.environment, program("agentctl"), *arguments) - pythons_own()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], [], ["frobnicate"], ["stop", "--help"]], ids=str)
@@ -104,11 +108,12 @@ def test_it_answers_before_a_person_waits(
     client: Client, source: MemorySource, arguments: list[str], limit: float
 ) -> None:
     source.statuses = [replace(RUNNING, name=f"agent-{number:03}") for number in range(300)]
-    commands: Sequence[Callable[[], float]] = (
-        lambda: seconds([sys.executable, "-c", "pass"], client),
-        lambda: seconds([program("agentctl"), *arguments], client),
-    )
-    # By turns, so that a busy moment meets both; the fastest of each.
-    rounds = [[measure() for measure in commands] for _ in range(ROUNDS)]
-    python, ours = (min(times) for times in zip(*rounds, strict=True))
+    # The fastest of each, by turns, so that a busy moment meets both; more rounds could only make ours faster.
+    python = min(seconds([sys.executable, "-c", "pass"], client) for _ in range(ROUNDS))
+    ours = math.inf
+    for _ in range(ROUNDS):
+        ours = min(ours, seconds([program("agentctl"), *arguments], client))
+        if ours < limit * python:
+            break
+        python = min(python, seconds([sys.executable, "-c", "pass"], client))
     assert ours < limit * python, f"{ours * 1000:.0f} ms, where Python takes {python * 1000:.0f} ms"

@@ -14,6 +14,7 @@ from tests.cli.talking import READS, daemons_client, start, wait_for_text
 from tests.support import boxed_agent
 from tests.support.agents import jcard, misbehaving
 from tests.support.daemon import Daemon, program
+from tests.support.forked import run_agentctl
 from tests.support.processes import command_lines
 from tests.support.waiting import wait_for, wait_for_file
 
@@ -28,15 +29,14 @@ def client(daemon: Daemon) -> Client:
 
 def piped(client: Client, text: str | bytes, *arguments: str) -> Finished:
     """Run agentctl with this on its standard input."""
-    done = subprocess.run(
+    done = run_agentctl(
         [program("agentctl"), *arguments],
         env=client.environment,
-        input=text.encode() if isinstance(text, str) else text,
-        capture_output=True,
+        cwd=client.folder,
         timeout=30,
-        check=False,
+        given=text.encode() if isinstance(text, str) else text,
     )
-    return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+    return Finished(done.returncode, done.stdout, done.stderr)
 
 
 def test_a_text_reaches_the_agent_from_an_argument_a_file_and_standard_input(daemon: Daemon, client: Client) -> None:

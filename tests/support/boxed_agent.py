@@ -3,7 +3,7 @@
 
 It takes Enter while there is no ``asleep`` in its working directory, and asks the question in ``ask`` while there is
 one. As in Claude Code, Enter completes a word with @ at the end and breaks the line after a backslash, space at the end
-is removed, and /menu opens a menu.
+is removed, /menu opens a menu, and the second C-c in a row ends it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,17 @@ def main() -> None:
     """Take input for ever."""
     tty.setraw(0)
     os.write(1, b"\x1b[?2004h")
-    text, taken = "", list[str]()
+    text, taken, last = "", list[str](), ""
     while True:
         draw(taken, text)
         if not select.select([0], [], [], 0.02)[0]:
             continue
         data = os.read(0, 65536).decode()
+        if (last + data).endswith("\x03\x03"):
+            return
+        last = data
+        if data == "\x03":
+            continue
         if data != "\r":
             text += re.sub(r"\x1b\[20[01]~", "", data).replace("\r", "|")
         elif text.endswith("\\"):

@@ -181,7 +181,7 @@ def launch_fork(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: 
 
 
 def run_agentctl(
-    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float
+    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float, given: bytes = b""
 ) -> subprocess.CompletedProcess[str]:
     """Run agentctl to its end, as ``subprocess.run`` would, away from a terminal.
 
@@ -190,19 +190,33 @@ def run_agentctl(
     subprocess.TimeoutExpired
         When it had to be killed.
     """
-    if ONLY_PROGRAMS or not AGENTCTL.can_start(env):
-        return subprocess.run(
-            argv,
-            env=env,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=timeout,
-            check=False,
-        )
-    with Path(os.devnull).open("rb") as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = AGENTCTL.start(argv, env=env, cwd=cwd, stdin=nothing, stdout=out, stderr=err)
+    return _run(AGENTCTL, argv, env=env, cwd=cwd, timeout=timeout, given=given)
+
+
+def run_agentd(
+    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run an agentd that ends by itself, such as ``agentd --check``; else as `run_agentctl`.
+
+    Raises
+    ------
+    subprocess.TimeoutExpired
+        When it had to be killed.
+    """
+    return _run(AGENTD, argv, env=env, cwd=cwd, timeout=timeout, given=b"")
+
+
+def _run(
+    server: ForkServer, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float, given: bytes
+) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        stdin.write(given)
+        stdin.seek(0)
+        process: Running
+        if ONLY_PROGRAMS or not server.can_start(env):
+            process = subprocess.Popen(argv, env=env, cwd=cwd, stdin=stdin, stdout=out, stderr=err)
+        else:
+            process = server.start(argv, env=env, cwd=cwd, stdin=stdin, stdout=out, stderr=err)
         try:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired:
