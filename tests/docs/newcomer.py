@@ -8,6 +8,7 @@ import os
 import pwd
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.daemon import UnixConnection
+from tests.support.daemon import Running, UnixConnection, launch_program, program
+from tests.support.forked import AGENTCTL, launch_fork
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +35,7 @@ TOOLS = ("curl", "git", "jq", "tmux")
 _SLOW = 60.0
 _LOOK_AGAIN = 0.05
 DETACH = b"\x02d"
-_PRESS_AGAIN = 0.5
+_PRESS_AGAIN = 0.1
 """tmux drops keys that come before it has the terminal, so these are pressed until it has taken them."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -51,10 +53,12 @@ class Newcomer:
     """A user, whoever runs this: root's defaults are elsewhere, so each place is named."""
 
     folder: Path
+    forks: bool = False
+    """Whether agentd and plain calls of agentctl may be forks of a process that has imported them."""
     where: str = HOME
     """The folder that commands are typed in, as the pages call it."""
-    daemon: subprocess.Popen[bytes] | None = None
-    _daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    daemon: Running | None = None
+    _daemons: list[Running] = field(default_factory=list)
 
     @property
     def home(self) -> Path:
@@ -77,6 +81,8 @@ class Newcomer:
         # No folder that may hold a real coding agent.
         path = [self.programs, Path(sys.executable).parent, "/usr/bin", "/bin"]
         return {
+            # Or no fork could be what the program would be.
+            **{name: value for name, value in os.environ.items() if name.startswith("PYTHON")},
             "HOME": str(self.home),
             "PATH": ":".join(map(str, path)),
             "LANG": "C.UTF-8",
@@ -112,10 +118,8 @@ class Newcomer:
         if command == DAEMON:
             self.start()
             return Shown("", 0)
-        folder = self.where.replace(HOME, str(self.home))
-        return self._shown(
-            _on_a_terminal(command, Path(folder), self.environment(), keys, lambda t: seen(self.named(t)))
-        )
+        begin = Start(Path(self.where.replace(HOME, str(self.home))), self.environment(), self.forks)
+        return self._shown(_on_a_terminal(command, begin, keys, lambda t: seen(self.named(t))))
 
     def named(self, text: str) -> str:
         """The same text with the folders as the pages call them."""
@@ -134,10 +138,9 @@ class Newcomer:
 
     def start(self) -> None:
         """Start agentd in a terminal of its own."""
+        launch = launch_fork if self.forks else launch_program
         with (self.folder / "agentd.log").open("ab") as log:
-            started = subprocess.Popen(
-                [DAEMON], env=self.environment(), cwd=self.home, stdin=subprocess.DEVNULL, stderr=log
-            )
+            started = launch([program(DAEMON)], env=self.environment(), cwd=self.home, log=log)
         self._daemons.append(started)
         self.daemon = started
         wait_for(self._answers, 20, what="agentd answers", explain=self.log)
@@ -191,23 +194,47 @@ def _user() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
-def _on_a_terminal(
-    command: str, folder: Path, environment: Mapping[str, str], keys: bytes, seen: Callable[[str], bool]
-) -> Shown:
+def plain_words(command: str) -> list[str] | None:
+    """The words of a command that no shell would change; none for what takes a shell."""
+    without_comment = re.sub(r"\s+#.*$", "", command)
+    return None if re.search(r"[|&;<>()$`\\~*{}#\n]", without_comment) else shlex.split(without_comment)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How commands are started."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    forks: bool
+
+    def __call__(self, command: str, terminal: int) -> Running:
+        """Start one, with this terminal as its own."""
+        words = plain_words(command)
+        if self.forks and words and words[0] == "agentctl" and AGENTCTL.can_start(self.environment):
+            with open(terminal, "rb", 0, closefd=False) as tty:
+                return AGENTCTL.start(
+                    [program("agentctl"), *words[1:]],
+                    env=self.environment, cwd=self.folder, stdin=tty, stdout=tty, stderr=tty, new_session=True,
+                )  # fmt: skip
+        return subprocess.Popen(
+            ["bash", "-c", command],
+            env=self.environment,
+            cwd=self.folder,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            preexec_fn=functools.partial(os.login_tty, terminal),  # noqa: PLW1509 (the controlling terminal; no threads here)
+        )
+
+
+def _on_a_terminal(command: str, start: Start, keys: bytes, seen: Callable[[str], bool]) -> Shown:
     master, slave = os.openpty()
     termios.tcsetwinsize(master, (ROWS, COLUMNS))
     modes = termios.tcgetattr(slave)
     modes[3] &= ~termios.ECHO  # keys are not what the command shows
     termios.tcsetattr(slave, termios.TCSANOW, modes)
-    process = subprocess.Popen(
-        ["bash", "-c", command],
-        env=environment,
-        cwd=folder,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        preexec_fn=functools.partial(os.login_tty, slave),  # noqa: PLW1509 (the controlling terminal; no threads here)
-    )
+    process = start(command, slave)
     os.close(slave)
     shown = b""
     press = time.monotonic()
@@ -241,11 +268,11 @@ def _text(shown: bytes) -> str:
 
 
 @contextmanager
-def newcomer(parent: Path = Path("/tmp")) -> Iterator[Newcomer]:
+def newcomer(parent: Path = Path("/tmp"), *, forks: bool = False) -> Iterator[Newcomer]:
     """A newcomer in a folder that is gone afterwards, with all that was started."""
     folder = Path(tempfile.mkdtemp(prefix="agentd-", dir=parent))
     try:
-        made = Newcomer(folder)
+        made = Newcomer(folder, forks)
         for each in (made.home, made.runtime, made.programs):
             each.mkdir(mode=0o700)
         for name in TOOLS:

@@ -186,7 +186,7 @@ def _one_reader(who: Newcomer) -> None:
 
 
 def _night(who: Newcomer) -> None:
-    (who.home / "builder").write_text("sleep 0.3; exit 3\n")
+    (who.home / "builder").write_text("sleep 0.1; exit 3\n")
     _begin(
         who,
         {
@@ -194,7 +194,7 @@ def _night(who: Newcomer) -> None:
             "command": ["sh", str(who.home / "builder")],
             "restart": "on-failure",
             "max_restarts": 2,
-            "restart_delay": "200ms",
+            "restart_delay": "50ms",
         },
         {"name": "reviewer", "command": SLEEPER},
     )
@@ -232,7 +232,7 @@ def _recorded(who: Newcomer) -> None:
             "max_restarts": 2,
             "restart_delay": "100ms",
         },
-        {"name": "ticker", "command": _sh("while :; do date; sleep 1; done")},
+        {"name": "ticker", "command": _sh("while :; do date; sleep 0.1; done")},
     )
     who.wait_states({"reviewer": "failed", "ticker": "running"})
 

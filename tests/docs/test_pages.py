@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.newcomer import ROOT, TOOLS, newcomer
+from tests.docs.newcomer import ROOT, TOOLS, newcomer, plain_words
 from tests.docs.picture import PICTURE
 from tests.docs.replay import PAGES, Command, commands, replayed, says
-from tests.docs.scenes import INSTEAD, NOT_TYPED, SCENES
+from tests.docs.scenes import INSTEAD, NOT_TYPED, README, SCENES
+from tests.support.forked import ONLY_PROGRAMS
 
 _CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -29,7 +30,8 @@ def test_every_command_prints_what_the_page_says(page: str, session_folder: Path
     for tool in TOOLS:
         if tool in text and shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed: apt-get install {tool}")
-    with newcomer(session_folder) as someone:
+    # README with the programs, as they are installed; a start of agentctl costs a tenth as a fork.
+    with newcomer(session_folder, forks=page != README and not ONLY_PROGRAMS) as someone:
         now = replayed(page, someone)
         someone.leave()
         assert someone.daemon is None or someone.daemon.returncode == 0
@@ -71,3 +73,20 @@ def test_what_varies_is_the_same_and_nothing_else() -> None:
     assert says(("one", "…", "four"), "one\ntwo\nthree\nfour\n")
     assert not says(("one", "…", "four"), "one\ntwo\n")
     assert not says(("exit status 3",), "exit status 4\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("agentctl send a 'two words'   # said", ["agentctl", "send", "a", "two words"]),
+        ('agentctl set a env.X="[0, 1]" b-0=1', ["agentctl", "set", "a", "env.X=[0, 1]", "b-0=1"]),
+        ("agentctl status | head", None),
+        ("agentctl send $name x", None),
+        ("agentctl collect a --output ~/x", None),
+        ("agentctl help > x", None),
+        ("agentctl a && agentctl b", None),
+        ("agentctl send a - <<'E'\nx\nE", None),
+    ],
+)
+def test_only_what_no_shell_would_change_is_started_without_one(command: str, words: list[str] | None) -> None:
+    assert plain_words(command) == words

@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import json
@@ -21,6 +22,7 @@ import selectors
 import signal
 import socket
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +50,7 @@ class Request(TypedDict):
     cwd: str
     umask: int
     new_session: bool
+    """At whose head it is, with its standard input as the terminal if it is one."""
 
 
 def main_of(name: str) -> Callable[[list[str]], int]:
@@ -142,6 +145,8 @@ def become(wanted: Request) -> None:
     os.closerange(3, os.sysconf("SC_OPEN_MAX") if not Path("/proc/self/fd").exists() else highest_descriptor() + 1)
     if wanted["new_session"]:
         os.setsid()
+        if os.isatty(0):
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.chdir(wanted["cwd"])
     os.umask(wanted["umask"])
     os.environ.clear()
