@@ -155,6 +155,7 @@ def test_from_root_agents_get_a_clean_environment(daemon: Daemon) -> None:
     }
 
 
+@pytest.mark.program
 def test_from_a_user_agents_get_the_daemons_environment_but_for_what_is_the_daemons_own(of_a_user: AsUser) -> None:
     daemon = of_a_user
     inside = daemon.home / "inside"

@@ -116,6 +116,7 @@ EXPECTED = {
 """Kind, mode, owner and group; ``None`` where it is not agentd's business."""
 
 
+@pytest.mark.program
 def test_everything_agentd_makes_has_the_kind_mode_and_owner_that_the_documentation_says(running: Daemon) -> None:
     made = made_by(running)
     assert set(made) == set(EXPECTED)

@@ -24,13 +24,8 @@ from tests.support.fork_server import PADDING, ROOM_FOR_ENVIRONMENT, Request
 ONLY_PROGRAMS = os.environ.get("AGENTD_TEST_START") == "program"
 """Whether the tests start every agentd and agentctl as the program that a user starts."""
 
-WITH_THE_PROGRAM = (
-    *("docs", "examples", "harness", "systemd"),
-    *("security/test_admins_tmux.py", "security/test_names.py", "security/test_second_user.py"),
-    *("daemon/test_environment.py", "daemon/test_first_process.py", "daemon/test_metrics.py"),
-    *("daemon/test_one_daemon.py", "daemon/test_starting.py"),
-)
-"""Tests that start agentd as the program it is; the others do with the marker ``program``."""
+WITH_THE_PROGRAM = ("docs", "examples", "harness", "systemd")
+"""Folders whose tests start agentd as the program it is; others do with the marker ``program``."""
 
 _READ_AT_START = ("LANG", "LC_", "PYTHON")
 """Beginnings of the variables that the interpreter looks at before it runs anything."""
