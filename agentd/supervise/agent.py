@@ -147,6 +147,8 @@ class Agent:
     def session_lost(self, reason: str) -> None:
         """Its pane is gone."""
         self.hint()
+        if self._handle is not None:
+            self.host.recorder.pane_gone(self._handle.run_id)
         self._teller.tell(
             logging.INFO, "agent_session_lost", EventKind.SESSION_LOST, reason, state=self.life.state.value
         )

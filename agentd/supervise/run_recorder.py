@@ -60,6 +60,10 @@ class RunRecorder(Protocol):
         """The run ended, or could not be launched."""
         ...
 
+    def pane_gone(self, run_id: str) -> None:
+        """The run's pane is gone, and nobody prints into it any more."""
+        ...
+
     async def taken(self, run_id: str) -> None:
         """Wait, for moments, until all is kept that an ended run printed: its pane is about to be closed or reused."""
         ...
@@ -88,6 +92,9 @@ class NoRecorder:
         """Nothing to do."""
 
     def ended(self, end: RunEnd) -> None:
+        """Nothing to do."""
+
+    def pane_gone(self, run_id: str) -> None:
         """Nothing to do."""
 
     async def taken(self, run_id: str) -> None:

@@ -212,12 +212,17 @@ class TranscriptDisk:
     # -- the end of runs
 
     def find_ends(self, run_ids: Iterable[str], *, thoroughly: bool) -> dict[str, int]:
-        """Where these runs' output ends, as far as their launchers have said so; offsets by run id."""
+        """Where these runs' output ends, as far as their launchers have said so; offsets by run id.
+
+        Of a run whose folder was removed nothing will be found: its output ends with what is not kept.
+        """
         found = {}
         for run_id in run_ids:
             run = self._live.get(run_id)
             try:
                 end = None if run is None else _end_of(run.folder, run.account, thoroughly=thoroughly)
+                if end is None and run is not None and not run.folder.path.exists():
+                    end = run.account.dropped
             except OSError as error:
                 log.debug("transcript_end_not_found", run=run_id, reason=error.strerror)
                 continue

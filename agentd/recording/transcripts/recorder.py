@@ -68,6 +68,7 @@ class _Run:
     retry_at: float = 0.0
     retry_delay: float = _RETRY_FIRST
     end: RunEnd | None = None
+    pane_gone: bool = False
     give_up: float = 0.0
     """When to wait no more for what tells where its output ends, monotonic."""
     come_by: float = 0.0
@@ -237,10 +238,17 @@ class Transcripts:
         self._sizes.forget(end.run_id)
         now = time.monotonic()
         recorded = run.found is not None and run.problem is None
-        run.give_up, run.come_by = (now + _END_LIMIT, now + _STILL_COMES_LIMIT) if recorded else (now, now)
+        run.come_by = now + _STILL_COMES_LIMIT if recorded else now
+        run.give_up = now + _END_LIMIT if recorded and not run.pane_gone else now
         if self._finishing is None:
             self._finishing = asyncio.create_task(self._finish(), name="ends of transcripts")
             self._finishing.add_done_callback(self._finished)
+
+    def pane_gone(self, run_id: str) -> None:
+        """A run's pane is gone: a launcher that has not said yet that the output has ended never will."""
+        run = self._runs.get(run_id)
+        if run is not None:
+            run.pane_gone, run.give_up = True, time.monotonic()
 
     async def taken(self, run_id: str) -> None:
         """Wait, for moments, until all is kept that an ended run printed."""
