@@ -1,0 +1,24 @@
+"""What CONTRIBUTING says of the folders is so."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+from tests.docs.newcomer import ROOT
+
+
+def _layers() -> list[str]:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    return [folder for layer in layers for folder in layer.split(" | ")]
+
+
+def test_contributing_lists_every_folder_from_the_top_floor_to_the_ground() -> None:
+    rows = re.findall(r"^\| [a-z]* ?\| (`agentd/.*?`) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert re.findall(r"`agentd/(\w+)`", " ".join(rows)) == _layers()
+
+
+def test_every_folder_has_its_floor() -> None:
+    folders = {path.parent.name for path in (ROOT / "agentd").glob("*/__init__.py")}
+    assert folders == set(_layers())
