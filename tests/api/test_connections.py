@@ -123,6 +123,35 @@ async def test_past_the_limit_the_connection_silent_the_longest_is_closed(servin
         assert await first.readuntil(b"\r\n\r\n")
 
 
+async def test_past_what_may_be_unanswered_the_connection_with_the_most_is_closed(
+    serving: Serving, socket_path: Path
+) -> None:
+    async with (
+        serving(unanswered=10_000),
+        connected(socket_path) as (little, little_out),
+        connected(socket_path) as (much, much_out),
+        connected(socket_path) as (most, most_out),
+    ):
+        for writer, size in ((little_out, 0), (much_out, 3000), (most_out, 6500)):
+            writer.write(b"GET /v1/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: " + b"x" * size)
+            await writer.drain()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(most.read(), 0.05)
+        much_out.write(b"\r\nY: " + b"y" * 1000)
+        assert await most.read() == b""
+        for reader, writer in ((little, little_out), (much, much_out)):
+            writer.write(b"\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+
+
+async def test_what_was_answered_is_not_held_against_a_connection(serving: Serving, socket_path: Path) -> None:
+    request = b"HEAD /v1/health?x=1 HTTP/1.1\r\nHost: a\r\nX-Padded: " + b"x" * 500 + b"\r\n\r\n"
+    async with serving(unanswered=len(request)), connected(socket_path) as (reader, writer):
+        for _ in range(50):
+            writer.write(request)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
 async def test_hundreds_of_silent_connections_lock_nobody_out(serving: Serving, socket_path: Path) -> None:
     silent = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(100)]
     try:
