@@ -21,6 +21,12 @@ from tests.support.skips import summary
 FUZZ_PROFILE = "fuzz"
 """Hypothesis' profile of ``make fuzz``."""
 
+WHEN_ASKED_FOR = {
+    "clis": pytest.mark.skip(reason="takes minutes: run it with -m clis"),
+    "installs": pytest.mark.skip(reason="takes ten seconds each: run it with -m installs"),
+}
+"""By its marker, what a run leaves out unless it names that."""
+
 # A loaded machine is ten times slower: what a property costs says nothing about whether it holds. In CI the same code
 # gets the same examples, so that a failure is the change's; new ones are found by everybody else.
 settings.register_profile(
@@ -36,17 +42,17 @@ settings.load_profile(DEFAULT_PROFILE)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the real coding agents, which take minutes, unless they are asked for; begin with what is slow.
+    """Leave out what is only run when it is asked for; begin with what is slow.
 
     A test of ten seconds that is the last to begin keeps all workers but one idle.
     """
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-    if "clis" in (config.option.markexpr or ""):
-        return
-    skip = pytest.mark.skip(reason="takes minutes: run it with -m clis")
-    for item in items:
-        if item.get_closest_marker("clis"):
-            item.add_marker(skip)
+    for marker, skip in WHEN_ASKED_FOR.items():
+        if marker in (config.option.markexpr or ""):
+            continue
+        for item in items:
+            if item.get_closest_marker(marker):
+                item.add_marker(skip)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from scripts.locked import Locked, read_lock
 from tests.packaging.tomorrow import NEWER, ROOT, add_locked, add_newer, normal
 
+BOOTSTRAP = ROOT / "scripts/bootstrap"
 PIPS = ROOT / ".cache/pips"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 SYSTEMS = (("linux", "Linux"), ("darwin", "Darwin"))
@@ -29,7 +30,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tomorrow")
     clone, index = folder / "clone", folder / "simple"
     (clone / "scripts").mkdir(parents=True)
-    shutil.copy2(ROOT / "scripts/bootstrap", clone / "scripts")
+    shutil.copy2(BOOTSTRAP, clone / "scripts")
     for name in ("agentd", "requirements"):
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -83,7 +84,28 @@ def make_venv(source: Path, pip: str | None) -> None:
     subprocess.run(install, check=True, env=environment(source))
 
 
-@pytest.mark.slow
+def locked_here() -> dict[str, str]:
+    return {normal(package.name): package.version for package in locked_for(environment_of())}
+
+
+def test_beside_newer_releases_of_everything_the_bootstrap_asks_for_exactly_the_lock(
+    source: Path, tmp_path: Path
+) -> None:
+    """Without installing it: that takes ten seconds, and is the next test's."""
+    (install,) = re.findall(r'^\t"\$venv/bin/python" (.* --requirement) "\$lock"$', BOOTSTRAP.read_text(), re.MULTILINE)
+    done = subprocess.run(
+        [
+            *(sys.executable, *install.split(), source / "requirements/dev.txt"),
+            *("--dry-run", "--ignore-installed", "--report", tmp_path / "report"),
+        ],
+        env=environment(source), check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    packages = [package["metadata"] for package in json.loads((tmp_path / "report").read_text())["install"]]
+    assert {normal(package["name"]): package["version"] for package in packages} == locked_here()
+
+
+@pytest.mark.installs
 @pytest.mark.parametrize("pip", [None, "23.0", "23.2"])
 def test_beside_newer_releases_of_everything_exactly_the_lock_is_installed(source: Path, pip: str | None) -> None:
     make_venv(source, pip)
@@ -96,7 +118,7 @@ def test_beside_newer_releases_of_everything_exactly_the_lock_is_installed(sourc
     listed = json.loads(pip_says(source, "list", "--format", "json"))
     brought = {"pip", "setuptools", "agentd"}
     installed = {normal(each["name"]): each["version"] for each in listed}
-    wanted = {normal(package.name): package.version for package in locked_for(environment_of())}
+    wanted = locked_here()
     assert {each: installed[each] for each in installed.keys() - brought} == {
         each: wanted[each] for each in wanted.keys() - brought
     }

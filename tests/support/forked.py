@@ -24,7 +24,7 @@ from tests.support.fork_server import PADDING, ROOM_FOR_ENVIRONMENT, Request
 ONLY_PROGRAMS = os.environ.get("AGENTD_TEST_START") == "program"
 """Whether the tests start every agentd and agentctl as the program that a user starts."""
 
-WITH_THE_PROGRAM = ("docs", "examples", "harness", "systemd")
+WITH_THE_PROGRAM = ("examples", "harness", "systemd")
 """Folders whose tests start agentd as the program it is; others do with the marker ``program``."""
 
 _READ_AT_START = ("LANG", "LC_", "PYTHON")
