@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from agentd.files.locks import API_MODE, bind_api_socket, remove_at_the_end
@@ -22,13 +23,36 @@ class ApiSocket:
     ----------
     group
         Numeric group that may use it, or ``None``.
+    serve
+        Answers on a bound socket while the context is open.
     """
 
-    def __init__(self, path: Path, group: int | None) -> None:
+    def __init__(
+        self, path: Path, group: int | None, serve: Callable[[socket.socket], AbstractAsyncContextManager[Listen]]
+    ) -> None:
         self.path = path
         self._group = group
+        self._serve = serve
         self._file: os.stat_result | None = None
-        self.listen: Listen | None = None
+        self._listen: Listen | None = None
+
+    @contextlib.asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """Answer while the context is open, and remove the file at its end, unless another has taken its place.
+
+        Raises
+        ------
+        SocketTakenError, OSError
+            As `bind`.
+        """
+        bound = self.bind()
+        try:
+            async with self._serve(bound) as self._listen:
+                yield
+        finally:
+            with contextlib.suppress(OSError):
+                if self._stands():
+                    remove_at_the_end(self.path)
 
     def bind(self) -> socket.socket:
         """Bind the socket.
@@ -58,17 +82,11 @@ class ApiSocket:
         SocketTakenError, OSError
             As `bind`.
         """
-        if self.listen is None or self._stands():
+        if self._listen is None or self._stands():
             return False
         if listener_of(self.path) == os.getpid():
             # Moved away and back, or another link to it.
             self._file = self.path.lstat()
             return False
-        await self.listen(self.bind())
+        await self._listen(self.bind())
         return True
-
-    def remove(self) -> None:
-        """Remove the file, unless another has taken its place."""
-        with contextlib.suppress(OSError):
-            if self._stands():
-                remove_at_the_end(self.path)

@@ -1,4 +1,4 @@
-"""The daemon's process: starting, the loops that keep it going, and the two ways to end."""
+"""The daemon's process: starting, what runs until the end, and the end."""
 
 from __future__ import annotations
 
@@ -6,50 +6,42 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import structlog
-from aiohttp import web
 
 from agentd import __version__
 from agentd.api.app import build_app
 from agentd.api.serve import serve
 from agentd.daemon.alone import DataDirectory, StartError, find_living, runtime_path, take_locks
 from agentd.daemon.api_socket import ApiSocket
-from agentd.daemon.careful_reader import CarefulReader
+from agentd.daemon.control_loop import ControlLoop
 from agentd.daemon.folders import FolderError, Folders
-from agentd.daemon.inputs import Inputs, SettledReader
+from agentd.daemon.inputs import Inputs
 from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.memory import keep_all
 from agentd.daemon.own_paths import OwnPaths
 from agentd.daemon.screens import DaemonScreens
+from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents
 from agentd.daemon.status import DaemonStatus
-from agentd.daemon.telling import tell_configuration, tell_started, tell_stopped, tell_stopping
+from agentd.daemon.telling import tell_started, tell_stopped, tell_stopping
 from agentd.daemon.watch import Watcher
 from agentd.files.locks import AlreadyRunningError, PathLock, SocketTakenError
 from agentd.files.looks import Looks
 from agentd.harness.registry import load_harnesses
 from agentd.launch.census import Instance
-from agentd.launch.identity import (
-    AdminGroup,
-    IdentityError,
-    admin_group,
-    base_environment,
-    path_origin,
-    server_environment,
-)
+from agentd.launch.identity import IdentityError, admin_group, base_environment, path_origin, server_environment
 from agentd.launch.login import Login, ask_login
 from agentd.launch.preflight import Preflight
 from agentd.launch.rundir import RuntimeDirectory, RuntimeDirectoryError
-from agentd.model.events import Event
-from agentd.model.user import AgentUser
+from agentd.model.events import Event, EventSink
+from agentd.model.spec import LoadContext
+from agentd.model.status import NOT_RECORDED
 from agentd.process.handed_down import raise_file_limit
-from agentd.process.remains import Reaper, Remains
+from agentd.process.remains import Reaper
 from agentd.recording.journal.journal import Journal
 from agentd.recording.metrics.answer import Metrics
 from agentd.recording.metrics.measures import Counters
@@ -59,24 +51,19 @@ from agentd.recording.transcripts.reader import TranscriptReader
 from agentd.recording.transcripts.recorder import Transcripts
 from agentd.recording.transcripts.writer import find_writer
 from agentd.settings.context import load_context, resolve_agent_user, resolve_data_dir
-from agentd.settings.flags import OnShutdown
 from agentd.settings.settings import Settings, SettingsError, templates_folder
-from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Clock, Host
-from agentd.supervise.plan import Action, plan
 from agentd.supervise.reconciler import Reconciler
+from agentd.supervise.run_recorder import NoRecorder
 from agentd.supervise.work_folders import WorkFolders
 from agentd.systemd.notify import ServiceNotifier
-from agentd.systemd.run import ServiceManager, service_manager
+from agentd.systemd.run import find_service_manager
 from agentd.text.quoting import printable
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.server import TmuxServer
 from agentd.tmux.setup import ServerUser
 
 log = structlog.get_logger(__name__)
-
-_SHUTDOWN_MARGIN = 15.0
-"""Seconds after the longest grace period at which agentd ends even if an agent cannot be ended."""
 
 _START_PATIENCE = 5.0
 """Seconds that a start under way has to come to its end after a signal."""
@@ -107,10 +94,11 @@ def run(settings: Settings, ignored: Sequence[str] = ()) -> int:
     configure(settings.log_format, debug=settings.debug, redactor=redactor)
     for text in ignored:
         log.warning("flags", ignored=text)
-    looks = Looks()
+    changed = asyncio.Event()
+    looks = Looks(changed.set)
     try:
         with asyncio.Runner() as runner:
-            runner.run(_Daemon(settings, redactor, looks).main())
+            runner.run(_main(settings, redactor, looks, changed))
     except _CANNOT_START as error:
         sys.stderr.write(f"agentd: cannot start: {printable(str(error))}\n")
         looks.leave(1)
@@ -119,66 +107,57 @@ def run(settings: Settings, ignored: Sequence[str] = ()) -> int:
     return 0
 
 
-@dataclass(slots=True)
-class _Signals:
-    """What the process was told."""
-
-    stop: asyncio.Event
-    stop_at_once: asyncio.Event
-
-    def install(self, reload: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._told, number)
-        loop.add_signal_handler(signal.SIGHUP, reload.set)
-
-    def _told(self, number: signal.Signals) -> None:
-        if self.stop.is_set():
-            log.warning("second_signal", signal=number.name, effect="stopping at once")
-            self.stop_at_once.set()
-        else:
-            log.info("signal", signal=number.name)
-        self.stop.set()
+async def _main(settings: Settings, redactor: Redactor, looks: Looks, changed: asyncio.Event) -> None:
+    signals = Signals()
+    signals.install(changed.set)
+    user, warning = resolve_agent_user(settings.agent_user, os.environ)
+    if warning is not None:
+        log.warning("agent_user", warning=warning)
+    folders = Folders(settings, user, admin_group(settings.admin_group))
+    await folders.check_answering(looks)
+    folders.make()
+    async with contextlib.AsyncExitStack() as stack:
+        locks = take_locks(settings, stack, looks)
+        await _Daemon(folders, locks, redactor, looks, changed, signals).serve_unless_stopped(stack)
 
 
 class _Daemon:
-    def __init__(self, settings: Settings, redactor: Redactor, looks: Looks) -> None:
-        self._settings = settings
-        self._redactor = redactor
-        self._instance: Instance
-        self._clock: Clock
-        self._changed = asyncio.Event()
-        self._notifier = ServiceNotifier(os.environ)
-        self._started = asyncio.Event()
-        self._manager = _service_manager()
-        self._locks: list[PathLock] = []
-        self._folders: Folders
-        self._looks = looks
-        looks.on_answer = self._changed.set
+    """The daemon, once its folders and locks are its own.
 
-    async def main(self) -> None:
-        signals = _Signals(asyncio.Event(), asyncio.Event())
-        signals.install(self._changed)
-        settings = self._settings
-        user, warning = resolve_agent_user(settings.agent_user, os.environ)
-        if warning is not None:
-            log.warning("agent_user", warning=warning)
-        admins = admin_group(settings.admin_group)
-        self._folders = Folders(settings, user, admins)
-        await self._folders.check_answering(self._looks)
-        self._instance = Instance.of(settings.state_dir, runtime_path(settings))
-        self._clock = Clock(self._instance.prefix)
-        self._folders.make()
-        async with contextlib.AsyncExitStack() as stack:
-            self._locks = take_locks(settings, stack, self._looks)
-            await self._serve_unless_stopped(stack, signals, user, admins)
+    Parameters
+    ----------
+    changed
+        Set when something may have changed that the control loop reads.
+    """
 
-    async def _serve_unless_stopped(
-        self, stack: contextlib.AsyncExitStack, signals: _Signals, user: AgentUser, admins: AdminGroup | None
+    def __init__(
+        self,
+        folders: Folders,
+        locks: Sequence[PathLock],
+        redactor: Redactor,
+        looks: Looks,
+        changed: asyncio.Event,
+        signals: Signals,
     ) -> None:
+        self._settings = folders.settings
+        self._user = folders.user
+        self._admin_gid = None if folders.admins is None else folders.admins.gid
+        self._folders = folders
+        self._locks = locks
+        self._redactor = redactor
+        self._looks = looks
+        self._changed = changed
+        self._signals = signals
+        self._instance = Instance.of(self._settings.state_dir, runtime_path(self._settings))
+        self._clock = Clock(self._instance.prefix)
+        self._notifier = ServiceNotifier(os.environ)
+        self._manager = find_service_manager()
+        self._started = asyncio.Event()
+
+    async def serve_unless_stopped(self, stack: contextlib.AsyncExitStack) -> None:
         """Serve; a signal while starting lets the start come to its end, for what was started must be ended too."""
-        serving = asyncio.create_task(self._serve(stack, signals, user, admins), name="serve")
-        told = asyncio.create_task(signals.stop.wait(), name="signal")
+        serving = asyncio.create_task(self._serve(stack), name="serve")
+        told = asyncio.create_task(self._signals.stop.wait(), name="signal")
         await asyncio.wait([serving, told], return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
         if not self._started.is_set():
@@ -192,61 +171,62 @@ class _Daemon:
                 return
         await serving
 
-    async def _serve(
-        self, stack: contextlib.AsyncExitStack, signals: _Signals, user: AgentUser, admins: AdminGroup | None
-    ) -> None:
-        settings = self._settings
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
+        settings, user = self._settings, self._user
         login = await ask_login(user, os.environ)
         if login.problem is not None:
             log.warning("login", problem=login.problem, effect="agents have agentd's own PATH alone")
-        data_dir = resolve_data_dir(settings.data_dir, user)
-        data = DataDirectory(data_dir)
-        stack.callback(data.release)
-        host = self._host(user, admins, login, data)
         counters = Counters(self._clock.now)
-        journal = await self._open_journal(stack, host, counters)
+        journal = Journal(settings.state_dir / "journal", self._clock.wall)
+        await journal.open()
+        stack.push_async_callback(journal.close)
+        tmux = self._tmux()
+        kept_files = TranscriptFiles(settings.state_dir, user)
+        transcripts = _transcripts(settings.transcripts, kept_files, tmux)
+
+        def take(event: Event) -> None:
+            counters.take(event)
+            journal.add(event)
+
+        host = self._host(stack, login, tmux, transcripts, take)
         host.runtime.prepare()
         host.runtime.listen(host.hint)
         stack.callback(host.runtime.close)
         census = await find_living(host, self._instance)
-        await host.tmux.connect()
-        stack.push_async_callback(host.tmux.close)
-        kept_files = TranscriptFiles(settings.state_dir, user)
-        transcripts = await self._transcripts(stack, host, kept_files)
-        reconciler = Reconciler(host)
-        host.tmux.on_change = reconciler.observe_soon
+        await tmux.connect()
+        stack.push_async_callback(tmux.close)
+        if transcripts is not None:
+            stack.push_async_callback(transcripts.close)
+            await transcripts.prepare()
+        reconciler = Reconciler(host, counters.passed)
         await reconciler.adopt(census)
         stack.push_async_callback(reconciler.close)
         if transcripts is not None:
             transcripts.start()
 
-        registry = load_harnesses()
-        for text in registry.warnings:
-            log.warning("harness", warning=text)
-        context = load_context(settings.config, user.name, user.home, registry.harnesses, data_dir)
-        inputs = Inputs(
-            settings.config,
-            settings.secret_dir,
-            context,
-            registry.harnesses,
-            user,
-            reconciler.digest_key,
-            self._looks,
-        )
+        inputs, context = self._inputs(reconciler.digest_key)
         status = DaemonStatus(
-            reconciler, self._clock, str(settings.config), user.name, context, started=self._clock.now()
+            reconciler,
+            self._clock,
+            str(settings.config),
+            user.name,
+            context,
+            started=self._clock.now(),
+            stopping=self._signals.stop.is_set,
+            transcripts=(lambda: NOT_RECORDED) if transcripts is None else transcripts.health,
+            journal=journal.health,
+            looks=self._looks,
         )
-        status.journal = journal.health
-        status.looks = self._looks
-        if transcripts is not None:
-            status.transcripts = transcripts.health
-        reconciler.on_pass = counters.passed
         metrics = Metrics(counters, self._clock.now, DaemonMeasures(status).standing)
         stack.push_async_callback(metrics.close)
         reader = TranscriptReader(kept_files)
         stack.callback(reader.close)
         app = build_app(status, transcripts=reader, screens=DaemonScreens(reconciler), journal=journal, metrics=metrics)
-        api = await self._open_api(stack, app, admins)
+        api = ApiSocket(settings.api_socket, self._admin_gid, partial(serve, app))
+        try:
+            await stack.enter_async_context(api.answering())
+        except OSError as error:
+            raise StartError(f"cannot make the API socket {api.path}: {error.strerror}") from error
         own = OwnPaths(host, self._folders, self._locks, api, reconciler.keep_records)
 
         def changed() -> None:
@@ -254,81 +234,91 @@ class _Daemon:
             own.soon.set()
 
         watcher = Watcher(lambda: (*inputs.files(), *own.watched), (settings.secret_dir,), changed, self._looks)
-        kept = await self._work(host, reconciler, (inputs, status, watcher, own), signals, transcripts)
+        control = ControlLoop(
+            inputs,
+            reconciler,
+            status,
+            watcher,
+            self._redactor,
+            self._changed,
+            settings.interval,
+            partial(self._notifier.send, "READY=1"),
+        )
+        kept = await self._work(reconciler, control, own, transcripts)
         tell_stopped(host, os.getpid(), _fate(kept=kept))
         # While the API is still there, so that those who follow events get the last ones.
         await journal.close()
 
+    def _inputs(self, key: bytes) -> tuple[Inputs, LoadContext]:
+        settings, user = self._settings, self._user
+        registry = load_harnesses()
+        for text in registry.warnings:
+            log.warning("harness", warning=text)
+        data_dir = resolve_data_dir(settings.data_dir, user)
+        context = load_context(settings.config, user.name, user.home, registry.harnesses, data_dir)
+        inputs = Inputs(settings.config, settings.secret_dir, context, registry.harnesses, user, key, self._looks)
+        return inputs, context
+
     async def _work(
-        self,
-        host: Host,
-        reconciler: Reconciler,
-        following: tuple[Inputs, DaemonStatus, Watcher, OwnPaths],
-        signals: _Signals,
-        transcripts: Transcripts | None,
+        self, reconciler: Reconciler, control: ControlLoop, own: OwnPaths, transcripts: Transcripts | None
     ) -> bool:
         """Keep the loops going until a signal, then end the agents unless they are kept; says whether they are."""
-        inputs, status, watcher, own = following
+        host = reconciler.host
         keep_all()
         async with asyncio.TaskGroup() as tasks:
+            connection = tasks.create_task(
+                host.tmux.stay_connected(reconciler.tmux_reconnected), name="tmux connection"
+            )
             loops = [
-                tasks.create_task(host.tmux.stay_connected(reconciler.tmux_reconnected), name="tmux connection"),
-                tasks.create_task(watcher.run(), name="file watching"),
-                tasks.create_task(self._follow(inputs, reconciler, status, watcher), name="configuration"),
+                tasks.create_task(reconciler.follow_tmux(), name="changes in tmux"),
+                tasks.create_task(control.watcher.run(), name="file watching"),
+                tasks.create_task(control.run(), name="configuration"),
                 tasks.create_task(self._notifier.feed_watchdog(), name="watchdog"),
                 tasks.create_task(own.run(self._settings.interval), name="own paths"),
             ]
             tell_started(host, version=__version__, pid=os.getpid(), adopted=len(reconciler.agents))
             self._started.set()
-            await signals.stop.wait()
-            status.stopping = True
+            await self._signals.stop.wait()
             self._notifier.send("STOPPING=1")
-            keep = await self._keeps_agents()
+            keep = await keeps_agents(self._settings.on_shutdown, self._manager)
             tell_stopping(host, os.getpid(), _fate(kept=keep))
-            for task in loops[1:]:
+            for task in loops:
                 task.cancel()
-            await asyncio.wait(loops[1:])
+            await asyncio.wait(loops)
             if not keep:
-                await self._stop_agents(reconciler, signals)
-            loops[0].cancel()
-            await asyncio.wait(loops[:1])
+                await stop_agents(reconciler, self._signals.stop_at_once)
+            connection.cancel()
+            await asyncio.wait([connection])
             if not keep:
                 if transcripts is not None:
                     await transcripts.finish()
-                await self._close_server(host)
+                await close_server(host)
         return keep
 
-    async def _open_journal(self, stack: contextlib.AsyncExitStack, host: Host, counters: Counters) -> Journal:
-        journal = Journal(self._settings.state_dir / "journal", self._clock.wall)
-        await journal.open()
-        stack.push_async_callback(journal.close)
-
-        def take(event: Event) -> None:
-            counters.take(event)
-            journal.add(event)
-
-        host.sink = take
-        return journal
-
-    async def _keeps_agents(self) -> bool:
-        """Whether the agents are to outlive this daemon: not where everything ends with the machine."""
-        if self._settings.on_shutdown is OnShutdown.STOP:
-            return False
-        return self._manager is None or not await self._manager.is_stopping()
-
-    def _host(self, user: AgentUser, admins: AdminGroup | None, login: Login, data: DataDirectory) -> Host:
-        settings = self._settings
-        as_user = ServerUser(user.uid, user.gid, user.groups) if user.switch else ServerUser()
-        shell = shutil.which("bash") or "/bin/sh"
-        open_files = raise_file_limit()
-        tmux = TmuxServer(
-            settings.tmux_socket,
-            user=as_user,
-            environment=server_environment(user, os.environ, shell),
-            admin_gid=None if admins is None else admins.gid,
+    def _tmux(self) -> TmuxServer:
+        user, admins = self._user, self._folders.admins
+        return TmuxServer(
+            self._settings.tmux_socket,
+            user=ServerUser(user.uid, user.gid, user.groups) if user.switch else ServerUser(),
+            environment=server_environment(user, os.environ, shutil.which("bash") or "/bin/sh"),
+            admin_gid=self._admin_gid,
             admin_names=tuple if admins is None else admins.members,
             manager=self._manager,
         )
+
+    def _host(
+        self,
+        stack: contextlib.AsyncExitStack,
+        login: Login,
+        tmux: TmuxServer,
+        transcripts: Transcripts | None,
+        sink: EventSink,
+    ) -> Host:
+        settings, user = self._settings, self._user
+        data_dir = resolve_data_dir(settings.data_dir, user)
+        data = DataDirectory(data_dir)
+        stack.callback(data.release)
+        open_files = raise_file_limit()
         return Host(
             tmux=tmux,
             runtime=RuntimeDirectory(runtime_path(settings), user.uid, user.gid, self._instance.shares),
@@ -339,114 +329,20 @@ class _Daemon:
             path_origin=path_origin(user, login),
             slots=asyncio.Semaphore(settings.launch_concurrency),
             folders=WorkFolders(
-                user,
-                os.environ,
-                templates_folder(os.environ),
-                resolve_data_dir(settings.data_dir, user),
-                self._looks,
-                data.claim,
-                open_files=open_files,
+                user, os.environ, templates_folder(os.environ), data_dir, self._looks, data.claim, open_files=open_files
             ),
             preflight=Preflight(self._looks, user),
             clock=self._clock,
+            recorder=NoRecorder() if transcripts is None else transcripts,
+            sink=sink,
             debug=settings.debug,
             redact=self._redactor,
         )
 
-    async def _transcripts(
-        self, stack: contextlib.AsyncExitStack, host: Host, files: TranscriptFiles
-    ) -> Transcripts | None:
-        """Have recorded what agents print, unless that is off."""
-        total = self._settings.transcripts
-        if total is None:
-            return None
-        transcripts = Transcripts(TranscriptDisk(files, Limits.of(total)), host.tmux, find_writer())
-        stack.push_async_callback(transcripts.close)
-        await transcripts.prepare()
-        host.recorder = transcripts
-        return transcripts
 
-    async def _open_api(
-        self, stack: contextlib.AsyncExitStack, app: web.Application, admins: AdminGroup | None
-    ) -> ApiSocket:
-        api = ApiSocket(self._settings.api_socket, None if admins is None else admins.gid)
-        try:
-            sock = api.bind()
-        except OSError as error:
-            raise StartError(f"cannot make the API socket {api.path}: {error.strerror}") from error
-        stack.callback(api.remove)
-        api.listen = await stack.enter_async_context(serve(app, sock))
-        return api
-
-    async def _follow(self, inputs: Inputs, reconciler: Reconciler, status: DaemonStatus, watcher: Watcher) -> None:
-        """Take each change of the files, and look at everything anew at every resync."""
-
-        def stops(desired: Sequence[DesiredAgent]) -> bool:
-            observed = [agent.life.view for agent in reconciler.agents.values()]
-            operations = plan([agent.view for agent in desired], observed)
-            return any(operation.action in (Action.STOP, Action.RESTART) for operation in operations)
-
-        reader = SettledReader(inputs, stops)
-        careful = CarefulReader(reader.next_change)
-        ready = False
-        loop = asyncio.get_running_loop()
-        resync = loop.time() + self._settings.interval
-        while True:
-            configuration = await careful.next_change(status.configuration)
-            if configuration is not None:
-                self._redactor.update(reader.secret_values)
-                before, status.configuration = status.configuration, configuration
-                if configuration.valid:
-                    status.loaded_at = self._clock.wall()
-                tell_configuration(reconciler.host, configuration, before)
-                if configuration.desired is not None:
-                    reconciler.declare(configuration.desired)
-            await watcher.refresh()
-            if not ready:
-                ready = True
-                self._notifier.send("READY=1")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(resync):
-                    await self._changed.wait()
-            self._changed.clear()
-            if loop.time() >= resync:
-                resync = loop.time() + self._settings.interval
-                reconciler.reconcile()
-                reconciler.look_soon()
-                await reconciler.observe()
-
-    async def _stop_agents(self, reconciler: Reconciler, signals: _Signals) -> None:
-        graces = [agent.life.policy.grace_period for agent in reconciler.agents.values()]
-        stopped = asyncio.create_task(reconciler.shut_down(), name="stop agents")
-        at_once = asyncio.create_task(signals.stop_at_once.wait(), name="second signal")
-        await asyncio.wait(
-            [stopped, at_once], timeout=max(graces, default=0) + _SHUTDOWN_MARGIN, return_when=asyncio.FIRST_COMPLETED
-        )
-        if not stopped.done():
-            reconciler.kill_now()
-            await asyncio.wait([stopped], timeout=_SHUTDOWN_MARGIN)
-        if not stopped.done():
-            log.error("agents_left", agents=sorted(reconciler.agents))
-            stopped.cancel()
-        at_once.cancel()
-        await asyncio.wait([stopped, at_once])
-
-    async def _close_server(self, host: Host) -> None:
-        """Close the tmux server, and end what inspection shells may have started."""
-        runs = host.runtime.run_ids()
-        await host.tmux.kill_server()
-        await asyncio.gather(*(host.reaper.end(Remains(run_id, None)) for run_id in runs))
-        host.runtime.remove()
-
-
-def _service_manager() -> ServiceManager | None:
-    """The systemd that runs this process as a service, if one does."""
-    try:
-        cgroups = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        cgroups = ""
-    program = shutil.which("systemd-run") or "systemd-run"
-    return service_manager(os.environ, uid=os.geteuid(), pid=os.getpid(), program=program, cgroups=cgroups)
+def _transcripts(total: int | None, files: TranscriptFiles, tmux: TmuxServer) -> Transcripts | None:
+    """What records what agents print, in so many bytes; ``None`` where that is off."""
+    return None if total is None else Transcripts(TranscriptDisk(files, Limits.of(total)), tmux, find_writer())
 
 
 def _fate(*, kept: bool) -> str:

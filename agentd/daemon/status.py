@@ -16,7 +16,6 @@ from agentd.model.spec import LoadContext
 from agentd.model.states import AgentState
 from agentd.model.status import (
     NOT_READ_YET,
-    NOT_RECORDED,
     AgentCounts,
     AgentStatus,
     ConfigStatus,
@@ -69,14 +68,20 @@ class DaemonStatus:
     context: LoadContext
     started: float
     """When the daemon started, monotonic."""
+    stopping: Callable[[], bool]
+    transcripts: Callable[[], RecordingHealth]
+    journal: Callable[[], RecordingHealth]
+    looks: Looks
     configuration: Configuration | None = None
     loaded_at: float | None = None
     """When the configuration in force was taken, wall clock."""
-    stopping: bool = False
-    transcripts: Callable[[], RecordingHealth] = lambda: NOT_RECORDED
-    journal: Callable[[], RecordingHealth] = lambda: NOT_RECORDED
-    looks: Looks | None = None
     _cached: dict[str, tuple[_Shown, AgentStatus]] = field(default_factory=dict)
+
+    def take(self, configuration: Configuration) -> None:
+        """Show this configuration from now on."""
+        self.configuration = configuration
+        if configuration.valid:
+            self.loaded_at = self.clock.wall()
 
     def health(self) -> Health:
         """The daemon itself."""
@@ -96,7 +101,7 @@ class DaemonStatus:
             failed=sum(state is AgentState.FAILED for state in states),
         )
         return Health(
-            state="stopping" if self.stopping else "running",
+            state="stopping" if self.stopping() else "running",
             uptime_seconds=int(self.clock.now() - self.started),
             version=__version__,
             pid=os.getpid(),
@@ -107,7 +112,7 @@ class DaemonStatus:
         )
 
     def _slow_reads(self) -> Sequence[SlowRead]:
-        return () if self.looks is None else [SlowRead(look.path, int(look.seconds)) for look in self.looks.slow()]
+        return [SlowRead(look.path, int(look.seconds)) for look in self.looks.slow()]
 
     def agents(self) -> Sequence[AgentStatus]:
         """All agents, sorted by name."""

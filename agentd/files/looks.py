@@ -81,11 +81,14 @@ class Looks:
 
     Parameters
     ----------
+    on_answer
+        Called, in the event loop, when something answers again that did not.
     limit
         Seconds for each step of a look.
     """
 
-    def __init__(self, limit: float = LIMIT) -> None:
+    def __init__(self, on_answer: Callable[[], None] = lambda: None, limit: float = LIMIT) -> None:
+        self._on_answer = on_answer
         self._limit = limit
         self._jobs: queue.SimpleQueue[_Look[object] | None] = queue.SimpleQueue()
         self._threads = 0
@@ -96,8 +99,6 @@ class Looks:
         """Where something hung that is asked once more: what was mounted then, and when."""
         self._stuck: set[_Look[object]] = set()
         self.mount_look = _MOUNT_LOOK
-        self.on_answer: Callable[[], None] = lambda: None
-        """Called, in the event loop, when something answers again that did not."""
 
     async def look(self, path: str | Path, job: Callable[[], T]) -> T:
         """Do a job that touches a path.
@@ -252,7 +253,7 @@ class Looks:
         if hang is not None and hang.look is look:
             del self._hangs[at]
             log.info("path_answers_again", path=at, seconds=round(time.monotonic() - look.way.since, 1))
-            self.on_answer()
+            self._on_answer()
         self._add_threads()
 
     # -- in the threads

@@ -38,22 +38,25 @@ seen by its process at once; this is for sessions closed around agents that are 
 
 
 class Reconciler:
-    """All agents, and the passes that make them what is declared."""
+    """All agents, and the passes that make them what is declared.
 
-    def __init__(self, host: Host) -> None:
+    Parameters
+    ----------
+    on_pass
+        Told how many seconds each pass took.
+    """
+
+    def __init__(self, host: Host, on_pass: Callable[[float], None]) -> None:
         self.host = host
+        self._on_pass = on_pass
         self.agents: dict[str, Agent] = {}
         self._desired: dict[str, DesiredAgent] | None = None
         self._closing = False
         self._empty = asyncio.Event()
-        self._observation: asyncio.Task[None] | None = None
-        self._observe_again = False
         self._server: ServerIdentity | None = None
         self._wanting, self._covered = Wanting(host), Covered(host)
         self._look: asyncio.Task[None] | None = None
         self.digest_key = b""
-        self.on_pass: Callable[[float], None] = lambda _seconds: None
-        """Told how long each pass took."""
 
     def find(self, name: str) -> Agent | None:
         """An agent by its name, compared without regard to case."""
@@ -91,7 +94,7 @@ class Reconciler:
         await Adoption(self.host, self.agents, self._add, census).take_over(same_server=same_server)
         if self.agents:
             # Whether what they print is still recorded.
-            self.observe_soon()
+            tmux.changed.set()
 
     def _add(self, life: Life, described: Description) -> Agent:
         agent = Agent(self.host, life, described, self._forget)
@@ -144,7 +147,7 @@ class Reconciler:
             declared = self._desired.get(name)
             if declared is not None and declared.spec.enabled and agent.life.desired is not declared:
                 agent.define(declared)
-        self.on_pass(self.host.clock.now() - begun)
+        self._on_pass(self.host.clock.now() - begun)
 
     def _execute(self, operation: Operation, desired: DesiredAgent | None) -> None:
         agent = self.agents.get(operation.agent)
@@ -195,26 +198,13 @@ class Reconciler:
         if not task.cancelled() and task.exception() is not None:
             log.error("observation_failed", exc_info=task.exception())
 
-    def observe_soon(self) -> None:
-        """Look at tmux shortly; many calls make one look."""
-        if self._closing:
-            return
-        if self._observation is not None:
-            self._observe_again = True
-            return
-        self._observation = asyncio.create_task(self._observe_settled(), name="observe")
-        self._observation.add_done_callback(self._observed)
-
-    def _observed(self, task: asyncio.Task[None]) -> None:
-        self._observation = None
-        if not task.cancelled() and task.exception() is not None:
-            log.error("observation_failed", exc_info=task.exception())
-
-    async def _observe_settled(self) -> None:
-        self._observe_again = True
-        while self._observe_again:
+    async def follow_tmux(self) -> None:
+        """Look at tmux a moment after each change, until cancelled; many changes make one look."""
+        changed = self.host.tmux.changed
+        while True:
+            await changed.wait()
             await asyncio.sleep(SETTLE)
-            self._observe_again = False
+            changed.clear()
             await self.observe()
 
     async def observe(self) -> None:
@@ -272,7 +262,7 @@ class Reconciler:
                 log.warning("tmux_server_lost_again", reason=str(error))
         else:
             self.host.tell(Event(EventKind.TMUX_RECONNECTED, None, reason))
-        self.observe_soon()
+        self.host.tmux.changed.set()
 
     # -- the end
 
@@ -293,10 +283,9 @@ class Reconciler:
     async def close(self) -> None:
         """Let go of the agents without touching them."""
         self._closing = True
-        for task in (self._observation, self._look):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.wait([self._look])
         await asyncio.gather(*(agent.close() for agent in self.agents.values()))
         await asyncio.gather(*(agent.record() for agent in self.agents.values()))
         await self.host.reaper.close()

@@ -15,6 +15,7 @@ import errno
 import os
 import resource
 import secrets
+import shutil
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -179,6 +180,16 @@ async def _run(command: Sequence[str], limit: float) -> tuple[int, str, str]:
             await process.wait()
     assert process.returncode is not None
     return process.returncode, said.decode("utf-8", "replace"), complaint.decode("utf-8", "replace")
+
+
+def find_service_manager() -> ServiceManager | None:
+    """The systemd that runs this process as a service, if one does."""
+    try:
+        cgroups = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        cgroups = ""
+    program = shutil.which("systemd-run") or "systemd-run"
+    return service_manager(os.environ, uid=os.geteuid(), pid=os.getpid(), program=program, cgroups=cgroups)
 
 
 def service_manager(

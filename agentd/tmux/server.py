@@ -119,10 +119,10 @@ class TmuxServer:
         self.file = SocketFile(socket, user.effective, self._setup.open_socket_file)
         self._connection: ControlConnection | None = None
         self._connected = asyncio.Event()
-        self.on_change: Callable[[], None] = lambda: None
-        """Called when sessions or windows came or went."""
-        self.on_clients: Callable[[], None] = lambda: None
-        """Called when somebody attached to a session or left."""
+        self.changed = asyncio.Event()
+        """Set when sessions or windows came or went, for the one who follows that to clear."""
+        self.clients_changed = asyncio.Event()
+        """Set when somebody attached to a session or left, for the one who follows that to clear."""
         self.identity: ServerIdentity | None = None
         self.sizes = WindowSizes(self._run)
 
@@ -222,9 +222,9 @@ class TmuxServer:
 
     def _notified(self, notification: Notification) -> None:
         if notification.name in _CHANGES or self.sizes.noticed(notification):
-            self.on_change()
+            self.changed.set()
         elif notification.name in _CLIENTS:
-            self.on_clients()
+            self.clients_changed.set()
 
     async def stay_connected(self, on_reconnect: Callable[[str], Awaitable[None]]) -> None:
         """Reconnect whenever the connection ends, until cancelled.

@@ -18,8 +18,13 @@ LIMIT = 0.15
 
 
 @pytest.fixture
-async def looks() -> AsyncIterator[Looks]:
-    made = Looks(LIMIT)
+def answered() -> asyncio.Event:
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def looks(answered: asyncio.Event) -> AsyncIterator[Looks]:
+    made = Looks(answered.set, LIMIT)
     yield made
     made.close()
 
@@ -52,14 +57,14 @@ async def test_what_hangs_is_asked_once_and_the_others_answer_meanwhile(looks: L
         assert time.monotonic() - begun < LIMIT
 
 
-async def test_what_answers_again_is_told_and_looked_at(looks: Looks, short_folder: Path) -> None:
-    told = asyncio.Event()
-    looks.on_answer = told.set
+async def test_what_answers_again_is_told_and_looked_at(
+    looks: Looks, answered: asyncio.Event, short_folder: Path
+) -> None:
     with hung(short_folder / "mnt") as mount:
         with pytest.raises(NotAnsweringError):
             await looks.look(mount.folder, mount.folder.stat)
         mount.release()
-        await asyncio.wait_for(told.wait(), 5)
+        await asyncio.wait_for(answered.wait(), 5)
         assert looks.stuck == ()
         assert await looks.look(mount.folder, mount.folder.is_dir)
 

@@ -495,14 +495,12 @@ async def test_the_scrollback_holds_fifty_thousand_lines(server: TmuxServer, sho
 
 
 async def test_changes_of_windows_and_names_are_told(server: TmuxServer, script: str) -> None:
-    told: list[int] = []
-    server.on_change = lambda: told.append(1)
     pane = await open_session(server, "a", script)
     tmux(server.socket, "rename-session", "-t", pane.session_id, "b")
-    await until(lambda: told, what="told of the name")
-    told.clear()
+    await until(server.changed.is_set, what="told of the name")
+    server.changed.clear()
     tmux(server.socket, "kill-pane", "-t", pane.pane_id)
-    await until(lambda: told, what="told of the end")
+    await until(server.changed.is_set, what="told of the end")
 
 
 # -- options of the server

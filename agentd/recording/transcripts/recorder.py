@@ -146,9 +146,7 @@ class Transcripts:
         """Begin to look after what is kept; called once former runs were adopted."""
         self._sweeping = asyncio.create_task(self._sweep_for_ever(), name="transcripts")
         self._sweeping.add_done_callback(self._done)
-        self._tmux.on_clients = self._sizes.wake
-        # Somebody may have attached before.
-        self._sizes.wake()
+        self._sizes.start()
 
     async def finish(self) -> None:
         """Wait, for moments, until everything that ended runs printed is kept: tmux is about to be closed."""

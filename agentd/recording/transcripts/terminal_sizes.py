@@ -60,7 +60,6 @@ class TerminalSizes:
         """By run id."""
         self._noting: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
-        self._woken = False
 
     def note(self, run_id: str, pane: Pane, size: tuple[int, int], offset: int | None = None) -> None:
         """Note the size of a run's terminal, from this byte of its output on, or from where it ends now."""
@@ -95,24 +94,31 @@ class TerminalSizes:
 
     # -- while somebody is attached
 
-    def wake(self) -> None:
-        """Look now: somebody has attached or left."""
-        self._woken = True
-        if self._task is None:
-            self._task = asyncio.create_task(self._watch(), name="sizes of terminals")
-            self._task.add_done_callback(self._done)
+    def start(self) -> None:
+        """Begin to look whenever somebody attaches or leaves."""
+        self._task = asyncio.create_task(self._follow_clients(), name="sizes of terminals")
+        self._task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and task.exception() is not None:
             log.error("terminal_sizes_not_watched", exc_info=task.exception())
 
+    async def _follow_clients(self) -> None:
+        while True:
+            # The first time without being told: somebody may have attached before.
+            await self._watch()
+            await self._tmux.clients_changed.wait()
+
     async def _watch(self) -> None:
+        """Look until nobody is attached any more."""
+        changed = self._tmux.clients_changed
         sessions: set[str] = set()
         first, left = list(_FIRST), _AFTER
-        while left or self._woken:
-            if self._woken:
-                self._woken, first, left = False, list(_FIRST), _AFTER
+        while left or changed.is_set():
+            if changed.is_set():
+                changed.clear()
+                first, left = list(_FIRST), _AFTER
             await asyncio.sleep(first.pop(0) if first else _PAUSE)
             try:
                 attached = await self._tmux.list_attached()

@@ -1,0 +1,75 @@
+"""The end of the daemon: the signals that ask for it, whether the agents outlive it, and how they are stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from agentd.process.remains import Remains
+from agentd.settings.flags import OnShutdown
+from agentd.supervise.host import Host
+from agentd.supervise.reconciler import Reconciler
+from agentd.systemd.run import ServiceManager
+
+log = structlog.get_logger(__name__)
+
+_MARGIN = 15.0
+"""Seconds after the longest grace period at which agentd ends even if an agent cannot be ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What the process was told by signals."""
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop_at_once: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def install(self, reload: Callable[[], None]) -> None:
+        """Handle SIGTERM and SIGINT, and SIGHUP by `reload`, in the running loop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, reload)
+
+    def _stop(self, number: signal.Signals) -> None:
+        if self.stop.is_set():
+            log.warning("second_signal", signal=number.name, effect="stopping at once")
+            self.stop_at_once.set()
+        else:
+            log.info("signal", signal=number.name)
+        self.stop.set()
+
+
+async def keeps_agents(on_shutdown: OnShutdown, manager: ServiceManager | None) -> bool:
+    """Whether the agents are to outlive this daemon: not where everything ends with the machine."""
+    if on_shutdown is OnShutdown.STOP:
+        return False
+    return manager is None or not await manager.is_stopping()
+
+
+async def stop_agents(reconciler: Reconciler, at_once: asyncio.Event) -> None:
+    """Stop every agent within its grace period, or without grace once `at_once` is set."""
+    graces = [agent.life.policy.grace_period for agent in reconciler.agents.values()]
+    stopped = asyncio.create_task(reconciler.shut_down(), name="stop agents")
+    told = asyncio.create_task(at_once.wait(), name="second signal")
+    await asyncio.wait([stopped, told], timeout=max(graces, default=0) + _MARGIN, return_when=asyncio.FIRST_COMPLETED)
+    if not stopped.done():
+        reconciler.kill_now()
+        await asyncio.wait([stopped], timeout=_MARGIN)
+    if not stopped.done():
+        log.error("agents_left", agents=sorted(reconciler.agents))
+        stopped.cancel()
+    told.cancel()
+    await asyncio.wait([stopped, told])
+
+
+async def close_server(host: Host) -> None:
+    """Close the tmux server, and end what inspection shells may have started."""
+    runs = host.runtime.run_ids()
+    await host.tmux.kill_server()
+    await asyncio.gather(*(host.reaper.end(Remains(run_id, None)) for run_id in runs))
+    host.runtime.remove()
