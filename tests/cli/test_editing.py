@@ -240,13 +240,13 @@ def test_an_unnamed_agent_that_is_called_otherwise_afterwards_is_told(client: Cl
     (client.folder / "jcard.toml").write_text('[[agents]]\nharness = "codex"\n\n[[agents]]\nharness = "codex"\n')
     done = client("remove", "codex-0")
     assert done.status == 0
-    assert "codex-1: without a name of its own" in done.err
+    assert "codex-1: has no name of its own" in done.err
 
 
 def test_what_cannot_run_is_told(team: Client) -> None:
     done = team("set", "reviewer", "prompt_file=nowhere.md")
     assert done.status == 0
-    assert "warning: reviewer cannot run like this: " in done.err
+    assert "warning: reviewer cannot be launched: " in done.err
     assert "nowhere.md" in done.err
 
 
@@ -260,5 +260,5 @@ def test_two_at_once_lose_no_edit(team: Client) -> None:
 def test_on_a_terminal_the_diff_is_coloured(team: Client, operator_tmux: TmuxServer) -> None:
     operator_tmux.session("s", team.shell_words("stop", "reviewer", "--dry-run"))
     screen = operator_tmux.wait_for_text("s", "[status 0]")
-    assert f"dry run: {team.folder}/jcard.toml is as it was" in screen
+    assert f"dry run: {team.folder}/jcard.toml is unchanged" in screen
     assert "\x1b[32m+enabled = false" in operator_tmux.screen("s", "-e")

@@ -71,7 +71,7 @@ def test_worktrees_are_listed_with_what_is_nowhere_else(client: Client, daemon: 
     [document] = json.loads(client("worktrees", "list", "ALICE", "--json").out)
     assert document["uncommitted"] == ["other.txt"]
     assert (document["declared"], document["unmerged"]) == (True, 1)
-    assert 'no worktree of "plain": there are those of alice, bob' in client("diff", "plain").err
+    assert 'no worktree of "plain": there are worktrees of alice, bob' in client("diff", "plain").err
     assert 'no agent "alic": did you mean alice?' in client("diff", "alic").err
     # Where no daemon answers, git still does.
     daemon.kill()
@@ -139,7 +139,7 @@ def test_a_diff_is_a_patch_that_git_applies(client: Client, daemon: Daemon, repo
     assert client("diff", "bob").out == ""
     missing = client("diff", "plain")
     assert missing.status == 1
-    assert "there are those of alice, bob" in missing.err
+    assert "there are worktrees of alice, bob" in missing.err
 
 
 def test_what_an_agent_did_is_collected_in_a_folder(client: Client, daemon: Daemon, repo: Path) -> None:

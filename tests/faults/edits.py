@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from signal import SIGKILL
 from typing import Any
 
-from agentd.cli.agentctl import edited as _imported_before_the_fork  # noqa: F401
+from agentd.cli.agentctl import edit_command as _imported_before_the_fork  # noqa: F401
 from agentd.cli.agentctl import entry
 from tests.faults.forked import ForkedProcess
 from tests.faults.points import Point, Trigger

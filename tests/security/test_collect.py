@@ -176,7 +176,7 @@ def test_nobody_runs_git_with_their_own_rights_in_somebody_elses_worktrees(world
     for command in (("collect", "alice"), ("diff", "alice"), ("worktrees", "list"), ("worktrees", "clean", "--force")):
         done = client_of(world)(*command)
         assert done.status == 1
-        assert f"only root and {STRANGER} can look into them" in done.err
+        assert f"only root and {STRANGER} may look into them" in done.err
     assert place.path.exists()
 
 

@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "rename": "rename an agent",
         "remove": "remove agents",
     },
-    "running": {
+    "start_stop": {
         "start": "run agents that were stopped",
         "stop": "stop agents and keep their definitions",
         "restart": "run agents anew",

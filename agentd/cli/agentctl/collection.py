@@ -21,7 +21,7 @@ from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.cli.agentctl.output_folder import OutputFolder, new_folder
 from agentd.cli.agentctl.terminals import open_terminal
-from agentd.cli.agentctl.worktree_look import Surroundings, check_answering, look_around
+from agentd.cli.agentctl.worktree_context import WorktreeContext, check_answering
 from agentd.settings.settings import absolute
 from agentd.text.quoting import printable, quote
 from agentd.worktrees.changes import Changes, look_at_changes
@@ -56,15 +56,15 @@ def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Map
     CommandError
         If there is no such agent and no worktree of it, or something cannot be read or written.
     """
-    surroundings = look_around(invocation)
-    place = _place(invocation, surroundings)
-    status = _status(invocation, surroundings, place)
+    context = WorktreeContext.of(invocation)
+    place = _place(invocation, context)
+    status = _status(invocation, context, place)
     name = place.name if place is not None else str(status and status["name"])
     now = time.time()
     destination = _destination(name, output, now)
     with new_folder(destination) as folder:
         try:
-            worktree = None if place is None else _worktree(surroundings, place, folder)
+            worktree = None if place is None else _worktree(context, place, folder)
         except GitError as error:
             raise CommandError(str(error)) from None
         transcript = transcript_tail(invocation, lines) if status is not None else None
@@ -113,14 +113,14 @@ def transcript_tail(invocation: Invocation, lines: int) -> list[str] | None:
     return [printable(line.rstrip()) for line in shown[-lines:]] if lines else []
 
 
-def _place(invocation: Invocation, surroundings: Surroundings) -> Place | None:
+def _place(invocation: Invocation, context: WorktreeContext) -> Place | None:
     wanted = invocation.name().lower()
-    return next((place for place in surroundings.worktrees(invocation) if place.name.lower() == wanted), None)
+    return next((place for place in context.worktrees(invocation) if place.name.lower() == wanted), None)
 
 
-def _status(invocation: Invocation, surroundings: Surroundings, place: Place | None) -> Mapping[str, object] | None:
+def _status(invocation: Invocation, context: WorktreeContext, place: Place | None) -> Mapping[str, object] | None:
     """Ask for the agent; a worktree may be all that is left of one."""
-    known = {} if surroundings.agents is None else {agent.lower() for agent in surroundings.agents}
+    known = {} if context.agents is None else {agent.lower() for agent in context.agents}
     if place is not None and invocation.name().lower() not in known:
         return None
     document = agent_document(invocation.api, invocation.name())
@@ -134,9 +134,9 @@ def _destination(name: str, output: str | None, now: float) -> Path:
     return absolute(output if output is not None else f"{name}-collected-{stamp}")
 
 
-def _worktree(surroundings: Surroundings, place: Place, folder: OutputFolder) -> dict[str, Any]:
+def _worktree(context: WorktreeContext, place: Place, folder: OutputFolder) -> dict[str, Any]:
     check_answering(place)
-    changes = look_at_changes(surroundings.git, place)
+    changes = look_at_changes(context.git, place)
     commits = changes.commits()
     files = changes.files()
     present = changes.tree_files(frozenset(file.path for file in files if file.status != "D"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agentd.cli.agentctl.client import Json, health_from, report_from
 from agentd.cli.agentctl.command import CommandError, Invocation
-from agentd.cli.agentctl.left_behind import left_behind
+from agentd.cli.agentctl.worktrees_left import worktrees_left
 from agentd.harness.base import Harness
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.given_file import GivenFile
@@ -68,7 +68,7 @@ def preview(invocation: Invocation, document: Json, file: GivenFile) -> tuple[li
         for operation in plan(desired, observed.values())
     ]
     warnings = [f"warning: {printable(str(warning))}" for warning in result.warnings]
-    return operations, [*warnings, *left_behind(_in_force(config, context), result.agents)]
+    return operations, [*warnings, *worktrees_left(_in_force(config, context), result.agents)]
 
 
 def _in_force(config: Path, context: LoadContext) -> Sequence[AgentSpec]:

@@ -54,15 +54,16 @@ def _path(text: str) -> str:
 
 
 def _add(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.editing import Edit, run_edit
+    from agentd.cli.agentctl.edit import Edit
+    from agentd.cli.agentctl.edit_command import run_edit
     from agentd.jcard.edit.agents import add_agent
 
-    name, fields = invocation.name(), _fields(invocation.arguments, invocation.settings.config.parent)
-    return run_edit(invocation, Edit(lambda text: add_agent(text, name, fields), after=(name,), create=True))
+    names, fields = (invocation.name(),), _fields(invocation.arguments, invocation.settings.config.parent)
+    return run_edit(invocation, Edit(lambda text, name: add_agent(text, name, fields), names, names, adds=True))
 
 
 def _fields(arguments: argparse.Namespace, folder: Path) -> dict[str, TomlValue]:
-    from agentd.cli.agentctl.editing import assignments
+    from agentd.cli.agentctl.edit_command import assignments
 
     given: dict[str, TomlValue] = {
         option: value for option in _OPTIONS if (value := getattr(arguments, option)) is not None
@@ -73,7 +74,7 @@ def _fields(arguments: argparse.Namespace, folder: Path) -> dict[str, TomlValue]
     command: list[str] | None = arguments.words
     if command is not None:
         given["command"] = command
-    for path, value in assignments(arguments.fields, taken={"name", *given}):
+    for path, value in assignments(arguments.fields, taken={"name", *given}).items():
         if len(path) == 1:
             given[path[0]] = value
             continue

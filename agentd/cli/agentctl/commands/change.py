@@ -91,69 +91,64 @@ def _whole_number(text: str) -> int:
 
 
 def _set(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.editing import Edit, assignments, run_edit
+    from agentd.cli.agentctl.edit import Edit
+    from agentd.cli.agentctl.edit_command import assignments, run_edit
     from agentd.jcard.edit.agents import set_fields
 
     name, words = invocation.name(), invocation.arguments.fields
     if not words or invocation.arguments.words:
         raise UsageError("expected key=value, such as restart=always; agentctl set --help has more")
-    fields = dict(assignments(words))
-    after = str(fields.get(("name",), name))
-    edit = Edit(lambda text: set_fields(text, name, fields), (name,), (after,), "that is what it says already")
-    return run_edit(invocation, edit)
+    fields = assignments(words)
+    edit = Edit(lambda text, name: set_fields(text, name, fields), (name,), (str(fields.get(("name",), name)),))
+    return run_edit(invocation, edit, "that is what it says already")
 
 
 def _unset(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.editing import Edit, run_edit
+    from agentd.cli.agentctl.edit import Edit
+    from agentd.cli.agentctl.edit_command import run_edit
     from agentd.jcard.edit.agents import unset_fields
     from agentd.jcard.edit.assignments import AssignmentError, parse_field
 
-    name: str = invocation.name()
-    keys: list[str] = invocation.arguments.keys
+    names, keys = (invocation.name(),), list[str](invocation.arguments.keys)
 
-    def unset(text: str) -> str:
+    def unset(text: str, name: str) -> str:
         for key in keys:
             edited = unset_fields(text, name, [parse_field(key, known_only=False)])
             if edited == text:
-                # A key that is no field can stand in a file, and be taken out; where it does not, it is mistyped.
+                # A key that is no field can be taken out of a file that has it; one that is not there is mistyped.
                 parse_field(key)
             text = edited
         return text
 
     try:
-        return run_edit(invocation, Edit(unset, (name,), (name,), "its defaults hold already"))
+        return run_edit(invocation, Edit(unset, names, names), "its defaults hold already")
     except AssignmentError as error:
         raise UsageError(str(error)) from None
 
 
 def _scale(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.editing import Edit, run_edit
+    from agentd.cli.agentctl.edit import Edit
+    from agentd.cli.agentctl.edit_command import run_edit
     from agentd.jcard.edit.agents import scale_agent
 
-    name, replicas = invocation.name(), int(invocation.arguments.replicas)
-    edit = Edit(lambda text: scale_agent(text, name, replicas), (name,), (name,), f"it has {replicas} already")
-    return run_edit(invocation, edit)
+    names, replicas = (invocation.name(),), int(invocation.arguments.replicas)
+    edit = Edit(lambda text, name: scale_agent(text, name, replicas), names, names)
+    return run_edit(invocation, edit, f"it has {replicas} already")
 
 
 def _rename(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.editing import Edit, run_edit
+    from agentd.cli.agentctl.edit import Edit
+    from agentd.cli.agentctl.edit_command import run_edit
     from agentd.jcard.edit.agents import rename_agent
 
-    old, new = invocation.name(), str(invocation.arguments.new)
-    edit = Edit(lambda text: rename_agent(text, old, new), (old,), (new,), "that is its name already")
-    return run_edit(invocation, edit)
+    new = str(invocation.arguments.new)
+    edit = Edit(lambda text, name: rename_agent(text, name, new), (invocation.name(),), (new,))
+    return run_edit(invocation, edit, "that is its name already")
 
 
 def _remove(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.editing import Edit, run_edit
-    from agentd.jcard.edit.agents import find_agent, remove_agent
+    from agentd.cli.agentctl.edit import Edit
+    from agentd.cli.agentctl.edit_command import run_edit
+    from agentd.jcard.edit.agents import remove_agent
 
-    names = invocation.names()
-
-    def remove_all(text: str) -> str:
-        # By their names in the file as it is, which a message about one that is not there names too.
-        for name in dict.fromkeys([find_agent(text, name) for name in names]):
-            text = remove_agent(text, name)
-        return text
-
-    return run_edit(invocation, Edit(remove_all, names))
+    return run_edit(invocation, Edit(remove_agent, invocation.names()))

@@ -35,15 +35,15 @@ def register(commands: Commands) -> None:
 
 
 def _diff(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.worktree_look import check_answering, look_around
+    from agentd.cli.agentctl.worktree_context import WorktreeContext, check_answering
     from agentd.worktrees.changes import look_at_changes
     from agentd.worktrees.git import GitError
 
-    surroundings = look_around(invocation)
-    place = surroundings.worktree(invocation)
+    context = WorktreeContext.of(invocation)
+    place = context.worktree(invocation)
     try:
         check_answering(place)
-        changes = look_at_changes(surroundings.git, place)
+        changes = look_at_changes(context.git, place)
         if invocation.as_json:
             invocation.print_document(_document(place.name, changes))
         else:

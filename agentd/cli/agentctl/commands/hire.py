@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, duration, not_empty
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, duration, not_empty
+from agentd.model.states import AgentState
+from agentd.text.quoting import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agentd.cli.agentctl.edit import EditResult
+    from agentd.cli.agentctl.worktree_context import WorktreeContext
+    from agentd.model.status import AgentStatus
 
 _LIMIT = 30.0
+"""Seconds that hire waits by default."""
+
+_ENDED = frozenset({AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT, AgentState.DISABLED})
+"""States that an agent does not leave by itself."""
 
 _INIT_DETAILS = """\
 Makes a workspace: a folder with SOUL.md (who the agent is), AGENTS.md (how to work here; CLAUDE.md and GEMINI.md are
@@ -50,26 +69,165 @@ def register(commands: Commands) -> None:
 
 
 def _init(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.hiring import Hiring
-    from agentd.text.quoting import printable
+    from agentd.cli.agentctl.worktree_context import WorktreeContext
 
-    hiring = Hiring.of(invocation, None)
-    made = hiring.make_workspace(must=True)
+    role = str(invocation.arguments.role)
+    _check_names(role, None)
+    context = WorktreeContext.of(invocation)
+    if not context.can_act_as_agents:
+        raise CommandError(f"only root and {context.agent_user} can make files of that user")
+    workspace = _workspace(invocation, context, role)
+    made = _make_workspace(context, workspace, role, role)
     if invocation.as_json:
-        invocation.print_document({"role": hiring.role, "workspace": str(hiring.workspace), "made": made})
+        invocation.print_document({"role": role, "workspace": str(workspace), "made": made})
     else:
-        folder = printable(str(hiring.workspace))
+        folder = printable(str(workspace))
         invocation.print([f"made {folder}/{printable(name)}" for name in made] or [f"{folder} is there already"])
     return Status.DONE
 
 
 def _hire(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.hiring import Hiring
+    from agentd.cli.agentctl.client import UnreachableError
+    from agentd.cli.agentctl.waiting import first_seen
+    from agentd.cli.agentctl.worktree_context import WorktreeContext
 
-    hiring = Hiring.of(invocation, invocation.name())
-    result = hiring.hire(float(invocation.arguments.timeout))
+    role = str(invocation.arguments.role)
+    _check_names(role, invocation.name())
+    name = f"{role}_{invocation.name()}"
+    context = WorktreeContext.of(invocation)
+    if context.agents is None:
+        invocation.api.get("/v1/health")
+        raise UnreachableError("it has just started; try again")
+    workspace = _workspace(invocation, context, name)
+    fields = _fields(invocation, role, workspace)
+    # A dry run first, so that nothing is made for an agent that exists already or cannot be declared.
+    declared = _declare(context, name, fields, dry_run=True)
+    made: list[str] = []
+    if declared.diff:
+        # Where this user cannot make files for the agents, the daemon makes the workspace when the agent starts.
+        made = _make_workspace(context, workspace, role, name) if context.can_act_as_agents else []
+        if made:
+            invocation.warn(f"made the workspace {printable(str(workspace))}")
+        declared = _declare(context, name, fields, dry_run=False)
+    diff = declared.diff
+    for line in diff:
+        print(printable(line), file=sys.stderr)
+    agent = _wait(invocation, declared.present[0])
+    trusted, waiting = first_seen(invocation.api, agent)
+    if trusted is not None:
+        invocation.warn(printable(f"agentd had {agent.harness} trust {agent.workdir}, in {trusted}"))
+    if waiting is not None:
+        invocation.warn(printable(f"{agent.name} {waiting}"))
     if invocation.as_json:
-        invocation.print_document(result)
+        invocation.print_document(
+            {
+                "name": agent.name,
+                "pid": agent.pid,
+                "workspace": agent.workdir,
+                "added": bool(diff),
+                "made": made,
+                "trusted_in": trusted,
+                "waiting": waiting,
+            }
+        )
     else:
-        invocation.print([f"{result['name']} {result['pid']}"])
+        invocation.print([f"{agent.name} {agent.pid}"])
     return Status.DONE
+
+
+def _check_names(role: str, name: str | None) -> None:
+    from agentd.jcard.checks import check_name, check_role
+
+    checks: list[tuple[str, Callable[[str], str], str]] = [("ROLE", check_role, role)]
+    if name is not None:
+        checks.append(("NAME", check_name, name))
+    checks.append(("the agent's name", check_name, role if name is None else f"{role}_{name}"))
+    for what, check, value in checks:
+        try:
+            check(value)
+        except ValueError as error:
+            raise UsageError(f"{what}: {error}") from None
+
+
+def _workspace(invocation: Invocation, context: WorktreeContext, name: str) -> Path:
+    from agentd.settings.settings import absolute
+    from agentd.workspaces.workspace import WORKSPACES
+
+    folder: str | None = invocation.arguments.workspace
+    return context.data_dir / WORKSPACES / name if folder is None else absolute(folder)
+
+
+def _make_workspace(context: WorktreeContext, workspace: Path, role: str, name: str) -> list[str]:
+    """Make what is missing of a workspace, as the agents' user, and give the paths of what was made."""
+    from datetime import UTC, datetime
+
+    from agentd.process.runner import Runner
+    from agentd.settings.settings import templates_folder
+    from agentd.workspaces.roles import Occasion, TemplateError, workspace_files
+    from agentd.workspaces.workspace import WorkspaceError, make_workspace
+
+    today = datetime.now(UTC).astimezone().date()
+    try:
+        texts = workspace_files(Occasion(role, name, today), templates_folder(os.environ))
+        return make_workspace(Runner(context.user, os.environ), workspace, texts)
+    except (TemplateError, WorkspaceError) as error:
+        raise CommandError(f"cannot make the workspace {workspace}: {error}") from None
+
+
+def _fields(invocation: Invocation, role: str, workspace: Path) -> Mapping[str, str]:
+    from agentd.model.spec import Mode, RestartPolicy
+    from agentd.settings.settings import absolute
+
+    given = invocation.arguments
+    fields = {"harness": str(given.harness)}
+    if given.model is not None:
+        fields["model"] = str(given.model)
+    if given.prompt is not None:
+        fields["prompt"] = str(given.prompt)
+    elif given.prompt_file is not None:
+        fields["prompt_file"] = str(absolute(given.prompt_file))
+    if given.prompt is not None or given.prompt_file is not None:
+        # With restart = "always" an answer that ends the run would be asked for again and again.
+        fields["mode"] = Mode.INTERACTIVE.value
+    return {**fields, "role": role, "workdir": str(workspace), "restart": RestartPolicy.ALWAYS.value}
+
+
+def _declare(context: WorktreeContext, name: str, fields: Mapping[str, str], *, dry_run: bool) -> EditResult:
+    """Add the agent to the jcard, unless one of that name is declared already, whatever its fields."""
+    from agentd.cli.agentctl.edit import Edit, make_edit
+    from agentd.jcard.edit.agents import add_agent, declared_agents
+
+    def add(text: str, name: str) -> str:
+        known = {declared.casefold() for declared in declared_agents(text)}
+        return text if name.casefold() in known else add_agent(text, name, fields)
+
+    edit = Edit(add, names=(name,), after=(name,), adds=True)
+    return make_edit(context.config, context.user, context.data_dir, edit, dry_run=dry_run)
+
+
+def _wait(invocation: Invocation, name: str) -> AgentStatus:
+    """Wait until the agent runs."""
+    from agentd.cli.agentctl.client import ApiError, agent_from
+    from agentd.cli.agentctl.convergence import LOOK_AFTER
+    from agentd.cli.agentctl.lookup import NOT_FOUND, agent_path
+
+    limit = float(invocation.arguments.timeout)
+    end = time.monotonic() + limit
+    while True:
+        over = time.monotonic() >= end
+        agent: AgentStatus | None = None
+        try:
+            agent = agent_from(invocation.api.get(agent_path(name)))
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+        if agent is not None and agent.state == AgentState.RUNNING and agent.pid is not None:
+            return agent
+        if agent is not None and (agent.state in _ENDED or agent.error is not None):
+            reason = f": {agent.error}" if agent.error else ""
+            advice = "; agentctl start runs it" if agent.state == AgentState.DISABLED else ""
+            raise CommandError(f"{agent.name} is declared, and is {agent.state}{reason}{advice}")
+        if over:
+            state = "not known to the daemon" if agent is None else agent.state
+            raise CommandError(f"{name} is {state} after {limit:.0f} s; see agentctl status")
+        time.sleep(LOOK_AFTER)  # noqa: TID251 (a person waits, and the API tells of no events)

@@ -9,7 +9,7 @@ from agentd.cli.agentctl.command import Commands, Invocation, Status
 from agentd.text.terminal import BOLD, DIM, GREEN, YELLOW, Cell, lines
 
 if TYPE_CHECKING:
-    from agentd.cli.agentctl.worktree_look import Surroundings
+    from agentd.cli.agentctl.worktree_context import WorktreeContext
     from agentd.worktrees.record import Place
     from agentd.worktrees.removal import Removed
 
@@ -48,19 +48,19 @@ def register(commands: Commands) -> None:
 
 
 def _worktrees(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.worktree_look import find, look_around
+    from agentd.cli.agentctl.worktree_context import WorktreeContext, find_worktree
 
-    surroundings = look_around(invocation)
-    places = surroundings.worktrees(invocation)
+    context = WorktreeContext.of(invocation)
+    places = context.worktrees(invocation)
     if invocation.arguments.names:
-        places = [find(places, name) for name in dict.fromkeys(invocation.arguments.names)]
+        places = [find_worktree(places, name) for name in dict.fromkeys(invocation.arguments.names)]
     if invocation.arguments.action == "list":
-        return _list(invocation, surroundings, places)
-    return _clean(invocation, surroundings, places)
+        return _list(invocation, context, places)
+    return _clean(invocation, context, places)
 
 
-def _list(invocation: Invocation, surroundings: Surroundings, places: list[Place]) -> Status:
-    from agentd.cli.agentctl.worktree_look import check_answering
+def _list(invocation: Invocation, context: WorktreeContext, places: list[Place]) -> Status:
+    from agentd.cli.agentctl.worktree_context import check_answering
     from agentd.worktrees.belonging import RepositoryGoneError
     from agentd.worktrees.git import GitError
     from agentd.worktrees.inspect import Work, inspect
@@ -70,7 +70,7 @@ def _list(invocation: Invocation, surroundings: Surroundings, places: list[Place
     for place in places:
         try:
             check_answering(place)
-            looks.append((place, inspect(surroundings.git, place)))
+            looks.append((place, inspect(context.git, place)))
         except RepositoryGoneError:
             orphans.setdefault(place.held.repo, []).append(place.name)
             looks.append((place, None))
@@ -91,12 +91,12 @@ def _list(invocation: Invocation, surroundings: Surroundings, places: list[Place
                 "the agents' user, fetches them"
             )
     if invocation.as_json:
-        invocation.print_document([_document(surroundings, place, work) for place, work in looks])
+        invocation.print_document([_document(context, place, work) for place, work in looks])
         return Status.DONE
     rows = [
         [
             Cell(place.name, BOLD),
-            _state(surroundings, place),
+            _state(context, place),
             Cell(place.held.branch or "(read-only)"),
             Cell("?" if work is None else str(work.unmerged)),
             Cell("?" if work is None else str(len(work.uncommitted) + len(work.hidden))),
@@ -112,17 +112,17 @@ def _list(invocation: Invocation, surroundings: Surroundings, places: list[Place
     return Status.DONE
 
 
-def _state(surroundings: Surroundings, place: Place) -> Cell:
-    if surroundings.agents is None:
+def _state(context: WorktreeContext, place: Place) -> Cell:
+    if context.agents is None:
         return Cell("unknown", DIM)
-    agent = surroundings.agents.get(place.name)
+    agent = context.agents.get(place.name)
     return Cell("not declared", YELLOW) if agent is None else Cell(agent.state, GREEN if agent.running else "")
 
 
-def _document(surroundings: Surroundings, place: Place, work: object) -> dict[str, object]:
+def _document(context: WorktreeContext, place: Place, work: object) -> dict[str, object]:
     from agentd.worktrees.inspect import Work
 
-    agents = surroundings.agents
+    agents = context.agents
     agent = None if agents is None else agents.get(place.name)
     known = work if isinstance(work, Work) else None
     return {
@@ -144,15 +144,15 @@ def _document(surroundings: Surroundings, place: Place, work: object) -> dict[st
     }
 
 
-def _clean(invocation: Invocation, surroundings: Surroundings, places: list[Place]) -> Status:
-    from agentd.cli.agentctl.worktree_look import names_in_use
+def _clean(invocation: Invocation, context: WorktreeContext, places: list[Place]) -> Status:
+    from agentd.cli.agentctl.worktree_context import names_in_use
 
-    used = {name.casefold() for name in names_in_use(surroundings)}
+    used = {name.casefold() for name in names_in_use(context)}
     named = bool(invocation.arguments.names)
     results = []
     for place in places:
         if place.name.casefold() not in used:
-            results.append(_remove(invocation, surroundings, place))
+            results.append(_remove(invocation, context, place))
         elif named:
             results.append(_kept(place, "its agent is declared or still running; remove or rename that first"))
     if invocation.as_json:
@@ -166,11 +166,11 @@ def _clean(invocation: Invocation, surroundings: Surroundings, places: list[Plac
     return Status.FAILED if named and any(result.kept is not None for result in results) else Status.DONE
 
 
-def _remove(invocation: Invocation, surroundings: Surroundings, place: Place) -> Removed:
+def _remove(invocation: Invocation, context: WorktreeContext, place: Place) -> Removed:
     import time
     from pathlib import Path
 
-    from agentd.cli.agentctl.worktree_look import check_answering
+    from agentd.cli.agentctl.worktree_context import check_answering
     from agentd.process.runner import RunnerError
     from agentd.worktrees.belonging import RepositoryGoneError
     from agentd.worktrees.git import GitError
@@ -183,10 +183,10 @@ def _remove(invocation: Invocation, surroundings: Surroundings, place: Place) ->
     try:
         check_answering(place)
         if not invocation.arguments.dry_run:
-            git = surroundings.git
+            git = context.git
             with alone_in(git.runner, Path(place.held.repo)):
                 return remove(git, place, allowed, time.time())
-        work = inspect(surroundings.git, place)
+        work = inspect(context.git, place)
         branch = place.held.branch if work.tip is not None else None
         return Removed(place.name, str(place.path), branch, verdict(work, allowed), tuple(work.reasons()))
     except RepositoryGoneError as error:

@@ -13,7 +13,7 @@ from agentd.text.quoting import printable
 _SHOWN: Final = 3
 
 
-def left_behind(before: Iterable[AgentSpec], after: Iterable[AgentSpec]) -> list[str]:
+def worktrees_left(before: Iterable[AgentSpec], after: Iterable[AgentSpec]) -> list[str]:
     """Say what becomes of the worktrees that are there and that no agent has any more.
 
     Parameters

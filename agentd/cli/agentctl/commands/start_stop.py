@@ -56,14 +56,9 @@ def _restart(invocation: Invocation) -> Status:
     return _edit_each(invocation, restart, "")
 
 
-def _edit_each(invocation: Invocation, edit: Callable[[str, str], str], unchanged: str) -> Status:
-    from agentd.cli.agentctl.editing import Edit, run_edit
+def _edit_each(invocation: Invocation, change: Callable[[str, str], str], unchanged: str) -> Status:
+    from agentd.cli.agentctl.edit import Edit
+    from agentd.cli.agentctl.edit_command import run_edit
 
     names = invocation.names()
-
-    def edit_all(text: str) -> str:
-        for name in names:
-            text = edit(text, name)
-        return text
-
-    return run_edit(invocation, Edit(edit_all, names, names, unchanged))
+    return run_edit(invocation, Edit(change, names, names), unchanged)

@@ -1,4 +1,4 @@
-"""Which worktrees there are, whose they are, and which of them are in use."""
+"""The agents' worktrees: where they are, whose they are, and which are in use."""
 
 from __future__ import annotations
 
@@ -29,16 +29,47 @@ from agentd.worktrees.record import HeldError, Place, all_held
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What is the same for all agents, from the daemon if there is one, else as it would decide."""
+class WorktreeContext:
+    """Where worktrees are and who uses them: as the daemon says, or as its settings say where none answers."""
 
     user: AgentUser
-    """As whom programs are run: the agents' user where that can be, else the invoking one."""
+    """Runs git: the agents' user if we may become it, else the invoking one."""
     agent_user: str
+    """Name of the agents' user."""
     config: Path
+    """The daemon's jcard."""
     data_dir: Path
+    """Folder of the agents' worktrees and workspaces."""
     agents: Mapping[str, AgentStatus] | None
-    """By name; ``None`` while no daemon answers."""
+    """By name; ``None`` if no daemon answers."""
+
+    @classmethod
+    def of(cls, invocation: Invocation) -> WorktreeContext:
+        """Ask the daemon, or take the settings where none answers.
+
+        Raises
+        ------
+        ApiError
+            If the daemon's answer cannot be used.
+        SettingsError
+            If the agents cannot run as the user that was asked for.
+        """
+        settings, api = invocation.settings, invocation.api
+        try:
+            report = report_from(api.get("/v1/plan"))
+            config = Path(health_from(api.get("/v1/health")).config.path)
+            agents = {agent.name: agent for agent in agents_from(api.get("/v1/agents"))}
+        except UnreachableError:
+            user, _ = resolve_agent_user(settings.agent_user, os.environ)
+            return cls(user, user.name, settings.config, resolve_data_dir(settings.data_dir, user), None)
+        # Only root can become another user.
+        user, _ = resolve_agent_user(report.agent_user if os.geteuid() == 0 else None, os.environ)
+        return cls(user, report.agent_user, config, Path(report.data_dir), agents)
+
+    @property
+    def can_act_as_agents(self) -> bool:
+        """Whether files can be made for the agents' user."""
+        return os.geteuid() == 0 or self.user.name == self.agent_user
 
     @property
     def git(self) -> Git:
@@ -46,12 +77,12 @@ class Surroundings:
         return Git(Runner(self.user, os.environ), Path("/"))
 
     def worktrees(self, invocation: Invocation) -> list[Place]:
-        """Find all worktrees; says which are not understood.
+        """Find all worktrees, and warn of those whose record cannot be read.
 
         Raises
         ------
         CommandError
-            If the folder of worktrees cannot be read, or is somebody else's.
+            If the folder of worktrees cannot be read, or belongs to another user.
         """
         self._check_owner()
         try:
@@ -63,13 +94,13 @@ class Surroundings:
         return places
 
     def _check_owner(self) -> None:
-        """Run git in nobody else's worktrees: what is set up there would be run with our rights."""
+        """Refuse to run git in another user's worktrees: hooks and filters set there would run with our rights."""
         folder = self.data_dir / WORKTREES
         require_answer(folder)
         try:
             owner = folder.stat().st_uid
         except OSError:
-            return  # What is wrong is said by who reads it.
+            return  # Whoever reads the folder reports the error.
         if owner != self.user.uid:
             try:
                 name = pwd.getpwuid(owner).pw_name
@@ -77,8 +108,8 @@ class Surroundings:
                 name = str(owner)
             name = printable(name)
             raise CommandError(
-                f"the worktrees in {folder} are those of the user {name}, and only root and {name} can look into them: "
-                f"use sudo, with --agent-user {name} where agentd does not run"
+                f"the worktrees in {folder} belong to {name}, and only root and {name} may look into them: "
+                f"use sudo, and --agent-user {name} if agentd does not run"
             )
 
     def worktree(self, invocation: Invocation) -> Place:
@@ -94,16 +125,16 @@ class Surroundings:
             known = sorted({*self.agents, *(place.name for place in places)})
             if name.lower() not in map(str.lower, known):
                 raise unknown_agent(name, known)
-        return find(places, name)
+        return find_worktree(places, name)
 
 
 def check_answering(place: Place) -> None:
-    """Look whether a worktree and its repository answer: git would wait for them.
+    """Check that a worktree and its repository answer: git would hang on a dead mount.
 
     Raises
     ------
     GitError
-        If not.
+        If one does not answer.
     """
     try:
         require_answer(place.path)
@@ -112,8 +143,8 @@ def check_answering(place: Place) -> None:
         raise GitError(str(error)) from None
 
 
-def find(places: list[Place], name: str) -> Place:
-    """Find a worktree by the name of its agent, compared without regard to case.
+def find_worktree(places: list[Place], name: str) -> Place:
+    """Find a worktree by the name of its agent, ignoring case.
 
     Raises
     ------
@@ -124,46 +155,31 @@ def find(places: list[Place], name: str) -> Place:
         if place.name.lower() == name.lower():
             return place
     known = ", ".join(printable(place.name) for place in places)
-    advice = f"there are those of {known}" if known else 'an agent gets one by repo and isolation = "worktree"'
+    advice = f"there are worktrees of {known}" if known else 'an agent gets one by repo and isolation = "worktree"'
     raise CommandError(f"there is no worktree of {quote(name)}: {advice}")
 
 
-def look_around(invocation: Invocation) -> Surroundings:
-    """Ask the daemon, or the settings where none answers."""
-    settings = invocation.settings
-    try:
-        report = report_from(invocation.api.get("/v1/plan"))
-        config = Path(health_from(invocation.api.get("/v1/health")).config.path)
-        agents = {agent.name: agent for agent in agents_from(invocation.api.get("/v1/agents"))}
-    except UnreachableError:
-        user, _ = resolve_agent_user(settings.agent_user, os.environ)
-        return Surroundings(user, user.name, settings.config, resolve_data_dir(settings.data_dir, user), None)
-    # Only root can become another user; for anybody else what they may do themselves has to do.
-    user, _ = resolve_agent_user(report.agent_user if os.geteuid() == 0 else None, os.environ)
-    return Surroundings(user, report.agent_user, config, Path(report.data_dir), agents)
-
-
-def names_in_use(surroundings: Surroundings) -> frozenset[str]:
-    """Name the agents that are declared or that the daemon has in hand.
+def names_in_use(context: WorktreeContext) -> frozenset[str]:
+    """Name the agents that are declared, or known to the daemon.
 
     Raises
     ------
     CommandError
-        If that cannot be told: nothing may be taken for unused then.
+        If the jcard cannot be read: every worktree might then be in use.
     """
     from agentd.harness.registry import load_harnesses
     from agentd.jcard.load import load_jcard
 
-    known = frozenset(surroundings.agents or ())
-    config, user = surroundings.config, surroundings.user
+    known = frozenset(context.agents or ())
+    config, user = context.config, context.user
     try:
         data = config_bytes(config)
     except ConfigUnavailableError as error:
-        if surroundings.agents is not None and answers(config) and not config.exists():
+        if context.agents is not None and answers(config) and not config.exists():
             return known
         raise CommandError(f"cannot tell which worktrees are in use: {error}") from None
-    context = load_context(config, user.name, user.home, load_harnesses().harnesses, surroundings.data_dir)
-    result = load_jcard(data, str(config), context)
+    loading = load_context(config, user.name, user.home, load_harnesses().harnesses, context.data_dir)
+    result = load_jcard(data, str(config), loading)
     if result.errors:
         raise CommandError(f"cannot tell which worktrees are in use: {result.errors[0]}")
     return known | {agent.name for agent in result.agents}

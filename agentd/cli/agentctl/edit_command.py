@@ -1,0 +1,163 @@
+"""What every editing command does: make its edit, show the diff, and wait for the daemon if asked to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from agentd.cli.agentctl.answers import answers
+from agentd.cli.agentctl.client import ApiError, Json, UnreachableError, health_from
+from agentd.cli.agentctl.command import CommandError, Invocation, Status, UsageError
+from agentd.cli.agentctl.convergence import wait_until_converged
+from agentd.cli.agentctl.edit import Edit, EditResult, make_edit
+from agentd.jcard.edit.agents import FieldPath
+from agentd.jcard.edit.assignments import AssignmentError, parse_assignment
+from agentd.jcard.edit.writing import TomlValue
+from agentd.jcard.explain import field_name
+from agentd.settings.context import resolve_agent_user, resolve_data_dir
+from agentd.text.quoting import printable, quote
+from agentd.text.terminal import BOLD, CYAN, GREEN, RED, Display
+
+_DIFF_STYLES = {"-": RED, "+": GREEN, "@": CYAN}
+
+
+def assignments(words: Sequence[str], taken: Collection[str] = ()) -> dict[FieldPath, TomlValue]:
+    """Read key=value arguments.
+
+    Raises
+    ------
+    UsageError
+        If one cannot be read, or gives a field again; the fields in `taken` were given as options.
+    """
+    given: dict[FieldPath, TomlValue] = {}
+    for word in words:
+        try:
+            path, value = parse_assignment(word)
+        except AssignmentError as error:
+            raise UsageError(str(error)) from None
+        if path in given or path[0] in taken:
+            raise UsageError(f"{field_name(path)} is given twice; give it once")
+        given[path] = value
+    return given
+
+
+def run_edit(invocation: Invocation, edit: Edit, unchanged: str = "") -> Status:
+    """Make an edit and report it.
+
+    Parameters
+    ----------
+    invocation
+        The call, with the options of `add_edit_options`.
+    edit
+        The edit.
+    unchanged
+        What to say if nothing changes.
+
+    Raises
+    ------
+    CommandError
+        If it cannot be made; the file is then unchanged.
+    SettingsError
+        If the agents cannot run as the user that was asked for.
+    """
+    arguments, settings = invocation.arguments, invocation.settings
+    dry_run = bool(arguments.dry_run)
+    if dry_run and arguments.wait:
+        raise UsageError("--dry-run changes nothing to --wait for; leave one of them out")
+    user, _ = resolve_agent_user(settings.agent_user, os.environ)
+    result = make_edit(settings.config, user, resolve_data_dir(settings.data_dir, user), edit, dry_run=dry_run)
+    warnings = _warnings(invocation, result)
+    for warning in warnings:
+        invocation.warn(f"warning: {warning}")
+    diff = result.diff
+    if not invocation.as_json:
+        invocation.print(_shown(diff, invocation.display) if diff else [f"nothing to change: {unchanged}"])
+        if diff and dry_run and invocation.display.table:
+            invocation.print([f"dry run: {printable(str(result.outcome.file))} is unchanged"])
+    observed: Sequence[Json] | None = None
+    error: str | None = None
+    status = Status.DONE
+    if arguments.wait:
+        status, observed, error = _wait(invocation, result)
+    if invocation.as_json:
+        invocation.print_document(
+            {
+                "changed": result.outcome.changed,
+                "dry_run": dry_run,
+                "file": str(result.outcome.file),
+                "diff": "".join(f"{line}\n" for line in diff),
+                "agents": list(result.present),
+                "removed": list(result.gone),
+                "warnings": warnings,
+                "observed": observed,
+                "error": error,
+            }
+        )
+    if error is not None:
+        invocation.warn(printable(error))
+    return status
+
+
+def _warnings(invocation: Invocation, result: EditResult) -> list[str]:
+    warnings = [f"{agent} cannot be launched: {printable(problem)}" for agent, problem in result.unlaunchable.items()]
+    warnings += map(printable, result.warnings)
+    warnings += result.worktrees
+    if result.renamed:
+        warnings.append(
+            f"{', '.join(result.renamed)}: has no name of its own in the file, so it now gets another one and is "
+            "relaunched; agentctl rename gives a name that stays"
+        )
+    config = invocation.settings.config
+    try:
+        in_force = health_from(invocation.api.get("/v1/health")).config.path
+    except (UnreachableError, ApiError):
+        # Without a daemon the edit counts when one starts.
+        return warnings
+    if answers(Path(in_force)) and os.path.realpath(in_force) != os.path.realpath(config):
+        warnings.append(
+            f"the daemon on {invocation.api.path} runs {printable(in_force)}, not {config}: name its file with --config"
+        )
+    return warnings
+
+
+def _shown(diff: Sequence[str], display: Display) -> Sequence[str]:
+    if not display.table:
+        return diff
+    return [
+        display.paint(
+            "\t".join(map(printable, line.removesuffix("\r").split("\t"))),
+            BOLD if number < len(("---", "+++")) else _DIFF_STYLES.get(line[:1], ""),
+        )
+        for number, line in enumerate(diff)
+    ]
+
+
+def _wait(invocation: Invocation, result: EditResult) -> tuple[Status, Sequence[Json] | None, str | None]:
+    """Wait for the daemon; whatever goes wrong now, the message says that the edit is made."""
+    made = "the edit is made" if result.outcome.changed else "there was nothing to edit"
+    try:
+        agents = wait_until_converged(invocation, result.outcome.file, result.present, result.gone)
+    except UnreachableError as error:
+        return (
+            Status.UNREACHABLE,
+            None,
+            f"{made}, but agentd is not reachable on {invocation.api.path}: {error}; it reads the file when it starts",
+        )
+    except (CommandError, ApiError) as error:
+        return Status.FAILED, None, f"{made}, but {error}"
+    if not invocation.as_json:
+        invocation.print(
+            [
+                f"{agent.name} is {agent.state}" + (f" (pid {agent.pid})" if agent.pid is not None else "")
+                for agent, _ in agents
+            ]
+            + [f"{quote(name)[1:-1]} is gone" for name in result.gone]
+        )
+    unwell = [
+        f"{agent.name} is {agent.state}{f': {agent.error}' if agent.error else ''}"
+        for agent, _ in agents
+        if agent.state in ("failed", "backoff", "timed_out")
+    ]
+    documents = [document for _, document in agents]
+    return (Status.FAILED, documents, "; ".join(unwell)) if unwell else (Status.DONE, documents, None)
