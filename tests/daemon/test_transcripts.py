@@ -132,6 +132,7 @@ def test_nothing_is_lost_while_agentd_is_dead(daemon: Daemon) -> None:
     start(daemon, script("ticks", ticks), ends, flags=[QUICK])
     running(daemon, "ticks", "ends")
     daemon.wait_for(lambda: b"tick 5" in output(daemon, "ticks"))
+    assert {writer.environ()["LC_ALL"] for writer in writers(daemon)} == {"C"}
     daemon.kill()
     size = len(output(daemon, "ticks"))
     gate.touch()
