@@ -187,7 +187,7 @@ in
       # Before the defaults of NixOS, which hold systemd-run.
       path = cfg.harnessPackages ++ [
         pkgs.bash
-        pkgs.tmux
+        (cfg.package.tmux or pkgs.tmux)
       ];
       unitConfig = lib.mapAttrs (_: lib.mkDefault) (
         removeAttrs unit.Unit [

@@ -20,7 +20,9 @@ let
     };
   pkgs = {
     stdenv.hostPlatform.system = "x86_64-linux";
-    agentd = package "agentd";
+    agentd = package "agentd" // {
+      tmux = package "tmux-of-agentd";
+    };
     bash = package "bash";
     coreutils = package "coreutils";
     tmux = package "tmux";

@@ -167,8 +167,21 @@ def test_an_old_tmux_is_an_error(short_folder: Path, version: str, level: str) -
     tmux = short_folder / "tmux"
     tmux.write_text(f"#!/bin/sh\necho {version}\n")
     tmux.chmod(0o755)
-    assert levels(list(machine.check_tmux(str(short_folder), short_folder / "sock")))[0] == level
-    assert levels(list(machine.check_tmux("/nowhere", short_folder / "sock"))) == ["error"]
+    assert levels(list(machine.check_tmux(str(short_folder), short_folder / "sock", 1)))[0] == level
+    assert levels(list(machine.check_tmux("/nowhere", short_folder / "sock", 1))) == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("linked", "agents", "found"),
+    [("libutempter.so.0", 100, ["ok", "note"]), ("libutempter.so.0", 99, ["ok"]), ("libevent.so", 1000, ["ok"])],
+)
+def test_a_tmux_that_waits_for_utempter_is_told_to_those_with_many_agents(
+    short_folder: Path, linked: str, agents: int, found: list[str]
+) -> None:
+    tmux = short_folder / "tmux"
+    tmux.write_text(f"#!/bin/sh\n# {linked}\necho tmux 3.5\n")
+    tmux.chmod(0o755)
+    assert levels(list(machine.check_tmux(str(short_folder), short_folder / "sock", agents))) == found
 
 
 def test_on_a_terminal_what_to_do_stands_below(client: Client, operator_tmux: TmuxServer) -> None:

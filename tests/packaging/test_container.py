@@ -50,6 +50,11 @@ def test_the_image_runs_without_privileges_and_copies_what_exists() -> None:
     assert [path for paths in copied for path in paths if not (ROOT / path).exists()] == []
 
 
+def test_the_image_has_no_utempter_for_tmux_to_wait_for() -> None:
+    last = CONTAINERFILE.rpartition("\nFROM ")[2]
+    assert last.index("path-exclude=/usr/lib/*/utempter/*") < last.index("apt-get install")
+
+
 def test_the_pod_has_a_place_for_all_that_is_written(manifest: dict[str, Any]) -> None:
     pod = manifest["StatefulSet"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]

@@ -156,6 +156,24 @@ def test_the_packages_version_is_the_projects() -> None:
 
 @needs_nix
 @needs_lib
+def test_the_packages_tmux_waits_for_no_utempter() -> None:
+    package = f"""
+      let lib = import {LIB}/lib // {{ makeBinPath = map (each: each.withUtempter); }}; in
+      {{ inherit ((import {ROOT}/nix/package.nix {{
+        inherit lib;
+        python3Packages = {{ buildPythonApplication = arguments: arguments; hatchling = null; }};
+        bash = null; coreutils = null; gitMinimal = null; procps = null;
+        tmux = {{ withUtempter = true; override = arguments: arguments; }};
+      }})) passthru makeWrapperArgs; }}"""
+    done = nix("--expr", package)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["passthru"]["tmux"] == {"withUtempter": False}
+    assert found["makeWrapperArgs"][-1] == [False]
+
+
+@needs_nix
+@needs_lib
 def test_nothing_is_declared_where_it_is_not_enabled() -> None:
     assert evaluate_any("{ }") == {"services": []}
 
@@ -186,7 +204,7 @@ def test_a_distributions_module_stacks_on_it_without_conflict() -> None:
     assert (service["RestartSec"], service["Restart"], service["DynamicUser"]) == (5, "on-failure", False)
     assert "After=network-online.target stereosd.service\n" in shown["unit"]
     assert "Requires=stereosd.service\n" in shown["unit"]
-    assert {"/nix/store/gvisor", "/nix/store/nix", "/nix/store/tmux"} <= set(shown["path"])
+    assert {"/nix/store/gvisor", "/nix/store/nix", "/nix/store/tmux-of-agentd"} <= set(shown["path"])
     assert str(service["ExecStart"]).endswith("--on-shutdown keep -interval 10s")
 
 

@@ -46,7 +46,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     yield from machine.check_clock()
     path, hung = places.answering_entries(daemon_environ.get("PATH", ""))
     yield from hung
-    yield from machine.check_tmux(path, settings.tmux_socket)
+    yield from machine.check_tmux(path, settings.tmux_socket, declared)
     yield from findings
     if health is not None and document is not None:
         yield from _check_daemon(health, document)

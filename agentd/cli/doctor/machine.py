@@ -23,6 +23,11 @@ _SERVER_ACCESS = (3, 3)
 _LONGEST_QUESTION = 10.0
 """Seconds that tmux may take for its version."""
 
+_MANY_AGENTS = 100
+"""From which on what each terminal costs is felt."""
+_LARGEST_TMUX = 16 << 20
+"""Bytes; it has one or two million."""
+
 _FILES_OF_THE_DAEMON = 64
 _FILES_OF_AN_AGENT = 3
 """One of the daemon, two of the tmux server, which inherits the limit."""
@@ -49,8 +54,8 @@ def check_clock() -> Iterator[Finding]:
         )
 
 
-def check_tmux(path: str, socket: Path) -> Iterator[Finding]:
-    """Look for tmux on the daemon's PATH, and at the server that runs."""
+def check_tmux(path: str, socket: Path, declared: int) -> Iterator[Finding]:
+    """Look for tmux on the daemon's PATH, whether it suits so many agents, and at the server that runs."""
     program = shutil.which("tmux", path=path)
     if program is None:
         yield error(
@@ -73,6 +78,13 @@ def check_tmux(path: str, socket: Path) -> Iterator[Finding]:
             "tmux",
             "before tmux 3.3 whoever may use its socket is let in; the admin group's members are not asked for by name",
         )
+    if declared >= _MANY_AGENTS and _waits_for_utempter(program):
+        yield note(
+            "tmux",
+            f"{program} is built with utempter, a program that it waits for when a terminal begins and ends: "
+            "1000 agents start in 5.4 s instead of 4.5 and stop in 3.4 s instead of 1.1",
+            "put a tmux without it first on agentd's PATH: ./configure --disable-utempter",
+        )
     running = "".join(TmuxClient(socket).run("display-message", "-p", "#{version}").out) if socket.exists() else ""
     if running and running not in shown:
         yield warning(
@@ -88,6 +100,15 @@ def _version(program: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as failure:
         return str(failure)
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _waits_for_utempter(program: str) -> bool:
+    """Whether tmux is linked with the library that runs it."""
+    try:
+        with Path(program).open("rb") as file:
+            return b"libutempter.so" in file.read(_LARGEST_TMUX)
+    except OSError:
+        return False
 
 
 def check_terminals(declared: int, running: int) -> Iterator[Finding]:
