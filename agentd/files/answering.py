@@ -104,6 +104,18 @@ class Way:
                 at = ""
         self._enter(at or "/")
 
+    def to_entry(self, folder: str, name: str) -> None:
+        """Go to an entry, which is no symlink, of a folder that the way has led to.
+
+        Raises
+        ------
+        NotAnsweringError
+            If it is known not to answer.
+        GivenUpError
+            If nobody waits any more.
+        """
+        self._enter(f"{folder.rstrip('/')}/{name}")
+
     def _enter(self, step: str) -> None:
         if self.given_up:
             raise GivenUpError

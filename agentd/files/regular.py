@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -71,12 +72,27 @@ def read_regular(path: Path, limit: int, account: Account | None = None) -> byte
     OSError
         If it cannot be opened or read.
     """
+    with open_regular(path) as file:
+        if account is not None and not _entitled(account, path, file.fileno()):
+            raise NotEntitledError(None, "leads, by way of what the agents' user may change, where it may not read")
+        return read_up_to(path, file, limit)
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file to read, following symlinks.
+
+    Raises
+    ------
+    NotRegularError
+        If it is anything else than a regular file.
+    OSError
+        If it cannot be opened.
+    """
     _require_regular(path, path.stat())
     with open(path, "rb", opener=_open_without_blocking) as file:
         _require_regular(path, os.fstat(file.fileno()))
-        if account is not None and not _entitled(account, path, file.fileno()):
-            raise NotEntitledError(None, "leads, by way of what the agents' user may change, where it may not read")
-        return _read_up_to(path, file, limit)
+        yield file
 
 
 def _open_without_blocking(path: str, flags: int) -> int:
@@ -91,7 +107,16 @@ def _require_regular(path: Path, status: os.stat_result) -> None:
         raise NotRegularError(None, "is not a regular file", str(path))
 
 
-def _read_up_to(path: Path, file: BinaryIO, limit: int) -> bytes:
+def read_up_to(path: Path, file: BinaryIO, limit: int) -> bytes:
+    """Read an open file to its end.
+
+    Raises
+    ------
+    TooLargeError
+        If it holds more than `limit` bytes.
+    OSError
+        If it cannot be read.
+    """
     data = file.read(limit + 1)
     if len(data) > limit:
         raise TooLargeError(None, f"is larger than {limit} bytes", str(path))

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from agentd.model.spec import AGENT_NAME, AGENT_VARIABLE, ENVIRONMENT_NAME, RESERVED_SESSION, RUN_ID_VARIABLE
-from agentd.text.durations import EXAMPLES, DurationError, parse_duration
+from agentd.text.durations import EXAMPLES, DurationError, format_duration, parse_duration
 from agentd.text.quoting import quote, show
 from agentd.text.sizes import parse_size
 
@@ -24,6 +24,9 @@ NOWHERE_IN_SESSION: Final = ".:#$\\"
 """tmux 3.3a turns ``.`` and ``:`` into ``_``, expands ``#``, and shows ``$`` and backslash escaped."""
 NOT_FIRST_IN_SESSION: Final = "=$@%-+!{~^"
 """A tmux target that begins with one of these is no plain name."""
+
+SHORTEST_LEASE: Final = "200ms"
+"""Less than that may go by until a renewal is seen."""
 
 _NOWHERE_IN_BRANCH: Final = ("..", "@{", " ", "~", "^", ":", "?", "*", "[", "\\")
 
@@ -112,7 +115,7 @@ def check_path(path: str) -> str:
         msg = f"found {quote(path)}, expected a path without NUL characters"
         raise ValueError(msg)
     if path.startswith("~") and path != "~" and not path.startswith("~/"):
-        msg = f"found {quote(path)}, expected ~/…, an absolute path, or one relative to the jcard's folder"
+        msg = f"found {quote(path)}, expected ~/…, an absolute path, or one relative to the file's folder"
         raise ValueError(msg)
     return path
 
@@ -169,6 +172,14 @@ def duration_from_toml(value: object) -> float:
     else:
         message = f"found {shown}, {example}"
     raise DurationError(message)
+
+
+def check_lease(seconds: float) -> float:
+    """Check the lease of a drop-in."""
+    if seconds < parse_duration(SHORTEST_LEASE):
+        msg = f'found "{format_duration(seconds)}", expected at least "{SHORTEST_LEASE}"'
+        raise ValueError(msg)
+    return seconds
 
 
 def size_from_toml(value: object) -> int:

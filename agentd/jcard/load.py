@@ -12,9 +12,11 @@ from agentd.jcard.checkouts import branch_name, check_branches, check_checkout, 
 from agentd.jcard.checks import check_name
 from agentd.jcard.declarations import Declaration, Identity, read_declarations
 from agentd.jcard.document import parse_document
+from agentd.jcard.drop_in_table import read_lease
 from agentd.jcard.explain import expected_choice, field_name, one_of
 from agentd.jcard.findings import Findings
 from agentd.jcard.near import did_you_mean, near_field
+from agentd.jcard.positions import Path
 from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.sandbox import check_sandbox
 from agentd.jcard.table import AgentTable
@@ -27,7 +29,7 @@ _FIELDS: Final = tuple(AgentTable.model_fields)
 
 
 def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
-    """Load a jcard as a whole.
+    """Load a jcard or drop-in as a whole.
 
     Never raises for what is in the file. A file without any agent is valid; that zero bytes count as a missing
     file is for the caller to decide.
@@ -37,9 +39,9 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     data
         The content of the file.
     path
-        What messages call the file.
+        The file: what messages call it, and the source of its agents.
     context
-        What relative and default values are resolved against.
+        What its relative and default values are resolved against.
 
     Returns
     -------
@@ -61,10 +63,17 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     check_sandbox(declarations, findings)
     _check_identities(declarations, findings)
     check_branches(declarations, findings)
+    lease = read_lease(document.values, findings)
     if findings.has_errors:
         return LoadResult((), findings.in_order())
-    agents = tuple(spec for declaration in declarations for spec in _specs(declaration, context))
-    return LoadResult(agents, findings.in_order())
+    source = FilePath(path)
+    agents: list[AgentSpec] = []
+    tables: dict[str, Path] = {}
+    for declaration in declarations:
+        for spec in _specs(declaration, context, source):
+            agents.append(spec)
+            tables[spec.name] = declaration.path
+    return LoadResult(tuple(agents), findings.in_order(), lease, tables, document.text)
 
 
 def _check_fields(declaration: Declaration, findings: Findings) -> None:
@@ -193,7 +202,7 @@ def _session_source(owner: _Owner) -> str:
     return "session" if "session" in owner.declaration.raw else "name"
 
 
-def _specs(declaration: Declaration, context: LoadContext) -> Iterator[AgentSpec]:
+def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> Iterator[AgentSpec]:
     table = declaration.table
     if table is None:
         return
@@ -237,6 +246,8 @@ def _specs(declaration: Declaration, context: LoadContext) -> Iterator[AgentSpec
             checkout=checkout,
             sandbox=sandbox,
             policy=policy,
+            source=source,
+            owner=context.owner,
         )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agentd.jcard.scan import Path
 from agentd.model.spec import AgentSpec
 
 
@@ -48,10 +49,16 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """A jcard taken as a whole: with any error there are no agents."""
+    """A jcard or drop-in taken as a whole: with any error there are no agents."""
 
     agents: tuple[AgentSpec, ...]
     problems: tuple[Problem, ...]
+    lease: float | None = None
+    """Seconds for which a drop-in counts after it was renewed last; ``None`` is for ever."""
+    tables: Mapping[str, Path] = field(default_factory=dict, compare=False)
+    """The table that declares each agent, by the agent's name."""
+    text: str = field(default="", repr=False, compare=False)
+    """The file, to find places in."""
 
     @property
     def errors(self) -> Sequence[Problem]:

@@ -1,11 +1,16 @@
-"""Reading a jcard and its prompt files within a deadline: what does not answer is named, not waited for."""
+"""Reading a jcard, its drop-ins and prompt files within a deadline: what does not answer is named, not waited for."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from agentd.files.answering import NotAnsweringError, within
+from agentd.files.answering import NotAnsweringError, along, within
+from agentd.jcard.drop_in_folder import DropIn, DropIns, look_at_drop_ins
+from agentd.jcard.drop_ins import SourceFile, TakenFile, drop_in_context, merge
+from agentd.jcard.load import load_jcard
 from agentd.jcard.prompts import PromptError, read_prompt
+from agentd.model.spec import LoadContext
 from agentd.settings.context import ConfigUnavailableError, read_config
 from agentd.text.quoting import printable
 
@@ -36,3 +41,49 @@ def prompt_text(path: Path) -> str:
         return within(path, lambda: read_prompt(path))
     except NotAnsweringError as error:
         raise PromptError(f"prompt file {printable(str(path))}: {error.strerror}") from None
+
+
+def drop_ins(folder: Path) -> DropIns:
+    """Read the drop-ins of a folder; one that does not answer is among the unlisted."""
+    try:
+        return along(partial(look_at_drop_ins, folder, DropIns()))
+    except NotAnsweringError as error:
+        return DropIns(unlisted={folder: str(error.strerror)})
+
+
+def jcard_source(config: Path, context: LoadContext) -> SourceFile:
+    """Read and load the jcard, as the first of the files that declare agents."""
+    try:
+        data = config_bytes(config)
+    except ConfigUnavailableError as error:
+        return SourceFile(config, None, None, unavailable=str(error).removeprefix(f"{config}: "))
+    return SourceFile(config, None, load_jcard(data, str(config), context))
+
+
+def drop_in_source(file: DropIn, context: LoadContext) -> SourceFile:
+    """Load a drop-in; `context` is the jcard's."""
+    if file.data is None:
+        return SourceFile(file.path, file.owner, None, unavailable=file.unavailable)
+    own = drop_in_context(context, file.path, file.owner)
+    return SourceFile(file.path, file.owner, load_jcard(file.data, str(file.path), own))
+
+
+def declared(config: Path, folder: Path, context: LoadContext) -> tuple[tuple[TakenFile, ...], DropIns]:
+    """Read the jcard and its drop-ins and take them together, as a daemon does that starts now.
+
+    Parameters
+    ----------
+    config
+        The jcard, absolute.
+    folder
+        Of the drop-ins, absolute.
+    context
+        The jcard's.
+
+    Returns
+    -------
+    What becomes of each file, the jcard first, and what was found in the folder.
+    """
+    found = drop_ins(folder)
+    sources = [jcard_source(config, context), *(drop_in_source(file, context) for file in found.files.values())]
+    return merge(sources), found

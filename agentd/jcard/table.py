@@ -18,6 +18,7 @@ from agentd.jcard.checks import (
     check_command,
     check_env_name,
     check_env_value,
+    check_lease,
     check_name,
     check_not_empty,
     check_path,
@@ -95,6 +96,7 @@ _Duration = Annotated[
     BeforeValidator(duration_from_toml),
     WithJsonSchema({"type": "string", "pattern": _whole(DURATION_PATTERN), "examples": list(EXAMPLES)}),
 ]
+_Lease = Annotated[_Duration, AfterValidator(check_lease)]
 _Memory = Annotated[
     int,
     BeforeValidator(size_from_toml),
@@ -140,17 +142,17 @@ class AgentTable(BaseModel):
     )
     prompt_file: _Path | None = Field(
         None,
-        description="File with the prompt; wins over prompt. Relative to the jcard's folder, UTF-8, "
+        description="File with the prompt; wins over prompt. Relative to the file's folder, UTF-8, "
         "surrounding white space trimmed.",
     )
     workdir: _Path | None = Field(
         None,
-        description="Working directory; ~ and paths relative to the jcard's folder work. "
+        description="Working directory; ~ and paths relative to the file's folder work. "
         "Default: /home/agent/workspace for the agent user agent, else the jcard's folder. With repo: a folder "
         "inside the repository or the agent's checkout of it; default: its root.",
     )
     repo: _Path | None = Field(
-        None, description="Git repository that the agent works in; ~ and paths relative to the jcard's folder work."
+        None, description="Git repository that the agent works in; ~ and paths relative to the file's folder work."
     )
     isolation: _Isolation = Field(
         Isolation.NONE,
@@ -242,6 +244,20 @@ class AgentTable(BaseModel):
     )
     extra_packages: list[_Text] = Field(
         list(_SANDBOX.extra_packages), description="Packages a sandboxed agent finds beside its harness."
+    )
+
+
+class DropInTable(BaseModel):
+    """The ``[drop_in]`` table of a drop-in."""
+
+    model_config = ConfigDict(
+        strict=True, extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False}
+    )
+
+    lease: _Lease | None = Field(
+        None,
+        description="The file counts only while somebody renews it: its modification time must move within each such "
+        "span, or its agents are stopped as if it were removed. Default: it counts for ever.",
     )
 
 

@@ -146,6 +146,10 @@ class AgentSpec:
     checkout: Checkout | None = None
     sandbox: SandboxLimits = SandboxLimits()
     policy: Policy = Policy()
+    source: Path | None = None
+    """The file that declares it."""
+    owner: str | None = None
+    """The subfolder of the drop-in folder that the file is in; ``None`` for the jcard and the folder itself."""
 
 
 class HarnessTraits(Protocol):
@@ -164,14 +168,17 @@ class HarnessTraits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadContext:
-    """What a jcard's relative and default values are resolved against."""
+    """What a file's relative and default values are resolved against."""
 
     folder: Path
-    """The jcard's folder, absolute: base of relative paths and, for most users, the default workdir."""
+    """Folder of the jcard or drop-in, absolute: base of relative paths."""
     home: Path
     """The agent user's home, for ``~``."""
     default_workdir: Path
+    """For most users the jcard's folder, for drop-ins too."""
     harnesses: Mapping[str, HarnessTraits]
     """The registered harnesses by name."""
     data_dir: Path
     """Where worktrees and workspaces are, absolute."""
+    owner: str | None = None
+    """As `AgentSpec.owner`."""

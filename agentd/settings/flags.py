@@ -91,6 +91,15 @@ OPTIONS: tuple[Option, ...] = (
         "AGENTD_CONFIG",
     ),
     Option(
+        "--config-dir",
+        "PATH",
+        "folder of the drop-ins: more files that declare agents",
+        "",
+        "",
+        "AGENTD_CONFIG_DIR",
+        default_text="NAME.d beside the jcard NAME.toml",
+    ),
+    Option(
         "--secret-dir",
         "PATH",
         "folder with one file for each secret",

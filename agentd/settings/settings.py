@@ -39,6 +39,8 @@ class Settings:
     """What the daemon runs with; every path is absolute."""
 
     config: Path
+    config_dir: Path
+    """Folder of the drop-ins."""
     secret_dir: Path
     tmux_socket: Path
     api_socket: Path
@@ -91,8 +93,10 @@ def resolve_settings(
         If a flag or an environment variable cannot be used.
     """
     given = _Given(flags, environ, root)
+    config = given.path("config")
     return Settings(
-        config=given.path("config"),
+        config=config,
+        config_dir=given.path("config_dir") if given.text("config_dir") else drop_in_folder(config),
         secret_dir=given.path("secret_dir"),
         tmux_socket=given.socket("tmux_socket"),
         api_socket=given.socket("api_socket"),
@@ -107,6 +111,11 @@ def resolve_settings(
         log_format=LogFormat(given.choice("log_format")) if given.text("log_format") else None,
         debug=debug,
     )
+
+
+def drop_in_folder(config: Path) -> Path:
+    """Give the default folder of the drop-ins of a jcard: ``NAME.d`` beside ``NAME.toml``."""
+    return config.with_name(f"{config.name.removesuffix('.toml') or config.name}.d")
 
 
 def absolute(path: str | Path) -> Path:

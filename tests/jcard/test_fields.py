@@ -40,6 +40,7 @@ def test_a_table_with_only_a_harness_has_every_default_of_the_contract() -> None
                 timeout=None,
                 grace_period=30,
             ),
+            source=Path("jcard.toml"),
         )
     ]
 
@@ -94,6 +95,7 @@ def test_every_field_reaches_the_agent() -> None:
         restarted_at="2026-01-31T09:00:00Z",
         sandbox=SandboxLimits(512 * 1024**2, 64, ("git", "ripgrep")),
         policy=Policy(RestartPolicy.ON_FAILURE, 2, 0.3, 60, 5400, (0, 130, 255), 7200, 5),
+        source=Path("jcard.toml"),
     )
 
 
@@ -217,7 +219,7 @@ def test_a_value_of_the_wrong_type_is_an_error_at_its_place(field: str, value: s
         ('workdir = "a\\u0000"', 'workdir: found "a\\x00", expected a path without NUL characters'),
         (
             'prompt_file = "~bob/x"',
-            'prompt_file: found "~bob/x", expected ~/…, an absolute path, or one relative to the jcard\'s folder',
+            'prompt_file: found "~bob/x", expected ~/…, an absolute path, or one relative to the file\'s folder',
         ),
     ],
 )

@@ -23,6 +23,7 @@ HOME = {"HOME": "/home/ada", "XDG_RUNTIME_DIR": "/run/user/1000"}
 def test_the_defaults_of_root_are_the_documented_ones() -> None:
     assert default_settings({}, root=True) == Settings(
         config=Path("/etc/stereos/jcard.toml"),
+        config_dir=Path("/etc/stereos/jcard.d"),
         secret_dir=Path("/run/stereos/secrets"),
         tmux_socket=Path("/run/agentd/tmux.sock"),
         api_socket=Path("/run/stereos/agentd.sock"),
@@ -37,6 +38,20 @@ def test_the_defaults_of_root_are_the_documented_ones() -> None:
         log_format=None,
         debug=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "folder"),
+    [("/x/jcard.toml", "/x/jcard.d"), ("/x/team.card.toml", "/x/team.card.d"), ("/x/agents", "/x/agents.d")],
+)
+def test_drop_ins_lie_beside_the_jcard(config: str, folder: str) -> None:
+    assert resolve_settings({"config": config}, {}, root=True).config_dir == Path(folder)
+
+
+def test_the_folder_of_drop_ins_can_be_named() -> None:
+    environ = {"AGENTD_CONFIG_DIR": "/env.d"}
+    assert resolve_settings({}, environ, root=True).config_dir == Path("/env.d")
+    assert resolve_settings({"config_dir": "/flag.d"}, environ, root=True).config_dir == Path("/flag.d")
 
 
 def test_the_defaults_of_a_user_lie_in_the_xdg_folders() -> None:

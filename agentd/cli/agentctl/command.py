@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from agentd.settings.settings import Settings
     from agentd.text.terminal import Display
 
-SHARED_FIELDS = frozenset({"config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "data_dir", "agent_user"})
+SHARED_FIELDS = frozenset(
+    {
+        "config",
+        "config_dir",
+        "secret_dir",
+        "tmux_socket",
+        "api_socket",
+        "state_dir",
+        "data_dir",
+        "agent_user",
+    }
+)
 """The settings of the daemon that the client has a use for."""
 
 NAMES_COMMAND = "__names"

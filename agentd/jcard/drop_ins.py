@@ -1,0 +1,182 @@
+"""The jcard and its drop-ins taken together: which agents they declare, and what is wrong with each file. Pure.
+
+Each file is taken as a whole by itself. With an error in one, its last good content stays in force, and no other file
+is affected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from agentd.jcard.positions import Position, locate
+from agentd.jcard.problems import LoadResult, Problem, Severity
+from agentd.model.spec import AgentSpec, LoadContext
+from agentd.text.durations import format_duration
+from agentd.text.quoting import printable, quote
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file that declares agents, as it was found."""
+
+    path: Path
+    owner: str | None
+    """As `AgentSpec.owner`."""
+    loaded: LoadResult | None
+    """What is in it; ``None`` where it cannot be read."""
+    unavailable: str | None = None
+    """Why it cannot be read."""
+    good: LoadResult | None = None
+    """Its last content that was taken."""
+    lapsed: bool = False
+    """Whether its lease is over, so that it counts as removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenFile:
+    """What becomes of one file."""
+
+    path: Path
+    owner: str | None
+    problems: tuple[Problem, ...]
+    in_force: LoadResult | None
+    """The content that counts, the last good one if there are errors; ``None`` if there never was any."""
+    agents: tuple[AgentSpec, ...]
+    """What it declares: those in force, without any whose name, session or branch an earlier file has taken."""
+    lapsed: bool
+
+    @property
+    def errors(self) -> Sequence[Problem]:
+        """Why the file as it is now cannot be used."""
+        return [problem for problem in self.problems if problem.severity is Severity.ERROR]
+
+    @property
+    def warnings(self) -> Sequence[Problem]:
+        """What is suspicious."""
+        return [problem for problem in self.problems if problem.severity is Severity.WARNING]
+
+    @property
+    def valid(self) -> bool:
+        """Whether the file as it is now is in force."""
+        return not self.errors
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known what the file declares: not, if it was never good."""
+        return self.in_force is not None
+
+
+def drop_in_context(context: LoadContext, path: Path, owner: str | None) -> LoadContext:
+    """Give the context of a drop-in: its relative paths start at its own folder."""
+    return LoadContext(path.parent, context.home, context.default_workdir, context.harnesses, context.data_dir, owner)
+
+
+def merge(files: Iterable[SourceFile]) -> tuple[TakenFile, ...]:
+    """Take files together, in the order in which they are given: the jcard, then the drop-ins by path.
+
+    A name, session or branch that an earlier file has taken is an error of the later one.
+    """
+    claims = _Claims()
+    return tuple(claims.take(file) for file in files)
+
+
+class _Claim(NamedTuple):
+    """What only one agent can have."""
+
+    kind: str
+    key: str | tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    spec: AgentSpec
+    path: Path
+    content: LoadResult
+
+    def place(self, field: str) -> Position:
+        return locate(self.content.text, (*self.content.tables.get(self.spec.name, ()), field))
+
+    def where(self, field: str) -> str:
+        line, column = self.place(field)
+        return f"{printable(str(self.path))}:{line}:{column}"
+
+
+class _Claims:
+    """What the files so far have taken."""
+
+    def __init__(self) -> None:
+        self._holders: dict[_Claim, _Holder] = {}
+
+    def take(self, file: SourceFile) -> TakenFile:
+        problems = list(() if file.loaded is None else file.loaded.problems)
+        if file.loaded is None:
+            problems.append(Problem(Severity.ERROR, str(file.path), file.unavailable or "cannot be read"))
+        usable = file.loaded is not None and not file.loaded.errors
+        if file.lapsed:
+            problems.append(_lapsed(file))
+            return TakenFile(file.path, file.owner, tuple(problems), file.good, (), lapsed=True)
+        if file.loaded is not None and usable:
+            clashes = list(self._clashes(file.path, file.loaded))
+            problems += clashes
+            usable = not clashes
+        in_force = file.loaded if usable else file.good
+        agents = () if in_force is None else tuple(self._free(in_force))
+        if in_force is not None:
+            for spec in agents:
+                holder = _Holder(spec, file.path, in_force)
+                self._holders.update((claim, holder) for claim in _claims(spec))
+        return TakenFile(file.path, file.owner, tuple(problems), in_force, agents, lapsed=False)
+
+    def _free(self, content: LoadResult) -> Iterator[AgentSpec]:
+        return (spec for spec in content.agents if not any(claim in self._holders for claim in _claims(spec)))
+
+    def _clashes(self, path: Path, content: LoadResult) -> Iterator[Problem]:
+        """Find what is taken already; one error a table is enough."""
+        reported = set()
+        for spec in content.agents:
+            taken = next((claim for claim in _claims(spec) if claim in self._holders), None)
+            table = content.tables.get(spec.name, ())
+            if taken is not None and table not in reported:
+                reported.add(table)
+                yield _clash(_Holder(spec, path, content), self._holders[taken], taken)
+
+
+def _claims(spec: AgentSpec) -> Iterator[_Claim]:
+    yield _Claim("name", spec.name.casefold())
+    yield _Claim("session", spec.session)
+    if spec.checkout is not None and spec.checkout.branch is not None:
+        yield _Claim("branch", (str(spec.checkout.repo), spec.checkout.branch))
+
+
+def _clash(later: _Holder, earlier: _Holder, claim: _Claim) -> Problem:
+    spec, other = later.spec, earlier.spec
+    field = "name" if claim.kind == "session" and spec.session == spec.name else claim.kind
+    its_field = "name" if claim.kind == "session" and other.session == other.name else claim.kind
+    by = f"agent {quote(other.name)} at {earlier.where(its_field)}"
+    if claim.kind == "name":
+        message = f"found {quote(spec.name)}, which is already taken by {by}"
+        if spec.name != other.name:
+            message += ": names must differ in more than case"
+    elif claim.kind == "session":
+        message = f"found {quote(spec.session)}, which is already the session of {by}; each agent needs its own"
+    else:
+        assert spec.checkout is not None
+        message = (
+            f"found {quote(str(spec.checkout.branch))}, which is already the branch of {by}, in the same repository; "
+            "each worktree needs its own"
+        )
+    line, column = later.place(field)
+    return Problem(Severity.ERROR, str(later.path), message, line, column, spec.name, claim.kind)
+
+
+def _lapsed(file: SourceFile) -> Problem:
+    lease = None if file.good is None else file.good.lease
+    span = "" if lease is None else f" of {format_duration(lease)}"
+    return Problem(
+        Severity.WARNING,
+        str(file.path),
+        f"its lease{span} is over, so it counts as removed; touch it to bring it back",
+    )
