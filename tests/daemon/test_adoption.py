@@ -265,7 +265,7 @@ def test_restarts_are_counted_on_across_daemons(daemon: Daemon) -> None:
 def test_a_stop_that_the_former_daemon_began_is_brought_to_its_end(daemon: Daemon) -> None:
     ready, hidden = daemon.folder / "ready", daemon.folder / "hidden"
     options = ("--ignore=INT,TERM", "--grandchildren=2", "--pids-file", hidden, "--ready", ready, "--forever")
-    start(daemon, bad("deaf", *options, grace_period="2s"), stay("a"))
+    start(daemon, bad("deaf", *options, grace_period="1s"), stay("a"))
     wait_for_file(ready)
     before = running(daemon, "deaf", "a")
     declare(daemon, stay("a"))
@@ -282,7 +282,7 @@ def test_a_restart_that_the_former_daemon_began_happens_once(daemon: Daemon) -> 
 
     def agent(**fields: object) -> dict[str, object]:
         options = ("--ignore=INT", "--only-one", lock, "--runs", count, "--ready", ready, "--forever")
-        return bad("a", *options, grace_period="2s", **fields)
+        return bad("a", *options, grace_period="1s", **fields)
 
     start(daemon, agent())
     wait_for_file(ready)

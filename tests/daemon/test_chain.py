@@ -113,7 +113,7 @@ def test_a_guest_is_provisioned_polled_and_shut_down(guest: Guest) -> None:
 def test_an_agent_whose_workdir_is_mounted_last_runs_in_the_mount(guest: Guest, exists: bool) -> None:
     if exists:
         guest.shared.mkdir()
-    guest.start()
+    guest.start("-interval=200ms")
     guest.set_config(provisioned(guest, workdir=guest.agent_home))
     guest.wait_polled("reviewer", running=exists)
     for name, value in SECRETS.items():

@@ -58,7 +58,7 @@ def test_an_agents_life_is_told_in_order(daemon: Daemon) -> None:
         stay("off", enabled=False),
         script("ends", "exit 0"),
         counting("fails", daemon.folder, "exit 3", restart="on-failure", max_restarts=1),
-        script("slow", "exec sleep 600", timeout="2s"),
+        script("slow", "exec sleep 600", timeout="700ms"),
         {"name": "absent", "command": ["/no/very-secret-value/such"]},
     )
     for name, state in {"ends": "exited", "fails": "failed", "slow": "timed_out", "absent": "failed"}.items():
@@ -80,7 +80,7 @@ def test_an_agents_life_is_told_in_order(daemon: Daemon) -> None:
     assert agent is not None
     assert data(started)["pid"] == agent["pid"]
     [timeout] = events(daemon, "?kind=timed_out")
-    assert timeout["reason"] == "timed out after 2s"
+    assert timeout["reason"] == "timed out after 700ms"
 
     declare(daemon, stay("works", env={"X": "1"}), stay("off"), stay("ends", grace_period="9s"))
     daemon.wait_state("off", "running")

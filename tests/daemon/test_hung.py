@@ -12,6 +12,7 @@ from tests.daemon.support import declare, running, start, stay
 from tests.support.daemon import Daemon
 from tests.support.hung import HungMount, hung
 
+SOON = "--interval=200ms"
 QUICK = 1.0
 """Seconds within which the API answers whatever hangs."""
 
@@ -69,7 +70,7 @@ def test_only_agents_that_need_a_path_which_hangs_are_concerned(daemon: Daemon, 
 
 def test_what_a_mount_hides_while_it_hangs_stays_in_force(daemon: Daemon) -> None:
     daemon.write_secret("KEY", "value")
-    start(daemon, stay("good"))
+    start(daemon, stay("good"), flags=[SOON])
     pid = daemon.wait_state("good", "running")["pid"]
     with hung(daemon.secrets), hung(daemon.jcard.parent / "conf"):
         daemon.wait_for(lambda: daemon.health()["slow_reads"], what="health says what hangs")
@@ -85,7 +86,7 @@ def test_a_jcard_that_hangs_changes_nothing_until_it_answers(daemon: Daemon) -> 
     folder = daemon.folder / "conf"
     folder.mkdir()
     daemon.jcard = folder / "jcard.toml"
-    start(daemon, stay("good"))
+    start(daemon, stay("good"), flags=[SOON])
     pid = daemon.wait_state("good", "running")["pid"]
     with hung(folder):
         daemon.wait_for(lambda: "does not answer" in (daemon.health()["config"]["error"] or ""), what="health says so")

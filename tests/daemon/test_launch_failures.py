@@ -163,7 +163,9 @@ def test_without_restarts_it_is_launched_when_what_it_missed_is_there(daemon: Da
     (daemon.folder / "later").mkdir()
     (daemon.bin / "my-program").write_text("#!/bin/sh\nexec sleep 600\n")
     (daemon.bin / "my-program").chmod(0o755)
-    make_repository(repo)
+    made = daemon.folder / "made"
+    make_repository(made)
+    made.rename(repo)
     running(daemon, "workdir", "program", "waits", "repo")
     assert {agent["restarts"] for agent in daemon.agents().values()} == {0}
     assert daemon.agents()["ran"]["state"] == "failed"

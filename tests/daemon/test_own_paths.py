@@ -204,7 +204,7 @@ def test_nothing_runs_twice_after_the_next_start(daemon: Daemon, lost: str, end:
 
 
 def test_a_run_whose_tmux_server_died_unseen_is_ended_before_the_next(daemon: Daemon) -> None:
-    deaf = script("a", "trap '' HUP INT TERM; while :; do sleep 600; done", restart="always")
+    deaf = script("a", "trap '' HUP INT TERM; while :; do sleep 600; done", restart="always", grace_period="200ms")
     start(daemon, deaf, flags=["--interval=1h"])
     former = running(daemon, "a")["a"]
     (server,) = servers(daemon)
