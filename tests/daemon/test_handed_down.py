@@ -69,8 +69,8 @@ def repository(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     "code",
-    [ignoring(_IGNORED), blocking(_BLOCKED), ignoring((signal.SIGCHLD,))],
-    ids=["ignored", "blocked", "children"],
+    [ignoring(_IGNORED), blocking(_BLOCKED)],
+    ids=["ignored", "blocked"],
 )
 def test_signals_that_the_parent_ignores_or_blocks_reach_neither_agentd_nor_agents(
     daemon_of: MakeDaemon, code: str

@@ -399,8 +399,8 @@ class Daemon:
         problems = []
         if self.running:
             problems += self._close_cleanly()
-        if self.stopped_cleanly:
-            problems += [f"left behind after a clean stop: {each}" for each in self.left_behind()]
+        left = self.left_behind() if self.stopped_cleanly else None
+        problems += [f"left behind after a clean stop: {each}" for each in left or ()]
         problems += [
             f"in agentd's log: {line}"
             for line in self.log_text().splitlines()
@@ -408,11 +408,15 @@ class Daemon:
         ]
         if problems:
             problems.append(self.explain())
-        self._end_tmux()
-        end_marked(str(self.bin))
-        # Read-only checkouts are write-protected, against all but root.
-        subprocess.run(["chmod", "-R", "u+w", self.folder], check=True)
-        shutil.rmtree(self.folder, ignore_errors=False)
+        if left != []:
+            self._end_tmux()
+            end_marked(str(self.bin))
+        try:
+            shutil.rmtree(self.folder)
+        except PermissionError:
+            # Read-only checkouts are write-protected, against all but root.
+            subprocess.run(["chmod", "-R", "u+w", self.folder], check=True)
+            shutil.rmtree(self.folder)
         return problems
 
     def _close_cleanly(self) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 POLL_SECONDS = 0.005
-_SLOWEST_POLL = 0.025
+_SLOWEST_POLL = 0.1
 _SHARE_OF_THE_WAIT = 0.05
 _TIMES_THE_PROBE = 3
 """A probe that asks a daemon costs some ms in both processes: who waits would take the CPU from those who work."""
@@ -32,7 +32,8 @@ def wait_for(
     Parameters
     ----------
     probe
-        Asked every 5 ms at first, and then, where it takes long to come true or to ask, every 25 ms at most.
+        Asked every 5 ms at first, and then, where it takes long to come true or to ask, less often: every
+        100 ms at last.
     timeout
         Seconds. Generous: it is only used up by a failing test.
     what
