@@ -20,7 +20,7 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"PyYAML", "make clean test"),
     (r"^(\{?\w+\}?) is not installed", r"apt-get install \1 && make test"),
     (r"open files", "ulimit -n 20000 && make test"),
-    (r"only root|not root|unless one is root|what root", "sudo make test"),
+    (r"only (as )?root|not root|unless one is root|what root", "sudo make test"),
     (r"^root (may|is)|logind made", "make test, as an ordinary user in a clone of theirs, without a login session"),
     (r"mount|user namespace|control groups", "make test, as root outside of a container"),
     (r"no user|may execute|cannot run|useradd", "make test, as root in a clone that all users may read"),
