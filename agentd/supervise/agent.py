@@ -12,12 +12,13 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from agentd.launch.preflight import PreflightError
 from agentd.model.events import Detail, Event, EventKind
 from agentd.model.states import AgentState
-from agentd.process.identity import ExitWatch, inspects, runs_script, signal_group
+from agentd.process.identity import ExitWatch, inspects, signal_group
 from agentd.process.remains import Remains, snapshot
 from agentd.supervise import transitions
 from agentd.supervise.desired import DesiredAgent
@@ -44,13 +45,11 @@ from agentd.supervise.record_keeper import RecordKeeper
 from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.run_recorder import RunFacts
 from agentd.supervise.teller import Teller
+from agentd.supervise.unreported import find_exit
 from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 
-_STATUS_PATIENCE = 10.0
-"""Seconds that a launcher has to write the status of an agent that ended; it takes a millisecond."""
-_STATUS_LOOK = 0.02
 _SESSION_WAIT = 0.02
 """Seconds between looks whether another agent has given up a session name."""
 
@@ -82,7 +81,7 @@ class Agent:
         self._effects: deque[Effect | _ShowScreen] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._look: asyncio.TimerHandle | None = None
+        self._look: asyncio.Task[Exit] | None = None
         self._records = RecordKeeper(host, life.name, self._work_on)
         self._teller = Teller(host, life.name)
         self.unrecorded = False
@@ -438,6 +437,7 @@ class Agent:
         """Take a run as the one there is, to be told of its reports."""
         if self._handle is not None:
             self.host.runs.pop(self._handle.run_id, None)
+        self._stop_looking()
         self._handle = handle
         if handle is not None:
             self.host.runs[handle.run_id] = self.hint
@@ -469,29 +469,31 @@ class Agent:
     def _looking(self) -> bool:
         return self._look is not None
 
+    def _stop_looking(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
     def _process_ended(self) -> None:
         """The process is gone; its launcher writes the status within a millisecond."""
-        if self._handle is not None:
-            self._handle.watch = None
-        self._look_for_status(self._handle, self.host.clock.now() + _STATUS_PATIENCE)
+        handle = self._handle
+        if handle is None:
+            return
+        handle.watch = None
+        self._look = asyncio.get_running_loop().create_task(find_exit(self.host, handle), name=f"exit of {self.name}")
+        self._look.add_done_callback(partial(self._exit_found, handle.run_id))
 
-    def _look_for_status(self, handle: RunHandle | None, until: float) -> None:
-        self._look = None
-        run = self.life.run
-        if handle is None or handle is not self._handle or run is None or run.ended is not None:
+    def _exit_found(self, run_id: str, task: asyncio.Task[Exit]) -> None:
+        if task.cancelled():
             return
-        # Looked at first: a launcher that has moved on has written its report before.
-        launcher_lives = handle.launcher is None or runs_script(handle.launcher, handle.run_id)
-        report = self.host.runtime.read_exit(handle.run_id)
-        if report is not None and report.status is not None:
-            self._ended(Exit.from_status(report.status))
-            return
-        if launcher_lives and self.host.clock.now() < until:
-            loop = asyncio.get_running_loop()
-            self._look = loop.call_later(_STATUS_LOOK, self._look_for_status, handle, until)
-            return
-        why = "its launcher could not record it, its session was closed, or its launcher was killed"
-        self._ended(Exit(error=f"ended with an unknown status: {why}"))
+        error, run = task.exception(), self.life.run
+        if task is self._look:
+            self._look = None
+        if error is not None:
+            self._teller.log.error("agent_work_failed", exc_info=error)
+        if run is not None and run.id == run_id and run.ended is None:
+            why = "a defect of agentd; its log has the details"
+            self._ended(Exit(error=f"ended with an unknown status: {why}") if error is not None else task.result())
 
     def _ended(self, ended: Exit, ago: float = 0.0) -> None:
         handle = self._handle
@@ -499,9 +501,7 @@ class Agent:
         if handle.watch is not None:
             handle.watch.cancel()
             handle.watch = None
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
+        self._stop_looking()
         if self.host.debug:
             self._effects.append(_ShowScreen())
         self._apply(transitions.exited(self.life, handle.run_id, ended, self._now().earlier(ago)))
@@ -596,17 +596,17 @@ class Agent:
         self.host.sessions.release(self.described.session, self.name)
 
     def _cancel_timers(self) -> None:
-        for timer in (self._timer, self._look):
-            if timer is not None:
-                timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._stop_looking()
         self._records.cancel()
 
     async def close(self) -> None:
         """Let go of the agent without touching it."""
+        tasks = [task for task in (self._worker, self._look) if task is not None]
         self._cancel_timers()
         if self._handle is not None and self._handle.watch is not None:
             self._handle.watch.cancel()
-        worker = self._worker
-        if worker is not None:
-            worker.cancel()
-            await asyncio.wait([worker])
+        for task in tasks:
+            task.cancel()
+            await asyncio.wait([task])

@@ -39,7 +39,7 @@ from agentd.tmux.protocol import Notification
 from agentd.tmux.setup import ANCHOR, ServerIdentity, ServerSetup, ServerUser
 from agentd.tmux.sizes import WindowSizes
 from agentd.tmux.socket_file import SocketFile
-from agentd.tmux.syntax import command, literal, pane_target, pipe_pane
+from agentd.tmux.syntax import command, execute, literal, pane_target, pipe_pane, show_option
 
 log = structlog.get_logger(__name__)
 
@@ -290,7 +290,7 @@ class TmuxServer:
         target = pane_target(session)
         create = command(
             "new-session", "-d", "-s", literal(session), "-n", window, "-c", literal(workdir),
-            "-P", "-F", _PANE_FORMAT, *_execute(script),
+            "-P", "-F", _PANE_FORMAT, *execute(script),
         )  # fmt: skip
         try:
             lines = await self._run(create, *(() if writer is None else (pipe_pane(target, writer),)))
@@ -312,7 +312,7 @@ class TmuxServer:
         target = pane.pane_id
         show = command("display-message", "-p", "-t", target, _PANE_FORMAT)
         commands = [
-            command("respawn-pane", "-k", "-t", target, "-c", literal(workdir), *_execute(script)),
+            command("respawn-pane", "-k", "-t", target, "-c", literal(workdir), *execute(script)),
             show,
             # A pipe of the former run would go on.
             command("pipe-pane", "-t", target) if writer is None else pipe_pane(target, writer),
@@ -348,6 +348,14 @@ class TmuxServer:
         """Close a pane, and with it its window and session if it was the last; a missing one is fine."""
         with contextlib.suppress(TmuxError):
             await self._run(command("kill-pane", "-t", pane.pane_id))
+
+    async def process_in(self, pane: Pane) -> int | None:
+        """What a pane was last opened with; ``None`` where it is gone."""
+        try:
+            (lines,) = await self._run(command("display-message", "-p", "-t", pane.pane_id, "#{pane_pid}"))
+        except TmuxError:
+            return None
+        return int(lines[0]) if lines and lines[0].isdecimal() else None
 
     async def rename_session(self, pane: Pane, session: str) -> None:
         """Give a pane's session its declared name back."""
@@ -441,14 +449,14 @@ class TmuxServer:
 
     async def get_global(self, option: str) -> str | None:
         """A user option of the server."""
-        lines = await self._run(_show(option))
+        lines = await self._run(show_option(option))
         return lines[0][0] if lines[0] else None
 
     async def list_globals(self, prefix: str) -> list[str]:
         """The values of the server's user options whose names begin like this."""
         lines = await self._run("show-options -s")
         names = [line.split(" ", 1)[0] for line in lines[0] if line.startswith(prefix)]
-        values = await self._run(*map(_show, names)) if names else []
+        values = await self._run(*map(show_option, names)) if names else []
         return [value[0] for value in values if value]
 
     async def set_global(self, option: str, value: str | None) -> None:
@@ -489,12 +497,3 @@ class TmuxServer:
             if await ends_within(server, _SERVER_END_LIMIT):
                 return True
         return False
-
-
-def _show(option: str) -> str:
-    return command("show-options", "-sqv", option)
-
-
-def _execute(script: str) -> tuple[str, str]:
-    # As separate words tmux executes them itself, without the user's login shell, which may be a restricted one.
-    return "/bin/sh", script

@@ -62,3 +62,14 @@ def pipe_pane(target: str, writer: str) -> str:
     # Without -I, which would make tmux notice the command's end at once, but look at one descriptor more for each pane
     # whenever anything happens (it uses poll(2)). The command is expanded as a format, and then by strftime(3).
     return command("pipe-pane", "-O", "-t", target, literal(writer).replace("%", "%%"))
+
+
+def show_option(option: str) -> str:
+    """Ask for a user option of the server."""
+    return command("show-options", "-sqv", option)
+
+
+def execute(script: str) -> tuple[str, str]:
+    """Open a pane with a script."""
+    # As separate words tmux executes them itself, without the user's login shell, which may be a restricted one.
+    return "/bin/sh", script

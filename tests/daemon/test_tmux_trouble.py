@@ -49,6 +49,24 @@ def test_an_agent_whose_session_is_closed_follows_its_policy(daemon: Daemon) -> 
     assert min(took) < NOT_WAITED_FOR, took
 
 
+def test_an_agent_whose_pane_is_given_another_program_says_so(daemon: Daemon) -> None:
+    late = {"restart": "always", "restart_delay": "1h", "restart_delay_max": "1h"}
+    start(daemon, stay("ends"), stay("waits", **late), stay("closed"))
+    running(daemon, "ends", "waits", "closed")
+    for name, state in (("ends", "failed"), ("waits", "backoff")):
+        daemon.tmux("respawn-pane", "-k", "-t", f"={name}:0", "sleep 600")
+        pane, _, pid = daemon.tmux("display-message", "-p", "-t", f"={name}:", "#{pane_id} #{pane_pid}").partition(" ")
+        error = f"its pane {pane} was given another program (pid {pid})"
+        assert error in str(daemon.wait_state(name, state)["error"])
+        daemon.wait_for(lambda error=error: error in daemon.request("GET", "/v1/events").body.decode(), what=error)  # type: ignore[misc]
+    daemon.tmux("kill-session", "-t", "=closed")
+    assert "its tmux session was closed" in str(daemon.wait_state("closed", "failed")["error"])
+    # The pane is the agent's all the same: its next run takes it.
+    declare(daemon, stay("ends", env={"AGAIN": "1"}), stay("waits", **late), stay("closed"))
+    running(daemon, "ends")
+    assert daemon.sessions().count("ends") == 1
+
+
 def test_nothing_of_an_agent_whose_session_is_closed_lives_on(daemon: Daemon) -> None:
     ready, hidden, lock = (daemon.folder / name for name in ("ready", "hidden", "lock"))
     options = ("--ignore=HUP,INT,TERM", "--grandchildren=3", "--only-one", lock, "--pids-file", hidden, "--forever")
