@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from agentd.cli.agentctl.answers import answers
-from agentd.cli.agentctl.client import ApiError, Json, UnreachableError, health_from
+from agentd.cli.agentctl.client import ApiError, Json, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation, Status, UsageError
-from agentd.cli.agentctl.convergence import wait_until_converged
 from agentd.cli.agentctl.edit import Edit, EditResult, make_edit
+from agentd.cli.agentctl.waiting import wait_until_converged
 from agentd.jcard.edit.agents import FieldPath
 from agentd.jcard.edit.assignments import AssignmentError, parse_assignment
 from agentd.jcard.edit.writing import TomlValue
@@ -110,7 +110,7 @@ def _warnings(invocation: Invocation, result: EditResult) -> list[str]:
         )
     config = invocation.settings.config
     try:
-        in_force = health_from(invocation.api.get("/v1/health")).config.path
+        in_force = invocation.api.health().config.path
     except (UnreachableError, ApiError):
         # Without a daemon the edit counts when one starts.
         return warnings

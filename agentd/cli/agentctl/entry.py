@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(given: Sequence[str]) -> int:
     if given[:1] == [NAMES_COMMAND]:
-        from agentd.cli.agentctl.commands.completion import print_names
+        from agentd.cli.agentctl.names import print_names
 
         return print_names(given[1:])
     try:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 
-from agentd.cli.agentctl.client import Api, ApiError, Json, agents_from
+from agentd.cli.agentctl.client import NOT_FOUND, Api, ApiError, Json, view
 from agentd.cli.agentctl.command import CommandError
+from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable, quote
-
-NOT_FOUND = 404
 
 _SHOWN = 3
 """Replicas that a message names."""
+
+
+def find_agent(api: Api, name: str) -> AgentStatus:
+    """Read the status of one agent; raises what `agent_document` does."""
+    return view(AgentStatus, agent_document(api, name))
 
 
 def agent_document(api: Api, name: str) -> Json:
@@ -32,7 +36,7 @@ def agent_document(api: Api, name: str) -> Json:
         except ApiError as error:
             if error.status != NOT_FOUND:
                 raise
-    names = [agent.name for agent in agents_from(api.get("/v1/agents"))]
+    names = [agent.name for agent in api.agents()]
     if name in names:
         # It came between the two requests.
         return api.get(agent_path(name))
@@ -56,7 +60,7 @@ def unknown(api: Api, name: str) -> CommandError:
     ApiError
         If the daemon cannot say.
     """
-    return unknown_agent(name, [agent.name for agent in agents_from(api.get("/v1/agents"))])
+    return unknown_agent(name, [agent.name for agent in api.agents()])
 
 
 def unknown_agent(

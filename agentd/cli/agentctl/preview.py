@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from agentd.cli.agentctl.client import Json, health_from, report_from
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.worktrees_left import worktrees_left
 from agentd.harness.base import Harness
@@ -24,14 +23,14 @@ from agentd.supervise.plan import DesiredView, Fingerprint, ObservedView, plan
 from agentd.text.quoting import printable
 
 
-def preview(invocation: Invocation, document: Json, file: GivenFile) -> tuple[list[PlannedOperation], list[str]]:
+def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tuple[list[PlannedOperation], list[str]]:
     """Plan as if ``file`` stood in the place of the daemon's jcard.
 
     Parameters
     ----------
     invocation
         The call; the daemon is asked where its jcard is.
-    document
+    report
         The daemon's own plan, with what it observes.
     file
         The other jcard.
@@ -50,8 +49,7 @@ def preview(invocation: Invocation, document: Json, file: GivenFile) -> tuple[li
     UnreachableError
         If it does not answer.
     """
-    report = report_from(document)
-    config = Path(health_from(invocation.api.get("/v1/health")).config.path)
+    config = Path(invocation.api.health().config.path)
     registry = load_harnesses()
     try:
         data = file.read()

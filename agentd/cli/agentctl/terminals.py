@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agentd.cli.agentctl.client import UnreachableError, agent_from
+from agentd.cli.agentctl.client import UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation
-from agentd.cli.agentctl.lookup import agent_document
+from agentd.cli.agentctl.lookup import find_agent
 from agentd.cli.agentctl.tmux_client import TmuxClient
 from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable, quote
@@ -163,7 +163,7 @@ def open_terminal(invocation: Invocation) -> Terminal:
         If neither a daemon answers nor a session of that name has a pane that agentd opened.
     """
     try:
-        agent = agent_from(agent_document(invocation.api, invocation.name()))
+        agent = find_agent(invocation.api, invocation.name())
     except UnreachableError as unreachable:
         return _without_daemon(invocation, TmuxClient(invocation.settings.tmux_socket), unreachable)
     return terminal_of(invocation, agent)

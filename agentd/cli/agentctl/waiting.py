@@ -1,111 +1,167 @@
-"""Whether an agent waits at its harness' question for trust, as its screen shows it."""
+"""Wait for agents: until they run, or until the daemon has done what its file says."""
 
 from __future__ import annotations
 
-import re
+import hashlib
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlencode
+from typing import TypeVar
 
-from agentd.cli.agentctl.client import Api, ApiError, screen_from
-from agentd.cli.agentctl.lookup import agent_path
-from agentd.harness.base import NO_FACTS, Harness, HarnessFacts
-from agentd.harness.builtin import BUILT_IN
-from agentd.model.events import EventKind
+from agentd.cli.agentctl.client import Api, Json, views
+from agentd.cli.agentctl.command import CommandError, Invocation
+from agentd.cli.agentctl.follow_events import TimeOverError, follow
+from agentd.model.states import AgentState
 from agentd.model.status import AgentStatus
+from agentd.text.durations import format_duration
 
-_LONGEST: Final = 3.0
-"""Seconds until a program that starts shows its box or its question: 0.6 to 2.2 measured."""
+_LOOK_EVERY = 0.025
+"""Seconds between two looks while no event comes: the journal shows events up to 0.05 s late."""
 
-_LOOK_AFTER: Final = 0.1
+_CHANGING = frozenset({AgentState.PENDING, AgentState.STARTING, AgentState.STOPPING})
 
-_FRAMES = re.compile(r"[\s\u2500-\u257f]+")
-"""What stands between the words of a sentence that is wrapped, perhaps in a frame."""
+ENDED = frozenset({AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT, AgentState.DISABLED})
+"""States that an agent does not leave by itself."""
 
-
-def asked(facts: HarnessFacts, screen: str) -> str | None:
-    """Find the harness' question on a screen; a version that asks in other words is not seen to ask."""
-    if facts.trust is None or (facts.ready_marker is not None and facts.ready_marker in screen):
-        # Once it is ready, the sentence is only talked about.
-        return None
-    shown = _FRAMES.sub(" ", screen)
-    return next((question for question in facts.trust.questions if question in shown), None)
+_Found = TypeVar("_Found")
 
 
-def waits_for(api: Api, agent: AgentStatus) -> str | None:
-    """Say what a running agent waits for, and what to do; ``None`` if that is nothing, or cannot be seen.
+def wait_for(invocation: Invocation, look: Callable[[], _Found | str]) -> _Found:
+    """Look at once, after each event, and now and then between them, until what is wanted is found.
+
+    Parameters
+    ----------
+    invocation
+        The call; ``--timeout`` says how long.
+    look
+        Gives what was found, or text that says what is still missing.
 
     Raises
     ------
-    UnreachableError
-        If no daemon answers.
+    CommandError
+        If the time is over, or whatever `look` raises.
+    UnreachableError, ApiError
+        If the daemon does not answer.
     """
-    question = asked(_facts(agent), _screen(api, agent))
-    return None if question is None else f"waits for an answer: {question}; agentctl attach {agent.name}"
+    timeout: float = invocation.arguments.timeout
+    deadline = time.monotonic() + timeout
+    try:
+        for _ in follow(invocation.api, deadline=deadline, every=_LOOK_EVERY, reconnect=False):
+            found = look()
+            if not isinstance(found, str):
+                return found
+    except TimeOverError:
+        pass
+    found = look()
+    if not isinstance(found, str):
+        return found
+    raise CommandError(f"after {format_duration(timeout)} {found}; agentctl status shows more")
 
 
-def first_seen(api: Api, agent: AgentStatus) -> tuple[str | None, str | None]:
-    """Look at an agent that has just been started, until there is something to say, or it is ready.
+def wait_until_running(invocation: Invocation, name: str) -> AgentStatus:
+    """Wait until an agent runs.
+
+    Raises
+    ------
+    CommandError
+        If the time is over, or the agent ends or has an error.
+    UnreachableError, ApiError
+        If the daemon does not answer.
+    """
+
+    def look() -> AgentStatus | str:
+        agent = next((agent for agent in invocation.api.agents() if agent.name == name), None)
+        if agent is None:
+            return f"{name} is not known to the daemon"
+        if agent.state == AgentState.RUNNING and agent.pid is not None:
+            return agent
+        if agent.state in ENDED or agent.error is not None:
+            reason = f": {agent.error}" if agent.error else ""
+            advice = "; agentctl start runs it" if agent.state == AgentState.DISABLED else ""
+            raise CommandError(f"{name} is declared, and is {agent.state}{reason}{advice}")
+        return f"{name} is {agent.state}"
+
+    return wait_for(invocation, look)
+
+
+def wait_until_converged(
+    invocation: Invocation, file: Path, present: Sequence[str], gone: Sequence[str]
+) -> list[tuple[AgentStatus, Json]]:
+    """Wait until the daemon has taken the file as it now is, and some agents are as it says.
+
+    The daemon says which content it took by its digest: times would not tell two edits of one moment apart. It takes a
+    content and tells its agents in one step, so that states asked for afterwards belong to it, or to a later one.
+
+    Parameters
+    ----------
+    invocation
+        The call; ``--timeout`` says how long.
+    file
+        The jcard.
+    present
+        Agents that are to be in a state that neither starts nor stops.
+    gone
+        Agents that are to disappear.
 
     Returns
     -------
-    The file in which agentd had its harness trust its folder, or what it waits for; at most one of them.
+    list
+        The agents of `present`, and what the API says of each.
 
     Raises
     ------
-    UnreachableError
-        If no daemon answers.
+    CommandError
+        If the time is over, or the daemon does not take the file.
+    UnreachableError, ApiError
+        If the daemon does not answer.
     """
-    facts = _facts(agent)
-    trusted = trusted_by(api, agent)
-    end = time.monotonic() + _LONGEST
-    while trusted is None and facts.trust is not None and time.monotonic() < end:
-        waiting = waits_for(api, agent)
-        if waiting is not None:
-            return None, waiting
-        if facts.ready_marker is not None and facts.ready_marker in _screen(api, agent):
-            break
-        time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and a screen tells of no changes)
-        # The journal may be a moment behind.
-        trusted = trusted_by(api, agent)
-    return trusted, None
+
+    def look() -> list[tuple[AgentStatus, Json]] | str:
+        if not _has_taken(invocation.api, file):
+            return "the daemon has not read the file yet"
+        documents = invocation.api.get("/v1/agents")
+        agents = views(AgentStatus, documents)
+        assert isinstance(documents, Sequence), "or views would have raised"
+        found = {agent.name: (agent, document) for agent, document in zip(agents, documents, strict=True)}
+        return _unsettled(found, present, gone) or [found[name] for name in present]
+
+    return wait_for(invocation, look)
 
 
-def trusted_by(api: Api, agent: AgentStatus) -> str | None:
-    """Name the file in which agentd had the agent's harness trust its folder, if it did."""
-    query = urlencode({"agent": agent.name, "kind": EventKind.TRUSTED.value, "tail": 1})
+def _has_taken(api: Api, file: Path) -> bool:
+    """Whether the daemon has taken the file as it now is; it may have changed again since it was edited."""
+    config = api.health().config
+    if not _same_file(Path(config.path), file):
+        raise CommandError(f"the daemon on {api.path} runs {config.path}, not {file}")
     try:
-        events = api.get(f"/v1/events?{query}")
-    except ApiError:
-        # No journal is kept.
-        return None
-    event = events[-1] if isinstance(events, list) and events else None
-    data = event.get("data") if isinstance(event, dict) else None
-    if not isinstance(data, dict) or not Path(agent.workdir).is_relative_to(str(data.get("folder"))):
-        return None
-    return str(data.get("path")) if data.get("harness") == agent.harness else None
+        content = file.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read any more: {error.strerror}") from None
+    if config.digest != hashlib.sha256(content).hexdigest():
+        return False
+    if not config.valid:
+        raise CommandError(f"the daemon refuses the file: {config.error}")
+    return True
 
 
-def _facts(agent: AgentStatus) -> HarnessFacts:
-    if not agent.running:
-        return NO_FACTS
-    harness = BUILT_IN.get(agent.harness) or _third_party(agent.harness)
-    return NO_FACTS if harness is None else harness.facts
-
-
-def _third_party(name: str) -> Harness | None:
-    # Looking for entry points takes 40 ms, which `status` need not spend on a built-in harness.
-    from agentd.harness.registry import load_harnesses
-
-    return load_harnesses().harnesses.get(name)
-
-
-def _screen(api: Api, agent: AgentStatus) -> str:
-    if _facts(agent).trust is None:
-        return ""
+def _same_file(one: Path, other: Path) -> bool:
     try:
-        return "\n".join(screen_from(api.get(f"{agent_path(agent.name, '/screen')}?format=json")).lines)
-    except ApiError:
-        # It has just ended, or its terminal cannot be read: nothing is seen.
-        return ""
+        return one.samefile(other)
+    except OSError:
+        return one == other
+
+
+def _unsettled(
+    found: Mapping[str, tuple[AgentStatus, Json]], present: Sequence[str], gone: Sequence[str]
+) -> str | None:
+    """Say which agent is not yet as the file says."""
+    for name in present:
+        if name not in found:
+            return f"{name} is not there yet"
+        state = found[name][0].state
+        if state in _CHANGING:
+            return f"{name} is {state}"
+    for name in gone:
+        if name in found:
+            return f"{name} is {found[name][0].state}, not gone"
+    return None

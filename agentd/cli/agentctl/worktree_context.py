@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.cli.agentctl.answers import answers, require_answer
-from agentd.cli.agentctl.client import UnreachableError, agents_from, health_from, report_from
+from agentd.cli.agentctl.client import UnreachableError, view
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.jcard.reading import config_bytes
 from agentd.model.spec import WORKTREES
-from agentd.model.status import AgentStatus
+from agentd.model.status import AgentStatus, PlanReport
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner
 from agentd.settings.context import (
@@ -56,9 +56,9 @@ class WorktreeContext:
         """
         settings, api = invocation.settings, invocation.api
         try:
-            report = report_from(api.get("/v1/plan"))
-            config = Path(health_from(api.get("/v1/health")).config.path)
-            agents = {agent.name: agent for agent in agents_from(api.get("/v1/agents"))}
+            report = view(PlanReport, api.get("/v1/plan"))
+            config = Path(api.health().config.path)
+            agents = {agent.name: agent for agent in api.agents()}
         except UnreachableError:
             user, _ = resolve_agent_user(settings.agent_user, os.environ)
             return cls(user, user.name, settings.config, resolve_data_dir(settings.data_dir, user), None)

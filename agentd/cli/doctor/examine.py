@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 
 from agentd import __version__
-from agentd.cli.agentctl.client import Api, ApiError, Json, UnreachableError, agents_from, health_from
-from agentd.cli.agentctl.waiting import waits_for
+from agentd.cli.agentctl.client import Api, ApiError, Json, UnreachableError, view
+from agentd.cli.agentctl.trust_question import waits_for
 from agentd.cli.doctor import machine, places
 from agentd.cli.doctor.finding import Finding, answered, error, note, ok, read_line, warning
 from agentd.cli.doctor.harnesses import Surroundings, check_harnesses
@@ -33,7 +33,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     """
     api = Api(settings.api_socket)
     document, findings = _ask(api)
-    health = None if document is None else health_from(document)
+    health = None if document is None else view(Health, document)
     pid = None if health is None else health.pid
     daemon_environ = machine.environment_of(pid, environ)
     user, user_warning = resolve_agent_user(settings.agent_user, environ)
@@ -127,7 +127,7 @@ def _check_daemon(health: Health, document: Json) -> Iterator[Finding]:
 def _check_waiting(api: Api) -> Iterator[Finding]:
     """Look for agents that wait at their harness' question, which nobody may be there to answer."""
     try:
-        for agent in agents_from(api.get("/v1/agents")):
+        for agent in api.agents():
             waiting = waits_for(api, agent)
             if waiting is not None:
                 what, _, advice = waiting.partition("; ")

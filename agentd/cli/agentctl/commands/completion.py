@@ -1,14 +1,8 @@
-"""``agentctl completion``, and the hidden command that the shells ask for agents' names."""
+"""``agentctl completion``."""
 
 from __future__ import annotations
 
-import argparse
-import os
-from collections.abc import Sequence
-
-from agentd.cli.agentctl.client import Api, ApiError, UnreachableError, agents_from
-from agentd.cli.agentctl.command import Commands, Invocation, Status, add_shared_options
-from agentd.settings.options import settings_from
+from agentd.cli.agentctl.command import Commands, Invocation, Status
 
 _DETAILS = """\
 Commands, options, agents' names, states and files are completed. The names are asked of the daemon while you type."""
@@ -44,23 +38,3 @@ def _completion(invocation: Invocation) -> Status:
     else:
         print(script, end="")
     return Status.DONE
-
-
-def print_names(argv: Sequence[str]) -> int:
-    """Print the agents' names, one a line, and nothing where there is no daemon: somebody is typing.
-
-    Raises
-    ------
-    SystemExit
-        If the arguments cannot be understood.
-    """
-    parser = argparse.ArgumentParser(add_help=False)
-    add_shared_options(parser)
-    settings = settings_from(parser.parse_args(argv), os.environ)
-    try:
-        agents = agents_from(Api(settings.api_socket).get("/v1/agents"))
-    except (UnreachableError, ApiError):
-        return int(Status.UNREACHABLE)
-    for agent in agents:
-        print(agent.name)
-    return int(Status.DONE)

@@ -129,7 +129,7 @@ def _query(arguments: argparse.Namespace) -> str:
 
 
 def _follow(invocation: Invocation, query: str) -> Status:
-    from agentd.cli.agentctl.event_stream import follow
+    from agentd.cli.agentctl.follow_events import follow
 
     for event in follow(invocation.api, query, warn=lambda text: invocation.warn(printable(text))):
         if event.document is None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, duration, not_empty
-from agentd.model.states import AgentState
 from agentd.text.quoting import printable
 
 if TYPE_CHECKING:
@@ -17,13 +15,9 @@ if TYPE_CHECKING:
 
     from agentd.cli.agentctl.edit import EditResult
     from agentd.cli.agentctl.worktree_context import WorktreeContext
-    from agentd.model.status import AgentStatus
 
 _LIMIT = 30.0
 """Seconds that hire waits by default."""
-
-_ENDED = frozenset({AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT, AgentState.DISABLED})
-"""States that an agent does not leave by itself."""
 
 _INIT_DETAILS = """\
 Makes a workspace: a folder with SOUL.md (who the agent is), AGENTS.md (how to work here; CLAUDE.md and GEMINI.md are
@@ -88,7 +82,8 @@ def _init(invocation: Invocation) -> Status:
 
 def _hire(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.client import UnreachableError
-    from agentd.cli.agentctl.waiting import first_seen
+    from agentd.cli.agentctl.trust_question import first_seen
+    from agentd.cli.agentctl.waiting import wait_until_running
     from agentd.cli.agentctl.worktree_context import WorktreeContext
 
     role = str(invocation.arguments.role)
@@ -112,7 +107,7 @@ def _hire(invocation: Invocation) -> Status:
     diff = declared.diff
     for line in diff:
         print(printable(line), file=sys.stderr)
-    agent = _wait(invocation, declared.present[0])
+    agent = wait_until_running(invocation, declared.present[0])
     trusted, waiting = first_seen(invocation.api, agent)
     if trusted is not None:
         invocation.warn(printable(f"agentd had {agent.harness} trust {agent.workdir}, in {trusted}"))
@@ -203,31 +198,3 @@ def _declare(context: WorktreeContext, name: str, fields: Mapping[str, str], *, 
 
     edit = Edit(add, names=(name,), after=(name,), adds=True)
     return make_edit(context.config, context.user, context.data_dir, edit, dry_run=dry_run)
-
-
-def _wait(invocation: Invocation, name: str) -> AgentStatus:
-    """Wait until the agent runs."""
-    from agentd.cli.agentctl.client import ApiError, agent_from
-    from agentd.cli.agentctl.convergence import LOOK_AFTER
-    from agentd.cli.agentctl.lookup import NOT_FOUND, agent_path
-
-    limit = float(invocation.arguments.timeout)
-    end = time.monotonic() + limit
-    while True:
-        over = time.monotonic() >= end
-        agent: AgentStatus | None = None
-        try:
-            agent = agent_from(invocation.api.get(agent_path(name)))
-        except ApiError as error:
-            if error.status != NOT_FOUND:
-                raise
-        if agent is not None and agent.state == AgentState.RUNNING and agent.pid is not None:
-            return agent
-        if agent is not None and (agent.state in _ENDED or agent.error is not None):
-            reason = f": {agent.error}" if agent.error else ""
-            advice = "; agentctl start runs it" if agent.state == AgentState.DISABLED else ""
-            raise CommandError(f"{agent.name} is declared, and is {agent.state}{reason}{advice}")
-        if over:
-            state = "not known to the daemon" if agent is None else agent.state
-            raise CommandError(f"{name} is {state} after {limit:.0f} s; see agentctl status")
-        time.sleep(LOOK_AFTER)  # noqa: TID251 (a person waits, and the API tells of no events)

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 
-from agentd.cli.agentctl.client import ApiError, UnreachableError, runs_from
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, count
-from agentd.cli.agentctl.lookup import NOT_FOUND, agent_path, unknown
-from agentd.model.status import RunView
-from agentd.text.quoting import printable
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name, count
 
 _DETAILS = """\
 Prints what the newest run of the agent printed, or the run that --run names, as a person would read it: what was
@@ -24,11 +19,6 @@ agentctl logs reviewer-0 -n 20
 agentctl logs reviewer-0 --previous           what the run before the last restart printed
 agentctl logs reviewer-0 --run 7 --raw | less -R
 agentctl logs reviewer-0 -f | grep --line-buffered ERROR"""
-
-_BLOCK = 1 << 20
-"""Bytes asked for at once, so that a pager that waits holds up no connection."""
-_TAIL_FIRST = 256 * 1024
-"""Bytes from the end that are looked at for the last lines; four times as many, if those are too few."""
 
 
 def register(commands: Commands) -> None:
@@ -50,12 +40,14 @@ def _logs(invocation: Invocation) -> Status:
     if invocation.as_json and (arguments.follow or arguments.raw):
         flag = "-f never ends" if arguments.follow else "--raw is bytes"
         raise UsageError(f"{flag}, so it has no --json; leave one of them out")
+    from agentd.cli.agentctl.transcripts import Transcripts
+
     transcripts = Transcripts(invocation)
     run = transcripts.choose()
     if arguments.follow:
-        from agentd.cli.agentctl.follow import follow
+        from agentd.cli.agentctl.follow_log import follow_log
 
-        follow(transcripts, run, invocation)
+        follow_log(transcripts, run, invocation)
     elif arguments.raw:
         for data in transcripts.raw(run, arguments.lines):
             sys.stdout.buffer.write(data)
@@ -67,129 +59,3 @@ def _logs(invocation: Invocation) -> Status:
         else:
             invocation.print(lines)
     return Status.DONE
-
-
-class Transcripts:
-    """What the daemon keeps of one agent."""
-
-    def __init__(self, invocation: Invocation) -> None:
-        self.api = invocation.api
-        self.name = invocation.name()
-        self._invocation = invocation
-
-    def runs(self) -> list[RunView]:
-        """The runs that are kept, oldest first.
-
-        Raises
-        ------
-        CommandError
-            If there is no such agent.
-        """
-        try:
-            return runs_from(self.api.get(agent_path(self.name, "/runs")))
-        except ApiError as error:
-            if error.status == NOT_FOUND:
-                raise unknown(self.api, self.name) from None
-            raise
-        except UnreachableError:
-            folder = self._invocation.settings.state_dir / "agents" / self.name / "runs"
-            if folder.is_dir():
-                self._invocation.warn(f"what was recorded stands in {printable(str(folder))}")
-            raise
-
-    def choose(self) -> RunView:
-        """Take the run that the command line names.
-
-        Raises
-        ------
-        CommandError
-            If it is not kept, or nothing is.
-        """
-        runs, arguments = self.runs(), self._invocation.arguments
-        if not runs:
-            raise CommandError(
-                f"nothing is recorded of {printable(self.name)}: it has not run yet, or agentd runs with --transcripts"
-                f" off; agentctl screen {printable(self.name)} shows its terminal"
-            )
-        if arguments.number is not None:
-            for run in runs:
-                if run.run == arguments.number:
-                    return run
-            kept = f"runs {runs[0].run} to {runs[-1].run} are" if len(runs) > 1 else f"run {runs[0].run} is"
-            raise CommandError(f"run {arguments.number} of {runs[-1].agent} is not kept; {kept}")
-        if arguments.previous:
-            if len(runs) == 1:
-                raise CommandError(f"of {runs[0].agent} only run {runs[0].run} is kept, none before it")
-            return runs[-2]
-        return runs[-1]
-
-    def path(self, run: RunView, **query: int) -> str:
-        """Where a run's output is."""
-        parameters = "&".join(f"{name}={value}" for name, value in query.items())
-        return f"{agent_path(run.agent, '/log')}?raw=1&run={run.run}&{parameters}"
-
-    def read(self, run: RunView, start: int, end: int) -> Iterator[bytes]:
-        """Give a part of a run's output."""
-        while start < end:
-            data = self.api.read(self.path(run, offset=start, limit=min(_BLOCK, end - start)))
-            if not data:
-                return
-            start += len(data)
-            yield data
-
-    def raw(self, run: RunView, lines: int | None) -> Iterator[bytes]:
-        """Give a run's output, or its last lines: what is between line feeds."""
-        if lines is None:
-            yield from self.read(run, run.first_byte, run.end_byte)
-            return
-        size = self._guess(lines)
-        while True:
-            start = max(run.first_byte, run.end_byte - size)
-            data = b"".join(self.read(run, start, run.end_byte))
-            found = _start_of_lines(data, lines)
-            if found is not None or start == run.first_byte:
-                yield data[found or 0 :]
-                return
-            size *= 4
-
-    def lines(self, run: RunView, count: int | None) -> Iterator[str]:
-        """Give what a person would read, or the last lines of it."""
-        if count is None:
-            yield from self._readable(run, run.first_byte)
-        elif count:
-            size = self._guess(count)
-            while True:
-                start = max(run.first_byte, run.end_byte - size)
-                lines = list(self._readable(run, start))
-                # What comes first may be the end of a line, or of a screen.
-                if start == run.first_byte or len(lines) > count + run.rows:
-                    break
-                size *= 4
-            yield from lines[-count:]
-
-    def start_of(self, run: RunView, count: int) -> int:
-        """Where to begin so that the last lines are surely among what is read."""
-        return max(run.first_byte, run.end_byte - 4 * self._guess(count))
-
-    def _guess(self, count: int) -> int:
-        return max(_TAIL_FIRST, count * 200)
-
-    def _readable(self, run: RunView, start: int) -> Iterator[str]:
-        from agentd.recording.transcripts.rendering import Rendering
-
-        rendering = Rendering(run, start)
-        for data in self.read(run, start, run.end_byte):
-            yield from rendering.feed(data)
-        yield from rendering.rest()
-
-
-def _start_of_lines(data: bytes, count: int) -> int | None:
-    """Where the last lines begin; ``None`` if there are fewer. The last one may have no line break."""
-    position = len(data) - 1 if data.endswith(b"\n") else len(data)
-    if count == 0:
-        return len(data)
-    for _ in range(count):
-        position = data.rfind(b"\n", 0, position)
-        if position < 0:
-            return None
-    return position + 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentd.cli.agentctl.client import Json, operations_from
+from agentd.cli.agentctl.client import view
 from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
-from agentd.model.status import PlannedOperation
+from agentd.model.status import PlannedOperation, PlanReport
 from agentd.text.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines
 
 _DETAILS = """\
@@ -49,11 +49,11 @@ def register(commands: Commands) -> None:
 
 
 def _plan(invocation: Invocation) -> Status:
-    report = invocation.api.get("/v1/plan")
+    report = view(PlanReport, invocation.api.get("/v1/plan"))
     file: str | None = invocation.arguments.file
     remarks: list[str] = []
     if file is None:
-        operations = operations_from(report)
+        operations = report.operations
     else:
         operations, remarks = _of_file(invocation, report, file)
     for text in remarks:
@@ -65,7 +65,7 @@ def _plan(invocation: Invocation) -> Status:
     return Status.DONE
 
 
-def _of_file(invocation: Invocation, report: Json, file: str) -> tuple[list[PlannedOperation], list[str]]:
+def _of_file(invocation: Invocation, report: PlanReport, file: str) -> tuple[Sequence[PlannedOperation], list[str]]:
     from agentd.cli.agentctl.preview import preview
     from agentd.jcard.given_file import given_file
 

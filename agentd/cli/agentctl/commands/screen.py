@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 
-from agentd.cli.agentctl.client import ApiError, UnreachableError, screen_from
+from agentd.cli.agentctl.client import NOT_FOUND, ApiError, UnreachableError, view
 from agentd.cli.agentctl.command import Commands, Invocation, Status, add_name
-from agentd.cli.agentctl.lookup import NOT_FOUND, agent_path, unknown
+from agentd.cli.agentctl.lookup import agent_path, unknown
+from agentd.model.status import Screen
 
 _DETAILS = """\
 Prints what the agent's terminal shows now, without its colours elsewhere than on a terminal. Without a daemon the tmux
@@ -32,7 +33,7 @@ def _screen(invocation: Invocation) -> Status:
         if styled:
             lines = invocation.api.read(f"{path}?format=ansi").decode("utf-8", "replace").splitlines()
         else:
-            screen = screen_from(invocation.api.get(f"{path}?format=json"))
+            screen = view(Screen, invocation.api.get(f"{path}?format=json"))
             if invocation.as_json:
                 invocation.print_document(asdict(screen))
                 return Status.DONE

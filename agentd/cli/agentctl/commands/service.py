@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.client import ApiError, UnreachableError, health_from
+from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError
 from agentd.settings.flags import OPTIONS
 from agentd.settings.settings import Settings, absolute, default_settings, home_folder
@@ -127,7 +127,7 @@ def _refuse_foreign(path: Path, force: bool) -> None:
 def _refuse_second(invocation: Invocation, systemd: Systemd) -> None:
     """Refuse while an agentd of somebody else holds the sockets: the service's could not start."""
     try:
-        pid = health_from(invocation.api.get("/v1/health")).pid
+        pid = invocation.api.health().pid
     except (UnreachableError, ApiError):
         return
     if str(pid) != systemd.state()["MainPID"]:

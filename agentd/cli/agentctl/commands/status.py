@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from agentd.cli.agentctl.client import agent_from, agents_from, health_from
 from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name
-from agentd.cli.agentctl.lookup import agent_document
+from agentd.cli.agentctl.lookup import agent_document, find_agent
 from agentd.cli.agentctl.status_view import agent_lines, list_lines, overview_lines
 from agentd.text.quoting import printable
 
@@ -62,15 +61,15 @@ def _status(invocation: Invocation) -> Status:
 
 def _lines(invocation: Invocation) -> list[str]:
     if invocation.arguments.name is not None:
-        from agentd.cli.agentctl.waiting import waits_for
+        from agentd.cli.agentctl.trust_question import waits_for
 
-        agent = agent_from(agent_document(invocation.api, invocation.name()))
+        agent = find_agent(invocation.api, invocation.name())
         return agent_lines(agent, invocation.display, waits_for(invocation.api, agent))
-    health = health_from(invocation.api.get("/v1/health"))
+    health = invocation.api.health()
     if not invocation.display.table and not health.config.valid:
         # On a terminal the header says so.
         invocation.warn(f"config {printable(health.config.path)}: not valid: {printable(health.config.error or '')}")
-    return overview_lines(health, agents_from(invocation.api.get("/v1/agents")), invocation.display)
+    return overview_lines(health, invocation.api.agents(), invocation.display)
 
 
 def _watch(invocation: Invocation) -> Status:
@@ -85,7 +84,7 @@ def _watch(invocation: Invocation) -> Status:
 
 
 def _list(invocation: Invocation) -> Status:
-    agents = agents_from(invocation.api.get("/v1/agents"))
+    agents = invocation.api.agents()
     if invocation.as_json:
         invocation.print_document([{name: getattr(agent, name) for name in _LISTED} for agent in agents])
     else:

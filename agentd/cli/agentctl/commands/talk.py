@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.client import agent_from
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, duration
-from agentd.cli.agentctl.lookup import agent_document
+from agentd.cli.agentctl.lookup import find_agent
 from agentd.files.regular import without_mark
 from agentd.model.states import AgentState
 from agentd.model.status import AgentStatus
@@ -97,7 +96,7 @@ def _send(invocation: Invocation) -> Status:
     terminal = terminal_of(invocation, agent)
 
     def still_running() -> None:
-        now = agent_from(agent_document(invocation.api, agent.name))
+        now = find_agent(invocation.api, agent.name)
         if (now.state, now.pid, now.pane_pid) != (agent.state, agent.pid, agent.pane_pid):
             raise CommandError(
                 f"{agent.name} ended or was restarted meanwhile, it is {now.state}: nothing was entered; send it again"
@@ -159,7 +158,7 @@ def _read(text: str | None, file: str | None) -> str:
 
 
 def _running(invocation: Invocation, *states: AgentState) -> AgentStatus:
-    agent = agent_from(agent_document(invocation.api, invocation.name()))
+    agent = find_agent(invocation.api, invocation.name())
     if agent.state in states:
         return agent
     reason = f" ({agent.error})" if agent.error else ""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
-from collections.abc import Sequence
 
-from agentd.cli.agentctl.client import Json, UnreachableError, agent_from, health_from
+from agentd.cli.agentctl.client import Json, UnreachableError, view
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, duration
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.model.events import EventKind
 from agentd.model.states import AgentState
-from agentd.model.status import NOT_READ_YET
+from agentd.model.status import NOT_READ_YET, AgentStatus
 from agentd.text.quoting import printable
 
 _LOOK_AFTER = 0.1
@@ -54,33 +54,35 @@ def _states(text: str) -> list[str]:
 def _wait(invocation: Invocation) -> Status:
     from urllib.parse import quote
 
-    from agentd.cli.agentctl.event_stream import TimeOverError, follow
+    from agentd.cli.agentctl.follow_events import TimeOverError, follow
 
-    wanted: Sequence[str] = invocation.arguments.states
+    api, wanted = invocation.api, list[str](invocation.arguments.states)
     timeout: float | None = invocation.arguments.timeout
     deadline = None if timeout is None else time.monotonic() + timeout
     # An unknown agent, and a state that is there, need no events.
-    document = agent_document(invocation.api, invocation.name())
-    if _state(document) in wanted:
-        return _say(invocation, _state(document), document)
-    name = agent_from(document).name
+    document = agent_document(api, invocation.name())
+    agent = view(AgentStatus, document)
+    if agent.state in wanted:
+        return _report(invocation, agent.state, document)
     warn = lambda text: invocation.warn(printable(text))  # noqa: E731 (an argument)
     try:
-        for event in follow(invocation.api, f"&agent={quote(name, safe='')}", deadline=deadline, warn=warn):
+        for event in follow(api, f"&agent={quote(agent.name, safe='')}", deadline=deadline, warn=warn):
             # Looked at once no event can be missed any more, and again where events cannot tell.
             if event.document is None or event.text("kind") == EventKind.REMOVED:
                 document = _look(invocation, deadline) or document
-                reached = _state(document)
+                reached = view(AgentStatus, document).state
             else:
                 reached = str(event.data.get("state"))
             if reached in wanted:
-                return _say(invocation, reached, _latest(invocation) or document)
+                with contextlib.suppress(CommandError, UnreachableError):  # it may be gone again, or the daemon
+                    document = agent_document(api, agent.name)
+                return _report(invocation, reached, document)
     except TimeOverError:
         pass
-    document = agent_document(invocation.api, name)
-    if _state(document) in wanted:
-        return _say(invocation, _state(document), document)
-    agent = agent_from(document)
+    document = agent_document(api, agent.name)
+    agent = view(AgentStatus, document)
+    if agent.state in wanted:
+        return _report(invocation, agent.state, document)
     reason = f" ({agent.error})" if agent.error else ""
     raise CommandError(
         f"{agent.name} is {agent.state}{reason}, not {' or '.join(wanted)}, and the time is over:"
@@ -89,37 +91,23 @@ def _wait(invocation: Invocation) -> Status:
 
 
 def _look(invocation: Invocation, deadline: float | None) -> Json:
-    """Read the agent; nothing if the daemon went away once more.
+    """Read the agent; ``None`` if the daemon went away once more.
 
     A daemon that has just been started may not have read its configuration yet: then it need not know the agent.
     """
-    try:
+    with contextlib.suppress(UnreachableError):
         while deadline is None or time.monotonic() < deadline:
             try:
                 return agent_document(invocation.api, invocation.name())
             except CommandError:
-                if health_from(invocation.api.get("/v1/health")).config.error != NOT_READ_YET:
+                if invocation.api.health().config.error != NOT_READ_YET:
                     return agent_document(invocation.api, invocation.name())
             time.sleep(_LOOK_AFTER)  # noqa: TID251 (a moment, after a restart of the daemon)
-    except UnreachableError:
-        pass
     return None
 
 
-def _latest(invocation: Invocation) -> Json:
-    """Read the agent; nothing if it is gone meanwhile, or the daemon is."""
-    try:
-        return agent_document(invocation.api, invocation.name())
-    except (CommandError, UnreachableError):
-        return None
-
-
-def _state(document: Json) -> str:
-    return agent_from(document).state
-
-
-def _say(invocation: Invocation, reached: str, document: Json) -> Status:
-    agent = agent_from(document)
+def _report(invocation: Invocation, reached: str, document: Json) -> Status:
+    agent = view(AgentStatus, document)
     if invocation.as_json:
         invocation.print_document(document)
     elif agent.state == reached:

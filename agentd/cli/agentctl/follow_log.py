@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections import deque
 
-from agentd.cli.agentctl.client import ApiError, agent_from
+from agentd.cli.agentctl.client import NOT_FOUND, ApiError, view
 from agentd.cli.agentctl.command import Invocation
-from agentd.cli.agentctl.lookup import NOT_FOUND, agent_path
-from agentd.model.states import AgentState
-from agentd.model.status import RunView
+from agentd.cli.agentctl.lookup import agent_path
+from agentd.cli.agentctl.transcripts import Transcripts
+from agentd.cli.agentctl.waiting import ENDED
+from agentd.model.status import AgentStatus, RunView
+from agentd.recording.transcripts.rendering import Rendering
 from agentd.text.quoting import printable
 from agentd.text.terminal import harmless
-
-if TYPE_CHECKING:
-    from agentd.cli.agentctl.commands.logs import Transcripts
-    from agentd.recording.transcripts.rendering import Rendering
 
 _SETTLE = 0.3
 """Seconds after which lines that a program could still change, but did not, are printed."""
@@ -24,10 +22,9 @@ _NEXT_LOOK = 0.25
 """Seconds between two looks whether there is another run."""
 _SIZES_AGE = 1.0
 """Seconds that what is known of a terminal's sizes is good for."""
-_DONE = frozenset({AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT, AgentState.DISABLED})
 
 
-def follow(transcripts: Transcripts, run: RunView, invocation: Invocation) -> None:
+def follow_log(transcripts: Transcripts, run: RunView, invocation: Invocation) -> None:
     """Print what a run printed and prints, and then the next one, until the agent has ended for good.
 
     Raises
@@ -59,12 +56,9 @@ def follow(transcripts: Transcripts, run: RunView, invocation: Invocation) -> No
 def _follow_run(transcripts: Transcripts, run: RunView, printer: _Printer) -> RunView | None:
     """Print what comes until the run has ended, and give it as it is then; ``None`` if it is not kept any more."""
     while True:
-        stream = transcripts.api.stream(transcripts.path(run, offset=printer.position, follow=1))
-        try:
+        with transcripts.api.stream(transcripts.path(run, offset=printer.position, follow=1)) as stream:
             while (data := stream.read(_SETTLE)) != b"":
                 printer.take(data)
-        finally:
-            stream.close()
         # The daemon ends a stream whose client took nothing for a while too: a pager, say.
         now = next((each for each in transcripts.runs() if each.run == run.run), None)
         if now is None or (now.end is not None and printer.position >= now.end_byte):
@@ -84,12 +78,12 @@ def _next(transcripts: Transcripts, run: RunView) -> RunView | None:
 
 def _is_done(transcripts: Transcripts, name: str) -> bool:
     try:
-        agent = agent_from(transcripts.api.get(agent_path(name)))
+        agent = view(AgentStatus, transcripts.api.get(agent_path(name)))
     except ApiError as error:
         if error.status == NOT_FOUND:
             return True
         raise
-    return agent.state in _DONE
+    return agent.state in ENDED
 
 
 class _Printer:
@@ -132,10 +126,6 @@ class _Lines(_Printer):
         self._rendering: Rendering
 
     def begin(self, transcripts: Transcripts, run: RunView, lines: int | None) -> None:
-        from collections import deque
-
-        from agentd.recording.transcripts.rendering import Rendering
-
         kept: deque[str] = deque(maxlen=lines)
         start = run.first_byte if lines is None else transcripts.start_of(run, lines)
         self._transcripts, self._rendering = transcripts, Rendering(run, start)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentd.cli.agentctl.waiting import asked
+from agentd.cli.agentctl.trust_question import asked
 from agentd.harness.builtin import BUILT_IN
 from tests.cli.support import Client
 from tests.cli.test_worktrees import client_of

@@ -1,0 +1,111 @@
+"""Whether an agent waits at its harness' question for trust, as its screen shows it."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+from agentd.cli.agentctl.client import Api, ApiError, view
+from agentd.cli.agentctl.lookup import agent_path
+from agentd.harness.base import NO_FACTS, Harness, HarnessFacts
+from agentd.harness.builtin import BUILT_IN
+from agentd.model.events import EventKind
+from agentd.model.status import AgentStatus, Screen
+
+_LONGEST: Final = 3.0
+"""Seconds until a program that starts shows its box or its question: 0.6 to 2.2 measured."""
+
+_LOOK_AFTER: Final = 0.1
+
+_FRAMES = re.compile(r"[\s\u2500-\u257f]+")
+"""What stands between the words of a sentence that is wrapped, perhaps in a frame."""
+
+
+def asked(facts: HarnessFacts, screen: str) -> str | None:
+    """Find the harness' question on a screen; a version that asks in other words is not seen to ask."""
+    if facts.trust is None or (facts.ready_marker is not None and facts.ready_marker in screen):
+        # Once it is ready, the sentence is only talked about.
+        return None
+    shown = _FRAMES.sub(" ", screen)
+    return next((question for question in facts.trust.questions if question in shown), None)
+
+
+def waits_for(api: Api, agent: AgentStatus) -> str | None:
+    """Say what a running agent waits for, and what to do; ``None`` if that is nothing, or cannot be seen.
+
+    Raises
+    ------
+    UnreachableError
+        If no daemon answers.
+    """
+    question = asked(_facts(agent), _screen(api, agent))
+    return None if question is None else f"waits for an answer: {question}; agentctl attach {agent.name}"
+
+
+def first_seen(api: Api, agent: AgentStatus) -> tuple[str | None, str | None]:
+    """Look at an agent that has just been started, until there is something to say, or it is ready.
+
+    Returns
+    -------
+    The file in which agentd had its harness trust its folder, or what it waits for; at most one of them.
+
+    Raises
+    ------
+    UnreachableError
+        If no daemon answers.
+    """
+    facts = _facts(agent)
+    trusted = trusted_by(api, agent)
+    end = time.monotonic() + _LONGEST
+    while trusted is None and facts.trust is not None and time.monotonic() < end:
+        waiting = waits_for(api, agent)
+        if waiting is not None:
+            return None, waiting
+        if facts.ready_marker is not None and facts.ready_marker in _screen(api, agent):
+            break
+        time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and a screen tells of no changes)
+        # The journal may be a moment behind.
+        trusted = trusted_by(api, agent)
+    return trusted, None
+
+
+def trusted_by(api: Api, agent: AgentStatus) -> str | None:
+    """Name the file in which agentd had the agent's harness trust its folder, if it did."""
+    query = urlencode({"agent": agent.name, "kind": EventKind.TRUSTED.value, "tail": 1})
+    try:
+        events = api.get(f"/v1/events?{query}")
+    except ApiError:
+        # No journal is kept.
+        return None
+    event = events[-1] if isinstance(events, list) and events else None
+    data = event.get("data") if isinstance(event, dict) else None
+    if not isinstance(data, dict) or not Path(agent.workdir).is_relative_to(str(data.get("folder"))):
+        return None
+    return str(data.get("path")) if data.get("harness") == agent.harness else None
+
+
+def _facts(agent: AgentStatus) -> HarnessFacts:
+    if not agent.running:
+        return NO_FACTS
+    harness = BUILT_IN.get(agent.harness) or _third_party(agent.harness)
+    return NO_FACTS if harness is None else harness.facts
+
+
+def _third_party(name: str) -> Harness | None:
+    # Looking for entry points takes 40 ms, which `status` need not spend on a built-in harness.
+    from agentd.harness.registry import load_harnesses
+
+    return load_harnesses().harnesses.get(name)
+
+
+def _screen(api: Api, agent: AgentStatus) -> str:
+    if _facts(agent).trust is None:
+        return ""
+    try:
+        return "\n".join(view(Screen, api.get(f"{agent_path(agent.name, '/screen')}?format=json")).lines)
+    except ApiError:
+        # It has just ended, or its terminal cannot be read: nothing is seen.
+        return ""
