@@ -12,7 +12,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     "logs": {"logs": "print what an agent has printed"},
     "screen": {"screen": "print an agent's screen"},
     "attach": {"attach": "go into an agent's terminal"},
-    "talk": {
+    "send": {
         "send": "send a text to an agent",
         "keys": "press keys in an agent's terminal",
         "interrupt": "interrupt what an agent is doing",

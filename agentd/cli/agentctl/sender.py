@@ -1,4 +1,4 @@
-"""Bringing a text to an agent the way a careful person would: look, paste, look, Enter, look."""
+"""Sends a text to an agent the way a careful person would: look, paste, look, Enter, look."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class _Look(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Courier:
-    """Delivers to one agent."""
+class Sender:
+    """Sends to one agent."""
 
     terminal: Terminal
     socket: Path
@@ -62,7 +62,7 @@ class Courier:
     still_running: Callable[[], None]
     """Raises if what reads the terminal is not the agent any more: a shell would execute the text."""
 
-    def deliver(self, text: str, *, enter: bool) -> Outcome:
+    def send(self, text: str, *, enter: bool) -> Outcome:
         """Paste a text and press Enter.
 
         Raises

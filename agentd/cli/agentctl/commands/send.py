@@ -88,7 +88,7 @@ def register(commands: Commands) -> None:
 
 
 def _send(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.delivery import Courier
+    from agentd.cli.agentctl.sender import Sender
     from agentd.cli.agentctl.terminals import terminal_of
 
     message = _message(invocation.arguments)
@@ -103,7 +103,7 @@ def _send(invocation: Invocation) -> Status:
             )
 
     facts = _facts(agent)
-    courier = Courier(
+    sender = Sender(
         terminal=terminal,
         socket=invocation.settings.tmux_socket,
         empty_box=None if invocation.arguments.force or facts is None else facts.empty_box,
@@ -111,7 +111,7 @@ def _send(invocation: Invocation) -> Status:
         timeout=invocation.arguments.timeout,
         still_running=still_running,
     )
-    outcome = courier.deliver(message.text, enter=not invocation.arguments.no_enter)
+    outcome = sender.send(message.text, enter=not invocation.arguments.no_enter)
     if message.note is not None:
         invocation.warn(message.note)
     if invocation.as_json:
