@@ -45,6 +45,7 @@ python3Packages.buildPythonApplication {
   dependencies = with python3Packages; [
     aiohttp
     durationpy
+    libtmux
     platformdirs
     prometheus-client
     pydantic
@@ -66,7 +67,6 @@ python3Packages.buildPythonApplication {
     (with python3Packages; [
       hypothesis
       jsonschema
-      libtmux
       openapi-spec-validator
       psutil
       pytest-asyncio

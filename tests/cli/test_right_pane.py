@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from agentd.cli.agentctl.terminals import NotTypedError, Terminal
-from agentd.cli.agentctl.tmux_client import TmuxClient
+from agentd.cli.agentctl.tmux import Pane, Server
 from agentd.tmux.syntax import command
 from tests.cli.support import Client
 from tests.cli.talking import READS, daemons_client, start, wait_for_text
@@ -19,6 +17,12 @@ from tests.support.waiting import wait_for
 @pytest.fixture
 def client(daemon: Daemon) -> Client:
     return daemons_client(daemon)
+
+
+def terminal_of(daemon: Daemon, pane: object, pid: object) -> Terminal:
+    """The terminal of the run that this process began."""
+    server = Server(daemon.tmux_socket)
+    return Terminal("a", "a", server, Pane(server, pane_id=str(pane), pane_pid=str(pid)))
 
 
 SHELL = "bash --norc -i"
@@ -84,17 +88,17 @@ def test_the_shell_that_follows_an_agent_is_not_typed_into_whatever_the_daemon_s
     daemon.type("a", "over")
     daemon.wait_state("a", "exited")
     wait_for_text(daemon, "a", "This is a shell")
-    terminal = Terminal("a", "a", TmuxClient(daemon.tmux_socket), str(agent["pane"]), int(str(agent["pane_pid"])))
+    terminal = terminal_of(daemon, agent["pane"], agent["pane_pid"])
     with pytest.raises(NotTypedError, match="nothing was entered, since it has ended, and a shell is in its pane"):
-        terminal.type(command("send-keys", "-t", terminal.pane, "echo x", "Enter"))
+        terminal.type(command("send-keys", "-t", terminal.pane_id, "echo x", "Enter"))
     with pytest.raises(NotTypedError):
         terminal.type(
-            command("paste-buffer", "-p", "-d", "-b", terminal.buffer, "-t", terminal.pane), text=b"touch pwned\n"
+            command("paste-buffer", "-p", "-d", "-b", terminal.buffer, "-t", terminal.pane_id), text=b"touch pwned\n"
         )
     assert daemon.tmux("list-buffers") == ""
-    other = replace(terminal, pid=terminal.pid + 1)
+    other = terminal_of(daemon, agent["pane"], int(str(agent["pane_pid"])) + 1)
     with pytest.raises(NotTypedError, match="its pane is gone, or another run is in it"):
-        other.type(command("send-keys", "-t", terminal.pane, "echo x", "Enter"))
+        other.type(command("send-keys", "-t", terminal.pane_id, "echo x", "Enter"))
     assert "echo x" not in daemon.screen("a")
 
 
@@ -106,10 +110,10 @@ def test_another_run_in_the_pane_is_not_typed_into(daemon: Daemon) -> None:
         lambda: agent if (agent := daemon.agent("a")) and agent["running"] and agent["restarts"] else None
     )
     assert (now["pane"], now["pane_pid"] == former["pane_pid"]) == (former["pane"], False)
-    terminal = Terminal("a", "a", TmuxClient(daemon.tmux_socket), str(now["pane"]), int(str(former["pane_pid"])))
+    terminal = terminal_of(daemon, now["pane"], former["pane_pid"])
     with pytest.raises(NotTypedError, match="another run is in it"):
-        terminal.type(command("send-keys", "-t", terminal.pane, "x", "Enter"))
-    replace(terminal, pid=int(str(now["pane_pid"]))).type(command("send-keys", "-t", terminal.pane, "y", "Enter"))
+        terminal.type(command("send-keys", "-t", terminal.pane_id, "x", "Enter"))
+    terminal_of(daemon, now["pane"], now["pane_pid"]).type(command("send-keys", "-t", terminal.pane_id, "y", "Enter"))
     assert "got <x>" not in wait_for_text(daemon, "a", "got <y>")
 
 

@@ -72,6 +72,14 @@ def test_reading_imports_nothing_that_edits(client: Client, source: MemorySource
     assert len(modules) < 110
 
 
+@pytest.mark.parametrize("command", ["screen", "logs"])
+def test_what_the_daemon_answers_needs_no_libtmux(client: Client, source: MemorySource, command: str) -> None:
+    source.statuses = [replace(RUNNING, name="agent-007")]
+    modules = modules_of(client, command, "agent-007")
+    assert "agentd.cli.agentctl.lookup" in modules
+    assert modules & {"libtmux", "agentd.cli.agentctl.terminals"} == set()
+
+
 def test_editing_imports_no_part_of_the_daemon_that_runs(client: Client) -> None:
     assert client("add", "a", "--harness", "custom", "--", "sleep", "1").status == 0
     modules = modules_of(client, "set", "a", "max_restarts=3", "--wait")

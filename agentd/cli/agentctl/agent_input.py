@@ -63,7 +63,7 @@ def open_input(terminal: str) -> Iterator[AgentInput | None]:
 
 
 @contextlib.contextmanager
-def only_sender(folder: Path, agent: AgentInput | None, limit: float) -> Iterator[None]:
+def only_sender(socket: Path, agent: AgentInput | None, limit: float) -> Iterator[None]:
     """Be the only one that types into the agent's terminal.
 
     Each sender locks the agent's terminal and shares the socket's folder; who may not open the terminal has the folder
@@ -71,8 +71,8 @@ def only_sender(folder: Path, agent: AgentInput | None, limit: float) -> Iterato
 
     Parameters
     ----------
-    folder
-        Of the tmux socket.
+    socket
+        Of the tmux server.
     agent
         The terminal, where it may be opened.
     limit
@@ -85,7 +85,7 @@ def only_sender(folder: Path, agent: AgentInput | None, limit: float) -> Iterato
     CommandError
         If the folder cannot be locked.
     """
-    end = time.monotonic() + limit
+    end, folder = time.monotonic() + limit, socket.resolve().parent
     with contextlib.ExitStack() as stack:
         try:
             shared = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

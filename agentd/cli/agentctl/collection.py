@@ -20,7 +20,6 @@ from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.cli.agentctl.output_folder import OutputFolder, new_folder
-from agentd.cli.agentctl.terminals import open_terminal
 from agentd.cli.agentctl.worktree_context import WorktreeContext, check_answering
 from agentd.settings.settings import absolute
 from agentd.text.quoting import printable, quote
@@ -103,10 +102,9 @@ def transcript_tail(invocation: Invocation, lines: int) -> list[str] | None:
         return [printable(line.rstrip()) for line in kept.decode("utf-8", "replace").splitlines()]
     except (ApiError, UnreachableError):
         # Not recorded, or without agentd: the terminal may tell.
-        pass
+        from agentd.cli.agentctl.terminals import open_terminal
     try:
-        terminal = open_terminal(invocation)
-        shown = terminal.ask("capture-pane", "-p", "-J", "-S", "-", "-t", terminal.pane)
+        shown = open_terminal(invocation).pane.capture_pane(start="-", join_wrapped=True)
     except (CommandError, UnreachableError) as error:
         invocation.warn(f"no transcript: {error}")
         return None

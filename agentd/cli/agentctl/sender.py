@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import NamedTuple
 
 from agentd.cli.agentctl.agent_input import LONGEST_LINE, LOOK_AFTER, AgentInput, only_sender, open_input
@@ -52,7 +51,6 @@ class Sender:
     """Sends to one agent."""
 
     terminal: Terminal
-    socket: Path
     empty_box: str | None
     """As in the harness' facts; ``None`` to send without looking for an input box."""
     unfinished: str | None
@@ -72,10 +70,10 @@ class Sender:
         BusyError
             If somebody else is sending all the time.
         """
-        with open_input(self.terminal.tty()) as agent:
+        with open_input(str(self.terminal.pane.pane_tty)) as agent:
             _check_lines(text, agent)
             self._wait_for_box()
-            with only_sender(self.socket.resolve().parent, agent, self.timeout):
+            with only_sender(self.terminal.server.socket, agent, self.timeout):
                 # Another sender may have been first.
                 self._wait_for_box()
                 self.still_running()
@@ -104,11 +102,9 @@ class Sender:
         return f"{text} " if ends else text
 
     def _look(self) -> _Look:
-        pane = self.terminal.pane
-        place, *rows = self.terminal.ask(
-            *("display-message", "-p", "-t", pane, "#{cursor_x} #{cursor_y}"),
-            *(";", "capture-pane", "-p", "-t", pane),
-        )
+        capture = ("capture-pane", "-p", "-t", self.terminal.pane_id)
+        # In one command, so that the cursor is where it was when the rows were read.
+        place, *rows = self.terminal.pane.cmd("display-message", "-p", "#{cursor_x} #{cursor_y}", ";", *capture).stdout
         column, row = map(int, place.split())
         line = rows[row] if row < len(rows) else ""
         return _Look(line[:column].ljust(column), rows[:row], "\n".join(rows))
@@ -151,7 +147,7 @@ class Sender:
 
     def _paste(self, text: str) -> None:
         """Paste from tmux' own buffer, bracketed where the agent asked for that: no text is on a command line."""
-        pane = self.terminal.pane
+        pane = self.terminal.pane_id
         self.terminal.type(
             command("copy-mode", "-q", "-t", pane),
             command("paste-buffer", "-p", "-d", "-b", self.terminal.buffer, "-t", pane),
@@ -168,7 +164,7 @@ class Sender:
         )
 
     def _press_enter(self) -> None:
-        self.terminal.type(command("send-keys", "-t", self.terminal.pane, "Enter"))
+        self.terminal.type(command("send-keys", "-t", self.terminal.pane_id, "Enter"))
 
     def _wait_until_box_empties(self, typed: _Look) -> Outcome:
         if self._until(self._box_is_empty, min(ENTER_AGAIN, self.timeout)) or self._box_is_gone(typed):

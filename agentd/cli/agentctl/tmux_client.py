@@ -2,8 +2,7 @@
 
 The server belongs to the agents' user, and tmux trusts servers: a client sends its whole environment, opens files that
 the server names, and runs a command in its place when told to (``detach-client -E``, ``lock-client``). So the client
-gets a small environment, and root's runs as the owner of the server's socket. Not by libtmux, which can do neither
-and costs 300 ms to import.
+gets a small environment, and root's runs as the owner of the server's socket.
 """
 
 from __future__ import annotations
@@ -18,6 +17,9 @@ from pathlib import Path
 _TOLD = ("PATH", "TERM", "COLORTERM", "LANG", "LC_ALL", "LC_CTYPE")
 """Variables that the client needs."""
 
+LONGEST_ANSWER = 20.0
+"""Seconds that a server may take for one command: it may be stopped, or have hooks that never end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -28,64 +30,47 @@ class Owner:
     groups: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the client said."""
+def run_client(socket: Path, *command: str, text: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run tmux commands, with a text for those that read one (``load-buffer -``).
 
-    status: int
-    out: tuple[str, ...]
-    """Lines, without blank ones at the end; bytes that are no UTF-8 as escapes."""
-    err: str
-
-
-@dataclass(frozen=True, slots=True)
-class TmuxClient:
-    """The client for the server on one socket."""
-
-    socket: Path
-
-    def run(self, *command: str, text: bytes | None = None) -> Answer:
-        """Run tmux commands, with a text for those that read one (``load-buffer -``).
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no tmux on the PATH.
-        """
-        owner = self.owner()
+    Raises
+    ------
+    FileNotFoundError
+        If there is no tmux on the PATH.
+    subprocess.TimeoutExpired
+        If the server does not answer.
+    """
+    owner = owner_of(socket)
+    return subprocess.run(
         # -u, for tmux writes UTF-8 only where the locale is said to have it.
-        argv = ("tmux", "-u", "-S", str(self.socket), *command)
-        done = subprocess.run(
-            argv,
-            env=environment(os.environ),
-            input=text or b"",
-            capture_output=True,
-            check=False,
-            user=None if owner is None else owner.uid,
-            group=None if owner is None else owner.gid,
-            extra_groups=None if owner is None else owner.groups,
-        )
-        lines = done.stdout.decode("utf-8", "backslashreplace").split("\n")
-        while lines and not lines[-1]:
-            lines.pop()
-        return Answer(done.returncode, tuple(lines), done.stderr.decode("utf-8", "backslashreplace").strip())
+        ("tmux", "-u", "-S", str(socket), *command),
+        env=environment(os.environ),
+        input=text or b"",
+        capture_output=True,
+        check=False,
+        timeout=LONGEST_ANSWER,
+        user=None if owner is None else owner.uid,
+        group=None if owner is None else owner.gid,
+        extra_groups=None if owner is None else owner.groups,
+    )
 
-    def owner(self) -> Owner | None:
-        """Whom to run the client as; ``None`` to stay who we are: not root, or the server is root's too."""
-        if os.geteuid() != 0:
-            return None
-        try:
-            # Not of what a link leads to: the agents' user may have put the link there.
-            uid = self.socket.lstat().st_uid
-        except OSError:
-            return None
-        if uid == 0:
-            return None
-        try:
-            entry = pwd.getpwuid(uid)
-        except KeyError:
-            return Owner(uid, uid, ())
-        return Owner(uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+
+def owner_of(socket: Path) -> Owner | None:
+    """Whom to run the client as; ``None`` to stay who we are: not root, or the server is root's too."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        # Not of what a link leads to: the agents' user may have put the link there.
+        uid = socket.lstat().st_uid
+    except OSError:
+        return None
+    if uid == 0:
+        return None
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Owner(uid, uid, ())
+    return Owner(uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:

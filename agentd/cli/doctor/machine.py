@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agentd.cli.agentctl.tmux_client import TmuxClient
+from agentd.cli.agentctl.tmux_client import run_client
 from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, warning
 from agentd.model.user import AgentUser
 from agentd.settings.limits import OLDEST_TMUX
@@ -85,7 +85,8 @@ def check_tmux(path: str, socket: Path, declared: int) -> Iterator[Finding]:
             "1000 agents start in 5.4 s instead of 4.5 and stop in 3.4 s instead of 1.1",
             "put a tmux without it first on agentd's PATH: ./configure --disable-utempter",
         )
-    running = "".join(TmuxClient(socket).run("display-message", "-p", "#{version}").out) if socket.exists() else ""
+    told = run_client(socket, "display-message", "-p", "#{version}").stdout.decode() if socket.exists() else ""
+    running = told.strip()
     if running and running not in shown:
         yield warning(
             "tmux",

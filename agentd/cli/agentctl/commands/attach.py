@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name
-from agentd.cli.agentctl.tmux_client import environment
+from agentd.cli.agentctl.tmux_client import environment, owner_of
 from agentd.text.quoting import printable
 from agentd.tmux.syntax import literal
 
@@ -37,8 +37,7 @@ def _attach(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.terminals import open_terminal
 
     terminal = open_terminal(invocation)
-    terminal.tty()
-    pane = terminal.pane
+    pane = terminal.pane_id
     # The agent's own window and pane, whichever another operator looks at.
     argv = [
         *("tmux", "-S", str(invocation.settings.tmux_socket), "attach-session", "-t", pane),
@@ -50,11 +49,11 @@ def _attach(invocation: Invocation) -> Status:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CommandError("attach needs a terminal; agentctl screen and agentctl logs do without")
     around = {**environment(os.environ), "TERM": _terminal_type(os.environ.get("TERM", ""))}
-    prefix = "".join(terminal.ask("show-options", "-gv", "prefix"))
+    prefix = "".join(terminal.server.cmd("show-options", "-gv", "prefix").stdout)
     hint = f"{printable(prefix)} d detaches; the agent runs on"
     print(f"attaching to {printable(terminal.session)}: {hint}", file=sys.stderr, flush=True)
     argv += [";", "display-message", "-d", _HINT_SHOWN, literal(hint)]
-    owner = terminal.server.owner()
+    owner = owner_of(terminal.server.socket)
     if owner is None:
         return _become(argv, around)
     from agentd.cli.agentctl.own_terminal import run_in_own_terminal

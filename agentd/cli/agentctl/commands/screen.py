@@ -50,13 +50,12 @@ def _screen(invocation: Invocation) -> Status:
 
 def _from_tmux(invocation: Invocation) -> Status:
     """Agents outlive their supervisor, and so do their screens."""
-    from agentd.cli.agentctl.terminals import open_terminal, terminal_document
+    from agentd.cli.agentctl.terminals import open_terminal
 
     terminal = open_terminal(invocation)
-    colours = ("-e",) if invocation.display.colour and not invocation.as_json else ()
-    lines = terminal.ask("capture-pane", "-p", *colours, "-t", terminal.pane)
+    lines = terminal.pane.capture_pane(escape_sequences=invocation.display.colour and not invocation.as_json)
     if invocation.as_json:
-        invocation.print_document(terminal_document(terminal, lines))
+        invocation.print_document({"name": terminal.agent, "session": terminal.session, "lines": lines})
     else:
         _print(invocation, lines)
     return Status.DONE

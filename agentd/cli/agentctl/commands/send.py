@@ -88,11 +88,11 @@ def register(commands: Commands) -> None:
 
 
 def _send(invocation: Invocation) -> Status:
+    message = _message(invocation.arguments)
+    agent = _running(invocation, AgentState.RUNNING)
     from agentd.cli.agentctl.sender import Sender
     from agentd.cli.agentctl.terminals import terminal_of
 
-    message = _message(invocation.arguments)
-    agent = _running(invocation, AgentState.RUNNING)
     terminal = terminal_of(invocation, agent)
 
     def still_running() -> None:
@@ -105,7 +105,6 @@ def _send(invocation: Invocation) -> Status:
     facts = _facts(agent)
     sender = Sender(
         terminal=terminal,
-        socket=invocation.settings.tmux_socket,
         empty_box=None if invocation.arguments.force or facts is None else facts.empty_box,
         unfinished=None if facts is None else facts.unfinished,
         timeout=invocation.arguments.timeout,
@@ -205,12 +204,12 @@ def _press(invocation: Invocation, agent: AgentStatus, keys: list[tuple[str, flo
     from agentd.cli.agentctl.terminals import terminal_of
 
     terminal = terminal_of(invocation, agent)
-    tty = terminal.tty()
-    folder = invocation.settings.tmux_socket.resolve().parent
     with contextlib.ExitStack() as stack:
-        own = stack.enter_context(open_input(tty))
+        own = stack.enter_context(open_input(str(terminal.pane.pane_tty)))
         try:
-            stack.enter_context(only_sender(folder, own, _INTERRUPT_LOCK_LIMIT if urgent else _LOCK_LIMIT))
+            stack.enter_context(
+                only_sender(terminal.server.socket, own, _INTERRUPT_LOCK_LIMIT if urgent else _LOCK_LIMIT)
+            )
         except BusyError:
             if not urgent:
                 raise
@@ -230,6 +229,5 @@ def _press_in(terminal: Terminal, keys: list[tuple[str, float]]) -> None:
         pause = began + after - time.monotonic()
         if after and pause > 0:
             time.sleep(pause)  # noqa: TID251 (a program needs time between two keys)
-        terminal.type(
-            command("copy-mode", "-q", "-t", terminal.pane), command("send-keys", "-t", terminal.pane, "--", key)
-        )
+        pane = terminal.pane_id
+        terminal.type(command("copy-mode", "-q", "-t", pane), command("send-keys", "-t", pane, "--", key))
