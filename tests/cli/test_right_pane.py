@@ -107,7 +107,9 @@ def test_another_run_in_the_pane_is_not_typed_into(daemon: Daemon) -> None:
     former = daemon.wait_state("a", "running")
     daemon.tmux("send-keys", "-t", "=a:", "C-c")
     now = daemon.wait_for(
-        lambda: agent if (agent := daemon.agent("a")) and agent["running"] and agent["restarts"] else None
+        lambda: (
+            agent if (agent := daemon.agent("a")) and agent["running"] and agent["pane"] and agent["restarts"] else None
+        )
     )
     assert (now["pane"], now["pane_pid"] == former["pane_pid"]) == (former["pane"], False)
     terminal = terminal_of(daemon, now["pane"], former["pane_pid"])
