@@ -51,7 +51,7 @@ class DaemonMeasures:
 
     def _trees(self) -> Iterator[Tree]:
         for name, agent in self.status.reconciler.agents.items():
-            remains = agent.remains
-            if remains is not None and remains.launcher is not None and agent.pane is not None:
-                process = remains.agent if agent.life.state.live else None
-                yield Tree(name, remains.run_id, remains.launcher.pid, None if process is None else process.pid)
+            tree = agent.tree
+            if tree is not None and tree.launcher is not None and agent.pane is not None:
+                process = tree.agent if agent.life.state.live else None
+                yield Tree(name, tree.run_id, tree.launcher.pid, None if process is None else process.pid)

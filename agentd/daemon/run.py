@@ -41,7 +41,7 @@ from agentd.model.events import Event, EventSink
 from agentd.model.spec import LoadContext
 from agentd.model.status import NOT_RECORDED
 from agentd.process.handed_down import raise_file_limit
-from agentd.process.remains import Reaper
+from agentd.process.reaper import Reaper
 from agentd.recording.journal.journal import Journal
 from agentd.recording.metrics.answer import Metrics
 from agentd.recording.metrics.measures import Counters

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from agentd.process.remains import Remains
+from agentd.process.reaper import ProcessTree
 from agentd.settings.flags import OnShutdown
 from agentd.supervise.host import Host
 from agentd.supervise.reconciler import Reconciler
@@ -71,5 +71,5 @@ async def close_server(host: Host) -> None:
     """Close the tmux server, and end what inspection shells may have started."""
     runs = host.runtime.run_ids()
     await host.tmux.kill_server()
-    await asyncio.gather(*(host.reaper.end(Remains(run_id, None)) for run_id in runs))
+    await asyncio.gather(*(host.reaper.end(ProcessTree(run_id, None)) for run_id in runs))
     host.runtime.remove()

@@ -19,7 +19,7 @@ from agentd.model.events import Event, EventKind
 from agentd.model.states import AgentState
 from agentd.process.identity import ProcessIdentity
 from agentd.process.proc import PROC, children_of
-from agentd.process.remains import Remains
+from agentd.process.reaper import ProcessTree
 from agentd.supervise.agent import Agent
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, Run
@@ -92,9 +92,9 @@ class Adoption:
     async def _end(self, run_id: str) -> set[int]:
         living = self._living.get(run_id)
         if living is None:
-            return await self._host.reaper.end(Remains(run_id, None))
+            return await self._host.reaper.end(ProcessTree(run_id, None))
         log.warning("run_ended", run=run_id, agent=living.agent, reason="it could not be taken over")
-        return await self._host.reaper.end(Remains(run_id, None, living.processes))
+        return await self._host.reaper.end(ProcessTree(run_id, None, living.processes))
 
     def _adopt_pane(self, listed: ListedPane, run_id: str) -> None:
         living = self._living.get(run_id)

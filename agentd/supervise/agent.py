@@ -12,14 +12,13 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from agentd.launch.preflight import PreflightError
 from agentd.model.events import Detail, Event, EventKind
 from agentd.model.states import AgentState
-from agentd.process.identity import ExitWatch, inspects, signal_group
-from agentd.process.remains import Remains, snapshot
+from agentd.process.identity import ExitWatch, inspects, runs_script, signal_group
+from agentd.process.reaper import ProcessTree, snapshot
 from agentd.supervise import transitions
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
@@ -27,11 +26,11 @@ from agentd.supervise.launching import check_launch, give_trust, open_pane, prep
 from agentd.supervise.life import (
     CloseSession,
     Effect,
-    EndRemains,
     Instant,
     KillRun,
     LaunchRun,
     Life,
+    ReapRun,
     ReportStopped,
     Step,
     StopReason,
@@ -45,11 +44,13 @@ from agentd.supervise.record_keeper import RecordKeeper
 from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.run_recorder import RunFacts
 from agentd.supervise.teller import Teller
-from agentd.supervise.unreported import find_exit
 from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 
+_STATUS_PATIENCE = 10.0
+"""Seconds that a launcher has to write the status of an agent that ended; it takes a millisecond."""
+_STATUS_LOOK = 0.02
 _SESSION_WAIT = 0.02
 """Seconds between looks whether another agent has given up a session name."""
 
@@ -81,7 +82,7 @@ class Agent:
         self._effects: deque[Effect | _ShowScreen] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._look: asyncio.Task[Exit] | None = None
+        self._look: asyncio.TimerHandle | None = None
         self._records = RecordKeeper(host, life.name, self._work_on)
         self._teller = Teller(host, life.name)
         self.unrecorded = False
@@ -103,9 +104,9 @@ class Agent:
         return self._handle.session if self._handle is not None else self.described.session
 
     @property
-    def remains(self) -> Remains | None:
-        """Where to find the processes of the run there is, or of the last one."""
-        return None if self._handle is None else self._handle.remains()
+    def tree(self) -> ProcessTree | None:
+        """The processes of the run there is, or of the last one."""
+        return None if self._handle is None else self._handle.tree()
 
     @property
     def run_id(self) -> str | None:
@@ -354,8 +355,8 @@ class Agent:
                 self._terminate()
             case KillRun():
                 await self._kill()
-            case EndRemains():
-                await self._end_remains()
+            case ReapRun():
+                await self._reap()
             case CloseSession():
                 await self._close_session()
             case ReportStopped():
@@ -430,14 +431,13 @@ class Agent:
 
     async def _forget_run(self, run_id: str) -> None:
         """End what the shell of an ended run may have started, now that the shell is gone."""
-        await self.host.reaper.end(Remains(run_id, None))
+        await self.host.reaper.end(ProcessTree(run_id, None))
         self.host.runtime.remove_run(run_id)
 
     def _hold(self, handle: RunHandle | None) -> None:
         """Take a run as the one there is, to be told of its reports."""
         if self._handle is not None:
             self.host.runs.pop(self._handle.run_id, None)
-        self._stop_looking()
         self._handle = handle
         if handle is not None:
             self.host.runs[handle.run_id] = self.hint
@@ -469,31 +469,29 @@ class Agent:
     def _looking(self) -> bool:
         return self._look is not None
 
-    def _stop_looking(self) -> None:
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
-
     def _process_ended(self) -> None:
         """The process is gone; its launcher writes the status within a millisecond."""
-        handle = self._handle
-        if handle is None:
-            return
-        handle.watch = None
-        self._look = asyncio.get_running_loop().create_task(find_exit(self.host, handle), name=f"exit of {self.name}")
-        self._look.add_done_callback(partial(self._exit_found, handle.run_id))
+        if self._handle is not None:
+            self._handle.watch = None
+        self._look_for_status(self._handle, self.host.clock.now() + _STATUS_PATIENCE)
 
-    def _exit_found(self, run_id: str, task: asyncio.Task[Exit]) -> None:
-        if task.cancelled():
+    def _look_for_status(self, handle: RunHandle | None, until: float) -> None:
+        self._look = None
+        run = self.life.run
+        if handle is None or handle is not self._handle or run is None or run.ended is not None:
             return
-        error, run = task.exception(), self.life.run
-        if task is self._look:
-            self._look = None
-        if error is not None:
-            self._teller.log.error("agent_work_failed", exc_info=error)
-        if run is not None and run.id == run_id and run.ended is None:
-            why = "a defect of agentd; its log has the details"
-            self._ended(Exit(error=f"ended with an unknown status: {why}") if error is not None else task.result())
+        # Looked at first: a launcher that has moved on has written its report before.
+        launcher_lives = handle.launcher is None or runs_script(handle.launcher, handle.run_id)
+        report = self.host.runtime.read_exit(handle.run_id)
+        if report is not None and report.status is not None:
+            self._ended(Exit.from_status(report.status))
+            return
+        if launcher_lives and self.host.clock.now() < until:
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_later(_STATUS_LOOK, self._look_for_status, handle, until)
+            return
+        why = "its launcher could not record it, its session was closed, or its launcher was killed"
+        self._ended(Exit(error=f"ended with an unknown status: {why}"))
 
     def _ended(self, ended: Exit, ago: float = 0.0) -> None:
         handle = self._handle
@@ -501,7 +499,9 @@ class Agent:
         if handle.watch is not None:
             handle.watch.cancel()
             handle.watch = None
-        self._stop_looking()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         if self.host.debug:
             self._effects.append(_ShowScreen())
         self._apply(transitions.exited(self.life, handle.run_id, ended, self._now().earlier(ago)))
@@ -542,16 +542,16 @@ class Agent:
         data: dict[str, Detail] = {"run": run.id} if run.pid is None else {"run": run.id, "pid": run.pid}
         reason = "it did not end in its grace period"
         self._teller.tell(logging.WARNING, "agent_killed", EventKind.KILLED, reason, **data)
-        self._teller.survivors(await self.host.reaper.end(handle.remains()))
+        self._teller.survivors(await self.host.reaper.end(handle.tree()))
         if handle.process is None and handle.run_id == run.id:
             await self._close_session()
             self._apply(transitions.launch_failed(self.life, run.id, "stopped before it had started", self._now()))
 
-    async def _end_remains(self) -> None:
+    async def _reap(self) -> None:
         handle = self._handle
         if handle is None:
             return
-        handle.survivors = frozenset(await self.host.reaper.end(handle.remains()))
+        handle.survivors = frozenset(await self.host.reaper.end(handle.tree()))
         self._teller.survivors(handle.survivors)
 
     async def _close_session(self) -> None:
@@ -596,17 +596,17 @@ class Agent:
         self.host.sessions.release(self.described.session, self.name)
 
     def _cancel_timers(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._stop_looking()
+        for timer in (self._timer, self._look):
+            if timer is not None:
+                timer.cancel()
         self._records.cancel()
 
     async def close(self) -> None:
         """Let go of the agent without touching it."""
-        tasks = [task for task in (self._worker, self._look) if task is not None]
         self._cancel_timers()
         if self._handle is not None and self._handle.watch is not None:
             self._handle.watch.cancel()
-        for task in tasks:
-            task.cancel()
-            await asyncio.wait([task])
+        worker = self._worker
+        if worker is not None:
+            worker.cancel()
+            await asyncio.wait([worker])

@@ -15,7 +15,7 @@ from agentd.launch.preflight import Preflight
 from agentd.launch.rundir import RuntimeDirectory
 from agentd.model.events import Event, EventSink
 from agentd.model.user import AgentUser
-from agentd.process.remains import Reaper
+from agentd.process.reaper import Reaper
 from agentd.supervise.life import Instant
 from agentd.supervise.run_recorder import NoRecorder, RunRecorder
 from agentd.supervise.work_folders import WorkFolders

@@ -11,7 +11,7 @@ from agentd.launch.preflight import PATH_SET, PreflightError
 from agentd.model.events import Event, EventKind
 from agentd.model.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec
 from agentd.process.identity import ProcessIdentity
-from agentd.process.remains import Remains
+from agentd.process.reaper import ProcessTree
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.record import Record, RecordError
@@ -148,7 +148,7 @@ async def _take_back(host: Host, spec: AgentSpec) -> Pane | None:
             continue
         if record.agent == spec.name:
             log.info("agent_pane_taken_back", agent=spec.name, run=run_id)
-            await host.reaper.end(Remains(run_id, ProcessIdentity.of(listed.pane.pid)))
+            await host.reaper.end(ProcessTree(run_id, ProcessIdentity.of(listed.pane.pid)))
             return listed.pane
     return None
 

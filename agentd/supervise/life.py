@@ -184,7 +184,7 @@ class KillRun:
 
 
 @dataclass(frozen=True, slots=True)
-class EndRemains:
+class ReapRun:
     """SIGKILL what an ended run left behind, and wait until it is gone."""
 
 
@@ -198,5 +198,5 @@ class ReportStopped:
     """Everything before this is done: tell the life by `stopped`."""
 
 
-Effect = LaunchRun | TypeKey | TerminateGroup | KillRun | EndRemains | CloseSession | ReportStopped
+Effect = LaunchRun | TypeKey | TerminateGroup | KillRun | ReapRun | CloseSession | ReportStopped
 Step = tuple[Life, tuple[Effect, ...]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agentd.process.identity import ExitWatch, ProcessIdentity
-from agentd.process.remains import Remains
+from agentd.process.reaper import ProcessTree
 from agentd.tmux.panes import Pane
 
 
@@ -23,9 +23,9 @@ class RunHandle:
     survivors: frozenset[int] = field(default_factory=frozenset)
     """Processes that SIGKILL did not end."""
 
-    def remains(self) -> Remains:
-        """What to look for when its processes are to be ended."""
-        return Remains(self.run_id, self.launcher, self.known, self.process)
+    def tree(self) -> ProcessTree:
+        """Its processes, as far as they are known."""
+        return ProcessTree(self.run_id, self.launcher, self.known, self.process)
 
     def opened(self, pane: Pane) -> None:
         """The launcher runs in this pane."""

@@ -21,11 +21,11 @@ from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import (
     CloseSession,
     Effect,
-    EndRemains,
     Instant,
     KillRun,
     LaunchRun,
     Life,
+    ReapRun,
     ReportStopped,
     Run,
     Step,
@@ -349,7 +349,7 @@ def _launch(life: Life, at: Instant, *, restart: bool = False) -> Step:
     """Launch a run, after ending whatever the former one left: no two runs of an agent at once."""
     assert life.desired is not None
     # A stop that is wound down has ended them already.
-    clean = (EndRemains(),) if life.run is not None and not life.winding_down else ()
+    clean = (ReapRun(),) if life.run is not None and not life.winding_down else ()
     life = replace(
         life,
         state=AgentState.STARTING,
@@ -371,7 +371,7 @@ def _check_start(life: Life, at: Instant) -> Step:
         return life, ()
     error = f"did not start within {format_duration(START_LIMIT)}"
     life = _follow(_end_run(life, Exit(error=error), at), at)
-    return replace(life, session_open=False), (EndRemains(), CloseSession())
+    return replace(life, session_open=False), (ReapRun(), CloseSession())
 
 
 def _request_stop(life: Life, reason: StopReason, at: Instant, error: str | None = None) -> Step:
@@ -437,7 +437,7 @@ def _reconsider(life: Life, at: Instant) -> Step:
 def _wind_down(life: Life) -> Step:
     """The process is gone, but not all that it started may be: the stop is complete when that is."""
     assert life.stop is not None
-    return replace(life, due=None, stop=replace(life.stop, steps=())), (EndRemains(), ReportStopped())
+    return replace(life, due=None, stop=replace(life.stop, steps=())), (ReapRun(), ReportStopped())
 
 
 def _time_out(life: Life) -> Life:

@@ -57,7 +57,7 @@ class Point:
 _AGENT, _LAUNCHING = "agentd.supervise.agent", "agentd.supervise.launching"
 _TRANSITIONS, _RECONCILER = "agentd.supervise.transitions", "agentd.supervise.reconciler"
 _RUNDIR, _SERVER = "agentd.launch.rundir", "agentd.tmux.server"
-_CONNECTION, _REMAINS = "agentd.tmux.connection", "agentd.process.remains"
+_CONNECTION, _REAPER = "agentd.tmux.connection", "agentd.process.reaper"
 
 POINTS = (
     Point("launch.begun", _AGENT, "Agent._launch", before=True),
@@ -84,15 +84,15 @@ POINTS = (
     Point("stop.terminated", _AGENT, "signal_group"),
     Point("stop.killing", _AGENT, "Agent._kill", before=True),
     Point("stop.killed", _AGENT, "Agent._kill"),
-    Point("stop.before_remains", _AGENT, "Agent._end_remains", before=True),
-    Point("stop.remains_found", _REMAINS, "end_found"),
-    Point("stop.remains_ended", _AGENT, "Agent._end_remains"),
+    Point("stop.before_reaping", _AGENT, "Agent._reap", before=True),
+    Point("stop.tree_found", _REAPER, "end_found"),
+    Point("stop.reaped", _AGENT, "Agent._reap"),
     Point("stop.before_close", _SERVER, "TmuxServer.kill_pane", before=True),
     Point("stop.close_sent", _CONNECTION, "ControlConnection._flush", when=_sends(b"kill-pane")),
     Point("stop.closed", _SERVER, "TmuxServer.kill_pane"),
     Point("stop.forgotten", _AGENT, "Agent._forget_run"),
     Point("stop.stopped", _TRANSITIONS, "stopped"),
-    Point("restart.remains_ended", _AGENT, "Agent._end_remains"),
+    Point("restart.reaped", _AGENT, "Agent._reap"),
     Point("restart.prepared", _AGENT, "prepare"),
     Point("restart.before_request", _SERVER, "TmuxServer.respawn", before=True),
     Point("restart.requested", _CONNECTION, "ControlConnection._flush", when=_sends(b"respawn-pane")),

@@ -11,11 +11,11 @@ from agentd.supervise import transitions as lives
 from agentd.supervise.life import (
     CloseSession,
     Effect,
-    EndRemains,
     Instant,
     KillRun,
     LaunchRun,
     Life,
+    ReapRun,
     ReportStopped,
     Step,
     TerminateGroup,
@@ -100,7 +100,7 @@ class World:
         assert self.run_id == f"run-{self.runs}"
         self.runs += 1
         put_off = before.run is not None and before.run.launched is None
-        assert before.run is None or put_off or before.winding_down or EndRemains() in effects
+        assert before.run is None or put_off or before.winding_down or ReapRun() in effects
         if self.life.restarts == 0:
             self.automatic = 0
 
@@ -128,7 +128,7 @@ class World:
                 self._launch(run_id, refuse=refuse)
             case KillRun():
                 self._kill()
-            case EndRemains():
+            case ReapRun():
                 self._end_all()
             case CloseSession():
                 self.close_pane()

@@ -7,7 +7,7 @@ import pytest
 from agentd.model.spec import Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
-from agentd.supervise.life import EndRemains, LaunchRun, StopReason, TypeKey
+from agentd.supervise.life import LaunchRun, ReapRun, StopReason, TypeKey
 from agentd.supervise.policy import Exit
 from tests.supervise.lives import ALWAYS, FAILURE, NO, ON_FAILURE, SUCCESS, Story, in_state, running
 
@@ -20,7 +20,7 @@ def test_another_launch_stops_the_running_agent_and_launches_it_anew() -> None:
     story = running(ALWAYS).define(1, ALWAYS, launch="second")
     assert (story.state, story.effects) == (AgentState.STOPPING, (TypeKey("C-c"),))
     story = story.exited(2)
-    assert story.effects == (EndRemains(), LaunchRun("run-2"))
+    assert story.effects == (ReapRun(), LaunchRun("run-2"))
     assert story.life.fingerprint == {"argv": "second"}
 
 
@@ -46,7 +46,7 @@ def test_another_launch_begins_an_agent_that_ended_or_waits_anew(state: AgentSta
     story = in_state(state)
     story = story.define(1, story.life.policy, launch="second")
     assert story.state is AgentState.STARTING
-    assert story.effects == (EndRemains(), LaunchRun("run-1"))
+    assert story.effects == (ReapRun(), LaunchRun("run-1"))
     assert (story.life.restarts, story.life.counted, story.life.began, story.life.error) == (0, 0, 1, None)
 
 
@@ -156,7 +156,7 @@ def test_a_policy_that_restarts_brings_an_ended_agent_back_after_its_back_off() 
     assert (story.state, story.life.due) == (AgentState.BACKOFF, 3)
     story = running(NO).exited(0).define(100, ON_FAILURE)
     assert story.state is AgentState.STARTING
-    assert story.effects == (EndRemains(), LaunchRun("run-100"))
+    assert story.effects == (ReapRun(), LaunchRun("run-100"))
     assert story.life.restarts == 1
 
 
@@ -190,7 +190,7 @@ def test_other_success_codes_judge_an_ended_agent_anew() -> None:
 
 def test_a_restart_by_another_policy_respects_the_timeout_of_the_whole_life() -> None:
     story = running(replace(NO, timeout=60)).exited(1).define(1000, replace(ALWAYS, timeout=60))
-    assert (story.state, story.effects) == (AgentState.TIMED_OUT, (EndRemains(),))
+    assert (story.state, story.effects) == (AgentState.TIMED_OUT, (ReapRun(),))
 
 
 def test_a_policy_with_a_launch_that_changed_too_is_in_force_at_once() -> None:
@@ -203,7 +203,7 @@ def test_a_policy_with_a_launch_that_changed_too_is_in_force_at_once() -> None:
 def test_an_agent_enabled_again_begins_anew() -> None:
     story = running(ALWAYS).withdraw(1, StopReason.DISABLED).exited(2).define(3, ALWAYS)
     assert story.state is AgentState.STARTING
-    assert story.effects == (EndRemains(), LaunchRun("run-3"))
+    assert story.effects == (ReapRun(), LaunchRun("run-3"))
     assert story.life.began == 3
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
-from agentd.supervise.life import CloseSession, EndRemains, KillRun, LaunchRun, ReportStopped, StopReason, TypeKey
+from agentd.supervise.life import CloseSession, KillRun, LaunchRun, ReapRun, ReportStopped, StopReason, TypeKey
 from agentd.supervise.transitions import START_LIMIT
 from tests.supervise.lives import ALWAYS, NO, SUCCESS, Story, at, running
 
@@ -44,11 +44,11 @@ def test_a_launch_whose_process_does_not_appear_in_time_has_failed() -> None:
     assert story.tick(10 + START_LIMIT - 0.1).state is AgentState.STARTING
     assert story.wait() == 10 + START_LIMIT
     assert story.state is AgentState.BACKOFF
-    assert story.effects == (EndRemains(), CloseSession())
+    assert story.effects == (ReapRun(), CloseSession())
     assert not story.life.session_open
     assert story.life.error == "did not start within 1m"
     now, effects = story.wake()
-    assert effects == (EndRemains(), LaunchRun(f"run-{now:g}"))
+    assert effects == (ReapRun(), LaunchRun(f"run-{now:g}"))
 
 
 def test_a_pane_told_twice_does_not_lengthen_the_time_to_start() -> None:
@@ -67,7 +67,7 @@ def test_a_process_that_appears_after_its_launch_failed_is_not_taken_for_running
 def test_a_pane_reported_when_nobody_wants_it_any_more_is_closed(reason: StopReason) -> None:
     story = Story().define(0).failed(1, "cannot enter the workdir")
     life, effects = lives.withdraw(story.life, reason, at(2))
-    assert effects == (EndRemains(), ReportStopped())
+    assert effects == (ReapRun(), ReportStopped())
     life, _ = lives.launch_opened(life, story.run_id, at(3))
     life, effects = lives.stopped(life, at(4))
     assert effects == (CloseSession(), ReportStopped())
@@ -134,7 +134,7 @@ def test_a_stop_while_the_process_is_on_its_way_asks_it_to_end_once_it_is_there(
 def test_a_launch_that_fails_during_a_stop_completes_it() -> None:
     story = Story().define(0, ALWAYS).opened(0).withdraw(1).failed(2)
     assert story.life.gone
-    assert story.effects == (EndRemains(), CloseSession())
+    assert story.effects == (ReapRun(), CloseSession())
 
 
 def test_a_launch_that_hangs_during_a_stop_is_ended_with_the_grace_period() -> None:

@@ -7,7 +7,7 @@ import pytest
 from agentd.model.spec import Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
-from agentd.supervise.life import EndRemains, LaunchRun
+from agentd.supervise.life import LaunchRun, ReapRun
 from agentd.supervise.policy import Exit
 from tests.supervise.lives import (
     ALWAYS,
@@ -66,7 +66,7 @@ def test_a_restart_waits_for_the_back_off_and_ends_what_the_former_run_left_firs
     assert story.tick(12.9).state is AgentState.BACKOFF
     story = story.tick(13)
     assert story.state is AgentState.STARTING
-    assert story.effects == (EndRemains(), LaunchRun("run-13"))
+    assert story.effects == (ReapRun(), LaunchRun("run-13"))
     assert story.life.restarts == 1
 
 
@@ -194,7 +194,7 @@ def test_without_a_configuration_a_restart_waits_for_one() -> None:
     assert story.life.error == "waiting for a valid configuration to restart"
     assert lives.wake_at(story.life) is None
     story = story.define(now + 100, ALWAYS)
-    assert story.effects == (EndRemains(), LaunchRun(f"run-{now + 100:g}"))
+    assert story.effects == (ReapRun(), LaunchRun(f"run-{now + 100:g}"))
     assert story.life.restarts == 1
     assert story.life.error == "exit status 1"
 

@@ -10,10 +10,10 @@ from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import (
     CloseSession,
-    EndRemains,
     KillRun,
     LaunchRun,
     Life,
+    ReapRun,
     ReportStopped,
     StopReason,
     TerminateGroup,
@@ -57,14 +57,14 @@ def test_without_grace_the_kill_comes_at_once() -> None:
 def test_an_agent_that_ends_early_ends_the_stop_at_once() -> None:
     story = running(GRACE_30).withdraw(100).exited(100.1, Exit(signal=2))
     assert story.life.gone
-    assert story.effects == (EndRemains(), CloseSession())
+    assert story.effects == (ReapRun(), CloseSession())
     assert story.life.last_exit == Exit(signal=2)
 
 
 def test_an_agent_that_is_disabled_keeps_its_place_without_a_session() -> None:
     story = running(GRACE_30).withdraw(100, StopReason.DISABLED).exited(101)
     assert story.state is AgentState.DISABLED
-    assert story.effects == (EndRemains(), CloseSession())
+    assert story.effects == (ReapRun(), CloseSession())
     assert not story.life.gone
     assert not story.life.session_open
     assert story.life.error is None
@@ -75,7 +75,7 @@ def test_an_agent_that_is_disabled_keeps_its_place_without_a_session() -> None:
 def test_a_shutdown_leaves_the_session_to_the_end_of_the_server() -> None:
     story = running(GRACE_30).withdraw(100, StopReason.SHUTDOWN).exited(101)
     assert story.life.gone
-    assert story.effects == (EndRemains(),)
+    assert story.effects == (ReapRun(),)
 
 
 @pytest.mark.parametrize("policy", [NO, ON_FAILURE, ALWAYS])
@@ -91,19 +91,19 @@ def test_what_is_stopped_is_not_restarted_whatever_its_policy(reason: StopReason
 def test_a_stop_in_the_back_off_ends_it_at_once() -> None:
     story = running(ALWAYS).exited(0).withdraw(1)
     assert story.life.gone
-    assert story.effects == (EndRemains(), CloseSession())
+    assert story.effects == (ReapRun(), CloseSession())
 
 
 @pytest.mark.parametrize("state", [AgentState.BACKOFF, AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT])
 def test_what_ended_is_removed_with_all_it_left_behind(state: AgentState) -> None:
     story = in_state(state).withdraw(1)
-    assert story.effects == (EndRemains(), CloseSession())
+    assert story.effects == (ReapRun(), CloseSession())
     assert story.life.gone
 
 
 @pytest.mark.parametrize("state", [AgentState.BACKOFF, AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT])
 def test_a_session_that_is_gone_already_is_not_closed_again(state: AgentState) -> None:
-    assert in_state(state).lost(0).withdraw(1).effects == (EndRemains(),)
+    assert in_state(state).lost(0).withdraw(1).effects == (ReapRun(),)
 
 
 @pytest.mark.parametrize("reason", [StopReason.REMOVED, StopReason.DISABLED])
@@ -116,7 +116,7 @@ def test_an_agent_declared_again_during_its_stop_is_launched_after_it_in_a_new_s
     assert (story.state, story.effects) == (AgentState.STOPPING, ())
     story = story.exited(102)
     assert story.state is AgentState.STARTING
-    assert story.effects[:2] == (EndRemains(), CloseSession())
+    assert story.effects[:2] == (ReapRun(), CloseSession())
     assert story.effects[-1] == LaunchRun("run-102")
     assert not story.life.view.leaving
     assert not story.life.gone
@@ -136,13 +136,13 @@ def test_an_agent_declared_again_once_it_is_gone_lives_anew() -> None:
     assert story.life.gone
     story = story.define(3, ALWAYS)
     assert not story.life.gone
-    assert story.effects == (EndRemains(), LaunchRun("run-3"))
+    assert story.effects == (ReapRun(), LaunchRun("run-3"))
 
 
 def test_a_shutdown_is_final() -> None:
     story = running(ALWAYS).withdraw(1, StopReason.SHUTDOWN).define(2, ALWAYS).exited(3)
     assert story.life.gone
-    assert story.effects == (EndRemains(),)
+    assert story.effects == (ReapRun(),)
 
 
 def test_a_later_reason_to_leave_replaces_the_first() -> None:
@@ -182,7 +182,7 @@ def test_a_lost_session_terminates_the_agent_without_typing() -> None:
 def test_a_lost_session_is_a_failure_whatever_the_status(ended: Exit, policy: Policy, state: AgentState) -> None:
     story = running(policy).lost(100).exited(101, ended)
     assert story.state is state
-    assert story.effects == (EndRemains(),)
+    assert story.effects == (ReapRun(),)
     assert story.life.error == "its tmux session was closed"
     assert story.life.last_exit == ended
     # Another policy is no reason to forget that.
@@ -200,7 +200,7 @@ def test_a_lost_session_with_an_unknown_status_says_what_is_known() -> None:
 def test_a_session_lost_during_a_stop_changes_nothing_of_its_end() -> None:
     story = running(ALWAYS).withdraw(1).lost(2).exited(3)
     assert story.life.gone
-    assert story.effects == (EndRemains(),)
+    assert story.effects == (ReapRun(),)
 
 
 def test_a_session_lost_and_then_another_definition_is_launched_at_once() -> None:
@@ -217,7 +217,7 @@ def test_a_stop_is_complete_only_when_nothing_the_run_started_is_left() -> None:
     life = running().withdraw(1, StopReason.DISABLED).life
     assert life.run is not None
     life, effects = lives.exited(life, life.run.id, SUCCESS, at(2))
-    assert (life.state, effects) == (AgentState.STOPPING, (EndRemains(), ReportStopped()))
+    assert (life.state, effects) == (AgentState.STOPPING, (ReapRun(), ReportStopped()))
     assert lives.wake_at(life) is None
     life, effects = lives.stopped(life, at(3))
     assert (life.state, effects) == (AgentState.STOPPING, (CloseSession(), ReportStopped()))
@@ -227,7 +227,7 @@ def test_a_stop_is_complete_only_when_nothing_the_run_started_is_left() -> None:
 
 def test_an_ended_agent_shows_how_it_ended_until_its_session_is_closed() -> None:
     life, effects = lives.withdraw(running().exited(1, SUCCESS).life, StopReason.DISABLED, at(2))
-    assert (life.state, effects) == (AgentState.EXITED, (EndRemains(), ReportStopped()))
+    assert (life.state, effects) == (AgentState.EXITED, (ReapRun(), ReportStopped()))
     life, effects = lives.stopped(life, at(3))
     assert (life.state, effects) == (AgentState.EXITED, (CloseSession(), ReportStopped()))
     assert lives.stopped(life, at(4))[0].state is AgentState.DISABLED

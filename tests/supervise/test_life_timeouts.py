@@ -6,7 +6,7 @@ import pytest
 
 from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
-from agentd.supervise.life import EndRemains, LaunchRun, TypeKey
+from agentd.supervise.life import LaunchRun, ReapRun, TypeKey
 from agentd.supervise.policy import Exit
 from agentd.supervise.transitions import START_LIMIT
 from tests.supervise.lives import ALWAYS, FAILURE, NO, SUCCESS, Story, running
@@ -20,7 +20,7 @@ def test_a_timeout_stops_gracefully_and_is_not_followed_by_a_restart() -> None:
     assert story.wait() == 3600
     assert (story.state, story.effects) == (AgentState.STOPPING, (TypeKey("C-c"),))
     story = story.exited(3601, Exit(signal=2))
-    assert (story.state, story.effects) == (AgentState.TIMED_OUT, (EndRemains(),))
+    assert (story.state, story.effects) == (AgentState.TIMED_OUT, (ReapRun(),))
     assert story.life.error == "timed out after 1h"
     assert story.life.last_exit == Exit(signal=2)
     assert story.life.deadline is None
@@ -44,7 +44,7 @@ def test_the_timeout_counts_over_restarts_and_back_offs() -> None:
 def test_a_timeout_in_the_back_off_ends_it() -> None:
     story = running(replace(HOUR, restart_delay=1000, restart_delay_max=1000)).exited(3000)
     assert story.wait() == 3600
-    assert (story.state, story.effects) == (AgentState.TIMED_OUT, (EndRemains(),))
+    assert (story.state, story.effects) == (AgentState.TIMED_OUT, (ReapRun(),))
     assert story.life.due is None
 
 
@@ -97,7 +97,7 @@ def test_a_timeout_taken_away_lets_the_agent_run() -> None:
 
 def test_a_timeout_extended_during_the_stop_begins_the_agent_anew() -> None:
     story = running(HOUR).tick(3600).define(3601, replace(HOUR, timeout=7200)).exited(3602)
-    assert story.effects == (EndRemains(), LaunchRun("run-3602"))
+    assert story.effects == (ReapRun(), LaunchRun("run-3602"))
     assert story.life.began == 3602
 
 
@@ -116,7 +116,7 @@ def test_what_timed_out_stays_so_until_its_timeout_is_extended() -> None:
     assert story.define(4000, replace(HOUR, grace_period=1)).state is AgentState.TIMED_OUT
     assert story.define(4000, replace(HOUR, timeout=4000)).state is AgentState.TIMED_OUT
     story = story.define(4000, replace(HOUR, timeout=4001))
-    assert story.effects == (EndRemains(), LaunchRun("run-4000"))
+    assert story.effects == (ReapRun(), LaunchRun("run-4000"))
     assert story.life.deadline == 8001
 
 

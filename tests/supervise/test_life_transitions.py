@@ -10,7 +10,7 @@ import pytest
 from agentd.model.spec import Policy
 from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
-from agentd.supervise.life import EndRemains, Life, ReportStopped, Run, Step, StopReason
+from agentd.supervise.life import Life, ReapRun, ReportStopped, Run, Step, StopReason
 from agentd.supervise.transitions import IllegalTransitionError
 from tests.supervise.lives import ALWAYS, NO, PID, SUCCESS, Story, at, declared, in_state, stale
 
@@ -61,7 +61,7 @@ EVENTS: Mapping[str, Callable[[Life], Step]] = {
 KEPT = "kept"
 """The state stays and nothing is to be done, but the life remembers the event. What is not in the table is ignored."""
 FIRST_LAUNCH = "starting: LaunchRun"
-LAUNCH = "starting: EndRemains LaunchRun"
+LAUNCH = "starting: ReapRun LaunchRun"
 
 # The agent that is stopping does so because it was declared with another launch.
 OUTCOMES: Mapping[str, Mapping[str, str]] = {
@@ -111,7 +111,7 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
         "starting": "stopping:",
         "running": "stopping: TypeKey",
         "stopping": KEPT,
-        "backoff": "timed_out: EndRemains",
+        "backoff": "timed_out: ReapRun",
         "exited": KEPT,
         "failed": KEPT,
         "timed_out": KEPT,
@@ -122,20 +122,20 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
         "starting": "stopping:",
         "running": "stopping: TypeKey",
         "stopping": KEPT,
-        "backoff": "gone: EndRemains CloseSession",
-        "exited": "gone: EndRemains CloseSession",
-        "failed": "gone: EndRemains CloseSession",
-        "timed_out": "gone: EndRemains CloseSession",
+        "backoff": "gone: ReapRun CloseSession",
+        "exited": "gone: ReapRun CloseSession",
+        "failed": "gone: ReapRun CloseSession",
+        "timed_out": "gone: ReapRun CloseSession",
     },
     "disabled": {
         "pending": "disabled:",
         "starting": "stopping:",
         "running": "stopping: TypeKey",
         "stopping": KEPT,
-        "backoff": "disabled: EndRemains CloseSession",
-        "exited": "disabled: EndRemains CloseSession",
-        "failed": "disabled: EndRemains CloseSession",
-        "timed_out": "disabled: EndRemains CloseSession",
+        "backoff": "disabled: ReapRun CloseSession",
+        "exited": "disabled: ReapRun CloseSession",
+        "failed": "disabled: ReapRun CloseSession",
+        "timed_out": "disabled: ReapRun CloseSession",
     },
     "shut down": {
         "pending": "gone:",
@@ -143,10 +143,10 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
         "starting": "stopping:",
         "running": "stopping: TypeKey",
         "stopping": KEPT,
-        "backoff": "gone: EndRemains",
-        "exited": "gone: EndRemains",
-        "failed": "gone: EndRemains",
-        "timed_out": "gone: EndRemains",
+        "backoff": "gone: ReapRun",
+        "exited": "gone: ReapRun",
+        "failed": "gone: ReapRun",
+        "timed_out": "gone: ReapRun",
     },
     "opened": {},
     "launch failed": {"starting": "failed:", "stopping": LAUNCH},
@@ -167,7 +167,7 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
     },
     "tick early": {},
     "tick late": {
-        "starting": "failed: EndRemains CloseSession",
+        "starting": "failed: ReapRun CloseSession",
         "stopping": "stopping: TerminateGroup KillRun",
         "backoff": LAUNCH,
     },
@@ -217,7 +217,7 @@ def test_while_what_a_stopped_run_left_is_being_ended_everything_else_waits(even
         else (lives.withdraw(life, reason, NOW))
     )
     life, effects = lives.exited(stopping[0], current(life), SUCCESS, NOW)
-    assert effects == (EndRemains(), ReportStopped())
+    assert effects == (ReapRun(), ReportStopped())
     assert life.winding_down
     after, effects = EVENTS[event](life)
     assert effects == ()

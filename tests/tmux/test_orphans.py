@@ -14,10 +14,11 @@ import psutil
 import pytest
 
 from agentd.model.spec import RUN_ID_VARIABLE
-from agentd.process import orphans, remains
+from agentd.process import orphans
+from agentd.process import reaper as reaping
 from agentd.process.orphans import hold_marked
 from agentd.process.proc import ancestors, look_for_run_id
-from agentd.process.remains import Reaper, Remains, end_found
+from agentd.process.reaper import ProcessTree, Reaper, end_found
 from tests.support.processes import alive
 from tests.support.waiting import wait_for
 
@@ -98,7 +99,7 @@ def test_without_pidfds_it_is_stopped_too(orphan: int, monkeypatch: pytest.Monke
 async def test_a_process_that_hops_from_pid_to_pid_is_caught(pause: str, reaper: Reaper, short_folder: Path) -> None:
     hopper = Hopper(short_folder, pause)
     assert hopper.left()
-    assert await reaper.end(Remains(RUN, None)) == set()
+    assert await reaper.end(ProcessTree(RUN, None)) == set()
     assert not hopper.left()
     hopper.close()
 
@@ -117,9 +118,9 @@ async def test_one_that_was_marked_and_is_gone_has_left_another(
 
     with monkeypatch.context() as patch:
         patch.setattr(orphans, "look_for_run_id", late)
-        assert end_found([Remains(RUN, None)], os.getpid(), ADOPTERS).found[RUN]
+        assert end_found([ProcessTree(RUN, None)], os.getpid(), ADOPTERS).found[RUN]
     assert hopper.left()
-    assert await reaper.end(Remains(RUN, None)) == set()
+    assert await reaper.end(ProcessTree(RUN, None)) == set()
     assert not hopper.left()
     hopper.close()
 
@@ -171,8 +172,8 @@ async def test_orphans_that_come_and_go_too_fast_prove_nothing_and_are_not_waite
     monkeypatch.setattr(orphans, "orphans", busy)
     monkeypatch.setattr(orphans, "_LIMIT", 0.0)
     assert hold_marked({RUN}, ADOPTERS, ()) == ([], False)
-    assert await reaper.end(Remains(RUN, None)) == set()
+    assert await reaper.end(ProcessTree(RUN, None)) == set()
     assert not alive(orphan)
     fleeting = itertools.count(2**22)
-    monkeypatch.setattr(remains, "_UNSURE_LIMIT", 0.1)
-    assert await reaper.end(Remains(RUN, None)) == set()
+    monkeypatch.setattr(reaping, "_UNSURE_LIMIT", 0.1)
+    assert await reaper.end(ProcessTree(RUN, None)) == set()

@@ -17,10 +17,11 @@ from structlog.testing import LogCapture
 
 from agentd.model.spec import RUN_ID_VARIABLE
 from agentd.process import identity as processes
-from agentd.process import orphans, remains
+from agentd.process import orphans
+from agentd.process import reaper as reaping
 from agentd.process.identity import ExitWatch, ProcessIdentity, runs_script, signal_group, started_by
 from agentd.process.proc import descendants, run_id_of
-from agentd.process.remains import Look, Reaper, Remains, end_found, snapshot
+from agentd.process.reaper import Look, ProcessTree, Reaper, end_found, snapshot
 from tests.support.descriptors import no_descriptor_left
 from tests.support.processes import alive, wait_until_gone
 from tests.support.waiting import wait_for, wait_for_file
@@ -309,14 +310,14 @@ async def test_what_a_run_started_is_ended_and_launcher_and_strangers_are_spared
     orphans = [int(line) for line in pids.read_text().split()]
     own = [run.process().pid, *orphans]
     assert all(run_id_of(pid) == run.id for pid in own)
-    assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
+    assert await reaper.end(ProcessTree(run.id, identity(run.pane.pid))) == set()
     assert [pid for pid in own if alive(pid)] == []
     assert run.exit().status == 137
     assert alive(run.pane.pid)
     assert guard.poll() is None
     assert neighbour.process().alive()
     assert len(await asyncio.to_thread(marked_with, neighbour.id)) == 2
-    await reaper.end(Remains(neighbour.id, identity(neighbour.pane.pid)))
+    await reaper.end(ProcessTree(neighbour.id, identity(neighbour.pane.pid)))
     await reaper.close()
 
 
@@ -334,7 +335,7 @@ async def test_a_daemon_that_left_session_and_parents_is_ended_when_launcher_and
     daemon = int(written.read_text())
     assert alive(daemon)
     await launches.server.kill_server()
-    assert await reaper.end(Remains(run.id, None)) == set()
+    assert await reaper.end(ProcessTree(run.id, None)) == set()
     assert not alive(daemon)
 
 
@@ -360,9 +361,9 @@ async def test_what_was_seen_earlier_is_ended_though_nothing_marks_it_any_more(
     os.kill(run.process().pid, signal.SIGKILL)
     run.exit()
     assert run_id_of(orphan) is None
-    assert await reaper.end(Remains(run.id, launcher)) == set()
+    assert await reaper.end(ProcessTree(run.id, launcher)) == set()
     assert alive(orphan), "unmarked, without parents, and not known: nothing shows whose it is"
-    assert await reaper.end(Remains(run.id, launcher, known)) == set()
+    assert await reaper.end(ProcessTree(run.id, launcher, known)) == set()
     assert not alive(orphan)
 
 
@@ -373,7 +374,7 @@ def test_a_snapshot_of_what_is_gone_is_empty() -> None:
 async def test_the_agent_itself_is_ended_when_only_its_report_shows_it(reaper: Reaper, start: Start) -> None:
     child = start("sleep", "1000")
     waiting = asyncio.create_task(asyncio.to_thread(child.wait))
-    assert await reaper.end(Remains(RUN, None, agent=identity(child.pid))) == set()
+    assert await reaper.end(ProcessTree(RUN, None, agent=identity(child.pid))) == set()
     assert await waiting == -signal.SIGKILL
 
 
@@ -385,7 +386,7 @@ async def test_the_shell_for_inspection_and_what_an_operator_runs_in_it_are_spar
     run.enter("sleep 1000")
     wait_for(lambda: descendants(run.pane.pid), what="the operator's program")
     (operators,) = descendants(run.pane.pid)
-    assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
+    assert await reaper.end(ProcessTree(run.id, identity(run.pane.pid))) == set()
     assert alive(operators)
     assert alive(run.pane.pid)
 
@@ -423,14 +424,14 @@ async def test_fifty_forked_processes_are_all_ended(launches: Launches, reaper: 
     launcher = identity(run.pane.pid)
     pids = descendants(launcher.pid)
     assert len(pids) == 51
-    assert await reaper.end(Remains(run.id, launcher, snapshot(launcher))) == set()
+    assert await reaper.end(ProcessTree(run.id, launcher, snapshot(launcher))) == set()
     assert [pid for pid in pids if alive(pid)] == []
 
 
 async def test_processes_that_start_others_when_one_is_killed_are_ended(launches: Launches, reaper: Reaper) -> None:
     run = await launches.start(python(launches.folder, RESPAWN))
     run.shows("ready")
-    assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
+    assert await reaper.end(ProcessTree(run.id, identity(run.pane.pid))) == set()
     # What was missed would wait for ever; the launcher runs stty and dd before it becomes the shell for inspection.
     await asyncio.to_thread(wait_for, lambda: marked_with(run.id) == [run.pane.pid])
 
@@ -450,7 +451,7 @@ async def test_an_orphan_that_appears_during_the_look_is_found_by_it(
         return looks[-1] - {orphan} if len(looks) == 1 else looks[-1]
 
     monkeypatch.setattr(orphans, "orphans", late)
-    assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
+    assert await reaper.end(ProcessTree(run.id, identity(run.pane.pid))) == set()
     assert not alive(orphan)
 
 
@@ -458,14 +459,14 @@ async def test_what_the_agent_runs_is_ended_with_it_though_nothing_marks_it(laun
     run = await launches.start(["/bin/sh", "-c", "echo ready; env -i sleep 1000; exit"])
     run.shows("ready")
     (child,) = wait_for(lambda: descendants(run.process().pid))
-    assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
+    assert await reaper.end(ProcessTree(run.id, identity(run.pane.pid))) == set()
     assert not alive(child)
 
 
 def test_a_process_that_took_over_the_pid_of_one_that_was_found_is_not_killed(start: Start) -> None:
     child = start("sleep", "1000")
     former = ProcessIdentity(child.pid, (identity(child.pid).started or 0) - 1)
-    for descriptor in remains._kill([former]):
+    for descriptor in reaping._kill([former]):
         os.close(descriptor)
     assert child.poll() is None
 
@@ -475,13 +476,13 @@ async def test_runs_that_end_together_share_each_look(
 ) -> None:
     looks: list[int] = []
 
-    def counted(remains: list[Remains], *rest: object) -> Look:
-        looks.append(len(remains))
-        return end_found(remains, *rest)  # type: ignore[arg-type]
+    def counted(trees: list[ProcessTree], *rest: object) -> Look:
+        looks.append(len(trees))
+        return end_found(trees, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(remains, "end_found", counted)
+    monkeypatch.setattr(reaping, "end_found", counted)
     runs = [await launches.misbehaving("--grandchildren", 1, "--forever") for _ in range(5)]
-    ended = await asyncio.gather(*(reaper.end(Remains(run.id, identity(run.pane.pid))) for run in runs))
+    ended = await asyncio.gather(*(reaper.end(ProcessTree(run.id, identity(run.pane.pid))) for run in runs))
     assert ended == [set()] * 5
     assert looks[0] == 5
     assert len(looks) < 5
@@ -503,16 +504,16 @@ async def test_a_process_that_cannot_be_ended_is_named_and_delays_no_other_run(
 
     monkeypatch.setattr(signal, "pidfd_send_signal", refused)
     reaper._limit = 1.0
-    stuck = asyncio.create_task(reaper.end(Remains("stuck", None, frozenset({identity(immortal.pid)}))))
+    stuck = asyncio.create_task(reaper.end(ProcessTree("stuck", None, frozenset({identity(immortal.pid)}))))
     await asyncio.sleep(0)
     run = await launches.misbehaving("--forever")
-    assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
+    assert await reaper.end(ProcessTree(run.id, identity(run.pane.pid))) == set()
     assert not stuck.done()
     assert await stuck == {immortal.pid}
 
 
 async def test_a_run_that_nothing_is_left_of_is_ended_at_once(reaper: Reaper) -> None:
-    assert await reaper.end(Remains("nobody", None)) == set()
+    assert await reaper.end(ProcessTree("nobody", None)) == set()
     await reaper.close()
 
 
@@ -535,10 +536,10 @@ async def test_with_no_descriptor_left_nothing_is_said_to_have_ended_before_it_w
     reaper: Reaper, start: Start, events: LogCapture
 ) -> None:
     process = start("sleep", "600", run=RUN)
-    remains = Remains(RUN, None, frozenset([identity(process.pid)]))
+    tree = ProcessTree(RUN, None, frozenset([identity(process.pid)]))
     await asyncio.to_thread(int)  # what threads need is loaded
     with no_descriptor_left():
-        ending = asyncio.create_task(reaper.end(remains))
+        ending = asyncio.create_task(reaper.end(tree))
         await until(lambda: any(event["event"] == "processes_not_listed" for event in events.entries))
         assert not ending.done()
         assert process.poll() is None
@@ -548,8 +549,8 @@ async def test_with_no_descriptor_left_nothing_is_said_to_have_ended_before_it_w
 
 async def test_a_caller_that_gives_up_disturbs_no_other(launches: Launches, reaper: Reaper) -> None:
     run = await launches.misbehaving("--forever")
-    first = asyncio.create_task(reaper.end(Remains("nobody", None)))
-    second = asyncio.create_task(reaper.end(Remains(run.id, identity(run.pane.pid))))
+    first = asyncio.create_task(reaper.end(ProcessTree("nobody", None)))
+    second = asyncio.create_task(reaper.end(ProcessTree(run.id, identity(run.pane.pid))))
     await asyncio.sleep(0)
     first.cancel()
     assert await second == set()
@@ -560,21 +561,21 @@ async def test_a_failing_look_fails_its_callers_and_the_next_one_works(
     reaper: Reaper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(remains, "_find", lambda *_: 1 / 0)
+        patch.setattr(reaping, "_find", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            await reaper.end(Remains("a", None))
-    assert await reaper.end(Remains("a", None)) == set()
+            await reaper.end(ProcessTree("a", None))
+    assert await reaper.end(ProcessTree("a", None)) == set()
 
 
 async def test_a_reaper_that_is_cancelled_lets_its_callers_go(reaper: Reaper, monkeypatch: pytest.MonkeyPatch) -> None:
     looking = threading.Event()
 
-    def slow(remains: list[Remains], *_: object) -> Look:
+    def slow(trees: list[ProcessTree], *_: object) -> Look:
         looking.wait(10)
-        return Look({remain.run_id: set() for remain in remains}, sure=True)
+        return Look({tree.run_id: set() for tree in trees}, sure=True)
 
-    monkeypatch.setattr(remains, "end_found", slow)
-    waiting = asyncio.create_task(reaper.end(Remains("a", None)))
+    monkeypatch.setattr(reaping, "end_found", slow)
+    waiting = asyncio.create_task(reaper.end(ProcessTree("a", None)))
     await asyncio.sleep(0)
     assert reaper._task is not None
     reaper._task.cancel()
@@ -587,8 +588,8 @@ async def test_without_pidfds_everything_is_ended_too(
     launches: Launches, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = await launches.misbehaving("--grandchildren", 2, "--forever")
-    monkeypatch.setattr(remains, "HAS_PIDFD", False)
-    assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
+    monkeypatch.setattr(reaping, "HAS_PIDFD", False)
+    assert await reaper.end(ProcessTree(run.id, identity(run.pane.pid))) == set()
     await asyncio.to_thread(wait_for, lambda: marked_with(run.id) in ([], [run.pane.pid]))
 
 
@@ -596,7 +597,7 @@ SUBREAPER = """import ctypes, os, subprocess, sys, time
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 sys.path.insert(0, sys.argv[2])
 import asyncio
-from agentd.process.remains import Reaper, Remains
+from agentd.process.reaper import Reaper, ProcessTree
 middle = os.fork()
 if middle == 0:
     # In the tmux server's place: ends, after the reaper was told of it.
@@ -608,7 +609,7 @@ reaper = Reaper()
 reaper.server = middle
 print("told", flush=True)
 os.waitpid(middle, 0)
-print(asyncio.run(reaper.end(Remains("below", None))), flush=True)
+print(asyncio.run(reaper.end(ProcessTree("below", None))), flush=True)
 """
 
 
@@ -632,8 +633,8 @@ def test_orphans_are_found_below_a_subreaper_also_after_the_server_ended(start: 
 async def test_nothing_without_the_mark_is_ever_signalled(launches: Launches, reaper: Reaper, start: Start) -> None:
     outside = [start("sleep", "1000", run=run) for run in ("other", "run", "", None)]
     run = await launches.misbehaving("--grandchildren", 2, "--forever")
-    assert await reaper.end(Remains(run.id, identity(run.pane.pid))) == set()
-    assert await reaper.end(Remains("", None)) == set()
+    assert await reaper.end(ProcessTree(run.id, identity(run.pane.pid))) == set()
+    assert await reaper.end(ProcessTree("", None)) == set()
     assert [child.poll() for child in outside] == [None] * 4
     with contextlib.suppress(psutil.NoSuchProcess):
         assert psutil.Process(launches.server.identity.pid).is_running()  # type: ignore[union-attr]

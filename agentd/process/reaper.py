@@ -1,4 +1,4 @@
-"""What an agent left behind: found, and ended.
+"""Ends what a run started: finds all its processes, and kills them.
 
 An agent's processes are found as descendants of its launcher, and by the unique ``AGENTD_RUN_ID`` in their environment:
 a process that left its session and lost its parents is a child of an ancestor of the tmux server (init or a
@@ -36,8 +36,8 @@ _RETRY_LOOK = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
-    """What to look for when the processes of one run are to be ended."""
+class ProcessTree:
+    """The processes of one run, by what is known of them; the reaper finds the others."""
 
     run_id: str
     launcher: ProcessIdentity | None
@@ -66,25 +66,23 @@ def _started_by_launcher(launcher: int, run_id: str) -> list[int]:
 
 
 def _find(
-    remains: Sequence[Remains], server: int, adopters: Iterable[int]
+    trees: Sequence[ProcessTree], server: int, adopters: Iterable[int]
 ) -> tuple[dict[str, set[ProcessIdentity]], bool]:
     """The processes of each run, and whether these are surely all.
 
     Those that are gone again are among them, as each may have left another.
     """
-    launchers = {
-        remain.run_id: remain.launcher.pid for remain in remains if remain.launcher and remain.launcher.surely_alive()
-    }
+    launchers = {tree.run_id: tree.launcher.pid for tree in trees if tree.launcher and tree.launcher.surely_alive()}
     spared = {*launchers.values(), 1, os.getpid(), server}
     found: dict[str, set[ProcessIdentity]] = {}
     # Trees before orphans: what loses its parent while the trees are walked is an orphan when those are listed.
-    for remain in remains:
-        roots = {process.pid for process in remain.known if process.surely_alive()}
-        if remain.run_id in launchers:
-            roots.update(_started_by_launcher(launchers[remain.run_id], remain.run_id))
-        if remain.agent is not None and remain.agent.surely_alive():
-            roots.add(remain.agent.pid)
-        found[remain.run_id] = _identified(roots.union(*map(descendants, roots)) - spared)
+    for tree in trees:
+        roots = {process.pid for process in tree.known if process.surely_alive()}
+        if tree.run_id in launchers:
+            roots.update(_started_by_launcher(launchers[tree.run_id], tree.run_id))
+        if tree.agent is not None and tree.agent.surely_alive():
+            roots.add(tree.agent.pid)
+        found[tree.run_id] = _identified(roots.union(*map(descendants, roots)) - spared)
     marked, sure = hold_marked(found.keys(), adopters, spared)
     for run_id, orphan in marked:
         found[run_id].add(ProcessIdentity.seen(orphan) or ProcessIdentity(orphan, None).gone())
@@ -149,12 +147,12 @@ class Look:
     """Whether a run that none were found of has surely none; else orphans came and went too fast to tell."""
 
 
-def end_found(remains: Sequence[Remains], server: int, adopters: Iterable[int]) -> Look:
+def end_found(trees: Sequence[ProcessTree], server: int, adopters: Iterable[int]) -> Look:
     """Look once for all that these runs started, SIGKILL it, and wait a moment until it has ended.
 
     Blocks: call it in a thread. A process may fork before it dies, so only an empty answer says that nothing is left.
     """
-    found, sure = _find(remains, server, adopters)
+    found, sure = _find(trees, server, adopters)
     everything = set().union(*found.values())
     if everything:
         watched = _kill(everything)
@@ -170,7 +168,7 @@ def end_found(remains: Sequence[Remains], server: int, adopters: Iterable[int]) 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ending:
-    remains: Remains
+    tree: ProcessTree
     unsure_until: float
     until: float
     left: asyncio.Future[set[int]]
@@ -203,11 +201,11 @@ class Reaper:
         # Kept from now on, as orphans must be found when the server is gone, too.
         self._adopters.update(ancestors(pid))
 
-    async def end(self, remains: Remains) -> set[int]:
+    async def end(self, tree: ProcessTree) -> set[int]:
         """SIGKILL everything of one run and wait until it is gone; returns what could not be ended."""
         left: asyncio.Future[set[int]] = asyncio.get_running_loop().create_future()
         now = time.monotonic()
-        self._endings.append(_Ending(remains, now + min(_UNSURE_LIMIT, self._limit), now + self._limit, left))
+        self._endings.append(_Ending(tree, now + min(_UNSURE_LIMIT, self._limit), now + self._limit, left))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work(), name="reaper")
             self._task.add_done_callback(self._worked)
@@ -215,7 +213,7 @@ class Reaper:
 
     async def _work(self) -> None:
         while self._endings:
-            batch = [ending.remains for ending in self._endings]
+            batch = [ending.tree for ending in self._endings]
             try:
                 look = await asyncio.to_thread(end_found, batch, self._server, frozenset(self._adopters))
             except OSError as error:
@@ -227,7 +225,7 @@ class Reaper:
                 continue
             now = time.monotonic()
             for ending in list(self._endings):
-                left = look.found.get(ending.remains.run_id)
+                left = look.found.get(ending.tree.run_id)
                 # Not in this batch yet, or the next look must show that nothing is left.
                 if not ending.left.done() and (
                     left is None or (left and now < ending.until) or (not look.sure and now < ending.unsure_until)
