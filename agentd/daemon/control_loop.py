@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from agentd.daemon.careful_reader import CarefulReader
 from agentd.daemon.inputs import Configuration, Inputs, SettledReader
 from agentd.daemon.logs import Redactor
+from agentd.daemon.reports import report_configuration
 from agentd.daemon.status import DaemonStatus
-from agentd.daemon.telling import tell_configuration
 from agentd.daemon.watch import Watcher
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.plan import Action, plan
@@ -76,7 +76,7 @@ class ControlLoop:
     def _take(self, configuration: Configuration) -> None:
         before = self.status.configuration
         self.status.take(configuration)
-        tell_configuration(self.reconciler.host, configuration, before)
+        report_configuration(self.reconciler.host, configuration, before)
         if configuration.desired is not None:
             self.reconciler.declare(configuration.desired)
 

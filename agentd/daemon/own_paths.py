@@ -95,13 +95,13 @@ class OwnPaths:
             if self._problems.get(what) != reason:
                 self._problems[what] = reason
                 log.error("own_path_lost", what=what, reason=reason)
-                self._host.tell(Event(EventKind.PATH_LOST, None, reason, {"path": what}))
+                self._host.emit(Event(EventKind.PATH_LOST, None, reason, {"path": what}))
             return
         self._problems.pop(what, None)
         for path in made:
             reason = f"the {what} was gone or another's: {path} is made again"
             log.warning("own_path_restored", what=what, path=str(path))
-            self._host.tell(Event(EventKind.PATH_RESTORED, None, reason, {"path": str(path)}))
+            self._host.emit(Event(EventKind.PATH_RESTORED, None, reason, {"path": str(path)}))
 
     async def _keep_on_disk(self) -> list[Path]:
         """Folders and locks, which may be on a disk that does not answer: that holds up nothing else."""

@@ -24,10 +24,10 @@ from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.memory import keep_all
 from agentd.daemon.own_paths import OwnPaths
+from agentd.daemon.reports import report_started, report_stopped, report_stopping
 from agentd.daemon.screens import DaemonScreens
 from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents
 from agentd.daemon.status import DaemonStatus
-from agentd.daemon.telling import tell_started, tell_stopped, tell_stopping
 from agentd.daemon.watch import Watcher
 from agentd.files.locks import AlreadyRunningError, PathLock, SocketTakenError
 from agentd.files.looks import Looks
@@ -245,7 +245,7 @@ class _Daemon:
             partial(self._notifier.send, "READY=1"),
         )
         kept = await self._work(reconciler, control, own, transcripts)
-        tell_stopped(host, os.getpid(), _fate(kept=kept))
+        report_stopped(host, os.getpid(), _fate(kept=kept))
         # While the API is still there, so that those who follow events get the last ones.
         await journal.close()
 
@@ -276,12 +276,12 @@ class _Daemon:
                 tasks.create_task(self._notifier.feed_watchdog(), name="watchdog"),
                 tasks.create_task(own.run(self._settings.interval), name="own paths"),
             ]
-            tell_started(host, version=__version__, pid=os.getpid(), adopted=len(reconciler.agents))
+            report_started(host, version=__version__, pid=os.getpid(), adopted=len(reconciler.agents))
             self._started.set()
             await self._signals.stop.wait()
             self._notifier.send("STOPPING=1")
             keep = await keeps_agents(self._settings.on_shutdown, self._manager)
-            tell_stopping(host, os.getpid(), _fate(kept=keep))
+            report_stopping(host, os.getpid(), _fate(kept=keep))
             for task in loops:
                 task.cancel()
             await asyncio.wait(loops)

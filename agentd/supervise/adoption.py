@@ -151,7 +151,7 @@ class Adoption:
 
     def _not_adopted(self, session: str, agent: str | None, reason: str) -> None:
         log.error("session_not_adopted", session=session, agent=agent, reason=reason)
-        self._host.tell(Event(EventKind.NOT_ADOPTED, agent, reason, {"session": session}))
+        self._host.emit(Event(EventKind.NOT_ADOPTED, agent, reason, {"session": session}))
 
     def _adopt_ended(self, text: str) -> None:
         try:

@@ -52,7 +52,7 @@ class Covered:
                     continue
                 log.info("plan", action="restart", agent=agent.name, reason=REASON)
                 data = {"action": "restart", "fields": ("workdir",)}
-                self._host.tell(Event(EventKind.CHANGED, agent.name, REASON, data))
+                self._host.emit(Event(EventKind.CHANGED, agent.name, REASON, data))
                 agent.mounted_over(REASON)
 
     async def _devices(self, folders: Iterable[Path]) -> dict[Path, int]:

@@ -119,7 +119,7 @@ class Host:
     sink: EventSink = lambda _event: None
     """Takes each event."""
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Something happened. What people are told of it is free text, so secret values are taken out of that."""
         self.sink(event if event.reason is None else replace(event, reason=self.redact(event.reason)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -15,6 +16,8 @@ from agentd.process.reaper import ProcessTree
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.record import Record, RecordError
+from agentd.supervise.run_recorder import RunFacts
+from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 
@@ -30,6 +33,27 @@ class PaneRequest:
     """Path of the launch script."""
     writer: str | None = None
     """Shell command that is to read what it prints."""
+
+
+async def make_ready(host: Host, desired: DesiredAgent, wanted: Callable[[], bool], shell: int | None) -> bool:
+    """Make and check all that a launch needs; says whether it is there, and not, should it be unwanted meanwhile.
+
+    Parameters
+    ----------
+    shell
+        Pid of the shell that a former run of the agent became, if there is one.
+
+    Raises
+    ------
+    PreflightError
+        With the reason why it cannot be launched.
+    """
+    clock = host.clock
+    if not await folders_ready(host.folders, desired.spec, wanted, clock.today(), clock.wall(), shell):
+        return False
+    await check_launch(host, desired)
+    await give_trust(host, desired)
+    return True
 
 
 async def check_launch(host: Host, desired: DesiredAgent) -> None:
@@ -63,7 +87,7 @@ async def give_trust(host: Host, desired: DesiredAgent) -> None:
     if folder is not None:
         found = {"harness": spec.harness, "folder": str(folder), "path": str(path)}
         log.info("agent_trust", agent=spec.name, **found)
-        host.tell(Event(EventKind.TRUSTED, spec.name, None, found))
+        host.emit(Event(EventKind.TRUSTED, spec.name, None, found))
 
 
 def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> PaneRequest:
@@ -97,6 +121,12 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> Pane
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PreflightError(f"cannot write the launch script in {host.runtime.path}: {reason}") from error
+
+
+def facts_of(host: Host, desired: DesiredAgent, run_id: str) -> RunFacts:
+    """What the transcript of a launch tells of it."""
+    argv = () if desired.launch is None else tuple(host.redact(word) for word in desired.launch.argv)
+    return RunFacts(desired.spec.name, run_id, desired.spec.harness, str(desired.spec.workdir), argv)
 
 
 async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pane | None) -> Pane:

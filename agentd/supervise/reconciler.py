@@ -111,7 +111,7 @@ class Reconciler:
             # It stays: work may be in it.
             stays = {} if worktree is None else {"worktree": worktree.path}
             log.info("agent_removed", agent=agent.name, **stays)
-            self.host.tell(Event(EventKind.REMOVED, agent.name))
+            self.host.emit(Event(EventKind.REMOVED, agent.name))
         if not self.agents:
             self._empty.set()
 
@@ -169,11 +169,11 @@ class Reconciler:
             tell("plan", action=operation.action, agent=operation.agent, reason=operation.reason)
             if known:
                 data = {"action": operation.action.value, "fields": operation.fields}
-                self.host.tell(Event(EventKind.CHANGED, operation.agent, operation.reason, data))
+                self.host.emit(Event(EventKind.CHANGED, operation.agent, operation.reason, data))
         agent.define(desired)
 
     def _declare(self, life: Life, desired: DesiredAgent, reason: str | None) -> Agent:
-        self.host.tell(Event(EventKind.DECLARED, life.name, reason, {"state": life.state.value}))
+        self.host.emit(Event(EventKind.DECLARED, life.name, reason, {"state": life.state.value}))
         return self._add(life, Description.of(desired.spec))
 
     # -- observation
@@ -250,7 +250,7 @@ class Reconciler:
         assert identity is not None
         if identity != self._server:
             log.error("tmux_server_died", pid=identity.pid, reason=reason)
-            self.host.tell(Event(EventKind.TMUX_SERVER_DIED, None, reason, {"pid": identity.pid}))
+            self.host.emit(Event(EventKind.TMUX_SERVER_DIED, None, reason, {"pid": identity.pid}))
             self._server = identity
             self.host.reaper.server = identity.pid
             for agent in list(self.agents.values()):
@@ -261,7 +261,7 @@ class Reconciler:
             except (TmuxError, TmuxUnreachableError) as error:
                 log.warning("tmux_server_lost_again", reason=str(error))
         else:
-            self.host.tell(Event(EventKind.TMUX_RECONNECTED, None, reason))
+            self.host.emit(Event(EventKind.TMUX_RECONNECTED, None, reason))
         self.host.tmux.changed.set()
 
     # -- the end

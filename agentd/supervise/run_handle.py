@@ -1,33 +1,149 @@
-"""The outside of a run: what it looks like in tmux and in the process table."""
+"""The outside of a run: its pane, its processes, and what its launcher reports of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
-from agentd.process.identity import ExitWatch, ProcessIdentity
-from agentd.process.reaper import ProcessTree
+import structlog
+
+from agentd.process.identity import ExitWatch, ProcessIdentity, inspects
+from agentd.process.reaper import ProcessTree, snapshot
+from agentd.supervise.host import Host
+from agentd.supervise.policy import Exit
+from agentd.supervise.unreported import find_exit
 from agentd.tmux.panes import Pane
 
+log = structlog.get_logger(__name__)
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The agent's process exists."""
+
+    pid: int
+    ago: float
+    """Seconds since it was started, by the kernel's account: a later daemon finds the same moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """There will be no process."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The agent's process ended."""
+
+    exit: Exit
+    ago: float = 0.0
+    """Seconds since then."""
+
+
+Report: TypeAlias = Started | NotStarted | Ended
+
+
 class RunHandle:
-    """The outside of a run: its pane and processes."""
+    """Knows a run's pane and processes, and finds out what becomes of it.
 
-    run_id: str
-    session: str
-    pane: Pane | None = None
-    launcher: ProcessIdentity | None = None
-    process: ProcessIdentity | None = None
-    watch: ExitWatch | None = None
-    known: frozenset[ProcessIdentity] = frozenset()
-    survivors: frozenset[int] = field(default_factory=frozenset)
-    """Processes that SIGKILL did not end."""
+    Parameters
+    ----------
+    session
+        The session name its pane was made with.
+    report
+        Called with the run's id and what is found out.
+    """
 
+    def __init__(self, host: Host, run_id: str, session: str, report: Callable[[str, Report], None]) -> None:
+        self._host = host
+        self.run_id = run_id
+        self.session = session
+        self._report = report
+        self.pane: Pane | None = None
+        self.launcher: ProcessIdentity | None = None
+        self.process: ProcessIdentity | None = None
+        self.survivors: frozenset[int] = frozenset()
+        """Processes that SIGKILL did not end."""
+        self._known: frozenset[ProcessIdentity] = frozenset()
+        self._watch: ExitWatch | None = None
+        self._look: asyncio.Task[Exit] | None = None
+
+    @property
     def tree(self) -> ProcessTree:
         """Its processes, as far as they are known."""
-        return ProcessTree(self.run_id, self.launcher, self.known, self.process)
+        return ProcessTree(self.run_id, self.launcher, self._known, self.process)
 
     def opened(self, pane: Pane) -> None:
         """The launcher runs in this pane."""
         self.pane = pane
         self.launcher = ProcessIdentity.of(pane.pid)
+
+    def take_snapshot(self) -> None:
+        """Remember what the run has started before a signal makes orphans of it."""
+        if self.launcher is not None and not self._known:
+            self._known = snapshot(self.launcher)
+
+    def read_reports(self, *, past: bool = False) -> None:
+        """Take what the launcher reported; `past` if it may have done so long ago, to a former daemon."""
+        if self.process is None:
+            self.process = self._host.runtime.read_process(self.run_id)
+            if self.process is not None:
+                self._host.runtime.remove_script(self.run_id)
+                self._report(self.run_id, Started(self.process.pid, self.process.age()))
+                if not past:
+                    # Its end will be reported too; looking for that now would nearly always be in vain.
+                    self._watch_process(fresh=True)
+                    return
+        # Looked at first: a launcher that has become the shell for inspection has written its reports before.
+        silent = self.process is None and self.launcher is not None and inspects(self.launcher, self.run_id)
+        report = self._host.runtime.read_exit(self.run_id)
+        if report is None and silent:
+            why = f"its launcher could not write into {self._host.runtime.path}: make room on that disk"
+            self._report(self.run_id, NotStarted(why))
+        elif report is None:
+            self._watch_process()
+        elif report.status is None:
+            self._report(self.run_id, NotStarted(report.error or "could not start"))
+        else:
+            self.end(Exit.from_status(report.status), report.age(self._host.clock.wall()) if past else 0.0)
+
+    def _watch_process(self, *, fresh: bool = False) -> None:
+        if self.process is not None and self._watch is None and self._look is None:
+            self._watch = ExitWatch(self.process, self._process_ended, fresh=fresh)
+
+    def _process_ended(self) -> None:
+        """The process is gone; its launcher writes the status within a millisecond."""
+        self._watch = None
+        look = find_exit(self._host, self.run_id, self.pane, self.launcher)
+        self._look = asyncio.get_running_loop().create_task(look, name=f"exit of {self.run_id}")
+        self._look.add_done_callback(self._exit_found)
+
+    def _exit_found(self, task: asyncio.Task[Exit]) -> None:
+        error = task.exception()
+        if error is not None:
+            log.error("agent_work_failed", run=self.run_id, exc_info=error)
+        why = "a defect of agentd; its log has the details"
+        self.end(Exit(error=f"ended with an unknown status: {why}") if error is not None else task.result())
+
+    def end(self, ended: Exit, ago: float = 0.0) -> None:
+        """Take it as ended like this, so many seconds ago."""
+        self.close()
+        self._report(self.run_id, Ended(ended, ago))
+
+    def close(self) -> None:
+        """Find out nothing more."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self._look is not None:
+            self._look.remove_done_callback(self._exit_found)
+            self._look.cancel()
+
+    async def closed(self) -> None:
+        """Wait until that is so."""
+        if self._look is not None:
+            await asyncio.wait([self._look])

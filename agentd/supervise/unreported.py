@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from agentd.process.identity import runs_script
+from agentd.process.identity import ProcessIdentity, runs_script
 from agentd.supervise.host import Host
 from agentd.supervise.policy import Exit
-from agentd.supervise.run_handle import RunHandle
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
+from agentd.tmux.panes import Pane
 
 _PATIENCE = 10.0
 """Seconds that a launcher has to write the status of an agent that ended; it takes a millisecond."""
@@ -17,22 +17,21 @@ _TMUX_LIMIT = 1.0
 """Seconds for tmux to say what is in the pane."""
 
 
-async def find_exit(host: Host, handle: RunHandle) -> Exit:
+async def find_exit(host: Host, run_id: str, pane: Pane | None, launcher: ProcessIdentity | None) -> Exit:
     """Wait for the status of a run whose process has ended, and find out why it cannot come where it does not."""
     until = host.clock.now() + _PATIENCE
     while True:
         # Looked at first: a launcher that has moved on has written its report before.
-        launcher_lives = handle.launcher is None or runs_script(handle.launcher, handle.run_id)
-        report = host.runtime.read_exit(handle.run_id)
+        launcher_lives = launcher is None or runs_script(launcher, run_id)
+        report = host.runtime.read_exit(run_id)
         if report is not None and report.status is not None:
             return Exit.from_status(report.status)
         if not launcher_lives or host.clock.now() >= until:
-            return Exit(error=f"ended with an unknown status: {await _why(host, handle)}")
+            return Exit(error=f"ended with an unknown status: {await _why(host, pane)}")
         await asyncio.sleep(_LOOK)
 
 
-async def _why(host: Host, handle: RunHandle) -> str:
-    pane = handle.pane
+async def _why(host: Host, pane: Pane | None) -> str:
     try:
         async with asyncio.timeout(_TMUX_LIMIT):
             pid = None if pane is None else await host.tmux.process_in(pane)

@@ -54,7 +54,7 @@ class Point:
         return self.name.partition(".")[0]
 
 
-_AGENT, _LAUNCHING = "agentd.supervise.agent", "agentd.supervise.launching"
+_AGENT, _RUN = "agentd.supervise.agent", "agentd.supervise.run_handle"
 _TRANSITIONS, _RECONCILER = "agentd.supervise.transitions", "agentd.supervise.reconciler"
 _RUNDIR, _SERVER = "agentd.launch.rundir", "agentd.tmux.server"
 _CONNECTION, _REAPER = "agentd.tmux.connection", "agentd.process.reaper"
@@ -74,14 +74,14 @@ POINTS = (
     Point("launch.started", _TRANSITIONS, "started"),
     Point("launch.script_removed", _RUNDIR, "RuntimeDirectory.remove_script"),
     Point("launch.done", _AGENT, "Agent._open"),
-    Point("exit.seen", _AGENT, "Agent._process_ended", before=True),
+    Point("exit.seen", _RUN, "RunHandle._process_ended", before=True),
     Point("exit.read", _RUNDIR, "RuntimeDirectory.read_exit", answered=True),
     Point("exit.decided", _TRANSITIONS, "exited"),
     Point("exit.before_recorded", _AGENT, "Agent.record", before=True),
     Point("exit.recorded", _AGENT, "Agent.record"),
     Point("stop.key_sent", _CONNECTION, "ControlConnection._flush", when=_sends(b"send-keys")),
     Point("stop.key_typed", _SERVER, "TmuxServer.send_key"),
-    Point("stop.terminated", _AGENT, "signal_group"),
+    Point("stop.terminated", _AGENT, "terminate"),
     Point("stop.killing", _AGENT, "Agent._kill", before=True),
     Point("stop.killed", _AGENT, "Agent._kill"),
     Point("stop.before_reaping", _AGENT, "Agent._reap", before=True),
@@ -90,16 +90,16 @@ POINTS = (
     Point("stop.before_close", _SERVER, "TmuxServer.kill_pane", before=True),
     Point("stop.close_sent", _CONNECTION, "ControlConnection._flush", when=_sends(b"kill-pane")),
     Point("stop.closed", _SERVER, "TmuxServer.kill_pane"),
-    Point("stop.forgotten", _AGENT, "Agent._forget_run"),
+    Point("stop.forgotten", _AGENT, "forget_run"),
     Point("stop.stopped", _TRANSITIONS, "stopped"),
     Point("restart.reaped", _AGENT, "Agent._reap"),
     Point("restart.prepared", _AGENT, "prepare"),
     Point("restart.before_request", _SERVER, "TmuxServer.respawn", before=True),
     Point("restart.requested", _CONNECTION, "ControlConnection._flush", when=_sends(b"respawn-pane")),
     Point("restart.pane_open", _SERVER, "TmuxServer.respawn"),
-    Point("restart.before_forgotten", _AGENT, "Agent._forget_run", before=True),
+    Point("restart.before_forgotten", _AGENT, "forget_run", before=True),
     Point("restart.run_removed", _RUNDIR, "RuntimeDirectory.remove_run"),
-    Point("restart.forgotten", _AGENT, "Agent._forget_run"),
+    Point("restart.forgotten", _AGENT, "forget_run"),
     Point("restart.started", _TRANSITIONS, "started"),
     Point("adoption.prepared", _RUNDIR, "RuntimeDirectory.prepare"),
     Point("adoption.listening", _RUNDIR, "RuntimeDirectory.listen"),

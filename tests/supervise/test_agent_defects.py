@@ -27,7 +27,7 @@ async def test_a_launch_that_a_defect_ends_has_failed(monkeypatch: pytest.Monkey
         clock=Clock(),
         sessions=SessionNames(),
         runs={},
-        tell=told.append,
+        emit=told.append,
         redact=lambda text: text,
         debug=False,
         recorder=SimpleNamespace(ended=lambda _end: None),

@@ -9,13 +9,13 @@ import structlog
 
 from agentd.model.events import Detail, Event, EventKind
 from agentd.supervise.host import Host
-from agentd.supervise.life import Life
+from agentd.supervise.life import Life, Run
+from agentd.supervise.life_changes import describe_change
 from agentd.supervise.policy import Exit
-from agentd.supervise.reporting import describe_change
 from agentd.supervise.run_recorder import RunEnd
 
 
-class Teller:
+class Reporter:
     """What is told of one agent.
 
     Parameters
@@ -30,11 +30,11 @@ class Teller:
         self._held: list[Event] | None = None
         self.log = structlog.get_logger(__name__).bind(agent=name)
 
-    def tell(self, level: int, line: str, kind: EventKind, reason: str | None = None, /, **data: Detail) -> None:
+    def emit(self, level: int, line: str, kind: EventKind, reason: str | None = None, /, **data: Detail) -> None:
         """Tell what is no change of the life, and log it as this line."""
         fields = data if reason is None else {"reason": reason, **data}
         self.log.log(level, line, **fields)
-        self._host.tell(Event(kind, self._name, reason, data))
+        self._host.emit(Event(kind, self._name, reason, data))
 
     def change(self, before: Life, life: Life) -> None:
         """Tell what a step of the life was, with one line in the log for each change of state."""
@@ -46,7 +46,7 @@ class Teller:
             if self._held is not None:
                 self._held.append(event)
             else:
-                self._host.tell(event)
+                self._host.emit(event)
         self._run_ended(before, life)
 
     def _run_ended(self, before: Life, life: Life) -> None:
@@ -69,14 +69,20 @@ class Teller:
         data: dict[str, Detail] = {"state": life.state.value, "run": run_id, "restarts": life.restarts}
         if life.run is not None and life.run.pid is not None:
             data["pid"] = life.run.pid
-        self.tell(logging.INFO, "agent_adopted", EventKind.ADOPTED, **data)
+        self.emit(logging.INFO, "agent_adopted", EventKind.ADOPTED, **data)
         for event in meanwhile:
             if event.kind is not EventKind.STARTED:
-                self._host.tell(event)
+                self._host.emit(event)
+
+    def killed(self, run: Run) -> None:
+        """A run is about to be killed."""
+        data: dict[str, Detail] = {"run": run.id} if run.pid is None else {"run": run.id, "pid": run.pid}
+        reason = "it did not end in its grace period"
+        self.emit(logging.WARNING, "agent_killed", EventKind.KILLED, reason, **data)
 
     def survivors(self, pids: Collection[int]) -> None:
         """Tell of processes that SIGKILL did not end, if there are any."""
         if pids:
             shown = [str(pid) for pid in sorted(pids)]
             kind = EventKind.PROCESSES_SURVIVE_SIGKILL
-            self.tell(logging.ERROR, kind.value, kind, "the kernel does not end them", pids=shown)
+            self.emit(logging.ERROR, kind.value, kind, "the kernel does not end them", pids=shown)

@@ -11,36 +11,36 @@ from agentd.supervise.host import Host
 log = structlog.get_logger(__name__)
 
 
-def tell_configuration(host: Host, configuration: Configuration, before: Configuration | None) -> None:
+def report_configuration(host: Host, configuration: Configuration, before: Configuration | None) -> None:
     """Tell that files were read; a warning is news only once."""
     if configuration.valid:
         agents = len(configuration.desired or ())
         log.info("configuration", valid=True, agents=agents)
-        host.tell(Event(EventKind.CONFIG_LOADED, None, None, {"agents": agents}))
+        host.emit(Event(EventKind.CONFIG_LOADED, None, None, {"agents": agents}))
     else:
         log.error("configuration", valid=False, error=configuration.error)
-        host.tell(Event(EventKind.CONFIG_REJECTED, None, configuration.error))
+        host.emit(Event(EventKind.CONFIG_REJECTED, None, configuration.error))
     known = frozenset(() if before is None else before.warnings)
     for text in configuration.warnings:
         if text in known:
             continue
         log.warning("configuration", warning=text)
         skipped = text in configuration.skipped_secrets
-        host.tell(Event(EventKind.SECRET_SKIPPED if skipped else EventKind.CONFIG_WARNING, None, text))
+        host.emit(Event(EventKind.SECRET_SKIPPED if skipped else EventKind.CONFIG_WARNING, None, text))
 
 
-def tell_started(host: Host, **data: Detail) -> None:
+def report_started(host: Host, **data: Detail) -> None:
     """Tell that the daemon is up."""
     log.info("started", agent_user=host.user.name, **data)
-    host.tell(Event(EventKind.DAEMON_STARTED, None, None, data))
+    host.emit(Event(EventKind.DAEMON_STARTED, None, None, data))
 
 
-def tell_stopping(host: Host, pid: int, agents: str) -> None:
+def report_stopping(host: Host, pid: int, agents: str) -> None:
     """Tell that the daemon was told to end; the log says by which signal."""
-    host.tell(Event(EventKind.DAEMON_STOPPING, None, None, {"pid": pid, "agents": agents}))
+    host.emit(Event(EventKind.DAEMON_STOPPING, None, None, {"pid": pid, "agents": agents}))
 
 
-def tell_stopped(host: Host, pid: int, agents: str) -> None:
+def report_stopped(host: Host, pid: int, agents: str) -> None:
     """Tell that the daemon ends."""
     log.info("stopped", agents=agents)
-    host.tell(Event(EventKind.DAEMON_STOPPED, None, None, {"pid": pid, "agents": agents}))
+    host.emit(Event(EventKind.DAEMON_STOPPED, None, None, {"pid": pid, "agents": agents}))
