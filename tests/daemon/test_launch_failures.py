@@ -189,7 +189,7 @@ def test_a_prompt_that_only_just_fits_arrives(daemon: Daemon) -> None:
 
 
 def test_a_broken_runtime_folder_fails_launches_and_nothing_else(daemon: Daemon) -> None:
-    start(daemon, stay("a"))
+    start(daemon, stay("a"), flags=["--interval=200ms"])
     before = running(daemon, "a")
     (folder,) = [path for path in daemon.runtime.iterdir() if path.is_dir()]
     moved = Path(f"{folder}.moved")

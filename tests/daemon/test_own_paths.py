@@ -23,6 +23,7 @@ from tests.support.processes import alive, marked, wait_until_gone
 from tests.worktrees.repositories import make_repository
 
 SOON = "--interval=200ms"
+QUICKLY = {"restart_delay": "100ms", "restart_delay_max": "200ms"}
 NOT_WAITED_FOR = 1.0
 """Seconds that the end of a run is given to be in its transcript; where there is none any more, nobody waits."""
 
@@ -77,6 +78,8 @@ LOST: dict[str, Callable[[Daemon], Iterable[Path]]] = {
     "state directory and their folder": lambda daemon: [daemon.state, daemon.runtime],
 }
 """What is removed."""
+GONE_WITH_IT = ("API socket", "both sockets", "locks")
+"""What holds nothing else, or the tmux socket alone, once agentd has ended in order."""
 
 
 @pytest.fixture
@@ -182,8 +185,10 @@ def test_lost_records_are_written_again(first: Daemon) -> None:
 # -- over the death of agentd
 
 
-@pytest.mark.parametrize("end", ["kill", "keep"])
-@pytest.mark.parametrize("lost", LOST)
+@pytest.mark.parametrize(
+    ("lost", "end"),
+    [*((lost, "kill") for lost in LOST), *((lost, "keep") for lost in LOST if lost not in GONE_WITH_IT)],
+)
 def test_nothing_runs_twice_after_the_next_start(daemon: Daemon, lost: str, end: str) -> None:
     start(daemon, stay("a"), stay("b", restart="always"), flags=["--on-shutdown=keep", "--interval=1h"])
     before, server = running(daemon, "a", "b"), servers(daemon)
@@ -234,8 +239,8 @@ def test_a_lost_server_is_not_replaced_when_its_client_dies_too(first: Daemon) -
 
 
 def test_records_that_were_removed_make_no_stranger_of_a_run(daemon: Daemon) -> None:
-    ended = script("ended", "exit 3")
-    start(daemon, stay("a", timeout="1h"), stay("b", restart="always"), ended, flags=["--interval=1h"])
+    ended, b = script("ended", "exit 3"), stay("b", restart="always", restart_delay="10ms")
+    start(daemon, stay("a", timeout="1h"), b, ended, flags=["--interval=1h"])
     before = running(daemon, "a", "b")
     daemon.wait_state("ended", "failed")
     daemon.signal(signal.SIGSTOP)
@@ -249,7 +254,7 @@ def test_records_that_were_removed_make_no_stranger_of_a_run(daemon: Daemon) -> 
     assert "session_not_adopted" not in daemon.log_text()
     assert daemon.log_text().count("agent_record_lost") == 3
     # It is supervised as any other.
-    declare(daemon, stay("b", restart="always"))
+    declare(daemon, b)
     daemon.wait_gone("a")
     wait_until_gone([before["a"]])
     os.kill(before["b"], signal.SIGKILL)
@@ -357,7 +362,7 @@ def test_only_one_daemon_makes_worktrees_in_a_data_directory(daemon_factory: Cal
         second.data.symlink_to(first.data)
     for each in (first, second):
         make_repository(each.folder / "shop")
-        start(each, stay("a", repo="shop", isolation="worktree", restart="always", restart_delay="100ms"))
+        start(each, stay("a", repo="shop", isolation="worktree", restart="always", **QUICKLY))
         if each is first:
             running(first, "a")
     reason = second.wait_state("a", "backoff")["error"] or ""

@@ -19,7 +19,7 @@ from tests.daemon.support import stay
 from tests.security.users import AGENT_USER, STRANGER, account, start_guarded
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
-from tests.support.processes import alive
+from tests.support.processes import alive, wait_until_gone
 from tests.support.waiting import wait_for
 
 STATUS = "42\n"
@@ -244,6 +244,7 @@ def test_files_named_after_runs_of_others_end_nothing(running: Daemon) -> None:
     assert running.stop() == 0
     assert alive(theirs)
     os.kill(theirs, signal.SIGKILL)
+    wait_until_gone([theirs])
 
 
 def uid(process: int) -> int:
