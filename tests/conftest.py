@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.daemon import Daemon
 from tests.support.effort import DEFAULT_PROFILE
 from tests.support.forked import AGENTCTL, AGENTD, launch_of
+from tests.support.memory_disk import temporary_folder
 from tests.support.processes import end_marked, marked
 from tests.support.skips import summary
 
@@ -39,6 +40,9 @@ settings.register_profile(
 # New examples each time; a failure prints the decorator that replays it, and --hypothesis-seed replays a whole run.
 settings.register_profile(FUZZ_PROFILE, settings.get_profile(DEFAULT_PROFILE), derandomize=False)
 settings.load_profile(DEFAULT_PROFILE)
+
+# For pytest's own folders, and where a test asks for one itself.
+tempfile.tempdir = str(temporary_folder())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -72,7 +76,7 @@ def session_folder() -> Iterator[Path]:
     It is short, for socket paths. Every process started by a test has it on its PATH, so that the look at the end
     finds whatever is left, however far it went to hide. HOME and the XDG folders lie in it.
     """
-    folder = Path(tempfile.mkdtemp(prefix="agentd-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="agentd-", dir=temporary_folder()))
     folder.chmod(0o755)  # an agent user other than root has to get through
     home = folder / "home"
     home.mkdir()
