@@ -36,6 +36,7 @@ class Terminal:
     """An operator's own terminal, with tmux attached in it."""
 
     def __init__(self, daemon: Daemon, session: str, size: tuple[int, int] = (33, 101)) -> None:
+        self._daemon = daemon
         self._master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         os.set_blocking(self._master, False)
@@ -61,9 +62,14 @@ class Terminal:
         return text.encode() in self.shown
 
     def close(self) -> None:
+        """End it, and wait until tmux has noticed: until then its size counts."""
         self.process.kill()
         self.process.wait()
         os.close(self._master)
+        clients = ("list-clients", "-F", "#{client_pid}")
+        self._daemon.wait_for(
+            lambda: str(self.process.pid) not in self._daemon.tmux(*clients, check=False).split(), what="it is detached"
+        )
 
 
 @contextlib.contextmanager
