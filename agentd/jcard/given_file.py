@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from agentd.settings.context import LARGEST_CONFIG, ConfigUnavailableError
 from agentd.settings.settings import absolute
 
 STDIN = "-"
+
+_DESCRIPTOR = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/.+/fd/\d+")
+"""What the system calls an open file; /dev/shm is a folder as any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +73,7 @@ def _is_stream(path: Path) -> bool:
         mode = within(path, lambda: path.stat().st_mode)
     except OSError:
         return False
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode):
+        return True
     # /dev/stdin leads to a regular file where input comes from one; its name is no place for relative paths either.
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode) or path.parts[1] in {"dev", "proc"}
+    return _DESCRIPTOR.fullmatch(str(path)) is not None
