@@ -21,9 +21,10 @@ COMMENTED = "# my agents\n\n[mixtape]\nx = 1   # not agentd's\n"
 
 
 def fake(daemon: Daemon, name: str) -> None:
-    """A stand-in for a coding agent's program, which says that it is ready."""
+    """A stand-in for a coding agent's program, which says when it is ready."""
     program = daemon.bin / name
-    program.write_text(f"#!/bin/sh\necho '{READY[name]}'\nexec sleep 600\n")
+    # Not at once, as no real one is: the journal tells of its trust a moment later.
+    program.write_text(f"#!/bin/sh\nsleep 0.5\necho '{READY[name]}'\nexec sleep 600\n")
     program.chmod(0o755)
 
 

@@ -138,6 +138,9 @@ class Newcomer:
 
     def start(self) -> None:
         """Start agentd in a terminal of its own."""
+        for former in self._daemons:
+            # One that was killed has its locks until it is gone.
+            former.wait(30)
         launch = launch_fork if self.forks else launch_program
         with (self.folder / "agentd.log").open("ab") as log:
             started = launch([program(DAEMON)], env=self.environment(), cwd=self.home, log=log)
