@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from agentd.cli.agentctl import tmux_client
 from agentd.cli.doctor import machine
 from agentd.cli.doctor.examine import _check_recording
 from agentd.cli.doctor.finding import Finding, Level
@@ -182,6 +184,28 @@ def test_a_tmux_that_waits_for_utempter_is_told_to_those_with_many_agents(
     tmux.write_text(f"#!/bin/sh\n# {linked}\necho tmux 3.5\n")
     tmux.chmod(0o755)
     assert levels(list(machine.check_tmux(str(short_folder), short_folder / "sock", agents))) == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ('echo "tmux 3.5"; exit 0', ["ok"]),
+        ('[ "$1" = -V ] && echo tmux 3.5 || echo 3.4', ["ok", "warning"]),
+        ('[ "$1" = -V ] && echo tmux 3.5 || { echo "no server running" >&2; exit 1; }', ["ok", "warning"]),
+        ('[ "$1" = -V ] && echo tmux 3.5 || exec sleep 60', ["ok", "warning"]),
+    ],
+    ids=["is the program's", "is older", "is gone", "does not answer"],
+)
+def test_a_server_that_is_not_the_programs_or_does_not_answer_is_a_warning(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch, answer: str, found: list[str]
+) -> None:
+    monkeypatch.setenv("PATH", f"{short_folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(tmux_client, "LONGEST_ANSWER", 1.0)
+    tmux = short_folder / "tmux"
+    tmux.write_text(f"#!/bin/sh\n{answer}\n")
+    tmux.chmod(0o755)
+    (short_folder / "sock").touch()
+    assert levels(list(machine.check_tmux(str(short_folder), short_folder / "sock", 1))) == found
 
 
 def test_on_a_terminal_what_to_do_stands_below(client: Client, operator_tmux: TmuxServer) -> None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agentd.cli.agentctl.tmux_client import run_client
 from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, warning
 from agentd.model.user import AgentUser
 from agentd.settings.limits import OLDEST_TMUX
@@ -85,12 +84,26 @@ def check_tmux(path: str, socket: Path, declared: int) -> Iterator[Finding]:
             "1000 agents start in 5.4 s instead of 4.5 and stop in 3.4 s instead of 1.1",
             "put a tmux without it first on agentd's PATH: ./configure --disable-utempter",
         )
-    told = run_client(socket, "display-message", "-p", "#{version}").stdout.decode() if socket.exists() else ""
-    running = told.strip()
-    if running and running not in shown:
+    if os.path.exists(socket):  # noqa: PTH110 (Path.exists raises where the way to it is closed)
+        yield from _check_server(shown, socket)
+
+
+def _check_server(program: str, socket: Path) -> Iterator[Finding]:
+    from agentd.cli.agentctl.tmux import Server
+
+    server = Server(socket)
+    if not server.is_alive():
         yield warning(
             "tmux",
-            f"the agents' server still is tmux {running}, the program is {shown}",
+            f"no tmux server answers on {socket}",
+            "if agentd runs, its log says why; or this user is not in its admin group",
+        )
+        return
+    running = "".join(server.cmd("display-message", "-p", "#{version}").stdout)
+    if running not in program:
+        yield warning(
+            "tmux",
+            f"the agents' server still is tmux {running}, the program is {program}",
             "if attach fails: stop agentd with its agents when they can be (--on-shutdown stop), and start it again",
         )
 
