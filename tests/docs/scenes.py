@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from tests.docs.newcomer import ROOT, Newcomer
 from tests.support.agents import jcard
+from tests.support.waiting import wait_for
 
 README = "README.md"
 HOW_TO = "docs/how-to/README.md"
@@ -15,6 +16,7 @@ DOCTOR = "docs/how-to/doctor-and-service.md"
 EDITING = "docs/how-to/editing.md"
 EVENTS = "docs/how-to/events.md"
 METRICS = "docs/how-to/metrics.md"
+SCRIPTING = "docs/how-to/scripting-with-libtmux.md"
 TALK = "docs/how-to/talk-to-agents.md"
 TRANSCRIPTS = "docs/how-to/transcripts.md"
 WORKSPACES = "docs/how-to/workspaces.md"
@@ -218,6 +220,13 @@ def _talkers(who: Newcomer) -> None:
     )
 
 
+def _scripted(who: Newcomer) -> None:
+    answer = 'echo "ask me"; while read -r said; do echo "you said: $said"; done'
+    _begin(who, {"name": "asker", "command": _sh(answer)})
+    who.wait_states({"asker": "running"})
+    wait_for(lambda: "ask me" in who.type("agentctl screen asker").text, what="it asks")
+
+
 def _recorded(who: Newcomer) -> None:
     reviewer = (
         r"printf 'Reading the change...\nchecked 20%%\rchecked 60%%\rchecked 100%%\r\n';"
@@ -273,6 +282,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (EDITING, "Rename and remove"): _one_reader,
     (EVENTS, "After a night of work"): _night,
     (METRICS, "Watch agents with Prometheus and Grafana"): _night,
+    (SCRIPTING, "… find an agent's pane"): _scripted,
     (TALK, "… send a text"): _talkers,
     (TALK, "… write to it from several places"): _three_reviewers,
     (TRANSCRIPTS, "… read the newest run, or an earlier one"): _recorded,
