@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentd.launch.hints import HINTS
 from agentd.tmux.guard import ENDED_MARK
 
 LAUNCH_FAILED = "launch-failed"
@@ -126,7 +127,7 @@ def render(script: LaunchScript, folder: Path) -> bytes:
     names = {
         b"PID_FILE": quote(stem + b".pid"),
         b"EXIT_FILE": quote(stem + b".exit"),
-        b"HINTS": quote(os.fsencode(folder / "hints")),
+        b"HINTS": quote(os.fsencode(folder / HINTS)),
         b"CLOSING": quote(os.fsencode(folder / "closing")),
         b"RUN": quote(script.run_id),
         b"WORKDIR": quote(script.workdir),

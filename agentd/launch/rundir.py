@@ -8,25 +8,24 @@ only if they are small regular files.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from agentd.launch.hints import HINTS, HintPipe
 from agentd.launch.launcher import LAUNCH_FAILED, LaunchScript, render
 from agentd.process.identity import ProcessIdentity, started_by
 from agentd.process.proc import PROC, read_bytes
 
 log = structlog.get_logger(__name__)
 
-HINTS = "hints"
 CLOSING = "closing"
 _SCRIPT, _PID, _EXIT, _RECORD = ".sh", ".pid", ".exit", ".record"
 _NEW_RECORD = ".record-new"
@@ -43,8 +42,6 @@ _REPORT_LIMIT = 4096
 """Bytes; a report is one short line."""
 _RECORD_LIMIT = 1 << 20
 """Bytes; a record is one line of some hundred, plus an error's text."""
-_LONGEST_HINT = 64
-"""Bytes; a run's id is shorter."""
 
 
 def launched_run(command: str) -> str | None:
@@ -113,8 +110,7 @@ class RuntimeDirectory:
         self._said: dict[str, str] = {}
         """What was wrong with which file: said once, for a hint, which anybody can send, asks for another look."""
         self._folder: int | None = None
-        self._hints: int | None = None
-        self._partial = b""
+        self._hints: HintPipe | None = None
         self._found: dict[str, ProcessIdentity] = {}
         """Agents' processes, by run, that were found without a report."""
 
@@ -147,7 +143,7 @@ class RuntimeDirectory:
         if not self._stands(self.path, self._descriptor):
             self.prepare()
             made.append(self.path)
-        if self._hints is None or not self._stands(self.path / HINTS, self._hints):
+        if self._hints is None or not self._stands(self.path / HINTS, self._hints.descriptor):
             self._stop_listening()
             self.listen(on_hint)
             made.append(self.path / HINTS)
@@ -422,56 +418,13 @@ class RuntimeDirectory:
             If the FIFO cannot be made.
         """
         try:
-            # A former daemon's is used again: launchers that run may have it open.
-            self._hints = self._open_hints() or self._make_hints()
+            self._hints = HintPipe(self._descriptor, self._owner, self._group, on_hint)
         except OSError as error:
             raise RuntimeDirectoryError(f"cannot open the FIFO {self.path}/{HINTS}: {error.strerror}") from error
-        asyncio.get_running_loop().add_reader(self._hints, self._receive, on_hint)
-
-    def _make_hints(self) -> int:
-        self._remove(HINTS)
-        os.mkfifo(HINTS, 0o600, dir_fd=self._descriptor)
-        os.chown(HINTS, self._owner, self._group, dir_fd=self._descriptor, follow_symlinks=False)
-        made = self._open_hints()
-        if made is None:
-            raise OSError(errno.EBUSY, "something else was put in its place")
-        return made
-
-    def _open_hints(self) -> int | None:
-        """Open the FIFO, for writing too: so it never reads as ended when no launcher has it open."""
-        try:
-            found = os.stat(HINTS, dir_fd=self._descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        if not stat.S_ISFIFO(found.st_mode):
-            return None
-        flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(HINTS, flags, dir_fd=self._descriptor)
-        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            return None
-        return descriptor
-
-    def _receive(self, on_hint: Callable[[str], None]) -> None:
-        for run_id in self._hinted():
-            on_hint(run_id)
-
-    def _hinted(self) -> Iterable[str]:
-        assert self._hints is not None
-        try:
-            data = os.read(self._hints, 65536)
-        except BlockingIOError:
-            return ()
-        *whole, self._partial = (self._partial + data).split(b"\n")
-        # A line that never ends can only come from something that is no launcher.
-        self._partial = self._partial[-_LONGEST_HINT:]
-        # Many hints about one run ask for one look.
-        return dict.fromkeys(line.decode("ascii", "replace") for line in whole)
 
     def _stop_listening(self) -> None:
         if self._hints is not None:
-            asyncio.get_running_loop().remove_reader(self._hints)
-            os.close(self._hints)
+            self._hints.close()
             self._hints = None
 
     def close(self) -> None:

@@ -212,7 +212,7 @@ class Reconciler:
         since = self.host.clock.now()
         try:
             await self.host.tmux.sizes.restore({agent.pane.window_id for agent in self.agents.values() if agent.pane})
-            places = await self.host.tmux.list_places()
+            states = await self.host.tmux.list_states()
         except (TmuxError, TmuxUnreachableError) as error:
             log.warning("observation_impossible", reason=str(error))
             return
@@ -224,15 +224,15 @@ class Reconciler:
             pane = agent.pane
             if pane is None:
                 continue
-            place = places.get(pane.pane_id)
-            if place is None:
+            state = states.get(pane.pane_id)
+            if state is None:
                 agent.session_lost("its tmux session was closed")
                 continue
             if agent.run_id is not None:
-                seen.append(SeenPane(agent.run_id, pane, place.piped, place.size))
-            if place.session != agent.session and place.session_id == pane.session_id:
+                seen.append(SeenPane(agent.run_id, pane, state.piped, state.size))
+            if state.session != agent.session and state.session_id == pane.session_id:
                 # Another id means that an operator moved the window: then the name belongs to the other session.
-                await self._rename_back(agent, pane, place.session)
+                await self._rename_back(agent, pane, state.session)
         self.host.recorder.observe(seen, since)
 
     async def _rename_back(self, agent: Agent, pane: Pane, name: str) -> None:

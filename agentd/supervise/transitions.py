@@ -20,35 +20,36 @@ from agentd.model.states import AgentState
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import (
     CloseSession,
-    Effect,
     Instant,
-    KillRun,
     LaunchRun,
     Life,
-    ReapRun,
     ReportStopped,
     Run,
     Step,
     Stop,
     StopReason,
-    TerminateGroup,
-    TypeKey,
 )
 from agentd.supervise.plan import changed_policy
 from agentd.supervise.policy import (
     Exit,
-    Restart,
     StopAction,
     StopStep,
-    after_exit,
     backoff,
-    counted_after,
     stop_schedule,
 )
-from agentd.text.durations import format_duration
-
-START_LIMIT = 60.0
-"""Seconds from the launch until the agent's process must exist; a loaded machine needs milliseconds."""
+from agentd.supervise.steps import (
+    START_LIMIT,
+    begin,
+    check_start,
+    end_run,
+    follow,
+    launch_again,
+    leave,
+    request_stop,
+    stop_steps,
+    time_out,
+    wind_down,
+)
 
 _LAUNCHING = frozenset({AgentState.STARTING, AgentState.STOPPING})
 """States in which a launch may be under way."""
@@ -68,17 +69,17 @@ def define(life: Life, desired: DesiredAgent, at: Instant) -> Step:
         return life, ()
     match life.state:
         case AgentState.PENDING | AgentState.DISABLED:
-            return _begin(life, at)
+            return begin(life, at)
         case AgentState.STARTING | AgentState.RUNNING:
             if not same_launch:
-                return _request_stop(life, StopReason.CHANGED, at)
+                return request_stop(life, StopReason.CHANGED, at)
             return tick(life, at) if policy_changed else (life, ())
         case AgentState.STOPPING:
             # A changed grace period does not lengthen a stop that is under way; what follows is decided at its end.
             return life, ()
         case AgentState.BACKOFF | AgentState.EXITED | AgentState.FAILED | AgentState.TIMED_OUT:
             if not same_launch:
-                return _begin(life, at)
+                return begin(life, at)
             waiting = life.state is AgentState.BACKOFF and life.due is None
             return _reconsider(life, at) if policy_changed or waiting else (life, ())
 
@@ -92,11 +93,11 @@ def withdraw(life: Life, reason: StopReason, at: Instant) -> Step:
         return replace(life, stop=replace(life.stop, reason=reason)), ()
     match life.state:
         case AgentState.STARTING | AgentState.RUNNING:
-            return _request_stop(life, reason, at)
+            return request_stop(life, reason, at)
         case AgentState.PENDING | AgentState.DISABLED:
-            return _leave(life, reason), ()
+            return leave(life, reason), ()
         case _:
-            return _wind_down(replace(life, stop=Stop(reason, 0.0, ())))
+            return wind_down(replace(life, stop=Stop(reason, 0.0, ())))
 
 
 def launch_opened(life: Life, run_id: str, at: Instant) -> Step:
@@ -117,9 +118,9 @@ def launch_failed(life: Life, run_id: str, error: str, at: Instant) -> Step:
         return life, ()
     match life.state:
         case AgentState.STARTING:
-            return _follow(_end_run(life, Exit(error=error), at), at), ()
+            return follow(end_run(life, Exit(error=error), at), at), ()
         case AgentState.STOPPING:
-            return _wind_down(_end_run(life, Exit(error=error), at))
+            return wind_down(end_run(life, Exit(error=error), at))
         case _:
             return life, ()
 
@@ -130,12 +131,12 @@ def launch_refused(life: Life, run_id: str, error: str, at: Instant) -> Step:
         return launch_failed(life, run_id, error, at)
     assert life.run is not None
     unbegun, restart = life.unbegun + 1, life.run.restart
-    life = _end_run(life, Exit(error=error), at)
+    life = end_run(life, Exit(error=error), at)
     life = replace(life, unbegun=unbegun, restarts=life.restarts - restart, counted=life.counted - restart)
     if not restart:
         # Nothing of this definition ever ran: its time has not begun either.
         life = replace(life, began=None, began_wall=None)
-    return _follow(life, at), ()
+    return follow(life, at), ()
 
 
 def found_all(life: Life, at: Instant, *, tried: bool = False) -> Step:
@@ -155,14 +156,14 @@ def found_all(life: Life, at: Instant, *, tried: bool = False) -> Step:
         due = life.run.ended + backoff(life.policy, life.unbegun - 1, at.jitter)
         if life.state is AgentState.BACKOFF or at.now < due:
             return life, ()
-    return _launch_again(life, at)
+    return launch_again(life, at)
 
 
 def mounted_over(life: Life, reason: str, at: Instant) -> Step:
     """Its workdir is another folder than the one it was launched in: that is another launch."""
     if life.state is not AgentState.RUNNING or life.desired is None:
         return life, ()
-    return _request_stop(life, StopReason.CHANGED, at, error=reason)
+    return request_stop(life, StopReason.CHANGED, at, error=reason)
 
 
 def launch_put_off(life: Life, run_id: str, at: Instant) -> Step:
@@ -225,13 +226,13 @@ def exited(life: Life, run_id: str, ended: Exit, at: Instant) -> Step:
     match life.state:
         case AgentState.STARTING | AgentState.RUNNING:
             overdue = life.deadline is not None and life.deadline <= at.now
-            life = replace(_end_run(life, ended, at), last_exit=ended)
+            life = replace(end_run(life, ended, at), last_exit=ended)
             if overdue:
                 # Seen late, by a daemon that was not there: the end of a timeout's stop, or one that needed none.
-                return _wind_down(replace(life, state=AgentState.STOPPING, stop=Stop(StopReason.TIMEOUT, 0.0, ())))
-            return _follow(life, at), ()
+                return wind_down(replace(life, state=AgentState.STOPPING, stop=Stop(StopReason.TIMEOUT, 0.0, ())))
+            return follow(life, at), ()
         case AgentState.STOPPING:
-            return _wind_down(replace(_end_run(life, ended, at), last_exit=ended))
+            return wind_down(replace(end_run(life, ended, at), last_exit=ended))
         case _:
             raise IllegalTransitionError(f"process ended in state {life.state}")
 
@@ -242,25 +243,25 @@ def stopped(life: Life, at: Instant) -> Step:
     if stop is None or not life.winding_down:
         return life, ()
     if stop.reason is StopReason.SHUTDOWN:
-        return _leave(life, stop.reason), ()
+        return leave(life, stop.reason), ()
     if stop.reason.leaving:
         if life.session_open:
             return replace(life, session_open=False), (CloseSession(), ReportStopped())
-        return _begin(life, at) if life.desired is not None else (_leave(life, stop.reason), ())
+        return begin(life, at) if life.desired is not None else (leave(life, stop.reason), ())
     if life.desired is not None:
         changed = life.desired.fingerprint not in (None, life.fingerprint)
         if changed or stop.reason is StopReason.CHANGED:
-            return _begin(life, at)
+            return begin(life, at)
     if stop.reason is StopReason.TIMEOUT:
         assert life.began is not None
         extended = life.policy.timeout is None or life.began + life.policy.timeout > at.now
         if extended and life.desired is not None:
-            return _begin(life, at)
-        return _time_out(life), ()
+            return begin(life, at)
+        return time_out(life), ()
     # The session was lost: a failure nobody asked for, whatever status the launcher could still record.
     if life.outcome is None or life.outcome.error is None:
         life = replace(life, outcome=Exit(error=stop.error))
-    return _follow(life, at), ()
+    return follow(life, at), ()
 
 
 def session_lost(life: Life, reason: str, at: Instant) -> Step:
@@ -268,7 +269,7 @@ def session_lost(life: Life, reason: str, at: Instant) -> Step:
     life = replace(life, session_open=False)
     match life.state:
         case AgentState.RUNNING:
-            return _request_stop(life, StopReason.SESSION_LOST, at, error=reason)
+            return request_stop(life, StopReason.SESSION_LOST, at, error=reason)
         case _:
             # A launch under way finds out by itself and makes a new session.
             return life, ()
@@ -281,17 +282,17 @@ def tick(life: Life, at: Instant) -> Step:
     deadline = life.deadline
     match life.state:
         case AgentState.STARTING | AgentState.RUNNING if deadline is not None and deadline <= at.now:
-            return _request_stop(life, StopReason.TIMEOUT, at)
+            return request_stop(life, StopReason.TIMEOUT, at)
         case AgentState.STARTING:
-            return _check_start(life, at)
+            return check_start(life, at)
         case AgentState.STOPPING:
-            return _stop_steps(life, at)
+            return stop_steps(life, at)
         case AgentState.BACKOFF if deadline is not None and deadline <= at.now:
-            return _wind_down(replace(life, stop=Stop(StopReason.TIMEOUT, 0.0, ())))
+            return wind_down(replace(life, stop=Stop(StopReason.TIMEOUT, 0.0, ())))
         case AgentState.BACKOFF if life.due is not None and life.due <= at.now:
             if life.desired is None:
                 return replace(life, due=None, error="waiting for a valid configuration to restart"), ()
-            return _launch_again(life, at)
+            return launch_again(life, at)
         case _:
             return life, ()
 
@@ -301,7 +302,7 @@ def kill_now(life: Life, at: Instant) -> Step:
     if life.state is AgentState.STOPPING and not life.winding_down:
         assert life.stop is not None
         kill = StopStep(at.now, StopAction.KILL)
-        return _stop_steps(replace(life, stop=replace(life.stop, grace=0.0, steps=(kill,))), at)
+        return stop_steps(replace(life, stop=replace(life.stop, grace=0.0, steps=(kill,))), at)
     return life, ()
 
 
@@ -332,127 +333,11 @@ def _is_current(life: Life, run_id: str) -> bool:
     return life.run is not None and life.run.id == run_id and life.run.ended is None
 
 
-def _begin(life: Life, at: Instant) -> Step:
-    """Launch a definition for the first time: nothing counted from former ones applies."""
-    life = replace(life, restarts=0, counted=0, unbegun=0, began=None, began_wall=None, error=None, gone=False)
-    return _launch(life, at)
-
-
-def _launch_again(life: Life, at: Instant) -> Step:
-    """Launch what was launched before; that is a restart, unless none of the launches ever began."""
-    if life.unbegun and life.run is not None and not life.run.restart:
-        return _launch(life, at)
-    return _launch(replace(life, restarts=life.restarts + 1, counted=life.counted + 1), at, restart=True)
-
-
-def _launch(life: Life, at: Instant, *, restart: bool = False) -> Step:
-    """Launch a run, after ending whatever the former one left: no two runs of an agent at once."""
-    assert life.desired is not None
-    # A stop that is wound down has ended them already.
-    clean = (ReapRun(),) if life.run is not None and not life.winding_down else ()
-    life = replace(
-        life,
-        state=AgentState.STARTING,
-        run=Run(at.run_id, restart=restart),
-        began=at.now if life.began is None else life.began,
-        began_wall=at.wall if life.began is None else life.began_wall,
-        due=None,
-        stop=None,
-        fingerprint=life.desired.fingerprint,
-        stop_keys=life.desired.stop_keys,
-    )
-    return life, (*clean, LaunchRun(at.run_id))
-
-
-def _check_start(life: Life, at: Instant) -> Step:
-    """Give up a launch whose process does not appear."""
-    assert life.run is not None
-    if life.run.launched is None or at.now < life.run.launched + START_LIMIT:
-        return life, ()
-    error = f"did not start within {format_duration(START_LIMIT)}"
-    life = _follow(_end_run(life, Exit(error=error), at), at)
-    return replace(life, session_open=False), (ReapRun(), CloseSession())
-
-
-def _request_stop(life: Life, reason: StopReason, at: Instant, error: str | None = None) -> Step:
-    grace = life.policy.grace_period
-    if life.run is not None and life.run.pid is not None:
-        terminal = reason is not StopReason.SESSION_LOST and life.session_open
-        steps = stop_schedule(at.now, grace, life.stop_keys, terminal=terminal)
-    else:
-        # There is nobody to ask yet; should the launch hang, it ends with the grace period.
-        steps = (StopStep(at.now + grace, StopAction.KILL),)
-    return _stop_steps(replace(life, state=AgentState.STOPPING, stop=Stop(reason, grace, steps, error)), at)
-
-
-def _stop_steps(life: Life, at: Instant) -> Step:
-    assert life.stop is not None
-    effects: list[Effect] = []
-    steps = list(life.stop.steps)
-    while steps and steps[0].at <= at.now:
-        step = steps.pop(0)
-        match step.action:
-            case StopAction.KEY:
-                effects.append(TypeKey(step.key))
-            case StopAction.TERMINATE:
-                effects.append(TerminateGroup())
-            case StopAction.KILL:
-                effects.append(KillRun())
-    return replace(life, stop=replace(life.stop, steps=tuple(steps))), tuple(effects)
-
-
-def _end_run(life: Life, ended: Exit, at: Instant) -> Life:
-    assert life.run is not None
-    run = replace(life.run, ended=at.now)
-    counted = counted_after(life.policy, life.counted, run.lasted())
-    return replace(life, run=run, outcome=ended, counted=counted, unbegun=0)
-
-
-def _follow(life: Life, at: Instant) -> Life:
-    """Decide by policy what follows the end of the last run, which nobody asked for."""
-    run, outcome = life.run, life.outcome
-    assert run is not None
-    assert run.ended is not None
-    assert outcome is not None
-    # The first launch is no restart: its first back-off is the shortest.
-    unbegun = max(0, life.unbegun - (not run.restart))
-    verdict = after_exit(life.policy, outcome, life.counted, at.jitter, unbegun)
-    if isinstance(verdict, Restart):
-        error = None if outcome.succeeded(life.policy) else outcome.describe()
-        return replace(life, state=AgentState.BACKOFF, stop=None, due=run.ended + verdict.delay, error=error)
-    state = AgentState.EXITED if verdict.success else AgentState.FAILED
-    return replace(life, state=state, stop=None, due=None, error=verdict.error)
-
-
 def _reconsider(life: Life, at: Instant) -> Step:
     """Decide again after a change of policy for an agent that is not running."""
     if life.state is AgentState.TIMED_OUT:
         assert life.began is not None
         if life.policy.timeout is not None and life.began + life.policy.timeout <= at.now:
             return life, ()
-        return _begin(life, at)
-    return tick(_follow(life, at), at)
-
-
-def _wind_down(life: Life) -> Step:
-    """The process is gone, but not all that it started may be: the stop is complete when that is."""
-    assert life.stop is not None
-    return replace(life, due=None, stop=replace(life.stop, steps=())), (ReapRun(), ReportStopped())
-
-
-def _time_out(life: Life) -> Life:
-    limit = format_duration(life.policy.timeout or 0.0)
-    return replace(life, state=AgentState.TIMED_OUT, stop=None, due=None, error=f"timed out after {limit}")
-
-
-def _leave(life: Life, reason: StopReason) -> Life:
-    """Nothing of the agent is wanted any more."""
-    life = replace(life, stop=None, due=None)
-    match reason:
-        case StopReason.SHUTDOWN:
-            # The whole server is closed at the end; closing 300 sessions one by one would only take longer.
-            return replace(life, state=AgentState.PENDING, gone=True)
-        case StopReason.DISABLED:
-            return replace(life, state=AgentState.DISABLED, error=None)
-        case _:
-            return replace(life, state=AgentState.PENDING, error=None, gone=True)
+        return begin(life, at)
+    return tick(follow(life, at), at)

@@ -1,9 +1,32 @@
-"""Panes, as tmux tells of them."""
+"""Panes, as tmux tells of them: what it is asked to show, and how that is read.
+
+The server is the agent user's, and may have been made to say anything.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+
+from agentd.process.identity import ProcessIdentity, started_by
+from agentd.tmux.errors import TmuxError
+
+PANE_FORMAT = "#{session_id} #{window_id} #{pane_id} #{pane_pid} #{pane_width} #{pane_height}"
+# tmux has no tab in a session's name, and shows one in a command by an escape; both have spaces.
+LIST_FORMAT = PANE_FORMAT + "\t#{pane_dead}\t#{session_name}\t#{pane_start_command}"
+STATE_FORMAT = "#{pane_id} #{session_id} #{pane_pipe} #{pane_width} #{pane_height} #{session_name}"
+SIZE_FORMAT = "#{pane_id} #{pane_width} #{pane_height}"
+SCREEN_FORMAT = "#{pane_width} #{pane_height} #{cursor_x} #{cursor_y} #{cursor_flag}"
+
+_PANE = re.compile(r"(\$[0-9]+) (@[0-9]+) (%[0-9]+) ([0-9]{1,10}) ([0-9]{1,5}) ([0-9]{1,5})", re.ASCII)
+_EMPTY_PANE = re.compile(r"\$[0-9]+ @[0-9]+ (%[0-9]+) -1 .*", re.ASCII)
+"""A pane in which tmux could not start a process."""
+_LISTED_FIELDS = LIST_FORMAT.count("\t") + 1
+_STATE = re.compile(r"(%[0-9]+) (\$[0-9]+) ([01]) ([0-9]{1,5}) ([0-9]{1,5}) (.*)", re.ASCII | re.DOTALL)
+_SIZE = re.compile(r"(%[0-9]+) ([0-9]{1,5}) ([0-9]{1,5})", re.ASCII)
+_SCREEN_FIELDS = SCREEN_FORMAT.count(" ") + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +54,8 @@ class ListedPane:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a pane is."""
+class PaneState:
+    """What of a pane may have changed since it was opened."""
 
     session_id: str
     session: str
@@ -52,3 +75,66 @@ class PaneScreen:
     """Column and row, from 0."""
     cursor_visible: bool
     rows: Sequence[str]
+
+
+def parse_pane(text: str, owner: int) -> Pane:
+    """Read `PANE_FORMAT`.
+
+    Parameters
+    ----------
+    owner
+        Uid of the agent user.
+
+    Raises
+    ------
+    TmuxError
+        If it is something else, or the process is not the agent user's: agentd will end what it started.
+    """
+    match = _PANE.fullmatch(text)
+    if match is None:
+        raise TmuxError(f"expected the ids of a pane, found {text[:80]!r}")
+    pid = int(match[4])
+    if os.geteuid() != owner and ProcessIdentity.of(pid) is not None and not started_by(owner, pid):
+        raise TmuxError(f"process {pid} of pane {match[3]} is not the agent user's")
+    return Pane(match[1], match[2], match[3], pid, (int(match[5]), int(match[6])))
+
+
+def empty_pane(line: str) -> str | None:
+    """The id of a pane in which tmux could not start a process, from a line of `LIST_FORMAT`."""
+    match = _EMPTY_PANE.fullmatch(line.partition("\t")[0])
+    return None if match is None else match[1]
+
+
+def parse_listed(line: str, owner: int) -> ListedPane:
+    """Read a line of `LIST_FORMAT`; as `parse_pane`."""
+    fields = line.split("\t")
+    if len(fields) != _LISTED_FIELDS:
+        raise TmuxError(f"expected a pane's ids, state, session and command, found {line[:80]!r}")
+    ids, dead, session, started = fields
+    return ListedPane(parse_pane(ids, owner), session, started, dead == "1")
+
+
+def parse_states(lines: Iterable[str]) -> dict[str, PaneState]:
+    """Read lines of `STATE_FORMAT`, by pane id; others are passed over."""
+    found = filter(None, map(_STATE.fullmatch, lines))
+    return {each[1]: PaneState(each[2], each[6], each[3] == "1", (int(each[4]), int(each[5]))) for each in found}
+
+
+def parse_sizes(lines: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Read lines of `SIZE_FORMAT`, by pane id; others are passed over."""
+    return {each[1]: (int(each[2]), int(each[3])) for each in filter(None, map(_SIZE.fullmatch, lines))}
+
+
+def parse_screen(state: str, rows: Sequence[str]) -> PaneScreen:
+    """Read `SCREEN_FORMAT`, beside the rows it belongs to.
+
+    Raises
+    ------
+    TmuxError
+        If it is something else.
+    """
+    numbers = state.split(" ")
+    if len(numbers) != _SCREEN_FIELDS or not all(map(str.isdecimal, numbers)):
+        raise TmuxError(f"expected the size of a pane, found {state[:80]!r}")
+    width, height, x, y, visible = map(int, numbers)
+    return PaneScreen(width, height, (x, y), bool(visible), rows)

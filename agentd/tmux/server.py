@@ -14,15 +14,13 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
 import structlog
 
-from agentd.process.identity import ProcessIdentity, ends_within, started_by
-from agentd.process.proc import children_of
+from agentd.process.identity import ProcessIdentity
 from agentd.settings.limits import SOCKET_PATH_LIMIT
 from agentd.systemd.run import ServiceManager, ServiceManagerError, served
 from agentd.tmux.connection import ANSWER_LIMIT, ClientCommand, ControlConnection
@@ -33,9 +31,26 @@ from agentd.tmux.errors import (
     TmuxStartError,
     TmuxUnreachableError,
 )
-from agentd.tmux.panes import ListedPane, Pane, PaneScreen, Place
+from agentd.tmux.panes import (
+    LIST_FORMAT,
+    PANE_FORMAT,
+    SCREEN_FORMAT,
+    SIZE_FORMAT,
+    STATE_FORMAT,
+    ListedPane,
+    Pane,
+    PaneScreen,
+    PaneState,
+    empty_pane,
+    parse_listed,
+    parse_pane,
+    parse_screen,
+    parse_sizes,
+    parse_states,
+)
 from agentd.tmux.pipe_readers import end_readers, pipe_readers
 from agentd.tmux.protocol import Notification
+from agentd.tmux.server_process import end_empty, end_server
 from agentd.tmux.setup import ANCHOR, ServerIdentity, ServerSetup, ServerUser
 from agentd.tmux.sizes import WindowSizes
 from agentd.tmux.socket_file import SocketFile
@@ -46,8 +61,6 @@ log = structlog.get_logger(__name__)
 KEY_OPTION = "@agentd_key"
 
 _KILL_LIMIT = 1.0  # seconds for kill-server, which is never executed where hooks make commands wait
-_SERVER_END_LIMIT = 2.0
-"""Seconds for the server to end; it needs milliseconds."""
 _CHANGES = frozenset({"window-close", "unlinked-window-close", "session-renamed"})
 """Notifications after which an agent's pane may be gone, or its session have another name."""
 _CLIENTS = frozenset({"client-session-changed", "client-detached"})
@@ -57,25 +70,13 @@ _GREETING_LIMIT = 10.0
 _HUNG_UP_LIMIT = 1.0
 """Seconds in which a server that hangs up on a client is taken for one on its way out; then another can start."""
 _RETRY_FIRST, _RETRY_MAX = 0.05, 2.0
-_PANE_FORMAT = "#{session_id} #{window_id} #{pane_id} #{pane_pid} #{pane_width} #{pane_height}"
-# tmux has no tab in a session's name, and shows one in a command by an escape; both have spaces.
-_PLACE_FORMAT = "#{pane_id} #{session_id} #{pane_pipe} #{pane_width} #{pane_height} #{session_name}"
-_PLACE = re.compile(r"(%[0-9]+) (\$[0-9]+) ([01]) ([0-9]{1,5}) ([0-9]{1,5}) (.*)", re.ASCII | re.DOTALL)
-_SIZE = re.compile(r"(%[0-9]+) ([0-9]{1,5}) ([0-9]{1,5})", re.ASCII)
 _ATTACHED = re.compile(r"0 \$[0-9]+", re.ASCII)
 _MOST_SESSIONS = 100
 """Sessions that are looked at at once because somebody is attached."""
-_SCREEN_FORMAT = "#{pane_width} #{pane_height} #{cursor_x} #{cursor_y} #{cursor_flag}"
-_SCREEN_FIELDS = 5
 _PIPE_REFUSED = ("fork error", "socketpair error")
 """How tmux begins its answer if it cannot start the process that is to read from a pipe."""
-_LIST_FORMAT = _PANE_FORMAT + "\t#{pane_dead}\t#{session_name}\t#{pane_start_command}"
-_LISTED_FIELDS = 4
 _LAUNCHED = "#{m:/bin/sh *,#{pane_start_command}}"
 """Condition that a pane may have been opened with a launch script."""
-_PANE = re.compile(r"(\$[0-9]+) (@[0-9]+) (%[0-9]+) ([0-9]{1,10}) ([0-9]{1,5}) ([0-9]{1,5})", re.ASCII)
-_EMPTY_PANE = re.compile(r"\$[0-9]+ @[0-9]+ (%[0-9]+) -1 .*", re.ASCII)
-"""A pane in which tmux could not start a process."""
 
 
 class TmuxServer:
@@ -188,18 +189,10 @@ class TmuxServer:
                     client, self._notified, self._answer_limit, min(self._answer_limit, _GREETING_LIMIT)
                 )
             except TmuxHungUpError:
-                if asyncio.get_running_loop().time() > until and not self._end_empty():
+                late = asyncio.get_running_loop().time() > until
+                if late and not end_empty(self.file.server, self._user.effective):
                     raise
             await asyncio.sleep(_RETRY_FIRST)
-
-    def _end_empty(self) -> bool:
-        """End a server that lets nobody in and holds nothing: one that waits for a client before it ends, say."""
-        server = self.file.server
-        if server is None or children_of(server.pid) or not started_by(self._user.effective, server.pid):
-            return False
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(server.pid, signal.SIGKILL)
-        return True
 
     async def _start_by(self, manager: ServiceManager, client: ClientCommand) -> None:
         """Have the service manager start the server; without it, the client does."""
@@ -290,7 +283,7 @@ class TmuxServer:
         target = pane_target(session)
         create = command(
             "new-session", "-d", "-s", literal(session), "-n", window, "-c", literal(workdir),
-            "-P", "-F", _PANE_FORMAT, *execute(script),
+            "-P", "-F", PANE_FORMAT, *execute(script),
         )  # fmt: skip
         try:
             lines = await self._run(create, *(() if writer is None else (pipe_pane(target, writer),)))
@@ -298,8 +291,8 @@ class TmuxServer:
             if not str(error).startswith(_PIPE_REFUSED):
                 raise
             # The session is there, and its agent runs; that it is not recorded will be seen.
-            lines = await self._run(command("display-message", "-p", "-t", target, _PANE_FORMAT))
-        return self._parse_pane("".join(lines[0]))
+            lines = await self._run(command("display-message", "-p", "-t", target, PANE_FORMAT))
+        return self._pane(lines[0])
 
     async def respawn(self, pane: Pane, workdir: str, script: str, writer: str | None = None) -> Pane:
         """Execute a launch script in place of whatever the pane runs; with `writer` as in `new_session`.
@@ -310,7 +303,7 @@ class TmuxServer:
             If tmux cannot; then the pane is closed.
         """
         target = pane.pane_id
-        show = command("display-message", "-p", "-t", target, _PANE_FORMAT)
+        show = command("display-message", "-p", "-t", target, PANE_FORMAT)
         commands = [
             command("respawn-pane", "-k", "-t", target, "-c", literal(workdir), *execute(script)),
             show,
@@ -326,7 +319,7 @@ class TmuxServer:
                 await self.kill_pane(pane)
                 raise
             (shown,) = await self._run(show)
-        return self._parse_pane("".join(shown))
+        return self._pane(shown)
 
     async def open_pipe(self, pane: Pane, writer: str) -> None:
         """Give what a pane prints from now on to a shell command too."""
@@ -366,31 +359,26 @@ class TmuxServer:
 
         One in which tmux could not start a process is closed.
         """
-        lines = await self._run(command("list-panes", "-a", "-f", _LAUNCHED, "-F", _LIST_FORMAT))
+        (lines,) = await self._run(command("list-panes", "-a", "-f", _LAUNCHED, "-F", LIST_FORMAT))
         listed = []
-        for line in lines[0]:
-            fields = line.split("\t")
-            empty = _EMPTY_PANE.fullmatch(fields[0])
+        for line in lines:
+            empty = empty_pane(line)
             if empty is not None:
-                await self._run(command("kill-pane", "-t", empty[1]))
+                await self._run(command("kill-pane", "-t", empty))
                 continue
             try:
-                if len(fields) != _LISTED_FIELDS:
-                    raise TmuxError(f"expected a pane's ids, state, session and command, found {line[:80]!r}")
-                ids, dead, session, started = fields
-                listed.append(ListedPane(self._parse_pane(ids), session, started, dead == "1"))
+                listed.append(parse_listed(line, self._user.effective))
             except TmuxError as error:
                 log.warning("tmux_pane_left_out", reason=str(error))
         return listed
 
-    async def list_places(self) -> dict[str, Place]:
-        """Where every pane is, by pane id.
+    async def list_states(self) -> dict[str, PaneState]:
+        """The state of every pane, by pane id.
 
         Less work for tmux than a condition or more fields would be: this is asked at every resync.
         """
-        lines = await self._run(command("list-panes", "-a", "-F", _PLACE_FORMAT))
-        found = filter(None, map(_PLACE.fullmatch, lines[0]))
-        return {each[1]: Place(each[2], each[6], each[3] == "1", (int(each[4]), int(each[5]))) for each in found}
+        (lines,) = await self._run(command("list-panes", "-a", "-F", STATE_FORMAT))
+        return parse_states(lines)
 
     async def list_attached(self) -> set[str]:
         """The sessions that terminals are attached to, by id."""
@@ -399,36 +387,15 @@ class TmuxServer:
 
     async def list_sizes(self, sessions: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Columns and rows of the panes in these sessions, by pane id; sessions that are gone have none."""
-        show = "#{pane_id} #{pane_width} #{pane_height}"
         sizes = {}
         for session in islice(sessions, _MOST_SESSIONS):
             with contextlib.suppress(TmuxError):
-                (lines,) = await self._run(command("list-panes", "-s", "-t", session, "-F", show))
-                sizes.update(
-                    {each[1]: (int(each[2]), int(each[3])) for each in filter(None, map(_SIZE.fullmatch, lines))}
-                )
+                (lines,) = await self._run(command("list-panes", "-s", "-t", session, "-F", SIZE_FORMAT))
+                sizes.update(parse_sizes(lines))
         return sizes
 
-    def _parse_pane(self, text: str) -> Pane:
-        """Read a pane's ids.
-
-        Raises
-        ------
-        TmuxError
-            If they are none, or the process is not the agent user's: agentd will end what it started.
-        """
-        match = _PANE.fullmatch(text)
-        if match is None:
-            raise TmuxError(f"expected the ids of a pane, found {text[:80]!r}")
-        pid = int(match[4])
-        # The server is the agent user's, and may have been made to say anything.
-        if (
-            os.geteuid() != self._user.effective
-            and ProcessIdentity.of(pid) is not None
-            and not started_by(self._user.effective, pid)
-        ):
-            raise TmuxError(f"process {pid} of pane {match[3]} is not the agent user's")
-        return Pane(match[1], match[2], match[3], pid, (int(match[5]), int(match[6])))
+    def _pane(self, shown: Iterable[str]) -> Pane:
+        return parse_pane("".join(shown), self._user.effective)
 
     async def capture(self, pane: Pane) -> str:
         """The visible screen of a pane, as text; lines that only the terminal's width broke are whole."""
@@ -438,14 +405,10 @@ class TmuxServer:
     async def show(self, pane: Pane, *, styled: bool) -> PaneScreen:
         """What a pane shows, row by row; with escape sequences for colours if `styled`."""
         state, rows = await self._run(
-            command("display-message", "-p", "-t", pane.pane_id, _SCREEN_FORMAT),
+            command("display-message", "-p", "-t", pane.pane_id, SCREEN_FORMAT),
             command("capture-pane", "-p", *(("-e",) if styled else ()), "-t", pane.pane_id),
         )
-        numbers = "".join(state).split(" ")
-        if len(numbers) != _SCREEN_FIELDS or not all(map(str.isdecimal, numbers)):
-            raise TmuxError(f"expected the size of a pane, found {''.join(state)[:80]!r}")
-        width, height, x, y, visible = map(int, numbers)
-        return PaneScreen(width, height, (x, y), bool(visible), rows)
+        return parse_screen("".join(state), rows)
 
     async def get_global(self, option: str) -> str | None:
         """A user option of the server."""
@@ -478,22 +441,9 @@ class TmuxServer:
             log.debug("tmux_server_killed", answer=str(error) or "none in time")
         await self.close()
         server = None if self.identity is None else ProcessIdentity.of(self.identity.pid)
-        if self.identity is not None and server is not None and not await self._server_ends(server):
+        if self.identity is not None and server is not None and not await end_server(server, self._user.effective):
             log.error("tmux_server_stays", pid=self.identity.pid, socket=str(self.socket))
             return
         await end_readers(readers, self._user.effective)
         self.file.expect(None)
         self.file.remove()
-
-    async def _server_ends(self, server: ProcessIdentity) -> bool:
-        """Wait for the server's end, helped by signals where kill-server did not reach it."""
-        if await ends_within(server, _SERVER_END_LIMIT):
-            return True
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            # tmux named the pid, and tmux is in the agent user's hands: root ends nothing else by it.
-            if server.started is not None and server.alive() and started_by(self._user.effective, server.pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(server.pid, number)
-            if await ends_within(server, _SERVER_END_LIMIT):
-                return True
-        return False

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.launch.rundir import HINTS, ExitReport, RuntimeDirectory
+from agentd.launch.hints import HINTS
+from agentd.launch.rundir import ExitReport, RuntimeDirectory
 from agentd.process.identity import ProcessIdentity, signal_group
 from tests.daemon.support import stay
 from tests.security.users import AGENT_USER, STRANGER, account, start_guarded

@@ -7,7 +7,7 @@ import pytest
 from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import CloseSession, KillRun, LaunchRun, ReapRun, ReportStopped, StopReason, TypeKey
-from agentd.supervise.transitions import START_LIMIT
+from agentd.supervise.steps import START_LIMIT
 from tests.supervise.lives import ALWAYS, NO, SUCCESS, Story, at, running
 
 

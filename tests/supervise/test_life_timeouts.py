@@ -8,7 +8,7 @@ from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import LaunchRun, ReapRun, TypeKey
 from agentd.supervise.policy import Exit
-from agentd.supervise.transitions import START_LIMIT
+from agentd.supervise.steps import START_LIMIT
 from tests.supervise.lives import ALWAYS, FAILURE, NO, SUCCESS, Story, running
 
 HOUR = replace(ALWAYS, timeout=3600.0, grace_period=30)

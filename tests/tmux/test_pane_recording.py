@@ -34,7 +34,7 @@ async def test_a_run_that_is_completed_late_leaves_the_pipe_of_the_next_one_alon
     pane = await server.respawn(pane, str(tmp_path), str(script), writer)
     recorder.opened("second", pane)
     await recorder.taken("first")
-    assert (await server.list_places())[pane.pane_id].piped
+    assert (await server.list_states())[pane.pane_id].piped
     await recorder.close()
 
 

@@ -196,7 +196,7 @@ async def test_killing_the_server_ends_it_with_all_sessions_and_its_socket(serve
 
 
 async def test_a_server_that_does_not_answer_is_killed(server: TmuxServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentd.tmux.server._SERVER_END_LIMIT", 0.05)
+    monkeypatch.setattr("agentd.tmux.server_process._END_LIMIT", 0.05)
     monkeypatch.setattr("agentd.tmux.connection._LEAVE_LIMIT", 0.05)
     assert server.identity is not None
     await server.close()
@@ -218,7 +218,7 @@ async def test_killing_the_server_works_after_the_connection_was_lost(server: Tm
 async def test_a_server_that_does_not_end_keeps_its_socket_and_is_named(
     server: TmuxServer, events: LogCapture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentd.tmux.server._SERVER_END_LIMIT", 0.05)
+    monkeypatch.setattr("agentd.tmux.server_process._END_LIMIT", 0.05)
     monkeypatch.setattr("agentd.tmux.connection._LEAVE_LIMIT", 0.05)
     assert server.identity is not None
     await server.close()
@@ -226,7 +226,7 @@ async def test_a_server_that_does_not_end_keeps_its_socket_and_is_named(
     await server.connect()
     os.kill(server.identity.pid, signal.SIGSTOP)
     # As if tmux named a process of somebody else.
-    monkeypatch.setattr("agentd.tmux.server.started_by", lambda *_: False)
+    monkeypatch.setattr("agentd.tmux.server_process.started_by", lambda *_: False)
     await server.kill_server()
     assert server.socket.exists()
     assert [(e["event"], e["pid"]) for e in events.entries if e["log_level"] == "error"] == [
@@ -443,7 +443,7 @@ async def test_a_pane_without_a_process_is_closed_when_panes_are_listed(server: 
         # As a daemon leaves it that ends right then.
         await server._run(f"respawn-pane -k -t {pane.pane_id} /bin/sh {script}")
     assert [listed.pane for listed in await server.list_launched_panes()] == [other]
-    places = (await server.list_places()).values()
+    places = (await server.list_states()).values()
     assert {(place.session_id, place.session) for place in places} == {(other.session_id, "a"), ("$0", ANCHOR)}
 
 
