@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from agentd.files.answering import NotAnsweringError, within
+
 PATIENCE: Final = 10.0
 """Seconds to wait for the lock; each holder needs milliseconds."""
 
@@ -33,19 +35,19 @@ def locked(file: Path, patience: float = PATIENCE) -> Iterator[None]:
     LockedError
         If it cannot be had within `patience` seconds.
     OSError
-        If the lock file cannot be made.
+        If the lock file cannot be made; `NotAnsweringError` if its folder does not answer.
     """
     path = file.with_name(f".{file.name}.lock")
     end = time.monotonic() + patience
-    while (descriptor := _try_lock(path)) is None:
+    while (descriptor := within(path, lambda: _try_lock(path))) is None:
         if time.monotonic() >= end:
             raise LockedError(f"another program has held {path} for {patience:.0f} s; end it, or remove the file")
         time.sleep(_LOOK_AFTER)  # noqa: TID251 (flock cannot wait for a limited time)
     try:
         yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        with contextlib.suppress(FileNotFoundError, NotAnsweringError):
+            within(path, path.unlink)
         os.close(descriptor)
 
 

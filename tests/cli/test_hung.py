@@ -135,3 +135,31 @@ def test_a_repository_that_hangs_is_said_and_not_waited_for(daemon: Daemon, clie
         for done in others:
             assert done.status == 1
             assert f"{there} does not answer" in done.err
+
+
+def test_sockets_that_hang_are_said_by_each_command(daemon: Daemon, client: Client) -> None:
+    start(daemon, stay("good"))
+    there = daemon.folder / "mnt"
+    api: list[str | Path] = ["--api-socket", there / "agentd.sock"]
+    tmux: list[str | Path] = ["--tmux-socket", there / "tmux.sock"]
+    with hung(there):
+        answers = at_once(
+            client,
+            ["status", *api],
+            ["events", "-f", *api],
+            ["screen", "good", *api, *tmux],
+            ["keys", "good", "Enter", *tmux],
+            ["doctor", *api, *tmux],
+        )
+    for done in answers:
+        assert done.status != 0, done
+        assert f"{there} does not answer" in done.out + done.err
+
+
+def test_an_edit_of_a_jcard_with_sockets_that_hang_is_made(daemon: Daemon, client: Client) -> None:
+    daemon.write_jcard(jcard(stay("good")))
+    there = daemon.folder / "mnt"
+    with hung(there):
+        done = client("stop", "good", "--config", daemon.jcard, "--api-socket", there / "agentd.sock")
+    assert done.status == 0
+    assert "enabled = false" in daemon.jcard.read_text()

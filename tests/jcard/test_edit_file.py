@@ -8,13 +8,17 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agentd.files.answering import within
 from agentd.files.replacing import LockedError, Replacement, locked
+from agentd.jcard.edit import file as edit_module
 from agentd.jcard.edit.agents import add_agent, declared_agents, set_fields, stop_agent
 from agentd.jcard.edit.file import FileEdit, FileEditError, edit_file
+from tests.support.hung import hung
 
 TEXT = '# the one\n[agent]\nname = "a"\nharness = "codex"\n'
 
@@ -48,6 +52,42 @@ def test_the_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it(jcard: Pa
     assert outcome.content == jcard.read_bytes()
     assert jcard.stat().st_ino != former
     assert entries(jcard.parent) == ["jcard.toml"]
+
+
+@pytest.mark.parametrize("moment", ["the edit", "the check", "the lock", "the last look"])
+def test_a_file_that_begins_to_hang_meanwhile_is_said_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    path = tmp_path / "folder/jcard.toml"
+    path.parent.mkdir()
+    path.write_text(TEXT)
+    with contextlib.ExitStack() as stack:
+
+        def at(this: str) -> None:
+            if this == moment:
+                stack.enter_context(hung(path.parent))
+
+        def edit(text: str) -> str:
+            at("the edit")
+            return stop_agent(text, "a")
+
+        @contextlib.contextmanager
+        def lock(file: Path) -> Iterator[None]:
+            with locked(file):
+                at("the lock")
+                yield
+
+        def new(file: Path, content: bytes) -> Replacement:
+            made = Replacement(file, content)
+            at("the last look")
+            return made
+
+        monkeypatch.setattr(edit_module, "within", lambda path, job, _=0.0: within(path, job, 0.3))
+        monkeypatch.setattr(edit_module, "locked", lock)
+        monkeypatch.setattr(edit_module, "Replacement", new)
+        with pytest.raises(FileEditError, match=f"{path.parent} does not answer"):
+            edit_file(path, edit, limit=10**6, check=lambda _: at("the check"))
+    assert path.read_text() == TEXT
 
 
 def test_what_a_killed_edit_left_goes_with_the_next_one(jcard: Path) -> None:

@@ -7,9 +7,11 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from agentd.files.answering import Way, along
 from agentd.model.status import (
     AgentCounts,
     AgentStatus,
@@ -215,21 +217,25 @@ class Stream:
 def _connect(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(ANSWER_LIMIT)
-    end = time.monotonic() + ANSWER_LIMIT
     try:
-        while True:
-            try:
-                connection.connect(str(path))
-            except BlockingIOError:
-                # The daemon's queue is full; a Unix socket with a time limit is refused at once instead of waiting.
-                if time.monotonic() >= end:
-                    raise TimeoutError from None
-                time.sleep(_QUEUE_PAUSE)  # noqa: TID251 (the kernel tells nobody that the queue has room again)
-            else:
-                return connection
+        along(partial(_wait_for_place, connection, str(path)))
     except OSError as error:
         connection.close()
         raise UnreachableError(_reason(error)) from None
+    return connection
+
+
+def _wait_for_place(connection: socket.socket, path: str, way: Way) -> None:
+    """Connect once the queue of the daemon has room: with a time limit a Unix socket does not wait for that."""
+    end = time.monotonic() + ANSWER_LIMIT
+    while True:
+        way.to(path)
+        try:
+            return connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise TimeoutError from None
+            time.sleep(_QUEUE_PAUSE)  # noqa: TID251 (the kernel tells nobody that the queue has room again)
 
 
 def _reason(error: OSError) -> str:

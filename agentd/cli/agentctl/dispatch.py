@@ -53,9 +53,11 @@ def _run(arguments: argparse.Namespace, as_json: bool) -> Status:
 
 
 def _advice(invocation: Invocation) -> str:
+    from agentd.cli.agentctl.answers import answers
+
     option = next(option for option in OPTIONS if option.field == "api_socket")
     elsewhere = option.as_root
-    if elsewhere != str(invocation.api.path) and Path(elsewhere).exists():
+    if elsewhere != str(invocation.api.path) and answers(Path(elsewhere)) and Path(elsewhere).exists():
         return f"; there is a socket of the system's agentd: try {option.flag} {elsewhere}"
     return f"; start agentd, or name its socket with {option.flag} or {option.environment}"
 

@@ -13,6 +13,7 @@ import libtmux
 from libtmux import Pane
 from libtmux.common import tmux_cmd
 
+from agentd.cli.agentctl.answers import require_answer
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.tmux_client import run_client
 from agentd.text.quoting import printable
@@ -58,6 +59,7 @@ class Server(libtmux.Server):
             If tmux refuses, is not installed, or has no server on the socket that answers.
         """
         words = (cmd, *(() if target is None else ("-t", str(target))), *map(str, args))
+        require_answer(self.socket)
         try:
             done = run_client(self.socket, *words, text=text)
         except FileNotFoundError:

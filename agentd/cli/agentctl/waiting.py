@@ -11,6 +11,7 @@ from typing import TypeVar
 from agentd.cli.agentctl.client import Api, Json, views
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.follow_events import TimeOverError, follow
+from agentd.files.answering import within
 from agentd.model.states import AgentState
 from agentd.model.status import AgentStatus
 from agentd.text.durations import format_duration
@@ -134,7 +135,7 @@ def _has_taken(api: Api, file: Path) -> bool:
     if not _same_file(Path(config.path), file):
         raise CommandError(f"the daemon on {api.path} runs {config.path}, not {file}")
     try:
-        content = file.read_bytes()
+        content = within(file, file.read_bytes)
     except OSError as error:
         raise CommandError(f"{file} cannot be read any more: {error.strerror}") from None
     if config.digest != hashlib.sha256(content).hexdigest():
@@ -146,7 +147,7 @@ def _has_taken(api: Api, file: Path) -> bool:
 
 def _same_file(one: Path, other: Path) -> bool:
     try:
-        return one.samefile(other)
+        return within(one, lambda: one.samefile(other))
     except OSError:
         return one == other
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from agentd import __version__
 from agentd.cli.agentctl.client import Api, ApiError, Json, UnreachableError, view
@@ -11,6 +12,7 @@ from agentd.cli.agentctl.trust_question import waits_for
 from agentd.cli.doctor import machine, places
 from agentd.cli.doctor.finding import Finding, answered, error, note, ok, read_line, warning
 from agentd.cli.doctor.harnesses import Surroundings, check_harnesses
+from agentd.files.answering import NotAnsweringError, within
 from agentd.files.held_names import holder
 from agentd.files.locks import API_MODE
 from agentd.harness.registry import load_harnesses
@@ -94,13 +96,20 @@ def _ask(api: Api) -> tuple[Json, list[Finding]]:
     try:
         return api.get("/v1/health"), []
     except UnreachableError as failure:
-        if (pid := holder(api.path)) is not None:
+        if (pid := _holder(api.path)) is not None:
             text = f"agentd (pid {pid}) runs, and is not reachable on {api.path}: {failure}"
             return None, [error("daemon", text, places.RESTORED)]
         advice = "start it: agentctl service install, or agentd in a terminal of its own"
         return None, [error("daemon", f"agentd is not reachable on {api.path}: {failure}", advice)]
     except ApiError as failure:
         return None, [error("daemon", str(failure), f"find out what serves {api.path}, and start agentd there")]
+
+
+def _holder(path: Path) -> int | None:
+    try:
+        return within(path, lambda: holder(path))
+    except NotAnsweringError:
+        return None
 
 
 def _check_daemon(health: Health, document: Json) -> Iterator[Finding]:

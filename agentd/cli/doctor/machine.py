@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, warning
+from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, unanswered, warning
+from agentd.files.answering import NotAnsweringError, within
 from agentd.model.user import AgentUser
 from agentd.settings.limits import OLDEST_TMUX
 
@@ -84,8 +85,12 @@ def check_tmux(path: str, socket: Path, declared: int) -> Iterator[Finding]:
             "1000 agents start in 5.4 s instead of 4.5 and stop in 3.4 s instead of 1.1",
             "put a tmux without it first on agentd's PATH: ./configure --disable-utempter",
         )
-    if os.path.exists(socket):  # noqa: PTH110 (Path.exists raises where the way to it is closed)
-        yield from _check_server(shown, socket)
+    try:
+        there = within(socket, lambda: os.path.exists(socket))  # noqa: PTH110 (Path.exists raises where the way is closed)
+    except NotAnsweringError as failure:
+        yield unanswered("tmux", failure)
+    else:
+        yield from _check_server(shown, socket) if there else ()
 
 
 def _check_server(program: str, socket: Path) -> Iterator[Finding]:

@@ -9,9 +9,11 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from agentd.files.answering import NotAnsweringError, within
 from agentd.files.regular import read_regular
 from agentd.files.replacing import LockedError, Replacement, locked
 from agentd.jcard.document import parse_document
@@ -21,6 +23,9 @@ _NIX_STORE: Final = Path("/nix/store")
 
 _ATTEMPTS: Final = 20
 """How often an edit is made again because the file changed under it."""
+
+_WRITE_LIMIT: Final = 10.0
+"""Seconds for new content to be on disk, which is flushed."""
 
 _ELSEWHERE: Final = (
     "if another program writes it, change the setting there (NixOS: services.agentd.settings, then rebuild)"
@@ -91,8 +96,8 @@ def edit_file(
         outcome = attempt.outcome(content)
         if not outcome.changed:
             return outcome
-        _require_writable(path, target)
-        _make_folder(target.parent)
+        within(target, lambda: _require_writable(path, target))
+        within(target.parent, lambda: _make_folder(target.parent))
         with locked(target):
             return attempt.write(content, outcome)
     except LockedError as error:
@@ -113,7 +118,7 @@ class _Attempt:
     def read(self) -> bytes | None:
         """Read the content, ``None`` where there is no file but one may be made."""
         try:
-            return read_regular(self.target, self.limit)
+            return within(self.target, lambda: read_regular(self.target, self.limit))
         except FileNotFoundError:
             _require_outside_store(self.path, self.target)
             if self.create:
@@ -146,22 +151,32 @@ class _Attempt:
                 seen, outcome = content, self.outcome(content)
             if not outcome.changed:
                 return outcome
-            replacement = Replacement(self.target, outcome.content)
+            replacement = within(self.target, partial(Replacement, self.target, outcome.content), _WRITE_LIMIT)
             if self._current() == content:
-                replacement.take_place()
+                self._put(replacement)
                 return outcome
-            replacement.discard()
+            within(self.target, replacement.discard)
         raise FileEditError(f"{self.path}: another program keeps writing it; nothing was changed, try again")
 
     def _current(self) -> bytes | None:
         with contextlib.suppress(FileNotFoundError):
-            return read_regular(self.target, self.limit)
+            return within(self.target, lambda: read_regular(self.target, self.limit))
         return None
+
+    def _put(self, replacement: Replacement) -> None:
+        try:
+            within(self.target, replacement.take_place, _WRITE_LIMIT)
+        except NotAnsweringError as error:
+            raise FileEditError(
+                f"{self.path}: {error.strerror}: whether the edit was made cannot be seen; look once it answers"
+            ) from None
 
 
 def _target(path: Path) -> Path:
     try:
-        return path.resolve()
+        return within(path, path.resolve)
+    except NotAnsweringError as error:
+        raise FileEditError(f"{path}: {error.strerror}; mount it again, or unmount it") from None
     except (OSError, RuntimeError):
         raise FileEditError(f"{path}: the symlinks lead nowhere; point them at the file") from None
 
