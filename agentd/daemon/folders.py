@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.files.answering import NotAnsweringError
-from agentd.files.entering import closed_folder
 from agentd.files.looks import Looks
+from agentd.files.permissions import closed_folder, may_fill
 from agentd.launch.identity import AdminGroup
 from agentd.model.user import AgentUser
 from agentd.settings.settings import Settings
@@ -110,8 +110,7 @@ def _check_reachable(folder: Path, user: AgentUser) -> None:
             f"user {user.name} may not enter {closed}, so it cannot make the tmux socket in {folder}: "
             f"chmod o+x {closed}, or name another path with --tmux-socket"
         )
-    found = folder.stat()
-    if not user.may_fill(found.st_mode, found.st_uid, found.st_gid):
+    if not may_fill(user, folder.stat()):
         raise FolderError(
             f"user {user.name} cannot make the tmux socket in {folder}: "
             f"chown it to {user.name}, or name another path with --tmux-socket"

@@ -1,4 +1,4 @@
-"""Who may change a file or folder, by its permission bits."""
+"""Who may do what with a file or folder, by its permission bits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,62 @@ import pwd
 import stat
 from pathlib import Path
 
+from agentd.model.user import AgentUser
+
 _ROOT = 0
+_X_ANY = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 _ACL = "system.posix_acl_access"
 _MOST_LINKS = 40
 """As many as Linux follows."""
+
+
+def may_read(user: AgentUser, found: os.stat_result) -> bool:
+    """Whether a user may read a file, or list a folder."""
+    return user.uid == _ROOT or _permitted(user, stat.S_IROTH, found)
+
+
+def may_enter(user: AgentUser, found: os.stat_result) -> bool:
+    """Whether a user may enter a folder."""
+    return user.uid == _ROOT or _permitted(user, stat.S_IXOTH, found)
+
+
+def may_fill(user: AgentUser, found: os.stat_result) -> bool:
+    """Whether a user may make files in a folder."""
+    return may_enter(user, found) and (user.uid == _ROOT or _permitted(user, stat.S_IWOTH, found))
+
+
+def may_execute(user: AgentUser, found: os.stat_result) -> bool:
+    """Whether a user may execute a file; root only what somebody may."""
+    return bool(found.st_mode & _X_ANY) if user.uid == _ROOT else _permitted(user, stat.S_IXOTH, found)
+
+
+def may_change(user: AgentUser, found: os.stat_result) -> bool:
+    """Whether a user may write a file or folder, or give itself the right to."""
+    return user.uid in {_ROOT, found.st_uid} or _permitted(user, stat.S_IWOTH, found)
+
+
+def _permitted(user: AgentUser, bit: int, found: os.stat_result) -> bool:
+    """Whether the class of users that decides, by the first that fits, has a right; `bit` is that of others."""
+    if user.uid == found.st_uid:
+        return bool(found.st_mode & bit << 6)
+    if found.st_gid == user.gid or found.st_gid in user.groups:
+        return bool(found.st_mode & bit << 3)
+    return bool(found.st_mode & bit)
+
+
+def closed_folder(folder: Path, user: AgentUser) -> Path | None:
+    """Name the first folder, from the root down to `folder` itself, that the user may not enter.
+
+    Raises
+    ------
+    OSError
+        If one of them cannot be looked at.
+    """
+    resolved = folder.resolve()
+    for each in (*reversed(resolved.parents), resolved):
+        if not may_enter(user, each.stat()):
+            return each
+    return None
 
 
 def changed_by_others(path: str | int | Path, found: os.stat_result) -> str | None:

@@ -8,7 +8,10 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
+
+from agentd.files.permissions import may_change, may_enter, may_read
+from agentd.model.user import AgentUser
 
 
 class NotRegularError(OSError):
@@ -23,19 +26,6 @@ class NotEntitledError(OSError):
     """The file is not for the account it would be read for."""
 
 
-class Account(Protocol):
-    """Whom a file is read for, by its permission bits."""
-
-    def may_read(self, mode: int, owner: int, group: int) -> bool:
-        """Whether it may read such a file."""
-
-    def may_execute(self, mode: int, owner: int, group: int) -> bool:
-        """Whether it may enter such a folder."""
-
-    def may_change(self, mode: int, owner: int, group: int) -> bool:
-        """Whether it could write such a file or folder."""
-
-
 _MOST_LINKS = 40
 """As many as Linux follows."""
 
@@ -48,7 +38,7 @@ def without_mark(data: bytes) -> bytes:
     return data.removeprefix(codecs.BOM_UTF8)
 
 
-def read_regular(path: Path, limit: int, account: Account | None = None) -> bytes:
+def read_regular(path: Path, limit: int, account: AgentUser | None = None) -> bytes:
     """Read a regular file, following symlinks.
 
     Parameters
@@ -123,36 +113,34 @@ def read_up_to(path: Path, file: BinaryIO, limit: int) -> bytes:
     return data
 
 
-def _entitled(account: Account, path: Path, descriptor: int) -> bool:
+def _entitled(account: AgentUser, path: Path, descriptor: int) -> bool:
     return may_open(account, path, descriptor) or not _could_bend(account, path)
 
 
-def may_open(account: Account, path: Path, descriptor: int) -> bool:
+def may_open(account: AgentUser, path: Path, descriptor: int) -> bool:
     """Whether an account could itself open, for reading, what we have opened by this path."""
-    found = os.fstat(descriptor)
-    if not account.may_read(found.st_mode, found.st_uid, found.st_gid):
+    if not may_read(account, os.fstat(descriptor)):
         return False
     # Where it stands now; macOS has no /proc, and there the folders around it are not looked at.
     proc = Path(f"/proc/self/fd/{descriptor}")
     opened = proc.readlink() if proc.is_symlink() else path
-    return all(_allows(account.may_execute, folder) for folder in opened.parents)
+    return all(_allows(may_enter, account, folder) for folder in opened.parents)
 
 
-def _allows(rule: Callable[[int, int, int], bool], path: Path) -> bool:
+def _allows(rule: Callable[[AgentUser, os.stat_result], bool], account: AgentUser, path: Path) -> bool:
     try:
-        found = path.lstat()
+        return rule(account, path.lstat())
     except OSError:
         return False
-    return rule(found.st_mode, found.st_uid, found.st_gid)
 
 
-def _could_bend(account: Account, path: Path) -> bool:
+def _could_bend(account: AgentUser, path: Path) -> bool:
     """Whether the account could change anything on the way that a path takes, symlinks and all, or at its end."""
     left = list(path.parts[1:])
     at = Path("/")
     links = 0
     while left:
-        if _allows(account.may_change, at):
+        if _allows(may_change, account, at):
             return True
         part = left.pop(0)
         if part == "..":
@@ -167,4 +155,4 @@ def _could_bend(account: Account, path: Path) -> bool:
         if links > _MOST_LINKS:
             return True
         at, left = (Path("/"), [*target.parts[1:], *left]) if target.is_absolute() else (at, [*target.parts, *left])
-    return _allows(account.may_change, at)
+    return _allows(may_change, account, at)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from agentd.files.regular import Account, read_regular, without_mark
+from agentd.files.regular import read_regular, without_mark
 from agentd.model.spec import AgentSpec
+from agentd.model.user import AgentUser
 from agentd.text.quoting import printable
 
 _LARGEST: Final = 1024 * 1024
@@ -18,7 +19,7 @@ class PromptError(ValueError):
     """A prompt file that cannot be used; the text names the file and says why."""
 
 
-def read_prompt(path: Path, account: Account | None = None) -> str:
+def read_prompt(path: Path, account: AgentUser | None = None) -> str:
     """Read a prompt file, without a byte order mark and the white space around its text.
 
     Parameters

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
+from agentd.files.permissions import may_enter, may_execute
 from agentd.model.user import AgentUser
 
 PATH_INHERITED = "agentd's own"
@@ -47,7 +48,7 @@ def check_workdir(workdir: Path, user: AgentUser) -> None:
         raise PreflightError(f"cannot look at the workdir {workdir}: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode):
         raise PreflightError(f"expected the workdir {workdir} to be a folder; change workdir")
-    if not user.may_enter(found.st_mode, found.st_uid, found.st_gid):
+    if not may_enter(user, found):
         raise PreflightError(f"user {user.name} may not enter the workdir {workdir}; change its mode or owner")
 
 
@@ -208,4 +209,4 @@ def _executable(path: str | Path, user: AgentUser) -> bool:
         found = os.stat(path)  # noqa: PTH116 (called for every entry of a PATH)
     except OSError:
         return False
-    return stat.S_ISREG(found.st_mode) and user.may_execute(found.st_mode, found.st_uid, found.st_gid)
+    return stat.S_ISREG(found.st_mode) and may_execute(user, found)

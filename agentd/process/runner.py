@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import ENOENT
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from agentd.files.regular import Account as Reader
+from agentd.model.user import AgentUser
 from agentd.process.exchange import TooMuchError, exchange
 
 LIMIT = 60.0
@@ -41,25 +40,6 @@ class CancelledRunError(RunnerError):
     """A program was ended because its work is no longer wanted."""
 
 
-class Account(Reader, Protocol):
-    """Whom the agents run as."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def uid(self) -> int: ...  # noqa: D102
-    @property
-    def gid(self) -> int: ...  # noqa: D102
-    @property
-    def groups(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def home(self) -> Path: ...  # noqa: D102
-    @property
-    def switch(self) -> bool:
-        """Whether this process is root and must become this user."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A program that ended."""
@@ -77,7 +57,7 @@ class Finished:
         return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"
 
 
-def clean_environment(user: Account, environ: Mapping[str, str]) -> dict[str, str]:
+def clean_environment(user: AgentUser, environ: Mapping[str, str]) -> dict[str, str]:
     """Give programs what they need to find themselves and their user's settings, and nothing else.
 
     So no ``GIT_DIR`` or the like of whoever started agentd changes what git works on.
@@ -101,7 +81,7 @@ class Runner:
         Their soft limit of open files, if that is not ours.
     """
 
-    def __init__(self, user: Account, environ: Mapping[str, str], open_files: int | None = None) -> None:
+    def __init__(self, user: AgentUser, environ: Mapping[str, str], open_files: int | None = None) -> None:
         self.user = user
         self._environment = clean_environment(user, environ)
         self._open_files = open_files
@@ -112,7 +92,7 @@ class Runner:
         """Descriptor that every program has open for life."""
 
     @property
-    def reader(self) -> Account | None:
+    def reader(self) -> AgentUser | None:
         """Whom files are read for that this user may have put in its place, if that is another one than ours."""
         return self.user if self.user.switch else None
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agentd.files.regular import Account, read_regular
+from agentd.files.regular import read_regular
+from agentd.model.user import AgentUser
 from agentd.worktrees.belonging import entry_of, repository_of
 from agentd.worktrees.git import Git, split_z
 from agentd.worktrees.record import Place
@@ -219,7 +220,7 @@ def _unmerged(repository: Git, place: Place, own: str | None, tips: list[str | N
     return repository.number("rev-list", "--count", "--ignore-missing", "--stdin", stdin=os.fsencode(request))
 
 
-def _lock_reason(own: Path, reader: Account | None) -> str | None:
+def _lock_reason(own: Path, reader: AgentUser | None) -> str | None:
     try:
         # The agents' user may have put a FIFO there, or a link to a file of root's.
         reason = read_regular(own / "locked", _LONGEST_NOTE, reader).decode("utf-8", "replace").strip()

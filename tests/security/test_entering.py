@@ -13,7 +13,7 @@ import pytest
 
 from agentd.cli.doctor.finding import Finding
 from agentd.cli.doctor.places import check_ways
-from agentd.files.entering import closed_folder
+from agentd.files.permissions import closed_folder
 from agentd.model.user import AgentUser
 from agentd.recording.transcripts.disk import Limits, TranscriptDisk
 from agentd.recording.transcripts.files import TranscriptFiles

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agentd.cli.doctor.finding import Finding, error, note, ok, some, unanswered, warning
 from agentd.files.answering import NotAnsweringError, within
-from agentd.files.entering import closed_folder
+from agentd.files.permissions import closed_folder
 from agentd.jcard.problems import Problem
 from agentd.jcard.secrets import Secrets, read_secret, secret_paths, secrets_of, secrets_unlisted
 from agentd.model.spec import AgentSpec

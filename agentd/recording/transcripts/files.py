@@ -33,7 +33,7 @@ from typing import BinaryIO
 import structlog
 from pydantic import ValidationError
 
-from agentd.files.entering import closed_folder
+from agentd.files.permissions import closed_folder, may_enter
 from agentd.model.spec import AGENT_NAME
 from agentd.model.user import AgentUser
 from agentd.recording.transcripts.run_metadata import Account, dump_account, parse_account
@@ -334,7 +334,7 @@ class TranscriptFiles:
         if not self.owner.switch:
             return
         found = self.state.stat()
-        if not self.owner.may_enter(found.st_mode, found.st_uid, found.st_gid):
+        if not may_enter(self.owner, found):
             # Nobody can list what is in it, and what is in it is closed by itself.
             self.state.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
 
