@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from agentd.recording.journal.files import segments
-from agentd.recording.journal.lines import entry_of
-from agentd.recording.journal.writer import TOTAL_BYTES, JournalWriter
+from agentd.recording.journal.database import TOTAL_BYTES, JournalDatabase
+from agentd.recording.journal.entry import entry_of
 from benchmarks.effort import Effort
 from benchmarks.machine import cpu_seconds, working_folder
 from benchmarks.recorder import EVENT
@@ -26,6 +25,8 @@ from benchmarks.subject import PATIENCE, SubjectError
 FOLLOWERS = 10
 _YEAR = 365 * 86400.0
 _FRAME = b"\ndata: "
+_ROW = 65
+"""Bytes that an event takes beside its JSON."""
 
 
 class Recorded:
@@ -56,7 +57,7 @@ class Recorded:
         folder = working_folder()
         try:
             count = _year(folder / "journal")
-            size = sum(segment.path.stat().st_size for segment in segments(folder / "journal"))
+            size = sum(path.stat().st_size for path in (folder / "journal").iterdir())
             with _recorder("journal", folder) as (_, path):
                 found = [_first(path, random.randrange(1, count)) for _ in range(self._effort.commands * 5)]
                 floor = [_first(path, count - 1) for _ in range(self._effort.commands * 5)]
@@ -143,11 +144,10 @@ def _first(path: Path, since: int) -> float:
 
 def _year(folder: Path) -> int:
     """Write as many events as are kept, as if they had happened over a year; returns how many."""
-    count = TOTAL_BYTES // 10 * 9 // len(entry_of(100_000, 0.0, EVENT).line)
-    writer, begun = JournalWriter(folder), time.time() - _YEAR
-    writer.find()
+    count = TOTAL_BYTES // 10 * 9 // (len(entry_of(100_000, 0.0, EVENT).body) + _ROW)
+    database, begun = JournalDatabase(folder), time.time() - _YEAR
     for first in range(1, count, 1000):
         last = min(first + 1000, count + 1)
-        writer.append([entry_of(seq, begun + seq * _YEAR / count, EVENT) for seq in range(first, last)])
-    writer.close()
+        database.append([entry_of(seq, begun + seq * _YEAR / count, EVENT) for seq in range(first, last)])
+    database.close()
     return count

@@ -15,8 +15,8 @@ from pathlib import Path
 from agentd.api.app import build_app
 from agentd.api.serve import serve
 from agentd.model.events import Event, EventKind
+from agentd.recording.journal.entry import entry_of
 from agentd.recording.journal.journal import Journal
-from agentd.recording.journal.lines import entry_of
 from agentd.recording.transcripts.reader import TranscriptReader
 from tests.api.memory_source import MemorySource
 from tests.support.transcripts import files_in

@@ -16,8 +16,8 @@ from agentd.daemon.logs import SHORTEST_REDACTED
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_table
 from agentd.model.events import ACCOUNTS, DETAILS, EventKind
+from agentd.recording.journal.database import TOTAL_BYTES
 from agentd.recording.journal.journal import UNCLEAN_GAP, Limits
-from agentd.recording.journal.writer import SEGMENT_BYTES, TOTAL_BYTES
 from agentd.recording.metrics.answer import LOOK_AFTER, STALE_AFTER
 from agentd.recording.metrics.measures import METRICS
 from agentd.settings.flags import OPTIONS
@@ -155,10 +155,16 @@ holds names, numbers and states only.
 
 ## Files
 
-`STATE/journal/NUMBER.jsonl`, mode 0600, where `NUMBER` is the number of the file's first event: JSON lines with the
-fields that the API shows, and at the end `crc`, the CRC-32 of the line up to the comma before it. A new file is begun
-after {SEGMENT_BYTES >> 20} MiB; the oldest is removed when all are about to take more than {TOTAL_BYTES >> 20} MiB.
-A line that is damaged is passed over and counted in `recording.journal.lost` of `/v1/health`.
+`STATE/journal/events.db`, mode 0600, is an SQLite database in WAL mode, with one table, `events`: `seq`, `time`
+(milliseconds since the epoch), `agent`, `kind`, and `event`, the JSON that the API shows. The oldest events are removed
+when it is about to take more than {TOTAL_BYTES >> 20} MiB. The state directory must be on a file system with POSIX
+locks and shared memory maps; all local ones have them.
+
+A database that is damaged is set aside as `damaged.db`, with a line in the log, and a new one is begun; `sqlite3
+damaged.db .recover` saves what can be saved. If agentd starts with it and cannot read its last number, numbers go on
+from the milliseconds since the epoch, which is more than any former one.
+
+Files of the former format, `NUMBER.jsonl`, are neither read nor removed; numbers go on after theirs.
 
 An event is written within {int(Limits().gather * 1000)} ms, and survives a power failure {Limits().sync:g} s later.
 Numbers only grow, over restarts of the daemon too. After a daemon that did not end in order (SIGKILL, a power failure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
@@ -15,10 +15,8 @@ from agentd.api.responses import JSON, error_response
 from agentd.api.route import Parameter, Route
 from agentd.api.streams import stream
 from agentd.api.views import EVENTS
-from agentd.recording.journal.files import Wanted
+from agentd.recording.journal.entry import Entry, EventFilter
 from agentd.recording.journal.journal import Journal
-from agentd.recording.journal.lines import Entry
-from agentd.text.timestamps import rfc3339_milliseconds
 
 JOURNAL: web.AppKey[Journal | None] = web.AppKey("journal")
 
@@ -40,9 +38,9 @@ class _QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    wanted: Wanted
-    since: int | str | None
-    """The number of an event, or a time as the journal writes it."""
+    wanted: EventFilter
+    since: int | datetime | None
+    """The number of an event, or a time."""
     tail: int | None
     limit: int | None
     follow: bool
@@ -65,7 +63,7 @@ class _Query:
         follows = follow in ("", "1", "true")
         since = request.headers.get(_LAST_EVENT_ID) or query.get("since")
         return cls(
-            wanted=Wanted(
+            wanted=EventFilter(
                 frozenset(name.lower() for name in query.getall("agent", ())), frozenset(query.getall("kind", ()))
             ),
             since=None if since is None else _since(since),
@@ -80,10 +78,10 @@ class _Query:
         if isinstance(self.since, int):
             return self.since
         if self.since is not None:
-            return await journal.start_at(self.since)
+            return await journal.start_at(self.since.timestamp())
         if self.tail is not None:
             return await journal.start_of_last(self.tail, self.wanted)
-        return journal.memory.readable if self.follow else None
+        return journal.buffer.readable if self.follow else None
 
 
 def _number(name: str, text: str | None) -> int | None:
@@ -94,7 +92,7 @@ def _number(name: str, text: str | None) -> int | None:
     return int(text)
 
 
-def _since(text: str) -> int | str:
+def _since(text: str) -> int | datetime:
     if _NUMBER.fullmatch(text):
         return int(text)
     try:
@@ -106,7 +104,7 @@ def _since(text: str) -> int | str:
         raise _QueryError(
             f"expected since to be the number of an event, or a time such as 2026-01-31T09:00:00Z, found {text[:40]!r}"
         )
-    return rfc3339_milliseconds(at.astimezone(UTC).timestamp())
+    return at
 
 
 async def _events(request: web.Request) -> web.StreamResponse:
@@ -126,7 +124,7 @@ async def _events(request: web.Request) -> web.StreamResponse:
 async def _sent(journal: Journal, query: _Query, start: int | None) -> AsyncGenerator[bytes, None]:
     # An id without data is remembered and shown to nobody: so a connection that is lost before the first event can be
     # taken up too.
-    yield b"retry: %d\nid: %d\n\n" % (_RECONNECT, min(start or 0, journal.memory.readable))
+    yield b"retry: %d\nid: %d\n\n" % (_RECONNECT, min(start or 0, journal.buffer.readable))
     async for entries in _taken(journal, query, start):
         if entries:
             yield b"".join(b"id: %d\nevent: %s\ndata: %s\n\n" % (e.seq, e.kind.encode(), e.body) for e in entries)
@@ -144,7 +142,7 @@ async def _array(journal: Journal, query: _Query, start: int | None) -> AsyncGen
 
 async def _taken(journal: Journal, query: _Query, start: int | None) -> AsyncGenerator[Sequence[Entry], None]:
     """The events that are asked for, as they come; nothing of them when none came for a while."""
-    left, until = query.limit, journal.memory.readable
+    left, until = query.limit, journal.buffer.readable
     if left == 0:
         return
     reader = journal.reader(query.wanted, start)

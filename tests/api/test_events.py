@@ -166,7 +166,7 @@ async def test_who_reads_nothing_is_cut_off_and_costs_no_memory_and_others_go_on
                 if number % 100 == 0:
                     await journal_wrote(journal)
             assert await reading == list(range(1, 2001))
-            assert journal.memory.head - journal.memory.floor <= 2 * 1024 + 100
+            assert journal.buffer.head - journal.buffer.floor <= 2 * 1024 + 100
             await asyncio.to_thread(
                 wait_for, lambda: journal.readers == 1, what="the one that reads nothing is cut off"
             )

@@ -18,6 +18,7 @@ import pytest
 
 from agentd.files.held_names import name_of
 from tests.daemon.support import declare, pids, refused, running, script, start, stay
+from tests.recording.support import lines
 from tests.support.daemon import Daemon
 from tests.support.processes import alive, marked, wait_until_gone
 from tests.worktrees.repositories import make_repository
@@ -314,7 +315,7 @@ def test_the_journal_goes_on_where_it_belongs(first: Daemon, how: str) -> None:
     running(first, "c")
 
     def kept() -> bool:
-        return any('"agent":"c"' in path.read_text() for path in journal.glob("*.jsonl"))
+        return (journal / "events.db").exists() and any(line["agent"] == "c" for line in lines(journal))
 
     first.wait_for(kept, what="events of c are kept")
 

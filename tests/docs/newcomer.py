@@ -30,7 +30,7 @@ HOME = "/home/ada"
 RUNTIME = "/run/user/1000"
 COLUMNS, ROWS = 120, 40
 DAEMON = "agentd"
-TOOLS = ("curl", "git", "jq", "tmux")
+TOOLS = ("curl", "git", "jq", "sqlite3", "tmux")
 """What the pages' commands need."""
 _SLOW = 60.0
 _LOOK_AGAIN = 0.05

@@ -16,9 +16,10 @@ from tests.faults.kills import await_death, operate
 from tests.faults.oracle import Mark, lives
 from tests.faults.points import Point, Trigger
 from tests.faults.world import World
+from tests.recording.support import lines as kept
 
 _DISK, _FILES = "agentd.recording.transcripts.disk", "agentd.recording.transcripts.files"
-_WRITER, _TRANSCRIPTS = "agentd.recording.journal.writer", "agentd.recording.transcripts.recorder"
+_DATABASE, _TRANSCRIPTS = "agentd.recording.journal.database", "agentd.recording.transcripts.recorder"
 
 POINTS = (
     Point("begin.asked", _DISK, "TranscriptDisk.begin", before=True),
@@ -42,15 +43,15 @@ POINTS = (
     Point("adoption.finding", _DISK, "TranscriptDisk.find", before=True),
     Point("adoption.found", _DISK, "TranscriptDisk.find"),
     Point("adoption.stock", _DISK, "TranscriptDisk.take_stock"),
-    Point("adoption.journal", _WRITER, "JournalWriter.find"),
-    Point("adoption.journal_opening", _WRITER, "JournalWriter._begin", before=True),
-    Point("adoption.journal_removing", _WRITER, "JournalWriter._remove_old", before=True),
-    Point("adoption.journal_open", _WRITER, "JournalWriter._begin"),
+    Point("adoption.journal", _DATABASE, "JournalDatabase.find"),
+    Point("adoption.journal_opening", _DATABASE, "JournalDatabase._opened", before=True),
+    Point("adoption.journal_open", _DATABASE, "JournalDatabase._opened"),
+    Point("adoption.journal_measured", _DATABASE, "JournalDatabase._measure", before=True),
     Point("loss.completing", _DISK, "TranscriptDisk._lost", before=True),
     Point("loss.completed", _DISK, "TranscriptDisk._lost"),
-    Point("journal.writing", _WRITER, "JournalWriter.append", before=True),
-    Point("journal.written", _WRITER, "JournalWriter.append"),
-    Point("journal.synced", _WRITER, "JournalWriter.sync"),
+    Point("journal.writing", _DATABASE, "JournalDatabase.append", before=True),
+    Point("journal.written", _DATABASE, "JournalDatabase.append"),
+    Point("journal.synced", _DATABASE, "JournalDatabase.sync"),
 )
 
 _WAYS = {
@@ -68,7 +69,7 @@ _LINES = (1, 40, 900)
 _TOO_MANY_LINES = 1500
 """Of three agents, so that something has to go."""
 _TRANSCRIPTS_FLAG = "--transcripts=1MiB"
-_JOURNAL = functools.partial(journal.Limits, segment_bytes=8192, total_bytes=32768)
+_JOURNAL = functools.partial(journal.Limits, total_bytes=32768)
 _INTERRUPTED = re.compile(rb"(\^C)*(Killed\r\n)?")
 """What a terminal shows of the keys by which an agent was stopped, and its launcher's shell of a SIGKILL."""
 
@@ -168,14 +169,8 @@ class Records:
     def _journal_amiss(self) -> Iterator[str]:
         self.follower.ask()
         yield from self.follower.problems
-        events = [
-            json.loads(line)
-            for path in sorted((self.state / "journal").glob("*.jsonl"), key=lambda each: int(each.stem))
-            for line in path.read_bytes().splitlines()
-        ]
+        events = kept(self.state / "journal")
         numbers = [event["seq"] for event in events]
-        if numbers != sorted(set(numbers)):
-            yield f"the journal's numbers do not grow: {numbers}"
         told: dict[tuple[str, str], object] = {}
         for event in events:
             run, kind = event["data"].get("run"), event["kind"]
@@ -183,9 +178,8 @@ class Records:
                 yield f"told twice: {told[kind, run]}, {event}"
             told[kind, run] = event
             seen = self.follower.told.get(event["seq"])
-            shown = {name: value for name, value in event.items() if name != "crc"}
-            if seen is not None and seen != shown:
-                yield f"event {event['seq']} was told as {seen}, the journal has {shown}"
+            if seen is not None and seen != event:
+                yield f"event {event['seq']} was told as {seen}, the journal has {event}"
             if seen is None and numbers[0] < event["seq"] <= self.follower.last:
                 yield f"event {event['seq']} was not told to one who has seen {self.follower.last}: {event}"
 

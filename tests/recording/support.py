@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from agentd.model.events import Detail, Event, EventKind
-from agentd.recording.journal.files import Wanted, read_piece, segments
+from agentd.recording.journal.database import JournalDatabase
+from agentd.recording.journal.entry import Entry, EventFilter, entry_of
 from agentd.recording.journal.journal import Journal
-from agentd.recording.journal.lines import Entry, entry_of
-from agentd.recording.journal.writer import JournalWriter
 
-ALL = Wanted()
+ALL = EventFilter()
 EPOCH = 1_700_000_000.0
 
 
@@ -26,39 +28,39 @@ def entries(first: int, last: int) -> list[Entry]:
     return [entry_of(seq, EPOCH + seq, event(seq, agent=f"a{seq % 3}")) for seq in range(first, last + 1)]
 
 
-def written(folder: Path, last: int, segment_bytes: int = 1000, total_bytes: int = 1 << 30, first: int = 1) -> None:
+def written(folder: Path, last: int, first: int = 1, total_bytes: int = 1 << 30) -> Path:
     """Write a journal with the events up to this number, a few at a time."""
-    writer = JournalWriter(folder, segment_bytes, total_bytes)
-    writer.find()
+    database = JournalDatabase(folder, total_bytes)
+    database.find()
     for begin in range(first, last + 1, 3):
-        writer.append(entries(begin, min(begin + 2, last)))
-    writer.close()
+        database.append(entries(begin, min(begin + 2, last)))
+    database.close()
+    return database.path
 
 
-def read_all(folder: Path, after: int = 0, wanted: Wanted = ALL) -> list[int]:
-    """Read the files from the event after a number to the end, as a reader does."""
-    found, place = [], None
-    while True:
-        piece = read_piece(folder, place, after, wanted)
-        found += [entry.seq for entry in piece.entries]
-        place, after = piece.place, piece.last
-        if piece.done:
-            return found
+def read_all(folder: Path, after: int = 0, wanted: EventFilter = ALL) -> list[int]:
+    """Read the database from the event after a number to the end, as a reader does."""
+    found: list[int] = []
+    while some := JournalDatabase(folder).read(after, wanted, 50):
+        found += [entry.seq for entry in some]
+        after = found[-1]
+    return found
 
 
-def lines(folder: Path) -> list[dict[str, object]]:
-    """What the files hold, read without agentd's own code."""
-    return [json.loads(line) for segment in segments(folder) for line in segment.path.read_bytes().splitlines()]
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """What the database holds, read without agentd's own code."""
+    with contextlib.closing(sqlite3.connect(f"file:{folder}/events.db?mode=rw", uri=True)) as connection:
+        return [json.loads(line) for (line,) in connection.execute("SELECT event FROM events ORDER BY seq")]
 
 
 async def journal_wrote(journal: Journal) -> None:
     """Wait until readers are shown everything."""
     async with asyncio.timeout(10):
-        while journal.memory.readable < journal.memory.head:
+        while journal.buffer.readable < journal.buffer.head:
             await journal.news()
 
 
-async def taken(journal: Journal, start: int | None = None, wanted: Wanted = ALL) -> Sequence[Entry]:
+async def taken(journal: Journal, start: int | None = None, wanted: EventFilter = ALL) -> Sequence[Entry]:
     """Read a journal to its end."""
     reader = journal.reader(wanted, start)
     found: list[Entry] = []

@@ -17,15 +17,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from agentd.model.events import Event, EventKind
-from agentd.recording.journal.files import Wanted, segments
+from agentd.recording.journal.database import JournalDatabase
+from agentd.recording.journal.entry import Entry, EventFilter
 from agentd.recording.journal.journal import UNCLEAN_GAP, Journal, Limits
-from agentd.recording.journal.lines import Entry
-from agentd.recording.journal.writer import JournalWriter
-from agentd.text.timestamps import rfc3339_milliseconds
-from tests.recording.support import ALL, EPOCH, event, journal_wrote, lines, read_all, taken
+from tests.recording.support import ALL, EPOCH, event, journal_wrote, lines, read_all, taken, written
+from tests.support.hung import hung
 from tests.support.waiting import wait_for
 
-SMALL = Limits(segment_bytes=2000, total_bytes=1 << 20, recent=10, unwritten=20, gather=0.001, retry=0.02, stuck=30)
+SMALL = Limits(total_bytes=1 << 20, recent=10, unwritten=20, gather=0.001, retry=0.02, stuck=30)
 STUCK_SOON = replace(SMALL, stuck=0.05)
 STOPPED = Event(EventKind.DAEMON_STOPPED)
 
@@ -65,10 +64,11 @@ async def test_events_are_numbered_dated_written_and_read(tmp_path: Path) -> Non
         await journal_wrote(journal)
         first, second = await taken(journal)
         # A clock that is set back changes no order.
-        assert (first.seq, first.time, first.agent, first.kind) == (1, "2023-11-14T22:13:20.000Z", "a", "started")
-        assert (second.seq, second.time, second.agent) == (2, "2023-11-14T21:13:20.000Z", None)
+        assert (first.seq, first.time, first.agent, first.kind) == (1, int(1000 * EPOCH), "a", "started")
+        assert (second.seq, second.time, second.agent) == (2, int(1000 * EPOCH) - 3_600_000, None)
         assert journal.health().state == "ok"
-        assert journal.health().bytes == sum(segment.path.stat().st_size for segment in segments(journal.folder))
+        sizes = {path.name: path.stat().st_size for path in journal.folder.iterdir()}
+        assert journal.health().bytes == sizes["events.db"] + sizes["events.db-wal"]
     assert [line["seq"] for line in lines(tmp_path / "journal")] == [1, 2]
 
 
@@ -120,14 +120,14 @@ async def test_what_was_written_is_there_after_sigkill(tmp_path: Path) -> None:
 async def test_a_reader_comes_from_the_files_into_memory_without_a_gap(tmp_path: Path, start: int) -> None:
     async with opened(tmp_path) as journal:
         await fill(journal, 100)
-        assert journal.memory.floor > 50
+        assert journal.buffer.floor > 50
         reader = journal.reader(ALL, start)
         found: list[int] = []
         number = 100
         while some := await reader.take():
             found += numbers(some)
             if number < 200:
-                # It goes on meanwhile, with new files.
+                # It goes on meanwhile.
                 await fill(journal, 10)
                 number += 10
         reader.close()
@@ -161,61 +161,92 @@ async def test_a_filter_finds_what_is_rare(tmp_path: Path) -> None:
         await fill(journal, 50)
         journal.add(event(agent="Rare", kind=EventKind.FAILED))
         await fill(journal, 50)
-        rare = Wanted(agents=frozenset({"rare"}), kinds=frozenset({"failed"}))
+        rare = EventFilter(agents=frozenset({"rare"}), kinds=frozenset({"failed"}))
         assert numbers(await taken(journal, None, rare)) == [51]
         assert await journal.start_of_last(1, rare) == 50
         assert await journal.start_of_last(0, ALL) == 101
         assert await journal.start_of_last(3, ALL) == 98
         assert await journal.start_of_last(30, ALL) == 71
         assert await journal.start_of_last(1000, ALL) == 0
-        assert await journal.start_at(rfc3339_milliseconds(0)) == 0
-        assert await journal.start_at(rfc3339_milliseconds(time.time() + 60)) == 101
+        assert await journal.start_at(0) == 0
+        assert await journal.start_at(time.time() + 60) == 101
 
 
 async def test_who_asks_for_what_is_no_longer_kept_is_told(tmp_path: Path) -> None:
-    async with opened(tmp_path, replace(SMALL, total_bytes=6000)) as journal:
-        await fill(journal, 200)
-        oldest = segments(tmp_path)[0].first
+    async with opened(tmp_path, replace(SMALL, total_bytes=50_000)) as journal:
+        await fill(journal, 500)
+        oldest = lines(tmp_path)[0]["seq"]
         assert oldest > 100
         told, *found = await taken(journal, 5)
         assert (told.kind, told.seq) == ("events_expired", oldest - 1)
         assert b'"since":5,"oldest":%d' % oldest in told.body
-        assert numbers(found) == list(range(oldest, 201))
-        assert numbers(await taken(journal, oldest - 1)) == list(range(oldest, 201))
+        assert numbers(found) == list(range(oldest, 501))
+        assert numbers(await taken(journal, oldest - 1)) == list(range(oldest, 501))
         # Who asks for everything that is kept, gets that.
-        assert numbers(await taken(journal)) == numbers(await taken(journal, 0)) == list(range(oldest, 201))
-        # Nobody is shown a file that is removed while it is read.
+        assert numbers(await taken(journal)) == numbers(await taken(journal, 0)) == list(range(oldest, 501))
+        # What is removed while it is read is told once or not at all.
         reader = journal.reader(ALL, oldest)
         assert await reader.take()
-        await fill(journal, 200)
+        await fill(journal, 500)
         rest = numbers([entry for _ in range(50) for entry in await reader.take()])
         assert rest == sorted(set(rest))
-        assert rest[-1] == 400
+        assert rest[-1] == 1000
 
 
 async def test_memory_is_bounded(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
         await fill(journal, 500)
-        assert journal.memory.head - journal.memory.floor <= 2 * SMALL.recent + 8
+        assert journal.buffer.head - journal.buffer.floor <= 2 * SMALL.recent + 8
 
 
-async def test_damage_is_counted_once_and_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"no database at all " * 99, b"SQLite format 3\0" + b"\xff" * 5000, b"x", b""])
+async def test_a_damaged_database_is_set_aside_and_numbers_go_on(tmp_path: Path, content: bytes) -> None:
+    database, first = written(tmp_path, 60), 60
+    for path in (database, database):
+        path.write_bytes(content)
+        with capture_logs() as logs:
+            async with opened(tmp_path) as journal:
+                journal.add(event())
+                await journal_wrote(journal)
+                expired, new = await taken(journal, first)
+                assert expired.kind == "events_expired"
+                assert new.seq > first
+                first = new.seq
+                assert journal.health().state == "ok"
+        assert [(each["event"], each["log_level"]) for each in logs] == [("journal_damaged", "error")]
+        assert (tmp_path / "damaged.db").read_bytes() == content
     async with opened(tmp_path) as journal:
-        await fill(journal, 60)
-        journal.add(STOPPED)
-    second = segments(tmp_path)[1].path
-    content = second.read_bytes()
-    second.write_bytes(content[:30] + b"X" + content[31:])
-    with segments(tmp_path)[-1].path.open("ab") as file:
-        file.write(b'{"seq":62,"time":')  # the machine stopped in the middle
-    async with opened(tmp_path) as journal:
+        # Nobody is given a number twice, also after the second time.
         journal.add(event())
         await journal_wrote(journal)
-        found = numbers(await taken(journal))
-        assert len(found) == 61
-        assert found[-1] == 62
-        await taken(journal)
-        assert journal.health() == replace(journal.health(), state="ok", error=None, lost=2)
+        assert numbers(await taken(journal)) == [first, first + 1 + UNCLEAN_GAP]
+
+
+async def test_a_database_that_is_damaged_while_it_is_used_is_set_aside(tmp_path: Path) -> None:
+    async with opened(tmp_path) as journal:
+        await fill(journal, 60)
+        reader = journal.reader(ALL, 0)
+        with capture_logs() as logs:
+            journal._database.close()
+            journal._database.path.write_bytes(b"\0" * 100_000)
+            await fill(journal, 5)
+        assert [each["event"] for each in logs] == ["journal_damaged"]
+        assert journal.health().state == "ok"
+        # What is still in memory is told, and goes on with what is new.
+        assert numbers(await reader.take())[-5:] == [61, 62, 63, 64, 65]
+        reader.close()
+    assert read_all(tmp_path) == [61, 62, 63, 64, 65]
+
+
+async def test_numbers_go_on_after_those_of_the_files_of_the_former_format(tmp_path: Path) -> None:
+    for first in (1, 18_001):
+        (tmp_path / f"{first:016}.jsonl").write_text(f'{{"seq":{first},"crc":"00000000"}}\n')
+    for _ in range(2):
+        async with opened(tmp_path) as journal:
+            journal.add(event())
+            await journal_wrote(journal)
+            assert numbers(await taken(journal))[0] == 68_002
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2
 
 
 # -- disks
@@ -223,19 +254,19 @@ async def test_damage_is_counted_once_and_passed_over(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
+    """A file system of 256 KiB."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small file system")
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder], capture_output=True, text=True, check=False
     )
     if mounted.returncode != 0:
         pytest.skip(f"cannot mount a small file system: {mounted.stderr}")
     try:
         space = os.statvfs(folder)
-        assert space.f_blocks * space.f_frsize == 65536, "not the small file system"
+        assert space.f_blocks * space.f_frsize == 262144, "not the small file system"
         yield folder
     finally:
         subprocess.run(["umount", folder], check=True)
@@ -245,7 +276,7 @@ def fill_up(folder: Path) -> Path:
     """Use all space but less than a page."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
-        for _ in range(64):
+        for _ in range(99):
             try:
                 file.write(b"x" * 4096)
             except OSError as error:
@@ -268,32 +299,30 @@ async def test_a_full_disk_is_said_once_and_events_go_on_in_memory(
             health = journal.health()
             assert (health.state, health.lost) == ("failing", 0)
             assert health.error is not None
-            assert "No space left on device" in health.error
+            assert "database or disk is full" in health.error
             assert str(small_disk) in health.error
             # Those who follow are still told, at once.
-            reader = journal.reader(ALL, journal.memory.readable)
+            reader = journal.reader(ALL, journal.buffer.readable)
             journal.add(event(kind=EventKind.FAILED))
             assert [entry.kind for entry in await reader.take()] == ["failed"]
             tries: list[int] = []
-            append = journal._writer.append
+            append = journal._database.append
 
             def counted(batch: Sequence[Entry]) -> None:
                 tries.append(len(batch))
                 append(batch)
 
-            monkeypatch.setattr(journal._writer, "append", counted)
+            monkeypatch.setattr(journal._database, "append", counted)
             await until(lambda: len(tries) > 1)
             filler.unlink()
             await until(lambda: journal.health().state == "ok")
         assert [entry["event"] for entry in logs] == ["journal_not_written", "journal_written_again"]
-        assert numbers(await taken(journal)) == list(range(1, journal.memory.head + 1))
-    assert read_all(small_disk / "journal") == list(range(1, journal.memory.head + 1))
-    for segment in segments(small_disk / "journal"):
-        assert all(line.endswith(b'"}') for line in segment.path.read_bytes().splitlines())
+        assert numbers(await taken(journal)) == list(range(1, journal.buffer.head + 1))
+    assert read_all(small_disk / "journal") == list(range(1, journal.buffer.head + 1))
 
 
 async def test_what_a_full_disk_cost_is_an_event_once_there_is_room(small_disk: Path) -> None:
-    (small_disk / "filler").write_bytes(b"x" * 65536)
+    (small_disk / "filler").write_bytes(b"x" * 262144)
     async with opened(small_disk / "journal") as journal:
         for number in range(50):
             journal.add(event(number))
@@ -301,7 +330,7 @@ async def test_what_a_full_disk_cost_is_an_event_once_there_is_room(small_disk: 
         for number in range(50):
             journal.add(event(number))
         assert journal.health().lost == 100 - SMALL.unwritten
-        assert journal.memory.head - journal.memory.floor <= 100
+        assert journal.buffer.head - journal.buffer.floor <= 100
         (small_disk / "filler").unlink()
         await until(lambda: journal.health().state == "ok")
         await journal_wrote(journal)
@@ -310,6 +339,25 @@ async def test_what_a_full_disk_cost_is_an_event_once_there_is_room(small_disk: 
         assert (last.kind, last.seq) == ("events_lost", 101)
         assert b'"lost":80' in last.body
         assert journal.health().lost == 80
+
+
+async def test_on_a_disk_that_can_only_be_read_events_are_read_and_numbers_go_on(small_disk: Path) -> None:
+    folder = small_disk / "journal"
+    written(folder, 60)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with capture_logs() as logs:
+        async with opened(folder) as journal:
+            journal.add(event())
+            await until(lambda: journal.health().state == "failing")
+            assert "unable to open" in str(journal.health().error)
+            expected = [*range(1, 61), 61 + UNCLEAN_GAP]
+            assert numbers(await taken(journal)) == expected
+            assert await journal.start_of_last(10, ALL) == 51
+            subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+            await until(lambda: journal.health().state == "ok")
+            assert numbers(await taken(journal)) == expected
+    assert [entry["event"] for entry in logs] == ["journal_not_written", "journal_written_again"]
+    assert read_all(folder) == expected
 
 
 async def test_a_state_directory_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
@@ -325,7 +373,7 @@ async def test_a_state_directory_that_cannot_be_written_stops_nothing(tmp_path: 
     assert [entry["event"] for entry in logs] == ["journal_not_written", "journal_written_again"]
 
 
-class _StuckWriter(JournalWriter):
+class _StuckDatabase(JournalDatabase):
     """A disk that does not answer until it is told to."""
 
     def __init__(self, folder: Path) -> None:
@@ -339,8 +387,8 @@ class _StuckWriter(JournalWriter):
 
 async def test_a_disk_that_does_not_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
     async with opened(tmp_path, STUCK_SOON) as journal:
-        journal._writer = writer = _StuckWriter(tmp_path)
-        writer.find()
+        journal._database = database = _StuckDatabase(tmp_path)
+        database.find()
         reader = journal.reader(ALL, 0)
         begun = asyncio.get_running_loop().time()
         for number in range(1000):
@@ -354,18 +402,30 @@ async def test_a_disk_that_does_not_answer_keeps_nobody_waiting(tmp_path: Path) 
         for number in range(100):
             journal.add(event(number))
         assert journal.health().lost == 100 - SMALL.unwritten
-        writer.answer.set()
+        database.answer.set()
         await until(lambda: journal.health().state == "ok")
         reader.close()
+
+
+async def test_a_disk_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, time.time, replace(SMALL, stuck=0.05, close=0.05))
+    await journal.open()
+    await fill(journal, 5)
+    with hung(tmp_path):
+        journal.add(event())
+        await until(lambda: journal.health().state == "failing")
+        async with asyncio.timeout(5):
+            assert numbers(await taken(journal, 2)) == [3, 4, 5, 6]
+            await journal.close()
 
 
 async def test_the_end_waits_for_no_stuck_disk_and_no_stuck_reader(tmp_path: Path) -> None:
     journal = Journal(tmp_path, time.time, replace(SMALL, close=0.05, last_words=0.05))
     await journal.open()
-    journal._writer = writer = _StuckWriter(tmp_path)
+    journal._database = database = _StuckDatabase(tmp_path)
     journal.add(event())
     journal.reader(ALL, 0)
     await asyncio.sleep(0.01)
     async with asyncio.timeout(5):
         await journal.close()
-    writer.answer.set()
+    database.answer.set()

@@ -19,26 +19,23 @@ from agentd.files.looks import in_thread
 from agentd.files.worker import Worker
 from agentd.model.events import Event, EventKind
 from agentd.model.status import RecordingHealth
-from agentd.recording.journal.files import Piece, Place, Wanted, before_last, last_before, read_piece
-from agentd.recording.journal.lines import Entry, entry_of
-from agentd.recording.journal.memory import Memory
+from agentd.recording.journal.buffer import EventBuffer
+from agentd.recording.journal.database import TOTAL_BYTES, JournalDatabase, JournalError
+from agentd.recording.journal.entry import Entry, EventFilter, entry_of
 from agentd.recording.journal.reader import Reader
-from agentd.recording.journal.writer import SEGMENT_BYTES, TOTAL_BYTES, JournalWriteError, JournalWriter
 
 log = structlog.get_logger(__name__)
 
 UNCLEAN_GAP = 10_000
 """Numbers passed over after a daemon that did not end in order: it may have given away some that were never written."""
 
-_DAMAGE_KNOWN = 10_000
-"""Damaged lines that are told apart; more are counted as one."""
+_ADVICE = "free some space, or make the state directory writable; agents are not affected"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the journal may hold; times are seconds."""
 
-    segment_bytes: int = SEGMENT_BYTES
     total_bytes: int = TOTAL_BYTES
     recent: int = 1024
     """Events in memory for those who follow: 0.4 MB."""
@@ -74,19 +71,16 @@ class Journal:
         self.folder = folder
         self._wall = wall
         self._limits = limits or Limits()
-        self._writer = JournalWriter(folder, self._limits.segment_bytes, self._limits.total_bytes)
-        # Of two, for a sync may take longer than several writes.
-        self._disk = Worker("journal", threads=2)
-        self.memory = Memory(self._limits.recent, self._limits.unwritten)
-        self._error: str | None = None
-        self._lost = 0
+        self._database = JournalDatabase(folder, self._limits.total_bytes)
+        self._disk = Worker("journal")
+        self.buffer = EventBuffer(self._limits.recent, self._limits.unwritten)
+        self.lost = 0
+        """Events that could not be kept since the daemon started."""
         self._lost_untold = 0
-        self._damaged: set[Place] = set()
-        self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._sync_timer: asyncio.TimerHandle | None = None
-        self._syncing: asyncio.Task[None] | None = None
-        self._next_write = 0.0
+        self._error: str | None = None
+        self._unwritten = asyncio.Event()
+        self._unsynced = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         self._under_way = 0
         """Number of the last event that is being written."""
         self._news = asyncio.Event()
@@ -94,7 +88,8 @@ class Journal:
         self._ends_told: frozenset[str] = frozenset()
         """Runs whose end a former daemon told before it was killed; whoever adopts them cannot know that."""
         self._closing = False
-        self._ended = False
+        self.ended = False
+        """Whether it is closed: no more will come."""
         self._readers: set[Reader] = set()
         self._no_readers = asyncio.Event()
 
@@ -106,21 +101,29 @@ class Journal:
         Raises nothing: what cannot be read is told by `health`, and tried again.
         """
         await self._find()
+        for work, name in ((self._keep_writing(), "journal"), (self._keep_syncing(), "journal sync")):
+            self._tasks.append(asyncio.create_task(work, name=name))
+            self._tasks[-1].add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            log.error("journal_failed", exc_info=task.exception())
+            self._fail("a defect of agentd; its log has the details")
 
     async def _find(self) -> None:
         try:
             async with asyncio.timeout(self._limits.stuck):
-                found = await self._disk.do(self._writer.find)
+                found = await self._disk.do(self._database.find)
         except TimeoutError:
-            self._fail(f"{self.folder}: the disk has not answered for {self._limits.stuck:g} s")
+            self._fail_stuck()
             return
-        except OSError as error:
-            self._fail(f"{self.folder}: {error.strerror}")
+        except JournalError as error:
+            self._fail(str(error))
             return
         self._found = True
         self._ends_told = found.ended
-        # Found late, some numbers were given away without knowing those in the files: what is not after them is lost.
-        self._count_lost(self.memory.begin(found.last, found.last if found.clean else found.last + UNCLEAN_GAP))
+        # Found late, some numbers were given away without knowing those on disk: what is not after them is lost.
+        self._count_lost(self.buffer.begin(found.last, found.last if found.clean else found.last + UNCLEAN_GAP))
 
     def add(self, event: Event) -> None:
         """Keep an event; returns at once and never raises.
@@ -129,82 +132,74 @@ class Journal:
         """
         if event.kind is EventKind.EXITED and event.data.get("run") in self._ends_told:
             return
-        self.memory.add(entry_of(self.memory.head + 1, self._wall(), event))
+        self.buffer.add(entry_of(self.buffer.head + 1, self._wall(), event))
         if self._error is not None:
-            self._count_lost(self.memory.drop_excess(self._under_way))
-            self._show(self.memory.head)
-        self._write_soon()
+            self._count_lost(self.buffer.drop_excess(self._under_way))
+            self._show(self.buffer.head)
+        self._unwritten.set()
 
-    def _write_soon(self) -> None:
-        if self._task is not None or self._timer is not None or self._closing:
-            return
-        loop = asyncio.get_running_loop()
-        at = self._next_write if self._error is None else loop.time() + self._limits.retry
-        self._timer = loop.call_at(max(loop.time(), at), self._write_now)
-
-    def _write_now(self) -> None:
-        self._timer = None
-        self._task = asyncio.get_running_loop().create_task(self._write(), name="journal")
-        self._task.add_done_callback(self._wrote)
-
-    def _wrote(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if not task.cancelled() and task.exception() is not None:
-            log.error("journal_failed", exc_info=task.exception())
-            self._fail("a defect of agentd; its log has the details")
-        if self.memory.unwritten():
-            self._write_soon()
+    async def _keep_writing(self) -> None:
+        while True:
+            await self._unwritten.wait()
+            self._unwritten.clear()
+            await self._write()
+            if self._error is not None:
+                self._unwritten.set()
+            await asyncio.sleep(self._limits.gather if self._error is None else self._limits.retry)
 
     async def _write(self) -> None:
         """Write what there is to write, and find out whether it can be."""
         if not self._found:
             await self._find()
-            if not self._found:
-                return
-        batch = self.memory.unwritten()
-        if not batch:
+        batch = self.buffer.unwritten()
+        if not self._found or not batch:
             return
-        self._next_write = asyncio.get_running_loop().time() + self._limits.gather
         self._under_way = batch[-1].seq
-        writing = self._disk.do(partial(self._writer.append, batch))
+        writing = self._disk.do(partial(self._database.append, batch))
         await asyncio.wait([writing], timeout=self._limits.stuck)
         if not writing.done():
-            self._fail(f"{self.folder}: the disk has not answered for {self._limits.stuck:g} s")
+            self._fail_stuck()
         try:
             await writing
-        except JournalWriteError as error:
-            if error.written:
-                self._save(batch[error.written - 1].seq)
+        except JournalError as error:
             self._under_way = 0
             self._fail(str(error))
             return
-        self._save(batch[-1].seq)
+        self.buffer.written(batch[-1].seq)
+        self._show(self.buffer.saved)
+        self._unsynced.set()
         self._recover()
 
-    def _save(self, seq: int) -> None:
-        """Everything up to this number is written."""
-        self.memory.written(seq)
-        self._show(self.memory.saved)
-        if self._sync_timer is None and not self._closing:
-            self._sync_timer = asyncio.get_running_loop().call_later(self._limits.sync, self._sync_now)
+    async def _keep_syncing(self) -> None:
+        while True:
+            await self._unsynced.wait()
+            await asyncio.sleep(self._limits.sync)
+            self._unsynced.clear()
+            try:
+                await in_thread("journal sync", self._database.sync)
+            except JournalError as error:
+                log.warning("journal_not_synced", reason=str(error))
 
     def _show(self, seq: int) -> None:
         """Let readers have everything up to this number."""
-        if seq > self.memory.readable:
-            self.memory.readable = seq
+        if seq > self.buffer.readable:
+            self.buffer.readable = seq
             news, self._news = self._news, asyncio.Event()
             news.set()
 
     def _count_lost(self, number: int) -> None:
-        self._lost += number
+        self.lost += number
         self._lost_untold += number
+
+    def _fail_stuck(self) -> None:
+        self._fail(f"{self.folder}: the disk has not answered for {self._limits.stuck:g} s")
 
     def _fail(self, reason: str) -> None:
         """Nothing can be written for now: said once, and shown by `health`."""
         if self._error is None:
             log.error("journal_not_written", reason=reason, effect="events stay in memory; agents are not affected")
         self._error = reason
-        self._show(self.memory.head)
+        self._show(self.buffer.head)
 
     def _recover(self) -> None:
         if self._error is None:
@@ -215,45 +210,24 @@ class Journal:
         if lost:
             self.add(Event(EventKind.EVENTS_LOST, None, "they could not be written", {"lost": lost}))
 
-    def _sync_now(self) -> None:
-        self._sync_timer = None
-        if self._syncing is not None:
-            # The disk takes longer than that: once it is done, again.
-            self._sync_timer = asyncio.get_running_loop().call_later(self._limits.sync, self._sync_now)
-            return
-        self._syncing = asyncio.get_running_loop().create_task(self._sync(), name="journal sync")
-
-    async def _sync(self) -> None:
-        try:
-            await self._disk.do(self._writer.sync)
-        except JournalWriteError as error:
-            log.warning("journal_not_synced", reason=str(error))
-        finally:
-            self._syncing = None
-
     async def close(self) -> None:
         """Write what there is left to write, let readers have it, and end them; a second time it does nothing."""
         if self._closing:
             return
         self._closing = True
-        for timer in (self._timer, self._sync_timer):
-            if timer is not None:
-                timer.cancel()
+        for task in self._tasks:
+            task.cancel()
         try:
             async with asyncio.timeout(self._limits.close):
-                if self._task is not None:
-                    await asyncio.wait([self._task])
-                if self._error is None and self.memory.unwritten():
+                if self._error is None:
                     await self._write()
-                if self._syncing is not None:
-                    await asyncio.wait([self._syncing])
-                await self._disk.do(self._writer.close)
+                await self._disk.do(self._database.close)
         except TimeoutError:
-            log.warning("journal_not_closed", reason="the disk did not answer", unwritten=len(self.memory.unwritten()))
-        except JournalWriteError as error:
+            log.warning("journal_not_closed", reason="the disk did not answer", unwritten=len(self.buffer.unwritten()))
+        except JournalError as error:
             log.warning("journal_not_synced", reason=str(error))
         self._disk.close()
-        self._ended = True
+        self.ended = True
         self._news.set()
         if self._readers:
             with contextlib.suppress(TimeoutError):
@@ -262,36 +236,20 @@ class Journal:
 
     # -- reading
 
-    @property
-    def lost(self) -> int:
-        """Events that could not be kept since the daemon started."""
-        return self._lost
-
-    @property
-    def bytes(self) -> int:
-        """What is kept on disk."""
-        return self._writer.bytes
-
     def health(self) -> RecordingHealth:
         """How the journal is doing."""
-        error = self._error
-        advice = "free some space, or make the state directory writable; agents are not affected"
-        return RecordingHealth(
-            state="ok" if error is None else "failing",
-            error=None if error is None else f"{error}: {advice}",
-            bytes=self.bytes,
-            lost=self._lost + len(self._damaged),
-        )
+        error = None if self._error is None else f"{self._error}: {_ADVICE}"
+        return RecordingHealth("ok" if error is None else "failing", error, self._database.bytes, self.lost)
 
-    def reader(self, wanted: Wanted, start: int | None = None) -> Reader:
+    def reader(self, wanted: EventFilter, start: int | None = None) -> Reader:
         """Give what reads the wanted events after the number ``start``; ``None`` means all that are kept.
 
         A number that was never given away, which only a client of another journal can know, means: from now on.
         """
         missed = None
         if start is not None:
-            start = min(start, self.memory.readable)
-            oldest = self._writer.oldest
+            start = min(start, self.buffer.readable)
+            oldest = self._database.oldest
             if 0 < start < oldest - 1:
                 missed = self._expired(start, oldest)
                 start = oldest - 1
@@ -299,6 +257,11 @@ class Journal:
         self._readers.add(reader)
         self._no_readers.clear()
         return reader
+
+    def _expired(self, since: int, oldest: int) -> Entry:
+        reason = f"events after {since} and before {oldest} are no longer kept"
+        event = Event(EventKind.EVENTS_EXPIRED, None, reason, {"since": since, "oldest": oldest})
+        return entry_of(oldest - 1, self._wall(), event)
 
     @property
     def readers(self) -> int:
@@ -311,53 +274,43 @@ class Journal:
         if not self._readers:
             self._no_readers.set()
 
-    async def start_of_last(self, count: int, wanted: Wanted) -> int:
+    async def start_of_last(self, count: int, wanted: EventFilter) -> int:
         """Give the number after which the last ``count`` wanted events come.
 
         Raises
         ------
-        OSError
-            If the files cannot be read.
+        JournalError
+            If the database cannot be read.
         """
         if count == 0:
-            return self.memory.readable
-        floor = self.memory.floor
-        taken = [entry.seq for entry in self.memory.shown(floor) if wanted.takes(entry)]
+            return self.buffer.readable
+        floor = self.buffer.floor
+        taken = [entry.seq for entry in self.buffer.shown(floor) if wanted.matches(entry)]
         if len(taken) >= count:
             return taken[-count] - 1
-        return await in_thread("journal read", partial(before_last, self.folder, count - len(taken), wanted, floor))
+        reading = partial(self._database.number_before_last, count - len(taken), wanted, floor)
+        return await in_thread("journal read", reading)
 
-    async def start_at(self, time: str) -> int:
-        """Give the number after which events since a time come (RFC 3339 in UTC, with milliseconds).
+    async def start_at(self, seconds: float) -> int:
+        """Give the number after which events since a time come (wall clock, seconds since the epoch).
 
         Raises
         ------
-        OSError
-            If the files cannot be read.
+        JournalError
+            If the database cannot be read.
         """
-        found = await in_thread("journal read", partial(last_before, self.folder, time))
-        return min(found, self.memory.readable)
-
-    def _expired(self, since: int, oldest: int) -> Entry:
-        reason = f"events after {since} and before {oldest} are no longer kept"
-        event = Event(EventKind.EVENTS_EXPIRED, None, reason, {"since": since, "oldest": oldest})
-        return entry_of(oldest - 1, self._wall(), event)
-
-    @property
-    def ended(self) -> bool:
-        """Whether it is closed: no more will come."""
-        return self._ended
+        found = await in_thread("journal read", partial(self._database.number_before_time, round(1000 * seconds)))
+        return self.buffer.saved if found is None else min(found, self.buffer.readable)
 
     async def news(self) -> None:
         """Wait until readers are shown more, or it is closed."""
-        if not self._ended:
+        if not self.ended:
             await self._news.wait()
 
-    async def read_files(self, place: Place | None, after: int, wanted: Wanted) -> Piece:
-        """Read on in the files."""
-        piece = await in_thread("journal read", partial(read_piece, self.folder, place, after, wanted))
-        if len(self._damaged) < _DAMAGE_KNOWN:
-            self._damaged.update(piece.damaged)
-        if piece.error is not None:
-            log.warning("journal_not_read", reason=piece.error)
-        return piece
+    async def read(self, after: int, wanted: EventFilter, count: int) -> list[Entry]:
+        """Read the wanted events after a number from the database, at most so many of them."""
+        try:
+            return await in_thread("journal read", partial(self._database.read, after, wanted, count))
+        except JournalError as error:
+            log.warning("journal_not_read", reason=str(error))
+            return []

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from agentd.recording.journal.lines import Entry
+from agentd.recording.journal.entry import Entry
 
 
-class Memory:
+class EventBuffer:
     """The newest events, in order: some that are written, then all that are not.
 
     Parameters
