@@ -23,8 +23,7 @@ The entry point may also name a class or a function that is called without argum
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from agentd.harness.trust import FolderTrust
@@ -121,8 +120,6 @@ class HarnessFacts:
     """Arguments before a conversation's id that resume it."""
     read_only: tuple[str, ...] = ()
     """Arguments that keep a run from changing anything: its read-only or plan mode."""
-    unattended: Mapping[str, str] = field(default_factory=dict)
-    """Environment that keeps it from asking questions nobody is there to answer."""
 
 
 NO_FACTS = HarnessFacts()

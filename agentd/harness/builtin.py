@@ -84,7 +84,6 @@ CLAUDE_CODE = CommandLineHarness(
         machine_output=("--output-format", "stream-json", "--verbose"),
         resume=("--resume",),
         read_only=("--permission-mode", "plan"),
-        unattended={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"},
     ),
 )
 
@@ -115,7 +114,6 @@ OPENCODE = CommandLineHarness(
         machine_output=("--format", "json"),
         resume=("--session",),
         read_only=("--agent", "plan"),
-        unattended={"OPENCODE_DISABLE_AUTOUPDATE": "1"},
     ),
 )
 
@@ -147,7 +145,6 @@ GEMINI_CLI = CommandLineHarness(
         machine_output=("--output-format", "stream-json"),
         resume=("--resume",),
         read_only=("--approval-mode", "plan"),
-        unattended={"GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_CLI_TRUST_WORKSPACE": "true"},
     ),
 )
 
