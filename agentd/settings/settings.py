@@ -218,7 +218,7 @@ class _Given:
         option = _BY_FIELD[field]
         if field in self.flags:
             if not self.flags[field]:
-                raise SettingsError(f"{option.flag}: expected a value, found an empty text")
+                raise SettingsError(f"{option.flag}: expected a value, found an empty string")
             return self.flags[field], option.flag
         if option.environment is not None and (text := self.environ.get(option.environment)):
             return text, option.environment

@@ -47,9 +47,9 @@ def test_an_unknown_topic_is_said_with_the_next_step(client: Client, topic: str,
     ("arguments", "message"),
     [
         (["statu"], 'there is no command "statu": did you mean status'),
-        (["zzz"], 'there is no command "zzz"; agentctl --help says what there is'),
-        (["logs"], "the following arguments are required: NAME; agentctl logs --help says what there is"),
-        (["wait", "x"], "required: --for; agentctl wait --help"),
+        (["zzz"], 'there is no command "zzz"; see agentctl --help'),
+        (["logs"], "the following arguments are required: NAME; see agentctl logs --help"),
+        (["wait", "x"], "required: --for; see agentctl wait --help"),
     ],
 )
 def test_bad_usage_is_said_with_the_next_step(client: Client, arguments: list[str], message: str) -> None:

@@ -127,7 +127,7 @@ def test_a_workspace_needs_no_daemon_and_is_never_overwritten(short_folder: Path
     (folder / "SOUL.md").write_text("mine")
     (folder / "memory" / "memory.md").unlink()
     assert client("init", "engineer").out == f"made {folder}/memory/memory.md\n"
-    assert client("init", "engineer").out == f"{folder} is there already\n"
+    assert client("init", "engineer").out == f"{folder} exists already\n"
     assert (folder / "SOUL.md").read_text() == "mine"
     elsewhere: Any = client("init", "writer", "--workspace", "here", "--json").document
     assert elsewhere["workspace"] == str(short_folder / "here")

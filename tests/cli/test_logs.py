@@ -74,8 +74,8 @@ def test_the_last_lines_of_a_long_run_are_the_same_as_of_the_whole(
     ("arguments", "reason"),
     [
         (["reviewer", "--run", "7"], "run 7 of Reviewer is not kept; run 1 is"),
-        (["reviewer", "--previous"], "only run 1 is kept"),
-        (["idle"], "nothing is recorded of idle"),
+        (["reviewer", "--previous"], "run 1 is the only one of Reviewer that is kept"),
+        (["idle"], "idle has no transcript"),
         (["revewer"], "did you mean Reviewer?"),
         (["../state"], "there is no agent"),
     ],

@@ -110,7 +110,7 @@ def test_without_systemd_it_says_how_to_run_agentd_instead(service: Service, sta
     for arguments in (["install", USER], ["uninstall", USER], ["status", USER]):
         done = service(*arguments, state=state)
         assert done.status == 1
-        assert "no systemd of this user" in done.err
+        assert "no systemd user manager" in done.err
         assert "/agentd --config=" in done.err
     assert not service.units.exists()
 

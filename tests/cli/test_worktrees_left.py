@@ -39,8 +39,8 @@ def client(world: World) -> Client:
 def test_a_worktree_that_stays_is_told(client: Client, world: World, call: tuple[str, ...]) -> None:
     done = client(*call)
     assert (
-        f"the worktree of alice stays in {world.folder}/worktrees, with its branch: agentctl collect alice takes out "
-        "what is in it, agentctl worktrees clean alice removes it unless work would be lost"
+        f"the worktree of alice stays in {world.folder}/worktrees, with its branch: agentctl collect alice copies "
+        "the work in it, agentctl worktrees clean alice removes it unless work would be lost"
     ) in done.err
     assert "helper" not in done.err
 

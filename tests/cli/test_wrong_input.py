@@ -29,10 +29,8 @@ def test_a_command_refuses_what_it_does_not_know_with_its_own_usage(client: Clie
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"usage: agentctl {arguments[0]} ")
     last = done.err.splitlines()[-1]
-    assert last == (
-        f"agentctl {arguments[0]}: unrecognized arguments: {arguments[-1]}; "
-        f"agentctl {arguments[0]} --help says what there is"
-    )
+    command = f"agentctl {arguments[0]}"
+    assert last == f"{command}: unrecognized arguments: {arguments[-1]}; see {command} --help"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +59,7 @@ def test_what_cannot_be_understood_has_its_document_too(client: Client, argument
 def test_an_empty_text_is_no_name_and_no_path(client: Client, jcard: Path, arguments: list[str]) -> None:
     done = client(*arguments)
     assert (done.status, done.out) == (2, "")
-    assert "expected a value, found an empty text" in done.err.splitlines()[-1]
+    assert "expected a value, found an empty string" in done.err.splitlines()[-1]
     assert jcard.read_text() == TWO
 
 

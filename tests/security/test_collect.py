@@ -151,7 +151,7 @@ def test_what_stands_in_the_way_is_neither_written_to_nor_followed(tmp_path: Pat
                 folder.new_file("a/y")
             folder.new_file("c")
 
-    with pytest.raises(CommandError, match="is there already"):
+    with pytest.raises(CommandError, match="exists already"):
         write()
     assert list(tmp_path.rglob("*")) == [outside]
 

@@ -1,4 +1,4 @@
-"""Whether paths that users name answer, before a command depends on them."""
+"""Check that paths answer before a command uses them: a dead mount would hang it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentd.text.quoting import printable
 
 
 def require_answer(path: Path) -> None:
-    """Look whether a path answers.
+    """Check that a path answers.
 
     Raises
     ------

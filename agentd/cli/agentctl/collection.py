@@ -1,9 +1,9 @@
-"""Writing what an agent did into a folder.
+"""Write an agent's work into a folder.
 
-Everything of the worktree is read by git as the agents' user and taken from git's own objects: nothing that the agent
-puts into its worktree meanwhile, links above all, makes the one who collects read another file. Nor does what git says,
-which that user can forge, make them write another one: all paths are checked before the first is written, and the
-folder is written relative to descriptors (`output_folder`).
+The worktree is read by git, as the agents' user, from git's own objects: whatever the agent puts into its worktree
+meanwhile, links above all, cannot make us read another file. Nor can git's output, which that user can forge, make us
+write another one: all paths are checked before the first is written, and files are written relative to descriptors
+(`output_folder`).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ MANIFEST = "manifest.json"
 _VERSION = 1
 
 MOST: Final = 4 * 1024**3
-"""Bytes of the patch, of the bundle, and of all files together: an agent is not to fill the disk of who collects."""
+"""Most bytes of the patch, of the bundle, and of all files together: an agent must not fill our disk."""
 
 
 def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Mapping[str, object], Path]:
-    """Collect from the agent that the command line names.
+    """Collect the work of the agent that the command line names.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Map
     Raises
     ------
     CommandError
-        If there is no such agent and no worktree of it, or something cannot be read or written.
+        If there is neither such an agent nor its worktree, or something cannot be read or written.
     """
     context = WorktreeContext.of(invocation)
     place = _place(invocation, context)
@@ -91,17 +91,14 @@ def _write(folder: OutputFolder, name: str, text: str) -> None:
 
 
 def transcript_tail(invocation: Invocation, lines: int) -> list[str] | None:
-    """Read the end of what the agent printed; ``None`` if nothing of it is left.
-
-    Its transcript, or, where none is kept, what its terminal still has.
-    """
+    """Read the end of the agent's transcript, or else of its terminal; ``None`` if there is neither."""
     from urllib.parse import quote
 
     try:
         kept = invocation.api.read(f"/v1/agents/{quote(invocation.name(), safe='')}/log?tail={lines}")
         return [printable(line.rstrip()) for line in kept.decode("utf-8", "replace").splitlines()]
     except (ApiError, UnreachableError):
-        # Not recorded, or without agentd: the terminal may tell.
+        # Not recorded, or agentd is down: the terminal may have it.
         from agentd.cli.agentctl.terminals import open_terminal
     try:
         shown = open_terminal(invocation).pane.capture_pane(start="-", join_wrapped=True)
@@ -117,13 +114,13 @@ def _place(invocation: Invocation, context: WorktreeContext) -> Place | None:
 
 
 def _status(invocation: Invocation, context: WorktreeContext, place: Place | None) -> Mapping[str, object] | None:
-    """Ask for the agent; a worktree may be all that is left of one."""
+    """Read the agent's status; ``None`` if only its worktree is left."""
     known = {} if context.agents is None else {agent.lower() for agent in context.agents}
     if place is not None and invocation.name().lower() not in known:
         return None
     document = agent_document(invocation.api, invocation.name())
     if not isinstance(document, dict):
-        raise CommandError("the daemon's answer is no agent; agentd and agentctl are of different versions")
+        raise CommandError("the daemon's answer is no agent: agentd and agentctl are of different versions")
     return document
 
 
@@ -162,7 +159,7 @@ def _worktree(context: WorktreeContext, place: Place, folder: OutputFolder) -> d
 
 
 def _write_files(changes: Changes, present: list[TreeFile], folder: OutputFolder) -> list[dict[str, str]]:
-    """Write the changed files as they are in the worktree, and say which are not written and why."""
+    """Write the changed files as they are in the worktree, and return those left out, with the reason."""
     files = [file for file in present if file.mode not in (LINK, SUBMODULE)]
     links = [file for file in present if file.mode == LINK]
     left = [{"path": file.path, "reason": "a repository of its own"} for file in present if file.mode == SUBMODULE]
@@ -173,7 +170,7 @@ def _write_files(changes: Changes, present: list[TreeFile], folder: OutputFolder
         writer.end()
     targets: dict[str, bytearray] = {link.path: bytearray() for link in links}
     changes.read(links, lambda link: targets[link.path].extend, MOST)
-    # Whoever reads on here is not to be led to files of their own: by hand, or by a program that follows links.
+    # Links must not lead the reader, or a program that follows them, to the reader's own files.
     known = {folded(link.path): link for link in links}
     for link in links:
         target = bytes(targets[link.path])
@@ -185,7 +182,7 @@ def _write_files(changes: Changes, present: list[TreeFile], folder: OutputFolder
 
 
 class _Writer:
-    """Writes one file after the other."""
+    """Writes files one after the other."""
 
     def __init__(self, folder: OutputFolder) -> None:
         self._folder = folder

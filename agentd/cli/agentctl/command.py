@@ -1,4 +1,4 @@
-"""What every command of ``agentctl`` is made of: its parser, what it is called with, how it fails."""
+"""What all commands share: their parser, their invocation, their errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from itertools import islice
 from agentd.cli.agentctl.catalogue import SUMMARIES
 from agentd.settings.options import add_options
 
-TYPE_CHECKING = False  # `agentctl --help` gets by without typing, dataclasses, pathlib, json and socket: half its time
+TYPE_CHECKING = (
+    False  # importing typing, dataclasses, pathlib, json and socket would double the time of `agentctl --help`
+)
 if TYPE_CHECKING:
     from typing import NoReturn
 
@@ -32,17 +34,17 @@ SHARED_FIELDS = frozenset(
         "agent_user",
     }
 )
-"""The settings of the daemon that the client has a use for."""
+"""The daemon's settings that agentctl takes too."""
 
 NAMES_COMMAND = "__names"
-"""A command for shell completion alone, in no help: it prints the agents' names."""
+"""Hidden command for shell completion: prints the agents' names."""
 
 _UNKNOWN_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 _QUOTED = re.compile(r"[\w-]+")
 
 
 PATIENCE = 60.0
-"""Seconds that ``--wait`` waits by default: a graceful stop may take the grace period, 30 s unless it is set."""
+"""Seconds that ``--wait`` waits by default; a graceful stop takes up to the grace period, by default 30 s."""
 
 
 class Status(IntEnum):
@@ -55,19 +57,19 @@ class Status(IntEnum):
 
 
 class CommandError(Exception):
-    """Why a command could not do its work; printed as one line."""
+    """A command failed; the text is printed as one line."""
 
     status = Status.FAILED
 
 
 class UsageError(CommandError):
-    """A command line that makes no sense."""
+    """The command line is wrong."""
 
     status = Status.USAGE
 
 
 class CommandLineError(UsageError):
-    """A command line that the parser does not understand; the text begins with whose parser it was."""
+    """The parser refuses the command line; the text begins with the name of the program or command."""
 
     def __init__(self, message: str, usage: str) -> None:
         super().__init__(message)
@@ -75,7 +77,7 @@ class CommandLineError(UsageError):
 
 
 class Invocation:
-    """One call of a command."""
+    """One call of a command: its arguments, and what it works with."""
 
     __slots__ = ("api", "arguments", "as_json", "display", "settings")
 
@@ -89,54 +91,54 @@ class Invocation:
         self.as_json = as_json
 
     def name(self) -> str:
-        """Give the NAME argument."""
+        """Return the NAME argument."""
         return str(self.arguments.name)
 
     def names(self) -> tuple[str, ...]:
-        """Give the NAME arguments of a command that takes several, each once."""
+        """Return the NAME arguments of a command that takes several, without repeats."""
         return tuple(dict.fromkeys(str(name) for name in self.arguments.names))
 
     def print(self, text: Iterable[str]) -> None:
-        """Print lines; of control characters only tabs and styles reach the terminal."""
+        """Print lines, without control characters other than tabs and styles."""
         from agentd.text.terminal import harmless
 
         for line in text:
             print(harmless(line))
 
     def print_document(self, document: object) -> None:
-        """Print the one JSON document that ``--json`` asks for."""
+        """Print the JSON document of ``--json``."""
         print_document(document)
 
     def warn(self, message: str) -> None:
-        """Say something that is no part of the result."""
+        """Print a message on stderr."""
         from agentd.text.terminal import harmless
 
         print(f"agentctl: {harmless(message)}", file=sys.stderr)
 
 
 def print_document(document: object) -> None:
-    """Print JSON that any terminal and any locale takes."""
+    """Print JSON in ASCII, which every terminal and locale takes."""
     import json
 
     print(json.dumps(document, indent=2))
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of one command, or of all; its errors end with the next step."""
+    """A parser whose errors say what to do next."""
 
     takes_words = False
-    """Whether words may stand anywhere among the options (``fields``), and more behind ``--`` (``words``).
+    """Whether words may be mixed with options (``fields``), and more follow ``--`` (``words``).
 
-    argparse alone takes the words of one argument only where they stand together.
+    argparse takes the words of one argument only if they stand together.
     """
 
     is_command = False
-    """Whether it is that of one command, which then refuses itself what it does not know: its own usage is of use."""
+    """Whether it parses one command, and so refuses unknown arguments with the usage of that command."""
 
     def parse_known_args(  # type: ignore[override]  # its overloads are for namespaces of other classes
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse, and give what is not understood."""
+        """Parse known arguments, and return the others."""
         given = list(sys.argv[1:] if args is None else args)
         words: list[str] | None = None
         if self.takes_words and "--" in given:
@@ -156,7 +158,7 @@ class Parser(argparse.ArgumentParser):
     def _options_first(self, given: Sequence[str]) -> list[str]:
         """Move options before all words, as getopt_long(3) does.
 
-        Argparse gives an optional or repeated argument up at the first option, and has no place for words behind it.
+        argparse closes an optional or repeated argument at the first option, and refuses words that follow it.
         """
         options: list[str] = []
         words: list[str] = []
@@ -177,7 +179,7 @@ class Parser(argparse.ArgumentParser):
         """Whether the value of an option is the next word."""
         known = self._option_string_actions.get(word)
         if known is None and not word.startswith("--"):
-            # Several of one letter: what is left of the word is the value of the first that takes one.
+            # Joined one-letter options: the rest of the word is the value of the first that takes one.
             for at, letter in enumerate(word[1:], 2):
                 known = self._option_string_actions.get(f"-{letter}")
                 if known is None or known.nargs != 0:
@@ -185,7 +187,7 @@ class Parser(argparse.ArgumentParser):
         return known is not None and known.nargs != 0
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line.
+        """Refuse the command line.
 
         Raises
         ------
@@ -201,11 +203,11 @@ class Parser(argparse.ArgumentParser):
             close = get_close_matches(unknown[1], _QUOTED.findall(unknown[2]), n=2)
             message = f"there is no command {quote(unknown[1])}"
             message += f": did you mean {' or '.join(close)}?" if close else ""
-        raise CommandLineError(f"{self.prog}: {message}; {self.prog} --help says what there is", self.format_usage())
+        raise CommandLineError(f"{self.prog}: {message}; see {self.prog} --help", self.format_usage())
 
 
 class _Named(Parser):
-    """Stands for a command that is named in a help, and not called: making its parser takes 1 ms, and its module 2."""
+    """Stands for a command that a help only names: its parser costs 1 ms, and its module 2."""
 
     def __init__(self, **_: object) -> None:
         pass
@@ -220,7 +222,7 @@ class Commands:
         )
 
     def name_all(self) -> None:
-        """Add all commands for a help that lists them; none of them can be called."""
+        """Add all commands by name alone, for a help that lists them."""
         for name, summary in SUMMARIES.items():
             self._subparsers.add_parser(name, help=summary)
 
@@ -230,13 +232,13 @@ class Commands:
         Parameters
         ----------
         name
-            What the operator types; one of the catalogue.
+            One of the catalogue.
         run
-            Does the work, with what the command line said.
+            Does the work.
         details
-            What else the command's ``--help`` says.
+            The description in ``--help``, after the summary.
         examples
-            Lines for the command's ``--help``.
+            The examples in ``--help``, a line each.
         """
         summary = SUMMARIES[name]
         parser = self._subparsers.add_parser(
@@ -253,7 +255,7 @@ class Commands:
         return parser
 
     def help_of(self, name: str) -> str:
-        """Give a command's help."""
+        """Return a command's help."""
         return str(self._subparsers.choices[name].format_help())
 
 
@@ -263,17 +265,17 @@ def _description(summary: str, details: str) -> str:
 
 
 def add_shared_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is taken before and after the command's name alike."""
+    """Add the options that may stand before and after the command's name."""
     group = parser.add_argument_group(
         "options of every command (defaults and environment variables as in agentd --help)"
     )
-    # A default would overwrite what was said before the command's name.
+    # A default would overwrite a value given before the command's name.
     group.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
     add_options(group, SHARED_FIELDS, brief=True)
 
 
 def duration(text: str) -> float:
-    """Read the value of an option that is a duration, in seconds."""
+    """Parse a duration into seconds."""
     from agentd.text.durations import DurationError, parse_duration
 
     try:
@@ -283,40 +285,40 @@ def duration(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Read the value of an option that says how many."""
+    """Parse a number from 0."""
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
     return int(text)
 
 
 def not_empty(text: str) -> str:
-    """Read a name or a path that must be given: an empty one is a variable of a script that was not set."""
+    """Refuse an empty name or path: mostly a script's variable that is not set."""
     if not text:
-        raise argparse.ArgumentTypeError("expected a value, found an empty text")
+        raise argparse.ArgumentTypeError("expected a value, found an empty string")
     return text
 
 
 def add_name(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """Add the NAME argument."""
     if optional:
-        parser.add_argument("name", metavar="NAME", nargs="?", help="an agent's name; case does not matter")
+        parser.add_argument("name", metavar="NAME", nargs="?", help="name of an agent; case is ignored")
     else:
-        parser.add_argument("name", metavar="NAME", help="the agent's name; case does not matter")
+        parser.add_argument("name", metavar="NAME", help="name of the agent; case is ignored")
 
 
 def add_names(parser: argparse.ArgumentParser) -> None:
     """Add NAME arguments, one or more."""
-    parser.add_argument("names", metavar="NAME", nargs="+", help="an agent's name; case does not matter")
+    parser.add_argument("names", metavar="NAME", nargs="+", help="name of an agent; case is ignored")
 
 
 def add_edit_options(parser: argparse.ArgumentParser) -> None:
-    """Add what all editing commands take."""
+    """Add the options of all editing commands."""
     parser.add_argument("--dry-run", action="store_true", help="show the change without making it")
-    parser.add_argument("--wait", action="store_true", help="return once the daemon has done what the file says")
+    parser.add_argument("--wait", action="store_true", help="wait until the daemon has applied the change")
     parser.add_argument(
         "--timeout",
         metavar="DURATION",
         type=duration,
         default=PATIENCE,
-        help=f"how long --wait waits at most [{PATIENCE:.0f}s]",
+        help=f"how long to --wait at most [{PATIENCE:.0f}s]",
     )

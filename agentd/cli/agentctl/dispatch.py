@@ -1,4 +1,4 @@
-"""Running a command, and reporting what went wrong."""
+"""Run a command, and report its errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agentd.text.terminal import display_of
 
 
 def dispatch(arguments: argparse.Namespace) -> int:
-    """Run the command that was parsed, and give the exit status."""
+    """Run the parsed command and return its exit status."""
     as_json = bool(getattr(arguments, "json", False))
     await_children()
     try:
@@ -58,12 +58,12 @@ def _advice(invocation: Invocation) -> str:
     option = next(option for option in OPTIONS if option.field == "api_socket")
     elsewhere = option.as_root
     if elsewhere != str(invocation.api.path) and answers(Path(elsewhere)) and Path(elsewhere).exists():
-        return f"; there is a socket of the system's agentd: try {option.flag} {elsewhere}"
+        return f"; the system's agentd has a socket: try {option.flag} {elsewhere}"
     return f"; start agentd, or name its socket with {option.flag} or {option.environment}"
 
 
 def _report(message: str, status: Status, as_json: bool) -> Status:
-    """Say on stderr what went wrong; with ``--json`` on stdout too, so that there always is one document."""
+    """Print an error on stderr; with ``--json`` on stdout too, so that there always is one document."""
     if as_json:
         print_document({"error": message})
     print(f"agentctl: {printable(message)}", file=sys.stderr)

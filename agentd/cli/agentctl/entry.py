@@ -1,6 +1,6 @@
-"""``agentctl``'s command line: parsing it, and handing it to the command.
+"""Parse ``agentctl``'s command line and run the command.
 
-``agentctl --help`` ends here, so nothing is imported that it has no use for.
+``agentctl --help`` ends here, so nothing is imported that it does not need.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from agentd.cli.agentctl.command import (
 from agentd.files.streams import with_streams
 from agentd.settings.flags import OPTIONS
 
-_DESCRIPTION = "Looks at the agents that agentd runs, and edits the file that says which."
+_DESCRIPTION = "Shows the agents that agentd runs, and edits the file that declares them."
 
 _EPILOG = """\
 examples:
-  agentctl status                     how every agent is doing
+  agentctl status                     show how every agent is doing
   agentctl status --watch             the same, kept up to date
-  agentctl attach reviewer            into the agent's terminal
-  agentctl add fixer --harness codex  one agent more
-  agentctl stop fixer --wait          and not, for now
-  agentctl validate ./jcard.toml      is this file good?
-  agentctl COMMAND --help             more of one command
-  agentctl help                       topics: getting started, the jcard, states, secrets, sockets
+  agentctl attach reviewer            open the agent's terminal
+  agentctl add fixer --harness codex  add an agent
+  agentctl stop fixer --wait          stop it, keep its definition
+  agentctl validate ./jcard.toml      check a file
+  agentctl COMMAND --help             explain one command
+  agentctl help                       list the topics: getting started, the jcard, states, secrets, sockets
 
 exit status: 0 done, 1 failed, 2 usage, 3 agentd not reachable.
-On a terminal there are tables and colour (not with NO_COLOR set); elsewhere one line for each thing, fields
-separated by tabs, no heading, - for an empty field."""
+On a terminal, output is in tables and colour (NO_COLOR turns colour off). Elsewhere it is one line per item, with
+fields separated by tabs, no heading, and - for an empty field."""
 
 _INTERRUPTED = 130
 """128 and SIGINT: importing signal costs 1 ms."""
@@ -50,12 +50,12 @@ _FLAGS_WITH_VALUE = {option.flag for option in OPTIONS if option.field in SHARED
 
 
 _COLLECT_AFTER = 100_000
-"""Objects that may be made before garbage is looked for. An editing command makes 50 000 that all stay, and looking
-through them again and again, at the end once more, took a fifth of its time; a command that goes on is far below."""
+"""Objects allocated before garbage is collected. An editing command keeps 50 000, and collecting them again and again
+took a fifth of its time; a command that runs for long stays far below."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and give the exit status.
+    """Run one command and return its exit status.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _parser_for(command: str | None) -> argparse.ArgumentParser:
-    """Build what one command line needs: the parser of the command that it calls, or the list of all."""
+    """Build only the parser that a command line needs: that of its command, or the list of all commands."""
     parser = _parser()
     if command is None:
         Commands(parser, only_names=True).name_all()
@@ -130,14 +130,14 @@ def _register(commands: Commands, module: str) -> None:
 
 
 def command_help(command: str) -> str:
-    """Give what ``agentctl COMMAND --help`` prints."""
+    """Return what ``agentctl COMMAND --help`` prints."""
     commands = Commands(Parser(prog="agentctl"))
     _register(commands, _module_of(command))
     return commands.help_of(command)
 
 
 def _called(arguments: Sequence[str]) -> str | None:
-    """Find the command that is called, if there is one of that name."""
+    """Find the command in a command line; ``None`` if there is none of that name."""
     words = iter(arguments)
     for word in words:
         if word in _FLAGS_WITH_VALUE:

@@ -1,4 +1,4 @@
-"""What an agent prints, as it prints it, over its restarts."""
+"""Follow an agent's output, over its restarts."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from agentd.text.quoting import printable
 from agentd.text.terminal import harmless
 
 _SETTLE = 0.3
-"""Seconds after which lines that a program could still change, but did not, are printed."""
+"""Seconds after which lines that a program could still change are printed."""
 _NEXT_LOOK = 0.25
-"""Seconds between two looks whether there is another run."""
+"""Seconds between two questions for another run."""
 _SIZES_AGE = 1.0
-"""Seconds that what is known of a terminal's sizes is good for."""
+"""Seconds after which a terminal's sizes are read again."""
 
 
 def follow_log(transcripts: Transcripts, run: RunView, invocation: Invocation) -> None:
-    """Print what a run printed and prints, and then the next one, until the agent has ended for good.
+    """Print a run's output as it comes, then that of the next run, until the agent ends for good.
 
     Raises
     ------
     UnreachableError
-        If the daemon ends.
+        If the daemon goes away.
     ApiError
-        If it cannot say.
+        If it answers with an error.
     """
     arguments = invocation.arguments
     named = arguments.number is not None or arguments.previous
@@ -43,7 +43,7 @@ def follow_log(transcripts: Transcripts, run: RunView, invocation: Invocation) -
         ended = _follow_run(transcripts, run, printer)
         printer.end()
         if ended is None:
-            invocation.warn(f"run {run.run} of {printable(run.agent)} is not kept any more")
+            invocation.warn(f"run {run.run} of {printable(run.agent)} is no longer kept")
         following = None if named else _next(transcripts, run)
         if following is None:
             reason = "" if ended is None or ended.reason is None else f": {printable(ended.reason)}"
@@ -54,12 +54,12 @@ def follow_log(transcripts: Transcripts, run: RunView, invocation: Invocation) -
 
 
 def _follow_run(transcripts: Transcripts, run: RunView, printer: _Printer) -> RunView | None:
-    """Print what comes until the run has ended, and give it as it is then; ``None`` if it is not kept any more."""
+    """Print output until the run has ended, and return it as it is then; ``None`` if it is no longer kept."""
     while True:
         with transcripts.api.stream(transcripts.path(run, offset=printer.position, follow=1)) as stream:
             while (data := stream.read(_SETTLE)) != b"":
                 printer.take(data)
-        # The daemon ends a stream whose client took nothing for a while too: a pager, say.
+        # The daemon also ends a stream whose client reads nothing for a while, such as a pager.
         now = next((each for each in transcripts.runs() if each.run == run.run), None)
         if now is None or (now.end is not None and printer.position >= now.end_byte):
             return now
@@ -68,7 +68,7 @@ def _follow_run(transcripts: Transcripts, run: RunView, printer: _Printer) -> Ru
 def _next(transcripts: Transcripts, run: RunView) -> RunView | None:
     """Wait for the run after this one; ``None`` if there will be none."""
     while True:
-        # Asked in this order: an agent that is done now has no run that was not there before.
+        # In this order: once an agent is done, no further run is added.
         done = _is_done(transcripts, run.agent)
         following = next((each for each in transcripts.runs() if each.run > run.run), None)
         if following is not None or done:
@@ -87,17 +87,17 @@ def _is_done(transcripts: Transcripts, name: str) -> bool:
 
 
 class _Printer:
-    """Prints what comes, and knows how far it is."""
+    """Prints output, and keeps the position in it."""
 
     position = 0
     """Offset in the run's output."""
 
     def begin(self, transcripts: Transcripts, run: RunView, lines: int | None) -> None:
-        """Print the last lines of what there is (``None``: all)."""
+        """Print the last lines so far (``None``: all)."""
         raise NotImplementedError
 
     def take(self, data: bytes | None) -> None:
-        """Print what came; ``None`` if for a moment nothing did."""
+        """Print new output; ``None`` is a pause in it."""
         raise NotImplementedError
 
     def end(self) -> None:
@@ -135,7 +135,7 @@ class _Lines(_Printer):
             if lines is None:
                 self._print(list(kept))
                 kept.clear()
-        # What could still change counts as read too.
+        # Lines that could still change count as read too.
         kept.extend(self._rendering.settled())
         self._print(list(kept))
         self.position = run.end_byte
@@ -148,7 +148,7 @@ class _Lines(_Printer):
         self._print(self._rendering.settled())
 
     def _learn_sizes(self) -> None:
-        """Ask whether the terminal has another size, not more often than anybody gives it one."""
+        """Read the terminal's sizes again, if that is due."""
         now = time.monotonic()
         if self._transcripts is None or now - self._looked < _SIZES_AGE:
             return

@@ -1,4 +1,4 @@
-"""Finding one agent by the name that an operator typed."""
+"""Find an agent by the name that an operator typed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable, quote
 
 _SHOWN = 3
-"""Replicas that a message names."""
+"""Most replicas that a message names."""
 
 
 def find_agent(api: Api, name: str) -> AgentStatus:
@@ -24,11 +24,11 @@ def agent_document(api: Api, name: str) -> Json:
     Raises
     ------
     CommandError
-        If there is none of this name; the text suggests names that are like it.
+        If there is none of this name; the text suggests similar names.
     UnreachableError
         If no daemon answers.
     ApiError
-        If the daemon cannot say.
+        If the daemon answers with another error.
     """
     if name:
         try:
@@ -38,35 +38,33 @@ def agent_document(api: Api, name: str) -> Json:
                 raise
     names = [agent.name for agent in api.agents()]
     if name in names:
-        # It came between the two requests.
+        # It was added between the two requests.
         return api.get(agent_path(name))
     raise unknown_agent(name, names)
 
 
 def agent_path(name: str, below: str = "") -> str:
-    """Spell the path of an agent's resource."""
+    """Build the path of an agent's resource."""
     from urllib.parse import quote as quote_url
 
     return f"/v1/agents/{quote_url(name, safe='')}{below}"
 
 
 def unknown(api: Api, name: str) -> CommandError:
-    """Say that the daemon has no such agent, and which ones it has.
+    """Say that the daemon has no such agent, and suggest others.
 
     Raises
     ------
     UnreachableError
         If no daemon answers.
     ApiError
-        If the daemon cannot say.
+        If the daemon answers with another error.
     """
     return unknown_agent(name, [agent.name for agent in api.agents()])
 
 
-def unknown_agent(
-    name: str, names: list[str], *, otherwise: str = "agentctl list shows the agents there are"
-) -> CommandError:
-    """Say that there is no such agent, and which ones there are; ``otherwise`` if none is like it."""
+def unknown_agent(name: str, names: list[str], *, otherwise: str = "agentctl list shows all agents") -> CommandError:
+    """Say that there is no such agent, and suggest similar names of `names`, or else `otherwise`."""
     from difflib import get_close_matches
 
     by_lower = {known.lower(): known for known in names}

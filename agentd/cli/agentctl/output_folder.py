@@ -1,7 +1,7 @@
-"""A new folder that takes its name once it has all its content, written relative to descriptors.
+"""Write a new folder that takes its name once it is complete.
 
-What goes into it comes from agents, and it may be made beside what they can change: nothing is written by way of a
-link, over what is there, or into a folder that was not made here.
+Its content comes from agents, who may also be able to change the folder around it: everything is written relative to
+descriptors, never through a link, over an existing file, or into a folder that was not made here.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 
 
 class OutputFolder:
-    """A folder that is being filled; what is in it is for its owner only."""
+    """A folder that is being filled, readable by its owner only."""
 
     def __init__(self, descriptor: int) -> None:
         self._root = descriptor
         self._made: set[tuple[str, ...]] = set()
 
     def new_file(self, path: str, *, executable: bool = False) -> BinaryIO:
-        """Make a file, and the folders that it is in.
+        """Create a file and its folders.
 
         Raises
         ------
         CommandError
-            If there is anything of that name already.
+            If the name exists.
         OSError
-            If it cannot be made.
+            If it cannot be created.
         """
         with self._parent_of(path) as (folder, name), _unique(path):
             return os.fdopen(os.open(name, _NEW, 0o700 if executable else 0o600, dir_fd=folder), "wb")
 
     def new_link(self, path: str, target: bytes) -> None:
-        """Make a symlink, and the folders that it is in; to be called when all else is written.
+        """Create a symlink and its folders; to be called after all files are written.
 
         Raises
         ------
         CommandError
-            If there is anything of that name already.
+            If the name exists.
         OSError
-            If it cannot be made.
+            If it cannot be created.
         """
         with self._parent_of(path) as (folder, name), _unique(path):
             os.symlink(os.fsdecode(target), name, dir_fd=folder)
@@ -77,18 +77,18 @@ def _unique(path: str) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        problem = f"{quote(path)} is there already, under a name that is the same on this file system"
+        problem = f"{quote(path)} exists already, under a name that is the same on this file system"
         raise CommandError(problem) from None
 
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[OutputFolder]:
-    """Make a folder that is there as a whole, or not at all.
+    """Create a folder completely or not at all.
 
     Raises
     ------
     CommandError
-        If there is one with something in it already, or it cannot be written.
+        If it exists and is not empty, or cannot be written.
     """
     try:
         if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
@@ -120,5 +120,5 @@ def _filled(parent: int, folder: Path) -> Iterator[OutputFolder]:
         shutil.rmtree(part, ignore_errors=True, dir_fd=parent)
         raise
     if (made.st_dev, made.st_ino) != (named.st_dev, named.st_ino):
-        # Whoever owns the folder around it can do that.
+        # The owner of the folder around it can do that.
         raise CommandError(f"{folder} is not what was written: somebody else changes {folder.parent}; use --output")

@@ -1,4 +1,4 @@
-"""What the daemon would do with another jcard: the daemon's own pure plan, fed with a file and what it observes."""
+"""Plan what the daemon would do with another jcard: its own pure plan, of that file and what it observes."""
 
 from __future__ import annotations
 
@@ -24,26 +24,25 @@ from agentd.text.quoting import printable
 
 
 def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tuple[list[PlannedOperation], list[str]]:
-    """Plan as if ``file`` stood in the place of the daemon's jcard.
+    """Plan as if ``file`` replaced the daemon's jcard.
 
     Parameters
     ----------
     invocation
-        The call; the daemon is asked where its jcard is.
+        The call.
     report
-        The daemon's own plan, with what it observes.
+        The daemon's own plan, and what it observes.
     file
         The other jcard.
 
     Returns
     -------
-    The operations, and what there is to say beside them: the file's warnings, and what becomes of worktrees that no
-    agent would have any more.
+    The operations, and remarks: the file's warnings, and what becomes of worktrees that no agent would have any more.
 
     Raises
     ------
     CommandError
-        If the file cannot be read or has errors: the daemon would refuse it.
+        If the file cannot be read, or has errors.
     ApiError
         If the daemon is of another version.
     UnreachableError
@@ -70,7 +69,7 @@ def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tupl
 
 
 def _in_force(config: Path, context: LoadContext) -> Sequence[AgentSpec]:
-    """Read the daemon's jcard, as far as it can be read."""
+    """Read the daemon's jcard; no agents if it cannot be read."""
     try:
         return load_jcard(config_bytes(config), str(config), context).agents
     except ConfigUnavailableError:
@@ -101,7 +100,7 @@ def _desired(
 
 
 def _with_secrets_of(observed: Fingerprint, desired: Fingerprint) -> Fingerprint:
-    """Take the secrets as unchanged: only the daemon reads them, and it does not tell how to compare them."""
+    """Take the secrets as unchanged: only the daemon reads them."""
     if SECRETS_PART not in observed:
         return {part: digest for part, digest in desired.items() if part != SECRETS_PART}
     return {**desired, SECRETS_PART: observed[SECRETS_PART]}
@@ -118,7 +117,7 @@ def _observed(view: ObservedAgentView) -> ObservedView:
 
 
 def _policy(values: Mapping[str, object]) -> Policy:
-    """Rebuild what the API shows of a policy, whose fields are those of `Policy`."""
+    """Rebuild a policy from the API, which shows the fields of `Policy`."""
     rebuilt = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     rebuilt["restart"] = RestartPolicy(str(values["restart"]))
     return Policy(**rebuilt)  # type: ignore[arg-type]  # the API's own types, its schema is tested

@@ -1,4 +1,4 @@
-"""The status of daemon and agents as text: pure, from the API's values."""
+"""Format the status of the daemon and its agents. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOOKS: Mapping[str, _Look] = {
     AgentState.DISABLED: _Look("○", DIM),
 }
 _UNKNOWN = _Look("?", BOLD)
-"""Of a newer daemon."""
+"""For a state of a newer daemon."""
 
 _HEADING = ("NAME", "STATE", "UPTIME", "RESTARTS", "EXIT", "PID", "RUNS", "SESSION", "DETAIL")
 _SESSION = _HEADING.index("SESSION")
@@ -38,7 +38,7 @@ _LIST_HEADING = ("NAME", "HARNESS", "TYPE", "SESSION", "WORKDIR")
 
 
 def overview_lines(health: Health, agents: Sequence[AgentStatus], display: Display) -> list[str]:
-    """Show the daemon, then every agent; elsewhere than on a terminal only the agents."""
+    """Format the daemon and all agents; when not on a terminal only the agents."""
     rows = [_row(agent, display) for agent in agents]
     if not display.table:
         return lines(_HEADING, rows, display)
@@ -52,7 +52,7 @@ def overview_lines(health: Health, agents: Sequence[AgentStatus], display: Displ
 
 
 def list_lines(agents: Sequence[AgentStatus], display: Display) -> list[str]:
-    """Show who there is and where they run."""
+    """Format the agents and where they run."""
     rows = [
         [Cell(agent.name, BOLD), Cell(agent.harness), Cell(agent.type), Cell(agent.session), Cell(agent.workdir)]
         for agent in agents
@@ -61,7 +61,7 @@ def list_lines(agents: Sequence[AgentStatus], display: Display) -> list[str]:
 
 
 def agent_lines(agent: AgentStatus, display: Display, detail: str | None = None) -> list[str]:
-    """Show all of one agent, a field a line, and what else is known of it."""
+    """Format one agent, a field a line; `detail` is added as one more."""
     values = {field.name: getattr(agent, field.name) for field in fields(agent)}
     if detail is not None:
         values["detail"] = detail
@@ -110,7 +110,7 @@ def _header(health: Health, display: Display) -> list[str]:
 
 
 def _recording(recording: Recording, display: Display) -> Iterator[str]:
-    """Say what cannot be recorded, and nothing while all can."""
+    """Report what cannot be recorded."""
     for name in (field.name for field in fields(recording)):
         part: RecordingHealth = getattr(recording, name)
         if part.error is not None:
@@ -137,7 +137,7 @@ def _look(agent: AgentStatus) -> _Look:
 
 
 def _runs(agent: AgentStatus) -> str:
-    """Say what people call it: the command of their own, or the harness and its model."""
+    """Name what an agent runs: its command, or its harness and model."""
     return agent.command or " ".join(filter(None, (agent.harness, agent.model)))
 
 
@@ -166,7 +166,7 @@ def _detail(agent: AgentStatus) -> str:
 
 
 def _worktree(worktree: WorktreeStatus) -> str:
-    # Its path is the workdir, or above it.
+    # Its path is the workdir, or a folder above.
     what = "read-only checkout" if worktree.branch is None else f"branch {worktree.branch}"
     return f"{what} of {worktree.repo}"
 

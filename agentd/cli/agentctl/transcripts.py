@@ -11,13 +11,13 @@ from agentd.model.status import RunView
 from agentd.text.quoting import printable
 
 _BLOCK = 1 << 20
-"""Bytes asked for at once, so that a pager that waits holds up no connection."""
+"""Bytes read at once, so that a waiting pager holds no connection open."""
 _TAIL_FIRST = 256 * 1024
-"""Bytes from the end that are looked at for the last lines; four times as many, if those are too few."""
+"""Bytes read from the end for the last lines; four times as many if those are too few."""
 
 
 class Transcripts:
-    """What the daemon keeps of one agent."""
+    """The transcripts of the agent that the command line names."""
 
     def __init__(self, invocation: Invocation) -> None:
         self.api = invocation.api
@@ -25,7 +25,7 @@ class Transcripts:
         self._invocation = invocation
 
     def runs(self) -> list[RunView]:
-        """The runs that are kept, oldest first.
+        """List the runs that are kept, oldest first.
 
         Raises
         ------
@@ -41,11 +41,11 @@ class Transcripts:
         except UnreachableError:
             folder = self._invocation.settings.state_dir / "agents" / self.name / "runs"
             if folder.is_dir():
-                self._invocation.warn(f"what was recorded stands in {printable(str(folder))}")
+                self._invocation.warn(f"its transcripts are in {printable(str(folder))}")
             raise
 
     def choose(self) -> RunView:
-        """Take the run that the command line names.
+        """Find the run that the command line names.
 
         Raises
         ------
@@ -55,8 +55,8 @@ class Transcripts:
         runs, arguments = self.runs(), self._invocation.arguments
         if not runs:
             raise CommandError(
-                f"nothing is recorded of {printable(self.name)}: it has not run yet, or agentd runs with --transcripts"
-                f" off; agentctl screen {printable(self.name)} shows its terminal"
+                f"{printable(self.name)} has no transcript: it has not run yet, or agentd runs with --transcripts off; "
+                f"agentctl screen {printable(self.name)} shows its terminal"
             )
         if arguments.number is not None:
             for run in runs:
@@ -66,17 +66,17 @@ class Transcripts:
             raise CommandError(f"run {arguments.number} of {runs[-1].agent} is not kept; {kept}")
         if arguments.previous:
             if len(runs) == 1:
-                raise CommandError(f"of {runs[0].agent} only run {runs[0].run} is kept, none before it")
+                raise CommandError(f"run {runs[0].run} is the only one of {runs[0].agent} that is kept")
             return runs[-2]
         return runs[-1]
 
     def path(self, run: RunView, **query: int) -> str:
-        """Where a run's output is."""
+        """Build the path of a run's output."""
         parameters = "&".join(f"{name}={value}" for name, value in query.items())
         return f"{agent_path(run.agent, '/log')}?raw=1&run={run.run}&{parameters}"
 
     def read(self, run: RunView, start: int, end: int) -> Iterator[bytes]:
-        """Give a part of a run's output."""
+        """Read a part of a run's output."""
         while start < end:
             data = self.api.read(self.path(run, offset=start, limit=min(_BLOCK, end - start)))
             if not data:
@@ -85,7 +85,7 @@ class Transcripts:
             yield data
 
     def raw(self, run: RunView, lines: int | None) -> Iterator[bytes]:
-        """Give a run's output, or its last lines: what is between line feeds."""
+        """Read a run's output, or its last lines, as bytes."""
         if lines is None:
             yield from self.read(run, run.first_byte, run.end_byte)
             return
@@ -108,14 +108,14 @@ class Transcripts:
             while True:
                 start = max(run.first_byte, run.end_byte - size)
                 lines = list(self._readable(run, start))
-                # What comes first may be the end of a line, or of a screen.
+                # The first lines may be the end of a line, or of a screen.
                 if start == run.first_byte or len(lines) > count + run.rows:
                     break
                 size *= 4
             yield from lines[-count:]
 
     def start_of(self, run: RunView, count: int) -> int:
-        """Where to begin so that the last lines are surely among what is read."""
+        """Return an offset surely before the last lines."""
         return max(run.first_byte, run.end_byte - 4 * self._guess(count))
 
     def _guess(self, count: int) -> int:
@@ -131,7 +131,7 @@ class Transcripts:
 
 
 def _start_of_lines(data: bytes, count: int) -> int | None:
-    """Where the last lines begin; ``None`` if there are fewer. The last one may have no line break."""
+    """Find where the last lines begin; ``None`` if there are fewer. The last one may lack its line break."""
     position = len(data) - 1 if data.endswith(b"\n") else len(data)
     if count == 0:
         return len(data)

@@ -1,4 +1,4 @@
-"""Whether an agent waits at its harness' question for trust, as its screen shows it."""
+"""See on an agent's screen whether its harness asks to trust the folder."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from agentd.model.events import EventKind
 from agentd.model.status import AgentStatus, Screen
 
 _LONGEST: Final = 3.0
-"""Seconds until a program that starts shows its box or its question: 0.6 to 2.2 measured."""
+"""Seconds until a program that starts shows its prompt or its question: 0.6 to 2.2 measured."""
 
 _LOOK_AFTER: Final = 0.1
 
 _FRAMES = re.compile(r"[\s\u2500-\u257f]+")
-"""What stands between the words of a sentence that is wrapped, perhaps in a frame."""
+"""Separates the words of a sentence that is wrapped, perhaps in a frame."""
 
 
 def asked(facts: HarnessFacts, screen: str) -> str | None:
-    """Find the harness' question on a screen; a version that asks in other words is not seen to ask."""
+    """Find the harness' question on a screen, if it is worded as in the versions we know."""
     if facts.trust is None or (facts.ready_marker is not None and facts.ready_marker in screen):
-        # Once it is ready, the sentence is only talked about.
+        # Once the harness is ready, the sentence can only be part of a conversation.
         return None
     shown = _FRAMES.sub(" ", screen)
     return next((question for question in facts.trust.questions if question in shown), None)
 
 
 def waits_for(api: Api, agent: AgentStatus) -> str | None:
-    """Say what a running agent waits for, and what to do; ``None`` if that is nothing, or cannot be seen.
+    """Say which question a running agent waits at, and what to do; ``None`` if none is seen.
 
     Raises
     ------
@@ -46,11 +46,11 @@ def waits_for(api: Api, agent: AgentStatus) -> str | None:
 
 
 def first_seen(api: Api, agent: AgentStatus) -> tuple[str | None, str | None]:
-    """Look at an agent that has just been started, until there is something to say, or it is ready.
+    """Watch an agent that has just started until it asks, is trusted, or is ready.
 
     Returns
     -------
-    The file in which agentd had its harness trust its folder, or what it waits for; at most one of them.
+    The file in which agentd had its harness trust its folder, or what the agent waits for; at most one of them.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def first_seen(api: Api, agent: AgentStatus) -> tuple[str | None, str | None]:
         if facts.ready_marker is not None and facts.ready_marker in _screen(api, agent):
             break
         time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and a screen tells of no changes)
-        # The journal may be a moment behind.
+        # The journal may lag a little.
         trusted = trusted_by(api, agent)
     return trusted, None
 
@@ -78,7 +78,7 @@ def trusted_by(api: Api, agent: AgentStatus) -> str | None:
     try:
         events = api.get(f"/v1/events?{query}")
     except ApiError:
-        # No journal is kept.
+        # The daemon has no events.
         return None
     event = events[-1] if isinstance(events, list) and events else None
     data = event.get("data") if isinstance(event, dict) else None
@@ -95,7 +95,7 @@ def _facts(agent: AgentStatus) -> HarnessFacts:
 
 
 def _third_party(name: str) -> Harness | None:
-    # Looking for entry points takes 40 ms, which `status` need not spend on a built-in harness.
+    # Entry points take 40 ms to look up, which `status` need not spend on a built-in harness.
     from agentd.harness.registry import load_harnesses
 
     return load_harnesses().harnesses.get(name)
@@ -107,5 +107,5 @@ def _screen(api: Api, agent: AgentStatus) -> str:
     try:
         return "\n".join(view(Screen, api.get(f"{agent_path(agent.name, '/screen')}?format=json")).lines)
     except ApiError:
-        # It has just ended, or its terminal cannot be read: nothing is seen.
+        # It has just ended, or its terminal cannot be read.
         return ""

@@ -56,7 +56,7 @@ def wait_for(invocation: Invocation, look: Callable[[], _Found | str]) -> _Found
     found = look()
     if not isinstance(found, str):
         return found
-    raise CommandError(f"after {format_duration(timeout)} {found}; agentctl status shows more")
+    raise CommandError(f"after {format_duration(timeout)} {found}; see agentctl status")
 
 
 def wait_until_running(invocation: Invocation, name: str) -> AgentStatus:

@@ -1,4 +1,4 @@
-"""A view that redraws itself in place."""
+"""Redraw a view in place."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from agentd.text.quoting import printable
 from agentd.text.terminal import cut, display_of
 
 REDRAW_AFTER = 1.0
-"""Seconds between two looks."""
+"""Seconds between two readings."""
 
 # xterm's control sequences, source: ctlseqs.
 _ENTER = "\x1b[?1049h\x1b[?25l"
-"""The alternate screen, without a cursor: what was on the terminal comes back afterwards."""
+"""The alternate screen, without a cursor: the former content of the terminal comes back afterwards."""
 _LEAVE = "\x1b[?25h\x1b[?1049l"
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 _HOME = "\x1b[H"
@@ -27,7 +27,7 @@ _END_OF_SCREEN = "\x1b[J"
 
 
 def watch(view: Callable[[], list[str]], api: Api) -> None:
-    """Show the view until C-c; while the daemon is away, say so and go on."""
+    """Show the view until C-c; report a daemon that is away, and go on."""
     signal.signal(signal.SIGTERM, _terminate)
     last: list[str] = []
     resized, told = os.pipe()
@@ -47,7 +47,7 @@ def watch(view: Callable[[], list[str]], api: Api) -> None:
     finally:
         sys.stdout.write(_LEAVE)
         sys.stdout.flush()
-    # What was last seen stays on the terminal.
+    # The last view stays on the terminal.
     print("\n".join(last))
 
 
@@ -56,13 +56,13 @@ def _draw(lines: list[str]) -> None:
     shown = lines
     if len(lines) > display.rows:
         shown = [*lines[: display.rows - 1], f"… {len(lines) - display.rows + 1} more lines"]
-    # One write, each line cleared behind its text: nothing is ever blank in between, so nothing flickers. Terminals
-    # that know mode 2026 also show it as one; others ignore that.
+    # One write, and each line is cleared only behind its text, so nothing flickers. Terminals that know mode 2026 also
+    # show it at once; others ignore that.
     body = f"{_END_OF_LINE}\r\n".join(cut(line, display.columns) for line in shown)
     sys.stdout.write(f"{_BEGIN}{_HOME}{body}{_END_OF_LINE}{_END_OF_SCREEN}{_END}")
     sys.stdout.flush()
 
 
 def _terminate(signum: int, _frame: FrameType | None) -> None:
-    # As an exception, so that the terminal is put right first.
+    # As an exception, so that the terminal is restored first.
     raise SystemExit(128 + signum)

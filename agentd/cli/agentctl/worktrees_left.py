@@ -1,4 +1,4 @@
-"""Saying which worktrees an edit of the jcard leaves, so that what is in them is not forgotten."""
+"""Report the worktrees that an edit of the jcard leaves behind, so that the work in them is not forgotten."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SHOWN: Final = 3
 
 
 def worktrees_left(before: Iterable[AgentSpec], after: Iterable[AgentSpec]) -> list[str]:
-    """Say what becomes of the worktrees that are there and that no agent has any more.
+    """Say what becomes of existing worktrees that their agents no longer use.
 
     Parameters
     ----------
     before, after
-        All agents, as declared before the edit and after it.
+        All agents declared before and after the edit.
     """
     now = {agent.name: agent.checkout for agent in after}
     had = [(agent.name, agent.checkout) for agent in before if agent.checkout is not None]
@@ -33,11 +33,11 @@ def worktrees_left(before: Iterable[AgentSpec], after: Iterable[AgentSpec]) -> l
         names, one = _some(left), left[0] if not many else "NAME"
         told.append(
             f"the {'worktrees' if many else 'worktree'} of {names} {'stay' if many else 'stays'} in {folder}, with "
-            f"{'their branches' if many else 'its branch'}: agentctl collect {one} takes out what is in it, "
+            f"{'their branches' if many else 'its branch'}: agentctl collect {one} copies the work in it, "
             f"agentctl worktrees clean {one} removes it unless work would be lost"
         )
     told += [
-        f"{name} gets another worktree: the former one is removed if it holds nothing of its own, else it is set aside "
+        f"{name} gets another worktree: the former one is removed if no work would be lost, else kept "
         f"as {name}~1 or the next number, with its branch; agentctl worktrees list shows it"
         for name in others
     ]
@@ -49,7 +49,7 @@ def _another(had: Checkout | None, has: Checkout | None) -> bool:
         return False
     if not (answers(had.repo) and answers(has.repo)):
         return has.repo != had.repo or has.branch != had.branch
-    # One that is gone was moved, as far as can be told here.
+    # A repository that is gone is taken as moved.
     same_repository = not os.path.lexists(had.repo) or os.path.realpath(has.repo) == os.path.realpath(had.repo)
     return not same_repository or has.branch != had.branch
 

@@ -1,1 +1,1 @@
-"""Shell completion, generated from the parser; only agents' names are asked for while somebody types."""
+"""Shell completion, generated from the parser; only agents' names are read as somebody types."""

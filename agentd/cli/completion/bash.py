@@ -1,4 +1,4 @@
-"""Completion for bash, of any version: macOS still has 3.2."""
+"""Completion for bash, from version 3.2 on, which macOS has."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from agentd.cli.completion.grammar import Grammar, Value, distinct
 
 
 def script(grammar: Grammar) -> str:
-    """Write what bash reads."""
+    """Write the script for bash."""
     cases = {
         "COMMANDS": " ".join(command.name for command in grammar.commands),
         "NAMES": f"{grammar.program} {NAMES_COMMAND}",
         "VALUED": "\n".join(_valued(grammar)),
         "FLAGS": "\n".join(_flags(grammar)),
-        "PLACES": "\n".join(_places(grammar)),
+        "PLACES": "\n".join(_arguments(grammar)),
         "PROGRAM": grammar.program,
         "FUNCTION": f"_{grammar.program}",
     }
@@ -26,7 +26,7 @@ def script(grammar: Grammar) -> str:
 
 
 def _valued(grammar: Grammar) -> Iterator[str]:
-    """Each option that takes a value, after its command (none for those before it)."""
+    """Write a case for each option that takes a value, by its command (none for those before it)."""
     for command, flags in (("", grammar.flags), *((word.name, word.flags) for word in grammar.commands)):
         for flag in flags:
             if flag.value is not None:
@@ -39,11 +39,11 @@ def _flags(grammar: Grammar) -> Iterator[str]:
         yield f"        '{command}') words='{distinct(flags)}' ;;"
 
 
-def _places(grammar: Grammar) -> Iterator[str]:
+def _arguments(grammar: Grammar) -> Iterator[str]:
     for command in grammar.commands:
-        for position, place in enumerate(command.places):
-            pattern = f"{command.name}:{position}" if not place.repeats else f"{command.name}:*"
-            yield f"        {pattern}) {_offer(place.value)} ;;"
+        for position, argument in enumerate(command.arguments):
+            pattern = f"{command.name}:{position}" if not argument.repeats else f"{command.name}:*"
+            yield f"        {pattern}) {_offer(argument.value)} ;;"
 
 
 def _offer(value: Value) -> str:

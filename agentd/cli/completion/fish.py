@@ -9,7 +9,7 @@ from agentd.cli.completion.grammar import Flag, Grammar, Value
 
 
 def script(grammar: Grammar) -> str:
-    """Write what fish reads: a line for each thing that can be typed, with the condition when."""
+    """Write the script for fish: a line for each command that can be typed, with its condition."""
     return "\n".join([*_head(grammar), *_lines(grammar), ""])
 
 
@@ -32,14 +32,14 @@ def _lines(grammar: Grammar) -> Iterator[str]:
     none = "__fish_use_subcommand"
     for flag in grammar.flags:
         yield _line(grammar.program, none, flag)
-    for word in grammar.commands:
-        yield f"complete -c {grammar.program} -n {none} -a {word.name} -d '{word.help}'"
-    for word in grammar.commands:
-        seen = f"'__fish_seen_subcommand_from {word.name}'"
-        for flag in word.flags:
+    for command in grammar.commands:
+        yield f"complete -c {grammar.program} -n {none} -a {command.name} -d '{command.help}'"
+    for command in grammar.commands:
+        seen = f"'__fish_seen_subcommand_from {command.name}'"
+        for flag in command.flags:
             yield _line(grammar.program, seen, flag)
-        for place in word.places:
-            if offer := _offer(grammar.program, place.value):
+        for argument in command.arguments:
+            if offer := _offer(grammar.program, argument.value):
                 yield f"complete -c {grammar.program} -n {seen} {offer}"
 
 

@@ -1,4 +1,4 @@
-"""What can be typed after ``agentctl``, as the parser knows it."""
+"""Read what can be typed after ``agentctl`` from its parser."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from agentd.model.states import AgentState
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What an option or a place on the command line takes."""
+    """What an option or an argument takes."""
 
     words: tuple[str, ...] = ()
-    """All there is to choose from."""
+    """The choices."""
     names: bool = False
     """An agent's name."""
     files: bool = False
@@ -28,35 +28,35 @@ class Flag:
     spellings: tuple[str, ...]
     help: str
     value: Value | None
-    """``None``: it takes none."""
+    """``None`` if it takes no value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """An argument that is no option."""
+class Argument:
+    """A positional argument."""
 
     value: Value
     repeats: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Command:
     """A command."""
 
     name: str
     help: str
     flags: tuple[Flag, ...]
-    places: tuple[Place, ...]
+    arguments: tuple[Argument, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """All of it."""
+    """All commands and options."""
 
     program: str
     flags: tuple[Flag, ...]
-    """Before a command."""
-    commands: tuple[Word, ...]
+    """Those before a command."""
+    commands: tuple[Command, ...]
 
 
 def grammar_of(parser: argparse.ArgumentParser) -> Grammar:
@@ -64,7 +64,7 @@ def grammar_of(parser: argparse.ArgumentParser) -> Grammar:
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001 (argparse has no public list)
     helps = {choice.dest: choice.help or "" for choice in commands._choices_actions}  # noqa: SLF001
     words = tuple(
-        Word(name, _plain(helps.get(name)), tuple(_all_flags(command)), tuple(_places(command)))
+        Command(name, _plain(helps.get(name)), tuple(_flags(command)), tuple(_arguments(command)))
         for name, command in commands.choices.items()
     )
     return Grammar(parser.prog, tuple(_flags(parser)), words)
@@ -76,27 +76,10 @@ def _flags(parser: argparse.ArgumentParser) -> Iterator[Flag]:
             yield Flag(tuple(action.option_strings), _plain(action.help), None if action.nargs == 0 else _value(action))
 
 
-def _all_flags(parser: argparse.ArgumentParser) -> Iterator[Flag]:
-    """Those of a command, and of the commands that it has itself."""
-    parsers = [parser]
-    for action in parser._actions:  # noqa: SLF001
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            parsers += action.choices.values()
-    known: set[tuple[str, ...]] = set()
-    for each in parsers:
-        for flag in _flags(each):
-            if flag.spellings not in known:
-                known.add(flag.spellings)
-                yield flag
-
-
-def _places(parser: argparse.ArgumentParser) -> Iterator[Place]:
+def _arguments(parser: argparse.ArgumentParser) -> Iterator[Argument]:
     for action in parser._actions:  # noqa: SLF001
         if not action.option_strings:
-            yield Place(_value(action), action.nargs in ("+", "*"))
-            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-                # The arguments of further commands are those of the first: all take an agent's name, or nothing.
-                yield from _places(next(iter(action.choices.values())))
+            yield Argument(_value(action), action.nargs in ("+", "*"))
 
 
 def _value(action: argparse.Action) -> Value:
@@ -115,5 +98,5 @@ def _plain(text: str | None) -> str:
 
 
 def distinct(flags: Sequence[Flag]) -> str:
-    """Write all spellings, separated by spaces."""
+    """Join all spellings with spaces."""
     return " ".join(spelling for flag in flags for spelling in flag.spellings)

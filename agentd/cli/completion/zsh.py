@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentd.cli.agentctl.command import NAMES_COMMAND
-from agentd.cli.completion.grammar import Flag, Grammar, Place, Value
+from agentd.cli.completion.grammar import Argument, Flag, Grammar, Value
 
 
 def script(grammar: Grammar) -> str:
-    """Write what zsh reads: each command's arguments in the notation of its ``_arguments``."""
+    """Write the script for zsh: each command's arguments in the notation of ``_arguments``."""
     name = f"_{grammar.program}"
-    commands = "\n".join(f"    '{word.name}:{_text(word.help)}'" for word in grammar.commands)
+    commands = "\n".join(f"    '{command.name}:{_text(command.help)}'" for command in grammar.commands)
     cases = "\n".join(
-        f"    {word.name})\n      _arguments -s -S {_lines([*_flags(word.flags), *_places(word.places, name)])} ;;"
-        for word in grammar.commands
+        f"    {it.name})\n      _arguments -s -S {_lines([*_flags(it.flags), *_arguments(it.arguments, name)])} ;;"
+        for it in grammar.commands
     )
     return f"""#compdef {grammar.program}
 # zsh completion for {grammar.program}. For every shell: as a file _{grammar.program} in a folder of $fpath.
@@ -55,9 +55,9 @@ def _flags(flags: tuple[Flag, ...]) -> Iterator[str]:
                 yield f"'({others}){form}[{_text(flag.help)}]:value:{_action(flag.value, '')}'"
 
 
-def _places(places: tuple[Place, ...], name: str) -> Iterator[str]:
-    for position, place in enumerate(places, 1):
-        yield f"'{'*' if place.repeats else position}:argument:{_action(place.value, name)}'"
+def _arguments(arguments: tuple[Argument, ...], name: str) -> Iterator[str]:
+    for position, argument in enumerate(arguments, 1):
+        yield f"'{'*' if argument.repeats else position}:argument:{_action(argument.value, name)}'"
 
 
 def _action(value: Value, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Everything that is looked at, in the order in which it is needed."""
+"""All checks of ``agentctl doctor``, in the order in which things are needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentd.cli.agentctl.client import Api, ApiError, Json, UnreachableError, vi
 from agentd.cli.agentctl.trust_question import waits_for
 from agentd.cli.doctor import machine, places
 from agentd.cli.doctor.finding import Finding, answered, error, note, ok, read_line, warning
-from agentd.cli.doctor.harnesses import Surroundings, check_harnesses
+from agentd.cli.doctor.harnesses import AgentContext, check_harnesses
 from agentd.files.answering import NotAnsweringError, within
 from agentd.files.held_names import holder
 from agentd.files.locks import API_MODE
@@ -26,7 +26,7 @@ from agentd.supervise.check import check
 
 
 def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Look at everything.
+    """Run all checks.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         )
         yield from _check_waiting(api)
     if user_warning is not None:
-        yield warning("user", user_warning, "make one: useradd --create-home agent")
+        yield warning("user", user_warning, "create it: useradd --create-home agent")
     else:
         yield ok("user", f"agents run as {user.name}, at home in {user.home}")
     yield from places.check_jcard(result.path, len(result.agents), result.errors, result.warnings)
@@ -69,9 +69,11 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     login = read_login(user, daemon_environ)
     if login.problem is not None:
         yield warning(
-            "user", login.problem, f"mend its startup files, or name a shell: usermod --shell /bin/bash {user.name}"
+            "user",
+            login.problem,
+            f"fix its startup files, or change its shell: usermod --shell /bin/bash {user.name}",
         )
-    around = Surroundings(
+    around = AgentContext(
         user,
         base_environment(user, daemon_environ, login, root=os.geteuid() == 0),
         path_origin(user, login),
@@ -97,9 +99,9 @@ def _ask(api: Api) -> tuple[Json, list[Finding]]:
         return api.get("/v1/health"), []
     except UnreachableError as failure:
         if (pid := _holder(api.path)) is not None:
-            text = f"agentd (pid {pid}) runs, and is not reachable on {api.path}: {failure}"
+            text = f"agentd (pid {pid}) runs, but is not reachable on {api.path}: {failure}"
             return None, [error("daemon", text, places.RESTORED)]
-        advice = "start it: agentctl service install, or agentd in a terminal of its own"
+        advice = "start it: agentctl service install, or run agentd in a terminal"
         return None, [error("daemon", f"agentd is not reachable on {api.path}: {failure}", advice)]
     except ApiError as failure:
         return None, [error("daemon", str(failure), f"find out what serves {api.path}, and start agentd there")]
@@ -117,7 +119,7 @@ def _check_daemon(health: Health, document: Json) -> Iterator[Finding]:
         yield warning(
             "daemon",
             f"agentd is {health.version}, agentctl {__version__}",
-            "restart agentd, with --on-shutdown keep if the agents shall go on",
+            "restart agentd, with --on-shutdown keep if the agents are to keep running",
         )
     else:
         counts = health.agents
@@ -126,15 +128,15 @@ def _check_daemon(health: Health, document: Json) -> Iterator[Finding]:
     if not health.config.valid:
         yield error(
             "daemon",
-            f"agentd could not take {health.config.path}: {health.config.error}",
-            "correct it; until then the last good configuration stays in force",
+            f"agentd refuses {health.config.path}: {health.config.error}",
+            "correct it; until then the last valid configuration stays in force",
         )
     if isinstance(document, Mapping):
         yield from _check_recording(document.get("recording"))
 
 
 def _check_waiting(api: Api) -> Iterator[Finding]:
-    """Look for agents that wait at their harness' question, which nobody may be there to answer."""
+    """Find agents that wait for somebody to trust their folder."""
     try:
         for agent in api.agents():
             waiting = waits_for(api, agent)
@@ -142,11 +144,11 @@ def _check_waiting(api: Api) -> Iterator[Finding]:
                 what, _, advice = waiting.partition("; ")
                 yield warning("agent", f"{agent.name} {what}", advice)
     except (ApiError, UnreachableError) as failure:
-        yield warning("agent", f"whether agents wait for an answer cannot be seen: {failure}", "try again")
+        yield warning("agent", f"cannot tell whether agents wait for an answer: {failure}", "try again")
 
 
 def _check_recording(recording: Json) -> Iterator[Finding]:
-    """Look at what the daemon keeps of what happened; an older one says nothing of it."""
+    """Check how the daemon records; an older one does not report it."""
     if not isinstance(recording, Mapping):
         return
     for kind, values in recording.items():
@@ -154,7 +156,7 @@ def _check_recording(recording: Json) -> Iterator[Finding]:
             continue
         state = values.get("state")
         if state == "failing":
-            yield error("recording", f"{kind}: {values.get('error')}", "nothing of it is kept until that is mended")
+            yield error("recording", f"{kind}: {values.get('error')}", "fix that: nothing of it is recorded until then")
         elif state == "off":
             yield note("recording", f"{kind}: off")
         else:

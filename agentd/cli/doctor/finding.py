@@ -1,4 +1,4 @@
-"""One thing that the doctor found."""
+"""One result of ``agentctl doctor``."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ class Level(StrEnum):
 
     OK = "ok"
     NOTE = "note"
-    """Worth knowing; nothing has to be done."""
+    """Worth knowing; needs no action."""
     WARNING = "warning"
-    """Something that is used will not work well, or not for long."""
+    """Something in use will not work well, or not for long."""
     ERROR = "error"
-    """Something that is used does not work."""
+    """Something in use does not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, what was found, and what to do."""
+    """What was checked, what was found, and what to do."""
 
     level: Level
     topic: str
-    """One word, the same for all that was looked at together."""
+    """One word that groups related findings."""
     text: str
     advice: str | None = None
-    """What to do; never ``None`` for warnings and errors."""
+    """What to do; warnings and errors always have it."""
 
     def __post_init__(self) -> None:
-        """Hold every complaint to an advice."""
+        """Require advice for warnings and errors."""
         assert self.advice is not None or self.level in (Level.OK, Level.NOTE), self
 
 
@@ -61,7 +61,7 @@ def error(topic: str, text: str, advice: str) -> Finding:
 
 
 def answered(topic: str, path: Path, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """Look at a path, or say that it does not answer."""
+    """Run checks of a path, or report that it does not answer."""
     try:
         yield from within(path, lambda: list(look()))
     except NotAnsweringError as failure:
@@ -69,12 +69,12 @@ def answered(topic: str, path: Path, look: Callable[[], Iterator[Finding]]) -> I
 
 
 def unanswered(topic: str, failure: NotAnsweringError) -> Finding:
-    """Something that is used does not answer."""
+    """Report a path that does not answer."""
     return error(topic, str(failure.strerror), "mount it again, or unmount it")
 
 
 def read_line(path: str) -> str | None:
-    """Read the first line of a file of the kernel's; ``None`` where there is no such file, as on another system."""
+    """Read the first line of a kernel file; ``None`` where it does not exist, as on another system."""
     try:
         return Path(path).read_text().partition("\n")[0]
     except OSError:
@@ -82,6 +82,6 @@ def read_line(path: str) -> str | None:
 
 
 def some(names: Sequence[str]) -> str:
-    """List the first names, and how many more there are."""
+    """List the first names and the number of others."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""The coding agents' own programs: whether they are there, in which version, and whether they can log in."""
+"""Check the harnesses' programs: that they are installed, their versions, and their credentials."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
 
 _LONGEST_QUESTION = 20.0
-"""Seconds for a version: 0.3 to 2.8 on an idle machine."""
+"""Seconds for a program to print its version: 0.3 to 2.8 on an idle machine."""
 
 _TOPIC = "harness"
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every agent finds."""
+class AgentContext:
+    """What is the same for all agents."""
 
     user: AgentUser
     environment: Mapping[str, str]
-    """What agents inherit."""
+    """The environment that agents inherit."""
     path_origin: str
-    """Where the PATH in it comes from."""
+    """Where its PATH comes from."""
     secrets: frozenset[str]
-    """Names alone."""
+    """Their names."""
 
 
 def check_harnesses(
-    harnesses: Mapping[str, Harness], agents: Sequence[AgentSpec], around: Surroundings
+    harnesses: Mapping[str, Harness], agents: Sequence[AgentSpec], around: AgentContext
 ) -> Iterator[Finding]:
-    """Look for each harness' program; what no agent uses is a note at most."""
+    """Check each harness' program; if no agent uses it, a problem is only a note."""
     used = {name: [agent for agent in agents if agent.enabled and agent.harness == name] for name in harnesses}
     with ThreadPoolExecutor() as pool:
         looks = [
@@ -52,7 +52,7 @@ def check_harnesses(
             yield from _check_commands(harness, used[name], around)
 
 
-def _check(name: str, harness: Harness, agents: Sequence[AgentSpec], around: Surroundings) -> Iterator[Finding]:
+def _check(name: str, harness: Harness, agents: Sequence[AgentSpec], around: AgentContext) -> Iterator[Finding]:
     environment = _environment(agents[0], around) if agents else around.environment
     try:
         program = _find(harness.binary, environment, Path("/"), around.user, _path_origin(agents, around))
@@ -74,7 +74,7 @@ def _check(name: str, harness: Harness, agents: Sequence[AgentSpec], around: Sur
 
 
 def _check_credentials(
-    name: str, harness: Harness, credentials: Credentials, agents: Sequence[AgentSpec], around: Surroundings
+    name: str, harness: Harness, credentials: Credentials, agents: Sequence[AgentSpec], around: AgentContext
 ) -> Iterator[Finding]:
     if not agents:
         found = _credentials(credentials, around.environment, around)
@@ -92,7 +92,7 @@ def _check_credentials(
             "login",
             f"{name}: no credentials were found for {some(without)}",
             f"put a secret {credentials.variables[0]} into the secret directory,"
-            f" or run {harness.binary} once as {around.user.name} and log in",
+            f" or run {harness.binary} as {around.user.name} and log in",
         )
 
 
@@ -100,19 +100,19 @@ def _find(program: str, environment: Mapping[str, str], workdir: Path, user: Age
     return along(lambda way: find_program(program, environment, workdir, user, origin, way.to))
 
 
-def _environment(agent: AgentSpec, around: Surroundings) -> dict[str, str]:
-    """What the agent gets; of secrets only that they are there."""
+def _environment(agent: AgentSpec, around: AgentContext) -> dict[str, str]:
+    """Build an agent's environment, without the values of its secrets."""
     reaching = around.secrets if agent.secrets is None else around.secrets & set(agent.secrets)
     return {**around.environment, **dict.fromkeys(reaching, "…"), **agent.env}
 
 
-def _path_origin(agents: Sequence[AgentSpec], around: Surroundings) -> str:
+def _path_origin(agents: Sequence[AgentSpec], around: AgentContext) -> str:
     own = agents and ("PATH" in agents[0].env or "PATH" in around.secrets)
     return PATH_SET if own else around.path_origin
 
 
-def _credentials(credentials: Credentials, environment: Mapping[str, str], around: Surroundings) -> str | None:
-    """Say what there is to log in with; never its value."""
+def _credentials(credentials: Credentials, environment: Mapping[str, str], around: AgentContext) -> str | None:
+    """Say which credentials there are; never their value."""
     variable = next((name for name in credentials.variables if environment.get(name)), None)
     if variable is not None:
         return f"{variable} is set"
@@ -148,15 +148,15 @@ def _version(program: str, environment: Mapping[str, str], user: AgentUser) -> s
             extra_groups=switched[2],
         )
     except subprocess.TimeoutExpired:
-        return f"did not say its version within {_LONGEST_QUESTION:.0f} s"
+        return f"printed no version within {_LONGEST_QUESTION:.0f} s"
     except OSError as failure:
         return f"cannot be run: {failure.strerror}"
     lines = done.stdout.strip().splitlines()
     return lines[0] if lines and done.returncode == 0 else f"says no version (status {done.returncode})"
 
 
-def _check_commands(harness: Harness, agents: Sequence[AgentSpec], around: Surroundings) -> Iterator[Finding]:
-    """Look for the programs of agents that bring their own command."""
+def _check_commands(harness: Harness, agents: Sequence[AgentSpec], around: AgentContext) -> Iterator[Finding]:
+    """Check the programs of agents with a command of their own."""
     found: set[str] = set()
     for agent in agents:
         program = agent.command[0] if agent.command else harness.binary

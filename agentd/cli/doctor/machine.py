@@ -1,4 +1,4 @@
-"""What the operating system gives: Python, tmux, limits, the clock."""
+"""Check what the operating system provides: Python, tmux, limits, the clock."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from agentd.settings.limits import OLDEST_TMUX
 _TMUX_VERSION = re.compile(r"(\d+)\.(\d+)")
 _SERVER_ACCESS = (3, 3)
 _LONGEST_QUESTION = 10.0
-"""Seconds that tmux may take for its version."""
+"""Seconds for tmux to print its version."""
 
 _MANY_AGENTS = 100
-"""From which on what each terminal costs is felt."""
+"""From this number on, the cost of each terminal is noticeable."""
 _LARGEST_TMUX = 16 << 20
-"""Bytes; it has one or two million."""
+"""Bytes read of the program, which has one or two million."""
 
 _FILES_OF_THE_DAEMON = 64
 _FILES_OF_AN_AGENT = 3
 """One of the daemon, two of the tmux server, which inherits the limit."""
 _TERMINALS_LEFT = 16
-"""For the people and programs that need some too."""
+"""Pseudo-terminals to leave for other people and programs."""
 
 _BUILT = 1_735_689_600
-"""Seconds since the epoch: 2025-01-01. A clock before that is wrong, since this program is younger."""
+"""2025-01-01, in seconds since the epoch. This program is younger, so an earlier clock is wrong."""
 
 
 def check_python() -> Iterator[Finding]:
-    """Say which Python this is; an older one than the oldest does not get this far."""
+    """Report which Python this is; one that is too old does not get this far."""
     yield ok("python", f"Python {platform.python_version()}, {sys.executable}")
 
 
 def check_clock() -> Iterator[Finding]:
-    """A clock that starts in 1970 makes every certificate invalid."""
+    """Check the clock: in 1970 every certificate is invalid."""
     now = time.time()
     if now < _BUILT:
         yield error(
@@ -55,7 +55,7 @@ def check_clock() -> Iterator[Finding]:
 
 
 def check_tmux(path: str, socket: Path, declared: int) -> Iterator[Finding]:
-    """Look for tmux on the daemon's PATH, whether it suits so many agents, and at the server that runs."""
+    """Check tmux on the daemon's PATH, whether it suits so many agents, and the running server."""
     program = shutil.which("tmux", path=path)
     if program is None:
         yield error(
@@ -65,7 +65,7 @@ def check_tmux(path: str, socket: Path, declared: int) -> Iterator[Finding]:
     shown = _version(program)
     match = _TMUX_VERSION.search(shown)
     if match is None:
-        yield warning("tmux", f"{program} says {shown!r} of its version", "agentd needs tmux 3.2 or newer: install it")
+        yield warning("tmux", f"{program} gives its version as {shown!r}", "agentd needs tmux 3.2 or newer: install it")
         return
     version = int(match[1]), int(match[2])
     if version < OLDEST_TMUX:
@@ -76,12 +76,12 @@ def check_tmux(path: str, socket: Path, declared: int) -> Iterator[Finding]:
     if version < _SERVER_ACCESS:
         yield note(
             "tmux",
-            "before tmux 3.3 whoever may use its socket is let in; the admin group's members are not asked for by name",
+            "before tmux 3.3 anyone who may use the socket may attach: access cannot be limited to the admin group",
         )
     if declared >= _MANY_AGENTS and _waits_for_utempter(program):
         yield note(
             "tmux",
-            f"{program} is built with utempter, a program that it waits for when a terminal begins and ends: "
+            f"{program} is built with utempter, a program that it waits for when a terminal opens and closes: "
             "1000 agents start in 5.4 s instead of 4.5 and stop in 3.4 s instead of 1.1",
             "put a tmux without it first on agentd's PATH: ./configure --disable-utempter",
         )
@@ -101,15 +101,15 @@ def _check_server(program: str, socket: Path) -> Iterator[Finding]:
         yield warning(
             "tmux",
             f"no tmux server answers on {socket}",
-            "if agentd runs, its log says why; or this user is not in its admin group",
+            "see agentd's log; perhaps this user is not in its admin group",
         )
         return
     running = "".join(server.cmd("display-message", "-p", "#{version}").stdout)
     if running not in program:
         yield warning(
             "tmux",
-            f"the agents' server still is tmux {running}, the program is {program}",
-            "if attach fails: stop agentd with its agents when they can be (--on-shutdown stop), and start it again",
+            f"the agents' server is still tmux {running}, the program is {program}",
+            "if attach fails: when the agents may be stopped, stop agentd with --on-shutdown stop and start it again",
         )
 
 
@@ -122,7 +122,7 @@ def _version(program: str) -> str:
 
 
 def _waits_for_utempter(program: str) -> bool:
-    """Whether tmux is linked with the library that runs it."""
+    """Whether tmux is linked with libutempter."""
     try:
         with Path(program).open("rb") as file:
             return b"libutempter.so" in file.read(_LARGEST_TMUX)
@@ -131,7 +131,7 @@ def _waits_for_utempter(program: str) -> bool:
 
 
 def check_terminals(declared: int, running: int) -> Iterator[Finding]:
-    """Each agent takes a pseudo-terminal."""
+    """Check pseudo-terminals: each agent needs one."""
     most, used = read_line("/proc/sys/kernel/pty/max"), read_line("/proc/sys/kernel/pty/nr")
     if most is None or used is None:
         return
@@ -145,11 +145,11 @@ def check_terminals(declared: int, running: int) -> Iterator[Finding]:
 
 
 def check_files(limits: str, declared: int) -> Iterator[Finding]:
-    """Each agent takes file descriptors of the daemon and of tmux; the daemon raises its limit as far as it may."""
+    """Check the hard limit of open files, to which the daemon raises its own: agents take some in it and in tmux."""
     match = re.search(r"^Max open files\s+\S+\s+(\S+)", limits, re.MULTILINE)
     hard = match[1] if match else str(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     needed = _FILES_OF_THE_DAEMON + _FILES_OF_AN_AGENT * declared
-    text = f"the limit of open files is {hard}, {declared} agents take about {needed}"
+    text = f"the limit of open files is {hard}, {declared} agents need about {needed}"
     if hard.isdecimal() and int(hard) < needed:
         yield warning("files", text, f"raise it where agentd is started: LimitNOFILE={needed * 2} or ulimit -Hn")
     else:
@@ -157,7 +157,7 @@ def check_files(limits: str, declared: int) -> Iterator[Finding]:
 
 
 def check_watching() -> Iterator[Finding]:
-    """Without inotify a change of the jcard is only seen at the next resync."""
+    """Check inotify: without it a change of the jcard is only noticed at the next resync."""
     watches = read_line("/proc/sys/fs/inotify/max_user_watches")
     instances = read_line("/proc/sys/fs/inotify/max_user_instances")
     if watches is None or instances is None:
@@ -184,40 +184,40 @@ def _inotify_works() -> bool:
 
 
 def check_cgroups(cgroup: str | None) -> Iterator[Finding]:
-    """Say whether the daemon could limit what agents use; it finds what they started without."""
+    """Report whether the daemon could limit agents by cgroups; it finds their processes without."""
     if cgroup is None:
         return
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        yield note("cgroups", "control groups are of version 1; agents are tracked without them")
+        yield note("cgroups", "cgroups are version 1; agents are tracked without them")
         return
     folder = Path("/sys/fs/cgroup") / cgroup.rpartition(":")[2].lstrip("/")
     controllers = read_line(str(folder / "cgroup.controllers")) or "none"
     if os.access(folder / "cgroup.procs", os.W_OK):
-        yield ok("cgroups", f"{folder} may be divided, controllers: {controllers}")
+        yield ok("cgroups", f"{folder} is delegated, controllers: {controllers}")
     else:
         yield note(
             "cgroups",
             f"{folder} is not delegated; agents are tracked without it",
-            "only limits would need it: Delegate=yes in the unit",
+            "only limits would need it: put Delegate=yes into the unit",
         )
 
 
 def check_linger(user: AgentUser, cgroup: str | None) -> Iterator[Finding]:
-    """What systemd runs for a user it ends with that user's last session, unless told to linger."""
+    """Check lingering: without it systemd stops a user's services with the user's last session."""
     if not Path("/run/systemd/system").exists() or os.geteuid() == 0:
         return
     if Path("/var/lib/systemd/linger", user.name).exists():
-        yield ok("linger", f"services of {user.name} go on without a session")
+        yield ok("linger", f"services of {user.name} keep running without a session")
         return
     advice = f"loginctl enable-linger {user.name}"
     if cgroup is not None and f"user@{user.uid}.service" in cgroup:
-        yield warning("linger", f"agentd ends with the last session of {user.name}, and the agents with it", advice)
+        yield warning("linger", f"agentd and its agents stop when the last session of {user.name} ends", advice)
     else:
-        yield note("linger", f"a service of {user.name} would end with the last session of {user.name}", advice)
+        yield note("linger", f"a service of {user.name} would stop when the last session of {user.name} ends", advice)
 
 
 def limits_of(pid: int | None) -> str:
-    """Read the limits of a process; empty where that is not possible."""
+    """Read the limits of a process; empty if that is not possible."""
     try:
         return Path(f"/proc/{pid or 'self'}/limits").read_text()
     except OSError:
@@ -225,7 +225,7 @@ def limits_of(pid: int | None) -> str:
 
 
 def environment_of(pid: int | None, otherwise: Mapping[str, str]) -> Mapping[str, str]:
-    """Read what a process was started with, where that is allowed."""
+    """Read the environment that a process was started with, if allowed."""
     if pid is None:
         return otherwise
     try:

@@ -1,4 +1,4 @@
-"""Files and folders: the jcard, the secrets, the sockets, the state."""
+"""Check files and folders: the jcard, secrets, sockets, state, workdirs."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from agentd.model.user import AgentUser
 _LITTLE_SPACE = 256 * 1024 * 1024
 _NO_SPACE = 16 * 1024 * 1024
 RESTORED = "wait: agentd makes it again at its next resync (--interval); if not, its log says why, as own_path_lost"
-"""What to do where a path of a running agentd is gone: nothing that could end or double a run."""
+"""Advice where a path of a running agentd is gone: nothing that could stop a run or start it twice."""
 
 _OTHERS = 0o007
 _GROUP = 0o070
 
 
 def check_jcard(path: Path, agents: int, errors: Sequence[Problem], warnings: Sequence[Problem]) -> Iterator[Finding]:
-    """Pass on what `agentctl validate` would say."""
+    """Report what ``agentctl validate`` would."""
     for problem in errors:
-        yield error("jcard", str(problem), "correct it; agentctl validate checks it again")
+        yield error("jcard", str(problem), "correct it, and check it with agentctl validate")
     for problem in warnings:
-        yield warning("jcard", str(problem), "correct it; agentctl validate checks it again")
+        yield warning("jcard", str(problem), "correct it, and check it with agentctl validate")
     if not errors:
         yield ok("jcard", f"{path}: {agents} {'agent' if agents == 1 else 'agents'}")
 
 
 def secrets_in(folder: Path) -> Secrets:
-    """Read the secrets, each of which may not answer."""
+    """Read the secrets; any of them may be on a dead mount."""
     try:
         paths = within(folder, lambda: secret_paths(folder))
     except NotAnsweringError as failure:
@@ -55,7 +55,7 @@ def _secret(path: Path) -> str | OSError | None:
 
 
 def answering_entries(search: str) -> tuple[str, list[Finding]]:
-    """Give the entries of a PATH that answer, and say which do not."""
+    """Split a PATH into the entries that answer, and findings about the others."""
     kept, findings = [], []
     for entry in search.split(":"):
         failure = _unanswered(Path(entry)) if entry.startswith("/") else None
@@ -67,7 +67,7 @@ def answering_entries(search: str) -> tuple[str, list[Finding]]:
 
 
 def check_folders(agents: Sequence[AgentSpec]) -> Iterator[Finding]:
-    """Say which workdirs and repositories do not answer; all else about them agents say themselves."""
+    """Check that workdirs and repositories answer; other problems with them are errors of their agents."""
     folders: dict[Path, list[str]] = {}
     for agent in agents:
         if agent.enabled:
@@ -76,7 +76,7 @@ def check_folders(agents: Sequence[AgentSpec]) -> Iterator[Finding]:
     for folder, names in folders.items():
         failure = _unanswered(folder)
         if failure is not None:
-            text = f"{some(names)}: {folder} cannot be looked at: {failure.strerror}"
+            text = f"{some(names)}: {folder} cannot be read: {failure.strerror}"
             yield error("workdir", text, "mount it again, or unmount it")
 
 
@@ -89,14 +89,14 @@ def _unanswered(path: Path) -> NotAnsweringError | None:
 
 
 def check_secrets(folder: Path, secrets: Secrets) -> Iterator[Finding]:
-    """Secrets that others can read are none."""
+    """Check that nobody else can read the secrets."""
     try:
         mode = folder.stat().st_mode
     except FileNotFoundError:
-        yield note("secrets", f"{folder} does not exist: no secrets", f"to give agents some: mkdir -m 700 {folder}")
+        yield note("secrets", f"{folder} does not exist: no secrets", f"to add some: mkdir -m 700 {folder}")
         return
     except OSError as failure:
-        yield error("secrets", f"{folder}: {failure.strerror}", "make it a folder that agentd may read")
+        yield error("secrets", f"{folder}: {failure.strerror}", "replace it with a folder that agentd may read")
         return
     open_to_all = _open_files(folder, _OTHERS) if mode & 0o001 else []
     if open_to_all:
@@ -125,30 +125,30 @@ def _is_open(path: Path, bits: int) -> bool:
 
 
 def check_socket(topic: str, path: Path, wanted: int) -> Iterator[Finding]:
-    """Look whose socket of a running daemon it is, and who may use it."""
+    """Check the owner and mode of a running daemon's socket."""
     try:
         found = path.stat()
     except FileNotFoundError:
         yield error(topic, f"{path} does not exist although agentd runs", RESTORED)
         return
     except OSError as failure:
-        yield error(topic, f"{path}: {failure.strerror}", "ask whoever runs agentd to be let into its admin group")
+        yield error(topic, f"{path}: {failure.strerror}", "ask whoever runs agentd to add you to its admin group")
         return
     mode = stat.S_IMODE(found.st_mode)
     text = f"{path}: mode {_octal(mode)}, owner {_owner(found.st_uid)}, group {_group(found.st_gid)}"
     if mode & _OTHERS:
-        yield warning(topic, f"{text}; everybody may use it", f"chmod {_octal(wanted)} {path}")
+        yield warning(topic, f"{text}; everyone may use it", f"chmod {_octal(wanted)} {path}")
     elif mode != wanted:
-        yield note(topic, f"{text}; agentd makes it {_octal(wanted)}", f"chmod {_octal(wanted)} {path}")
+        yield note(topic, f"{text}; agentd creates it with {_octal(wanted)}", f"chmod {_octal(wanted)} {path}")
     else:
         yield ok(topic, text)
 
 
 def check_space(topic: str, folder: Path) -> Iterator[Finding]:
-    """Look whether a folder can be written to, and for how long."""
+    """Check that a folder is writable and has space left."""
     existing = next(each for each in (folder, *folder.parents) if each.exists())
     if not os.access(existing, os.W_OK):
-        verb = "may not be written to" if existing == folder else f"cannot be made in {existing}"
+        verb = "is not writable" if existing == folder else f"cannot be created in {existing}"
         yield warning(
             topic, f"{folder} {verb} by this user", f"chown it to the user who runs agentd: chown … {existing}"
         )
@@ -157,13 +157,13 @@ def check_space(topic: str, folder: Path) -> Iterator[Finding]:
     free = found.f_bavail * found.f_frsize
     text = f"{folder}: {free // (1024 * 1024)} MiB free"
     if free < _LITTLE_SPACE:
-        yield (error if free < _NO_SPACE else warning)(topic, text, "make room on that file system")
+        yield (error if free < _NO_SPACE else warning)(topic, text, "free some space on that file system")
     else:
         yield ok(topic, text)
 
 
 def check_ways(user: AgentUser, tmux_folder: Path, state: Path) -> Iterator[Finding]:
-    """Look whether agents of another user get to what they have to make and to write."""
+    """Check that agents of another user can reach what they have to create and write."""
     if not user.switch:
         return
     # agentd itself lets the user through the state directory.
@@ -171,7 +171,7 @@ def check_ways(user: AgentUser, tmux_folder: Path, state: Path) -> Iterator[Find
         try:
             closed = closed_folder(folder, user)
         except OSError:
-            # What is missing agentd makes.
+            # agentd creates it.
             continue
         if closed is not None:
             yield error(

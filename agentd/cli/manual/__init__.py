@@ -1,1 +1,1 @@
-"""What ``agentctl help`` prints and the manual pages say, made from the parsers and tables of the code."""
+"""Help topics and manual pages, generated from parsers and tables."""

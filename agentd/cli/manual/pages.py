@@ -1,4 +1,4 @@
-"""Manual pages, in the macros of man(7)."""
+"""Write manual pages with the macros of man(7)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from agentd import __version__
 from agentd.cli.manual.topics import TOPICS
 
 MANUAL_PAGES = ("agentctl.1", "agentd.1")
-"""What there is."""
+"""All pages."""
 
 _OF_THE_DAEMON = ("jcard", "secrets", "states", "sockets")
 
 
 def manual_page(name: str) -> str:
-    """Write one of the pages."""
+    """Write one page."""
     return "\n".join(_agentctl() if name == "agentctl.1" else _agentd()) + "\n"
 
 
@@ -102,7 +102,7 @@ def _arguments(parser: argparse.ArgumentParser, without: set[str]) -> Iterator[s
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Set running text, and as they are the lines that begin with two spaces."""
+    """Set running text; lines that begin with two spaces are kept as they are."""
     for shown, lines in _blocks(text):
         if shown:
             yield from (".PP", ".nf", ".RS 2", *(_text(line.removeprefix("  ")) for line in lines), ".RE", ".fi")
@@ -122,6 +122,6 @@ def _blocks(text: str) -> Iterator[tuple[bool, list[str]]]:
 
 
 def _text(text: str) -> str:
-    """Protect what troff would act on: a backslash, a dash that is one, a dot or quote that begins a line."""
+    """Escape what troff would interpret: backslashes, dashes, dots and quotes at the beginning of a line."""
     text = text.replace("\\", r"\e").replace("-", r"\-")
     return re.sub(r"^(?=[.'])", r"\\&", text)

@@ -1,4 +1,4 @@
-"""The topics of ``agentctl help``: what no single command's ``--help`` has a place for."""
+"""The topics of ``agentctl help``: what belongs to no single command."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ agentd runs the agents that one file declares, the jcard, and keeps them running
 
   [[agents]]
   name = "reviewer"
-  harness = "claude-code"       # opencode, gemini-cli, codex, or custom with a command of yours
+  harness = "claude-code"       # opencode, gemini-cli, codex, or custom with your own command
   workdir = "~/src/project"
   prompt = "Review the last commit."
-  mode = "interactive"          # stay for more; oneshot: answer and exit
+  mode = "interactive"          # stay after the answer; oneshot: exit
   restart = "on-failure"
 
-What you would type, in order:
+First steps:
 
-  agentctl validate                         is the file good?
-  agentctl doctor                           is this machine ready for it?
-  agentctl service install                  run agentd, now and from now on; or just: agentd
-  agentctl status                           how the agents are doing
-  agentctl attach reviewer                  into its terminal; C-b d comes back, and it runs on
-  agentctl send reviewer "and the tests?"   without going there
+  agentctl validate                         check the file
+  agentctl doctor                           check this machine
+  agentctl service install                  run agentd now and at every start; or just run agentd
+  agentctl status                           show how the agents are doing
+  agentctl attach reviewer                  open its terminal; C-b d leaves it, and the agent keeps running
+  agentctl send reviewer "and the tests?"   send it a message
 
-Save the file, and what changed in it is acted on at once; agentctl plan FILE says beforehand what that would be."""
+Changes of the file take effect when you save it; agentctl plan FILE shows them beforehand."""
 
 _SECRETS = """\
-One file for each secret, in the secret directory: its name is the environment variable, its content the value, line
-breaks at the end not counted. As a user the directory is ~/.config/agentd/secrets, as root /run/stereos/secrets.
+Each secret is a file in the secret directory: its name is the environment variable, its content the value, without
+trailing line breaks. As a user the directory is ~/.config/agentd/secrets, as root /run/stereos/secrets.
 
   mkdir -m 700 -p ~/.config/agentd/secrets
   install -m 600 /dev/stdin ~/.config/agentd/secrets/ANTHROPIC_API_KEY
 
-An agent receives all of them, or those that its secrets = ["NAME"] lists; env in the jcard wins over a secret of the
-same name. A secret that changes restarts the agents that receive it, and no others. Values are in no log, no answer
-of the API and on no command line. Hidden files and folders are skipped; what cannot be used is a warning that names
-the file: agentctl doctor shows it."""
+An agent receives all secrets, or those listed in its secrets = ["NAME"]; env in the jcard takes precedence over a
+secret of the same name. A changed secret restarts the agents that receive it, and no others. Values never appear in
+logs, in the API or on a command line. Hidden files and folders are skipped. agentctl doctor warns of files that cannot
+be used."""
 
 _STATES: Mapping[AgentState, str] = {
     AgentState.PENDING: "declared, not launched yet",
     AgentState.STARTING: "being launched",
-    AgentState.RUNNING: "its own process lives",
-    AgentState.STOPPING: "asked to end, and given its grace_period for that",
-    AgentState.BACKOFF: "ended, or could not be launched, and waits for its next start",
-    AgentState.EXITED: "ended with success, and its restart policy says no more",
-    AgentState.FAILED: "ended in failure or could not be launched, and no restart is left",
-    AgentState.TIMED_OUT: "stopped because its timeout was over; not restarted",
+    AgentState.RUNNING: "its process runs",
+    AgentState.STOPPING: "told to stop, within its grace_period",
+    AgentState.BACKOFF: "ended or could not be launched, and will be restarted",
+    AgentState.EXITED: "ended successfully, and is not restarted",
+    AgentState.FAILED: "failed or could not be launched, and is not restarted",
+    AgentState.TIMED_OUT: "stopped by its timeout, and is not restarted",
     AgentState.DISABLED: "declared with enabled = false",
 }
 
@@ -62,20 +62,20 @@ Of agentctl:
 
   0   done
   1   failed; one sentence on stderr says why and what to do, with --json {"error": ...} on stdout too
-  2   the command line makes no sense
+  2   the command line is wrong
   3   agentd is not reachable; the message names the socket
 
-Some commands say more with 1: validate, errors or warnings; doctor, an error; wait, the time was over; send, the agent
-did not take the text; service status, not active. A signal that ends agentctl gives 128 + its number.
+What 1 means for some commands: validate found errors or warnings; doctor found an error; wait ran out of time; send:
+the agent did not take the message; service status: not active. A signal that ends agentctl gives 128 + its number.
 
 Of agentd:
 
-  0   shut down as it was asked to
+  0   shut down as requested
   1   cannot start; with --check: the jcard is not valid
-  2   the command line makes no sense
+  2   the command line is wrong
 
-Of an agent: exit_code is what its program ended with, exit_signal the signal that ended it; success_exit_codes in the
-jcard says which codes are none of a failure."""
+Of an agent: exit_code is the exit status of its program, exit_signal the signal that ended it; success_exit_codes in
+the jcard lists the codes that are no failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ The state of an agent, as status, list and the API name it:
 
 {table}
 
-An agent that exited, failed or timed out stays so until its definition changes, or it is restarted by hand. Its session
+An agent that exited, failed or timed out stays so until its definition changes or somebody restarts it. Its session
 stays too, with all output and a shell in its workdir: agentctl attach NAME."""
 
 
@@ -111,12 +111,12 @@ def _sockets() -> str:
             ]
     return "\n".join(
         [
-            "agentd and agentctl find their files and sockets by the same flags and environment variables. A flag wins",
-            "over its variable, and that over the default.",
+            "agentd and agentctl take the same flags and environment variables for their files and sockets. A flag",
+            "wins over its variable, and that over the default.",
             "",
             *rows,
-            "XDG_RUNTIME_DIR is /run/user/UID where it is not set, else a folder of yours in the temporary directory.",
-            "To look at the agentd of the system as another user than root: be in its admin group, name its sockets.",
+            "If XDG_RUNTIME_DIR is not set, it is /run/user/UID, or else a folder of yours in the temporary directory.",
+            "To use the system's agentd without being root, be in its admin group and name its sockets.",
         ]
     )
 
@@ -131,10 +131,10 @@ def _fields() -> str:
         rows += [*wrap(field.meaning.replace("`", ""), 112, initial_indent=" " * 6, subsequent_indent=" " * 6), ""]
     return "\n".join(
         [
-            "[agent] declares one agent, [[agents]] as many as you like. The fields of an agent:",
+            "[agent] declares one agent, [[agents]] any number. The fields of an agent:",
             "",
             *rows,
-            "Durations are written as in Go: 300ms, 1.5h, 1h30m. Relative paths start at the jcard's folder.",
+            "Durations are written as in Go: 300ms, 1.5h, 1h30m. Relative paths are relative to the jcard's folder.",
         ]
     )
 
@@ -147,4 +147,4 @@ TOPICS: Mapping[str, Topic] = {
     "sockets": Topic("flags, environment variables and default paths", _sockets),
     "exit-status": Topic("the exit statuses of agentctl, agentd and agents", lambda: _EXIT_STATUS),
 }
-"""By the name that is typed."""
+"""All topics by name."""

@@ -1,4 +1,4 @@
-"""systemd, as ``systemctl`` shows it."""
+"""Use systemd through ``systemctl``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "F
 
 
 class NoSystemdError(CommandError):
-    """There is no systemd to run a service; the text says what to do instead."""
+    """systemd is not running; the text says what to do instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +28,20 @@ class Systemd:
 
     user: bool
     say: Callable[[str], None]
-    """Told of each command before it is run."""
+    """Called with each command before it runs."""
 
     def command(self, *arguments: str) -> list[str]:
         """Build a command line."""
         return ["systemctl", *(["--user"] if self.user else []), *arguments]
 
     def available(self) -> bool:
-        """Whether it is in charge here."""
+        """Whether it runs here."""
         if shutil.which("systemctl") is None:
             return False
         return self._ask("is-system-running").stdout.strip() in _BOOTED
 
     def run(self, *arguments: str) -> None:
-        """Run a command, saying so.
+        """Announce and run a command.
 
         Raises
         ------
@@ -57,7 +57,7 @@ class Systemd:
             raise CommandError(f"{' '.join(command)} failed: {reason}: see {more}")
 
     def state(self) -> dict[str, str]:
-        """Read what is known of the unit."""
+        """Read the unit's state."""
         shown = self._ask("show", NAME, *(f"--property={name}" for name in _SHOWN)).stdout
         found = dict(line.partition("=")[::2] for line in shown.splitlines())
         return {name: found.get(name, "") for name in _SHOWN}
@@ -69,16 +69,16 @@ class Systemd:
 
 
 def needed(systemd: Systemd, foreground: Sequence[str]) -> None:
-    """Insist on systemd.
+    """Require systemd.
 
     Raises
     ------
     NoSystemdError
-        If it is not in charge.
+        If it does not run here.
     """
     if not systemd.available():
-        whose = "of this user (one needs a session, and XDG_RUNTIME_DIR) " if systemd.user else ""
+        whose = "user manager (it needs a session, and XDG_RUNTIME_DIR) " if systemd.user else ""
         raise NoSystemdError(
-            f"no systemd {whose}answers here: run agentd in the foreground, under whatever supervises services here:"
+            f"no systemd {whose}answers here: run agentd in the foreground, under another supervisor:"
             f" {shlex.join(foreground)}"
         )

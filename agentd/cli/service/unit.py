@@ -1,4 +1,4 @@
-"""The text of the unit: one of the packaged ones beside this module, with paths filled in."""
+"""Write the unit: a packaged one with the paths filled in."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _WRITTEN_BY = "# Written by agentctl service install; agentctl service uninstall
 
 _OF_A_USER = "agentd-user.service"
 
-_USER_PATH = "# Where agents find their programs: what the PATH was when this was written."
+_USER_PATH = "# The PATH when this was written: where agents find their programs."
 
 
 def packaged_unit(*, user: bool) -> str:
-    """Read the packaged unit: for one user's systemd, or for the system's, with agentd as root."""
+    """Read the packaged unit, of a user's service or of the system's."""
     return files(__package__).joinpath(_OF_A_USER if user else NAME).read_text(encoding="utf-8")
 
 
 def written_by_us(text: str) -> bool:
-    """Whether a unit's text is one that `unit_text` made."""
+    """Whether `unit_text` wrote this unit."""
     return text.startswith(_WRITTEN_BY)
 
 
@@ -30,13 +30,13 @@ def unit_text(command: Sequence[str], *, user: bool, environment: Mapping[str, s
     Parameters
     ----------
     command
-        What to run: agentd and its flags.
+        agentd and its flags.
     user
-        Whether it is for one user's systemd.
+        Whether it is a user's service.
     environment
-        Variables that agentd shall have.
+        Environment variables of agentd.
     """
-    # The first block says how to install it by hand.
+    # The first block explains how to install it by hand.
     _, _, text = packaged_unit(user=user).partition("\n\n")
     return "\n".join([_WRITTEN_BY, "", *_filled_in(text, command, environment), ""])
 
@@ -66,7 +66,7 @@ def quoted(word: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    """Quote one value; of itself a dollar sign means nothing to systemd, but in command lines it does."""
+    """Quote one value; only in command lines a dollar sign has a meaning."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     plain = escaped == word and word and not set(word) & set(" \t'\n;$")
     return word if plain else '"' + escaped.replace("\n", "\\n").replace("\t", "\\t") + '"'

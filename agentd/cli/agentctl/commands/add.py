@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from agentd.jcard.edit.writing import TomlValue
 
 _DETAILS = """\
-Adds an [[agents]] table behind the last one; the first agent begins the file. Any other field is written key=value, as
-for agentctl set; what stands behind -- is the command line of the harness custom. Paths of --workdir and --prompt-file
-are relative to where you are."""
+Adds an [[agents]] table after the last one, in a new file if there is none. Give other fields as key=value, as for
+agentctl set. What follows -- is the command of the harness custom. Paths of --workdir and --prompt-file are relative to
+the current folder."""
 
 _EXAMPLES = """\
 agentctl add reviewer --harness claude-code --prompt 'Review the open pull requests.' restart=on-failure
@@ -36,11 +36,11 @@ def register(commands: Commands) -> None:
     parser.add_argument("name", metavar="NAME", type=not_empty, help="name of the new agent")
     parser.add_argument("--harness", metavar="HARNESS", required=True, help="the coding agent to run")
     prompt = parser.add_mutually_exclusive_group()
-    prompt.add_argument("--prompt", metavar="TEXT", help="what it is asked to do")
-    prompt.add_argument("--prompt-file", metavar="PATH", type=_path, help="file with what it is asked to do")
+    prompt.add_argument("--prompt", metavar="TEXT", help="its prompt")
+    prompt.add_argument("--prompt-file", metavar="PATH", type=_path, help="file that holds its prompt")
     parser.add_argument("--workdir", metavar="PATH", type=_path, help="folder it works in")
-    parser.add_argument("--restart", metavar="WHEN", help="when it is run again: no, on-failure or always")
-    parser.add_argument("--model", metavar="MODEL", help="model to use")
+    parser.add_argument("--restart", metavar="WHEN", help="when to restart it: no, on-failure or always")
+    parser.add_argument("--model", metavar="MODEL", help="model it uses")
     add_edit_options(parser)
 
 
@@ -80,12 +80,12 @@ def _fields(arguments: argparse.Namespace, folder: Path) -> dict[str, TomlValue]
             continue
         table = given.setdefault(path[0], {})
         if not isinstance(table, dict):
-            raise UsageError(f"{path[0]} is given as a whole and in parts; give it once")
+            raise UsageError(f"{path[0]} is given whole and in parts; give it once")
         table[path[1]] = value
     return given
 
 
 def _short(path: str, folder: Path) -> str:
-    """Write a path relative to the jcard's folder if it leads into it, so that the folder may move."""
+    """Make a path below the jcard's folder relative to it, so that the folder may move."""
     inside = Path(path).is_relative_to(folder) and Path(path) != folder
     return os.fspath(Path(path).relative_to(folder)) if inside else path

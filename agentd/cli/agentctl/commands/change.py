@@ -1,4 +1,4 @@
-"""``agentctl set``, ``unset``, ``scale``, ``rename`` and ``remove``: edits of one agent's definition."""
+"""``agentctl set``, ``unset``, ``scale``, ``rename`` and ``remove``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from agentd.cli.agentctl.command import (
 )
 
 _SET_DETAILS = """\
-The fields are those of the jcard (agentctl help jcard), and env.NAME. A value is TOML where that is what the field
-holds (true, 3, ["a", "b"]), else plain text. A field that is there keeps its place and its comment. agentctl plan, or
---dry-run, shows beforehand what a change means."""
+The fields are those of the jcard (agentctl help jcard), and env.NAME. A value is read as TOML if the field takes that
+(true, 3, ["a", "b"]), else as plain text. A field that is set already keeps its place and its comment. --dry-run shows
+the change without making it."""
 
 _SET_EXAMPLES = """\
 agentctl set reviewer restart=always max_restarts=5
@@ -26,30 +26,31 @@ agentctl set reviewer timeout=2h 'args=["--verbose"]' env.LEVEL=3 --wait
 agentctl set reviewer prompt="$(cat prompt.md)" --dry-run"""
 
 _UNSET_DETAILS = """\
-Takes fields out, so that their defaults hold. Fields that are not there are passed over. Comments above them stay."""
+The fields then have their defaults. Fields that are not set are ignored. Comments above them stay."""
 
 _UNSET_EXAMPLES = """\
 agentctl unset reviewer timeout
 agentctl unset reviewer env.LEVEL model --wait"""
 
 _SCALE_DETAILS = """\
-More than one run as NAME-0, NAME-1 …, each with a session of its own; one runs as NAME. So going from one to several,
-or back, ends what runs under the former name."""
+Several replicas are called NAME-0, NAME-1 …, each with its own session; a single one is called NAME. Going from one to
+several, or back, therefore stops what runs under the former name."""
 
 _SCALE_EXAMPLES = """\
 agentctl scale reviewer 3 --wait
 agentctl scale reviewer 1"""
 
 _RENAME_DETAILS = """\
-A running agent is stopped, and started under the new name, in a session of that name unless session is set. With
-isolation it begins in a new worktree; the former one stays, which is said."""
+A running agent is stopped and started under the new name, in a session of that name unless session is set. With
+isolation it gets a new worktree; the former one stays, and a warning names it."""
 
 _RENAME_EXAMPLES = """\
 agentctl rename reviewer critic --wait"""
 
 _REMOVE_DETAILS = """\
-Takes out each agent's table and the comment directly above it; what runs is stopped gracefully and its session closed.
-agentctl stop keeps the definition. A git worktree stays until agentctl worktrees clean, which is said."""
+Removes each agent's table and the comment directly above it. A running agent is stopped gracefully, and its session is
+closed. A git worktree stays until agentctl worktrees clean, and a warning names it. agentctl stop keeps the
+definition."""
 
 _REMOVE_EXAMPLES = """\
 agentctl remove reviewer --wait
@@ -71,11 +72,11 @@ def register(commands: Commands) -> None:
 
     parser = commands.add("scale", _scale, details=_SCALE_DETAILS, examples=_SCALE_EXAMPLES)
     add_name(parser)
-    parser.add_argument("replicas", metavar="N", type=_whole_number, help="how many, from 1")
+    parser.add_argument("replicas", metavar="N", type=_whole_number, help="number of replicas, from 1")
     add_edit_options(parser)
 
     parser = commands.add("rename", _rename, details=_RENAME_DETAILS, examples=_RENAME_EXAMPLES)
-    parser.add_argument("name", metavar="OLD", help="the agent's name; case does not matter")
+    parser.add_argument("name", metavar="OLD", help="name of the agent; case is ignored")
     parser.add_argument("new", metavar="NEW", type=not_empty, help="its new name")
     add_edit_options(parser)
 
@@ -100,7 +101,7 @@ def _set(invocation: Invocation) -> Status:
         raise UsageError("expected key=value, such as restart=always; agentctl set --help has more")
     fields = assignments(words)
     edit = Edit(lambda text, name: set_fields(text, name, fields), (name,), (str(fields.get(("name",), name)),))
-    return run_edit(invocation, edit, "that is what it says already")
+    return run_edit(invocation, edit, "the fields have these values already")
 
 
 def _unset(invocation: Invocation) -> Status:
@@ -121,7 +122,7 @@ def _unset(invocation: Invocation) -> Status:
         return text
 
     try:
-        return run_edit(invocation, Edit(unset, names, names), "its defaults hold already")
+        return run_edit(invocation, Edit(unset, names, names), "the fields are not set")
     except AssignmentError as error:
         raise UsageError(str(error)) from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentd.cli.agentctl.command import Commands, Invocation, Status
 
 _DETAILS = """\
-Commands, options, agents' names, states and files are completed. The names are asked of the daemon while you type."""
+Completes commands, options, agents' names, states and files. Names are read from the daemon as you type."""
 
 _EXAMPLES = """\
 agentctl completion bash > ~/.local/share/bash-completion/completions/agentctl

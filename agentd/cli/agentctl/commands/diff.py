@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from agentd.worktrees.changes import Changes
 
 MOST = 4 * 1024**3
-"""Bytes of a patch."""
+"""Largest patch, in bytes."""
 
 _DETAILS = """\
-Shows what is different in the agent's worktree from where it started: what it committed, what it did not commit yet,
-and new files; not what git ignores. What came from the base since does not count. Elsewhere than on a terminal the
-output is a patch that git apply takes. The worktree is not touched, and its agent may be running."""
+Shows the changes in the agent's worktree since it was created: committed and uncommitted changes, and new files, but
+not files that git ignores, nor what was merged from the base since. When not on a terminal, the output is a patch that
+git apply takes. The worktree is not touched, and its agent may be running."""
 
 _EXAMPLES = """\
 agentctl diff engineer_alice
@@ -31,7 +31,7 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("diff", _diff, details=_DETAILS, examples=_EXAMPLES)
     add_name(parser)
-    parser.add_argument("--stat", action="store_true", help="only sum it up, a line for each file")
+    parser.add_argument("--stat", action="store_true", help="only a summary, one line per file")
 
 
 def _diff(invocation: Invocation) -> Status:
@@ -79,14 +79,14 @@ def _print(invocation: Invocation, changes: Changes) -> None:
 
 
 def _harmless(line: str) -> str:
-    """Keep tabs, and nothing that a terminal would act on: not even colours, which could hide a line."""
+    """Escape control characters except tabs: even colours could hide a line."""
     from agentd.text.quoting import printable
 
     return "\t".join(map(printable, line.split("\t")))
 
 
 def _style(line: str) -> str:
-    """Choose the style of a line of a patch."""
+    """Choose the style of a patch's line."""
     if line.startswith(("diff ", "index ", "--- ", "+++ ")):
         return BOLD
     return {"+": GREEN, "-": RED, "@": CYAN}.get(line[:1], "")

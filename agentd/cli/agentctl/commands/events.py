@@ -14,10 +14,10 @@ from agentd.text.quoting import printable, quote
 from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, NOTHING, RED, YELLOW, Display
 
 _DETAILS = """\
-Prints everything that is kept, or what was asked for, oldest first. -f begins with the last 10 events and goes on with
-what happens until C-c; a restart of the daemon is waited out, and no event is missed or repeated.
-Elsewhere than on a terminal one line for each event, fields separated by tabs: number, time, agent, kind, reason, and
-the other values as name=value. --json prints one array; with -f one object a line.
+Prints all events that are kept, or those selected, oldest first. -f starts with the last 10 events and prints new ones
+until C-c; it survives restarts of the daemon, and no event is missed or repeated.
+When not on a terminal: one line per event, with fields separated by tabs: number, time, agent, kind, reason, and other
+values as name=value. --json prints one array; with -f one object per line.
 The kinds are: {kinds}."""
 
 _EXAMPLES = """\
@@ -28,7 +28,7 @@ agentctl events --kind failed --kind timed_out -n 20
 agentctl events -f --json --kind exited | jq --unbuffered -r '.agent'"""
 
 _FOLLOWED = 10
-"""Events that are shown before those that come."""
+"""Past events that ``--follow`` starts with."""
 
 _STYLES: Mapping[str, str] = {
     EventKind.STARTED: GREEN,
@@ -51,7 +51,7 @@ _STYLES: Mapping[str, str] = {
 }
 
 _IMPLIED = frozenset({"state", "was", "run"})
-"""What a person can do without, as the kind says it."""
+"""Values that the kind implies, left out on a terminal."""
 
 _AGENT_WIDTH, _KIND_WIDTH = 16, 14
 
@@ -64,16 +64,16 @@ def register(commands: Commands) -> None:
         details=_DETAILS.format(kinds=_wrapped(", ".join(EventKind))),
         examples=_EXAMPLES,
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what happens from now on")
+    parser.add_argument("-f", "--follow", action="store_true", help="print new events as they happen")
     parser.add_argument("--agent", metavar="NAME", action="append", default=[], help="only of this agent; repeatable")
     parser.add_argument("--kind", metavar="KIND", action="append", default=[], help="only of this kind; repeatable")
     parser.add_argument(
         "--since",
         metavar="SEQ|DURATION",
         type=_since,
-        help="after the event of this number, or not longer ago than this (90s, 12h)",
+        help="only events after this number, or within this time (90s, 12h)",
     )
-    parser.add_argument("-n", "--lines", metavar="N", type=count, help="only the last N")
+    parser.add_argument("-n", "--lines", metavar="N", type=count, help="only the last N events")
 
 
 def _wrapped(text: str) -> str:
@@ -83,7 +83,7 @@ def _wrapped(text: str) -> str:
 
 
 def _since(text: str) -> str:
-    """Give what the API takes: the number of an event, or a time."""
+    """Convert to what the API takes: the number of an event, or a time."""
     if text.isascii() and text.isdecimal():
         return str(count(text))
     from datetime import UTC, datetime, timedelta
@@ -100,7 +100,7 @@ def _since(text: str) -> str:
 def _events(invocation: Invocation) -> Status:
     arguments = invocation.arguments
     if arguments.since is not None and arguments.lines is not None:
-        raise UsageError("--since and -n each say where to begin; leave one of them out")
+        raise UsageError("--since and -n both say where to start; leave one of them out")
     for kind in arguments.kind:
         if kind not in list(EventKind):
             invocation.warn(f"this version knows no kind {quote(kind)}; see agentctl events --help")
@@ -149,7 +149,7 @@ def _line(event: Mapping[str, Json], display: Display) -> str:
     if not display.table:
         values = " ".join(f"{name}={_value(value)}" for name, value in data.items())
         return "\t".join(printable(text) or NOTHING for text in (*texts.values(), values))
-    # Pieces of a line that grows are not known beforehand, so columns have a width of their own.
+    # Later lines are not known yet, so columns have a fixed width.
     values = " ".join(f"{name}={_value(value)}" for name, value in data.items() if name not in _IMPLIED)
     kind = printable(texts["kind"])
     return "  ".join(
@@ -172,7 +172,7 @@ def _value(value: Json) -> str:
 
 
 def _local(time: str) -> str:
-    """Say a time as the clock on the wall does."""
+    """Format a time in the local time zone."""
     from datetime import datetime
 
     try:

@@ -7,7 +7,7 @@ from agentd.text.quoting import quote
 from agentd.text.terminal import BOLD, Cell, lines
 
 _DETAILS = """\
-TOPIC is a topic or a command; without it the topics are listed. --man prints a manual page, for man -l."""
+TOPIC is a topic or a command; without it, the topics are listed. --man prints a manual page for man -l."""
 
 _EXAMPLES = """\
 agentctl help
@@ -45,7 +45,7 @@ def _page(name: str) -> str:
     from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
 
     if name not in MANUAL_PAGES:
-        raise CommandError(f"there is no manual page {quote(name)}: there are {' and '.join(MANUAL_PAGES)}")
+        raise CommandError(f"there is no manual page {quote(name)}: expected {' or '.join(MANUAL_PAGES)}")
     return manual_page(name)
 
 

@@ -20,20 +20,20 @@ _LIMIT = 30.0
 """Seconds that hire waits by default."""
 
 _INIT_DETAILS = """\
-Makes a workspace: a folder with SOUL.md (who the agent is), AGENTS.md (how to work here; CLAUDE.md and GEMINI.md are
-links to it), memory/memory.md and today's note in notes/. What is there already is never touched. A role is any name;
-those with templates of their own come with agentd (engineer, reviewer, writer) or stand in
-$XDG_CONFIG_HOME/agentd/roles/ROLE, whose files win. In a template {role}, {name} and {date} stand for what they say."""
+Creates a workspace: a folder with SOUL.md (who the agent is), AGENTS.md (how to work here; CLAUDE.md and GEMINI.md are
+links to it), memory/memory.md and today's note in notes/. Existing files are never changed. A role is any name. Some
+have their own templates: those built in (engineer, reviewer, writer) and those in $XDG_CONFIG_HOME/agentd/roles/ROLE,
+which take precedence. Templates may contain {role}, {name} and {date}."""
 
 _INIT_EXAMPLES = """\
 agentctl init engineer
 agentctl init reviewer --workspace ./review"""
 
 _HIRE_DETAILS = """\
-Makes the workspace of agentctl init, adds the agent ROLE_NAME to the jcard, with that workspace as its workdir and
-restart = "always", waits until it runs, and prints its name and pid. Where the agent is declared already, nothing
-changes. Says whether agentd had the harness trust that workspace, or else that the agent waits at such a question.
-With a prompt it stays after its answer (mode = "interactive")."""
+Creates a workspace as agentctl init does, adds the agent ROLE_NAME to the jcard with that workspace as its workdir and
+restart = "always", waits until it runs, and prints its name and pid. If the agent is declared already, nothing changes.
+Says whether agentd had the harness trust the workspace, or that the agent waits for somebody to do so. With a prompt,
+the agent stays after its answer (mode = "interactive")."""
 
 _HIRE_EXAMPLES = """\
 agentctl hire engineer alice
@@ -44,19 +44,22 @@ agentctl hire engineer alice --json | jq .pid"""
 def register(commands: Commands) -> None:
     """Add both commands."""
     init = commands.add("init", _init, details=_INIT_DETAILS, examples=_INIT_EXAMPLES)
-    init.add_argument("role", metavar="ROLE", help="such as engineer")
+    init.add_argument("role", metavar="ROLE", help="a role, such as engineer")
     hire = commands.add("hire", _hire, details=_HIRE_DETAILS, examples=_HIRE_EXAMPLES)
-    hire.add_argument("role", metavar="ROLE", help="such as engineer")
-    hire.add_argument("name", metavar="NAME", type=not_empty, help="such as alice")
+    hire.add_argument("role", metavar="ROLE", help="a role, such as engineer")
+    hire.add_argument("name", metavar="NAME", type=not_empty, help="a name, such as alice")
     for parser in (init, hire):
         parser.add_argument(
-            "--workspace", metavar="DIR", type=not_empty, help="the folder [workspaces/ROLE[_NAME] in --data-dir]"
+            "--workspace",
+            metavar="DIR",
+            type=not_empty,
+            help="its folder [workspaces/ROLE[_NAME] in --data-dir]",
         )
     hire.add_argument("--harness", metavar="HARNESS", default="claude-code", help="the coding agent [claude-code]")
-    hire.add_argument("--model", metavar="MODEL", help="the model it uses")
+    hire.add_argument("--model", metavar="MODEL", help="model it uses")
     prompt = hire.add_mutually_exclusive_group()
-    prompt.add_argument("--prompt", metavar="TEXT", help="what it is asked to do first")
-    prompt.add_argument("--prompt-file", metavar="FILE", help="a file with that")
+    prompt.add_argument("--prompt", metavar="TEXT", help="its first prompt")
+    prompt.add_argument("--prompt-file", metavar="FILE", help="file that holds its first prompt")
     hire.add_argument(
         "--timeout", metavar="DURATION", type=duration, default=_LIMIT, help="how long to wait until it runs [30s]"
     )
@@ -69,14 +72,14 @@ def _init(invocation: Invocation) -> Status:
     _check_names(role, None)
     context = WorktreeContext.of(invocation)
     if not context.can_act_as_agents:
-        raise CommandError(f"only root and {context.agent_user} can make files of that user")
+        raise CommandError(f"only root and {context.agent_user} can create files of that user")
     workspace = _workspace(invocation, context, role)
     made = _make_workspace(context, workspace, role, role)
     if invocation.as_json:
         invocation.print_document({"role": role, "workspace": str(workspace), "made": made})
     else:
         folder = printable(str(workspace))
-        invocation.print([f"made {folder}/{printable(name)}" for name in made] or [f"{folder} is there already"])
+        invocation.print([f"made {folder}/{printable(name)}" for name in made] or [f"{folder} exists already"])
     return Status.DONE
 
 
@@ -153,7 +156,7 @@ def _workspace(invocation: Invocation, context: WorktreeContext, name: str) -> P
 
 
 def _make_workspace(context: WorktreeContext, workspace: Path, role: str, name: str) -> list[str]:
-    """Make what is missing of a workspace, as the agents' user, and give the paths of what was made."""
+    """Create what a workspace lacks, as the agents' user, and return the paths of what was created."""
     from datetime import UTC, datetime
 
     from agentd.process.runner import Runner
@@ -166,7 +169,7 @@ def _make_workspace(context: WorktreeContext, workspace: Path, role: str, name: 
         texts = workspace_files(Occasion(role, name, today), templates_folder(os.environ))
         return make_workspace(Runner(context.user, os.environ), workspace, texts)
     except (TemplateError, WorkspaceError) as error:
-        raise CommandError(f"cannot make the workspace {workspace}: {error}") from None
+        raise CommandError(f"cannot create the workspace {workspace}: {error}") from None
 
 
 def _fields(invocation: Invocation, role: str, workspace: Path) -> Mapping[str, str]:

@@ -8,15 +8,15 @@ from dataclasses import asdict
 from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name, count
 
 _DETAILS = """\
-Prints what the newest run of the agent printed, or the run that --run names, as a person would read it: what was
-overwritten is left out, and a full-screen program is shown as it was when it ended. --raw gives the bytes as they were
-printed, colours and all. -f goes on until C-c, or until the agent has ended for good: over restarts, unless --run or
---previous names a run."""
+Prints the output of the agent's newest run, or of the run that --run names, as readable text: overwritten text is left
+out, and a full-screen program is shown as it was at its end. --raw prints the original bytes, colours included. -f
+follows the output until C-c, or until the agent ends for good: across restarts, unless --run or --previous selects a
+run."""
 
 _EXAMPLES = """\
 agentctl logs reviewer-0
 agentctl logs reviewer-0 -n 20
-agentctl logs reviewer-0 --previous           what the run before the last restart printed
+agentctl logs reviewer-0 --previous           # the run before the last restart
 agentctl logs reviewer-0 --run 7 --raw | less -R
 agentctl logs reviewer-0 -f | grep --line-buffered ERROR"""
 
@@ -25,21 +25,19 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("logs", _logs, details=_DETAILS, examples=_EXAMPLES)
     add_name(parser)
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what it prints from now on")
+    parser.add_argument("-f", "--follow", action="store_true", help="follow the output")
     parser.add_argument("-n", "--lines", metavar="N", type=count, help="only the last N lines")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--run", dest="number", metavar="N", type=count, help="the run of this number; the newest if left out"
-    )
+    which.add_argument("--run", dest="number", metavar="N", type=count, help="the run of this number [the newest]")
     which.add_argument("--previous", action="store_true", help="the run before the newest")
-    parser.add_argument("--raw", action="store_true", help="the bytes as they were printed")
+    parser.add_argument("--raw", action="store_true", help="the original bytes")
 
 
 def _logs(invocation: Invocation) -> Status:
     arguments = invocation.arguments
     if invocation.as_json and (arguments.follow or arguments.raw):
         flag = "-f never ends" if arguments.follow else "--raw is bytes"
-        raise UsageError(f"{flag}, so it has no --json; leave one of them out")
+        raise UsageError(f"{flag}, so it takes no --json; leave one of them out")
     from agentd.cli.agentctl.transcripts import Transcripts
 
     transcripts = Transcripts(invocation)

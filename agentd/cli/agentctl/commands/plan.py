@@ -10,11 +10,11 @@ from agentd.model.status import PlannedOperation, PlanReport
 from agentd.text.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines
 
 _DETAILS = """\
-Without FILE: what the daemon would still do; normally nothing. With FILE: what it would do if FILE stood in the place
-of its jcard now (- is standard input, and a pipe will do); secrets are taken as they reached the agents.
+Without FILE: what the daemon has still to do, which is normally nothing. With FILE: what it would do if FILE replaced
+its jcard now (- is standard input, and a pipe works too). Secrets count as unchanged.
 Marks: + start, - stop, ~ restart, = change in place.
-Elsewhere than on a terminal one line for each operation, fields separated by tabs: mark, action, agent, reason.
-Exit status 0 whether there is something to do or not."""
+When not on a terminal: one line per operation, with fields separated by tabs: mark, action, agent, reason.
+Exit status 0 whether or not there is anything to do."""
 
 _EXAMPLES = """\
 agentctl plan
@@ -44,7 +44,7 @@ def register(commands: Commands) -> None:
         metavar="FILE",
         nargs="?",
         type=not_empty,
-        help="a jcard to stand in for the daemon's; - for standard input",
+        help="a jcard to plan instead of the daemon's; - for standard input",
     )
 
 
@@ -73,7 +73,7 @@ def _of_file(invocation: Invocation, report: PlanReport, file: str) -> tuple[Seq
 
 
 def plan_lines(operations: Sequence[PlannedOperation], display: Display) -> list[str]:
-    """Lay operations out, a line each, and sum them up."""
+    """Show operations, a line each, and their totals."""
     if not operations:
         return ["nothing to do"] if display.table else []
     rows = [

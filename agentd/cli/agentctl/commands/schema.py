@@ -6,8 +6,8 @@ from agentd.cli.agentctl.command import Commands, Invocation, Status
 from agentd.text.quoting import printable
 
 _DETAILS = """\
-Editors complete and check a TOML file by it: with taplo, put "#:schema ./jcard.schema.json" on the first line.
-The same document with and without --json."""
+Editors use it to complete and check the file: for taplo, put "#:schema ./jcard.schema.json" on the first line. The
+output is the same with --json."""
 
 _EXAMPLES = """\
 agentctl schema > jcard.schema.json"""

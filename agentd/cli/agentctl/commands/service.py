@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from agentd.cli.service.systemd import Systemd
 
 _DETAILS = """\
-install writes the unit, enables it and starts agentd, or restarts it: the agents go on, and the next agentd adopts
-them. uninstall stops agentd and removes the unit; the agents go on then too. status shows what systemd knows of it.
-Each command that is run is printed; --dry-run only prints them, and the unit.
-With --system (the default as root) agentd runs as root, with --user (the default otherwise) as you. Paths that were
-given by flags or AGENTD_ variables are written into the unit. Without systemd it says how to run agentd instead."""
+install writes the unit, enables it, and starts or restarts agentd. Agents keep running, and the new agentd adopts them.
+uninstall stops agentd and removes the unit; agents keep running. status shows the unit's state. Each command that is
+run is printed; --dry-run only prints them, and the unit.
+With --system (the default for root) agentd runs as root, with --user (the default otherwise) as you. Paths given by
+flags or AGENTD_ variables are written into the unit. Without systemd it says how to run agentd instead."""
 
 _EXAMPLES = """\
 agentctl service install
@@ -39,9 +39,9 @@ def register(commands: Commands) -> None:
     parser.add_argument("action", metavar="ACTION", choices=_ACTIONS, help="install, uninstall or status")
     whose = parser.add_mutually_exclusive_group()
     whose.add_argument("--user", action="store_true", help="a service of this user")
-    whose.add_argument("--system", action="store_true", help="a service of the system, as root")
+    whose.add_argument("--system", action="store_true", help="a service of the system, run as root")
     parser.add_argument("--dry-run", action="store_true", help="only print the unit and the commands")
-    parser.add_argument("--force", action="store_true", help="replace a unit that somebody else wrote")
+    parser.add_argument("--force", action="store_true", help="replace a unit that agentctl did not write")
     parser.add_argument("--unit-dir", metavar="PATH", help="folder of the unit [where systemd looks first]")
 
 
@@ -54,7 +54,7 @@ def _service(invocation: Invocation) -> Status:
     if arguments.action == "status":
         return _status(invocation, systemd)
     if not user and os.geteuid() != 0 and not arguments.dry_run:
-        raise CommandError("a service of the system takes root: sudo agentctl service; or take --user")
+        raise CommandError("a system service needs root: use sudo agentctl service, or --user")
     if arguments.action == "uninstall":
         return _uninstall(invocation, systemd)
     return _install(invocation, systemd)
@@ -74,7 +74,7 @@ def _unit_path(invocation: Invocation, user: bool) -> Path:
 
 
 def _command(settings: Settings, user: bool) -> list[str]:
-    """Build the daemon's command line: what differs from the defaults that it would have."""
+    """Build the daemon's command line, with the settings that differ from its defaults."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENTD_")}
     defaults = default_settings(clean, root=not user)
     flags = [
@@ -84,7 +84,7 @@ def _command(settings: Settings, user: bool) -> list[str]:
         and (value := getattr(settings, option.field)) is not None
         and value != getattr(defaults, option.field)
     ]
-    # Beside the Python that runs this, for what is first on a PATH may be another installation.
+    # Beside this Python: the first agentd on the PATH may be another installation.
     beside = Path(sys.executable).with_name("agentd")
     program = str(beside) if beside.exists() else "/usr/bin/agentd"
     return [program, *flags, "--on-shutdown=keep"]
@@ -95,7 +95,7 @@ def _install(invocation: Invocation, systemd: Systemd) -> Status:
     from agentd.cli.service.unit import NAME, unit_text
 
     command = _command(invocation.settings, systemd.user)
-    # systemd gives a user's service a short PATH, without the folders that coding agents are installed to.
+    # systemd gives a user's service a short PATH, without the folders where coding agents are installed.
     environment = {"PATH": os.environ["PATH"]} if systemd.user and "PATH" in os.environ else {}
     text = unit_text(command, user=systemd.user, environment=environment)
     path = _unit_path(invocation, systemd.user)
@@ -125,15 +125,15 @@ def _refuse_foreign(path: Path, force: bool) -> None:
 
 
 def _refuse_second(invocation: Invocation, systemd: Systemd) -> None:
-    """Refuse while an agentd of somebody else holds the sockets: the service's could not start."""
+    """Refuse while another agentd holds the sockets: the service could not start."""
     try:
         pid = invocation.api.health().pid
     except (UnreachableError, ApiError):
         return
     if str(pid) != systemd.state()["MainPID"]:
         raise CommandError(
-            f"an agentd (pid {pid}) that systemd did not start serves {invocation.api.path}: end it first, with"
-            f" kill {pid}, and install again"
+            f"an agentd (pid {pid}) that systemd did not start serves {invocation.api.path}: stop it with kill {pid}, "
+            "and install again"
         )
 
 
@@ -158,7 +158,7 @@ def _uninstall(invocation: Invocation, systemd: Systemd) -> Status:
         return _describe(invocation, systemd, steps, path, None)
     needed(systemd, _command(invocation.settings, systemd.user))
     if not path.exists():
-        raise CommandError(f"there is no {path}: nothing is installed there; --unit-dir names another folder")
+        raise CommandError(f"{path} does not exist: nothing is installed there; --unit-dir names another folder")
     _refuse_foreign(path, invocation.arguments.force)
     systemd.run(*steps[0])
     path.unlink()
@@ -168,7 +168,7 @@ def _uninstall(invocation: Invocation, systemd: Systemd) -> Status:
     if invocation.as_json:
         return _report(invocation, systemd, steps, path)
     socket = invocation.settings.tmux_socket
-    print(f"agents that ran go on, without a supervisor; to end them: tmux -S {socket} kill-server")
+    print(f"agents keep running without a supervisor; to stop them: tmux -S {socket} kill-server")
     return Status.DONE
 
 
@@ -193,7 +193,7 @@ def _report(invocation: Invocation, systemd: Systemd, steps: list[tuple[str, ...
     journal = "journalctl --user -u agentd" if systemd.user else "journalctl -u agentd"
     print(f"agentd runs as a service; its log: {journal}")
     if systemd.user:
-        print("it ends with your last session unless: loginctl enable-linger")
+        print("it stops with your last session, unless you run: loginctl enable-linger")
     return Status.DONE
 
 

@@ -1,4 +1,4 @@
-"""``agentctl start``, ``stop`` and ``restart``: edits that say whether agents run."""
+"""``agentctl start``, ``stop`` and ``restart``."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from agentd.cli.agentctl.command import Commands, Invocation, Status, add_edit_options, add_names
 
 _START_DETAILS = """\
-Takes enabled = false out of the definition. An agent that has ended by itself is enabled still: agentctl restart runs
-it again."""
+Removes enabled = false from the definition. An agent that ended by itself is still enabled: agentctl restart runs it
+again."""
 
 _STOP_DETAILS = """\
-Writes enabled = false: the agent is stopped gracefully, its session is closed, its definition stays."""
+Writes enabled = false: the agent is stopped gracefully and its session is closed. Its definition stays."""
 
 _RESTART_DETAILS = """\
-Writes the time into restarted_at, any change of which makes the daemon end the run there is and begin another. An agent
-that has ended runs again."""
+Writes the time to restarted_at; whenever that field changes, the daemon stops the current run and starts another. An
+agent that ended runs again."""
 
 
 def register(commands: Commands) -> None:
@@ -34,7 +34,7 @@ def register(commands: Commands) -> None:
 def _start(invocation: Invocation) -> Status:
     from agentd.jcard.edit.agents import start_agent
 
-    return _edit_each(invocation, start_agent, "it is enabled already; if it has ended, agentctl restart runs it again")
+    return _edit_each(invocation, start_agent, "it is enabled already; if it ended, agentctl restart runs it again")
 
 
 def _stop(invocation: Invocation) -> Status:

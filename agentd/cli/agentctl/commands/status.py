@@ -8,10 +8,10 @@ from agentd.cli.agentctl.status_view import agent_lines, list_lines, overview_li
 from agentd.text.quoting import printable
 
 _STATUS_DETAILS = """\
-Elsewhere than on a terminal one line for each agent, fields separated by tabs: name, state, uptime in seconds,
-restarts, exit (status or signal of the last run that ended), pid, harness, session, and the error or next restart.
-With NAME one line for each field of that agent: its name, a tab, its value; and, as detail, whether it waits at its
-harness' question for trust in the folder."""
+When not on a terminal: one line per agent, with fields separated by tabs: name, state, uptime in seconds, restarts,
+exit (status or signal of the last run that ended), pid, harness, session, and the error or next restart. With NAME: one
+line per field of that agent, as name, tab, value; the field detail says whether the agent waits for somebody to trust
+its folder."""
 
 _STATUS_EXAMPLES = """\
 agentctl status
@@ -21,8 +21,7 @@ agentctl status | awk -F'\\t' '$2 == "failed" {print $1}'
 agentctl status --json | jq '.agents[] | select(.running) | .pid'"""
 
 _LIST_DETAILS = """\
-Elsewhere than on a terminal one line for each agent, fields separated by tabs: name, harness, type, session,
-workdir."""
+When not on a terminal: one line per agent, with fields separated by tabs: name, harness, type, session, workdir."""
 
 _LIST_EXAMPLES = """\
 agentctl list
@@ -41,7 +40,7 @@ def register(commands: Commands) -> None:
         examples=_STATUS_EXAMPLES,
     )
     add_name(parser, optional=True)
-    parser.add_argument("--watch", action="store_true", help="keep it up to date until C-c")
+    parser.add_argument("--watch", action="store_true", help="update it until C-c")
     commands.add("list", _list, details=_LIST_DETAILS, examples=_LIST_EXAMPLES)
 
 
@@ -67,14 +66,14 @@ def _lines(invocation: Invocation) -> list[str]:
         return agent_lines(agent, invocation.display, waits_for(invocation.api, agent))
     health = invocation.api.health()
     if not invocation.display.table and not health.config.valid:
-        # On a terminal the header says so.
+        # On a terminal the header says it.
         invocation.warn(f"config {printable(health.config.path)}: not valid: {printable(health.config.error or '')}")
     return overview_lines(health, invocation.api.agents(), invocation.display)
 
 
 def _watch(invocation: Invocation) -> Status:
     if invocation.as_json:
-        raise UsageError("--watch never ends, so it has no --json; read the status again instead")
+        raise UsageError("--watch never ends, so it takes no --json; read the status again instead")
     if not invocation.display.table:
         raise UsageError("--watch needs a terminal; read the status again instead")
     from agentd.cli.agentctl.watch import watch

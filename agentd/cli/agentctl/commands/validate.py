@@ -7,10 +7,10 @@ import os
 from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
 
 _DETAILS = """\
-Reads the file, and the prompt files it names, as the daemon would; needs no daemon. Exit status 1 if there are errors
-or warnings. FILE is the daemon's jcard by default (--config, AGENTD_CONFIG), standard input if it is "-", or a pipe;
-then relative paths start in the current folder.
-Each line is an agent (name, harness, session, workdir), a problem with its file:line:column, or at the end the
+Reads the file and its prompt files as the daemon would; needs no daemon. Exit status 1 if there are errors or warnings.
+FILE is by default the daemon's jcard (--config, AGENTD_CONFIG); it may be a pipe, or - for standard input, and relative
+paths are then relative to the current folder.
+Each line is an agent (name, harness, session, workdir) or a problem with its file:line:column; the last line is the
 verdict."""
 
 _EXAMPLES = """\

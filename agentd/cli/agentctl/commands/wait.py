@@ -15,11 +15,11 @@ from agentd.model.status import NOT_READ_YET, AgentStatus
 from agentd.text.quoting import printable
 
 _LOOK_AFTER = 0.1
-"""Seconds between two looks whether a daemon that has just been started knows its agents yet."""
+"""Seconds between two questions to a daemon that has just started and may not know its agents yet."""
 
 _DETAILS = """\
-Returns at once if the agent is in one of the states already, and with exit status 1 when the time is over first.
-A state that the agent only passes through counts, too. A restart of the daemon is waited out."""
+Returns at once if the agent is in one of the states, and with exit status 1 if the time runs out first. A state that
+the agent only passes through counts too. The wait survives restarts of the daemon."""
 
 _EXAMPLES = """\
 agentctl wait reviewer-0 --for running --timeout 30s
@@ -40,7 +40,7 @@ def register(commands: Commands) -> None:
         type=_states,
         help="one or more of " + ", ".join(AgentState),
     )
-    parser.add_argument("--timeout", metavar="DURATION", type=duration, help="how long, such as 30s or 5m [no limit]")
+    parser.add_argument("--timeout", metavar="DURATION", type=duration, help="time limit, such as 30s or 5m [none]")
 
 
 def _states(text: str) -> list[str]:
@@ -59,7 +59,7 @@ def _wait(invocation: Invocation) -> Status:
     api, wanted = invocation.api, list[str](invocation.arguments.states)
     timeout: float | None = invocation.arguments.timeout
     deadline = None if timeout is None else time.monotonic() + timeout
-    # An unknown agent, and a state that is there, need no events.
+    # An unknown agent, and a state that it is in, need no events.
     document = agent_document(api, invocation.name())
     agent = view(AgentStatus, document)
     if agent.state in wanted:
@@ -67,7 +67,7 @@ def _wait(invocation: Invocation) -> Status:
     warn = lambda text: invocation.warn(printable(text))  # noqa: E731 (an argument)
     try:
         for event in follow(api, f"&agent={quote(agent.name, safe='')}", deadline=deadline, warn=warn):
-            # Looked at once no event can be missed any more, and again where events cannot tell.
+            # Looked at once events are followed, and again where they do not say.
             if event.document is None or event.text("kind") == EventKind.REMOVED:
                 document = _look(invocation, deadline) or document
                 reached = view(AgentStatus, document).state
@@ -85,8 +85,8 @@ def _wait(invocation: Invocation) -> Status:
         return _report(invocation, agent.state, document)
     reason = f" ({agent.error})" if agent.error else ""
     raise CommandError(
-        f"{agent.name} is {agent.state}{reason}, not {' or '.join(wanted)}, and the time is over:"
-        f" agentctl status {agent.name} says more"
+        f"{agent.name} is {agent.state}{reason}, not {' or '.join(wanted)}, and the time is over: "
+        f"see agentctl status {agent.name}"
     )
 
 

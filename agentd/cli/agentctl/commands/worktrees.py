@@ -1,4 +1,4 @@
-"""``agentctl worktrees``: which there are, and removing those that nobody uses."""
+"""``agentctl worktrees``."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from agentd.worktrees.removal import Removed
 
 _DETAILS = """\
-list: each worktree that agentd made, whose it is, and what in it is nowhere else. Elsewhere than on a terminal one line
-for each, fields separated by tabs: name, state of its agent (or "not declared"), branch, unmerged commits, uncommitted
-files, path.
+list: shows each worktree that agentd created, its agent, and the work that exists only in it. When not on a terminal:
+one line per worktree, with fields separated by tabs: name, state of its agent (or "not declared"), branch, unmerged
+commits, uncommitted files, path.
 
-clean: removes the worktrees, and their branches, of agents that are neither declared nor running; with NAME only those.
-What would lose work stays, with the reason: uncommitted, conflicted and untracked files, commits that are on no other
-branch, remote branch or tag, a rebase or merge under way. --force removes these too, after saving them in the
-repository under refs/agentd/trash, and prints the commands that bring them back. Files that git ignores are not saved,
-so they keep a worktree too, unless --ignored lets them go. What nobody could save (submodules, repositories inside the
-worktree), what is locked and what a process is in stays even so."""
+clean: removes the worktrees and branches of agents that are neither declared nor running; with NAME only those. It
+keeps a worktree, and says why, if work would be lost: uncommitted, conflicted or untracked files, commits on no other
+branch, remote branch or tag, an unfinished rebase or merge. --force saves such work in the repository under
+refs/agentd/trash, removes the worktree, and prints the commands that restore it. Files that git ignores cannot be saved
+and keep a worktree too; --ignored deletes them. Worktrees with submodules or repositories inside, locked ones, and ones
+that a process uses are always kept."""
 
 _EXAMPLES = """\
 agentctl worktrees list
@@ -41,10 +41,10 @@ def register(commands: Commands) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument("action", metavar="list|clean", choices=("list", "clean"), help="what to do")
-    parser.add_argument("names", metavar="NAME", nargs="*", default=(), help="only these; case does not matter")
-    parser.add_argument("--force", action="store_true", help="clean: save work that is nowhere else, then remove it")
-    parser.add_argument("--ignored", action="store_true", help="clean: let files that git ignores go, unsaved")
-    parser.add_argument("--dry-run", action="store_true", help="clean: only say what would become of each")
+    parser.add_argument("names", metavar="NAME", nargs="*", default=(), help="only these; case is ignored")
+    parser.add_argument("--force", action="store_true", help="clean: save work that exists only there, then remove it")
+    parser.add_argument("--ignored", action="store_true", help="clean: delete files that git ignores")
+    parser.add_argument("--dry-run", action="store_true", help="clean: only say what would be removed")
 
 
 def _worktrees(invocation: Invocation) -> Status:
@@ -81,7 +81,7 @@ def _list(invocation: Invocation, context: WorktreeContext, places: list[Place])
         invocation.warn(
             f"the repository {repo} of {', '.join(names)} is gone: if it was moved, put its new path into the jcard, "
             f"or run git -C NEW_PATH worktree repair; else agentctl worktrees clean --force --ignored "
-            f"{' '.join(names)} removes what is left, unsaved"
+            f"{' '.join(names)} deletes what is left"
         )
     for place, work in looks:
         if work is not None and work.missing:
@@ -154,7 +154,7 @@ def _clean(invocation: Invocation, context: WorktreeContext, places: list[Place]
         if place.name.casefold() not in used:
             results.append(_remove(invocation, context, place))
         elif named:
-            results.append(_kept(place, "its agent is declared or still running; remove or rename that first"))
+            results.append(_kept(place, "its agent is declared or still running; remove or rename it first"))
     if invocation.as_json:
         invocation.print_document([_result_document(result) for result in results])
     else:
@@ -162,7 +162,7 @@ def _clean(invocation: Invocation, context: WorktreeContext, places: list[Place]
         invocation.print(line for result in results for line in _result_lines(result, dry))
         if not results:
             invocation.print(["nothing to clean"])
-    # Keeping work is what cleaning everything is meant to do; of one that was named it is a refusal.
+    # To keep work is no failure, unless it was named on the command line.
     return Status.FAILED if named and any(result.kept is not None for result in results) else Status.DONE
 
 
@@ -213,7 +213,7 @@ def _result_lines(result: Removed, dry: bool) -> list[str]:
     if result.left is not None:
         shown.append(f"  not all of its folder: {printable(result.left)}")
     if result.recover:
-        shown.append("  to get it back:")
+        shown.append("  to restore it:")
         shown += [f"    {printable(command)}" for command in result.recover]
     return shown
 
