@@ -16,8 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from agentd.launch.hints import HINTS
-from agentd.launch.launcher import LaunchScript, render
+from agentd.launch.launcher import HINTS, LaunchScript, render
 from agentd.launch.rundir import CLOSING
 from benchmarks.machine import children, cpu_seconds, exists
 from benchmarks.rollcall import Report, RollCall

@@ -9,8 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 
-HINTS = "hints"
-"""Its name in the runtime directory."""
+from agentd.launch.launcher import HINTS
 
 _LONGEST_HINT = 64
 """Bytes; a run's id is shorter."""

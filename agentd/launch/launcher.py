@@ -18,8 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentd.launch.hints import HINTS
 from agentd.tmux.guard import ENDED_MARK
+
+HINTS = "hints"
+"""Name in the runtime directory of the FIFO by which launchers say that a report is there."""
 
 LAUNCH_FAILED = "launch-failed"
 """First word of ``ID.exit`` when there was no agent to run; the rest of the line says why."""

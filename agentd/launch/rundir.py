@@ -19,8 +19,8 @@ from pathlib import Path
 
 import structlog
 
-from agentd.launch.hints import HINTS, HintPipe
-from agentd.launch.launcher import LAUNCH_FAILED, LaunchScript, render
+from agentd.launch.hints import HintPipe
+from agentd.launch.launcher import HINTS, LAUNCH_FAILED, LaunchScript, render
 from agentd.process.identity import ProcessIdentity, started_by
 from agentd.process.proc import PROC, read_bytes
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.launch.hints import HINTS
+from agentd.launch.launcher import HINTS
 from agentd.launch.rundir import ExitReport, RuntimeDirectory
 from agentd.process.identity import ProcessIdentity, signal_group
 from tests.daemon.support import stay

@@ -11,8 +11,7 @@ import psutil
 import pytest
 from structlog.testing import LogCapture
 
-from agentd.launch.hints import HINTS
-from agentd.launch.launcher import LaunchScript
+from agentd.launch.launcher import HINTS, LaunchScript
 from agentd.launch.rundir import CLOSING, ExitReport, RuntimeDirectory, RuntimeDirectoryError
 from agentd.process.identity import ProcessIdentity
 from tests.support.waiting import wait_for
