@@ -6,7 +6,6 @@ import pytest
 
 from agentd.cli.agentctl.terminals import NotTypedError, Terminal
 from agentd.cli.agentctl.tmux import Pane, Server
-from agentd.tmux.syntax import command
 from tests.cli.support import Client
 from tests.cli.talking import READS, daemons_client, start, wait_for_text
 from tests.support.agents import misbehaving
@@ -90,15 +89,13 @@ def test_the_shell_that_follows_an_agent_is_not_typed_into_whatever_the_daemon_s
     wait_for_text(daemon, "a", "This is a shell")
     terminal = terminal_of(daemon, agent["pane"], agent["pane_pid"])
     with pytest.raises(NotTypedError, match="nothing was entered, since it has ended, and a shell is in its pane"):
-        terminal.type(command("send-keys", "-t", terminal.pane_id, "echo x", "Enter"))
+        terminal.type(("send-keys", "echo x", "Enter"))
     with pytest.raises(NotTypedError):
-        terminal.type(
-            command("paste-buffer", "-p", "-d", "-b", terminal.buffer, "-t", terminal.pane_id), text=b"touch pwned\n"
-        )
+        terminal.type(("paste-buffer", "-p", "-d", "-b", terminal.buffer), text=b"touch pwned\n")
     assert daemon.tmux("list-buffers") == ""
     other = terminal_of(daemon, agent["pane"], int(str(agent["pane_pid"])) + 1)
     with pytest.raises(NotTypedError, match="its pane is gone, or another run is in it"):
-        other.type(command("send-keys", "-t", terminal.pane_id, "echo x", "Enter"))
+        other.type(("send-keys", "echo x", "Enter"))
     assert "echo x" not in daemon.screen("a")
 
 
@@ -114,8 +111,8 @@ def test_another_run_in_the_pane_is_not_typed_into(daemon: Daemon) -> None:
     assert (now["pane"], now["pane_pid"] == former["pane_pid"]) == (former["pane"], False)
     terminal = terminal_of(daemon, now["pane"], former["pane_pid"])
     with pytest.raises(NotTypedError, match="another run is in it"):
-        terminal.type(command("send-keys", "-t", terminal.pane_id, "x", "Enter"))
-    terminal_of(daemon, now["pane"], now["pane_pid"]).type(command("send-keys", "-t", terminal.pane_id, "y", "Enter"))
+        terminal.type(("send-keys", "x", "Enter"))
+    terminal_of(daemon, now["pane"], now["pane_pid"]).type(("send-keys", "y", "Enter"))
     assert "got <x>" not in wait_for_text(daemon, "a", "got <y>")
 
 

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from agentd.cli.agentctl.agent_input import LONGEST_LINE, LOOK_AFTER, AgentInput, only_sender, open_input
 from agentd.cli.agentctl.command import CommandError
-from agentd.cli.agentctl.terminals import Terminal
+from agentd.cli.agentctl.terminals import LEAVE_COPY_MODE, Terminal
 from agentd.text.quoting import quote
-from agentd.tmux.syntax import command
 
 PAUSE = 0.4
 """Seconds from a text that is seen to Enter: gemini swallows one that comes sooner, codex takes it for a line break.
@@ -147,12 +146,8 @@ class Sender:
 
     def _paste(self, text: str) -> None:
         """Paste from tmux' own buffer, bracketed where the agent asked for that: no text is on a command line."""
-        pane = self.terminal.pane_id
-        self.terminal.type(
-            command("copy-mode", "-q", "-t", pane),
-            command("paste-buffer", "-p", "-d", "-b", self.terminal.buffer, "-t", pane),
-            text=text.encode(),
-        )
+        paste = ("paste-buffer", "-p", "-d", "-b", self.terminal.buffer)
+        self.terminal.type(LEAVE_COPY_MODE, paste, text=text.encode())
 
     def _wait_until_typed(self) -> None:
         if self.empty_box is None or self._until(lambda: not self._box_is_empty()):
@@ -164,7 +159,7 @@ class Sender:
         )
 
     def _press_enter(self) -> None:
-        self.terminal.type(command("send-keys", "-t", self.terminal.pane_id, "Enter"))
+        self.terminal.type(("send-keys", "Enter"))
 
     def _wait_until_box_empties(self, typed: _Look) -> Outcome:
         if self._until(self._box_is_empty, min(ENTER_AGAIN, self.timeout)) or self._box_is_gone(typed):

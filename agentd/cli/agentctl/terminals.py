@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentd.cli.agentctl.client import UnreachableError
@@ -13,7 +14,10 @@ from agentd.cli.agentctl.tmux import NoSessionError, Pane, Server
 from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable, quote
 from agentd.tmux.guard import guarded, refusal
-from agentd.tmux.syntax import pane_target
+from agentd.tmux.syntax import command, pane_target
+
+LEAVE_COPY_MODE = ("copy-mode", "-q")
+"""What comes before keys and texts: in copy mode tmux takes them for commands."""
 
 
 class NotTypedError(CommandError):
@@ -34,13 +38,13 @@ class Terminal:
         """Other than the pane's place, an operator does not change that."""
         return str(self.pane.pane_id)
 
-    def type(self, *commands: str, text: bytes | None = None) -> None:
-        """Execute tmux commands that type, if the pane holds the agent's run at that moment.
+    def type(self, *commands: Sequence[str], text: bytes | None = None) -> None:
+        """Execute tmux commands in the pane, if it holds the agent's run at that moment.
 
         Parameters
         ----------
         commands
-            Written for tmux' parser.
+            Their words, without the pane.
         text
             What the buffer `self.buffer` holds meanwhile.
 
@@ -54,7 +58,8 @@ class Terminal:
         pid = int(str(self.pane.pane_pid))
         # No text is on a command line.
         load = () if text is None else ("load-buffer", "-b", self.buffer, "-", ";")
-        words = (*load, *guarded(self.pane_id, pid, *commands))
+        written = (command(name, "-t", self.pane_id, *words) for name, *words in commands)
+        words = (*load, *guarded(self.pane_id, pid, *written))
         try:
             reason = refusal(self.server.cmd(words[0], *words[1:], text=text).stdout, pid)
             if reason is not None:

@@ -222,12 +222,11 @@ def _press(invocation: Invocation, agent: AgentStatus, keys: list[tuple[str, flo
 
 
 def _press_in(terminal: Terminal, keys: list[tuple[str, float]]) -> None:
-    from agentd.tmux.syntax import command
+    from agentd.cli.agentctl.terminals import LEAVE_COPY_MODE
 
     began = time.monotonic()
     for key, after in keys:
         pause = began + after - time.monotonic()
         if after and pause > 0:
             time.sleep(pause)  # noqa: TID251 (a program needs time between two keys)
-        pane = terminal.pane_id
-        terminal.type(command("copy-mode", "-q", "-t", pane), command("send-keys", "-t", pane, "--", key))
+        terminal.type(LEAVE_COPY_MODE, ("send-keys", "--", key))
