@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from agentd.launch.rundir import script_of
+from agentd.launch.script_path import script_of
 from agentd.model.spec import AGENT_VARIABLE, RUN_ID_VARIABLE
 from agentd.process.identity import ProcessIdentity
 from agentd.process.proc import PROC, ancestors, command_of, environment_of, numbers_in, status_numbers

@@ -21,20 +21,16 @@ import structlog
 
 from agentd.launch.hints import HintPipe
 from agentd.launch.launcher import HINTS, LAUNCH_FAILED, LaunchScript, render
+from agentd.launch.script_path import SUFFIX, launched_run
 from agentd.process.identity import ProcessIdentity, started_by
 from agentd.process.proc import PROC, read_bytes
 
 log = structlog.get_logger(__name__)
 
 CLOSING = "closing"
-_SCRIPT, _PID, _EXIT, _RECORD = ".sh", ".pid", ".exit", ".record"
+_PID, _EXIT, _RECORD = ".pid", ".exit", ".record"
 _NEW_RECORD = ".record-new"
-_SUFFIXES = (_SCRIPT, _PID, _EXIT, _RECORD, _NEW_RECORD)
-RUN_ID = r"[0-9A-Za-z_-]+"
-"""What a run's id is made of: nothing that leads out of the folder."""
-_LAUNCH_COMMAND = re.compile(rf"/bin/sh .*/({RUN_ID}){re.escape(_SCRIPT)}[\"']?", re.ASCII)
-"""How tmux shows the command that opened a pane with a launch script."""
-_SCRIPT_PATH = re.compile(rf"(.*)/({RUN_ID}){re.escape(_SCRIPT)}", re.ASCII | re.DOTALL)
+_SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD)
 _LARGEST_STATUS = 255
 _ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
 """An exit status, and the first number of /proc/uptime (proc(5)) where there is one."""
@@ -42,18 +38,6 @@ _REPORT_LIMIT = 4096
 """Bytes; a report is one short line."""
 _RECORD_LIMIT = 1 << 20
 """Bytes; a record is one line of some hundred, plus an error's text."""
-
-
-def launched_run(command: str) -> str | None:
-    """The run whose launch script a pane's start command, as tmux shows it, names."""
-    match = _LAUNCH_COMMAND.fullmatch(command)
-    return None if match is None else match[1]
-
-
-def script_of(path: str) -> tuple[str, str] | None:
-    """Read the path of a launch script: the runtime directory, and the run's id."""
-    match = _SCRIPT_PATH.fullmatch(path)
-    return None if match is None else (match[1], match[2])
 
 
 class RuntimeDirectoryError(RuntimeError):
@@ -203,7 +187,7 @@ class RuntimeDirectory:
 
     def script_path(self, run_id: str) -> str:
         """Where the launch script of a run stands."""
-        return str(self.path / (run_id + _SCRIPT))
+        return str(self.path / (run_id + SUFFIX))
 
     def write_script(self, script: LaunchScript) -> str:
         """Write a launch script that only the agent user can read; return its path.
@@ -213,7 +197,7 @@ class RuntimeDirectory:
         OSError
             If it cannot be written: disk full, folder gone.
         """
-        self._create(script.run_id + _SCRIPT, render(script, self.path))
+        self._create(script.run_id + SUFFIX, render(script, self.path))
         return self.script_path(script.run_id)
 
     def _create(self, name: str, content: bytes) -> None:
@@ -288,7 +272,7 @@ class RuntimeDirectory:
 
     def remove_script(self, run_id: str) -> None:
         """Remove the script; sh has it open by the time the agent runs."""
-        self._remove(run_id + _SCRIPT)
+        self._remove(run_id + SUFFIX)
 
     def remove_run(self, run_id: str) -> None:
         """Remove everything of a run."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from agentd.launch.census import Census, LivingRun
-from agentd.launch.rundir import launched_run
+from agentd.launch.script_path import launched_run
 from agentd.model.events import Event, EventKind
 from agentd.model.states import AgentState
 from agentd.process.identity import ProcessIdentity

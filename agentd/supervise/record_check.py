@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from agentd.launch.rundir import RUN_ID
+from agentd.launch.script_path import RUN_ID
 from agentd.model.spec import AGENT_NAME
 from agentd.model.states import AgentState
 from agentd.supervise.record import Record, RecordError

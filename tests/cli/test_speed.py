@@ -80,6 +80,12 @@ def test_what_the_daemon_answers_needs_no_libtmux(client: Client, source: Memory
     assert modules & {"libtmux", "agentd.cli.agentctl.terminals"} == set()
 
 
+def test_a_screen_without_a_daemon_needs_no_part_of_one(client: Client) -> None:
+    modules = modules_of(replace(client, env={"AGENTD_API_SOCKET": "gone.sock"}), "screen", "agent-007")
+    assert "libtmux" in modules
+    assert modules & (NEVER | {"pydantic", "tomlkit"}) == {"libtmux"}
+
+
 def test_editing_imports_no_part_of_the_daemon_that_runs(client: Client) -> None:
     assert client("add", "a", "--harness", "custom", "--", "sleep", "1").status == 0
     modules = modules_of(client, "set", "a", "max_restarts=3", "--wait")

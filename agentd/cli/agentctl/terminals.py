@@ -11,6 +11,7 @@ from agentd.cli.agentctl.client import UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import find_agent
 from agentd.cli.agentctl.tmux import NoSessionError, Pane, Server
+from agentd.launch.script_path import launched_run
 from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable, quote
 from agentd.tmux.guard import guarded, refusal
@@ -125,8 +126,6 @@ def terminal_of(invocation: Invocation, agent: AgentStatus) -> Terminal:
 
 
 def _without_daemon(invocation: Invocation, unreachable: UnreachableError) -> Terminal:
-    from agentd.launch.rundir import launched_run
-
     name, server = invocation.name(), Server(invocation.settings.tmux_socket)
     try:
         panes = server.find_panes("-s", "-t", pane_target(name))
