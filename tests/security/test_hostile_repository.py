@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from agentd.cli.agentctl import collection
+from agentd.cli.agentctl import collection, terminals
 from agentd.cli.agentctl.client import UnreachableError
 from agentd.cli.agentctl.command import Invocation
 from tests.cli.support import Client
@@ -94,8 +94,9 @@ def test_the_end_of_a_terminal_is_collected_as_text(monkeypatch: pytest.MonkeyPa
     def unreachable(*_: object) -> bytes:
         raise UnreachableError("none")
 
-    terminal = SimpleNamespace(pane="%1", ask=lambda *_: ["one", "\x1b]0;title\x07two\u202e  ", "three\x9b2J"])
-    monkeypatch.setattr(collection, "open_terminal", lambda _: terminal)
+    shown = ["one", "\x1b]0;title\x07two\u202e  ", "three\x9b2J"]
+    terminal = SimpleNamespace(pane=SimpleNamespace(capture_pane=lambda **_: shown))
+    monkeypatch.setattr(terminals, "open_terminal", lambda _: terminal)
     invocation: Any = SimpleNamespace(api=SimpleNamespace(read=unreachable), name=lambda: "a", warn=print)
     tail = collection.transcript_tail(cast("Invocation", invocation), 2)
     assert tail == [r"\x1b]0;title\x07two\u202e", r"three\x9b2J"]

@@ -103,7 +103,7 @@ def lying_tmux(daemon: Daemon) -> Path:
     tmux = daemon.folder / "lying" / "tmux"
     tmux.parent.mkdir()
     tmux.with_name("says").write_text(ALL_ESCAPES, encoding="utf-8")
-    tmux.with_name("panes").write_text("%0 4242 /bin/sh /somewhere/run.sh\n")
+    tmux.with_name("panes").write_text("%0 4242 /dev/pts/9 /bin/sh /somewhere/run.sh\n")
     tmux.write_text(
         f'#!/bin/sh\ncd "{tmux.parent}"\ncase "$*" in *list-panes*) cat panes; exit;; esac\n'
         "cat says\necho\n[ ! -e fails ] || exit 1\n"
@@ -130,7 +130,11 @@ def test_what_a_lying_tmux_server_says_is_shown_as_text(daemon: Daemon, lying_tm
 
 
 @pytest.mark.parametrize(
-    "panes", ["", "one", "%0 4242", ALL_ESCAPES, "%0 x /bin/sh /r.sh", "-t 1 /bin/sh /r.sh", "%0 4242 sleep 600"]
+    "panes",
+    [
+        *("", "one", "%0 4242", ALL_ESCAPES, "%0 x /dev/pts/9 /bin/sh /r.sh", "-t 1 /dev/pts/9 /bin/sh /r.sh"),
+        *("%0 4242 /dev/pts/9 sleep 600", "%0 4242 /etc/shadow /bin/sh /r.sh", "%0 4242 /bin/sh /r.sh"),
+    ],
 )
 def test_panes_that_no_agentd_opened_are_not_taken_for_an_agents(daemon: Daemon, lying_tmux: Path, panes: str) -> None:
     lying_tmux.with_name("panes").write_text(panes + "\n", encoding="utf-8")
