@@ -283,3 +283,27 @@ def test_root_looks_into_another_users_worktree_as_that_user(daemon: Daemon) -> 
     assert set((daemon.workdir / "filtered").read_text().split()) == {str(account.pw_uid)}
     mine = {path for path in (repo / ".git").rglob("*") if path.lstat().st_uid != account.pw_uid}
     assert mine == set()
+
+
+def test_the_doctor_names_worktrees_that_no_agent_has_and_empty_submodules(
+    client: Client, daemon: Daemon, repo: Path
+) -> None:
+    library = make_repository(daemon.folder / "library")
+
+    def told() -> list[tuple[str, str]]:
+        found = json.loads(client("doctor", "--json").out)["findings"]
+        return [(each["level"], each["text"]) for each in found if each["topic"] == "worktrees"]
+
+    assert told() == []
+    git(repo, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(library), "vendored")
+    commit(repo, "a library")
+    daemon.write_jcard(jcard(worker("alice"), agent("plain"), worker("carol")))
+    daemon.wait_state("carol", "running")
+    daemon.wait_gone("bob")
+    assert sorted(told()) == [
+        ("note", "no agent has the worktrees of bob any more"),
+        ("warning", "carol: the submodules vendored are empty folders"),
+    ]
+    daemon.write_jcard("[[agents]]\nname = 1\n")
+    daemon.wait_for(lambda: not daemon.health()["config"]["valid"], what="the daemon refuses the jcard")
+    assert [level for level, _ in told()] == ["warning"], "who has which cannot be told"

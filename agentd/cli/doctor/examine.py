@@ -12,14 +12,16 @@ from agentd.cli.agentctl.trust_question import waits_for
 from agentd.cli.doctor import machine, places
 from agentd.cli.doctor.finding import Finding, answered, error, note, ok, read_line, warning
 from agentd.cli.doctor.harnesses import AgentContext, check_harnesses
+from agentd.cli.doctor.worktrees import check_worktrees
 from agentd.files.answering import NotAnsweringError, within
 from agentd.files.held_names import holder
 from agentd.files.locks import API_MODE
 from agentd.harness.registry import load_harnesses
 from agentd.launch.identity import base_environment, path_origin
 from agentd.launch.login import read_login
+from agentd.model.spec import WORKTREES
 from agentd.model.status import Health
-from agentd.settings.context import resolve_agent_user
+from agentd.settings.context import resolve_agent_user, resolve_data_dir
 from agentd.settings.limits import SOCKET_MODE
 from agentd.settings.settings import Settings
 from agentd.supervise.check import check
@@ -81,6 +83,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     )
     yield from check_harnesses(load_harnesses().harnesses, result.agents, around)
     yield from places.check_folders(result.agents)
+    yield from check_worktrees(resolve_data_dir(settings.data_dir, user) / WORKTREES, user, _agents_of(api, health))
     yield from answered("state", settings.state_dir, lambda: places.check_space("state", settings.state_dir))
     yield from answered(
         "state",
@@ -133,6 +136,16 @@ def _check_daemon(health: Health, document: Json) -> Iterator[Finding]:
         )
     if isinstance(document, Mapping):
         yield from _check_recording(document.get("recording"))
+
+
+def _agents_of(api: Api, health: Health | None) -> set[str] | None:
+    """Name all agents, those on the way out among them; ``None`` if the daemon cannot tell."""
+    if health is None or not health.config.valid:
+        return None
+    try:
+        return {agent.name for agent in api.agents()}
+    except (ApiError, UnreachableError):
+        return None
 
 
 def _check_waiting(api: Api) -> Iterator[Finding]:

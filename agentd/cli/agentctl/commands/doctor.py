@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _DETAILS = """\
 Looks at the daemon, tmux, the jcard, the secrets, the sockets, each harness' program and whether it can log in (never
-with what), and the limits of the system. Every complaint comes with what to do. What no agent of the jcard uses is a
-note at most. Works without a daemon, whose absence is an error.
+with what), worktrees that were left, and the limits of the system. Every complaint comes with what to do. What no agent
+of the jcard uses is a note at most. Works without a daemon, whose absence is an error.
 Exit status 1 if there is an error. Elsewhere than on a terminal one line for each finding, fields separated by tabs:
 level (ok, note, warning, error), topic, what was found, what to do."""
 

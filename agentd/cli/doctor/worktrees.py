@@ -1,0 +1,78 @@
+"""Worktrees that no agent has any more, and those whose submodules are empty."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from agentd.cli.doctor.finding import Finding, note, some, unanswered, warning
+from agentd.files.answering import NotAnsweringError, within
+from agentd.model.user import AgentUser
+from agentd.process.runner import Runner
+from agentd.worktrees.git import Git, GitError
+from agentd.worktrees.inspect import missing_submodules
+from agentd.worktrees.record import HeldError, Place, all_held
+
+
+def check_worktrees(folder: Path, user: AgentUser, known: Collection[str] | None) -> Iterator[Finding]:
+    """Look at the worktrees that agentd made.
+
+    Parameters
+    ----------
+    folder
+        Of the worktrees, absolute.
+    user
+        Who the agents run as, and git with them.
+    known
+        Names of all agents; ``None`` if they cannot be told.
+    """
+    try:
+        found = within(folder, lambda: _held(folder, user))
+    except NotAnsweringError as failure:
+        yield unanswered("worktrees", failure)
+        return
+    except HeldError as failure:
+        yield warning("worktrees", str(failure), "look whose folder it is: agentctl worktrees list")
+        return
+    used = None if known is None else {name.casefold() for name in known}
+    left = [] if used is None else [place.name for place in found if place.name.casefold() not in used]
+    if left:
+        yield note(
+            "worktrees",
+            f"no agent has the worktrees of {some(left)} any more",
+            "agentctl worktrees list shows what is in them, agentctl worktrees clean removes those without work",
+        )
+    for place in found:
+        yield from _check_submodules(place, user)
+
+
+def _held(folder: Path, user: AgentUser) -> list[Place]:
+    """List them, unless they are another user's: git would run what is set up there with our rights."""
+    try:
+        owner = folder.stat().st_uid
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise HeldError(f"cannot look into {folder}: {error.strerror}") from error
+    return all_held(folder)[0] if owner == user.uid and os.geteuid() in (0, owner) else []
+
+
+def _check_submodules(place: Place, user: AgentUser) -> Iterator[Finding]:
+    try:
+        for path in (place.path, Path(place.held.repo)):
+            if not within(path, lambda path=path: os.path.lexists(path)):  # type: ignore[misc]  # bound early
+                return
+        empty = missing_submodules(Git(Runner(user, os.environ), place.path))
+    except NotAnsweringError as failure:
+        yield unanswered("worktrees", failure)
+    except GitError as failure:
+        yield note("worktrees", f"{place.name}: {failure}", "agentctl worktrees list says more")
+    else:
+        if empty:
+            yield warning(
+                "worktrees",
+                f"{place.name}: the submodules {some(empty)} are empty folders",
+                f"as {user.name}: git -C {shlex.quote(str(place.path))} submodule update --init",
+            )
