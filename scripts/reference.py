@@ -15,7 +15,7 @@ from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
 from agentd.daemon.logs import SHORTEST_REDACTED
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_table
-from agentd.model.events import ACCOUNTS, DETAILS, EventKind
+from agentd.model.events import DETAILS, EVENT_DOCS, EventKind
 from agentd.recording.journal.database import TOTAL_BYTES
 from agentd.recording.journal.journal import UNCLEAN_GAP, Limits
 from agentd.recording.metrics.answer import LOOK_AFTER, STALE_AFTER
@@ -134,8 +134,8 @@ def _type(schema: dict[str, object]) -> str:
 def events() -> str:
     """Describe the kinds of events."""
     kinds = "".join(
-        f"| `{kind}` | {account.meaning} | {', '.join(f'`{name}`' for name in account.data)} |\n"
-        for kind, account in ACCOUNTS.items()
+        f"| `{kind}` | {doc.meaning} | {', '.join(f'`{name}`' for name in doc.data)} |\n"
+        for kind, doc in EVENT_DOCS.items()
     )
     details = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in DETAILS.items())
     return f"""{NOTE}

@@ -20,7 +20,7 @@ from agentd.recording.transcripts.files import RunFolder, TranscriptError
 from agentd.recording.transcripts.readable import TooSlowError
 from agentd.recording.transcripts.reader import Extent, TranscriptReader
 from agentd.recording.transcripts.rendering import Rendering
-from agentd.recording.transcripts.run_metadata import Account
+from agentd.recording.transcripts.run_metadata import RunMetadata
 
 READER: web.AppKey[TranscriptReader] = web.AppKey("transcript_reader")
 
@@ -112,25 +112,25 @@ async def _runs(request: web.Request) -> web.StreamResponse:
 
 
 def _view(extent: Extent) -> RunView:
-    account = extent.account
+    metadata = extent.metadata
     return RunView(
-        agent=account.agent,
-        run=account.run,
-        run_id=account.run_id,
-        harness=account.harness,
-        workdir=account.workdir,
-        argv=account.argv,
-        start=account.start,
-        end=account.end,
-        exit_code=account.exit_code,
-        exit_signal=account.exit_signal,
-        reason=account.reason,
+        agent=metadata.agent,
+        run=metadata.run,
+        run_id=metadata.run_id,
+        harness=metadata.harness,
+        workdir=metadata.workdir,
+        argv=metadata.argv,
+        start=metadata.start,
+        end=metadata.end,
+        exit_code=metadata.exit_code,
+        exit_signal=metadata.exit_signal,
+        reason=metadata.reason,
         first_byte=extent.first,
         end_byte=extent.end,
-        columns=account.columns,
-        rows=account.rows,
-        gaps=[GapView(gap.end, gap.reason, gap.offset) for gap in account.gaps],
-        sizes=[SizeView(size.offset, size.columns, size.rows) for size in account.sizes],
+        columns=metadata.columns,
+        rows=metadata.rows,
+        gaps=[GapView(gap.end, gap.reason, gap.offset) for gap in metadata.gaps],
+        sizes=[SizeView(size.offset, size.columns, size.rows) for size in metadata.sizes],
     )
 
 
@@ -199,7 +199,7 @@ def _range(request: web.Request, extent: Extent) -> tuple[int, int] | None:
 
 def _headers(extent: Extent, start: int) -> dict[str, str]:
     return {
-        RUN_HEADER: str(extent.account.run),
+        RUN_HEADER: str(extent.metadata.run),
         OFFSET_HEADER: str(start),
         END_HEADER: str(extent.end),
         hdrs.ACCEPT_RANGES: "bytes",
@@ -216,7 +216,7 @@ async def _text(
     if query.tail is not None:
         start = max(start, extent.end - max(_RENDERED_LEAST, query.tail * _RENDERED_A_LINE))
     lines = await _rendered(reader, folder, extent, start)
-    if lines is not None and query.tail is not None and len(lines) < query.tail + extent.account.rows:
+    if lines is not None and query.tail is not None and len(lines) < query.tail + extent.metadata.rows:
         # Lines longer than most, or a program that draws them again and again.
         start = max(extent.first, extent.end - _RENDERED)
         lines = await _rendered(reader, folder, extent, start)
@@ -230,12 +230,12 @@ async def _text(
 
 async def _rendered(reader: TranscriptReader, folder: RunFolder, extent: Extent, start: int) -> list[str] | None:
     raw = b"".join([piece async for piece in reader.pieces(folder, extent, start, extent.end, follow=False)])
-    return await reader.do(partial(_render, extent.account, start, raw))
+    return await reader.do(partial(_render, extent.metadata, start, raw))
 
 
-def _render(account: Account, start: int, raw: bytes) -> list[str] | None:
+def _render(metadata: RunMetadata, start: int, raw: bytes) -> list[str] | None:
     """Make bytes readable; ``None`` if that takes too long."""
-    rendering = _Rendering(account, start)
+    rendering = _Rendering(metadata, start)
     lines = rendering.take(raw)
     return None if lines is None else lines + rendering.rest()
 
@@ -243,12 +243,12 @@ def _render(account: Account, start: int, raw: bytes) -> list[str] | None:
 class _Rendering:
     """A transcript on its way to text."""
 
-    def __init__(self, account: Account, start: int) -> None:
-        self._rendering = Rendering(account, start)
+    def __init__(self, metadata: RunMetadata, start: int) -> None:
+        self._rendering = Rendering(metadata, start)
 
-    def learn(self, account: Account) -> None:
+    def learn(self, metadata: RunMetadata) -> None:
         """Take what is known by now of the terminal's sizes."""
-        self._rendering.learn(account)
+        self._rendering.learn(metadata)
 
     def take(self, raw: bytes) -> list[str] | None:
         """Take bytes, and give the lines that scrolled off; ``None`` if that takes too long."""
@@ -277,14 +277,14 @@ async def _followed(
     reader: TranscriptReader, folder: RunFolder, extent: Extent, start: int, tail: int | None
 ) -> AsyncGenerator[bytes, None]:
     """Give lines once they are finished, from the last `tail` of those there are."""
-    rendering = await reader.do(partial(_Rendering, extent.account, start))
+    rendering = await reader.do(partial(_Rendering, extent.metadata, start))
     position, kept, caught_up = start, list[str](), start >= extent.end
     known = extent
     async for piece in reader.pieces(folder, extent, start, None, follow=True):
         if position >= known.end and piece:
             with contextlib.suppress(TranscriptError):
                 known = await reader.extent(folder)
-            rendering.learn(known.account)
+            rendering.learn(known.metadata)
         lines = await reader.do(partial(rendering.take_settled, piece))
         position += len(piece)
         if not caught_up:

@@ -45,8 +45,9 @@ from agentd.process.reaper import Reaper
 from agentd.recording.journal.journal import Journal
 from agentd.recording.metrics.answer import Metrics
 from agentd.recording.metrics.measures import Counters
-from agentd.recording.transcripts.disk import Limits, TranscriptDisk
+from agentd.recording.transcripts.disk import TranscriptDisk
 from agentd.recording.transcripts.files import TranscriptFiles
+from agentd.recording.transcripts.limits import Limits
 from agentd.recording.transcripts.reader import TranscriptReader
 from agentd.recording.transcripts.recorder import Transcripts
 from agentd.recording.transcripts.writer import find_writer

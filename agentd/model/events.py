@@ -74,7 +74,7 @@ EventSink: TypeAlias = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class EventDoc:
     """What events of one kind say."""
 
     meaning: str
@@ -84,59 +84,59 @@ class Account:
 
 _STATES = ("state", "was")
 
-ACCOUNTS: Mapping[EventKind, Account] = {
-    EventKind.DECLARED: Account("The agent appears in the configuration.", ("state",)),
-    EventKind.CHANGED: Account(
+EVENT_DOCS: Mapping[EventKind, EventDoc] = {
+    EventKind.DECLARED: EventDoc("The agent appears in the configuration.", ("state",)),
+    EventKind.CHANGED: EventDoc(
         "The agent's definition changed. It is restarted, or the change applies in place.", ("action", "fields")
     ),
-    EventKind.REMOVED: Account("Nothing of the agent is left."),
-    EventKind.ADOPTED: Account("A run that a former daemon left was taken over.", ("state", "run", "pid", "restarts")),
-    EventKind.NOT_ADOPTED: Account("What a former daemon left cannot be taken over.", ("session",)),
-    EventKind.RECORD_LOST: Account(
+    EventKind.REMOVED: EventDoc("Nothing of the agent is left."),
+    EventKind.ADOPTED: EventDoc("A run that a former daemon left was taken over.", ("state", "run", "pid", "restarts")),
+    EventKind.NOT_ADOPTED: EventDoc("What a former daemon left cannot be taken over.", ("session",)),
+    EventKind.RECORD_LOST: EventDoc(
         "The agent's run was taken over by its processes alone: what a former daemon wrote of it was removed."
     ),
-    EventKind.TRUSTED: Account(
+    EventKind.TRUSTED: EventDoc(
         "agentd had the agent's harness trust the folder that agentd made for it.", ("harness", "folder", "path")
     ),
-    EventKind.LAUNCHED: Account("A launch began.", (*_STATES, "run", "restarts")),
-    EventKind.LAUNCH_FAILED: Account("A launch came to nothing.", ("state", "run")),
-    EventKind.STARTED: Account("The agent's process runs.", (*_STATES, "run", "pid", "restarts")),
-    EventKind.EXITED: Account(
+    EventKind.LAUNCHED: EventDoc("A launch began.", (*_STATES, "run", "restarts")),
+    EventKind.LAUNCH_FAILED: EventDoc("A launch came to nothing.", ("state", "run")),
+    EventKind.STARTED: EventDoc("The agent's process runs.", (*_STATES, "run", "pid", "restarts")),
+    EventKind.EXITED: EventDoc(
         "The agent's process ended.", ("state", "run", "pid", "exit_code", "exit_signal", "ran_seconds")
     ),
-    EventKind.RESTARTING: Account(
+    EventKind.RESTARTING: EventDoc(
         "The agent waits to be launched again.", (*_STATES, "restarts", "restart_in_seconds")
     ),
-    EventKind.COMPLETED: Account("The agent ended with success and is not restarted.", _STATES),
-    EventKind.FAILED: Account("The agent failed and is not restarted.", _STATES),
-    EventKind.TIMED_OUT: Account("The agent reached its timeout and was ended.", _STATES),
-    EventKind.STOPPING: Account("The agent was asked to end.", (*_STATES, "cause", "grace_seconds")),
-    EventKind.KILLED: Account("The agent did not end in its grace period: SIGKILL.", ("run", "pid")),
-    EventKind.STOPPED: Account(
+    EventKind.COMPLETED: EventDoc("The agent ended with success and is not restarted.", _STATES),
+    EventKind.FAILED: EventDoc("The agent failed and is not restarted.", _STATES),
+    EventKind.TIMED_OUT: EventDoc("The agent reached its timeout and was ended.", _STATES),
+    EventKind.STOPPING: EventDoc("The agent was asked to end.", (*_STATES, "cause", "grace_seconds")),
+    EventKind.KILLED: EventDoc("The agent did not end in its grace period: SIGKILL.", ("run", "pid")),
+    EventKind.STOPPED: EventDoc(
         "A stop is complete: nothing that the run started is left.", (*_STATES, "cause", "exit_code", "exit_signal")
     ),
-    EventKind.DISABLED: Account("The agent is declared and not to run.", _STATES),
-    EventKind.SESSION_LOST: Account("The agent's tmux session went away without agentd closing it.", ("state",)),
-    EventKind.PROCESSES_SURVIVE_SIGKILL: Account(
+    EventKind.DISABLED: EventDoc("The agent is declared and not to run.", _STATES),
+    EventKind.SESSION_LOST: EventDoc("The agent's tmux session went away without agentd closing it.", ("state",)),
+    EventKind.PROCESSES_SURVIVE_SIGKILL: EventDoc(
         "Processes of the agent cannot be ended; it is not launched again while they live.", ("pids",)
     ),
-    EventKind.DAEMON_STARTED: Account("agentd is up.", ("version", "pid", "adopted")),
-    EventKind.DAEMON_STOPPING: Account("agentd was told to end.", ("pid", "agents")),
-    EventKind.DAEMON_STOPPED: Account("agentd ends; its last event.", ("pid", "agents")),
-    EventKind.CONFIG_LOADED: Account("The files were taken.", ("agents",)),
-    EventKind.CONFIG_REJECTED: Account("The jcard cannot be used; the last good one stays in force."),
-    EventKind.CONFIG_WARNING: Account("Something in the configuration is suspicious."),
-    EventKind.SECRET_SKIPPED: Account("A file in the secret directory is no usable secret; its content is not told."),
-    EventKind.TMUX_RECONNECTED: Account("The connection to tmux was lost and is there again."),
-    EventKind.TMUX_SERVER_DIED: Account("The tmux server died, and its agents with it.", ("pid",)),
-    EventKind.PATH_RESTORED: Account(
+    EventKind.DAEMON_STARTED: EventDoc("agentd is up.", ("version", "pid", "adopted")),
+    EventKind.DAEMON_STOPPING: EventDoc("agentd was told to end.", ("pid", "agents")),
+    EventKind.DAEMON_STOPPED: EventDoc("agentd ends; its last event.", ("pid", "agents")),
+    EventKind.CONFIG_LOADED: EventDoc("The files were taken.", ("agents",)),
+    EventKind.CONFIG_REJECTED: EventDoc("The jcard cannot be used; the last good one stays in force."),
+    EventKind.CONFIG_WARNING: EventDoc("Something in the configuration is suspicious."),
+    EventKind.SECRET_SKIPPED: EventDoc("A file in the secret directory is no usable secret; its content is not told."),
+    EventKind.TMUX_RECONNECTED: EventDoc("The connection to tmux was lost and is there again."),
+    EventKind.TMUX_SERVER_DIED: EventDoc("The tmux server died, and its agents with it.", ("pid",)),
+    EventKind.PATH_RESTORED: EventDoc(
         "A socket, lock, folder or record of agentd's own was gone from its place, and was made again.", ("path",)
     ),
-    EventKind.PATH_LOST: Account(
+    EventKind.PATH_LOST: EventDoc(
         "A path of agentd's own is gone or another's, and cannot be made again for now.", ("path",)
     ),
-    EventKind.EVENTS_LOST: Account("So many events could not be written and are not in the journal.", ("lost",)),
-    EventKind.EVENTS_EXPIRED: Account(
+    EventKind.EVENTS_LOST: EventDoc("So many events could not be written and are not in the journal.", ("lost",)),
+    EventKind.EVENTS_EXPIRED: EventDoc(
         "Answered, never kept: the events that were asked for are older than what is kept.", ("since", "oldest")
     ),
 }

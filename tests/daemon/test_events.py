@@ -14,7 +14,7 @@ from typing import cast
 
 import pytest
 
-from agentd.model.events import ACCOUNTS, DETAILS, EventKind
+from agentd.model.events import DETAILS, EVENT_DOCS, EventKind
 from tests.daemon.support import bad, counting, declare, script, start, stay
 from tests.recording.support import lines
 from tests.support.daemon import Daemon, UnixConnection
@@ -102,8 +102,8 @@ def test_an_agents_life_is_told_in_order(daemon: Daemon) -> None:
     numbers = [cast("int", event["seq"]) for event in told]
     assert numbers == list(range(1, len(told) + 1))
     for event in told:
-        account = ACCOUNTS[EventKind(cast("str", event["kind"]))]
-        assert set(data(event)) <= set(account.data), event
+        doc = EVENT_DOCS[EventKind(cast("str", event["kind"]))]
+        assert set(data(event)) <= set(doc.data), event
         assert set(data(event)) <= set(DETAILS)
     everything = b"".join(file.read_bytes() for file in (daemon.state / "journal").iterdir())
     assert b"hidden-value" not in everything

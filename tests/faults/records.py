@@ -24,7 +24,7 @@ _DATABASE, _TRANSCRIPTS = "agentd.recording.journal.database", "agentd.recording
 POINTS = (
     Point("begin.asked", _DISK, "TranscriptDisk.begin", before=True),
     Point("begin.folder", _FILES, "RunFolder.create", before=True),
-    Point("begin.account", _FILES, "RunFolder.write"),
+    Point("begin.metadata", _FILES, "RunFolder.write"),
     Point("begin.done", _DISK, "TranscriptDisk.begin"),
     Point("begin.opened", _TRANSCRIPTS, "Transcripts.opened"),
     Point("end.seen", _TRANSCRIPTS, "Transcripts.ended", before=True),
@@ -128,18 +128,18 @@ class Records:
         numbers: dict[str, int] = {}
         for folder in sorted((self.state / "agents" / name / "runs").glob("[0-9]*")):
             try:
-                account = json.loads((folder / "run.json").read_bytes())
+                metadata = json.loads((folder / "run.json").read_bytes())
                 kept = b"".join(part.read_bytes() for part in sorted((folder / "output").iterdir()))
             except FileNotFoundError:
                 yield f"{name}: {folder} is not whole"
                 continue
-            run_id = account["run_id"]
+            run_id = metadata["run_id"]
             if run_id in numbers:
                 yield f"{name}: run {run_id} has two folders, {numbers[run_id]} and {folder.name}"
             numbers[run_id] = int(folder.name)
             if run_id in begun:
                 where = f"{name}, run {folder.name}"
-                for problem in self._run_amiss(account, kept, begun[run_id], ends.get(run_id)):
+                for problem in self._run_amiss(metadata, kept, begun[run_id], ends.get(run_id)):
                     yield f"{where}: {problem}"
         order = [numbers[run_id] for run_id in begun if run_id in numbers]
         if order != sorted(order):
@@ -147,24 +147,24 @@ class Records:
         if begun and (newest := list(begun)[-1]) not in numbers:
             yield f"{name}: its newest run, {newest}, has no folder"
 
-    def _run_amiss(self, account: dict[str, object], kept: bytes, begun: Mark, end: Mark | None) -> Iterator[str]:
+    def _run_amiss(self, metadata: dict[str, object], kept: bytes, begun: Mark, end: Mark | None) -> Iterator[str]:
         expected = _said(begun.run_id, self.world.marks.said(begun.run_id))
-        dropped = account["dropped"]
+        dropped = metadata["dropped"]
         assert isinstance(dropped, int)
-        if account["gaps"]:
-            yield f"gaps: {account['gaps']}"
+        if metadata["gaps"]:
+            yield f"gaps: {metadata['gaps']}"
         if not kept.startswith(expected[dropped:]) or not _INTERRUPTED.fullmatch(kept[len(expected[dropped:]) :]):
             yield f"{len(kept)} bytes after {dropped} dropped, {len(expected)} were said; ends with {kept[-120:]!r}"
         if lives(begun):
-            if account["end"] is not None:
+            if metadata["end"] is not None:
                 yield "is said to have ended, and lives"
             return
-        if account["end"] is None:
+        if metadata["end"] is None:
             yield "has ended, and is not completed"
-        elif account["bytes"] != dropped + len(kept):
-            yield f"is said to have printed {account['bytes']} bytes, kept are {len(kept)} after {dropped}"
-        elif end is not None and (account["exit_code"], account["exit_signal"]) not in ((end.status, None), _UNKNOWN):
-            yield f"ended with {end.status}, recorded is {account['exit_code']}, {account['exit_signal']}"
+        elif metadata["bytes"] != dropped + len(kept):
+            yield f"is said to have printed {metadata['bytes']} bytes, kept are {len(kept)} after {dropped}"
+        elif end is not None and (metadata["exit_code"], metadata["exit_signal"]) not in ((end.status, None), _UNKNOWN):
+            yield f"ended with {end.status}, recorded is {metadata['exit_code']}, {metadata['exit_signal']}"
 
     def _journal_amiss(self) -> Iterator[str]:
         self.follower.ask()

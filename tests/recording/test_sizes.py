@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from agentd.recording.transcripts.disk import Limits, TranscriptDisk
+from agentd.recording.transcripts.disk import TranscriptDisk
+from agentd.recording.transcripts.limits import Limits
 from agentd.recording.transcripts.rendering import Rendering
-from agentd.recording.transcripts.run_metadata import MOST_SIZES, Account, Size
+from agentd.recording.transcripts.run_metadata import MOST_SIZES, RunMetadata, Size
 from tests.support.transcripts import BEGUN, files_in
 
 LIMITS = Limits(total=1000, run=400, part=100, runs=3)
@@ -28,27 +29,27 @@ def test_sizes_stand_where_they_came_into_force_over_daemons_and_dropped_parts(t
     assert found is not None
     later.resize("r0", (105, 30))
     later.resize("r0", (7_000_000, 0))
-    account = run.folder.read()
-    assert (account.columns, account.rows) == (132, 50)
-    assert account.sizes == (*(Size(100 * n, 99 + n, 30) for n in range(1, 6)), Size(600, 1000, 1))
+    metadata = run.folder.read()
+    assert (metadata.columns, metadata.rows) == (132, 50)
+    assert metadata.sizes == (*(Size(100 * n, 99 + n, 30) for n in range(1, 6)), Size(600, 1000, 1))
     later.sweep()
-    account = run.folder.read()
-    assert account.dropped == 200
-    assert account.sizes[0] == Size(200, 101, 30)
+    metadata = run.folder.read()
+    assert metadata.dropped == 200
+    assert metadata.sizes[0] == Size(200, 101, 30)
 
 
 def test_a_run_that_goes_on_in_another_folder_begins_with_the_size_it_has() -> None:
-    account = replace(BEGUN, dropped=500, sizes=(Size(100, 10, 10), Size(600, 20, 20)))
-    anew = account.anew()
+    metadata = replace(BEGUN, dropped=500, sizes=(Size(100, 10, 10), Size(600, 20, 20)))
+    anew = metadata.anew()
     assert (anew.columns, anew.rows, anew.sizes, anew.dropped) == (20, 20, (), 0)
 
 
 def test_of_many_sizes_the_latest_are_kept() -> None:
-    account = BEGUN
+    metadata = BEGUN
     for number in range(1, MOST_SIZES + 50):
-        account = account.resized(Size(number, 10 + number % 2, 10))
-    assert len(account.sizes) == MOST_SIZES
-    assert account.sizes[-1].offset == MOST_SIZES + 49
+        metadata = metadata.resized(Size(number, 10 + number % 2, 10))
+    assert len(metadata.sizes) == MOST_SIZES
+    assert metadata.sizes[-1].offset == MOST_SIZES + 49
 
 
 def test_a_tail_is_read_with_the_size_in_force_where_it_begins() -> None:
@@ -58,6 +59,6 @@ def test_a_tail_is_read_with_the_size_in_force_where_it_begins() -> None:
     assert _read(run, 200, b"\x1b[40Gx") == [" " * 19 + "x"]
 
 
-def _read(run: Account, start: int, data: bytes) -> list[str]:
+def _read(run: RunMetadata, start: int, data: bytes) -> list[str]:
     rendering = Rendering(run, start)
     return [*rendering.feed(data), *rendering.rest()]

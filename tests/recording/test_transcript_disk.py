@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from agentd.launch.launcher import end_mark
-from agentd.recording.transcripts.disk import Limits, TranscriptDisk
+from agentd.recording.transcripts.disk import TranscriptDisk
 from agentd.recording.transcripts.files import RunFolder, TranscriptError, TranscriptFiles
+from agentd.recording.transcripts.limits import Limits
 from agentd.recording.transcripts.reader import TranscriptReader
-from agentd.recording.transcripts.run_metadata import Account
+from agentd.recording.transcripts.run_metadata import RunMetadata
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd
 from tests.support.transcripts import BEGUN, files_in, keep
@@ -51,8 +52,8 @@ def test_a_run_has_a_folder_of_its_own_that_nobody_else_may_enter(files: Transcr
     folder = keep(files, "a", b"hello\r\n")
     assert folder.path == files.state / "agents/a/runs/0001"
     assert (folder.path / "output.log").read_bytes() == b"hello\r\n"
-    account = json.loads((folder.path / "run.json").read_text())
-    assert (account["agent"], account["run"], account["argv"], account["bytes"]) == ("a", 1, ["true"], 7)
+    metadata = json.loads((folder.path / "run.json").read_text())
+    assert (metadata["agent"], metadata["run"], metadata["argv"], metadata["bytes"]) == ("a", 1, ["true"], 7)
     for path in (files.root, *files.root.rglob("*")):
         if not path.is_symlink():
             assert not stat.S_IMODE(path.stat().st_mode) & 0o077 or path.name == "000000"
@@ -60,7 +61,7 @@ def test_a_run_has_a_folder_of_its_own_that_nobody_else_may_enter(files: Transcr
     assert keep(TranscriptFiles(files.state, files.owner), "a").number == 3
 
 
-def test_whoever_looks_finds_the_account_of_a_run_whole(files: TranscriptFiles) -> None:
+def test_whoever_looks_finds_the_metadata_of_a_run_whole(files: TranscriptFiles) -> None:
     """The window was 50 microseconds wide, and one of three full runs of the tests fell into it."""
     last = 200
     begun = threading.Thread(target=lambda: [files.create(BEGUN) for _ in range(last)])
@@ -92,8 +93,8 @@ def test_a_run_keeps_its_newest_parts_at_their_offsets(disk: TranscriptDisk, fil
         (run.folder.output / f"{number:06}").write_bytes(b"x" * 100)
     kept = disk.sweep()
     assert (kept.size, kept.grew) == (400, True)
-    account, parts = files.snapshot(run.folder)
-    assert account.dropped == 300
+    metadata, parts = files.snapshot(run.folder)
+    assert metadata.dropped == 300
     assert [(part.name, part.start) for part in parts] == [(f"{n:06}", 100 * n) for n in (3, 4, 5, 6)]
     assert (run.folder.path / "output.log").readlink() == Path("output/000006")
     assert not disk.sweep().grew
@@ -122,8 +123,8 @@ def test_past_the_total_the_oldest_go_first_and_the_newest_of_each_agent_stays_k
     take_stock(disk)
     assert disk.sweep().size == 1000
     assert numbers(files) == {"a": [2], "b": [1], "c": [1], "d": [1]}
-    account, parts = files.snapshot(files.folder("a", 2))
-    assert (account.dropped, account.exit_code, parts) == (300, 0, [])
+    metadata, parts = files.snapshot(files.folder("a", 2))
+    assert (metadata.dropped, metadata.exit_code, parts) == (300, 0, [])
     assert len(files.snapshot(live.folder)[1]) == 4
 
     shrunk = TranscriptDisk(files, replace(LIMITS, total=150))
@@ -142,9 +143,9 @@ def test_a_run_is_completed_at_the_mark_of_its_launcher(disk: TranscriptDisk, fi
         (run.folder.output / f"{number:06}").write_bytes(data)
     assert disk.find_ends(["r1"], thoroughly=False) == disk.find_ends(["r1"], thoroughly=True) == {"r1": 90}
     disk.complete(RunEnd("r1", 1.5, Exit(signal=9), "removed"), 90)
-    account, left = files.snapshot(run.folder)
-    assert (account.end, account.exit_code, account.exit_signal) == ("1970-01-01T00:00:01.500Z", None, 9)
-    assert (account.reason, account.bytes) == ("removed", 90)
+    metadata, left = files.snapshot(run.folder)
+    assert (metadata.end, metadata.exit_code, metadata.exit_signal) == ("1970-01-01T00:00:01.500Z", None, 9)
+    assert (metadata.reason, metadata.bytes) == ("removed", 90)
     assert [(part.name, part.size) for part in left] == [("000000", 90)]
 
 
@@ -180,10 +181,10 @@ def test_what_the_writer_still_had_after_the_end_is_cut_off_later(
 def test_a_run_of_a_daemon_that_died_is_completed_by_the_next(files: TranscriptFiles) -> None:
     folder = keep(files, "a", b"half" + end_mark("a-1") + b"a shell", end=None)
     take_stock(TranscriptDisk(files, LIMITS))
-    account, parts = files.snapshot(folder)
-    assert account.end is not None
-    assert (account.exit_code, account.bytes) == (None, 4)
-    assert "not there" in (account.reason or "")
+    metadata, parts = files.snapshot(folder)
+    assert metadata.end is not None
+    assert (metadata.exit_code, metadata.bytes) == (None, 4)
+    assert "not there" in (metadata.reason or "")
     assert [part.size for part in parts] == [4]
 
 
@@ -191,7 +192,7 @@ def test_offsets_stay_true_although_the_removal_of_old_parts_is_interrupted(
     files: TranscriptFiles, disk: TranscriptDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = keep(files, "a", b"one ", b"two ", b"three", end=None)
-    account, parts = files.snapshot(folder)
+    metadata, parts = files.snapshot(folder)
 
     def killed(_folder: RunFolder, _name: str) -> None:
         raise KeyboardInterrupt
@@ -199,8 +200,8 @@ def test_offsets_stay_true_although_the_removal_of_old_parts_is_interrupted(
     with monkeypatch.context() as patched:
         patched.setattr(RunFolder, "remove_part", killed)
         with pytest.raises(KeyboardInterrupt):
-            folder.drop(account, parts[:2])
-    account, parts = files.snapshot(folder)
+            folder.drop(metadata, parts[:2])
+    metadata, parts = files.snapshot(folder)
     assert [(part.number, part.start) for part in parts] == [(2, len(b"one two "))]
     assert (folder.output / "000001").exists()
     take_stock(disk)
@@ -215,16 +216,16 @@ def test_parts_that_somebody_removed_end_nothing_and_recording_goes_on_where_the
     for number in range(6):
         (run.folder.output / f"{number:06}").write_bytes(b"x" * 100)
     disk.sweep()
-    dropped, first = run.account.dropped, run.account.first_part
+    dropped, first = run.metadata.dropped, run.metadata.first_part
     assert (dropped, first) == (200, 2)
     for part in run.folder.output.iterdir():
         part.unlink()
     disk.sweep()
-    mended, number = disk.mend(run.account, "the process that wrote it has ended", 0.0)
+    mended, number = disk.mend(run.metadata, "the process that wrote it has ended", 0.0)
     (mended.folder.output / f"{number:06}").write_bytes(b"later")
-    account, parts = files.snapshot(mended.folder)
+    metadata, parts = files.snapshot(mended.folder)
     assert [(each.number, each.start, each.size) for each in parts] == [(first, dropped, len(b"later"))]
-    assert account.gaps[0].offset == dropped
+    assert metadata.gaps[0].offset == dropped
 
 
 def test_one_that_cannot_be_trimmed_hides_no_other_run(
@@ -232,8 +233,8 @@ def test_one_that_cannot_be_trimmed_hides_no_other_run(
 ) -> None:
     first = keep(files, "a", b"one ", b"two")
     keep(files, "b", b"three")
-    account = first.read()
-    first.write(replace(account, dropped=4, first_part=1))
+    metadata = first.read()
+    first.write(replace(metadata, dropped=4, first_part=1))
 
     def refused(_folder: RunFolder, _name: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -243,7 +244,7 @@ def test_one_that_cannot_be_trimmed_hides_no_other_run(
     assert disk.sweep().size == len(b"two") + len(b"three")
 
 
-def test_output_without_an_account_is_nothing_that_agentd_left_and_stays(
+def test_output_without_metadata_is_nothing_that_agentd_left_and_stays(
     files: TranscriptFiles, disk: TranscriptDisk
 ) -> None:
     folder = keep(files, "a", b"one")
@@ -256,16 +257,16 @@ def test_old_parts_go_from_a_full_disk_although_that_cannot_be_written_down_befo
     files: TranscriptFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = keep(files, "a", b"one ", b"two")
-    account, parts = files.snapshot(folder)
+    metadata, parts = files.snapshot(folder)
     write = RunFolder.write
 
-    def written_once_there_is_room(to: RunFolder, noted: Account) -> None:
+    def written_once_there_is_room(to: RunFolder, noted: RunMetadata) -> None:
         if (folder.output / "000000").exists():
             raise OSError(errno.ENOSPC, "no space left on device")
         write(to, noted)
 
     monkeypatch.setattr(RunFolder, "write", written_once_there_is_room)
-    assert folder.drop(account, parts[:1]) == folder.read()
+    assert folder.drop(metadata, parts[:1]) == folder.read()
     assert [part.start for part in files.snapshot(folder)[1]] == [4]
 
 
@@ -304,7 +305,7 @@ def test_a_folder_that_was_never_finished_or_not_wholly_removed_goes(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"agent": 1}', '{"agent": "a", "run": "x"}'])
-def test_a_damaged_account_hides_no_other_run(files: TranscriptFiles, disk: TranscriptDisk, text: str) -> None:
+def test_damaged_metadata_hides_no_other_run(files: TranscriptFiles, disk: TranscriptDisk, text: str) -> None:
     folder = keep(files, "a", b"x")
     keep(files, "a", b"y")
     (folder.path / "run.json").write_text(text)
@@ -347,7 +348,7 @@ async def test_what_is_no_part_is_not_read_and_does_not_hang(  # the agent user 
 def test_a_run_whose_folder_was_removed_goes_on_in_another(disk: TranscriptDisk, files: TranscriptFiles) -> None:
     run = disk.begin(replace(BEGUN, run_id="r1"))
     run.folder.remove()
-    mended, part = disk.mend(run.account, "removed", 0.0)
+    mended, part = disk.mend(run.metadata, "removed", 0.0)
     assert (mended.folder.number, part) == (2, 0)
     assert [gap.reason for gap in files.snapshot(mended.folder)[0].gaps] == ["removed"]
 
@@ -368,7 +369,7 @@ def test_how_a_lost_run_ended_is_kept_although_the_disk_was_full_at_first(
 ) -> None:
     folder = keep(files, "a", b"x" * 2000, end=None)
 
-    def full(_folder: RunFolder, _account: Account) -> None:
+    def full(_folder: RunFolder, _metadata: RunMetadata) -> None:
         raise OSError(errno.ENOSPC, "no space left on device")
 
     with monkeypatch.context() as patched:
@@ -376,17 +377,17 @@ def test_how_a_lost_run_ended_is_kept_although_the_disk_was_full_at_first(
         take_stock(disk)
     assert folder.read().end is None
     assert disk.sweep().size == 0
-    account = folder.read()
-    assert (account.end is not None, account.bytes, account.dropped) == (True, 2000, 2000)
+    metadata = folder.read()
+    assert (metadata.end is not None, metadata.bytes, metadata.dropped) == (True, 2000, 2000)
 
 
-def test_the_newest_run_stays_although_its_account_cannot_be_read_for_a_while(
+def test_the_newest_run_stays_although_its_metadata_cannot_be_read_for_a_while(
     files: TranscriptFiles, disk: TranscriptDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = keep(files, "a", b"x" * 2000)
     take_stock(disk)
 
-    def unreadable(_folder: RunFolder) -> Account:
+    def unreadable(_folder: RunFolder) -> RunMetadata:
         raise TranscriptError("too many open files")
 
     with monkeypatch.context() as patched:

@@ -15,8 +15,9 @@ from agentd.cli.doctor.finding import Finding
 from agentd.cli.doctor.places import check_ways
 from agentd.files.permissions import closed_folder
 from agentd.model.user import AgentUser
-from agentd.recording.transcripts.disk import Limits, TranscriptDisk
+from agentd.recording.transcripts.disk import TranscriptDisk
 from agentd.recording.transcripts.files import TranscriptFiles
+from agentd.recording.transcripts.limits import Limits
 
 USER = AgentUser("agent", 12345, 12346, (12346, 23456), Path("/"), "/bin/sh", switch=True)
 """Nobody on this machine, in a supplementary group."""

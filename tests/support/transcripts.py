@@ -8,9 +8,9 @@ from pathlib import Path
 
 from agentd.model.user import AgentUser
 from agentd.recording.transcripts.files import RunFolder, TranscriptFiles
-from agentd.recording.transcripts.run_metadata import Account
+from agentd.recording.transcripts.run_metadata import RunMetadata
 
-BEGUN = Account(
+BEGUN = RunMetadata(
     agent="a",
     run=0,
     run_id="r0",
@@ -34,10 +34,10 @@ def keep(files: TranscriptFiles, agent: str, *parts: bytes, end: str | None = "2
     size = sum(map(len, parts)) if end is not None else None
     before = sum(len(files.numbers(each)) for each in files.agents())
     start = f"2026-01-31T09:00:{before:02}.000Z"
-    folder, account = files.create(replace(BEGUN, agent=agent, run_id=run_id, start=start))
+    folder, metadata = files.create(replace(BEGUN, agent=agent, run_id=run_id, start=start))
     for number, data in enumerate(parts):
         (folder.output / f"{number:06}").write_bytes(data)
-    folder.write(replace(account, end=end, bytes=size, exit_code=0 if end is not None else None))
+    folder.write(replace(metadata, end=end, bytes=size, exit_code=0 if end is not None else None))
     return folder
 
 

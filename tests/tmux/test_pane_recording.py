@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agentd.recording.transcripts import recorder as transcripts
-from agentd.recording.transcripts.disk import Limits, TranscriptDisk
+from agentd.recording.transcripts import ends
+from agentd.recording.transcripts.disk import TranscriptDisk
+from agentd.recording.transcripts.limits import Limits
 from agentd.recording.transcripts.recorder import Transcripts
 from agentd.recording.transcripts.writer import find_writer
 from agentd.supervise.policy import Exit
@@ -41,8 +42,8 @@ async def test_a_run_that_is_completed_late_leaves_the_pipe_of_the_next_one_alon
 async def test_what_still_comes_of_a_run_that_is_over_is_waited_for(
     server: TmuxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcripts, "_END_LIMIT", 0.0)
-    monkeypatch.setattr(transcripts, "_STILL_COMES", 0.001)
+    monkeypatch.setattr(ends, "_END_LIMIT", 0.0)
+    monkeypatch.setattr(ends, "_STILL_COMES", 0.001)
     disk = TranscriptDisk(files_in(tmp_path / "state"), Limits.of(1 << 30))
     comes = iter((1, 2, 3, 3))
     monkeypatch.setattr(TranscriptDisk, "sizes", lambda _disk, _run_ids: {"first": next(comes)})

@@ -1,4 +1,4 @@
-"""Transcripts on disk: where each run's output and account stand, who may read them, and their end.
+"""Transcripts on disk: where each run's output and metadata stand, who may read them, and their end.
 
 ::
 
@@ -36,12 +36,12 @@ from pydantic import ValidationError
 from agentd.files.permissions import closed_folder, may_enter
 from agentd.model.spec import AGENT_NAME
 from agentd.model.user import AgentUser
-from agentd.recording.transcripts.run_metadata import Account, dump_account, parse_account
+from agentd.recording.transcripts.run_metadata import RunMetadata, dump_metadata, parse_metadata
 
 log = structlog.get_logger(__name__)
 
 _REMOVED = ".removed.json"
-"""The account of a run that is being removed."""
+"""The metadata of a run that is being removed."""
 OUTPUT, NEWEST, ACCOUNT = "output", "output.log", "run.json"
 PART_DIGITS = 6
 _PART = re.compile(rf"[0-9]{{{PART_DIGITS}}}")
@@ -49,7 +49,7 @@ _RUN = re.compile(r"[0-9]{4,9}")
 _NAME = re.compile(AGENT_NAME)
 _MOST_PARTS = 10_000
 """Names that are looked at in a folder of the agent user's."""
-_LARGEST_ACCOUNT = 4 * 1024 * 1024
+_LARGEST_METADATA = 4 * 1024 * 1024
 
 
 class TranscriptError(Exception):
@@ -103,7 +103,7 @@ class RunFolder:
         """Whether a daemon was killed while it made or removed it: then nothing can come of what there is."""
         return (self.path / _REMOVED).exists() or not self.parts_there_are()
 
-    def create(self, account: Account) -> None:
+    def create(self, metadata: RunMetadata) -> None:
         """Make it, with everything but the parts.
 
         Raises
@@ -119,13 +119,13 @@ class RunFolder:
             self.output.mkdir(mode=0o700)
             if self.owner.switch:
                 os.chown(self.output, self.owner.uid, self.owner.gid)
-            self.write(account)
+            self.write(metadata)
             (self.path / NEWEST).symlink_to(f"{OUTPUT}/{0:0{PART_DIGITS}}")
         except BaseException:
             self.remove()
             raise
 
-    def read(self) -> Account:
+    def read(self) -> RunMetadata:
         """Read what is known of the run.
 
         Raises
@@ -136,7 +136,7 @@ class RunFolder:
         path = self.path / ACCOUNT
         try:
             with path.open("rb") as file:
-                return parse_account(file.read(_LARGEST_ACCOUNT))
+                return parse_metadata(file.read(_LARGEST_METADATA))
         except FileNotFoundError:
             raise TranscriptError(f"there is no {path}") from None
         except OSError as error:
@@ -145,25 +145,25 @@ class RunFolder:
             problem = error.errors(include_url=False, include_input=False)[0]["msg"]
             raise TranscriptError(f"{path} is damaged: {problem}") from None
 
-    def write(self, account: Account) -> None:
+    def write(self, metadata: RunMetadata) -> None:
         """Replace what is known of the run, whole or not at all."""
         part = self.path / f".{ACCOUNT}.part"
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(dump_account(account) + b"\n")
+                file.write(dump_metadata(metadata) + b"\n")
             part.rename(self.path / ACCOUNT)
         except OSError:
             with contextlib.suppress(OSError):
                 part.unlink()
             raise
 
-    def parts(self, account: Account) -> list[Part]:
+    def parts(self, metadata: RunMetadata) -> list[Part]:
         """List the parts that are kept, in order."""
-        return self._parts(account.dropped, account.first_part)
+        return self._parts(metadata.dropped, metadata.first_part)
 
     def parts_there_are(self) -> list[Part]:
-        """List the parts whatever the account says, in order."""
+        """List the parts whatever the metadata says, in order."""
         return self._parts(0, 0)
 
     def _parts(self, start: int, first: int) -> list[Part]:
@@ -256,29 +256,29 @@ class RunFolder:
         part.symlink_to(target)
         part.rename(link)
 
-    def drop(self, account: Account, parts: Sequence[Part]) -> Account:
+    def drop(self, metadata: RunMetadata, parts: Sequence[Part]) -> RunMetadata:
         """Remove parts at the beginning; what is left keeps its offsets, even if this is interrupted.
 
         Raises
         ------
         OSError
-            If the account cannot be written.
+            If the metadata cannot be written.
         """
-        dropped = account.dropped + sum(part.size for part in parts)
-        account = account.without(dropped, max(part.number for part in parts) + 1)
+        dropped = metadata.dropped + sum(part.size for part in parts)
+        metadata = metadata.without(dropped, max(part.number for part in parts) + 1)
         try:
-            self.write(account)
+            self.write(metadata)
         except OSError:
             # A full disk may have room for it once they are gone.
-            self.remove_dropped(account)
-            self.write(account)
-        self.remove_dropped(account)
-        return account
+            self.remove_dropped(metadata)
+            self.write(metadata)
+        self.remove_dropped(metadata)
+        return metadata
 
-    def remove_dropped(self, account: Account) -> None:
+    def remove_dropped(self, metadata: RunMetadata) -> None:
         """Remove the parts that are not kept any more, as far as the folder lets us."""
         for part in self.parts_there_are():
-            if part.number < account.first_part:
+            if part.number < metadata.first_part:
                 try:
                     self.remove_part(part.name)
                 except OSError as error:
@@ -314,7 +314,7 @@ class TranscriptFiles:
     state: Path
     owner: AgentUser
     lock: threading.Lock = field(default_factory=threading.Lock)
-    """Held while parts are removed, so that a reader finds an account and the parts that belong to it."""
+    """Held while parts are removed, so that a reader finds metadata and the parts that belong to it."""
     _next: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -387,7 +387,7 @@ class TranscriptFiles:
         except FileNotFoundError:
             return []
 
-    def create(self, account: Account) -> tuple[RunFolder, Account]:
+    def create(self, metadata: RunMetadata) -> tuple[RunFolder, RunMetadata]:
         """Make the folder of an agent's next run.
 
         Raises
@@ -395,10 +395,10 @@ class TranscriptFiles:
         OSError
             If it cannot be made.
         """
-        agent = account.agent
+        agent = metadata.agent
         number = self._next.get(agent) or max(self.numbers(agent), default=0) + 1
         while True:
-            folder, numbered = self.folder(agent, number), replace(account, run=number)
+            folder, numbered = self.folder(agent, number), replace(metadata, run=number)
             try:
                 folder.create(numbered)
             except FileExistsError:
@@ -410,7 +410,7 @@ class TranscriptFiles:
             self._next[agent] = number + 1
             return folder, numbered
 
-    def snapshot(self, folder: RunFolder) -> tuple[Account, list[Part]]:
+    def snapshot(self, folder: RunFolder) -> tuple[RunMetadata, list[Part]]:
         """What is known of a run, and its parts.
 
         Raises
@@ -419,17 +419,17 @@ class TranscriptFiles:
             If there is no such run.
         """
         with self.lock:
-            account = folder.read()
-            return account, folder.parts(account)
+            metadata = folder.read()
+            return metadata, folder.parts(metadata)
 
-    def find(self, agent: str, run_id: str) -> tuple[RunFolder, Account] | None:
+    def find(self, agent: str, run_id: str) -> tuple[RunFolder, RunMetadata] | None:
         """Find the folder of a run by its id, the newest runs first."""
         for number in reversed(self.numbers(agent)):
             folder = self.folder(agent, number)
             try:
-                account = folder.read()
+                metadata = folder.read()
             except TranscriptError:
                 continue
-            if account.run_id == run_id:
-                return folder, account
+            if metadata.run_id == run_id:
+                return folder, metadata
         return None

@@ -11,7 +11,7 @@ from typing import TypeVar
 from agentd.files.worker import Worker
 from agentd.recording.transcripts.files import Part, RunFolder, TranscriptError, TranscriptFiles
 from agentd.recording.transcripts.marks import end_so_far
-from agentd.recording.transcripts.run_metadata import Account
+from agentd.recording.transcripts.run_metadata import RunMetadata
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ _SEARCHED = 8 << 20
 class Extent:
     """What there is of a run's output."""
 
-    account: Account
+    metadata: RunMetadata
     parts: tuple[Part, ...]
     marked: int | None
     """Where the output of a run ends that is not complete yet, as far as its launcher has said so."""
@@ -35,14 +35,14 @@ class Extent:
     @property
     def first(self) -> int:
         """Offset of the first byte that is kept."""
-        return self.parts[0].start if self.parts else self.account.dropped
+        return self.parts[0].start if self.parts else self.metadata.dropped
 
     @property
     def end(self) -> int:
         """Offset after the last byte."""
-        end = self.parts[-1].start + self.parts[-1].size if self.parts else self.account.dropped
+        end = self.parts[-1].start + self.parts[-1].size if self.parts else self.metadata.dropped
         # What stands after the end of a run is about to be cut off.
-        known = self.account.bytes if self.account.bytes is not None else self.marked
+        known = self.metadata.bytes if self.metadata.bytes is not None else self.marked
         return end if known is None else max(self.first, min(end, known))
 
 
@@ -92,9 +92,9 @@ class TranscriptReader:
         return folder, self._extent(folder)
 
     def _extent(self, folder: RunFolder) -> Extent:
-        account, parts = self.files.snapshot(folder)
-        marked = end_so_far(folder, account.run_id, parts) if account.end is None else None
-        return Extent(account, tuple(parts), marked)
+        metadata, parts = self.files.snapshot(folder)
+        marked = end_so_far(folder, metadata.run_id, parts) if metadata.end is None else None
+        return Extent(metadata, tuple(parts), marked)
 
     async def runs(self, agent: str) -> list[Extent]:
         """Every run of an agent that is kept, oldest first; none if the agent is not known here.
@@ -152,7 +152,7 @@ class TranscriptReader:
                 yield data
                 continue
             if position >= extent.end:
-                if extent.account.end is not None or not follow:
+                if extent.metadata.end is not None or not follow:
                     return
                 await asyncio.sleep(pause)
                 if pause == _POLL_FIRST:

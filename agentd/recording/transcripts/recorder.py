@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 
 import structlog
 
 from agentd.files.worker import Worker
 from agentd.model.status import RecordingHealth
-from agentd.recording.transcripts.disk import RunOnDisk, TranscriptDisk
-from agentd.recording.transcripts.run_metadata import Account
+from agentd.recording.transcripts.disk import TranscriptDisk
+from agentd.recording.transcripts.ends import RunEnds
+from agentd.recording.transcripts.recorded_run import RETRY_FIRST, RecordedRun
+from agentd.recording.transcripts.run_metadata import RunMetadata
+from agentd.recording.transcripts.run_on_disk import RunOnDisk
 from agentd.recording.transcripts.terminal_sizes import TerminalSizes
 from agentd.recording.transcripts.writer import writer_command
 from agentd.supervise.run_recorder import RunEnd, RunFacts, SeenPane
@@ -39,51 +40,10 @@ _END_PATIENCE = 3.0
 milliseconds, but 0.25 s were not enough on two cores with a load of 9."""
 _STUCK = 2.0
 """Seconds after which a disk that does not answer is not waited for at all."""
-_END_LIMIT = 1.0
-"""Seconds that a launcher has to say that its run's output has ended; it takes a millisecond or two. It never does if
-it was killed."""
-_STILL_COMES, _STILL_COMES_LIMIT = 0.25, 10.0
-"""Seconds in which more of the output has to come for that to be waited for longer, and how long at most."""
-_LOOK_FIRST, _LOOK_LAST = 0.002, 0.05
-_WRITER_ENDS = 0.02
-"""Seconds in which a writer whose pipe was closed has written what it still had."""
 _SWEEP, _SWEEP_BUSY = 10.0, 1.0
 """Seconds between two looks at how much there is; the shorter one while parts are being filled."""
-_RETRY_FIRST, _RETRY_LAST = 1.0, 60.0
+_RETRY_LAST = 60.0
 _GOES_ON = "recording goes on by itself once that is mended"
-
-
-@dataclass(slots=True)
-class _Run:
-    facts: RunFacts
-    account: Account
-    """As it began."""
-    found: asyncio.Future[RunOnDisk | None] | None = None
-    """Its folder; ``None`` while there is none yet."""
-    pane: Pane | None = None
-    opened: float | None = None
-    """When its pipe was opened, monotonic; a pane that was looked at before says nothing about it."""
-    problem: str | None = None
-    mending: bool = False
-    retry_at: float = 0.0
-    retry_delay: float = _RETRY_FIRST
-    end: RunEnd | None = None
-    pane_gone: bool = False
-    give_up: float = 0.0
-    """When to wait no more for what tells where its output ends, monotonic."""
-    come_by: float = 0.0
-    """When to wait no more though output still comes, monotonic."""
-    came: int | None = None
-    """Bytes of its output when that was last given up."""
-    taken: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def folder(self) -> Path | None:
-        found = self.found
-        if found is None or not found.done() or found.cancelled() or found.exception() is not None:
-            return None
-        result = found.result()
-        return None if result is None else result.folder.path
 
 
 class Transcripts:
@@ -110,12 +70,11 @@ class Transcripts:
         self._wall = wall
         self._worker = Worker("transcripts")
         self._sizes = TerminalSizes(tmux, disk, self._worker)
-        self._runs: dict[str, _Run] = {}
-        self._latest: dict[str, _Run] = {}
+        self._runs: dict[str, RecordedRun] = {}
+        self._latest: dict[str, RecordedRun] = {}
         """By agent."""
-        self._unwritten: list[tuple[RunEnd, int | None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._finishing: asyncio.Task[None] | None = None
+        self._ends = RunEnds(disk, self._worker, self._runs, self._over)
         self._sweeping: asyncio.Task[None] | None = None
         self._sweep_now = asyncio.Event()
         self._problem: str | None = None
@@ -150,15 +109,14 @@ class Transcripts:
 
     async def finish(self) -> None:
         """Wait, for moments, until everything that ended runs printed is kept: tmux is about to be closed."""
-        if self._finishing is not None:
-            await asyncio.wait([self._finishing], timeout=_END_LIMIT)
+        await self._ends.finish()
 
     async def close(self) -> None:
         """End; what could be written is."""
-        if self._finishing is not None:
-            await asyncio.wait([self._finishing], timeout=_END_LIMIT)
+        await self._ends.finish()
         await self._sizes.close()
-        for task in (self._sweeping, self._finishing, *self._tasks):
+        await self._ends.close()
+        for task in (self._sweeping, *self._tasks):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
@@ -174,7 +132,7 @@ class Transcripts:
         if self._worker.busy_for() > _STUCK:
             self._trouble(run, self._stuck())
             return None
-        run.found = self._worker.do(partial(self._begin, run.account, prepared=self._problem is None))
+        run.found = self._worker.do(partial(self._begin, run.metadata, prepared=self._problem is None))
         try:
             # The worker goes on with it whatever becomes of this launch.
             async with asyncio.timeout(_PATIENCE):
@@ -191,13 +149,13 @@ class Transcripts:
         self._problem = None
         return self._command(on_disk, 0)
 
-    def _begin(self, account: Account, *, prepared: bool) -> RunOnDisk | None:
+    def _begin(self, metadata: RunMetadata, *, prepared: bool) -> RunOnDisk | None:
         if not prepared:
             self._disk.prepare()
-        return self._disk.begin(account)
+        return self._disk.begin(metadata)
 
-    def _add(self, facts: RunFacts) -> _Run:
-        account = Account(
+    def _add(self, facts: RunFacts) -> RecordedRun:
+        metadata = RunMetadata(
             agent=facts.agent,
             run=0,
             run_id=facts.run_id,
@@ -208,7 +166,7 @@ class Transcripts:
             columns=SIZE[0],
             rows=SIZE[1],
         )
-        run = self._runs[facts.run_id] = self._latest[facts.agent] = _Run(facts, account)
+        run = self._runs[facts.run_id] = self._latest[facts.agent] = RecordedRun(facts, metadata)
         return run
 
     def _command(self, run: RunOnDisk, part: int) -> str:
@@ -234,13 +192,7 @@ class Transcripts:
             return
         run.end = end
         self._sizes.forget(end.run_id)
-        now = time.monotonic()
-        recorded = run.found is not None and run.problem is None
-        run.come_by = now + _STILL_COMES_LIMIT if recorded else now
-        run.give_up = now + _END_LIMIT if recorded and not run.pane_gone else now
-        if self._finishing is None:
-            self._finishing = asyncio.create_task(self._finish(), name="ends of transcripts")
-            self._finishing.add_done_callback(self._finished)
+        self._ends.wait_for(run)
 
     def pane_gone(self, run_id: str) -> None:
         """A run's pane is gone: a launcher that has not said yet that the output has ended never will."""
@@ -310,7 +262,7 @@ class Transcripts:
     def _stuck(self) -> str:
         return f"the disk of {self._disk.files.root} does not answer; {_GOES_ON}"
 
-    def _trouble(self, run: _Run, problem: str) -> None:
+    def _trouble(self, run: RecordedRun, problem: str) -> None:
         if run.problem is None:
             self._lost += 1
         run.problem = problem
@@ -319,10 +271,10 @@ class Transcripts:
             self._told = f"{run.facts.agent} is not recorded: {problem}"
             log.error("transcripts_failing", error=self._told)
 
-    def _goes_on(self, run: _Run) -> None:
+    def _goes_on(self, run: RecordedRun) -> None:
         if run.problem is not None:
             run.problem = None
-            run.retry_delay = _RETRY_FIRST
+            run.retry_delay = RETRY_FIRST
 
     def _tell(self) -> None:
         """Log what goes wrong once, not once for each of hundreds of agents."""
@@ -333,7 +285,7 @@ class Transcripts:
             log.info("transcripts_go_on")
         self._told = error
 
-    def _mend_soon(self, run: _Run) -> None:
+    def _mend_soon(self, run: RecordedRun) -> None:
         now = time.monotonic()
         if run.problem is None:
             self._trouble(run, f"the process that wrote it has ended; {_GOES_ON}")
@@ -343,21 +295,21 @@ class Transcripts:
         run.mending = True
         self._spawn(self._mend(run))
 
-    async def _mend(self, run: _Run) -> None:
+    async def _mend(self, run: RecordedRun) -> None:
         """Open a run's pipe again."""
         try:
             if self._problem is not None:
                 await self._worker.do(self._disk.prepare)
                 self._problem = None
             reason = run.problem or ""
-            mended = self._worker.do(lambda: self._disk.mend(run.account, reason.partition(";")[0], self._wall()))
+            mended = self._worker.do(lambda: self._disk.mend(run.metadata, reason.partition(";")[0], self._wall()))
             on_disk, part = await mended
             if run.found is None:
                 run.found = asyncio.get_running_loop().create_future()
                 run.found.set_result(on_disk)
             if run.end is not None:
                 # It was completed as one that has no folder.
-                self._unwritten.append((run.end, None))
+                self._ends.write_later(run.end)
             elif run.pane is not None:
                 run.opened = None
                 await self._tmux.open_pipe(run.pane, self._command(on_disk, part))
@@ -370,49 +322,8 @@ class Transcripts:
         finally:
             run.mending = False
 
-    # -- the end of runs
-
-    async def _finish(self) -> None:
-        """Wait until what ended runs printed is on disk, and complete them."""
-        pause = _LOOK_FIRST
-        while ending := {run_id: run for run_id, run in self._runs.items() if run.end is not None}:
-            now = time.monotonic()
-            ends = await self._find_ends(ending.keys())
-            late = [run_id for run_id, run in ending.items() if run_id not in ends and run.give_up <= now]
-            late = await self._come_to_rest({run_id: ending[run_id] for run_id in late})
-            if late:
-                ends |= await self._find_ends(late, thoroughly=True)
-            done = [run for run_id, run in ending.items() if run_id in ends or run_id in late]
-            if done:
-                await self._complete(done, ends)
-                pause = _LOOK_FIRST
-            else:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LOOK_LAST)
-
-    async def _come_to_rest(self, late: dict[str, _Run]) -> list[str]:
-        """Those of which nothing comes any more; the others are given more time."""
-        if not late:
-            return []
-        came = await self._worker.do(lambda: self._disk.sizes(late.keys()))
-        now = time.monotonic()
-        at_rest = []
-        for run_id, run in late.items():
-            run.came, before = came.get(run_id, 0), run.came
-            if run.came == before or run.come_by <= now:
-                at_rest.append(run_id)
-            else:
-                run.give_up = now + _STILL_COMES
-        return at_rest
-
-    async def _find_ends(self, run_ids: Iterable[str], *, thoroughly: bool = False) -> dict[str, int]:
-        return await self._worker.do(lambda: self._disk.find_ends(run_ids, thoroughly=thoroughly))
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._finishing = None
-        self._done(task)
-
-    async def _complete(self, runs: list[_Run], ends: dict[str, int]) -> None:
+    async def _over(self, runs: Sequence[RecordedRun]) -> None:
+        """All is taken that these runs printed: close their pipes, and forget them."""
         # A newer run's pipe has taken the place of this one's in the same pane, or is about to.
         newest = [run for run in runs if self._latest.get(run.facts.agent) is run]
         await asyncio.gather(*(self._close_pipe(run.pane) for run in newest if run.pane is not None))
@@ -421,16 +332,7 @@ class Transcripts:
             self._runs.pop(run.facts.run_id, None)
             if self._latest.get(run.facts.agent) is run:
                 del self._latest[run.facts.agent]
-        await asyncio.sleep(_WRITER_ENDS)
-        self._unwritten += [
-            (run.end, ends.get(run.facts.run_id)) for run in runs if run.end is not None and run.found is not None
-        ]
-        await self._write_ends()
         self._sweep_now.set()
-
-    async def _write_ends(self) -> None:
-        ends, self._unwritten = self._unwritten, []
-        self._unwritten += await self._worker.do(lambda: _complete_all(self._disk, ends))
 
     async def _close_pipe(self, pane: Pane) -> None:
         try:
@@ -458,8 +360,7 @@ class Transcripts:
                 pause = _SWEEP_BUSY if kept.grew else _SWEEP
             except OSError as error:
                 log.warning("transcripts_not_swept", reason=_sentence(error))
-            if self._unwritten:
-                await self._write_ends()
+            await self._ends.write()
             self._sweep_now.clear()
             try:
                 async with asyncio.timeout(pause):
@@ -480,18 +381,6 @@ class Transcripts:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("transcript_work_failed", exc_info=task.exception())
-
-
-def _complete_all(disk: TranscriptDisk, ends: Iterable[tuple[RunEnd, int | None]]) -> list[tuple[RunEnd, int | None]]:
-    """Complete runs; give those that could not be written."""
-    unwritten = []
-    for end, offset in ends:
-        try:
-            disk.complete(end, offset)
-        except OSError as error:
-            log.debug("transcript_not_completed", run=end.run_id, reason=error.strerror)
-            unwritten.append((end, offset))
-    return unwritten
 
 
 def _look_at(future: asyncio.Future[RunOnDisk | None]) -> None:

@@ -42,7 +42,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class RunMetadata:
     """A run, as ``run.json`` tells of it; times are RFC 3339 in UTC."""
 
     agent: str
@@ -70,8 +70,8 @@ class Account:
     sizes: tuple[Size, ...] = ()
     """Other sizes that it got, in the order of their offsets."""
 
-    def resized(self, size: Size) -> Account:
-        """Note a size of the terminal; gives the account itself if that is nothing new."""
+    def resized(self, size: Size) -> RunMetadata:
+        """Note a size of the terminal; gives the metadata itself if that is nothing new."""
         # What was printed meanwhile may have been cut off.
         before = [each for each in self.sizes if each.offset < size.offset]
         columns, rows = (before[-1].columns, before[-1].rows) if before else (self.columns, self.rows)
@@ -81,23 +81,23 @@ class Account:
             return replace(self, columns=size.columns, rows=size.rows, sizes=())
         return replace(self, sizes=(*before, size)[-MOST_SIZES:])
 
-    def without(self, dropped: int, first_part: int) -> Account:
+    def without(self, dropped: int, first_part: int) -> RunMetadata:
         """Note that so many bytes at the beginning are not kept any more, nor any part before this one."""
         gone = [size for size in self.sizes if size.offset <= dropped]
         sizes = (*gone[-1:], *self.sizes[len(gone) :])
         return replace(self, dropped=dropped, first_part=first_part, sizes=sizes)
 
-    def anew(self) -> Account:
+    def anew(self) -> RunMetadata:
         """The same run, of which nothing is kept yet."""
         sizes = self.sizes[-1:]
         columns, rows = (sizes[0].columns, sizes[0].rows) if sizes else (self.columns, self.rows)
         return replace(self, dropped=0, first_part=0, sizes=(), columns=columns, rows=rows)
 
 
-_ACCOUNT = TypeAdapter(Account)
+_METADATA = TypeAdapter(RunMetadata)
 
 
-def parse_account(data: bytes) -> Account:
+def parse_metadata(data: bytes) -> RunMetadata:
     """Read ``run.json``.
 
     Raises
@@ -105,13 +105,13 @@ def parse_account(data: bytes) -> Account:
     pydantic.ValidationError
         If it is none.
     """
-    return _ACCOUNT.validate_json(data)
+    return _METADATA.validate_json(data)
 
 
-def dump_account(account: Account) -> bytes:
+def dump_metadata(metadata: RunMetadata) -> bytes:
     """Write ``run.json``."""
     try:
-        return _ACCOUNT.dump_json(account, indent=1)
+        return _METADATA.dump_json(metadata, indent=1)
     except PydanticSerializationError:
         # A path of bytes that are no text.
-        return json.dumps(asdict(account), indent=1).encode()
+        return json.dumps(asdict(metadata), indent=1).encode()

@@ -65,7 +65,7 @@ class TerminalSizes:
         """Note the size of a run's terminal, from this byte of its output on, or from where it ends now."""
         terminal = self._terminals.get(run_id)
         if terminal is None:
-            # A new one has the size that its account says.
+            # A new one has the size that its metadata says.
             known = SIZE if offset == 0 else None
             terminal = self._terminals[run_id] = _Terminal(pane.pane_id, known)
         self._note(run_id, terminal, size, offset)
