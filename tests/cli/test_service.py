@@ -67,7 +67,7 @@ def settings_of(text: str) -> dict[str, dict[str, str]]:
 
 
 def test_install_writes_enables_and_starts_saying_each_command(service: Service) -> None:
-    done = service("install", USER)
+    done = service("install", USER, AGENTD_CONFIG_DIR="/srv/agents")
     assert done.status == 0, done.err
     commands = ["daemon-reload", "enable agentd.service", "restart agentd.service"]
     assert service.ran() == [f"systemctl --user {command}" for command in commands]
@@ -78,6 +78,7 @@ def test_install_writes_enables_and_starts_saying_each_command(service: Service)
     assert Path(command[0]).name == "agentd"
     assert os.access(command[0], os.X_OK)
     assert f"--api-socket={service.client.api_socket}" in command, "what the environment says is written into the unit"
+    assert "--config-dir=/srv/agents" in command
     assert not [word for word in command if word.startswith("--agent-user")], "defaults are not"
     assert command[-1] == "--on-shutdown=keep"
     assert str(service.client.folder) in unit["Service"]["Environment"], "agents find their programs"

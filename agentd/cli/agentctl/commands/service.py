@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError
+from agentd.cli.agentctl.command import SHARED_FIELDS, CommandError, Commands, Invocation, Status, UsageError
 from agentd.settings.flags import OPTIONS
 from agentd.settings.settings import Settings, absolute, default_settings, home_folder
 from agentd.text.terminal import BOLD, Cell, lines
@@ -30,7 +30,6 @@ agentctl service status
 agentctl service uninstall"""
 
 _ACTIONS = ("install", "uninstall", "status")
-_WRITTEN = ("config", "secret_dir", "tmux_socket", "api_socket", "state_dir", "data_dir", "agent_user")
 
 
 def register(commands: Commands) -> None:
@@ -80,7 +79,7 @@ def _command(settings: Settings, user: bool) -> list[str]:
     flags = [
         f"{option.flag}={value}"
         for option in OPTIONS
-        if option.field in _WRITTEN
+        if option.field in SHARED_FIELDS
         and (value := getattr(settings, option.field)) is not None
         and value != getattr(defaults, option.field)
     ]
@@ -176,12 +175,9 @@ def _describe(
     invocation: Invocation, systemd: Systemd, steps: list[tuple[str, ...]], path: Path, text: str | None
 ) -> Status:
     commands = [systemd.command(*step) for step in steps]
-    if invocation.as_json:
-        invocation.print_document({"unit": str(path), "text": text, "commands": commands})
-        return Status.DONE
-    if text is not None:
-        invocation.print([f"would write {path}:", *(f"  {line}".rstrip() for line in text.splitlines())])
-    invocation.print(["would run:", *(f"  {' '.join(command)}" for command in commands)])
+    shown = [] if text is None else [f"would write {path}:", *(f"  {line}".rstrip() for line in text.splitlines())]
+    shown += ["would run:", *(f"  {' '.join(command)}" for command in commands)]
+    invocation.print_result({"unit": str(path), "text": text, "commands": commands}, shown)
     return Status.DONE
 
 
@@ -204,9 +200,6 @@ def _status(invocation: Invocation, systemd: Systemd) -> Status:
         raise UsageError("status changes nothing: leave out --dry-run and --force")
     needed(systemd, _command(invocation.settings, systemd.user))
     state = systemd.state()
-    if invocation.as_json:
-        invocation.print_document(state)
-    else:
-        rows = [[Cell(name, BOLD), Cell(value)] for name, value in state.items()]
-        invocation.print(lines(("PROPERTY", "VALUE"), rows, invocation.display))
+    rows = [[Cell(name, BOLD), Cell(value)] for name, value in state.items()]
+    invocation.print_result(state, lines(("PROPERTY", "VALUE"), rows, invocation.display))
     return Status.DONE if state["ActiveState"] == "active" else Status.FAILED
