@@ -129,8 +129,9 @@ class Stream:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._received = b""
-        self._length: int | None = None
         self.status = 0
+        self.headers: Mapping[str, str] = {}
+        """By their names in lower case."""
 
     def __enter__(self) -> Self:
         return self
@@ -163,10 +164,8 @@ class Stream:
         if not version.startswith("HTTP/1.") or not rest[:3].isdecimal():
             raise UnreachableError(_NOT_HTTP)
         self.status = int(rest[:3])
-        for header in headers:
-            name, _, value = header.partition(":")
-            if name.lower() == "content-length" and value.strip().isdecimal():
-                self._length = int(value)
+        pairs = (header.partition(":") for header in headers)
+        self.headers = {name.lower(): value.strip() for name, _, value in pairs}
 
     def read(self, patience: float) -> bytes | None:
         """Give what came next, nothing at the end, ``None`` if nothing came within `patience` seconds.
@@ -199,8 +198,9 @@ class Stream:
         body = bytearray(self._received)
         while part := self._receive():
             body += part
-        if self._length is not None and len(body) < self._length:
-            raise UnreachableError(f"the answer was cut off after {len(body)} of {self._length} bytes")
+        length = self.headers.get("content-length", "")
+        if length.isdecimal() and len(body) < int(length):
+            raise UnreachableError(f"the answer was cut off after {len(body)} of {length} bytes")
         return bytes(body)
 
     def close(self) -> None:

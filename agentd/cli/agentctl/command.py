@@ -109,6 +109,13 @@ class Invocation:
         """Print the JSON document of ``--json``."""
         print_document(document)
 
+    def print_result(self, document: object, lines: Iterable[str]) -> None:
+        """Print the document with ``--json``, else the lines."""
+        if self.as_json:
+            print_document(document)
+        else:
+            self.print(lines)
+
     def warn(self, message: str) -> None:
         """Print a message on stderr."""
         from agentd.text.terminal import harmless

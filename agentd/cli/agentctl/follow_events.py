@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from agentd.cli.agentctl.client import Api, Json, UnreachableError
 
@@ -20,24 +19,6 @@ class TimeOverError(Exception):
     """The deadline passed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event; without a document, the news that it is time to look."""
-
-    document: Mapping[str, Json] | None = None
-
-    def text(self, name: str) -> str | None:
-        """Give a field that is text."""
-        value = None if self.document is None else self.document.get(name)
-        return value if isinstance(value, str) else None
-
-    @property
-    def data(self) -> Mapping[str, Json]:
-        """The values for programs."""
-        data = None if self.document is None else self.document.get("data")
-        return data if isinstance(data, dict) else {}
-
-
 def follow(
     api: Api,
     query: str = "",
@@ -46,8 +27,8 @@ def follow(
     every: float | None = None,
     reconnect: bool = True,
     warn: Callable[[str], None] = lambda _text: None,
-) -> Iterator[Event]:
-    """Give events as they come, without end; at first, and after each reconnection, one without a document.
+) -> Iterator[Mapping[str, Json] | None]:
+    """Give events as they come, without end; ``None`` at first and after each reconnection, when it is time to look.
 
     Parameters
     ----------
@@ -58,7 +39,7 @@ def follow(
     deadline
         Monotonic, in seconds.
     every
-        Seconds without an event after which to give one without a document; ``None`` is never.
+        Seconds without an event after which to give ``None`` too.
     reconnect
         Whether to wait for a daemon that goes away.
     warn
@@ -82,7 +63,7 @@ def follow(
                     lost = False
                     warn("agentd is back")
                 last = number or last
-                yield Event(document)
+                yield document
         except UnreachableError as error:
             if last is None or not reconnect:
                 raise

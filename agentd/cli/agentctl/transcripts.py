@@ -86,18 +86,11 @@ class Transcripts:
 
     def raw(self, run: RunView, lines: int | None) -> Iterator[bytes]:
         """Read a run's output, or its last lines, as bytes."""
-        if lines is None:
-            yield from self.read(run, run.first_byte, run.end_byte)
-            return
-        size = self._guess(lines)
-        while True:
-            start = max(run.first_byte, run.end_byte - size)
-            data = b"".join(self.read(run, start, run.end_byte))
-            found = _start_of_lines(data, lines)
-            if found is not None or start == run.first_byte:
-                yield data[found or 0 :]
-                return
-            size *= 4
+        start = run.first_byte
+        if lines is not None:
+            with self.api.stream(self.path(run, tail=lines)) as stream:
+                start = int(stream.headers.get("agentd-offset", start))
+        return self.read(run, start, run.end_byte)
 
     def lines(self, run: RunView, count: int | None) -> Iterator[str]:
         """Give what a person would read, or the last lines of it."""
@@ -128,15 +121,3 @@ class Transcripts:
         for data in self.read(run, start, run.end_byte):
             yield from rendering.feed(data)
         yield from rendering.rest()
-
-
-def _start_of_lines(data: bytes, count: int) -> int | None:
-    """Find where the last lines begin; ``None`` if there are fewer. The last one may lack its line break."""
-    position = len(data) - 1 if data.endswith(b"\n") else len(data)
-    if count == 0:
-        return len(data)
-    for _ in range(count):
-        position = data.rfind(b"\n", 0, position)
-        if position < 0:
-            return None
-    return position + 1

@@ -18,10 +18,7 @@ _SHELLS = ("bash", "zsh", "fish")
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "completion", _completion, details=_DETAILS,
-        examples=_EXAMPLES,
-    )  # fmt: skip
+    parser = commands.add("completion", _completion, details=_DETAILS, examples=_EXAMPLES)
     parser.add_argument("shell", metavar="SHELL", choices=_SHELLS, help="one of " + ", ".join(_SHELLS))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 
 from agentd.cli.agentctl.client import Json
@@ -132,13 +131,9 @@ def _follow(invocation: Invocation, query: str) -> Status:
     from agentd.cli.agentctl.follow_events import follow
 
     for event in follow(invocation.api, query, warn=lambda text: invocation.warn(printable(text))):
-        if event.document is None:
-            continue
-        if invocation.as_json:
-            print(json.dumps(event.document, separators=(",", ":")))
-        else:
-            print(_line(event.document, invocation.display))
-        sys.stdout.flush()
+        if event is not None:
+            line = json.dumps(event, separators=(",", ":")) if invocation.as_json else _line(event, invocation.display)
+            print(line, flush=True)
     return Status.DONE
 
 

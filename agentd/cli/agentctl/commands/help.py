@@ -52,13 +52,11 @@ def _page(name: str) -> str:
 def _list(invocation: Invocation) -> None:
     from agentd.cli.manual.topics import TOPICS
 
-    if invocation.as_json:
-        invocation.print_document([{"topic": name, "summary": topic.summary} for name, topic in TOPICS.items()])
-        return
     rows = [[Cell(name, BOLD), Cell(topic.summary)] for name, topic in TOPICS.items()]
-    invocation.print(lines(("TOPIC", "WHAT IT EXPLAINS"), rows, invocation.display))
+    shown = [*lines(("TOPIC", "WHAT IT EXPLAINS"), rows, invocation.display)]
     if invocation.display.table:
-        invocation.print(["", "agentctl help TOPIC explains one; agentctl COMMAND --help explains a command"])
+        shown += ["", "agentctl help TOPIC explains one; agentctl COMMAND --help explains a command"]
+    invocation.print_result([{"topic": name, "summary": topic.summary} for name, topic in TOPICS.items()], shown)
 
 
 def _text(topic: str) -> str:

@@ -75,11 +75,9 @@ def _init(invocation: Invocation) -> Status:
         raise CommandError(f"only root and {context.agent_user} can create files of that user")
     workspace = _workspace(invocation, context, role)
     made = _make_workspace(context, workspace, role, role)
-    if invocation.as_json:
-        invocation.print_document({"role": role, "workspace": str(workspace), "made": made})
-    else:
-        folder = printable(str(workspace))
-        invocation.print([f"made {folder}/{printable(name)}" for name in made] or [f"{folder} exists already"])
+    folder = printable(str(workspace))
+    lines = [f"made {folder}/{printable(name)}" for name in made] or [f"{folder} exists already"]
+    invocation.print_result({"role": role, "workspace": str(workspace), "made": made}, lines)
     return Status.DONE
 
 
@@ -116,20 +114,16 @@ def _hire(invocation: Invocation) -> Status:
         invocation.warn(printable(f"agentd had {agent.harness} trust {agent.workdir}, in {trusted}"))
     if waiting is not None:
         invocation.warn(printable(f"{agent.name} {waiting}"))
-    if invocation.as_json:
-        invocation.print_document(
-            {
-                "name": agent.name,
-                "pid": agent.pid,
-                "workspace": agent.workdir,
-                "added": bool(diff),
-                "made": made,
-                "trusted_in": trusted,
-                "waiting": waiting,
-            }
-        )
-    else:
-        invocation.print([f"{agent.name} {agent.pid}"])
+    document = {
+        "name": agent.name,
+        "pid": agent.pid,
+        "workspace": agent.workdir,
+        "added": bool(diff),
+        "made": made,
+        "trusted_in": trusted,
+        "waiting": waiting,
+    }
+    invocation.print_result(document, [f"{agent.name} {agent.pid}"])
     return Status.DONE
 
 

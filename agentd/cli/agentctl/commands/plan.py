@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from agentd.cli.agentctl.client import view
 from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
@@ -33,12 +34,7 @@ _UNKNOWN = Cell("?", BOLD)
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "plan",
-        _plan,
-        details=_DETAILS,
-        examples=_EXAMPLES,
-    )
+    parser = commands.add("plan", _plan, details=_DETAILS, examples=_EXAMPLES)
     parser.add_argument(
         "file",
         metavar="FILE",
@@ -51,25 +47,17 @@ def register(commands: Commands) -> None:
 def _plan(invocation: Invocation) -> Status:
     report = view(PlanReport, invocation.api.get("/v1/plan"))
     file: str | None = invocation.arguments.file
-    remarks: list[str] = []
-    if file is None:
-        operations = report.operations
-    else:
-        operations, remarks = _of_file(invocation, report, file)
-    for text in remarks:
-        invocation.warn(text)
-    if invocation.as_json:
-        invocation.print_document({"operations": [_document(operation) for operation in operations]})
-    else:
-        invocation.print(plan_lines(operations, invocation.display))
+    operations = report.operations
+    if file is not None:
+        from agentd.cli.agentctl.preview import preview
+        from agentd.jcard.given_file import given_file
+
+        operations, remarks = preview(invocation, report, given_file(file))
+        for text in remarks:
+            invocation.warn(text)
+    document = {"operations": [asdict(operation) for operation in operations]}
+    invocation.print_result(document, plan_lines(operations, invocation.display))
     return Status.DONE
-
-
-def _of_file(invocation: Invocation, report: PlanReport, file: str) -> tuple[Sequence[PlannedOperation], list[str]]:
-    from agentd.cli.agentctl.preview import preview
-    from agentd.jcard.given_file import given_file
-
-    return preview(invocation, report, given_file(file))
 
 
 def plan_lines(operations: Sequence[PlannedOperation], display: Display) -> list[str]:
@@ -91,12 +79,3 @@ def plan_lines(operations: Sequence[PlannedOperation], display: Display) -> list
     actions = [operation.action for operation in operations]
     totals = ", ".join(f"{actions.count(action)} to {action}" for action in _MARKS if action in actions)
     return [*shown, "", f"{count(len(operations), 'operation')}: {totals}"]
-
-
-def _document(operation: PlannedOperation) -> dict[str, object]:
-    return {
-        "action": operation.action,
-        "agent": operation.agent,
-        "reason": operation.reason,
-        "fields": list(operation.fields),
-    }

@@ -33,12 +33,7 @@ _LISTED = ("name", "harness", "type", "session", "workdir")
 
 def register(commands: Commands) -> None:
     """Add both commands."""
-    parser = commands.add(
-        "status",
-        _status,
-        details=_STATUS_DETAILS,
-        examples=_STATUS_EXAMPLES,
-    )
+    parser = commands.add("status", _status, details=_STATUS_DETAILS, examples=_STATUS_EXAMPLES)
     add_name(parser, optional=True)
     parser.add_argument("--watch", action="store_true", help="update it until C-c")
     commands.add("list", _list, details=_LIST_DETAILS, examples=_LIST_EXAMPLES)
@@ -84,8 +79,6 @@ def _watch(invocation: Invocation) -> Status:
 
 def _list(invocation: Invocation) -> Status:
     agents = invocation.api.agents()
-    if invocation.as_json:
-        invocation.print_document([{name: getattr(agent, name) for name in _LISTED} for agent in agents])
-    else:
-        invocation.print(list_lines(agents, invocation.display))
+    document = [{name: getattr(agent, name) for name in _LISTED} for agent in agents]
+    invocation.print_result(document, list_lines(agents, invocation.display))
     return Status.DONE

@@ -34,8 +34,5 @@ def _validate(invocation: Invocation) -> Status:
 
     given: str | None = invocation.arguments.file
     result = check(invocation.settings, os.environ, None if given is None else given_file(given))
-    if invocation.as_json:
-        invocation.print_document(result.document())
-    else:
-        invocation.print(check_lines(result, invocation.display))
+    invocation.print_result(result.document(), check_lines(result, invocation.display))
     return Status.FAILED if result.problems else Status.DONE

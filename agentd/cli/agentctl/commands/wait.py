@@ -68,11 +68,12 @@ def _wait(invocation: Invocation) -> Status:
     try:
         for event in follow(api, f"&agent={quote(agent.name, safe='')}", deadline=deadline, warn=warn):
             # Looked at once events are followed, and again where they do not say.
-            if event.document is None or event.text("kind") == EventKind.REMOVED:
+            if event is None or event.get("kind") == EventKind.REMOVED:
                 document = _look(invocation, deadline) or document
                 reached = view(AgentStatus, document).state
             else:
-                reached = str(event.data.get("state"))
+                data = event.get("data")
+                reached = str(data.get("state")) if isinstance(data, dict) else ""
             if reached in wanted:
                 with contextlib.suppress(CommandError, UnreachableError):  # it may be gone again, or the daemon
                     document = agent_document(api, agent.name)

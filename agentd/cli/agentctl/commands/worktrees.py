@@ -10,6 +10,7 @@ from agentd.text.terminal import BOLD, DIM, GREEN, YELLOW, Cell, lines
 
 if TYPE_CHECKING:
     from agentd.cli.agentctl.worktree_context import WorktreeContext
+    from agentd.worktrees.inspect import Work
     from agentd.worktrees.record import Place
     from agentd.worktrees.removal import Removed
 
@@ -34,12 +35,7 @@ agentctl worktrees clean reviewer-2 --force"""
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "worktrees",
-        _worktrees,
-        details=_DETAILS,
-        examples=_EXAMPLES,
-    )
+    parser = commands.add("worktrees", _worktrees, details=_DETAILS, examples=_EXAMPLES)
     parser.add_argument("action", metavar="list|clean", choices=("list", "clean"), help="what to do")
     parser.add_argument("names", metavar="NAME", nargs="*", default=(), help="only these; case is ignored")
     parser.add_argument("--force", action="store_true", help="clean: save work that exists only there, then remove it")
@@ -63,7 +59,7 @@ def _list(invocation: Invocation, context: WorktreeContext, places: list[Place])
     from agentd.cli.agentctl.worktree_context import check_answering
     from agentd.worktrees.belonging import RepositoryGoneError
     from agentd.worktrees.git import GitError
-    from agentd.worktrees.inspect import Work, inspect
+    from agentd.worktrees.inspect import inspect
 
     looks: list[tuple[Place, Work | None]] = []
     orphans: dict[str, list[str]] = {}
@@ -90,9 +86,6 @@ def _list(invocation: Invocation, context: WorktreeContext, places: list[Place])
                 f"{place.name}: the submodules {empty} are empty folders: git -C {at} submodule update --init, run as "
                 "the agents' user, fetches them"
             )
-    if invocation.as_json:
-        invocation.print_document([_document(context, place, work) for place, work in looks])
-        return Status.DONE
     rows = [
         [
             Cell(place.name, BOLD),
@@ -104,11 +97,10 @@ def _list(invocation: Invocation, context: WorktreeContext, places: list[Place])
         ]
         for place, work in looks
     ]
-    if not rows and invocation.display.table:
-        invocation.print(["no worktrees"])
-        return Status.DONE
+    display = invocation.display
     heading = ("NAME", "AGENT", "BRANCH", "UNMERGED", "UNCOMMITTED", "PATH")
-    invocation.print(lines(heading, rows, invocation.display))
+    shown = lines(heading, rows, display) if rows or not display.table else ["no worktrees"]
+    invocation.print_result([_document(context, place, work) for place, work in looks], shown)
     return Status.DONE
 
 
@@ -119,12 +111,9 @@ def _state(context: WorktreeContext, place: Place) -> Cell:
     return Cell("not declared", YELLOW) if agent is None else Cell(agent.state, GREEN if agent.running else "")
 
 
-def _document(context: WorktreeContext, place: Place, work: object) -> dict[str, object]:
-    from agentd.worktrees.inspect import Work
-
+def _document(context: WorktreeContext, place: Place, work: Work | None) -> dict[str, object]:
     agents = context.agents
     agent = None if agents is None else agents.get(place.name)
-    known = work if isinstance(work, Work) else None
     return {
         "name": place.name,
         "agent": place.held.agent,
@@ -136,11 +125,11 @@ def _document(context: WorktreeContext, place: Place, work: object) -> dict[str,
         "base": place.held.base,
         "base_commit": place.held.base_commit,
         "made": place.held.made,
-        "head": None if known is None else known.head,
-        "unmerged": None if known is None else known.unmerged,
-        "uncommitted": None if known is None else [*known.uncommitted, *known.hidden],
-        "ignored": None if known is None else list(known.ignored),
-        "missing_submodules": None if known is None else list(known.missing),
+        "head": None if work is None else work.head,
+        "unmerged": None if work is None else work.unmerged,
+        "uncommitted": None if work is None else [*work.uncommitted, *work.hidden],
+        "ignored": None if work is None else list(work.ignored),
+        "missing_submodules": None if work is None else list(work.missing),
     }
 
 
@@ -155,13 +144,9 @@ def _clean(invocation: Invocation, context: WorktreeContext, places: list[Place]
             results.append(_remove(invocation, context, place))
         elif named:
             results.append(_kept(place, "its agent is declared or still running; remove or rename it first"))
-    if invocation.as_json:
-        invocation.print_document([_result_document(result) for result in results])
-    else:
-        dry = bool(invocation.arguments.dry_run)
-        invocation.print(line for result in results for line in _result_lines(result, dry))
-        if not results:
-            invocation.print(["nothing to clean"])
+    dry = bool(invocation.arguments.dry_run)
+    lines = [line for result in results for line in _result_lines(result, dry)] or ["nothing to clean"]
+    invocation.print_result([_result_document(result) for result in results], lines)
     # To keep work is no failure, unless it was named on the command line.
     return Status.FAILED if named and any(result.kept is not None for result in results) else Status.DONE
 
