@@ -15,6 +15,21 @@ let
   version = lib.head (
     builtins.match ''.*__version__ = "([^"]+)".*'' (builtins.readFile (root + "/agentd/__init__.py"))
   );
+  # agentd holds to one release series, which nixpkgs may not have: its 0.55 has no delete_buffer.
+  libtmux =
+    if lib.hasPrefix "0.62." python3Packages.libtmux.version then
+      python3Packages.libtmux
+    else
+      python3Packages.libtmux.overridePythonAttrs (_: {
+        version = "0.62.0";
+        src = python3Packages.fetchPypi {
+          pname = "libtmux";
+          version = "0.62.0";
+          hash = "sha256-QenoBgKyZW/RGbEyU7J7rUavXP7zIJm+U83TkeKTa2E="; # as in requirements/run.txt
+        };
+        postPatch = "";
+        doCheck = false;
+      });
 in
 python3Packages.buildPythonApplication {
   pname = "agentd";

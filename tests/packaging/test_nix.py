@@ -7,6 +7,7 @@ flake, for machines with Nix.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from agentd import __version__
 from agentd.model.spec import RestartPolicy
 from agentd.settings.settings import resolve_settings
 from agentd.supervise.check import check
+from scripts.locked import read_lock
 from tests.jcard.loading import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,6 +154,33 @@ def test_the_packages_version_is_the_projects() -> None:
     done = nix("--expr", package)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == __version__
+
+
+@needs_nix
+@needs_lib
+@pytest.mark.parametrize(("version", "built"), [("0.55.0", "0.62.0"), ("0.62.1", "0.62.1"), ("0.63.0", "0.62.0")])
+def test_the_packages_libtmux_is_of_the_series_that_agentd_holds_to(version: str, built: str) -> None:
+    package = f"""
+      let lib = import {LIB}/lib; in
+      map (each: {{ inherit (each) version; hash = each.src.hash or null; }}) (import {ROOT}/nix/package.nix {{
+        inherit lib;
+        python3Packages = lib.genAttrs [
+          "aiohttp" "durationpy" "platformdirs" "prometheus-client" "pydantic" "pyte" "structlog" "tomlkit" "watchfiles"
+        ] (name: {{ version = name; }}) // {{
+          buildPythonApplication = arguments: arguments; hatchling = null;
+          fetchPypi = arguments: arguments;
+          libtmux = {{ version = "{version}"; overridePythonAttrs = change: change {{ }}; }};
+        }};
+        bash = null; coreutils = null; gitMinimal = null; procps = null; tmux = null;
+      }}).dependencies"""
+    done = nix("--expr", package)
+    assert done.returncode == 0, done.stderr
+    (found,) = (each for each in json.loads(done.stdout) if each["version"].startswith("0."))
+    assert found["version"] == built
+    if built != version:
+        (libtmux,) = (each for each in read_lock(ROOT / "requirements/run.txt") if each.name == "libtmux")
+        assert built == libtmux.version
+        assert base64.b64decode(found["hash"].removeprefix("sha256-")).hex() in libtmux.hashes
 
 
 @needs_nix
