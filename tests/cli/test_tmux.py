@@ -6,6 +6,7 @@ import inspect
 import os
 import signal
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import libtmux
@@ -64,7 +65,7 @@ def test_what_libtmux_asks_tmux_by_itself_is_refused(fake: Path, ask: Callable[[
     assert seen(fake) == []
 
 
-def calls_of(made: libtmux.Server | Pane) -> Iterator[Callable[[], object]]:
+def calls_of(made: object) -> Iterator[Callable[[], object]]:
     """Everything public that this offers, called with some text for whatever it needs."""
     for name, member in inspect.getmembers_static(type(made)):
         if name.startswith("_") or isinstance(member, classmethod | staticmethod):
@@ -80,15 +81,21 @@ def calls_of(made: libtmux.Server | Pane) -> Iterator[Callable[[], object]]:
 @pytest.mark.filterwarnings("ignore")
 def test_nothing_of_libtmux_goes_around_our_client(fake: Path) -> None:
     server = Server(fake.with_name("sock"))
-    pane = Pane(server, pane_id="%0", window_id="@0", session_id="$0", pane_pid="1")
+    made = (
+        server,
+        Pane(server, pane_id="%0", window_id="@0", session_id="$0"),
+        libtmux.Window(server, window_id="@0", session_id="$0"),
+        libtmux.Session(server, session_id="$0"),
+        libtmux.Client(server, client_name="x"),
+    )
     failed = 0
-    for call in (*calls_of(server), *calls_of(pane)):
+    for call in chain.from_iterable(map(calls_of, made)):
         try:
             call()
         except Exception:  # noqa: BLE001 (whatever it makes of nonsense, tmux is what counts)
             failed += 1
     calls = seen(fake)
-    assert len(calls) > 60, failed
+    assert len(calls) > 100, failed
     for words, variables in calls:
         assert words[:3] == ["-u", "-S", str(server.socket)]
         assert variables <= TOLD | SET_BY_SH

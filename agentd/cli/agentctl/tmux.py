@@ -1,4 +1,4 @@
-"""libtmux, by way of our client: the only module that imports it, itself imported late, for that costs 0.1 s of CPU.
+"""libtmux, by way of our client: the only module that imports it, itself imported late, for that costs 50 ms of CPU.
 
 libtmux runs tmux as whoever calls it, with their whole environment, and takes what tmux refuses for an empty answer.
 """
