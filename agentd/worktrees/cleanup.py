@@ -18,7 +18,7 @@ _NEEDED: Final = ("gitdir", "commondir", "HEAD")
 """Files that git writes when it makes a worktree, one after the other."""
 
 _NOBODYS: Final = 5.0
-"""Seconds after which the lock of a branch is nobody's any more: git holds it for milliseconds."""
+"""Seconds after which a lock is nobody's any more: git holds it for milliseconds."""
 
 
 def delete(git: Git, folder: Path) -> None:
@@ -93,7 +93,7 @@ def clear_unfinished(git: Git, place: Place, now: float) -> None:
         return
     forget_missing(repository, place.path)
     if place.held.branch is not None:
-        remove_lock_of(repository, place.held.branch, now)
+        remove_stale_lock(repository, branch_lock(repository, place.held.branch), now)
 
 
 def clear_torn(repository: Git) -> None:
@@ -123,26 +123,25 @@ def _written(file: Path) -> bool:
         return False
 
 
-def remove_lock_of(repository: Git, branch: str, now: float) -> None:
-    """Remove the lock of a branch if a git left it that was killed.
+def remove_stale_lock(git: Git, lock: Path, now: float) -> None:
+    """Remove a lock file if a git left it that was killed.
 
     That can only be told by its age, which is waited for, and by what the caller knows to have been under way.
 
     Raises
     ------
-    GitError, RunnerError
+    RunnerError
         If it cannot be removed.
     """
-    lock = _lock_of(repository, branch)
     found = _identity(lock)
     if found is None:
         return
     age = max(0.0, now - found.st_mtime)
     if age < _NOBODYS:
-        repository.runner.pause(_NOBODYS - age)
+        git.runner.pause(_NOBODYS - age)
     again = _identity(lock)
     if again is not None and (again.st_ino, again.st_mtime_ns) == (found.st_ino, found.st_mtime_ns):
-        delete(repository, lock)
+        delete(git, lock)
 
 
 def _identity(lock: Path) -> os.stat_result | None:
@@ -152,18 +151,14 @@ def _identity(lock: Path) -> os.stat_result | None:
         return None
 
 
-def has_lock(repository: Git, branch: str) -> bool:
-    """Whether a git has the lock of a branch, or had it when it was killed.
+def branch_lock(repository: Git, branch: str) -> Path:
+    """Say where git puts the lock of a branch.
 
     Raises
     ------
     GitError
-        If git cannot say where it would be.
+        If git cannot say.
     """
-    return os.path.lexists(_lock_of(repository, branch))
-
-
-def _lock_of(repository: Git, branch: str) -> Path:
     # Not by git's --git-path, which fails where a branch is in the way of a folder.
     common = Path(repository.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
     return common / "refs" / "heads" / f"{branch}.lock"

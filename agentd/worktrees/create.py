@@ -22,10 +22,11 @@ from agentd.worktrees.belonging import (
     under_another_path,
 )
 from agentd.worktrees.branches import refuse_in_use, refuse_name_in_the_way
-from agentd.worktrees.cleanup import clear_torn, delete, forget_missing, has_lock
+from agentd.worktrees.cleanup import branch_lock, clear_torn, delete, forget_missing, remove_stale_lock
 from agentd.worktrees.git import CHECKOUT_LIMIT, Git, GitError, GitRefusedError
 from agentd.worktrees.inspect import (
     LOCKED_TO_MAKE,
+    Work,
     inspect,
     leads_nowhere,
     making_cut_off,
@@ -34,7 +35,6 @@ from agentd.worktrees.inspect import (
 )
 from agentd.worktrees.record import (
     MAKING,
-    MOVING,
     Held,
     Place,
     forget_held,
@@ -43,7 +43,7 @@ from agentd.worktrees.record import (
     rubbish_of,
     write_held,
 )
-from agentd.worktrees.recovery import protect, settle
+from agentd.worktrees.recovery import settle
 from agentd.worktrees.removal import Allowed, remove
 from agentd.worktrees.repository_lock import alone_in
 from agentd.worktrees.tidying import keeping_the_reason
@@ -53,10 +53,11 @@ log = structlog.get_logger(__name__)
 
 
 def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float, shell: int | None = None) -> None:
-    """See to it that an agent's worktree is there.
+    """Create an agent's worktree, or find it as it should be.
 
-    One that is there is used as it is; a checkout that is not to be changed is brought to what the base is now. One of
-    another repository, branch or kind is removed if nothing would be lost with it, else set aside.
+    One that is there is used as it is. One of another repository, branch or kind, one without work whose base is
+    another now, and a read-only checkout that is behind its base make room for a new one: removed if nothing would be
+    lost with it, else set aside.
 
     Parameters
     ----------
@@ -82,12 +83,13 @@ def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float, shell:
         with _alone_in(git, Path(held.repo), path):
             held = _recognised(git, checkout, held)
             try:
-                held = _settled(git, path, _redirected(git, checkout, held), now)
-                if held is not None and _is_declared(held, checkout) and os.path.lexists(path / ".git"):
-                    _use(git, checkout, Place(path.name, path, held))
-                    return
+                held = _settled(git, path, held, now)
                 if held is not None and not _is_declared(held, checkout):
                     _make_room(git, Place(path.name, path, held), now, shell)
+                    held = None
+                elif held is not None and os.path.lexists(path / ".git"):
+                    if _use(git, checkout, Place(path.name, path, held), now, shell):
+                        return
                     held = None
             except RepositoryGoneError:
                 if held is None or _is_declared(held, checkout):
@@ -115,16 +117,6 @@ def _recognised(git: Git, checkout: Checkout, held: Held) -> Held:
     return found
 
 
-def _redirected(git: Git, checkout: Checkout, held: Held) -> Held:
-    """Have a move to another base that was cut off go on to the one that is declared now, if that is another."""
-    if held.under_way != MOVING or not _is_declared(held, checkout) or held.base == checkout.base:
-        return held
-    commit, ref = _base(git.elsewhere(checkout.repo), checkout)
-    held = replace(held, base=checkout.base, base_ref=ref, base_commit=commit)
-    write_held(git.runner, checkout.path, held)
-    return held
-
-
 def _settled(git: Git, path: Path, held: Held, now: float) -> Held | None:
     """Finish what was cut off, and read what is known of the worktree then."""
     place = Place(path.name, path, held)
@@ -135,14 +127,49 @@ def _settled(git: Git, path: Path, held: Held, now: float) -> Held | None:
     return read_held(path)
 
 
-def _use(git: Git, checkout: Checkout, place: Place) -> None:
+def _use(git: Git, checkout: Checkout, place: Place, now: float, shell: int | None) -> bool:
+    """Use the worktree that is there, unless it has to start from another commit: then make room for a new one."""
+    here = git.elsewhere(place.path)
     if leads_nowhere(place.path):
         mend_link(repository_of(git, place))
-        git.elsewhere(place.path).own_folder(repository_of(git, place))
-    if place.held.base != checkout.base:
-        _rebase_record(git, checkout, place)
-    elif checkout.read_only:
-        _refresh(git, checkout, place)
+        here.own_folder(repository_of(git, place))
+    if place.held.base == checkout.base and not checkout.read_only:
+        return True
+    commit, ref = _base(git.elsewhere(checkout.repo), checkout)
+    if here.commit("HEAD") != commit:
+        if checkout.read_only:
+            _make_room(git, place, now, shell)
+            return False
+        work = inspect(git, place)
+        if work.head == place.held.base_commit and not work.reasons():
+            _make_room(git, _without_branch(git, place, work, now), now, shell)
+            return False
+    held = replace(place.held, base=checkout.base, base_ref=ref, base_commit=commit)
+    if held != place.held:
+        # Of one that has work, it is only what that is compared with.
+        write_held(git.runner, place.path, held)
+    if checkout.read_only:
+        _protect(here)
+    return True
+
+
+def _without_branch(git: Git, place: Place, work: Work, now: float) -> Place:
+    """Delete the branch of a worktree without work: a new one begins on it. May be repeated after each step."""
+    repository, here = repository_of(git, place), git.elsewhere(place.path)
+    remove_stale_lock(git, here.own_folder(repository) / "HEAD.lock", now)
+    here.out("update-ref", "--no-deref", "HEAD", str(work.head))
+    if work.tip is not None:
+        repository.out("update-ref", "-d", f"refs/heads/{place.held.branch}", work.tip)
+    held = replace(place.held, branch=None)
+    write_held(git.runner, place.path, held)
+    return Place(place.name, place.path, held)
+
+
+def _protect(here: Git) -> None:
+    """Write-protect the files of a checkout; links are not followed."""
+    done = here.runner.script(b"chmod -R a-w -- " + quote(os.fsencode(here.at)), limit=CHECKOUT_LIMIT)
+    if done.status != 0:
+        raise RunnerError(f"cannot write-protect {here.at}: {done.reason}")
 
 
 def needs_git(checkout: Checkout) -> bool:
@@ -164,60 +191,6 @@ def needs_git(checkout: Checkout) -> bool:
 
 def _is_declared(held: Held, checkout: Checkout) -> bool:
     return held.repo == str(checkout.repo) and held.branch == checkout.branch
-
-
-def _rebase_record(git: Git, checkout: Checkout, place: Place) -> None:
-    """Take another base: by moving there what has nothing of its own yet, else only for what is shown against it."""
-    commit, ref = _base(git.elsewhere(checkout.repo), checkout)
-    held = replace(place.held, base=checkout.base, base_ref=ref, base_commit=commit)
-    work = inspect(git, place)
-    if not work.dirty and not work.unmerged and work.head == place.held.base_commit:
-        _move(git, place, held)
-    elif checkout.read_only:
-        raise _changed_though_read_only(place)
-    else:
-        write_held(git.runner, place.path, held)
-
-
-def _refresh(git: Git, checkout: Checkout, place: Place) -> None:
-    commit, ref = _base(git.elsewhere(checkout.repo), checkout)
-    here = git.elsewhere(place.path)
-    if here.commit("HEAD") == commit:
-        protect(here)
-        return
-    work = inspect(git, place)
-    if work.dirty or work.unmerged:
-        raise _changed_though_read_only(place)
-    _move(git, place, replace(place.held, base_ref=ref, base_commit=commit))
-
-
-def _changed_though_read_only(place: Place) -> GitError:
-    return GitError(
-        f"the read-only checkout {place.path} was changed, so it cannot be brought up to date: "
-        f"see agentctl diff {place.held.agent}, and undo it with git"
-    )
-
-
-def _move(git: Git, place: Place, held: Held) -> None:
-    """Bring a worktree without work of its own to another commit, so that it can be told from work if it is cut off."""
-    here = git.elsewhere(place.path)
-    write_held(git.runner, place.path, replace(held, under_way=MOVING))
-    if held.branch is None:
-        protect(here, protected=False)
-        # To git, what became writable in another second than git last looked may have been changed.
-        here.out("update-index", "-q", "--refresh")
-    try:
-        # Keeps files that would be overwritten, by failing.
-        here.out("reset", "--quiet", "--keep", held.base_commit, limit=CHECKOUT_LIMIT)
-    except GitRefusedError:
-        with keeping_the_reason():
-            if not inspect(git, place).dirty:
-                # It did nothing, so there is nothing to finish.
-                write_held(git.runner, place.path, place.held)
-        raise
-    if held.branch is None:
-        protect(here)
-    write_held(git.runner, place.path, held)
 
 
 def _make_room(git: Git, place: Place, now: float, shell: int | None) -> None:
@@ -299,7 +272,7 @@ def _make(git: Git, checkout: Checkout, agent: str, now: float, former: Held | N
     held, existing = _record(repository, checkout, agent, commit, ref, now)
     _add(repository, held, path, former, existing=existing)
     if checkout.read_only:
-        protect(git.elsewhere(path))
+        _protect(git.elsewhere(path))
     write_held(git.runner, path, held)
     repository.out("worktree", "unlock", path)
     with keeping_the_reason():
@@ -331,7 +304,9 @@ def _add(repository: Git, held: Held, path: Path, former: Held | None, *, existi
         repository.out("worktree", "add", "--lock", "--reason", LOCKED_TO_MAKE, *what, limit=CHECKOUT_LIMIT)
     except GitRefusedError:
         with keeping_the_reason():
-            left = os.path.lexists(path) or (held.branch is not None and has_lock(repository, held.branch))
+            left = os.path.lexists(path) or (
+                held.branch is not None and os.path.lexists(branch_lock(repository, held.branch))
+            )
             if marked and not left and former is not None and former.under_way is None:
                 # Its folder may come back.
                 write_held(repository.runner, path, former)

@@ -19,11 +19,8 @@ _LARGEST: Final = 64 * 1024
 _ASIDE: Final = "~"
 """Between an agent's name and a number, for worktrees that had to make room for another; no name has it."""
 
-
 MAKING: Final = "making"
 """It is made: its agent was never in it."""
-MOVING: Final = "moving"
-"""It held no work, and is brought to ``base_commit``."""
 
 
 class HeldError(RuntimeError):
@@ -47,7 +44,7 @@ class Held:
     made: str
     """RFC 3339."""
     under_way: str | None = None
-    """`MAKING` or `MOVING`, until git is done with that: what there is by then is no work of the agent's."""
+    """`MAKING` until git is done with that: what there is by then is no work of the agent's."""
 
 
 @dataclass(frozen=True, slots=True)

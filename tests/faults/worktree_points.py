@@ -39,13 +39,12 @@ WORKTREE_POINTS = (
     Point("aside.moved", _GIT, "Git.out", when=_git("worktree", "move")),
     Point("aside.known", _MAKING, "forget_held"),
     Point("aside.done", _MAKING, "_make_room"),
-    Point("base.before_moved", _MAKING, "_move", before=True),
-    Point("base.said", _MAKING, "write_held"),
-    Point("base.unprotected", _MAKING, "protect"),
-    Point("base.moving", _RUNNER, "Runner._start", when=_git("reset")),
-    Point("base.reset", _GIT, "Git.out", when=_git("reset")),
-    Point("base.moved", _MAKING, "_move"),
+    Point("base.begun", _MAKING, "_without_branch", before=True),
+    Point("base.detached", _GIT, "Git.out", when=_git("update-ref", "--no-deref")),
+    Point("base.branch_removed", _GIT, "Git.out", when=_git("update-ref", "-d")),
     Point("base.known", _MAKING, "write_held"),
+    Point("base.without_branch", _MAKING, "_without_branch"),
+    Point("base.room_made", _MAKING, "_make_room"),
     Point("remove.looked", _REMOVAL, "inspect"),
     Point("remove.work_saved", _SAVING, "_keep"),
     Point("remove.all_saved", _REMOVAL, "save"),
@@ -57,4 +56,4 @@ WORKTREE_POINTS = (
     Point("remove.branch_removed", _GIT, "Git.out", when=_git("update-ref", "-d")),
     Point("remove.forgotten", _REMOVAL, "forget_held"),
 )
-"""Steps of making, setting aside, moving and removing a worktree, by the daemon or by agentctl."""
+"""Steps of making, setting aside, beginning anew and removing a worktree, by the daemon or by agentctl."""

@@ -24,7 +24,7 @@ _FEW, _MANY = 2, 5
 """Agents with a worktree."""
 _KINDS = ("file", "change", "staged", "commit", "detached commit")
 """What an agent may have done."""
-_STEPS = {"worktree add": 10, "worktree move": 1, "worktree remove": 8, "worktree unlock": 1, "reset": 6}
+_STEPS = {"worktree add": 10, "worktree move": 1, "worktree remove": 8, "worktree unlock": 1}
 """Calls of one kind that change files, of git told these words."""
 _OTHERS = 3
 
@@ -42,7 +42,9 @@ class _Doing:
 _MAKE = _Doing(("make",), ("worktree add", "worktree add", "worktree unlock"))
 _ASIDE = _Doing(("aside", "aside", "make"), ("worktree move", "worktree move", "worktree add"))
 _REPLACE = _Doing(("remove", "remove", "make"), ("worktree remove", "update-ref -d", "worktree add"))
-_MOVE = _Doing(("base",), ("reset",))
+_BASE = _Doing(
+    ("base", "remove", "make"), ("update-ref --no-deref", "update-ref -d", "worktree remove", "worktree add")
+)
 _REMOVE = _Doing(("remove",), ("worktree remove", "update-ref -d"))
 _SAVE = _Doing(("remove",), ("worktree remove", "update-ref -d", "update-ref -m", "add --all", "commit-tree"))
 
@@ -184,7 +186,7 @@ def _edit(world: World, trees: Trees, what: str, name: str = "") -> tuple[str, _
     if what == "main":
         _commit_to_main(world, trees, Path(checkout["repo"]))
         world.change(name)
-        return name, _MOVE
+        return name, _REPLACE
     worked = name not in trees.expected
     if what == "base":
         if checkout.pop("base", None) is None:
@@ -196,7 +198,7 @@ def _edit(world: World, trees: Trees, what: str, name: str = "") -> tuple[str, _
     if what != "base" or not worked:
         trees.expected[name] = trees.start_of(checkout)
     world.change(name)
-    return name, _MOVE if what == "base" else _ASIDE if worked else _REPLACE
+    return name, _BASE if what == "base" else _ASIDE if worked else _REPLACE
 
 
 def _another(trees: Trees, checkout: Mapping[str, str], what: str) -> dict[str, str]:

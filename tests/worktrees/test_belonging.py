@@ -56,7 +56,7 @@ def test_a_clean_up_that_fails_does_not_hide_why_it_was_needed(world: World, mon
     def fails(*_: object) -> bool:
         raise HeldError("out of luck")
 
-    monkeypatch.setattr(making, "has_lock", fails)
+    monkeypatch.setattr(making, "branch_lock", fails)
     monkeypatch.setattr(making, "refuse_in_use", lambda *_: None)
     with pytest.raises(GitError, match="already checked out"):
         world.make(world.checkout(branch="main"))

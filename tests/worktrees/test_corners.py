@@ -1,13 +1,11 @@
-"""What worktrees meet in corners: stale knowledge, files of others, damaged notes, moves that keep failing."""
+"""What worktrees meet in corners: stale knowledge, files of others, damaged notes."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +14,7 @@ from agentd.worktrees import create as making
 from agentd.worktrees.git import Git, GitError
 from agentd.worktrees.record import MAKING, HeldError, Place, all_held, read_held, write_held
 from agentd.worktrees.removal import Allowed, Removed, remove
-from agentd.worktrees.trash import TRASH
-from tests.worktrees.repositories import NOW, World, commit, git, invoking_user
+from tests.worktrees.repositories import NOW, World, git, invoking_user
 
 
 def with_stand_in(world: World, program: str, text: str) -> Git:
@@ -88,40 +85,6 @@ def test_a_worktree_that_git_does_not_move_has_no_ghost(world: World) -> None:
     with pytest.raises(GitError, match="lock"):
         world.make(world.checkout(branch="topic"))
     assert [found.name for found in all_held(place.path.parent)[0]] == ["alice"]
-
-
-def another_base(world: World) -> str:
-    """Commit something else, and give the commit."""
-    git(world.repo, "switch", "-q", "-c", "other")
-    (world.repo / "a.txt").write_text("later\n")
-    return commit(world.repo, "second")
-
-
-def unable_to_reach(world: World, tree: Path, commit: str) -> Git:
-    """git that dies whenever it brings a worktree to this commit, as with a filter that is not there."""
-    dies = f'*" reset "*"{commit} "*) echo half >"{tree}/a.txt"; kill -KILL $$ ;;'
-    return with_stand_in(world, "git", f'case " $* " in {dies} esac\nexec {shutil.which("git")} "$@"')
-
-
-def test_a_move_that_keeps_failing_saves_what_there_is_once(world: World) -> None:
-    place = world.make(world.checkout(base="main"))
-    dying = unable_to_reach(world, place.path, another_base(world))
-    for attempt in range(4):
-        with pytest.raises(GitError):
-            making.ensure_worktree(dying, world.checkout(base="other"), "alice", NOW + attempt)
-    refs = git(world.repo, "for-each-ref", "--format=%(refname)", TRASH).splitlines()
-    assert len(refs) == len({ref.rpartition("/")[2] for ref in refs}) > 0
-
-
-def test_a_move_that_keeps_failing_is_left_by_declaring_the_former_base(world: World) -> None:
-    place = world.make(world.checkout(base="main"))
-    first = git(place.path, "rev-parse", "HEAD")
-    dying = unable_to_reach(world, place.path, another_base(world))
-    with pytest.raises(GitError):
-        making.ensure_worktree(dying, world.checkout(base="other"), "alice", NOW)
-    making.ensure_worktree(dying, world.checkout(base="main"), "alice", NOW)
-    assert git(place.path, "rev-parse", "HEAD") == first
-    assert git(place.path, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("damage", ["{", "\0" * 40, "[" * 60_000, "a repo that is no path"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from threading import Timer
 
@@ -118,20 +119,76 @@ def test_another_branch_makes_room_or_removes_what_holds_nothing(world: World, d
         assert branch_of(aside) == "agentd/alice"
 
 
-@pytest.mark.parametrize("own_commit", [False, True])
-def test_another_base_moves_only_what_has_no_work_yet(world: World, own_commit: bool) -> None:
+def committed_work(_: World, tree: Path) -> None:
+    (tree / "new.txt").write_text("work\n")
+    commit(tree, "work")
+
+
+def a_new_file(_: World, tree: Path) -> None:
+    (tree / "new.txt").write_text("work\n")
+
+
+def a_commit_off_the_branch(world: World, tree: Path) -> None:
+    git(tree, "switch", "-q", "--detach")
+    committed_work(world, tree)
+
+
+def what_git_ignores(_: World, tree: Path) -> None:
+    (tree / "server.log").write_text("work\n")
+
+
+def a_switch_to_another_branch(_: World, tree: Path) -> None:
+    git(tree, "switch", "-q", "-c", "feature")
+
+
+def move_on(world: World) -> str:
+    """Commit to main, and give the commit; the branch `old` stays."""
     git(world.repo, "branch", "old")
     (world.repo / "a.txt").write_text("later\n")
-    later = commit(world.repo, "second")
+    return commit(world.repo, "second")
+
+
+@pytest.mark.parametrize("work", [committed_work, a_new_file, a_commit_off_the_branch])
+def test_another_base_leaves_a_worktree_that_has_work(world: World, work: Callable[[World, Path], None]) -> None:
+    later = move_on(world)
     place = world.make(world.checkout(base="old"))
-    if own_commit:
-        (place.path / "new.txt").write_text("work\n")
-        commit(place.path, "work")
+    work(world, place.path)
     before = git(place.path, "rev-parse", "HEAD")
     again = world.make(world.checkout(base="main"))
-    assert git(place.path, "rev-parse", "HEAD") == (before if own_commit else later)
+    assert git(place.path, "rev-parse", "HEAD") == before
+    assert (place.path / "new.txt").read_text() == "work\n"
     assert (again.held.base, again.held.base_commit) == ("main", later)
     assert not needs_git(world.checkout(base="main"))
+
+
+@pytest.mark.parametrize("holds", [None, what_git_ignores, a_switch_to_another_branch])
+def test_a_worktree_without_work_begins_anew_at_another_base(
+    world: World, holds: Callable[[World, Path], None] | None
+) -> None:
+    later = move_on(world)
+    place = world.make(world.checkout(base="old"))
+    first = git(place.path, "rev-parse", "HEAD")
+    if holds is not None:
+        holds(world, place.path)
+    again = world.make(world.checkout(base="main"))
+    assert (branch_of(place.path), git(place.path, "rev-parse", "HEAD")) == ("agentd/alice", later)
+    assert (again.held.base, again.held.base_commit) == ("main", later)
+    # What may be somebody's is elsewhere.
+    aside = place.path.with_name("alice~1")
+    assert aside.exists() is (holds is what_git_ignores)
+    if holds is what_git_ignores:
+        assert (aside / "server.log").read_text() == "work\n"
+    if holds is a_switch_to_another_branch:
+        assert git(world.repo, "rev-parse", "feature") == first
+
+
+def test_a_worktree_whose_branch_came_to_its_new_base_stays(world: World) -> None:
+    place = world.make(world.checkout(base="main"))
+    committed_work(world, place.path)
+    git(world.repo, "merge", "-q", "agentd/alice")
+    (place.path / "server.log").touch()
+    assert world.make(world.checkout()).held.base is None
+    assert (place.path / "server.log").exists()
 
 
 def test_a_read_only_checkout_is_detached_and_write_protected_and_follows_its_base(world: World) -> None:
@@ -148,16 +205,20 @@ def test_a_read_only_checkout_is_detached_and_write_protected_and_follows_its_ba
     assert git(place.path, "status", "--porcelain") == ""
 
 
-def test_a_read_only_checkout_that_was_changed_is_not_overwritten(world: World) -> None:
+@pytest.mark.parametrize("work", [committed_work, a_new_file, what_git_ignores])
+def test_a_read_only_checkout_that_was_changed_makes_room_for_a_new_one(
+    world: World, work: Callable[[World, Path], None]
+) -> None:
     checkout = world.checkout(branch=None)
     place = world.make(checkout)
     subprocess.run(["chmod", "-R", "u+w", place.path], check=True)
-    (place.path / "a.txt").write_text("changed\n")
-    (world.repo / "b.txt").write_text("later\n")
-    commit(world.repo, "second")
-    with pytest.raises(GitError, match="agentctl diff alice"):
-        world.make(checkout)
-    assert (place.path / "a.txt").read_text() == "changed\n"
+    work(world, place.path)
+    name = "server.log" if work is what_git_ignores else "new.txt"
+    later = move_on(world)
+    world.make(checkout)
+    assert git(place.path, "rev-parse", "HEAD") == later
+    assert not (place.path / name).exists()
+    assert (place.path.with_name("alice~1") / name).read_text() == "work\n"
 
 
 def test_what_is_no_repository_or_has_no_commit_is_said_so(world: World) -> None:

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
 from threading import Timer
 
 import pytest
@@ -183,59 +182,52 @@ def test_work_that_came_while_it_was_saved_keeps_a_worktree(world: World) -> Non
     assert (place.path / "later.txt").read_text() == "later\n"
 
 
-@pytest.mark.parametrize("branch", ["agentd/alice", None])
-@pytest.mark.parametrize("does", ['cd "$tree"; echo later >a.txt', 'touch "$own/index.lock"', 'git "$@"'])
-def test_a_move_to_another_base_that_was_cut_off_is_finished_and_is_no_work(
-    world: World, branch: str | None, does: str
+BEGINNING_ANEW = [
+    ("update-ref --no-deref", "agentd/alice", False),
+    ("update-ref -d", "agentd/alice", True),
+    ("worktree remove", "agentd/alice", False),
+    ("worktree remove", None, False),
+    ("worktree move", "agentd/alice", True),
+    ("worktree move", None, True),
+    ("worktree add", "agentd/alice", False),
+    ("worktree add", None, True),
+]
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize(("step", "branch", "ignored"), BEGINNING_ANEW)
+def test_a_new_beginning_at_another_base_that_was_cut_off_is_finished(
+    world: World, step: str, done: bool, branch: str | None, ignored: bool
 ) -> None:
     place = world.make(world.checkout(branch=branch, base="main"))
+    if ignored:
+        (place.path / "server.log").touch()
     git(world.repo, "switch", "-q", "-c", "other")
     (world.repo / "a.txt").write_text("later\n")
     later = commit(world.repo, "second")
-    dying = dying_git(world, "reset", 'own=$(sed "s/gitdir: //" "$tree/.git")', does)
     checkout = world.checkout(branch=branch, base="other")
     with pytest.raises(GitError):
-        making.ensure_worktree(dying, checkout, "alice", NOW)
-    assert making.needs_git(checkout)
+        making.ensure_worktree(dying_git(world, step, 'git "$@"' if done else ":"), checkout, "alice", NOW)
     world.make(checkout)
     assert git(place.path, "rev-parse", "HEAD") == later
+    assert git(place.path, "branch", "--show-current") == (branch or "")
     assert git(place.path, "status", "--porcelain") == ""
-    assert os.access(place.path, os.W_OK)
-    assert clean(world, world.place(place.path)).kept is None
+    assert place.path.with_name("alice~1").exists() is ignored
+    for each in all_held(place.path.parent)[0]:
+        assert remove(world.git, each, Allowed(ignored=True), NOW).kept is None
+    is_sound(world)
 
 
-def test_a_move_to_another_base_that_git_refuses_is_not_forced_the_next_time(world: World) -> None:
+def test_a_lock_that_a_killed_git_left_is_no_obstacle_to_a_new_beginning(world: World) -> None:
     place = world.make(world.checkout(base="main"))
-    git(world.repo, "switch", "-q", "-c", "other")
-    (world.repo / "a.txt").write_text("later\n")
-    commit(world.repo, "second")
-    dying = dying_git(world, "reset", "exit 128")
-    with pytest.raises(GitError):
-        making.ensure_worktree(dying, world.checkout(base="other"), "alice", NOW)
-    (place.path / "a.txt").write_text("an operator's\n")
-    world.make(world.checkout(base="other"))
-    assert (place.path / "a.txt").read_text() == "an operator's\n"
-
-
-def test_a_read_only_checkout_follows_its_base_in_another_second_too(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """git compares whole seconds of when a file's mode was changed."""
-    checkout = world.checkout(branch=None)
-    place = world.make(checkout)
     (world.repo / "a.txt").write_text("later\n")
     later = commit(world.repo, "second")
-    name = "protect" if hasattr(making, "protect") else "_protect"
-    protect: Callable[..., None] = getattr(making, name)
-
-    def in_another_second(*arguments: object, **options: object) -> None:
-        now = int(time.time())
-        wait_for(lambda: int(time.time()) > now)
-        protect(*arguments, **options)
-
-    monkeypatch.setattr(making, name, in_another_second)
-    world.make(checkout)
+    dying = dying_git(world, "update-ref --no-deref", 'touch "$2/../../shop/.git/worktrees/alice/HEAD.lock"')
+    with pytest.raises(GitError):
+        making.ensure_worktree(dying, world.checkout(), "alice", NOW)
+    making.ensure_worktree(world.git, world.checkout(), "alice", time.time() + 60)
     assert git(place.path, "rev-parse", "HEAD") == later
+    is_sound(world)
 
 
 def test_a_branch_that_is_checked_out_elsewhere_is_not_removed_with_a_worktree(world: World) -> None:
