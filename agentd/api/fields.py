@@ -16,6 +16,7 @@ from agentd.model.states import AgentState
 from agentd.model.status import (
     AgentCounts,
     AgentStatus,
+    ConfigFileStatus,
     ConfigStatus,
     GapView,
     Health,
@@ -44,6 +45,7 @@ class Meaning:
 _COUNT: Mapping[str, JsonValue] = {"minimum": 0}
 _PROCESS: Mapping[str, JsonValue] = {"minimum": 1}
 _TIME: Mapping[str, JsonValue] = {"format": "date-time"}
+_DIGEST: Mapping[str, JsonValue] = {"pattern": "^[0-9a-f]{64}$"}
 _STATE: Mapping[str, JsonValue] = {"enum": [*AgentState]}
 
 MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
@@ -78,6 +80,8 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
             "Process that tmux started in the pane, the launcher; it tells one run and one tmux server from another.",
             _PROCESS,
         ),
+        "owner": Meaning("Subfolder of the drop-in folder that its file is in; null for any other file."),
+        "source": Meaning("The jcard or drop-in that declares it, or did last; null where that is not known."),
     },
     WorktreeStatus: {
         "path": Meaning("Folder of the worktree."),
@@ -87,13 +91,22 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
     },
     ConfigStatus: {
         "path": Meaning("The jcard's path."),
-        "valid": Meaning("Whether the file as it is now can be used; if not, the last good one stays in force."),
+        "valid": Meaning("Whether all files as they are now can be used; if not, see files."),
+        "error": Meaning("What is wrong with the first file that cannot be used: where, found what, allowed is what."),
+        "warnings": Meaning("What is suspicious in the files, and in what they name."),
+        "loaded_at": Meaning("When the configuration in force was taken.", _TIME),
+        "digest": Meaning("SHA-256 of the jcard as it was last taken, valid or not.", _DIGEST),
+        "files": Meaning("The jcard, then the drop-ins by path."),
+    },
+    ConfigFileStatus: {
+        "path": Meaning("The file's path."),
+        "valid": Meaning("Whether the file as it is now can be used; if not, its last good content stays in force."),
         "error": Meaning("What is wrong with the file: where, what was found, what is allowed."),
         "warnings": Meaning("What is suspicious in the file."),
-        "loaded_at": Meaning("When the configuration in force was taken.", _TIME),
+        "agents": Meaning("How many agents it declares.", _COUNT),
+        "loaded_at": Meaning("When its content in force was taken; null if it never was good.", _TIME),
         "digest": Meaning(
-            "SHA-256 of the file as it was last taken, valid or not: what agentctl --wait waits for.",
-            {"pattern": "^[0-9a-f]{64}$"},
+            "SHA-256 of the file as it was last taken, valid or not: what agentctl --wait waits for.", _DIGEST
         ),
     },
     AgentCounts: {
@@ -106,7 +119,7 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "uptime_seconds": Meaning("Age of the daemon.", _COUNT),
         "version": Meaning("Version of the daemon."),
         "pid": Meaning("Process of the daemon.", _PROCESS),
-        "config": Meaning("The jcard."),
+        "config": Meaning("The jcard and its drop-ins."),
         "agents": Meaning("The agents in numbers."),
         "recording": Meaning("What is kept of what happened; trouble with it affects no agent."),
         "slow_reads": Meaning(
@@ -144,12 +157,14 @@ MEANINGS: Mapping[type, Mapping[str, Meaning]] = {
         "agent": Meaning("Name of the agent."),
         "reason": Meaning("Why."),
         "fields": Meaning("What differs, for restart and change."),
+        "source": Meaning("The jcard or drop-in that declares the agent, or did last."),
     },
     ObservedAgentView: {
         "name": Meaning("Name of the agent."),
         "state": Meaning("Where the agent is in its life.", _STATE),
         "launch": Meaning("Keyed digests of the launch in force, by its parts; never the values."),
         "policy": Meaning("The policy in force."),
+        "source": Meaning("The jcard or drop-in that declares it, or did last."),
     },
     SizeView: {
         "offset": Meaning("Bytes of the output before it.", _COUNT),

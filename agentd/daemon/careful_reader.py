@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import structlog
 
-from agentd.daemon.inputs import Configuration
+from agentd.daemon.configuration import Configuration
 
 log = structlog.get_logger(__name__)
 
-_NOTHING = Configuration(valid=False, error=None, warnings=(), desired=None, digest=None)
+_NOTHING = Configuration(files=(), warnings=(), desired=None)
 
 
 class CarefulReader:
@@ -56,4 +56,4 @@ class CarefulReader:
         self._defect = defect
         log.error("files_not_read", exc_info=error, effect="the last good configuration stays in force")
         advice = "the last good configuration stays in force; see agentd's log, and restart agentd if it was upgraded"
-        return replace(self._before or _NOTHING, valid=False, error=f"{defect}: {advice}", desired=None)
+        return replace(self._before or _NOTHING, defect=f"{defect}: {advice}", desired=None)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentd.daemon.careful_reader import CarefulReader
-from agentd.daemon.inputs import Configuration, Inputs, SettledReader
+from agentd.daemon.configuration import Configuration
+from agentd.daemon.inputs import Inputs
 from agentd.daemon.logs import Redactor
 from agentd.daemon.reports import report_configuration
+from agentd.daemon.seen_folders import SeenFolders
+from agentd.daemon.stable_reader import StableReader
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.watch import Watcher
-from agentd.supervise.desired import DesiredAgent
-from agentd.supervise.plan import Action, plan
+from agentd.supervise.plan import Action
 from agentd.supervise.reconciler import Reconciler
 
 
@@ -30,6 +32,8 @@ class ControlLoop:
         Told to take the files to watch anew after each read.
     redactor
         Given the secrets in force before anything is logged of them.
+    seen_folders
+        Remembers the folders of the drop-ins for the next daemon.
     changed
         Set when a file may have changed.
     interval
@@ -43,13 +47,14 @@ class ControlLoop:
     status: DaemonStatus
     watcher: Watcher
     redactor: Redactor
+    seen_folders: SeenFolders
     changed: asyncio.Event
     interval: float
     on_ready: Callable[[], None]
 
     async def run(self) -> None:
         """Run until cancelled."""
-        reader = SettledReader(self.inputs, self._stops)
+        reader = StableReader(self.inputs, self._stops)
         careful = CarefulReader(reader.next_change)
         ready = False
         loop = asyncio.get_running_loop()
@@ -59,13 +64,16 @@ class ControlLoop:
             if configuration is not None:
                 self.redactor.update(reader.secret_values)
                 self._take(configuration)
+            await self.seen_folders.keep()
             await self.watcher.refresh()
             if not ready:
                 ready = True
                 self.on_ready()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(resync):
-                    await self.changed.wait()
+            if not reader.unsettled:
+                lapse = self.inputs.next_lapse
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(resync if lapse is None else min(resync, lapse)):
+                        await self.changed.wait()
             self.changed.clear()
             if loop.time() >= resync:
                 resync = loop.time() + self.interval
@@ -78,10 +86,11 @@ class ControlLoop:
         self.status.take(configuration)
         report_configuration(self.reconciler.host, configuration, before)
         if configuration.desired is not None:
-            self.reconciler.declare(configuration.desired)
+            self.reconciler.declare(configuration.desired, configuration.unknown)
 
-    def _stops(self, desired: Sequence[DesiredAgent]) -> bool:
+    def _stops(self, configuration: Configuration) -> bool:
         """Whether a configuration would stop an agent that runs."""
-        observed = [agent.life.view for agent in self.reconciler.agents.values()]
-        operations = plan([agent.view for agent in desired], observed)
+        if configuration.desired is None:
+            return False
+        operations = self.reconciler.plan_for(configuration.desired, configuration.unknown)
         return any(operation.action in (Action.STOP, Action.RESTART) for operation in operations)

@@ -17,6 +17,7 @@ from agentd.api.app import build_app
 from agentd.api.serve import serve
 from agentd.daemon.alone import DataDirectory, StartError, find_living, runtime_path, take_locks
 from agentd.daemon.api_socket import ApiSocket
+from agentd.daemon.config_files import ConfigFiles
 from agentd.daemon.control_loop import ControlLoop
 from agentd.daemon.folders import FolderError, Folders
 from agentd.daemon.inputs import Inputs
@@ -25,7 +26,9 @@ from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.memory import keep_all
 from agentd.daemon.own_paths import OwnPaths
 from agentd.daemon.reports import report_started, report_stopped, report_stopping
+from agentd.daemon.resolving import Resolver
 from agentd.daemon.screens import DaemonScreens
+from agentd.daemon.seen_folders import SeenFolders, seen_folders
 from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.watch import Watcher
@@ -205,7 +208,7 @@ class _Daemon:
         if transcripts is not None:
             transcripts.start()
 
-        inputs, context = self._inputs(reconciler.digest_key)
+        inputs, files, context = await self._inputs(reconciler)
         status = DaemonStatus(
             reconciler,
             self._clock,
@@ -234,13 +237,14 @@ class _Daemon:
             self._changed.set()
             own.soon.set()
 
-        watcher = Watcher(lambda: (*inputs.files(), *own.watched), (settings.secret_dir,), changed, self._looks)
+        watcher = Watcher(lambda: (*inputs.watched_files(), *own.watched), inputs.watched_folders, changed, self._looks)
         control = ControlLoop(
             inputs,
             reconciler,
             status,
             watcher,
             self._redactor,
+            SeenFolders(tmux, lambda: files.places),
             self._changed,
             settings.interval,
             partial(self._notifier.send, "READY=1"),
@@ -250,15 +254,18 @@ class _Daemon:
         # While the API is still there, so that those who follow events get the last ones.
         await journal.close()
 
-    def _inputs(self, key: bytes) -> tuple[Inputs, LoadContext]:
+    async def _inputs(self, reconciler: Reconciler) -> tuple[Inputs, ConfigFiles, LoadContext]:
         settings, user = self._settings, self._user
         registry = load_harnesses()
         for text in registry.warnings:
             log.warning("harness", warning=text)
         data_dir = resolve_data_dir(settings.data_dir, user)
         context = load_context(settings.config, user.name, user.home, registry.harnesses, data_dir)
-        inputs = Inputs(settings.config, settings.secret_dir, context, registry.harnesses, user, key, self._looks)
-        return inputs, context
+        places = await seen_folders(reconciler.host.tmux)
+        files = ConfigFiles(settings.config, settings.config_dir, context, self._looks, places, self._clock.now)
+        resolver = Resolver(registry.harnesses, user.name, reconciler.digest_key)
+        inputs = Inputs(files, settings.secret_dir, resolver, user if user.switch else None, self._looks)
+        return inputs, files, context
 
     async def _work(
         self, reconciler: Reconciler, control: ControlLoop, own: OwnPaths, transcripts: Transcripts | None

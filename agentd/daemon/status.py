@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeAlias
 
 from agentd import __version__
-from agentd.daemon.inputs import Configuration
+from agentd.daemon.configuration import ConfigFile, Configuration
 from agentd.files.looks import Looks
 from agentd.model.spec import LoadContext
 from agentd.model.states import AgentState
@@ -18,6 +19,7 @@ from agentd.model.status import (
     NOT_READ_YET,
     AgentCounts,
     AgentStatus,
+    ConfigFileStatus,
     ConfigStatus,
     Health,
     ObservedAgentView,
@@ -75,25 +77,51 @@ class DaemonStatus:
     configuration: Configuration | None = None
     loaded_at: float | None = None
     """When the configuration in force was taken, wall clock."""
+    _files: dict[Path, tuple[ConfigFile, ConfigFileStatus]] = field(default_factory=dict)
     _cached: dict[str, tuple[_Shown, AgentStatus]] = field(default_factory=dict)
 
     def take(self, configuration: Configuration) -> None:
         """Show this configuration from now on."""
         self.configuration = configuration
-        if configuration.valid:
-            self.loaded_at = self.clock.wall()
+        now = self.clock.wall()
+        before, self._files = self._files, {file.path: self._file(file, now) for file in configuration.files}
+        if configuration.valid or any(
+            file.valid and file is not before.get(path, (None,))[0] for path, (file, _) in self._files.items()
+        ):
+            self.loaded_at = now
+
+    def _file(self, file: ConfigFile, now: float) -> tuple[ConfigFile, ConfigFileStatus]:
+        """Show one file; what is as it was, with the time at which it was taken."""
+        known = self._files.get(file.path)
+        if known is not None and known[0] == file:
+            return known
+        if known is not None and known[0].in_force is file.in_force:
+            loaded_at = known[1].loaded_at
+        else:
+            loaded_at = None if file.in_force is None else rfc3339(now)
+        return file, ConfigFileStatus(
+            path=str(file.path),
+            valid=file.valid,
+            error=file.error,
+            warnings=file.warnings,
+            agents=file.agents,
+            loaded_at=loaded_at,
+            digest=file.digest,
+        )
 
     def health(self) -> Health:
         """The daemon itself."""
         states = [agent.life.state for agent in self.reconciler.agents.values()]
         configuration = self.configuration
+        files = [status for _, status in self._files.values()]
         config = ConfigStatus(
             path=self.config_path,
             valid=configuration is not None and configuration.valid,
             error=NOT_READ_YET if configuration is None else configuration.error,
             warnings=() if configuration is None else configuration.warnings,
             loaded_at=None if self.loaded_at is None else rfc3339(self.loaded_at),
-            digest=None if configuration is None else configuration.digest,
+            digest=files[0].digest if files else None,
+            files=files,
         )
         counts = AgentCounts(
             total=len(states),
@@ -144,7 +172,13 @@ class DaemonStatus:
     def plan(self) -> PlanReport:
         """What the daemon would still do."""
         operations = [
-            PlannedOperation(operation.action.value, operation.agent, operation.reason, operation.fields)
+            PlannedOperation(
+                operation.action.value,
+                operation.agent,
+                operation.reason,
+                operation.fields,
+                self.reconciler.source(operation.agent),
+            )
             for operation in self.reconciler.pending()
         ]
         observed = [
@@ -153,6 +187,7 @@ class DaemonStatus:
                 state=agent.life.state.value,
                 launch=_shown(agent.life.fingerprint),
                 policy=asdict(agent.life.policy),
+                source=agent.described.source,
             )
             for _, agent in sorted(self.reconciler.agents.items())
         ]
@@ -203,4 +238,6 @@ def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
         recording=agent.host.recorder.problem(agent.name),
         pane=None if pane is None else pane.pane_id,
         pane_pid=None if pane is None else pane.pid,
+        owner=described.owner,
+        source=described.source,
     )

@@ -70,7 +70,7 @@ class Watcher:
     files
         Gives the files to watch at any time.
     folders
-        Folders of which every entry counts.
+        Gives the folders of which every entry counts at any time.
     on_change
         Called, in the event loop, when something may have changed.
     looks
@@ -80,12 +80,13 @@ class Watcher:
     def __init__(
         self,
         files: Callable[[], Iterable[Path]],
-        folders: Iterable[Path],
+        folders: Callable[[], Iterable[Path]],
         on_change: Callable[[], None],
         looks: Looks,
     ) -> None:
         self._files = files
-        self._folders = tuple(folders)
+        self._folders_now = folders
+        self._folders: frozenset[Path] = frozenset()
         self._on_change = on_change
         self._looks = looks
         self._changes: FileChanges | None = None
@@ -96,6 +97,7 @@ class Watcher:
 
     async def _look(self) -> dict[Path, int]:
         """Work out the names that count; returns the folders to watch for them: those that answer."""
+        self._folders = frozenset(self._folders_now())
         files = list(dict.fromkeys((*self._files(), *self._folders)))
         seen = await self._looks.each(files, self._look_at)
         found = [each for each in seen.values() if not isinstance(each, NotAnsweringError)]

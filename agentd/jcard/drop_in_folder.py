@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from agentd.files.answering import NotAnsweringError, Way
+from agentd.files.answering import Way
+from agentd.files.mounts import mount_id, mount_point
 from agentd.files.permissions import changed_by_others, replaced_by_others
 from agentd.files.regular import open_regular, read_up_to, without_mark
 from agentd.settings.context import LARGEST_CONFIG
@@ -39,12 +40,12 @@ class Stamp(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class DropIn:
-    """One drop-in, as it was found; two are equal if they say the same."""
+class FoundFile:
+    """One file that declares agents, as it was found; two are equal if they say the same."""
 
     path: Path
     owner: str | None
-    """Name of the subfolder it is in."""
+    """As `AgentSpec.owner`."""
     data: bytes | None = field(repr=False)
     """``None`` where there is nothing that could be used."""
     unavailable: str | None
@@ -58,15 +59,36 @@ class DropIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """On what a folder is, so that an empty one is told from the mount point that is left of it."""
+
+    device: int
+    point: str | None
+    """The folder that it is mounted on: two mounts may be of one device."""
+    mount: int | None = field(default=None, compare=False)
+    """Number of the mount, which is another one for each mount namespace."""
+
+    @classmethod
+    def of(cls, descriptor: int, before: Place | None) -> Place:
+        """Find out for an open folder; `before` is what was found last."""
+        device, mount = os.fstat(descriptor).st_dev, mount_id(descriptor)
+        if before is not None and (before.device, before.mount) == (device, mount):
+            return before
+        return cls(device, mount_point(mount), mount)
+
+
+@dataclass(frozen=True, slots=True)
 class DropIns:
     """What is in the folder."""
 
-    files: Mapping[Path, DropIn] = field(default_factory=dict)
+    files: Mapping[Path, FoundFile] = field(default_factory=dict)
     """In the order in which they are taken: by path."""
-    devices: Mapping[Path, int] = field(default_factory=dict)
-    """File systems of the folder and its subfolders, as far as they hold files."""
+    places: Mapping[Path, Place] = field(default_factory=dict)
+    """The folder and its subfolders, as far as they hold files."""
     unlisted: Mapping[Path, str] = field(default_factory=dict)
     """Those of them that cannot be listed, and why: what they held before still counts."""
+    folders: tuple[Path, ...] = ()
+    """The folder and its subfolders, with files or without."""
 
 
 def look_at_drop_ins(folder: Path, before: DropIns, way: Way) -> DropIns:
@@ -91,6 +113,19 @@ def look_at_drop_ins(folder: Path, before: DropIns, way: Way) -> DropIns:
     return _Look(before, way).at(folder)
 
 
+class _Entry(NamedTuple):
+    """An entry of a folder."""
+
+    name: str
+    linked: bool
+    folder: bool
+    """Whether it is one itself, not by a symlink."""
+
+    @classmethod
+    def of(cls, entry: os.DirEntry[str]) -> _Entry:
+        return cls(entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False))
+
+
 class _UnlistedError(Exception):
     """A folder that cannot be listed; the text says why."""
 
@@ -101,98 +136,116 @@ class _Look:
         self._way = way
         self._guarded = os.geteuid() == 0
         """Whether files that others may write are refused."""
-        self._files: dict[Path, DropIn] = {}
-        self._devices: dict[Path, int] = {}
+        self._files: dict[Path, FoundFile] = {}
+        self._places: dict[Path, Place] = {}
         self._unlisted: dict[Path, str] = {}
 
     def at(self, folder: Path) -> DropIns:
+        folders = [folder]
         try:
-            device, subfolders = self._list(folder, None)
+            place, subfolders = self._list(folder, None)
+            folders += [folder / name for name in sorted(subfolders)]
             for name in subfolders:
                 self._look_in(folder / name, name)
-            if self._files:
-                self._devices[folder] = device
+            self._keep(folder, place, empty=not self._files)
         except _UnlistedError as error:
             self._hold(folder, self._before.files.values(), str(error))
+            folders = [folder, *(each for each in self._before.folders if each != folder)]
         files = {path: self._files[path] for path in sorted(self._files, key=str)}
-        return DropIns(files, self._devices, self._unlisted)
+        return DropIns(files, self._places, self._unlisted, tuple(folders))
 
     def _look_in(self, folder: Path, owner: str) -> None:
         try:
-            device, _ = self._list(folder, owner)
+            place, _ = self._list(folder, owner)
+            self._keep(folder, place, empty=not any(path.parent == folder for path in self._files))
         except _UnlistedError as error:
             self._hold(folder, [file for file in self._before.files.values() if file.path.parent == folder], str(error))
-            return
-        if any(path.parent == folder for path in self._files):
-            self._devices[folder] = device
 
-    def _hold(self, folder: Path, files: Iterable[DropIn], reason: str) -> None:
+    def _keep(self, folder: Path, place: Place, *, empty: bool) -> None:
+        """Remember where a folder with files is.
+
+        Raises
+        ------
+        _UnlistedError
+            If it held files, and is another one without any now: the folder that it was mounted on.
+        """
+        if not empty:
+            self._places[folder] = place
+        elif self._before.places.get(folder, place) != place:
+            raise _UnlistedError(f"it is empty and not what was mounted there: mount it, or put a {SUFFIX} file in it")
+
+    def _hold(self, folder: Path, files: Iterable[FoundFile], reason: str) -> None:
         """Let what is not known be as it was."""
         if reason:
             self._unlisted[folder] = reason
         self._files.update((file.path, file) for file in files)
-        below = {each: device for each, device in self._before.devices.items() if each.is_relative_to(folder)}
-        self._devices.update(below)
+        places = self._before.places.items()
+        self._places.update((each, place) for each, place in places if each.is_relative_to(folder))
 
-    def _list(self, folder: Path, owner: str | None) -> tuple[int, list[str]]:
-        """Take the files of a folder; returns its device and the names of its subfolders."""
-        held = folder in self._before.devices
+    def _list(self, folder: Path, owner: str | None) -> tuple[Place, list[str]]:
+        """Take the files of a folder; returns where it is, and the names of its subfolders."""
+        before = self._before.places.get(folder)
         try:
             self._way.to(folder)
             at = self._way.at
-            device = folder.stat().st_dev
-            with os.scandir(folder) as listing:
-                entries = [entry for entry in listing if not entry.name.startswith(".")]
-            subfolders = [] if owner is not None else [entry.name for entry in entries if self._is_folder(entry)]
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                # Of one and the same folder, whatever is mounted there meanwhile.
+                place = Place.of(descriptor, before)
+                with os.scandir(descriptor) as listing:
+                    entries = [_Entry.of(entry) for entry in listing if not entry.name.startswith(".")]
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
-            raise _UnlistedError("it is missing" if held else "") from None
+            raise _UnlistedError("" if before is None else "it is missing") from None
         except OSError as error:
             raise _UnlistedError(f"it cannot be listed: {error.strerror}") from None
-        names = [entry for entry in entries if entry.name.endswith(SUFFIX) and not _leads_to_folder(entry, subfolders)]
-        if held and device != self._before.devices[folder] and not names and not subfolders:
-            raise _UnlistedError(
-                f"it is empty, and on another file system than before: mount it again, or put a {SUFFIX} file in it"
-            )
-        for entry in names:
-            file = self._look_at(folder, entry, owner, at)
-            if file is not None:
-                self._files[file.path] = file
-        return device, subfolders
+        subfolders = [] if owner is not None else [each.name for each in entries if self._is_folder(folder, each)]
+        for entry in entries:
+            if entry.name.endswith(SUFFIX) and not entry.folder and entry.name not in subfolders:
+                file = self._look_at(folder, entry, owner, at)
+                if file is not None:
+                    self._files[file.path] = file
+        return place, subfolders
 
-    def _is_folder(self, entry: os.DirEntry[str]) -> bool:
-        if entry.is_symlink():
-            # Of a folder that held files, the symlink alone is no sign that they were removed.
-            if Path(entry.path) in self._before.devices:
-                return True
-            try:
-                self._way.to(entry.path)
-            except NotAnsweringError:
-                return False
-        return entry.is_dir()
-
-    def _look_at(self, folder: Path, entry: os.DirEntry[str], owner: str | None, at: str) -> DropIn | None:
-        """Read one file, unless it is as before; ``None`` if it was removed since it was listed."""
+    def _is_folder(self, folder: Path, entry: _Entry) -> bool:
+        if not entry.linked:
+            return entry.folder
         path = folder / entry.name
-        linked = entry.is_symlink()
+        # Of a folder that held files, a symlink that leads nowhere is no sign that they were removed.
+        if path in self._before.places:
+            return True
+        try:
+            self._way.to(path)
+            return path.is_dir()
+        except OSError:
+            return False
+
+    def _look_at(self, folder: Path, entry: _Entry, owner: str | None, at: str) -> FoundFile | None:
+        """Read one file, unless it is as before; ``None`` if it went since it was listed and was not known before."""
+        path = folder / entry.name
         before = self._before.files.get(path)
         try:
-            if linked:
+            if entry.linked:
                 self._way.to(path)
             else:
                 self._way.to_entry(at, entry.name)
             stamp = Stamp.of(path.stat())
             refused = replaced_by_others(folder, entry.name) if self._guarded else None
             if refused is not None:
-                return DropIn(path, owner, None, _refusal(refused), stamp, linked, fresh=True)
+                return FoundFile(path, owner, None, _refusal(refused), stamp, entry.linked, fresh=True)
             if before is not None and before.stamp == stamp and not before.fresh:
                 return before
-            return self._read(path, owner, linked=linked)
+            return self._read(path, owner, linked=entry.linked)
         except FileNotFoundError:
-            return DropIn(path, owner, None, "it is a symlink that leads nowhere", linked=True) if linked else None
+            if entry.linked:
+                return FoundFile(path, owner, None, "it is a symlink that leads nowhere", linked=True)
+            # The file or its whole folder: the next look will tell.
+            return before
         except OSError as error:
-            return DropIn(path, owner, None, f"it cannot be read: {error.strerror}", linked=linked)
+            return FoundFile(path, owner, None, f"it cannot be read: {error.strerror}", linked=entry.linked)
 
-    def _read(self, path: Path, owner: str | None, *, linked: bool) -> DropIn:
+    def _read(self, path: Path, owner: str | None, *, linked: bool) -> FoundFile:
         data: bytes | None = None
         unavailable = None
         with open_regular(path) as file:
@@ -205,11 +258,7 @@ class _Look:
         elif not without_mark(data or b""):
             data, unavailable = None, "it is empty (zero bytes), which counts as being written"
         fresh = time.time() - max(found.st_mtime, found.st_ctime) < _FRESH
-        return DropIn(path, owner, data, unavailable, Stamp.of(found), linked, fresh)
-
-
-def _leads_to_folder(entry: os.DirEntry[str], subfolders: Collection[str]) -> bool:
-    return entry.name in subfolders or entry.is_dir(follow_symlinks=False)
+        return FoundFile(path, owner, data, unavailable, Stamp.of(found), linked, fresh)
 
 
 def _refusal(reason: str) -> str:

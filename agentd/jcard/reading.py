@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from agentd.files.answering import NotAnsweringError, along, within
-from agentd.jcard.drop_in_folder import DropIn, DropIns, look_at_drop_ins
+from agentd.jcard.drop_in_folder import DropIns, FoundFile, look_at_drop_ins
 from agentd.jcard.drop_ins import SourceFile, TakenFile, drop_in_context, merge
 from agentd.jcard.load import load_jcard
 from agentd.jcard.prompts import PromptError, read_prompt
@@ -60,7 +60,7 @@ def jcard_source(config: Path, context: LoadContext) -> SourceFile:
     return SourceFile(config, None, load_jcard(data, str(config), context))
 
 
-def drop_in_source(file: DropIn, context: LoadContext) -> SourceFile:
+def drop_in_source(file: FoundFile, context: LoadContext) -> SourceFile:
     """Load a drop-in; `context` is the jcard's."""
     if file.data is None:
         return SourceFile(file.path, file.owner, None, unavailable=file.unavailable)
@@ -85,5 +85,6 @@ def declared(config: Path, folder: Path, context: LoadContext) -> tuple[tuple[Ta
     What becomes of each file, the jcard first, and what was found in the folder.
     """
     found = drop_ins(folder)
-    sources = [jcard_source(config, context), *(drop_in_source(file, context) for file in found.files.values())]
+    drop_ins_found = [file for file in found.files.values() if file.path != config]
+    sources = [jcard_source(config, context), *(drop_in_source(file, context) for file in drop_ins_found)]
     return merge(sources), found

@@ -46,6 +46,8 @@ class EventKind(StrEnum):
     CONFIG_LOADED = "config_loaded"
     CONFIG_REJECTED = "config_rejected"
     CONFIG_WARNING = "config_warning"
+    DROP_IN_REMOVED = "drop_in_removed"
+    LEASE_EXPIRED = "lease_expired"
     SECRET_SKIPPED = "secret_skipped"  # noqa: S105 (the name of a kind)
     TMUX_RECONNECTED = "tmux_reconnected"
     TMUX_SERVER_DIED = "tmux_server_died"
@@ -85,11 +87,12 @@ class EventDoc:
 _STATES = ("state", "was")
 
 EVENT_DOCS: Mapping[EventKind, EventDoc] = {
-    EventKind.DECLARED: EventDoc("The agent appears in the configuration.", ("state",)),
+    EventKind.DECLARED: EventDoc("The agent appears in the configuration.", ("state", "source")),
     EventKind.CHANGED: EventDoc(
-        "The agent's definition changed. It is restarted, or the change applies in place.", ("action", "fields")
+        "The agent's definition changed. It is restarted, or the change applies in place.",
+        ("action", "fields", "source"),
     ),
-    EventKind.REMOVED: EventDoc("Nothing of the agent is left."),
+    EventKind.REMOVED: EventDoc("Nothing of the agent is left.", ("source",)),
     EventKind.ADOPTED: EventDoc("A run that a former daemon left was taken over.", ("state", "run", "pid", "restarts")),
     EventKind.NOT_ADOPTED: EventDoc("What a former daemon left cannot be taken over.", ("session",)),
     EventKind.RECORD_LOST: EventDoc(
@@ -123,9 +126,17 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     EventKind.DAEMON_STARTED: EventDoc("agentd is up.", ("version", "pid", "adopted")),
     EventKind.DAEMON_STOPPING: EventDoc("agentd was told to end.", ("pid", "agents")),
     EventKind.DAEMON_STOPPED: EventDoc("agentd ends; its last event.", ("pid", "agents")),
-    EventKind.CONFIG_LOADED: EventDoc("The files were taken.", ("agents",)),
-    EventKind.CONFIG_REJECTED: EventDoc("The jcard cannot be used; the last good one stays in force."),
+    EventKind.CONFIG_LOADED: EventDoc(
+        "A jcard or drop-in was taken, or without a source: what such files name.", ("agents", "source")
+    ),
+    EventKind.CONFIG_REJECTED: EventDoc(
+        "A jcard or drop-in cannot be used; its last good content stays in force.", ("source",)
+    ),
     EventKind.CONFIG_WARNING: EventDoc("Something in the configuration is suspicious."),
+    EventKind.DROP_IN_REMOVED: EventDoc("A drop-in was removed, and with it its agents.", ("source",)),
+    EventKind.LEASE_EXPIRED: EventDoc(
+        "A drop-in was not renewed for its lease: until it is, it counts as removed.", ("source",)
+    ),
     EventKind.SECRET_SKIPPED: EventDoc("A file in the secret directory is no usable secret; its content is not told."),
     EventKind.TMUX_RECONNECTED: EventDoc("The connection to tmux was lost and is there again."),
     EventKind.TMUX_SERVER_DIED: EventDoc("The tmux server died, and its agents with it.", ("pid",)),
@@ -144,7 +155,7 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
 DETAILS: Mapping[str, str] = {
     "action": "`restart`, `change` (in place) or `start` (enabled again)",
     "adopted": "number of agents taken over from a former daemon",
-    "agents": "number of agents declared; of a daemon that ends, what becomes of them: `stopped` or `kept`",
+    "agents": "number of agents declared, by `source` if there is one; of a daemon that ends, `stopped` or `kept`",
     "cause": "why it is stopped: `changed`, `removed`, `disabled`, `timeout`, `session lost` or `shutdown`",
     "exit_code": "exit status, if the process ended by itself",
     "exit_signal": "number of the signal that ended the process",
@@ -163,6 +174,7 @@ DETAILS: Mapping[str, str] = {
     "run": "id of the run",
     "session": "name of the tmux session",
     "since": "the number that was asked for",
+    "source": "the jcard or drop-in; of an agent, the one that declares it or did last",
     "state": "the agent's state after this",
     "version": "version of agentd",
     "was": "the agent's state before",

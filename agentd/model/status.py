@@ -50,6 +50,10 @@ class AgentStatus:
     """Id of its pane, such as ``%7``; one within the life of the tmux server."""
     pane_pid: int | None
     """Process that tmux started in the pane: the launcher of the latest run."""
+    owner: str | None
+    """Subfolder of the drop-in folder that its file is in."""
+    source: str | None
+    """The file that declares it, or did last."""
 
 
 NOT_READ_YET = "not read yet"
@@ -57,8 +61,24 @@ NOT_READ_YET = "not read yet"
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigFileStatus:
+    """The jcard, or one drop-in."""
+
+    path: str
+    valid: bool
+    error: str | None
+    warnings: Sequence[str]
+    agents: int
+    """How many it declares."""
+    loaded_at: str | None
+    """When the content in force was taken."""
+    digest: str | None
+    """SHA-256 of its content as last taken, in hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigStatus:
-    """The jcard as the daemon last saw it."""
+    """The jcard and its drop-ins as the daemon last saw them."""
 
     path: str
     valid: bool
@@ -67,7 +87,9 @@ class ConfigStatus:
     loaded_at: str | None
     """When the configuration in force was taken."""
     digest: str | None
-    """SHA-256 of the file's content as last taken, in hexadecimal."""
+    """SHA-256 of the jcard's content as last taken, in hexadecimal."""
+    files: Sequence[ConfigFileStatus]
+    """The jcard, then the drop-ins by path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +230,8 @@ class PlannedOperation:
     reason: str
     fields: Sequence[str]
     """What differs, for ``restart`` and ``change``."""
+    source: str | None
+    """The file that declares the agent, or did last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +243,8 @@ class ObservedAgentView:
     launch: Mapping[str, str] | None
     """Keyed digests of each part of the launch in force, by part; never the values."""
     policy: Mapping[str, object] | None
+    source: str | None
+    """The file that declares it, or did last."""
 
 
 @dataclass(frozen=True, slots=True)

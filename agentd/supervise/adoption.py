@@ -160,7 +160,7 @@ class Adoption:
             log.error("agent_record_unreadable", reason=str(error))
             return
         if record.agent not in self._agents and record.state.ended:
-            self._add(record.life(session_open=False), record.described).remember()
+            self._add(record.life(session_open=False), record.described).remember(text)
 
 
 def _agent_process(living: LivingRun) -> ProcessIdentity | None:

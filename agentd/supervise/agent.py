@@ -88,16 +88,19 @@ class Agent(Machine):
 
     def define(self, desired: DesiredAgent) -> None:
         """The agent is declared like this."""
-        self.described = Description.of(desired.spec)
+        self.describe(desired)
         self._apply(transitions.define(self.life, desired, self._now()))
 
     def describe(self, desired: DesiredAgent) -> None:
         """Show this declaration without acting on it: the agent is disabled."""
-        self.described = Description.of(desired.spec)
+        before, self.described = self.described, Description.of(desired.spec)
+        if before.source != self.described.source:
+            # A later daemon looks there for what became of its declaration.
+            self._records.require()
 
-    def remember(self) -> None:
-        """Its record stands in the anchor session already."""
-        self._records.remembered()
+    def remember(self, text: str) -> None:
+        """A record of it stands in the anchor session already."""
+        self._records.remembered(text)
 
     def withdraw(self, reason: StopReason) -> None:
         """The agent is no longer wanted."""

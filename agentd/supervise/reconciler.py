@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
+from agentd.jcard.unknown import UnknownSources
 from agentd.launch.census import Census
 from agentd.model.events import Event, EventKind
 from agentd.model.states import AgentState
@@ -51,6 +52,7 @@ class Reconciler:
         self._on_pass = on_pass
         self.agents: dict[str, Agent] = {}
         self._desired: dict[str, DesiredAgent] | None = None
+        self._unknown = UnknownSources()
         self._closing = False
         self._empty = asyncio.Event()
         self._server: ServerIdentity | None = None
@@ -111,23 +113,47 @@ class Reconciler:
             # It stays: work may be in it.
             stays = {} if worktree is None else {"worktree": worktree.path}
             log.info("agent_removed", agent=agent.name, **stays)
-            self.host.emit(Event(EventKind.REMOVED, agent.name))
+            self.host.emit(Event(EventKind.REMOVED, agent.name, None, agent.described.named_source))
         if not self.agents:
             self._empty.set()
 
     # -- passes
 
-    def declare(self, desired: Iterable[DesiredAgent]) -> None:
-        """Take a new desired state and make a pass."""
+    def declare(self, desired: Iterable[DesiredAgent], unknown: UnknownSources) -> None:
+        """Take a new desired state and make a pass.
+
+        Parameters
+        ----------
+        desired
+            The agents that are declared.
+        unknown
+            Files of which that is not known: what they declared before is left as it is.
+        """
         self._desired = {agent.spec.name: agent for agent in desired}
+        self._unknown = unknown
         self.reconcile()
 
+    def plan_for(self, desired: Iterable[DesiredAgent], unknown: UnknownSources) -> Sequence[Operation]:
+        """Plan for a desired state, as `declare` takes it."""
+        wanted = {agent.spec.name: agent.view for agent in desired}
+        observed = [
+            agent.life.view
+            for name, agent in self.agents.items()
+            if name in wanted or not unknown.covers(agent.described.source)
+        ]
+        return plan(wanted.values(), observed)
+
     def pending(self) -> Sequence[Operation]:
-        """What is still to be done; nothing while no configuration was ever valid."""
-        if self._desired is None:
-            return ()
-        wanted = [agent.view for agent in self._desired.values()]
-        return plan(wanted, [agent.life.view for agent in self.agents.values()])
+        """What is still to be done; nothing while no configuration was read."""
+        return () if self._desired is None else self.plan_for(self._desired.values(), self._unknown)
+
+    def source(self, name: str) -> str | None:
+        """The file that declares an agent, or did last."""
+        declared = None if self._desired is None else self._desired.get(name)
+        if declared is not None:
+            return Description.of(declared.spec).source
+        agent = self.agents.get(name)
+        return None if agent is None else agent.described.source
 
     def reconcile(self) -> None:
         """Make one pass: tell each agent that is not as declared."""
@@ -168,13 +194,17 @@ class Reconciler:
             tell = log.debug if operation.action is Action.START else log.info
             tell("plan", action=operation.action, agent=operation.agent, reason=operation.reason)
             if known:
-                data = {"action": operation.action.value, "fields": operation.fields}
+                source = Description.of(desired.spec).named_source
+                data = {"action": operation.action.value, "fields": operation.fields, **source}
                 self.host.emit(Event(EventKind.CHANGED, operation.agent, operation.reason, data))
         agent.define(desired)
 
     def _declare(self, life: Life, desired: DesiredAgent, reason: str | None) -> Agent:
-        self.host.emit(Event(EventKind.DECLARED, life.name, reason, {"state": life.state.value}))
-        return self._add(life, Description.of(desired.spec))
+        described = Description.of(desired.spec)
+        self.host.emit(
+            Event(EventKind.DECLARED, life.name, reason, {"state": life.state.value, **described.named_source})
+        )
+        return self._add(life, described)
 
     # -- observation
 

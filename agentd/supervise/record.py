@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from agentd.harness.base import StopKey
+from agentd.model.events import Detail
 from agentd.model.spec import AgentSpec, Policy
 from agentd.model.states import AgentState
 from agentd.model.status import WorktreeStatus
@@ -48,6 +49,14 @@ class Description:
     session: str
     workdir: str
     worktree: WorktreeStatus | None = None
+    source: str | None = None
+    """The file that declares it, or did last; ``None`` if that is not known."""
+    owner: str | None = None
+
+    @property
+    def named_source(self) -> dict[str, Detail]:
+        """The source as events name it."""
+        return {} if self.source is None else {"source": self.source}
 
     @classmethod
     def of(cls, spec: AgentSpec) -> Description:
@@ -55,7 +64,8 @@ class Description:
         worktree = None
         if (checkout := spec.checkout) is not None:
             worktree = WorktreeStatus(str(checkout.path), checkout.branch, checkout.base, str(checkout.repo))
-        return cls(spec.harness, spec.type, spec.session, str(spec.workdir), worktree)
+        source = None if spec.source is None else str(spec.source)
+        return cls(spec.harness, spec.type, spec.session, str(spec.workdir), worktree, source, spec.owner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ class RecordKeeper:
         """Whether it has to be written."""
         self._written: str | None = None
         """Beside the run there is."""
-        self._remembered = False
+        self._remembered: str | None = None
+        """In the anchor session."""
 
     def launched(self, text: str | None) -> None:
         """The run there is was launched with this record, or its pane is closed."""
@@ -51,9 +52,9 @@ class RecordKeeper:
         self._written = None
         self.require()
 
-    def remembered(self) -> None:
-        """The record stands in the anchor session already."""
-        self._remembered = True
+    def remembered(self, text: str) -> None:
+        """A record stands in the anchor session already."""
+        self._remembered = text
 
     def changed(self, before: Life, life: Life, *, pane: bool) -> None:
         """Have it written if a change may have made it wrong; that of a launch holds until the run ends."""
@@ -98,10 +99,10 @@ class RecordKeeper:
                     self._written = text
             ran = life.run is not None and life.run.started is not None
             remember = run_id is None and life.state.ended and ran and not life.gone
-            if remember != self._remembered:
-                text_or_none = Record.of(life, described).dump() if remember else None
+            text_or_none = Record.of(life, described).dump() if remember else None
+            if text_or_none != self._remembered:
                 await self._host.tmux.set_global(ENDED_PREFIX + self._name, text_or_none)
-                self._remembered = remember
+                self._remembered = text_or_none
         except TmuxUnreachableError as error:
             log.debug("agent_record_not_written", agent=self._name, reason=str(error))
         except (OSError, TmuxError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from agentd.model.status import (
     AgentCounts,
     AgentStatus,
+    ConfigFileStatus,
     ConfigStatus,
     Health,
     NoScreenError,
@@ -48,6 +49,8 @@ RUNNING = AgentStatus(
     recording=None,
     pane="%7",
     pane_pid=51870,
+    owner=None,
+    source="/etc/stereos/jcard.toml",
 )
 
 BACKING_OFF = AgentStatus(
@@ -73,6 +76,8 @@ BACKING_OFF = AgentStatus(
     recording="cannot write /var/lib/agentd: no space left on the disk; recording goes on by itself",
     pane="%12",
     pane_pid=51990,
+    owner="ops",
+    source="/etc/stereos/jcard.d/ops/wächter.toml",
 )
 
 HEALTH = Health(
@@ -87,6 +92,10 @@ HEALTH = Health(
         warnings=(),
         loaded_at="2026-01-31T09:00:00Z",
         digest="0" * 64,
+        files=(
+            ConfigFileStatus("/etc/stereos/jcard.toml", True, None, (), 1, "2026-01-31T09:00:00Z", "0" * 64),
+            ConfigFileStatus("/etc/stereos/jcard.d/ops/wächter.toml", False, "no", ("hm",), 2, None, None),
+        ),
     ),
     agents=AgentCounts(total=3, running=2, failed=0),
     recording=Recording(RecordingHealth("off", None, 0, 0), RecordingHealth("ok", None, 4096, 2)),
@@ -94,10 +103,12 @@ HEALTH = Health(
 )
 
 PLAN = PlanReport(
-    operations=(PlannedOperation("restart", "reviewer-0", "the model changed", ("model",)),),
+    operations=(PlannedOperation("restart", "reviewer-0", "the model changed", ("model",), None),),
     observed=(
-        ObservedAgentView("reviewer-0", "running", {"argv": "c0ffee"}, {"restart": "no", "success_exit_codes": (0,)}),
-        ObservedAgentView("nightly", "pending", None, None),
+        ObservedAgentView(
+            "reviewer-0", "running", {"argv": "c0ffee"}, {"restart": "no", "success_exit_codes": (0,)}, None
+        ),
+        ObservedAgentView("nightly", "pending", None, None, "/etc/stereos/jcard.d/ops/wächter.toml"),
     ),
     digest_key="k",
     agent_user="agent",

@@ -33,6 +33,26 @@ async def test_health_is_the_document_the_contract_shows(client: aiohttp.ClientS
                 "warnings": [],
                 "loaded_at": "2026-01-31T09:00:00Z",
                 "digest": "0" * 64,
+                "files": [
+                    {
+                        "path": "/etc/stereos/jcard.toml",
+                        "valid": True,
+                        "error": None,
+                        "warnings": [],
+                        "agents": 1,
+                        "loaded_at": "2026-01-31T09:00:00Z",
+                        "digest": "0" * 64,
+                    },
+                    {
+                        "path": "/etc/stereos/jcard.d/ops/wächter.toml",
+                        "valid": False,
+                        "error": "no",
+                        "warnings": ["hm"],
+                        "agents": 2,
+                        "loaded_at": None,
+                        "digest": None,
+                    },
+                ],
             },
             "agents": {"total": 3, "running": 2, "failed": 0},
             "recording": {
@@ -69,6 +89,8 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "recording": None,
             "pane": "%7",
             "pane_pid": 51870,
+            "owner": None,
+            "source": "/etc/stereos/jcard.toml",
         }
 
 
@@ -96,11 +118,17 @@ async def test_the_plan_shows_operations_and_what_they_are_computed_from(client:
     async with client.get("/v1/plan") as answer:
         plan = await answer.json()
     assert plan["operations"] == [
-        {"action": "restart", "agent": "reviewer-0", "reason": "the model changed", "fields": ["model"]}
+        {"action": "restart", "agent": "reviewer-0", "reason": "the model changed", "fields": ["model"], "source": None}
     ]
     assert plan["observed"][0]["launch"] == {"argv": "c0ffee"}
     assert plan["observed"][0]["policy"] == {"restart": "no", "success_exit_codes": [0]}
-    assert plan["observed"][1] == {"name": "nightly", "state": "pending", "launch": None, "policy": None}
+    assert plan["observed"][1] == {
+        "name": "nightly",
+        "state": "pending",
+        "launch": None,
+        "policy": None,
+        "source": "/etc/stereos/jcard.d/ops/wächter.toml",
+    }
     assert plan["default_workdir"] == "/home/agent/workspace"
 
 

@@ -66,7 +66,7 @@ def observed(path: Path) -> tuple[ObservedAgentView, ...]:
             key=KEY,
         )
         state = "running" if agent.enabled else "disabled"
-        views.append(ObservedAgentView(agent.name, state, desired.fingerprint, asdict(agent.policy)))
+        views.append(ObservedAgentView(agent.name, state, desired.fingerprint, asdict(agent.policy), str(path)))
     return tuple(views)
 
 
@@ -82,11 +82,11 @@ def test_without_a_file_the_daemons_own_operations_are_shown(client: Client, sou
     source.plan_now = replace(
         source.plan_now,
         operations=(
-            PlannedOperation("start", "a", "declared", ()),
-            PlannedOperation("stop", "b", "gone\x1b[2J", ()),
-            PlannedOperation("restart", "c", "changed: argv", ("argv",)),
-            PlannedOperation("change", "d", "changed: restart", ("restart",)),
-            PlannedOperation("ponder", "e", "of a newer daemon", ()),
+            PlannedOperation("start", "a", "declared", (), None),
+            PlannedOperation("stop", "b", "gone\x1b[2J", (), None),
+            PlannedOperation("restart", "c", "changed: argv", ("argv",), None),
+            PlannedOperation("change", "d", "changed: restart", ("restart",), None),
+            PlannedOperation("ponder", "e", "of a newer daemon", (), None),
         ),
     )
     done = client("plan")
@@ -105,6 +105,7 @@ def test_without_a_file_the_daemons_own_operations_are_shown(client: Client, sou
         "agent": "c",
         "reason": "changed: argv",
         "fields": ["argv"],
+        "source": None,
     }
 
 
@@ -120,8 +121,8 @@ def test_nothing_to_do_is_said_on_a_terminal_and_is_no_line_elsewhere(
 def test_on_a_terminal_the_operations_are_summed_up(
     client: Client, source: MemorySource, operator_tmux: TmuxServer
 ) -> None:
-    operations = (PlannedOperation("start", "a", "new", ()), PlannedOperation("start", "b", "new", ()))
-    source.plan_now = replace(source.plan_now, operations=(*operations, PlannedOperation("stop", "c", "old", ())))
+    operations = (PlannedOperation("start", "a", "new", (), None), PlannedOperation("start", "b", "new", (), None))
+    source.plan_now = replace(source.plan_now, operations=(*operations, PlannedOperation("stop", "c", "old", (), None)))
     operator_tmux.session("s", client.shell_words("plan"))
     assert "3 operations: 2 to start, 1 to stop" in operator_tmux.wait_for_text("s", "[status 0]")
 

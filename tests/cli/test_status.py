@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import signal
 from dataclasses import asdict, replace
@@ -44,7 +45,7 @@ def test_away_from_a_terminal_a_jcard_that_is_not_valid_is_said_beside_the_agent
 ) -> None:
     assert client("status").err == ""
     source.health_now = replace(
-        HEALTH, config=ConfigStatus("/etc/j.toml", False, "line 3: bad\x1b[2J", (), "2026-01-31T09:00:00Z", None)
+        HEALTH, config=ConfigStatus("/etc/j.toml", False, "line 3: bad\x1b[2J", (), "2026-01-31T09:00:00Z", None, ())
     )
     done = client("status")
     assert (done.status, len(done.rows)) == (0, 2)
@@ -56,7 +57,7 @@ def test_json_is_one_document_of_daemon_and_agents(client: Client) -> None:
     assert done.document == {
         "daemon": {
             **asdict(HEALTH),
-            "config": {**asdict(HEALTH.config), "warnings": []},
+            "config": json.loads(json.dumps(asdict(HEALTH.config))),
             "slow_reads": [asdict(each) for each in HEALTH.slow_reads],
         },
         "agents": [asdict(FAILED), asdict(RUNNING)],
@@ -165,7 +166,9 @@ def test_on_a_terminal_there_is_a_header_about_the_daemon_and_an_aligned_table(
     source.health_now = replace(
         HEALTH,
         agents=AgentCounts(2, 1, 1),
-        config=ConfigStatus("/etc/j.toml", False, "line 3: bad\x1b[2J", ("unknown key",), "2026-01-31T09:00:00Z", None),
+        config=ConfigStatus(
+            "/etc/j.toml", False, "line 3: bad\x1b[2J", ("unknown key",), "2026-01-31T09:00:00Z", None, ()
+        ),
     )
     operator_tmux.session("s", client.shell_words("status"))
     screen = operator_tmux.wait_for_text("s", "[status 0]").splitlines()

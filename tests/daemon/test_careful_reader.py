@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from agentd.daemon.careful_reader import CarefulReader
-from agentd.daemon.inputs import Configuration
+from agentd.daemon.configuration import Configuration
 
-GOOD = Configuration(valid=True, error=None, warnings=("old news",), desired=(), digest="abc")
+GOOD = Configuration(files=(), warnings=("old news",), desired=())
 
 
 @pytest.mark.parametrize(

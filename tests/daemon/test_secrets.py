@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from agentd.daemon.inputs import SETTLE_STOP
+from agentd.daemon.stable_reader import SETTLE_STOP
 from tests.daemon.support import (
     another_run,
     counting,

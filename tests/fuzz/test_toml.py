@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,14 +14,16 @@ import tomlkit
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentd.daemon.inputs import Configuration, Inputs
+from agentd.daemon.config_files import ConfigFiles
+from agentd.daemon.configuration import Configuration
+from agentd.daemon.inputs import Inputs
+from agentd.daemon.resolving import Resolver
 from agentd.files.looks import Looks
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.document import Document, parse_document
 from agentd.jcard.positions import Positions
 from agentd.jcard.problems import LoadResult
 from agentd.jcard.table import AgentTable
-from agentd.model.user import AgentUser
 from tests.fuzz.effort import examples
 from tests.fuzz.mutations import mutations
 from tests.jcard.loading import CONTEXT, load
@@ -122,13 +125,14 @@ def test_what_env_prompt_and_command_hold_is_in_no_finding(value: str, table: di
 
 
 def inputs(folder: Path) -> Inputs:
-    user = AgentUser("agent", 1000, 1000, (), Path("/home/agent"), "/bin/sh", switch=False)
-    harnesses = load_harnesses().harnesses
-    return Inputs(folder / "jcard.toml", folder / "secrets", CONTEXT, harnesses, user, b"k" * 32, Looks())
+    looks = Looks()
+    files = ConfigFiles(folder / "jcard.toml", folder / "jcard.d", CONTEXT, looks, {}, time.monotonic)
+    resolver = Resolver(load_harnesses().harnesses, "agent", b"k" * 32)
+    return Inputs(files, folder / "secrets", resolver, None, looks)
 
 
-def taken(files: Inputs, data: bytes) -> Configuration:
-    files.config.write_bytes(data)
+def taken(folder: Path, files: Inputs, data: bytes) -> Configuration:
+    (folder / "jcard.toml").write_bytes(data)
     reading = asyncio.run(files.read())
     configuration = files.understand(reading)
     files.take(reading)
@@ -139,12 +143,13 @@ def taken(files: Inputs, data: bytes) -> Configuration:
 @given(damage=st.lists(mutations([GOOD, *_SEEDS], _TOKENS), min_size=1, max_size=5))
 @example(damage=[b""])
 def test_whatever_the_file_becomes_the_last_good_agents_stay_declared(damage: list[bytes]) -> None:
-    with TemporaryDirectory() as folder:
-        files = inputs(Path(folder))
-        good = taken(files, GOOD)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        files = inputs(folder)
+        good = taken(folder, files, GOOD)
         assert good.valid
         for data in damage:
-            now = taken(files, data)
+            now = taken(folder, files, data)
             if not now.valid:
                 assert now.error
                 assert now.desired == good.desired

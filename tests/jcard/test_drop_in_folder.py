@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentd.files.answering import along
-from agentd.jcard.drop_in_folder import DropIns, look_at_drop_ins
+from agentd.jcard.drop_in_folder import DropIns, Place, look_at_drop_ins
 from agentd.jcard.reading import declared
 from tests.jcard.loading import CONTEXT
 
@@ -77,7 +78,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
 
 def test_a_missing_folder_holds_nothing_at_first_and_what_it_held_later(tmp_path: Path) -> None:
     folder = tmp_path / "d"
-    assert look(folder) == DropIns()
+    assert look(folder) == DropIns(folders=(folder,))
     write(folder / "team/x.toml")
     before = look(folder)
     folder.rename(tmp_path / "away")
@@ -129,7 +130,7 @@ def test_an_empty_folder_on_another_file_system_was_unmounted(tmp_path: Path, pl
     path = write(tmp_path / place / "x.toml")
     before = look(tmp_path)
     path.unlink()
-    elsewhere = replace(before, devices={each: device + 1 for each, device in before.devices.items()})
+    elsewhere = replace(before, places={each: Place(1, "/") for each in before.places})
     again = look(tmp_path, elsewhere)
     assert again.files == before.files
     assert list(again.unlisted) == [path.parent]
@@ -151,6 +152,28 @@ def test_a_file_that_has_just_changed_is_read_again_whatever_its_stamp(tmp_path:
     assert before.files[path].fresh
     stale = replace(before.files[path], data=b"stale")
     assert look(tmp_path, replace(before, files={path: stale})).files[path].data == AGENT.encode()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+@pytest.mark.parametrize("place", ["", "team"])
+@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
+def test_an_unmounted_folder_holds_what_it_held(tmp_path: Path, place: str, kind: str) -> None:
+    other, folder = tmp_path / "other", tmp_path / "d"
+    point = folder / place
+    other.mkdir()
+    point.mkdir(parents=True)
+    options = ["--bind", str(other)] if kind == "bind" else ["-t", "tmpfs", "none"]
+    subprocess.run(["mount", *options, str(point)], check=True)
+    try:
+        write(point / "x.toml")
+        before = look(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", str(point)], check=True)
+    again = look(folder, before)
+    assert again.files == before.files
+    assert list(again.unlisted) == [point]
+    write(folder / "here.toml")
+    assert (point / "x.toml" in look(folder, again).files) == (place == "team")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only as root are files of others refused")

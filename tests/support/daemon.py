@@ -51,6 +51,20 @@ class AgentJson(TypedDict):
     recording: str | None
     pane: str | None
     pane_pid: int | None
+    owner: str | None
+    source: str | None
+
+
+class ConfigFileJson(TypedDict):
+    """One of the files that declare agents."""
+
+    path: str
+    valid: bool
+    error: str | None
+    warnings: list[str]
+    agents: int
+    loaded_at: str | None
+    digest: str | None
 
 
 class ConfigJson(TypedDict):
@@ -62,6 +76,7 @@ class ConfigJson(TypedDict):
     warnings: list[str]
     loaded_at: str | None
     digest: str | None
+    files: list[ConfigFileJson]
 
 
 class SlowReadJson(TypedDict):
@@ -149,6 +164,7 @@ class Daemon:
         self.folder = folder
         self._launch = launch
         self.jcard = folder / "jcard.toml"
+        self.drop_ins = folder / "jcard.d"
         self.secrets = folder / "secrets"
         self.workdir = folder / "work"
         self.home = folder / "home"
@@ -273,6 +289,14 @@ class Daemon:
         part = self.jcard.with_name(".jcard.toml.part")
         part.write_text(text, encoding="utf-8")
         part.rename(self.jcard)
+
+    def write_drop_in(self, name: str, text: str) -> Path:
+        """Replace a drop-in by rename; its folder is made where it is missing."""
+        path = self.drop_ins / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(text, encoding="utf-8")
+        return part.rename(path)
 
     def write_secret(self, name: str, value: str) -> None:
         """Replace a secret by rename."""

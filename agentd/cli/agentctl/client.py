@@ -15,6 +15,7 @@ from agentd.files.answering import Way, along
 from agentd.model.status import (
     AgentCounts,
     AgentStatus,
+    ConfigFileStatus,
     ConfigStatus,
     Health,
     ObservedAgentView,
@@ -50,6 +51,7 @@ _View = TypeVar("_View", bound="DataclassInstance")
 
 _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
     AgentStatus: {"worktree": WorktreeStatus},
+    ConfigStatus: {"files": ConfigFileStatus},
     Health: {"config": ConfigStatus, "agents": AgentCounts, "recording": Recording, "slow_reads": SlowRead},
     PlanReport: {"operations": PlannedOperation, "observed": ObservedAgentView},
     Recording: {"transcripts": RecordingHealth, "journal": RecordingHealth},
@@ -57,8 +59,8 @@ _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
 }
 """Fields whose values, or items, are views too."""
 
-_ADDED_LATER = frozenset({"sizes", "slow_reads"})
-"""Lists that an older daemon does not send; they count as empty."""
+_ADDED_LATER: Mapping[str, Json] = {"sizes": [], "slow_reads": [], "files": [], "owner": None, "source": None}
+"""What an older daemon does not send, and what it counts as then."""
 
 
 class UnreachableError(Exception):
@@ -280,7 +282,7 @@ def view(kind: type[_View], document: Json) -> _View:
                 f"the daemon's answer has no field {name!r}: agentd and agentctl are of different versions; restart "
                 "agentd",
             )
-        value = document.get(name, [])
+        value = document.get(name, _ADDED_LATER.get(name))
         if name in nested and value is not None:
             values[name] = (views if isinstance(value, list) else view)(nested[name], value)
         else:

@@ -60,8 +60,12 @@ def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tupl
         raise CommandError("; ".join(map(str, result.errors)))
     observed = {view.name: _observed(view) for view in report.observed}
     desired = [_desired(agent, observed.get(agent.name), report, registry.harnesses) for agent in result.agents]
+    sources = {view.name: view.source for view in report.observed}
+    sources.update((agent.name, str(agent.source)) for agent in result.agents)
     operations = [
-        PlannedOperation(str(operation.action), operation.agent, operation.reason, operation.fields)
+        PlannedOperation(
+            str(operation.action), operation.agent, operation.reason, operation.fields, sources.get(operation.agent)
+        )
         for operation in plan(desired, observed.values())
     ]
     warnings = [f"warning: {printable(str(warning))}" for warning in result.warnings]

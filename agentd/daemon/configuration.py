@@ -1,0 +1,86 @@
+"""What the files said, and what they were understood to declare: frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentd.jcard.drop_in_folder import FoundFile
+from agentd.jcard.problems import LoadResult
+from agentd.jcard.secrets import Secrets
+from agentd.jcard.unknown import NOTHING_UNKNOWN, UnknownSources
+from agentd.supervise.desired import DesiredAgent
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The jcard and its drop-ins at one moment."""
+
+    files: Mapping[Path, FoundFile]
+    """In order: the jcard, then the drop-ins by path."""
+    unlisted: Mapping[Path, str]
+    """Folders of drop-ins that cannot be listed, and why."""
+    lapsed: frozenset[Path]
+    """Files whose lease is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What all files said at one moment."""
+
+    sources: Sources
+    prompts: Mapping[Path, str | None]
+    """Text by file; ``None`` where it cannot be read."""
+    prompt_errors: Mapping[Path, str]
+    secrets: Secrets = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """What became of one file."""
+
+    path: Path
+    error: str | None
+    """Why the file as it is now cannot be used."""
+    warnings: tuple[str, ...]
+    agents: int
+    """How many it declares."""
+    digest: str | None
+    """Of its content, valid or not; ``None`` where it cannot be read."""
+    lapsed: bool
+    """Whether its lease is over."""
+    in_force: LoadResult | None = field(repr=False)
+    """The content that counts."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether the file as it is now is in force."""
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A reading, understood."""
+
+    files: tuple[ConfigFile, ...]
+    """The jcard first."""
+    warnings: tuple[str, ...]
+    """About the files and all that they name."""
+    desired: tuple[DesiredAgent, ...] | None
+    """``None`` if a defect of agentd kept it from being read: nothing changes."""
+    unknown: UnknownSources = NOTHING_UNKNOWN
+    skipped_secrets: frozenset[str] = frozenset()
+    """Those of the warnings that are about files in the secret directory."""
+    defect: str | None = None
+    """Why it could not be read."""
+
+    @property
+    def error(self) -> str | None:
+        """What is wrong, in the first file where anything is."""
+        return self.defect or next((file.error for file in self.files if file.error is not None), None)
+
+    @property
+    def valid(self) -> bool:
+        """Whether all files as they are now are in force."""
+        return self.error is None

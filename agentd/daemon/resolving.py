@@ -1,0 +1,68 @@
+"""From declared agents to what their launches would be, each worked out anew only where something changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agentd.daemon.configuration import Reading
+from agentd.harness.base import Harness
+from agentd.jcard.secrets import secrets_for, unknown_secret
+from agentd.model.spec import AgentSpec
+from agentd.supervise.desired import DesiredAgent, desire
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    spec: AgentSpec
+    prompt: str | None
+    input_error: str | None
+    secrets: Mapping[str, str]
+    desired: DesiredAgent
+
+
+class Resolver:
+    """Works out launches.
+
+    Parameters
+    ----------
+    user
+        Name of the user that agents run as.
+    key
+        Key of the digests in fingerprints.
+    """
+
+    def __init__(self, harnesses: Mapping[str, Harness], user: str, key: bytes) -> None:
+        self._harnesses = harnesses
+        self._user = user
+        self._key = key
+        self._resolved: dict[str, _Resolved] = {}
+
+    def resolve(self, specs: Sequence[AgentSpec], reading: Reading) -> tuple[DesiredAgent, ...]:
+        """Work out what each agent would be launched as; one that is as before is the same object as before."""
+        self._resolved = {spec.name: self._resolve(spec, reading) for spec in specs}
+        return tuple(resolved.desired for resolved in self._resolved.values())
+
+    def _resolve(self, spec: AgentSpec, reading: Reading) -> _Resolved:
+        path = spec.prompt_file
+        prompt = None if path is None else reading.prompts.get(path)
+        error = None if path is None else reading.prompt_errors.get(path)
+        error = error or unknown_secret(spec, reading.secrets)
+        secrets = secrets_for(spec, reading.secrets)
+        known = self._resolved.get(spec.name)
+        if (
+            known is not None
+            and (known.prompt, known.input_error, known.secrets) == (prompt, error, secrets)
+            and known.spec == spec
+        ):
+            return known
+        desired = desire(
+            spec,
+            prompt=prompt,
+            input_error=error,
+            secrets=secrets,
+            harness=self._harnesses[spec.harness],
+            user=self._user,
+            key=self._key,
+        )
+        return _Resolved(spec, prompt, error, secrets, desired)

@@ -1,0 +1,72 @@
+"""Which folders held drop-ins, and where they were mounted: remembered with the agents, in tmux.
+
+A drop-in that was removed while no daemon ran has its agents stopped. A folder that was merely unmounted or moved away
+meanwhile looks the same, but for this.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import structlog
+
+from agentd.jcard.drop_in_folder import Place
+from agentd.tmux.errors import TmuxError, TmuxUnreachableError
+from agentd.tmux.server import TmuxServer
+
+log = structlog.get_logger(__name__)
+
+OPTION = "@agentd_drop_ins"
+
+
+class SeenFolders:
+    """Keeps them.
+
+    Parameters
+    ----------
+    places
+        Gives `DropIns.places` at any time.
+    """
+
+    def __init__(self, tmux: TmuxServer, places: Callable[[], Mapping[Path, Place]]) -> None:
+        self._tmux = tmux
+        self._places = places
+        self._kept: tuple[object, str | None] = (None, None)
+
+    async def keep(self) -> None:
+        """Write down what there is, unless it is written on this server."""
+        places = {str(folder): [place.device, place.point] for folder, place in self._places().items()}
+        wanted = self._tmux.identity, json.dumps(places) if places else None
+        if wanted == self._kept or (wanted[1] is None and self._kept[1] is None):
+            return
+        try:
+            await self._tmux.set_global(OPTION, wanted[1])
+            self._kept = wanted
+        except TmuxUnreachableError as error:
+            log.debug("folders_not_kept", reason=str(error))
+        except TmuxError as error:
+            log.warning("folders_not_kept", reason=str(error))
+
+
+async def seen_folders(tmux: TmuxServer) -> Mapping[Path, Place]:
+    """Give what a former daemon wrote down.
+
+    Raises
+    ------
+    TmuxError, TmuxUnreachableError
+        If the server cannot be asked.
+    """
+    try:
+        found = json.loads(await tmux.get_global(OPTION) or "{}")
+    except ValueError:
+        return {}
+    places = {}
+    for folder, place in found.items() if isinstance(found, dict) else ():
+        match place:
+            case [int(device), str() | None as point]:
+                places[Path(folder)] = Place(device, point)
+            case _:
+                pass
+    return places
