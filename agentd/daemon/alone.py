@@ -16,8 +16,8 @@ from pathlib import Path
 import structlog
 
 from agentd.files.answering import NotAnsweringError
-from agentd.files.locks import AlreadyRunningError, PathLock, check_socket_path
 from agentd.files.looks import Looks
+from agentd.files.path_lock import AlreadyRunningError, PathLock, check_socket_path
 from agentd.launch.census import Census, Instance, take_census
 from agentd.launch.preflight import PreflightError
 from agentd.process.identity import ProcessIdentity

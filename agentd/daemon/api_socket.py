@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from agentd.files.locks import API_MODE, bind_api_socket, remove_at_the_end
+from agentd.files.path_lock import SocketTakenError, check_socket_path, remove_at_the_end
+from agentd.settings.limits import API_SOCKET_MODE
 from agentd.tmux.socket_file import listener_of
 
 Listen = Callable[[socket.socket], Awaitable[None]]
@@ -64,7 +66,7 @@ class ApiSocket:
         OSError
             If it cannot be made.
         """
-        bound = bind_api_socket(self.path, API_MODE, self._group)
+        bound = _bind(self.path, API_SOCKET_MODE, self._group)
         self._file = self.path.lstat()
         return bound
 
@@ -90,3 +92,52 @@ class ApiSocket:
             return False
         await self._listen(self.bind())
         return True
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody serves the socket: a stale file is known by connecting to it, not by its existence."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(1.0)
+        try:
+            sock.connect(str(path))
+        except OSError as error:
+            return error.errno not in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTSOCK)
+    return True
+
+
+def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
+    """Bind a listening socket that appears at its path with its final mode and group.
+
+    Raises
+    ------
+    SocketTakenError
+        If something else serves there.
+    OSError
+        If it cannot be made.
+    """
+    check_socket_path(path)
+    if _answers(path):
+        raise SocketTakenError(f"another program serves {path}; stop it, or name another socket with --api-socket")
+    # Made under a short name of its own and renamed, so that nobody connects before the mode is right.
+    temporary = path.with_name(f".{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        # With its mode from the beginning: a chmod would follow a link that another put there meanwhile.
+        former = os.umask(0o777 & ~mode)
+        try:
+            sock.bind(str(temporary))
+        finally:
+            os.umask(former)
+        if gid is not None:
+            os.chown(temporary, -1, gid, follow_symlinks=False)
+        sock.listen(128)
+        sock.setblocking(False)
+        temporary.rename(path)
+    except BaseException:
+        sock.close()
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    return sock

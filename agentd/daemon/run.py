@@ -32,8 +32,8 @@ from agentd.daemon.seen_folders import SeenFolders, seen_folders
 from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.watch import Watcher
-from agentd.files.locks import AlreadyRunningError, PathLock, SocketTakenError
 from agentd.files.looks import Looks
+from agentd.files.path_lock import AlreadyRunningError, PathLock, SocketTakenError
 from agentd.harness.registry import load_harnesses
 from agentd.launch.census import Instance
 from agentd.launch.identity import IdentityError, admin_group, base_environment, path_origin, server_environment

@@ -1,291 +1,93 @@
-"""One daemon for each path: locks that end with their process, and sockets recognised by connecting to them."""
+"""Advisory locks (flock(2)), which end with their process: on anything open, and on a lock file."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
-import platform
-import socket
-import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
-import structlog
+from agentd.files.answering import NotAnsweringError, within
 
-from agentd.files.held_names import HeldName, NameHeldError
+PATIENCE: Final = 10.0
+"""Seconds to wait for the lock of a file; each holder needs milliseconds."""
 
-API_MODE = 0o660
-"""Of the API's socket: for agentd's user and the admin group."""
-
-log = structlog.get_logger(__name__)
-
-LOCK_FILE = "agentd.pid"
-"""What the lock file in a folder is called."""
-
-_HOLDER_LOOKS, _HOLDER_PAUSE = 20, 0.01
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-_NOT_LOCKED = "whether an agentd on another host uses it cannot be known"
+_LOOK_AFTER: Final = 0.01
 
 
-class AlreadyRunningError(RuntimeError):
-    """Another agentd holds the path; the text names its pid."""
+class LockedError(Exception):
+    """Somebody else holds the lock for longer than anybody should; the text names the lock file."""
 
 
-class SocketTakenError(RuntimeError):
-    """Something that is not agentd's stands at a path of its; the text says what to do."""
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Lock what is open, unless somebody else holds it; says whether it is ours.
 
-
-class PathLock:
-    """The right to a path, held until `release` or the end of the process.
-
-    Two things hold it, for neither is enough: a name that no removal reaches (`agentd.files.held_names`), and a lock
-    on a file, which also holds where the path has another name, or another host has it too (flock(2), also over NFS).
+    Raises
+    ------
+    OSError
+        If it cannot be locked: its file system has no locks, say.
     """
-
-    def __init__(self, path: Path, advice: str, name: HeldName | None, file: Path | None) -> None:
-        self.path = path
-        self._advice = advice
-        self._name = name
-        self._file = file
-        self._descriptor: int | None = None
-
-    @classmethod
-    def of_socket(cls, socket_path: Path) -> PathLock:
-        """Take the right to serve on a socket's path.
-
-        Raises
-        ------
-        AlreadyRunningError
-            If another process holds it.
-        SocketTakenError
-            If another user has put something at the lock file's path: the folder may be the agent user's.
-        OSError
-            If the lock file cannot be made.
-        """
-        # Not ".lock": tmux itself locks SOCKET.lock to start a server, and would wait for us.
-        file = socket_path.with_name(socket_path.name + ".pid")
-        lock = cls._named(socket_path.parent.resolve() / socket_path.name, "name another socket", file)
-        try:
-            lock.lock_file()
-        except BaseException:
-            lock.release()
-            raise
-        return lock
-
-    @classmethod
-    def of_folder(cls, folder: Path, option: str, *, file: bool) -> PathLock:
-        """Take the right to a folder, which need not exist.
-
-        Parameters
-        ----------
-        option
-            The flag that names another one.
-        file
-            Whether there is a lock file in it as well: not where agents could put a link in its place. One that cannot
-            be made, on a full disk say, is only told.
-
-        Raises
-        ------
-        AlreadyRunningError
-            If another process holds it.
-        """
-        lock = cls._named(folder, f"name another with {option}", folder / LOCK_FILE if file else None)
-        try:
-            lock.lock_file()
-        except AlreadyRunningError:
-            lock.release()
-            raise
-        except (OSError, SocketTakenError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            log.warning("folder_not_locked", path=str(folder), reason=reason, effect=_NOT_LOCKED)
-        return lock
-
-    @classmethod
-    def _named(cls, path: Path, advice: str, file: Path | None) -> PathLock:
-        try:
-            return cls(path, advice, HeldName.take(path), file)
-        except NameHeldError as error:
-            raise AlreadyRunningError(f"another agentd (pid {error.pid}) holds {path}; stop it, or {advice}") from None
-
-    def lock_file(self) -> None:
-        """Lock the file, if there is to be one.
-
-        Raises
-        ------
-        AlreadyRunningError, SocketTakenError, OSError
-            As when the lock is taken.
-        """
-        if self._file is not None:
-            former, self._descriptor = self._descriptor, self._open(self._file)
-            if former is not None:
-                os.close(former)
-
-    def _open(self, path: Path) -> int:
-        while True:
-            # Without blocking, should it be a FIFO.
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-            descriptor = os.open(path, flags, 0o600)
-            try:
-                if not _is_our_own(descriptor):
-                    raise SocketTakenError(
-                        f"expected a lock file of our own or nothing at {path}; remove what is there"
-                    )
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    who = _read_holder(descriptor)
-                    raise AlreadyRunningError(
-                        f"another agentd ({who}) holds {self.path}; stop it, or {self._advice}"
-                    ) from None
-                except OSError as error:
-                    if error.errno not in _NO_LOCKS:
-                        raise
-                    log.warning("folder_not_locked", path=str(path.parent), reason=error.strerror, effect=_NOT_LOCKED)
-                # The former holder removes the file when it ends: make sure that the locked file still stands there.
-                if _stands_at(descriptor, path):
-                    line = f"{os.getpid()}\n{platform.node()}\n".encode()
-                    os.pwrite(descriptor, line, 0)
-                    os.ftruncate(descriptor, len(line))
-                    return descriptor
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
-
-    def attend(self) -> None:
-        """From now on there is an event loop: let others find out who holds it."""
-        if self._name is not None:
-            self._name.attend()
-
-    def restore(self) -> Path | None:
-        """Make the lock file again where it is gone or another's; says which, if that was needed.
-
-        Raises
-        ------
-        AlreadyRunningError, SocketTakenError, OSError
-            As when it is taken.
-        """
-        path = self._file
-        if path is None or self._descriptor is None or _stands_at(self._descriptor, path):
-            return None
-        self.lock_file()
-        return path
-
-    def release(self) -> None:
-        """Give the lock up."""
-        self.release_file()
-        self.release_name()
-
-    def release_file(self) -> None:
-        """Give up the part that is a file, whose disk may not answer."""
-        if self._descriptor is not None:
-            assert self._file is not None
-            if _stands_at(self._descriptor, self._file):
-                remove_at_the_end(self._file)
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def release_name(self) -> None:
-        """Give up the part that the event loop answers for."""
-        if self._name is not None:
-            self._name.release()
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
-def _stands_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is the one at a path."""
+def unlock(descriptor: int) -> None:
+    """Give up the lock on what is open, though others have it open too."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def stands_at(descriptor: int, path: Path) -> bool:
+    """Whether what is open stands at a path: the holder of a lock file removes it at the end."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except OSError:
         return False
 
 
-def _is_our_own(descriptor: int) -> bool:
-    """Whether a file is a plain one that we have made: not a link, under this name, to one of ours elsewhere."""
-    found = os.fstat(descriptor)
-    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink <= 1
-
-
-def remove_at_the_end(path: Path) -> None:
-    """Remove a file that is of no use any more; where that cannot be, it does no harm."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        log.warning("file_stays", path=str(path), error=error.strerror, effect="none: the next agentd takes it over")
-
-
-def _read_holder(descriptor: int) -> str:
-    """Read who holds the lock; one that has just taken it may not have written that yet."""
-    for _ in range(_HOLDER_LOOKS):
-        pid, _, host = os.pread(descriptor, 256, 0).decode("utf-8", "replace").partition("\n")
-        if pid:
-            host = host.strip()
-            return f"pid {pid}" if host in ("", platform.node()) else f"pid {pid} on the host {host}"
-        time.sleep(_HOLDER_PAUSE)  # noqa: TID251 (before there is an event loop, 0.2 s at most)
-    return "pid unknown"
-
-
-def check_socket_path(path: Path) -> None:
-    """Make sure that a socket may be made at `path`: nothing there, or a socket that nobody serves.
+@contextlib.contextmanager
+def locked(file: Path, patience: float = PATIENCE) -> Iterator[None]:
+    """Hold the lock beside a file, ``.NAME.lock``; it is removed afterwards.
 
     Raises
     ------
-    SocketTakenError
-        If something else is there.
-    """
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise SocketTakenError(f"expected a socket or nothing at {path}, found another kind of file; remove it")
-
-
-def answers(path: Path) -> bool:
-    """Whether somebody serves the socket: a stale file is known by connecting to it, not by its existence."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(1.0)
-        try:
-            sock.connect(str(path))
-        except OSError as error:
-            return error.errno not in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTSOCK)
-    return True
-
-
-def bind_api_socket(path: Path, mode: int, gid: int | None) -> socket.socket:
-    """Bind a listening socket that appears at its path with its final mode and group.
-
-    Raises
-    ------
-    SocketTakenError
-        If something else serves there.
+    LockedError
+        If it cannot be had within `patience` seconds.
     OSError
-        If it cannot be made.
+        If the lock file cannot be made; `NotAnsweringError` if its folder does not answer.
     """
-    check_socket_path(path)
-    if answers(path):
-        raise SocketTakenError(f"another program serves {path}; stop it, or name another socket with --api-socket")
-    # Made under a short name of its own and renamed, so that nobody connects before the mode is right.
-    temporary = path.with_name(f".{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    path = file.with_name(f".{file.name}.lock")
+    end = time.monotonic() + patience
+    while (descriptor := within(path, lambda: _open_locked(path))) is None:
+        if time.monotonic() >= end:
+            raise LockedError(f"another program has held {path} for {patience:.0f} s; end it, or remove the file")
+        time.sleep(_LOOK_AFTER)  # noqa: TID251 (flock cannot wait for a limited time)
     try:
-        # With its mode from the beginning: a chmod would follow a link that another put there meanwhile.
-        former = os.umask(0o777 & ~mode)
-        try:
-            sock.bind(str(temporary))
-        finally:
-            os.umask(former)
-        if gid is not None:
-            os.chown(temporary, -1, gid, follow_symlinks=False)
-        sock.listen(128)
-        sock.setblocking(False)
-        temporary.rename(path)
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError, NotAnsweringError):
+            within(path, path.unlink)
+        os.close(descriptor)
+
+
+def _open_locked(path: Path) -> int | None:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except PermissionError:
+        # Another user's, who is editing; or we may not write here at all.
+        if not path.exists():
+            raise
+        return None
+    try:
+        if try_lock(descriptor) and stands_at(descriptor, path):
+            return descriptor
     except BaseException:
-        sock.close()
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        os.close(descriptor)
         raise
-    return sock
+    os.close(descriptor)
+    return None

@@ -1,73 +1,15 @@
-"""Replacing a file as a whole, under a lock: who reads it sees the old content or the new, never a part."""
+"""Replacing a file as a whole: who reads it sees the old content or the new, never a part."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from agentd.files.answering import NotAnsweringError, within
-
-PATIENCE: Final = 10.0
-"""Seconds to wait for the lock; each holder needs milliseconds."""
-
-_LOOK_AFTER: Final = 0.01
-
 _NEW_FILE: Final = 0o640
 """Mode of a file that there was not before: its texts are for the operators."""
-
-
-class LockedError(Exception):
-    """Somebody else holds the lock for longer than anybody should; the text names the lock file."""
-
-
-@contextlib.contextmanager
-def locked(file: Path, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold the advisory lock beside a file, ``.NAME.lock``; it is removed afterwards.
-
-    Raises
-    ------
-    LockedError
-        If it cannot be had within `patience` seconds.
-    OSError
-        If the lock file cannot be made; `NotAnsweringError` if its folder does not answer.
-    """
-    path = file.with_name(f".{file.name}.lock")
-    end = time.monotonic() + patience
-    while (descriptor := within(path, lambda: _try_lock(path))) is None:
-        if time.monotonic() >= end:
-            raise LockedError(f"another program has held {path} for {patience:.0f} s; end it, or remove the file")
-        time.sleep(_LOOK_AFTER)  # noqa: TID251 (flock cannot wait for a limited time)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(FileNotFoundError, NotAnsweringError):
-            within(path, path.unlink)
-        os.close(descriptor)
-
-
-def _try_lock(path: Path) -> int | None:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except PermissionError:
-        # Another user's, who is editing; or we may not write here at all.
-        if not path.exists():
-            raise
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The former holder removes the file when it is done: make sure that the locked one still stands there.
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(descriptor)
-    return None
 
 
 class Replacement:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import structlog
 
+from agentd.files.locks import stands_at
 from agentd.launch.hints import HintPipe
 from agentd.launch.launcher import HINTS, LAUNCH_FAILED, LaunchScript, render
 from agentd.launch.script_path import SUFFIX, launched_run
@@ -124,21 +125,14 @@ class RuntimeDirectory:
             If something else stands there; launches fail until that is gone.
         """
         made = []
-        if not self._stands(self.path, self._descriptor):
+        if not stands_at(self._descriptor, self.path):
             self.prepare()
             made.append(self.path)
-        if self._hints is None or not self._stands(self.path / HINTS, self._hints.descriptor):
+        if self._hints is None or not stands_at(self._hints.descriptor, self.path / HINTS):
             self._stop_listening()
             self.listen(on_hint)
             made.append(self.path / HINTS)
         return made
-
-    def _stands(self, path: Path, descriptor: int) -> bool:
-        """Whether what is open stands at its path: that is where launchers look for it."""
-        try:
-            return os.path.samestat(path.lstat(), os.fstat(descriptor))
-        except OSError:
-            return False
 
     def _open_folder(self) -> int:
         try:

@@ -8,5 +8,8 @@ SOCKET_PATH_LIMIT = 107
 SOCKET_MODE = 0o770
 """Of tmux' socket: for the agent user and the admin group."""
 
+API_SOCKET_MODE = 0o660
+"""Of the API's socket: for agentd's user and the admin group."""
+
 OLDEST_TMUX = (3, 2)
 """Its version."""

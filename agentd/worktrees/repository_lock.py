@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from agentd.files.locks import try_lock, unlock
 from agentd.files.regular import may_open
 from agentd.process.runner import LIMIT, Runner, RunnerError
 
@@ -53,7 +53,7 @@ def alone_in(runner: Runner, repo: Path, before_waiting: Callable[[], None] = la
     finally:
         runner.kept = None
         with suppress(OSError):
-            fcntl.flock(folder, fcntl.LOCK_UN)
+            unlock(folder)
         os.close(folder)
 
 
@@ -66,12 +66,9 @@ def _open(repo: Path) -> int | None:
 
 def _lock(folder: int) -> bool:
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return try_lock(folder)
     except OSError:
         return True
-    return True
 
 
 def _wait(runner: Runner, repo: Path, folder: int) -> None:

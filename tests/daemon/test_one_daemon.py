@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.files.locks import PathLock
+from agentd.files.path_lock import PathLock
 from tests.daemon.support import declare, refused, running, stay
 from tests.support.daemon import Daemon
 from tests.support.processes import wait_until_gone

@@ -16,11 +16,12 @@ from tests.faults.points import Point, Trigger
 from tests.faults.world import BrokenPromiseError, World
 
 _EDIT, _REPLACING = "agentd.jcard.edit.file", "agentd.files.replacing"
+_LOCKS = "agentd.files.locks"
 
 _DONE = "replaced"
 POINTS = (
     Point("read", _EDIT, "_Attempt.read"),
-    Point("locked", _REPLACING, "_try_lock", answered=True),
+    Point("locked", _LOCKS, "_open_locked", answered=True),
     Point("writing", _REPLACING, "Replacement._dress", before=True),
     Point("written", _REPLACING, "Replacement.__init__"),
     Point("replacing", _REPLACING, "Replacement.take_place", before=True),

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from agentd.files.answering import within
-from agentd.files.replacing import LockedError, Replacement, locked
+from agentd.files.locks import LockedError, locked
+from agentd.files.replacing import Replacement
 from agentd.jcard.edit import file as edit_module
 from agentd.jcard.edit.agents import add_agent, declared_agents, set_fields, stop_agent
 from agentd.jcard.edit.file import FileEdit, FileEditError, edit_file

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agentd.cli.agentctl.command import CommandError
+from agentd.files.locks import try_lock, unlock
 
 LOOK_AFTER = 0.05
 """Seconds between two looks."""
@@ -96,21 +97,16 @@ def only_sender(socket: Path, agent: AgentInput | None, limit: float) -> Iterato
             ) from error
         stack.callback(os.close, shared)
         if agent is None:
-            _lock(shared, fcntl.LOCK_EX, end)
+            _lock(shared, end)
         else:
-            _lock(shared, fcntl.LOCK_SH, end)
-            _lock(agent.descriptor, fcntl.LOCK_EX, end)
-            stack.callback(fcntl.flock, agent.descriptor, fcntl.LOCK_UN)
+            _lock(shared, end, shared=True)
+            _lock(agent.descriptor, end)
+            stack.callback(unlock, agent.descriptor)
         yield
 
 
-def _lock(descriptor: int, kind: int, end: float) -> None:
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                raise BusyError("another agentctl is sending to this agent; try again when it is done") from None
-            time.sleep(LOOK_AFTER)  # noqa: TID251 (a person waits, and nothing tells of a lock)
-        else:
-            return
+def _lock(descriptor: int, end: float, *, shared: bool = False) -> None:
+    while not try_lock(descriptor, shared=shared):
+        if time.monotonic() >= end:
+            raise BusyError("another agentctl is sending to this agent; try again when it is done")
+        time.sleep(LOOK_AFTER)  # noqa: TID251 (a person waits, and nothing tells of a lock)

@@ -15,14 +15,13 @@ from agentd.cli.doctor.harnesses import AgentContext, check_harnesses
 from agentd.cli.doctor.worktrees import check_worktrees
 from agentd.files.answering import NotAnsweringError, within
 from agentd.files.held_names import holder
-from agentd.files.locks import API_MODE
 from agentd.harness.registry import load_harnesses
 from agentd.launch.identity import base_environment, path_origin
 from agentd.launch.login import read_login
 from agentd.model.spec import WORKTREES
 from agentd.model.status import Health
 from agentd.settings.context import resolve_agent_user, resolve_data_dir
-from agentd.settings.limits import SOCKET_MODE
+from agentd.settings.limits import API_SOCKET_MODE, SOCKET_MODE
 from agentd.settings.settings import Settings
 from agentd.supervise.check import check
 
@@ -55,7 +54,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     if health is not None and document is not None:
         yield from _check_daemon(health, document)
         yield from answered(
-            "socket", settings.api_socket, lambda: places.check_socket("socket", settings.api_socket, API_MODE)
+            "socket", settings.api_socket, lambda: places.check_socket("socket", settings.api_socket, API_SOCKET_MODE)
         )
         yield from answered(
             "socket", settings.tmux_socket, lambda: places.check_socket("socket", settings.tmux_socket, SOCKET_MODE)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files.answering import NotAnsweringError, within
+from agentd.files.locks import LockedError, locked
 from agentd.files.regular import read_regular
-from agentd.files.replacing import LockedError, Replacement, locked
+from agentd.files.replacing import Replacement
 from agentd.jcard.document import parse_document
 from agentd.jcard.problems import Problem
 
