@@ -4,21 +4,45 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from agentd.recording.journal.buffer import EventBuffer
 from agentd.recording.journal.entry import Entry, EventFilter
-
-if TYPE_CHECKING:
-    from agentd.recording.journal.journal import Journal
 
 _AT_ONCE = 512
 """Events handed on in one go."""
 
 
+class Source(Protocol):
+    """The journal, as its readers see it."""
+
+    @property
+    def buffer(self) -> EventBuffer:
+        """What is in memory."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes into it."""
+        ...
+
+    async def read(self, after: int, wanted: EventFilter, count: int) -> list[Entry]:
+        """Read from the database, at most so many events after this one."""
+        ...
+
+    async def news(self) -> None:
+        """Wait until there may be more."""
+        ...
+
+    def leave(self, reader: Reader) -> None:
+        """Forget a reader."""
+        ...
+
+
 class Reader:
     """One reader's place in the journal; it holds nothing of what it has not taken."""
 
-    def __init__(self, journal: Journal, wanted: EventFilter, after: int, missed: Entry | None) -> None:
+    def __init__(self, journal: Source, wanted: EventFilter, after: int, missed: Entry | None) -> None:
         self._journal = journal
         self._wanted = wanted
         self._after = after
