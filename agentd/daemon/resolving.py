@@ -9,7 +9,7 @@ from agentd.daemon.configuration import Reading
 from agentd.harness.base import Harness
 from agentd.jcard.secrets import secrets_for, unknown_secret
 from agentd.model.spec import AgentSpec
-from agentd.supervise.desired import DesiredAgent, desire
+from agentd.supervise.desired import DesiredAgent, resolve_launch
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Resolver:
             and known.spec == spec
         ):
             return known
-        desired = desire(
+        desired = resolve_launch(
             spec,
             prompt=prompt,
             input_error=error,

@@ -22,7 +22,7 @@ from agentd.settings.context import (
     resolve_data_dir,
 )
 from agentd.settings.settings import Settings
-from agentd.supervise.desired import desire
+from agentd.supervise.desired import resolve_launch
 from agentd.text.quoting import printable
 from agentd.text.terminal import BOLD, GREEN, RED, YELLOW, Cell, Display, count, lines
 
@@ -107,7 +107,7 @@ def launch_problem(agent: AgentSpec, path: Path, harnesses: Mapping[str, Harness
         prompt = None if agent.prompt_file is None else prompt_text(agent.prompt_file)
     except PromptError as error:
         return replace(problem, message=str(error), field="prompt_file")
-    desired = desire(
+    desired = resolve_launch(
         agent, prompt=prompt, input_error=None, secrets={}, harness=harnesses[agent.harness], user=user, key=b""
     )
     return None if desired.error is None else replace(problem, message=desired.error)

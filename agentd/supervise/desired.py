@@ -55,7 +55,7 @@ def digest(key: bytes, value: object) -> str:
     return hashlib.blake2b(text.encode(), key=key, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def desire(
+def resolve_launch(
     spec: AgentSpec,
     *,
     prompt: str | None,

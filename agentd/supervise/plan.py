@@ -65,9 +65,12 @@ class Operation:
     """The parts that differ."""
 
 
-def changed_parts(old: Fingerprint | None, new: Fingerprint) -> tuple[str, ...]:
-    """Name the parts of a launch that differ, sorted."""
-    if old == new:
+def changed_parts(old: Fingerprint | None, new: Fingerprint | None) -> tuple[str, ...]:
+    """Name the parts of a launch that differ, sorted: if any do, it is another launch.
+
+    Nothing counts as changed while the new one cannot be known.
+    """
+    if new is None or old == new:
         return ()
     old = old or {}
     return tuple(sorted(part for part in {*old, *new} if old.get(part) != new.get(part)))
@@ -108,10 +111,9 @@ def _plan_one(desired: DesiredView | None, observed: ObservedView | None) -> Ope
         return Operation(Action.START, desired.name, "enabled")
     if observed.leaving:
         return Operation(Action.RESTART, desired.name, "declared again while it was being stopped")
-    if desired.fingerprint is not None:
-        parts = changed_parts(observed.fingerprint, desired.fingerprint)
-        if parts:
-            return Operation(Action.RESTART, desired.name, "changed: " + ", ".join(parts), parts)
+    parts = changed_parts(observed.fingerprint, desired.fingerprint)
+    if parts:
+        return Operation(Action.RESTART, desired.name, "changed: " + ", ".join(parts), parts)
     names = changed_policy(observed.policy, desired.policy)
     if names:
         return Operation(Action.CHANGE, desired.name, "changed: " + ", ".join(names), names)

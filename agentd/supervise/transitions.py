@@ -29,7 +29,7 @@ from agentd.supervise.life import (
     Stop,
     StopReason,
 )
-from agentd.supervise.plan import changed_policy
+from agentd.supervise.plan import changed_parts, changed_policy
 from agentd.supervise.policy import (
     Exit,
     StopAction,
@@ -63,7 +63,7 @@ def define(life: Life, desired: DesiredAgent, at: Instant) -> Step:
     """The definition was declared, or changed, or is declared still."""
     previous = life.policy
     policy_changed = bool(changed_policy(previous, desired.spec.policy))
-    same_launch = desired.fingerprint is None or desired.fingerprint == life.fingerprint
+    same_launch = not changed_parts(life.fingerprint, desired.fingerprint)
     life = replace(life, desired=desired, policy=desired.spec.policy)
     if life.winding_down:
         return life, ()
@@ -249,7 +249,7 @@ def stopped(life: Life, at: Instant) -> Step:
             return replace(life, session_open=False), (CloseSession(), ReportStopped())
         return begin(life, at) if life.desired is not None else (leave(life, stop.reason), ())
     if life.desired is not None:
-        changed = life.desired.fingerprint not in (None, life.fingerprint)
+        changed = changed_parts(life.fingerprint, life.desired.fingerprint)
         if changed or stop.reason is StopReason.CHANGED:
             return begin(life, at)
     if stop.reason is StopReason.TIMEOUT:

@@ -9,7 +9,7 @@ from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
 from agentd.model.status import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.settings.context import load_context
-from agentd.supervise.desired import desire
+from agentd.supervise.desired import resolve_launch
 from tests.cli.support import HEALTH, Client, MemorySource, TmuxServer
 
 KEY = bytes(range(16))
@@ -56,7 +56,7 @@ def observed(path: Path) -> tuple[ObservedAgentView, ...]:
     ).agents
     views = []
     for agent in agents:
-        desired = desire(
+        desired = resolve_launch(
             agent,
             prompt=agent.prompt_file.read_text() if agent.prompt_file else None,
             input_error=None,

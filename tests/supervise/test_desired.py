@@ -21,7 +21,7 @@ from agentd.harness.base import (
 )
 from agentd.launch.launcher import MAX_ARGUMENT_BYTES
 from agentd.model.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxLimits
-from agentd.supervise.desired import DEFAULT_STOP_KEYS, SECRETS_PART, DesiredAgent, desire, digest
+from agentd.supervise.desired import DEFAULT_STOP_KEYS, SECRETS_PART, DesiredAgent, digest, resolve_launch
 from agentd.supervise.plan import DesiredView, changed_parts
 
 KEY = b"0123456789abcdef"
@@ -68,7 +68,9 @@ def wish(
     user: str = "agent",
     key: bytes = KEY,
 ) -> DesiredAgent:
-    return desire(spec, prompt=prompt, input_error=input_error, secrets=secrets, harness=harness, user=user, key=key)
+    return resolve_launch(
+        spec, prompt=prompt, input_error=input_error, secrets=secrets, harness=harness, user=user, key=key
+    )
 
 
 def differs(desired: DesiredAgent, other: DesiredAgent | None = None) -> set[str]:

@@ -18,7 +18,7 @@ from agentd.model.spec import AgentSpec, LoadContext, Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.model.status import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.settings.context import ConfigUnavailableError, load_context
-from agentd.supervise.desired import SECRETS_PART, desire
+from agentd.supervise.desired import SECRETS_PART, resolve_launch
 from agentd.supervise.plan import DesiredView, Fingerprint, ObservedView, plan
 from agentd.text.quoting import printable
 
@@ -89,7 +89,7 @@ def _desired(
             prompt = prompt_text(agent.prompt_file)
         except PromptError as error:
             input_error = str(error)
-    view = desire(
+    view = resolve_launch(
         agent,
         prompt=prompt,
         input_error=input_error,
