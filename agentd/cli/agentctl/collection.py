@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation
-from agentd.cli.agentctl.lookup import agent_document
+from agentd.cli.agentctl.lookup import agent_document, agent_path
 from agentd.cli.agentctl.output_folder import OutputFolder, new_folder
 from agentd.cli.agentctl.worktree_context import WorktreeContext, check_answering
 from agentd.settings.settings import absolute
@@ -92,10 +92,8 @@ def _write(folder: OutputFolder, name: str, text: str) -> None:
 
 def transcript_tail(invocation: Invocation, lines: int) -> list[str] | None:
     """Read the end of the agent's transcript, or else of its terminal; ``None`` if there is neither."""
-    from urllib.parse import quote
-
     try:
-        kept = invocation.api.read(f"/v1/agents/{quote(invocation.name(), safe='')}/log?tail={lines}")
+        kept = invocation.api.read(f"{agent_path(invocation.name(), '/log')}?tail={lines}")
         return [printable(line.rstrip()) for line in kept.decode("utf-8", "replace").splitlines()]
     except (ApiError, UnreachableError):
         # Not recorded, or agentd is down: the terminal may have it.

@@ -291,7 +291,7 @@ def duration(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def count(text: str) -> int:
+def whole_number(text: str) -> int:
     """Parse a number from 0."""
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")

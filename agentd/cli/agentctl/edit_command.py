@@ -10,6 +10,7 @@ from agentd.cli.agentctl.answers import answers
 from agentd.cli.agentctl.client import ApiError, Json, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation, Status, UsageError
 from agentd.cli.agentctl.edit import Edit, EditResult, make_edit
+from agentd.cli.agentctl.patch_view import patch_lines
 from agentd.cli.agentctl.waiting import wait_until_converged
 from agentd.jcard.edit.agents import FieldPath
 from agentd.jcard.edit.assignments import AssignmentError, parse_assignment
@@ -17,9 +18,6 @@ from agentd.jcard.edit.writing import TomlValue
 from agentd.jcard.explain import field_name
 from agentd.settings.context import resolve_agent_user, resolve_data_dir
 from agentd.text.quoting import printable, quote
-from agentd.text.terminal import BOLD, CYAN, GREEN, RED, Display
-
-_DIFF_STYLES = {"-": RED, "+": GREEN, "@": CYAN}
 
 
 def assignments(words: Sequence[str], taken: Collection[str] = ()) -> dict[FieldPath, TomlValue]:
@@ -72,8 +70,10 @@ def run_edit(invocation: Invocation, edit: Edit, unchanged: str = "") -> Status:
         invocation.warn(f"warning: {warning}")
     diff = result.diff
     if not invocation.as_json:
-        invocation.print(_shown(diff, invocation.display) if diff else [f"nothing to change: {unchanged}"])
-        if diff and dry_run and invocation.display.table:
+        display = invocation.display
+        lines = patch_lines((line.removesuffix("\r") for line in diff), display) if display.table else diff
+        invocation.print(lines if diff else [f"nothing to change: {unchanged}"])
+        if diff and dry_run and display.table:
             invocation.print([f"dry run: {printable(str(result.outcome.file))} is unchanged"])
     observed: Sequence[Json] | None = None
     error: str | None = None
@@ -119,18 +119,6 @@ def _warnings(invocation: Invocation, result: EditResult) -> list[str]:
             f"the daemon on {invocation.api.path} runs {printable(in_force)}, not {config}: name its file with --config"
         )
     return warnings
-
-
-def _shown(diff: Sequence[str], display: Display) -> Sequence[str]:
-    if not display.table:
-        return diff
-    return [
-        display.paint(
-            "\t".join(map(printable, line.removesuffix("\r").split("\t"))),
-            BOLD if number < len(("---", "+++")) else _DIFF_STYLES.get(line[:1], ""),
-        )
-        for number, line in enumerate(diff)
-    ]
 
 
 def _wait(invocation: Invocation, result: EditResult) -> tuple[Status, Sequence[Json] | None, str | None]:

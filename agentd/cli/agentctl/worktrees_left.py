@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable
 
 from agentd.cli.agentctl.answers import answers
 from agentd.model.spec import AgentSpec, Checkout
 from agentd.text.quoting import printable
-
-_SHOWN: Final = 3
+from agentd.text.terminal import some
 
 
 def worktrees_left(before: Iterable[AgentSpec], after: Iterable[AgentSpec]) -> list[str]:
@@ -30,7 +28,7 @@ def worktrees_left(before: Iterable[AgentSpec], after: Iterable[AgentSpec]) -> l
     if left:
         folder = printable(str(next(checkout.path.parent for name, checkout in there if name == left[0])))
         many = len(left) > 1
-        names, one = _some(left), left[0] if not many else "NAME"
+        names, one = some(left), left[0] if not many else "NAME"
         told.append(
             f"the {'worktrees' if many else 'worktree'} of {names} {'stay' if many else 'stays'} in {folder}, with "
             f"{'their branches' if many else 'its branch'}: agentctl collect {one} copies the work in it, "
@@ -52,8 +50,3 @@ def _another(had: Checkout | None, has: Checkout | None) -> bool:
     # A repository that is gone is taken as moved.
     same_repository = not os.path.lexists(had.repo) or os.path.realpath(has.repo) == os.path.realpath(had.repo)
     return not same_repository or has.branch != had.branch
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

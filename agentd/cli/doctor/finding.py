@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from agentd.files.answering import NotAnsweringError, within
-
-_SHOWN = 3
 
 
 class Level(StrEnum):
@@ -79,9 +77,3 @@ def read_line(path: str) -> str | None:
         return Path(path).read_text().partition("\n")[0]
     except OSError:
         return None
-
-
-def some(names: Sequence[str]) -> str:
-    """List the first names and the number of others."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentd.cli.doctor.finding import Finding, note, ok, some, unanswered, warning
+from agentd.cli.doctor.finding import Finding, note, ok, unanswered, warning
 from agentd.files.answering import NotAnsweringError, along, within
 from agentd.harness.base import Credentials, Harness
 from agentd.launch.preflight import PATH_SET, PreflightError, find_program
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
+from agentd.text.terminal import some
 
 _LONGEST_QUESTION = 20.0
 """Seconds for a program to print its version: 0.3 to 2.8 on an idle machine."""

@@ -9,13 +9,14 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agentd.cli.doctor.finding import Finding, error, note, ok, some, unanswered, warning
+from agentd.cli.doctor.finding import Finding, error, note, ok, unanswered, warning
 from agentd.files.answering import NotAnsweringError, within
 from agentd.files.permissions import closed_folder
 from agentd.jcard.problems import Problem
 from agentd.jcard.secrets import Secrets, read_secret, secret_paths, secrets_of, secrets_unlisted
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
+from agentd.text.terminal import some
 
 _LITTLE_SPACE = 256 * 1024 * 1024
 _NO_SPACE = 16 * 1024 * 1024

@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from agentd.cli.doctor.finding import Finding, note, some, unanswered, warning
+from agentd.cli.doctor.finding import Finding, note, unanswered, warning
 from agentd.files.answering import NotAnsweringError, within
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner
+from agentd.text.terminal import some
 from agentd.worktrees.git import Git, GitError
 from agentd.worktrees.inspect import missing_submodules
 from agentd.worktrees.record import HeldError, Place, all_held

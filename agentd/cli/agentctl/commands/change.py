@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 from agentd.cli.agentctl.command import (
     Commands,
     Invocation,
@@ -13,6 +11,7 @@ from agentd.cli.agentctl.command import (
     add_name,
     add_names,
     not_empty,
+    whole_number,
 )
 
 _SET_DETAILS = """\
@@ -72,7 +71,7 @@ def register(commands: Commands) -> None:
 
     parser = commands.add("scale", _scale, details=_SCALE_DETAILS, examples=_SCALE_EXAMPLES)
     add_name(parser)
-    parser.add_argument("replicas", metavar="N", type=_whole_number, help="number of replicas, from 1")
+    parser.add_argument("replicas", metavar="N", type=whole_number, help="number of replicas, from 1")
     add_edit_options(parser)
 
     parser = commands.add("rename", _rename, details=_RENAME_DETAILS, examples=_RENAME_EXAMPLES)
@@ -83,12 +82,6 @@ def register(commands: Commands) -> None:
     parser = commands.add("remove", _remove, details=_REMOVE_DETAILS, examples=_REMOVE_EXAMPLES)
     add_names(parser)
     add_edit_options(parser)
-
-
-def _whole_number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")
-    return int(text)
 
 
 def _set(invocation: Invocation) -> Status:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, add_name, count, not_empty
+from agentd.cli.agentctl.command import Commands, Invocation, Status, add_name, not_empty, whole_number
 
 _TRANSCRIPT_LINES = 1000
 
@@ -31,7 +31,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--lines",
         metavar="N",
-        type=count,
+        type=whole_number,
         default=_TRANSCRIPT_LINES,
         help=f"lines of the transcript [{_TRANSCRIPT_LINES}]",
     )

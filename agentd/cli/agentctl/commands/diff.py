@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name
-from agentd.text.terminal import BOLD, CYAN, GREEN, RED
 
 if TYPE_CHECKING:
     from agentd.worktrees.changes import Changes
@@ -65,28 +64,15 @@ def _document(name: str, changes: Changes) -> dict[str, object]:
 
 
 def _print(invocation: Invocation, changes: Changes) -> None:
+    from agentd.cli.agentctl.patch_view import patch_lines
+
     display, stat = invocation.display, bool(invocation.arguments.stat)
     if display.table:
         text = changes.stat(columns=display.columns) if stat else changes.patch()
-        shown = (_harmless(line) for line in text.decode("utf-8", "replace").splitlines())
-        invocation.print(shown if stat else (display.paint(line, _style(line)) for line in shown))
+        invocation.print(patch_lines(text.decode("utf-8", "replace").splitlines(), display))
         return
     sys.stdout.flush()
     if stat:
         sys.stdout.buffer.write(changes.stat())
     else:
         changes.patch(sys.stdout.buffer.write, MOST)
-
-
-def _harmless(line: str) -> str:
-    """Escape control characters except tabs: even colours could hide a line."""
-    from agentd.text.quoting import printable
-
-    return "\t".join(map(printable, line.split("\t")))
-
-
-def _style(line: str) -> str:
-    """Choose the style of a patch's line."""
-    if line.startswith(("diff ", "index ", "--- ", "+++ ")):
-        return BOLD
-    return {"+": GREEN, "-": RED, "@": CYAN}.get(line[:1], "")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from agentd.cli.agentctl.client import Json
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, count
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, whole_number
 from agentd.model.events import EventKind
 from agentd.text.quoting import printable, quote
 from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, NOTHING, RED, YELLOW, Display
@@ -72,7 +72,7 @@ def register(commands: Commands) -> None:
         type=_since,
         help="only events after this number, or within this time (90s, 12h)",
     )
-    parser.add_argument("-n", "--lines", metavar="N", type=count, help="only the last N events")
+    parser.add_argument("-n", "--lines", metavar="N", type=whole_number, help="only the last N events")
 
 
 def _wrapped(text: str) -> str:
@@ -84,7 +84,7 @@ def _wrapped(text: str) -> str:
 def _since(text: str) -> str:
     """Convert to what the API takes: the number of an event, or a time."""
     if text.isascii() and text.isdecimal():
-        return str(count(text))
+        return str(whole_number(text))
     from datetime import UTC, datetime, timedelta
 
     from agentd.text.durations import DurationError, parse_duration

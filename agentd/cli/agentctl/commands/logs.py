@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name, count
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name, whole_number
 
 _DETAILS = """\
 Prints the output of the agent's newest run, or of the run that --run names, as readable text: overwritten text is left
@@ -26,9 +26,9 @@ def register(commands: Commands) -> None:
     parser = commands.add("logs", _logs, details=_DETAILS, examples=_EXAMPLES)
     add_name(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="follow the output")
-    parser.add_argument("-n", "--lines", metavar="N", type=count, help="only the last N lines")
+    parser.add_argument("-n", "--lines", metavar="N", type=whole_number, help="only the last N lines")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--run", dest="number", metavar="N", type=count, help="the run of this number [the newest]")
+    which.add_argument("--run", dest="number", metavar="N", type=whole_number, help="the run of this number [newest]")
     which.add_argument("--previous", action="store_true", help="the run before the newest")
     parser.add_argument("--raw", action="store_true", help="the original bytes")
 

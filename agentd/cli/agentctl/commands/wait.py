@@ -52,7 +52,7 @@ def _states(text: str) -> list[str]:
 
 
 def _wait(invocation: Invocation) -> Status:
-    from urllib.parse import quote
+    from urllib.parse import urlencode
 
     from agentd.cli.agentctl.follow_events import TimeOverError, follow
 
@@ -66,7 +66,7 @@ def _wait(invocation: Invocation) -> Status:
         return _report(invocation, agent.state, document)
     warn = lambda text: invocation.warn(printable(text))  # noqa: E731 (an argument)
     try:
-        for event in follow(api, f"&agent={quote(agent.name, safe='')}", deadline=deadline, warn=warn):
+        for event in follow(api, f"&{urlencode({'agent': agent.name})}", deadline=deadline, warn=warn):
             # Looked at once events are followed, and again where they do not say.
             if event is None or event.get("kind") == EventKind.REMOVED:
                 document = _look(invocation, deadline) or document
