@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import NOT_FOUND, Api, ApiError, Json, view
 from agentd.cli.agentctl.command import CommandError
 from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable, quote
+
+if TYPE_CHECKING:
+    from agentd.harness.base import HarnessFacts
 
 _SHOWN = 3
 """Most replicas that a message names."""
@@ -48,6 +52,20 @@ def agent_path(name: str, below: str = "") -> str:
     from urllib.parse import quote as quote_url
 
     return f"/v1/agents/{quote_url(name, safe='')}{below}"
+
+
+def harness_facts(name: str) -> HarnessFacts:
+    """Find what is known of a harness; nothing if it is not installed here."""
+    from agentd.harness.base import NO_FACTS
+    from agentd.harness.builtin import BUILT_IN
+
+    harness = BUILT_IN.get(name)
+    if harness is None:
+        # Entry points take 40 ms to look up.
+        from agentd.harness.registry import load_harnesses
+
+        harness = load_harnesses().harnesses.get(name)
+    return NO_FACTS if harness is None else harness.facts
 
 
 def unknown(api: Api, name: str) -> CommandError:

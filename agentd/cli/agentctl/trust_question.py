@@ -9,9 +9,8 @@ from typing import Final
 from urllib.parse import urlencode
 
 from agentd.cli.agentctl.client import Api, ApiError, view
-from agentd.cli.agentctl.lookup import agent_path
-from agentd.harness.base import NO_FACTS, Harness, HarnessFacts
-from agentd.harness.builtin import BUILT_IN
+from agentd.cli.agentctl.lookup import agent_path, harness_facts
+from agentd.harness.base import NO_FACTS, HarnessFacts
 from agentd.model.events import EventKind
 from agentd.model.status import AgentStatus, Screen
 
@@ -88,17 +87,7 @@ def trusted_by(api: Api, agent: AgentStatus) -> str | None:
 
 
 def _facts(agent: AgentStatus) -> HarnessFacts:
-    if not agent.running:
-        return NO_FACTS
-    harness = BUILT_IN.get(agent.harness) or _third_party(agent.harness)
-    return NO_FACTS if harness is None else harness.facts
-
-
-def _third_party(name: str) -> Harness | None:
-    # Entry points take 40 ms to look up, which `status` need not spend on a built-in harness.
-    from agentd.harness.registry import load_harnesses
-
-    return load_harnesses().harnesses.get(name)
+    return harness_facts(agent.harness) if agent.running else NO_FACTS
 
 
 def _screen(api: Api, agent: AgentStatus) -> str:

@@ -14,9 +14,9 @@ from agentd.text.quoting import printable
 from agentd.tmux.syntax import literal
 
 _DETAILS = """\
-Shows the agent's terminal as it is, and typing reaches the agent. Detaching leaves the agent running: C-b d, unless
-the tmux server has another prefix. Works inside of another tmux too; there the prefix must be typed twice.
-With --json the command line for tmux is printed instead of run."""
+Shows the agent's terminal; what you type reaches the agent. C-b d (or d after the tmux server's own prefix) detaches
+and leaves the agent running. Works inside another tmux too; there, type the prefix twice.
+With --json, prints the tmux command line instead of running it."""
 
 _EXAMPLES = """\
 agentctl attach reviewer-0
@@ -25,7 +25,7 @@ agentctl attach reviewer-0 --json | jq -r '.argv | @sh'"""
 _HINT_SHOWN = "4000"
 """Milliseconds."""
 _EVERY_TERMINAL = "xterm-256color"
-"""A terminal type that every terminfo has, and nearly every terminal can play."""
+"""A terminal type that every terminfo has, and that nearly every terminal understands."""
 
 
 def register(commands: Commands) -> None:

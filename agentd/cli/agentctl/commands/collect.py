@@ -7,10 +7,10 @@ from agentd.cli.agentctl.command import Commands, Invocation, Status, add_name, 
 _TRANSCRIPT_LINES = 1000
 
 _DETAILS = """\
-Writes what an agent did into a new folder: changes.patch (all against where its worktree started, for git apply),
-commits.bundle (its commits, for git fetch), files/ (the changed files as they are now), transcript.txt (the end of what
-it printed) and manifest.json, which says what is there, and how the agent and its last run are. What an agent does not
-have (a worktree, a transcript) is left out, and null in the manifest."""
+Writes an agent's work into a new folder: changes.patch (all changes since its worktree was created, for git apply),
+commits.bundle (its commits, for git fetch), files/ (the changed files as they are now), transcript.txt (the end of its
+output) and manifest.json (the list of these, and the state of the agent and its last run). What an agent does not have
+(a worktree, a transcript) is left out, and is null in the manifest."""
 
 _EXAMPLES = """\
 agentctl collect engineer_alice
@@ -20,20 +20,15 @@ git -C ~/shop fetch ~/results/alice/commits.bundle HEAD"""
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add(
-        "collect",
-        _collect,
-        details=_DETAILS,
-        examples=_EXAMPLES,
-    )
+    parser = commands.add("collect", _collect, details=_DETAILS, examples=_EXAMPLES)
     add_name(parser)
-    parser.add_argument("--output", metavar="DIR", type=not_empty, help="the folder to make [./NAME-collected-TIME]")
+    parser.add_argument("--output", metavar="DIR", type=not_empty, help="folder to create [./NAME-collected-TIME]")
     parser.add_argument(
         "--lines",
         metavar="N",
         type=whole_number,
         default=_TRANSCRIPT_LINES,
-        help=f"lines of the transcript [{_TRANSCRIPT_LINES}]",
+        help=f"most lines of the transcript [{_TRANSCRIPT_LINES}]",
     )
 
 
@@ -42,8 +37,5 @@ def _collect(invocation: Invocation) -> Status:
     from agentd.text.quoting import printable
 
     manifest, folder = collect(invocation, invocation.arguments.output, max(0, int(invocation.arguments.lines)))
-    if invocation.as_json:
-        invocation.print_document({"folder": str(folder), **manifest})
-    else:
-        invocation.print([printable(str(folder))])
+    invocation.print_result({"folder": str(folder), **manifest}, [printable(str(folder))])
     return Status.DONE

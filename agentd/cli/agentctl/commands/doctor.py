@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.command import Commands, Invocation, Status
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from agentd.cli.doctor.finding import Finding
 
 _DETAILS = """\
-Looks at the daemon, tmux, the jcard, the secrets, the sockets, each harness' program and whether it can log in (never
-with what), worktrees that were left, and the limits of the system. Every complaint comes with what to do. What no agent
-of the jcard uses is a note at most. Works without a daemon, whose absence is an error.
-Exit status 1 if there is an error. Elsewhere than on a terminal one line for each finding, fields separated by tabs:
-level (ok, note, warning, error), topic, what was found, what to do."""
+Checks the daemon, tmux, the jcard, the secrets, the sockets, each harness' program and whether it has credentials
+(never which), worktrees left behind, and the limits of the system. Every warning and error says what to do. Problems of
+what no agent uses are only notes. Works without a daemon, which is then an error.
+Exit status 1 if there is an error. When not on a terminal: one line per finding, with fields separated by tabs: level
+(ok, note, warning, error), topic, finding, advice."""
 
 _EXAMPLES = """\
 agentctl doctor
@@ -38,19 +39,13 @@ def _doctor(invocation: Invocation) -> Status:
     from agentd.cli.doctor.examine import examine
 
     findings = list(examine(invocation.settings, os.environ))
-    if invocation.as_json:
-        documents = [
-            {"level": str(each.level), "topic": each.topic, "text": each.text, "advice": each.advice}
-            for each in findings
-        ]
-        invocation.print_document({"findings": documents})
-    else:
-        invocation.print(finding_lines(findings, invocation.display))
+    document = {"findings": [asdict(each) for each in findings]}
+    invocation.print_result(document, finding_lines(findings, invocation.display))
     return Status.FAILED if any(each.level == "error" for each in findings) else Status.DONE
 
 
 def finding_lines(findings: Sequence[Finding], display: Display) -> list[str]:
-    """Lay findings out; on a terminal what to do stands below, and a sum at the end."""
+    """Format findings; on a terminal with the advice below each, and totals at the end."""
     if not display.table:
         rows = [[_LOOKS[each.level], Cell(each.topic), Cell(each.text), Cell(each.advice or "")] for each in findings]
         return lines((), rows, display)
@@ -66,4 +61,4 @@ def finding_lines(findings: Sequence[Finding], display: Display) -> list[str]:
         for level in ("error", "warning", "note")
         if (number := sum(each.level == level for each in findings))
     ]
-    return [*shown, "", ", ".join(totals) if totals else "all is well"]
+    return [*shown, "", ", ".join(totals) if totals else "no problems found"]

@@ -11,8 +11,8 @@ from agentd.cli.agentctl.lookup import agent_path, unknown
 from agentd.model.status import Screen
 
 _DETAILS = """\
-Prints what the agent's terminal shows now, without its colours elsewhere than on a terminal. Without a daemon the tmux
-session of that name is taken."""
+Prints what the agent's terminal shows now; in colour only on a terminal. Without a daemon, reads the tmux session of
+that name."""
 
 _EXAMPLES = """\
 agentctl screen reviewer-0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, duration
-from agentd.cli.agentctl.lookup import find_agent
+from agentd.cli.agentctl.lookup import find_agent, harness_facts
 from agentd.files.regular import without_mark
 from agentd.model.states import AgentState
 from agentd.model.status import AgentStatus
@@ -17,27 +17,26 @@ from agentd.model.status import AgentStatus
 if TYPE_CHECKING:
     from agentd.cli.agentctl.message import Message
     from agentd.cli.agentctl.terminals import Terminal
-    from agentd.harness.base import HarnessFacts
 
 _SEND_DETAILS = """\
-The text is TEXT, the content of a file, or else what stands on standard input. It is pasted into the agent's terminal
-as one piece, and Enter is pressed after it. Control characters other than line breaks and tabs are left out, and said.
-Exit status 0 means that the agent took it: with a coding agent its input box, empty before, is empty again (it may have
-queued the text behind its current work); any other program has read its input. If it was not taken in time the exit
-status is 1, and the message says what became of the text.
-Only agents that run can be sent to. One send at a time reaches an agent, whoever runs it."""
+Sends TEXT, a file, or else standard input: pastes it into the agent's terminal in one piece and presses Enter. Control
+characters other than line breaks and tabs are left out, with a warning.
+Exit status 0 means that the agent took the message: a coding agent's input box, empty before, is empty again (the
+message may be queued behind its current work); any other program has read its input. If that does not happen in time,
+the exit status is 1, and the error says what became of the message.
+The agent must be running. Concurrent sends to an agent take turns."""
 
 _SEND_EXAMPLES = """\
 agentctl send reviewer-0 "look at the failing test first"
 git diff | agentctl send reviewer-0
 agentctl send reviewer-0 --file notes.md
-agentctl send reviewer-0 --no-enter "a draft to be finished by hand"
-agentctl send reviewer-0 -- "- a text that begins with a dash\""""
+agentctl send reviewer-0 --no-enter "a draft to finish by hand"
+agentctl send reviewer-0 -- "- a message that begins with a dash\""""
 
 _KEYS_DETAILS = """\
-Keys have the names that tmux gives them: one character, or Enter, Escape, Tab, BTab, Space, BSpace, Up, Down, Left,
-Right, Home, End, PageUp, PageDown, Insert, Delete, F1 to F12, KP0 to KP9, KPEnter; before it C- (control), M- (alt) or
-S- (shift). Exit status 0 means that they were pressed; agentctl screen shows what came of it."""
+Keys have tmux's names: one character, or Enter, Escape, Tab, BTab, Space, BSpace, Up, Down, Left, Right, Home, End,
+PageUp, PageDown, Insert, Delete, F1 to F12, KP0 to KP9, KPEnter, optionally prefixed with C- (control), M- (alt) or S-
+(shift). Exit status 0 means that the keys were pressed; agentctl screen shows the effect."""
 
 _KEYS_EXAMPLES = """\
 agentctl keys reviewer-0 Down Enter
@@ -45,46 +44,38 @@ agentctl keys reviewer-0 y Enter
 agentctl keys reviewer-0 C-l"""
 
 _INTERRUPT_DETAILS = """\
-Presses the keys with which the agent's own program is interrupted: Escape in Claude Code, Codex and Gemini CLI, twice
-in OpenCode; C-c otherwise, which ends most other programs. Exit status 0 means that they were pressed."""
+Presses the keys that interrupt the agent's program: Escape in Claude Code, Codex and Gemini CLI, Escape twice in
+OpenCode, and C-c in others, which ends most of them. Exit status 0 means that the keys were pressed."""
 
 _INTERRUPT_EXAMPLES = """\
 agentctl interrupt reviewer-0
-agentctl interrupt reviewer-0 && agentctl send reviewer-0 "stop there; do this instead: ..."
-"""
+agentctl interrupt reviewer-0 && agentctl send reviewer-0 "stop there; do this instead: ..." """
 
 _TIMEOUT = 10.0
 _LOCK_LIMIT = 10.0
 _INTERRUPT_LOCK_LIMIT = 1.0
-"""Seconds; an interrupt is not kept waiting by a text that is not taken."""
+"""Seconds; an interrupt does not wait long for a message that is not taken."""
 
 
 def register(commands: Commands) -> None:
     """Add the commands."""
     send = commands.add("send", _send, details=_SEND_DETAILS, examples=_SEND_EXAMPLES)
     add_name(send)
-    send.add_argument("text", metavar="TEXT", nargs="?", help="the text; - or none: standard input")
+    send.add_argument("text", metavar="TEXT", nargs="?", help="the message; - or none: standard input")
     send.add_argument("--file", metavar="FILE", help="send the content of a file")
-    send.add_argument("--no-enter", action="store_true", help="only type it")
-    send.add_argument("--force", action="store_true", help="do not look for the agent's input box")
+    send.add_argument("--no-enter", action="store_true", help="paste it without pressing Enter")
+    send.add_argument("--force", action="store_true", help="send even if the agent's input box is not seen")
     send.add_argument(
         "--timeout",
         metavar="DURATION",
         type=duration,
         default=_TIMEOUT,
-        help="how long the input box, and then the taking, may take [10s]",
+        help="how long to wait for the input box, and again for the agent to take it [10s]",
     )
     keys = commands.add("keys", _keys, details=_KEYS_DETAILS, examples=_KEYS_EXAMPLES)
     add_name(keys)
-    keys.add_argument("keys", metavar="KEY", nargs="+", help="a key's name")
-    add_name(
-        commands.add(
-            "interrupt",
-            _interrupt,
-            details=_INTERRUPT_DETAILS,
-            examples=_INTERRUPT_EXAMPLES.rstrip(),
-        )
-    )
+    keys.add_argument("keys", metavar="KEY", nargs="+", help="name of a key")
+    add_name(commands.add("interrupt", _interrupt, details=_INTERRUPT_DETAILS, examples=_INTERRUPT_EXAMPLES))
 
 
 def _send(invocation: Invocation) -> Status:
@@ -102,29 +93,25 @@ def _send(invocation: Invocation) -> Status:
                 f"{agent.name} ended or was restarted meanwhile, it is {now.state}: nothing was entered; send it again"
             )
 
-    facts = _facts(agent)
+    facts = harness_facts(agent.harness)
     sender = Sender(
         terminal=terminal,
-        empty_box=None if invocation.arguments.force or facts is None else facts.empty_box,
-        unfinished=None if facts is None else facts.unfinished,
+        empty_box=None if invocation.arguments.force else facts.empty_box,
+        unfinished=facts.unfinished,
         timeout=invocation.arguments.timeout,
         still_running=still_running,
     )
     outcome = sender.send(message.text, enter=not invocation.arguments.no_enter)
     if message.note is not None:
         invocation.warn(message.note)
-    if invocation.as_json:
-        invocation.print_document(
-            {
-                "name": agent.name,
-                "session": agent.session,
-                "outcome": str(outcome),
-                "characters": len(message.text),
-                "left_out": len(message.left_out),
-            }
-        )
-    else:
-        invocation.print([f"{len(message.text)} characters to {agent.name}: {outcome}"])
+    document = {
+        "name": agent.name,
+        "session": agent.session,
+        "outcome": str(outcome),
+        "characters": len(message.text),
+        "left_out": len(message.left_out),
+    }
+    invocation.print_result(document, [f"{len(message.text)} characters to {agent.name}: {outcome}"])
     return Status.DONE
 
 
@@ -133,14 +120,14 @@ def _message(arguments: argparse.Namespace) -> Message:
 
     text, file = arguments.text, arguments.file
     if file is not None and text is not None:
-        raise UsageError("--file and TEXT are two texts; leave one of them out")
+        raise UsageError("--file and TEXT are two messages; leave one of them out")
     try:
         return message_of(_read(text, file))
     except MessageError as error:
         raise CommandError(str(error)) from None
     except UnicodeDecodeError as error:
         where = file or "standard input"
-        raise CommandError(f"{where}: expected text in UTF-8, byte {error.start + 1} is none; convert it") from None
+        raise CommandError(f"{where}: expected UTF-8, byte {error.start + 1} is not; convert it") from None
 
 
 def _read(text: str | None, file: str | None) -> str:
@@ -148,11 +135,11 @@ def _read(text: str | None, file: str | None) -> str:
         try:
             return without_mark(Path(file).read_bytes()).decode()
         except OSError as error:
-            raise CommandError(f"{file}: cannot be read: {error.strerror}; name a file that can") from None
+            raise CommandError(f"{file}: cannot be read: {error.strerror}; name another file") from None
     if text is not None and text != "-":
         return text
     if sys.stdin.isatty():
-        raise UsageError("there is no text: give it as TEXT, with --file, or on standard input")
+        raise UsageError("there is no message: give TEXT, --file, or standard input")
     return without_mark(sys.stdin.buffer.read()).decode()
 
 
@@ -164,16 +151,9 @@ def _running(invocation: Invocation, *states: AgentState) -> AgentStatus:
     hint = (
         f"try again after agentctl wait {agent.name} --for running"
         if agent.state in (AgentState.PENDING, AgentState.STARTING, AgentState.BACKOFF)
-        else f"agentctl status {agent.name} says more"
+        else f"agentctl status {agent.name} has the details"
     )
     raise CommandError(f"{agent.name} is not running, it is {agent.state}{reason}: {hint}")
-
-
-def _facts(agent: AgentStatus) -> HarnessFacts | None:
-    from agentd.harness.registry import load_harnesses
-
-    harness = load_harnesses().harnesses.get(agent.harness)
-    return None if harness is None else harness.facts
 
 
 def _keys(invocation: Invocation) -> Status:
@@ -188,16 +168,14 @@ def _keys(invocation: Invocation) -> Status:
 
 
 def _interrupt(invocation: Invocation) -> Status:
-    from agentd.harness.base import NO_FACTS
-
     agent = _running(invocation, AgentState.RUNNING, AgentState.STOPPING)
-    keys = (_facts(agent) or NO_FACTS).interrupt_keys
+    keys = harness_facts(agent.harness).interrupt_keys
     _press(invocation, agent, [(key.key, key.after) for key in keys], urgent=True)
     return Status.DONE
 
 
 def _press(invocation: Invocation, agent: AgentStatus, keys: list[tuple[str, float]], *, urgent: bool = False) -> None:
-    """Press each key so many seconds after the first."""
+    """Press each key, its number of seconds after the first."""
     import contextlib
 
     from agentd.cli.agentctl.agent_input import BusyError, only_sender, open_input
@@ -215,10 +193,9 @@ def _press(invocation: Invocation, agent: AgentStatus, keys: list[tuple[str, flo
                 raise
             invocation.warn("another agentctl is sending to this agent; interrupting all the same")
         _press_in(terminal, keys)
-    if invocation.as_json:
-        invocation.print_document({"name": agent.name, "session": agent.session, "keys": [key for key, _ in keys]})
-    else:
-        invocation.print([f"{agent.name}: pressed {' '.join(key for key, _ in keys)}"])
+    pressed = [key for key, _ in keys]
+    document = {"name": agent.name, "session": agent.session, "keys": pressed}
+    invocation.print_result(document, [f"{agent.name}: pressed {' '.join(pressed)}"])
 
 
 def _press_in(terminal: Terminal, keys: list[tuple[str, float]]) -> None:
