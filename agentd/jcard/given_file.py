@@ -1,4 +1,4 @@
-"""A jcard that is named on a command line: a file, or what comes through a pipe."""
+"""A jcard, or a folder of drop-ins, that is named on a command line: a file, or what comes through a pipe."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ class GivenFile:
     """Where its relative paths start: its own folder, or the current one for what has none."""
     stream: bool
     """Whether it can be read only once: standard input, a FIFO, ``<(…)``."""
+
+    def is_folder(self) -> bool:
+        """Whether it is no file but a folder of drop-ins."""
+        try:
+            return not self.stream and within(self.path, self.path.is_dir)
+        except OSError:
+            return False
 
     def read(self) -> bytes:
         """Read it whole.

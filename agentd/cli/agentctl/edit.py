@@ -1,26 +1,26 @@
-"""Edit the file that declares an agent, and keep the result only if agentd would take it."""
+"""Edit the files that declare agents, and keep the result only if agentd would take it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
 from agentd.cli.agentctl.answers import require_answer
 from agentd.cli.agentctl.command import CommandError
-from agentd.cli.agentctl.lookup import unknown_agent
+from agentd.cli.agentctl.declaring_files import DeclaringFiles, drop_in_path
 from agentd.cli.agentctl.worktrees_left import worktrees_left
 from agentd.harness.registry import load_harnesses
-from agentd.jcard.edit.agents import EditError, UnknownAgentError, declared_agents, find_agent
+from agentd.jcard.edit.agents import EditError, declared_agents
 from agentd.jcard.edit.file import FileEdit, FileEditError, edit_file
-from agentd.jcard.load import load_jcard
-from agentd.jcard.problems import LoadResult, Problem
+from agentd.jcard.problems import Problem
+from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
-from agentd.settings.context import LARGEST_CONFIG, load_context
+from agentd.settings.context import LARGEST_CONFIG, load_context, resolve_data_dir
+from agentd.settings.settings import Settings
 from agentd.supervise.check import launch_problem
-from agentd.text.quoting import printable
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
@@ -37,13 +37,16 @@ class Edit:
     """Their names afterwards; empty if they are removed."""
     adds: bool = False
     """Whether the definitions are new; a missing file is then created."""
+    drop_in: str | None = None
+    """The drop-in to which new definitions go, as `drop_in_path` takes it; ``None`` is the jcard."""
 
 
 @dataclass(frozen=True, slots=True)
 class EditResult:
     """What an edit did, or with ``dry_run`` would do."""
 
-    outcome: FileEdit
+    outcomes: Sequence[FileEdit]
+    """One for each file that declares an edited agent."""
     present: Sequence[str]
     """Agents of the edited definitions, replicas counted singly."""
     gone: Sequence[str]
@@ -58,30 +61,37 @@ class EditResult:
     """What becomes of worktrees that no agent has any more."""
 
     @property
+    def changed(self) -> bool:
+        """Whether there is a difference."""
+        return any(outcome.changed for outcome in self.outcomes)
+
+    @property
     def diff(self) -> Sequence[str]:
         """The change as a unified diff that patch takes, without line ends; empty if nothing changed."""
-        name = str(self.outcome.file)
-        # Not splitlines, which takes other characters for line ends too.
-        before, after = (_LINE.findall(text) for text in (self.outcome.before, self.outcome.after))
-        shown: list[str] = []
-        for line in unified_diff(before, after, name, name):
-            shown.append(line.removesuffix("\n"))
-            if not line.endswith("\n"):
-                shown.append("\\ No newline at end of file")
-        return shown
+        return [line for outcome in self.outcomes for line in _diff(outcome)]
 
 
-def make_edit(config: Path, user: AgentUser, data_dir: Path, edit: Edit, *, dry_run: bool) -> EditResult:
-    """Edit the file that declares the agents.
+def _diff(outcome: FileEdit) -> Iterable[str]:
+    name = str(outcome.file)
+    # Not splitlines, which takes other characters for line ends too.
+    before, after = (_LINE.findall(text) for text in (outcome.before, outcome.after))
+    for line in unified_diff(before, after, name, name if outcome.content is not None else "/dev/null"):
+        yield line.removesuffix("\n")
+        if not line.endswith("\n"):
+            yield "\\ No newline at end of file"
+
+
+def make_edit(settings: Settings, user: AgentUser, edit: Edit, *, dry_run: bool) -> EditResult:
+    """Edit each agent in the file that declares it.
+
+    A drop-in that declares nobody afterwards is removed.
 
     Parameters
     ----------
-    config
-        The daemon's jcard, absolute.
+    settings
+        Where the daemon's jcard, its drop-ins and the agents' worktrees are.
     user
         Who the agents run as.
-    data_dir
-        Folder of the agents' worktrees and workspaces.
     edit
         The change.
     dry_run
@@ -90,59 +100,99 @@ def make_edit(config: Path, user: AgentUser, data_dir: Path, edit: Edit, *, dry_
     Raises
     ------
     CommandError
-        If the edit cannot be made; the file is then unchanged.
+        If the edit cannot be made; no file is changed then.
     """
+    config = settings.config
     require_answer(config)
     harnesses = load_harnesses().harnesses
+    data_dir = resolve_data_dir(settings.data_dir, user)
     context = load_context(config, user.name, user.home, harnesses, data_dir)
-    result = LoadResult((), ())
+    files = DeclaringFiles.read(config, settings.config_dir, context)
+    targets = _targets(files, edit)
+    # With several files none is written before all are known to hold.
+    tries = [True, dry_run] if len(targets) > 1 else [dry_run]
+    for only_try in tries:
+        outcomes, edited = _edit_all(files, targets, edit, dry_run=only_try)
 
-    def change(text: str) -> str:
-        # Spelled as in the file, so that a name given twice in different case is edited once.
-        for name in edit.names if edit.adds else dict.fromkeys([find_agent(text, name) for name in edit.names]):
-            text = edit.change(text, name)
-        return text
-
-    def check(content: bytes) -> None:
-        nonlocal result
-        result = load_jcard(content, str(config), context)
-        if result.errors:
-            raise CommandError(f"not edited: the file would not be valid: {'; '.join(map(str, result.errors))}")
-
-    try:
-        outcome = edit_file(config, change, limit=LARGEST_CONFIG, check=check, create=edit.adds, dry_run=dry_run)
-    except UnknownAgentError as error:
-        if not error.known:
-            raise CommandError(f"{error}: {config} declares none; agentctl add declares one") from None
-        names = [printable(name) for name in error.known]
-        raise unknown_agent(error.name, names, otherwise=f"{config} declares {', '.join(names)}") from None
-    except (EditError, FileEditError) as error:
-        raise CommandError(str(error)) from None
-
-    before, after = declared_agents(outcome.before), declared_agents(outcome.after)
-    present = _agents_of(after, edit.after)
-    still = {name for names in after.values() for name in names}
-    gone = [name for names in before.values() for name in names if name not in still]
-    named = () if edit.adds else _agents_of(before, edit.names)
-    problems = (launch_problem(agent, config, harnesses, user.name) for agent in result.agents if agent.name in present)
-    warnings: Sequence[str] = ()
-    worktrees: Sequence[str] = ()
-    # Reading the file a second time takes milliseconds, which most edits need not spend.
-    checkouts = "isolation" in outcome.before and outcome.changed
-    if result.warnings or checkouts:
-        former = load_jcard(outcome.before.encode(), str(config), context)
-        worktrees = worktrees_left(former.agents, result.agents) if checkouts else ()
-        known = {_without_position(warning) for warning in former.warnings}
-        warnings = [str(warning) for warning in result.warnings if _without_position(warning) not in known]
+    before = [declared_agents(outcome.before) for outcome in outcomes]
+    after = [declared_agents(outcome.after) for outcome in outcomes]
+    present = [name for declared in after for name in _agents_of(declared, edit.after)]
+    still = {name for declared in after for names in declared.values() for name in names}
+    gone = [name for declared in before for names in declared.values() for name in names if name not in still]
+    named = [] if edit.adds else [name for declared in before for name in _agents_of(declared, edit.names)]
+    agents = [agent for file in edited.taken for agent in file.agents]
+    problems = (
+        launch_problem(agent, harnesses, user.name)
+        for agent in agents
+        if agent.name in present
+    )
+    known = {_without_position(warning) for file in files.taken for warning in file.warnings}
     return EditResult(
-        outcome=outcome,
+        outcomes=outcomes,
         present=present,
         gone=gone,
         renamed=[name for name in gone if name not in named],
         unlaunchable={str(problem.agent): problem.message for problem in problems if problem is not None},
-        warnings=warnings,
-        worktrees=worktrees,
+        warnings=[
+            str(warning)
+            for file in edited.taken
+            if file.path in targets
+            for warning in file.warnings
+            if _without_position(warning) not in known
+        ],
+        worktrees=worktrees_left(_all(files), agents) if any(outcome.changed for outcome in outcomes) else (),
     )
+
+
+def _all(files: DeclaringFiles) -> list[AgentSpec]:
+    return [agent for file in files.taken for agent in file.agents]
+
+
+def _targets(files: DeclaringFiles, edit: Edit) -> Mapping[Path, Sequence[str]]:
+    """Say which file is edited for which definitions."""
+    if not edit.adds:
+        return files.declaring(edit.names)
+    return {files.config if edit.drop_in is None else drop_in_path(files.folder, edit.drop_in): edit.names}
+
+
+def _edit_all(
+    files: DeclaringFiles, targets: Mapping[Path, Sequence[str]], edit: Edit, *, dry_run: bool
+) -> tuple[Sequence[FileEdit], DeclaringFiles]:
+    """Edit the files, and give them as they are then.
+
+    Raises
+    ------
+    CommandError
+        If one cannot be edited, or the files would not be valid.
+    """
+    outcomes = []
+    for path, names in targets.items():
+        edited = files
+
+        def change(text: str, names: Sequence[str] = names) -> str:
+            for name in names:
+                text = edit.change(text, name)
+            return text
+
+        def check(content: bytes | None, path: Path = path) -> None:
+            nonlocal edited
+            edited = files.with_content(path, content)
+
+        try:
+            outcome = edit_file(
+                path,
+                change,
+                limit=LARGEST_CONFIG,
+                check=check,
+                create=edit.adds,
+                remove=lambda text, path=path: path != files.config and not declared_agents(text),
+                dry_run=dry_run,
+            )
+        except (EditError, FileEditError) as error:
+            raise CommandError(str(error)) from None
+        outcomes.append(outcome)
+        files = edited
+    return outcomes, files
 
 
 def _without_position(problem: Problem) -> tuple[str | None, str | None, str]:

@@ -16,7 +16,7 @@ from agentd.jcard.edit.agents import FieldPath
 from agentd.jcard.edit.assignments import AssignmentError, parse_assignment
 from agentd.jcard.edit.writing import TomlValue
 from agentd.jcard.explain import field_name
-from agentd.settings.context import resolve_agent_user, resolve_data_dir
+from agentd.settings.context import resolve_agent_user
 from agentd.text.quoting import printable, quote
 
 
@@ -64,7 +64,8 @@ def run_edit(invocation: Invocation, edit: Edit, unchanged: str = "") -> Status:
     if dry_run and arguments.wait:
         raise UsageError("--dry-run changes nothing to --wait for; leave one of them out")
     user, _ = resolve_agent_user(settings.agent_user, os.environ)
-    result = make_edit(settings.config, user, resolve_data_dir(settings.data_dir, user), edit, dry_run=dry_run)
+    result = make_edit(settings, user, edit, dry_run=dry_run)
+    files = [str(outcome.file) for outcome in result.outcomes]
     warnings = _warnings(invocation, result)
     for warning in warnings:
         invocation.warn(f"warning: {warning}")
@@ -74,7 +75,7 @@ def run_edit(invocation: Invocation, edit: Edit, unchanged: str = "") -> Status:
         lines = patch_lines((line.removesuffix("\r") for line in diff), display) if display.table else diff
         invocation.print(lines if diff else [f"nothing to change: {unchanged}"])
         if diff and dry_run and display.table:
-            invocation.print([f"dry run: {printable(str(result.outcome.file))} is unchanged"])
+            invocation.print([f"dry run: {printable(', '.join(files))} {'is' if len(files) == 1 else 'are'} unchanged"])
     observed: Sequence[Json] | None = None
     error: str | None = None
     status = Status.DONE
@@ -83,9 +84,10 @@ def run_edit(invocation: Invocation, edit: Edit, unchanged: str = "") -> Status:
     if invocation.as_json:
         invocation.print_document(
             {
-                "changed": result.outcome.changed,
+                "changed": result.changed,
                 "dry_run": dry_run,
-                "file": str(result.outcome.file),
+                "file": files[0],
+                "files": files,
                 "diff": "".join(f"{line}\n" for line in diff),
                 "agents": list(result.present),
                 "removed": list(result.gone),
@@ -123,7 +125,7 @@ def _warnings(invocation: Invocation, result: EditResult) -> list[str]:
 
 def _wait(invocation: Invocation, result: EditResult) -> tuple[Status, Sequence[Json] | None, str | None]:
     """Wait for the daemon; whatever goes wrong now, the message says that the edit is made."""
-    made = "the edit is made" if result.outcome.changed else "there was nothing to edit"
+    made = "the edit is made" if result.changed else "there was nothing to edit"
     try:
         agents = wait_until_converged(invocation, result.outcome.file, result.present, result.gone)
     except UnreachableError as error:

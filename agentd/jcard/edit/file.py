@@ -48,8 +48,8 @@ class FileEdit:
     before: str
     """Its text, without a byte order mark; empty where there was no file."""
     after: str
-    content: bytes
-    """What the file holds now, or would hold."""
+    content: bytes | None
+    """What the file holds now, or would hold; ``None`` if it is removed."""
 
     @property
     def changed(self) -> bool:
@@ -62,8 +62,9 @@ def edit_file(
     edit: Callable[[str], str],
     *,
     limit: int,
-    check: Callable[[bytes], None],
+    check: Callable[[bytes | None], None],
     create: bool = False,
+    remove: Callable[[str], bool] = lambda _: False,
     dry_run: bool = False,
 ) -> FileEdit:
     """Edit a file.
@@ -77,9 +78,11 @@ def edit_file(
     limit
         The most bytes to read.
     check
-        Raises if the new content must not be written.
+        Raises if the new content must not be written, or (``None``) the file not be removed.
     create
         Whether a missing file counts as an empty one; with its folder it is made.
+    remove
+        Whether a new text is not worth a file: then the path is removed, a symlink and not what it leads to.
     dry_run
         Whether to write nothing; then the lock is not needed either.
 
@@ -89,7 +92,7 @@ def edit_file(
         If the file cannot be read or written, or is not TOML.
     """
     target = _target(path)
-    attempt = _Attempt(path, target, edit, check, limit, create)
+    attempt = _Attempt(path, target, edit, check, limit, create, remove)
     if dry_run:
         return attempt.outcome(attempt.read())
     try:
@@ -112,9 +115,10 @@ class _Attempt:
     path: Path
     target: Path
     edit: Callable[[str], str]
-    check: Callable[[bytes], None]
+    check: Callable[[bytes | None], None]
     limit: int
     create: bool
+    remove: Callable[[str], bool]
 
     def read(self) -> bytes | None:
         """Read the content, ``None`` where there is no file but one may be made."""
@@ -135,6 +139,9 @@ class _Attempt:
         if isinstance(document, Problem):
             raise FileEditError(str(document))
         after = self.edit(document.text)
+        if after != document.text and self.remove(after):
+            self.check(None)
+            return FileEdit(self.target, document.text, "", None)
         mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
         outcome = FileEdit(self.target, document.text, after, mark + after.encode())
         if outcome.changed:
@@ -151,6 +158,11 @@ class _Attempt:
             if content != seen:
                 seen, outcome = content, self.outcome(content)
             if not outcome.changed:
+                return outcome
+            if outcome.content is None:
+                if self._current() != content:
+                    continue
+                within(self.path, self.path.unlink)
                 return outcome
             replacement = within(self.target, partial(Replacement, self.target, outcome.content), _WRITE_LIMIT)
             if self._current() == content:

@@ -194,4 +194,4 @@ def _declare(context: WorktreeContext, name: str, fields: Mapping[str, str], *, 
         return text if name.casefold() in known else add_agent(text, name, fields)
 
     edit = Edit(add, names=(name,), after=(name,), adds=True)
-    return make_edit(context.config, context.user, context.data_dir, edit, dry_run=dry_run)
+    return make_edit(context.settings, context.user, edit, dry_run=dry_run)
