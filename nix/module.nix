@@ -26,12 +26,21 @@ let
       map withoutNull value
     else
       value;
-  declared = withoutNull cfg.settings;
-  settings = lib.filterAttrs (_: value: value != [ ]) declared;
-  rendered = toml.generate "jcard.toml" settings;
-  checked = pkgs.runCommand "jcard.toml" { } ''
-    HOME=$TMPDIR ${lib.getExe cfg.package} --check --config ${rendered}
-    cp ${rendered} $out
+  declared = settings: lib.filterAttrs (_: value: value != [ ]) (withoutNull settings);
+  settings = declared cfg.settings;
+  # By their paths below /etc/stereos.
+  files =
+    lib.optionalAttrs (settings != { }) { "jcard.toml" = toml.generate "jcard.toml" settings; }
+    // lib.mapAttrs' (
+      name: value:
+      lib.nameValuePair "jcard.d/${name}.toml" (toml.generate "${baseNameOf name}.toml" (declared value))
+    ) cfg.dropIns;
+  checked = pkgs.runCommand "agentd-check" { } ''
+    echo "# Drop-ins alone." >jcard.toml
+    ${lib.concatStrings (
+      lib.mapAttrsToList (path: file: "install -Dm644 ${file} ${lib.escapeShellArg path}\n") files
+    )}
+    HOME=$TMPDIR ${lib.getExe cfg.package} --check --config "$PWD/jcard.toml" >$out || { cat $out; exit 1; }
   '';
 
   flags =
@@ -104,11 +113,30 @@ in
       '';
     };
 
+    dropIns = mkOption {
+      type = types.attrsOf (import ./jcard.nix { inherit lib toml; });
+      default = { };
+      example = {
+        "ci/nightly".agents = [
+          {
+            name = "nightly";
+            harness = "codex";
+            prompt = "Fix what the nightly build found.";
+          }
+        ];
+      };
+      description = ''
+        Drop-ins by name, each rendered to `/etc/stereos/jcard.d/NAME.toml`, so that modules and teams declare agents side by
+        side. In a name `OWNER/NAME`, OWNER becomes the owner of its agents. Everybody can read them.
+      '';
+    };
+
     checkSettings = mkOption {
       type = types.bool;
       default = true;
       description = ''
-        Whether the build runs `agentd --check` on {option}`services.agentd.settings`. It sees what the Nix store holds only:
+        Whether the build runs `agentd --check` on {option}`services.agentd.settings` and
+        {option}`services.agentd.dropIns` together. It sees what the Nix store holds only:
         turn it off for a `prompt_file` that exists on the machine alone, or a harness of a plugin.
       '';
     };
@@ -159,6 +187,16 @@ in
   config = lib.mkIf cfg.enable {
     assertions = [
       {
+        assertion = lib.all (name: builtins.match "([^./][^/]*/)?[^./][^/]*" name != null) (
+          lib.attrNames cfg.dropIns
+        );
+        message = "services.agentd.dropIns: a name is NAME or OWNER/NAME, with no dot in front";
+      }
+      {
+        assertion = cfg.dropIns == { } || cfg.configFile == null;
+        message = "services.agentd: dropIns stand beside /etc/stereos/jcard.toml, and configFile is another jcard; set one of them";
+      }
+      {
         assertion = settings == { } || cfg.configFile == null;
         message = "services.agentd: settings and configFile both say what the jcard is; set one of them";
       }
@@ -175,9 +213,10 @@ in
 
     environment.systemPackages = [ cfg.package ];
 
-    environment.etc = lib.mkIf (settings != { }) {
-      "stereos/jcard.toml".source = if cfg.checkSettings then checked else rendered;
-    };
+    environment.etc = lib.mapAttrs' (
+      path: file: lib.nameValuePair "stereos/${path}" { source = file; }
+    ) files;
+    system.checks = lib.optional (cfg.checkSettings && files != { }) checked;
 
     systemd.services.agentd = {
       description = lib.mkDefault unit.Unit.Description;

@@ -140,6 +140,10 @@ let
         type = types.listOf types.package;
         default = [ ];
       };
+      system.checks = mkOption {
+        type = types.listOf types.package;
+        default = [ ];
+      };
       environment.etc = mkOption {
         type = types.attrsOf (
           types.submodule { options.source = mkOption { type = types.unspecified; }; }
@@ -150,18 +154,14 @@ let
     config._module.args = { inherit pkgs; };
   };
 
-  evaluate =
-    further:
+  config =
     (lib.evalModules {
       modules = [
         nixos
         module
       ]
-      ++ modules
-      ++ further;
+      ++ modules;
     }).config;
-  config = evaluate [ ];
-  unchecked = evaluate [ { services.agentd.checkSettings = lib.mkForce false; } ];
   failed = map (each: each.message) (lib.filter (each: !each.assertion) config.assertions);
 
   shown =
@@ -179,7 +179,6 @@ let
     );
   words = key: values: lib.optionalAttrs (values != [ ]) { ${key} = lib.concatStringsSep " " values; };
   it = config.systemd.services.agentd;
-  etc = config.environment.etc."stereos/jcard.toml".source or null;
 in
 if failed != [ ] then
   throw "failed assertions: ${lib.concatStringsSep "; " failed}"
@@ -206,6 +205,6 @@ else
       + lines it.serviceConfig
       + "\n[Install]\n"
       + lines (words "WantedBy" it.wantedBy);
-    check = etc.script or null;
-    jcard = if etc == null then null else unchecked.environment.etc."stereos/jcard.toml".source.value;
+    check = if config.system.checks == [ ] then null else (lib.head config.system.checks).script;
+    files = lib.mapAttrs (_: each: each.source.value) config.environment.etc;
   }

@@ -39,6 +39,7 @@ needs_lib = pytest.mark.skipif(
     not Path(LIB, "lib/default.nix").is_file(), reason="NIXPKGS_LIB names no checkout of nix-community/nixpkgs.lib"
 )
 
+JCARD = "stereos/jcard.toml"
 USERS = "{ users.users.agent.isNormalUser = true; services.agentd.enable = true; }"
 DOWNSTREAM = """{ lib, pkgs, ... }: {
   services.agentd.enable = true;
@@ -67,7 +68,8 @@ class Evaluated(TypedDict):
     packages: list[str]
     unit: str
     check: str | None
-    jcard: dict[str, object] | None
+    files: dict[str, dict[str, object]]
+    """By their paths below /etc."""
 
 
 def nix(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -221,7 +223,7 @@ def test_the_service_is_the_packaged_unit_with_the_packages_agentd() -> None:
     packaged["ExecReload"] = "/nix/store/coreutils/bin/kill -HUP $MAINPID"
     assert shown["serviceConfig"] == packaged
     assert shown["packages"] == ["agentd"]
-    assert shown["jcard"] is None, "an operator writes /etc/stereos/jcard.toml"
+    assert shown["files"] == {}, "an operator writes /etc/stereos/jcard.toml"
     assert shown["warnings"] == []
 
 
@@ -307,8 +309,7 @@ def test_settings_take_what_the_loader_takes(duration: str) -> None:
     unset = "".join(f'{field} = "";' for field in fields)
     agent = f'{{ harness = "custom"; {unset} grace_period = "{duration}"; }}'
     shown = evaluate(USERS, f"{{ services.agentd.settings.agents = [ {agent} ]; }}")
-    assert shown["jcard"] is not None
-    assert load(tomlkit.dumps(shown["jcard"])).problems == ()
+    assert load(tomlkit.dumps(shown["files"][JCARD])).problems == ()
 
 
 @needs_nix
@@ -334,10 +335,9 @@ def test_settings_become_a_jcard_that_is_checked_and_loads(short_folder: Path, m
         }; }""",
     )
     assert shown["check"] is not None
-    assert "agentd --check --config /nix/store/jcard.toml" in shown["check"]
-    assert shown["jcard"] is not None
+    assert "agentd --check --config" in shown["check"]
     path = short_folder / "jcard.toml"
-    path.write_text(tomlkit.dumps(shown["jcard"]))
+    path.write_text(tomlkit.dumps(shown["files"][JCARD]))
     monkeypatch.setenv("HOME", str(short_folder))
     settings = resolve_settings({"config": str(path)}, os.environ, root=False)
     result = check(settings, os.environ)
@@ -350,6 +350,61 @@ def test_settings_become_a_jcard_that_is_checked_and_loads(short_folder: Path, m
     )  # fmt: skip
     assert agents["watcher"].env == {"A": "b"}
     assert not agents["claude-code-1"].enabled
+
+
+@needs_nix
+@needs_lib
+def test_drop_ins_stand_beside_the_jcard_and_are_checked_with_it(short_folder: Path) -> None:
+    shown = evaluate(
+        USERS,
+        """{ services.agentd = {
+          settings.agent = { harness = "custom"; name = "one"; command = [ "true" ]; };
+          dropIns."ci/nightly".agents = [ { name = "nightly"; harness = "codex"; } ];
+        }; }""",
+        """{ services.agentd.dropIns.team = {
+          drop_in.lease = "30s";
+          agent = { name = "two"; harness = "custom"; command = [ "true" ]; };
+        }; }""",
+    )
+    assert set(shown["files"]) == {JCARD, "stereos/jcard.d/ci/nightly.toml", "stereos/jcard.d/team.toml"}
+    for path, content in shown["files"].items():
+        file = short_folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(tomlkit.dumps(content))
+    settings = resolve_settings({"config": str(short_folder / JCARD)}, {"HOME": str(short_folder)}, root=False)
+    result = check(settings, {"HOME": str(short_folder)})
+    assert [str(problem) for problem in result.problems] == []
+    assert [(agent.name, agent.owner) for agent in result.agents] == [
+        ("one", None), ("nightly", "ci"), ("two", None),
+    ]  # fmt: skip
+    assert shown["check"] is not None
+    for name in ("jcard.toml", "jcard.d/ci/nightly.toml", "jcard.d/team.toml"):
+        assert f"{Path(name).name} {name}\n" in shown["check"]
+
+
+@needs_nix
+@needs_lib
+def test_drop_ins_alone_are_checked_too() -> None:
+    shown = evaluate(USERS, '{ services.agentd.dropIns.a.agent.harness = "codex"; }')
+    assert list(shown["files"]) == ["stereos/jcard.d/a.toml"]
+    assert shown["check"] is not None
+
+
+@needs_nix
+@needs_lib
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ('dropIns.".a".agent.harness = "codex";', "a name is NAME or OWNER/NAME"),
+        ('dropIns."a/b/c".agent.harness = "codex";', "a name is NAME or OWNER/NAME"),
+        ('dropIns."../a".agent.harness = "codex";', "a name is NAME or OWNER/NAME"),
+        ('dropIns.a.agent.harness = "codex"; configFile = "/x";', "dropIns stand beside /etc/stereos/jcard.toml"),
+    ],
+)
+def test_drop_ins_that_agentd_would_not_find_are_refused(options: str, complaint: str) -> None:
+    done = attempt(USERS, f"{{ services.agentd = {{ {options} }}; }}")
+    assert done.returncode == 1
+    assert complaint in done.stderr
 
 
 @needs_nix
