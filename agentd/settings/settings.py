@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentd.settings.flags import INTERVAL, OPTIONS, TRANSCRIPTS, LogFormat, OnShutdown
@@ -111,6 +111,13 @@ def resolve_settings(
         log_format=LogFormat(given.choice("log_format")) if given.text("log_format") else None,
         debug=debug,
     )
+
+
+def of_daemon(settings: Settings, config: Path) -> Settings:
+    """Give the settings with the jcard that a daemon says it runs, and the drop-ins that belong to that."""
+    if config == settings.config:
+        return settings
+    return replace(settings, config=config, config_dir=drop_in_folder(config))
 
 
 def drop_in_folder(config: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The files that declare agents, the jcard and its drop-ins: which of them declares an agent, and whether an edit holds."""
+"""The files that declare agents: the jcard and its drop-ins, which of them declares whom, and whether an edit holds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.lookup import unknown_agent
+from agentd.jcard.document import parse_document
 from agentd.jcard.drop_in_folder import SUFFIX, DropIn
 from agentd.jcard.drop_ins import SourceFile, TakenFile, merge
-from agentd.jcard.document import parse_document
 from agentd.jcard.edit.agents import EditError, UnknownAgentError, find_agent
 from agentd.jcard.load import load_jcard
 from agentd.jcard.problems import Problem
@@ -112,9 +112,7 @@ class DeclaringFiles:
         several = len(readable) > 1
         files = f"{self.config} and its drop-ins declare" if several else f"{self.config} declares"
         if not known:
-            raise CommandError(
-                f"there is no agent {quote(name)} in the file: {files} none; agentctl add declares one"
-            )
+            raise CommandError(f"there is no agent {quote(name)} in the file: {files} none; agentctl add declares one")
         raise unknown_agent(name, known, otherwise=f"{files} {', '.join(known)}")
 
 

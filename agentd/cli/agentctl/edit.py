@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agentd.cli.agentctl.answers import require_answer
 from agentd.cli.agentctl.command import CommandError
-from agentd.cli.agentctl.declaring_files import DeclaringFiles, drop_in_path
+from agentd.cli.agentctl.declaring_files import DeclaringFiles
 from agentd.cli.agentctl.worktrees_left import worktrees_left
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.edit.agents import EditError, declared_agents
@@ -35,10 +35,8 @@ class Edit:
     """The definitions to change, as the operator typed them."""
     after: Sequence[str] = ()
     """Their names afterwards; empty if they are removed."""
-    adds: bool = False
-    """Whether the definitions are new; a missing file is then created."""
-    drop_in: str | None = None
-    """The drop-in to which new definitions go, as `drop_in_path` takes it; ``None`` is the jcard."""
+    adds_to: Path | None = None
+    """The file in which the definitions are new; it is created if it is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +107,21 @@ def make_edit(settings: Settings, user: AgentUser, edit: Edit, *, dry_run: bool)
     context = load_context(config, user.name, user.home, harnesses, data_dir)
     files = DeclaringFiles.read(config, settings.config_dir, context)
     targets = _targets(files, edit)
-    # With several files none is written before all are known to hold.
-    tries = [True, dry_run] if len(targets) > 1 else [dry_run]
-    for only_try in tries:
-        outcomes, edited = _edit_all(files, targets, edit, dry_run=only_try)
+    outcomes, edited = _edit_all(files, targets, edit, dry_run=dry_run or len(targets) > 1)
+    if len(targets) > 1 and not dry_run:
+        # None was written before all were known to hold.
+        outcomes, edited = _edit_all(files, targets, edit, dry_run=False)
 
     before = [declared_agents(outcome.before) for outcome in outcomes]
     after = [declared_agents(outcome.after) for outcome in outcomes]
     present = [name for declared in after for name in _agents_of(declared, edit.after)]
     still = {name for declared in after for names in declared.values() for name in names}
     gone = [name for declared in before for names in declared.values() for name in names if name not in still]
-    named = [] if edit.adds else [name for declared in before for name in _agents_of(declared, edit.names)]
-    agents = [agent for file in edited.taken for agent in file.agents]
-    problems = (
-        launch_problem(agent, harnesses, user.name)
-        for agent in agents
-        if agent.name in present
+    named = (
+        [] if edit.adds_to is not None else [name for declared in before for name in _agents_of(declared, edit.names)]
     )
+    agents = [agent for file in edited.taken for agent in file.agents]
+    problems = (launch_problem(agent, harnesses, user.name) for agent in agents if agent.name in present)
     known = {_without_position(warning) for file in files.taken for warning in file.warnings}
     return EditResult(
         outcomes=outcomes,
@@ -150,9 +146,7 @@ def _all(files: DeclaringFiles) -> list[AgentSpec]:
 
 def _targets(files: DeclaringFiles, edit: Edit) -> Mapping[Path, Sequence[str]]:
     """Say which file is edited for which definitions."""
-    if not edit.adds:
-        return files.declaring(edit.names)
-    return {files.config if edit.drop_in is None else drop_in_path(files.folder, edit.drop_in): edit.names}
+    return files.declaring(edit.names) if edit.adds_to is None else {edit.adds_to: edit.names}
 
 
 def _edit_all(
@@ -167,32 +161,41 @@ def _edit_all(
     """
     outcomes = []
     for path, names in targets.items():
-        edited = files
-
-        def change(text: str, names: Sequence[str] = names) -> str:
-            for name in names:
-                text = edit.change(text, name)
-            return text
-
-        def check(content: bytes | None, path: Path = path) -> None:
-            nonlocal edited
-            edited = files.with_content(path, content)
-
-        try:
-            outcome = edit_file(
-                path,
-                change,
-                limit=LARGEST_CONFIG,
-                check=check,
-                create=edit.adds,
-                remove=lambda text, path=path: path != files.config and not declared_agents(text),
-                dry_run=dry_run,
-            )
-        except (EditError, FileEditError) as error:
-            raise CommandError(str(error)) from None
+        outcome, files = _edit_one(files, path, names, edit, dry_run=dry_run)
         outcomes.append(outcome)
-        files = edited
     return outcomes, files
+
+
+def _edit_one(
+    files: DeclaringFiles, path: Path, names: Sequence[str], edit: Edit, *, dry_run: bool
+) -> tuple[FileEdit, DeclaringFiles]:
+    edited = files
+
+    def change(text: str) -> str:
+        for name in names:
+            text = edit.change(text, name)
+        return text
+
+    def check(content: bytes | None) -> None:
+        nonlocal edited
+        edited = files.with_content(path, content)
+
+    def is_needless(text: str) -> bool:
+        return path != files.config and not declared_agents(text)
+
+    try:
+        outcome = edit_file(
+            path,
+            change,
+            limit=LARGEST_CONFIG,
+            check=check,
+            create=edit.adds_to is not None,
+            remove=is_needless,
+            dry_run=dry_run,
+        )
+    except (EditError, FileEditError) as error:
+        raise CommandError(str(error)) from None
+    return outcome, edited
 
 
 def _without_position(problem: Problem) -> tuple[str | None, str | None, str]:

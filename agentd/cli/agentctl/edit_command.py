@@ -127,7 +127,9 @@ def _wait(invocation: Invocation, result: EditResult) -> tuple[Status, Sequence[
     """Wait for the daemon; whatever goes wrong now, the message says that the edit is made."""
     made = "the edit is made" if result.changed else "there was nothing to edit"
     try:
-        agents = wait_until_converged(invocation, result.outcome.file, result.present, result.gone)
+        agents = wait_until_converged(
+            invocation, [outcome.file for outcome in result.outcomes], result.present, result.gone
+        )
     except UnreachableError as error:
         return (
             Status.UNREACHABLE,

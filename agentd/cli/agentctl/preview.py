@@ -1,30 +1,34 @@
-"""Plan what the daemon would do with another jcard: its own pure plan, of that file and what it observes."""
+"""Plan what the daemon would do with other files: its own pure plan, of those files and what it observes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from agentd.cli.agentctl.command import CommandError, Invocation
+from agentd.cli.agentctl.declaring_files import DeclaringFiles
 from agentd.cli.agentctl.worktrees_left import worktrees_left
 from agentd.harness.base import Harness
 from agentd.harness.registry import load_harnesses
+from agentd.jcard.drop_in_folder import DropIn, DropIns
+from agentd.jcard.drop_ins import SourceFile, drop_in_context, merge
 from agentd.jcard.given_file import GivenFile
 from agentd.jcard.load import load_jcard
 from agentd.jcard.prompts import PromptError
-from agentd.jcard.reading import config_bytes, prompt_text
+from agentd.jcard.reading import drop_ins, jcard_source, prompt_text
 from agentd.model.spec import AgentSpec, LoadContext, Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.model.status import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.settings.context import ConfigUnavailableError, load_context
+from agentd.settings.settings import drop_in_folder, of_daemon
 from agentd.supervise.desired import SECRETS_PART, resolve_launch
 from agentd.supervise.plan import DesiredView, Fingerprint, ObservedView, plan
 from agentd.text.quoting import printable
 
 
 def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tuple[list[PlannedOperation], list[str]]:
-    """Plan as if ``file`` replaced the daemon's jcard.
+    """Plan as if a file replaced one that the daemon reads.
 
     Parameters
     ----------
@@ -33,51 +37,86 @@ def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tupl
     report
         The daemon's own plan, and what it observes.
     file
-        The other jcard.
+        One of the daemon's drop-ins; a folder in the place of all its drop-ins; else a file in the place of its jcard,
+        and where there is a folder of drop-ins beside it, that too.
 
     Returns
     -------
-    The operations, and remarks: the file's warnings, and what becomes of worktrees that no agent would have any more.
+    The operations, and remarks: warnings about the files, and what becomes of worktrees that no agent would have any more.
 
     Raises
     ------
     CommandError
-        If the file cannot be read, or has errors.
+        If a file cannot be read, or has errors.
     ApiError
         If the daemon is of another version.
     UnreachableError
         If it does not answer.
     """
-    config = Path(invocation.api.health().config.path)
+    settings = of_daemon(invocation.settings, Path(invocation.api.health().config.path))
+    config, folder = settings.config, settings.config_dir
     registry = load_harnesses()
-    try:
-        data = file.read()
-    except ConfigUnavailableError as error:
-        raise CommandError(str(error)) from None
     context = load_context(config, report.agent_user, Path(report.home), registry.harnesses, Path(report.data_dir))
-    result = load_jcard(data, str(file.path), context)
-    if result.errors:
-        raise CommandError("; ".join(map(str, result.errors)))
+    now = DeclaringFiles.read(config, folder, context).taken
+    files = merge(_sources(file, config, folder, context))
+    standing = {each.path: each.valid for each in now if each.path != file.path}
+    errors = [str(error) for taken in files if standing.get(taken.path, True) for error in taken.errors]
+    if errors:
+        raise CommandError("; ".join(errors))
+    agents = [agent for taken in files for agent in taken.agents]
     observed = {view.name: _observed(view) for view in report.observed}
-    desired = [_desired(agent, observed.get(agent.name), report, registry.harnesses) for agent in result.agents]
-    sources = {view.name: view.source for view in report.observed}
-    sources.update((agent.name, str(agent.source)) for agent in result.agents)
+    desired = [_desired(agent, observed.get(agent.name), report, registry.harnesses) for agent in agents]
+    sources = {agent.name: str(agent.source) for agent in agents}
+    sources |= {view.name: view.source for view in report.observed if view.source and view.name not in sources}
     operations = [
         PlannedOperation(
             str(operation.action), operation.agent, operation.reason, operation.fields, sources.get(operation.agent)
         )
         for operation in plan(desired, observed.values())
     ]
-    warnings = [f"warning: {printable(str(warning))}" for warning in result.warnings]
-    return operations, [*warnings, *worktrees_left(_in_force(config, context), result.agents)]
+    warnings = [
+        f"warning: {printable(str(warning))}"
+        for taken in files
+        if taken.path not in standing
+        for warning in taken.warnings
+    ]
+    had = [agent for taken in now for agent in taken.agents]
+    return operations, [*warnings, *worktrees_left(had, agents)]
 
 
-def _in_force(config: Path, context: LoadContext) -> Sequence[AgentSpec]:
-    """Read the daemon's jcard; no agents if it cannot be read."""
+def _sources(file: GivenFile, config: Path, folder: Path, context: LoadContext) -> Iterator[SourceFile]:
+    """Load what the daemon would read; relative paths start where the daemon's own files are."""
+    given_folder = None if file.stream else file.path if file.is_folder() else drop_in_folder(file.path)
+    is_drop_in = not file.stream and file.path != config and file.path.is_relative_to(folder)
+    if is_drop_in or given_folder == file.path:
+        yield jcard_source(config, context)
+    else:
+        yield SourceFile(file.path, None, load_jcard(_read(file), str(file.path), context))
+    given = DropIns() if is_drop_in or given_folder is None else drop_ins(given_folder)
+    if given_folder is not None and (given.files or given_folder == file.path):
+        for each in given.files.values():
+            yield _load(each, folder / each.path.relative_to(given_folder), context)
+        return
+    standing = {path: each for path, each in drop_ins(folder).files.items() if path != file.path}
+    if is_drop_in:
+        owner = None if file.path.parent == folder else file.path.parent.name
+        standing[file.path] = DropIn(file.path, owner, _read(file), None)
+    for path in sorted(standing, key=str):
+        yield _load(standing[path], path, context)
+
+
+def _load(file: DropIn, place: Path, context: LoadContext) -> SourceFile:
+    if file.data is None:
+        return SourceFile(file.path, file.owner, None, unavailable=file.unavailable)
+    loaded = load_jcard(file.data, str(file.path), drop_in_context(context, place, file.owner))
+    return SourceFile(file.path, file.owner, loaded)
+
+
+def _read(file: GivenFile) -> bytes:
     try:
-        return load_jcard(config_bytes(config), str(config), context).agents
-    except ConfigUnavailableError:
-        return ()
+        return file.read()
+    except ConfigUnavailableError as error:
+        raise CommandError(str(error)) from None
 
 
 def _desired(

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from agentd.cli.agentctl.client import Api, Json, views
+from agentd.cli.agentctl.client import Json, views
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.follow_events import TimeOverError, follow
 from agentd.files.answering import within
 from agentd.model.states import AgentState
-from agentd.model.status import AgentStatus
+from agentd.model.status import AgentStatus, ConfigStatus
 from agentd.text.durations import format_duration
 
 _LOOK_EVERY = 0.025
@@ -86,9 +86,9 @@ def wait_until_running(invocation: Invocation, name: str) -> AgentStatus:
 
 
 def wait_until_converged(
-    invocation: Invocation, file: Path, present: Sequence[str], gone: Sequence[str]
+    invocation: Invocation, files: Sequence[Path], present: Sequence[str], gone: Sequence[str]
 ) -> list[tuple[AgentStatus, Json]]:
-    """Wait until the daemon has taken the file as it now is, and some agents are as it says.
+    """Wait until the daemon has taken files as they now are, and some agents are as these say.
 
     The daemon says which content it took by its digest: times would not tell two edits of one moment apart. It takes a
     content and tells its agents in one step, so that states asked for afterwards belong to it, or to a later one.
@@ -97,8 +97,8 @@ def wait_until_converged(
     ----------
     invocation
         The call; ``--timeout`` says how long.
-    file
-        The jcard.
+    files
+        The jcard or drop-ins.
     present
         Agents that are to be in a state that neither starts nor stops.
     gone
@@ -112,14 +112,18 @@ def wait_until_converged(
     Raises
     ------
     CommandError
-        If the time is over, or the daemon does not take the file.
+        If the time is over, or the daemon does not take a file.
     UnreachableError, ApiError
         If the daemon does not answer.
     """
 
     def look() -> list[tuple[AgentStatus, Json]] | str:
-        if not _has_taken(invocation.api, file):
-            return "the daemon has not read the file yet"
+        config, own = invocation.api.health().config, invocation.settings.config
+        if not _same_file(Path(config.path), own):
+            raise CommandError(f"the daemon on {invocation.api.path} runs {config.path}, not {own}")
+        for file in files:
+            if not _has_taken(config, file):
+                return f"the daemon has not read {file} yet"
         documents = invocation.api.get("/v1/agents")
         agents = views(AgentStatus, documents)
         assert isinstance(documents, Sequence), "or views would have raised"
@@ -129,19 +133,19 @@ def wait_until_converged(
     return wait_for(invocation, look)
 
 
-def _has_taken(api: Api, file: Path) -> bool:
-    """Whether the daemon has taken the file as it now is; it may have changed again since it was edited."""
-    config = api.health().config
-    if not _same_file(Path(config.path), file):
-        raise CommandError(f"the daemon on {api.path} runs {config.path}, not {file}")
+def _has_taken(config: ConfigStatus, file: Path) -> bool:
+    """Whether the daemon has taken a file as it now is; it may have changed again since it was edited."""
+    taken = next((each for each in config.files if _same_file(Path(each.path), file)), None)
     try:
         content = within(file, file.read_bytes)
+    except FileNotFoundError:
+        return taken is None
     except OSError as error:
         raise CommandError(f"{file} cannot be read any more: {error.strerror}") from None
-    if config.digest != hashlib.sha256(content).hexdigest():
+    if taken is None or taken.digest != hashlib.sha256(content).hexdigest():
         return False
-    if not config.valid:
-        raise CommandError(f"the daemon refuses the file: {config.error}")
+    if not taken.valid:
+        raise CommandError(f"the daemon refuses the file: {taken.error}")
     return True
 
 

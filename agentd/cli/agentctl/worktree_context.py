@@ -5,24 +5,20 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentd.cli.agentctl.answers import answers, require_answer
 from agentd.cli.agentctl.client import UnreachableError, view
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import unknown_agent
-from agentd.jcard.reading import config_bytes
+from agentd.jcard.reading import declared
 from agentd.model.spec import WORKTREES
 from agentd.model.status import AgentStatus, PlanReport
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner
-from agentd.settings.context import (
-    ConfigUnavailableError,
-    load_context,
-    resolve_agent_user,
-    resolve_data_dir,
-)
+from agentd.settings.context import load_context, resolve_agent_user, resolve_data_dir
+from agentd.settings.settings import Settings, of_daemon
 from agentd.text.quoting import printable, quote
 from agentd.worktrees.git import Git, GitError
 from agentd.worktrees.record import HeldError, Place, all_held
@@ -36,8 +32,8 @@ class WorktreeContext:
     """Runs git: the agents' user if we may become it, else the invoking one."""
     agent_user: str
     """Name of the agents' user."""
-    config: Path
-    """The daemon's jcard."""
+    settings: Settings
+    """Where the daemon's jcard and its drop-ins are."""
     data_dir: Path
     """Folder of the agents' worktrees and workspaces."""
     agents: Mapping[str, AgentStatus] | None
@@ -61,10 +57,11 @@ class WorktreeContext:
             agents = {agent.name: agent for agent in api.agents()}
         except UnreachableError:
             user, _ = resolve_agent_user(settings.agent_user, os.environ)
-            return cls(user, user.name, settings.config, resolve_data_dir(settings.data_dir, user), None)
+            return cls(user, user.name, settings, resolve_data_dir(settings.data_dir, user), None)
         # Only root can become another user.
         user, _ = resolve_agent_user(report.agent_user if os.geteuid() == 0 else None, os.environ)
-        return cls(user, report.agent_user, config, Path(report.data_dir), agents)
+        data_dir = Path(report.data_dir)
+        return cls(user, report.agent_user, replace(of_daemon(settings, config), data_dir=data_dir), data_dir, agents)
 
     @property
     def can_act_as_agents(self) -> bool:
@@ -165,21 +162,18 @@ def names_in_use(context: WorktreeContext) -> frozenset[str]:
     Raises
     ------
     CommandError
-        If the jcard cannot be read: every worktree might then be in use.
+        If a file that declares agents cannot be read, or has errors: every worktree might then be in use.
     """
     from agentd.harness.registry import load_harnesses
-    from agentd.jcard.load import load_jcard
 
     known = frozenset(context.agents or ())
-    config, user = context.config, context.user
-    try:
-        data = config_bytes(config)
-    except ConfigUnavailableError as error:
-        if context.agents is not None and answers(config) and not config.exists():
-            return known
-        raise CommandError(f"cannot tell which worktrees are in use: {error}") from None
+    config, user = context.settings.config, context.user
     loading = load_context(config, user.name, user.home, load_harnesses().harnesses, context.data_dir)
-    result = load_jcard(data, str(config), loading)
-    if result.errors:
-        raise CommandError(f"cannot tell which worktrees are in use: {result.errors[0]}")
-    return known | {agent.name for agent in result.agents}
+    files, drop_ins = declared(config, context.settings.config_dir, loading)
+    if context.agents is not None and answers(config) and not config.exists():
+        files = files[1:]
+    errors = [str(error) for file in files for error in file.errors]
+    errors += [f"{folder}: {reason}" for folder, reason in drop_ins.unlisted.items()]
+    if errors:
+        raise CommandError(f"cannot tell which worktrees are in use: {errors[0]}")
+    return known | {agent.name for file in files for agent in file.agents}

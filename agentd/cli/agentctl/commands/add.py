@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from agentd.jcard.edit.writing import TomlValue
 
 _DETAILS = """\
-Adds an [[agents]] table after the last one, in a new file if there is none. Give other fields as key=value, as for
-agentctl set. What follows -- is the command of the harness custom. Paths of --workdir and --prompt-file are relative to
-the current folder."""
+Adds an [[agents]] table after the last one, in a new file if there is none. With --file it goes into the drop-in NAME,
+or OWNER/NAME, which is created if it is missing. Give other fields as key=value, as for agentctl set. What follows --
+is the command of the harness custom. Paths of --workdir and --prompt-file are relative to the current folder."""
 
 _EXAMPLES = """\
 agentctl add reviewer --harness claude-code --prompt 'Review the open pull requests.' restart=on-failure
 agentctl add fixer --harness codex --workdir ~/src/app env.LEVEL=3 'args=["--search"]' --wait
+agentctl add nightly --harness codex --file ci/nightly
 agentctl add clock --harness custom -- sh -c 'while date; do sleep 60; done'"""
 
 _USAGE = "agentctl add [options] NAME --harness HARNESS [key=value ...] [-- COMMAND ...]"
@@ -41,6 +42,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--workdir", metavar="PATH", type=_path, help="folder it works in")
     parser.add_argument("--restart", metavar="WHEN", help="when to restart it: no, on-failure or always")
     parser.add_argument("--model", metavar="MODEL", help="model it uses")
+    parser.add_argument("--file", metavar="NAME", type=not_empty, help="drop-in to add it to, instead of the jcard")
     add_edit_options(parser)
 
 
@@ -54,12 +56,16 @@ def _path(text: str) -> str:
 
 
 def _add(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.declaring_files import drop_in_path
     from agentd.cli.agentctl.edit import Edit
     from agentd.cli.agentctl.edit_command import run_edit
     from agentd.jcard.edit.agents import add_agent
 
-    names, fields = (invocation.name(),), _fields(invocation.arguments, invocation.settings.config.parent)
-    return run_edit(invocation, Edit(lambda text, name: add_agent(text, name, fields), names, names, adds=True))
+    settings, drop_in = invocation.settings, invocation.arguments.file
+    file = settings.config if drop_in is None else drop_in_path(settings.config_dir, drop_in)
+    names, fields = (invocation.name(),), _fields(invocation.arguments, file.parent)
+    edit = Edit(lambda text, name: add_agent(text, name, fields), names, names, adds_to=file)
+    return run_edit(invocation, edit)
 
 
 def _fields(arguments: argparse.Namespace, folder: Path) -> dict[str, TomlValue]:

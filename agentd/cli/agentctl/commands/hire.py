@@ -193,5 +193,5 @@ def _declare(context: WorktreeContext, name: str, fields: Mapping[str, str], *, 
         known = {declared.casefold() for declared in declared_agents(text)}
         return text if name.casefold() in known else add_agent(text, name, fields)
 
-    edit = Edit(add, names=(name,), after=(name,), adds=True)
+    edit = Edit(add, names=(name,), after=(name,), adds_to=context.settings.config)
     return make_edit(context.settings, context.user, edit, dry_run=dry_run)

@@ -21,14 +21,16 @@ agentctl status | awk -F'\\t' '$2 == "failed" {print $1}'
 agentctl status --json | jq '.agents[] | select(.running) | .pid'"""
 
 _LIST_DETAILS = """\
-When not on a terminal: one line per agent, with fields separated by tabs: name, harness, type, session, workdir."""
+When not on a terminal: one line per agent, with fields separated by tabs: name, harness, type, session, workdir; with
+--wide also owner and file."""
 
 _LIST_EXAMPLES = """\
 agentctl list
+agentctl list --wide
 agentctl list | cut -f1
 agentctl list --json | jq -r '.[].session'"""
 
-_LISTED = ("name", "harness", "type", "session", "workdir")
+_LISTED = ("name", "harness", "type", "session", "workdir", "owner", "source")
 
 
 def register(commands: Commands) -> None:
@@ -36,7 +38,8 @@ def register(commands: Commands) -> None:
     parser = commands.add("status", _status, details=_STATUS_DETAILS, examples=_STATUS_EXAMPLES)
     add_name(parser, optional=True)
     parser.add_argument("--watch", action="store_true", help="update it until C-c")
-    commands.add("list", _list, details=_LIST_DETAILS, examples=_LIST_EXAMPLES)
+    parser = commands.add("list", _list, details=_LIST_DETAILS, examples=_LIST_EXAMPLES)
+    parser.add_argument("--wide", action="store_true", help="show the file that declares each agent, and its owner")
 
 
 def _status(invocation: Invocation) -> Status:
@@ -80,5 +83,5 @@ def _watch(invocation: Invocation) -> Status:
 def _list(invocation: Invocation) -> Status:
     agents = invocation.api.agents()
     document = [{name: getattr(agent, name) for name in _LISTED} for agent in agents]
-    invocation.print_result(document, list_lines(agents, invocation.display))
+    invocation.print_result(document, list_lines(agents, invocation.display, wide=bool(invocation.arguments.wide)))
     return Status.DONE
