@@ -15,6 +15,7 @@ from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
 from agentd.daemon.logs import SHORTEST_REDACTED
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_table
+from agentd.jcard.schema import drop_in_schema
 from agentd.model.events import DETAILS, EVENT_DOCS, EventKind
 from agentd.recording.journal.database import TOTAL_BYTES
 from agentd.recording.journal.journal import UNCLEAN_GAP, Limits
@@ -28,6 +29,10 @@ NOTE = "<!-- Written by scripts/reference.py from the code: `make docs`. -->\n"
 
 def jcard() -> str:
     """Describe the file."""
+    drop_in = "".join(
+        f"| `{name}` | duration | | {field['description']} |\n"
+        for name, field in drop_in_schema()["properties"].items()
+    )
     return f"""{NOTE}
 # jcard.toml
 
@@ -39,7 +44,7 @@ one (`[[agnets]]`, `[Agent]`). A jcard is TOML 1.0. Jcards of the Go agentd are 
 {field_table()}
 - A duration is written as in Go: `300ms`, `1.5h`, `1h30m`. A bare number is an error.
 - A size is written with `KiB`, `MiB`, `GiB`, `KB`, `MB` or `GB`, in any case, or is a number of bytes.
-- Relative paths start at the jcard's folder, `~` at the home of the agents' user.
+- Relative paths start at the folder of the file that names them, `~` at the home of the agents' user.
 - An empty text means that a field is not set, except in lists and in `env`: that is how generated jcards write it.
 - `memory` and `pid_limit` are ignored, with a warning, where `type` is not `"sandboxed"`; `extra_packages` are an error
   there, unless there are none.
@@ -47,6 +52,17 @@ one (`[[agnets]]`, `[Agent]`). A jcard is TOML 1.0. Jcards of the Go agentd are 
   as if it was meant to be is a warning.
 - `agentctl schema` prints the JSON Schema, for completion and checks in editors.
 - `agentctl validate` checks a file without a daemon.
+
+## Drop-ins
+
+Every `*.toml` in the folder `jcard.d` beside `jcard.toml` (`--config-dir`), and in its direct subfolders, declares agents in the
+same way; hidden files and folders are not looked at. A subfolder's name is the `owner` of its agents. What stands in the
+table `[drop_in]` of such a file:
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{drop_in}
+[Declare agents in several files](../how-to/drop-ins.md) says how they are taken together.
 
 ## Harnesses
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of a jcard, for editors."""
+"""The JSON Schema of a jcard or drop-in, for editors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable
+from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable, DropInTable
 from agentd.model.spec import AgentType, Isolation
 
 DIALECT: Final = GenerateJsonSchema.schema_dialect
@@ -57,6 +57,14 @@ def agent_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
     return schema
 
 
+def drop_in_schema() -> dict[str, Any]:
+    """Build the JSON Schema (2020-12) of the ``[drop_in]`` table."""
+    schema = DropInTable.model_json_schema(schema_generator=_TomlSchema)
+    for field in schema["properties"].values():
+        _take_empty(field)
+    return {**schema, "title": "Drop-in", "description": "What only a drop-in says of itself."}
+
+
 def _take_empty(field: dict[str, Any]) -> None:
     """Have the schema of a scalar take the empty text, which means that it is not set."""
     field.pop("minLength", None)
@@ -90,7 +98,8 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
         "properties": {
             "agent": {"description": "One agent.", **reference},
             "agents": {"description": "Any number of agents.", "type": "array", "items": reference},
+            "drop_in": {"description": "Of a drop-in: how long it counts.", "$ref": "#/$defs/drop_in"},
         },
         "additionalProperties": True,
-        "$defs": {"agent": agent_schema(harnesses)},
+        "$defs": {"agent": agent_schema(harnesses), "drop_in": drop_in_schema()},
     }

@@ -112,6 +112,7 @@ def test_with_json_there_is_one_document(team: Client) -> None:
         "changed": True,
         "dry_run": False,
         "file": f"{team.folder}/jcard.toml",
+        "files": [f"{team.folder}/jcard.toml"],
         "diff": f"--- {team.folder}/jcard.toml\n+++ {team.folder}/jcard.toml\n@@ -6,4 +6,4 @@\n"
         ' [[agents]]\n name = "fixer"\n harness = "codex"\n-replicas = 3\n+replicas = 2\n',
         "agents": ["fixer-0", "fixer-1"],

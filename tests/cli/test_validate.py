@@ -74,7 +74,7 @@ def test_errors_are_status_1_and_one_json_document(client: Client, jcard: Path) 
     document = done.document
     assert isinstance(document, dict)
     assert (document["valid"], document["agents"], document["path"]) == (False, [], str(jcard))
-    assert set(document) == {"path", "valid", "agents", "errors", "warnings", "notes"}
+    assert set(document) == {"path", "valid", "agents", "errors", "warnings", "files", "notes"}
     (error,), (warning,) = document["errors"], document["warnings"]
     assert (error["line"], error["field"], error["agent"], error["file"]) == (4, "restart", "custom", str(jcard))
     assert "on-failure" in error["message"]

@@ -13,6 +13,7 @@ from tests.support.waiting import wait_for
 README = "README.md"
 HOW_TO = "docs/how-to/README.md"
 DOCTOR = "docs/how-to/doctor-and-service.md"
+DROP_INS = "docs/how-to/drop-ins.md"
 EDITING = "docs/how-to/editing.md"
 EVENTS = "docs/how-to/events.md"
 METRICS = "docs/how-to/metrics.md"
@@ -187,6 +188,18 @@ def _one_reader(who: Newcomer) -> None:
     assert who.type("agentctl scale reader 1 --wait").status == 0
 
 
+def _drop_in_folders(who: Newcomer) -> None:
+    _begin(who, {"name": "reviewer", "command": READER})
+    who.wait_states({"reviewer": "running"})
+    who.write("~/new.d/ci/nightly.toml", jcard({"name": "nightly", "command": ["cat", "-"]}))
+
+
+def _leased(who: Newcomer) -> None:
+    lease = '[drop_in]\nlease = "30s"\n\n'
+    who.write("~/.config/agentd/jcard.d/watch.toml", lease + jcard({"name": "watch", "command": READER}))
+    who.wait_states({"watch": "running"})
+
+
 def _night(who: Newcomer) -> None:
     (who.home / "builder").write_text("sleep 0.1; exit 3\n")
     _begin(
@@ -277,6 +290,8 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (HOW_TO, "… find out why an agent does not run"): _reviewer,
     (DOCTOR, "… find out what is in the way"): _doctors_patient,
     (DOCTOR, "… complete commands and agents' names with Tab"): _functions_folder,
+    (DROP_INS, "Add one"): _drop_in_folders,
+    (DROP_INS, "Have agents end with the program that declared them"): _leased,
     (EDITING, "Add an agent"): _app,
     (EDITING, "Change it"): _reader,
     (EDITING, "Rename and remove"): _one_reader,

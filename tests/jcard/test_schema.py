@@ -23,7 +23,12 @@ def test_the_schema_describes_both_forms_and_leaves_other_tables_alone() -> None
     assert schema["additionalProperties"] is True
     assert schema["properties"]["agent"]["$ref"] == "#/$defs/agent"
     assert schema["properties"]["agents"]["items"] == {"$ref": "#/$defs/agent"}
-    assert list(schema["$defs"]) == ["agent"]
+    assert list(schema["$defs"]) == ["agent", "drop_in"]
+
+
+@pytest.mark.parametrize(("lease", "good"), [("30s", True), ("1h30m", True), ("30", False), (30, False), ("", True)])
+def test_the_schema_takes_the_leases_that_the_loader_takes(lease: object, good: bool) -> None:
+    assert jsonschema.Draft202012Validator(jcard_schema()).is_valid({"drop_in": {"lease": lease}}) is good
 
 
 def test_an_agent_table_takes_exactly_the_fields_of_the_model() -> None:
