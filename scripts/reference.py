@@ -55,9 +55,9 @@ one (`[[agnets]]`, `[Agent]`). A jcard is TOML 1.0. Jcards of the Go agentd are 
 
 ## Drop-ins
 
-Every `*.toml` in the folder `jcard.d` beside `jcard.toml` (`--config-dir`), and in its direct subfolders, declares agents in the
-same way; hidden files and folders are not looked at. A subfolder's name is the `owner` of its agents. What stands in the
-table `[drop_in]` of such a file:
+Every `*.toml` in the folder `jcard.d` beside `jcard.toml` (`--config-dir`), and in its direct subfolders, declares
+agents in the same way; hidden files and folders are not looked at. A subfolder's name is the `owner` of its agents.
+What stands in the table `[drop_in]` of such a file:
 
 | field | type | default | meaning |
 | --- | --- | --- | --- |

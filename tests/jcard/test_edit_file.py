@@ -108,7 +108,7 @@ def test_nothing_is_written_for_a_dry_run_or_for_no_change(jcard: Path) -> None:
 
 
 def test_what_is_refused_is_not_written(jcard: Path) -> None:
-    def refuse(content: bytes) -> None:
+    def refuse(content: bytes | None) -> None:
         assert content == (TEXT + "enabled = false\n").encode()
         raise RuntimeError
 

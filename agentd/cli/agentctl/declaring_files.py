@@ -10,7 +10,7 @@ from pathlib import Path
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.jcard.document import parse_document
-from agentd.jcard.drop_in_folder import SUFFIX, DropIn
+from agentd.jcard.drop_in_folder import SUFFIX, FoundFile
 from agentd.jcard.drop_ins import SourceFile, TakenFile, merge
 from agentd.jcard.edit.agents import EditError, UnknownAgentError, find_agent
 from agentd.jcard.load import load_jcard
@@ -119,7 +119,7 @@ class DeclaringFiles:
 def _load(config: Path, folder: Path, context: LoadContext, path: Path, content: bytes) -> SourceFile:
     if path == config:
         return SourceFile(path, None, load_jcard(content, str(path), context))
-    return drop_in_source(DropIn(path, None if path.parent == folder else path.parent.name, content, None), context)
+    return drop_in_source(FoundFile(path, None if path.parent == folder else path.parent.name, content, None), context)
 
 
 def drop_in_path(folder: Path, name: str) -> Path:

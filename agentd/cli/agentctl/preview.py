@@ -11,7 +11,7 @@ from agentd.cli.agentctl.declaring_files import DeclaringFiles
 from agentd.cli.agentctl.worktrees_left import worktrees_left
 from agentd.harness.base import Harness
 from agentd.harness.registry import load_harnesses
-from agentd.jcard.drop_in_folder import DropIn, DropIns
+from agentd.jcard.drop_in_folder import DropIns, FoundFile
 from agentd.jcard.drop_ins import SourceFile, drop_in_context, merge
 from agentd.jcard.given_file import GivenFile
 from agentd.jcard.load import load_jcard
@@ -42,7 +42,8 @@ def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tupl
 
     Returns
     -------
-    The operations, and remarks: warnings about the files, and what becomes of worktrees that no agent would have any more.
+    The operations, and remarks: warnings about the files, and what becomes of worktrees that no agent would have any
+    more.
 
     Raises
     ------
@@ -100,12 +101,12 @@ def _sources(file: GivenFile, config: Path, folder: Path, context: LoadContext) 
     standing = {path: each for path, each in drop_ins(folder).files.items() if path != file.path}
     if is_drop_in:
         owner = None if file.path.parent == folder else file.path.parent.name
-        standing[file.path] = DropIn(file.path, owner, _read(file), None)
+        standing[file.path] = FoundFile(file.path, owner, _read(file), None)
     for path in sorted(standing, key=str):
         yield _load(standing[path], path, context)
 
 
-def _load(file: DropIn, place: Path, context: LoadContext) -> SourceFile:
+def _load(file: FoundFile, place: Path, context: LoadContext) -> SourceFile:
     if file.data is None:
         return SourceFile(file.path, file.owner, None, unavailable=file.unavailable)
     loaded = load_jcard(file.data, str(file.path), drop_in_context(context, place, file.owner))

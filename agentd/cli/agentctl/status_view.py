@@ -35,6 +35,7 @@ _UNKNOWN = _Look("?", BOLD)
 _HEADING = ("NAME", "STATE", "UPTIME", "RESTARTS", "EXIT", "PID", "RUNS", "SESSION", "DETAIL")
 _SESSION = _HEADING.index("SESSION")
 _LIST_HEADING = ("NAME", "HARNESS", "TYPE", "SESSION", "WORKDIR")
+_WIDE_HEADING = ("OWNER", "FILE")
 
 
 def overview_lines(health: Health, agents: Sequence[AgentStatus], display: Display) -> list[str]:
@@ -51,13 +52,14 @@ def overview_lines(health: Health, agents: Sequence[AgentStatus], display: Displ
     return [*header, "", *table] if agents else [*header, "no agents"]
 
 
-def list_lines(agents: Sequence[AgentStatus], display: Display) -> list[str]:
-    """Format the agents and where they run."""
+def list_lines(agents: Sequence[AgentStatus], display: Display, *, wide: bool = False) -> list[str]:
+    """Show all agents and where they run; if wide, who declares them too."""
     rows = [
         [Cell(agent.name, BOLD), Cell(agent.harness), Cell(agent.type), Cell(agent.session), Cell(agent.workdir)]
+        + ([Cell(agent.owner or ""), Cell(agent.source or "")] if wide else [])
         for agent in agents
     ]
-    return lines(_LIST_HEADING, rows, display)
+    return lines(_LIST_HEADING + (_WIDE_HEADING if wide else ()), rows, display)
 
 
 def agent_lines(agent: AgentStatus, display: Display, detail: str | None = None) -> list[str]:

@@ -12,7 +12,8 @@ from agentd.text.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, c
 
 _DETAILS = """\
 Without FILE: what the daemon has still to do, which is normally nothing. With FILE: what it would do if FILE replaced
-its jcard now (- is standard input, and a pipe works too). Secrets count as unchanged.
+its jcard now (- is standard input, and a pipe works too), with the folder of drop-ins beside FILE if there is one. FILE
+may also be one of its drop-ins, or a folder in place of all. Secrets count as unchanged.
 Marks: + start, - stop, ~ restart, = change in place.
 When not on a terminal: one line per operation, with fields separated by tabs: mark, action, agent, reason.
 Exit status 0 whether or not there is anything to do."""
@@ -20,6 +21,7 @@ Exit status 0 whether or not there is anything to do."""
 _EXAMPLES = """\
 agentctl plan
 agentctl plan ./jcard.new.toml
+agentctl plan ./jcard.new.d
 agentctl plan --json ./jcard.new.toml | jq -e '.operations == []'"""
 
 _MARKS = {
@@ -40,7 +42,7 @@ def register(commands: Commands) -> None:
         metavar="FILE",
         nargs="?",
         type=not_empty,
-        help="a jcard to plan instead of the daemon's; - for standard input",
+        help="a jcard, or a folder of drop-ins, to plan instead of the daemon's; - for standard input",
     )
 
 

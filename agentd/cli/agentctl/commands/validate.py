@@ -7,9 +7,9 @@ import os
 from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
 
 _DETAILS = """\
-Reads the file and its prompt files as the daemon would; needs no daemon. Exit status 1 if there are errors or warnings.
-FILE is by default the daemon's jcard (--config, AGENTD_CONFIG); it may be a pipe, or - for standard input, and relative
-paths are then relative to the current folder.
+Reads the file, the drop-ins in the folder beside it, and their prompt files as the daemon would; needs no daemon. Exit
+status 1 if there are errors or warnings. FILE is by default the daemon's jcard (--config, AGENTD_CONFIG); it may be a
+folder of drop-ins, a pipe, or - for standard input, and relative paths are then relative to the current folder.
 Each line is an agent (name, harness, session, workdir) or a problem with its file:line:column; the last line is the
 verdict."""
 
@@ -24,7 +24,11 @@ def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("validate", _validate, details=_DETAILS, examples=_EXAMPLES)
     parser.add_argument(
-        "file", metavar="FILE", nargs="?", type=not_empty, help="the jcard to check; - for standard input"
+        "file",
+        metavar="FILE",
+        nargs="?",
+        type=not_empty,
+        help="the jcard, or a folder of drop-ins, to check; - for standard input",
     )
 
 
