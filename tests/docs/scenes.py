@@ -197,7 +197,7 @@ def _drop_in_folders(who: Newcomer) -> None:
 def _leased(who: Newcomer) -> None:
     lease = '[drop_in]\nlease = "30s"\n\n'
     who.write("~/.config/agentd/jcard.d/watch.toml", lease + jcard({"name": "watch", "command": READER}))
-    who.wait_states({"watch": "running"})
+    who.wait_states({"nightly": "disabled", "reviewer": "running", "watch": "running"})
 
 
 def _night(who: Newcomer) -> None:
