@@ -112,6 +112,8 @@ def test_list_as_json_is_an_array(client: Client) -> None:
         "type": "native",
         "session": "build",
         "workdir": "/home/agent/workspace",
+        "owner": None,
+        "source": "/etc/stereos/jcard.toml",
     }
 
 
