@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from agentd.launch.preflight import PreflightError
@@ -218,7 +219,10 @@ class Agent(Machine):
         """Look for a launcher's report; `past` if it may have been made long ago, to a former daemon."""
         handle, run = self._handle, self.life.run
         if handle is not None and run is not None and run.id == handle.run_id and run.ended is None:
-            handle.read_reports(past=past)
+            if handle.pane is not None or past:
+                handle.read_reports(past=past)
+            else:
+                handle.wait_for_pane(partial(self.hint, past=True))
 
     def _reported(self, run_id: str, report: Report) -> None:
         match report:
@@ -304,6 +308,8 @@ class Agent(Machine):
         handle.opened(pane)
         self.host.recorder.opened(run_id, pane)
         self._apply(transitions.launch_opened(self.life, run_id, self._now()))
+        if handle.early:
+            self.hint(past=True)
         if former is not None:
             await forget_run(self.host, former.run_id)
 

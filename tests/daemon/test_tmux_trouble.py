@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import time
 
 import psutil
+import pytest
 
 from tests.daemon.support import another_run, bad, counting, declare, lines, pids, running, runs, settled, start, stay
 from tests.support.daemon import Daemon
@@ -47,6 +49,33 @@ def test_an_agent_whose_session_is_closed_follows_its_policy(daemon: Daemon) -> 
     assert pids(daemon)["z"] == before["z"]
     # The best of several: the machine may be loaded.
     assert min(took) < NOT_WAITED_FOR, took
+
+
+SLOW = """#!/bin/sh
+case " $* " in *" -C "*) ;; *) exec {tmux} "$@" ;; esac
+mkfifo "$0.$$"
+while IFS= read -r line; do [ ! -e "$0.slow" ] || sleep 0.1; printf '%s\\n' "$line"; done <"$0.$$" &
+exec {tmux} "$@" >"$0.$$"
+"""
+"""A tmux whose answers come late, 0.1 s each line, once a file is there."""
+
+
+@pytest.mark.parametrize("command", [["sleep", "600"], ["true"]], ids=["stays", "ends at once"])
+def test_an_agent_is_shown_to_run_with_its_pane_even_if_tmux_answers_late(daemon: Daemon, command: list[str]) -> None:
+    """Whoever waits for it to run sends to it next, and needs the pane."""
+    tmux = daemon.bin / "tmux"
+    tmux.write_text(SLOW.format(tmux=shutil.which("tmux")))
+    tmux.chmod(0o755)
+    start(daemon, stay("other"))
+    running(daemon, "other")
+    tmux.with_name("tmux.slow").touch()
+    declare(daemon, stay("other"), {"name": "a", "command": command})
+    shown = daemon.wait_for(
+        lambda: agent if (agent := daemon.agent("a")) and agent["state"] in ("running", "exited") else None
+    )
+    tmux.with_name("tmux.slow").unlink()
+    assert shown["pane"] is not None
+    daemon.wait_state("a", "running" if command[0] == "sleep" else "exited")
 
 
 def test_an_agent_whose_pane_is_given_another_program_says_so(daemon: Daemon) -> None:
