@@ -21,9 +21,9 @@ from agentd.process.runner import Runner, RunnerError
 from agentd.workspaces.roles import Occasion, TemplateError, daily_file, workspace_files
 from agentd.workspaces.trust import TrustError, give_trust
 from agentd.workspaces.workspace import WORKSPACES, WorkspaceError, make_workspace
-from agentd.worktrees.create import ensure_worktree, needs_git
+from agentd.worktrees.ensure import ensure_worktree, needs_git
 from agentd.worktrees.git import Git, GitError
-from agentd.worktrees.record import HeldError
+from agentd.worktrees.record import RecordError
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ _LOOK: Final = 0.02
 _GIVING_UP: Final = 5.0
 """Seconds that a folder in the making has to stop after it was given up; what it runs is killed after two."""
 
-_CANNOT_MAKE = (GitError, HeldError, RunnerError, TemplateError, TrustError, WorkspaceError)
+_CANNOT_MAKE = (GitError, RecordError, RunnerError, TemplateError, TrustError, WorkspaceError)
 
 
 class WorkFolders:

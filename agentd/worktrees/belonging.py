@@ -1,4 +1,4 @@
-"""Which repository a worktree belongs to: the one that has it registered, whatever path that repository has by now."""
+"""Find the repository of a worktree: the one that lists it, whatever its path is by now."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentd.worktrees.git import NO_REPOSITORY, Git, GitError, same_folder, split_z
-from agentd.worktrees.record import Held, Place
+from agentd.worktrees.record import Worktree, WorktreeRecord
 
 
 class RepositoryGoneError(GitError):
-    """The repository of a worktree is not where it was, and nothing leads to where it is now."""
+    """The repository of a worktree is not at its path, and the worktree does not lead to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A worktree in git's own list."""
+    """A worktree as git lists it."""
 
     head: str
-    """Commit; zeros where there is none yet."""
+    """Commit; zeros if there is none yet."""
     locked: str | None
-    """Why it is locked, ``""`` without a reason; ``None`` if it is not."""
+    """Reason of its lock, ``""`` if none was given; ``None`` if it is not locked."""
     branch: str | None
-    """The branch that is checked out there."""
+    """The branch that is checked out, ``None`` for a detached HEAD."""
 
 
 def entry_of(repository: Git, path: Path) -> Entry | None:
-    """Find a worktree in git's own list, whether its folder is there or not.
+    """Find a worktree in git's list; its folder may be gone.
 
     Raises
     ------
@@ -42,75 +42,75 @@ def entry_of(repository: Git, path: Path) -> Entry | None:
     return None
 
 
-def repository_of(git: Git, place: Place) -> Git:
-    """Find the repository of a worktree: where it was when that was made, or where the worktree's own link leads.
+def repository_of(git: Git, worktree: Worktree) -> Git:
+    """Find the repository of a worktree: at its recorded path, or where the worktree's link leads.
 
     Raises
     ------
     RepositoryGoneError
-        If it is not there any more.
+        If it is at neither.
     GitError
-        If git cannot say, or may not use it.
+        If git cannot say, or refuses to use it.
     """
-    known = git.elsewhere(Path(place.held.repo))
+    known = git.in_folder(Path(worktree.record.repo))
     if _common(known) is not None:
         return known
-    here = git.elsewhere(place.path)
-    common = _common(here) if os.path.lexists(place.path / ".git") else None
-    if common is not None and entry_of(here, place.path) is not None:
-        return git.elsewhere(common)
+    here = git.in_folder(worktree.path)
+    common = _common(here) if os.path.lexists(worktree.path / ".git") else None
+    if common is not None and entry_of(here, worktree.path) is not None:
+        return git.in_folder(common)
     raise RepositoryGoneError(
-        f"its repository {place.held.repo} is gone; if that was moved, put its new path into the jcard, "
+        f"its repository {worktree.record.repo} is gone; if it was moved, put its new path into the jcard, "
         f"or run git -C NEW_PATH worktree repair"
     )
 
 
-def under_another_path(git: Git, place: Place, repo: Path) -> Held | None:
-    """Recognise the repository of a worktree by another path: a link to it, a mount of it, or where it was moved.
+def recognize_repository(git: Git, worktree: Worktree, repo: Path) -> WorktreeRecord | None:
+    """Tell whether a path leads to the repository of a worktree: by a link, a mount, or because it was moved.
 
     Parameters
     ----------
     git
-        At any place.
-    place
+        In any folder.
+    worktree
         The worktree.
     repo
-        The other path.
+        The path.
 
     Returns
     -------
-    What is known of the worktree with that path; ``None`` if another repository is there.
+    The record with that path; ``None`` if it leads to another repository.
 
     Raises
     ------
     GitError
         If git cannot say.
     """
-    there, known = git.elsewhere(repo), git.elsewhere(Path(place.held.repo))
+    there, known = git.in_folder(repo), git.in_folder(Path(worktree.record.repo))
     common, former = _common(there), _common(known)
     if common is None:
         return None
     moved = former is None or not same_folder(former, common)
-    if moved and (entry_of(there, place.path) is None or (former is not None and entry_of(known, place.path))):
+    if moved and (entry_of(there, worktree.path) is None or (former is not None and entry_of(known, worktree.path))):
         return None
     if moved:
-        mend_link(there)
-    return replace(place.held, repo=str(repo))
+        repair_links(there)
+    return replace(worktree.record, repo=str(repo))
 
 
-def mend_link(repository: Git) -> None:
-    """Have worktrees lead to their repository again that was moved.
+def repair_links(repository: Git) -> None:
+    """Repair the links between a moved repository and its worktrees.
 
     Raises
     ------
     GitError
-        If git cannot be run; it may be unable to mend those of others.
+        If git cannot be run. It may be unable to repair links of other users.
     """
     repository.finish("worktree", "repair")
 
 
 def _common(git: Git) -> Path | None:
-    """Find the folder that all worktrees of a repository share; ``None`` if there is no repository."""
+    """Give the git directory that all worktrees of a repository share; ``None`` if there is no repository."""
     done = git.finish("rev-parse", "--path-format=absolute", "--git-common-dir")
     if done.status == 0 and b"\0" not in done.out:
         return Path(os.fsdecode(done.out.removesuffix(b"\n")))

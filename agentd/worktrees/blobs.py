@@ -1,4 +1,4 @@
-"""Reading what ``git cat-file --batch`` answers, piece by piece and not trusting it."""
+"""Parse the output of ``git cat-file --batch`` as it arrives, without trusting it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from agentd.worktrees.tree_paths import LINK, LONGEST_PATH, TreeFile
 
 _HEAD: Final = re.compile(rb"([0-9a-f]+) blob ([0-9]{1,18})")
 _LONGEST_HEAD: Final = 128
-"""Bytes: the longest name of an object, its kind and its size have half of it."""
+"""Bytes; twice what the longest object name, kind and size take."""
 
 
 class Blobs:
-    """The contents of files, which come one after the other.
+    """A parser of file contents, one after the other.
 
     Parameters
     ----------
     files
-        In the order in which they were asked for.
+        In the order in which they were requested.
     begin
-        Called with each in turn, gives what is called with the pieces of its content.
+        Called with each file, gives a function that is called with the parts of its content.
     most
-        Bytes that all may have together.
+        Limit of all together, in bytes.
     """
 
     def __init__(
@@ -35,20 +35,20 @@ class Blobs:
         self._begin = begin
         self._most, self._left = most, most
         self.longest_answer = most + len(files) * _LONGEST_HEAD
-        """Bytes of the whole answer."""
+        """Limit of the whole output, in bytes."""
         self._buffer = b""
         self._file = next(self._files, None)
         self._write: Callable[[bytes], object] | None = None
         self._missing = 0
-        """Bytes of the file that is being read."""
+        """Bytes still to come of the current file."""
 
     def take(self, data: bytes) -> None:
-        """Take the next piece of the answer.
+        """Parse the next part of the output.
 
         Raises
         ------
         GitError
-            If it is no answer to what was asked, or too long.
+            If it does not answer the request, or is too long.
         """
         # NAME SP TYPE SP SIZE LF CONTENT LF
         self._buffer += data
@@ -70,12 +70,12 @@ class Blobs:
                 self._write, self._file = None, next(self._files, None)
 
     def end(self) -> None:
-        """Say that nothing more comes.
+        """Check that the output is complete.
 
         Raises
         ------
         GitError
-            If a file is missing, or part of one.
+            If a file, or part of one, is missing.
         """
         if self._file is not None or self._buffer:
             raise self._wrong(b"nothing more")
@@ -96,4 +96,4 @@ class Blobs:
     def _wrong(self, found: bytes) -> GitError:
         path = "the last file" if self._file is None else quote(self._file.path)
         shown = quote(found.decode("utf-8", "replace"))
-        return GitError(f"git answered {shown} when asked for the content of {path}; look at that repository")
+        return GitError(f"git answered {shown} when asked for the content of {path}; look into that repository")

@@ -1,4 +1,4 @@
-"""Whether a worktree can have a branch: asked before anything is written, as git says it only when it has begun."""
+"""Check that a worktree can have a branch, before git has written anything."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ _HEADS: Final = "refs/heads/"
 
 def refuse_name_in_the_way(repository: Git, branch: str) -> None:
     """Refuse a new branch ``a/b`` beside ``a``, or ``a`` beside ``a/b``: git keeps no branch below another.
+
+    Parameters
+    ----------
+    repository
+        In the repository.
+    branch
+        Name of the new branch.
 
     Raises
     ------
@@ -36,6 +43,15 @@ def refuse_name_in_the_way(repository: Git, branch: str) -> None:
 
 def refuse_in_use(repository: Git, branch: str, path: Path) -> None:
     """Refuse a branch that is checked out in another worktree.
+
+    Parameters
+    ----------
+    repository
+        In the repository.
+    branch
+        Name of the branch.
+    path
+        The worktree that is to have it.
 
     Raises
     ------

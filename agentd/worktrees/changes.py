@@ -1,4 +1,4 @@
-"""What an agent changed in its worktree: committed, uncommitted and untracked, against where it started."""
+"""What an agent changed in its worktree since it started: committed, uncommitted and untracked."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from agentd.launch.launcher import quote
 from agentd.process.runner import MOST
 from agentd.worktrees.belonging import repository_of
 from agentd.worktrees.blobs import Blobs
+from agentd.worktrees.cleanup_errors import log_cleanup_errors
 from agentd.worktrees.git import CHECKOUT_LIMIT, Git, GitError, is_object, split_z
-from agentd.worktrees.record import Place
-from agentd.worktrees.tidying import keeping_the_reason
+from agentd.worktrees.record import Worktree
 from agentd.worktrees.tree_paths import TreeFile, check_files, tree_file
 
 _DIFF: Final = ("diff", "--no-ext-diff", "--no-textconv", "--find-renames")
@@ -52,16 +52,16 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The state of a worktree at one moment, against where it started."""
+    """The state of a worktree at one moment, and where it started."""
 
     git: Git
-    """At the worktree."""
+    """In the worktree."""
     start: str
     """Commit."""
     head: str
     """Commit."""
     tree: str
-    """Everything in the worktree that git does not ignore, as a tree of git's."""
+    """Tree object of everything in the worktree that git does not ignore."""
 
     def patch(self, take: Callable[[bytes], object] | None = None, most: int = MOST) -> bytes:
         """Write the difference as a patch that ``git apply`` takes.
@@ -69,26 +69,26 @@ class Changes:
         Parameters
         ----------
         take
-            Called with each piece of it, instead of a result.
+            Called with each part, instead of a result.
         most
-            Bytes that it may have.
+            Limit, in bytes.
 
         Raises
         ------
         GitError
-            If git cannot.
+            If git fails.
         """
         return self.git.out(
             *_DIFF, "--binary", "--no-color", self.start, self.tree, take=take, limit=CHECKOUT_LIMIT, most=most
         )
 
     def stat(self, *, columns: int = 80) -> bytes:
-        """Sum the difference up, a line for each file.
+        """Summarise the difference, a line for each file.
 
         Raises
         ------
         GitError
-            If git cannot.
+            If git fails.
         """
         return self.git.out(*_DIFF, f"--stat={columns}", "--no-color", self.start, self.tree)
 
@@ -98,7 +98,7 @@ class Changes:
         Raises
         ------
         GitError
-            If git cannot.
+            If git fails.
         """
         plain = ("--no-renames", "-z", self.start, self.tree)
         states = split_z(self.git.out("diff", "--no-ext-diff", "--name-status", *plain))
@@ -118,7 +118,7 @@ class Changes:
         Raises
         ------
         GitError
-            If git cannot.
+            If git fails.
         """
         listed = self.git.out("log", "-z", "--reverse", f"--format={_COMMIT}", f"{self.start}..{self.head}")
         words = listed.decode("utf-8", "replace").removesuffix("\0").split("\0") if listed else []
@@ -127,12 +127,12 @@ class Changes:
         return [Commit(*words[index : index + 4]) for index in range(0, len(words), 4)]
 
     def tree_files(self, paths: frozenset[str]) -> list[TreeFile]:
-        """Find files as they are in the worktree now, whose paths are safe to write in a folder.
+        """Look files up as they are in the worktree now; their paths are safe to write into a folder.
 
         Raises
         ------
         GitError
-            If git cannot, or names paths that are not.
+            If git fails, or names an unsafe path.
         """
         entries = map(tree_file, split_z(self.git.out("ls-tree", "-r", "-z", "--full-tree", self.tree)))
         found = [file for file in entries if file.path in paths]
@@ -147,16 +147,16 @@ class Changes:
         Parameters
         ----------
         files
-            Which; no submodules.
+            The files; no submodules.
         begin
-            Called with each file in turn, gives what is called with the pieces of its content, a link's target.
+            Called with each file, gives a function that is called with the parts of its content (a link's target).
         most
-            Bytes that all may have together.
+            Limit of all together, in bytes.
 
         Raises
         ------
         GitError
-            If git cannot, or answers with anything else.
+            If git fails, or prints anything else.
         """
         blobs = Blobs(files, begin, most)
         names = "".join(f"{file.object}\n" for file in files).encode()
@@ -165,55 +165,62 @@ class Changes:
         blobs.end()
 
 
-def look_at_changes(git: Git, place: Place) -> Changes:
-    """Take the state of a worktree as it is now; neither it nor its index is touched.
+def read_changes(git: Git, worktree: Worktree) -> Changes:
+    """Read the state of a worktree without changing it or its index.
+
+    Parameters
+    ----------
+    git
+        In any folder.
+    worktree
+        The worktree.
 
     Raises
     ------
     GitError
-        If git cannot.
+        If git fails.
     """
-    here = git.elsewhere(place.path)
-    own = here.own_folder(repository_of(git, place))
+    here = git.in_folder(worktree.path)
+    own = here.git_dir(repository_of(git, worktree))
     head = here.commit("HEAD")
     if head is None:
-        raise GitError(f"{place.path} has no commit to compare with")
-    return Changes(here, _start(here, place, head), head, snapshot(here, own))
+        raise GitError(f"{worktree.path} has no commit to compare with")
+    return Changes(here, _start(here, worktree, head), head, snapshot(here, own))
 
 
-def _start(here: Git, place: Place, head: str) -> str:
-    """Find where the worktree's work begins.
+def _start(here: Git, worktree: Worktree, head: str) -> str:
+    """Find the commit that the agent's work starts from.
 
-    That is where its commits and the base parted, so that what came from the base since does not count as the agent's;
-    and where it was made, if all its commits are in the base already.
+    That is where its commits and the base parted, so that later commits of the base do not count as the agent's; or
+    where the worktree was created, if the base has all its commits.
     """
-    held = place.held
-    if held.base_ref is not None and here.commit(held.base_ref) is not None:
-        parted = here.found("merge-base", held.base_ref, head)
+    record = worktree.record
+    if record.base_ref is not None and here.commit(record.base_ref) is not None:
+        parted = here.found("merge-base", record.base_ref, head)
         if parted is not None and is_object(parted) and parted != head:
             return parted
-    start = here.commit(held.base_commit)
+    start = here.commit(record.base_commit)
     if start is None:
-        raise GitError(f"{place.path} began at commit {held.base_commit}, which {held.repo} no longer has")
+        raise GitError(f"{worktree.path} began at commit {record.base_commit}, which {record.repo} no longer has")
     return start
 
 
 def snapshot(here: Git, own: Path) -> str:
-    """Write all that is in a worktree, untracked files included and ignored ones not, as a tree.
+    """Write a tree object of all files in a worktree that git does not ignore.
 
     Parameters
     ----------
     here
-        At the worktree.
+        In the worktree.
     own
-        The folder that git keeps of it.
+        Its git directory.
 
     Raises
     ------
     GitError
-        If git cannot.
+        If git fails.
     """
-    with _other_index(here, own) as environment:
+    with _temporary_index(here, own) as environment:
         marked = [entry for entry in here.paths("ls-files", "-v", "-z") if entry[0].islower() or entry[0] == "S"]
         there = [entry[2:] for entry in marked if os.path.lexists(here.at / entry[2:])]
         if there:
@@ -225,11 +232,11 @@ def snapshot(here: Git, own: Path) -> str:
 
 
 @contextmanager
-def _other_index(here: Git, own: Path) -> Iterator[dict[str, str]]:
-    """Give a copy of a worktree's index to work on: so git need not read again what it knows to be unchanged."""
+def _temporary_index(here: Git, own: Path) -> Iterator[dict[str, str]]:
+    """Give a copy of a worktree's index, with which git need not read unchanged files again."""
     index = own / f"{_INDEX}.{os.getpid()}"
     copy, original = quote(os.fsencode(index)), quote(os.fsencode(own / "index"))
-    # Another process of this number may have been killed.
+    # A killed process with this PID may have left them.
     here.runner.script(
         b"rm -f -- " + copy + b" " + copy + b".lock;"
         b" if [ -e " + original + b" ]; then cp -p -- " + original + b" " + copy + b"; fi"
@@ -237,7 +244,7 @@ def _other_index(here: Git, own: Path) -> Iterator[dict[str, str]]:
     try:
         yield {"GIT_INDEX_FILE": str(index)}
     finally:
-        with keeping_the_reason():
+        with log_cleanup_errors():
             here.runner.script(b"rm -f -- " + copy + b" " + copy + b".lock")
 
 

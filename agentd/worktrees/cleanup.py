@@ -1,4 +1,4 @@
-"""Clearing away what is left of worktrees: folders, and what git knows of them."""
+"""Remove what is left of worktrees: folders, git's entries and lock files."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from agentd.launch.launcher import quote
 from agentd.process.runner import RunnerError
 from agentd.worktrees.belonging import RepositoryGoneError, entry_of, repository_of
 from agentd.worktrees.git import CHECKOUT_LIMIT, Git
-from agentd.worktrees.inspect import LOCKED_TO_MAKE, locked_to_make, processes_in
-from agentd.worktrees.record import Place, write_held
+from agentd.worktrees.inspect import CREATION_LOCK, has_creation_lock, processes_in
+from agentd.worktrees.record import Worktree, write_record
 
 _NEEDED: Final = ("gitdir", "commondir", "HEAD")
-"""Files that git writes when it makes a worktree, one after the other."""
+"""Files that git writes first when it creates a worktree."""
 
-_NOBODYS: Final = 5.0
-"""Seconds after which a lock is nobody's any more: git holds it for milliseconds."""
+_STALE: Final = 5.0
+"""Seconds after which a lock file counts as left behind: git holds one for milliseconds."""
 
 
 def delete(git: Git, folder: Path) -> None:
-    """Delete a folder and what is in it, write-protected or not; one that is not there is fine.
+    """Delete a folder or file if it is there, write-protected or not.
 
     Raises
     ------
@@ -39,28 +39,28 @@ def delete(git: Git, folder: Path) -> None:
         raise RunnerError(f"cannot delete {folder}: {done.reason}")
 
 
-def forget_missing(repository: Git, path: Path) -> None:
-    """Let git forget a worktree whose folder is gone; one that somebody locked is not forgotten.
+def unregister(repository: Git, path: Path) -> None:
+    """Remove git's entry of a worktree whose folder is gone, unless somebody locked it.
 
     Raises
     ------
     GitError
-        If git cannot, or does not.
+        If git fails or refuses.
     """
     entry = entry_of(repository, path)
     if entry is not None:
-        force = ("--force", "--force") if entry.locked == LOCKED_TO_MAKE else ("--force",)
+        force = ("--force", "--force") if entry.locked == CREATION_LOCK else ("--force",)
         repository.out("worktree", "remove", *force, path)
 
 
-def clear_unfinished(git: Git, place: Place, now: float) -> None:
-    """Remove a worktree that was never finished, and whatever git left of it; its branch stays.
+def remove_unfinished(git: Git, worktree: Worktree, now: float) -> None:
+    """Remove a worktree whose creation was interrupted, and what git left of it; its branch stays.
 
     Parameters
     ----------
     git
-        At any place.
-    place
+        In any folder.
+    worktree
         The worktree.
     now
         Seconds since the epoch.
@@ -71,35 +71,34 @@ def clear_unfinished(git: Git, place: Place, now: float) -> None:
         If it cannot be removed.
     """
     try:
-        repository = repository_of(git, place)
-        clear_torn(repository)
+        repository = repository_of(git, worktree)
+        remove_torn_metadata(repository)
     except RepositoryGoneError:
         repository = None
-    users = processes_in(place.path)
+    users = processes_in(worktree.path)
     if users:
         raise RunnerError(
-            f"{place.path} was never finished, but processes are in it ({', '.join(map(str, users))}): end them first"
+            f"{worktree.path} was never completed, but processes are in it ({', '.join(map(str, users))}): "
+            "end them first"
         )
-    entry = None if repository is None else entry_of(repository, place.path)
-    if entry is not None and entry.locked != LOCKED_TO_MAKE and os.path.lexists(place.path):
-        # Somebody put it there meanwhile: what is being made is locked until it is done.
-        if entry.branch != place.held.branch:
-            raise RunnerError(f"{place.path} is a worktree that agentd did not make: move it away")
-        write_held(git.runner, place.path, replace(place.held, under_way=None))
+    entry = None if repository is None else entry_of(repository, worktree.path)
+    if entry is not None and entry.locked != CREATION_LOCK and os.path.lexists(worktree.path):
+        # Somebody else created it: agentd's own would still be locked.
+        if entry.branch != worktree.record.branch:
+            raise RunnerError(f"{worktree.path} is a worktree that agentd did not create: move it away")
+        write_record(git.runner, worktree.path, replace(worktree.record, under_way=None))
         return
-    # git removes none that is only half there.
-    delete(git, place.path)
+    # git refuses to remove an incomplete one.
+    delete(git, worktree.path)
     if repository is None:
         return
-    forget_missing(repository, place.path)
-    if place.held.branch is not None:
-        remove_stale_lock(repository, branch_lock(repository, place.held.branch), now)
+    unregister(repository, worktree.path)
+    if worktree.record.branch is not None:
+        remove_stale_lock(repository, branch_lock(repository, worktree.record.branch), now)
 
 
-def clear_torn(repository: Git) -> None:
-    """Remove what a git left that was killed when it had just begun to make a worktree.
-
-    With one of its files empty, git lists no worktree of the repository any more.
+def remove_torn_metadata(repository: Git) -> None:
+    """Remove the incomplete entries of worktrees that a killed git left: with one of them, git lists no worktrees.
 
     Raises
     ------
@@ -112,7 +111,7 @@ def clear_torn(repository: Git) -> None:
     except OSError:
         return
     for own in known:
-        if locked_to_make(own) and not all(_written(own / name) for name in _NEEDED):
+        if has_creation_lock(own) and not all(_written(own / name) for name in _NEEDED):
             delete(repository, own)
 
 
@@ -124,9 +123,7 @@ def _written(file: Path) -> bool:
 
 
 def remove_stale_lock(git: Git, lock: Path, now: float) -> None:
-    """Remove a lock file if a git left it that was killed.
-
-    That can only be told by its age, which is waited for, and by what the caller knows to have been under way.
+    """Remove a lock file that a killed git left; waits until it is old enough to tell.
 
     Raises
     ------
@@ -137,8 +134,8 @@ def remove_stale_lock(git: Git, lock: Path, now: float) -> None:
     if found is None:
         return
     age = max(0.0, now - found.st_mtime)
-    if age < _NOBODYS:
-        git.runner.pause(_NOBODYS - age)
+    if age < _STALE:
+        git.runner.pause(_STALE - age)
     again = _identity(lock)
     if again is not None and (again.st_ino, again.st_mtime_ns) == (found.st_ino, found.st_mtime_ns):
         delete(git, lock)
@@ -152,13 +149,13 @@ def _identity(lock: Path) -> os.stat_result | None:
 
 
 def branch_lock(repository: Git, branch: str) -> Path:
-    """Say where git puts the lock of a branch.
+    """Give the path of a branch's lock file.
 
     Raises
     ------
     GitError
         If git cannot say.
     """
-    # Not by git's --git-path, which fails where a branch is in the way of a folder.
+    # git's --git-path fails where a branch has the name of a folder.
     common = Path(repository.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
     return common / "refs" / "heads" / f"{branch}.lock"

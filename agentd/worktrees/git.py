@@ -1,12 +1,12 @@
 """Running git in repositories that agents write to.
 
-git runs as the agents' user, never as root, and with nothing in its environment that chooses another repository. What
-it says is no more to be trusted than that user, who can change the repository and the running git: what is taken for
-an object or a number is looked at first, and paths are checked before they are written (`tree_paths`).
+git runs as the agents' user, never as root, without environment variables that choose another repository. Its output
+is trusted no more than that user, who controls the repository and the running git: object names and numbers are
+checked, and so are paths before they are written (`tree_paths`).
 
-What a repository's own settings could make git execute beside its work (hooks, the file watcher, background
-maintenance, pager, external diff) is off; filters (Git LFS) are not, since a checkout without them is none. git's own
-check that a repository belongs to whoever uses it stays on: git says what to do where it does not.
+What the repository's settings could make git execute besides (hooks, file watcher, background maintenance, pager,
+external diff) is off. Filters (Git LFS) stay on, since a checkout is not complete without them. git's own check of a
+repository's owner stays on.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from agentd.process.runner import LIMIT, MOST, Finished, Runner, RunnerError
 from agentd.text.quoting import quote
 
 CHECKOUT_LIMIT: Final = 600.0
-"""Seconds that git may take to write a worktree: the largest repositories take minutes."""
+"""Seconds that git may take to write a worktree; the largest repositories take minutes."""
 
 _OBJECT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 """Name of an object, by SHA-1 or SHA-256."""
 _NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 NO_REPOSITORY: Final = "not a git repository"
-"""What git says of a folder that is none, in the language that it is run with."""
+"""What git says of a folder outside any repository, in the C locale."""
 
 _SAFE: Final = (
     "core.hooksPath=/dev/null",
-    # An address of this kind is a program; git asks a remote for what a partial clone lacks.
+    # An "ext::" URL runs a program, and a partial clone fetches what it lacks.
     "protocol.ext.allow=never",
     "core.fsmonitor=false",
     "core.untrackedCache=false",
-    # What has changed is to be seen by more than a coarse time and size.
+    # Detect changes by all that stat tells, not only by seconds and size.
     "core.checkStat=default",
     "core.trustctime=true",
     "core.quotePath=false",
@@ -47,7 +47,7 @@ _SAFE: Final = (
     "log.showSignature=false",
     "advice.detachedHead=false",
     "advice.addEmbeddedRepo=false",
-    # Said of GIT_GRAFT_FILE, before the reason of every failure.
+    # Its warning about GIT_GRAFT_FILE would precede every error.
     "advice.graftFileDeprecated=false",
     "core.safecrlf=false",
     "diff.mnemonicPrefix=false",
@@ -56,10 +56,10 @@ _SAFE: Final = (
 _ENVIRONMENT: Final = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_PAGER": "cat",
-    # What a commit descends from is what it says, not what the repository's settings make of it.
+    # A commit's parents are those it names, whatever the repository replaces.
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_GRAFT_FILE": "/dev/null",
-    # Of the commits that save what a worktree held.
+    # For the commits that save work.
     "GIT_AUTHOR_NAME": "agentd",
     "GIT_AUTHOR_EMAIL": "agentd@localhost",
     "GIT_COMMITTER_NAME": "agentd",
@@ -68,22 +68,22 @@ _ENVIRONMENT: Final = {
 
 
 class GitError(RuntimeError):
-    """git could not do its work; the text says where, and git's reason."""
+    """git failed; the message says where, and gives git's reason."""
 
 
 class GitRefusedError(GitError):
-    """git said why it does not do something, and ended by itself."""
+    """git refused and exited by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """git, at one repository or worktree."""
+    """git in one repository or worktree."""
 
     runner: Runner
     at: Path
 
-    def elsewhere(self, at: Path) -> Git:
-        """The same at another place."""
+    def in_folder(self, at: Path) -> Git:
+        """Give git in another folder."""
         return Git(self.runner, at)
 
     def finish(
@@ -95,7 +95,7 @@ class Git:
         limit: float = LIMIT,
         most: int = MOST,
     ) -> Finished:
-        """Run to the end, whatever becomes of it.
+        """Run git, whatever its exit status.
 
         Raises
         ------
@@ -125,12 +125,12 @@ class Git:
         limit: float = LIMIT,
         most: int = MOST,
     ) -> bytes:
-        """Run, and give what it prints.
+        """Run git, and give its output.
 
         Raises
         ------
         GitError
-            If it fails; `GitRefusedError` if it was not ended by a signal.
+            If it fails; `GitRefusedError` unless a signal ended it.
         """
         done = self.finish(*arguments, stdin=stdin, take=take, environment=environment, limit=limit, most=most)
         if done.status != 0:
@@ -138,7 +138,7 @@ class Git:
         return done.out
 
     def line(self, *arguments: str | Path, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
-        """Run, and give the one line it prints.
+        """Run git, and give the line it prints.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class Git:
         return _line(self.out(*arguments, stdin=stdin, environment=environment))
 
     def object(self, *arguments: str | Path, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
-        """Run, and give the name of the object that it prints.
+        """Run git, and give the object name it prints.
 
         Raises
         ------
@@ -158,7 +158,7 @@ class Git:
         return _checked(self.line(*arguments, stdin=stdin, environment=environment), _OBJECT, self.at)
 
     def number(self, *arguments: str | Path, stdin: bytes = b"") -> int:
-        """Run, and give the number that it prints.
+        """Run git, and give the number it prints.
 
         Raises
         ------
@@ -168,7 +168,7 @@ class Git:
         return int(_checked(self.line(*arguments, stdin=stdin), _NUMBER, self.at))
 
     def found(self, *arguments: str | Path) -> str | None:
-        """Run, and give the one line it prints, or ``None`` where it finds nothing.
+        """Run git, and give the line it prints, or ``None`` if it fails.
 
         Raises
         ------
@@ -179,7 +179,7 @@ class Git:
         return _line(done.out) if done.status == 0 else None
 
     def paths(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> list[str]:
-        """Run with ``-z``, and give what it lists; bytes that are not UTF-8 as lone surrogates.
+        """Run git with ``-z``, and give the list it prints; bytes that are not UTF-8 become surrogates.
 
         Raises
         ------
@@ -188,13 +188,13 @@ class Git:
         """
         return split_z(self.out(*arguments, environment=environment))
 
-    def own_folder(self, repository: Git) -> Path:
-        """Find the folder that git keeps of this worktree of a repository.
+    def git_dir(self, repository: Git) -> Path:
+        """Give the git directory of this worktree.
 
         Raises
         ------
         GitError
-            If this is no longer the root of a worktree of that repository: git would work on another one.
+            If this folder is no longer the root of a worktree of `repository`.
         """
         if NO_REPOSITORY in self.finish("rev-parse", "--show-toplevel").err:
             raise self._not_a_worktree_of(repository)
@@ -209,7 +209,7 @@ class Git:
         return GitError(f"{self.at} is no longer a worktree of {repository.at}: look into it and move it away by hand")
 
     def commit(self, revision: str) -> str | None:
-        """Find the commit that a revision means.
+        """Resolve a revision to a commit; ``None`` if there is none.
 
         Raises
         ------
@@ -217,25 +217,25 @@ class Git:
             If git cannot be run, or names anything else.
         """
         if revision.startswith("-"):
-            # An option of git's, wherever it came from.
+            # git would take it for an option.
             return None
         commit = self.found("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
         return None if commit is None else _checked(commit, _OBJECT, self.at)
 
 
 def is_object(text: str) -> bool:
-    """Whether a text can be the name of an object."""
+    """Whether a text has the form of an object name."""
     return _OBJECT.fullmatch(text) is not None
 
 
 def split_z(output: bytes) -> list[str]:
-    """Take apart what git separates with NUL."""
+    """Split what git separates with NUL."""
     return [_text(part) for part in output.split(b"\0") if part]
 
 
 def _checked(text: str, form: re.Pattern[str], at: Path) -> str:
     if form.fullmatch(text) is None:
-        raise GitError(f"git in {at} answered {quote(text)}, which it never would by itself; look at that repository")
+        raise GitError(f"git in {at} answered {quote(text)}, which no git prints by itself; look into that repository")
     return text
 
 
@@ -246,7 +246,7 @@ def _line(output: bytes) -> str:
 
 
 def same_folder(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one folder: by links, or by mounts of it in several places."""
+    """Whether two paths lead to the same folder, by links or mounts too."""
     try:
         return one.samefile(other)
     except OSError:

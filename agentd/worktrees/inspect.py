@@ -1,4 +1,4 @@
-"""What a worktree holds that would be lost with it."""
+"""Find what would be lost with a worktree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentd.files.regular import read_regular
 from agentd.model.user import AgentUser
 from agentd.worktrees.belonging import entry_of, repository_of
 from agentd.worktrees.git import Git, split_z
-from agentd.worktrees.record import Place
+from agentd.worktrees.record import Worktree
 
 _UNDER_WAY: Final = {
     "rebase-merge": "a rebase",
@@ -22,13 +22,13 @@ _UNDER_WAY: Final = {
     "BISECT_LOG": "a bisection",
     "sequencer": "a cherry-pick or revert",
 }
-"""What a file in a worktree's own git folder says (gitrepository-layout(5))."""
+"""Meaning of files in a worktree's git directory (gitrepository-layout(5))."""
 
 _KEPT: Final = ("refs/heads/", "refs/remotes/", "refs/tags/")
-"""Refs that work is safe on."""
+"""Refs that keep commits."""
 
-LOCKED_TO_MAKE: Final = "agentd is making it"
-"""Reason of the lock on a worktree until it is finished."""
+CREATION_LOCK: Final = "agentd is making it"
+"""Reason of git's lock on a worktree that is being created. Kept in repositories: do not change it."""
 
 _SHOWN: Final = 3
 _LONGEST_NOTE: Final = 64 * 1024
@@ -37,37 +37,38 @@ _LONGEST_NOTE: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is in one worktree and nowhere else."""
+    """What only one worktree holds."""
 
     uncommitted: tuple[str, ...] = ()
     """Paths that are staged, changed, conflicted or untracked, sorted."""
     hidden: tuple[str, ...] = ()
-    """Paths whose changes git was told not to look for (``assume-unchanged``, ``skip-worktree``)."""
+    """Paths whose changes git is told to overlook (``assume-unchanged``, ``skip-worktree``)."""
     ignored: tuple[str, ...] = ()
     """Paths that git ignores; folders end in ``/``."""
     nested: tuple[str, ...] = ()
-    """Repositories and submodules inside it, whose commits are only there."""
+    """Repositories and submodules inside it, which cannot be saved."""
     missing: tuple[str, ...] = ()
-    """Submodules that are empty folders."""
+    """Submodules that were not initialised."""
     unmerged: int = 0
-    """Commits of its branch or HEAD that are on no other branch, remote branch or tag."""
+    """Commits of its branch or HEAD that no other branch, remote branch or tag holds."""
     under_way: str | None = None
-    """A rebase, merge and the like that is not finished."""
+    """An unfinished rebase, merge or the like."""
     locked: str | None = None
-    """Why somebody locked it, by ``git worktree lock``."""
+    """Reason of a ``git worktree lock``; ``""`` if none was given."""
     users: tuple[int, ...] = ()
-    """Processes that are in it."""
+    """PIDs whose working directory is in it."""
     head: str | None = None
+    """Commit."""
     tip: str | None = None
-    """Of its own branch."""
+    """Commit of its own branch."""
 
     @property
     def dirty(self) -> bool:
-        """Whether there is anything that no commit holds, the ignored left aside."""
+        """Whether there is uncommitted work, ignored files not counted."""
         return bool(self.uncommitted or self.hidden or self.under_way)
 
     def reasons(self) -> list[str]:
-        """Say what would be lost, but for what git ignores."""
+        """Say what would be lost, ignored files not counted."""
         found = []
         if self.uncommitted:
             found.append(f"{_number(len(self.uncommitted), 'uncommitted file')} ({_some(self.uncommitted)})")
@@ -80,7 +81,7 @@ class Work:
         return found
 
     def obstacles(self, shell: int | None = None) -> list[str]:
-        """Say why it cannot be removed whatever is wanted; `shell` may be in it, as it ends soon."""
+        """Say why it must not be removed at all; the process `shell` may be in it."""
         found = []
         if self.nested:
             found.append(f"it holds repositories of its own ({_some(self.nested)}), which cannot be saved")
@@ -99,33 +100,33 @@ class Work:
         return f"{number} ({_some(self.ignored)})"
 
 
-def inspect(git: Git, place: Place) -> Work:
-    """Look at everything a worktree holds.
+def inspect(git: Git, worktree: Worktree) -> Work:
+    """Inspect everything a worktree holds.
 
     Parameters
     ----------
     git
-        At any place.
-    place
-        The worktree; its folder may be gone.
+        In any folder.
+    worktree
+        Its folder may be gone.
 
     Raises
     ------
     GitError
-        If git cannot say: then nothing may be taken for safe.
+        If git cannot say; then nothing may be removed.
     """
-    repository = repository_of(git, place)
-    own_branch = _own_branch(repository, place)
+    repository = repository_of(git, worktree)
+    own_branch = _own_branch(repository, worktree)
     tip = None if own_branch is None else repository.commit(own_branch)
-    if not os.path.lexists(place.path):
-        entry = entry_of(repository, place.path)
-        # git knows what was checked out there.
+    if not os.path.lexists(worktree.path):
+        entry = entry_of(repository, worktree.path)
+        # git still knows what was checked out.
         head = None if entry is None else repository.commit(entry.head)
-        unmerged = _unmerged(repository, place, own_branch, [tip, head])
+        unmerged = _unmerged(repository, worktree, own_branch, [tip, head])
         return Work(unmerged=unmerged, locked=None if entry is None else _foreign(entry.locked), head=head, tip=tip)
-    here = git.elsewhere(place.path)
+    here = git.in_folder(worktree.path)
     head = here.commit("HEAD")
-    own = here.own_folder(repository)
+    own = here.git_dir(repository)
     look = _status(here)
     inside, missing = _submodules(here, own)
     return Work(
@@ -134,10 +135,10 @@ def inspect(git: Git, place: Place) -> Work:
         ignored=tuple(sorted(look.ignored)),
         nested=(*sorted(look.nested), *inside),
         missing=missing,
-        unmerged=_unmerged(repository, place, own_branch, [tip, head]),
+        unmerged=_unmerged(repository, worktree, own_branch, [tip, head]),
         under_way=next((name for file, name in _UNDER_WAY.items() if os.path.lexists(own / file)), None),
         locked=_lock_reason(own, here.runner.reader),
-        users=processes_in(place.path),
+        users=processes_in(worktree.path),
         head=head,
         tip=tip,
     )
@@ -153,13 +154,13 @@ class _Status:
 def _status(here: Git) -> _Status:
     options = ("--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching")
     look = _Status()
-    # Options win over status.* and diff.* of the repository's own settings, which could hide files.
+    # Options override the repository's status.* and diff.* settings, which could hide files.
     for entry in here.paths("status", *options, "--ignore-submodules=none", "--no-renames"):
         code, path = entry[:2], entry[3:]
         if code == "!!":
             look.ignored.append(path)
         elif code == "??" and path.endswith("/"):
-            # All untracked files are listed one by one, but for those of a repository inside this one.
+            # Only repositories inside this one are listed as folders.
             look.nested.append(path)
         else:
             look.changed.append(path)
@@ -167,14 +168,14 @@ def _status(here: Git) -> _Status:
 
 
 def _hidden(here: Git) -> tuple[str, ...]:
-    """Find files that are there, and that git does not look at."""
+    """Find existing files that git is told to overlook."""
     entries = here.paths("ls-files", "-v", "-z")
     marked = [entry[2:] for entry in entries if entry[0].islower() or entry[0] == "S"]
     return tuple(path for path in marked if os.path.lexists(here.at / path))
 
 
 def _submodules(here: Git, own: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Find the submodules that have commits of their own, and those that are empty folders."""
+    """Find the initialised submodules, and the others."""
     links = _links(here)
     inside = tuple(path for path in links if os.path.lexists(here.at / path / ".git"))
     missing = tuple(path for path in links if path not in inside)
@@ -187,7 +188,7 @@ def _links(here: Git) -> list[str]:
 
 
 def missing_submodules(here: Git) -> tuple[str, ...]:
-    """Find the submodules of a worktree that are empty folders.
+    """Find the submodules of a worktree that were not initialised.
 
     Raises
     ------
@@ -197,24 +198,24 @@ def missing_submodules(here: Git) -> tuple[str, ...]:
     return tuple(path for path in _links(here) if not os.path.lexists(here.at / path / ".git"))
 
 
-def _own_branch(repository: Git, place: Place) -> str | None:
-    """Name the ref that is this worktree's alone: not one that was checked out elsewhere since."""
-    if place.held.branch is None:
+def _own_branch(repository: Git, worktree: Worktree) -> str | None:
+    """Give the ref of the worktree's branch, unless another worktree has it checked out."""
+    if worktree.record.branch is None:
         return None
-    ref = f"refs/heads/{place.held.branch}"
+    ref = f"refs/heads/{worktree.record.branch}"
     user = repository.line("for-each-ref", "--format=%(worktreepath)", ref)
-    return ref if user in ("", str(place.path), os.path.realpath(place.path)) else None
+    return ref if user in ("", str(worktree.path), os.path.realpath(worktree.path)) else None
 
 
-def _unmerged(repository: Git, place: Place, own: str | None, tips: list[str | None]) -> int:
-    """Count the commits that only this worktree's branch or HEAD leads to."""
+def _unmerged(repository: Git, worktree: Worktree, own: str | None, tips: list[str | None]) -> int:
+    """Count the commits that only this worktree's branch or HEAD holds."""
     known = sorted({tip for tip in tips if tip is not None})
     if not known:
         return 0
     listed = repository.line("for-each-ref", "--format=%(refname)", *_KEPT).splitlines()
     kept = [ref for ref in listed if ref != own]
     excluded = [f"^{ref}" for ref in kept]
-    starts = (repository.commit(place.held.base_commit), repository.commit("HEAD"))
+    starts = (repository.commit(worktree.record.base_commit), repository.commit("HEAD"))
     excluded += [f"^{commit}" for commit in starts if commit is not None]
     request = "\n".join([*known, *excluded]) + "\n"
     return repository.number("rev-list", "--count", "--ignore-missing", "--stdin", stdin=os.fsencode(request))
@@ -227,40 +228,42 @@ def _lock_reason(own: Path, reader: AgentUser | None) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return f"the note of its lock cannot be read: {error.strerror}"
+        return f"its lock file cannot be read: {error.strerror}"
     return _foreign(reason)
 
 
 def _foreign(reason: str | None) -> str | None:
-    return None if reason == LOCKED_TO_MAKE else reason
+    return None if reason == CREATION_LOCK else reason
 
 
-def locked_to_make(own: Path) -> bool:
-    """Whether the folder that git keeps of a worktree says that agentd is making it."""
+def has_creation_lock(own: Path) -> bool:
+    """Whether a worktree's git directory has the lock of an unfinished creation."""
     return _lock_reason(own, None) is None and os.path.lexists(own / "locked")
 
 
-def making_cut_off(path: Path) -> bool:
-    """Whether a worktree still has the lock of its making, asking only the file system."""
-    try:
-        link = read_regular(path / ".git", _LONGEST_NOTE)
-        return locked_to_make(path / os.fsdecode(link.removeprefix(b"gitdir:").strip()))
-    except (OSError, ValueError):
-        # Also what is no path at all, as a power cut leaves it.
-        return False
+def creation_interrupted(path: Path) -> bool:
+    """Whether a worktree still has the lock of its creation, asking only the file system."""
+    own = _linked_git_dir(path)
+    return own is not None and has_creation_lock(own)
 
 
 def leads_nowhere(path: Path) -> bool:
-    """Whether the folder that git keeps of a worktree is not where it says, asking only the file system."""
+    """Whether a worktree's link to its git directory is broken, asking only the file system."""
+    own = _linked_git_dir(path)
+    return own is not None and not os.path.lexists(own)
+
+
+def _linked_git_dir(path: Path) -> Path | None:
     try:
-        link = read_regular(path / ".git", _LONGEST_NOTE)
-        return not os.path.lexists(path / os.fsdecode(link.removeprefix(b"gitdir:").strip()))
-    except (OSError, ValueError):
-        return False
+        link = read_regular(path / ".git", _LONGEST_NOTE).removeprefix(b"gitdir:").strip()
+    except OSError:
+        return None
+    # After a power cut the link may be all NUL bytes.
+    return None if b"\0" in link else path / os.fsdecode(link)
 
 
 def processes_in(folder: Path) -> tuple[int, ...]:
-    """Find the processes whose working directory is in a folder, as far as this user may see and the system tells."""
+    """Find the processes whose working directory is in a folder, as far as this user may see them (Linux only)."""
     found = []
     root = os.path.realpath(folder)
     for entry in Path("/proc").glob("[0-9]*"):

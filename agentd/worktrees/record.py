@@ -1,4 +1,4 @@
-"""What is known of each worktree, also once its agent is no longer declared: a JSON file beside its folder."""
+"""The record of a worktree: a JSON file beside its folder, which outlives the agent's declaration."""
 
 from __future__ import annotations
 
@@ -17,78 +17,81 @@ from agentd.text.quoting import quote
 _SUFFIX: Final = ".json"
 _LARGEST: Final = 64 * 1024
 _ASIDE: Final = "~"
-"""Between an agent's name and a number, for worktrees that had to make room for another; no name has it."""
+"""Between an agent's name and the number of a worktree that was set aside; no agent name contains it."""
 
-MAKING: Final = "making"
-"""It is made: its agent was never in it."""
+CREATING: Final = "making"
+"""It is being created: no agent was in it yet."""
 
 
-class HeldError(RuntimeError):
-    """What is known of a worktree cannot be read or written; the text says why."""
+class RecordError(RuntimeError):
+    """A record cannot be read or written; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """One worktree that agentd made."""
+class WorktreeRecord:
+    """What agentd knows of a worktree that it created."""
 
     agent: str
     repo: str
     branch: str | None
-    """``None`` for a checkout that is not to be changed."""
+    """``None`` for a read-only checkout."""
     base: str | None
     """As declared."""
     base_ref: str | None
-    """What the base was called in the repository, to find it again: a branch; ``None`` for a mere commit."""
+    """Full name of the branch or tag that the base names; ``None`` for a commit."""
     base_commit: str
-    """Where it started."""
+    """The commit it started from."""
     made: str
-    """RFC 3339."""
+    """When it was created, RFC 3339."""
     under_way: str | None = None
-    """`MAKING` until git is done with that: what there is by then is no work of the agent's."""
+    """`CREATING` until git has finished: nothing in it is the agent's work until then."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one worktree is, and what is known of it."""
+class Worktree:
+    """A worktree and its record."""
 
-    name: str
-    """The agent's, or one with a number for a worktree set aside."""
     path: Path
-    held: Held
+    record: WorktreeRecord
+
+    @property
+    def name(self) -> str:
+        """The agent's name, followed by ``~`` and a number if it was set aside."""
+        return self.path.name
 
 
-def read_held(path: Path) -> Held | None:
-    """Read what is known of the worktree at `path`; ``None`` if nothing is.
+def read_record(path: Path) -> WorktreeRecord | None:
+    """Read the record of the worktree at `path`; ``None`` if there is none.
 
     Raises
     ------
-    HeldError
-        If it cannot be read, or is none of agentd's.
+    RecordError
+        If it cannot be read, or is not agentd's.
     """
     file = _file(path)
     try:
         values = json.loads(read_regular(file, _LARGEST))
-        # Records of a former version lack what has a default.
-        known = [field.name for field in fields(Held) if field.default is MISSING or field.name in values]
-        return _checked(Held(**{name: _text_of(values[name]) for name in known}))  # type: ignore[arg-type]  # checked
+        # Older records lack the fields that have a default.
+        known = [field.name for field in fields(WorktreeRecord) if field.default is MISSING or field.name in values]
+        return _checked(WorktreeRecord(**{name: _text_of(values[name]) for name in known}))  # type: ignore[arg-type]  # checked
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise HeldError(f"cannot read {file}: {error.strerror}") from error
+        raise RecordError(f"cannot read {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise HeldError(f"{file} is none of agentd's: {error}; move it away") from error
+        raise RecordError(f"{file} is not a record of agentd's: {error}; move it away") from error
 
 
-def _checked(held: Held) -> Held:
-    """See to it that git takes none of it for an option, or for a place that depends on where it is run."""
-    if not all(isinstance(text, str) for text in (held.agent, held.repo, held.base_commit, held.made)):
+def _checked(record: WorktreeRecord) -> WorktreeRecord:
+    """Refuse values that git would take for an option, and relative paths."""
+    if not all(isinstance(text, str) for text in (record.agent, record.repo, record.base_commit, record.made)):
         raise TypeError("expected text, found null")
-    if not held.repo.startswith("/"):
-        raise ValueError(f"expected an absolute path as repo, found {quote(held.repo)}")
-    for text in (held.branch, held.base, held.base_ref, held.base_commit):
+    if not record.repo.startswith("/"):
+        raise ValueError(f"expected an absolute path as repo, found {quote(record.repo)}")
+    for text in (record.branch, record.base, record.base_ref, record.base_commit):
         if text is not None and text.startswith("-"):
-            raise ValueError(f"expected no option of git's, found {quote(text)}")
-    return held
+            raise ValueError(f"expected no git option, found {quote(text)}")
+    return record
 
 
 def _text_of(value: object) -> str | None:
@@ -100,94 +103,94 @@ def _text_of(value: object) -> str | None:
     return value
 
 
-def all_held(folder: Path) -> tuple[list[Place], list[str]]:
-    """Find every worktree in the folder of worktrees.
+def list_worktrees(folder: Path) -> tuple[list[Worktree], list[str]]:
+    """List the worktrees in the worktrees folder.
 
     Returns
     -------
-    The worktrees, sorted by name, and a message for each that is not understood.
+    The worktrees, sorted by name, and a message for each record that cannot be used.
 
     Raises
     ------
-    HeldError
+    RecordError
         If the folder cannot be read.
     """
-    places, problems = [], []
+    worktrees, problems = [], []
     try:
         names = sorted(entry.name.removesuffix(_SUFFIX) for entry in folder.iterdir() if entry.suffix == _SUFFIX)
     except FileNotFoundError:
         return [], []
     except OSError as error:
-        raise HeldError(f"cannot look into {folder}: {error.strerror}") from error
+        raise RecordError(f"cannot list {folder}: {error.strerror}") from error
     for name in names:
         try:
-            held = read_held(folder / name)
-        except HeldError as error:
+            record = read_record(folder / name)
+        except RecordError as error:
             problems.append(str(error))
             continue
-        if held is not None:
-            places.append(Place(name, folder / name, held))
-    return places, problems
+        if record is not None:
+            worktrees.append(Worktree(folder / name, record))
+    return worktrees, problems
 
 
-def write_held(runner: Runner, path: Path, held: Held) -> None:
-    """Write what is known of the worktree at `path`, as the agents' user.
+def write_record(runner: Runner, path: Path, record: WorktreeRecord) -> None:
+    """Write the record of the worktree at `path`, as the agents' user.
 
     Raises
     ------
-    HeldError
+    RecordError
         If it cannot be written.
     """
     file = os.fsencode(_file(path))
-    text = json.dumps(asdict(held), indent=1) + "\n"
+    text = json.dumps(asdict(record), indent=1) + "\n"
     part, whole = quote_for_shell(file + b".part"), quote_for_shell(file)
     _script(runner, b"printf %s " + quote_for_shell(text) + b" >" + part + b" && mv -f -- " + part + b" " + whole)
 
 
-def forget_held(runner: Runner, path: Path) -> None:
-    """Remove what is known of the worktree at `path`.
+def delete_record(runner: Runner, path: Path) -> None:
+    """Remove the record of the worktree at `path`.
 
     Raises
     ------
-    HeldError
+    RecordError
         If it cannot be removed.
     """
     _script(runner, b"rm -f -- " + quote_for_shell(os.fsencode(_file(path))))
 
 
-def free_place_beside(place: Place) -> Path:
-    """Find a path for a worktree that has to make room: ``NAME~1``, then ``NAME~2`` and so on.
+def free_path_beside(worktree: Worktree) -> Path:
+    """Find a path to set a worktree aside: ``NAME~1``, then ``NAME~2`` and so on.
 
     Raises
     ------
-    HeldError
-        If what is known of one that is there cannot be read.
+    RecordError
+        If a record there cannot be read.
     """
     for number in count(1):
-        candidate = place.path.with_name(f"{place.path.name}{_ASIDE}{number}")
-        # One without a folder, and known as this one, is what an attempt left that was cut off.
-        if not os.path.lexists(candidate) and read_held(candidate) in (None, place.held):
+        candidate = worktree.path.with_name(f"{worktree.path.name}{_ASIDE}{number}")
+        # The same record without a folder was left by an interrupted attempt.
+        if not os.path.lexists(candidate) and read_record(candidate) in (None, worktree.record):
             return candidate
     raise AssertionError
 
 
-def set_aside_as(place: Place) -> Path | None:
-    """Find where a worktree is that was set aside, if agentd ended before it could forget its former place.
+def find_set_aside(worktree: Worktree) -> Path | None:
+    """Find where a worktree was set aside, if agentd was killed before it removed the old record.
 
     Raises
     ------
-    HeldError
-        If the folder of worktrees cannot be read.
+    RecordError
+        If the worktrees folder cannot be read.
     """
-    for other in all_held(place.path.parent)[0]:
-        beside = other.name.rpartition(_ASIDE)[0] == place.name
-        if beside and other.held == place.held and os.path.lexists(other.path):
+    for other in list_worktrees(worktree.path.parent)[0]:
+        beside = other.name.rpartition(_ASIDE)[0] == worktree.name
+        if beside and other.record == worktree.record and os.path.lexists(other.path):
             return other.path
     return None
 
 
-def rubbish_of(path: Path) -> Path:
-    """Where a worktree is put to be deleted, so that nobody takes half of it for a whole one."""
+def removal_path(path: Path) -> Path:
+    """Where a worktree is moved before it is deleted."""
     return path.with_name(f"{path.name}{_ASIDE}removed")
 
 
@@ -199,6 +202,6 @@ def _script(runner: Runner, text: bytes) -> None:
     try:
         done = runner.script(text)
     except RunnerError as error:
-        raise HeldError(str(error)) from error
+        raise RecordError(str(error)) from error
     if done.status != 0:
-        raise HeldError(f"as user {runner.user.name}: {done.reason}")
+        raise RecordError(f"as user {runner.user.name}: {done.reason}")

@@ -1,4 +1,4 @@
-"""Finishing what was begun with a worktree and cut off: by the end of agentd, of git or of the machine."""
+"""Recover worktrees after agentd, git or the machine was stopped in the middle of a change."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ import os
 from pathlib import Path
 
 from agentd.worktrees.belonging import repository_of
-from agentd.worktrees.cleanup import clear_torn, clear_unfinished
+from agentd.worktrees.cleanup import remove_torn_metadata, remove_unfinished
 from agentd.worktrees.git import Git
-from agentd.worktrees.record import MAKING, Place, forget_held, set_aside_as
+from agentd.worktrees.record import CREATING, Worktree, delete_record, find_set_aside
 
 
-def settle(git: Git, place: Place, now: float) -> Path | None:
-    """Finish setting a worktree aside; remove one that was never finished.
+def recover(git: Git, worktree: Worktree, now: float) -> Path | None:
+    """Remove a worktree whose creation was interrupted; finish setting one aside.
 
     Parameters
     ----------
     git
-        At any place.
-    place
+        In any folder.
+    worktree
         The worktree.
     now
         Seconds since the epoch.
 
     Returns
     -------
-    Where the worktree is, if it was set aside; nothing is known of the place it had then.
+    Where the worktree is, if it was set aside; it then has no record at its old path.
 
     Raises
     ------
-    GitError, HeldError, RunnerError
-        If it cannot be finished.
+    GitError, RecordError, RunnerError
+        If that fails.
     """
-    if place.held.under_way == MAKING:
-        clear_unfinished(git, place, now)
+    if worktree.record.under_way == CREATING:
+        remove_unfinished(git, worktree, now)
         return None
-    repository = repository_of(git, place)
-    clear_torn(repository)
-    if not os.path.lexists(place.path):
-        other = set_aside_as(place)
+    repository = repository_of(git, worktree)
+    remove_torn_metadata(repository)
+    if not os.path.lexists(worktree.path):
+        other = find_set_aside(worktree)
         if other is not None:
-            # git renames the folder first and takes note of it then.
+            # git renames the folder first, and updates its own files after that.
             repository.out("worktree", "repair", other)
-            forget_held(git.runner, place.path)
+            delete_record(git.runner, worktree.path)
         return other
     return None

@@ -1,4 +1,4 @@
-"""Removing worktrees without losing work: what no commit or branch elsewhere holds stays, or is saved first."""
+"""Remove worktrees without losing work: what exists nowhere else keeps them, or is saved first."""
 
 from __future__ import annotations
 
@@ -10,48 +10,56 @@ from typing import Final
 from agentd.launch.launcher import quote
 from agentd.process.runner import RunnerError
 from agentd.worktrees.belonging import RepositoryGoneError, repository_of
-from agentd.worktrees.cleanup import delete, forget_missing
+from agentd.worktrees.cleanup import delete, unregister
 from agentd.worktrees.git import Git
 from agentd.worktrees.inspect import Work, inspect, processes_in
-from agentd.worktrees.record import Place, forget_held, read_held, rubbish_of
-from agentd.worktrees.recovery import settle
-from agentd.worktrees.trash import save
+from agentd.worktrees.record import Worktree, delete_record, read_record, removal_path
+from agentd.worktrees.recovery import recover
+from agentd.worktrees.trash import save_work
 
 _CHANGED: Final = "it was changed just now; try again"
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What may go with a worktree."""
+    """What may be deleted with a worktree."""
 
     force: bool = False
-    """Uncommitted and unmerged work: it is saved."""
+    """Uncommitted and unmerged work, which is saved."""
     ignored: bool = False
-    """What git ignores: it is not saved."""
+    """Ignored files, which are not saved."""
     shell: int | None = None
-    """The one that its agent's run left in it, which ends as soon as it is gone."""
+    """PID of the shell that the agent's last run left in its pane: it may be in the worktree, and ends soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What became of a worktree."""
+    """The outcome for one worktree."""
 
     name: str
     path: str
     branch: str | None
-    """The branch that went with it."""
+    """The branch that was deleted, or stays with the worktree."""
     kept: str | None
-    """Why it is still there; ``None`` if it is gone."""
+    """Why it was kept; ``None`` if it was removed."""
     lost: tuple[str, ...] = ()
-    """What went with it that was nowhere else."""
+    """What was removed that exists nowhere else."""
     recover: tuple[str, ...] = ()
-    """Commands that bring it back."""
+    """Commands that restore it."""
     left: str | None = None
-    """What of its folder could not be deleted, and why."""
+    """Why part of its folder could not be deleted."""
 
 
 def verdict(work: Work, allowed: Allowed) -> str | None:
-    """Say why a worktree has to stay, or ``None`` if it may go."""
+    """Say why a worktree has to stay; ``None`` if it may be removed.
+
+    Parameters
+    ----------
+    work
+        What it holds.
+    allowed
+        What may be deleted.
+    """
     obstacles = work.obstacles(allowed.shell)
     if obstacles:
         return "; ".join(obstacles)
@@ -65,67 +73,72 @@ def verdict(work: Work, allowed: Allowed) -> str | None:
     return f"{', '.join(reasons)}; {'; '.join(advice)}" if reasons else None
 
 
-def remove(git: Git, place: Place, allowed: Allowed, now: float) -> Removed:
-    """Remove a worktree and its branch, if nothing is lost that may not be.
+def remove(git: Git, worktree: Worktree, allowed: Allowed, now: float) -> Removed:
+    """Remove a worktree and its branch, unless that loses more than is allowed.
 
     Parameters
     ----------
     git
-        At any place.
-    place
-        The worktree. That its agent is neither declared nor running is for the caller to know.
+        In any folder.
+    worktree
+        The worktree. The caller makes sure that no agent uses it.
     allowed
-        What may go with it.
+        What may be deleted.
     now
         Seconds since the epoch, for the name of what is saved.
 
     Raises
     ------
-    GitError, HeldError, RunnerError
-        If git cannot, or cannot say what would be lost.
+    GitError, RecordError, RunnerError
+        If git fails, or cannot say what would be lost.
     """
-    if read_held(place.path) != place.held:
-        # Others had their turn since the caller looked.
-        return Removed(place.name, str(place.path), place.held.branch, _CHANGED)
+    if read_record(worktree.path) != worktree.record:
+        # Changed since the caller read it.
+        return kept_because(worktree, _CHANGED)
     try:
-        elsewhere = settle(git, place, now)
-        repository = repository_of(git, place)
+        moved = recover(git, worktree, now)
+        repository = repository_of(git, worktree)
     except RepositoryGoneError as error:
-        return _remove_orphan(git, place, allowed, error)
-    if elsewhere is not None:
-        return Removed(place.name, str(place.path), place.held.branch, f"it was set aside: it is {elsewhere.name} now")
-    work = inspect(git, place)
+        return _remove_orphan(git, worktree, allowed, error)
+    if moved is not None:
+        return kept_because(worktree, f"it was set aside: it is {moved.name} now")
+    work = inspect(git, worktree)
     kept = verdict(work, allowed)
     if kept is not None:
-        return Removed(place.name, str(place.path), place.held.branch, kept)
-    saved = save(git, place, work, now) if work.reasons() else []
-    if os.path.lexists(place.path):
-        # What came since was neither judged nor saved.
-        if inspect(git, place) != work:
-            return Removed(place.name, str(place.path), place.held.branch, _CHANGED)
-        _take_away(git, place)
-    forget_missing(repository, place.path)
+        return kept_because(worktree, kept)
+    saved = save_work(git, worktree, work, now) if work.reasons() else []
+    if os.path.lexists(worktree.path):
+        # What was added since was neither checked nor saved.
+        if inspect(git, worktree) != work:
+            return kept_because(worktree, _CHANGED)
+        _move_away(git, worktree)
+    unregister(repository, worktree.path)
     branch = None
-    if place.held.branch is not None and work.tip is not None:
-        # Only if it still is where it was looked at.
-        repository.out("update-ref", "-d", f"refs/heads/{place.held.branch}", work.tip)
-        branch = place.held.branch
+    if worktree.record.branch is not None and work.tip is not None:
+        # Only if it has not moved since it was inspected.
+        repository.out("update-ref", "-d", f"refs/heads/{worktree.record.branch}", work.tip)
+        branch = worktree.record.branch
     left = None
     try:
-        delete(git, rubbish_of(place.path))
+        delete(git, removal_path(worktree.path))
     except RunnerError as error:
-        # Files of somebody else, say. All that matters is done.
+        # For example another user's files. Nothing depends on it.
         left = str(error)
-    forget_held(git.runner, place.path)
-    recover = _recovery(repository, branch, work, saved)
-    return Removed(place.name, str(place.path), branch, None, tuple(work.reasons()), recover, left)
+    delete_record(git.runner, worktree.path)
+    commands = _recovery(repository, branch, work, saved)
+    return Removed(worktree.name, str(worktree.path), branch, None, tuple(work.reasons()), commands, left)
 
 
-def orphan_verdict(place: Place, allowed: Allowed, error: RepositoryGoneError) -> str | None:
-    """Say why a worktree has to stay whose repository is gone, or ``None`` if it may go."""
-    if not os.path.lexists(place.path):
+def kept_because(worktree: Worktree, reason: str) -> Removed:
+    """Report that a worktree was kept."""
+    return Removed(worktree.name, str(worktree.path), worktree.record.branch, reason)
+
+
+def orphan_verdict(worktree: Worktree, allowed: Allowed, error: RepositoryGoneError) -> str | None:
+    """Say why a worktree whose repository is gone has to stay; ``None`` if it may be removed."""
+    if not os.path.lexists(worktree.path):
         return None
-    users = [str(user) for user in processes_in(place.path) if user != allowed.shell]
+    users = [str(user) for user in processes_in(worktree.path) if user != allowed.shell]
     if users:
         return f"processes are in it ({', '.join(users)})"
     if allowed.force and allowed.ignored:
@@ -133,29 +146,29 @@ def orphan_verdict(place: Place, allowed: Allowed, error: RepositoryGoneError) -
     return f"{error}; nothing in it can be saved: --force --ignored removes it all the same"
 
 
-def _remove_orphan(git: Git, place: Place, allowed: Allowed, error: RepositoryGoneError) -> Removed:
-    kept = orphan_verdict(place, allowed, error)
+def _remove_orphan(git: Git, worktree: Worktree, allowed: Allowed, error: RepositoryGoneError) -> Removed:
+    kept = orphan_verdict(worktree, allowed, error)
     if kept is not None:
-        return Removed(place.name, str(place.path), place.held.branch, kept)
-    there = os.path.lexists(place.path)
-    delete(git, place.path)
-    forget_held(git.runner, place.path)
-    return Removed(place.name, str(place.path), None, None, ("everything in it",) if there else ())
+        return kept_because(worktree, kept)
+    there = os.path.lexists(worktree.path)
+    delete(git, worktree.path)
+    delete_record(git.runner, worktree.path)
+    return Removed(worktree.name, str(worktree.path), None, None, ("everything in it",) if there else ())
 
 
-def _take_away(git: Git, place: Place) -> None:
-    """Take a worktree out of its place in one step: git deletes file by file, its own link to the repository first."""
-    rubbish = rubbish_of(place.path)
-    delete(git, rubbish)
-    path = quote(os.fsencode(place.path))
-    done = git.runner.script(b"mv -- " + path + b" " + quote(os.fsencode(rubbish)))
+def _move_away(git: Git, worktree: Worktree) -> None:
+    """Rename a worktree before deleting it: an interrupted deletion, file by file, could be taken for work."""
+    target = removal_path(worktree.path)
+    delete(git, target)
+    path = quote(os.fsencode(worktree.path))
+    done = git.runner.script(b"mv -- " + path + b" " + quote(os.fsencode(target)))
     if done.status != 0:
-        raise RunnerError(f"cannot remove {place.path}: {done.reason}")
+        raise RunnerError(f"cannot remove {worktree.path}: {done.reason}")
 
 
 def _recovery(repository: Git, branch: str | None, work: Work, saved: list[str]) -> tuple[str, ...]:
     user = repository.runner.user
-    # git lets nobody else use the repository, and what is set up there is not to be run by root.
+    # git refuses other users, and root must not run what the repository configures.
     become = f"sudo -u {shlex.quote(user.name)} " if user.switch else ""
     at = f"{become}git -C {shlex.quote(str(repository.at))}"
     commands = []

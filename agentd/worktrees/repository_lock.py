@@ -1,4 +1,4 @@
-"""Taking turns in a repository: agentd, agentctl, and the git that either of them left at work when it was killed."""
+"""The lock that agentd, agentctl and their git processes hold while they change a repository's worktrees."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ from agentd.files.regular import may_open
 from agentd.process.runner import LIMIT, Runner, RunnerError
 
 _LOOK: Final = 0.02
-"""Seconds between looks whether it is our turn."""
+"""Seconds between attempts."""
 
 
 @contextmanager
-def alone_in(runner: Runner, repo: Path, before_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Change a repository's worktrees while nobody else of agentd's does.
+def repository_lock(runner: Runner, repo: Path, before_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Lock a repository while its worktrees are changed.
 
-    The lock is one on the repository's folder. Every git that is run meanwhile inherits it, so that one which outlives
-    a killed agentd holds it on; what it may leave in the background after an end in order does not. The agents' user
-    gets no descriptor of a folder that it could not open itself: it could have made the path lead there. Where folders
-    cannot be locked, all goes on without.
+    The lock is an ``flock`` on the repository's folder. Programs that `runner` starts inherit it, so a git that
+    outlives a killed agentd keeps it. The agents' user inherits it only if it may open the folder itself: it could
+    have made the path lead anywhere. On file systems without locks there is none.
 
     Parameters
     ----------
     runner
-        What is run by it inherits the lock.
+        The programs it runs inherit the lock.
     repo
         The repository's folder.
     before_waiting
-        Called once if somebody else has the lock.
+        Called once if the lock is taken.
 
     Raises
     ------
     RunnerError
-        If it is not our turn within a minute.
+        If the lock is still taken after a minute.
     """
     folder = _open(repo)
     if folder is None:
@@ -58,7 +57,7 @@ def alone_in(runner: Runner, repo: Path, before_waiting: Callable[[], None] = la
 
 
 def _open(repo: Path) -> int | None:
-    # What is wrong with a folder that cannot be opened is for git to say.
+    # If it cannot be opened, git says why.
     with suppress(OSError, ValueError):
         return os.open(repo, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     return None
@@ -77,6 +76,6 @@ def _wait(runner: Runner, repo: Path, folder: int) -> None:
             return
         runner.pause(_LOOK)
     raise RunnerError(
-        f"another agentd or agentctl, or git that one of them left at work, is busy in {repo} for {LIMIT:.0f} s now; "
-        "see who has that folder open"
+        f"another agentd or agentctl, or a git that one of them left running, has been busy in {repo} "
+        f"for {LIMIT:.0f} s; find out which process has that folder open"
     )

@@ -1,4 +1,4 @@
-"""Keeping the work of a worktree in its repository, on refs of their own."""
+"""Save the work of a worktree in its repository, on refs of agentd's own."""
 
 from __future__ import annotations
 
@@ -10,16 +10,27 @@ from agentd.worktrees.belonging import repository_of
 from agentd.worktrees.changes import snapshot
 from agentd.worktrees.git import Git, is_object
 from agentd.worktrees.inspect import Work
-from agentd.worktrees.record import Place
+from agentd.worktrees.record import Worktree
 
 TRASH: Final = "refs/agentd/trash"
-"""Where what was deleted is kept; git never deletes what a ref leads to."""
+"""Prefix of the refs that save what was removed; git never deletes what a ref leads to."""
 
 _KEPT: Final = re.compile(rf"{TRASH}/[A-Za-z0-9._-]+/[0-9TZ.]+/(?:work|branch|head)")
 
 
-def save(git: Git, place: Place, work: Work, now: float) -> list[str]:
-    """Keep what a worktree holds on refs of their own; what is kept already is not kept again.
+def save_work(git: Git, worktree: Worktree, work: Work, now: float) -> list[str]:
+    """Save what a worktree holds on refs; what is saved already is not saved again.
+
+    Parameters
+    ----------
+    git
+        In any folder.
+    worktree
+        The worktree.
+    work
+        What it holds.
+    now
+        Seconds since the epoch, for the name of the refs.
 
     Returns
     -------
@@ -28,48 +39,61 @@ def save(git: Git, place: Place, work: Work, now: float) -> list[str]:
     Raises
     ------
     GitError, RunnerError
-        If git cannot.
+        If git fails.
     """
-    repository = repository_of(git, place)
-    folder = _folder(place.name, now)
+    repository = repository_of(git, worktree)
+    folder = _folder(worktree.name, now)
     refs = []
     if work.head is not None and work.dirty:
-        here = git.elsewhere(place.path)
-        own = here.own_folder(repository)
+        here = git.in_folder(worktree.path)
+        own = here.git_dir(repository)
         parents = ["-p", work.head]
-        # Of the last commit, so that the same work is the same commit however often it is saved.
+        # Dated like HEAD, so that saving the same work twice gives the same commit.
         moment = f"@{here.line('show', '--no-patch', '--format=%ct', work.head)} +0000"
         dates = {"GIT_AUTHOR_DATE": moment, "GIT_COMMITTER_DATE": moment}
         staged = here.found("write-tree")
         if staged is not None and is_object(staged):
-            # What was staged may differ from what lies in the folder; conflicts cannot be written.
-            said = _message(place, "what was staged")
+            # What is staged may differ from the files. A tree with conflicts cannot be written.
+            said = _message(worktree, "what was staged")
             index = here.object("commit-tree", staged, "-p", work.head, stdin=said, environment=dates)
             parents += ["-p", index]
         tree = snapshot(here, own)
-        said = _message(place, "what was not committed")
+        said = _message(worktree, "what was not committed")
         commit = here.object("commit-tree", tree, *parents, stdin=said, environment=dates)
-        refs.append(_kept_as(repository, place, commit) or _keep(repository, f"{folder}/work", commit))
+        refs.append(_kept_as(repository, worktree, commit) or _keep(repository, f"{folder}/work", commit))
     for name, found in (("branch", work.tip), ("head", work.head)):
         if found is not None and not (name == "head" and found == work.tip):
-            refs.append(_kept_as(repository, place, found) or _keep(repository, f"{folder}/{name}", found))
+            refs.append(_kept_as(repository, worktree, found) or _keep(repository, f"{folder}/{name}", found))
     return refs
 
 
-def _kept_as(repository: Git, place: Place, commit: str) -> str | None:
-    """Find the ref that keeps a commit of this worktree already."""
-    refs = repository.line("for-each-ref", "--format=%(refname)", f"--points-at={commit}", f"{_folder_of(place.name)}/")
-    # What is shown to people to be typed is of a form that we gave it.
+def _kept_as(repository: Git, worktree: Worktree, commit: str) -> str | None:
+    """Find the ref that already saves a commit of this worktree."""
+    refs = repository.line(
+        "for-each-ref", "--format=%(refname)", f"--points-at={commit}", f"{_folder_of(worktree.name)}/"
+    )
+    # Shown to people as part of a command, so only in the form that agentd writes.
     return next((ref for ref in refs.splitlines() if _KEPT.fullmatch(ref)), None)
 
 
 def save_head(repository: Git, name: str, head: str, now: float) -> None:
-    """Keep a commit that only a worktree led to whose folder is gone.
+    """Save the HEAD of a worktree whose folder is gone, if nothing else leads to it.
+
+    Parameters
+    ----------
+    repository
+        In the repository.
+    name
+        The worktree's name.
+    head
+        Commit.
+    now
+        Seconds since the epoch.
 
     Raises
     ------
     GitError
-        If git cannot.
+        If git fails.
     """
     known = ("--branches", "--tags", "--remotes", f"--glob={TRASH}")
     if repository.commit(head) is not None and repository.number("rev-list", "--count", head, "--not", *known):
@@ -90,5 +114,5 @@ def _keep(repository: Git, ref: str, commit: str) -> str:
     return ref
 
 
-def _message(place: Place, what: str) -> bytes:
-    return f"agentd: {what} in the worktree of {place.held.agent}\n".encode("utf-8", "surrogateescape")
+def _message(worktree: Worktree, what: str) -> bytes:
+    return f"agentd: {what} in the worktree of {worktree.record.agent}\n".encode("utf-8", "surrogateescape")

@@ -1,6 +1,6 @@
-"""Which paths of a tree of git's may become files: the agents' user can have git name any.
+"""Check the paths of a git tree before they are written as files: the agents' user can forge any.
 
-git itself refuses what is refused here when it adds a file (``verify_path``), but not when it lists a forged tree.
+git refuses such paths when it adds a file (``verify_path``), but not when it lists a forged tree.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST: Final = 100_000
 _ENTRY: Final = re.compile(r"([0-7]{6}) (?:blob|commit) ([0-9a-f]{40}(?:[0-9a-f]{24})?)\t(.+)", re.ASCII | re.DOTALL)
 _IGNORED_BY_HFS: Final = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 _GIT_FOLDERS: Final = frozenset({".git", "git~1"})
-"""Names of git's own folder; Windows finds it by the second as well."""
+"""Names of the git directory; on Windows it also has the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +42,35 @@ class TreeFile:
 
     path: str
     mode: str
-    """git's: `LINK`, `EXECUTABLE`, `SUBMODULE` or that of another file."""
+    """git's mode: `LINK`, `EXECUTABLE`, `SUBMODULE`, or another for plain files."""
     object: str
 
 
 def tree_file(entry: str) -> TreeFile:
-    """Read a line of ``ls-tree -r -z``.
+    """Parse an entry of ``ls-tree -r -z``.
 
     Raises
     ------
     GitError
-        If it is none.
+        If it is not one.
     """
     found = _ENTRY.fullmatch(entry)
     if found is None or found[1] not in _MODES:
-        raise GitError(f"git listed {quote(entry)} as a file of the worktree, which is none")
+        raise GitError(f"git listed {quote(entry)} as a file of the worktree, which is not one")
     return TreeFile(found[3], found[1], found[2])
 
 
 def check_files(files: Iterable[TreeFile]) -> None:
-    """See to it that files can be written into one folder, and nowhere else.
+    """Check that files can be written into one folder, and nowhere else.
 
     Raises
     ------
     GitError
-        If a path leads out of the folder or into git's own, is there twice, or leads through another file.
+        If a path leads out of the folder or into the git directory, occurs twice, or leads through another file.
     """
     paths: set[str] = set()
     for file in files:
-        problem = _problem(file.path) or ("is there twice" if file.path in paths else None)
+        problem = _problem(file.path) or ("occurs twice" if file.path in paths else None)
         if problem is not None:
             raise GitError(f"the worktree has the path {quote(file.path)}, which {problem}: nothing is taken from it")
         paths.add(file.path)
@@ -85,16 +85,16 @@ def check_files(files: Iterable[TreeFile]) -> None:
 
 
 def leads_outside(link: TreeFile, target: bytes, links: Mapping[str, TreeFile]) -> bool:
-    """Whether a link leads out of the folder that it is written into, or cannot be told to stay inside.
+    """Whether a link leads, or may lead, out of the folder that it is written into.
 
     Parameters
     ----------
     link
-        Its path was checked.
+        The link; its path was checked.
     target
-        What it holds.
+        Its target.
     links
-        All links that are written, by `folded` path: one that leads through another is not followed.
+        All links that are written, by `folded` path; a link through another one counts as leading out.
     """
     text = os.fsdecode(target)
     if text.startswith("/") or not text or "\0" in text or len(target) > LONGEST_PATH:
@@ -115,7 +115,7 @@ def leads_outside(link: TreeFile, target: bytes, links: Mapping[str, TreeFile]) 
 
 
 def folded(path: str) -> str:
-    """Give what the same file is called where case and composition of letters make no difference."""
+    """Normalise a path for file systems that ignore case and Unicode composition."""
     return unicodedata.normalize("NFC", path).casefold()
 
 
@@ -138,7 +138,7 @@ def _problem(path: str) -> str | None:
 
 
 def _is_git_folder(name: str) -> bool:
-    """Whether any file system takes this for the name of git's own folder."""
+    """Whether any file system takes this for the name of the git directory."""
     plain = _IGNORED_BY_HFS.sub("", name)
     # Windows ends a name at a colon, and ignores dots and spaces at its end.
     return any(folded(re.split(r"[:\\]", text)[0].rstrip(". ")) in _GIT_FOLDERS for text in (name, plain))

@@ -18,42 +18,42 @@ def _git(*words: str) -> Callable[..., bool]:
     return told
 
 
-_MAKING, _REMOVAL = "agentd.worktrees.create", "agentd.worktrees.removal"
+_CREATE, _ENSURE, _REMOVAL = "agentd.worktrees.create", "agentd.worktrees.ensure", "agentd.worktrees.removal"
 _FOLDERS = "agentd.supervise.work_folders"
-_SAVING, _SETTLING = "agentd.worktrees.trash", "agentd.worktrees.recovery"
+_TRASH = "agentd.worktrees.trash"
 _GIT, _RUNNER = "agentd.worktrees.git", "agentd.process.runner"
 
 WORKTREE_POINTS = (
-    Point("make.folder", _MAKING, "_make_folder"),
-    Point("make.cleared", _MAKING, "_remove_unfinished"),
+    Point("make.folder", _CREATE, "_create_parent"),
+    Point("make.cleared", _CREATE, "_clear_path"),
     Point("make.adding", _RUNNER, "Runner._start", when=_git("worktree", "add")),
     Point("make.added", _GIT, "Git.out", when=_git("worktree", "add")),
-    Point("make.before_known", _MAKING, "write_held", before=True),
-    Point("make.known", _MAKING, "write_held"),
+    Point("make.before_known", _CREATE, "write_record", before=True),
+    Point("make.known", _CREATE, "write_record"),
     Point("make.unlocked", _GIT, "Git.out", when=_git("worktree", "unlock")),
     Point("make.done", _FOLDERS, "_make_worktree"),
-    Point("aside.begun", _MAKING, "_make_room", before=True),
-    Point("aside.before_known", _MAKING, "write_held", before=True),
+    Point("aside.begun", _ENSURE, "_make_room", before=True),
+    Point("aside.before_known", _ENSURE, "write_record", before=True),
     Point("aside.before_moved", _GIT, "Git.out", before=True, when=_git("worktree", "move")),
     Point("aside.moving", _RUNNER, "Runner._start", when=_git("worktree", "move")),
     Point("aside.moved", _GIT, "Git.out", when=_git("worktree", "move")),
-    Point("aside.known", _MAKING, "forget_held"),
-    Point("aside.done", _MAKING, "_make_room"),
-    Point("base.begun", _MAKING, "_without_branch", before=True),
+    Point("aside.known", _ENSURE, "delete_record"),
+    Point("aside.done", _ENSURE, "_make_room"),
+    Point("base.begun", _ENSURE, "_without_branch", before=True),
     Point("base.detached", _GIT, "Git.out", when=_git("update-ref", "--no-deref")),
     Point("base.branch_removed", _GIT, "Git.out", when=_git("update-ref", "-d")),
-    Point("base.known", _MAKING, "write_held"),
-    Point("base.without_branch", _MAKING, "_without_branch"),
-    Point("base.room_made", _MAKING, "_make_room"),
+    Point("base.known", _ENSURE, "write_record"),
+    Point("base.without_branch", _ENSURE, "_without_branch"),
+    Point("base.room_made", _ENSURE, "_make_room"),
     Point("remove.looked", _REMOVAL, "inspect"),
-    Point("remove.work_saved", _SAVING, "_keep"),
-    Point("remove.all_saved", _REMOVAL, "save"),
-    Point("remove.taken_away", _REMOVAL, "_take_away"),
+    Point("remove.work_saved", _TRASH, "_keep"),
+    Point("remove.all_saved", _REMOVAL, "save_work"),
+    Point("remove.moved_away", _REMOVAL, "_move_away"),
     Point("remove.deleting", _REMOVAL, "delete", before=True),
     Point("remove.before_removed", _GIT, "Git.out", before=True, when=_git("worktree", "remove")),
     Point("remove.removing", _RUNNER, "Runner._start", when=_git("worktree", "remove")),
     Point("remove.removed", _GIT, "Git.out", when=_git("worktree", "remove")),
     Point("remove.branch_removed", _GIT, "Git.out", when=_git("update-ref", "-d")),
-    Point("remove.forgotten", _REMOVAL, "forget_held"),
+    Point("remove.forgotten", _REMOVAL, "delete_record"),
 )
 """Steps of making, setting aside, beginning anew and removing a worktree, by the daemon or by agentctl."""

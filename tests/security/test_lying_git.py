@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from agentd.process.runner import LIMIT, MOST, Finished, Runner, RunnerError
-from agentd.worktrees.changes import look_at_changes
-from agentd.worktrees.create import ensure_worktree
+from agentd.worktrees.changes import read_changes
+from agentd.worktrees.ensure import ensure_worktree
 from agentd.worktrees.git import Git, GitError
 from agentd.worktrees.inspect import inspect
-from agentd.worktrees.record import HeldError, Place
+from agentd.worktrees.record import RecordError, Worktree
 from agentd.worktrees.removal import Allowed, remove
 from tests.worktrees.repositories import NOW, World, invoking_user
 
@@ -65,8 +65,8 @@ class LyingRunner(Runner):
         return Finished(self._chance.choice((0, 0, 0, 0, 1, 128, -9)), b"" if take else answer, "fatal: \x1b[2J")
 
 
-def everything(git: Git, place: Place) -> None:
-    changes = look_at_changes(git, place)
+def everything(git: Git, worktree: Worktree) -> None:
+    changes = read_changes(git, worktree)
     files = changes.files()
     changes.commits()
     changes.patch()
@@ -77,20 +77,20 @@ def everything(git: Git, place: Place) -> None:
 @pytest.mark.timeout(60)
 def test_whatever_git_says_is_at_worst_an_error_of_its_own(world: World, tmp_path: Path) -> None:
     chance = random.Random(1)
-    place = world.make()
-    (place.path / "new.txt").write_text("work\n")
+    worktree = world.make()
+    (worktree.path / "new.txt").write_text("work\n")
     lying = Git(LyingRunner(world, chance), world.folder)
     doings: list[Callable[[], object]] = [
-        lambda: everything(lying, place),
-        lambda: inspect(lying, place),
+        lambda: everything(lying, worktree),
+        lambda: inspect(lying, worktree),
         lambda: ensure_worktree(lying, world.checkout(base="main"), "alice", NOW),
-        lambda: remove(lying, place, Allowed(), NOW),
+        lambda: remove(lying, worktree, Allowed(), NOW),
     ]
     errors = []
     for _ in range(120):
         try:
             chance.choice(doings)()
-        except (GitError, HeldError, RunnerError) as error:
+        except (GitError, RecordError, RunnerError) as error:
             errors.append(str(error))
     assert len(errors) > 20
     assert max(map(len, errors)) < 4000

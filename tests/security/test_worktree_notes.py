@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentd.model.user import AgentUser
-from agentd.worktrees.inspect import LOCKED_TO_MAKE, _lock_reason
+from agentd.worktrees.inspect import CREATION_LOCK, _lock_reason
 from tests.security.users import STRANGER, account
 
 
@@ -16,7 +16,7 @@ def test_the_reason_of_a_lock_is_read_and_agentds_own_is_none(tmp_path: Path) ->
     assert _lock_reason(tmp_path, None) is None
     (tmp_path / "locked").write_text("on a stick\n")
     assert _lock_reason(tmp_path, None) == "on a stick"
-    (tmp_path / "locked").write_text(LOCKED_TO_MAKE)
+    (tmp_path / "locked").write_text(CREATION_LOCK)
     assert _lock_reason(tmp_path, None) is None
 
 

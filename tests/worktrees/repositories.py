@@ -12,9 +12,9 @@ from pathlib import Path
 from agentd.model.spec import Checkout
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner
-from agentd.worktrees.create import ensure_worktree
+from agentd.worktrees.ensure import ensure_worktree
 from agentd.worktrees.git import Git
-from agentd.worktrees.record import Place, read_held
+from agentd.worktrees.record import Worktree, read_record
 
 NOW = 1_770_000_000.0
 
@@ -80,17 +80,17 @@ class World:
         own = f"agentd/{name}" if branch == "" else branch
         return Checkout(self.repo, self.folder / "worktrees" / name, own, base)
 
-    def make(self, checkout: Checkout | None = None) -> Place:
+    def make(self, checkout: Checkout | None = None) -> Worktree:
         """Make a worktree, or use it again."""
         checkout = checkout or self.checkout()
         ensure_worktree(self.git, checkout, checkout.path.name, NOW)
-        return self.place(checkout.path)
+        return self.worktree(checkout.path)
 
-    def place(self, path: Path) -> Place:
+    def worktree(self, path: Path) -> Worktree:
         """What is known of a worktree."""
-        held = read_held(path)
-        assert held is not None
-        return Place(path.name, path, held)
+        record = read_record(path)
+        assert record is not None
+        return Worktree(path, record)
 
     def close(self) -> None:
         """Remove everything, write-protected or not."""

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from agentd.model.spec import Checkout
-from agentd.worktrees import create as making
+from agentd.worktrees import create
 from agentd.worktrees.belonging import RepositoryGoneError
-from agentd.worktrees.changes import look_at_changes
-from agentd.worktrees.create import needs_git
+from agentd.worktrees.changes import read_changes
+from agentd.worktrees.ensure import needs_git
 from agentd.worktrees.git import GitError
 from agentd.worktrees.inspect import inspect
-from agentd.worktrees.record import MAKING, HeldError, Place, read_held, write_held
+from agentd.worktrees.record import CREATING, RecordError, Worktree, read_record, write_record
 from agentd.worktrees.removal import Allowed, remove
 from tests.cli.support import Client
 from tests.worktrees.repositories import NOW, World, git, make_repository
@@ -39,25 +39,25 @@ def test_a_branch_that_another_is_in_the_way_of_is_refused_and_left_by_an_edit(
     for _ in range(2):
         with pytest.raises(GitError, match=f"no branch {wanted}|branch {wanted} beside the branch {there} of"):
             world.make(world.checkout(branch=wanted))
-    assert read_held(world.checkout().path) is None
-    place = world.make(world.checkout(branch="other"))
-    assert git(place.path, "branch", "--show-current") == "other"
+    assert read_record(world.checkout().path) is None
+    worktree = world.make(world.checkout(branch="other"))
+    assert git(worktree.path, "branch", "--show-current") == "other"
 
 
 def test_a_record_that_a_former_version_left_half_made_is_recovered_from(world: World) -> None:
     git(world.repo, "branch", "feature")
-    place = world.make()
-    assert remove(world.git, place, Allowed(), NOW).kept is None
-    write_held(world.git.runner, place.path, replace(place.held, branch="feature/x", under_way=MAKING))
-    assert world.make().held.branch == "agentd/alice"
+    worktree = world.make()
+    assert remove(world.git, worktree, Allowed(), NOW).kept is None
+    write_record(world.git.runner, worktree.path, replace(worktree.record, branch="feature/x", under_way=CREATING))
+    assert world.make().record.branch == "agentd/alice"
 
 
 def test_a_clean_up_that_fails_does_not_hide_why_it_was_needed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> bool:
-        raise HeldError("out of luck")
+        raise RecordError("out of luck")
 
-    monkeypatch.setattr(making, "branch_lock", fails)
-    monkeypatch.setattr(making, "refuse_in_use", lambda *_: None)
+    monkeypatch.setattr(create, "branch_lock", fails)
+    monkeypatch.setattr(create, "refuse_in_use", lambda *_: None)
     with pytest.raises(GitError, match="already checked out"):
         world.make(world.checkout(branch="main"))
 
@@ -97,90 +97,90 @@ def test_a_repository_that_has_another_path_is_known_again(
     world: World, move: Callable[[World], Path], read_only: bool
 ) -> None:
     checkout = world.checkout(branch=None if read_only else "")
-    place = world.make(checkout)
+    worktree = world.make(checkout)
     if not read_only:
-        (place.path / "new.txt").write_text("work\n")
+        (worktree.path / "new.txt").write_text("work\n")
     moved = Checkout(move(world), checkout.path, checkout.branch, None)
     assert needs_git(moved)
     found = world.make(moved)
-    assert found.held == replace(place.held, repo=str(moved.repo))
-    assert [path.name for path in place.path.parent.iterdir() if path.is_dir()] == ["alice"]
+    assert found.record == replace(worktree.record, repo=str(moved.repo))
+    assert [path.name for path in worktree.path.parent.iterdir() if path.is_dir()] == ["alice"]
     work = inspect(world.git, found)
     assert work.uncommitted == (() if read_only else ("new.txt",))
-    assert len(look_at_changes(world.git, found).files()) == len(work.uncommitted)
+    assert len(read_changes(world.git, found).files()) == len(work.uncommitted)
     assert needs_git(moved) == read_only
     removed = remove(world.git, found, Allowed(force=True), NOW)
     assert (removed.kept, git(moved.repo, "branch", "--list", "agentd/alice")) == (None, "")
 
 
 def test_what_is_declared_with_the_former_path_says_that_it_is_gone(world: World) -> None:
-    place = world.make()
+    worktree = world.make()
     moved = renamed(world)
     assert needs_git(world.checkout())
     with pytest.raises(RepositoryGoneError, match=f"its repository {world.repo} is gone"):
         world.make()
     # As the message says.
     git(moved, "worktree", "repair")
-    assert look_at_changes(world.git, place).files() == []
-    assert inspect(world.git, place).reasons() == []
+    assert read_changes(world.git, worktree).files() == []
+    assert inspect(world.git, worktree).reasons() == []
 
 
 def test_a_moved_repository_may_be_known_by_its_former_path_as_well(world: World) -> None:
     world.make()
     moved = renamed(world)
     world.repo.symlink_to(moved)
-    assert world.make().held.repo == str(world.repo)
+    assert world.make().record.repo == str(world.repo)
 
 
 def test_another_repository_at_the_same_path_is_told(world: World) -> None:
-    place = world.make()
-    (place.path / "new.txt").write_text("work\n")
+    worktree = world.make()
+    (worktree.path / "new.txt").write_text("work\n")
     world.repo.rename(world.folder / "former")
     make_repository(world.repo)
     assert needs_git(world.checkout())
     with pytest.raises(GitError, match=f"is no longer a worktree of {world.repo}"):
         world.make()
     # As the message says.
-    place.path.rename(world.folder / "away")
-    assert world.make().held.base_commit == git(world.repo, "rev-parse", "main")
+    worktree.path.rename(world.folder / "away")
+    assert world.make().record.base_commit == git(world.repo, "rev-parse", "main")
 
 
 def test_another_repository_is_none_that_was_moved(world: World) -> None:
-    place = world.make()
-    (place.path / "new.txt").write_text("work\n")
+    worktree = world.make()
+    (worktree.path / "new.txt").write_text("work\n")
     other = make_repository(world.folder / "other")
     made = world.make(replace(world.checkout(), repo=other))
-    assert made.held.repo == str(other)
-    assert (place.path.with_name("alice~1") / "new.txt").exists()
+    assert made.record.repo == str(other)
+    assert (worktree.path.with_name("alice~1") / "new.txt").exists()
 
 
 def test_a_repository_that_is_gone_for_good_hinders_nothing(world: World) -> None:
-    place = world.make()
-    (place.path / "new.txt").write_text("work\n")
+    worktree = world.make()
+    (worktree.path / "new.txt").write_text("work\n")
     shutil.rmtree(world.repo)
     for allowed in (Allowed(), Allowed(force=True), Allowed(ignored=True)):
-        kept = remove(world.git, place, allowed, NOW).kept
+        kept = remove(world.git, worktree, allowed, NOW).kept
         assert kept is not None
         assert "--force --ignored removes it all the same" in kept
     # What it held is set aside for another repository, and can be removed then.
     other = make_repository(world.folder / "other")
     made = world.make(replace(world.checkout(), repo=other))
-    assert made.held.repo == str(other)
-    aside = world.place(place.path.with_name("alice~1"))
+    assert made.record.repo == str(other)
+    aside = world.worktree(worktree.path.with_name("alice~1"))
     assert (aside.path / "new.txt").read_text() == "work\n"
     assert remove(world.git, aside, Allowed(force=True, ignored=True), NOW).kept is None
-    assert sorted(path.name for path in place.path.parent.iterdir()) == ["alice", "alice.json"]
+    assert sorted(path.name for path in worktree.path.parent.iterdir()) == ["alice", "alice.json"]
 
 
-@pytest.mark.parametrize("under_way", [None, MAKING])
+@pytest.mark.parametrize("under_way", [None, CREATING])
 def test_of_one_whose_folder_is_gone_with_its_repository_nothing_is_kept(world: World, under_way: str | None) -> None:
-    place = world.make()
-    held = replace(place.held, under_way=under_way)
-    write_held(world.git.runner, place.path, held)
+    worktree = world.make()
+    record = replace(worktree.record, under_way=under_way)
+    write_record(world.git.runner, worktree.path, record)
     shutil.rmtree(world.repo)
-    shutil.rmtree(place.path)
-    assert remove(world.git, Place("alice", place.path, held), Allowed(), NOW).kept is None
-    assert list(place.path.parent.iterdir()) == []
+    shutil.rmtree(worktree.path)
+    assert remove(world.git, Worktree(worktree.path, record), Allowed(), NOW).kept is None
+    assert list(worktree.path.parent.iterdir()) == []
 
 
 MADE_BY_A_MOUNT = """
@@ -193,7 +193,7 @@ world = World.__new__(World)
 world.folder = Path(sys.argv[1])
 world.repo = world.folder / "shop"
 world.git = Git(Runner(invoking_user(world.folder), {"PATH": os.environ["PATH"]}), world.folder)
-print(world.make(replace(world.checkout(), repo=world.folder / "mount")).held.repo)
+print(world.make(replace(world.checkout(), repo=world.folder / "mount")).record.repo)
 """
 
 
@@ -234,38 +234,38 @@ def test_a_repository_that_is_gone_is_said_once_and_what_is_left_can_be_cleaned(
 
 
 def test_one_that_was_moved_by_git_and_back_is_used_again(world: World) -> None:
-    place = world.make()
-    (place.path / "new.txt").write_text("work\n")
+    worktree = world.make()
+    (worktree.path / "new.txt").write_text("work\n")
     away = world.folder / "away"
-    git(world.repo, "worktree", "move", place.path, away)
+    git(world.repo, "worktree", "move", worktree.path, away)
     for _ in range(2):
-        with pytest.raises(GitError, match=f"already checked out in {away}.*worktree move {away} {place.path}"):
+        with pytest.raises(GitError, match=f"already checked out in {away}.*worktree move {away} {worktree.path}"):
             world.make()
-        assert read_held(place.path) == place.held
-    git(world.repo, "worktree", "move", away, place.path)
-    assert world.make().held == place.held
-    assert (place.path / "new.txt").exists()
+        assert read_record(worktree.path) == worktree.record
+    git(world.repo, "worktree", "move", away, worktree.path)
+    assert world.make().record == worktree.record
+    assert (worktree.path / "new.txt").exists()
 
 
 def test_what_is_known_of_it_outlives_an_attempt_that_git_refuses(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = world.make()
+    worktree = world.make()
     away = world.folder / "away"
-    git(world.repo, "worktree", "move", place.path, away)
+    git(world.repo, "worktree", "move", worktree.path, away)
     # As if git had been asked a moment before.
-    monkeypatch.setattr(making, "refuse_in_use", lambda *_: None)
+    monkeypatch.setattr(create, "refuse_in_use", lambda *_: None)
     with pytest.raises(GitError):
         world.make()
-    assert read_held(place.path) == place.held
+    assert read_record(worktree.path) == worktree.record
 
 
 def test_a_registered_worktree_on_its_branch_is_adopted(world: World) -> None:
-    place = world.make()
-    (place.path / "new.txt").write_text("work\n")
-    place.path.with_name("alice.json").unlink()
-    assert replace(world.make().held, made="") == replace(place.held, made="")
-    assert inspect(world.git, place).uncommitted == ("new.txt",)
+    worktree = world.make()
+    (worktree.path / "new.txt").write_text("work\n")
+    worktree.path.with_name("alice.json").unlink()
+    assert replace(world.make().record, made="") == replace(worktree.record, made="")
+    assert inspect(world.git, worktree).uncommitted == ("new.txt",)
 
 
 @pytest.mark.parametrize("what", ["another branch", "another repository", "detached", "no worktree"])
@@ -286,13 +286,13 @@ def test_another_one_is_not_adopted(world: World, what: str) -> None:
     with pytest.raises(GitError, match="already exists"):
         world.make()
     assert (path / "new.txt").exists()
-    assert read_held(path) is None
+    assert read_record(path) is None
 
 
 def test_one_that_came_back_while_another_was_about_to_be_made_is_not_deleted(world: World) -> None:
-    place = world.make()
-    (place.path / "new.txt").write_text("work\n")
-    write_held(world.git.runner, place.path, replace(place.held, under_way=MAKING))
+    worktree = world.make()
+    (worktree.path / "new.txt").write_text("work\n")
+    write_record(world.git.runner, worktree.path, replace(worktree.record, under_way=CREATING))
     world.make()
-    assert (place.path / "new.txt").exists()
-    assert world.place(place.path).held == place.held
+    assert (worktree.path / "new.txt").exists()
+    assert world.worktree(worktree.path).record == worktree.record

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.worktrees.changes import look_at_changes
+from agentd.worktrees.changes import read_changes
 from agentd.worktrees.git import GitError
 from tests.worktrees.repositories import World, commit, git, make_repository
 
@@ -24,7 +24,7 @@ def test_everything_since_the_start_is_one_patch_that_git_applies(world: World, 
     (tree / "server.log").write_text("no longer ignored\n")
     index = git(tree, "ls-files", "--stage"), git(tree, "status", "--porcelain")
 
-    changes = look_at_changes(world.git, world.place(tree))
+    changes = read_changes(world.git, world.worktree(tree))
     assert [(file.status, file.path) for file in changes.files()] == [
         ("D", ".gitignore"),
         ("M", "a.txt"),
@@ -51,10 +51,10 @@ def test_everything_since_the_start_is_one_patch_that_git_applies(world: World, 
 def test_what_git_ignores_is_no_change_and_what_it_was_told_not_to_see_is_one(world: World) -> None:
     tree = world.make().path
     (tree / "server.log").write_text("ignored\n")
-    assert look_at_changes(world.git, world.place(tree)).files() == []
+    assert read_changes(world.git, world.worktree(tree)).files() == []
     git(tree, "update-index", "--assume-unchanged", "a.txt")
     (tree / "a.txt").write_text("hidden\n")
-    assert [file.path for file in look_at_changes(world.git, world.place(tree)).files()] == ["a.txt"]
+    assert [file.path for file in read_changes(world.git, world.worktree(tree)).files()] == ["a.txt"]
 
 
 def test_what_came_from_the_base_since_is_not_the_agents(world: World) -> None:
@@ -64,7 +64,7 @@ def test_what_came_from_the_base_since_is_not_the_agents(world: World) -> None:
     (world.repo / "b.txt").write_text("theirs\n")
     commit(world.repo, "theirs")
     git(tree, "rebase", "-q", "main")
-    assert [file.path for file in look_at_changes(world.git, world.place(tree)).files()] == ["new.txt"]
+    assert [file.path for file in read_changes(world.git, world.worktree(tree)).files()] == ["new.txt"]
 
 
 def test_what_was_merged_is_still_shown(world: World) -> None:
@@ -72,7 +72,7 @@ def test_what_was_merged_is_still_shown(world: World) -> None:
     (tree / "new.txt").write_text("work\n")
     commit(tree, "work")
     git(world.repo, "merge", "-q", "agentd/alice")
-    assert [file.path for file in look_at_changes(world.git, world.place(tree)).files()] == ["new.txt"]
+    assert [file.path for file in read_changes(world.git, world.worktree(tree)).files()] == ["new.txt"]
 
 
 def test_a_worktree_in_conflict_is_shown_as_it_lies_there(world: World) -> None:
@@ -82,7 +82,7 @@ def test_a_worktree_in_conflict_is_shown_as_it_lies_there(world: World) -> None:
     (world.repo / "a.txt").write_text("theirs\n")
     commit(world.repo, "theirs")
     git(tree, "merge", "main", check=False)
-    patch = look_at_changes(world.git, world.place(tree)).patch().decode()
+    patch = read_changes(world.git, world.worktree(tree)).patch().decode()
     assert "+<<<<<<< HEAD" in patch
 
 
@@ -92,7 +92,7 @@ def test_external_diff_programs_of_the_repository_are_not_run(world: World) -> N
     git(world.repo, "config", "diff.evil.textconv", f"touch {world.folder}/ran; cat")
     (tree / ".gitattributes").write_text("*.txt diff=evil\n")
     (tree / "a.txt").write_text("changed\n")
-    changes = look_at_changes(world.git, world.place(tree))
+    changes = read_changes(world.git, world.worktree(tree))
     assert "+changed" in changes.patch().decode()
     changes.stat(), changes.files()
     assert not (world.folder / "ran").exists()
@@ -105,7 +105,7 @@ def test_contents_are_those_of_the_worktree_now(world: World) -> None:
         (tree / name).write_text(text)
     (tree / "run").write_text("#!/bin/sh\n")
     (tree / "run").chmod(0o755)
-    changes = look_at_changes(world.git, world.place(tree))
+    changes = read_changes(world.git, world.worktree(tree))
     files = changes.tree_files(frozenset({*many, "run"}))
     found = {file.path: bytearray() for file in files}
     changes.read(files, lambda file: found[file.path].extend, 1_000_000)
@@ -121,4 +121,4 @@ def test_contents_are_those_of_the_worktree_now(world: World) -> None:
 def test_a_repository_inside_the_worktree_is_named_by_its_commit(world: World) -> None:
     tree = world.make().path
     make_repository(tree / "vendor")
-    assert [file.path for file in look_at_changes(world.git, world.place(tree)).files()] == ["vendor"]
+    assert [file.path for file in read_changes(world.git, world.worktree(tree)).files()] == ["vendor"]

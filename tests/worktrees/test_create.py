@@ -14,11 +14,11 @@ from structlog.testing import capture_logs
 
 from agentd.model.spec import Checkout
 from agentd.process.runner import Runner, RunnerError
-from agentd.worktrees.changes import look_at_changes
-from agentd.worktrees.create import ensure_worktree, needs_git
+from agentd.worktrees.changes import read_changes
+from agentd.worktrees.ensure import ensure_worktree, needs_git
 from agentd.worktrees.git import Git, GitError
-from agentd.worktrees.inspect import LOCKED_TO_MAKE, inspect
-from agentd.worktrees.record import HeldError, all_held, read_held
+from agentd.worktrees.inspect import CREATION_LOCK, inspect
+from agentd.worktrees.record import RecordError, list_worktrees, read_record
 from agentd.worktrees.removal import Allowed, remove
 from tests.worktrees.repositories import NOW, World, commit, git, invoking_user, make_repository
 
@@ -28,22 +28,22 @@ def branch_of(tree: Path) -> str:
 
 
 def test_a_worktree_has_its_own_branch_from_what_is_checked_out(world: World) -> None:
-    place = world.make()
-    assert branch_of(place.path) == "agentd/alice"
-    assert git(place.path, "rev-parse", "HEAD") == git(world.repo, "rev-parse", "main")
-    held = place.held
-    assert (held.agent, held.repo, held.branch, held.base) == ("alice", str(world.repo), "agentd/alice", None)
-    assert (held.base_ref, held.base_commit) == ("refs/heads/main", git(world.repo, "rev-parse", "main"))
-    assert held.made == "2026-02-02T02:40:00Z"
+    worktree = world.make()
+    assert branch_of(worktree.path) == "agentd/alice"
+    assert git(worktree.path, "rev-parse", "HEAD") == git(world.repo, "rev-parse", "main")
+    record = worktree.record
+    assert (record.agent, record.repo, record.branch, record.base) == ("alice", str(world.repo), "agentd/alice", None)
+    assert (record.base_ref, record.base_commit) == ("refs/heads/main", git(world.repo, "rev-parse", "main"))
+    assert record.made == "2026-02-02T02:40:00Z"
     assert git(world.repo, "status", "--porcelain") == ""
 
 
 def test_one_that_is_there_is_used_again_without_asking_git(world: World) -> None:
-    place = world.make()
-    (place.path / "a.txt").write_text("work\n")
+    worktree = world.make()
+    (worktree.path / "a.txt").write_text("work\n")
     assert not needs_git(world.checkout())
     world.make()
-    assert (place.path / "a.txt").read_text() == "work\n"
+    assert (worktree.path / "a.txt").read_text() == "work\n"
 
 
 def test_it_starts_from_its_base(world: World) -> None:
@@ -52,18 +52,18 @@ def test_it_starts_from_its_base(world: World) -> None:
     (world.repo / "a.txt").write_text("later\n")
     commit(world.repo, "second")
     for name, base, ref in (("tag", "v1", "refs/tags/v1"), ("id", first[:10], None), ("main", "main~1", None)):
-        place = world.make(world.checkout(name, base=base))
-        assert git(place.path, "rev-parse", "HEAD") == first
-        assert place.held.base_ref == ref
+        worktree = world.make(world.checkout(name, base=base))
+        assert git(worktree.path, "rev-parse", "HEAD") == first
+        assert worktree.record.base_ref == ref
 
 
 def test_a_branch_that_is_there_is_gone_on_with(world: World) -> None:
     git(world.repo, "branch", "topic")
     (world.repo / "a.txt").write_text("later\n")
     commit(world.repo, "second")
-    place = world.make(world.checkout(branch="topic"))
-    assert branch_of(place.path) == "topic"
-    assert place.held.base_commit == git(world.repo, "rev-parse", "topic")
+    worktree = world.make(world.checkout(branch="topic"))
+    assert branch_of(worktree.path) == "topic"
+    assert worktree.record.base_commit == git(world.repo, "rev-parse", "topic")
 
 
 def test_a_branch_that_is_checked_out_elsewhere_is_refused_with_gits_reason(world: World) -> None:
@@ -76,19 +76,19 @@ def test_an_unfinished_one_is_made_anew(world: World) -> None:
     """As after agentd was killed while git wrote the files."""
     path = world.checkout().path
     path.parent.mkdir()
-    lock = ("--lock", "--reason", LOCKED_TO_MAKE)
+    lock = ("--lock", "--reason", CREATION_LOCK)
     git(world.repo, "worktree", "add", "-q", *lock, "-b", "agentd/alice", path)
     (path / "a.txt").unlink()
-    place = world.make()
-    assert (place.path / "a.txt").exists()
+    worktree = world.make()
+    assert (worktree.path / "a.txt").exists()
     assert "locked" not in git(world.repo, "worktree", "list", "--porcelain")
 
 
 def test_one_whose_folder_was_deleted_is_made_anew_on_its_branch(world: World) -> None:
-    place = world.make()
-    (place.path / "a.txt").write_text("work\n")
-    tip = commit(place.path, "work")
-    subprocess.run(["rm", "-r", place.path], check=True)
+    worktree = world.make()
+    (worktree.path / "a.txt").write_text("work\n")
+    tip = commit(worktree.path, "work")
+    subprocess.run(["rm", "-r", worktree.path], check=True)
     assert git(world.make().path, "rev-parse", "HEAD") == tip
 
 
@@ -103,16 +103,16 @@ def test_a_folder_that_agentd_did_not_make_is_not_touched(world: World) -> None:
 
 @pytest.mark.parametrize("dirty", [False, True])
 def test_another_branch_makes_room_or_removes_what_holds_nothing(world: World, dirty: bool) -> None:
-    place = world.make()
+    worktree = world.make()
     if dirty:
-        (place.path / "new.txt").write_text("work\n")
+        (worktree.path / "new.txt").write_text("work\n")
     other = world.make(world.checkout(branch="topic"))
     assert branch_of(other.path) == "topic"
     assert not (other.path / "new.txt").exists()
-    aside = place.path.with_name("alice~1")
-    places, problems = all_held(place.path.parent)
+    aside = worktree.path.with_name("alice~1")
+    worktrees, problems = list_worktrees(worktree.path.parent)
     assert problems == []
-    assert [each.name for each in places] == (["alice", "alice~1"] if dirty else ["alice"])
+    assert [each.name for each in worktrees] == (["alice", "alice~1"] if dirty else ["alice"])
     assert aside.exists() is dirty
     if dirty:
         assert (aside / "new.txt").read_text() == "work\n"
@@ -151,13 +151,13 @@ def move_on(world: World) -> str:
 @pytest.mark.parametrize("work", [committed_work, a_new_file, a_commit_off_the_branch])
 def test_another_base_leaves_a_worktree_that_has_work(world: World, work: Callable[[World, Path], None]) -> None:
     later = move_on(world)
-    place = world.make(world.checkout(base="old"))
-    work(world, place.path)
-    before = git(place.path, "rev-parse", "HEAD")
+    worktree = world.make(world.checkout(base="old"))
+    work(world, worktree.path)
+    before = git(worktree.path, "rev-parse", "HEAD")
     again = world.make(world.checkout(base="main"))
-    assert git(place.path, "rev-parse", "HEAD") == before
-    assert (place.path / "new.txt").read_text() == "work\n"
-    assert (again.held.base, again.held.base_commit) == ("main", later)
+    assert git(worktree.path, "rev-parse", "HEAD") == before
+    assert (worktree.path / "new.txt").read_text() == "work\n"
+    assert (again.record.base, again.record.base_commit) == ("main", later)
     assert not needs_git(world.checkout(base="main"))
 
 
@@ -166,15 +166,15 @@ def test_a_worktree_without_work_begins_anew_at_another_base(
     world: World, holds: Callable[[World, Path], None] | None
 ) -> None:
     later = move_on(world)
-    place = world.make(world.checkout(base="old"))
-    first = git(place.path, "rev-parse", "HEAD")
+    worktree = world.make(world.checkout(base="old"))
+    first = git(worktree.path, "rev-parse", "HEAD")
     if holds is not None:
-        holds(world, place.path)
+        holds(world, worktree.path)
     again = world.make(world.checkout(base="main"))
-    assert (branch_of(place.path), git(place.path, "rev-parse", "HEAD")) == ("agentd/alice", later)
-    assert (again.held.base, again.held.base_commit) == ("main", later)
+    assert (branch_of(worktree.path), git(worktree.path, "rev-parse", "HEAD")) == ("agentd/alice", later)
+    assert (again.record.base, again.record.base_commit) == ("main", later)
     # What may be somebody's is elsewhere.
-    aside = place.path.with_name("alice~1")
+    aside = worktree.path.with_name("alice~1")
     assert aside.exists() is (holds is what_git_ignores)
     if holds is what_git_ignores:
         assert (aside / "server.log").read_text() == "work\n"
@@ -183,26 +183,26 @@ def test_a_worktree_without_work_begins_anew_at_another_base(
 
 
 def test_a_worktree_whose_branch_came_to_its_new_base_stays(world: World) -> None:
-    place = world.make(world.checkout(base="main"))
-    committed_work(world, place.path)
+    worktree = world.make(world.checkout(base="main"))
+    committed_work(world, worktree.path)
     git(world.repo, "merge", "-q", "agentd/alice")
-    (place.path / "server.log").touch()
-    assert world.make(world.checkout()).held.base is None
-    assert (place.path / "server.log").exists()
+    (worktree.path / "server.log").touch()
+    assert world.make(world.checkout()).record.base is None
+    assert (worktree.path / "server.log").exists()
 
 
 def test_a_read_only_checkout_is_detached_and_write_protected_and_follows_its_base(world: World) -> None:
     checkout = world.checkout(branch=None)
-    place = world.make(checkout)
-    assert branch_of(place.path) == ""
-    assert not stat.S_IMODE((place.path / "a.txt").stat().st_mode) & 0o222
-    assert not stat.S_IMODE(place.path.stat().st_mode) & 0o222
+    worktree = world.make(checkout)
+    assert branch_of(worktree.path) == ""
+    assert not stat.S_IMODE((worktree.path / "a.txt").stat().st_mode) & 0o222
+    assert not stat.S_IMODE(worktree.path.stat().st_mode) & 0o222
     (world.repo / "b.txt").write_text("later\n")
     later = commit(world.repo, "second")
     world.make(checkout)
-    assert git(place.path, "rev-parse", "HEAD") == later
-    assert not stat.S_IMODE((place.path / "b.txt").stat().st_mode) & 0o222
-    assert git(place.path, "status", "--porcelain") == ""
+    assert git(worktree.path, "rev-parse", "HEAD") == later
+    assert not stat.S_IMODE((worktree.path / "b.txt").stat().st_mode) & 0o222
+    assert git(worktree.path, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("work", [committed_work, a_new_file, what_git_ignores])
@@ -210,15 +210,15 @@ def test_a_read_only_checkout_that_was_changed_makes_room_for_a_new_one(
     world: World, work: Callable[[World, Path], None]
 ) -> None:
     checkout = world.checkout(branch=None)
-    place = world.make(checkout)
-    subprocess.run(["chmod", "-R", "u+w", place.path], check=True)
-    work(world, place.path)
+    worktree = world.make(checkout)
+    subprocess.run(["chmod", "-R", "u+w", worktree.path], check=True)
+    work(world, worktree.path)
     name = "server.log" if work is what_git_ignores else "new.txt"
     later = move_on(world)
     world.make(checkout)
-    assert git(place.path, "rev-parse", "HEAD") == later
-    assert not (place.path / name).exists()
-    assert (place.path.with_name("alice~1") / name).read_text() == "work\n"
+    assert git(worktree.path, "rev-parse", "HEAD") == later
+    assert not (worktree.path / name).exists()
+    assert (worktree.path.with_name("alice~1") / name).read_text() == "work\n"
 
 
 def test_what_is_no_repository_or_has_no_commit_is_said_so(world: World) -> None:
@@ -260,14 +260,14 @@ def test_a_program_that_takes_too_long_is_ended(world: World) -> None:
 
 
 def test_a_record_that_is_damaged_is_named_and_hides_no_other(world: World) -> None:
-    place = world.make()
-    (place.path.parent / "bob.json").write_text('{"agent": 5')
-    (place.path.parent / "carol.json").write_text('{"agent": 5}')
-    places, problems = all_held(place.path.parent)
-    assert [each.name for each in places] == ["alice"]
+    worktree = world.make()
+    (worktree.path.parent / "bob.json").write_text('{"agent": 5')
+    (worktree.path.parent / "carol.json").write_text('{"agent": 5}')
+    worktrees, problems = list_worktrees(worktree.path.parent)
+    assert [each.name for each in worktrees] == ["alice"]
     assert len(problems) == 2
-    with pytest.raises(HeldError, match=r"carol\.json is none of agentd's"):
-        read_held(place.path.parent / "carol")
+    with pytest.raises(RecordError, match=r"carol\.json is not a record of agentd's"):
+        read_record(worktree.path.parent / "carol")
 
 
 def test_without_git_the_reason_says_so(world: World) -> None:
@@ -283,11 +283,11 @@ def test_submodules_are_not_fetched_and_that_is_said(world: World) -> None:
     git(world.repo, "config", "protocol.ext.allow", "always")
     commit(world.repo, "with a submodule")
     with capture_logs() as logs:
-        place = world.make()
+        worktree = world.make()
     [event] = [event for event in logs if event["event"] == "worktree_submodules_missing"]
-    assert (event["submodules"], event["path"]) == (["lib"], str(place.path))
-    assert list((place.path / "lib").iterdir()) == []
-    assert inspect(world.git, place).reasons() == []
-    assert look_at_changes(world.git, place).files() == []
-    assert remove(world.git, place, Allowed(), NOW).kept is None
+    assert (event["submodules"], event["path"]) == (["lib"], str(worktree.path))
+    assert list((worktree.path / "lib").iterdir()) == []
+    assert inspect(world.git, worktree).reasons() == []
+    assert read_changes(world.git, worktree).files() == []
+    assert remove(world.git, worktree, Allowed(), NOW).kept is None
     assert not (world.folder / "ran").exists()

@@ -11,10 +11,10 @@ from threading import Timer
 import pytest
 
 from agentd.process.runner import Runner, RunnerError
-from agentd.worktrees import create as making
-from agentd.worktrees.changes import look_at_changes
+from agentd.worktrees import ensure
+from agentd.worktrees.changes import read_changes
 from agentd.worktrees.git import Git, GitError
-from agentd.worktrees.record import Place, all_held
+from agentd.worktrees.record import Worktree, list_worktrees
 from agentd.worktrees.removal import Allowed, Removed, remove
 from tests.support.waiting import wait_for
 from tests.worktrees.repositories import NOW, World, commit, git, invoking_user
@@ -46,32 +46,32 @@ def is_sound(world: World) -> None:
     fsck = ["git", "-C", str(world.repo), "fsck", "--no-dangling", "--no-progress"]
     done = subprocess.run(fsck, capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
-    places, problems = all_held(world.folder / "worktrees")
+    worktrees, problems = list_worktrees(world.folder / "worktrees")
     assert problems == []
     there = {path for path in (world.folder / "worktrees").iterdir() if path.is_dir()}
-    assert {place.path for place in places} == there
+    assert {worktree.path for worktree in worktrees} == there
 
 
-def clean(world: World, place: Place, *, force: bool = False) -> Removed:
-    return remove(world.git, place, Allowed(force=force), NOW)
+def clean(world: World, worktree: Worktree, *, force: bool = False) -> Removed:
+    return remove(world.git, worktree, Allowed(force=force), NOW)
 
 
 def test_one_that_was_finished_but_not_said_to_be_can_make_room(world: World) -> None:
-    place = world.make()
-    git(world.repo, "worktree", "lock", "--reason", LOCK, place.path)
-    (place.path / "new.txt").write_text("work\n")
+    worktree = world.make()
+    git(world.repo, "worktree", "lock", "--reason", LOCK, worktree.path)
+    (worktree.path / "new.txt").write_text("work\n")
     world.make(world.checkout(branch="topic"))
-    assert (place.path.with_name("alice~1") / "new.txt").read_text() == "work\n"
+    assert (worktree.path.with_name("alice~1") / "new.txt").read_text() == "work\n"
     is_sound(world)
 
 
 def test_one_that_was_finished_but_not_said_to_be_is_unlocked_when_it_is_used_again(world: World) -> None:
-    place = world.make()
-    git(world.repo, "worktree", "lock", "--reason", LOCK, place.path)
-    (place.path / "new.txt").write_text("work\n")
-    assert making.needs_git(world.checkout())
+    worktree = world.make()
+    git(world.repo, "worktree", "lock", "--reason", LOCK, worktree.path)
+    (worktree.path / "new.txt").write_text("work\n")
+    assert ensure.needs_git(world.checkout())
     world.make()
-    assert (place.path / "new.txt").read_text() == "work\n"
+    assert (worktree.path / "new.txt").read_text() == "work\n"
     is_sound(world)
 
 
@@ -96,9 +96,9 @@ def test_a_git_that_was_killed_while_it_made_one_hinders_neither_the_next_nor_ot
     (world.repo / ".git" / "refs" / "heads" / "agentd").mkdir(exist_ok=True)
     dying = dying_git(world, "worktree add", *LEFT_BY_MAKING[left])
     with pytest.raises(GitError):
-        making.ensure_worktree(dying, world.checkout(), "alice", time.time())
-    making.ensure_worktree(world.git, world.checkout("carol"), "carol", time.time())
-    making.ensure_worktree(world.git, world.checkout(), "alice", time.time())
+        ensure.ensure_worktree(dying, world.checkout(), "alice", time.time())
+    ensure.ensure_worktree(world.git, world.checkout("carol"), "carol", time.time())
+    ensure.ensure_worktree(world.git, world.checkout(), "alice", time.time())
     tree = world.checkout().path
     assert git(tree, "status", "--porcelain", "--branch") == "## agentd/alice"
     assert (tree / "a.txt").exists()
@@ -110,9 +110,9 @@ def test_a_git_that_was_killed_while_it_made_one_hinders_neither_the_next_nor_ot
 def test_one_that_was_never_finished_is_cleaned_with_its_branch(world: World, left: str) -> None:
     dying = dying_git(world, "worktree add", ADD, left)
     with pytest.raises(GitError):
-        making.ensure_worktree(dying, world.checkout(), "alice", NOW)
-    [place] = all_held(world.folder / "worktrees")[0]
-    assert clean(world, place).kept is None
+        ensure.ensure_worktree(dying, world.checkout(), "alice", NOW)
+    [worktree] = list_worktrees(world.folder / "worktrees")[0]
+    assert clean(world, worktree).kept is None
     assert git(world.repo, "branch", "--format=%(refname:short)") == "main"
     is_sound(world)
 
@@ -121,7 +121,7 @@ def test_what_git_refuses_leaves_no_record(world: World) -> None:
     with pytest.raises(GitError) as refused:
         world.make(world.checkout(branch="main"))
     assert "hint" not in str(refused.value)
-    assert all_held(world.folder / "worktrees") == ([], [])
+    assert list_worktrees(world.folder / "worktrees") == ([], [])
 
 
 @pytest.mark.parametrize("git_took_note", [True, False])
@@ -129,57 +129,57 @@ def test_what_git_refuses_leaves_no_record(world: World) -> None:
 def test_a_worktree_whose_setting_aside_was_cut_off_keeps_its_work_and_its_branch(
     world: World, work: str, git_took_note: bool
 ) -> None:
-    place = world.make()
-    (place.path / "new.txt").write_text("work\n")
+    worktree = world.make()
+    (worktree.path / "new.txt").write_text("work\n")
     if work == "commit":
-        commit(place.path, "work")
+        commit(worktree.path, "work")
     does = 'git "$@"' if git_took_note else 'mv "$tree" "$tree~1"'
     dying = dying_git(world, "worktree move", does)
     with pytest.raises(GitError):
-        making.ensure_worktree(dying, world.checkout(branch="topic"), "alice", NOW)
+        ensure.ensure_worktree(dying, world.checkout(branch="topic"), "alice", NOW)
     world.make(world.checkout(branch="topic"))
-    aside = place.path.with_name("alice~1")
+    aside = worktree.path.with_name("alice~1")
     assert git(aside, "branch", "--show-current") == "agentd/alice"
     assert git(aside, "status", "--porcelain") == ("?? new.txt" if work == "file" else "")
-    assert git(place.path, "branch", "--show-current") == "topic"
+    assert git(worktree.path, "branch", "--show-current") == "topic"
     is_sound(world)
 
 
 def test_one_that_was_set_aside_by_halves_is_not_cleaned_away_under_its_old_name(world: World) -> None:
-    place = world.make()
-    (place.path / "new.txt").write_text("work\n")
+    worktree = world.make()
+    (worktree.path / "new.txt").write_text("work\n")
     dying = dying_git(world, "worktree move", 'git "$@"')
     with pytest.raises(GitError):
-        making.ensure_worktree(dying, world.checkout(branch="topic"), "alice", NOW)
-    assert clean(world, place, force=True).kept == "it was set aside: it is alice~1 now"
-    assert git(place.path.with_name("alice~1"), "status", "--porcelain", "--branch") == "## agentd/alice\n?? new.txt"
+        ensure.ensure_worktree(dying, world.checkout(branch="topic"), "alice", NOW)
+    assert clean(world, worktree, force=True).kept == "it was set aside: it is alice~1 now"
+    assert git(worktree.path.with_name("alice~1"), "status", "--porcelain", "--branch") == "## agentd/alice\n?? new.txt"
     is_sound(world)
 
 
 @pytest.mark.parametrize("again", ["clean", "make"])
 def test_a_removal_that_was_cut_off_is_repeated_or_forgotten(world: World, again: str) -> None:
-    place = world.make()
+    worktree = world.make()
     dying = dying_git(world, "worktree remove", 'rm -f "$tree/.git" "$tree/a.txt"')
     with pytest.raises(GitError):
-        remove(dying, place, Allowed(), NOW)
+        remove(dying, worktree, Allowed(), NOW)
     if again == "clean":
-        assert clean(world, place).kept is None
-        assert not place.path.exists()
+        assert clean(world, worktree).kept is None
+        assert not worktree.path.exists()
         assert git(world.repo, "branch", "--format=%(refname:short)") == "main"
     else:
         world.make()
-        assert git(place.path, "status", "--porcelain", "--branch") == "## agentd/alice"
-    assert not list(place.path.parent.glob("*removed"))
+        assert git(worktree.path, "status", "--porcelain", "--branch") == "## agentd/alice"
+    assert not list(worktree.path.parent.glob("*removed"))
     is_sound(world)
 
 
 def test_work_that_came_while_it_was_saved_keeps_a_worktree(world: World) -> None:
-    place = world.make()
-    (place.path / "new.txt").write_text("work\n")
+    worktree = world.make()
+    (worktree.path / "new.txt").write_text("work\n")
     changing = dying_git(world, "commit-tree", 'echo later >"$tree/later.txt"; exec "$0" "$@"')
-    kept = remove(changing, place, Allowed(force=True), NOW).kept
+    kept = remove(changing, worktree, Allowed(force=True), NOW).kept
     assert kept == "it was changed just now; try again"
-    assert (place.path / "later.txt").read_text() == "later\n"
+    assert (worktree.path / "later.txt").read_text() == "later\n"
 
 
 BEGINNING_ANEW = [
@@ -199,54 +199,54 @@ BEGINNING_ANEW = [
 def test_a_new_beginning_at_another_base_that_was_cut_off_is_finished(
     world: World, step: str, done: bool, branch: str | None, ignored: bool
 ) -> None:
-    place = world.make(world.checkout(branch=branch, base="main"))
+    worktree = world.make(world.checkout(branch=branch, base="main"))
     if ignored:
-        (place.path / "server.log").touch()
+        (worktree.path / "server.log").touch()
     git(world.repo, "switch", "-q", "-c", "other")
     (world.repo / "a.txt").write_text("later\n")
     later = commit(world.repo, "second")
     checkout = world.checkout(branch=branch, base="other")
     with pytest.raises(GitError):
-        making.ensure_worktree(dying_git(world, step, 'git "$@"' if done else ":"), checkout, "alice", NOW)
+        ensure.ensure_worktree(dying_git(world, step, 'git "$@"' if done else ":"), checkout, "alice", NOW)
     world.make(checkout)
-    assert git(place.path, "rev-parse", "HEAD") == later
-    assert git(place.path, "branch", "--show-current") == (branch or "")
-    assert git(place.path, "status", "--porcelain") == ""
-    assert place.path.with_name("alice~1").exists() is ignored
-    for each in all_held(place.path.parent)[0]:
+    assert git(worktree.path, "rev-parse", "HEAD") == later
+    assert git(worktree.path, "branch", "--show-current") == (branch or "")
+    assert git(worktree.path, "status", "--porcelain") == ""
+    assert worktree.path.with_name("alice~1").exists() is ignored
+    for each in list_worktrees(worktree.path.parent)[0]:
         assert remove(world.git, each, Allowed(ignored=True), NOW).kept is None
     is_sound(world)
 
 
 def test_a_lock_that_a_killed_git_left_is_no_obstacle_to_a_new_beginning(world: World) -> None:
-    place = world.make(world.checkout(base="main"))
+    worktree = world.make(world.checkout(base="main"))
     (world.repo / "a.txt").write_text("later\n")
     later = commit(world.repo, "second")
     dying = dying_git(world, "update-ref --no-deref", 'touch "$2/../../shop/.git/worktrees/alice/HEAD.lock"')
     with pytest.raises(GitError):
-        making.ensure_worktree(dying, world.checkout(), "alice", NOW)
-    making.ensure_worktree(world.git, world.checkout(), "alice", time.time() + 60)
-    assert git(place.path, "rev-parse", "HEAD") == later
+        ensure.ensure_worktree(dying, world.checkout(), "alice", NOW)
+    ensure.ensure_worktree(world.git, world.checkout(), "alice", time.time() + 60)
+    assert git(worktree.path, "rev-parse", "HEAD") == later
     is_sound(world)
 
 
 def test_a_branch_that_is_checked_out_elsewhere_is_not_removed_with_a_worktree(world: World) -> None:
-    place = world.make()
-    git(place.path, "switch", "-q", "--detach")
+    worktree = world.make()
+    git(worktree.path, "switch", "-q", "--detach")
     git(world.repo, "worktree", "add", "-q", world.folder / "operators", "agentd/alice")
-    result = clean(world, place)
+    result = clean(world, worktree)
     assert (result.kept, result.branch) == (None, None)
     assert git(world.folder / "operators", "status", "--porcelain", "--branch") == "## agentd/alice"
 
 
 @pytest.mark.parametrize("branch", ["agentd/alice", "topic"])
 def test_commits_without_a_branch_outlive_a_folder_that_was_deleted(world: World, branch: str) -> None:
-    place = world.make()
-    git(place.path, "switch", "-q", "--detach")
-    (place.path / "a.txt").write_text("work\n")
-    work = commit(place.path, "work")
-    subprocess.run(["rm", "-r", place.path], check=True)
-    kept = clean(world, place).kept
+    worktree = world.make()
+    git(worktree.path, "switch", "-q", "--detach")
+    (worktree.path / "a.txt").write_text("work\n")
+    work = commit(worktree.path, "work")
+    subprocess.run(["rm", "-r", worktree.path], check=True)
+    kept = clean(world, worktree).kept
     assert kept is not None
     assert "1 unmerged commit" in kept
     world.make(world.checkout(branch=branch))
@@ -254,10 +254,10 @@ def test_commits_without_a_branch_outlive_a_folder_that_was_deleted(world: World
 
 
 def test_an_index_that_a_killed_look_left_locked_is_no_obstacle(world: World) -> None:
-    place = world.make()
-    (place.path / "new.txt").write_text("work\n")
+    worktree = world.make()
+    (worktree.path / "new.txt").write_text("work\n")
     (world.repo / ".git" / "worktrees" / "alice" / f"agentd-index.{os.getpid()}.lock").touch()
-    assert [file.path for file in look_at_changes(world.git, place).files()] == ["new.txt"]
+    assert [file.path for file in read_changes(world.git, worktree).files()] == ["new.txt"]
 
 
 @pytest.mark.parametrize("heeds", [True, False])

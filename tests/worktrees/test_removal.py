@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agentd.worktrees.git import GitError
 from agentd.worktrees.inspect import Work, inspect
-from agentd.worktrees.record import Place
+from agentd.worktrees.record import Worktree
 from agentd.worktrees.removal import Allowed, Removed, remove, verdict
 from agentd.worktrees.trash import TRASH
 from tests.worktrees.repositories import NOW, World, commit, git, make_repository
@@ -130,31 +130,31 @@ def contents(tree: Path) -> dict[str, bytes]:
     }
 
 
-def clean(world: World, place: Place, *, force: bool = False, ignored: bool = False) -> Removed:
-    return remove(world.git, place, Allowed(force=force, ignored=ignored), NOW)
+def clean(world: World, worktree: Worktree, *, force: bool = False, ignored: bool = False) -> Removed:
+    return remove(world.git, worktree, Allowed(force=force, ignored=ignored), NOW)
 
 
 @pytest.mark.parametrize("hold", HOLDING, ids=lambda hold: hold.__name__)
 def test_work_that_is_nowhere_else_is_kept_untouched(world: World, hold: Setting) -> None:
-    place = world.make()
-    hold(world, place.path)
-    before = contents(place.path), git(world.repo, "for-each-ref")
-    result = clean(world, place, ignored=True)
+    worktree = world.make()
+    hold(world, worktree.path)
+    before = contents(worktree.path), git(world.repo, "for-each-ref")
+    result = clean(world, worktree, ignored=True)
     assert result.kept is not None
     assert "--force" in result.kept
-    assert (contents(place.path), git(world.repo, "for-each-ref")) == before
+    assert (contents(worktree.path), git(world.repo, "for-each-ref")) == before
 
 
 @pytest.mark.parametrize("hold", HOLDING, ids=lambda hold: hold.__name__)
 def test_with_force_the_work_is_gone_and_the_printed_commands_bring_it_back(world: World, hold: Setting) -> None:
-    place = world.make()
-    hold(world, place.path)
-    before = contents(place.path)
+    worktree = world.make()
+    hold(world, worktree.path)
+    before = contents(worktree.path)
     tip = git(world.repo, "rev-parse", "agentd/alice")
-    result = clean(world, place, force=True)
+    result = clean(world, worktree, force=True)
     assert result.kept is None
     assert result.lost
-    assert not place.path.exists()
+    assert not worktree.path.exists()
     assert "agentd/alice" not in git(world.repo, "branch", "--list", "--format=%(refname:short)").split()
     assert result.recover
     git(world.repo, "gc", "--quiet", "--prune=now")
@@ -172,9 +172,9 @@ def test_with_force_the_work_is_gone_and_the_printed_commands_bring_it_back(worl
 
 
 def test_what_was_staged_and_differs_is_saved_too(world: World) -> None:
-    place = world.make()
-    staged_and_changed_back(world, place.path)
-    clean(world, place, force=True)
+    worktree = world.make()
+    staged_and_changed_back(world, worktree.path)
+    clean(world, worktree, force=True)
     [work] = git(world.repo, "for-each-ref", "--format=%(refname)", f"{TRASH}/").split()[1:]
     assert git(world.repo, "show", f"{work}^2:a.txt") == "staged work"
 
@@ -207,31 +207,31 @@ def stashed(world: World, tree: Path) -> None:
 
 @pytest.mark.parametrize("hold", [nothing, merged, pushed, on_another_branch, stashed], ids=lambda hold: hold.__name__)
 def test_what_is_also_elsewhere_may_go_and_is_still_elsewhere(world: World, hold: Setting) -> None:
-    place = world.make()
-    hold(world, place.path)
+    worktree = world.make()
+    hold(world, worktree.path)
     before = set(git(world.repo, "for-each-ref", "--format=%(refname) %(objectname)").splitlines())
     tip = git(world.repo, "rev-parse", "agentd/alice")
-    result = clean(world, place)
+    result = clean(world, worktree)
     assert (result.kept, result.lost) == (None, ())
-    assert not place.path.exists()
-    assert not place.path.with_name("alice.json").exists()
+    assert not worktree.path.exists()
+    assert not worktree.path.with_name("alice.json").exists()
     after = set(git(world.repo, "for-each-ref", "--format=%(refname) %(objectname)").splitlines())
     assert before - after == {f"refs/heads/agentd/alice {tip}"}
     assert result.recover == (f"git -C {world.repo} branch agentd/alice {tip}",)
 
 
 def test_ignored_files_keep_a_worktree_until_they_may_go(world: World) -> None:
-    place = world.make()
-    (place.path / "build").mkdir()
-    (place.path / "build" / "out").write_text("x")
-    (place.path / "server.log").write_text("x")
+    worktree = world.make()
+    (worktree.path / "build").mkdir()
+    (worktree.path / "build" / "out").write_text("x")
+    (worktree.path / "server.log").write_text("x")
     for force in (False, True):
-        result = clean(world, place, force=force)
+        result = clean(world, worktree, force=force)
         assert result.kept is not None
         assert "2 ignored files or folders (build/, server.log); --ignored" in result.kept
         assert "--force" not in result.kept
-    assert (place.path / "server.log").exists()
-    assert clean(world, place, ignored=True).kept is None
+    assert (worktree.path / "server.log").exists()
+    assert clean(world, worktree, ignored=True).kept is None
 
 
 def nested_repository(_: World, tree: Path) -> None:
@@ -251,46 +251,46 @@ def locked(_: World, tree: Path) -> None:
 
 @pytest.mark.parametrize("hold", [nested_repository, submodule, locked], ids=lambda hold: hold.__name__)
 def test_what_cannot_be_saved_or_is_locked_stays_even_with_force(world: World, hold: Setting) -> None:
-    place = world.make()
-    hold(world, place.path)
-    before = contents(place.path)
-    assert clean(world, place, force=True, ignored=True).kept is not None
-    assert contents(place.path) == before
+    worktree = world.make()
+    hold(world, worktree.path)
+    before = contents(worktree.path)
+    assert clean(world, worktree, force=True, ignored=True).kept is not None
+    assert contents(worktree.path) == before
 
 
 def test_a_worktree_that_a_process_is_in_stays(world: World) -> None:
-    place = world.make()
-    with subprocess.Popen(["sleep", "600"], cwd=place.path) as process:
-        result = clean(world, place, force=True, ignored=True)
+    worktree = world.make()
+    with subprocess.Popen(["sleep", "600"], cwd=worktree.path) as process:
+        result = clean(world, worktree, force=True, ignored=True)
         process.kill()
     assert result.kept == f"processes are in it ({process.pid})"
-    assert clean(world, place).kept is None
+    assert clean(world, worktree).kept is None
 
 
 def test_a_folder_that_became_another_repository_is_no_business_of_agentds(world: World) -> None:
-    place = world.make()
-    (place.path / ".git").unlink()
-    git(place.path, "init", "-q")
+    worktree = world.make()
+    (worktree.path / ".git").unlink()
+    git(worktree.path, "init", "-q")
     with pytest.raises(GitError, match="no longer a worktree"):
-        clean(world, place, force=True, ignored=True)
-    (place.path / ".git").rename(place.path / "git")
+        clean(world, worktree, force=True, ignored=True)
+    (worktree.path / ".git").rename(worktree.path / "git")
     with pytest.raises(GitError):
-        clean(world, place, force=True, ignored=True)
-    assert (place.path / "a.txt").exists()
+        clean(world, worktree, force=True, ignored=True)
+    assert (worktree.path / "a.txt").exists()
 
 
 def test_a_folder_that_is_gone_is_forgotten(world: World) -> None:
-    place = world.make()
-    subprocess.run(["rm", "-r", place.path], check=True)
-    assert clean(world, place).kept is None
+    worktree = world.make()
+    subprocess.run(["rm", "-r", worktree.path], check=True)
+    assert clean(world, worktree).kept is None
     assert "agentd/alice" not in git(world.repo, "branch", "--list")
-    assert str(place.path) not in git(world.repo, "worktree", "list")
+    assert str(worktree.path) not in git(world.repo, "worktree", "list")
 
 
 def test_a_write_protected_checkout_can_be_removed(world: World) -> None:
-    place = world.make(world.checkout(branch=None))
-    assert clean(world, place).kept is None
-    assert not place.path.exists()
+    worktree = world.make(world.checkout(branch=None))
+    assert clean(world, worktree).kept is None
+    assert not worktree.path.exists()
 
 
 def test_hooks_of_the_repository_are_not_run(world: World) -> None:
@@ -300,11 +300,11 @@ def test_hooks_of_the_repository_are_not_run(world: World) -> None:
         hook.write_text(f"#!/bin/sh\ntouch {world.folder}/ran\n")
         hook.chmod(0o755)
     git(world.repo, "config", "core.fsmonitor", f"touch {world.folder}/ran; false")
-    place = world.make()
-    changed(world, place.path)
+    worktree = world.make()
+    changed(world, worktree.path)
     (world.folder / "ran").unlink(missing_ok=True)
-    assert inspect(world.git, place).uncommitted == ("a.txt",)
-    assert clean(world, place, force=True).kept is None
+    assert inspect(world.git, worktree).uncommitted == ("a.txt",)
+    assert clean(world, worktree, force=True).kept is None
     assert not (world.folder / "ran").exists()
 
 

@@ -15,7 +15,7 @@ from threading import Thread, Timer
 import pytest
 
 from agentd.process.runner import Runner, RunnerError
-from agentd.worktrees.repository_lock import alone_in
+from agentd.worktrees.repository_lock import repository_lock
 from tests.support.processes import alive
 from tests.support.waiting import wait_for
 from tests.worktrees.repositories import World, invoking_user
@@ -24,10 +24,10 @@ KILLED = """
 import os, signal, subprocess, sys
 from pathlib import Path
 from agentd.process.runner import Runner
-from agentd.worktrees.repository_lock import alone_in
+from agentd.worktrees.repository_lock import repository_lock
 from tests.worktrees.repositories import invoking_user
 runner = Runner(invoking_user(Path(sys.argv[2])), os.environ)
-with alone_in(runner, Path(sys.argv[1])):
+with repository_lock(runner, Path(sys.argv[1])):
     print(runner._start(["sleep", "600"], os.environ).pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -50,7 +50,7 @@ def runner_of(world: World) -> Runner:
 
 def test_another_waits_until_the_first_is_done(world: World) -> None:
     path = world.checkout().path
-    with alone_in(runner_of(world), world.repo):
+    with repository_lock(runner_of(world), world.repo):
         assert taken(world.repo)
         other = Thread(target=world.make)
         other.start()
@@ -69,14 +69,14 @@ def test_what_was_run_meanwhile_holds_the_turn_when_whoever_ran_it_is_gone(world
     assert done.returncode == -signal.SIGKILL
     left = int(done.stdout)
     assert taken(world.repo)
-    with alone_in(runner_of(world), world.repo, lambda: os.kill(left, signal.SIGKILL)):
+    with repository_lock(runner_of(world), world.repo, lambda: os.kill(left, signal.SIGKILL)):
         pass
     wait_for(lambda: not alive(left))
 
 
 def test_what_was_left_in_the_background_does_not_hold_it(world: World) -> None:
     runner = runner_of(world)
-    with alone_in(runner, world.repo):
+    with repository_lock(runner, world.repo):
         left = runner._start(["sleep", "600"], os.environ)
     assert not taken(world.repo)
     left.kill()
@@ -92,7 +92,7 @@ def test_the_agents_user_gets_no_descriptor_of_what_it_may_not_open(world: World
         repo.mkdir(mode=0o755)
         for mode, given in ((0o755, True), (0o700, False)):
             folder.chmod(mode)
-            with alone_in(runner, repo):
+            with repository_lock(runner, repo):
                 assert taken(repo)
                 assert (runner.kept is not None) == given
 
@@ -100,9 +100,9 @@ def test_the_agents_user_gets_no_descriptor_of_what_it_may_not_open(world: World
 def test_who_waits_can_be_told_not_to(world: World) -> None:
     waiting = runner_of(world)
     timer = Timer(0.1, waiting.cancel)
-    with alone_in(runner_of(world), world.repo):
+    with repository_lock(runner_of(world), world.repo):
         timer.start()
-        with pytest.raises(RunnerError, match="no longer wanted"), alone_in(waiting, world.repo):
+        with pytest.raises(RunnerError, match="no longer wanted"), repository_lock(waiting, world.repo):
             raise AssertionError
     timer.join()
     wait_for(lambda: not taken(world.repo))
@@ -110,6 +110,6 @@ def test_who_waits_can_be_told_not_to(world: World) -> None:
 
 def test_what_is_no_folder_is_for_git_to_complain_of(world: World) -> None:
     reached = False
-    with alone_in(runner_of(world), world.folder / "none"):
+    with repository_lock(runner_of(world), world.folder / "none"):
         reached = True
     assert reached

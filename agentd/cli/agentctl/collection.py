@@ -23,9 +23,9 @@ from agentd.cli.agentctl.output_folder import OutputFolder, new_folder
 from agentd.cli.agentctl.worktree_context import WorktreeContext, check_answering
 from agentd.settings.settings import absolute
 from agentd.text.quoting import printable, quote
-from agentd.worktrees.changes import Changes, look_at_changes
+from agentd.worktrees.changes import Changes, read_changes
 from agentd.worktrees.git import CHECKOUT_LIMIT, GitError
-from agentd.worktrees.record import Place
+from agentd.worktrees.record import Worktree
 from agentd.worktrees.tree_paths import EXECUTABLE, LINK, SUBMODULE, TreeFile, folded, leads_outside
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Map
         If there is neither such an agent nor its worktree, or something cannot be read or written.
     """
     context = WorktreeContext.of(invocation)
-    place = _place(invocation, context)
-    status = _status(invocation, context, place)
-    name = place.name if place is not None else str(status and status["name"])
+    worktree = _find_worktree(invocation, context)
+    status = _status(invocation, context, worktree)
+    name = worktree.name if worktree is not None else str(status and status["name"])
     now = time.time()
     destination = _destination(name, output, now)
     with new_folder(destination) as folder:
         try:
-            worktree = None if place is None else _worktree(context, place, folder)
+            document = None if worktree is None else _collect_worktree(context, worktree, folder)
         except GitError as error:
             raise CommandError(str(error)) from None
         transcript = transcript_tail(invocation, lines) if status is not None else None
@@ -76,11 +76,11 @@ def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Map
             "agent": status,
             "exit_code": None if status is None else status["exit_code"],
             "exit_signal": None if status is None else status["exit_signal"],
-            "worktree": worktree,
+            "worktree": document,
             "transcript": None if transcript is None else {"file": TRANSCRIPT, "lines": len(transcript)},
         }
         _write(folder, MANIFEST, json.dumps(manifest, indent=2) + "\n")
-    for left in [] if worktree is None else worktree["not_written"]:
+    for left in [] if document is None else document["not_written"]:
         invocation.warn(f"not in {FILES}: {quote(left['path'])}, {left['reason']}")
     return manifest, destination
 
@@ -106,15 +106,15 @@ def transcript_tail(invocation: Invocation, lines: int) -> list[str] | None:
     return [printable(line.rstrip()) for line in shown[-lines:]] if lines else []
 
 
-def _place(invocation: Invocation, context: WorktreeContext) -> Place | None:
+def _find_worktree(invocation: Invocation, context: WorktreeContext) -> Worktree | None:
     wanted = invocation.name().lower()
-    return next((place for place in context.worktrees(invocation) if place.name.lower() == wanted), None)
+    return next((worktree for worktree in context.worktrees(invocation) if worktree.name.lower() == wanted), None)
 
 
-def _status(invocation: Invocation, context: WorktreeContext, place: Place | None) -> Mapping[str, object] | None:
+def _status(invocation: Invocation, context: WorktreeContext, worktree: Worktree | None) -> Mapping[str, object] | None:
     """Read the agent's status; ``None`` if only its worktree is left."""
     known = {} if context.agents is None else {agent.lower() for agent in context.agents}
-    if place is not None and invocation.name().lower() not in known:
+    if worktree is not None and invocation.name().lower() not in known:
         return None
     document = agent_document(invocation.api, invocation.name())
     if not isinstance(document, dict):
@@ -127,9 +127,9 @@ def _destination(name: str, output: str | None, now: float) -> Path:
     return absolute(output if output is not None else f"{name}-collected-{stamp}")
 
 
-def _worktree(context: WorktreeContext, place: Place, folder: OutputFolder) -> dict[str, Any]:
-    check_answering(place)
-    changes = look_at_changes(context.git, place)
+def _collect_worktree(context: WorktreeContext, worktree: Worktree, folder: OutputFolder) -> dict[str, Any]:
+    check_answering(worktree)
+    changes = read_changes(context.git, worktree)
     commits = changes.commits()
     files = changes.files()
     present = changes.tree_files(frozenset(file.path for file in files if file.status != "D"))
@@ -141,10 +141,10 @@ def _worktree(context: WorktreeContext, place: Place, folder: OutputFolder) -> d
             bundle = ("bundle", "create", "--quiet", "-", revisions)
             changes.git.out(*bundle, take=file.write, limit=CHECKOUT_LIMIT, most=MOST)
     return {
-        "path": str(place.path),
-        "repo": place.held.repo,
-        "branch": place.held.branch,
-        "base": place.held.base,
+        "path": str(worktree.path),
+        "repo": worktree.record.repo,
+        "branch": worktree.record.branch,
+        "base": worktree.record.base,
         "base_commit": changes.start,
         "head": changes.head,
         "patch": PATCH,

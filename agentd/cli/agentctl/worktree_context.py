@@ -21,7 +21,7 @@ from agentd.settings.context import load_context, resolve_agent_user, resolve_da
 from agentd.settings.settings import Settings, of_daemon
 from agentd.text.quoting import printable, quote
 from agentd.worktrees.git import Git, GitError
-from agentd.worktrees.record import HeldError, Place, all_held
+from agentd.worktrees.record import RecordError, Worktree, list_worktrees
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class WorktreeContext:
         """git, as the agents' user."""
         return Git(Runner(self.user, os.environ), Path("/"))
 
-    def worktrees(self, invocation: Invocation) -> list[Place]:
+    def worktrees(self, invocation: Invocation) -> list[Worktree]:
         """Find all worktrees, and warn of those whose record cannot be read.
 
         Raises
@@ -83,12 +83,12 @@ class WorktreeContext:
         """
         self._check_owner()
         try:
-            places, problems = all_held(self.data_dir / WORKTREES)
-        except HeldError as error:
+            worktrees, problems = list_worktrees(self.data_dir / WORKTREES)
+        except RecordError as error:
             raise CommandError(str(error)) from None
         for problem in problems:
             invocation.warn(printable(problem))
-        return places
+        return worktrees
 
     def _check_owner(self) -> None:
         """Refuse to run git in another user's worktrees: hooks and filters set there would run with our rights."""
@@ -109,7 +109,7 @@ class WorktreeContext:
                 f"use sudo, and --agent-user {name} if agentd does not run"
             )
 
-    def worktree(self, invocation: Invocation) -> Place:
+    def worktree(self, invocation: Invocation) -> Worktree:
         """Find the worktree that the command line names.
 
         Raises
@@ -117,15 +117,15 @@ class WorktreeContext:
         CommandError
             If there is none, or no such agent.
         """
-        places, name = self.worktrees(invocation), invocation.name()
+        worktrees, name = self.worktrees(invocation), invocation.name()
         if self.agents is not None:
-            known = sorted({*self.agents, *(place.name for place in places)})
+            known = sorted({*self.agents, *(worktree.name for worktree in worktrees)})
             if name.lower() not in map(str.lower, known):
                 raise unknown_agent(name, known)
-        return find_worktree(places, name)
+        return find_worktree(worktrees, name)
 
 
-def check_answering(place: Place) -> None:
+def check_answering(worktree: Worktree) -> None:
     """Check that a worktree and its repository answer: git would hang on a dead mount.
 
     Raises
@@ -134,13 +134,13 @@ def check_answering(place: Place) -> None:
         If one does not answer.
     """
     try:
-        require_answer(place.path)
-        require_answer(Path(place.held.repo))
+        require_answer(worktree.path)
+        require_answer(Path(worktree.record.repo))
     except CommandError as error:
         raise GitError(str(error)) from None
 
 
-def find_worktree(places: list[Place], name: str) -> Place:
+def find_worktree(worktrees: list[Worktree], name: str) -> Worktree:
     """Find a worktree by the name of its agent, ignoring case.
 
     Raises
@@ -148,10 +148,10 @@ def find_worktree(places: list[Place], name: str) -> Place:
     CommandError
         If there is none.
     """
-    for place in places:
-        if place.name.lower() == name.lower():
-            return place
-    known = ", ".join(printable(place.name) for place in places)
+    for worktree in worktrees:
+        if worktree.name.lower() == name.lower():
+            return worktree
+    known = ", ".join(printable(worktree.name) for worktree in worktrees)
     advice = f"there are worktrees of {known}" if known else 'an agent gets one by repo and isolation = "worktree"'
     raise CommandError(f"there is no worktree of {quote(name)}: {advice}")
 

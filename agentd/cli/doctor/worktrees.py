@@ -14,7 +14,7 @@ from agentd.process.runner import Runner
 from agentd.text.terminal import some
 from agentd.worktrees.git import Git, GitError
 from agentd.worktrees.inspect import missing_submodules
-from agentd.worktrees.record import HeldError, Place, all_held
+from agentd.worktrees.record import RecordError, Worktree, list_worktrees
 
 
 def check_worktrees(folder: Path, user: AgentUser, known: Collection[str] | None) -> Iterator[Finding]:
@@ -30,50 +30,50 @@ def check_worktrees(folder: Path, user: AgentUser, known: Collection[str] | None
         Names of all agents; ``None`` if they cannot be told.
     """
     try:
-        found = within(folder, lambda: _held(folder, user))
+        found = within(folder, lambda: _own_worktrees(folder, user))
     except NotAnsweringError as failure:
         yield unanswered("worktrees", failure)
         return
-    except HeldError as failure:
+    except RecordError as failure:
         yield warning("worktrees", str(failure), "look whose folder it is: agentctl worktrees list")
         return
     used = None if known is None else {name.casefold() for name in known}
-    left = [] if used is None else [place.name for place in found if place.name.casefold() not in used]
+    left = [] if used is None else [worktree.name for worktree in found if worktree.name.casefold() not in used]
     if left:
         yield note(
             "worktrees",
             f"no agent has the worktrees of {some(left)} any more",
             "agentctl worktrees list shows what is in them, agentctl worktrees clean removes those without work",
         )
-    for place in found:
-        yield from _check_submodules(place, user)
+    for worktree in found:
+        yield from _check_submodules(worktree, user)
 
 
-def _held(folder: Path, user: AgentUser) -> list[Place]:
+def _own_worktrees(folder: Path, user: AgentUser) -> list[Worktree]:
     """List them, unless they are another user's: git would run what is set up there with our rights."""
     try:
         owner = folder.stat().st_uid
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise HeldError(f"cannot look into {folder}: {error.strerror}") from error
-    return all_held(folder)[0] if owner == user.uid and os.geteuid() in (0, owner) else []
+        raise RecordError(f"cannot look into {folder}: {error.strerror}") from error
+    return list_worktrees(folder)[0] if owner == user.uid and os.geteuid() in (0, owner) else []
 
 
-def _check_submodules(place: Place, user: AgentUser) -> Iterator[Finding]:
+def _check_submodules(worktree: Worktree, user: AgentUser) -> Iterator[Finding]:
     try:
-        for path in (place.path, Path(place.held.repo)):
+        for path in (worktree.path, Path(worktree.record.repo)):
             if not within(path, lambda path=path: os.path.lexists(path)):  # type: ignore[misc]  # bound early
                 return
-        empty = missing_submodules(Git(Runner(user, os.environ), place.path))
+        empty = missing_submodules(Git(Runner(user, os.environ), worktree.path))
     except NotAnsweringError as failure:
         yield unanswered("worktrees", failure)
     except GitError as failure:
-        yield note("worktrees", f"{place.name}: {failure}", "agentctl worktrees list says more")
+        yield note("worktrees", f"{worktree.name}: {failure}", "agentctl worktrees list says more")
     else:
         if empty:
             yield warning(
                 "worktrees",
-                f"{place.name}: the submodules {some(empty)} are empty folders",
-                f"as {user.name}: git -C {shlex.quote(str(place.path))} submodule update --init",
+                f"{worktree.name}: the submodules {some(empty)} are empty folders",
+                f"as {user.name}: git -C {shlex.quote(str(worktree.path))} submodule update --init",
             )

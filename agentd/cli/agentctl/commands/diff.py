@@ -35,14 +35,14 @@ def register(commands: Commands) -> None:
 
 def _diff(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.worktree_context import WorktreeContext, check_answering
-    from agentd.worktrees.changes import look_at_changes
+    from agentd.worktrees.changes import read_changes
     from agentd.worktrees.git import GitError
 
     context = WorktreeContext.of(invocation)
     place = context.worktree(invocation)
     try:
         check_answering(place)
-        changes = look_at_changes(context.git, place)
+        changes = read_changes(context.git, place)
         if invocation.as_json:
             invocation.print_document(_document(place.name, changes))
         else:

@@ -11,7 +11,7 @@ from agentd.text.terminal import BOLD, DIM, GREEN, YELLOW, Cell, lines
 if TYPE_CHECKING:
     from agentd.cli.agentctl.worktree_context import WorktreeContext
     from agentd.worktrees.inspect import Work
-    from agentd.worktrees.record import Place
+    from agentd.worktrees.record import Worktree
     from agentd.worktrees.removal import Removed
 
 _DETAILS = """\
@@ -47,84 +47,84 @@ def _worktrees(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.worktree_context import WorktreeContext, find_worktree
 
     context = WorktreeContext.of(invocation)
-    places = context.worktrees(invocation)
+    worktrees = context.worktrees(invocation)
     if invocation.arguments.names:
-        places = [find_worktree(places, name) for name in dict.fromkeys(invocation.arguments.names)]
+        worktrees = [find_worktree(worktrees, name) for name in dict.fromkeys(invocation.arguments.names)]
     if invocation.arguments.action == "list":
-        return _list(invocation, context, places)
-    return _clean(invocation, context, places)
+        return _list(invocation, context, worktrees)
+    return _clean(invocation, context, worktrees)
 
 
-def _list(invocation: Invocation, context: WorktreeContext, places: list[Place]) -> Status:
+def _list(invocation: Invocation, context: WorktreeContext, worktrees: list[Worktree]) -> Status:
     from agentd.cli.agentctl.worktree_context import check_answering
     from agentd.worktrees.belonging import RepositoryGoneError
     from agentd.worktrees.git import GitError
     from agentd.worktrees.inspect import inspect
 
-    looks: list[tuple[Place, Work | None]] = []
+    looks: list[tuple[Worktree, Work | None]] = []
     orphans: dict[str, list[str]] = {}
-    for place in places:
+    for worktree in worktrees:
         try:
-            check_answering(place)
-            looks.append((place, inspect(context.git, place)))
+            check_answering(worktree)
+            looks.append((worktree, inspect(context.git, worktree)))
         except RepositoryGoneError:
-            orphans.setdefault(place.held.repo, []).append(place.name)
-            looks.append((place, None))
+            orphans.setdefault(worktree.record.repo, []).append(worktree.name)
+            looks.append((worktree, None))
         except GitError as error:
-            invocation.warn(f"{place.name}: {error}")
-            looks.append((place, None))
+            invocation.warn(f"{worktree.name}: {error}")
+            looks.append((worktree, None))
     for repo, names in orphans.items():
         invocation.warn(
             f"the repository {repo} of {', '.join(names)} is gone: if it was moved, put its new path into the jcard, "
             f"or run git -C NEW_PATH worktree repair; else agentctl worktrees clean --force --ignored "
             f"{' '.join(names)} deletes what is left"
         )
-    for place, work in looks:
+    for worktree, work in looks:
         if work is not None and work.missing:
-            empty, at = ", ".join(work.missing), shlex.quote(str(place.path))
+            empty, at = ", ".join(work.missing), shlex.quote(str(worktree.path))
             invocation.warn(
-                f"{place.name}: the submodules {empty} are empty folders: git -C {at} submodule update --init, run as "
-                "the agents' user, fetches them"
+                f"{worktree.name}: the submodules {empty} are empty folders: "
+                f"git -C {at} submodule update --init, run as the agents' user, fetches them"
             )
     rows = [
         [
-            Cell(place.name, BOLD),
-            _state(context, place),
-            Cell(place.held.branch or "(read-only)"),
+            Cell(worktree.name, BOLD),
+            _state(context, worktree),
+            Cell(worktree.record.branch or "(read-only)"),
             Cell("?" if work is None else str(work.unmerged)),
             Cell("?" if work is None else str(len(work.uncommitted) + len(work.hidden))),
-            Cell(str(place.path)),
+            Cell(str(worktree.path)),
         ]
-        for place, work in looks
+        for worktree, work in looks
     ]
     display = invocation.display
     heading = ("NAME", "AGENT", "BRANCH", "UNMERGED", "UNCOMMITTED", "PATH")
     shown = lines(heading, rows, display) if rows or not display.table else ["no worktrees"]
-    invocation.print_result([_document(context, place, work) for place, work in looks], shown)
+    invocation.print_result([_document(context, worktree, work) for worktree, work in looks], shown)
     return Status.DONE
 
 
-def _state(context: WorktreeContext, place: Place) -> Cell:
+def _state(context: WorktreeContext, worktree: Worktree) -> Cell:
     if context.agents is None:
         return Cell("unknown", DIM)
-    agent = context.agents.get(place.name)
+    agent = context.agents.get(worktree.name)
     return Cell("not declared", YELLOW) if agent is None else Cell(agent.state, GREEN if agent.running else "")
 
 
-def _document(context: WorktreeContext, place: Place, work: Work | None) -> dict[str, object]:
+def _document(context: WorktreeContext, worktree: Worktree, work: Work | None) -> dict[str, object]:
     agents = context.agents
-    agent = None if agents is None else agents.get(place.name)
+    agent = None if agents is None else agents.get(worktree.name)
     return {
-        "name": place.name,
-        "agent": place.held.agent,
+        "name": worktree.name,
+        "agent": worktree.record.agent,
         "declared": None if agents is None else agent is not None,
         "state": None if agent is None else agent.state,
-        "path": str(place.path),
-        "repo": place.held.repo,
-        "branch": place.held.branch,
-        "base": place.held.base,
-        "base_commit": place.held.base_commit,
-        "made": place.held.made,
+        "path": str(worktree.path),
+        "repo": worktree.record.repo,
+        "branch": worktree.record.branch,
+        "base": worktree.record.base,
+        "base_commit": worktree.record.base_commit,
+        "made": worktree.record.made,
         "head": None if work is None else work.head,
         "unmerged": None if work is None else work.unmerged,
         "uncommitted": None if work is None else [*work.uncommitted, *work.hidden],
@@ -133,17 +133,18 @@ def _document(context: WorktreeContext, place: Place, work: Work | None) -> dict
     }
 
 
-def _clean(invocation: Invocation, context: WorktreeContext, places: list[Place]) -> Status:
+def _clean(invocation: Invocation, context: WorktreeContext, worktrees: list[Worktree]) -> Status:
     from agentd.cli.agentctl.worktree_context import names_in_use
+    from agentd.worktrees.removal import kept_because
 
     used = {name.casefold() for name in names_in_use(context)}
     named = bool(invocation.arguments.names)
     results = []
-    for place in places:
-        if place.name.casefold() not in used:
-            results.append(_remove(invocation, context, place))
+    for worktree in worktrees:
+        if worktree.name.casefold() not in used:
+            results.append(_remove(invocation, context, worktree))
         elif named:
-            results.append(_kept(place, "its agent is declared or still running; remove or rename it first"))
+            results.append(kept_because(worktree, "its agent is declared or still running; remove or rename it first"))
     dry = bool(invocation.arguments.dry_run)
     lines = [line for result in results for line in _result_lines(result, dry)] or ["nothing to clean"]
     invocation.print_result([_result_document(result) for result in results], lines)
@@ -151,7 +152,7 @@ def _clean(invocation: Invocation, context: WorktreeContext, places: list[Place]
     return Status.FAILED if named and any(result.kept is not None for result in results) else Status.DONE
 
 
-def _remove(invocation: Invocation, context: WorktreeContext, place: Place) -> Removed:
+def _remove(invocation: Invocation, context: WorktreeContext, worktree: Worktree) -> Removed:
     import time
     from pathlib import Path
 
@@ -160,30 +161,24 @@ def _remove(invocation: Invocation, context: WorktreeContext, place: Place) -> R
     from agentd.worktrees.belonging import RepositoryGoneError
     from agentd.worktrees.git import GitError
     from agentd.worktrees.inspect import inspect
-    from agentd.worktrees.record import HeldError
-    from agentd.worktrees.removal import Allowed, Removed, orphan_verdict, remove, verdict
-    from agentd.worktrees.repository_lock import alone_in
+    from agentd.worktrees.record import RecordError
+    from agentd.worktrees.removal import Allowed, Removed, kept_because, orphan_verdict, remove, verdict
+    from agentd.worktrees.repository_lock import repository_lock
 
     allowed = Allowed(force=bool(invocation.arguments.force), ignored=bool(invocation.arguments.ignored))
     try:
-        check_answering(place)
+        check_answering(worktree)
         if not invocation.arguments.dry_run:
             git = context.git
-            with alone_in(git.runner, Path(place.held.repo)):
-                return remove(git, place, allowed, time.time())
-        work = inspect(context.git, place)
-        branch = place.held.branch if work.tip is not None else None
-        return Removed(place.name, str(place.path), branch, verdict(work, allowed), tuple(work.reasons()))
+            with repository_lock(git.runner, Path(worktree.record.repo)):
+                return remove(git, worktree, allowed, time.time())
+        work = inspect(context.git, worktree)
+        branch = worktree.record.branch if work.tip is not None else None
+        return Removed(worktree.name, str(worktree.path), branch, verdict(work, allowed), tuple(work.reasons()))
     except RepositoryGoneError as error:
-        return Removed(place.name, str(place.path), None, orphan_verdict(place, allowed, error))
-    except (GitError, HeldError, RunnerError) as error:
-        return _kept(place, str(error))
-
-
-def _kept(place: Place, reason: str) -> Removed:
-    from agentd.worktrees.removal import Removed
-
-    return Removed(place.name, str(place.path), place.held.branch, reason)
+        return Removed(worktree.name, str(worktree.path), None, orphan_verdict(worktree, allowed, error))
+    except (GitError, RecordError, RunnerError) as error:
+        return kept_because(worktree, str(error))
 
 
 def _result_lines(result: Removed, dry: bool) -> list[str]:
