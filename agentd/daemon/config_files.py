@@ -62,24 +62,34 @@ class ConfigFiles:
         self._good: Mapping[Path, LoadResult] = {}
         self._renewals: Mapping[Path, Renewal] = {}
         self._leases: Mapping[Path, float] = {}
+        self._read: tuple[FoundFile | None, DropIns] = None, self._found
+        self._sources = Sources({}, {}, frozenset())
         self._merged: tuple[Sources, Mapping[Path, LoadResult], tuple[TakenFile, ...]] | None = None
 
     async def read(self) -> Sources:
         """Read the files once, those of the drop-ins that changed."""
         jcard, found = await asyncio.gather(self._read_jcard(), self._look_at_drop_ins())
+        if (jcard, found) != self._read or found is not self._read[1]:
+            await self._take_in(jcard, found)
+        over = lapsed(self._renewals, self._leases, self._now())
+        if over != self._sources.lapsed:
+            self._sources = Sources(self._sources.files, self._sources.unlisted, over)
+        if not self._is_merged(self._sources):
+            await asyncio.to_thread(self.merged, self._sources)
+        return self._sources
+
+    async def _take_in(self, jcard: FoundFile, found: DropIns) -> None:
+        """Load what changed, and note what was renewed."""
         drop_ins = {path: file for path, file in found.files.items() if path != self.config}
         files = {self.config: jcard, **drop_ins}
         if any(self._stale(file) for file in files.values()):
             await asyncio.to_thread(lambda: [self._load(file) for file in files.values()])
-        now = self._now()
         modified = {path: file.stamp.modified for path, file in drop_ins.items() if file.stamp is not None}
         held = {path: renewal for path, renewal in self._renewals.items() if path in files}
-        self._renewals = {**held, **renew(held, modified, now)}
+        self._renewals = {**held, **renew(held, modified, self._now())}
         self._leases = {path: lease for path in drop_ins if (lease := self._lease(files[path])) is not None}
-        sources = Sources(files, found.unlisted, lapsed(self._renewals, self._leases, now))
-        if not self._is_merged(sources):
-            await asyncio.to_thread(self.merged, sources)
-        return sources
+        self._sources = Sources(files, found.unlisted, frozenset())
+        self._read = jcard, found
 
     async def _read_jcard(self) -> FoundFile:
         path, known = self.config, self._loaded.get(self.config)

@@ -61,10 +61,11 @@ class ControlLoop:
         resync = loop.time() + self.interval
         while True:
             configuration = await careful.next_change(self.status.configuration)
+            # Before anything is launched: what a later daemon needs to know when it runs.
+            await self.seen_folders.keep()
             if configuration is not None:
                 self.redactor.update(reader.secret_values)
                 self._take(configuration)
-            await self.seen_folders.keep()
             await self.watcher.refresh()
             if not ready:
                 ready = True

@@ -1,4 +1,4 @@
-"""Which folders held drop-ins, and where they were mounted: remembered with the agents, in tmux.
+"""Which folders held drop-ins: remembered with the agents, in tmux.
 
 A drop-in that was removed while no daemon ran has its agents stopped. A folder that was merely unmounted or moved away
 meanwhile looks the same, but for this.
@@ -37,7 +37,7 @@ class SeenFolders:
 
     async def keep(self) -> None:
         """Write down what there is, unless it is written on this server."""
-        places = {str(folder): [place.device, place.point] for folder, place in self._places().items()}
+        places = {str(folder): list(place) for folder, place in self._places().items()}
         wanted = self._tmux.identity, json.dumps(places) if places else None
         if wanted == self._kept or (wanted[1] is None and self._kept[1] is None):
             return
@@ -65,8 +65,8 @@ async def seen_folders(tmux: TmuxServer) -> Mapping[Path, Place]:
     places = {}
     for folder, place in found.items() if isinstance(found, dict) else ():
         match place:
-            case [int(device), str() | None as point]:
-                places[Path(folder)] = Place(device, point)
+            case [int(device), int(inode)]:
+                places[Path(folder)] = Place(device, inode)
             case _:
                 pass
     return places

@@ -88,34 +88,46 @@ def changed_by_others(path: str | int | Path, found: os.stat_result) -> str | No
     return "may be written by those in its access control list" if _has_list(path) else None
 
 
-def replaced_by_others(folder: Path, name: str) -> str | None:
-    """Say which folder lets others put another file in the place of an entry, or of what its symlinks lead to.
+def replaced_by_others(folder: Path, around: os.stat_result, entry: os.stat_result) -> str | None:
+    """Say whether a folder lets others put another file in the place of an entry, which is no symlink or not followed.
 
-    Folders above `folder` are not looked at, unless a symlink leads there.
+    Parameters
+    ----------
+    around, entry
+        What ``stat`` says of the folder, and ``lstat`` of the entry.
+    """
+    reason = changed_by_others(folder, around)
+    # In a sticky folder, such as /nix/store, only their owners replace entries.
+    if reason is None or (around.st_mode & stat.S_ISVTX and _is_ours(around) and _is_ours(entry)):
+        return None
+    return f"{folder} {reason}"
+
+
+def bent_by_others(link: Path) -> str | None:
+    """Say which folder lets others make a symlink lead elsewhere; that of the symlink itself is not looked at.
 
     Raises
     ------
     OSError
         If the way cannot be followed.
     """
-    at, left, links = folder, [name], 0
+    at, left, links = link.parent, [link.name], 0
     while left:
         part = left.pop()
         if part == "..":
             at = at.parent
             continue
         step = at / part
-        entry, around = step.lstat(), at.stat()
-        reason = changed_by_others(at, around)
-        # In a sticky folder, such as /nix/store, only their owners replace entries.
-        if reason is not None and not (around.st_mode & stat.S_ISVTX and _is_ours(around) and _is_ours(entry)):
-            return f"{at} {reason}"
+        entry = step.lstat()
+        reason = replaced_by_others(at, at.stat(), entry) if links else None
+        if reason is not None:
+            return reason
         if not stat.S_ISLNK(entry.st_mode):
             at = step
             continue
         links += 1
         if links > _MOST_LINKS:
-            return f"{folder / name} leads through too many symlinks"
+            return f"{link} leads through too many symlinks"
         target = step.readlink()
         left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
         at = Path("/") if target.is_absolute() else at
