@@ -12,7 +12,7 @@ from tests.faults.world import World
 from tests.support.agents import jcard
 
 _PACE = 0.01
-_GARBAGE = (
+GARBAGE = (
     b"",
     b"[[agents]]\nname = ",
     b"\xff\xfe\x00",
@@ -81,7 +81,7 @@ def jcard_storm(world: World) -> str:
         for name in victims:
             agents[name] = replace(agents[name], generation=world.agents[name].generation + 1 + number, enabled=True)
         text = jcard(*(agent.table(world.marks_folder) for agent in agents.values())).encode()
-        write(world.daemon.jcard, chance.choice(_GARBAGE) if chance.random() < 0.3 else text)
+        write(world.daemon.jcard, chance.choice(GARBAGE) if chance.random() < 0.3 else text)
         pause(_PACE)
     for name in victims:
         world.agents[name] = replace(world.agents[name], generation=world.agents[name].generation + count)

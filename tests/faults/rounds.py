@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.faults.drop_ins import broken_drop_ins, prepare_drop_ins
 from tests.faults.edits import killed_while_editing
 from tests.faults.files import jcard_storm, secrets_storm
 from tests.faults.forked import ForkedDaemon
@@ -64,6 +65,7 @@ FAMILIES = (
     Family("launcher", launcher_killed, 4, 10),
     Family("operators", operators, 8, 20),
     Family("jcard", jcard_storm, 4, 10),
+    Family("drop-ins", broken_drop_ins, 6, 15, prepare_drop_ins),
     Family("edits", killed_while_editing, 4, 10),
     Family("secrets", secrets_storm, 2, 5),
     Family("daemons", daemons_at_once, 3, 10),

@@ -88,6 +88,8 @@ class World:
         self.marks_folder.mkdir()
         self.marks = Marks(self.marks_folder)
         self.agents: dict[str, Declared] = {}
+        self.drop_ins: dict[str, str] = {}
+        """Which agents have a drop-in of their own, and its name in the folder."""
         self.slowest = 0.0
         """Longest convergence so far, in seconds."""
         self.long_stop = 1.0
@@ -110,10 +112,21 @@ class World:
     def write(self) -> None:
         """Declare the agents there are."""
         self.daemon.write_jcard(self.text())
+        for name, file in list(self.drop_ins.items()):
+            if name in self.agents:
+                self.daemon.write_drop_in(file, self.drop_in_text(name))
+            else:
+                (self.daemon.drop_ins / file).unlink(missing_ok=True)
+                del self.drop_ins[name]
 
     def text(self) -> str:
-        """The jcard of the agents there are."""
-        return jcard(*(agent.table(self.marks_folder) for agent in self.agents.values()))
+        """The jcard of the agents there are that have no drop-in."""
+        tables = (agent.table(self.marks_folder) for agent in self.agents.values() if agent.name not in self.drop_ins)
+        return jcard(*tables)
+
+    def drop_in_text(self, name: str) -> str:
+        """The drop-in of one agent."""
+        return jcard(self.agents[name].table(self.marks_folder))
 
     def add(self, kind: str = "plain", restart: str = "always") -> Declared:
         """Declare another agent, not yet written."""
