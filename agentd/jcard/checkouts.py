@@ -33,7 +33,7 @@ def check_checkout(declaration: Declaration, findings: Findings) -> None:
         return  # It is wrong itself: whether the others go with it cannot be said.
 
     def error(field: str, message: str) -> None:
-        findings.error((*declaration.path, field), message, agent=declaration.label, field=field)
+        declaration.error(findings, message, field)
 
     if isolation != Isolation.NONE and "repo" not in raw:
         error("isolation", f"found {quote(str(isolation))} without repo; name the git repository in repo")
@@ -53,12 +53,10 @@ def check_checkout(declaration: Declaration, findings: Findings) -> None:
 def _check_inside(declaration: Declaration, workdir: str, findings: Findings) -> None:
     normal = os.path.normpath(workdir)
     if workdir.startswith(("/", "~")) or normal == ".." or normal.startswith("../"):
-        findings.error(
-            (*declaration.path, "workdir"),
-            f"found {quote(workdir)}, which is not inside the repository; with repo, expected a relative path in it",
-            agent=declaration.label,
-            field="workdir",
+        message = (
+            f"found {quote(workdir)}, which is not inside the repository; with repo, expected a relative path in it"
         )
+        declaration.error(findings, message, "workdir")
 
 
 def check_branches(declarations: list[Declaration], findings: Findings) -> None:
@@ -73,11 +71,11 @@ def check_branches(declarations: list[Declaration], findings: Findings) -> None:
             branch = branch_name(written if isinstance(written, str) else None, identity)
             owner = owners.setdefault((os.path.normpath(repo), branch), identity.name)
             if owner != identity.name:
-                findings.error(
-                    (*declaration.path, "branch" if "branch" in declaration.raw else "name"),
+                declaration.error(
+                    findings,
                     f"found {quote(branch)}, which is already the branch of agent {quote(owner)} in the same "
                     "repository; each worktree needs its own",
-                    agent=declaration.label,
+                    "branch" if "branch" in declaration.raw else "name",
                     field="branch",
                 )
                 break

@@ -43,20 +43,8 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         length = f" ({len(name)} characters)" if len(name) > _LONGEST_NAME else ""
-        msg = f"found {quote(name)}{length}, {_EXPECTED_NAME}"
-        raise ValueError(msg)
+        raise ValueError(f"found {quote(name)}{length}, {_EXPECTED_NAME}")
     return name
-
-
-def check_role(role: str) -> str:
-    """Check the name of a role, which is also the name of a folder with its templates.
-
-    Raises
-    ------
-    ValueError
-        If it does not match ``AGENT_NAME``.
-    """
-    return check_name(role)
 
 
 def check_branch(branch: str) -> str:
@@ -77,16 +65,14 @@ def check_branch(branch: str) -> str:
         or not branch.isprintable()
     )
     if bad:
-        msg = f'found {quote(branch)}, expected the name of a git branch such as "agentd/reviewer"'
-        raise ValueError(msg)
+        raise ValueError(f'found {quote(branch)}, expected the name of a git branch such as "agentd/reviewer"')
     return branch
 
 
 def check_revision(revision: str) -> str:
     """Check that a git revision cannot be taken for an option or a range."""
     if revision.startswith(("-", "^")) or ".." in revision or not revision.isprintable():
-        msg = f'found {quote(revision)}, expected a branch, tag or commit such as "main"'
-        raise ValueError(msg)
+        raise ValueError(f'found {quote(revision)}, expected a branch, tag or commit such as "main"')
     return revision
 
 
@@ -104,59 +90,51 @@ def check_session(session: str) -> str:
     elif not session.isprintable():
         reason = "expected a name without control or invisible characters"
     if reason is not None:
-        msg = f"found {quote(session)}, {reason}"
-        raise ValueError(msg)
+        raise ValueError(f"found {quote(session)}, {reason}")
     return session
 
 
 def check_path(path: str) -> str:
     """Check a path, which may begin with ``~/``."""
     if "\0" in path:
-        msg = f"found {quote(path)}, expected a path without NUL characters"
-        raise ValueError(msg)
+        raise ValueError(f"found {quote(path)}, expected a path without NUL characters")
     if path.startswith("~") and path != "~" and not path.startswith("~/"):
-        msg = f"found {quote(path)}, expected ~/…, an absolute path, or one relative to the file's folder"
-        raise ValueError(msg)
+        raise ValueError(f"found {quote(path)}, expected ~/…, an absolute path, or one relative to the file's folder")
     return path
 
 
 def check_not_empty(text: str) -> str:
     """Refuse the empty string, where leaving the field out is what is meant."""
     if not text:
-        msg = 'found "", expected text; leave the field out for the default'
-        raise ValueError(msg)
+        raise ValueError('found "", expected text; leave the field out for the default')
     return text
 
 
 def check_command(command: list[str]) -> list[str]:
     """Check that a command line names a program."""
     if command and not command[0]:
-        msg = "found an empty first element, expected the program's name"
-        raise ValueError(msg)
+        raise ValueError("found an empty first element, expected the program's name")
     return command
 
 
 def check_variable(name: str) -> str:
     """Check the name of an environment variable."""
     if not _VARIABLE.fullmatch(name):
-        msg = "expected an environment variable name: letters, digits and _, not beginning with a digit"
-        raise ValueError(msg)
+        raise ValueError("expected an environment variable name: letters, digits and _, not beginning with a digit")
     return name
 
 
 def check_env_name(name: str) -> str:
     """Check a name that a jcard may set in an environment."""
     if name in (AGENT_VARIABLE, RUN_ID_VARIABLE):
-        msg = f"{name} is set by agentd; expected another name"
-        raise ValueError(msg)
+        raise ValueError(f"{name} is set by agentd; expected another name")
     return check_variable(name)
 
 
 def check_env_value(value: str) -> str:
     """Check the value of an environment variable, without repeating it."""
     if "\0" in value:
-        msg = "the value contains a NUL character, which no environment variable can hold"
-        raise ValueError(msg)
+        raise ValueError("the value contains a NUL character, which no environment variable can hold")
     return value
 
 
@@ -168,17 +146,14 @@ def duration_from_toml(value: object) -> float:
     example = f'expected a duration such as "{EXAMPLES[0]}"'
     if isinstance(value, int | float) and not isinstance(value, bool):
         advice = f'write "{shown}s" for seconds' if shown[0].isdigit() else "it must be a positive number with a unit"
-        message = f"found {shown}, which has no unit: {advice}; {example}"
-    else:
-        message = f"found {shown}, {example}"
-    raise DurationError(message)
+        raise DurationError(f"found {shown}, which has no unit: {advice}; {example}")
+    raise DurationError(f"found {shown}, {example}")
 
 
 def check_lease(seconds: float) -> float:
     """Check the lease of a drop-in."""
     if seconds < parse_duration(SHORTEST_LEASE):
-        msg = f'found "{format_duration(seconds)}", expected at least "{SHORTEST_LEASE}"'
-        raise ValueError(msg)
+        raise ValueError(f'found "{format_duration(seconds)}", expected at least "{SHORTEST_LEASE}"')
     return seconds
 
 
@@ -186,5 +161,4 @@ def size_from_toml(value: object) -> int:
     """Read a size, in bytes; what zero means is for the field to say."""
     if isinstance(value, str | int):
         return parse_size(value, least=0)
-    msg = f'found {show(value)}, expected a size such as "2GiB" or a number of bytes'
-    raise ValueError(msg)
+    raise ValueError(f'found {show(value)}, expected a size such as "2GiB" or a number of bytes')

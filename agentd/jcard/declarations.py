@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from agentd.jcard.explain import Fault, faults
+from agentd.jcard.explain import Fault, faults, field_name
 from agentd.jcard.findings import Findings
 from agentd.jcard.near import meant_as_agents
 from agentd.jcard.positions import Path
@@ -63,6 +63,14 @@ class Declaration:
             yield Identity(
                 f"{self.stem}{suffix}", f"{session if isinstance(session, str) else self.stem}{suffix}", suffix
             )
+
+    def error(self, findings: Findings, message: str, *path: str | int, field: str | None = None) -> None:
+        """Report an error at a path in the table; `field` is the field to name, if not that of the path."""
+        findings.error((*self.path, *path), message, agent=self.label, field=field or field_name(path))
+
+    def warning(self, findings: Findings, message: str, *path: str | int) -> None:
+        """Report a warning at a path in the table."""
+        findings.warning((*self.path, *path), message, agent=self.label, field=field_name(path))
 
     @property
     def _faulty(self) -> set[str | int]:

@@ -13,7 +13,7 @@ from agentd.jcard.checks import check_name
 from agentd.jcard.declarations import Declaration, Identity, read_declarations
 from agentd.jcard.document import parse_document
 from agentd.jcard.drop_in_table import read_lease
-from agentd.jcard.explain import expected_choice, field_name, one_of
+from agentd.jcard.explain import expected_choice, one_of
 from agentd.jcard.findings import Findings
 from agentd.jcard.near import did_you_mean, near_field
 from agentd.jcard.positions import Path
@@ -78,13 +78,10 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
 
 def _check_fields(declaration: Declaration, findings: Findings) -> None:
     for fault in declaration.faults:
-        findings.error(
-            (*declaration.path, *fault.path), fault.message, agent=declaration.label, field=field_name(fault.path)
-        )
+        declaration.error(findings, fault.message, *fault.path)
     for key in declaration.raw:
         if key not in _FIELDS:
-            message = f"unknown key, ignored{did_you_mean(near_field(key))}"
-            findings.warning((*declaration.path, key), message, agent=declaration.label, field=field_name((key,)))
+            declaration.warning(findings, f"unknown key, ignored{did_you_mean(near_field(key))}", key)
 
 
 def _check_harness(declaration: Declaration, context: LoadContext, findings: Findings) -> None:
@@ -98,7 +95,7 @@ def _check_harness(declaration: Declaration, context: LoadContext, findings: Fin
     elif isinstance(harness, str) and harness not in context.harnesses:
         message = expected_choice(harness, registered)
     if message is not None:
-        findings.error((*declaration.path, "harness"), message, agent=declaration.label, field="harness")
+        declaration.error(findings, message, "harness")
     elif isinstance(harness, str):
         _check_harness_takes(declaration, harness, context, findings)
 
@@ -106,20 +103,13 @@ def _check_harness(declaration: Declaration, context: LoadContext, findings: Fin
 def _check_harness_takes(declaration: Declaration, harness: str, context: LoadContext, findings: Findings) -> None:
     traits = context.harnesses[harness]
     if declaration.written("model") is not None and not traits.takes_model:
-        findings.error(
-            (*declaration.path, "model"),
-            f"the harness {quote(harness)} has no flag for a model; pass it in args or env",
-            agent=declaration.label,
-            field="model",
-        )
+        message = f"the harness {quote(harness)} has no flag for a model; pass it in args or env"
+        declaration.error(findings, message, "model")
     if declaration.written("command") and not traits.takes_command:
         able = ", ".join(quote(name) for name in sorted(context.harnesses) if context.harnesses[name].takes_command)
-        findings.error(
-            (*declaration.path, "command"),
-            f"the harness {quote(harness)} has its own command line; use args to add to it"
-            + (f", or a harness that takes a command: {able}" if able else ""),
-            agent=declaration.label,
-            field="command",
+        message = f"the harness {quote(harness)} has its own command line; use args to add to it"
+        declaration.error(
+            findings, message + (f", or a harness that takes a command: {able}" if able else ""), "command"
         )
 
 
@@ -129,39 +119,37 @@ def _check_delays(declaration: Declaration, findings: Findings) -> None:
         return
     field = "restart_delay_max" if "restart_delay_max" in declaration.raw else "restart_delay"
     first, cap = format_duration(table.restart_delay), format_duration(table.restart_delay_max)
-    findings.warning(
-        (*declaration.path, field),
-        f'restart_delay "{first}" is over restart_delay_max "{cap}": every back-off is "{cap}"',
-        agent=declaration.label,
-        field=field,
-    )
+    message = f'restart_delay "{first}" is over restart_delay_max "{cap}": every back-off is "{cap}"'
+    declaration.warning(findings, message, field)
 
 
 @dataclass(frozen=True, slots=True)
-class _Owner:
+class _Claim:
+    """The replica that a name or session belongs to."""
+
     declaration: Declaration
     identity: Identity
 
 
 def _check_identities(declarations: list[Declaration], findings: Findings) -> None:
-    """Names and sessions are unique over all replicas; one error a table is enough."""
-    names: dict[str, _Owner] = {}
-    sessions: dict[str, _Owner] = {}
+    """Check that names and sessions are unique over all replicas; one error a table."""
+    names: dict[str, _Claim] = {}
+    sessions: dict[str, _Claim] = {}
     for declaration in declarations:
         identities = list(declaration.identities())
         if identities and not _check_longest_name(declaration, identities, findings):
             continue
         name_clash = session_clash = False
         for identity in identities:
-            owner = _Owner(declaration, identity)
-            namesake = names.setdefault(identity.name.casefold(), owner)
-            same_session = sessions.setdefault(identity.session, owner)
-            if namesake is not owner:
+            claim = _Claim(declaration, identity)
+            namesake = names.setdefault(identity.name.casefold(), claim)
+            same_session = sessions.setdefault(identity.session, claim)
+            if namesake is not claim:
                 if not name_clash:
-                    _report_name(owner, namesake, findings)
+                    _report_name(claim, namesake, findings)
                 name_clash = True
-            elif same_session is not owner and not session_clash:
-                _report_session(owner, same_session, findings)
+            elif same_session is not claim and not session_clash:
+                _report_session(claim, same_session, findings)
                 session_clash = True
 
 
@@ -172,34 +160,34 @@ def _check_longest_name(declaration: Declaration, identities: list[Identity], fi
         origin = "" if "name" in declaration.raw else "the name made from the harness; set name: "
         if len(identities) > 1:
             origin = f"the name of the last of {len(identities)} replicas: "
-        findings.error((*declaration.path, "name"), f"{origin}{error}", agent=declaration.label, field="name")
+        declaration.error(findings, f"{origin}{error}", "name")
         return False
     return True
 
 
-def _report_name(owner: _Owner, namesake: _Owner, findings: Findings) -> None:
+def _report_name(claim: _Claim, namesake: _Claim, findings: Findings) -> None:
     line, column = findings.position((*namesake.declaration.path, "name"))
-    message = f"found {quote(owner.identity.name)}, which is already taken by the agent at line {line}, column {column}"
-    if owner.identity.name != namesake.identity.name:
+    message = f"found {quote(claim.identity.name)}, which is already taken by the agent at line {line}, column {column}"
+    if claim.identity.name != namesake.identity.name:
         message += f", {quote(namesake.identity.name)}: names must differ in more than case"
-    if "name" not in owner.declaration.raw:
+    if "name" not in claim.declaration.raw:
         message += "; set name to tell them apart"
-    findings.error((*owner.declaration.path, "name"), message, agent=owner.declaration.label, field="name")
+    claim.declaration.error(findings, message, "name")
 
 
-def _report_session(owner: _Owner, other: _Owner, findings: Findings) -> None:
+def _report_session(claim: _Claim, other: _Claim, findings: Findings) -> None:
     line, column = findings.position((*other.declaration.path, _session_source(other)))
     findings.error(
-        (*owner.declaration.path, _session_source(owner)),
-        f"found {quote(owner.identity.session)}, which is already the session of agent "
+        (*claim.declaration.path, _session_source(claim)),
+        f"found {quote(claim.identity.session)}, which is already the session of agent "
         f"{quote(other.identity.name)} at line {line}, column {column}; each agent needs its own",
-        agent=owner.declaration.label,
+        agent=claim.declaration.label,
         field="session",
     )
 
 
-def _session_source(owner: _Owner) -> str:
-    return "session" if "session" in owner.declaration.raw else "name"
+def _session_source(claim: _Claim) -> str:
+    return "session" if "session" in claim.declaration.raw else "name"
 
 
 def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> Iterator[AgentSpec]:

@@ -32,34 +32,25 @@ def check_sandbox(declarations: Sequence[Declaration], findings: Findings) -> No
             untyped += [declaration] if written else []
             continue
         for field in written:
-            findings.warning(
-                (*declaration.path, field),
-                f"ignored: it has an effect only with {_SANDBOXED}, and this agent is {AgentType.NATIVE}",
-                agent=declaration.label,
-                field=field,
-            )
+            message = f"ignored: it has an effect only with {_SANDBOXED}, and this agent is {AgentType.NATIVE}"
+            declaration.warning(findings, message, field)
     if untyped:
         _tell_of_default(untyped, findings)
 
 
 def _refuse_packages(declaration: Declaration, findings: Findings) -> None:
     reason = f"this agent is {AgentType.NATIVE}" + ("" if "type" in declaration.raw else ", as long as type is not set")
-    findings.error(
-        (*declaration.path, PACKAGES_FIELD),
-        f"has an effect only with {_SANDBOXED}; {reason}, and would be without them",
-        agent=declaration.label,
-        field=PACKAGES_FIELD,
-    )
+    message = f"has an effect only with {_SANDBOXED}; {reason}, and would be without them"
+    declaration.error(findings, message, PACKAGES_FIELD)
 
 
 def _tell_of_default(untyped: Sequence[Declaration], findings: Findings) -> None:
     first, *others = untyped
     field = next(field for field in SANDBOX_FIELDS if field in first.raw)
     also = f"; likewise agent {some([other.label for other in others])}" if others else ""
-    findings.warning(
-        (*first.path, field),
+    first.warning(
+        findings,
         f"ignored, for type is not set and agents are then {AgentType.NATIVE} (the Go agentd ran them in a sandbox): "
         f"write {_NATIVE} or {_SANDBOXED}{also}",
-        agent=first.label,
-        field=field,
+        field,
     )

@@ -122,8 +122,7 @@ class Scan:
         while True:
             match = _KEY_PART.match(self.text, position)
             if match is None:
-                msg = f"not a TOML key at offset {position}"
-                raise ValueError(msg)
+                raise ValueError(f"not a TOML key at offset {position}")
             if (bare := match["bare"]) is not None:
                 parts.append((bare, match.start("bare")))
             else:
@@ -172,8 +171,7 @@ class Scan:
             return pair.value + 1
         pair.end = self._skip(_SCALAR, pair.value)
         if pair.end == pair.value:
-            msg = f"not a TOML value at offset {pair.value}"
-            raise ValueError(msg)
+            raise ValueError(f"not a TOML value at offset {pair.value}")
         return pair.end
 
     def _note(self, path: Path, key: int, value: int) -> None:

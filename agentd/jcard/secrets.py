@@ -127,26 +127,23 @@ def missing_secrets(specs: Iterable[AgentSpec], secrets: Secrets) -> tuple[str, 
 
 def _read_secret(path: Path) -> str:
     if not _VARIABLE.fullmatch(path.name):
-        msg = "its name is no environment variable name (letters, digits and _, not beginning with a digit)"
-        raise _SkippedError(msg)
+        raise _SkippedError(
+            "its name is no environment variable name (letters, digits and _, not beginning with a digit)"
+        )
     if path.name.startswith(OWN_VARIABLE_PREFIX):
-        msg = f"names that begin with {OWN_VARIABLE_PREFIX} belong to agentd"
-        raise _SkippedError(msg)
+        raise _SkippedError(f"names that begin with {OWN_VARIABLE_PREFIX} belong to agentd")
     try:
         # A little more than fits, for trailing newlines that do not count.
         value = _without_trailing_newlines(without_mark(read_regular(path, 2 * _LARGEST)).decode("utf-8"))
     except UnicodeDecodeError as error:
         # The decoder's own text repeats a byte of the content.
-        msg = f"not UTF-8 (byte {error.start + 1})"
-        raise _SkippedError(msg) from None
+        raise _SkippedError(f"not UTF-8 (byte {error.start + 1})") from None
     except OSError as error:
         raise _SkippedError(error.strerror) from error
     if "\0" in value:
-        msg = "it contains a NUL character"
-        raise _SkippedError(msg)
+        raise _SkippedError("it contains a NUL character")
     if len(f"{path.name}={value}\0".encode()) > _LARGEST:
-        msg = "larger than the 128 KiB that one environment variable can hold"
-        raise _SkippedError(msg)
+        raise _SkippedError("larger than the 128 KiB that one environment variable can hold")
     return value
 
 

@@ -23,7 +23,6 @@ from agentd.jcard.checks import (
     check_not_empty,
     check_path,
     check_revision,
-    check_role,
     check_session,
     check_variable,
     duration_from_toml,
@@ -78,7 +77,6 @@ _Session = Annotated[
         }
     ),
 ]
-_Role = Annotated[str, AfterValidator(check_role), Field(json_schema_extra={"pattern": _whole(AGENT_NAME)})]
 _Branch = Annotated[str, AfterValidator(check_branch), Field(json_schema_extra={"minLength": 1})]
 _Revision = Annotated[
     str, AfterValidator(check_not_empty), AfterValidator(check_revision), Field(json_schema_extra={"minLength": 1})
@@ -170,7 +168,7 @@ class AgentTable(BaseModel):
         description="Branch, tag or commit that the worktree starts from, and that changes are shown against. "
         "Default: what repo has checked out.",
     )
-    role: _Role | None = Field(
+    role: _Name | None = Field(
         None,
         description="The agent's workdir is a workspace of this role: made from its templates where it is missing, and "
         "with today's daily note at every start.",

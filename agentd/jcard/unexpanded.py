@@ -9,7 +9,6 @@ from pathlib import Path as FilePath
 from typing import Final
 
 from agentd.jcard.declarations import Declaration
-from agentd.jcard.explain import field_name
 from agentd.jcard.findings import Findings
 from agentd.model.spec import ENVIRONMENT_NAME
 from agentd.text.quoting import quote
@@ -28,7 +27,7 @@ def check_unexpanded(declaration: Declaration, home: FilePath, findings: Finding
     """Warn of values that only a shell would make sense of. Such values may be secret: no message repeats them."""
 
     def warn(path: tuple[str | int, ...], message: str) -> None:
-        findings.warning((*declaration.path, *path), message, agent=declaration.label, field=field_name(path))
+        declaration.warning(findings, message, *path)
 
     for field in _PATHS:
         value = declaration.written(field)

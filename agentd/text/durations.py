@@ -53,8 +53,7 @@ def parse_duration(text: str) -> float:
     except durationpy.DurationError:
         seconds = _LONGEST
     if seconds >= _LONGEST:
-        msg = f"found {quote(text)}, longer than the 292 years a Go duration can hold"
-        raise DurationError(msg)
+        raise DurationError(f"found {quote(text)}, longer than the 292 years a Go duration can hold")
     return seconds
 
 
@@ -69,8 +68,7 @@ def format_duration(seconds: float) -> str:
         If negative, infinite, or not a number.
     """
     if not 0 <= seconds < _LONGEST:
-        msg = f"not a duration: {seconds} seconds"
-        raise ValueError(msg)
+        raise ValueError(f"not a duration: {seconds} seconds")
     microseconds = round(seconds * _SECOND)
     if 0 < microseconds < _SECOND:
         return durationpy.to_str(timedelta(microseconds=microseconds))

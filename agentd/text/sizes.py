@@ -60,8 +60,9 @@ def parse_size(value: str | int, least: int = 1) -> int:
     else:
         size = value
     if not least <= size <= _LARGEST:
-        msg = f"found {show(value)}, expected at least {least} byte{'' if least == 1 else 's'} and less than 2^63"
-        raise SizeError(msg)
+        raise SizeError(
+            f"found {show(value)}, expected at least {least} byte{'' if least == 1 else 's'} and less than 2^63"
+        )
     return size
 
 

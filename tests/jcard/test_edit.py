@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from agentd.jcard.edit.agents import (
-    EditError,
     NothingToRestartError,
     ReplicaError,
     UnknownAgentError,
@@ -21,6 +20,7 @@ from agentd.jcard.edit.agents import (
     stop_agent,
     unset_fields,
 )
+from agentd.jcard.edit.plain import EditError
 
 TEAM = """\
 #:schema jcard.schema.json

@@ -12,7 +12,8 @@ from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.jcard.document import parse_document
 from agentd.jcard.drop_in_folder import SUFFIX, FoundFile
 from agentd.jcard.drop_ins import SourceFile, TakenFile, merge
-from agentd.jcard.edit.agents import EditError, UnknownAgentError, find_agent
+from agentd.jcard.edit.agents import UnknownAgentError, find_agent
+from agentd.jcard.edit.plain import EditError
 from agentd.jcard.load import load_jcard
 from agentd.jcard.problems import Problem
 from agentd.jcard.reading import config_bytes, drop_in_source, drop_ins

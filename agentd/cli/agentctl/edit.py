@@ -13,8 +13,9 @@ from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.declaring_files import DeclaringFiles
 from agentd.cli.agentctl.worktrees_left import worktrees_left
 from agentd.harness.registry import load_harnesses
-from agentd.jcard.edit.agents import EditError, declared_agents
+from agentd.jcard.edit.agents import declared_agents
 from agentd.jcard.edit.file import FileEdit, FileEditError, edit_file
+from agentd.jcard.edit.plain import EditError
 from agentd.jcard.problems import Problem
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser

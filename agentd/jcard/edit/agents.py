@@ -10,12 +10,13 @@ Texts are without a byte order mark, and valid TOML.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from agentd.jcard.declarations import Declaration, read_declarations
 from agentd.jcard.edit.lines import newline_of
+from agentd.jcard.edit.plain import AGENTS, EditError, plain, table_of, verified
 from agentd.jcard.edit.splice import add_item, put, take_out
 from agentd.jcard.edit.writing import TomlValue
 from agentd.jcard.findings import Findings
@@ -23,12 +24,6 @@ from agentd.text.quoting import quote
 
 FieldPath: TypeAlias = tuple[str, ...]
 """A field of an agent table: ``("workdir",)``, ``("env", "NAME")``."""
-
-_AGENTS: Final = "agents"
-
-
-class EditError(Exception):
-    """An edit that cannot be made; the text says why, and what can."""
 
 
 class UnknownAgentError(EditError):
@@ -98,11 +93,11 @@ def add_agent(text: str, name: str, fields: Mapping[str, TomlValue]) -> str:
     table = {"name": name, **{field: value for field, value in fields.items() if field != "name"}}
 
     def add(values: dict[str, object]) -> None:
-        agents = values.setdefault(_AGENTS, [])
+        agents = values.setdefault(AGENTS, [])
         if isinstance(agents, list):
-            agents.append(_plain(table))
+            agents.append(plain(table))
 
-    return _verified(text, add_item(text, _AGENTS, table), add)
+    return verified(text, add_item(text, AGENTS, table), add)
 
 
 def remove_agent(text: str, name: str) -> str:
@@ -120,15 +115,15 @@ def remove_agent(text: str, name: str) -> str:
     def remove(values: dict[str, object]) -> None:
         match path:
             case (_, int(index)):
-                agents = values[_AGENTS]
+                agents = values[AGENTS]
                 assert isinstance(agents, list)
                 del agents[index]
                 if not agents:
-                    del values[_AGENTS]
+                    del values[AGENTS]
             case _:
                 del values[str(path[0])]
 
-    return _verified(text, take_out(text, path) or newline_of(text), remove)
+    return verified(text, take_out(text, path) or newline_of(text), remove)
 
 
 def set_fields(text: str, name: str, fields: Mapping[FieldPath, TomlValue]) -> str:
@@ -151,12 +146,9 @@ def set_fields(text: str, name: str, fields: Mapping[FieldPath, TomlValue]) -> s
 
     def change(values: dict[str, object]) -> None:
         for field, value in fields.items():
-            table = _table(values, path)
-            for part in field[:-1]:
-                table = _child(table, part)
-            table[field[-1]] = _plain(value)
+            table_of(values, path, field)[field[-1]] = plain(value)
 
-    return _verified(text, edited, change)
+    return verified(text, edited, change)
 
 
 def unset_fields(text: str, name: str, fields: Iterable[FieldPath]) -> str:
@@ -175,12 +167,9 @@ def unset_fields(text: str, name: str, fields: Iterable[FieldPath]) -> str:
 
     def drop(values: dict[str, object]) -> None:
         for field in fields:
-            table = _table(values, path)
-            for part in field[:-1]:
-                table = _child(table, part)
-            table.pop(field[-1], None)
+            table_of(values, path, field).pop(field[-1], None)
 
-    return _verified(text, edited, drop)
+    return verified(text, edited, drop)
 
 
 def stop_agent(text: str, name: str) -> str:
@@ -299,71 +288,3 @@ def _require_free(declarations: Iterable[Declaration], name: str) -> None:
         for other in taken:
             if other is not None and other.casefold() == name.casefold():
                 raise EditError(f"there is an agent {quote(other)} already; take another name")
-
-
-def _table(values: dict[str, object], path: tuple[str | int, ...]) -> dict[str, object]:
-    table: object = values
-    for part in path:
-        table = table[part]  # type: ignore[index]  # the path of a declaration leads through tables and their arrays
-    assert isinstance(table, dict)
-    return table
-
-
-def _child(table: dict[str, object], key: str) -> dict[str, object]:
-    child = table.setdefault(key, {})
-    if not isinstance(child, dict):
-        child = table[key] = {}
-    return child
-
-
-def _plain(value: TomlValue) -> object:
-    """Give a value as tomllib does."""
-    match value:
-        case Mapping():
-            return {key: _plain(item) for key, item in value.items()}
-        case str():
-            return value
-        case Sequence():
-            return [_plain(item) for item in value]
-        case _:
-            return value
-
-
-def _verified(before: str, after: str, edit: Callable[[dict[str, object]], None]) -> str:
-    """Give the new text if it says what the edit, made on plain data, says.
-
-    Raises
-    ------
-    EditError
-        If not: a defect, but one that leaves the file alone.
-    """
-    expected = tomllib.loads(before)
-    edit(expected)
-    try:
-        found = tomllib.loads(after)
-    except tomllib.TOMLDecodeError:
-        found = None
-    if found is None or not _same(_without_empty(found), _without_empty(expected)):
-        raise EditError("the file is written in a way that this edit cannot be made in; make it by hand, in an editor")
-    return after
-
-
-def _without_empty(values: dict[str, object]) -> dict[str, object]:
-    """Leave out what says nothing: an array of no agents, and the environments in which nothing is left."""
-    agents = values.get(_AGENTS)
-    tables = [values.get("agent"), *(agents if isinstance(agents, list) else [])]
-    for table in tables:
-        if isinstance(table, dict) and table.get("env") == {}:
-            del table["env"]
-    if agents == []:
-        del values[_AGENTS]
-    return values
-
-
-def _same(one: object, other: object) -> bool:
-    """Compare as TOML does: true is not 1, 1 is not 1.0, and not-a-number is itself."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return type(one) is type(other) and (one == other or one != one)  # noqa: PLR0124 (only not-a-number differs from itself)

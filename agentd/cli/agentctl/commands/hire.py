@@ -11,7 +11,7 @@ from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Stat
 from agentd.text.quoting import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from agentd.cli.agentctl.edit import EditResult
     from agentd.cli.agentctl.worktree_context import WorktreeContext
@@ -128,15 +128,13 @@ def _hire(invocation: Invocation) -> Status:
 
 
 def _check_names(role: str, name: str | None) -> None:
-    from agentd.jcard.checks import check_name, check_role
+    from agentd.jcard.checks import check_name
 
-    checks: list[tuple[str, Callable[[str], str], str]] = [("ROLE", check_role, role)]
-    if name is not None:
-        checks.append(("NAME", check_name, name))
-    checks.append(("the agent's name", check_name, role if name is None else f"{role}_{name}"))
-    for what, check, value in checks:
+    agent = role if name is None else f"{role}_{name}"
+    for what, value in (("ROLE", role), ("NAME", name), ("the agent's name", agent)):
         try:
-            check(value)
+            if value is not None:
+                check_name(value)
         except ValueError as error:
             raise UsageError(f"{what}: {error}") from None
 
