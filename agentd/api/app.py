@@ -6,16 +6,13 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-import agentd
 from agentd.api.events import JOURNAL
 from agentd.api.log import READER
 from agentd.api.metrics import METRICS, measured
-from agentd.api.openapi import describe
 from agentd.api.responses import READ_METHODS, method_not_allowed
-from agentd.api.route import ENCODED_DOCUMENT, SOURCE
+from agentd.api.route import SOURCE
 from agentd.api.routes import ROUTES
 from agentd.api.screen import SCREENS
-from agentd.api.views import DOCUMENT
 from agentd.model.status import ScreenSource, StatusSource
 from agentd.recording.journal.journal import Journal
 from agentd.recording.metrics.answer import Metrics
@@ -40,7 +37,6 @@ def build_app(
     app[METRICS] = metrics
     app[READER] = transcripts
     app[SCREENS] = screens
-    app[ENCODED_DOCUMENT] = DOCUMENT.encode(describe(ROUTES, agentd.__version__))
     app.add_routes([web.get(route.path, route.handler) for route in ROUTES])
     return app
 

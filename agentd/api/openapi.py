@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Never
+from typing import Never
 
 from aiohttp import hdrs
-from pydantic import JsonValue, TypeAdapter
+from pydantic import ConfigDict, JsonValue, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from agentd.api.fields import MEANINGS, Meaning
 from agentd.api.responses import ALLOW, JSON
 from agentd.api.route import Route
 from agentd.api.views import ERROR, JsonObject, View
@@ -23,6 +22,7 @@ _DESCRIPTION = (
 )
 _SCHEMAS = "#/components/schemas/"
 _RESPONSES = "#/components/responses/"
+_DESCRIBED = ConfigDict(use_attribute_docstrings=True)
 
 
 def describe(routes: Sequence[Route], version: str) -> JsonObject:
@@ -96,29 +96,12 @@ class _Schemas:
 
     @classmethod
     def of(cls, views: Sequence[View[Never]]) -> _Schemas:
+        """Generate them; fields are described by the docstrings that follow them."""
+        adapters = {view: TypeAdapter(list[view.kind], config=_DESCRIBED) for view in views}  # type: ignore[name-defined]
         by_view, shared = TypeAdapter.json_schemas(
-            [(view, "serialization", view.adapter) for view in views],
+            [(view, "serialization", adapter) for view, adapter in adapters.items()],
             ref_template=_SCHEMAS + "{model}",
             schema_generator=_WithoutTitles,
         )
-        named: dict[str, Any] = shared["$defs"]
-        for kind, meanings in MEANINGS.items():
-            properties = named[kind.__name__]["properties"]
-            for name, meaning in meanings.items():
-                properties[name] = _explained(properties[name], meaning)
-        return cls([by_view[view, "serialization"] for view in views], named)
-
-
-def _explained(schema: JsonObject, meaning: Meaning) -> JsonObject:
-    alternatives = schema.get("anyOf")
-    if not isinstance(alternatives, list):
-        return {**schema, **meaning.schema, "description": meaning.text}
-    return {**schema, "anyOf": [*_narrowed(alternatives, meaning)], "description": meaning.text}
-
-
-def _narrowed(alternatives: Sequence[JsonValue], meaning: Meaning) -> Iterator[JsonValue]:
-    for alternative in alternatives:
-        if isinstance(alternative, dict) and alternative.get("type") != "null":
-            yield {**alternative, **meaning.schema}
-        else:
-            yield alternative
+        # Of a dataclass itself, pydantic takes no configuration from outside.
+        return cls([by_view[view, "serialization"]["items"] for view in views], shared["$defs"])

@@ -15,7 +15,6 @@ from agentd.api.views import View
 from agentd.model.status import StatusSource
 
 SOURCE: web.AppKey[StatusSource] = web.AppKey("source")
-ENCODED_DOCUMENT: web.AppKey[bytes] = web.AppKey("encoded_document")
 
 AGENT_NAME = {"name": "The agent's name, compared without regard to case."}
 NO_SUCH_AGENT = {HTTPStatus.NOT_FOUND: "There is no agent of this name."}

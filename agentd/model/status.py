@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from agentd.model.json_schema import Count, Digest, JsonSchema, Positive, State, Time
+from agentd.model.spec import AgentType
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +15,13 @@ class WorktreeStatus:
     """The git worktree of one agent."""
 
     path: str
+    """Folder of the worktree."""
     branch: str | None
-    """``None`` for a checkout that is not to be changed."""
+    """Branch of its own; null for a checkout that is not to be changed."""
     base: str | None
-    """As declared; ``None`` is what the repository had checked out."""
+    """What it starts from, as declared; null is what the repository had checked out."""
     repo: str
+    """The repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,36 +29,53 @@ class AgentStatus:
     """One agent; times are RFC 3339 in UTC, with seconds and a ``Z``."""
 
     name: str
+    """Name in the jcard; a replica's ends in its number."""
     running: bool
+    """Whether the agent's own process lives: true exactly in the states running and stopping."""
     session: str
-    restarts: int
-    type: str
+    """Name of the tmux session."""
+    restarts: Count
+    """How often the agent was restarted by its policy, since its definition last changed."""
+    type: Annotated[str, JsonSchema({"enum": [*AgentType]})]
+    """Where the agent runs."""
     harness: str
-    state: str
-    pid: int | None
-    started_at: str | None
-    uptime_seconds: int
-    exit_code: int | None
-    exit_signal: int | None
+    """The coding agent that is run."""
+    state: State
+    """Where the agent is in its life."""
+    pid: Positive | None
+    """Process of the run in progress."""
+    started_at: Time | None
+    """Start of the latest run."""
+    uptime_seconds: Count
+    """Age of the run in progress, else 0."""
+    exit_code: Count | None
+    """Exit status of the last run that ended, if it ended by itself."""
+    exit_signal: Positive | None
+    """Signal that ended the last run that ended."""
     error: str | None
-    next_restart_at: str | None
-    deadline: str | None
+    """Why the agent is not as declared."""
+    next_restart_at: Time | None
+    """When the back-off is over."""
+    deadline: Time | None
+    """When the agent's timeout is over."""
     workdir: str
+    """Folder the agent works in."""
     model: str | None
     """As the jcard has it."""
     command: str | None
-    """The first word of the jcard's ``command``; the others may be confidential."""
+    """The first word of the jcard's command; the others may be confidential."""
     worktree: WorktreeStatus | None
+    """The agent's own git worktree, if it has one."""
     recording: str | None
-    """Why what it prints is not being kept, and what to do; ``None`` while it is, and where that is off."""
-    pane: str | None
-    """Id of its pane, such as ``%7``; one within the life of the tmux server."""
-    pane_pid: int | None
-    """Process that tmux started in the pane: the launcher of the latest run."""
+    """Why what the agent prints is not being kept, and what to do; null while all is well."""
+    pane: Annotated[str, JsonSchema({"pattern": "^%[0-9]+$"})] | None
+    """Id of the agent's pane in tmux, wherever an operator moved it; null while it has none."""
+    pane_pid: Positive | None
+    """Process that tmux started in the pane, the launcher; it tells one run and one tmux server from another."""
     owner: str | None
-    """Subfolder of the drop-in folder that its file is in."""
+    """Subfolder of the drop-in folder that its file is in; null for any other file."""
     source: str | None
-    """The file that declares it, or did last."""
+    """The jcard or drop-in that declares it, or did last; null where that is not known."""
 
 
 NOT_READ_YET = "not read yet"
@@ -65,15 +87,19 @@ class ConfigFileStatus:
     """The jcard, or one drop-in."""
 
     path: str
+    """The file's path."""
     valid: bool
+    """Whether the file as it is now can be used; if not, its last good content stays in force."""
     error: str | None
+    """What is wrong with the file: where, what was found, what is allowed."""
     warnings: Sequence[str]
-    agents: int
-    """How many it declares."""
-    loaded_at: str | None
-    """When the content in force was taken."""
-    digest: str | None
-    """SHA-256 of its content as last taken, in hexadecimal."""
+    """What is suspicious in the file."""
+    agents: Count
+    """How many agents it declares."""
+    loaded_at: Time | None
+    """When its content in force was taken; null if it never was good."""
+    digest: Digest | None
+    """SHA-256 of the file as it was last taken, valid or not: what agentctl --wait waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +107,17 @@ class ConfigStatus:
     """The jcard and its drop-ins as the daemon last saw them."""
 
     path: str
+    """The jcard's path."""
     valid: bool
+    """Whether all files as they are now can be used; if not, see files."""
     error: str | None
+    """What is wrong with the first file that cannot be used: where, found what, allowed is what."""
     warnings: Sequence[str]
-    loaded_at: str | None
+    """What is suspicious in the files, and in what they name."""
+    loaded_at: Time | None
     """When the configuration in force was taken."""
-    digest: str | None
-    """SHA-256 of the jcard's content as last taken, in hexadecimal."""
+    digest: Digest | None
+    """SHA-256 of the jcard as it was last taken, valid or not."""
     files: Sequence[ConfigFileStatus]
     """The jcard, then the drop-ins by path."""
 
@@ -96,23 +126,26 @@ class ConfigStatus:
 class AgentCounts:
     """How many agents there are, by what an operator asks first."""
 
-    total: int
-    running: int
-    failed: int
+    total: Count
+    """Agents declared."""
+    running: Count
+    """Agents whose own process lives."""
+    failed: Count
+    """Agents in the state failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingHealth:
     """How one kind of recording is doing; trouble with it stops no agent."""
 
-    state: str
-    """``ok``, ``failing`` or ``off``."""
+    state: Annotated[str, JsonSchema({"enum": ["ok", "failing", "off"]})]
+    """How it is doing."""
     error: str | None
-    """What failed, where, and what to do, while it is failing."""
-    bytes: int
+    """What cannot be written, why, and what to do."""
+    bytes: Count
     """What is kept on disk."""
-    lost: int
-    """Entries that could not be kept or read, since the daemon started."""
+    lost: Count
+    """Entries that could not be kept, or were found damaged, since the daemon started."""
 
 
 NOT_RECORDED = RecordingHealth("off", None, 0, 0)
@@ -123,7 +156,9 @@ class Recording:
     """What is kept of what happened."""
 
     transcripts: RecordingHealth
+    """What agents print."""
     journal: RecordingHealth
+    """Events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +167,7 @@ class SlowRead:
 
     path: str
     """What does not answer."""
-    seconds: int
+    seconds: Count
     """For how long."""
 
 
@@ -141,36 +176,45 @@ class Health:
     """The daemon itself."""
 
     state: str
-    """``running``, or ``stopping`` while it shuts down."""
-    uptime_seconds: int
+    """running, or stopping while the daemon shuts down."""
+    uptime_seconds: Count
+    """Age of the daemon."""
     version: str
-    pid: int
+    """Version of the daemon."""
+    pid: Positive
+    """Process of the daemon."""
     config: ConfigStatus
+    """The jcard and its drop-ins."""
     agents: AgentCounts
+    """The agents in numbers."""
     recording: Recording
+    """What is kept of what happened; trouble with it affects no agent."""
     slow_reads: Sequence[SlowRead]
-    """What is being waited for, the slowest first."""
+    """Paths you named that have not answered for a second, the slowest first; what needs one waits or fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class GapView:
     """A time in which a run's output was not kept."""
 
-    end: str
+    end: Time
     """When recording went on."""
     reason: str
-    offset: int
-    """Bytes of the output before it."""
+    """Why the output was not kept before."""
+    offset: Count
+    """Bytes of the output before the gap."""
 
 
 @dataclass(frozen=True, slots=True)
 class SizeView:
     """A size of a run's terminal."""
 
-    offset: int
+    offset: Count
     """Bytes of the output before it."""
-    columns: int
-    rows: int
+    columns: Count
+    """Columns of the terminal from there on."""
+    rows: Count
+    """Rows of the terminal from there on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,23 +222,39 @@ class RunView:
     """A run whose transcript is kept; times are RFC 3339 in UTC with milliseconds."""
 
     agent: str
-    run: int
+    """Name of the agent."""
+    run: Positive
+    """Number of the run, counted for each agent, for ever."""
     run_id: str
+    """Id of the run, as in the agent's AGENTD_RUN_ID."""
     harness: str
+    """The coding agent that was run."""
     workdir: str
+    """Folder it worked in."""
     argv: Sequence[str]
-    start: str
-    end: str | None
-    exit_code: int | None
-    exit_signal: int | None
+    """Its command line, secret values taken out."""
+    start: Time
+    """When it was launched."""
+    end: Time | None
+    """When it ended."""
+    exit_code: Count | None
+    """Its exit status, if it ended by itself."""
+    exit_signal: Positive | None
+    """The signal that ended it."""
     reason: str | None
-    first_byte: int
-    end_byte: int
-    columns: int
-    rows: int
+    """Why it ended: what was asked of it, or how it ended by itself."""
+    first_byte: Count
+    """Offset of the first byte of its output that is kept."""
+    end_byte: Count
+    """Offset after the last byte of its output."""
+    columns: Count
+    """Columns of its terminal when it began."""
+    rows: Count
+    """Rows of its terminal when it began."""
     gaps: Sequence[GapView]
+    """When its output was not kept."""
     sizes: Sequence[SizeView]
-    """Sizes of the terminal after that of the start."""
+    """Other sizes that its terminal got, in the order of their offsets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,18 +262,21 @@ class Screen:
     """What an agent's terminal shows."""
 
     name: str
+    """Name of the agent."""
     session: str
-    width: int
-    """Columns."""
-    height: int
-    """Rows."""
-    cursor_x: int
-    """Column, from 0."""
-    cursor_y: int
-    """Row, from 0."""
+    """Name of the tmux session."""
+    width: Positive
+    """Columns of the terminal."""
+    height: Positive
+    """Rows of the terminal."""
+    cursor_x: Count
+    """Column of the cursor, from 0."""
+    cursor_y: Count
+    """Row of the cursor, from 0."""
     cursor_visible: bool
+    """Whether the cursor is shown."""
     lines: Sequence[str]
-    """Rows, from the top; blank ones at the end are left out."""
+    """Rows from the top, without blank ones at the end and spaces at their ends."""
 
 
 class NoScreenError(Exception):
@@ -225,13 +288,15 @@ class PlannedOperation:
     """One thing the daemon would still do."""
 
     action: str
-    """``start``, ``stop``, ``restart`` or ``change``."""
+    """start, stop, restart, or change for what applies without a restart."""
     agent: str
+    """Name of the agent."""
     reason: str
+    """Why."""
     fields: Sequence[str]
-    """What differs, for ``restart`` and ``change``."""
+    """What differs, for restart and change."""
     source: str | None
-    """The file that declares the agent, or did last."""
+    """The jcard or drop-in that declares the agent, or did last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +304,15 @@ class ObservedAgentView:
     """What ``agentctl plan`` compares a file against."""
 
     name: str
-    state: str
+    """Name of the agent."""
+    state: State
+    """Where the agent is in its life."""
     launch: Mapping[str, str] | None
-    """Keyed digests of each part of the launch in force, by part; never the values."""
+    """Keyed digests of the launch in force, by its parts; never the values."""
     policy: Mapping[str, object] | None
+    """The policy in force."""
     source: str | None
-    """The file that declares it, or did last."""
+    """The jcard or drop-in that declares it, or did last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +320,19 @@ class PlanReport:
     """What the daemon would still do, and what it is looking at."""
 
     operations: Sequence[PlannedOperation]
+    """What the daemon would still do."""
     observed: Sequence[ObservedAgentView]
+    """What is there now."""
     digest_key: str
-    """Key of the digests, so that a client can compute comparable ones."""
+    """Key of the digests, with which a client computes comparable ones."""
     agent_user: str
+    """User the agents run as."""
     home: str
+    """Home of that user."""
     default_workdir: str
+    """Folder of agents that declare none."""
     data_dir: str
+    """Folder of worktrees and workspaces."""
 
 
 class StatusSource(Protocol):

@@ -11,7 +11,6 @@ import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from agentd.api.fields import MEANINGS
 from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
 from agentd.model.states import AgentState
@@ -112,14 +111,21 @@ def test_the_check_of_answers_notices_a_wrong_one(wrong: dict[str, object]) -> N
 
 
 def test_every_field_of_every_answer_is_explained_and_required() -> None:
-    assert {kind.__name__ for kind in MEANINGS} == set(DOCUMENT["components"]["schemas"])
-    for kind, meanings in MEANINGS.items():
-        schema = DOCUMENT["components"]["schemas"][kind.__name__]
-        assert list(meanings) == list(schema["properties"]) == schema["required"]
+    assert "AgentStatus" in DOCUMENT["components"]["schemas"]
+    for schema in DOCUMENT["components"]["schemas"].values():
+        assert list(schema["properties"]) == schema["required"]
         assert schema["description"]
-        for name, meaning in meanings.items():
-            assert meaning.text.endswith(".")
-            assert schema["properties"][name]["description"] == meaning.text
+        for name, described in schema["properties"].items():
+            assert described.get("description", "").endswith("."), name
+            assert "\n" not in described["description"], name
+
+
+def test_what_a_value_may_be_is_said_also_where_it_may_be_null() -> None:
+    properties = DOCUMENT["components"]["schemas"]["AgentStatus"]["properties"]
+    assert properties["restarts"]["minimum"] == 0
+    assert properties["pid"]["anyOf"] == [{"type": "integer", "minimum": 1}, {"type": "null"}]
+    assert properties["started_at"]["anyOf"] == [{"type": "string", "format": "date-time"}, {"type": "null"}]
+    assert properties["state"]["enum"] == [*AgentState]
 
 
 def test_every_path_answers_with_the_schema_of_its_values() -> None:
