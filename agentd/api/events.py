@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 from pydantic import JsonValue
 
+from agentd.api.query import QueryError, flag, is_number, whole_number, wrong
 from agentd.api.responses import JSON, error_response
 from agentd.api.route import Parameter, Route
 from agentd.api.streams import stream
@@ -28,12 +28,6 @@ HEARTBEAT = 15.0
 
 _RECONNECT = 1000
 """Milliseconds after which a browser comes back, with the number of the last event it has seen."""
-
-_NUMBER = re.compile(r"[0-9]{1,15}")
-
-
-class _QueryError(ValueError):
-    """A query that makes no sense; the text says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +47,22 @@ class _Query:
 
         Raises
         ------
-        _QueryError
+        QueryError
             If it makes no sense.
         """
         query = request.query
-        follow = query.get("follow", "0")
-        if follow not in ("", "0", "1", "false", "true"):
-            raise _QueryError(f"expected follow=1 or follow=0, found {follow[:40]!r}")
-        follows = follow in ("", "1", "true")
+        # In a browser one writes ?follow.
+        follow = query.get("follow") == "" or flag(query, "follow")
         since = request.headers.get(_LAST_EVENT_ID) or query.get("since")
         return cls(
             wanted=EventFilter(
                 frozenset(name.lower() for name in query.getall("agent", ())), frozenset(query.getall("kind", ()))
             ),
             since=None if since is None else _since(since),
-            tail=_number("tail", query.get("tail")),
-            limit=_number("limit", query.get("limit")),
-            follow=follows,
-            sent=follows or EVENT_STREAM in request.headers.get(hdrs.ACCEPT, ""),
+            tail=whole_number(query, "tail"),
+            limit=whole_number(query, "limit"),
+            follow=follow,
+            sent=follow or EVENT_STREAM in request.headers.get(hdrs.ACCEPT, ""),
         )
 
     async def start(self, journal: Journal) -> int | None:
@@ -84,16 +76,8 @@ class _Query:
         return journal.buffer.readable if self.follow else None
 
 
-def _number(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not _NUMBER.fullmatch(text):
-        raise _QueryError(f"expected {name} to be a whole number from 0, found {text[:40]!r}")
-    return int(text)
-
-
 def _since(text: str) -> int | datetime:
-    if _NUMBER.fullmatch(text):
+    if is_number(text):
         return int(text)
     try:
         # A plus sign in a query is a space to everybody else.
@@ -101,9 +85,7 @@ def _since(text: str) -> int | datetime:
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
-        raise _QueryError(
-            f"expected since to be the number of an event, or a time such as 2026-01-31T09:00:00Z, found {text[:40]!r}"
-        )
+        raise wrong("since", "the number of an event, or a time such as 2026-01-31T09:00:00Z", text)
     return at
 
 
@@ -113,7 +95,7 @@ async def _events(request: web.Request) -> web.StreamResponse:
         return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "events are not recorded here")
     try:
         query = _Query.of(request)
-    except _QueryError as error:
+    except QueryError as error:
         return error_response(HTTPStatus.BAD_REQUEST, str(error))
     start = await query.start(journal)
     if query.sent:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
+from agentd.api.query import FLAGS, QueryError, flag, only, whole_number, wrong
 from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, SOURCE, Parameter, Route
 from agentd.api.streams import stream
@@ -41,14 +42,8 @@ _RENDERED_A_LINE = 400
 _RENDERED_LEAST = 32 * 1024
 _RENDER_LIMIT = 1.0
 """Seconds of CPU for it: several times what anything but an attempt to keep the daemon busy takes."""
-_NUMBER = re.compile(r"[0-9]{1,15}")
 _RUN = re.compile(r"previous|[0-9]{1,9}")
 _RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})|bytes=-([0-9]{1,15})")
-_FLAGS = {"0": False, "1": True, "false": False, "true": True}
-
-
-class _BadParameterError(Exception):
-    """A query that cannot be answered; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,41 +57,23 @@ class _Query:
 
 
 def _parse(query: Mapping[str, str]) -> _Query:
-    unknown = sorted(query.keys() - QUERY.keys())
-    if unknown:
-        raise _BadParameterError(f"there is no parameter {unknown[0]!r}; there are {', '.join(QUERY)}")
+    only(query, QUERY)
     run = query.get("run")
     if run is not None and not _RUN.fullmatch(run):
-        raise _BadParameterError(f"run: expected the number of a run, or previous, found {run!r}")
+        raise wrong("run", "the number of a run, or previous", run)
     parsed = _Query(
         run,
-        _count(query, "tail"),
-        _count(query, "offset"),
-        _count(query, "limit"),
-        raw=_flag(query, "raw"),
-        follow=_flag(query, "follow"),
+        whole_number(query, "tail"),
+        whole_number(query, "offset"),
+        whole_number(query, "limit"),
+        raw=flag(query, "raw"),
+        follow=flag(query, "follow"),
     )
     if parsed.tail is not None and parsed.offset is not None:
-        raise _BadParameterError("tail and offset both say where to begin: leave one of them out")
+        raise QueryError("tail and offset both say where to begin: leave one of them out")
     if not parsed.raw and (parsed.offset is not None or parsed.limit is not None):
-        raise _BadParameterError("offset and limit count raw bytes: add raw=1, or use tail")
+        raise QueryError("offset and limit count raw bytes: add raw=1, or use tail")
     return parsed
-
-
-def _count(query: Mapping[str, str], name: str) -> int | None:
-    text = query.get(name)
-    if text is None:
-        return None
-    if not _NUMBER.fullmatch(text):
-        raise _BadParameterError(f"{name}: expected a whole number from 0, found {text!r}")
-    return int(text)
-
-
-def _flag(query: Mapping[str, str], name: str) -> bool:
-    text = query.get(name, "0")
-    if text not in _FLAGS:
-        raise _BadParameterError(f"{name}: expected 1 or 0, found {text!r}")
-    return _FLAGS[text]
 
 
 async def _runs(request: web.Request) -> web.StreamResponse:
@@ -137,7 +114,7 @@ def _view(extent: Extent) -> RunView:
 async def _log(request: web.Request) -> web.StreamResponse:
     try:
         query = _parse(request.query)
-    except _BadParameterError as error:
+    except QueryError as error:
         return error_response(HTTPStatus.BAD_REQUEST, str(error))
     reader = request.app[READER]
     name = request.match_info["name"]
@@ -319,10 +296,10 @@ QUERY: Mapping[str, Parameter] = {
     "raw": Parameter(
         "1: the bytes as the agent printed them; `Range` is honoured. Else as a person would read them, from the last "
         f"{_RENDERED // 1024} KiB.",
-        {"type": "string", "enum": list(_FLAGS)},
+        {"type": "string", "enum": list(FLAGS)},
     ),
     "follow": Parameter(
-        "1: go on with what is printed from now on, until the run ends.", {"type": "string", "enum": list(_FLAGS)}
+        "1: go on with what is printed from now on, until the run ends.", {"type": "string", "enum": list(FLAGS)}
     ),
 }
 

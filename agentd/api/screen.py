@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from agentd.api.query import QueryError, only, wrong
 from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, Parameter, Route
 from agentd.api.views import SCREEN
@@ -17,12 +18,13 @@ FORMATS = ("text", "ansi", "json")
 
 
 async def _screen(request: web.Request) -> web.StreamResponse:
-    unknown = sorted(request.query.keys() - {"format"})
-    if unknown:
-        return error_response(HTTPStatus.BAD_REQUEST, f"there is no parameter {unknown[0]!r}; there is format")
-    wanted = request.query.get("format", "text")
-    if wanted not in FORMATS:
-        return error_response(HTTPStatus.BAD_REQUEST, f"format: expected {', '.join(FORMATS)}, found {wanted!r}")
+    try:
+        only(request.query, ("format",))
+        wanted = request.query.get("format", "text")
+        if wanted not in FORMATS:
+            raise wrong("format", ", ".join(FORMATS), wanted)
+    except QueryError as error:
+        return error_response(HTTPStatus.BAD_REQUEST, str(error))
     try:
         screen = await request.app[SCREENS].screen(request.match_info["name"], styled=wanted == "ansi")
     except NoScreenError as error:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,27 +34,11 @@ from agentd.supervise.life import Life
 from agentd.supervise.plan import Fingerprint
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.record import Description
+from agentd.text.timestamps import rfc3339
 from agentd.tmux.panes import Pane
 
 _Shown: TypeAlias = tuple[Life, Description, int | None, float, str | None, Pane | None]
 """All that a status is made from."""
-
-
-def rfc3339(seconds: float) -> str:
-    """Write a wall-clock time in UTC, to the second, rounded down.
-
-    Examples
-    --------
-    >>> rfc3339(0.9)
-    '1970-01-01T00:00:00Z'
-    """
-    return _rfc3339(int(seconds))
-
-
-@lru_cache(maxsize=4096)
-def _rfc3339(seconds: int) -> str:
-    # A third of the time of GET /v1/agents, and the same few times are asked for again and again.
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(slots=True)

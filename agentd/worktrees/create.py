@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -13,6 +12,7 @@ import structlog
 from agentd.launch.launcher import quote
 from agentd.model.spec import Checkout
 from agentd.process.runner import RunnerError
+from agentd.text.timestamps import rfc3339
 from agentd.worktrees.belonging import entry_of
 from agentd.worktrees.branches import refuse_in_use, refuse_name_in_the_way
 from agentd.worktrees.cleanup import branch_lock, delete, remove_torn_metadata, unregister
@@ -154,7 +154,7 @@ def _new_record(
     start = commit
     if existing:
         start = repository.found("merge-base", commit, f"refs/heads/{checkout.branch}") or commit
-    made = datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    made = rfc3339(now)
     return WorktreeRecord(agent, str(checkout.repo), checkout.branch, checkout.base, ref, start, made), existing
 
 

@@ -23,6 +23,7 @@ from agentd.cli.agentctl.output_folder import OutputFolder, new_folder
 from agentd.cli.agentctl.worktree_context import WorktreeContext, check_answering
 from agentd.settings.settings import absolute
 from agentd.text.quoting import printable, quote
+from agentd.text.timestamps import rfc3339
 from agentd.worktrees.changes import Changes, read_changes
 from agentd.worktrees.git import CHECKOUT_LIMIT, GitError
 from agentd.worktrees.record import Worktree
@@ -72,7 +73,7 @@ def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Map
         manifest: dict[str, object] = {
             "version": _VERSION,
             "name": name,
-            "collected_at": datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "collected_at": rfc3339(now),
             "agent": status,
             "exit_code": None if status is None else status["exit_code"],
             "exit_signal": None if status is None else status["exit_signal"],

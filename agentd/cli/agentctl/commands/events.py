@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Mapping
 
 from agentd.cli.agentctl.client import Json
@@ -11,6 +12,7 @@ from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError
 from agentd.model.events import EventKind
 from agentd.text.quoting import printable, quote
 from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, NOTHING, RED, YELLOW, Display
+from agentd.text.timestamps import rfc3339_milliseconds
 
 _DETAILS = """\
 Prints all events that are kept, or those selected, oldest first. -f starts with the last 10 events and prints new ones
@@ -85,15 +87,13 @@ def _since(text: str) -> str:
     """Convert to what the API takes: the number of an event, or a time."""
     if text.isascii() and text.isdecimal():
         return str(whole_number(text))
-    from datetime import UTC, datetime, timedelta
-
     from agentd.text.durations import DurationError, parse_duration
 
     try:
-        ago = timedelta(seconds=parse_duration(text))
+        ago = parse_duration(text)
     except DurationError as error:
         raise argparse.ArgumentTypeError(f"expected the number of an event or a duration: {error}") from None
-    return (datetime.now(UTC) - ago).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339_milliseconds(time.time() - ago)
 
 
 def _events(invocation: Invocation) -> Status:
@@ -166,11 +166,11 @@ def _value(value: Json) -> str:
     return json.dumps(text, ensure_ascii=False) if " " in text else text
 
 
-def _local(time: str) -> str:
+def _local(moment: str) -> str:
     """Format a time in the local time zone."""
     from datetime import datetime
 
     try:
-        return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except ValueError:
-        return printable(time)
+        return printable(moment)
