@@ -10,7 +10,7 @@ from agentd import __version__
 from agentd.daemon.status import DaemonStatus
 from agentd.model.states import AgentState
 from agentd.process.usage import Tree
-from agentd.recording.metrics.answer import Standing
+from agentd.recording.metrics.answer import Readings
 from agentd.recording.metrics.measures import (
     AGENT_STATE,
     AGENTS,
@@ -29,11 +29,11 @@ class DaemonMeasures:
 
     status: DaemonStatus
 
-    def standing(self) -> Standing:
+    def read(self) -> Readings:
         """What there is at this moment; 1 ms for 300 agents."""
         reconciler = self.status.reconciler
         agents = sorted(reconciler.agents)
-        return Standing(tuple(self._families()), agents, tuple(self._trees()), reconciler.host.reaper.server)
+        return Readings(tuple(self._families()), agents, tuple(self._trees()), reconciler.host.reaper.server)
 
     def _families(self) -> Iterator[Family]:
         agents = self.status.reconciler.agents

@@ -221,7 +221,7 @@ class _Daemon:
             journal=journal.health,
             looks=self._looks,
         )
-        metrics = Metrics(counters, self._clock.now, DaemonMeasures(status).standing)
+        metrics = Metrics(counters, self._clock.now, DaemonMeasures(status).read)
         stack.push_async_callback(metrics.close)
         reader = TranscriptReader(kept_files)
         stack.callback(reader.close)

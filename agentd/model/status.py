@@ -145,7 +145,7 @@ class RecordingHealth:
     bytes: Count
     """What is kept on disk."""
     lost: Count
-    """Entries that could not be kept, or were found damaged, since the daemon started."""
+    """Entries that could not be kept, since the daemon started."""
 
 
 NOT_RECORDED = RecordingHealth("off", None, 0, 0)

@@ -14,7 +14,7 @@ from agentd.api.app import build_app
 from agentd.api.serve import Limits, serve
 from agentd.model.events import Event, EventKind
 from agentd.recording.journal.journal import Journal
-from agentd.recording.metrics.answer import Metrics, Standing
+from agentd.recording.metrics.answer import Metrics, Readings
 from agentd.recording.metrics.measures import Counters
 from agentd.recording.transcripts.files import TranscriptFiles
 from agentd.recording.transcripts.reader import TranscriptReader
@@ -22,7 +22,7 @@ from tests.api.memory_source import MemorySource
 from tests.recording.support import journal_wrote
 from tests.support.transcripts import files_in
 
-NOTHING = Standing((), (), (), 1)
+NOTHING = Readings((), (), (), 1)
 """To measure."""
 
 Serving = Callable[..., AbstractAsyncContextManager[None]]

@@ -14,8 +14,8 @@ from agentd.recording.metrics.measures import (
     LAUNCH,
     METRICS,
     Counters,
-    Distribution,
     Family,
+    Histogram,
     MetricType,
 )
 
@@ -100,7 +100,7 @@ def test_labels_are_escaped_and_every_metric_has_help_and_type() -> None:
     families = [Family(metric) for metric in METRICS if metric not in (AGENT_STATE, API)]
     families += [
         Family(AGENT_STATE, {(name, "running"): 1}),
-        Family(API, histograms={("/x",): Distribution(API.bounds).snapshot()}),
+        Family(API, histograms={("/x",): Histogram(API.bounds).snapshot()}),
     ]
     text = exposition(families).decode()
     assert samples(families)[key("agentd_agent_state", agent=name, state="running")] == 1
@@ -111,10 +111,10 @@ def test_labels_are_escaped_and_every_metric_has_help_and_type() -> None:
     assert "process_resident_memory_bytes" in text
 
 
-def test_a_distribution_counts_each_value_in_the_buckets_it_fits_in() -> None:
-    distribution = Distribution((1.0, 2.0))
+def test_a_histogram_counts_each_value_in_the_buckets_it_fits_in() -> None:
+    histogram = Histogram((1.0, 2.0))
     for value in (0.5, 1.0, 1.5, 99.0):
-        distribution.observe(value)
-    assert distribution.snapshot().cumulative == ((1.0, 2), (2.0, 3), (float("inf"), 4))
-    assert distribution.snapshot().sum == 102.0
+        histogram.observe(value)
+    assert histogram.snapshot().cumulative == ((1.0, 2), (2.0, 3), (float("inf"), 4))
+    assert histogram.snapshot().sum == 102.0
     assert LAUNCH.bounds == tuple(sorted(LAUNCH.bounds))

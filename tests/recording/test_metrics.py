@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from agentd.process.usage import Tree, Usage, UsageMeter
-from agentd.recording.metrics.answer import LOOK_AFTER, STALE_AFTER, Metrics, Standing
+from agentd.recording.metrics.answer import LOOK_AFTER, STALE_AFTER, Metrics, Readings
 from agentd.recording.metrics.measures import Counters
 
 
@@ -30,8 +30,8 @@ def cpu(text: bytes) -> float:
 async def test_a_look_is_taken_now_and_then_and_only_waited_for_when_the_last_is_old() -> None:
     moment = 1000.0
     meter = _CountingMeter()
-    standing = Standing((), ["a"], [Tree("a", "r", 1)], 1)
-    metrics = Metrics(Counters(lambda: moment), lambda: moment, lambda: standing, meter)
+    readings = Readings((), ["a"], [Tree("a", "r", 1)], 1)
+    metrics = Metrics(Counters(lambda: moment), lambda: moment, lambda: readings, meter)
     # The first one is waited for; those who ask together share it.
     assert [cpu(text) for text in await asyncio.gather(*(metrics.text() for _ in range(5)))] == [1.0] * 5
     for seconds, shown, looks in (

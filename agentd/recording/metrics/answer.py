@@ -1,4 +1,4 @@
-"""Answering /metrics: nothing is looked at, and nothing imported, before somebody asks."""
+"""Answering /metrics: nothing is looked at before somebody asks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EARLY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Readings:
     """What there is to measure at one moment."""
 
     families: Sequence[Family]
@@ -49,14 +49,12 @@ class Metrics:
     counters: Counters
     now: Callable[[], float]
     """Gives monotonic seconds."""
-    standing: Callable[[], Standing]
+    read: Callable[[], Readings]
     _meter: UsageMeter = field(default_factory=UsageMeter)
     _usages: Mapping[str, Usage] = field(default_factory=dict)
     _looked: float | None = None
     _cost: float = 0.0
     _looking: asyncio.Task[None] | None = None
-    _asked: bool = False
-    """Whether the library that writes is there."""
 
     async def text(self, more: Sequence[Family] = ()) -> bytes:
         """Give all metrics, and those that only the caller knows, in Prometheus' text format."""
@@ -65,29 +63,28 @@ class Metrics:
             self._looking = asyncio.get_running_loop().create_task(self._look(), name="usage")
         if self._looking is not None and age >= STALE_AFTER:
             await asyncio.wait([self._looking])
-        standing = self.standing()
-        counted, used = self.counters.snapshot(standing.agents), self._used(standing.agents)
-        families = [*more, *standing.families, *counted, *used]
-        if self._asked and to_write(families) <= _WRITTEN_AT_ONCE:
+        readings = self.read()
+        counted, used = self.counters.snapshot(readings.agents), self._used(readings.agents)
+        families = [*more, *readings.families, *counted, *used]
+        if to_write(families) <= _WRITTEN_AT_ONCE:
             # On a busy machine a thread gets its turn 10 ms later than this is done.
             return exposition(families)
-        self._asked = True
         return await asyncio.to_thread(exposition, families)
 
     async def _look(self) -> None:
         begun = self.now()
         try:
-            self._usages, self._cost = await asyncio.to_thread(self._measure, self.standing())
+            self._usages, self._cost = await asyncio.to_thread(self._measure, self.read())
             self._looked = begun
         except OSError as error:
             log.warning("usage_unknown", reason=str(error))
         finally:
             self._looking = None
 
-    def _measure(self, standing: Standing) -> tuple[Mapping[str, Usage], float]:
+    def _measure(self, readings: Readings) -> tuple[Mapping[str, Usage], float]:
         begun = thread_time()
-        self._meter.forget(standing.agents)
-        return self._meter.measure(standing.trees, standing.tmux), thread_time() - begun
+        self._meter.forget(readings.agents)
+        return self._meter.measure(readings.trees, readings.tmux), thread_time() - begun
 
     async def close(self) -> None:
         """Wait for a look under way."""

@@ -1,7 +1,8 @@
 """What is measured: every metric's name and meaning, and counting from the start, whether anybody asks or not.
 
-Own counters, as importing prometheus-client costs 50 ms and 1 MB that a daemon nobody scrapes need not spend:
-`agentd.recording.metrics.exposition` writes them as text.
+The counters are our own, and `agentd.recording.metrics.exposition` writes them as text. Those of prometheus-client 0.26
+take 1.3 µs an event instead of 0.2, 640 bytes a value instead of 100, and with 1000 agents 75 ms to be read instead of
+0.1, which the event loop does at each scrape.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ RECORDING_BYTES = Metric("agentd_recording_bytes", MetricType.GAUGE, "What is ke
 RECORDING_LOST = Metric(
     "agentd_recording_lost_total",
     MetricType.COUNTER,
-    "Entries that could not be kept, or were found damaged, since agentd started.",
+    "Entries that could not be kept, since agentd started.",
     ("part",),
 )
 
@@ -105,7 +106,7 @@ METRICS = (
 Labels = tuple[str, ...]
 
 
-class Distribution:
+class Histogram:
     """Counts values by size.
 
     Parameters
@@ -166,9 +167,9 @@ class Counters:
         self._restarts: Counter[Labels] = Counter()
         self._exits: Counter[Labels] = Counter()
         self._launched: dict[str, float] = {}
-        self._launches = Distribution(LAUNCH.bounds)
-        self._passes = Distribution(RECONCILE.bounds)
-        self._requests: dict[Labels, Distribution] = {}
+        self._launches = Histogram(LAUNCH.bounds)
+        self._passes = Histogram(RECONCILE.bounds)
+        self._requests: dict[Labels, Histogram] = {}
 
     def take(self, event: Event) -> None:
         """Count an event."""
@@ -208,7 +209,7 @@ class Counters:
         """Count a request."""
         found = self._requests.get((route,))
         if found is None:
-            found = self._requests[(route,)] = Distribution(API.bounds)
+            found = self._requests[(route,)] = Histogram(API.bounds)
         found.observe(seconds)
 
     def snapshot(self, agents: Sequence[str]) -> list[Family]:
