@@ -44,7 +44,7 @@ def everything(database: JournalDatabase, after: int = 0) -> list[Entry]:
     raise AssertionError("reading goes round in circles")
 
 
-@examples(60)
+@examples(25)
 @given(data=st.data(), killed=st.booleans())
 def test_damaged_files_tell_no_number_twice_and_keep_what_is_new(data: st.DataObject, killed: bool) -> None:
     with TemporaryDirectory() as name:

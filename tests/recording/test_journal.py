@@ -208,8 +208,9 @@ async def test_a_damaged_database_is_set_aside_and_numbers_go_on(tmp_path: Path,
             async with opened(tmp_path) as journal:
                 journal.add(event())
                 await journal_wrote(journal)
-                expired, new = await taken(journal, first)
-                assert expired.kind == "events_expired"
+                # Before it comes that some are not there any more, if numbers were left out.
+                *_, new = await taken(journal, first)
+                assert new.kind == "started"
                 assert new.seq > first
                 first = new.seq
                 assert journal.health().state == "ok"

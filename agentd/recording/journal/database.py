@@ -202,7 +202,7 @@ class JournalDatabase:
         with self._explained(), contextlib.suppress(FileNotFoundError):
             descriptor = os.open(self._wal, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                os.fdatasync(descriptor)
+                os.fsync(descriptor)
             finally:
                 os.close(descriptor)
 
