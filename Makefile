@@ -25,9 +25,9 @@ test: ## run the whole test suite (ARGS="-k name" selects)
 	@scripts/bootstrap dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-coverage: ## run it once more, a quarter longer, and say which lines of the package were not reached
+coverage: ## run it once more, twice as long, and say which lines agentd and agentctl did not reach
 	@scripts/bootstrap dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
+	scripts/coverage -n $(WORKERS) --dist worksteal $(ARGS)
 
 faults: ## break a running agentd in every way, some thousand times (ARGS="--seed N --rounds N --only FAMILY --list")
 	@scripts/bootstrap dev
@@ -50,7 +50,7 @@ lint: ## ruff, mypy, the layers, the packaged units, the shell scripts
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
 	@scripts/lint-unit packaging/agentd.service packaging/agentd-user.service
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/debian-tree scripts/lint-unit scripts/lock tests/fuzz/install-schemathesis tests/packaging/fetch-pips benchmarks/peers/install scripts/audit .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/coverage scripts/debian-tree scripts/lint-unit scripts/lock tests/fuzz/install-schemathesis tests/packaging/fetch-pips benchmarks/peers/install scripts/audit .ci/run; \
 	else echo "shellcheck: not installed, scripts not checked"; fi
 
 bench: ## measure against the raw floor and print the table
