@@ -78,10 +78,10 @@ def changed_by_others(path: str | int | Path, found: os.stat_result) -> str | No
     """
     if not _is_ours(found):
         return f"is owned by user {_user(found.st_uid)}"
+    if not found.st_mode & (stat.S_IWOTH | stat.S_IWGRP) or _is_read_only(path):
+        return None
     if found.st_mode & stat.S_IWOTH:
         return "may be written by everybody"
-    if not found.st_mode & stat.S_IWGRP:
-        return None
     if found.st_gid != _ROOT:
         return f"may be written by group {_group(found.st_gid)}"
     # With an access control list, the group's bits are the most that anybody named in it gets.
@@ -136,6 +136,14 @@ def bent_by_others(link: Path) -> str | None:
 
 def _is_ours(found: os.stat_result) -> bool:
     return found.st_uid in {_ROOT, os.geteuid()}
+
+
+def _is_read_only(path: str | int | Path) -> bool:
+    """Whether it is mounted so: the folder of a ConfigMap is, and may by its bits be written by everybody."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _has_list(path: str | int | Path) -> bool:

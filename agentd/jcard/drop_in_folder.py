@@ -127,6 +127,8 @@ class _Folder(NamedTuple):
     at: str
     """Where the way to it led."""
     found: os.stat_result
+    shared: bool
+    """Whether others may put files in it, which counts only as root."""
 
 
 class _UnlistedError(Exception):
@@ -211,10 +213,12 @@ class _Look:
         except OSError as error:
             raise _UnlistedError(f"it cannot be listed: {error.strerror}") from None
         subfolders = [] if owner is not None else [each.name for each in entries if self._is_folder(folder, each)]
-        listed = _Folder(folder, owner, at, around)
+        shared = self._guarded and changed_by_others(folder, around) is not None
+        listed = _Folder(folder, owner, at, around, shared)
+        prefix = f"{str(folder).rstrip('/')}/"
         for entry in entries:
             if entry.name.endswith(SUFFIX) and not entry.folder and entry.name not in subfolders:
-                text = f"{str(folder).rstrip('/')}/{entry.name}"
+                text = prefix + entry.name
                 file = self._look_at(text, entry, listed)
                 if file is not None:
                     self._files[text] = file
@@ -242,7 +246,7 @@ class _Look:
             else:
                 self._way.to_entry(folder.at, entry.name)
             found = os.stat(text)  # noqa: PTH116 (see the class)
-            refused = self._refused(text, entry, folder, found) if self._guarded else None
+            refused = self._refused(text, entry, folder, found) if folder.shared or entry.linked else None
             stamp = Stamp.of(found)
             if refused is not None:
                 return FoundFile(Path(text), owner, None, _refusal(refused), stamp, entry.linked, fresh=True)
@@ -261,6 +265,8 @@ class _Look:
         """Say why a file is refused for the folders that it is in, or leads through."""
         if not entry.linked:
             return replaced_by_others(folder.path, folder.found, found)
+        if not self._guarded:
+            return None
         link = Path(text)
         return replaced_by_others(folder.path, folder.found, link.lstat()) or bent_by_others(link)
 

@@ -53,6 +53,7 @@ class Reconciler:
         self.agents: dict[str, Agent] = {}
         self._desired: dict[str, DesiredAgent] | None = None
         self._unknown = UnknownSources()
+        self._left_alone: list[str] = []
         self._closing = False
         self._empty = asyncio.Event()
         self._server: ServerIdentity | None = None
@@ -131,6 +132,11 @@ class Reconciler:
         """
         self._desired = {agent.spec.name: agent for agent in desired}
         self._unknown = unknown
+        undeclared = (agent for name, agent in self.agents.items() if name not in self._desired)
+        left = sorted(agent.name for agent in undeclared if unknown.covers(agent.described.source))
+        if left and left != self._left_alone:
+            log.warning("agents_left_alone", agents=left, reason="what their file declares is not known")
+        self._left_alone = left
         self.reconcile()
 
     def plan_for(self, desired: Iterable[DesiredAgent], unknown: UnknownSources) -> Sequence[Operation]:

@@ -421,6 +421,7 @@ class TestAcrossARestart:
         daemon.wait_gone("c")
         assert {name: pids(daemon)[name] for name in ("a", "b")} == {name: before[name] for name in ("a", "b")}
         assert daemon.agents()["b"]["source"] == str(path)
+        assert '"agents": ["b", "gone"]' in daemon.log_text()
         # Once it is good again, what it declares counts.
         daemon.write_drop_in("b.toml", text_of(stay("b")))
         daemon.wait_gone("gone")

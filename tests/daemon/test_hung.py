@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.support import declare, running, start, stay
+from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 from tests.support.hung import HungMount, hung
 
@@ -113,3 +114,33 @@ def test_a_start_on_a_state_directory_that_hangs_says_so(daemon: Daemon) -> None
         daemon.start(ready=False)
         assert daemon.wait_exit() == 1
         assert f"{daemon.state} does not answer" in daemon.log_text()
+
+
+def test_a_folder_of_drop_ins_that_hangs_changes_nothing_until_it_answers(daemon: Daemon) -> None:
+    path = daemon.write_drop_in("x.toml", jcard(stay("x")))
+    start(daemon, stay("good"), flags=[SOON])
+    before = running(daemon, "good", "x")
+    with hung(daemon.drop_ins):
+        daemon.wait_for(lambda: daemon.health()["config"]["warnings"], what="health says what hangs")
+        quick(daemon)
+        declare(daemon, stay("good"), stay("second"))
+        running(daemon, "second")
+        assert daemon.wait_state("x", "running")["pid"] == before["x"]
+    daemon.wait_for(lambda: not daemon.health()["config"]["warnings"], what="it answers again")
+    path.unlink()
+    daemon.wait_gone("x")
+    assert daemon.wait_state("good", "running")["pid"] == before["good"]
+
+
+def test_a_drop_in_that_hangs_holds_up_no_other(daemon: Daemon, mount: HungMount) -> None:
+    daemon.write_drop_in("x.toml", jcard(stay("x")))
+    (daemon.drop_ins / "hangs.toml").symlink_to(mount.folder / "y.toml")
+    declare(daemon, stay("good"))
+    daemon.start(SOON)
+    before = running(daemon, "x")
+    daemon.write_drop_in("z.toml", jcard(stay("z")))
+    running(daemon, "z")
+    quick(daemon)
+    files = {Path(file["path"]).name: file["error"] for file in daemon.health()["config"]["files"]}
+    assert f"{mount.folder} does not answer" in (files["hangs.toml"] or "")
+    assert daemon.wait_state("x", "running")["pid"] == before["x"]

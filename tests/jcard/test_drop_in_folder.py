@@ -213,6 +213,21 @@ class TestAsRoot:
         path.parent.chmod(0o755)
         assert look(tmp_path, look(tmp_path)).files[path].data == AGENT.encode()
 
+    def test_on_a_read_only_mount_the_bits_of_others_count_for_nothing(self, tmp_path: Path) -> None:
+        """As of a ConfigMap: its folder has mode 0777, its files lie behind symlinks."""
+        path = write(tmp_path / "..data/x.toml")
+        path.parent.rename(tmp_path / "..1")
+        (tmp_path / "..data").symlink_to("..1")
+        (tmp_path / "x.toml").symlink_to("..data/x.toml")
+        tmp_path.chmod(0o777)
+        assert look(tmp_path).files[tmp_path / "x.toml"].data is None
+        subprocess.run(["mount", "--bind", str(tmp_path), str(tmp_path)], check=True)
+        try:
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(tmp_path)], check=True)
+            assert look(tmp_path).files[tmp_path / "x.toml"].data == AGENT.encode()
+        finally:
+            subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
     def test_in_a_sticky_folder_only_what_is_root_s_counts(self, tmp_path: Path) -> None:
         mine, other = write(tmp_path / "x.toml"), write(tmp_path / "y.toml")
         tmp_path.chmod(0o1777)
