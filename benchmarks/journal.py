@@ -34,7 +34,7 @@ _RARE = Event(EventKind.TMUX_SERVER_DIED, None, "killed", {"pid": 7})
 
 async def _drained(journal: Journal) -> None:
     while journal.buffer.readable < journal.buffer.head:
-        await journal.news()
+        await journal.buffer.news()
 
 
 async def _late(worst: list[float]) -> None:
@@ -104,7 +104,7 @@ async def year(folder: Path, events: int) -> None:
 async def _first(journal: Journal, after: int) -> list[int]:
     reader = journal.reader(EventFilter(), after)
     entries = await reader.take()
-    reader.close()
+    journal.leave(reader)
     return [entry.seq for entry in entries]
 
 
@@ -112,7 +112,7 @@ async def _all(journal: Journal, wanted: EventFilter) -> int:
     reader, count = journal.reader(wanted, None), 0
     while entries := await reader.take():
         count += len(entries)
-    reader.close()
+    journal.leave(reader)
     return count
 
 

@@ -15,6 +15,7 @@ from agentd.api.responses import JSON, error_response
 from agentd.api.route import Parameter, Route
 from agentd.api.streams import stream
 from agentd.api.views import EVENTS
+from agentd.recording.journal.database import JournalError
 from agentd.recording.journal.entry import Entry, EventFilter
 from agentd.recording.journal.journal import Journal
 
@@ -97,7 +98,10 @@ async def _events(request: web.Request) -> web.StreamResponse:
         query = _Query.of(request)
     except QueryError as error:
         return error_response(HTTPStatus.BAD_REQUEST, str(error))
-    start = await query.start(journal)
+    try:
+        start = await query.start(journal)
+    except JournalError as error:
+        return error_response(HTTPStatus.SERVICE_UNAVAILABLE, f"the journal cannot be read: {error}")
     if query.sent:
         return await stream(request, _sent(journal, query, start), EVENT_STREAM)
     return await stream(request, _array(journal, query, start), JSON)
@@ -145,7 +149,7 @@ async def _taken(journal: Journal, query: _Query, start: int | None) -> AsyncGen
             elif not await reader.wait(HEARTBEAT):
                 yield ()
     finally:
-        reader.close()
+        journal.leave(reader)
 
 
 _TEXT: dict[str, JsonValue] = {"type": "string"}

@@ -95,6 +95,18 @@ async def test_a_query_that_makes_no_sense_is_refused_in_words(api: Path, query:
     assert ": expected " in answer.error
 
 
+async def test_a_journal_that_cannot_be_read_is_said(api: Path, journal: Journal) -> None:
+    for name in ("events.db", "events.db-wal"):
+        (journal.folder / name).write_bytes(b"no database " * 9999)
+    for query in ("since=2026-01-31T09:00:00Z", "tail=5"):
+        answer = await ask(api, "GET", f"/v1/events?{query}")
+        assert answer.status == 503
+        assert answer.error.startswith("the journal cannot be read: ")
+        assert str(journal.folder) in answer.error
+    # What is in memory is told all the same.
+    assert numbers(await ask(api, "GET", "/v1/events?since=1")) == [2]
+
+
 async def test_a_stream_has_number_kind_and_event_and_ends_after_the_last_one_unless_it_follows(api: Path) -> None:
     answer = await ask(api, "GET", "/v1/events?since=1", SENT)
     assert answer.headers["content-type"] == "text/event-stream"

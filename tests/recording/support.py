@@ -57,7 +57,7 @@ async def journal_wrote(journal: Journal) -> None:
     """Wait until readers are shown everything."""
     async with asyncio.timeout(10):
         while journal.buffer.readable < journal.buffer.head:
-            await journal.news()
+            await journal.buffer.news()
 
 
 async def taken(journal: Journal, start: int | None = None, wanted: EventFilter = ALL) -> Sequence[Entry]:
@@ -66,5 +66,5 @@ async def taken(journal: Journal, start: int | None = None, wanted: EventFilter 
     found: list[Entry] = []
     while some := await reader.take():
         found += some
-    reader.close()
+    journal.leave(reader)
     return found

@@ -130,7 +130,7 @@ async def test_a_reader_comes_from_the_files_into_memory_without_a_gap(tmp_path:
                 # It goes on meanwhile.
                 await fill(journal, 10)
                 number += 10
-        reader.close()
+        journal.leave(reader)
         assert found == list(range(start + 1, number + 1))
 
 
@@ -143,7 +143,7 @@ async def test_followers_see_each_event_once_whatever_they_miss_meanwhile(tmp_pa
                 found += numbers(await reader.take())
                 await asyncio.sleep(pause)
                 await reader.wait(5)
-            reader.close()
+            journal.leave(reader)
             return found
 
         followers = [asyncio.create_task(follow(pause)) for pause in (0, 0.001, 0.05)]
@@ -235,7 +235,7 @@ async def test_a_database_that_is_damaged_while_it_is_used_is_set_aside(tmp_path
         assert journal.health().state == "ok"
         # What is still in memory is told, and goes on with what is new.
         assert numbers(await reader.take())[-5:] == [61, 62, 63, 64, 65]
-        reader.close()
+        journal.leave(reader)
     assert read_all(tmp_path) == [61, 62, 63, 64, 65]
 
 
@@ -405,7 +405,7 @@ async def test_a_disk_that_does_not_answer_keeps_nobody_waiting(tmp_path: Path) 
         assert journal.health().lost == 100 - SMALL.unwritten
         database.answer.set()
         await until(lambda: journal.health().state == "ok")
-        reader.close()
+        journal.leave(reader)
 
 
 async def test_a_disk_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 
@@ -31,14 +32,17 @@ class EventBuffer:
         """All events after this number are here."""
         self.readable = 0
         """Number of the last event that readers are shown."""
+        self.ended = False
+        """Whether no more will come."""
+        self._news = asyncio.Event()
 
     def begin(self, saved: int, head: int) -> int:
-        """Go on where the files end; returns how many events were taken too early to come after what is there.
+        """Go on where the database ends; returns how many events were taken too early to come after what is there.
 
         Parameters
         ----------
         saved
-            Number of the last event in the files.
+            Number of the last event in the database.
         head
             Number after which new ones come.
         """
@@ -81,6 +85,23 @@ class EventBuffer:
         """The events here after a number that readers are shown, at most so many."""
         first, last = self._index(after), self._index(self.readable)
         return self._entries[first : last if count is None else min(last, first + count)]
+
+    def show(self, seq: int) -> None:
+        """Let readers have everything up to this number."""
+        if seq > self.readable:
+            self.readable = seq
+            news, self._news = self._news, asyncio.Event()
+            news.set()
+
+    def end(self) -> None:
+        """No more will come."""
+        self.ended = True
+        self._news.set()
+
+    async def news(self) -> None:
+        """Wait until readers are shown more, or no more will come."""
+        if not self.ended:
+            await self._news.wait()
 
     def _index(self, seq: int) -> int:
         """How many of the events have this number or a lower one."""

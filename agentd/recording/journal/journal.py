@@ -83,13 +83,10 @@ class Journal:
         self._tasks: list[asyncio.Task[None]] = []
         self._under_way = 0
         """Number of the last event that is being written."""
-        self._news = asyncio.Event()
         self._found = False
         self._ends_told: frozenset[str] = frozenset()
         """Runs whose end a former daemon told before it was killed; whoever adopts them cannot know that."""
         self._closing = False
-        self.ended = False
-        """Whether it is closed: no more will come."""
         self._readers: set[Reader] = set()
         self._no_readers = asyncio.Event()
 
@@ -135,7 +132,7 @@ class Journal:
         self.buffer.add(entry_of(self.buffer.head + 1, self._wall(), event))
         if self._error is not None:
             self._count_lost(self.buffer.drop_excess(self._under_way))
-            self._show(self.buffer.head)
+            self.buffer.show(self.buffer.head)
         self._unwritten.set()
 
     async def _keep_writing(self) -> None:
@@ -166,7 +163,7 @@ class Journal:
             self._fail(str(error))
             return
         self.buffer.written(batch[-1].seq)
-        self._show(self.buffer.saved)
+        self.buffer.show(self.buffer.saved)
         self._unsynced.set()
         self._recover()
 
@@ -180,13 +177,6 @@ class Journal:
             except JournalError as error:
                 log.warning("journal_not_synced", reason=str(error))
 
-    def _show(self, seq: int) -> None:
-        """Let readers have everything up to this number."""
-        if seq > self.buffer.readable:
-            self.buffer.readable = seq
-            news, self._news = self._news, asyncio.Event()
-            news.set()
-
     def _count_lost(self, number: int) -> None:
         self.lost += number
         self._lost_untold += number
@@ -199,7 +189,7 @@ class Journal:
         if self._error is None:
             log.error("journal_not_written", reason=reason, effect="events stay in memory; agents are not affected")
         self._error = reason
-        self._show(self.buffer.head)
+        self.buffer.show(self.buffer.head)
 
     def _recover(self) -> None:
         if self._error is None:
@@ -227,8 +217,7 @@ class Journal:
         except JournalError as error:
             log.warning("journal_not_synced", reason=str(error))
         self._disk.close()
-        self.ended = True
-        self._news.set()
+        self.buffer.end()
         if self._readers:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.last_words):
@@ -253,7 +242,7 @@ class Journal:
             if 0 < start < oldest - 1:
                 missed = self._expired(start, oldest)
                 start = oldest - 1
-        reader = Reader(self, wanted, start or 0, missed)
+        reader = Reader(self.buffer, self._read, wanted, start or 0, missed)
         self._readers.add(reader)
         self._no_readers.clear()
         return reader
@@ -302,13 +291,7 @@ class Journal:
         found = await in_thread("journal read", partial(self._database.number_before_time, round(1000 * seconds)))
         return self.buffer.saved if found is None else min(found, self.buffer.readable)
 
-    async def news(self) -> None:
-        """Wait until readers are shown more, or it is closed."""
-        if not self.ended:
-            await self._news.wait()
-
-    async def read(self, after: int, wanted: EventFilter, count: int) -> list[Entry]:
-        """Read the wanted events after a number from the database, at most so many of them."""
+    async def _read(self, after: int, wanted: EventFilter, count: int) -> list[Entry]:
         try:
             return await in_thread("journal read", partial(self._database.read, after, wanted, count))
         except JournalError as error:
