@@ -22,6 +22,7 @@ from agentd.launch.census import Census, Instance, take_census
 from agentd.launch.preflight import PreflightError
 from agentd.process.identity import ProcessIdentity
 from agentd.process.proc import descendants
+from agentd.sandbox.compose import Own
 from agentd.settings.settings import Settings
 from agentd.supervise.host import Host
 from agentd.tmux.server_process import socket_of
@@ -40,6 +41,13 @@ class StartError(RuntimeError):
 def runtime_path(settings: Settings) -> Path:
     """Where the runtime directory is."""
     return settings.tmux_socket.with_name(settings.tmux_socket.name + RUNTIME_SUFFIX)
+
+
+def own_of(settings: Settings, data_dir: Path) -> Own:
+    """What no sandboxed agent sees."""
+    folders = (settings.state_dir, runtime_path(settings), settings.secret_dir, data_dir)
+    entries = (settings.config, settings.config_dir, settings.tmux_socket, settings.api_socket)
+    return Own(folders, entries, data_dir)
 
 
 class DataDirectory:

@@ -15,7 +15,7 @@ import structlog
 from agentd import __version__
 from agentd.api.app import build_app
 from agentd.api.serve import serve
-from agentd.daemon.alone import DataDirectory, StartError, find_living, runtime_path, take_locks
+from agentd.daemon.alone import DataDirectory, StartError, find_living, own_of, runtime_path, take_locks
 from agentd.daemon.api_socket import ApiSocket
 from agentd.daemon.config_files import ConfigFiles
 from agentd.daemon.control_loop import ControlLoop
@@ -54,6 +54,7 @@ from agentd.recording.transcripts.limits import Limits
 from agentd.recording.transcripts.reader import TranscriptReader
 from agentd.recording.transcripts.recorder import Transcripts
 from agentd.recording.transcripts.writer import find_writer
+from agentd.sandbox.maker import Sandboxes
 from agentd.settings.context import load_context, resolve_agent_user, resolve_data_dir
 from agentd.settings.settings import Settings, SettingsError, templates_folder
 from agentd.supervise.host import Clock, Host
@@ -340,6 +341,7 @@ class _Daemon:
                 user, os.environ, templates_folder(os.environ), data_dir, self._looks, data.claim, open_files=open_files
             ),
             preflight=Preflight(self._looks, user),
+            sandboxes=Sandboxes(user, os.environ, own_of(settings, data_dir), self._looks),
             clock=self._clock,
             recorder=NoRecorder() if transcripts is None else transcripts,
             sink=sink,

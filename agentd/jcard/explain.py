@@ -10,10 +10,17 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from agentd.model.spec import AgentType, Isolation, Mode, RestartPolicy
+from agentd.model.spec import AgentType, Isolation, Mode, Network, RestartPolicy, SandboxKind
 from agentd.text.quoting import kind, printable, quote, show
 
-_CHOICES: Final = {"type": [*AgentType], "mode": [*Mode], "restart": [*RestartPolicy], "isolation": [*Isolation]}
+_CHOICES: Final[dict[str, list[str]]] = {
+    "type": [*AgentType],
+    "mode": [*Mode],
+    "restart": [*RestartPolicy],
+    "isolation": [*Isolation],
+    "sandbox": [*SandboxKind],
+    "network": [*Network],
+}
 
 _EXPECTED: Final = {
     "string_type": "a string",

@@ -21,7 +21,7 @@ from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.sandbox import check_sandbox
 from agentd.jcard.table import AgentTable
 from agentd.jcard.unexpanded import check_unexpanded
-from agentd.model.spec import WORKTREES, AgentSpec, Checkout, Isolation, LoadContext, Policy, SandboxLimits
+from agentd.model.spec import WORKTREES, AgentSpec, Checkout, Isolation, LoadContext, Policy, SandboxSpec
 from agentd.text.durations import format_duration
 from agentd.text.quoting import quote
 
@@ -206,7 +206,15 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
         timeout=table.timeout or None,
         grace_period=table.grace_period,
     )
-    sandbox = SandboxLimits(table.memory, table.pid_limit, tuple(table.extra_packages))
+    sandbox = SandboxSpec(
+        memory=table.memory,
+        pid_limit=table.pid_limit,
+        extra_packages=tuple(table.extra_packages),
+        kind=table.sandbox,
+        network=table.network,
+        read_only_paths=tuple(str(_resolve(path, context)) for path in table.read_only_paths),
+        writable_paths=tuple(str(_resolve(path, context)) for path in table.writable_paths),
+    )
     for identity in declaration.identities():
         checkout = _checkout(table, identity, repo, context)
         root = repo if checkout is None else checkout.path

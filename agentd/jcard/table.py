@@ -37,9 +37,11 @@ from agentd.model.spec import (
     AgentType,
     Isolation,
     Mode,
+    Network,
     Policy,
     RestartPolicy,
-    SandboxLimits,
+    SandboxKind,
+    SandboxSpec,
 )
 from agentd.text.durations import DURATION_PATTERN, EXAMPLES, format_duration
 from agentd.text.sizes import SIZE_PATTERN, format_size
@@ -47,7 +49,7 @@ from agentd.text.sizes import SIZE_PATTERN, format_size
 MOST_REPLICAS: Final = 1000
 
 _POLICY: Final = Policy()
-_SANDBOX: Final = SandboxLimits()
+_SANDBOX: Final = SandboxSpec()
 
 
 def _enumeration(values: list[str]) -> WithJsonSchema:
@@ -82,6 +84,7 @@ _Revision = Annotated[
     str, AfterValidator(check_not_empty), AfterValidator(check_revision), Field(json_schema_extra={"minLength": 1})
 ]
 _Path = Annotated[str, AfterValidator(check_path), Field(json_schema_extra={"minLength": 1})]
+_FullPath = Annotated[_Path, AfterValidator(check_not_empty)]
 _Text = Annotated[str, AfterValidator(check_not_empty), Field(json_schema_extra={"minLength": 1})]
 _Variable = Annotated[
     str, AfterValidator(check_variable), Field(json_schema_extra={"pattern": _whole(ENVIRONMENT_NAME)})
@@ -105,6 +108,8 @@ _PidLimit = Annotated[int, Field(ge=0), AfterValidator(lambda limit: limit or _S
 # Strict mode would take only members of the enumerations, and TOML has strings.
 _Type = Annotated[AgentType, Field(strict=False), _enumeration([*AgentType])]
 _Isolation = Annotated[Isolation, Field(strict=False), _enumeration([*Isolation])]
+_Kind = Annotated[SandboxKind, Field(strict=False), _enumeration([*SandboxKind])]
+_Network = Annotated[Network, Field(strict=False), _enumeration([*Network])]
 _Mode = Annotated[Mode, Field(strict=False), _enumeration([*Mode])]
 _Restart = Annotated[RestartPolicy, Field(strict=False), _enumeration([*RestartPolicy])]
 
@@ -243,6 +248,23 @@ class AgentTable(BaseModel):
     extra_packages: list[_Text] = Field(
         list(_SANDBOX.extra_packages), description="Packages a sandboxed agent finds beside its harness."
     )
+    sandbox: _Kind | None = Field(
+        None, description="What a sandboxed agent's sandbox is made with. Default: what there is, bubblewrap first."
+    )
+    network: _Network = Field(
+        _SANDBOX.network,
+        description="What a sandboxed agent reaches over the network: host is all that the host does, none is nothing.",
+    )
+    read_only_paths: list[_FullPath] = Field(
+        [],
+        description="Files and folders that a sandboxed agent may read although its sandbox hides them, such as those "
+        "in a home; ~ and paths relative to the file's folder work.",
+    )
+    writable_paths: list[_FullPath] = Field(
+        [],
+        description="Files and folders that a sandboxed agent may write beside its workdir; they must be there. "
+        "~ and paths relative to the file's folder work.",
+    )
 
 
 class DropInTable(BaseModel):
@@ -266,6 +288,8 @@ UNSET_WHEN_EMPTY: Final = frozenset(AgentTable.model_fields) - {
     "command",
     "args",
     "extra_packages",
+    "read_only_paths",
+    "writable_paths",
 }
 """The scalar fields, which an empty text leaves at their default: generated jcards write every field."""
 
@@ -275,7 +299,10 @@ CHECKOUT_FIELDS: Final = ("branch", "base")
 PACKAGES_FIELD: Final = "extra_packages"
 """Refused without a sandbox unless empty: an agent without its programs is not what was asked for."""
 
-SANDBOX_FIELDS: Final = ("memory", "pid_limit", PACKAGES_FIELD)
+SANDBOX_FIELDS: Final = (
+    *("memory", "pid_limit", PACKAGES_FIELD),
+    *("sandbox", "network", "read_only_paths", "writable_paths"),
+)
 """With an effect only on ``type = "sandboxed"``."""
 
 

@@ -23,6 +23,12 @@ from agentd.tmux.guard import ENDED_MARK
 HINTS = "hints"
 """Name in the runtime directory of the FIFO by which launchers say that a report is there."""
 
+SANDBOX_SUFFIX, FILTER = b".sandbox", b".seccomp"
+"""Files of a run in a sandbox: what was said while that was made, and its filter of system calls."""
+
+READY = "ready"
+"""The last that is said when a sandbox was made."""
+
 LAUNCH_FAILED = "launch-failed"
 """First word of ``ID.exit`` when there was no agent to run; the rest of the line says why."""
 
@@ -59,6 +65,25 @@ _SURELY_FITS = MAX_ARGUMENT_BYTES // 4
 
 
 @dataclass(frozen=True, slots=True)
+class Wrapper:
+    """The sandbox that the agent is executed in."""
+
+    argv: tuple[str, ...]
+    """Its command line, up to where the agent's follows."""
+    syscall_filter: bytes = field(repr=False)
+    filter_fd: int
+    """Descriptor that it reads the filter from."""
+    env: str
+    """Path of env(1), in the sandbox, with ``--default-signal``."""
+    stat: str
+    """Path of stat(1) of the coreutils, in the sandbox."""
+    pinned: tuple[tuple[str, str], ...] = ()
+    """Paths that must be, in the sandbox, the very files that were looked at: each with its device and inode."""
+    groups: tuple[str, ...] = ()
+    """Files that the process joins control groups by."""
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchScript:
     """What one run executes."""
 
@@ -70,6 +95,7 @@ class LaunchScript:
     workdir: str
     open_files: int | None = None
     """Soft limit of open files, if not the tmux server's, which needs a high one."""
+    wrapper: Wrapper | None = None
 
 
 def end_mark(run_id: str) -> bytes:
@@ -136,7 +162,12 @@ def render(script: LaunchScript, folder: Path) -> bytes:
         b"AGENT": quote(script.agent),
         b"UNSET": os.fsencode(" ".join(sorted(unset))),
         b"EXPORTS": b"\n".join(_export(name, value) for name, value in exported.items()),
-        b"ARGV": b" ".join(map(quote, script.argv)),
+        b"JOIN": b"" if script.wrapper is None else b"\n".join(map(_join, script.wrapper.groups)),
+        b"JOBS": b"" if script.wrapper is None else b"set -m",
+        b"SIGNALS": b"trap - INT QUIT TERM" if script.wrapper is None else b"trap '' INT QUIT TERM",
+        b"FILTER": b"" if script.wrapper is None else _write_filter(script.wrapper, stem),
+        b"ARGV": _command(script, stem),
+        b"MADE": b"" if script.wrapper is None else _made(stem),
         b"FILES": b"" if script.open_files is None else b"ulimit -S -n %d 2>/dev/null" % script.open_files,
         b"INSPECT": quote(_INSPECT),
         b"FAILED": LAUNCH_FAILED.encode(),
@@ -146,6 +177,41 @@ def render(script: LaunchScript, folder: Path) -> bytes:
     pieces = _TEMPLATE.split(b"@")
     pieces[1::2] = [names[name] for name in pieces[1::2]]
     return b"".join(pieces)
+
+
+def _command(script: LaunchScript, stem: bytes) -> bytes:
+    argv, wrapper = b" ".join(map(quote, script.argv)), script.wrapper
+    if wrapper is None:
+        return argv
+    inside = _INSIDE.format(env=wrapper.env, pinned=_pinned(wrapper), ready=READY)
+    words = b" ".join(map(quote, (*wrapper.argv, "/bin/sh", "-c", inside, "agentd")))
+    redirected = b"7>&2 2>%s %d<%s"
+    return b" ".join(
+        (words, argv, redirected % (quote(stem + SANDBOX_SUFFIX), wrapper.filter_fd, quote(stem + FILTER)))
+    )
+
+
+def _pinned(wrapper: Wrapper) -> str:
+    if not wrapper.pinned:
+        return ""
+    paths = " ".join(os.fsdecode(quote(path)) for path, _ in wrapper.pinned)
+    expected = "\n".join(identity for _, identity in wrapper.pinned)
+    return _PINNED.format(stat=wrapper.stat, paths=paths, expected=expected)
+
+
+def _write_filter(wrapper: Wrapper, stem: bytes) -> bytes:
+    octal = "".join(f"\\{byte:03o}" for byte in wrapper.syscall_filter).encode()
+    return b"printf '" + octal + b"' >" + quote(stem + FILTER) + b" || exit 125"
+
+
+def _made(stem: bytes) -> bytes:
+    said = os.fsdecode(quote(stem + SANDBOX_SUFFIX))
+    return os.fsencode(_MADE.format(said=said, ready=READY, failed=LAUNCH_FAILED))
+
+
+def _join(group: str) -> bytes:
+    failed = f"cannot join the control group {group}"
+    return b"echo 0 >" + quote(group) + b" || { echo " + quote(failed) + b"; exit 125; }"
 
 
 def _export(name: str, value: str) -> bytes:
@@ -197,6 +263,32 @@ exec /bin/sh -i
 """
 )
 
+# A sandbox: C-c and a SIGTERM to the process group reach all in it, as they would without one, and must end neither
+# bubblewrap, which would kill the agent, nor its first process. So all ignore these signals but the agent, for which
+# env takes the default up again, which no POSIX shell can. What bubblewrap says goes to a file, not to the terminal,
+# and the last line of it says whether the sandbox was made. The agent gets the terminal back as its standard error.
+_INSIDE = """{pinned}echo {ready} >&2
+exec {env} --default-signal=INT,QUIT,TERM "$@" 2>&7 7>&-
+"""
+# A path may have been given to another file since it was looked at, and before it was mounted.
+_PINNED = """if [ "$({stat} -c %d:%i -- {paths} 2>/dev/null)" != '{expected}' ]; then
+  echo "what stands at a path of the sandbox was replaced while that was made" >&2
+  exit 1
+fi
+"""
+# An interactive shell in a sandbox cannot give the terminal back to a group outside when it ends. So there the launcher
+# takes it, by job control, and has its agent go on at once where C-z would stop it: without a sandbox C-z does nothing.
+_MADE = """while [ $status -gt 146 ] && [ $status -lt 151 ] && kill -0 %1 2>/dev/null; do
+  fg %1 >/dev/null 2>&1
+  status=$?
+done
+set +m
+made=
+while read -r stat; do made=$stat; done <{said}
+[ "$made" = {ready} ] || ended "{failed} the sandbox cannot be made: ${{made:-exit status $status}}" \\
+  "could not be launched"
+"""
+
 # INT, QUIT and TERM are trapped, so that the launcher outlives C-c and a SIGTERM to the process group and can record
 # the status; a subshell starts with the traps' default. HUP is not: a launcher that survives its session would keep the
 # agent running without a terminal. /proc/self is the process that opens it: here the subshell that becomes the agent.
@@ -232,16 +324,19 @@ ended() {
 }
 trap : INT QUIT TERM
 @FILES@
+@JOBS@
 cd -- @WORKDIR@ || ended "@FAILED@ cannot enter the workdir" "could not be launched"
 (
-  trap - INT QUIT TERM
+  @SIGNALS@
   if [ -r /proc/self/stat ]; then read -r stat </proc/self/stat; else stat=$(exec /bin/sh -c 'echo $PPID'); fi
   printf '%s\n' "$stat" >@PID_FILE@ || exit 125
   printf '%s\n' @RUN@ 1<>@HINTS@
+  @JOIN@
+  @FILTER@
   environment
   exec @ARGV@
 )
 status=$? up=
-if [ -r /proc/uptime ]; then read -r up idle </proc/uptime; fi
+@MADE@if [ -r /proc/uptime ]; then read -r up idle </proc/uptime; fi
 ended "$status${up:+ $up}" "ended with exit status $status"
 """

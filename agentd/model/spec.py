@@ -90,14 +90,37 @@ class Policy:
     """From the first stop signal to SIGKILL."""
 
 
+class SandboxKind(StrEnum):
+    """What a sandbox is made with."""
+
+    BUBBLEWRAP = "bubblewrap"
+    GVISOR = "gvisor"
+
+
+class Network(StrEnum):
+    """What a sandboxed agent reaches over the network."""
+
+    HOST = "host"
+    """All that the host does."""
+    NONE = "none"
+    """A loopback interface of its own."""
+
+
 @dataclass(frozen=True, slots=True)
-class SandboxLimits:
+class SandboxSpec:
     """What ``type = "sandboxed"`` may use."""
 
     memory: int = 2 * 1024**3
     """Bytes."""
     pid_limit: int = 512
     extra_packages: tuple[str, ...] = ()
+    kind: SandboxKind | None = None
+    """``None`` is what there is."""
+    network: Network = Network.HOST
+    read_only_paths: tuple[str, ...] = ()
+    """Absolute; what the sandbox would hide and the agent may read."""
+    writable_paths: tuple[str, ...] = ()
+    """Absolute; what the agent may write beside its workdir."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +167,7 @@ class AgentSpec:
     role: str | None = None
     """Templates of the workspace that ``workdir`` is."""
     checkout: Checkout | None = None
-    sandbox: SandboxLimits = SandboxLimits()
+    sandbox: SandboxSpec = SandboxSpec()
     policy: Policy = Policy()
     source: Path | None = None
     """The file that declares it."""

@@ -16,7 +16,7 @@ from agentd.process.reaper import ProcessTree
 from agentd.supervise import transitions
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
-from agentd.supervise.launching import facts_of, make_ready, open_pane, prepare
+from agentd.supervise.launching import Prepared, facts_of, make_ready, open_pane, prepare
 from agentd.supervise.life import (
     CloseSession,
     Effect,
@@ -268,20 +268,20 @@ class Agent(Machine):
             former = self._handle
             shell = former.launcher.pid if former is not None and former.launcher is not None else None
             # Before its turn: a mount that does not answer keeps no other agent waiting.
-            ready = await make_ready(self.host, desired, lambda: self._wants(run_id), shell)
+            prepared = await make_ready(self.host, desired, lambda: self._wants(run_id), shell)
         except PreflightError as error:
             self._apply(transitions.launch_refused(self.life, run_id, self.host.redact(str(error)), self._now()))
             return
-        if not ready:
+        if prepared is None:
             self._put_off(run_id)
             return
         async with self.host.slots:
             if self.life.desired is not desired or not self._wants(run_id):
                 self._put_off(run_id)
                 return
-            await self._open(run_id, desired)
+            await self._open(run_id, desired, prepared)
 
-    async def _open(self, run_id: str, desired: DesiredAgent) -> None:
+    async def _open(self, run_id: str, desired: DesiredAgent, prepared: Prepared) -> None:
         """Launch for good: from here there is a pane, or a reason why not."""
         former, handle = self._handle, self._new_handle(run_id, desired.spec.session)
         survivors = former.survivors if former is not None else frozenset()
@@ -290,7 +290,7 @@ class Agent(Machine):
                 pids = ", ".join(map(str, sorted(survivors)))
                 raise PreflightError(f"processes of the former run cannot be ended: {pids}")
             record = Record.of(self.life, self.described).dump()
-            request = prepare(self.host, desired, run_id, record)
+            request = prepare(self.host, desired, run_id, record, prepared)
             if former is not None:
                 await self.host.recorder.taken(former.run_id)
             writer = await self.host.recorder.begin(facts_of(self.host, desired, run_id))

@@ -16,6 +16,7 @@ from agentd.launch.rundir import RuntimeDirectory
 from agentd.model.events import Event, EventSink
 from agentd.model.user import AgentUser
 from agentd.process.reaper import Reaper
+from agentd.sandbox.maker import Sandboxes
 from agentd.supervise.life import Instant
 from agentd.supervise.run_recorder import NoRecorder, RunRecorder
 from agentd.supervise.work_folders import WorkFolders
@@ -105,6 +106,7 @@ class Host:
     """Launches that may be under way at once."""
     folders: WorkFolders
     preflight: Preflight
+    sandboxes: Sandboxes
     clock: Clock = field(default_factory=Clock)
     open_files: int | None = None
     """Soft limit of open files that agents get; ``None`` for the one that they inherit."""

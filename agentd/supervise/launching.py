@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
 from agentd.launch.launcher import LaunchScript, oversized
 from agentd.launch.preflight import PATH_SET, PreflightError
 from agentd.model.events import Event, EventKind
-from agentd.model.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec
+from agentd.model.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec, AgentType
 from agentd.process.identity import ProcessIdentity
 from agentd.process.reaper import ProcessTree
+from agentd.sandbox.maker import Ready, inherited_inside
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.record import Record, RecordError
@@ -35,8 +37,17 @@ class PaneRequest:
     """Shell command that is to read what it prints."""
 
 
-async def make_ready(host: Host, desired: DesiredAgent, wanted: Callable[[], bool], shell: int | None) -> bool:
-    """Make and check all that a launch needs; says whether it is there, and not, should it be unwanted meanwhile.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a launch needs is there."""
+
+    sandbox: Ready | None = None
+
+
+async def make_ready(
+    host: Host, desired: DesiredAgent, wanted: Callable[[], bool], shell: int | None
+) -> Prepared | None:
+    """Make and check all that a launch needs; ``None`` should it be unwanted meanwhile.
 
     Parameters
     ----------
@@ -50,10 +61,15 @@ async def make_ready(host: Host, desired: DesiredAgent, wanted: Callable[[], boo
     """
     clock = host.clock
     if not await folders_ready(host.folders, desired.spec, wanted, clock.today(), clock.wall(), shell):
-        return False
+        return None
     await check_launch(host, desired)
+    sandbox = None
+    if desired.spec.type is AgentType.SANDBOXED:
+        assert desired.launch is not None
+        environment = {**host.base_environment, **desired.launch.environment}
+        sandbox = await host.sandboxes.make_ready(desired.spec, desired.launch.argv[0], environment)
     await give_trust(host, desired)
-    return True
+    return Prepared(sandbox)
 
 
 async def check_launch(host: Host, desired: DesiredAgent) -> None:
@@ -70,6 +86,8 @@ async def check_launch(host: Host, desired: DesiredAgent) -> None:
     origin = PATH_SET if "PATH" in launch.environment else host.path_origin
     environment = {**host.base_environment, **launch.environment}
     await host.preflight.check(desired.spec.workdir, launch.argv[0], environment, origin)
+    if desired.spec.type is AgentType.SANDBOXED:
+        await host.sandboxes.support()
 
 
 async def give_trust(host: Host, desired: DesiredAgent) -> None:
@@ -77,10 +95,15 @@ async def give_trust(host: Host, desired: DesiredAgent) -> None:
     file, launch, spec = desired.trust, desired.launch, desired.spec
     if file is None or launch is None:
         return
+    environment = {**host.base_environment, **launch.environment}
+    home = Path(environment.get("HOME") or host.user.home)
     # The program takes a relative path from where it runs.
-    path = spec.workdir / file.path({**host.base_environment, **launch.environment}, host.user.home)
+    path, inside = spec.workdir / file.path(environment, home), None
+    if spec.type is AgentType.SANDBOXED:
+        inside = host.sandboxes.home_outside(spec.name)
+        path = inside / path.relative_to(home) if path.is_relative_to(home) else path
     try:
-        folder = await host.folders.trust(spec, file, path)
+        folder = await host.folders.trust(spec, file, path, inside)
     except PreflightError as error:
         log.warning("agent_trust", agent=spec.name, harness=spec.harness, path=str(path), reason=str(error))
         return
@@ -90,7 +113,7 @@ async def give_trust(host: Host, desired: DesiredAgent) -> None:
         host.emit(Event(EventKind.TRUSTED, spec.name, None, found))
 
 
-def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> PaneRequest:
+def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepared: Prepared) -> PaneRequest:
     """Write the record and the script of a launch, for which all that it needs is there.
 
     Raises
@@ -101,7 +124,9 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> Pane
     launch, spec = desired.launch, desired.spec
     assert launch is not None
     own = {AGENT_VARIABLE: spec.name, RUN_ID_VARIABLE: run_id}
-    environment = {**host.base_environment, **own, **launch.environment}
+    sandbox = prepared.sandbox
+    base = host.base_environment if sandbox is None else inherited_inside(host.base_environment, sandbox.home)
+    environment = {**base, **own, **launch.environment}
     problem = oversized((), environment)
     if problem is not None:
         raise PreflightError(problem)
@@ -116,7 +141,15 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str) -> Pane
         )
     try:
         host.runtime.write_record(run_id, record)
-        script = LaunchScript(spec.name, run_id, launch.argv, environment, str(spec.workdir), host.open_files)
+        script = LaunchScript(
+            agent=spec.name,
+            run_id=run_id,
+            argv=launch.argv,
+            environment=environment,
+            workdir=str(spec.workdir),
+            open_files=host.open_files,
+            wrapper=None if sandbox is None else sandbox.wrapper,
+        )
         return PaneRequest(run_id, host.runtime.write_script(script))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)

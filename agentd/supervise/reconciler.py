@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import structlog
 
@@ -60,6 +61,7 @@ class Reconciler:
         self._wanting, self._covered = Wanting(host), Covered(host)
         self._look: asyncio.Task[None] | None = None
         self.digest_key = b""
+        host.sandboxes.workdirs = self._workdirs
 
     def find(self, name: str) -> Agent | None:
         """An agent by its name, compared without regard to case."""
@@ -68,6 +70,9 @@ class Reconciler:
             return exact
         folded = name.lower()
         return next((agent for agent in self.agents.values() if agent.name.lower() == folded), None)
+
+    def _workdirs(self) -> Iterable[tuple[str, Path]]:
+        return [(name, desired.spec.workdir) for name, desired in (self._desired or {}).items()]
 
     # -- adoption
 

@@ -122,6 +122,9 @@ class RunHandle:
             self._report(self.run_id, NotStarted(why))
         elif report is None:
             self._watch_process()
+        elif report.status is None and self.process is not None:
+            # A sandbox that could not be made: by then there was a process.
+            self.end(Exit(error=report.error))
         elif report.status is None:
             self._report(self.run_id, NotStarted(report.error or "could not start"))
         else:

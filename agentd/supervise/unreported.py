@@ -26,6 +26,8 @@ async def find_exit(host: Host, run_id: str, pane: Pane | None, launcher: Proces
         report = host.runtime.read_exit(run_id)
         if report is not None and report.status is not None:
             return Exit.from_status(report.status)
+        if report is not None:
+            return Exit(error=report.error)
         if not launcher_lives or host.clock.now() >= until:
             return Exit(error=f"ended with an unknown status: {await _why(host, pane)}")
         await asyncio.sleep(_LOOK)

@@ -104,13 +104,15 @@ class WorkFolders:
         async with self._repositories.setdefault(checkout.repo, asyncio.Lock()):
             await self._in_thread(runner, lambda: _make_worktree(runner, checkout, spec.name, now, shell))
 
-    async def trust(self, spec: AgentSpec, file: TrustFile, path: Path) -> Path | None:
+    async def trust(self, spec: AgentSpec, file: TrustFile, path: Path, inside: Path | None = None) -> Path | None:
         """Have a harness trust the folder that was made for an agent, and none that was there.
 
         Parameters
         ----------
         file, path
             How and where the harness keeps that.
+        inside
+            The folder that the file must be in: a sandboxed agent's home, where that agent may have put links.
 
         Returns
         -------
@@ -132,6 +134,8 @@ class WorkFolders:
         for each, answer in (await self._looks.each([folder, path], os.path.realpath)).items():
             if isinstance(answer, NotAnsweringError):
                 raise PreflightError(f"{answer.strerror}: it is on the way to {each}")
+            if each == path and inside is not None and not Path(answer).is_relative_to(inside):
+                raise PreflightError(f"{path} leads out of the agent's home, to {answer}: remove that link")
         runner = Runner(self._user, self._environ, self._open_files)
         return await self._in_thread(runner, lambda: _trust(runner, file, path, folder))
 

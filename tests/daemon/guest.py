@@ -170,9 +170,10 @@ class Guest(Daemon):
 
         return self.wait_for(probe, 20, what=f"{name}: running is {running}")
 
-    def seen(self, name: str) -> dict[str, str]:
+    def seen(self, name: str, *, sandboxed: bool = False) -> dict[str, str]:
         """Give the environment that an agent's program saw; nothing before it ran."""
-        path = self.agent_home / f"env.{name}"
+        home = self.agent_home / ".local/share/agentd/sandboxes" / name if sandboxed else self.agent_home
+        path = home / f"env.{name}"
         text = path.read_text() if path.exists() else ""
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 

@@ -47,7 +47,7 @@ def guest(daemon_of: MakeDaemon) -> Guest:
 
 
 def provisioned(guest: Guest, *, workdir: Path) -> str:
-    """The jcard of a host that wants three agents: one in the shared folder, one in a sandbox, one elsewhere."""
+    """The jcard of a host that wants four agents: one in the shared folder, two in sandboxes, one elsewhere."""
     return as_written(
         {"type": "native", "name": "reviewer", "harness": "claude-code", "prompt": "Review it."},
         {
@@ -55,8 +55,9 @@ def provisioned(guest: Guest, *, workdir: Path) -> str:
             "name": "builder",
             "harness": "claude-code",
             "prompt": "Build it.",
-            "extra_packages": ["git"],
+            "workdir": str(workdir),
         },
+        {"type": "sandboxed", "name": "packager", "harness": "claude-code", "extra_packages": ["git"]},
         {
             "type": "native",
             "name": "claude-code",
@@ -80,7 +81,7 @@ def test_a_guest_is_provisioned_polled_and_shut_down(guest: Guest) -> None:
     assert guest.wait_polled("claude-code", running=True) == {
         "name": "claude-code", "running": True, "session": "claude-code", "restarts": 0, "error": "",
     }  # fmt: skip
-    assert "sandboxed" in guest.wait_polled("builder", running=False)["error"]
+    assert "Nix" in guest.wait_polled("packager", running=False)["error"]
     assert str(guest.shared) in guest.wait_polled("reviewer", running=False)["error"]
     assert guest.health()["config"]["valid"]
     assert guest.health()["config"]["warnings"] == []
@@ -91,6 +92,13 @@ def test_a_guest_is_provisioned_polled_and_shut_down(guest: Guest) -> None:
         lambda: SECRETS.items() <= guest.seen("claude-code").items(), 20, what="all secrets reached the agent"
     )
     guest.wait_polled("claude-code", running=True)
+    if shutil.which("bwrap") is not None:
+        guest.wait_polled("builder", running=True)
+        guest.wait_for(
+            lambda: SECRETS.items() <= guest.seen("builder", sandboxed=True).items(), 20, what="and the sandboxed one"
+        )
+        # Where the home cannot be mounted, as in /dev/shm, it is in /home.
+        assert guest.seen("builder", sandboxed=True)["HOME"] in (str(guest.agent_home), "/home/agent")
     seen = guest.seen("claude-code")
     assert (seen["USER"], seen["LEVEL"], seen["SSL_CERT_FILE"]) == ("agent", "debug", "/etc/ssl/guest.crt")
     launches = (guest.agent_home / "argv.claude-code").read_text().split(f"{home}\n")[1:]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentd.jcard.table import AgentTable
-from agentd.model.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxLimits
+from agentd.model.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxSpec
 from tests.jcard.loading import agent_of, agents_of, error_of, errors_of, load, warnings_of
 
 
@@ -29,7 +29,7 @@ def test_a_table_with_only_a_harness_has_every_default_of_the_contract() -> None
             args=(),
             model=None,
             restarted_at=None,
-            sandbox=SandboxLimits(memory=2 * 1024**3, pid_limit=512, extra_packages=()),
+            sandbox=SandboxSpec(memory=2 * 1024**3, pid_limit=512, extra_packages=()),
             policy=Policy(
                 restart=RestartPolicy.NO,
                 max_restarts=0,
@@ -93,7 +93,7 @@ def test_every_field_reaches_the_agent() -> None:
         args=("--flag", ""),
         model="gpt-5",
         restarted_at="2026-01-31T09:00:00Z",
-        sandbox=SandboxLimits(512 * 1024**2, 64, ("git", "ripgrep")),
+        sandbox=SandboxSpec(512 * 1024**2, 64, ("git", "ripgrep")),
         policy=Policy(RestartPolicy.ON_FAILURE, 2, 0.3, 60, 5400, (0, 130, 255), 7200, 5),
         source=Path("jcard.toml"),
     )
@@ -155,6 +155,10 @@ TYPES = {
     "memory": "size",
     "pid_limit": "integer",
     "extra_packages": "strings",
+    "sandbox": "string",
+    "network": "string",
+    "read_only_paths": "strings",
+    "writable_paths": "strings",
 }
 
 

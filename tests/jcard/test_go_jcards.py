@@ -9,7 +9,7 @@ import pytest
 
 from agentd.jcard.schema import agent_schema
 from agentd.jcard.table import UNSET_WHEN_EMPTY, AgentTable
-from agentd.model.spec import AgentType, SandboxLimits
+from agentd.model.spec import AgentType, SandboxSpec
 from agentd.text.durations import DURATION_PATTERN
 from tests.jcard.loading import agent_of, agents_of, errors_of, load, warnings_of
 from tests.support.masterblaster import as_written
@@ -61,7 +61,7 @@ def test_what_a_native_agent_does_not_have_is_ignored_with_a_warning(field: str)
         f'jcard.toml:5:1: agent "x": {name}: ignored: it has an effect only with type = "sandboxed", '
         "and this agent is native"
     )
-    assert load(text).agents[0].sandbox == SandboxLimits()
+    assert load(text).agents[0].sandbox == SandboxSpec()
 
 
 def test_packages_that_a_native_agent_would_be_without_are_an_error() -> None:
@@ -84,7 +84,7 @@ def test_a_jcard_that_never_says_type_is_told_once_that_the_default_differs() ->
 
 @pytest.mark.parametrize("field", ["memory = 0", 'memory = "0"', 'memory = "0GiB"', "pid_limit = 0", 'memory = ""'])
 def test_a_limit_of_zero_is_the_default(field: str) -> None:
-    assert agent_of(f"{SANDBOXED}{field}").sandbox == SandboxLimits()
+    assert agent_of(f"{SANDBOXED}{field}").sandbox == SandboxSpec()
 
 
 @pytest.mark.parametrize(("size", "memory"), [("2gib", 2 << 30), ("512mb", 512_000_000), ("1Kib", 1024)])

@@ -20,7 +20,7 @@ from agentd.harness.base import (
     interrupts,
 )
 from agentd.launch.launcher import MAX_ARGUMENT_BYTES
-from agentd.model.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxLimits
+from agentd.model.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxKind, SandboxSpec
 from agentd.supervise.desired import DEFAULT_STOP_KEYS, SECRETS_PART, DesiredAgent, digest, resolve_launch
 from agentd.supervise.plan import DesiredView, changed_parts
 
@@ -145,7 +145,7 @@ def test_the_fingerprint_has_a_digest_of_every_part() -> None:
         ({"workdir": Path("/srv")}, {"workdir"}),
         ({"session": "b"}, {"session"}),
         ({"restarted_at": "2026-01-31"}, {"restarted_at"}),
-        ({"type": AgentType.SANDBOXED}, {"argv", "sandbox"}),
+        ({"type": AgentType.SANDBOXED}, {"sandbox"}),
         # What is no part of a launch.
         ({"policy": Policy(timeout=5.0)}, set()),
         ({"enabled": False}, set()),
@@ -153,7 +153,7 @@ def test_the_fingerprint_has_a_digest_of_every_part() -> None:
         ({"harness": "alias"}, set()),
         ({"mode": Mode.ONESHOT}, set()),
         ({"prompt_file": Path("/srv/prompt")}, set()),
-        ({"sandbox": SandboxLimits(pid_limit=1)}, set()),
+        ({"sandbox": SandboxSpec(pid_limit=1)}, set()),
     ],
     ids=lambda value: " ".join(f"{name}={new}" for name, new in value.items()) if isinstance(value, dict) else "",
 )
@@ -178,7 +178,7 @@ def test_a_secret_that_env_shadows_is_no_part_of_the_launch() -> None:
 
 def test_limits_count_for_what_is_sandboxed() -> None:
     sandboxed = replace(SPEC, type=AgentType.SANDBOXED)
-    tighter = replace(sandboxed, sandbox=SandboxLimits(pid_limit=1))
+    tighter = replace(sandboxed, sandbox=SandboxSpec(pid_limit=1))
     assert differs(wish(tighter), wish(sandboxed)) == {"sandbox"}
 
 
@@ -238,10 +238,19 @@ def test_a_harness_that_builds_nothing_is_an_error() -> None:
     assert desired.launch is None
 
 
-def test_sandboxed_is_not_available() -> None:
-    desired = wish(replace(SPEC, type=AgentType.SANDBOXED))
+@pytest.mark.parametrize(
+    ("sandbox", "why"),
+    [
+        (SandboxSpec(kind=SandboxKind.GVISOR), 'sandbox = "gvisor" is not available'),
+        (SandboxSpec(extra_packages=("git",)), "extra_packages need Nix"),
+    ],
+)
+def test_what_no_sandbox_has_yet_is_an_error_of_the_agent(sandbox: SandboxSpec, why: str) -> None:
+    assert wish(replace(SPEC, sandbox=sandbox)).launch is not None
+    desired = wish(replace(SPEC, type=AgentType.SANDBOXED, sandbox=sandbox))
     assert desired.launch is None
-    assert desired.error == 'type = "sandboxed" is not available in this build of agentd; expected type = "native"'
+    assert desired.error is not None
+    assert why in desired.error
 
 
 @pytest.mark.parametrize("change", [{"prompt": "a\0b"}, {"args": ("a\0b",)}, {"model": "\0"}])

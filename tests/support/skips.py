@@ -22,6 +22,7 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"open files", "ulimit -n 20000 && make test"),
     (r"only (as )?root|not root|unless one is root|what root", "sudo make test"),
     (r"^root (may|is)|logind made", "make test, as an ordinary user in a clone of theirs, without a login session"),
+    (r"no sandbox", "apt-get install bubblewrap && make test ARGS=tests/sandbox"),
     (r"mount|user namespace|control groups", "make test, as root outside of a container"),
     (r"no user|may execute|cannot run|useradd", "make test, as root in a clone that all users may read"),
     (r"the others have a form", "nothing: it is about one coding agent alone"),

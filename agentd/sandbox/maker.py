@@ -1,0 +1,189 @@
+"""Makes ready, before a launch, all that a sandboxed agent's sandbox needs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from agentd.files.answering import NotAnsweringError, Way
+from agentd.files.looks import Looks, in_thread
+from agentd.launch.launcher import Wrapper, quote
+from agentd.model.spec import AgentSpec
+from agentd.model.user import AgentUser
+from agentd.process.runner import Runner, RunnerError
+from agentd.sandbox.bubblewrap import FILTER_FD, arguments
+from agentd.sandbox.compose import Command, Ground, Own, compose, holds_system, in_system
+from agentd.sandbox.seccomp import terminal_filter
+from agentd.sandbox.support import SandboxError, Support, look
+
+SANDBOXES: Final = "sandboxes"
+"""Folder of the sandboxed agents' homes, in the data directory."""
+
+_KEPT: Final = 5.0
+"""Seconds that the answer to whether sandboxes can be made is taken for granted."""
+
+_ENVIRONMENT: Final = frozenset({
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"),
+    *("NODE_EXTRA_CA_CERTS", "LOCALE_ARCHIVE", "TZDIR", "NIX_PATH", "NIX_PROFILES"),
+    *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+})  # fmt: skip
+"""What a sandboxed agent inherits: no secret that merely is in agentd's environment, and no way to a hidden socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A sandbox that is ready to be made."""
+
+    wrapper: Wrapper
+    workdir: str
+    home: Path
+    """As the agent sees it."""
+
+
+def inherited_inside(base: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Take what a sandboxed agent inherits from what a native one does."""
+    kept = {name: value for name, value in base.items() if name in _ENVIRONMENT or name.startswith("LC_")}
+    return kept | {"HOME": str(home)}
+
+
+class Sandboxes:
+    """Knows what is on this machine, and works out each agent's sandbox in threads.
+
+    Parameters
+    ----------
+    user
+        Whom the agents run as.
+    environ
+        The daemon's environment.
+    own
+        What is agentd's.
+    looks
+        What paths are looked at with.
+    """
+
+    def __init__(self, user: AgentUser, environ: Mapping[str, str], own: Own, looks: Looks) -> None:
+        self._user = user
+        self._environ = dict(environ)
+        self._own = own
+        self._looks = looks
+        self._filter = terminal_filter()
+        self._known: tuple[float, Support | SandboxError] | None = None
+        self._look: asyncio.Task[None] | None = None
+        self.workdirs: Callable[[], Iterable[tuple[str, Path]]] = tuple
+        """Names of all agents, and where they work."""
+
+    async def support(self) -> Support:
+        """Find out what sandboxes are made with.
+
+        Raises
+        ------
+        SandboxError
+            If none can be made.
+        """
+        if self._known is None or time.monotonic() - self._known[0] > _KEPT:
+            if self._look is None:
+                self._look = asyncio.create_task(self._look_again(), name="whether sandboxes can be made")
+            # An agent that no longer waits does not end the others' look.
+            await asyncio.shield(self._look)
+        assert self._known is not None
+        _, found = self._known
+        if isinstance(found, SandboxError):
+            raise SandboxError(str(found))
+        return found
+
+    async def _look_again(self) -> None:
+        found: Support | SandboxError
+        try:
+            found = await in_thread("sandbox", partial(look, self._user, self._environ))
+        except SandboxError as error:
+            found = error
+        self._known = time.monotonic(), found
+        self._look = None
+
+    def home_outside(self, agent: str) -> Path:
+        """The folder in which an agent's home is kept between its runs."""
+        return self._own.data_dir / SANDBOXES / agent
+
+    async def make_ready(self, spec: AgentSpec, program: str, environment: Mapping[str, str]) -> Ready:
+        """Work out an agent's sandbox, and make its home where that is missing.
+
+        Parameters
+        ----------
+        program
+            The first word of its command.
+        environment
+            The agent's, whole.
+
+        Raises
+        ------
+        SandboxError
+            If it cannot be made.
+        """
+        support = await self.support()
+        others = [path for name, path in self.workdirs() if name != spec.name]
+        try:
+            return await self._looks.along(lambda way: self._make(spec, program, environment, support, others, way))
+        except NotAnsweringError as error:
+            raise SandboxError(f"{error.strerror}: the sandbox needs it; mount it again, or unmount it") from None
+
+    def _make(
+        self,
+        spec: AgentSpec,
+        program: str,
+        environment: Mapping[str, str],
+        support: Support,
+        others: Iterable[Path],
+        way: Way,
+    ) -> Ready:
+        outside = self.home_outside(spec.name)
+        way.to(outside)
+        self._make_home(outside)
+        command = Command(
+            program, environment, self._home_inside(environment, support), Path(os.path.realpath(outside))
+        )
+        composed = compose(spec, command, others, Ground(self._own, support, self._user), way.to)
+        wrapper = Wrapper(
+            arguments(composed.sandbox, support.bwrap),
+            self._filter,
+            FILTER_FD,
+            support.env,
+            support.stat,
+            composed.pinned,
+        )
+        return Ready(wrapper, str(composed.sandbox.workdir), command.home)
+
+    def _home_inside(self, environment: Mapping[str, str], support: Support) -> Path:
+        """Where its user has it, if a folder can be mounted there: some users' homes are /nonexistent or /usr/sbin."""
+        home = Path(os.path.realpath(environment.get("HOME") or self._user.home))
+        if any(folder in home.parents for folder in support.private):
+            return home
+        if home.is_dir() and not holds_system(home) and not in_system(home):
+            return home
+        return Path("/home") / self._user.name
+
+    def _make_home(self, path: Path) -> None:
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            script = b"umask 077; mkdir -p -- " + quote(os.fsencode(path))
+            try:
+                done = Runner(self._user, self._environ).script(script, limit=5)
+            except RunnerError as error:
+                raise SandboxError(f"the agent's home {path} cannot be made: {error}") from error
+            if done.status != 0:
+                raise SandboxError(f"the agent's home {path} cannot be made: {done.reason}") from None
+            return
+        except OSError as error:
+            raise SandboxError(f"the agent's home {path} cannot be used: {error.strerror}") from error
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._user.uid or found.st_mode & 0o077:
+            raise SandboxError(
+                f"expected {path}, the agent's home, to be a folder of {self._user.name} with mode 0700; move it away"
+            )

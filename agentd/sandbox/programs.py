@@ -1,0 +1,85 @@
+"""What an agent's programs need of places that its sandbox hides, such as a home: shown read-only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from agentd.sandbox.bubblewrap import Access, Rule
+from agentd.sandbox.paths import Go, real
+
+_MODULES: Final = "node_modules"
+_MOST_LINKS: Final = 40
+
+_FILES: Final = (
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"),
+    *("NODE_EXTRA_CA_CERTS", "LOCALE_ARCHIVE", "TZDIR"),
+)
+"""Variables that name certificates, locales and time zones."""
+
+
+def program_rules(
+    program: str,
+    environment: Mapping[str, str],
+    workdir: Path,
+    missed: Callable[[Path], bool],
+    too_much: Callable[[Path], bool],
+    go: Go,
+) -> list[Rule]:
+    """Say what to show for one command.
+
+    Parameters
+    ----------
+    program
+        The first word of the command.
+    missed
+        Whether the sandbox hides a path that its user may use outside.
+    too_much
+        Whether a folder holds what is hidden for good, so that it is not shown as a whole.
+    """
+    folders = [Path(each) for each in environment.get("PATH", "").split(":") if each.startswith("/")]
+    wanted = [path for folder in folders for path in _prefix(folder, go)]
+    wanted += [path for name in _FILES if (path := Path(environment.get(name, ""))).is_absolute()]
+    wanted += _program(program, folders, workdir, go)
+    shown = [path for path in dict.fromkeys(wanted) if missed(path) and not too_much(path)]
+    return [Rule(real(path.parent) / path.name, Access.READ, real(path)) for path in shown]
+
+
+def _prefix(folder: Path, go: Go) -> Iterator[Path]:
+    """A folder of the PATH, with the libraries of a virtual environment or of npm beside it."""
+    go(folder)
+    if not folder.is_dir():
+        return
+    yield folder
+    if (folder.parent / "pyvenv.cfg").is_file():
+        yield folder.parent
+    elif (folder.parent / "lib" / _MODULES).is_dir():
+        yield folder.parent / "lib"
+
+
+def _program(program: str, folders: list[Path], workdir: Path, go: Go) -> Iterator[Path]:
+    """The program, each link on the way to it, and the package that it is a part of."""
+    places = [workdir] if "/" in program else folders
+    at = next((path for folder in places if os.path.lexists(path := folder / program)), None)
+    if at is None:
+        return
+    for _ in range(_MOST_LINKS):
+        go(at)
+        yield at
+        if not at.is_symlink():
+            break
+        at = at.parent / at.readlink()
+    file = real(at)
+    yield file
+    if _MODULES in file.parts:
+        yield Path(*file.parts[: file.parts.index(_MODULES) + 1])
+        return
+    home = file.parent.parent
+    if file.parent.name == "bin" and (home / "pyvenv.cfg").is_file():
+        yield home
+        python = real(home / "bin" / "python")
+        yield python.parent.parent
+        return
+    yield file.parent
