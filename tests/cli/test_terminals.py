@@ -158,7 +158,7 @@ def test_an_unknown_terminal_is_attached_as_one_that_everybody_knows(
     operator_tmux.session("op", "export TERM=xterm-nobody-knows; " + client.shell_words("attach", "reviewer"))
     operator_tmux.wait_for_text("op", "hello from rev")
     operator_tmux("send-keys", "-t", "=op:", "C-b", "d")
-    assert "TERM=xterm-nobody-knows is not known here" in operator_tmux.wait_for_text("op", "[status 0]").replace(
+    assert "TERM=xterm-nobody-knows is unknown here" in operator_tmux.wait_for_text("op", "[status 0]").replace(
         "\n", ""
     )
 

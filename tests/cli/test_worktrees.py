@@ -301,7 +301,7 @@ def test_the_doctor_names_worktrees_that_no_agent_has_and_empty_submodules(
     daemon.wait_state("carol", "running")
     daemon.wait_gone("bob")
     assert sorted(told()) == [
-        ("note", "no agent has the worktrees of bob any more"),
+        ("note", "no agent uses the worktrees of bob"),
         ("warning", "carol: the submodules vendored are empty folders"),
     ]
     daemon.write_jcard("[[agents]]\nname = 1\n")

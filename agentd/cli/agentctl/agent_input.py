@@ -1,4 +1,4 @@
-"""The agent's end of its terminal: what was typed and not read yet, and who may type now."""
+"""The agent's end of its terminal: unread input, and the lock that one sender at a time holds."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from agentd.cli.agentctl.command import CommandError
 from agentd.files.locks import try_lock, unlock
 
 LOOK_AFTER = 0.05
-"""Seconds between two looks."""
+"""Seconds between two tries."""
 
 LONGEST_LINE = 4095
-"""Bytes of a line, its end not counted, that Linux keeps for a program that reads lines; source: termios(3)."""
+"""Longest line, in bytes without its end, that Linux gives a program that reads lines; source: termios(3)."""
 
 _COUNT = struct.Struct("i")
 _LOCAL_MODES = 3
 
 
 class BusyError(CommandError):
-    """Somebody else is typing."""
+    """Another sender holds the lock."""
 
 
 class AgentInput:
-    """What stands between the terminal and the agent, which only the agents' user and root may look at."""
+    """The input queue of the agent's terminal, which only the agents' user and root may open."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
 
     @property
     def unread(self) -> int:
-        """Bytes that the agent could read and has not; of a line that is not complete none count."""
+        """Bytes that the agent could read and has not; an unfinished line does not count."""
         return int(_COUNT.unpack(fcntl.ioctl(self.descriptor, termios.FIONREAD, _COUNT.pack(0)))[0])
 
     @property
     def reads_lines(self) -> bool:
-        """Whether the terminal collects lines, as for programs that draw no input box of their own."""
+        """Whether the terminal collects lines, as for programs without an input box."""
         return bool(termios.tcgetattr(self.descriptor)[_LOCAL_MODES] & termios.ICANON)
 
     def discard(self) -> None:
-        """Take back what the agent has not read."""
+        """Discard what the agent has not read."""
         termios.tcflush(self.descriptor, termios.TCIFLUSH)
 
 
 @contextlib.contextmanager
 def open_input(terminal: str) -> Iterator[AgentInput | None]:
-    """Open an agent's terminal beside the agent; ``None`` where that is not allowed."""
+    """Open an agent's terminal; ``None`` if this user may not."""
     try:
         descriptor = os.open(terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -65,24 +65,24 @@ def open_input(terminal: str) -> Iterator[AgentInput | None]:
 
 @contextlib.contextmanager
 def only_sender(socket: Path, agent: AgentInput | None, limit: float) -> Iterator[None]:
-    """Be the only one that types into the agent's terminal.
+    """Hold the lock to type into the agent's terminal.
 
-    Each sender locks the agent's terminal and shares the socket's folder; who may not open the terminal has the folder
-    alone instead. So agents are written to independently, and no lock file is left.
+    A sender locks the agent's terminal, and the socket's folder as shared; one that may not open the terminal locks the
+    folder exclusively. So senders to different agents do not wait for each other, and no lock file is left.
 
     Parameters
     ----------
     socket
-        Of the tmux server.
+        The tmux server's.
     agent
-        The terminal, where it may be opened.
+        The terminal; ``None`` if it may not be opened.
     limit
         Seconds to wait for others.
 
     Raises
     ------
     BusyError
-        If others are still typing then.
+        If others hold the lock until then.
     CommandError
         If the folder cannot be locked.
     """
@@ -109,4 +109,4 @@ def _lock(descriptor: int, end: float, *, shared: bool = False) -> None:
     while not try_lock(descriptor, shared=shared):
         if time.monotonic() >= end:
             raise BusyError("another agentctl is sending to this agent; try again when it is done")
-        time.sleep(LOOK_AFTER)  # noqa: TID251 (a person waits, and nothing tells of a lock)
+        time.sleep(LOOK_AFTER)  # noqa: TID251 (a person waits, and nothing reports a lock)

@@ -1,4 +1,4 @@
-"""The names of keys, as tmux reads them; a name that it does not know it would type out letter by letter."""
+"""Check the names of keys: tmux would type an unknown name letter by letter."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _CARET = re.compile(r"\^([@-_a-z?])")
 
 
 class KeyNameError(ValueError):
-    """What tmux has no key for; the text says what there is."""
+    """tmux has no such key; the text suggests others."""
 
 
 def key_name(text: str) -> str:
-    """Give a key's name as tmux writes it.
+    """Convert a key's name to tmux' spelling.
 
     Parameters
     ----------
     text
-        A named key or one printable character, with ``C-``, ``M-`` or ``S-`` before it; case does not matter in names.
+        A named key, in any case, or one printable character; optionally prefixed with ``C-``, ``M-`` or ``S-``.
 
     Raises
     ------
     KeyNameError
-        If it is none; several characters are text, which is sent, not pressed.
+        If there is no such key.
     """
     if _CARET.fullmatch(text):
         return f"C-{text[1].lower()}"

@@ -1,4 +1,4 @@
-"""The text of a message: what of it can be typed into a terminal, and what was left out."""
+"""Make a message fit for a terminal."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from unicodedata import category
 
 LARGEST = 1024 * 1024
-"""Bytes; pasting 100 KiB takes claude, codex and opencode under a second."""
+"""Largest message, in bytes; claude, codex and opencode take 100 KiB in under a second."""
 
 _KEPT = "\n\t"
 _SHOWN = 4
 
 
 class MessageError(ValueError):
-    """Text that cannot be sent; the text says why and what to do."""
+    """The message cannot be sent; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What will be typed."""
+    """A message as it is pasted."""
 
     text: str
     left_out: tuple[str, ...]
-    """Each control character that was taken out of the text, as often as it stood there."""
+    """The control characters that were removed, with repeats."""
 
     @property
     def note(self) -> str | None:
-        """Say what was left out."""
+        """What was left out, for a warning."""
         if not self.left_out:
             return None
         kinds = Counter(self.left_out)
@@ -38,12 +38,12 @@ class Message:
 
 
 def message_of(text: str) -> Message:
-    """Take out what a terminal would act on, and the line breaks at the end, which Enter stands for.
+    """Remove control characters, and trailing line breaks, which Enter replaces.
 
     Raises
     ------
     MessageError
-        If nothing is left, it is too large, or it is no text.
+        If nothing is left, or it is too large or not UTF-8.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     left_out = tuple(each for each in lines if category(each) == "Cc" and each not in _KEPT)
@@ -54,10 +54,10 @@ def message_of(text: str) -> Message:
     try:
         size = len(kept.encode())
     except UnicodeEncodeError:
-        raise MessageError("expected text in UTF-8, found bytes that are none; send a file's name instead") from None
+        raise MessageError("expected UTF-8, found other bytes; send the name of a file instead") from None
     if size > LARGEST:
         raise MessageError(
-            f"the text has {size} bytes, a terminal is given at most {LARGEST}:"
-            " write it to a file that the agent can read, and send the file's name"
+            f"the message has {size} bytes, more than the limit of {LARGEST}: "
+            "write it to a file that the agent can read, and send the file's name"
         )
     return Message(kept, left_out)

@@ -1,4 +1,4 @@
-"""A program with a terminal of its own, shown on ours: what runs there as another user cannot type into ours."""
+"""Run a program as another user in its own terminal, shown on ours, so that it cannot type into ours."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NOT_EXECUTED = 127
 
 
 def run_in_own_terminal(argv: Sequence[str], environment: Mapping[str, str], owner: Owner) -> int:
-    """Run a program as another user until it ends; give its exit status, by shell convention.
+    """Run a program as another user until it ends; return its exit status, by shell convention.
 
-    On our terminal itself it, or whoever may trace it, could push input back (TIOCSTI) for the shell that comes after.
+    On our terminal, it or whoever may trace it could push back input (TIOCSTI) for the shell that follows.
     """
     read_size, size_changed = os.pipe()
     os.set_blocking(size_changed, False)
@@ -88,7 +88,7 @@ def _show(terminal: int, read_size: int) -> None:
         if terminal in ready:
             try:
                 data = os.read(terminal, _AT_ONCE)
-            except OSError:  # EIO: nobody has it open any more
+            except OSError:  # EIO: nobody has it open
                 return
             if not data:
                 return

@@ -1,4 +1,4 @@
-"""Sends a text to an agent the way a careful person would: look, paste, look, Enter, look."""
+"""Send a message as a careful person would: look, paste, look, press Enter, look."""
 
 from __future__ import annotations
 
@@ -15,59 +15,59 @@ from agentd.cli.agentctl.terminals import LEAVE_COPY_MODE, Terminal
 from agentd.text.quoting import quote
 
 PAUSE = 0.4
-"""Seconds from a text that is seen to Enter: gemini swallows one that comes sooner, codex takes it for a line break.
-Counted from the paste it was too little where the machine was ten times slower."""
+"""Seconds from seeing the message to pressing Enter: gemini swallows an earlier one, codex takes it for a line break.
+Counted from the paste, it was too short on a machine ten times slower."""
 
 ENTER_AGAIN = 3.0
-"""Seconds after which Enter is pressed once more if the box stands as it did; for an empty box it means nothing."""
+"""Seconds after which Enter is pressed again if the box is unchanged; in an empty box it has no effect."""
 
 _TAIL = 24
-"""Characters of the end of a text that are looked for on the screen."""
+"""Characters of the message's end that are searched for on the screen."""
 
 
 class Outcome(StrEnum):
-    """What is known of a text that was sent."""
+    """What is known of a sent message."""
 
     TAKEN = "taken"
-    """It stood in the input box and the box is empty again, or the agent has read all of its input."""
+    """It was in the input box, which is empty again, or the agent has read all of its input."""
     TYPED = "typed"
-    """Without Enter: it stands in the input box or on the line."""
+    """It is in the input box or on the line; Enter was not pressed."""
     SHOWN = "shown"
-    """The screen shows it; more cannot be seen with the rights of this user."""
+    """The screen shows it; this user may not see more."""
 
 
 class _Look(NamedTuple):
-    """What a person would see at the place where typing goes."""
+    """The screen around the cursor."""
 
     before_cursor: str
     above: list[str]
-    """The rows over the cursor's."""
+    """The rows above the cursor's."""
     screen: str
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Sends to one agent."""
+    """Sends messages to one agent."""
 
     terminal: Terminal
     empty_box: str | None
-    """As in the harness' facts; ``None`` to send without looking for an input box."""
+    """As in the harness' facts; ``None`` to send without waiting for an input box."""
     unfinished: str | None
     """As in the harness' facts."""
     timeout: float
-    """Seconds that each thing waited for may take."""
+    """Seconds to wait for the input box, and again for the agent to take the message."""
     still_running: Callable[[], None]
-    """Raises if what reads the terminal is not the agent any more: a shell would execute the text."""
+    """Raises if the agent no longer reads the terminal: a shell would execute the message."""
 
     def send(self, text: str, *, enter: bool) -> Outcome:
-        """Paste a text and press Enter.
+        """Paste a message and press Enter.
 
         Raises
         ------
         CommandError
-            If the text was not sent, or it could not be seen that the agent took it; the text says which.
+            If the message was not sent, or the agent was not seen to take it; the text says which.
         BusyError
-            If somebody else is sending all the time.
+            If others are sending all the time.
         """
         with open_input(str(self.terminal.pane.pane_tty)) as agent:
             _check_lines(text, agent)
@@ -81,14 +81,14 @@ class Sender:
                 _sleep(PAUSE)
                 if not enter:
                     return Outcome.TYPED
-                self._stay_out_of_a_shell(agent)
+                self._spare_a_shell(agent)
                 typed = self._look()
                 self._press_enter()
                 if self.empty_box is None:
                     return self._wait_until_read(text, agent)
                 return self._wait_until_box_empties(typed)
 
-    def _stay_out_of_a_shell(self, agent: AgentInput | None) -> None:
+    def _spare_a_shell(self, agent: AgentInput | None) -> None:
         try:
             self.still_running()
         except CommandError:
@@ -102,23 +102,23 @@ class Sender:
 
     def _look(self) -> _Look:
         capture = ("capture-pane", "-p", "-t", self.terminal.pane_id)
-        # In one command, so that the cursor is where it was when the rows were read.
+        # One command, so that the cursor belongs to these rows.
         place, *rows = self.terminal.pane.cmd("display-message", "-p", "#{cursor_x} #{cursor_y}", ";", *capture).stdout
         column, row = map(int, place.split())
         line = rows[row] if row < len(rows) else ""
         return _Look(line[:column].ljust(column), rows[:row], "\n".join(rows))
 
     def _box_is_gone(self, typed: _Look) -> bool:
-        """Whether what is shown in place of the box that held the text is something else: /model opens a menu."""
+        """Whether something else has replaced the box that held the message: /model opens a menu."""
         height = self._rows_of_box(typed)
         if height is None:
             return False
         now = self._rows_of_box(self._look())
-        # A line more: Enter may have broken the last one.
+        # One row more is still the box: Enter may have broken a line.
         return now is None or now > height + 1
 
     def _rows_of_box(self, look: _Look) -> int | None:
-        """How many rows over the cursor's the box begins, as far as can be seen; ``None`` if there is no box."""
+        """Count the rows from the cursor up to where the box begins; ``None`` if there is no box."""
         assert self.empty_box is not None
         rows = (look.before_cursor, *reversed(look.above))
         return next((at for at, row in enumerate(rows) if re.match(self.empty_box, row)), None)
@@ -139,13 +139,13 @@ class Sender:
             return
         name = self.terminal.agent
         raise CommandError(
-            f"nothing was sent: the input box of {name} was not there and empty within {self.timeout:g} s, it shows "
-            f"{quote(self._look().before_cursor.strip())}: see agentctl screen {name}, and agentctl keys {name} to"
-            " answer a question; --force sends all the same"
+            f"nothing was sent: {name} showed no empty input box within {self.timeout:g} s, but "
+            f"{quote(self._look().before_cursor.strip())}: see agentctl screen {name}; agentctl keys {name} answers a "
+            "question; --force sends anyway"
         )
 
     def _paste(self, text: str) -> None:
-        """Paste from tmux' own buffer, bracketed where the agent asked for that: no text is on a command line."""
+        """Paste from a tmux buffer, bracketed if the agent asked for that: the message is on no command line."""
         paste = ("paste-buffer", "-p", "-d", "-b", self.terminal.buffer)
         self.terminal.type(LEAVE_COPY_MODE, paste, text=text.encode())
 
@@ -154,8 +154,8 @@ class Sender:
             return
         name = self.terminal.agent
         raise CommandError(
-            f"the text was pasted, but the input box of {name} did not show it within {self.timeout:g} s, and Enter was"
-            f" not pressed: see agentctl screen {name}"
+            f"the message was pasted, but the input box of {name} did not show it within {self.timeout:g} s; Enter was "
+            f"not pressed: see agentctl screen {name}"
         )
 
     def _press_enter(self) -> None:
@@ -170,33 +170,33 @@ class Sender:
             return Outcome.TAKEN
         name = self.terminal.agent
         raise CommandError(
-            f"sent, not confirmed: the input box of {name} was not empty again within {self.timeout:g} s:"
-            f" see agentctl screen {name}; agentctl keys {name} Enter presses Enter once more"
+            f"sent, not confirmed: the input box of {name} was not empty again within {self.timeout:g} s: "
+            f"see agentctl screen {name}; agentctl keys {name} Enter presses Enter again"
         )
 
     def _wait_until_read(self, text: str, agent: AgentInput | None) -> Outcome:
         name = self.terminal.agent
-        # By then tmux has written all that the terminal had room for.
+        # Once tmux answers, it has written all that the terminal had room for.
         self._look()
         if agent is None:
-            # Where the screen breaks a line, a space may be lost.
+            # A space may be lost where the screen breaks a line.
             tail = "".join(text.split())[-_TAIL:]
             if self._until(lambda: tail in "".join(self._look().screen.split())):
                 return Outcome.SHOWN
             raise CommandError(
-                f"sent, not confirmed: the screen of {name} did not show the text within {self.timeout:g} s, and its"
-                f" terminal belongs to another user: see agentctl screen {name}"
+                f"sent, not confirmed: the screen of {name} did not show the message within {self.timeout:g} s, and "
+                f"its terminal belongs to another user: see agentctl screen {name}"
             )
         if self._until(lambda: _nothing_unread(agent)):
             return Outcome.TAKEN
-        self._take_back(agent)
+        self._discard(agent)
         raise CommandError(
-            f"{name} did not read its terminal within {self.timeout:g} s: what it had not read was taken back, so that"
-            " the shell that follows it does not; --timeout waits longer"
+            f"{name} did not read its terminal within {self.timeout:g} s: what it had not read was discarded, so that "
+            "no shell after it executes it; --timeout waits longer"
         )
 
-    def _take_back(self, agent: AgentInput) -> None:
-        # What did not fit into the terminal follows from tmux as soon as there is room.
+    def _discard(self, agent: AgentInput) -> None:
+        # tmux writes what did not fit into the terminal as soon as there is room.
         while agent.unread:
             agent.discard()
             self._look()
@@ -206,7 +206,7 @@ class Sender:
 def _nothing_unread(agent: AgentInput) -> bool:
     if agent.unread:
         return False
-    # What was written a moment ago may not be counted yet.
+    # What was just written may not be counted yet.
     _sleep(LOOK_AFTER)
     return agent.unread == 0
 
@@ -217,11 +217,11 @@ def _check_lines(text: str, agent: AgentInput | None) -> None:
     longest = max(len(line.encode()) for line in text.splitlines())
     if longest > LONGEST_LINE:
         raise CommandError(
-            f"a line of the text has {longest} bytes, and the agent's terminal takes {LONGEST_LINE}: break it, or write"
-            " it to a file and send the file's name"
+            f"a line of the message has {longest} bytes, and the agent's terminal takes {LONGEST_LINE}: break it, or "
+            "write it to a file and send the file's name"
         )
 
 
 def _sleep(seconds: float) -> None:
     if seconds > 0:
-        time.sleep(seconds)  # noqa: TID251 (a person waits, and a terminal tells of nothing)
+        time.sleep(seconds)  # noqa: TID251 (a person waits, and a terminal reports nothing)

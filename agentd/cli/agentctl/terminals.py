@@ -1,4 +1,4 @@
-"""The agents' terminals, found and used through tmux."""
+"""Find and use agents' terminals through tmux."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from agentd.tmux.guard import guarded, refusal
 from agentd.tmux.syntax import command, pane_target
 
 LEAVE_COPY_MODE = ("copy-mode", "-q")
-"""What comes before keys and texts: in copy mode tmux takes them for commands."""
+"""Precedes keys and pasted text, which tmux would take for commands in copy mode."""
 
 
 class NotTypedError(CommandError):
-    """The pane does not hold what was to be typed to: nothing was typed."""
+    """The pane does not hold the agent's run; nothing was typed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """The pane of one agent, wherever it is."""
+    """The pane of one agent, wherever an operator has moved it."""
 
     agent: str
     session: str
@@ -36,28 +36,28 @@ class Terminal:
 
     @property
     def pane_id(self) -> str:
-        """Other than the pane's place, an operator does not change that."""
+        """The pane's id, which stays when an operator moves the pane."""
         return str(self.pane.pane_id)
 
     def type(self, *commands: Sequence[str], text: bytes | None = None) -> None:
-        """Execute tmux commands in the pane, if it holds the agent's run at that moment.
+        """Execute tmux commands in the pane if it holds the agent's run at that moment.
 
         Parameters
         ----------
         commands
             Their words, without the pane.
         text
-            What the buffer `self.buffer` holds meanwhile.
+            Content of the buffer `self.buffer` meanwhile.
 
         Raises
         ------
         NotTypedError
-            If it does not; nothing was typed.
+            If it does not hold the run; nothing was typed.
         CommandError
             If tmux refuses.
         """
         pid = int(str(self.pane.pane_pid))
-        # No text is on a command line.
+        # The text must not be on a command line.
         load = () if text is None else ("load-buffer", "-b", self.buffer, "-", ";")
         written = (command(name, "-t", self.pane_id, *words) for name, *words in commands)
         words = (*load, *guarded(self.pane_id, pid, *written))
@@ -65,7 +65,7 @@ class Terminal:
             reason = refusal(self.server.cmd(words[0], *words[1:], text=text).stdout, pid)
             if reason is not None:
                 raise NotTypedError(
-                    f"{self.agent}: nothing was entered, since {reason}; agentctl status {self.agent} says more"
+                    f"{self.agent}: nothing was entered, since {reason}: see agentctl status {self.agent}"
                 )
         except CommandError:
             if text is not None:
@@ -75,14 +75,14 @@ class Terminal:
 
     @property
     def buffer(self) -> str:
-        """Name of this process' buffer in tmux."""
+        """Name of our tmux buffer."""
         return f"agentctl-{os.getpid()}"
 
 
 def open_terminal(invocation: Invocation) -> Terminal:
     """Find the terminal of the agent that the command line names.
 
-    Without a daemon it is looked for in the session of that name: agents outlive their supervisor.
+    Without a daemon, it is the one in the session of that name: agents outlive their supervisor.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def open_terminal(invocation: Invocation) -> Terminal:
     CommandError
         If there is no such agent, or tmux refuses.
     UnreachableError
-        If neither a daemon answers nor a session of that name has a pane that agentd opened.
+        If no daemon answers and no session of that name has a pane of agentd's.
     """
     try:
         agent = find_agent(invocation.api, invocation.name())
@@ -121,7 +121,7 @@ def terminal_of(invocation: Invocation, agent: AgentStatus) -> Terminal:
         if (pane.pane_id, pane.pane_pid) == (agent.pane, str(agent.pane_pid)):
             return Terminal(agent.name, agent.session, server, pane)
     raise NoSessionError(
-        f"the pane {agent.pane} of {agent.name} is gone, or holds another run; agentctl status {agent.name} says more"
+        f"the pane {agent.pane} of {agent.name} is gone, or holds another run: see agentctl status {agent.name}"
     )
 
 
@@ -135,7 +135,7 @@ def _without_daemon(invocation: Invocation, unreachable: UnreachableError) -> Te
         if launched_run(str(pane.pane_start_command)) is not None:
             invocation.warn(
                 f"agentd is not reachable on {printable(str(invocation.api.path))}: {unreachable};"
-                f" taking the tmux session {quote(name)}"
+                f" using the tmux session {quote(name)}"
             )
             return Terminal(name, name, server, pane)
     raise unreachable
@@ -143,4 +143,4 @@ def _without_daemon(invocation: Invocation, unreachable: UnreachableError) -> Te
 
 def _no_session(agent: AgentStatus) -> str:
     reason = f": {agent.error}" if agent.error else ""
-    return f"{agent.name} has no tmux session; it is {agent.state}{reason}: agentctl status {agent.name} says more"
+    return f"{agent.name} has no tmux session; it is {agent.state}{reason}: see agentctl status {agent.name}"

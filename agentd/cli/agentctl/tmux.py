@@ -1,6 +1,6 @@
-"""libtmux, by way of our client: the only module that imports it, itself imported late, for that costs 50 ms of CPU.
+"""libtmux through our client. No other module imports it, and this one is imported late: it costs 50 ms of CPU.
 
-libtmux runs tmux as whoever calls it, with their whole environment, and takes what tmux refuses for an empty answer.
+By itself libtmux runs tmux as the caller, with the whole environment, and takes a refusal for an empty answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FORMAT = "#{pane_id} #{pane_pid} #{pane_tty} #{pane_start_command}"
 _PANE = re.compile(r"(%[0-9]{1,10}) ([0-9]{1,10}) (/dev/(?:pts/[0-9]+|tty[A-Za-z0-9]+)) (.*)", re.ASCII)
 
 _NOT_FOUND = "can't find"
-"""How tmux begins its answer about a session, window or pane that it does not have."""
+"""Beginning of tmux' answer about a session, window or pane that does not exist."""
 
 
 class NoSessionError(CommandError):
@@ -38,7 +38,7 @@ class BypassError(RuntimeError):
 class Server(libtmux.Server):
     """The agents' tmux server, for commands and panes by id.
 
-    What in libtmux does not go by `cmd` raises `BypassError`: the listings (``sessions``, ``panes``, ``search_panes``,
+    Parts of libtmux that bypass `cmd` raise `BypassError`: the listings (``sessions``, ``panes``, ``search_panes``,
     ``Pane.refresh``, ``Pane.window``, …), questions for tmux' version, ``raise_if_dead``.
     """
 
@@ -49,14 +49,14 @@ class Server(libtmux.Server):
     def cmd(  # type: ignore[mutable-override]  # a mixin of libtmux' declares it as an attribute
         self, cmd: str, *args: object, target: str | int | None = None, text: bytes | None = None
     ) -> tmux_cmd:
-        """Run tmux commands, with a text for those that read one (``load-buffer -``).
+        """Run tmux commands, with `text` as their standard input (``load-buffer -``).
 
         Raises
         ------
         NoSessionError
-            If what they are about is not there.
+            If their target does not exist.
         CommandError
-            If tmux refuses, is not installed, or has no server on the socket that answers.
+            If tmux refuses or is not installed, or no server answers on the socket.
         """
         words = (cmd, *(() if target is None else ("-t", str(target))), *map(str, args))
         require_answer(self.socket)
@@ -69,19 +69,19 @@ class Server(libtmux.Server):
         except subprocess.TimeoutExpired as error:
             raise CommandError(
                 f"the tmux server on {printable(str(self.socket))} did not answer within {error.timeout:g} s;"
-                " agentctl doctor looks for the cause"
+                " see agentctl doctor"
             ) from None
         if done.returncode != 0:
             reason = printable("; ".join(_text(done.stderr).strip().splitlines()))
             if reason.startswith(_NOT_FOUND):
                 raise NoSessionError(reason)
-            raise CommandError(f"tmux: {reason}; agentctl doctor looks for the cause")
+            raise CommandError(f"tmux: {reason}; see agentctl doctor")
         return _Answer(done.stdout)
 
     def find_panes(self, *where: str) -> list[Pane]:
-        """List the panes that ``list-panes`` finds there: ids, processes, terminals and what they were started with.
+        """List the panes that ``list-panes`` finds: their ids, processes, terminals and start commands.
 
-        The server is in the agents' hands: lines that do not look like tmux' are left out.
+        The server is in the agents' hands, so lines of another form are ignored.
 
         Raises
         ------
@@ -97,16 +97,16 @@ class Server(libtmux.Server):
 
     @property
     def tmux_bin(self) -> str | None:
-        """All of libtmux that runs tmux itself asks for the program first."""
+        """Raise: whatever in libtmux runs tmux by itself asks for this first."""
         raise BypassError("this part of libtmux would run tmux with our environment: use Server.cmd")
 
     @tmux_bin.setter
     def tmux_bin(self, program: str | None) -> None:
-        """Let libtmux' constructor have its way."""
+        """Ignore what libtmux' constructor sets."""
 
 
 class _Answer(tmux_cmd):
-    """What a command printed, where libtmux expects one that it has run."""
+    """The output of a command, in the form that libtmux expects."""
 
     def __init__(self, out: bytes) -> None:
         self.returncode, self.stderr = 0, []

@@ -1,8 +1,8 @@
-"""tmux' own client, run so that the server it talks to gains nothing by it.
+"""Run the tmux client so that the server gains nothing by it.
 
 The server belongs to the agents' user, and tmux trusts servers: a client sends its whole environment, opens files that
-the server names, and runs a command in its place when told to (``detach-client -E``, ``lock-client``). So the client
-gets a small environment, and root's runs as the owner of the server's socket.
+the server names, and runs commands for it (``detach-client -E``, ``lock-client``). So the client gets a small
+environment, and root's runs as the owner of the server's socket.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_TOLD = ("PATH", "TERM", "COLORTERM", "LANG", "LC_ALL", "LC_CTYPE")
+_PASSED = ("PATH", "TERM", "COLORTERM", "LANG", "LC_ALL", "LC_CTYPE")
 """Variables that the client needs."""
 
 LONGEST_ANSWER = 20.0
-"""Seconds that a server may take for one command: it may be stopped, or have hooks that never end."""
+"""Seconds for one command: a server may be stopped, or have hooks that never end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whom the client is run as."""
+    """The user who runs the client."""
 
     uid: int
     gid: int
@@ -31,7 +31,7 @@ class Owner:
 
 
 def run_client(socket: Path, *command: str, text: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run tmux commands, with a text for those that read one (``load-buffer -``).
+    """Run tmux commands, with `text` as their standard input (``load-buffer -``).
 
     Raises
     ------
@@ -42,7 +42,7 @@ def run_client(socket: Path, *command: str, text: bytes | None = None) -> subpro
     """
     owner = owner_of(socket)
     return subprocess.run(
-        # -u, for tmux writes UTF-8 only where the locale is said to have it.
+        # Without -u, tmux writes UTF-8 only in a UTF-8 locale.
         ("tmux", "-u", "-S", str(socket), *command),
         env=environment(os.environ),
         input=text or b"",
@@ -56,11 +56,11 @@ def run_client(socket: Path, *command: str, text: bytes | None = None) -> subpro
 
 
 def owner_of(socket: Path) -> Owner | None:
-    """Whom to run the client as; ``None`` to stay who we are: not root, or the server is root's too."""
+    """Decide who runs the client; ``None`` for ourselves, if we are not root or the server is root's."""
     if os.geteuid() != 0:
         return None
     try:
-        # Not of what a link leads to: the agents' user may have put the link there.
+        # Not the owner of a link's target: the agents' user may have made the link.
         uid = socket.lstat().st_uid
     except OSError:
         return None
@@ -74,5 +74,5 @@ def owner_of(socket: Path) -> Owner | None:
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the client, and so the server, is told of our environment."""
-    return {name: environ[name] for name in _TOLD if name in environ}
+    """Choose the variables that the client, and so the server, gets."""
+    return {name: environ[name] for name in _PASSED if name in environ}

@@ -1,4 +1,4 @@
-"""Worktrees that no agent has any more, and those whose submodules are empty."""
+"""Check worktrees: those that no agent uses, and those with empty submodules."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from agentd.worktrees.record import RecordError, Worktree, list_worktrees
 
 
 def check_worktrees(folder: Path, user: AgentUser, known: Collection[str] | None) -> Iterator[Finding]:
-    """Look at the worktrees that agentd made.
+    """Check the worktrees that agentd created.
 
     Parameters
     ----------
     folder
-        Of the worktrees, absolute.
+        Folder of the worktrees, absolute.
     user
-        Who the agents run as, and git with them.
+        The agents' user, who runs git.
     known
-        Names of all agents; ``None`` if they cannot be told.
+        Names of all agents; ``None`` if not known.
     """
     try:
         found = within(folder, lambda: _own_worktrees(folder, user))
@@ -35,22 +35,22 @@ def check_worktrees(folder: Path, user: AgentUser, known: Collection[str] | None
         yield unanswered("worktrees", failure)
         return
     except RecordError as failure:
-        yield warning("worktrees", str(failure), "look whose folder it is: agentctl worktrees list")
+        yield warning("worktrees", str(failure), "see whose folder it is: agentctl worktrees list")
         return
     used = None if known is None else {name.casefold() for name in known}
     left = [] if used is None else [worktree.name for worktree in found if worktree.name.casefold() not in used]
     if left:
         yield note(
             "worktrees",
-            f"no agent has the worktrees of {some(left)} any more",
-            "agentctl worktrees list shows what is in them, agentctl worktrees clean removes those without work",
+            f"no agent uses the worktrees of {some(left)}",
+            "agentctl worktrees list shows their work, agentctl worktrees clean removes those without any",
         )
     for worktree in found:
         yield from _check_submodules(worktree, user)
 
 
 def _own_worktrees(folder: Path, user: AgentUser) -> list[Worktree]:
-    """List them, unless they are another user's: git would run what is set up there with our rights."""
+    """List them, unless they belong to another user: hooks and filters set there would run with our rights."""
     try:
         owner = folder.stat().st_uid
     except FileNotFoundError:
@@ -69,7 +69,7 @@ def _check_submodules(worktree: Worktree, user: AgentUser) -> Iterator[Finding]:
     except NotAnsweringError as failure:
         yield unanswered("worktrees", failure)
     except GitError as failure:
-        yield note("worktrees", f"{worktree.name}: {failure}", "agentctl worktrees list says more")
+        yield note("worktrees", f"{worktree.name}: {failure}", "see agentctl worktrees list")
     else:
         if empty:
             yield warning(

@@ -38,7 +38,7 @@ def _attach(invocation: Invocation) -> Status:
 
     terminal = open_terminal(invocation)
     pane = terminal.pane_id
-    # The agent's own window and pane, whichever another operator looks at.
+    # The agent's own window and pane, whatever another operator has selected.
     argv = [
         *("tmux", "-S", str(invocation.settings.tmux_socket), "attach-session", "-t", pane),
         *(";", "select-window", "-t", pane, ";", "select-pane", "-t", pane),
@@ -47,10 +47,10 @@ def _attach(invocation: Invocation) -> Status:
         invocation.print_document({"name": terminal.agent, "session": terminal.session, "argv": argv})
         return Status.DONE
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise CommandError("attach needs a terminal; agentctl screen and agentctl logs do without")
+        raise CommandError("attach needs a terminal; agentctl screen and agentctl logs do not")
     around = {**environment(os.environ), "TERM": _terminal_type(os.environ.get("TERM", ""))}
     prefix = "".join(terminal.server.cmd("show-options", "-gv", "prefix").stdout)
-    hint = f"{printable(prefix)} d detaches; the agent runs on"
+    hint = f"{printable(prefix)} d detaches; the agent keeps running"
     print(f"attaching to {printable(terminal.session)}: {hint}", file=sys.stderr, flush=True)
     argv += [";", "display-message", "-d", _HINT_SHOWN, literal(hint)]
     owner = owner_of(terminal.server.socket)
@@ -59,34 +59,34 @@ def _attach(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.own_terminal import run_in_own_terminal
 
     if run_in_own_terminal(argv, around, owner) != 0:
-        raise CommandError("tmux ended with an error, which stands above")
+        raise CommandError("tmux failed; its error is above")
     return Status.DONE
 
 
 def _terminal_type(name: str) -> str:
-    """Name a terminal type that tmux can use; over ssh the own terminal's is often not known on this machine.
+    """Choose a terminal type that tmux can use; over ssh that of the terminal is often unknown here.
 
     Raises
     ------
     CommandError
-        If the terminal cannot show another one's screen.
+        If the terminal cannot move its cursor.
     """
     import curses
 
     try:
         curses.setupterm(name)
     except curses.error:
-        print(f"TERM={printable(name)} is not known here: attaching as {_EVERY_TERMINAL}", file=sys.stderr, flush=True)
+        print(f"TERM={printable(name)} is unknown here: attaching as {_EVERY_TERMINAL}", file=sys.stderr, flush=True)
         return _EVERY_TERMINAL
     if curses.tigetstr("clear") and curses.tigetstr("cup"):
         return name
     raise CommandError(
-        f"attach needs a terminal whose cursor can be moved, and TERM={printable(name)} says that this one's cannot;"
-        f" if it can: TERM={_EVERY_TERMINAL} agentctl attach NAME"
+        f"attach needs a terminal that can move its cursor, and TERM={printable(name)} cannot;"
+        f" if yours can: TERM={_EVERY_TERMINAL} agentctl attach NAME"
     )
 
 
 def _become(argv: list[str], environ: Mapping[str, str]) -> NoReturn:
-    # Python ignores it, and what a process ignores its successor ignores too.
+    # Python ignores it, and exec keeps ignored signals ignored.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execvpe(argv[0], argv, environ)  # noqa: S606 (arguments are never a shell string)

@@ -49,7 +49,7 @@ def _screen(invocation: Invocation) -> Status:
 
 
 def _from_tmux(invocation: Invocation) -> Status:
-    """Agents outlive their supervisor, and so do their screens."""
+    """Print the screen without a daemon: agents outlive their supervisor."""
     from agentd.cli.agentctl.terminals import open_terminal
 
     terminal = open_terminal(invocation)

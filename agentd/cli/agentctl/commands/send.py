@@ -151,7 +151,7 @@ def _running(invocation: Invocation, *states: AgentState) -> AgentStatus:
     hint = (
         f"try again after agentctl wait {agent.name} --for running"
         if agent.state in (AgentState.PENDING, AgentState.STARTING, AgentState.BACKOFF)
-        else f"agentctl status {agent.name} has the details"
+        else f"agentctl status {agent.name} says why"
     )
     raise CommandError(f"{agent.name} is not running, it is {agent.state}{reason}: {hint}")
 
