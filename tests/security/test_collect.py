@@ -80,7 +80,7 @@ def test_one_path_twice_is_refused(world: World, results: Path) -> None:
     tree = world.make().path
     one, other = object_of(tree, "blob", b"one"), object_of(tree, "blob", b"other")
     have_tree(tree, tree_of(tree, ("100644", b"x", one), ("100644", b"x", other)))
-    assert_refused(collect(world, results / "alice"), '"x", which is there twice', results)
+    assert_refused(collect(world, results / "alice"), '"x", which occurs twice', results)
 
 
 def test_no_special_mode_is_taken_over(world: World, results: Path) -> None:
