@@ -91,6 +91,7 @@ def check(settings: Settings, environ: Mapping[str, str], given: GivenFile | Non
         If the agents cannot run as the user that was asked for.
     """
     folder: Path | None = settings.config_dir
+    takes_folder = given is not None
     if given is None:
         given = GivenFile(settings.config, settings.config.parent, stream=False)
     else:
@@ -101,7 +102,7 @@ def check(settings: Settings, environ: Mapping[str, str], given: GivenFile | Non
     data_dir = resolve_data_dir(settings.data_dir, user)
     context = load_context(given.folder / path.name, user.name, user.home, registry.harnesses, data_dir)
     sources = []
-    if given.is_folder():
+    if takes_folder and given.is_folder():
         folder = path
     else:
         sources.append(_source(given, context))
