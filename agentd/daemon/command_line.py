@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from agentd.files.streams import with_streams
 from agentd.settings.daemon_parser import build_parser
+from agentd.settings.folders import SettingsError
 from agentd.settings.go_flags import notes, parse
 from agentd.settings.options import USAGE_ERROR, accept_one_dash, settings_from
-from agentd.settings.settings import Settings, SettingsError
+from agentd.settings.settings import Settings
 
 _CERTIFICATES = "SSL_CERT_FILE"
 

@@ -56,7 +56,8 @@ from agentd.recording.transcripts.recorder import Transcripts
 from agentd.recording.transcripts.writer import find_writer
 from agentd.sandbox.maker import Sandboxes
 from agentd.settings.context import load_context, resolve_agent_user, resolve_data_dir
-from agentd.settings.settings import Settings, SettingsError, templates_folder
+from agentd.settings.folders import SettingsError, templates_folder
+from agentd.settings.settings import Settings
 from agentd.supervise.host import Clock, Host
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.run_recorder import NoRecorder

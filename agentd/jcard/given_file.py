@@ -12,7 +12,7 @@ from typing import BinaryIO
 from agentd.files.answering import within
 from agentd.jcard.reading import config_bytes
 from agentd.settings.context import LARGEST_CONFIG, ConfigUnavailableError
-from agentd.settings.settings import absolute
+from agentd.settings.folders import absolute
 
 STDIN = "-"
 

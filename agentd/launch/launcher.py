@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentd.text.quoting import shell_quote
 from agentd.tmux.guard import ENDED_MARK
 
 HINTS = "hints"
@@ -103,25 +104,6 @@ def end_mark(run_id: str) -> bytes:
     return b"\033]%s;%s\033\\" % (_END_MARK, run_id.encode())
 
 
-def quote(word: str | bytes) -> bytes:
-    r"""Quote one word for a POSIX shell, byte for byte.
-
-    Raises
-    ------
-    ValueError
-        If it contains NUL, which no argument can.
-
-    Examples
-    --------
-    >>> quote("it's $HOME\n")
-    b"'it'\\''s $HOME\n'"
-    """
-    raw = word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape")
-    if b"\0" in raw:
-        raise ValueError("expected text without NUL characters")
-    return b"'" + raw.replace(b"'", rb"'\''") + b"'"
-
-
 def oversized(argv: Sequence[str], environment: Mapping[str, str]) -> str | None:
     """Name the first string that the kernel would refuse, or ``None``; values are not shown."""
     for index, word in enumerate(argv):
@@ -153,13 +135,13 @@ def render(script: LaunchScript, folder: Path) -> bytes:
     # A variable that was unset first has lost what it means to the shell (RANDOM, SECONDS, LINENO in bash).
     unset = {*_SET_BY_TMUX, *_INHERITED_FROM_SERVER, *_SET_BY_SHELLS, *exported} - _REFUSED_BY_SHELLS
     names = {
-        b"PID_FILE": quote(stem + b".pid"),
-        b"EXIT_FILE": quote(stem + b".exit"),
-        b"HINTS": quote(os.fsencode(folder / HINTS)),
-        b"CLOSING": quote(os.fsencode(folder / "closing")),
-        b"RUN": quote(script.run_id),
-        b"WORKDIR": quote(script.workdir),
-        b"AGENT": quote(script.agent),
+        b"PID_FILE": shell_quote(stem + b".pid"),
+        b"EXIT_FILE": shell_quote(stem + b".exit"),
+        b"HINTS": shell_quote(folder / HINTS),
+        b"CLOSING": shell_quote(folder / "closing"),
+        b"RUN": shell_quote(script.run_id),
+        b"WORKDIR": shell_quote(script.workdir),
+        b"AGENT": shell_quote(script.agent),
         b"UNSET": os.fsencode(" ".join(sorted(unset))),
         b"EXPORTS": b"\n".join(_export(name, value) for name, value in exported.items()),
         b"JOIN": b"" if script.wrapper is None else b"\n".join(map(_join, script.wrapper.groups)),
@@ -169,7 +151,7 @@ def render(script: LaunchScript, folder: Path) -> bytes:
         b"ARGV": _command(script, stem),
         b"MADE": b"" if script.wrapper is None else _made(stem),
         b"FILES": b"" if script.open_files is None else b"ulimit -S -n %d 2>/dev/null" % script.open_files,
-        b"INSPECT": quote(_INSPECT),
+        b"INSPECT": shell_quote(_INSPECT),
         b"FAILED": LAUNCH_FAILED.encode(),
         b"MARK": _END_MARK,
     }
@@ -180,49 +162,49 @@ def render(script: LaunchScript, folder: Path) -> bytes:
 
 
 def _command(script: LaunchScript, stem: bytes) -> bytes:
-    argv, wrapper = b" ".join(map(quote, script.argv)), script.wrapper
+    argv, wrapper = b" ".join(map(shell_quote, script.argv)), script.wrapper
     if wrapper is None:
         return argv
     inside = _INSIDE.format(env=wrapper.env, pinned=_pinned(wrapper), ready=READY)
-    words = b" ".join(map(quote, (*wrapper.argv, "/bin/sh", "-c", inside, "agentd")))
+    words = b" ".join(map(shell_quote, (*wrapper.argv, "/bin/sh", "-c", inside, "agentd")))
     redirected = b"7>&2 2>%s %d<%s"
     return b" ".join(
-        (words, argv, redirected % (quote(stem + SANDBOX_SUFFIX), wrapper.filter_fd, quote(stem + FILTER)))
+        (words, argv, redirected % (shell_quote(stem + SANDBOX_SUFFIX), wrapper.filter_fd, shell_quote(stem + FILTER)))
     )
 
 
 def _pinned(wrapper: Wrapper) -> str:
     if not wrapper.pinned:
         return ""
-    paths = " ".join(os.fsdecode(quote(path)) for path, _ in wrapper.pinned)
+    paths = " ".join(os.fsdecode(shell_quote(path)) for path, _ in wrapper.pinned)
     expected = "\n".join(identity for _, identity in wrapper.pinned)
     return _PINNED.format(stat=wrapper.stat, paths=paths, expected=expected)
 
 
 def _write_filter(wrapper: Wrapper, stem: bytes) -> bytes:
     octal = "".join(f"\\{byte:03o}" for byte in wrapper.syscall_filter).encode()
-    return b"printf '" + octal + b"' >" + quote(stem + FILTER) + b" || exit 125"
+    return b"printf '" + octal + b"' >" + shell_quote(stem + FILTER) + b" || exit 125"
 
 
 def _made(stem: bytes) -> bytes:
-    said = os.fsdecode(quote(stem + SANDBOX_SUFFIX))
+    said = os.fsdecode(shell_quote(stem + SANDBOX_SUFFIX))
     return os.fsencode(_MADE.format(said=said, ready=READY, failed=LAUNCH_FAILED))
 
 
 def _join(group: str) -> bytes:
     failed = f"cannot join the control group {group}"
-    return b"echo 0 >" + quote(group) + b" || { echo " + quote(failed) + b"; exit 125; }"
+    return b"echo 0 >" + shell_quote(group) + b" || { echo " + shell_quote(failed) + b"; exit 125; }"
 
 
 def _export(name: str, value: str) -> bytes:
     variable = os.fsencode(name)
-    export = b"export " + variable + b"=" + quote(value)
+    export = b"export " + variable + b"=" + shell_quote(value)
     if name not in _REFUSED_BY_SHELLS:
         return export
     export = b"unset -v " + variable + b" && " + export
     # A subshell tries it, because a refusal ends a shell that executes a script.
     left_out = f"[agentd] {name} cannot be set by /bin/sh, so it is left out"
-    return b"if (" + export + b") 2>/dev/null; then " + export + b"; else echo " + quote(left_out) + b"; fi"
+    return b"if (" + export + b") 2>/dev/null; then " + export + b"; else echo " + shell_quote(left_out) + b"; fi"
 
 
 _ANSWER_LOOKS = 10

@@ -14,7 +14,7 @@ from typing import Final
 
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks, in_thread
-from agentd.launch.launcher import Wrapper, quote
+from agentd.launch.launcher import Wrapper
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner, RunnerError
@@ -22,6 +22,7 @@ from agentd.sandbox.bubblewrap import FILTER_FD, arguments
 from agentd.sandbox.compose import Command, Ground, Own, compose, holds_system, in_system
 from agentd.sandbox.seccomp import terminal_filter
 from agentd.sandbox.support import SandboxError, Support, look
+from agentd.text.quoting import shell_quote
 
 SANDBOXES: Final = "sandboxes"
 """Folder of the sandboxed agents' homes, in the data directory."""
@@ -173,7 +174,7 @@ class Sandboxes:
         try:
             found = path.lstat()
         except FileNotFoundError:
-            script = b"umask 077; mkdir -p -- " + quote(os.fsencode(path))
+            script = b"umask 077; mkdir -p -- " + shell_quote(os.fsencode(path))
             try:
                 done = Runner(self._user, self._environ).script(script, limit=5)
             except RunnerError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from agentd.files.regular import read_regular, without_mark
 from agentd.model.spec import HarnessTraits, LoadContext
 from agentd.model.user import AgentUser
-from agentd.settings.settings import SettingsError, home_folder
+from agentd.settings.folders import SettingsError, home_folder
 
 AGENT_USER = "agent"
 """The account that root runs agents as, where it exists."""

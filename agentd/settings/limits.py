@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-SOCKET_PATH_LIMIT = 107
-"""Bytes in a Unix socket's path on Linux (``sun_path`` is 108 with its NUL, unix(7))."""
-
 SOCKET_MODE = 0o770
 """Of tmux' socket: for the agent user and the admin group."""
 

@@ -23,10 +23,11 @@ from agentd.settings.context import (
     resolve_agent_user,
     resolve_data_dir,
 )
-from agentd.settings.settings import Settings, drop_in_folder
+from agentd.settings.folders import drop_in_folder
+from agentd.settings.settings import Settings
 from agentd.supervise.desired import resolve_launch
 from agentd.text.quoting import printable
-from agentd.text.terminal import BOLD, GREEN, RED, YELLOW, Cell, Display, count, lines
+from agentd.text.terminal import BOLD, GREEN, RED, YELLOW, Cell, Display, lines, plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +148,15 @@ def check_lines(result: CheckResult, display: Display) -> list[str]:
     shown += [f"{display.paint('warning:', YELLOW)} {printable(str(problem))}" for problem in result.warnings]
     shown += [f"{display.paint('error:', RED)} {printable(str(problem))}" for problem in result.errors]
     found = [
-        count(len(problems), noun)
+        plural(len(problems), noun)
         for problems, noun in ((result.errors, "error"), (result.warnings, "warning"))
         if problems
     ]
     verdict = display.paint("valid", GREEN) if result.valid else display.paint("not valid", RED)
     if result.valid:
-        found.insert(0, count(len(result.agents), "agent"))
+        found.insert(0, plural(len(result.agents), "agent"))
     drop_ins = sum(file.path != result.path for file in result.files)
-    files = printable(os.fspath(result.path)) + (f" and {count(drop_ins, 'drop-in')}" if drop_ins else "")
+    files = printable(os.fspath(result.path)) + (f" and {plural(drop_ins, 'drop-in')}" if drop_ins else "")
     return [*shown, f"{files}: {verdict}: {', '.join(found)}"]
 
 

@@ -18,7 +18,7 @@ from agentd.launch.preflight import PreflightError
 from agentd.model.spec import WORKTREES, AgentSpec, Checkout
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner, RunnerError
-from agentd.workspaces.roles import Occasion, TemplateError, daily_file, workspace_files
+from agentd.workspaces.roles import TemplateError, TemplateValues, daily_file, workspace_files
 from agentd.workspaces.trust import TrustError, give_trust
 from agentd.workspaces.workspace import WORKSPACES, WorkspaceError, make_workspace
 from agentd.worktrees.ensure import ensure_worktree, needs_git
@@ -141,10 +141,10 @@ class WorkFolders:
 
     def _make_workspace(self, runner: Runner, spec: AgentSpec, today: date) -> None:
         assert spec.role is not None
-        occasion = Occasion(spec.role, spec.name, today)
+        values = TemplateValues(spec.role, spec.name, today)
         # A workspace that is there may have been changed on purpose: only the note of the day is due.
         write = daily_file if spec.workdir.exists() else workspace_files
-        made = make_workspace(runner, spec.workdir, write(occasion, self._templates))
+        made = make_workspace(runner, spec.workdir, write(values, self._templates))
         if made:
             log.info("agent_workspace", agent=spec.name, path=str(spec.workdir), made=made)
 

@@ -11,9 +11,9 @@ import durationpy
 from agentd.text.quoting import quote
 
 DURATION_PATTERN: Final = r"\+?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)"
-"""What Go's ``time.ParseDuration`` takes, negative durations left out.
+"""What Go's ``time.ParseDuration`` accepts, except negative durations.
 
-durationpy takes more: days, weeks and years, digits of other scripts, and anything between two parts.
+durationpy accepts more: days, weeks and years, digits of other scripts, and anything between two parts.
 """
 
 EXAMPLES: Final = ("30s", "1h30m", "300ms")
@@ -30,11 +30,16 @@ _LONGEST: Final = 2**63 / 10**9
 
 
 class DurationError(ValueError):
-    """Not a duration; the text says what was found and gives an example."""
+    """Not a duration; the message says what was found and gives an example."""
 
 
 def parse_duration(text: str) -> float:
-    """Read a Go duration, to the microsecond.
+    """Parse a Go duration, to the microsecond.
+
+    Parameters
+    ----------
+    text
+        The duration.
 
     Returns
     -------
@@ -58,9 +63,14 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write seconds in Go's notation without parts that are zero: ``1h30m``, ``1.5s``, ``300ms``.
+    """Write seconds in Go's notation without zero parts: ``1h30m``, ``1.5s``, ``300ms``.
 
-    Rounded to the microsecond, so that `parse_duration` reads back what was written.
+    Rounded to the microsecond, so that `parse_duration` reads the same back.
+
+    Parameters
+    ----------
+    seconds
+        The duration.
 
     Raises
     ------

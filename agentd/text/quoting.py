@@ -1,29 +1,32 @@
-"""Found values in messages: quoted, on one line, of bounded length."""
+"""Quoting: of values in messages (one line, of bounded length), and of words for a shell."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import PurePath
 
 _LONGEST_SHOWN: Final = 80
-"""Characters of a value that a message repeats: more than any agent name has."""
+"""Characters of a value that a message shows; agent names are shorter."""
 
 _TOML_INTEGER: Final = 64
-"""Bits that TOML asks of an integer; tomllib reads any number of them."""
+"""Bits of the integers that TOML guarantees; tomllib reads longer ones."""
 
 _MOST_NAMED: Final = 3
-"""Names that one message lists."""
+"""Names that a message lists."""
 
 
 def quote(text: str) -> str:
-    """Quote text for a one-line message, cutting what is long and escaping what a terminal would act on."""
+    """Quote text for a one-line message: long text is cut, control characters are escaped."""
     shown = text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
     return '"' + printable(shown.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
 def printable(text: str) -> str:
-    """Escape control characters, line breaks, undecodable bytes, and what is not seen."""
+    """Escape control characters, line breaks, undecodable bytes and invisible characters."""
     if text.isascii() and text.isprintable():
         return text
     shown = visible(text)
@@ -41,12 +44,12 @@ _HIDDEN: Final = re.compile(
     # A variation selector after another one.
     r"|(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
-"""What reorders text or takes no room: an eye does not see it, and a reader is deceived. Of Unicode's format characters
-those stay that are seen themselves (the Arabic number signs, the joiners of hieroglyphs)."""
+"""What reorders text or is invisible, and so can deceive a reader. Visible format characters stay (the Arabic number
+signs, the joiners of hieroglyphs)."""
 
 
 def visible(text: str) -> str:
-    """Escape characters that are not seen and change what is read: bidi controls, zero widths, fillers, tags.
+    """Escape invisible characters that change how text is read: bidi controls, zero widths, fillers, tags.
 
     A joiner stays after a letter, mark or symbol beyond ASCII: in Persian and Indic words, and in emoji.
     """
@@ -63,8 +66,27 @@ def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
 
 
+def shell_quote(word: str | bytes | PurePath) -> bytes:
+    r"""Quote one word for a POSIX shell, byte for byte.
+
+    Raises
+    ------
+    ValueError
+        If it contains NUL, which no argument can.
+
+    Examples
+    --------
+    >>> shell_quote("it's $HOME\n")
+    b"'it'\\''s $HOME\n'"
+    """
+    raw = word.encode("utf-8", "surrogateescape") if isinstance(word, str) else bytes(word)
+    if b"\0" in raw:
+        raise ValueError("expected text without NUL characters")
+    return b"'" + raw.replace(b"'", rb"'\''") + b"'"
+
+
 def some(names: Sequence[str]) -> str:
-    """List names in a message, the first few of many."""
+    """List the first names in a message, and the number of others."""
     more = len(names) - _MOST_NAMED
     return ", ".join(quote(name) for name in names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
@@ -89,12 +111,12 @@ def kind(value: object) -> str:
 
 
 def show(value: object) -> str:
-    """Show a TOML value in a message; of arrays and tables only that it is one."""
+    """Show a TOML value in a message; of arrays and tables only the type."""
     match value:
         case bool():
             return "true" if value else "false"
         case int():
-            # Python refuses to print integers over 4300 digits, which TOML can hold in hexadecimal.
+            # Python refuses to print integers of over 4300 digits, which TOML can write in hexadecimal.
             return (
                 str(value) if value.bit_length() <= _TOML_INTEGER else f"an integer of more than {_TOML_INTEGER} bits"
             )

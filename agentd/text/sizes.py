@@ -1,4 +1,4 @@
-"""Sizes of memory (``2GiB``, ``512mb``) or plain bytes."""
+"""Memory sizes: ``2GiB``, ``512mb``, or a number of bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNITS: Final = {
 }
 
 SIZE_PATTERN: Final = r"\d{1,15}(\.\d{1,9})? ?[KMGkmg][Ii]?[Bb]|\d{1,19} ?[Bb]?"
-"""Units count in any case, as in the Go agentd."""
+"""Units in any case, as in the Go agentd."""
 
 _BY_CASE: Final = {unit.casefold(): size for unit, size in UNITS.items()}
 _SIZE: Final = re.compile(
@@ -30,18 +30,18 @@ _EXPECTED: Final = 'expected a size such as "2GiB", "512MiB", "500MB" or a numbe
 
 
 class SizeError(ValueError):
-    """Not a size; the text says what was found and gives an example."""
+    """Not a size; the message says what was found and gives an example."""
 
 
 def parse_size(value: str | int, least: int = 1) -> int:
-    """Read a size.
+    """Parse a size.
 
     Parameters
     ----------
     value
-        As it is written.
+        As written.
     least
-        The fewest bytes it may be.
+        The smallest size accepted, in bytes.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def parse_size(value: str | int, least: int = 1) -> int:
     Raises
     ------
     SizeError
-        If it is not a whole number of bytes, at least so many, in one of `UNITS` (in any case) or as a bare number.
+        If it is not a whole number of bytes in one of `UNITS` (in any case) or without unit, or is too small.
     """
     if isinstance(value, str):
         size = _from_text(value)
@@ -67,7 +67,7 @@ def parse_size(value: str | int, least: int = 1) -> int:
 
 
 def format_size(size: int) -> str:
-    """Write bytes in the largest binary unit that loses nothing."""
+    """Write bytes in the largest binary unit that is exact."""
     for unit in ("GiB", "MiB", "KiB"):
         if size and size % UNITS[unit] == 0:
             return f"{size // UNITS[unit]}{unit}"

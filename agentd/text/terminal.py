@@ -1,6 +1,6 @@
-"""What people read: tables and colour on a terminal, plain lines with tabs elsewhere.
+"""Output for people: tables and colour on a terminal, tab-separated lines elsewhere.
 
-Nothing that comes from outside reaches a terminal as a control character.
+No control character from outside reaches a terminal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple, TextIO
 from agentd.text.quoting import printable, visible
 
 NOTHING = "-"
-"""Stands for an empty cell, so that every line has the same number of fields."""
+"""An empty cell, so that every line has the same number of fields."""
 
 _NAMED = 3
 """Names that are listed before the number of others."""
@@ -22,7 +22,7 @@ _NAMED = 3
 _STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
 
 _CONTROL = re.compile(r"\x1b(?!\[[0-9;:]*m)|[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f-\x9f]")
-"""What a terminal acts on: C0 and C1 but tabs, and escape sequences but styles."""
+"""What a terminal acts on: C0 and C1 except tabs, and escape sequences except styles."""
 
 BOLD = "1"
 DIM = "2"
@@ -39,54 +39,53 @@ class Cell(NamedTuple):
     style: str = ""
     """Parameters of an SGR sequence; empty is none."""
     symbol: str = ""
-    """Shown before the text where there are tables and the terminal can show it."""
+    """Shown before the text in tables, if the terminal can show it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """What the output can show."""
+    """What an output stream can show."""
 
     table: bool
-    """Whether a person looks at it: aligned columns with a heading."""
+    """Whether to align columns and show a heading: on a terminal."""
     colour: bool
     symbols: bool
-    """Whether it takes more than ASCII."""
+    """Whether it takes characters beyond ASCII."""
     columns: int
     rows: int
 
     def paint(self, text: str, style: str) -> str:
-        """Put a style around text that is already harmless."""
+        """Style text that is already harmless."""
         return f"\x1b[{style}m{text}\x1b[0m" if style and self.colour else text
 
 
 def display_of(stream: TextIO, environ: Mapping[str, str]) -> Display:
-    """Look at what the stream leads to; ``NO_COLOR`` and ``TERM=dumb`` turn colour off."""
+    """Find out what a stream can show; ``NO_COLOR`` and ``TERM=dumb`` turn colour off."""
     terminal = stream.isatty()
     size = os.get_terminal_size(stream.fileno()) if terminal else os.terminal_size((80, 24))
     return Display(
         table=terminal,
         colour=terminal and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb",
         symbols=stream.encoding.lower().replace("-", "") == "utf8",
-        # A terminal that does not know its size says 0 by 0.
+        # A terminal of unknown size reports 0 by 0.
         columns=size.columns or 80,
         rows=size.lines or 24,
     )
 
 
 def harmless(line: str) -> str:
-    """Escape every control character of a line, and what is not seen in it; tabs and styles stay.
+    """Escape the control and invisible characters of a line; tabs and styles stay.
 
-    The last door to the terminal: what an agent has written passes here, and what a tmux server says that is in the
-    agents' hands.
+    Everything that agents control passes here on its way to the terminal: their output, and their tmux server's.
     """
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", visible(line))
 
 
 def lines(heading: Sequence[str], rows: Sequence[Sequence[Cell]], display: Display) -> list[str]:
-    """Lay rows out as text.
+    """Lay out rows as text.
 
-    On a terminal: a heading, and columns padded to the same width. Elsewhere: no heading, one row a line, fields
-    separated by one tab, which no field contains.
+    On a terminal with a heading and padded columns. Elsewhere without heading, with one tab between fields, which
+    contain none.
     """
     if not display.table:
         return ["\t".join(printable(cell.text) or NOTHING for cell in row) for row in rows]
@@ -128,7 +127,7 @@ def cut(line: str, columns: int) -> str:
 
 
 def span(seconds: int) -> str:
-    """Say a number of seconds in its two largest units: ``2m05s``, ``3h07m``, ``4d02h``."""
+    """Write seconds in their two largest units: ``2m05s``, ``3h07m``, ``4d02h``."""
     minutes, second = divmod(seconds, 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -139,8 +138,8 @@ def span(seconds: int) -> str:
     return f"{minutes}m{second:02}s" if minutes else f"{second}s"
 
 
-def count(number: int, noun: str) -> str:
-    """Say how many, in singular or plural."""
+def plural(number: int, noun: str) -> str:
+    """Write a number with a noun in singular or plural."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

@@ -1,4 +1,4 @@
-"""Times as RFC 3339 in UTC, rounded down."""
+"""Timestamps: RFC 3339 in UTC, rounded down."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from functools import lru_cache
 
 
 def rfc3339(seconds: float) -> str:
-    """Write a wall-clock time to the second.
+    """Write a time to the second.
+
+    Parameters
+    ----------
+    seconds
+        Since the epoch.
 
     Examples
     --------
@@ -18,7 +23,12 @@ def rfc3339(seconds: float) -> str:
 
 
 def rfc3339_milliseconds(seconds: float) -> str:
-    """Write a wall-clock time to the millisecond.
+    """Write a time to the millisecond.
+
+    Parameters
+    ----------
+    seconds
+        Since the epoch.
 
     Examples
     --------
@@ -31,5 +41,5 @@ def rfc3339_milliseconds(seconds: float) -> str:
 
 @lru_cache(maxsize=4096)
 def _to_the_second(seconds: int) -> str:
-    # A third of the time of GET /v1/agents and of writing an event down; the same few are asked for again and again.
+    # Cached: it took a third of the time of GET /v1/agents and of writing an event, with few different times.
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

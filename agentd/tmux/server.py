@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 
 from agentd.process.identity import ProcessIdentity
-from agentd.settings.limits import SOCKET_PATH_LIMIT
+from agentd.settings.folders import SOCKET_PATH_LIMIT
 from agentd.systemd.run import ServiceManager, ServiceManagerError, served
 from agentd.tmux.connection import ANSWER_LIMIT, ClientCommand, ControlConnection
 from agentd.tmux.errors import (

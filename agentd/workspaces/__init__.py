@@ -1,5 +1,5 @@
-"""Where agents work: workspaces made from the templates of a role, and git worktrees.
+"""Workspaces: folders for agents to work in, created from the templates of a role.
 
-Everything that touches an agent's files is done by programs that run as the agents' user: what is in a repository or a
-workspace is the agents' to write, and agentd may be root.
+Agents can write what is in them, and agentd may be root: so every change is made by programs that run as the agents'
+user.
 """

@@ -1,7 +1,7 @@
-"""Templates of workspaces: the built-in ones, and a user's own, which win.
+"""The templates of workspaces: built-in ones, and a user's own, which win.
 
-A role's templates are a folder of files, named after the role. A file is sought in the user's folder of the role, the
-built-in one, the user's ``default`` and the built-in ``default``, in this order, so that a role has only what differs.
+A role's templates are a folder of files with the role's name. Each file is looked up in the user's folder of the role,
+the built-in one, the user's ``default`` and the built-in ``default``: a role has only the files that differ.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from agentd.files.regular import without_mark
 DEFAULT_ROLE: Final = "default"
 
 DAILY_TEMPLATE: Final = "notes/daily.md"
-"""Template of the notes that are called after their day."""
+"""Template of the daily notes, which are named by date."""
 
 INSTRUCTIONS: Final = "AGENTS.md"
-"""What an agent is to read first; Codex and OpenCode look for a file of this name."""
+"""What an agent reads first; Codex and OpenCode look for this name."""
 
 INSTRUCTION_LINKS: Final = ("CLAUDE.md", "GEMINI.md")
-"""What Claude Code and Gemini CLI look for instead: links to `INSTRUCTIONS`."""
+"""What Claude Code and Gemini CLI look for: links to `INSTRUCTIONS`."""
 
 LARGEST_TEMPLATE: Final = 256 * 1024
 """Bytes."""
 
 
 class TemplateError(ValueError):
-    """A template that cannot be used; the text names the file."""
+    """A template cannot be used; the message names the file."""
 
 
 @dataclass(frozen=True, slots=True)
-class Occasion:
-    """What a template's placeholders stand for."""
+class TemplateValues:
+    """The values of a template's placeholders."""
 
     role: str
     name: str
-    """The agent's, or the role's where there is none."""
+    """The agent's name, or the role's if there is no agent."""
     day: date
 
     def fill(self, text: str) -> str:
-        """Put the values in place of ``{role}``, ``{name}`` and ``{date}``; other braces stay."""
+        """Replace ``{role}``, ``{name}`` and ``{date}``; other braces stay."""
         for placeholder, value in (("{role}", self.role), ("{name}", self.name), ("{date}", self.day.isoformat())):
             text = text.replace(placeholder, value)
         return text
 
 
 def daily_note(day: date) -> str:
-    """Name the note of a day, relative to the workspace."""
+    """Give the path of a day's note in the workspace."""
     return f"notes/daily-{day.isoformat()}.md"
 
 
 def known_roles(own: Path) -> list[str]:
-    """Name the roles that have templates of their own, sorted.
+    """List the roles that have templates, sorted.
 
     Parameters
     ----------
@@ -72,13 +72,13 @@ def known_roles(own: Path) -> list[str]:
     return sorted(found - {DEFAULT_ROLE})
 
 
-def workspace_files(occasion: Occasion, own: Path) -> Mapping[str, str]:
-    """Write the files of a workspace, today's note included.
+def workspace_files(values: TemplateValues, own: Path) -> Mapping[str, str]:
+    """Render the files of a workspace, with the note of the day.
 
     Parameters
     ----------
-    occasion
-        Of whom the workspace is, and when.
+    values
+        What the placeholders stand for.
     own
         The user's folder of templates.
 
@@ -92,11 +92,11 @@ def workspace_files(occasion: Occasion, own: Path) -> Mapping[str, str]:
         If a template cannot be read.
     """
     found: dict[str, str | Traversable] = {}
-    for role in (DEFAULT_ROLE, occasion.role):
+    for role in (DEFAULT_ROLE, values.role):
         found.update(built_in().get(role, {}))
         found.update(_templates(own / role))
     texts = {
-        daily_note(occasion.day) if name == DAILY_TEMPLATE else name: occasion.fill(
+        daily_note(values.day) if name == DAILY_TEMPLATE else name: values.fill(
             template if isinstance(template, str) else _read(template)
         )
         for name, template in found.items()
@@ -104,26 +104,33 @@ def workspace_files(occasion: Occasion, own: Path) -> Mapping[str, str]:
     return dict(sorted(texts.items()))
 
 
-def daily_file(occasion: Occasion, own: Path) -> Mapping[str, str]:
-    """Write today's note alone, as `workspace_files` does.
+def daily_file(values: TemplateValues, own: Path) -> Mapping[str, str]:
+    """Render only the note of the day, as `workspace_files` does.
+
+    Parameters
+    ----------
+    values
+        What the placeholders stand for.
+    own
+        The user's folder of templates.
 
     Raises
     ------
     TemplateError
         If its template cannot be read.
     """
-    for role in (occasion.role, DEFAULT_ROLE):
+    for role in (values.role, DEFAULT_ROLE):
         template = own / role / DAILY_TEMPLATE
         if template.is_file():
-            return {daily_note(occasion.day): occasion.fill(_read(template))}
+            return {daily_note(values.day): values.fill(_read(template))}
         if DAILY_TEMPLATE in built_in().get(role, {}):
-            return {daily_note(occasion.day): occasion.fill(built_in()[role][DAILY_TEMPLATE])}
+            return {daily_note(values.day): values.fill(built_in()[role][DAILY_TEMPLATE])}
     raise TemplateError(f"expected the template {DAILY_TEMPLATE} with agentd; reinstall it")
 
 
 @cache
 def built_in() -> Mapping[str, Mapping[str, str]]:
-    """Read agentd's own templates, by role and path; once, for a daemon may outlive its package.
+    """Read agentd's own templates, by role and path: once, since a daemon may outlive its package.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Telling a program that a folder is trusted, in the file where the program keeps that.
+"""Mark a folder as trusted in the file where a harness keeps that.
 
-The file is the agents' user's. It is read as that user may read it and written by a script run as that user, so nothing
-that is put in its place makes root read or write elsewhere.
+The file belongs to the agents' user. It is read only if that user may read it, and written by a script that runs as
+that user: so nothing put in its place makes root read or write elsewhere.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final
 
 from agentd.files.regular import read_regular
 from agentd.harness.trust import TrustFile
-from agentd.launch.launcher import quote
 from agentd.process.runner import Runner, RunnerError
+from agentd.text.quoting import shell_quote
 
 _LARGEST: Final = 32 * 1024 * 1024
-"""Bytes; claude keeps parts of its history in the file."""
+"""Bytes; claude keeps part of its history in the file."""
 
 _LIMIT: Final = 5.0
-"""Seconds to write it."""
+"""Seconds that writing it may take."""
 
 _REPLACE: Final = """\
 set -eu
@@ -34,37 +34,37 @@ set +C
 if [ -e "$2" ]; then chmod -- "$4" "$3"; fi
 mv -f -- "$3" "$2"
 """
-"""Write the file beside itself and put it in place; with noclobber no link is followed."""
+"""Writes a temporary file beside the target and renames it; noclobber follows no link."""
 
 
 class TrustError(RuntimeError):
-    """Trust cannot be given; the text says why, and the file is as it was."""
+    """Trust cannot be given; the message says why. The file is unchanged."""
 
 
 def give_trust(runner: Runner, file: TrustFile, path: Path, folder: Path) -> bool:
-    """Have a program trust a folder that agentd made, and no other.
+    """Have a harness trust a folder that agentd created.
 
     Parameters
     ----------
     runner
         Runs the script as the agents' user.
     file
-        How the entry looks.
+        The form of the entry.
     path
-        Where the file is.
+        The file.
     folder
-        Its real path.
+        Real path of the folder.
 
     Returns
     -------
-    Whether it was given now; an entry that is there is left as it is, also one that refuses.
+    Whether an entry was added; an existing one stays, even one that denies trust.
 
     Raises
     ------
     TrustError
         If it cannot be given.
     """
-    # A link, as in a folder of dotfiles, stays one.
+    # A link, as dotfile managers make, stays a link.
     target = Path(os.path.realpath(path))
     try:
         try:
@@ -76,11 +76,11 @@ def give_trust(runner: Runner, file: TrustFile, path: Path, folder: Path) -> boo
     except OSError as error:
         raise TrustError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise TrustError(f"{path} is left alone: it is not the JSON that was expected: {error}") from error
+        raise TrustError(f"{path} is left alone: expected JSON as the harness writes it: {error}") from error
     if text is None:
         return False
     words = (str(target.parent), target.name, f".{target.name}.agentd", f"{mode:o}")
-    script = b"set -- " + b" ".join(quote(os.fsencode(word)) for word in words) + b"\n" + _REPLACE.encode()
+    script = b"set -- " + b" ".join(shell_quote(word) for word in words) + b"\n" + _REPLACE.encode()
     try:
         done = runner.run(["/bin/sh", "-c", os.fsdecode(script)], stdin=text, limit=_LIMIT)
     except RunnerError as error:

@@ -1,7 +1,7 @@
-"""Making a workspace: files that are missing are written, what is there is never touched.
+"""Create a workspace: write missing files, and never touch existing ones.
 
-A shell script run as the agents' user does it, so that nothing the agent put there (a link where a folder was) makes
-root write where the agent may not.
+A shell script does it as the agents' user: so nothing that an agent put there, such as a link in place of a folder,
+makes root write elsewhere.
 """
 
 from __future__ import annotations
@@ -11,41 +11,41 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from agentd.launch.launcher import quote
 from agentd.process.runner import Runner, RunnerError
+from agentd.text.quoting import shell_quote
 from agentd.workspaces.roles import INSTRUCTION_LINKS, INSTRUCTIONS
 
 WORKSPACES: Final = "workspaces"
-"""Folder of workspaces, in the data directory."""
+"""Folder of the workspaces, in the data directory."""
 
 _MADE = b"made "
 
 
 class WorkspaceError(RuntimeError):
-    """A workspace cannot be made; the text says why."""
+    """A workspace cannot be created; the message says why."""
 
 
 def make_workspace(runner: Runner, folder: Path, texts: Mapping[str, str]) -> list[str]:
-    """Write the files of a workspace that are missing.
+    """Write the missing files of a workspace.
 
     Parameters
     ----------
     runner
         Runs the script as the agents' user.
     folder
-        The workspace, made with its parents where it is missing.
+        The workspace; created with its parents if it is missing.
     texts
-        Text by path in the workspace. Where instructions are among them, the names that other harnesses look for are
-        made links to them.
+        Text by path in the workspace. If instructions are among them, the names that other harnesses look for become
+        links to them.
 
     Returns
     -------
-    What was made, as paths in the workspace.
+    What was created, as paths in the workspace.
 
     Raises
     ------
     WorkspaceError
-        If something cannot be made.
+        If something cannot be created.
     """
     links = INSTRUCTION_LINKS if INSTRUCTIONS in texts else ()
     done = _run(runner, _script(folder, texts, links))
@@ -63,26 +63,19 @@ def _run(runner: Runner, script: bytes) -> bytes:
 
 
 def _script(folder: Path, texts: Mapping[str, str], links: tuple[str, ...]) -> bytes:
-    # With noclobber, > makes a file with O_EXCL: neither an existing file nor a link's target is ever written to.
-    lines = [
-        b"set -eC",
-        b"umask 077",
-        b"mkdir -p -- " + quote(os.fsencode(folder)),
-        b"cd -- " + quote(os.fsencode(folder)),
-    ]
+    # With noclobber, > creates a file with O_EXCL: it never writes to an existing file or a link's target.
+    lines = [b"set -eC", b"umask 077", b"mkdir -p -- " + shell_quote(folder), b"cd -- " + shell_quote(folder)]
     for name, text in texts.items():
-        path = quote(name)
         parent = str(PurePosixPath(name).parent)
         if parent != ".":
-            lines.append(b"mkdir -p -- " + quote(parent))
-        lines.append(
-            b"if ! [ -e " + path + b" ] && ! [ -L " + path + b" ]; then printf %s " + quote(text) + b" >" + path
-            + b"; printf '%s\\n' " + quote(_MADE.decode() + name) + b"; fi"
-        )  # fmt: skip
-    for name in links:
-        path = quote(name)
-        lines.append(
-            b"if ! [ -e " + path + b" ] && ! [ -L " + path + b" ]; then ln -s -- " + quote(INSTRUCTIONS) + b" " + path
-            + b"; printf '%s\\n' " + quote(_MADE.decode() + name) + b"; fi"
-        )  # fmt: skip
+            lines.append(b"mkdir -p -- " + shell_quote(parent))
+        lines.append(_unless_there(name, b"printf %s " + shell_quote(text) + b" >" + shell_quote(name)))
+    lines += [
+        _unless_there(name, b"ln -s -- " + shell_quote(INSTRUCTIONS) + b" " + shell_quote(name)) for name in links
+    ]
     return b"\n".join(lines) + b"\n"
+
+
+def _unless_there(name: str, command: bytes) -> bytes:
+    path, report = shell_quote(name), shell_quote(_MADE.decode() + name)
+    return b"if ! [ -e %b ] && ! [ -L %b ]; then %b; printf '%%s\\n' %b; fi" % (path, path, command, report)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agentd.launch.launcher import quote
 from agentd.process.runner import MOST
+from agentd.text.quoting import shell_quote
 from agentd.worktrees.belonging import repository_of
 from agentd.worktrees.blobs import Blobs
 from agentd.worktrees.cleanup_errors import log_cleanup_errors
@@ -235,7 +235,7 @@ def snapshot(here: Git, own: Path) -> str:
 def _temporary_index(here: Git, own: Path) -> Iterator[dict[str, str]]:
     """Give a copy of a worktree's index, with which git need not read unchanged files again."""
     index = own / f"{_INDEX}.{os.getpid()}"
-    copy, original = quote(os.fsencode(index)), quote(os.fsencode(own / "index"))
+    copy, original = shell_quote(index), shell_quote(own / "index")
     # A killed process with this PID may have left them.
     here.runner.script(
         b"rm -f -- " + copy + b" " + copy + b".lock;"

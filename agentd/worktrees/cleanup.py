@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from agentd.launch.launcher import quote
 from agentd.process.runner import RunnerError
+from agentd.text.quoting import shell_quote
 from agentd.worktrees.belonging import RepositoryGoneError, entry_of, repository_of
 from agentd.worktrees.git import CHECKOUT_LIMIT, Git
 from agentd.worktrees.inspect import CREATION_LOCK, has_creation_lock, processes_in
@@ -29,7 +29,7 @@ def delete(git: Git, folder: Path) -> None:
     RunnerError
         If it cannot be deleted.
     """
-    path = quote(os.fsencode(folder))
+    path = shell_quote(folder)
     script = (
         b"[ -e " + path + b" ] || [ -L " + path + b" ] || exit 0;"
         b" [ -L " + path + b" ] || chmod -R u+rwX -- " + path + b" 2>/dev/null; rm -rf -- " + path

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from agentd.launch.launcher import quote
 from agentd.model.spec import Checkout
 from agentd.process.runner import RunnerError
+from agentd.text.quoting import shell_quote
 from agentd.text.timestamps import rfc3339
 from agentd.worktrees.belonging import entry_of
 from agentd.worktrees.branches import refuse_in_use, refuse_name_in_the_way
@@ -141,7 +141,7 @@ def write_protect(here: Git) -> None:
     RunnerError
         If that fails.
     """
-    done = here.runner.script(b"chmod -R a-w -- " + quote(os.fsencode(here.at)), limit=CHECKOUT_LIMIT)
+    done = here.runner.script(b"chmod -R a-w -- " + shell_quote(here.at), limit=CHECKOUT_LIMIT)
     if done.status != 0:
         raise RunnerError(f"cannot write-protect {here.at}: {done.reason}")
 
@@ -159,7 +159,7 @@ def _new_record(
 
 
 def _create_parent(git: Git, folder: Path) -> None:
-    done = git.runner.script(b"umask 077; mkdir -p -- " + quote(os.fsencode(folder)))
+    done = git.runner.script(b"umask 077; mkdir -p -- " + shell_quote(folder))
     if done.status != 0:
         raise RunnerError(
             f"user {git.runner.user.name} cannot create the worktrees folder {folder}: {done.reason}; "

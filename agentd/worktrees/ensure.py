@@ -9,9 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from agentd.launch.launcher import quote
 from agentd.model.spec import Checkout
 from agentd.process.runner import RunnerError
+from agentd.text.quoting import shell_quote
 from agentd.worktrees.belonging import RepositoryGoneError, recognize_repository, repair_links, repository_of
 from agentd.worktrees.cleanup import remove_stale_lock
 from agentd.worktrees.cleanup_errors import log_cleanup_errors
@@ -226,7 +226,7 @@ def _set_orphan_aside(git: Git, worktree: Worktree) -> None:
     if os.path.lexists(worktree.path):
         other = free_path_beside(worktree)
         write_record(git.runner, other, worktree.record)
-        done = git.runner.script(b"mv -- " + quote(os.fsencode(worktree.path)) + b" " + quote(os.fsencode(other)))
+        done = git.runner.script(b"mv -- " + shell_quote(worktree.path) + b" " + shell_quote(other))
         if done.status != 0:
             raise RunnerError(f"cannot set {worktree.path} aside: {done.reason}")
         log.warning("worktree_without_repository_set_aside", path=str(other), repo=worktree.record.repo)

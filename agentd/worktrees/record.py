@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files.regular import read_regular
-from agentd.launch.launcher import quote as quote_for_shell
 from agentd.process.runner import Runner, RunnerError
-from agentd.text.quoting import quote
+from agentd.text.quoting import quote, shell_quote
 
 _SUFFIX: Final = ".json"
 _LARGEST: Final = 64 * 1024
@@ -141,10 +140,10 @@ def write_record(runner: Runner, path: Path, record: WorktreeRecord) -> None:
     RecordError
         If it cannot be written.
     """
-    file = os.fsencode(_file(path))
+    file = _file(path)
     text = json.dumps(asdict(record), indent=1) + "\n"
-    part, whole = quote_for_shell(file + b".part"), quote_for_shell(file)
-    _script(runner, b"printf %s " + quote_for_shell(text) + b" >" + part + b" && mv -f -- " + part + b" " + whole)
+    part, whole = shell_quote(f"{file}.part"), shell_quote(file)
+    _script(runner, b"printf %s " + shell_quote(text) + b" >" + part + b" && mv -f -- " + part + b" " + whole)
 
 
 def delete_record(runner: Runner, path: Path) -> None:
@@ -155,7 +154,7 @@ def delete_record(runner: Runner, path: Path) -> None:
     RecordError
         If it cannot be removed.
     """
-    _script(runner, b"rm -f -- " + quote_for_shell(os.fsencode(_file(path))))
+    _script(runner, b"rm -f -- " + shell_quote(_file(path)))
 
 
 def free_path_beside(worktree: Worktree) -> Path:

@@ -7,8 +7,8 @@ import shlex
 from dataclasses import dataclass
 from typing import Final
 
-from agentd.launch.launcher import quote
 from agentd.process.runner import RunnerError
+from agentd.text.quoting import shell_quote
 from agentd.worktrees.belonging import RepositoryGoneError, repository_of
 from agentd.worktrees.cleanup import delete, unregister
 from agentd.worktrees.git import Git
@@ -160,8 +160,8 @@ def _move_away(git: Git, worktree: Worktree) -> None:
     """Rename a worktree before deleting it: an interrupted deletion, file by file, could be taken for work."""
     target = removal_path(worktree.path)
     delete(git, target)
-    path = quote(os.fsencode(worktree.path))
-    done = git.runner.script(b"mv -- " + path + b" " + quote(os.fsencode(target)))
+    path = shell_quote(worktree.path)
+    done = git.runner.script(b"mv -- " + path + b" " + shell_quote(target))
     if done.status != 0:
         raise RunnerError(f"cannot remove {worktree.path}: {done.reason}")
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentd.launch.launcher import LaunchScript, quote, render
+from agentd.launch.launcher import LaunchScript, render
+from agentd.text.quoting import shell_quote
 from tests.fuzz.effort import examples
 from tests.tmux.launches import dumping, read_dump
 
@@ -76,7 +77,7 @@ def as_sh(shell: str, script: bytes, folder: Path) -> bytes:
 @given(words=st.lists(WORDS, min_size=1, max_size=30))
 @example(words=[bytes(range(1, 256)), b"'" * 1000, b"x" * 100_000])
 def test_quoted_words_come_back_byte_for_byte(shell: str, words: list[bytes]) -> None:
-    line = b"exec /usr/bin/printf '%s\\0' " + b" ".join(map(quote, words)) + b"\n"
+    line = b"exec /usr/bin/printf '%s\\0' " + b" ".join(map(shell_quote, words)) + b"\n"
     with TemporaryDirectory() as folder:
         assert as_sh(shell, line, Path(folder)) == b"".join(word + b"\0" for word in words)
 

@@ -13,7 +13,7 @@ from agentd.settings.context import (
     read_config,
     resolve_agent_user,
 )
-from agentd.settings.settings import SettingsError
+from agentd.settings.folders import SettingsError
 
 ROOT = os.geteuid() == 0
 HAS_AGENT = any(entry.pw_name == "agent" for entry in pwd.getpwall())

@@ -7,15 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.settings import settings as module
+from agentd.settings import folders as module
 from agentd.settings.flags import OPTIONS, LogFormat, OnShutdown, Option
-from agentd.settings.limits import SOCKET_PATH_LIMIT
-from agentd.settings.settings import (
-    Settings,
-    SettingsError,
-    default_settings,
-    resolve_settings,
-)
+from agentd.settings.folders import SOCKET_PATH_LIMIT, SettingsError
+from agentd.settings.settings import Settings, default_settings, resolve_settings
 
 HOME = {"HOME": "/home/ada", "XDG_RUNTIME_DIR": "/run/user/1000"}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.text.terminal import RED, Cell, Display, count, cut, lines, span, width
+from agentd.text.terminal import RED, Cell, Display, cut, lines, plural, span, width
 from tests.support.printed import harmless
 
 PLAIN = Display(table=False, colour=False, symbols=True, columns=80, rows=24)
@@ -34,7 +34,7 @@ def test_a_span_has_its_two_largest_units(seconds: int, text: str) -> None:
 
 
 def test_counts_are_singular_or_plural() -> None:
-    assert [count(number, "agent") for number in (0, 1, 2)] == ["0 agents", "1 agent", "2 agents"]
+    assert [plural(number, "agent") for number in (0, 1, 2)] == ["0 agents", "1 agent", "2 agents"]
 
 
 def test_width_counts_columns_and_not_characters() -> None:

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.launch.launcher import LAUNCH_FAILED, MAX_ARGUMENT_BYTES, LaunchScript, oversized, quote, render
+from agentd.launch.launcher import LAUNCH_FAILED, MAX_ARGUMENT_BYTES, LaunchScript, oversized, render
 from agentd.process.identity import signal_group
+from agentd.text.quoting import shell_quote
 from tests.support.agents import misbehaving
 from tests.support.effort import examples
 from tests.support.processes import alive
@@ -164,7 +165,7 @@ def test_a_name_that_the_shell_refuses_is_left_out_and_said(folder: Path, shell:
 
 def test_nul_is_refused() -> None:
     with pytest.raises(ValueError, match="NUL"):
-        quote("a\0b")
+        shell_quote("a\0b")
 
 
 def test_what_the_kernel_would_refuse_is_named_but_not_shown() -> None:

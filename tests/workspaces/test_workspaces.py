@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentd.process.runner import Runner
-from agentd.workspaces.roles import Occasion, TemplateError, daily_file, known_roles, workspace_files
+from agentd.workspaces.roles import TemplateError, TemplateValues, daily_file, known_roles, workspace_files
 from agentd.workspaces.workspace import WorkspaceError, make_workspace
 from tests.worktrees.repositories import invoking_user
 
@@ -23,7 +23,7 @@ def runner(tmp_path: Path) -> Runner:
 
 
 def test_any_role_has_the_files_of_the_default_filled_in(tmp_path: Path) -> None:
-    texts = workspace_files(Occasion("gardener", "gardener_eve", DAY), tmp_path)
+    texts = workspace_files(TemplateValues("gardener", "gardener_eve", DAY), tmp_path)
     assert list(texts) == FILES
     assert "You are gardener_eve, and your role is gardener." in texts["SOUL.md"]
     assert texts["notes/daily-2026-01-31.md"].startswith("# 2026-01-31\n")
@@ -32,7 +32,9 @@ def test_any_role_has_the_files_of_the_default_filled_in(tmp_path: Path) -> None
 
 def test_the_roles_that_come_with_agentd_differ_in_their_soul(tmp_path: Path) -> None:
     assert known_roles(tmp_path) == ["engineer", "reviewer", "writer"]
-    texts = [workspace_files(Occasion(role, "x", DAY), tmp_path) for role in ("engineer", "reviewer", "writer", "none")]
+    texts = [
+        workspace_files(TemplateValues(role, "x", DAY), tmp_path) for role in ("engineer", "reviewer", "writer", "none")
+    ]
     assert len({each["SOUL.md"] for each in texts}) == 4
     assert len({each["AGENTS.md"] for each in texts}) == 1
 
@@ -47,12 +49,12 @@ def test_a_users_templates_win_file_by_file(tmp_path: Path) -> None:
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    texts = workspace_files(Occasion("engineer", "ada", DAY), tmp_path)
+    texts = workspace_files(TemplateValues("engineer", "ada", DAY), tmp_path)
     assert sorted(texts) == sorted([*FILES, "skills/deploy.md"])
     assert texts["SOUL.md"] == "mine ada 2026-01-31 {else}"
     assert texts["AGENTS.md"] == "for all"
-    assert "a reviewer" in workspace_files(Occasion("reviewer", "x", DAY), tmp_path)["SOUL.md"]
-    assert workspace_files(Occasion("cook", "x", DAY), tmp_path)["SOUL.md"].startswith("less")
+    assert "a reviewer" in workspace_files(TemplateValues("reviewer", "x", DAY), tmp_path)["SOUL.md"]
+    assert workspace_files(TemplateValues("cook", "x", DAY), tmp_path)["SOUL.md"].startswith("less")
 
 
 def test_a_template_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -60,12 +62,12 @@ def test_a_template_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "cook" / "notes" / "daily.md").write_bytes(b"\xff")
     for write in (workspace_files, daily_file):
         with pytest.raises(TemplateError, match=r"cook/notes/daily\.md is not UTF-8"):
-            write(Occasion("cook", "x", DAY), tmp_path)
+            write(TemplateValues("cook", "x", DAY), tmp_path)
 
 
 def test_a_workspace_is_made_with_links_for_every_harness(runner: Runner, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "it's here"
-    texts = workspace_files(Occasion("engineer", "ada", DAY), tmp_path)
+    texts = workspace_files(TemplateValues("engineer", "ada", DAY), tmp_path)
     assert sorted(make_workspace(runner, folder, texts)) == sorted([*FILES, "CLAUDE.md", "GEMINI.md"])
     for name in ("CLAUDE.md", "GEMINI.md"):
         assert (folder / name).readlink() == Path("AGENTS.md")
@@ -81,7 +83,7 @@ def test_what_is_there_is_never_overwritten_nor_written_through(runner: Runner, 
     (folder / "SOUL.md").write_text("mine")
     (folder / "AGENTS.md").symlink_to(elsewhere)
     (folder / "CLAUDE.md").write_text("other instructions")
-    make_workspace(runner, folder, workspace_files(Occasion("engineer", "ada", DAY), tmp_path))
+    make_workspace(runner, folder, workspace_files(TemplateValues("engineer", "ada", DAY), tmp_path))
     assert (folder / "SOUL.md").read_text() == "mine"
     assert (folder / "CLAUDE.md").read_text() == "other instructions"
     assert not elsewhere.exists()

@@ -21,7 +21,7 @@ from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_document, agent_path
 from agentd.cli.agentctl.output_folder import OutputFolder, new_folder
 from agentd.cli.agentctl.worktree_context import WorktreeContext, check_answering
-from agentd.settings.settings import absolute
+from agentd.settings.folders import absolute
 from agentd.text.quoting import printable, quote
 from agentd.text.timestamps import rfc3339
 from agentd.worktrees.changes import Changes, read_changes

@@ -11,8 +11,8 @@ from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation, Status, print_document
 from agentd.process.handed_down import await_children
 from agentd.settings.flags import OPTIONS
+from agentd.settings.folders import SettingsError
 from agentd.settings.options import settings_from
-from agentd.settings.settings import SettingsError
 from agentd.text.quoting import printable
 from agentd.text.terminal import display_of
 

@@ -21,7 +21,8 @@ from agentd.model.spec import AgentSpec, LoadContext, Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.model.status import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.settings.context import ConfigUnavailableError, load_context
-from agentd.settings.settings import drop_in_folder, of_daemon
+from agentd.settings.folders import drop_in_folder
+from agentd.settings.settings import of_daemon
 from agentd.supervise.desired import SECRETS_PART, resolve_launch
 from agentd.supervise.plan import DesiredView, Fingerprint, ObservedView, plan
 from agentd.text.quoting import printable

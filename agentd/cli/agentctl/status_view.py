@@ -10,7 +10,7 @@ from typing import NamedTuple
 from agentd.model.states import AgentState
 from agentd.model.status import AgentStatus, Health, Recording, RecordingHealth, WorktreeStatus
 from agentd.text.quoting import printable
-from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines, span
+from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Cell, Display, lines, plural, span
 
 
 class _Look(NamedTuple):
@@ -94,7 +94,7 @@ def _header(health: Health, display: Display) -> list[str]:
     failed = f"{counts.failed} failed"
     summary = (
         f"{display.paint(f'agentd {printable(health.version)}', BOLD)} {printable(health.state)}"
-        f" for {span(health.uptime_seconds)}, pid {health.pid}: {count(counts.total, 'agent')},"
+        f" for {span(health.uptime_seconds)}, pid {health.pid}: {plural(counts.total, 'agent')},"
         f" {counts.running} running, {display.paint(failed, RED) if counts.failed else failed}"
     )
     config = health.config

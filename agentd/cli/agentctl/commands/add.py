@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_edit_options, not_empty
-from agentd.settings.settings import SettingsError, absolute
+from agentd.settings.folders import SettingsError, absolute
 
 if TYPE_CHECKING:
     from agentd.jcard.edit.writing import TomlValue

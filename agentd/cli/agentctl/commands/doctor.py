@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.command import Commands, Invocation, Status
 from agentd.text.quoting import printable
-from agentd.text.terminal import CYAN, GREEN, RED, YELLOW, Cell, Display, count, lines
+from agentd.text.terminal import CYAN, GREEN, RED, YELLOW, Cell, Display, lines, plural
 
 if TYPE_CHECKING:
     from agentd.cli.doctor.finding import Finding
@@ -57,7 +57,7 @@ def finding_lines(findings: Sequence[Finding], display: Display) -> list[str]:
         if each.advice is not None:
             shown.append(f"{' ' * len(mark)} {'':9} → {printable(each.advice)}")
     totals = [
-        count(number, level)
+        plural(number, level)
         for level in ("error", "warning", "note")
         if (number := sum(each.level == level for each in findings))
     ]

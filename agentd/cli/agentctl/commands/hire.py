@@ -140,7 +140,7 @@ def _check_names(role: str, name: str | None) -> None:
 
 
 def _workspace(invocation: Invocation, context: WorktreeContext, name: str) -> Path:
-    from agentd.settings.settings import absolute
+    from agentd.settings.folders import absolute
     from agentd.workspaces.workspace import WORKSPACES
 
     folder: str | None = invocation.arguments.workspace
@@ -152,13 +152,13 @@ def _make_workspace(context: WorktreeContext, workspace: Path, role: str, name: 
     from datetime import UTC, datetime
 
     from agentd.process.runner import Runner
-    from agentd.settings.settings import templates_folder
-    from agentd.workspaces.roles import Occasion, TemplateError, workspace_files
+    from agentd.settings.folders import templates_folder
+    from agentd.workspaces.roles import TemplateError, TemplateValues, workspace_files
     from agentd.workspaces.workspace import WorkspaceError, make_workspace
 
     today = datetime.now(UTC).astimezone().date()
     try:
-        texts = workspace_files(Occasion(role, name, today), templates_folder(os.environ))
+        texts = workspace_files(TemplateValues(role, name, today), templates_folder(os.environ))
         return make_workspace(Runner(context.user, os.environ), workspace, texts)
     except (TemplateError, WorkspaceError) as error:
         raise CommandError(f"cannot create the workspace {workspace}: {error}") from None
@@ -166,7 +166,7 @@ def _make_workspace(context: WorktreeContext, workspace: Path, role: str, name: 
 
 def _fields(invocation: Invocation, role: str, workspace: Path) -> Mapping[str, str]:
     from agentd.model.spec import Mode, RestartPolicy
-    from agentd.settings.settings import absolute
+    from agentd.settings.folders import absolute
 
     given = invocation.arguments
     fields = {"harness": str(given.harness)}

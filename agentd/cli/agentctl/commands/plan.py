@@ -8,7 +8,7 @@ from dataclasses import asdict
 from agentd.cli.agentctl.client import view
 from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
 from agentd.model.status import PlannedOperation, PlanReport
-from agentd.text.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, count, lines
+from agentd.text.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, lines, plural
 
 _DETAILS = """\
 Without FILE: what the daemon has still to do, which is normally nothing. With FILE: what it would do if FILE replaced
@@ -80,4 +80,4 @@ def plan_lines(operations: Sequence[PlannedOperation], display: Display) -> list
         return shown
     actions = [operation.action for operation in operations]
     totals = ", ".join(f"{actions.count(action)} to {action}" for action in _MARKS if action in actions)
-    return [*shown, "", f"{count(len(operations), 'operation')}: {totals}"]
+    return [*shown, "", f"{plural(len(operations), 'operation')}: {totals}"]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import SHARED_FIELDS, CommandError, Commands, Invocation, Status, UsageError
 from agentd.settings.flags import OPTIONS
-from agentd.settings.settings import Settings, absolute, default_settings, home_folder
+from agentd.settings.folders import absolute, home_folder
+from agentd.settings.settings import Settings, default_settings
 from agentd.text.terminal import BOLD, Cell, lines
 
 if TYPE_CHECKING:
