@@ -1,4 +1,4 @@
-"""Being the only one: what keeps a second agentd, and a second run of any agent, from existing beside a first.
+"""Keeps a second agentd, and a second run of any agent, from existing beside a first.
 
 First the locks, of the sockets and the state directory; that of the data directory comes with the first worktree. Then
 one look at all processes: a tmux server or a run of ours that lives without its socket or its record is taken over, or
@@ -62,7 +62,7 @@ class DataDirectory:
         self._one_at_a_time = threading.Lock()
 
     def claim(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take it, in a thread, if it is not ours yet.
+        """Take it if it is not ours yet; blocks.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class DataDirectory:
 
 
 def take_locks(settings: Settings, stack: contextlib.AsyncExitStack, looks: Looks) -> list[PathLock]:
-    """Lock all that no two daemons may share; each is given up when the stack ends.
+    """Lock everything that no two daemons may share; the stack releases it.
 
     Raises
     ------
@@ -121,7 +121,7 @@ async def _release(lock: PathLock, looks: Looks) -> None:
 
 
 async def find_living(host: Host, instance: Instance) -> Census:
-    """Find what lives of former daemons, and the tmux server that is to be connected to.
+    """Find what former daemons left running, and the tmux server to connect to.
 
     Raises
     ------

@@ -77,7 +77,7 @@ class ApiSocket:
             return False
 
     async def keep(self) -> bool:
-        """Make sure that the path leads to us; says whether it was bound again.
+        """Bind the socket again if its path no longer leads to us; says whether that was needed.
 
         Raises
         ------

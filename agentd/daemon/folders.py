@@ -35,7 +35,7 @@ class Folders:
     admins: AdminGroup | None
 
     async def check_answering(self, looks: Looks) -> None:
-        """Find out whether they are where something answers.
+        """Check that their file systems answer.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class Folders:
                 ) from None
 
     def make(self) -> list[Path]:
-        """Make those that are missing; says which.
+        """Create those that are missing; says which.
 
         Raises
         ------

@@ -23,13 +23,13 @@ _REPLACEMENT = "[secret]"
 
 
 class Redactor:
-    """Takes secret values out of texts."""
+    """Replaces secret values in texts."""
 
     def __init__(self) -> None:
         self._pattern: re.Pattern[str] | None = None
 
     def update(self, values: Iterable[str]) -> None:
-        """Take these values out from now on."""
+        """Redact these values from now on."""
         # A value of several lines may be shown line by line.
         texts = {text for value in values for text in (value, *value.splitlines())}
         kept = sorted((text for text in texts if len(text.strip()) >= SHORTEST_REDACTED), key=len, reverse=True)

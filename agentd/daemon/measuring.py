@@ -1,4 +1,4 @@
-"""What there is to measure, read from the supervisor's memory when somebody asks for /metrics."""
+"""Reads the values of /metrics from the supervisor's memory when they are asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory of a process that stays for months: what Python's collector looks at, and how often."""
+"""Python's garbage collector in a process that runs for months: what it looks at, and how often."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ often adds 6 MB. 300 launches allocate enough for 35 looks, at 0.05 ms each, and
 
 
 def stop_collecting() -> None:
-    """Look for no cycles: what is about to be imported stays, and looking takes an eighth of the time of importing."""
+    """Stop collecting while importing: what is imported stays, and collecting takes an eighth of that time."""
     gc.disable()
 
 
 def keep_imports() -> None:
-    """Take what was imported as there to stay: the collector's first look at it would take 60 ms."""
+    """Exempt what was imported: the collector's first look at it would take 60 ms."""
     gc.freeze()
 
 
 def keep_all() -> None:
-    """Take everything there is as there to stay, which the collector need not look at again; it goes on from here."""
+    """Exempt everything there is from collection, and start collecting."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, 20, 20)

@@ -1,4 +1,4 @@
-"""The daemon's own paths: looked at while it runs, and made again where somebody removed, moved or replaced them.
+"""Restores the daemon's own paths where somebody removed, moved or replaced them.
 
 What a path leads to lives on when the path is lost: a tmux server with every agent, a lock, an API that answers. Nobody
 finds it any more, and a second one would be started. So each path is held against what the daemon has in hand: at each
@@ -39,7 +39,7 @@ _PROBLEMS = (
 
 
 class OwnPaths:
-    """Keeps the daemon's own paths.
+    """Restores the daemon's own paths.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class OwnPaths:
 
     @property
     def watched(self) -> tuple[Path, ...]:
-        """Those whose loss is to be seen at once; the rest waits for the resync."""
+        """Those whose loss is noticed at once; that of others at the next resync."""
         return (self._host.tmux.socket, self._api.path, self._host.runtime.path)
 
     async def run(self, interval: float) -> None:
@@ -81,7 +81,7 @@ class OwnPaths:
             await self.keep()
 
     async def keep(self) -> None:
-        """Look once, and put right what is wrong."""
+        """Look once, and restore what is missing."""
         await self._look("folders", self._keep_on_disk)
         await self._look("tmux socket", self._keep_tmux_socket)
         await self._look("API socket", self._keep_api_socket)

@@ -1,4 +1,4 @@
-"""What the daemon itself tells: a line in the log and an event, from one description."""
+"""Reports of the daemon itself: each a line in the log and an event."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ def _report_file(host: Host, file: ConfigFile, before: ConfigFile | None) -> Non
 
 
 def report_started(host: Host, **data: Detail) -> None:
-    """Tell that the daemon is up."""
+    """Report that the daemon is up."""
     log.info("started", agent_user=host.user.name, **data)
     host.emit(Event(EventKind.DAEMON_STARTED, None, None, data))
 
 
 def report_stopping(host: Host, pid: int, agents: str) -> None:
-    """Tell that the daemon was told to end; the log says by which signal."""
+    """Report that the daemon was told to end; the log says by which signal."""
     host.emit(Event(EventKind.DAEMON_STOPPING, None, None, {"pid": pid, "agents": agents}))
 
 
 def report_stopped(host: Host, pid: int, agents: str) -> None:
-    """Tell that the daemon ends."""
+    """Report that the daemon ends."""
     log.info("stopped", agents=agents)
     host.emit(Event(EventKind.DAEMON_STOPPED, None, None, {"pid": pid, "agents": agents}))

@@ -89,7 +89,7 @@ _CANNOT_START = (
 
 
 def run(settings: Settings, ignored: Sequence[str] = ()) -> int:
-    """Run the daemon until it is told to end; what is ignored of its command line is said first.
+    """Run the daemon until it is told to end; first log what is ignored of its command line.
 
     Returns
     -------
@@ -128,7 +128,7 @@ async def _main(settings: Settings, redactor: Redactor, looks: Looks, changed: a
 
 
 class _Daemon:
-    """The daemon, once its folders and locks are its own.
+    """The daemon, holding its folders and locks.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ class _Daemon:
         self._started = asyncio.Event()
 
     async def serve_unless_stopped(self, stack: contextlib.AsyncExitStack) -> None:
-        """Serve; a signal while starting lets the start come to its end, for what was started must be ended too."""
+        """Serve; a signal during the start takes effect after it, since what was started must be ended too."""
         serving = asyncio.create_task(self._serve(stack), name="serve")
         told = asyncio.create_task(self._signals.stop.wait(), name="signal")
         await asyncio.wait([serving, told], return_when=asyncio.FIRST_COMPLETED)
@@ -272,7 +272,7 @@ class _Daemon:
     async def _work(
         self, reconciler: Reconciler, control: ControlLoop, own: OwnPaths, transcripts: Transcripts | None
     ) -> bool:
-        """Keep the loops going until a signal, then end the agents unless they are kept; says whether they are."""
+        """Run the loops until a signal, then stop the agents unless they are kept; says whether they are."""
         host = reconciler.host
         keep_all()
         async with asyncio.TaskGroup() as tasks:

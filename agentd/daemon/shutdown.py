@@ -23,7 +23,7 @@ _MARGIN = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What the process was told by signals."""
+    """The signals that the process got."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     stop_at_once: asyncio.Event = field(default_factory=asyncio.Event)

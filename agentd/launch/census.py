@@ -1,4 +1,4 @@
-"""One look over all of /proc: which runs and tmux servers there are, whatever became of sockets, records and reports.
+"""Finds all runs and tmux servers in /proc, whatever became of their sockets, records and reports.
 
 Files can be removed while what they tell of lives on. Processes cannot hide: everything that a run starts has the run's
 id in its environment, the launcher's command line names its script, and that of a tmux server its socket. The id begins
@@ -34,7 +34,7 @@ _MARK_LENGTH = 8
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What tells the runs of one daemon, and of those that follow it, from those of another."""
+    """Tells the runs of one daemon, and of those that follow it, from those of another."""
 
     state: str
     """Mark of the state directory."""
@@ -43,7 +43,7 @@ class Instance:
 
     @classmethod
     def of(cls, state_dir: Path, runtime: Path) -> Instance:
-        """Compute the marks: nothing that could be lost is kept for them."""
+        """Compute the marks, which need no file that could be lost."""
         try:
             # The same path is another folder in a container.
             namespace = Path(PROC, "self/ns/pid").stat().st_ino

@@ -1,4 +1,4 @@
-"""What must be there before a launch: the workdir and the program; else a reason that a person can act on."""
+"""Checks that a launch's workdir and program are there, or says what to do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Go = Callable[[str | Path], None]
 
 
 def _straight(_path: str | Path) -> None:
-    """Go to a path without a look at the way."""
+    """Check nothing on the way to a path."""
 
 
 def check_workdir(workdir: Path, user: AgentUser) -> None:

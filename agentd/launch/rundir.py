@@ -101,7 +101,7 @@ class RuntimeDirectory:
         """Agents' processes, by run, that were found without a report."""
 
     def prepare(self) -> None:
-        """Create or check the folder, and end the marks of a former shutdown.
+        """Create or check the folder, and remove the mark of a former shutdown.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class RuntimeDirectory:
             raise RuntimeDirectoryError(f"expected no {self.path}/{CLOSING} that cannot be removed; remove it")
 
     def keep(self, on_hint: Callable[[str], None]) -> list[Path]:
-        """Make the folder and its FIFO again if they are not at their paths any more; says which were.
+        """Create the folder and its FIFO again if they are gone from their paths; says which were.
 
         What stood in it is to be written again by those who hold it.
 
@@ -210,7 +210,7 @@ class RuntimeDirectory:
             os.close(descriptor)
 
     def write_record(self, run_id: str, text: str) -> None:
-        """Keep what a later daemon must know of a run; a former record is there until the new one is.
+        """Write a run's record for a later daemon; the former one stays until the new one is there.
 
         Raises
         ------
@@ -227,7 +227,7 @@ class RuntimeDirectory:
             os.rename(run_id + _NEW_RECORD, run_id + _RECORD, src_dir_fd=folder, dst_dir_fd=folder)
 
     def read_record(self, run_id: str) -> str | None:
-        """What was kept of a run."""
+        """Read a run's record."""
         found = self._read(run_id + _RECORD, _RECORD_LIMIT)
         return None if found is None else found[0]
 
@@ -237,7 +237,7 @@ class RuntimeDirectory:
         return run_id if run_id is not None and self._exists(run_id + _RECORD) else None
 
     def file_names(self) -> frozenset[str]:
-        """What stands there now."""
+        """The names in the folder."""
         with os.scandir(self._descriptor) as entries:
             return frozenset(entry.name for entry in entries)
 
@@ -246,7 +246,7 @@ class RuntimeDirectory:
         return self._exists(run_id + _RECORD)
 
     def report_process(self, run_id: str, process: ProcessIdentity) -> None:
-        """Take the place of a launcher's report that somebody removed or replaced: which process is the agent.
+        """Write the launcher's report of the agent's process again, where it was removed or replaced.
 
         Raises
         ------

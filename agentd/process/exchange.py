@@ -1,4 +1,4 @@
-"""Giving a program its input and taking what it prints, within bounds: nothing it does makes us wait or hold more."""
+"""Gives a program its input and takes what it prints, within bounds of time and memory."""
 
 from __future__ import annotations
 

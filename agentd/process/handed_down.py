@@ -1,4 +1,4 @@
-"""What a process is handed by the one that starts it, beside arguments and environment: signals and limits."""
+"""Signal dispositions and limits, which a process inherits from the one that starts it."""
 
 from __future__ import annotations
 

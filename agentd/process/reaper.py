@@ -236,7 +236,7 @@ class Reaper:
                     ending.left.set_result(left or set())
 
     def _worked(self, task: asyncio.Task[None]) -> None:
-        """Nobody waits for ever, whatever ended the work."""
+        """Let nobody wait for ever, whatever ended the work."""
         error = None if task.cancelled() else task.exception()
         if self._task is not task:
             return

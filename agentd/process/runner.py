@@ -1,4 +1,4 @@
-"""Running small programs as the agents' user, with an environment of their own."""
+"""Runs small programs as the agents' user, with an environment of their own."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Finished:
 
 
 def clean_environment(user: AgentUser, environ: Mapping[str, str]) -> dict[str, str]:
-    """Give programs what they need to find themselves and their user's settings, and nothing else.
+    """The variables by which programs find themselves and their user's settings, and no others.
 
     So no ``GIT_DIR`` or the like of whoever started agentd changes what git works on.
     """

@@ -107,7 +107,7 @@ class UsageMeter:
         return usages
 
     def forget(self, agents: Iterable[str]) -> None:
-        """These agents are there, all others are not any more."""
+        """Forget all agents but these."""
         kept = set(agents)
         self._seen = {agent: seen for agent, seen in self._seen.items() if agent in kept}
 

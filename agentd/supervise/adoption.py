@@ -1,4 +1,4 @@
-"""Adoption: what a former daemon left on the tmux server, in the runtime directory and among the processes.
+"""Adoption of what a former daemon left on the tmux server, in the runtime directory and among the processes.
 
 A run is adopted by its record. Where somebody removed that, by its processes: its launcher stands in a pane of ours,
 and its id and its agent's name are in the environment of all that it started. What was known only to the record is then
@@ -36,7 +36,7 @@ _FORGOTTEN = (
 
 
 class Adoption:
-    """Takes over what there is; used once, before the first pass.
+    """Adopts what there is; used once, before the first pass.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class Adoption:
             agent.recalled(_FORGOTTEN)
 
     def _report_again(self, living: LivingRun) -> None:
-        """Write down which process is the agent, where the launcher's report of that was removed."""
+        """Write the launcher's report of the agent's process again where it was removed."""
         process = _agent_process(living)
         if process is not None:
             try:
@@ -130,7 +130,7 @@ class Adoption:
                 log.warning("launcher_report_not_restored", run=living.run_id, reason=error.strerror)
 
     def _adopt_lost(self, run_ids: Iterable[str]) -> set[str]:
-        """Take over what is written of agents whose session somebody closed meanwhile; returns the runs it was."""
+        """Adopt agents whose session was closed while there was no daemon, from their records; returns their runs."""
         records: list[Record] = []
         for run_id in run_ids:
             text = self._host.runtime.read_record(run_id)

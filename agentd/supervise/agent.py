@@ -7,10 +7,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from agentd.launch.preflight import PreflightError
-from agentd.model.events import Event, EventKind
+from agentd.model.events import EventKind
 from agentd.model.states import AgentState
 from agentd.process.reaper import ProcessTree
 from agentd.supervise import transitions
@@ -44,7 +43,7 @@ _SESSION_WAIT = 0.02
 
 
 class Agent(Machine):
-    """One agent in the daemon's hands.
+    """A supervised agent.
 
     Parameters
     ----------
@@ -88,7 +87,7 @@ class Agent(Machine):
     # -- what others tell it
 
     def define(self, desired: DesiredAgent) -> None:
-        """The agent is declared like this."""
+        """Take a declaration."""
         self.describe(desired)
         self._apply(transitions.define(self.life, desired, self._now()))
 
@@ -108,11 +107,11 @@ class Agent(Machine):
         self._apply(transitions.withdraw(self.life, reason, self._now()))
 
     def found_all(self, *, tried: bool) -> None:
-        """A look found all that its launch needs."""
+        """Take note that everything its launch needs is there."""
         self._apply(transitions.found_all(self.life, self._now(), tried=tried))
 
     def mounted_over(self, reason: str) -> None:
-        """Its workdir is covered by another folder."""
+        """Restart it: another file system was mounted on its workdir."""
         self._apply(transitions.mounted_over(self.life, reason, self._now()))
 
     def kill_now(self) -> None:
@@ -120,7 +119,7 @@ class Agent(Machine):
         self._apply(transitions.kill_now(self.life, self._now()))
 
     def session_lost(self, reason: str) -> None:
-        """Its pane is gone."""
+        """Take note that its pane is gone."""
         self.hint()
         handle = self._handle
         if handle is not None:
@@ -130,14 +129,11 @@ class Agent(Machine):
         launching = handle is not None and handle.process is None and self.life.state is AgentState.STARTING
         self._apply(transitions.session_lost(self.life, reason, self._now()))
         if launching and handle is not None and handle.pane is not None:
-            runtime = self.host.runtime
-            error = f"{reason} while it started"
-            if not Path(runtime.script_path(handle.run_id)).exists():
-                error = f"{error}: there is no launch script in {runtime.path}; was that folder moved or removed?"
+            error = handle.why_not_started(reason)
             self._apply(transitions.launch_failed(self.life, handle.run_id, error, self._now()))
 
     def adopt(self, pane: Pane, session: str, run_id: str, *, ended: bool) -> None:
-        """Take over the run that a former daemon left in this pane, as far as it still goes.
+        """Adopt the run that a former daemon left in this pane, as far as it still goes.
 
         After a launch that was refused the pane, and with it the record, still is that of the run before.
 
@@ -169,19 +165,18 @@ class Agent(Machine):
         self._reporter.adopted(self.life, run.id)
 
     def recalled(self, reason: str) -> None:
-        """It was taken over by its processes alone, for its record was gone."""
+        """Take note that it was adopted by its processes alone, since its record was gone."""
         self.unrecorded = True
-        self._reporter.log.warning("agent_record_lost", reason=reason)
-        self.host.emit(Event(EventKind.RECORD_LOST, self.name, reason))
+        self._reporter.emit(logging.WARNING, "agent_record_lost", EventKind.RECORD_LOST, reason)
         self._records.require()
 
     def assume(self, desired: DesiredAgent) -> None:
-        """What it was launched as is not known: take it for what is declared now, but for what its process tells."""
+        """Take the run without a record for what is declared now, except where its process shows otherwise."""
         self.unrecorded = False
         self.life = assumed(self.life, desired, None if self._handle is None else self._handle.process)
 
     def keep_files(self, present: frozenset[str]) -> bool:
-        """Write again what is not among these names of the runtime directory and should be; says whether it was."""
+        """Write its files again that are missing from these names of the runtime directory; says whether any was."""
         handle, run = self._handle, self.life.run
         if handle is None or self.pane is None or run is None or run.id != handle.run_id:
             return False
@@ -197,7 +192,7 @@ class Agent(Machine):
         return True
 
     def adopt_lost(self, session: str) -> None:
-        """Take over a run whose pane was closed while there was no daemon; nothing of it runs any more."""
+        """Adopt a run whose pane was closed while there was no daemon; nothing of it runs any more."""
         run = self.life.run
         assert run is not None
         handle = self._new_handle(run.id, session)
@@ -282,12 +277,11 @@ class Agent(Machine):
             await self._open(run_id, desired, prepared)
 
     async def _open(self, run_id: str, desired: DesiredAgent, prepared: Prepared) -> None:
-        """Launch for good: from here there is a pane, or a reason why not."""
+        """Open the pane, or fail with a reason."""
         former, handle = self._handle, self._new_handle(run_id, desired.spec.session)
-        survivors = former.survivors if former is not None else frozenset()
         try:
-            if survivors:
-                pids = ", ".join(map(str, sorted(survivors)))
+            if former is not None and former.survivors:
+                pids = ", ".join(map(str, sorted(former.survivors)))
                 raise PreflightError(f"processes of the former run cannot be ended: {pids}")
             record = Record.of(self.life, self.described).dump()
             request = prepare(self.host, desired, run_id, record, prepared)
@@ -301,9 +295,8 @@ class Agent(Machine):
         except (PreflightError, TmuxError) as error:
             self.host.runtime.remove_run(run_id)
             self._hold(former)
-            refused = isinstance(error, PreflightError)
-            told = transitions.launch_refused if refused else transitions.launch_failed
-            self._apply(told(self.life, run_id, self.host.redact(str(error)), self._now()))
+            event = transitions.launch_refused if isinstance(error, PreflightError) else transitions.launch_failed
+            self._apply(event(self.life, run_id, self.host.redact(str(error)), self._now()))
             return
         handle.opened(pane)
         self.host.recorder.opened(run_id, pane)
@@ -317,7 +310,7 @@ class Agent(Machine):
         return RunHandle(self.host, run_id, session, self._reported)
 
     def _hold(self, handle: RunHandle | None) -> None:
-        """Take a run as the one there is, to be told of its reports."""
+        """Make this the current run, and take its hints."""
         if self._handle is not None:
             self._handle.close()
             self.host.runs.pop(self._handle.run_id, None)
@@ -387,14 +380,13 @@ class Agent(Machine):
 
     async def record(self) -> None:
         """Write down what a later daemon must know."""
-        run_id = self.run_id if self.pane is not None else None
-        await self._records.write(self.life, self.described, run_id=run_id)
+        await self._records.write(self.life, self.described, run_id=None if self.pane is None else self.run_id)
 
     def _gone(self) -> None:
         self._on_gone(self)
 
     def forget(self) -> None:
-        """Nothing is left of it: hold nothing any more."""
+        """Release everything; nothing is left of the agent."""
         self._cancel_timers()
         self._hold(None)
         self.host.sessions.release(self.described.session, self.name)
@@ -403,6 +395,5 @@ class Agent(Machine):
         """Let go of the agent without touching it."""
         self._cancel_timers()
         if self._handle is not None:
-            self._handle.close()
             await self._handle.closed()
         await self._cancel_work()

@@ -1,4 +1,4 @@
-"""Finds, at each resync, the agents whose workdir another file system was mounted on since they were launched.
+"""Finds, at each resync, agents on whose workdir another file system was mounted since their launch.
 
 They are still in the folder below it, which nobody else sees any more. A folder that was renamed, replaced on its own
 file system, or unmounted below its agent is no reason to end that.

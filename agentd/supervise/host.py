@@ -1,4 +1,4 @@
-"""What every agent's life is carried out with: tmux, the runtime directory, processes, time."""
+"""What all agents share: tmux, the runtime directory, processes, time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _JUMP = 0.5
 
 
 class Clock:
-    """The clocks and the chance that agents' lives are subject to.
+    """The clocks, the jitter and the ids of runs.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ class Clock:
         return time.time()
 
     def today(self) -> date:
-        """The day it is where the daemon is, as people there write it."""
+        """The local date."""
         return datetime.fromtimestamp(self.wall(), tz=UTC).astimezone().date()
 
     def offset(self) -> float:
-        """Seconds between the wall clock and the monotonic clock, steady but for jumps of the wall clock.
+        """Seconds between the wall clock and the monotonic clock, constant except for jumps of the wall clock.
 
         Without that, a time ahead computed twice could differ by the moment between two readings of the clocks.
         """
@@ -65,7 +65,7 @@ class Clock:
         return self._offset
 
     def instant(self) -> Instant:
-        """Describe this moment for a life's event."""
+        """The present moment, with jitter and an id for a run."""
         jitter = random.uniform(-1, 1)  # noqa: S311 (not for secrecy)
         return Instant(self.now(), self.wall(), jitter, f"{self._prefix}{next(self._instants):06x}")
 
@@ -81,18 +81,18 @@ class SessionNames:
         return self._holders.get(session, agent) == agent
 
     def claim(self, session: str, agent: str) -> None:
-        """Hold a name."""
+        """Take a name."""
         self._holders[session] = agent
 
     def release(self, session: str, agent: str) -> None:
-        """Hold a name no more."""
+        """Give a name up."""
         if self.free_for(session, agent):
             self._holders.pop(session, None)
 
 
 @dataclass(slots=True)
 class Host:
-    """What every agent's life is carried out with."""
+    """What all agents share."""
 
     tmux: TmuxServer
     runtime: RuntimeDirectory
@@ -122,11 +122,11 @@ class Host:
     """Takes each event."""
 
     def emit(self, event: Event) -> None:
-        """Something happened. What people are told of it is free text, so secret values are taken out of that."""
+        """Emit an event; secret values are redacted from its reason, which is free text."""
         self.sink(event if event.reason is None else replace(event, reason=self.redact(event.reason)))
 
     def hint(self, run_id: str) -> None:
-        """A launcher says that a report of this run is there."""
+        """Pass on a launcher's hint that a report of this run is there."""
         tell = self.runs.get(run_id)
         if tell is not None:
             tell()

@@ -39,7 +39,7 @@ class PaneRequest:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """All that a launch needs is there."""
+    """What was made ready for a launch."""
 
     sandbox: Ready | None = None
 
@@ -47,7 +47,7 @@ class Prepared:
 async def make_ready(
     host: Host, desired: DesiredAgent, wanted: Callable[[], bool], shell: int | None
 ) -> Prepared | None:
-    """Make and check all that a launch needs; ``None`` should it be unwanted meanwhile.
+    """Make and check all that a launch needs; ``None`` if the launch is no longer wanted meanwhile.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ async def make_ready(
 
 
 async def check_launch(host: Host, desired: DesiredAgent) -> None:
-    """Check that all is there that a launch needs.
+    """Check that everything a launch needs is there.
 
     Raises
     ------
@@ -91,7 +91,7 @@ async def check_launch(host: Host, desired: DesiredAgent) -> None:
 
 
 async def give_trust(host: Host, desired: DesiredAgent) -> None:
-    """Have the harness trust the folder that it is launched in, if agentd made that; else it would ask for it."""
+    """Have the harness trust the folder that it is launched in, if agentd made that; otherwise it would ask."""
     file, launch, spec = desired.trust, desired.launch, desired.spec
     if file is None or launch is None:
         return
@@ -114,7 +114,7 @@ async def give_trust(host: Host, desired: DesiredAgent) -> None:
 
 
 def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepared: Prepared) -> PaneRequest:
-    """Write the record and the script of a launch, for which all that it needs is there.
+    """Write the record and the script of a launch.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def facts_of(host: Host, desired: DesiredAgent, run_id: str) -> RunFacts:
 
 
 async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pane | None) -> Pane:
-    """Execute a launch script in the agent's pane, or, where it has none any more, in a new session.
+    """Execute a launch script in the agent's pane, or in a new session if it has none.
 
     Raises
     ------
@@ -200,7 +200,7 @@ async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pan
 
 
 async def _take_back(host: Host, spec: AgentSpec) -> Pane | None:
-    """Find a pane of this agent that a former daemon asked for and did not live to see, and end what runs there."""
+    """Find a pane that a former daemon opened for this agent just before it ended, and end what runs there."""
     for listed in await host.tmux.list_launched_panes():
         run_id = host.runtime.launched(listed.command)
         if listed.session != spec.session or run_id is None:

@@ -1,4 +1,4 @@
-"""What is known of one agent, as frozen values, and the effects by which it is carried out.
+"""The life of one agent as frozen values, and the effects that its transitions ask for.
 
 How one follows from another is in `agentd.supervise.transitions`.
 """
@@ -18,7 +18,7 @@ from agentd.supervise.policy import Exit, StopStep
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """The moment of an event, and what chance contributes to it."""
+    """The moment of an event, with jitter and an id for a run that it may begin."""
 
     now: float
     """Seconds on the monotonic clock."""
@@ -37,7 +37,7 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One process life of an agent."""
+    """One run of an agent."""
 
     id: str
     launched: float | None = None
@@ -195,7 +195,7 @@ class CloseSession:
 
 @dataclass(frozen=True, slots=True)
 class ReportStopped:
-    """Everything before this is done: tell the life by `stopped`."""
+    """All effects before this one are done: call `stopped`."""
 
 
 Effect = LaunchRun | TypeKey | TerminateGroup | KillRun | ReapRun | CloseSession | ReportStopped

@@ -1,4 +1,4 @@
-"""What a change of an agent's life means to somebody who reads the log or the journal: one description for both."""
+"""Describes changes of an agent's life, for the log and the journal alike."""
 
 from __future__ import annotations
 

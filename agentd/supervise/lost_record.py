@@ -1,4 +1,4 @@
-"""What is believed of a run whose record somebody removed."""
+"""What is assumed of a run whose record was removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentd.supervise.life import Life
 
 
 def assumed(life: Life, desired: DesiredAgent, process: ProcessIdentity | None) -> Life:
-    """Take a run for what is declared now, except for what its process' environment tells."""
+    """Take a run for what is declared now, except where its process' environment shows otherwise."""
     fingerprint = desired.fingerprint
     if fingerprint is not None and desired.launch is not None and process is not None:
         differs = None

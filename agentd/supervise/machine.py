@@ -1,4 +1,4 @@
-"""An agent's state machine under way: events in, effects out, in order.
+"""Runs an agent's state machine: applies events at once and performs effects in order.
 
 Events change the life at once, so the status is never older than the last event; effects that need tmux or wait for
 processes run in one task that exists only while there are any.
@@ -26,7 +26,7 @@ class LogScreen:
 
 
 class Machine(ABC):
-    """Takes steps of a life: reports them, keeps its timer and its record, and has the effects carried out."""
+    """Applies steps to a life: reports them, keeps the timer and the record, and performs the effects."""
 
     def __init__(self, host: Host, life: Life) -> None:
         self.host = host
@@ -44,15 +44,15 @@ class Machine(ABC):
 
     @abstractmethod
     async def _perform(self, effect: Effect | LogScreen) -> None:
-        """Carry out an effect."""
+        """Perform an effect."""
 
     @abstractmethod
     async def record(self) -> None:
-        """Write down what a later daemon must know."""
+        """Write the record for a later daemon."""
 
     @abstractmethod
     def _gone(self) -> None:
-        """Nothing is left of the agent."""
+        """Called when nothing is left of the agent."""
 
     def _now(self) -> Instant:
         return self.host.clock.instant()

@@ -41,7 +41,7 @@ class DesiredView:
 
 @dataclass(frozen=True, slots=True)
 class ObservedView:
-    """What the plan needs to know of an agent that the daemon has in hand."""
+    """What the plan needs to know of an agent that there is."""
 
     name: str
     state: AgentState

@@ -21,7 +21,7 @@ SIGNAL_BASE = 128
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a run ended; with neither code nor signal nobody knows, and none is invented."""
+    """How a run ended; with neither code nor signal it is not known."""
 
     code: int | None = None
     signal: int | None = None

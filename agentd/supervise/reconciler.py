@@ -1,4 +1,4 @@
-"""The reconciler: holds every agent, brings desired and observed state together, and adopts what it finds.
+"""The reconciler: holds all agents, reconciles desired with observed state, and adopts what it finds.
 
 Level-triggered: each pass computes from the whole state, so a lost event costs one resync, never correctness. A pass
 only tells agents what is declared; every agent then converges by itself.
@@ -40,7 +40,7 @@ seen by its process at once; this is for sessions closed around agents that are 
 
 
 class Reconciler:
-    """All agents, and the passes that make them what is declared.
+    """All agents, and the passes that reconcile them with what is declared.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Reconciler:
     # -- adoption
 
     async def adopt(self, census: Census) -> None:
-        """Take over what former daemons left; called once, before the first pass.
+        """Adopt what former daemons left; called once, before the first pass.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class Reconciler:
         return None if agent is None else agent.described.source
 
     def reconcile(self) -> None:
-        """Make one pass: tell each agent that is not as declared."""
+        """Make one pass: give each agent that is not as declared its declaration."""
         if self._closing or self._desired is None:
             return
         begun = self.host.clock.now()
@@ -220,12 +220,12 @@ class Reconciler:
     # -- observation
 
     def keep_records(self) -> int:
-        """Write again what somebody removed from the runtime directory; says of how many runs."""
+        """Write missing files of the runtime directory again; says of how many runs."""
         present = self.host.runtime.file_names()
         return sum(agent.keep_files(present) for agent in list(self.agents.values()))
 
     def look_soon(self) -> None:
-        """Look at what users name and nobody announces: what launches want, and what is mounted on workdirs."""
+        """Look at users' paths, whose changes nobody announces: what launches need, and mounts on workdirs."""
         if not self._closing and self._look is None:
             self._look = asyncio.create_task(self._look_at_paths(), name="paths of agents")
             self._look.add_done_callback(self._looked)
@@ -286,7 +286,7 @@ class Reconciler:
             log.debug("session_not_renamed_back", agent=agent.name, name=name, reason=str(error))
 
     async def tmux_reconnected(self, reason: str) -> None:
-        """The connection to tmux was lost and is there again, perhaps to another server."""
+        """Go on after the connection to tmux was lost and made again, perhaps to another server."""
         identity = self.host.tmux.identity
         assert identity is not None
         if identity != self._server:
@@ -322,7 +322,7 @@ class Reconciler:
             agent.kill_now()
 
     async def close(self) -> None:
-        """Let go of the agents without touching them."""
+        """Release the agents without touching what runs."""
         self._closing = True
         if self._look is not None:
             self._look.cancel()

@@ -25,7 +25,7 @@ _UNDER_WAY = frozenset({AgentState.STARTING, AgentState.RUNNING, AgentState.STOP
 
 
 def under_way(life: Life) -> bool:
-    """Whether there is a run that has not ended: what became of it since its launch, the launcher's reports say.
+    """Whether there is a run that has not ended: the launcher's reports say what became of it since its launch.
 
     One that is being stopped is under way until the stop is complete: a later daemon, which does not know why it was
     stopped, has to decide that anew.

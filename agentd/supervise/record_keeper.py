@@ -1,4 +1,4 @@
-"""Writes down what a later daemon must know of one agent: beside its run, or in tmux' anchor session."""
+"""Writes the record of one agent for a later daemon: beside its run, or in tmux' anchor session."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ with it, and the launcher's reports tell a later daemon as much."""
 
 
 class RecordKeeper:
-    """Knows what is written of one agent, and when that must be done again.
+    """Keeps the record of one agent current.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class RecordKeeper:
         self._written = text
 
     def lost(self) -> None:
-        """Somebody removed the record beside the run: have it written again."""
+        """Have the record beside the run, which was removed, written again."""
         self._written = None
         self.require()
 
@@ -109,7 +109,7 @@ class RecordKeeper:
             log.warning("agent_record_not_written", agent=self._name, reason=str(error))
 
     def cancel(self) -> None:
-        """Ask for nothing any more, and hold nobody."""
+        """Ask for nothing any more, and release the callback."""
         if self._timer is not None:
             self._timer.cancel()
         self._on_due = _nobody

@@ -1,4 +1,4 @@
-"""Tells what happens to one agent: each thing as an event, and as a line in the log."""
+"""Reports what happens to one agent, as events and as lines in the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agentd.supervise.run_recorder import RunEnd
 
 
 class Reporter:
-    """What is told of one agent.
+    """Reports on one agent.
 
     Parameters
     ----------
@@ -31,13 +31,13 @@ class Reporter:
         self.log = structlog.get_logger(__name__).bind(agent=name)
 
     def emit(self, level: int, line: str, kind: EventKind, reason: str | None = None, /, **data: Detail) -> None:
-        """Tell what is no change of the life, and log it as this line."""
+        """Emit an event that is no change of the life, and log it as this line."""
         fields = data if reason is None else {"reason": reason, **data}
         self.log.log(level, line, **fields)
         self._host.emit(Event(kind, self._name, reason, data))
 
     def change(self, before: Life, life: Life) -> None:
-        """Tell what a step of the life was, with one line in the log for each change of state."""
+        """Report a step of the life, with one line in the log for each change of state."""
         change = describe_change(before, life, self._host.clock.now())
         if change.new_state:
             states: dict[str, Detail] = {"state": life.state.value, "was": before.state.value}
@@ -64,7 +64,7 @@ class Reporter:
         self._held = []
 
     def adopted(self, life: Life, run_id: str) -> None:
-        """Tell that a run was taken over, then what became of it meanwhile; its start is no news."""
+        """Report that a run was adopted, then what became of it meanwhile; its start is no news."""
         meanwhile, self._held = self._held or [], None
         data: dict[str, Detail] = {"state": life.state.value, "run": run_id, "restarts": life.restarts}
         if life.run is not None and life.run.pid is not None:
@@ -75,13 +75,13 @@ class Reporter:
                 self._host.emit(event)
 
     def killed(self, run: Run) -> None:
-        """A run is about to be killed."""
+        """Report that a run is about to be killed."""
         data: dict[str, Detail] = {"run": run.id} if run.pid is None else {"run": run.id, "pid": run.pid}
         reason = "it did not end in its grace period"
         self.emit(logging.WARNING, "agent_killed", EventKind.KILLED, reason, **data)
 
     def survivors(self, pids: Collection[int]) -> None:
-        """Tell of processes that SIGKILL did not end, if there are any."""
+        """Report processes that SIGKILL did not end, if there are any."""
         if pids:
             shown = [str(pid) for pid in sorted(pids)]
             kind = EventKind.PROCESSES_SURVIVE_SIGKILL

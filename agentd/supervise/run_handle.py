@@ -1,10 +1,11 @@
-"""The outside of a run: its pane, its processes, and what its launcher reports of it."""
+"""A run seen from outside: its pane, its processes, and its launcher's reports."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import structlog
@@ -98,6 +99,13 @@ class RunHandle:
         if self._early is None:
             self._early = asyncio.get_running_loop().call_later(_LONGEST_ANSWER, read)
 
+    def why_not_started(self, reason: str) -> str:
+        """Say why a launch that lost its pane for this reason has failed."""
+        runtime, error = self._host.runtime, f"{reason} while it started"
+        if Path(runtime.script_path(self.run_id)).exists():
+            return error
+        return f"{error}: there is no launch script in {runtime.path}; was that folder moved or removed?"
+
     def take_snapshot(self) -> None:
         """Remember what the run has started before a signal makes orphans of it."""
         if self.launcher is not None and not self._known:
@@ -149,12 +157,12 @@ class RunHandle:
         self.end(Exit(error=f"ended with an unknown status: {why}") if error is not None else task.result())
 
     def end(self, ended: Exit, ago: float = 0.0) -> None:
-        """Take it as ended like this, so many seconds ago."""
+        """Report that it ended like this, so many seconds ago."""
         self.close()
         self._report(self.run_id, Ended(ended, ago))
 
     def close(self) -> None:
-        """Find out nothing more."""
+        """Stop watching."""
         if self._early is not None:
             self._early.cancel()
         if self._watch is not None:
@@ -165,6 +173,7 @@ class RunHandle:
             self._look.cancel()
 
     async def closed(self) -> None:
-        """Wait until that is so."""
+        """Stop watching, and wait until nothing is watched any more."""
+        self.close()
         if self._look is not None:
             await asyncio.wait([self._look])

@@ -1,4 +1,4 @@
-"""What the supervisor tells whoever keeps transcripts, and the little it asks back."""
+"""The interface between the supervisor and the recorder of transcripts."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class SeenPane:
 
 
 class RunRecorder(Protocol):
-    """Keeps what runs print. Nothing here raises, and nothing delays a launch for longer than moments."""
+    """Records what runs print. Nothing here raises, or delays a launch for more than moments."""
 
     async def begin(self, facts: RunFacts) -> str | None:
-        """A run is about to be launched: give the shell command that is to read what it prints, if there is one."""
+        """Prepare for a launch: give the shell command that is to read what it prints, if there is one."""
         ...
 
     def opened(self, run_id: str, pane: Pane) -> None:
@@ -65,7 +65,7 @@ class RunRecorder(Protocol):
         ...
 
     async def taken(self, run_id: str) -> None:
-        """Wait, for moments, until all is kept that an ended run printed: its pane is about to be closed or reused."""
+        """Wait, for moments, until all output of an ended run is kept: its pane is about to be closed or reused."""
         ...
 
     def adopt(self, facts: RunFacts, pane: Pane) -> None:

@@ -60,7 +60,7 @@ class IllegalTransitionError(RuntimeError):
 
 
 def define(life: Life, desired: DesiredAgent, at: Instant) -> Step:
-    """The definition was declared, or changed, or is declared still."""
+    """Take the definition that is declared, new, changed or as before."""
     previous = life.policy
     policy_changed = bool(changed_policy(previous, desired.spec.policy))
     same_launch = not changed_parts(life.fingerprint, desired.fingerprint)
@@ -140,7 +140,7 @@ def launch_refused(life: Life, run_id: str, error: str, at: Instant) -> Step:
 
 
 def found_all(life: Life, at: Instant, *, tried: bool = False) -> Step:
-    """A look has found all that a launch which never began needs, as far as looks can tell.
+    """Launch an agent whose launch never began: everything that it needs was seen to be there.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How a run ended: what its launcher writes about it, or why there is nothing."""
+"""Finds out how a run ended: what its launcher wrote, or why it wrote nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TMUX_LIMIT = 1.0
 
 
 async def find_exit(host: Host, run_id: str, pane: Pane | None, launcher: ProcessIdentity | None) -> Exit:
-    """Wait for the status of a run whose process has ended, and find out why it cannot come where it does not."""
+    """Wait for the exit status of a run whose process has ended; say why if there will be none."""
     until = host.clock.now() + _PATIENCE
     while True:
         # Looked at first: a launcher that has moved on has written its report before.

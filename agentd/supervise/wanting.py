@@ -1,4 +1,4 @@
-"""Looks, at each resync, for what launches that never began are waiting for."""
+"""Looks, at each resync, whether launches that never began can begin now."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentd.supervise.launching import check_launch
 
 
 class Wanting:
-    """Knows which launches were tried because nothing was seen to be missing."""
+    """Remembers which launches were tried because nothing was seen to be missing."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -21,7 +21,7 @@ class Wanting:
         """Agents launched after a look that found all, where none found something missing since."""
 
     async def look(self, agents: Iterable[Agent]) -> None:
-        """Look once for each agent whose launch never began, and launch those for which all is there."""
+        """Launch the agents whose launch never began and for which everything is there now."""
         unbegun = [agent for agent in agents if agent.life.unbegun]
         self._tried &= {agent.name for agent in unbegun}
         await asyncio.gather(*(self._look_for(agent) for agent in unbegun if agent.life.wanting))

@@ -1,4 +1,4 @@
-"""Seeing to it, before a launch, that the folder an agent works in is there: its worktree or its workspace."""
+"""Creates an agent's worktree or workspace before launch."""
 
 from __future__ import annotations
 

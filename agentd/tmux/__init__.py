@@ -1,1 +1,1 @@
-"""tmux and processes: the control-mode connection, the launcher, and what an agent left behind."""
+"""tmux: the control-mode connection and typed operations."""

@@ -274,7 +274,7 @@ class ControlConnection:
         self.ended("the tmux control client ended")
 
     def ended(self, reason: str) -> None:
-        """Fail everything that waits; called once the connection is of no use."""
+        """Fail everything that waits; called once the connection has ended."""
         if self.closed.done():
             return
         complaint = self._stderr.decode("utf-8", "replace").strip() or self._said_why

@@ -322,11 +322,11 @@ class TmuxServer:
         return self._pane(shown)
 
     async def open_pipe(self, pane: Pane, writer: str) -> None:
-        """Give what a pane prints from now on to a shell command too."""
+        """Pipe what a pane prints from now on to a shell command."""
         await self._run(pipe_pane(pane.pane_id, writer))
 
     async def close_pipe(self, pane: Pane) -> None:
-        """Give it to nobody any more; a missing pane is fine."""
+        """Close a pane's pipe; a missing pane is fine."""
         with contextlib.suppress(TmuxError):
             await self._run(command("pipe-pane", "-t", pane.pane_id))
 

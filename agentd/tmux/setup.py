@@ -1,4 +1,4 @@
-"""What a tmux server must be told before it may hold agents, and who may use it."""
+"""Sets a tmux server up before it holds agents, and admits those who may use it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ServerIdentity:
 
 @dataclass(frozen=True, slots=True)
 class ServerSetup:
-    """How the server is to be; the parameters are those of `agentd.tmux.server.TmuxServer`."""
+    """How the server is set up; the parameters are those of `agentd.tmux.server.TmuxServer`."""
 
     socket: Path
     user: ServerUser
@@ -129,7 +129,7 @@ class ServerSetup:
         log.warning("tmux_stale_client_stays", pids=sorted(ended))
 
     async def _clean_environment(self, connection: ControlConnection) -> None:
-        """Let panes inherit nothing of a shell from which somebody else started the server."""
+        """Remove what panes would inherit from the shell in which somebody else started the server."""
         shown = await connection.run("show-environment -g")
         # A value's further lines may look like a variable too; to unset one that is not there does nothing.
         names = {match[1] for line in shown[0] if (match := _VARIABLE.match(line))}

@@ -73,7 +73,7 @@ class SocketFile:
         return self._server if self._server is not None and is_tmux(self._server) else None
 
     def expect(self, server: ProcessIdentity | None) -> None:
-        """From now on this server is the one: found alive at the start, or connected to."""
+        """Take this server, found alive at the start or connected to, as ours."""
         if server != self._server:
             self._server, self._seen = server, None
 
@@ -85,7 +85,7 @@ class SocketFile:
         return (found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None
 
     async def keep(self) -> bool:
-        """Make sure that the path leads to the server, if one is known to live; says whether it was made again.
+        """Have the server make its socket again if the path no longer leads to it; says whether it did.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class SocketFile:
         return self._identity() is not None and listener_of(self.path) in (server.pid, 0)
 
     def _check_free(self, server: ProcessIdentity) -> None:
-        """Make sure that nothing of anybody's is lost when the server puts its socket there."""
+        """Check that the server would replace nothing of anybody else's with its socket."""
         try:
             found = self.path.lstat()
         except OSError:

@@ -58,7 +58,7 @@ def pane_target(session: str) -> str:
 
 
 def pipe_pane(target: str, writer: str) -> str:
-    """Give what a pane prints to a shell command too."""
+    """Pipe what a pane prints to a shell command."""
     # Without -I, which would make tmux notice the command's end at once, but look at one descriptor more for each pane
     # whenever anything happens (it uses poll(2)). The command is expanded as a format, and then by strftime(3).
     return command("pipe-pane", "-O", "-t", target, literal(writer).replace("%", "%%"))
