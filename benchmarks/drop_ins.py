@@ -68,8 +68,28 @@ WAYS = (
 )
 
 
-def measure(way: Way, arguments: argparse.Namespace) -> tuple[float, list[float], float, float]:
-    """Give the start in s, each addition in ms, and CPU when idle in % of a core: of agentd alone, and with tmux."""
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was measured of one way; CPU is that of agentd alone."""
+
+    start: float
+    """Seconds."""
+    start_cpu: float
+    additions: list[float]
+    """Milliseconds each."""
+    addition_cpu: float
+    """Milliseconds for one."""
+    idle: float
+    """Per cent of a core."""
+
+    def __str__(self) -> str:
+        """Render as cells of a table."""
+        added = f"{median(self.additions):.0f} (worst {max(self.additions):.0f}) | {self.addition_cpu:.0f}"
+        return f"{self.start:.2f} | {self.start_cpu:.2f} | {added} | {self.idle:.2f}"
+
+
+def measure(way: Way, arguments: argparse.Namespace) -> Figures:
+    """Measure one way."""
     count = arguments.agents
     with tempfile.TemporaryDirectory(prefix="agentd-", dir="/dev/shm") as name, RollCall(Path(name)) as roll:
         folder = Path(name) / "d"
@@ -81,6 +101,8 @@ def measure(way: Way, arguments: argparse.Namespace) -> tuple[float, list[float]
             subject.daemon.start(f"--agent-user={pwd.getpwuid(os.geteuid()).pw_name}", "--transcripts=off")
             started = max(report.seen for report in roll.wait(count)) - begun
             subject.daemon.wait_for(lambda: subject.daemon.health()["agents"]["running"] == count, 60)
+            pid = subject.daemon.pid
+            start_cpu = cpu_seconds(pid)
             additions = []
             for number in range(arguments.edits):
                 # Not in step with agentd's own pace.
@@ -88,13 +110,12 @@ def measure(way: Way, arguments: argparse.Namespace) -> tuple[float, list[float]
                 begun = time.perf_counter()
                 way.add(subject, count, f"extra-{number}")
                 additions.append(1000 * (roll.wait(1)[0].seen - begun))
-            time.sleep(3)
-            tmux = subject.daemon.tmux_pid() or 0
-            before = cpu_seconds(subject.daemon.pid), cpu_seconds(tmux)
+            time.sleep(1)
+            addition_cpu = 1000 * (cpu_seconds(pid) - start_cpu) / arguments.edits
+            before = cpu_seconds(pid)
             time.sleep(arguments.seconds)
-            used = cpu_seconds(subject.daemon.pid) - before[0], cpu_seconds(tmux) - before[1]
-            daemon, both = (100 * each / arguments.seconds for each in (used[0], sum(used)))
-            return started, additions, daemon, both
+            idle = 100 * (cpu_seconds(pid) - before) / arguments.seconds
+            return Figures(started, start_cpu, additions, addition_cpu, idle)
         finally:
             subject.daemon.signal(15)
             subject.daemon.wait_exit(60)
@@ -109,14 +130,10 @@ def main() -> int:
     parser.add_argument("--edits", type=int, default=20, help="agents that are added, one after the other")
     parser.add_argument("--seconds", type=float, default=60, help="of idleness")
     arguments = parser.parse_args()
-    print(
-        "| declared by | all run after [s] | one added [ms, median] | worst [ms] | idle: agentd [%] | with tmux [%] |"
-    )
+    print("| declared by | all run after [s] | CPU [s] | one added [ms] | CPU [ms] | idle [% of a core] |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     for way in WAYS:
-        started, additions, daemon, both = measure(way, arguments)
-        edits = f"{median(additions):.0f} | {max(additions):.0f}"
-        print(f"| {way.name} | {started:.2f} | {edits} | {daemon:.2f} | {both:.2f} |", flush=True)
+        print(f"| {way.name} | {measure(way, arguments)} |", flush=True)
     return 0
 
 
