@@ -132,5 +132,5 @@ def configure(log_format: LogFormat | None, *, debug: bool, redactor: Redactor, 
     # What was logged in the last turn of the loop, or before a crash.
     atexit.register(batched.write_out)
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
-    # A handler over 100 ms is nothing to report on a loaded machine.
+    # On a loaded machine a callback may take over 100 ms; that is nothing to report.
     logging.getLogger("asyncio").setLevel(logging.ERROR)

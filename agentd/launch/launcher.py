@@ -280,7 +280,7 @@ while read -r stat; do made=$stat; done <{said}
 #
 # The agent's environment comes last, so that none of it (IFS, PATH, a variable of the same name) changes what the
 # launcher does. The shell for inspection is a new program, never the launcher itself: so its children are known as not
-# the agent's by the run's id in its environment (processes.py), and whatever is a child of the launcher is the agent's.
+# the agent's by the run's id in its environment, and whatever is a child of the launcher is the agent's.
 #
 # Only the agent user may read the files, whatever umask the agent is to have. The kernel says which one that is: to ask
 # `umask` in a command substitution would be a fork more.

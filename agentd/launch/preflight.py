@@ -185,7 +185,7 @@ class Preflight:
     def _looked(self, key: tuple[Path, str, str], future: asyncio.Future[None]) -> None:
         del self._under_way[key]
         if not future.cancelled():
-            # Whoever asked may have gone.
+            # Retrieved here, since whoever asked may be gone.
             future.exception()
 
     def _look(self, workdir: Path, program: str, environment: Mapping[str, str], origin: str, way: Way) -> None:

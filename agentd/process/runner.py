@@ -215,7 +215,7 @@ class Runner:
             if process is None or process.poll() is not None:
                 return
             _signal(process, signal.SIGTERM)
-        # Whoever waits for its output waits on, if it or what it started does not heed that.
+        # Its output is still waited for if the program, or what it started, ignores that.
         timer = threading.Timer(_GRACE, self._kill, [process])
         timer.daemon = True
         timer.start()
@@ -227,6 +227,6 @@ class Runner:
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    # Of a group that is gone, somebody else may have the number.
+    # Another process group may have the number of one that is gone.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)

@@ -140,7 +140,7 @@ class Adoption:
                 log.error("agent_record_unreadable", reason=str(error))
         held = {agent.run_id for agent in self._agents.values()}
         taken: set[str] = set()
-        # A daemon that ended in the middle of a restart left two; the later one has counted on.
+        # A daemon that ended in the middle of a restart left two records; the later one has the higher count.
         for record in sorted(records, key=lambda each: (each.began or 0.0, each.restarts), reverse=True):
             if record.run is None or record.run.id in held or record.agent in self._agents:
                 continue

@@ -111,7 +111,7 @@ class Machine(ABC):
     async def _work(self) -> None:
         while True:
             if self._effects and self._records.due and self.life.state is AgentState.BACKOFF:
-                # When it is due must be known to a later daemon before seconds of ending what the run left.
+                # Ending what the run left may take seconds; a later daemon must know before when the restart is due.
                 await self.record()
             while self._effects:
                 await self._perform(self._effects.popleft())

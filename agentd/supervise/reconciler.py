@@ -201,7 +201,7 @@ class Reconciler:
         if agent is None:
             agent = self._declare(Life(operation.agent), desired, None)
         if agent.life.desired is not desired:
-            # That an agent is launched, its state says; of everything else the reason is news.
+            # Its state shows that an agent is launched; for anything else the reason is news.
             tell = log.debug if operation.action is Action.START else log.info
             tell("plan", action=operation.action, agent=operation.agent, reason=operation.reason)
             if known:

@@ -62,7 +62,7 @@ class RecordKeeper:
         if not outdated:
             return
         if not under_way(life) and not life.gone:
-            # Nothing a launcher left tells a later daemon what was decided after an end: written at once.
+            # No report of a launcher tells a later daemon what was decided after an end, so that is written at once.
             self.require()
         elif self._timer is None and not life.gone:
             self._timer = asyncio.get_running_loop().call_later(_DELAY, self._late)

@@ -134,7 +134,7 @@ def launch_refused(life: Life, run_id: str, error: str, at: Instant) -> Step:
     life = end_run(life, Exit(error=error), at)
     life = replace(life, unbegun=unbegun, restarts=life.restarts - restart, counted=life.counted - restart)
     if not restart:
-        # Nothing of this definition ever ran: its time has not begun either.
+        # Nothing of this definition ever ran, so its timeout has not begun either.
         life = replace(life, began=None, began_wall=None)
     return follow(life, at), ()
 
@@ -186,7 +186,7 @@ def launch_interrupted(life: Life, at: Instant) -> Life:
     assert life.run is not None
     if life.restarts == 0:
         return replace(life, state=AgentState.PENDING, run=None, session_open=False)
-    # The restart was counted with the decision, and will be again.
+    # The restart was counted when it was decided, and will be counted again.
     return replace(
         life,
         state=AgentState.BACKOFF,
@@ -228,7 +228,7 @@ def exited(life: Life, run_id: str, ended: Exit, at: Instant) -> Step:
             overdue = life.deadline is not None and life.deadline <= at.now
             life = replace(end_run(life, ended, at), last_exit=ended)
             if overdue:
-                # Seen late, by a daemon that was not there: the end of a timeout's stop, or one that needed none.
+                # Seen only by the next daemon: the end of a stop by timeout, or an end that came before it.
                 return wind_down(replace(life, state=AgentState.STOPPING, stop=Stop(StopReason.TIMEOUT, 0.0, ())))
             return follow(life, at), ()
         case AgentState.STOPPING:

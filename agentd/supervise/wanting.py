@@ -29,7 +29,7 @@ class Wanting:
     async def _look_for(self, agent: Agent) -> None:
         run, desired = agent.life.run, agent.life.desired
         if run is None or desired is None or desired.launch is None:
-            # What cannot be launched as it is declared is launched when it is declared otherwise.
+            # What cannot be launched as declared waits for another declaration.
             return
         try:
             await self._check(desired)

@@ -99,7 +99,7 @@ class ServiceManager:
         if open_files is not None:
             properties.append(f"LimitNOFILE={open_files}")
         if self.unit is not None:
-            # Else a daemon would see its server die when the machine shuts down, and start another.
+            # Otherwise a daemon would see its server die when the machine shuts down, and start another.
             properties.append(f"Before={self.unit}")
         return (
             self.program,

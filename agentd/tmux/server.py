@@ -290,7 +290,7 @@ class TmuxServer:
         except TmuxError as error:
             if not str(error).startswith(_PIPE_REFUSED):
                 raise
-            # The session is there, and its agent runs; that it is not recorded will be seen.
+            # The session is there, and its agent runs; that it is not recorded is noticed at the next look.
             lines = await self._run(command("display-message", "-p", "-t", target, PANE_FORMAT))
         return self._pane(lines[0])
 

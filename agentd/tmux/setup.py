@@ -90,7 +90,7 @@ class ServerSetup:
             "set-option -g detach-on-destroy off",
             "set-option -g automatic-rename off",
             "set-option -g allow-rename off",
-            # Else an operator who attaches would put variables of their own into an agent's session.
+            # Otherwise an operator who attaches would put their variables into the agent's session.
             "set-option -g update-environment ''",
         )
         shown = await connection.run("display-message -p '#{pid} #{start_time}'")
@@ -131,7 +131,7 @@ class ServerSetup:
     async def _clean_environment(self, connection: ControlConnection) -> None:
         """Remove what panes would inherit from the shell in which somebody else started the server."""
         shown = await connection.run("show-environment -g")
-        # A value's further lines may look like a variable too; to unset one that is not there does nothing.
+        # Further lines of a value may look like a variable too; unsetting one that is not there does nothing.
         names = {match[1] for line in shown[0] if (match := _VARIABLE.match(line))}
         foreign = sorted(names - self.environment.keys() - _TMUX_KEEPS)
         if foreign:
@@ -147,7 +147,7 @@ class ServerSetup:
             try:
                 await connection.run(command("server-access", "-a", name))
             except TmuxError as error:
-                # Older than 3.3 there is no such command, and no need: the socket's mode decides alone.
+                # Before 3.3 there is no such command, and no need for it: the socket's mode decides alone.
                 if not any(reason in str(error) for reason in ("already", "owns the server", "unknown command")):
                     log.warning("tmux_admin_not_admitted", user=name, error=str(error))
 

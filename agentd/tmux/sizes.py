@@ -65,6 +65,6 @@ class WindowSizes:
         } - attended):  # fmt: skip
             await self._run(
                 command("resize-window", "-t", window, "-x", str(SIZE[0]), "-y", str(SIZE[1])),
-                # To resize a window makes its size one that was set by hand, which no client would change.
+                # Resizing marks the size as set by hand, which no client would change.
                 command("set-option", "-wu", "-t", window, "window-size"),
             )
