@@ -14,7 +14,7 @@ from agentd.files.answering import NotAnsweringError
 from agentd.files.looks import Looks
 from agentd.jcard.drop_in_folder import DropIns, FoundFile, Place, look_at_drop_ins
 from agentd.jcard.drop_ins import SourceFile, TakenFile, drop_in_context, merge
-from agentd.jcard.leases import Renewal, lapsed, next_lapse, renew
+from agentd.jcard.leases import Renewal, expired, next_expiry, renew
 from agentd.jcard.load import load_jcard
 from agentd.jcard.problems import LoadResult
 from agentd.model.spec import LoadContext
@@ -71,8 +71,8 @@ class ConfigFiles:
         jcard, found = await asyncio.gather(self._read_jcard(), self._look_at_drop_ins())
         if (jcard, found) != self._read or found is not self._read[1]:
             await self._take_in(jcard, found)
-        over = lapsed(self._renewals, self._leases, self._now())
-        if over != self._sources.lapsed:
+        over = expired(self._renewals, self._leases, self._now())
+        if over != self._sources.expired:
             self._sources = Sources(self._sources.files, self._sources.unlisted, over)
         if not self._is_merged(self._sources):
             await asyncio.to_thread(self.merged, self._sources)
@@ -82,8 +82,9 @@ class ConfigFiles:
         """Load what changed, and note what was renewed."""
         drop_ins = {path: file for path, file in found.files.items() if path != self.config}
         files = {self.config: jcard, **drop_ins}
-        if any(self._stale(file) for file in files.values()):
-            await asyncio.to_thread(lambda: [self._load(file) for file in files.values()])
+        stale = [file for file in files.values() if self._stale(file)]
+        if stale:
+            await asyncio.to_thread(lambda: [self._load(file) for file in stale])
         modified = {path: file.stamp.modified for path, file in drop_ins.items() if file.stamp is not None}
         held = {path: renewal for path, renewal in self._renewals.items() if path in files}
         self._renewals = {**held, **renew(held, modified, self._now())}
@@ -158,7 +159,7 @@ class ConfigFiles:
             None if loaded is None else loaded.result,
             file.unavailable,
             self._good.get(path),
-            lapsed=path in sources.lapsed,
+            expired=path in sources.expired,
         )
 
     def described(self, file: FoundFile, taken: TakenFile) -> ConfigFile:
@@ -170,7 +171,7 @@ class ConfigFiles:
             warnings=tuple(map(str, taken.warnings)),
             agents=len(taken.agents),
             digest=None if loaded is None else loaded.digest,
-            lapsed=taken.lapsed,
+            expired=taken.expired,
             in_force=taken.in_force,
         )
 
@@ -186,9 +187,9 @@ class ConfigFiles:
             self._loaded = {path: loaded for path, loaded in self._loaded.items() if path in sources.files}
 
     @property
-    def next_lapse(self) -> float | None:
+    def next_expiry(self) -> float | None:
         """When the next lease will be over, monotonic."""
-        return next_lapse(self._renewals, self._leases, self._now())
+        return next_expiry(self._renewals, self._leases, self._now())
 
     @property
     def places(self) -> Mapping[Path, Place]:

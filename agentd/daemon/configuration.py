@@ -21,7 +21,7 @@ class Sources:
     """In order: the jcard, then the drop-ins by path."""
     unlisted: Mapping[Path, str]
     """Folders of drop-ins that cannot be listed, and why."""
-    lapsed: frozenset[Path]
+    expired: frozenset[Path]
     """Files whose lease is over."""
 
 
@@ -48,7 +48,7 @@ class ConfigFile:
     """How many it declares."""
     digest: str | None
     """Of its content, valid or not; ``None`` where it cannot be read."""
-    lapsed: bool
+    expired: bool
     """Whether its lease is over."""
     in_force: LoadResult | None = field(repr=False)
     """The content that counts."""

@@ -71,9 +71,9 @@ class ControlLoop:
                 ready = True
                 self.on_ready()
             if not reader.unsettled:
-                lapse = self.inputs.next_lapse
+                expiry = self.inputs.next_expiry
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(resync if lapse is None else min(resync, lapse)):
+                    async with asyncio.timeout_at(resync if expiry is None else min(resync, expiry)):
                         await self.changed.wait()
             self.changed.clear()
             if loop.time() >= resync:

@@ -117,9 +117,9 @@ class Inputs:
         self._files.take(reading.sources)
 
     @property
-    def next_lapse(self) -> float | None:
+    def next_expiry(self) -> float | None:
         """When the next lease of a drop-in will be over, monotonic."""
-        return self._files.next_lapse
+        return self._files.next_expiry
 
     def watched_files(self) -> frozenset[Path]:
         """The jcard, drop-ins that are symlinks, and the prompt files of the configuration in force."""

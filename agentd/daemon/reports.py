@@ -39,7 +39,7 @@ def report_configuration(host: Host, configuration: Configuration, before: Confi
 
 def _report_file(host: Host, file: ConfigFile, before: ConfigFile | None) -> None:
     source: dict[str, Detail] = {"source": str(file.path)}
-    if file.lapsed and (before is None or not before.lapsed):
+    if file.expired and (before is None or not before.expired):
         reason = f"{file.path} was not renewed for its lease"
         log.warning("lease_expired", file=str(file.path), effect="its agents are stopped until it is renewed")
         host.emit(Event(EventKind.LEASE_EXPIRED, None, reason, source))

@@ -82,12 +82,12 @@ def agreed(first: Reading, again: Reading, taken: Reading | None) -> Reading | N
     ):
         return None
     files = _agreed(first.sources.files, again.sources.files, taken.sources.files)
-    # What was renewed between the two readings has not lapsed.
-    lapsed = first.sources.lapsed & again.sources.lapsed
+    # What was renewed between the two readings has not expired.
+    expired = first.sources.expired & again.sources.expired
     # The last good content of a file may name other prompt files than the one that is not taken yet.
     errors = {path: error for path, error in taken.prompt_errors.items() if path not in again.prompts}
     return Reading(
-        Sources(files, again.sources.unlisted, lapsed),
+        Sources(files, again.sources.unlisted, expired),
         {**taken.prompts, **again.prompts},
         {**errors, **again.prompt_errors},
         again.secrets,

@@ -31,7 +31,7 @@ class SourceFile:
     """Why it cannot be read."""
     good: LoadResult | None = None
     """Its last content that was taken."""
-    lapsed: bool = False
+    expired: bool = False
     """Whether its lease is over, so that it counts as removed."""
 
 
@@ -46,7 +46,7 @@ class TakenFile:
     """The content that counts, the last good one if there are errors; ``None`` if there never was any."""
     agents: tuple[AgentSpec, ...]
     """What it declares: those in force, without any whose name, session or branch an earlier file has taken."""
-    lapsed: bool
+    expired: bool
 
     @property
     def errors(self) -> Sequence[Problem]:
@@ -115,20 +115,21 @@ class _Claims:
         if file.loaded is None:
             problems.append(Problem(Severity.ERROR, str(file.path), file.unavailable or "cannot be read"))
         usable = file.loaded is not None and not file.loaded.errors
-        if file.lapsed:
-            problems.append(_lapsed(file))
-            return TakenFile(file.path, file.owner, tuple(problems), file.good, (), lapsed=True)
+        if file.expired:
+            problems.append(_expired(file))
+            return TakenFile(file.path, file.owner, tuple(problems), file.good, (), expired=True)
         if file.loaded is not None and usable:
             clashes = list(self._clashes(file.path, file.loaded))
             problems += clashes
             usable = not clashes
         in_force = file.loaded if usable else file.good
-        agents = () if in_force is None else tuple(self._free(in_force))
+        agents: tuple[AgentSpec, ...] = ()
         if in_force is not None:
+            agents = in_force.agents if usable else tuple(self._free(in_force))
             for spec in agents:
                 holder = _Holder(spec, file.path, in_force)
                 self._holders.update((claim, holder) for claim in _claims(spec))
-        return TakenFile(file.path, file.owner, tuple(problems), in_force, agents, lapsed=False)
+        return TakenFile(file.path, file.owner, tuple(problems), in_force, agents, expired=False)
 
     def _free(self, content: LoadResult) -> Iterator[AgentSpec]:
         return (spec for spec in content.agents if not any(claim in self._holders for claim in _claims(spec)))
@@ -172,7 +173,7 @@ def _clash(later: _Holder, earlier: _Holder, claim: _Claim) -> Problem:
     return Problem(Severity.ERROR, str(later.path), message, line, column, spec.name, claim.kind)
 
 
-def _lapsed(file: SourceFile) -> Problem:
+def _expired(file: SourceFile) -> Problem:
     lease = None if file.good is None else file.good.lease
     span = "" if lease is None else f" of {format_duration(lease)}"
     return Problem(

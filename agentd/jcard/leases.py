@@ -40,12 +40,12 @@ def renew(before: Mapping[Path, Renewal], modified: Mapping[Path, int], now: flo
     return renewals
 
 
-def lapsed(renewals: Mapping[Path, Renewal], leases: Mapping[Path, float], now: float) -> frozenset[Path]:
+def expired(renewals: Mapping[Path, Renewal], leases: Mapping[Path, float], now: float) -> frozenset[Path]:
     """Name the files whose lease, in seconds, is over."""
     return frozenset(path for path, lease in leases.items() if path in renewals and now >= renewals[path].seen + lease)
 
 
-def next_lapse(renewals: Mapping[Path, Renewal], leases: Mapping[Path, float], now: float) -> float | None:
+def next_expiry(renewals: Mapping[Path, Renewal], leases: Mapping[Path, float], now: float) -> float | None:
     """Say when the next lease will be over unless it is renewed; ``None`` if none will."""
     ends = [renewals[path].seen + lease for path, lease in leases.items() if path in renewals]
     return min((end for end in ends if end > now), default=None)

@@ -25,7 +25,7 @@ def loaded(path: Path, text: str, owner: str | None = None) -> LoadResult:
 
 
 def source(
-    path: Path, text: str | None, good: str | None = None, owner: str | None = None, *, lapsed: bool = False
+    path: Path, text: str | None, good: str | None = None, owner: str | None = None, *, expired: bool = False
 ) -> SourceFile:
     """A file with this text, or one that cannot be read."""
     return SourceFile(
@@ -34,7 +34,7 @@ def source(
         None if text is None else loaded(path, text, owner),
         "it cannot be read: Permission denied" if text is None else None,
         None if good is None else loaded(path, good, owner),
-        lapsed,
+        expired,
     )
 
 
@@ -160,7 +160,7 @@ def test_a_broken_file_still_holds_its_names() -> None:
 
 def test_a_file_whose_lease_is_over_counts_as_removed() -> None:
     text = '[drop_in]\nlease = "30s"\n' + agent("x")
-    files = merge([source(A, text, good=text, lapsed=True), source(B, agent("x"))])
+    files = merge([source(A, text, good=text, expired=True), source(B, agent("x"))])
     assert names(files) == [[], ["x"]]
     assert [str(problem) for problem in files[0].warnings] == [
         f"{A}: its lease of 30s is over, so it counts as removed; touch it to bring it back"
