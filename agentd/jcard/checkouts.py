@@ -1,4 +1,4 @@
-"""The fields of an agent table about its git repository: what goes together, and whose branch is whose."""
+"""Check the fields about an agent's git repository."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ DEFAULT_BRANCH: Final = "agentd/{name}"
 
 
 def branch_name(written: str | None, identity: Identity) -> str:
-    """Name the branch of one agent of a declaration, which may have replicas."""
+    """Give the branch of one replica."""
     return DEFAULT_BRANCH.format(name=identity.name) if written is None else written + identity.suffix
 
 
 def workdir_in(root: Path, workdir: str | None) -> Path:
-    """Find the workdir of an agent with a repository, whose root is given."""
+    """Give the workdir of an agent in its repository or checkout `root`."""
     return root if workdir is None else Path(os.path.normpath(root / workdir))
 
 
 def check_checkout(declaration: Declaration, findings: Findings) -> None:
-    """Check the fields about the repository against each other."""
+    """Check the fields about the repository of one agent."""
     raw = declaration.raw
     isolation = declaration.written("isolation") or Isolation.NONE.value
     if isolation == Isolation.NONE and raw.get("isolation", isolation) != isolation:
-        return  # It is wrong itself: whether the others go with it cannot be said.
+        return  # Faulty, and reported as that.
 
     def error(field: str, message: str) -> None:
         declaration.error(findings, message, field)
@@ -60,7 +60,7 @@ def _check_inside(declaration: Declaration, workdir: str, findings: Findings) ->
 
 
 def check_branches(declarations: list[Declaration], findings: Findings) -> None:
-    """Check that no two agents have the same branch of the same repository: git allows one worktree for each."""
+    """Check that no two agents have the same branch of a repository: git allows a branch in one worktree only."""
     owners: dict[tuple[str, str], str] = {}
     for declaration in declarations:
         repo = declaration.written("repo")

@@ -1,7 +1,6 @@
-"""What single values of an agent table must be.
+"""Check single values of an agent table.
 
-Each check returns its value, or raises ``ValueError`` with the message.
-Pydantic turns a ``ValueError`` of a validator into an error at the value's place.
+Each check returns its value or raises ``ValueError``, which pydantic turns into an error at the value's position.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ LONGEST_SESSION: Final = 255
 NOWHERE_IN_SESSION: Final = ".:#$\\"
 """tmux 3.3a turns ``.`` and ``:`` into ``_``, expands ``#``, and shows ``$`` and backslash escaped."""
 NOT_FIRST_IN_SESSION: Final = "=$@%-+!{~^"
-"""A tmux target that begins with one of these is no plain name."""
+"""tmux gives targets that begin with one of these a meaning."""
 
 SHORTEST_LEASE: Final = "200ms"
-"""Less than that may go by until a renewal is seen."""
+"""A renewal may be seen this late."""
 
 _NOWHERE_IN_BRANCH: Final = ("..", "@{", " ", "~", "^", ":", "?", "*", "[", "\\")
 
@@ -53,7 +52,7 @@ def check_branch(branch: str) -> str:
     Raises
     ------
     ValueError
-        If git would not take it, or would take it for something else.
+        If git rejects it, or takes it for something else.
     """
     parts = branch.split("/")
     bad = (
@@ -77,7 +76,7 @@ def check_revision(revision: str) -> str:
 
 
 def check_session(session: str) -> str:
-    """Check the name of a tmux session: one that tmux keeps as it is and finds again."""
+    """Check the name of a tmux session: tmux must keep it unchanged and find it."""
     reason = None
     if session == RESERVED_SESSION:
         reason = "which agentd keeps for itself; expected another name"
@@ -104,7 +103,7 @@ def check_path(path: str) -> str:
 
 
 def check_not_empty(text: str) -> str:
-    """Refuse the empty string, where leaving the field out is what is meant."""
+    """Refuse the empty string, where the field should be left out."""
     if not text:
         raise ValueError('found "", expected text; leave the field out for the default')
     return text
@@ -125,21 +124,21 @@ def check_variable(name: str) -> str:
 
 
 def check_env_name(name: str) -> str:
-    """Check a name that a jcard may set in an environment."""
+    """Check the name of an environment variable that a jcard sets."""
     if name in (AGENT_VARIABLE, RUN_ID_VARIABLE):
         raise ValueError(f"{name} is set by agentd; expected another name")
     return check_variable(name)
 
 
 def check_env_value(value: str) -> str:
-    """Check the value of an environment variable, without repeating it."""
+    """Check the value of an environment variable; the message does not show it."""
     if "\0" in value:
         raise ValueError("the value contains a NUL character, which no environment variable can hold")
     return value
 
 
 def duration_from_toml(value: object) -> float:
-    """Read a duration, in seconds; a bare number is told its unit."""
+    """Parse a duration, in seconds; a bare number gets advice on its unit."""
     if isinstance(value, str):
         return parse_duration(value)
     shown = show(value)
@@ -158,7 +157,7 @@ def check_lease(seconds: float) -> float:
 
 
 def size_from_toml(value: object) -> int:
-    """Read a size, in bytes; what zero means is for the field to say."""
+    """Parse a size, in bytes; the field decides what zero means."""
     if isinstance(value, str | int):
         return parse_size(value, least=0)
     raise ValueError(f'found {show(value)}, expected a size such as "2GiB" or a number of bytes')

@@ -1,4 +1,4 @@
-"""Agent tables as declared: which there are, what is in them, and what they and their replicas are called."""
+"""Agent tables as written: their fields, and the names of their replicas."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from agentd.text.quoting import kind, quote
 
 
 class Identity(NamedTuple):
-    """What makes one replica itself."""
+    """The names of one replica."""
 
     name: str
     session: str
     suffix: str
-    """What tells it from the other replicas: ``-2``; empty where there are none."""
+    """Its number with a dash, such as ``-2``; empty if it is the only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +31,27 @@ class Declaration:
     """One ``[agent]`` or ``[[agents]]`` table."""
 
     path: Path
-    """Where it stands: ``("agent",)`` or ``("agents", 2)``."""
+    """``("agent",)`` or ``("agents", 2)``."""
     raw: Mapping[str, object]
-    """As TOML gives it, so that a table with faults can still be checked against others."""
+    """The TOML values, so that a table with faults can still be checked against others."""
     table: AgentTable | None
-    """As parsed; ``None`` if anything in it is wrong."""
+    """The parsed table; ``None`` if anything in it is wrong."""
     faults: tuple[Fault, ...]
     name: str | None
-    """As written, or by the harness; ``None`` if neither is usable."""
+    """As written, or derived from the harness; ``None`` if neither is usable."""
     stem: str | None
-    """What the names of replicas begin with."""
+    """What the names of its replicas begin with."""
     first: int
     """The number of the first replica."""
     label: str
-    """What messages call the agent: its name, or the place of its table; short, and free of control characters."""
+    """The agent in messages: its name, or the position of its table; short, without control characters."""
 
     def written(self, field: str) -> object:
-        """Give what stands in the table for a field, if it is free of faults; else ``None``."""
+        """Give the value written for a field; ``None`` if it is missing or faulty."""
         return None if field in self._faulty else self.raw.get(field)
 
     def identities(self) -> Iterator[Identity]:
-        """Name the replicas and their sessions; none if the table's own name is not usable."""
+        """Name the replicas and their sessions; none if the table's name is not usable."""
         if self.name is None:
             return
         session = self.written("session")
@@ -78,7 +78,7 @@ class Declaration:
 
 
 def read_declarations(document: Mapping[str, object], findings: Findings) -> list[Declaration]:
-    """Find and parse all agent tables, ``[agent]`` first; their shape is checked, their content only parsed."""
+    """Find and parse all agent tables, ``[agent]`` first; only the shape is checked."""
     tables = list(_tables(document, findings))
     _warn_of_near_misses(document, findings)
     unnamed: Counter[str] = Counter()
@@ -98,7 +98,7 @@ def read_declarations(document: Mapping[str, object], findings: Findings) -> lis
 
 
 class _Default(NamedTuple):
-    """What an unnamed agent is called: by itself, or where it has replicas."""
+    """The name of an unnamed agent: alone, and with replicas."""
 
     name: str | None
     stem: str | None
@@ -113,12 +113,12 @@ def _warn_of_near_misses(document: Mapping[str, object], findings: Findings) -> 
 
 
 def _numbers_taken(raw: Mapping[str, object]) -> int:
-    """Count the names that a table without one takes: even one that declares none keeps its place for the others."""
+    """Count the names that an unnamed table takes; one with no replicas still takes one."""
     return max(1, _replicas(raw.get("replicas")))
 
 
 def _replicas(written: object) -> int:
-    """How many replicas a field asks for; one where it is missing or wrong."""
+    """Give the number of replicas; one if the field is missing or wrong."""
     usable = isinstance(written, int) and not isinstance(written, bool) and 0 <= written <= MOST_REPLICAS
     return written if usable and isinstance(written, int) else 1
 
@@ -158,7 +158,7 @@ def _tables(document: Mapping[str, object], findings: Findings) -> Iterator[tupl
 
 
 def _without_unset(raw: Mapping[str, object]) -> Mapping[str, object]:
-    """Drop fields that generated jcards write as ``""`` for "not set", as the Go agentd reads them."""
+    """Drop fields that generated jcards write as ``""`` for "not set", as the Go agentd does."""
     return {field: value for field, value in raw.items() if not (value == "" and field in UNSET_WHEN_EMPTY)}
 
 

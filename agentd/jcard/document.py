@@ -1,4 +1,4 @@
-"""From the bytes of a jcard to TOML values, with syntax errors that say where and what."""
+"""Parse the bytes of a jcard as TOML, with helpful syntax errors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PLAINER: Final = {
     "Invalid value": "invalid value (text needs quotes)",
     "Illegal character '\\n'": "the string is not closed on its line",
 }
-"""tomllib's words for the most frequent mistakes, said so that they tell what to do."""
+"""Clearer words for tomllib's most frequent errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file that is valid TOML."""
+    """A valid TOML document."""
 
     text: str
     """Without a byte order mark."""
@@ -35,9 +35,14 @@ class Document:
 
 
 def parse_document(data: bytes, file: str) -> Document | Problem:
-    """Parse TOML, whatever the bytes are.
+    """Parse TOML; a UTF-8 byte order mark is accepted.
 
-    A UTF-8 byte order mark, which some editors write, is accepted.
+    Parameters
+    ----------
+    data
+        Any bytes.
+    file
+        The file's name in messages.
 
     Returns
     -------
@@ -56,7 +61,7 @@ def parse_document(data: bytes, file: str) -> Document | Problem:
     except RecursionError:
         return Problem(Severity.ERROR, file, "arrays or inline tables are nested too deeply to be read")
     except ValueError:
-        # int() refuses over 4300 digits; tomllib lets that pass through without a place.
+        # int() refuses over 4300 digits; tomllib passes that error on without a position.
         return _syntax_error(text, "a number has too many digits", file)
 
 
@@ -88,8 +93,8 @@ def _syntax_error(text: str, report: str, file: str) -> Problem:
 
 
 def _place_by_tomlkit(text: str) -> tuple[int, int] | None:
-    """Ask tomlkit where the error is: for what is never closed, tomllib knows only that the text ended."""
-    import tomlkit.exceptions  # noqa: PLC0415 (35 ms that only a broken file costs)
+    """Ask tomlkit for the position: of what is never closed, tomllib only says that the text ended."""
+    import tomlkit.exceptions  # noqa: PLC0415 (35 ms, for broken files only)
 
     try:
         tomlkit.parse(text)

@@ -1,4 +1,4 @@
-"""What pydantic found wrong with an agent table, in the jcard's terms."""
+"""Translate pydantic's errors about an agent table into the jcard's terms."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EXPECTED: Final = {
 """By pydantic's type of error."""
 
 _CONCEALED: Final = frozenset({"env", "secrets", "prompt", "command", "args"})
-"""Fields whose values may be secret or long: of these, messages give only the type."""
+"""Fields whose values may be secret or long: messages give only their type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Fault:
     """One wrong value in an agent table."""
 
     path: tuple[str | int, ...]
-    """From the table: ``("success_exit_codes", 1)``."""
+    """Path in the table: ``("success_exit_codes", 1)``."""
     message: str
 
 
@@ -56,22 +56,22 @@ def field_name(path: tuple[str | int, ...]) -> str:
 
 
 def faults(error: ValidationError) -> Iterator[Fault]:
-    """Translate each error. A missing harness is left out: the loader knows which are registered."""
+    """Translate each error, except for a missing harness: the loader knows which are registered."""
     for details in error.errors(include_url=False):
         if details["type"] == "missing":
             continue
-        # Pydantic marks an error of a mapping's key with a last part of its own.
+        # Pydantic appends "[key]" for an error in a key.
         path = tuple(part for part in details["loc"] if part != "[key]")
         yield Fault(path, _message(details, str(path[0])))
 
 
 def one_of(choices: list[str]) -> str:
-    """Say what is allowed."""
+    """List the allowed values."""
     return f"expected one of {', '.join(quote(choice) for choice in choices)}"
 
 
 def expected_choice(found: object, choices: list[str]) -> str:
-    """Say that a value is none of the choices, and which it may have been meant to be."""
+    """Say that a value is none of the choices, and which one may have been meant."""
     message = f"found {show(found)}, {one_of(choices)}"
     close = get_close_matches(found.lower(), choices, n=1) if isinstance(found, str) else []
     return f"{message}; did you mean {quote(close[0])}?" if close else message

@@ -1,4 +1,4 @@
-"""Collecting what is wrong with one jcard, each at its place in the text."""
+"""Collect the problems of one jcard, each with its position."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from agentd.jcard.problems import Problem, Severity
 
 
 class Findings:
-    """The problems of one file. The text is scanned for positions only once there is a problem."""
+    """The problems of one file. The text is scanned for positions only if there is a problem."""
 
     def __init__(self, file: str, text: str) -> None:
-        """Start without problems; `text` must be valid TOML."""
+        """Create an empty list; `text` must be valid TOML."""
         self._file = file
         self._text = text
         self._problems: list[Problem] = []
 
     def error(self, path: Path, message: str, *, agent: str | None = None, field: str | None = None) -> None:
-        """Add what makes the file unusable."""
+        """Add a problem that makes the file unusable."""
         self._add(Severity.ERROR, path, message, agent, field)
 
     def warning(self, path: Path, message: str, *, agent: str | None = None, field: str | None = None) -> None:
-        """Add what is merely suspicious."""
+        """Add a problem that does not."""
         self._add(Severity.WARNING, path, message, agent, field)
 
     def position(self, path: Path) -> Position:
-        """Find a key of the file."""
+        """Give the position of a key."""
         return self._positions.key(path)
 
     @property
@@ -35,7 +35,7 @@ class Findings:
         return any(problem.severity is Severity.ERROR for problem in self._problems)
 
     def in_order(self) -> tuple[Problem, ...]:
-        """Give all problems, as they stand in the file."""
+        """Give all problems in the order of the file."""
         return tuple(sorted(self._problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
 
     @cached_property

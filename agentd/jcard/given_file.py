@@ -1,4 +1,4 @@
-"""A jcard, or a folder of drop-ins, that is named on a command line: a file, or what comes through a pipe."""
+"""A jcard or folder of drop-ins named on a command line, or a jcard from a pipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agentd.settings.folders import absolute
 STDIN = "-"
 
 _DESCRIPTOR = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/.+/fd/\d+")
-"""What the system calls an open file; /dev/shm is a folder as any other."""
+"""Paths of open files; /dev/shm is an ordinary folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,14 @@ class GivenFile:
     """Where a jcard is read from."""
 
     path: Path
-    """What messages call it."""
+    """Its name in messages."""
     folder: Path
-    """Where its relative paths start: its own folder, or the current one for what has none."""
+    """What its relative paths start from: its own folder, or the current one for a stream."""
     stream: bool
-    """Whether it can be read only once: standard input, a FIFO, ``<(…)``."""
+    """Whether it can be read only once: standard input, a FIFO or ``<(…)``."""
 
     def is_folder(self) -> bool:
-        """Whether it is no file but a folder of drop-ins."""
+        """Whether it is a folder of drop-ins."""
         try:
             return not self.stream and within(self.path, self.path.is_dir)
         except OSError:
@@ -66,7 +66,7 @@ class GivenFile:
 
 
 def given_file(text: str) -> GivenFile:
-    """Say what a word of the command line names; ``-`` is standard input."""
+    """Interpret a word of the command line; ``-`` is standard input."""
     if text == STDIN:
         return GivenFile(Path(STDIN), absolute("."), stream=True)
     path = absolute(text)
@@ -82,5 +82,5 @@ def _is_stream(path: Path) -> bool:
         return False
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode):
         return True
-    # /dev/stdin leads to a regular file where input comes from one; its name is no place for relative paths either.
+    # With redirected input, /dev/stdin is a regular file, but no base for relative paths.
     return _DESCRIPTOR.fullmatch(str(path)) is not None

@@ -1,4 +1,4 @@
-"""From the bytes of a jcard to complete agent definitions, or to everything that is wrong with it. Pure."""
+"""Turn the bytes of a jcard into agent definitions, or a list of all its problems. Pure."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ _FIELDS: Final = tuple(AgentTable.model_fields)
 def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     """Load a jcard or drop-in as a whole.
 
-    Never raises for what is in the file. A file without any agent is valid; that zero bytes count as a missing
-    file is for the caller to decide.
+    Never raises because of the content. A file without agents is valid; callers treat zero bytes as a missing file.
 
     Parameters
     ----------
@@ -41,7 +40,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     path
         The file: what messages call it, and the source of its agents.
     context
-        What its relative and default values are resolved against.
+        What relative and default values are resolved against.
 
     Returns
     -------
@@ -255,8 +254,8 @@ def _checkout(table: AgentTable, identity: Identity, repo: FilePath | None, cont
 
 
 def _resolve(path: str, context: LoadContext) -> FilePath:
-    """Make a path absolute and free of ``.`` and ``..``, leaving symlinks as they are."""
+    """Make a path absolute and free of ``.`` and ``..`` without following symlinks."""
     if path == "~" or path.startswith("~/"):
         path = f"{context.home}/{path[1:]}"
-    # normpath keeps two slashes at the beginning, which POSIX allows and nobody means.
+    # normpath keeps two leading slashes, which POSIX allows.
     return FilePath("/" + os.path.normpath(context.folder / path).lstrip("/"))

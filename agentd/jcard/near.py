@@ -1,4 +1,4 @@
-"""What a name that nobody knows was probably meant to be."""
+"""Guess what an unknown name was meant to be."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _OTHER_WORDS: Final = {
     "disabled": "enabled",
     "packages": "extra_packages",
 }
-"""What other programs call some fields, too far from ours to be found by their letters."""
+"""Other programs' names of some fields, too different to be found by similarity."""
 
 _TABLES: Final = ("agent", "agents")
 _SURE: Final = 0.75
-"""Share of letters that a top-level name has in common with ours: "agnets" has 0.83, "events" 0.67."""
+"""Similarity that a top-level name needs: "agnets" has 0.83, "events" 0.67."""
 
 
 def near_field(key: str) -> str | None:
-    """Find the field of an agent that a key was probably meant to be."""
+    """Find the field of an agent that a key was probably meant as."""
     lower = key.casefold()
     fields = list(AgentTable.model_fields)
     if lower in fields:
@@ -46,10 +46,10 @@ def did_you_mean(name: str | None) -> str:
 
 
 def meant_as_agents(key: str, value: object) -> str | None:
-    """Say what a top-level key that is neither ``agent`` nor ``agents`` should have been, if it was meant as one.
+    """Say how to write a top-level key that was probably meant as ``agent`` or ``agents``.
 
-    Other programs keep tables in a jcard. So a name that differs in more than case counts only if what stands there
-    names a harness.
+    A jcard may hold tables of other programs. So a name that differs in more than case counts only if its tables name
+    a harness.
     """
     tables = value if isinstance(value, list) else [value]
     if key in _TABLES or not all(isinstance(table, dict) for table in tables):

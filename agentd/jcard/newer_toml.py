@@ -1,4 +1,4 @@
-"""Syntax of TOML 1.1, which the TOML 1.0 of Python's tomllib does not take: recognised where it gives up."""
+"""Recognise TOML 1.1 syntax where tomllib, which reads TOML 1.0, reports an error."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _NEWER: Final = (
         "write :00 behind it, or quotes around it",
     ),
 )
-"""tomllib's words, the line before the place, what follows, what that is, and what to do instead."""
+"""tomllib's words, the line before the position, what follows, what that is, and what to do instead."""
 
 
 def newer_syntax(report: str, before: str, after: str) -> str | None:
-    """Say what TOML 1.1 would take.
+    """Name the TOML 1.1 syntax at a syntax error; ``None`` if there is none.
 
     Parameters
     ----------
     report
-        tomllib's words, without the place.
+        tomllib's words, without the position.
     before, after
-        The line up to the place, and the text from there on.
+        The line up to the position, and the text from there on.
     """
     for words, line, following, what, advice in _NEWER:
         if words == report and re.fullmatch(line, before) and re.match(following, after):

@@ -1,4 +1,4 @@
-"""Lines and columns of what stands in TOML text."""
+"""Find lines and columns in TOML text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Path", "Position", "Positions", "locate"]
 
 
 class Position(NamedTuple):
-    """A place in a text, both from 1; the column counts characters."""
+    """A position in a text; both count from 1, the column in characters."""
 
     line: int
     column: int
@@ -31,12 +31,12 @@ class Positions:
     def key(self, path: Path) -> Position:
         """Find a key, or the header of a table.
 
-        What is not there is placed at the innermost table around it that is, and at last at the top of the text.
+        A missing one has the position of the innermost table around it, or of the top of the text.
         """
         return self._at(self._keys, path)
 
     def value(self, path: Path) -> Position:
-        """Find a value; of a table or array with a header of its own, the header."""
+        """Find a value; for a table or array with a header, the header."""
         return self._at(self._values, path)
 
     def _at(self, offsets: dict[Path, int], path: Path) -> Position:
@@ -48,5 +48,5 @@ class Positions:
 
 
 def locate(text: str, path: Path) -> Position:
-    """Find a key in valid TOML text; a missing one is placed at the header of its table."""
+    """Find a key in valid TOML text; a missing one has the position of its table."""
     return Positions(text).key(path)

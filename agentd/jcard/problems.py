@@ -1,4 +1,4 @@
-"""Errors and warnings about a jcard: where, what was found, what is allowed."""
+"""Errors and warnings about a jcard."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Problem:
     severity: Severity
     file: str
     message: str
-    """What was found and what is allowed; one line."""
+    """What was found and what was expected, on one line."""
     line: int | None = None
     """From 1."""
     column: int | None = None
@@ -49,7 +49,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """A jcard or drop-in taken as a whole: with any error there are no agents."""
+    """What a jcard or drop-in declares; nothing if it has an error."""
 
     agents: tuple[AgentSpec, ...]
     problems: tuple[Problem, ...]

@@ -1,4 +1,4 @@
-"""Prompt files: the only part of an agent's definition that stands outside the jcard."""
+"""Read prompt files, the only part of an agent's definition outside the jcard."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from agentd.model.user import AgentUser
 from agentd.text.quoting import printable
 
 _LARGEST: Final = 1024 * 1024
-"""Bytes: far over the 128 KiB that the kernel takes as one argument, so that the launch gives the reason."""
+"""Bytes; far over the 128 KiB limit of an argument, which the launch reports."""
 
 
 class PromptError(ValueError):
-    """A prompt file that cannot be used; the text names the file and says why."""
+    """A prompt file cannot be used; the message names it and says why."""
 
 
 def read_prompt(path: Path, account: AgentUser | None = None) -> str:
-    """Read a prompt file, without a byte order mark and the white space around its text.
+    """Read a prompt file, without byte order mark and surrounding white space.
 
     Parameters
     ----------

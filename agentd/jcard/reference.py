@@ -1,4 +1,4 @@
-"""The fields of an agent table for people: rows of the reference documentation."""
+"""The reference documentation of the fields of an agent table."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from agentd.jcard.schema import agent_schema
 
 @dataclass(frozen=True, slots=True)
 class FieldReference:
-    """One field as documentation shows it."""
+    """One field as the documentation shows it."""
 
     name: str
     type: str
     default: str | None
-    """As TOML; ``None`` where the meaning tells, or where the field is required."""
+    """As TOML; ``None`` if the meaning tells it, or the field is required."""
     required: bool
     meaning: str
 
 
 def field_reference() -> tuple[FieldReference, ...]:
-    """Describe all fields, in the order in which they are declared."""
+    """Describe all fields in the order of `AgentTable`."""
     schema: dict[str, Any] = agent_schema()
     return tuple(
         FieldReference(
@@ -64,5 +64,5 @@ def _type(field: dict[str, Any]) -> str:
 
 
 def _toml(value: object) -> str:
-    """Write a default; JSON and TOML agree on all that occur."""
+    """Write a default value; JSON and TOML agree on those that occur."""
     return json.dumps(value)

@@ -1,4 +1,4 @@
-"""The fields of an agent table that only a sandboxed agent has a use for."""
+"""Check the fields that have an effect only for sandboxed agents."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What stands where in TOML text, which tomllib does not say.
+"""Find headers, keys and values in TOML text: tomllib gives no positions.
 
-A scanner for text that tomllib has already accepted: it finds headers, keys and values, and judges nothing.
+The text must be valid TOML, as tomllib accepts it; nothing is checked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Header:
     """``[table]`` or ``[[table]]``."""
 
     path: Path
-    """Of the table; of ``[[table]]`` that of the item."""
+    """Path of the table; of the item for ``[[table]]``."""
     start: int
     end: int
 
@@ -46,12 +46,12 @@ class Pair:
     """``key = value``, or an element of an array."""
 
     owner: Path
-    """The table, inline table or array that it is written in; a dotted key leads deeper."""
+    """Path of the table, inline table or array it is written in; a dotted key leads deeper."""
     path: Path
     start: int
-    """Of the key; of an element that of the value."""
+    """Offset of the key; of the value for an element."""
     value: int
-    """Where the value starts."""
+    """Offset of the value."""
     end: int = -1
 
 
@@ -62,14 +62,14 @@ class Container:
     path: Path
     is_array: bool
     start: int
-    """Of its bracket."""
+    """Offset of its bracket."""
     end: int = -1
     entries: list[Pair] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Scan:
-    """What was found; offsets are characters, each ``end`` is behind the last one."""
+    """All that was found. Offsets count characters; each ``end`` is exclusive."""
 
     text: str
     headers: list[Header] = field(default_factory=list)
@@ -77,13 +77,13 @@ class Scan:
     """All key-value pairs and elements, nested ones too, in the order of the text."""
     containers: dict[Path, Container] = field(default_factory=dict)
     keys: dict[Path, int] = field(default_factory=dict)
-    """Where the key of each path stands; of a table in brackets, its header."""
+    """Offset of each path's key; of the header for a table in brackets."""
     values: dict[Path, int] = field(default_factory=dict)
     lengths: dict[Path, int] = field(default_factory=dict)
-    """Of arrays of tables, by the path of the array."""
+    """Lengths of the arrays of tables, by path."""
 
     def document(self) -> None:
-        """Go over the whole text."""
+        """Scan the whole text."""
         table: Path = ()
         position = self._skip(BLANK, 0)
         while position < len(self.text):
@@ -110,14 +110,14 @@ class Scan:
             if path in self.lengths:
                 path = (*path, self.lengths[path] - 1)
                 self._note(path, start, start)
-        # A header of the table's own outdoes one of a table inside it that came earlier.
+        # The table's own header wins over an earlier one of a table inside it.
         self.keys[path] = self.values[path] = start
         end += 2 if is_array else 1
         self.headers.append(Header(path, start, end))
         return path, end
 
     def _key(self, position: int) -> tuple[list[tuple[str, int]], int]:
-        """Read a dotted key: its parts with their offsets, and where it ends."""
+        """Scan a dotted key: its parts with their offsets, and its end."""
         parts: list[tuple[str, int]] = []
         while True:
             match = _KEY_PART.match(self.text, position)
@@ -133,7 +133,7 @@ class Scan:
             position += 1
 
     def _key_and_value(self, position: int, table: Path) -> int:
-        """Read ``key = value``, whatever is nested in the value."""
+        """Scan ``key = value``, with all that is nested in the value."""
         nesting: list[Container] = []
         position = self._begin_pair(position, table, nesting)
         while nesting:
@@ -175,7 +175,7 @@ class Scan:
         return pair.end
 
     def _note(self, path: Path, key: int, value: int) -> None:
-        """Remember the first place of a path: a table may be added to later."""
+        """Record the first position of a path: a table may be continued later."""
         self.keys.setdefault(path, key)
         self.values.setdefault(path, value)
 

@@ -15,7 +15,7 @@ DIALECT: Final = GenerateJsonSchema.schema_dialect
 
 
 class _TomlSchema(GenerateJsonSchema):
-    """Pydantic's schema without what TOML does not have: null."""
+    """Pydantic's schema without null, which TOML lacks."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -66,7 +66,7 @@ def drop_in_schema() -> dict[str, Any]:
 
 
 def _take_empty(field: dict[str, Any]) -> None:
-    """Have the schema of a scalar take the empty text, which means that it is not set."""
+    """Let the schema of a scalar accept ``""``, which means "not set"."""
     field.pop("minLength", None)
     for each in field.get("anyOf", [field]):
         match each:
@@ -75,7 +75,7 @@ def _take_empty(field: dict[str, Any]) -> None:
             case {"pattern": pattern}:
                 each["pattern"] = f"^$|{pattern}"
             case {"type": "integer" | "boolean" as other} if "anyOf" not in field:
-                # Of the two, only a text has a length.
+                # maxLength applies to strings only.
                 each.update(type=[other, "string"], maxLength=0)
 
 

@@ -1,4 +1,4 @@
-"""Secrets: one file each, by the name of the environment variable. Values appear in no message and no repr."""
+"""Read secrets: one file each, named as the environment variable. No message and no repr shows a value."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ _VARIABLE: Final = re.compile(ENVIRONMENT_NAME)
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What the secret directory holds."""
+    """The content of the secret directory."""
 
     values: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     warnings: tuple[str, ...] = ()
-    """The files that were skipped and why, never their content."""
+    """The skipped files and why, never their content."""
     unknown: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Why the value of a secret is not known, by name: its file does not answer, and did not before."""
+    """Why the value of a secret is unknown, by name: its file does not answer, and was never read."""
     unlisted: str | None = None
-    """Why it is not known which secrets there are."""
+    """Why the directory could not be listed."""
 
 
 class _SkippedError(Exception):
-    """A file that is no secret; the text says why."""
+    """A file is not a usable secret; the message says why."""
 
 
 def read_secrets(folder: Path) -> Secrets:
     """Read every secret of a directory.
 
-    Hidden files and folders are skipped silently, everything else that is no usable secret with a warning.
-    A missing directory holds no secrets. Raises nothing for what may be on the disk.
+    Hidden files and folders are skipped silently, other unusable ones with a warning. A missing directory has no
+    secrets. Never raises because of what is on the disk.
     """
     paths = secret_paths(folder)
     return paths if isinstance(paths, Secrets) else secrets_of({path: read_secret(path) for path in paths})
 
 
 def secret_paths(folder: Path) -> list[Path] | Secrets:
-    """List what may be secrets in a directory; if it cannot be listed, say what that means."""
+    """List the possible secrets in a directory; the result itself if it cannot be listed."""
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
@@ -59,7 +59,7 @@ def secret_paths(folder: Path) -> list[Path] | Secrets:
 
 
 def read_secret(path: Path) -> str | OSError | None:
-    """Read one secret; an error says why it is skipped, and there is none of a folder."""
+    """Read one secret; an error says why it is skipped, ``None`` stands for a folder."""
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises where a symlink leads into an unreadable folder)
         return None
     try:
@@ -69,7 +69,7 @@ def read_secret(path: Path) -> str | OSError | None:
 
 
 def secrets_of(found: Mapping[Path, str | OSError | None], last: Secrets | None = None) -> Secrets:
-    """Put together what was read of a directory; where a file does not answer, its last value stays in force."""
+    """Combine what was read; if a file does not answer, its last value stays in force."""
     values: dict[str, str] = {}
     warnings: list[str] = []
     unknown: dict[str, str] = {}
@@ -89,7 +89,7 @@ def secrets_of(found: Mapping[Path, str | OSError | None], last: Secrets | None 
 
 
 def secrets_unlisted(folder: Path, error: NotAnsweringError, last: Secrets | None) -> Secrets:
-    """Say what it means that a directory does not answer: what it held last stays in force."""
+    """Give the secrets if the directory does not answer: the last ones stay in force."""
     reason = f"secret directory {printable(str(folder))}: {error.strerror}"
     if last is None or last.unlisted is not None:
         return Secrets(warnings=(reason,), unlisted=reason)
@@ -97,7 +97,7 @@ def secrets_unlisted(folder: Path, error: NotAnsweringError, last: Secrets | Non
 
 
 def unknown_secret(spec: AgentSpec, secrets: Secrets) -> str | None:
-    """Why an agent cannot be launched for now: the value of a secret that it receives is not known."""
+    """Say why an agent cannot be launched now: the value of one of its secrets is unknown."""
     if secrets.unlisted is not None:
         return None if spec.secrets == () else secrets.unlisted
     names = secrets.unknown if spec.secrets is None else spec.secrets
@@ -133,10 +133,10 @@ def _read_secret(path: Path) -> str:
     if path.name.startswith(OWN_VARIABLE_PREFIX):
         raise _SkippedError(f"names that begin with {OWN_VARIABLE_PREFIX} belong to agentd")
     try:
-        # A little more than fits, for trailing newlines that do not count.
+        # Room for trailing newlines, which do not count.
         value = _without_trailing_newlines(without_mark(read_regular(path, 2 * _LARGEST)).decode("utf-8"))
     except UnicodeDecodeError as error:
-        # The decoder's own text repeats a byte of the content.
+        # The decoder's message repeats part of the content.
         raise _SkippedError(f"not UTF-8 (byte {error.start + 1})") from None
     except OSError as error:
         raise _SkippedError(error.strerror) from error

@@ -1,6 +1,6 @@
-"""One agent table as it may be written: types, limits, defaults and meaning of every field.
+"""The fields of an agent table: types, limits, defaults and meaning.
 
-The JSON Schema, the reference documentation and the loader's checks all come from here.
+The JSON Schema, the reference documentation and the loader's checks are derived from it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _whole(pattern: str) -> str:
 
 
 def _none_of(characters: str) -> str:
-    """Write a negated character class in a form that JavaScript and Rust read alike."""
+    """Write a negated character class that JavaScript and Rust read alike."""
     plain = "".join(sorted(set(characters) - set("-\\")))
     return f"[^{plain}" + ("\\\\" if "\\" in characters else "") + ("-" if "-" in characters else "") + "]"
 
@@ -115,7 +115,7 @@ _Restart = Annotated[RestartPolicy, Field(strict=False), _enumeration([*RestartP
 
 
 def _duration_field(default: float, description: str) -> float:
-    """Declare a duration whose default the schema shows as it is written."""
+    """Declare a duration field whose default the schema shows in its notation."""
     field: float = Field(default, description=description, json_schema_extra={"default": format_duration(default)})
     return field
 
@@ -291,13 +291,13 @@ UNSET_WHEN_EMPTY: Final = frozenset(AgentTable.model_fields) - {
     "read_only_paths",
     "writable_paths",
 }
-"""The scalar fields, which an empty text leaves at their default: generated jcards write every field."""
+"""The scalar fields: an empty text leaves them at their default, since generated jcards write every field."""
 
 CHECKOUT_FIELDS: Final = ("branch", "base")
 """Allowed with an ``isolation`` other than ``none`` only."""
 
 PACKAGES_FIELD: Final = "extra_packages"
-"""Refused without a sandbox unless empty: an agent without its programs is not what was asked for."""
+"""Refused without a sandbox unless empty: the agent would lack its programs."""
 
 SANDBOX_FIELDS: Final = (
     *("memory", "pid_limit", PACKAGES_FIELD),
@@ -312,7 +312,7 @@ def is_native(raw: Mapping[str, object]) -> bool:
 
 
 def meaningful(raw: Mapping[str, object]) -> Mapping[str, object]:
-    """Leave out the limits that the agent of a table does not have, whatever they say."""
+    """Leave out sandbox limits of a native agent."""
     if not is_native(raw):
         return raw
     return {field: value for field, value in raw.items() if field not in SANDBOX_FIELDS or field == PACKAGES_FIELD}

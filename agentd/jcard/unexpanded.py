@@ -1,4 +1,4 @@
-"""What a shell would replace and agentd does not: variables and ``~`` in fields, command lines in one word."""
+"""Warn of what only a shell would expand: variables and ``~`` in fields, command lines in one word."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from agentd.model.spec import ENVIRONMENT_NAME
 from agentd.text.quoting import quote
 
 _HOME: Final = re.compile(r"(?:^|[=:])(~|\$HOME|\$\{HOME\})(?=[/:]|$)")
-"""At the beginning, or where a list of paths or an option has a path."""
+"""At the beginning, or where a path starts in a list or option."""
 _VARIABLE: Final = re.compile(rf"\$\{{{ENVIRONMENT_NAME}\}}|(?:^|[=:/])\${ENVIRONMENT_NAME}(?=[/:]|$)")
-"""``${X}`` anywhere; ``$X`` only where it is a whole part of a path or list, for a ``$`` may stand in any text."""
+"""``${X}`` anywhere; ``$X`` only as a whole part of a path or list, since any text may contain ``$``."""
 
 _PATHS: Final = ("workdir", "prompt_file", "repo")
 _SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish"})
-"""They expand what they are given."""
+"""Programs that expand their arguments themselves."""
 
 
 def check_unexpanded(declaration: Declaration, home: FilePath, findings: Findings) -> None:
-    """Warn of values that only a shell would make sense of. Such values may be secret: no message repeats them."""
+    """Warn of values that only a shell would expand. They may be secret, so no message repeats them."""
 
     def warn(path: tuple[str | int, ...], message: str) -> None:
         declaration.warning(findings, message, *path)
@@ -52,7 +52,7 @@ def check_unexpanded(declaration: Declaration, home: FilePath, findings: Finding
 
 
 def _words(declaration: Declaration) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Give the values that reach the agent as they are written."""
+    """Give the values that reach the agent unchanged."""
     env = declaration.written("env")
     if isinstance(env, Mapping):
         yield from ((("env", name), value) for name, value in env.items() if isinstance(value, str))

@@ -1,10 +1,9 @@
-"""Edits of a jcard's agents: from the text of the file and a named edit to the new text. Pure.
+"""Edit the agents in the text of a jcard. Pure.
 
-Whatever an edit does not name stays as it is, to the character: comments, order, blank lines, quotes, line ends. Each
-result is read again and compared with the same edit made on plain data, so that no text is returned that says
-something else.
+Everything else stays as it is, to the character: comments, order, blank lines, quotes, line ends. Each result is
+parsed and compared with the same edit of plain data.
 
-Texts are without a byte order mark, and valid TOML.
+Texts are valid TOML without a byte order mark.
 """
 
 from __future__ import annotations
@@ -33,24 +32,24 @@ class UnknownAgentError(EditError):
         super().__init__(f"there is no agent {quote(name)} in the file")
         self.name = name
         self.known = known
-        """Names that the file does declare, replicas not counted."""
+        """Names of the definitions in the file."""
 
 
 class ReplicaError(EditError):
-    """The name is that of one replica, which has no definition of its own."""
+    """The name is that of a replica, which has no definition of its own."""
 
 
 class NothingToRestartError(EditError):
-    """The agent is disabled, so it has no run to replace."""
+    """The agent is disabled, so there is no run to replace."""
 
 
 def declared_agents(text: str) -> dict[str, list[str]]:
-    """Give the agents that a file declares, in its order.
+    """List the agents that a file declares, in its order.
 
     Returns
     -------
     dict
-        By the name of each definition the names of the agents it runs: the name itself, or those of its replicas.
+        The names of the agents of each definition (itself or its replicas), by its name.
     """
     return {
         declaration.name: [identity.name for identity in declaration.identities()]
@@ -82,7 +81,7 @@ def add_agent(text: str, name: str, fields: Mapping[str, TomlValue]) -> str:
     name
         Its name.
     fields
-        The other fields, in the order they are to be written; ``env`` is a mapping.
+        The other fields, in order; ``env`` is a mapping.
 
     Raises
     ------
@@ -103,7 +102,7 @@ def add_agent(text: str, name: str, fields: Mapping[str, TomlValue]) -> str:
 def remove_agent(text: str, name: str) -> str:
     """Remove an agent: its table, the tables inside it, and the comment directly above it.
 
-    The text of a file that declares nothing any more is a line break, for an empty file counts as missing.
+    Without any content left the text is a line break, since an empty file counts as missing.
 
     Raises
     ------
@@ -127,14 +126,14 @@ def remove_agent(text: str, name: str) -> str:
 
 
 def set_fields(text: str, name: str, fields: Mapping[FieldPath, TomlValue]) -> str:
-    """Set fields of an agent; a field that is there keeps its place, a new one goes behind the others.
+    """Set fields of an agent; an existing field keeps its position, a new one is appended.
 
     Raises
     ------
     UnknownAgentError, ReplicaError
         If there is no such definition.
     EditError
-        If it would get the name of another one.
+        If the new name is taken.
     """
     declaration = _find(text, name)
     path = declaration.path
@@ -152,7 +151,7 @@ def set_fields(text: str, name: str, fields: Mapping[FieldPath, TomlValue]) -> s
 
 
 def unset_fields(text: str, name: str, fields: Iterable[FieldPath]) -> str:
-    """Take fields out of an agent's definition; those that are not there are passed over.
+    """Remove fields of an agent; missing ones are ignored.
 
     Raises
     ------
@@ -184,7 +183,7 @@ def stop_agent(text: str, name: str) -> str:
 
 
 def start_agent(text: str, name: str) -> str:
-    """Enable an agent: ``enabled`` is taken out, for true is its default.
+    """Enable an agent: remove ``enabled``, whose default is true.
 
     Raises
     ------
@@ -195,7 +194,7 @@ def start_agent(text: str, name: str) -> str:
 
 
 def restart_agent(text: str, name: str, at: str) -> str:
-    """Have an agent restarted, by another ``restarted_at`` than it has.
+    """Have an agent restarted, by a new value of ``restarted_at``.
 
     Parameters
     ----------
@@ -219,12 +218,12 @@ def restart_agent(text: str, name: str, at: str) -> str:
 
 
 def scale_agent(text: str, name: str, replicas: int) -> str:
-    """Say how many of an agent run: more than one are ``name-0``, ``name-1`` …, one is ``name``.
+    """Set the number of replicas: several are ``name-0``, ``name-1`` …, one is ``name``.
 
     Raises
     ------
     EditError
-        If that would be none.
+        If `replicas` is 0.
     UnknownAgentError, ReplicaError
         If there is no such definition.
     """
@@ -240,7 +239,7 @@ def scale_agent(text: str, name: str, replicas: int) -> str:
 
 
 def rename_agent(text: str, old: str, new: str) -> str:
-    """Give an agent another name; ``session`` stays as it is written.
+    """Rename an agent; ``session`` stays.
 
     Raises
     ------
@@ -282,7 +281,7 @@ def _find(text: str, name: str) -> Declaration:
 
 
 def _require_free(declarations: Iterable[Declaration], name: str) -> None:
-    """Refuse a name that a definition has, or one of its replicas: the loader minds only what runs."""
+    """Refuse the name of a definition or replica; the loader checks only those that run."""
     for declaration in declarations:
         taken = [declaration.name, *(identity.name for identity in declaration.identities())]
         for other in taken:

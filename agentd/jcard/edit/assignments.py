@@ -1,4 +1,4 @@
-"""``key=value`` on a command line: which field of an agent table is meant, and which value, typed by the field."""
+"""Parse ``key=value`` of a command line into a field of an agent table and a value of its type."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _TABLE: Final = "env"
 """The one field with keys of its own: ``env.NAME``."""
 
 _EMPTY: Final = ("", '""', "''")
-"""An empty text, as it is and as TOML."""
+"""An empty text, plain and as TOML."""
 
 
 class AssignmentError(ValueError):
-    """Not a field, or not a value that it takes; the text says what was expected."""
+    """Not a field, or not a valid value; the message says what was expected."""
 
 
 def parse_assignment(text: str) -> tuple[FieldPath, TomlValue]:
@@ -51,9 +51,9 @@ def parse_field(text: str, *, known_only: bool = True) -> FieldPath:
     Parameters
     ----------
     text
-        As it was typed.
+        As typed.
     known_only
-        Whether to refuse what is no field of an agent; a file may contain such a key by mistake.
+        Whether to refuse unknown fields; a file may contain them by mistake.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Edits of the jcard on disk: under a lock, as a whole, and never over what somebody else has just written."""
+"""Edit the jcard on disk: locked, atomically, and never over somebody else's change."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from agentd.jcard.problems import Problem
 _NIX_STORE: Final = Path("/nix/store")
 
 _ATTEMPTS: Final = 20
-"""How often an edit is made again because the file changed under it."""
+"""How often an edit is repeated because the file changed meanwhile."""
 
 _WRITE_LIMIT: Final = 10.0
-"""Seconds for new content to be on disk, which is flushed."""
+"""Seconds that writing and flushing may take."""
 
 _ELSEWHERE: Final = (
     "if another program writes it, change the setting there (NixOS: services.agentd.settings, then rebuild)"
@@ -36,7 +36,7 @@ _READ_ONLY: Final = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class FileEditError(Exception):
-    """The file cannot be edited; the text says which, why, and where else the setting may live."""
+    """The file cannot be edited; the message says which, why, and where else the setting may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +44,16 @@ class FileEdit:
     """An edit of a file."""
 
     file: Path
-    """The file itself, where the path leads over symlinks."""
+    """The file that symlinks lead to."""
     before: str
-    """Its text, without a byte order mark; empty where there was no file."""
+    """Its text, without a byte order mark; empty if there was no file."""
     after: str
     content: bytes | None
-    """What the file holds now, or would hold; ``None`` if it is removed."""
+    """The new content; ``None`` if the file is removed."""
 
     @property
     def changed(self) -> bool:
-        """Whether there is a difference."""
+        """Whether the text changed."""
         return self.before != self.after
 
 
@@ -72,19 +72,19 @@ def edit_file(
     Parameters
     ----------
     path
-        The file, absolute; a symlink stays, what it leads to is edited.
+        The file, absolute; a symlink stays, and its target is edited.
     edit
-        From the text to the new text; called again if somebody else writes the file meanwhile.
+        Gives the new text; called again if somebody else changes the file meanwhile.
     limit
-        The most bytes to read.
+        Largest size to read, in bytes.
     check
-        Raises if the new content must not be written, or (``None``) the file not be removed.
+        Raises if the new content must not be written, or (``None``) the file must not be removed.
     create
-        Whether a missing file counts as an empty one; with its folder it is made.
+        Whether to create a missing file, with its folder.
     remove
-        Whether a new text is not worth a file: then the path is removed, a symlink and not what it leads to.
+        Whether to remove the file instead of writing a new text; of a symlink, the link.
     dry_run
-        Whether to write nothing; then the lock is not needed either.
+        Whether to write nothing; the lock is not taken then.
 
     Raises
     ------
@@ -121,7 +121,7 @@ class _Attempt:
     remove: Callable[[str], bool]
 
     def read(self) -> bytes | None:
-        """Read the content, ``None`` where there is no file but one may be made."""
+        """Read the content; ``None`` if there is no file, but it may be created."""
         try:
             return within(self.target, lambda: read_regular(self.target, self.limit))
         except FileNotFoundError:
@@ -149,9 +149,9 @@ class _Attempt:
         return outcome
 
     def write(self, seen: bytes | None, outcome: FileEdit) -> FileEdit:
-        """Write the edit of what was seen; if the file holds something else by now, make it anew.
+        """Write the edit; repeat it if the file changed since it was read.
 
-        Not everybody takes our lock, so that is looked at until the last moment.
+        Others may ignore the lock, so the content is compared until the last moment.
         """
         for _ in range(_ATTEMPTS):
             content = self.read()
@@ -204,17 +204,11 @@ def _make_folder(folder: Path) -> None:
 
 
 def _require_writable(path: Path, target: Path) -> None:
-    """Refuse what is not meant to be written, even where this user could replace it.
-
-    Raises
-    ------
-    FileEditError
-        If so.
-    """
+    """Refuse read-only files, even if this user could replace them."""
     _require_outside_store(path, target)
     with contextlib.suppress(FileNotFoundError):
         mode = stat.S_IMODE(target.stat().st_mode)
-        # root may write everything: that nobody is meant to, only the mode says.
+        # root may write everything, so look at the mode.
         if not os.access(target, os.W_OK) or not mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
             raise FileEditError(
                 f"{path}: is read-only (mode {mode:04o}): chmod u+w makes it yours to edit; {_ELSEWHERE}"

@@ -1,4 +1,4 @@
-"""Lines of TOML text: where they begin and end, and which comments belong to what."""
+"""Find and edit lines of TOML text, and the comments that belong to them."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Final
 
 _COMMENT: Final = re.compile(r"[ \t]*#[^\n]*")
 _EDITOR_DIRECTIVE: Final = re.compile(r"[ \t]*#:")
-"""``#:schema ./jcard.schema.json`` and the like are about the whole file."""
+"""Such as ``#:schema ./jcard.schema.json``, which applies to the whole file."""
 
 
 def newline_of(text: str) -> str:
-    """Tell the line end of a text by its first line."""
+    """Give the line end of a text, as in its first line."""
     first = text.find("\n")
     return "\r\n" if first > 0 and text[first - 1] == "\r" else "\n"
 
 
 def line_start(text: str, offset: int) -> int:
-    """Where the line of an offset begins."""
+    """Give the start of the line of an offset."""
     return text.rfind("\n", 0, offset) + 1
 
 
 def line_end(text: str, offset: int) -> int:
-    """Where the line of an offset ends, its line break included."""
+    """Give the end of the line of an offset, line break included."""
     found = text.find("\n", offset)
     return len(text) if found < 0 else found + 1
 
 
 def indent_of(text: str, offset: int) -> str:
-    """Give the white space before what stands at an offset, if there is nothing else before it on its line."""
+    """Give the white space before an offset, if nothing else is before it on the line."""
     before = text[line_start(text, offset) : offset]
     return before if not before.strip(" \t") else ""
 
 
 def comments_above(text: str, start: int, lowest: int = 0) -> int:
-    """Where the comment directly above a line begins: no blank line lies between."""
+    """Give the start of the comment directly above a line."""
     while start > lowest:
         above = line_start(text, start - 1)
         if above < lowest or not _COMMENT.match(text, above) or _EDITOR_DIRECTIVE.match(text, above):
@@ -44,7 +44,7 @@ def comments_above(text: str, start: int, lowest: int = 0) -> int:
 
 
 def comments_below(text: str, end: int) -> int:
-    """Where the comment directly below a line ends; one that stands directly above something else belongs to that."""
+    """Give the end of the comment directly below a line, unless it is directly above something else."""
     below = end
     while below < len(text) and _COMMENT.match(text, below):
         below = line_end(text, below)
@@ -52,17 +52,17 @@ def comments_below(text: str, end: int) -> int:
 
 
 def is_blank(text: str, start: int) -> bool:
-    """Whether the line that begins here is there, and empty."""
+    """Whether a blank line starts here."""
     return start < len(text) and not text[start : line_end(text, start)].strip()
 
 
 def blank_above(text: str, start: int) -> bool:
-    """Whether the line above the one that begins here is blank, or there is none."""
+    """Whether the line above is blank or missing."""
     return start == 0 or is_blank(text, line_start(text, start - 1))
 
 
 def insert_line(text: str, offset: int, line: str) -> str:
-    """Put a line below the one of an offset; a last line without line break leaves the new last line without one."""
+    """Insert a line below the one of an offset; the text ends with a line break only if it did before."""
     end = line_end(text, offset)
     newline = newline_of(text)
     if text[:end].endswith("\n"):
@@ -71,13 +71,13 @@ def insert_line(text: str, offset: int, line: str) -> str:
 
 
 def cut_lines(text: str, start: int, end: int) -> str:
-    """Take out whole lines; what had no line break at its end still has none."""
+    """Remove whole lines; the text ends with a line break only if it did before."""
     rest = text[:start] + text[end:]
     return rest if text.endswith("\n") else rest.rstrip("\r\n")
 
 
 def cut_block(text: str, start: int, end: int) -> str:
-    """Take out whole lines with the blank ones that set them off, so that one separation is left."""
+    """Remove whole lines and the blank lines that separate them, leaving one separation."""
     if blank_above(text, start):
         while is_blank(text, end):
             end = line_end(text, end)

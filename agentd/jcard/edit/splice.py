@@ -1,9 +1,8 @@
-"""Single changes of TOML text that leave every other character as it is.
+"""Change TOML text and leave every other character as it is.
 
-tomlkit edits whole documents, and was tried: it moves tables that others stand between, puts a new key below the
-comment of the next table, forgets that comment when a table is removed, ends new lines of a CRLF file with LF, and
-takes 300 ms to read 300 agents. So only what it writes best, values and keys, is asked of it; where these go is found
-by `agentd.jcard.scan`.
+tomlkit as an editor was tried: it moves tables that are not adjacent, inserts a new key below the comment of the next
+table, loses that comment when a table is removed, writes LF into CRLF files, and takes 300 ms to parse 300 agents. So
+it only writes values and keys; `agentd.jcard.scan` finds their positions.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from agentd.jcard.edit.writing import TomlValue, write_key, write_pair, write_va
 from agentd.jcard.scan import BLANK, Container, Header, Pair, Path, Scan, scan
 
 _REST_OF_ENTRY: Final = re.compile(r"[ \t]*,?[ \t]*(?:#[^\n]*)?(?:\n|\r\n)")
-"""Behind an element that has its lines for itself."""
+"""What follows an element that has its lines for itself."""
 
 _FIRST_KEY: Final = "name"
-"""Goes to the top of its table; every other key to the end."""
+"""Inserted at the top of its table; all other keys at the end."""
 
 
 def put(text: str, path: Path, value: TomlValue) -> str:
-    """Set what stands at a path of a valid document; only its last part, or last two, may be missing."""
+    """Set the value at a path of a valid document; only the last one or two parts may be missing."""
     found = scan(text)
     pair = found.pairs.get(path)
     if pair is not None:
@@ -52,13 +51,12 @@ def put(text: str, path: Path, value: TomlValue) -> str:
 
 
 def take_out(text: str, path: Path) -> str:
-    """Remove what stands at a path of a valid document, in whatever pieces: pairs, dotted keys, tables.
+    """Remove everything at a path of a valid document: pairs, dotted keys, tables.
 
-    A table goes with the comment directly above its header; a key leaves the comment above it, which may be about the
-    keys below.
+    The comment directly above a table's header is removed too. One above a key stays: it may be about the keys below.
     """
     found = scan(text)
-    # From the end of the text on, each time looked at anew; counted, for then the next item of an array has the path.
+    # From the end of the text, scanned again each time. Counted, since the next item of an array takes over the path.
     for _ in range(len(_pieces(found, path))):
         found = scan(text)
         piece = _pieces(found, path)[-1]
@@ -72,7 +70,7 @@ def take_out(text: str, path: Path) -> str:
 
 
 def add_item(text: str, array: str, fields: Mapping[str, TomlValue]) -> str:
-    """Add a table to a top-level array of tables of a valid document, behind the last one.
+    """Append a table to a top-level array of tables of a valid document.
 
     A field that is a table is written with dotted keys.
     """
@@ -85,7 +83,7 @@ def add_item(text: str, array: str, fields: Mapping[str, TomlValue]) -> str:
     written = [f"{write_key(key)} = {write_value(value, newline=newline)}" for key, value in pairs]
     block = "".join(f"{line}{newline}" for line in [f"[[{write_key((array,))}]]", *written])
     tables = [header for header in found.headers if header.path[0] == array]
-    # Behind tables inside the last item too, which would belong to the new one otherwise.
+    # After tables inside the last item too: they would belong to the new one.
     place = comments_below(text, _end_of_body(found, tables[-1])) if tables else len(text)
     return _insert_block(text, place, block)
 
@@ -109,7 +107,7 @@ def _pairs(key: tuple[str, ...], value: TomlValue) -> list[tuple[tuple[str, ...]
 
 
 def _insert(found: Scan, path: Path, value: TomlValue) -> str:
-    """Add a key to the innermost table around it that there is, with a dotted key if more than one part is missing."""
+    """Add a key to the innermost existing table around it; a dotted key if more than one part is missing."""
     text = found.text
     headers = {header.path: header for header in found.headers}
     for known in range(len(path) - 1, 0, -1):
@@ -153,7 +151,7 @@ def _key(path: Path) -> list[str]:
 
 
 def _pieces(found: Scan, path: Path) -> list[Header | Pair]:
-    """Find what stands at a path or below it, in the order of the text; pairs only where they are not inside others."""
+    """Find everything at or below a path in the order of the text, without pairs inside others."""
     depth = len(path)
     pieces: list[Header | Pair] = [
         *(header for header in found.headers if header.path[:depth] == path),
@@ -163,7 +161,7 @@ def _pieces(found: Scan, path: Path) -> list[Header | Pair]:
 
 
 def _end_of_body(found: Scan, header: Header) -> int:
-    """Where the last line of a table ends, whatever comments follow."""
+    """Give the end of a table's last line, without comments that follow."""
     later = [other.start for other in found.headers if other.start > header.start]
     limit = min(later, default=len(found.text))
     ends = [pair.end for pair in found.pairs.values() if header.start < pair.start < limit]
@@ -177,7 +175,7 @@ def _cut_table(found: Scan, header: Header) -> str:
 
 
 def _append_entry(text: str, container: Container, entry: str) -> str:
-    """Add to an array or inline table, in its layout."""
+    """Append to an array or inline table in its layout."""
     inside_end = container.end - 1
     if not container.entries:
         inside = text[container.start + 1 : inside_end]
@@ -196,14 +194,14 @@ def _append_entry(text: str, container: Container, entry: str) -> str:
     break_ = text.find("\n", behind, inside_end)
     if break_ < 0:
         return f"{text[:behind]}{separation}{line}{text[behind:]}"
-    # A comment behind the last element stays behind it.
+    # A comment after the last element stays there.
     rest = text[behind:break_].removesuffix("\r")
     trailing = "" if comma is None else ","
     return f"{text[: last.end]}{text[last.end : behind]}{separation}{rest}{line}{trailing}{text[behind + len(rest) :]}"
 
 
 def _cut_entry(text: str, container: Container, entry: Pair) -> str:
-    """Take one element or pair out of an array or inline table, with the comma that separated it."""
+    """Remove one element or pair of an array or inline table, with its comma."""
     index = next(i for i, other in enumerate(container.entries) if other is entry)
     own_line = line_start(text, entry.start)
     rest = _REST_OF_ENTRY.match(text, entry.end)

@@ -1,4 +1,4 @@
-"""Values, keys and tables as TOML text, in the style of what they replace."""
+"""Write values and keys as TOML, in the style of what they replace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TomlValue: TypeAlias = "str | int | float | bool | Sequence[TomlValue] | Mapping
 """What an agent table may hold."""
 
 _KEPT_IN_LINES: Final = frozenset("\n\t")
-"""Control characters that a multi-line string shows as they are."""
+"""Control characters that a multi-line string contains unescaped."""
 
 
 def write_value(value: TomlValue, *, like: str = "", one_line: bool = False, newline: str = "\n") -> str:
@@ -19,11 +19,11 @@ def write_value(value: TomlValue, *, like: str = "", one_line: bool = False, new
     Parameters
     ----------
     value
-        Text must be without lone surrogates, which no UTF-8 file can hold.
+        The value; text without lone surrogates, which UTF-8 cannot encode.
     like
-        What it replaces: a literal string is replaced by a literal one, where that can hold the text.
+        The text it replaces: a literal string is replaced by a literal one if possible.
     one_line
-        Whether it stands inside an inline table or array: then text of several lines is written with ``\n``.
+        Whether it is inside an inline table or array: then line breaks in text are written as ``\n``.
     newline
         The file's line end.
     """
@@ -36,7 +36,7 @@ def write_value(value: TomlValue, *, like: str = "", one_line: bool = False, new
         case Sequence():
             return f"[{', '.join(write_value(item, one_line=True) for item in value)}]"
         case _:
-            import tomlkit  # noqa: PLC0415 (35 ms that a command which edits nothing need not pay)
+            import tomlkit  # noqa: PLC0415 (35 ms, only for edits)
 
             return tomlkit.item(value).as_string()
 
@@ -61,7 +61,7 @@ def _text(value: str, like: str, one_line: bool, newline: str) -> str:
         candidate = f"'{value}'"
     elif "\n" in value and not one_line and _shows(value):
         lines = tomlkit.string(value, multiline=True).as_string()
-        # The first line break of a multi-line string does not count; tomlkit writes it only where it has to.
+        # TOML ignores the first line break of a multi-line string; tomlkit writes it only if it must.
         candidate = lines if value.startswith("\n") else f'"""\n{lines[3:]}'
     else:
         return plain
