@@ -1,6 +1,6 @@
-"""What agentd has to know of a coding agent's command line, and the form in which most of them can be said.
+"""The command line of a coding agent: the protocol `Harness`, and `CommandLineHarness`, which suits most of them.
 
-A third party adds a harness without touching this project. One value in its package says how the command line looks::
+A third party adds a harness without changing this project. One value in its package describes the command line::
 
     # acme_agentd.py
     from agentd.harness.base import CommandLineHarness, PromptForm, in_rounds, interrupts
@@ -12,13 +12,13 @@ A third party adds a harness without touching this project. One value in its pac
         model_flag="-m",
     )
 
-and its ``pyproject.toml`` registers that value, under the name that a jcard then gives as ``harness``::
+and its ``pyproject.toml`` registers the value under the name that jcards give as ``harness``::
 
     [project.entry-points."agentd.harnesses"]
     qwen = "acme_agentd:QWEN"
 
-The entry point may also name a class or a function that is called without arguments. Whatever it gives must satisfy
-`Harness`; a command line that `CommandLineHarness` cannot express is a class of its own that does.
+The entry point may also name a class or function, which is called without arguments. The result must satisfy `Harness`;
+a command line that `CommandLineHarness` cannot express needs a class of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PLACEHOLDER = "{prompt}"
 
 
 class HarnessError(ValueError):
-    """An agent's settings that this harness cannot turn into a command line; the text says why."""
+    """The harness cannot turn the settings into a command line; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Request:
     args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     read_only: bool = False
-    """Whether it is to change nothing; a harness without such a mode runs as always, in a write-protected checkout."""
+    """Whether it must not change files; a harness without such a mode runs as usual in the write-protected checkout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +56,49 @@ class StopKey:
     """One key typed into the terminal to ask an agent to end."""
 
     key: str
-    """In tmux' notation: ``C-c``, ``Escape``."""
+    """In tmux's notation: ``C-c``, ``Escape``."""
     after: float = 0.0
     """Seconds after the stop began."""
 
 
 def interrupts(times: int) -> tuple[StopKey, ...]:
-    """Give C-c so many times, 0.4 s apart.
+    """Give C-c several times, 0.4 s apart.
 
-    One ends every one-shot run. A program that stays asks for it again within about a second.
+    Parameters
+    ----------
+    times
+        How often. One ends every one-shot run; an interactive program asks for another within about a second.
     """
     return tuple(StopKey("C-c", after=0.4 * number) for number in range(times))
 
 
 def in_rounds(keys: tuple[StopKey, ...]) -> tuple[StopKey, ...]:
-    """Give the keys four times, every 3 s.
+    """Give keys four times, every 3 s.
 
-    A program that is still starting loses keys: gemini did one time in four when they came as soon as its box appeared.
+    A program that is still starting may lose keys: gemini lost one in four when they came as soon as its box appeared.
+
+    Parameters
+    ----------
+    keys
+        The keys of one round.
     """
     return tuple(StopKey(key.key, after=3.0 * number + key.after) for number in range(4) for key in keys)
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialFile:
-    """A file in which a program keeps what it logs in with."""
+    """A file in which a program keeps its credentials."""
 
     name: str
     folder: str
-    """From the home of the agents' user."""
+    """Relative to the home of the agents' user."""
     folder_variable: str | None = None
-    """The environment variable that names another folder."""
+    """Environment variable that names another folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where a program finds what it logs in with; any one of them is enough."""
+    """Where a program finds its credentials; any one of them is enough."""
 
     variables: tuple[str, ...]
     """Environment variables, the usual one first."""
@@ -99,27 +107,27 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class HarnessFacts:
-    """Facts that other commands use: what the screen says when ready, how to resume, and so on."""
+    """Facts for commands other than a launch: what the screen shows when ready, how to resume, and so on."""
 
     ready_marker: str | None = None
     """Text on the screen once the interactive program takes input."""
     empty_box: str | None = None
-    """Regular expression for all that stands left of the cursor while the input box is there and empty."""
+    """Regular expression for everything left of the cursor while the input box is empty."""
     unfinished: str | None = None
-    """Regular expression for the end of a text at which Enter completes a word or breaks the line; a space behind it
-    keeps Enter from that."""
+    """Regular expression for the end of a text after which Enter completes a word or breaks the line instead of
+    submitting; a space after it prevents that."""
     interrupt_keys: tuple[StopKey, ...] = interrupts(1)
-    """Keys that end what it is doing, and not the program, if it is an interactive one."""
+    """Keys that interrupt an interactive program's work without ending it."""
     credentials: Credentials | None = None
-    """``None`` where nobody can know."""
+    """``None`` if they are unknown."""
     trust: FolderTrust | None = None
-    """``None`` where it does not ask for trust in a folder."""
+    """``None`` if it does not ask for trust in a folder."""
     machine_output: tuple[str, ...] = ()
     """Arguments that make a one-shot run print JSON, one event a line."""
     resume: tuple[str, ...] = ()
-    """Arguments before a conversation's id that resume it."""
+    """Arguments that resume a conversation, before its id."""
     read_only: tuple[str, ...] = ()
-    """Arguments that keep a run from changing anything: its read-only or plan mode."""
+    """Arguments for its read-only or plan mode."""
 
 
 NO_FACTS = HarnessFacts()
@@ -127,7 +135,7 @@ NO_FACTS = HarnessFacts()
 
 @runtime_checkable
 class Harness(Protocol):
-    """A coding agent's command line. Third parties register one by the entry point group ``agentd.harnesses``."""
+    """A coding agent's command line; third parties register theirs in the entry point group ``agentd.harnesses``."""
 
     @property
     def binary(self) -> str:
@@ -141,12 +149,12 @@ class Harness(Protocol):
 
     @property
     def takes_command(self) -> bool:
-        """Whether the jcard's ``command`` is this harness' argv."""
+        """Whether the jcard's ``command`` is the harness's command line."""
         ...
 
     @property
     def facts(self) -> HarnessFacts:
-        """What other commands may want to know."""
+        """Facts for other commands."""
         ...
 
     def argv(self, request: Request) -> tuple[str, ...]:
@@ -166,26 +174,20 @@ class Harness(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptForm:
-    """How one mode of a command line carries its prompt, which ``{prompt}`` stands for, alone or within an argument."""
+    """How one mode of a command line passes its prompt: ``{prompt}``, alone or inside an argument."""
 
     prompt: tuple[str, ...]
     """The last arguments: after the model and the jcard's ``args``."""
     dashed: tuple[str, ...] | None = None
-    """The same for a prompt that might be read as something else: see `closing`; ``None`` if ``prompt`` is safe."""
+    """The same for a prompt that could be misread: see `closing`; ``None`` if ``prompt`` is safe."""
     commands: frozenset[str] = frozenset()
-    """Subcommands that the program runs even in the form ``dashed``: a prompt that is one of them is refused."""
+    """Subcommands that the program runs even in the form ``dashed``: such a prompt is refused."""
     before: tuple[str, ...] = ()
     """The first arguments: a subcommand and its options."""
     stop_keys: tuple[StopKey, ...] = interrupts(1)
 
     def __post_init__(self) -> None:
-        """Refuse a form that would drop the prompt.
-
-        Raises
-        ------
-        HarnessError
-            If no argument has a place for it.
-        """
+        """Refuse a form without ``{prompt}``, which would drop the prompt."""
         for template in (self.prompt, self.dashed):
             if template is not None and not any(PLACEHOLDER in part for part in template):
                 raise HarnessError(f"expected {PLACEHOLDER} in one of the last arguments, found {template}")

@@ -1,4 +1,4 @@
-"""All harnesses a jcard may name: the built-in ones and those of third parties."""
+"""The harnesses that a jcard may name: built-in ones and those of third parties."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from agentd.harness import builtin
 from agentd.harness.base import Harness
 
 GROUP = "agentd.harnesses"
-"""The entry point group that a third party's harness registers in."""
+"""Entry point group of third-party harnesses."""
 
 _MEMBERS = tuple(name for name in vars(Harness) if not name.startswith("_"))
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The harnesses that can be used, and what is wrong with those that cannot."""
+    """The usable harnesses, and what is wrong with the others."""
 
     harnesses: Mapping[str, Harness]
     """By the name that a jcard gives as ``harness``."""
@@ -27,13 +27,13 @@ class Registry:
 
 
 class _UnusableError(Exception):
-    """Why a registered object is no harness."""
+    """A registered object is not a harness; the message says why."""
 
 
 def load_harnesses() -> Registry:
-    """Collect the built-in harnesses and the installed third-party ones.
+    """Load the built-in and the installed third-party harnesses.
 
-    A third-party entry point that is broken, or whose name is taken, becomes a warning and leaves the others alone.
+    A third-party entry point that is broken, or whose name is taken, becomes a warning and does not affect the others.
     """
     harnesses = dict(builtin.BUILT_IN)
     origins = dict.fromkeys(harnesses, "agentd")

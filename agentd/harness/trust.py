@@ -1,4 +1,4 @@
-"""How programs keep that a folder is trusted, and how they ask for it."""
+"""How programs store that a folder is trusted, and how they ask for it."""
 
 from __future__ import annotations
 
@@ -8,39 +8,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = "{folder}"
-"""Stands for the folder in an entry's keys."""
+"""The folder's path in the keys of an entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrustFile:
-    """A JSON file in which a program keeps which folders it was told to trust."""
+    """A JSON file in which a program stores the folders it trusts."""
 
     name: str
     folder: str
-    """From the home of the agents' user; empty for the home itself."""
+    """Relative to the home of the agents' user; empty for the home itself."""
     folder_variable: str | None
-    """The environment variable that names another folder."""
+    """Environment variable that names another folder."""
     keys: tuple[str, ...]
-    """Way to the entry in the document; `FOLDER` stands for the folder's real path."""
+    """Path of the entry in the document; `FOLDER` stands for the folder's real path."""
     value: bool | str
 
     def path(self, environment: Mapping[str, str], home: Path) -> Path:
-        """Find the file of an agent with this environment."""
+        """Give the path of the file for an agent's environment."""
         named = environment.get(self.folder_variable) if self.folder_variable is not None else None
         return (Path(named) if named else Path(environment.get("HOME") or home) / self.folder) / self.name
 
     def trusting(self, content: bytes | None, folder: Path) -> bytes | None:
-        """Write the document with one more trusted folder, or give ``None`` if it has an entry, whatever that says.
+        """Give the document with one more trusted folder; ``None`` if it has an entry, whatever that says.
 
         Parameters
         ----------
         content
-            The file's; ``None`` if there is none.
+            Content of the file; ``None`` if there is no file.
+        folder
+            Real path of the folder.
 
         Raises
         ------
         ValueError
-            If the content is not what the program writes.
+            If the content is not as the program writes it.
         """
         document: object = {} if content is None else json.loads(content)
         at = document
@@ -59,9 +61,9 @@ class TrustFile:
 
 @dataclass(frozen=True, slots=True)
 class FolderTrust:
-    """Whether and how a program asks for trust in the folder that it is started in."""
+    """How a program asks for trust in the folder it is started in."""
 
     questions: tuple[str, ...]
-    """Sentences by which its question is known on the screen."""
+    """Sentences that identify the question on the screen."""
     file: TrustFile | None = None
-    """``None`` where agentd cannot give trust."""
+    """``None`` if agentd cannot give trust."""

@@ -1,1 +1,1 @@
-"""What all programs speak of: declared agents, their states, events, status and user, as frozen values."""
+"""Frozen values that all programs share: declared agents, their states, events, status and user."""

@@ -1,6 +1,6 @@
-"""What one agent is declared to be, after defaults, names and replicas are settled.
+"""The definition of an agent, with defaults, names and replicas resolved.
 
-These values are frozen and complete: nothing above this layer looks at TOML again.
+These values are complete: nothing above this layer reads TOML again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OWN_VARIABLE_PREFIX: Final = "AGENTD_"
 
 
 class RestartPolicy(StrEnum):
-    """When an agent that ended is run again."""
+    """When an agent that ended is restarted."""
 
     NO = "no"
     ON_FAILURE = "on-failure"
@@ -50,14 +50,14 @@ class Mode(StrEnum):
 
 
 class Isolation(StrEnum):
-    """What of its repository an agent works in."""
+    """Where an agent works in its repository."""
 
     NONE = "none"
     """The repository itself."""
     WORKTREE = "worktree"
     """A git worktree and branch of its own."""
     READ_ONLY = "read_only"
-    """A git worktree of its own that is not to be changed."""
+    """A read-only git worktree of its own."""
 
 
 class AgentType(StrEnum):
@@ -132,13 +132,13 @@ class Checkout:
     path: Path
     """Where the worktree is, absolute."""
     branch: str | None
-    """The agent's own; ``None`` for a checkout that is not to be changed."""
+    """The agent's own branch; ``None`` for a read-only checkout."""
     base: str | None
-    """Revision that it starts from; ``None`` is what the repository has checked out."""
+    """Revision that it starts from; ``None`` for what the repository has checked out."""
 
     @property
     def read_only(self) -> bool:
-        """Whether it is not to be changed."""
+        """Whether it must not be changed."""
         return self.branch is None
 
 
@@ -176,7 +176,7 @@ class AgentSpec:
 
 
 class HarnessTraits(Protocol):
-    """What the loader must know of a harness to check an agent table."""
+    """What the loader needs to know about a harness to check an agent table."""
 
     @property
     def takes_model(self) -> bool:
@@ -191,7 +191,7 @@ class HarnessTraits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadContext:
-    """What a file's relative and default values are resolved against."""
+    """What the relative and default values of a file are resolved against."""
 
     folder: Path
     """Folder of the jcard or drop-in, absolute: base of relative paths."""

@@ -1,4 +1,4 @@
-"""Whom agents run as."""
+"""The user that agents run as."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a jcard is read in: its bytes, the account of the agents, and what relative and default values resolve to."""
+"""Resolve the agents' user and what a jcard's relative and default values refer to; read its bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentd.model.user import AgentUser
 from agentd.settings.folders import SettingsError, home_folder
 
 AGENT_USER = "agent"
-"""The account that root runs agents as, where it exists."""
+"""The user that root runs agents as, if it exists."""
 
 AGENT_USER_WORKDIR = Path("/home/agent/workspace")
 """Default workdir for agents that run as `AGENT_USER`."""
@@ -26,18 +26,18 @@ LARGEST_CONFIG = 16 * 1024 * 1024
 
 
 class ConfigUnavailableError(Exception):
-    """There is no jcard to read; the text says why and what to do."""
+    """There is no jcard to read; the message says why and what to do."""
 
 
 def resolve_agent_user(agent_user: str | None, environ: Mapping[str, str]) -> tuple[AgentUser, str | None]:
-    """Decide who the agents run as.
+    """Decide which user the agents run as.
 
     Parameters
     ----------
     agent_user
-        The name that was asked for; ``None`` is `AGENT_USER` or else root for root, and the invoking user otherwise.
+        The configured name. ``None`` means `AGENT_USER`, or else root, if agentd is root; otherwise the invoking user.
     environ
-        For ``HOME`` and ``SHELL`` of an invoking user who is not root: the agents inherit them.
+        For ``HOME`` and ``SHELL`` of an invoking user other than root, which the agents inherit.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def resolve_agent_user(agent_user: str | None, environ: Mapping[str, str]) -> tu
     Raises
     ------
     SettingsError
-        If the user does not exist, or is another one and only root could become it.
+        If the user does not exist, or is another one and agentd is not root.
     """
     uid = os.geteuid()
     if uid != 0:
@@ -67,7 +67,7 @@ def _invoking_user(agent_user: str | None, uid: int, environ: Mapping[str, str])
         entry = pwd.getpwuid(uid)
         name, shell = entry.pw_name, entry.pw_shell
     except KeyError:
-        # Containers run as users that no database knows.
+        # Containers may run as users that are in no database.
         name, shell = str(uid), ""
     return AgentUser(
         name=name,
@@ -88,7 +88,7 @@ def _named(name: str) -> pwd.struct_passwd:
 
 
 def _user_of(entry: pwd.struct_passwd) -> AgentUser:
-    """Take root's agents' user from the user database alone."""
+    """Build the agents' user of a root agentd from the user database."""
     return AgentUser(
         name=entry.pw_name,
         uid=entry.pw_uid,
@@ -101,14 +101,14 @@ def _user_of(entry: pwd.struct_passwd) -> AgentUser:
 
 
 def resolve_data_dir(data_dir: Path | None, user: AgentUser) -> Path:
-    """Decide where worktrees and workspaces are: by default in the home of the agents' user."""
+    """Give the folder of worktrees and workspaces: by default in the home of the agents' user."""
     return user.home / ".local" / "share" / "agentd" if data_dir is None else data_dir
 
 
 def load_context(
     config: Path, agent_user: str, agent_home: Path, harnesses: Mapping[str, HarnessTraits], data_dir: Path
 ) -> LoadContext:
-    """Say what relative and default values of the jcard ``config`` (an absolute path) resolve to."""
+    """Build the context that the jcard ``config`` (an absolute path) is loaded in."""
     folder = config.parent
     default_workdir = AGENT_USER_WORKDIR if agent_user == AGENT_USER else folder
     return LoadContext(folder, agent_home, default_workdir, harnesses, data_dir)

@@ -1,6 +1,6 @@
 """The flags of both commands: their names, defaults and environment variables.
 
-Imported by ``agentctl --help``: nothing is imported here that argparse does not bring along.
+Imported by ``agentctl --help``: nothing that argparse does not import anyway may be imported here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class OnShutdown(StrEnum):
-    """What becomes of the agents when the daemon is asked to end."""
+    """What happens to the agents when the daemon is told to end."""
 
     STOP = "stop"
     KEEP = "keep"
@@ -25,26 +25,26 @@ class LogFormat(StrEnum):
 class Option:
     """One setting: its flag, its defaults and its environment variable.
 
-    No dataclass: importing dataclasses costs 13 ms.
+    Not a dataclass: importing dataclasses costs 13 ms.
 
     Parameters
     ----------
     flag
-        As it is typed.
+        As typed.
     metavar
-        What stands for its value.
+        Placeholder of its value.
     help
         What it sets.
     as_root
-        Default when the effective user is root; empty is decided by the daemon when it starts.
+        Default if the effective user is root; if empty, the daemon decides when it starts.
     as_user
-        Default otherwise; may begin with a folder of the XDG specification, as ``$XDG_CONFIG_HOME``.
+        Default otherwise; may begin with an XDG folder such as ``$XDG_CONFIG_HOME``.
     environment
-        The variable that sets it, too.
+        Environment variable that also sets it.
     default_text
-        How ``--help`` says an empty default.
+        Text of an empty default in ``--help``.
     choices
-        All values there are; empty is any.
+        All possible values; empty allows any.
     """
 
     __slots__ = ("as_root", "as_user", "choices", "default_text", "environment", "flag", "help", "metavar")
@@ -76,10 +76,10 @@ class Option:
 
 
 TRANSCRIPTS = "2GiB"
-"""How much is kept of what agents print, unless something else is said."""
+"""Default limit of all transcripts."""
 
 INTERVAL = "5s"
-"""Time between two resyncs, likewise."""
+"""Default time between resyncs."""
 
 OPTIONS: tuple[Option, ...] = (
     Option(

@@ -1,4 +1,4 @@
-"""Command lines that were written for the Go agentd: how its flag package reads them, and what it had beside ours."""
+"""Command lines written for the Go agentd: the syntax of Go's flag package, and flags that only it had."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SANDBOX_FLAGS = ("--runsc-path", "--sandbox-state-dir", "--sandbox-bundle-dir")
-"""Accepted with a value that nothing uses: this build has no sandbox."""
+"""Accepted with a value that nothing uses."""
 
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -21,18 +21,18 @@ _SURE = 0.6
 
 
 def add_sandbox_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what only the Go agentd had, without a word in the help."""
+    """Add the flags that only the Go agentd had, hidden from the help."""
     for flag in SANDBOX_FLAGS:
         parser.add_argument(flag, help=argparse.SUPPRESS)
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Parse a command line whose flags have two dashes; give the words, too, that belong to no flag.
+    """Parse a command line whose flags have two dashes; also gives the words that belong to no flag.
 
     Raises
     ------
     SystemExit
-        With status 2 for a flag that there is not.
+        With status 2 for an unknown flag.
     """
     parsed, rest = parser.parse_known_args(_without_values(parser, arguments))
     end = rest.index("--") if "--" in rest else len(rest)
@@ -43,7 +43,7 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[ar
 
 
 def notes(parsed: argparse.Namespace, words: Sequence[str]) -> list[str]:
-    """Say what of a command line has no effect: one text, or none."""
+    """Say which parts of a command line have no effect: one text, or none."""
     found = []
     given = [flag for flag in SANDBOX_FLAGS if getattr(parsed, flag.removeprefix("--").replace("-", "_")) is not None]
     if given:

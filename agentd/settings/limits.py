@@ -1,12 +1,12 @@
-"""Limits of the system that more than one place must know."""
+"""Limits of the system that several modules need."""
 
 from __future__ import annotations
 
 SOCKET_MODE = 0o770
-"""Of tmux' socket: for the agent user and the admin group."""
+"""Mode of tmux's socket: for the agents' user and the admin group."""
 
 API_SOCKET_MODE = 0o660
-"""Of the API's socket: for agentd's user and the admin group."""
+"""Mode of the API's socket: for agentd's user and the admin group."""
 
 OLDEST_TMUX = (3, 2)
-"""Its version."""
+"""Oldest supported version of tmux."""

@@ -1,4 +1,4 @@
-"""The flags that both commands share, made from the table in `agentd.settings.flags`."""
+"""The flags that both commands share, built from `agentd.settings.flags`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ if TYPE_CHECKING:
     from agentd.settings.settings import Settings
 
 USAGE_ERROR = 2
-"""Exit status of a command line that cannot be understood; argparse uses the same."""
+"""Exit status for a usage error; argparse uses the same."""
 
 
 def add_options(
     parser: argparse._ActionsContainer, fields: Container[str] | None = None, *, brief: bool = False
 ) -> None:
-    """Add the flags of the settings, or only those of the given `Settings` attributes.
+    """Add the flags of all settings, or only of some.
 
-    ``brief`` leaves the defaults out of the help.
+    Parameters
+    ----------
+    parser
+        The parser.
+    fields
+        Names of `Settings` attributes; ``None`` for all.
+    brief
+        Whether to leave the defaults out of the help.
     """
     for option in OPTIONS:
         if fields is not None and option.field not in fields:
@@ -48,7 +55,7 @@ def _sources(option: Option) -> str:
 
 
 def settings_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
-    """Settle the settings of a parsed command line.
+    """Resolve the settings of a parsed command line.
 
     Raises
     ------
@@ -63,9 +70,9 @@ def settings_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
 
 
 def accept_one_dash(arguments: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
-    """Rewrite ``-flag`` and ``-flag=value`` to two dashes for each long flag of the parser.
+    """Rewrite ``-flag`` and ``-flag=value`` with two dashes for each long flag of the parser.
 
-    argparse could be given both spellings, but then takes any prefix of the one-dash spelling too.
+    With both spellings declared, argparse would also accept any prefix of the one-dash spelling.
     """
     known = {string for action in parser._actions for string in action.option_strings if string.startswith("--")}  # noqa: SLF001 (argparse has no public list)
     return [f"-{argument}" if f"-{argument}".partition("=")[0] in known else argument for argument in arguments]
