@@ -226,6 +226,8 @@ class Agent(Machine):
             case NotStarted(error):
                 self._apply(transitions.launch_failed(self.life, run_id, error, self._now()))
             case Ended(ended, ago):
+                if self.host.sandboxes.limits.ran_out_of_memory(run_id):
+                    ended = replace(ended, error=f"oom: over its memory limit; {ended.describe()}")
                 if self.host.debug:
                     self._effects.append(LogScreen())
                 self._apply(transitions.exited(self.life, run_id, ended, self._now().earlier(ago)))
@@ -294,6 +296,7 @@ class Agent(Machine):
             pane = await open_pane(self.host, desired.spec, replace(request, writer=writer), pane)
         except (PreflightError, TmuxError) as error:
             self.host.runtime.remove_run(run_id)
+            self.host.sandboxes.limits.remove(run_id)
             self._hold(former)
             event = transitions.launch_refused if isinstance(error, PreflightError) else transitions.launch_failed
             self._apply(event(self.life, run_id, self.host.redact(str(error)), self._now()))

@@ -1,0 +1,111 @@
+"""A sandboxed agent outgrows neither its memory nor its processes. Each attempt has a bound of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from agentd.model.spec import SandboxSpec
+from agentd.sandbox.limits import Limits
+from agentd.settings.context import resolve_agent_user
+from tests.sandbox.conftest import AGENT_USER, PYTHON, Sandboxed
+from tests.support.agents import jcard
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0
+    or bool(Limits(resolve_agent_user(AGENT_USER if os.geteuid() == 0 else None, os.environ)[0]).missing),
+    reason="needs root and control groups, version 1",
+)
+
+EATER = """
+import json, os, subprocess, sys
+limit = int(sys.argv[1])
+def group(name):
+    for line in open("/proc/self/cgroup"):
+        _, names, path = line.rstrip().split(":", 2)
+        if name in names.split(","):
+            return path
+json.dump({name: group(name) for name in ("memory", "pids")}, open("groups.part", "w"))
+os.rename("groups.part", "groups.json")
+input()
+kept = []
+for step in range(2 * limit // (1 << 20)):
+    kept.append(b"x" * (1 << 20))
+open("survived", "w")
+"""
+
+FORKER = """
+import os, sys
+children = []
+try:
+    for _ in range(int(sys.argv[1]) * 2):
+        pid = os.fork()
+        if pid == 0:
+            os.pause() if hasattr(os, "pause") else __import__("signal").pause()
+        children.append(pid)
+except BlockingIOError:
+    pass
+open("forked.part", "w").write(str(len(children)))
+os.rename("forked.part", "forked")
+for pid in children:
+    os.kill(pid, 9)
+__import__("time").sleep(600)
+"""
+
+
+def test_memory_is_held(sandboxed: Sandboxed) -> None:
+    daemon, limit = sandboxed.daemon, 64 << 20
+    (daemon.workdir / "eater.py").write_text(EATER)
+    command = [PYTHON, "-I", "-S", "eater.py", str(limit)]
+    sandboxed.start(jcard({"name": "a", "type": "sandboxed", "command": command, "workdir": "work", "memory": "64MiB"}))
+    listed = daemon.workdir / "groups.json"
+    daemon.wait_for(lambda: listed.exists() or (daemon.agent("a") or {"error": None})["error"], what="it has begun")
+    pid = daemon.wait_state("a", "running")["pid"]
+    own = {
+        name: path
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        for _, names, path in [line.split(":", 2)]
+        for name in names.split(",")
+    }
+    # Never let it eat what nothing holds.
+    assert json.loads(listed.read_text()).keys() == {"memory", "pids"}
+    [mounted] = [
+        Path(line.split(" ")[4])
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if " - cgroup " in line and "memory" in line.rsplit(" ", 1)[1].split(",")
+    ]
+    group = mounted / own["memory"].lstrip("/")
+    assert int((group / "memory.limit_in_bytes").read_text()) == limit
+    daemon.type("a", "")
+    ended = daemon.wait_state("a", "failed", timeout=30)
+    assert (ended["exit_signal"], str(ended["error"]).split(":")[0]) == (9, "oom")
+    assert not (daemon.workdir / "survived").exists()
+    daemon.write_jcard(jcard())
+    daemon.wait_gone("a")
+    assert not group.exists()
+
+
+def test_processes_are_held(sandboxed: Sandboxed) -> None:
+    daemon, limit = sandboxed.daemon, 20
+    (daemon.workdir / "forker.py").write_text(FORKER)
+    command = [PYTHON, "-I", "-S", "forker.py", str(limit)]
+    sandboxed.start(
+        jcard({"name": "a", "type": "sandboxed", "command": command, "workdir": "work", "pid_limit": limit})
+    )
+    forked = daemon.workdir / "forked"
+    daemon.wait_for(forked.exists, what="it has forked what it can")
+    assert int(forked.read_text()) == limit - 1
+
+
+def test_a_limit_that_cannot_be_set_is_said(tmp_path: Path) -> None:
+    (tmp_path / "mountinfo").write_text("")
+    (tmp_path / "cgroup").write_text("0::/\n")
+    limits = Limits(resolve_agent_user(AGENT_USER, os.environ)[0], tmp_path)
+    assert limits.missing == ("memory", "pid_limit")
+    made = limits.make("run", SandboxSpec())
+    assert (made.joined_by, made.missing) == ((), ("memory", "pid_limit"))
+    assert not limits.ran_out_of_memory("run")
+    limits.remove("run")
