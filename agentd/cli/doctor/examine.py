@@ -12,6 +12,7 @@ from agentd.cli.agentctl.trust_question import waits_for
 from agentd.cli.doctor import machine, places
 from agentd.cli.doctor.finding import Finding, answered, error, note, ok, read_line, warning
 from agentd.cli.doctor.harnesses import AgentContext, check_harnesses
+from agentd.cli.doctor.sandbox import check_sandbox
 from agentd.cli.doctor.worktrees import check_worktrees
 from agentd.files.answering import NotAnsweringError, within
 from agentd.files.held_names import holder
@@ -81,6 +82,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         frozenset(secrets.values),
     )
     yield from check_harnesses(load_harnesses().harnesses, result.agents, around)
+    yield from check_sandbox(result.agents, user, daemon_environ)
     yield from places.check_folders(result.agents)
     yield from check_worktrees(resolve_data_dir(settings.data_dir, user) / WORKTREES, user, _agents_of(api, health))
     yield from answered("state", settings.state_dir, lambda: places.check_space("state", settings.state_dir))

@@ -1,0 +1,40 @@
+"""Check whether sandboxed agents can run here, and what of their limits is enforced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from agentd.cli.doctor.finding import Finding, error, ok, warning
+from agentd.model.spec import AgentSpec, AgentType
+from agentd.model.user import AgentUser
+from agentd.sandbox.limits import Limits
+from agentd.sandbox.support import SandboxError, look
+from agentd.text.quoting import some
+
+
+def check_sandbox(agents: Sequence[AgentSpec], user: AgentUser, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Make a sandbox as the agents' user, if there is an agent that would run in one.
+
+    Parameters
+    ----------
+    environ
+        The daemon's.
+    """
+    names = [agent.name for agent in agents if agent.type is AgentType.SANDBOXED and agent.enabled]
+    if not names:
+        return
+    try:
+        support = look(user, environ)
+    except SandboxError as failure:
+        yield error(
+            "sandbox", f"agent {some(names)} cannot run: {failure}", "docs/sandbox.md says what a sandbox needs"
+        )
+        return
+    yield ok("sandbox", f"agent {some(names)} can run: {support.bwrap}")
+    missing = Limits(user).missing
+    if missing:
+        yield warning(
+            "sandbox",
+            f"nothing here enforces {' and '.join(missing)} of agent {some(names)}",
+            "run agentd as root with control groups of version 1, or limit its unit: MemoryMax=, TasksMax=",
+        )

@@ -1,0 +1,84 @@
+"""Where no sandbox can be made, the reason says what to install or to allow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentd.cli.doctor.finding import Level
+from agentd.cli.doctor.sandbox import check_sandbox
+from agentd.model.spec import AgentSpec, AgentType
+from agentd.model.user import AgentUser
+from agentd.sandbox.support import SandboxError, look
+from agentd.settings.context import resolve_agent_user
+from tests.sandbox.conftest import AGENT_USER
+
+NATIVE = AgentSpec("a", "custom", "a", Path("/srv"))
+SANDBOXED = replace(NATIVE, type=AgentType.SANDBOXED)
+
+
+@pytest.fixture
+def user() -> AgentUser:
+    """Whom agents run as."""
+    return resolve_agent_user(AGENT_USER if os.geteuid() == 0 else None, os.environ)[0]
+
+
+def failing(folder: Path) -> dict[str, str]:
+    """An environment in which bubblewrap may not make user namespaces."""
+    folder.chmod(0o755)
+    program = folder / "bwrap"
+    program.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    program.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_without_bubblewrap_its_package_is_named(user: AgentUser, tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="apt-get install bubblewrap"):
+        look(user, {"PATH": str(tmp_path)})
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="there is no sandbox without bubblewrap")
+def test_root_is_held_by_no_sandbox(user: AgentUser) -> None:
+    with pytest.raises(SandboxError, match="--agent-user"):
+        look(replace(user, uid=0), os.environ)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "advice"),
+    [
+        ("kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),
+        ("user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=15000"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"),
+    ],
+)
+def test_the_setting_that_forbids_it_is_named(
+    user: AgentUser, short_folder: Path, setting: str, value: str, advice: str
+) -> None:
+    environ = failing(short_folder)
+    sysctls = short_folder / "sys"
+    for name in ("kernel", "user"):
+        (sysctls / name).mkdir(parents=True)
+    (sysctls / "kernel/unprivileged_userns_clone").write_text("1\n")
+    (sysctls / setting).write_text(value + "\n")
+    with pytest.raises(SandboxError) as caught:
+        look(user, environ, sysctls)
+    assert "setting up uid map: Permission denied" in str(caught.value)
+    assert advice in str(caught.value)
+    (sysctls / setting).write_text("5\n")
+    with pytest.raises(SandboxError) as caught:
+        look(user, environ, sysctls)
+    assert "sysctl" not in str(caught.value)
+
+
+def test_doctor_says_whether_those_there_are_can_run(user: AgentUser, short_folder: Path) -> None:
+    environ = failing(short_folder)
+    assert not [*check_sandbox([NATIVE], user, environ)]
+    [finding] = check_sandbox([NATIVE, SANDBOXED], user, environ)
+    assert finding.level is Level.ERROR
+    assert "Permission denied" in finding.text
+    if shutil.which("bwrap") is not None:
+        assert next(check_sandbox([SANDBOXED], user, os.environ)).level is Level.OK
