@@ -131,7 +131,11 @@ def test_an_agent_whose_workdir_is_mounted_last_runs_in_the_mount(guest: Guest, 
 
     def runs_there() -> bool:
         pid = guest.agents()["reviewer"]["pid"]
-        return pid is not None and Path(f"/proc/{pid}/cwd").stat().st_dev != guest.folder.stat().st_dev
+        try:
+            return pid is not None and Path(f"/proc/{pid}/cwd").stat().st_dev != guest.folder.stat().st_dev
+        except FileNotFoundError:
+            # The run in the folder below the mount has just ended.
+            return False
 
     guest.wait_for(runs_there, 10, what="reviewer runs in the mount")
     guest.wait_for(lambda: SECRETS.items() <= guest.seen("reviewer").items(), 10, what="all secrets reached it")
