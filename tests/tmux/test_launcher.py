@@ -445,4 +445,7 @@ async def test_on_a_full_disk_no_agent_runs_unreported(launches: Launches) -> No
         assert not marker.exists()
         assert launches.runtime.read_exit("r") is None
         assert launches.runtime.read_process("r") is None
+        # bash takes a moment to end while it starts, and the look at what the tests left may come at once.
+        await launches.server.kill_pane(pane)
+        await until(lambda: not alive(pane.pid), what="the shell is gone")
         launches.runtime.close()
