@@ -38,18 +38,12 @@ class _SkippedError(Exception):
     """A file is not a usable secret; the message says why."""
 
 
-def read_secrets(folder: Path) -> Secrets:
-    """Read every secret of a directory.
+def secret_paths(folder: Path) -> list[Path] | Secrets:
+    """List the possible secrets in a directory; the result itself if it cannot be listed.
 
     Hidden files and folders are skipped silently, other unusable ones with a warning. A missing directory has no
     secrets. Never raises because of what is on the disk.
     """
-    paths = secret_paths(folder)
-    return paths if isinstance(paths, Secrets) else secrets_of({path: read_secret(path) for path in paths})
-
-
-def secret_paths(folder: Path) -> list[Path] | Secrets:
-    """List the possible secrets in a directory; the result itself if it cannot be listed."""
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:

@@ -58,20 +58,6 @@ def daily_note(day: date) -> str:
     return f"notes/daily-{day.isoformat()}.md"
 
 
-def known_roles(own: Path) -> list[str]:
-    """List the roles that have templates, sorted.
-
-    Parameters
-    ----------
-    own
-        The user's folder of templates.
-    """
-    found = set(built_in())
-    if own.is_dir():
-        found |= {entry.name for entry in own.iterdir() if entry.is_dir()}
-    return sorted(found - {DEFAULT_ROLE})
-
-
 def workspace_files(values: TemplateValues, own: Path) -> Mapping[str, str]:
     """Render the files of a workspace, with the note of the day.
 

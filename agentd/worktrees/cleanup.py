@@ -9,10 +9,10 @@ from typing import Final
 
 from agentd.process.runner import RunnerError
 from agentd.text.quoting import shell_quote
-from agentd.worktrees.belonging import RepositoryGoneError, entry_of, repository_of
 from agentd.worktrees.git import CHECKOUT_LIMIT, Git
 from agentd.worktrees.inspect import CREATION_LOCK, has_creation_lock, processes_in
 from agentd.worktrees.record import Worktree, write_record
+from agentd.worktrees.repository import RepositoryGoneError, entry_of, repository_of
 
 _NEEDED: Final = ("gitdir", "commondir", "HEAD")
 """Files that git writes first when it creates a worktree."""

@@ -13,13 +13,13 @@ from agentd.model.spec import Checkout
 from agentd.process.runner import RunnerError
 from agentd.text.quoting import shell_quote
 from agentd.text.timestamps import rfc3339
-from agentd.worktrees.belonging import entry_of
 from agentd.worktrees.branches import refuse_in_use, refuse_name_in_the_way
 from agentd.worktrees.cleanup import branch_lock, delete, remove_torn_metadata, unregister
 from agentd.worktrees.cleanup_errors import log_cleanup_errors
 from agentd.worktrees.git import CHECKOUT_LIMIT, Git, GitError, GitRefusedError
 from agentd.worktrees.inspect import CREATION_LOCK, missing_submodules
 from agentd.worktrees.record import CREATING, WorktreeRecord, delete_record, removal_path, write_record
+from agentd.worktrees.repository import entry_of
 from agentd.worktrees.trash import save_head
 
 log = structlog.get_logger(__name__)

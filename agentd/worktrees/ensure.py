@@ -12,7 +12,6 @@ import structlog
 from agentd.model.spec import Checkout
 from agentd.process.runner import RunnerError
 from agentd.text.quoting import shell_quote
-from agentd.worktrees.belonging import RepositoryGoneError, recognize_repository, repair_links, repository_of
 from agentd.worktrees.cleanup import remove_stale_lock
 from agentd.worktrees.cleanup_errors import log_cleanup_errors
 from agentd.worktrees.create import adopt_worktree, create_worktree, resolve_base, write_protect
@@ -29,6 +28,7 @@ from agentd.worktrees.record import (
 )
 from agentd.worktrees.recovery import recover
 from agentd.worktrees.removal import Allowed, remove
+from agentd.worktrees.repository import RepositoryGoneError, recognize_repository, repair_links, repository_of
 from agentd.worktrees.repository_lock import repository_lock
 
 log = structlog.get_logger(__name__)

@@ -9,9 +9,9 @@ from typing import Final
 
 from agentd.files.regular import read_regular
 from agentd.model.user import AgentUser
-from agentd.worktrees.belonging import entry_of, repository_of
 from agentd.worktrees.git import Git, split_z
 from agentd.worktrees.record import Worktree
+from agentd.worktrees.repository import entry_of, repository_of
 
 _UNDER_WAY: Final = {
     "rebase-merge": "a rebase",

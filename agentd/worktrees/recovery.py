@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agentd.worktrees.belonging import repository_of
 from agentd.worktrees.cleanup import remove_torn_metadata, remove_unfinished
 from agentd.worktrees.git import Git
 from agentd.worktrees.record import CREATING, Worktree, delete_record, find_set_aside
+from agentd.worktrees.repository import repository_of
 
 
 def recover(git: Git, worktree: Worktree, now: float) -> Path | None:

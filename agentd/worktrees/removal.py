@@ -9,12 +9,12 @@ from typing import Final
 
 from agentd.process.runner import RunnerError
 from agentd.text.quoting import shell_quote
-from agentd.worktrees.belonging import RepositoryGoneError, repository_of
 from agentd.worktrees.cleanup import delete, unregister
 from agentd.worktrees.git import Git
 from agentd.worktrees.inspect import Work, inspect, processes_in
 from agentd.worktrees.record import Worktree, delete_record, read_record, removal_path
 from agentd.worktrees.recovery import recover
+from agentd.worktrees.repository import RepositoryGoneError, repository_of
 from agentd.worktrees.trash import save_work
 
 _CHANGED: Final = "it was changed just now; try again"

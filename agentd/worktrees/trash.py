@@ -6,11 +6,11 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
-from agentd.worktrees.belonging import repository_of
 from agentd.worktrees.changes import snapshot
 from agentd.worktrees.git import Git, is_object
 from agentd.worktrees.inspect import Work
 from agentd.worktrees.record import Worktree
+from agentd.worktrees.repository import repository_of
 
 TRASH: Final = "refs/agentd/trash"
 """Prefix of the refs that save what was removed; git never deletes what a ref leads to."""

@@ -15,11 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.jcard.secrets import Secrets, missing_secrets, read_secrets, secrets_for
+from agentd.jcard.secrets import Secrets, missing_secrets, read_secret, secret_paths, secrets_for, secrets_of
 from tests.jcard.loading import agent_of, agents_of
 from tests.support.printed import harmless
 
 VALUE = "s3cr3t-Value"
+
+
+def read_secrets(folder: Path) -> Secrets:
+    paths = secret_paths(folder)
+    return paths if isinstance(paths, Secrets) else secrets_of({path: read_secret(path) for path in paths})
 
 
 def write(folder: Path, **files: str | bytes) -> None:
@@ -184,12 +189,13 @@ def open_folder() -> Iterator[Path]:
 
 READ = """
 import json, pathlib, sys
-from agentd.jcard.secrets import read_secrets
+from agentd.jcard.secrets import read_secret, secret_paths, secrets_of
 if (uid := int(sys.argv[2])):
     import os
     os.setgid(uid)
     os.setuid(uid)
-secrets = read_secrets(pathlib.Path(sys.argv[1]))
+paths = secret_paths(pathlib.Path(sys.argv[1]))
+secrets = secrets_of({path: read_secret(path) for path in paths}) if isinstance(paths, list) else paths
 print(json.dumps([dict(secrets.values), secrets.warnings]))
 """
 

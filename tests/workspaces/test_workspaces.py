@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentd.process.runner import Runner
-from agentd.workspaces.roles import TemplateError, TemplateValues, daily_file, known_roles, workspace_files
+from agentd.workspaces.roles import TemplateError, TemplateValues, built_in, daily_file, workspace_files
 from agentd.workspaces.workspace import WorkspaceError, make_workspace
 from tests.worktrees.repositories import invoking_user
 
@@ -31,7 +31,7 @@ def test_any_role_has_the_files_of_the_default_filled_in(tmp_path: Path) -> None
 
 
 def test_the_roles_that_come_with_agentd_differ_in_their_soul(tmp_path: Path) -> None:
-    assert known_roles(tmp_path) == ["engineer", "reviewer", "writer"]
+    assert sorted(built_in()) == ["default", "engineer", "reviewer", "writer"]
     texts = [
         workspace_files(TemplateValues(role, "x", DAY), tmp_path) for role in ("engineer", "reviewer", "writer", "none")
     ]

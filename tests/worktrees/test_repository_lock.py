@@ -62,7 +62,7 @@ def test_another_waits_until_the_first_is_done(world: World) -> None:
     assert not taken(world.repo)
 
 
-def test_what_was_run_meanwhile_holds_the_turn_when_whoever_ran_it_is_gone(world: World) -> None:
+def test_a_program_that_outlives_whoever_started_it_keeps_the_lock(world: World) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, world.repo, world.folder], check=False, stdout=subprocess.PIPE, text=True
     )

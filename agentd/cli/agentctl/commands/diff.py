@@ -39,12 +39,12 @@ def _diff(invocation: Invocation) -> Status:
     from agentd.worktrees.git import GitError
 
     context = WorktreeContext.of(invocation)
-    place = context.worktree(invocation)
+    worktree = context.worktree(invocation)
     try:
-        check_answering(place)
-        changes = read_changes(context.git, place)
+        check_answering(worktree)
+        changes = read_changes(context.git, worktree)
         if invocation.as_json:
-            invocation.print_document(_document(place.name, changes))
+            invocation.print_document(_document(worktree.name, changes))
         else:
             _print(invocation, changes)
     except GitError as error:

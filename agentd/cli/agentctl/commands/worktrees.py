@@ -57,9 +57,9 @@ def _worktrees(invocation: Invocation) -> Status:
 
 def _list(invocation: Invocation, context: WorktreeContext, worktrees: list[Worktree]) -> Status:
     from agentd.cli.agentctl.worktree_context import check_answering
-    from agentd.worktrees.belonging import RepositoryGoneError
     from agentd.worktrees.git import GitError
     from agentd.worktrees.inspect import inspect
+    from agentd.worktrees.repository import RepositoryGoneError
 
     looks: list[tuple[Worktree, Work | None]] = []
     orphans: dict[str, list[str]] = {}
@@ -158,11 +158,11 @@ def _remove(invocation: Invocation, context: WorktreeContext, worktree: Worktree
 
     from agentd.cli.agentctl.worktree_context import check_answering
     from agentd.process.runner import RunnerError
-    from agentd.worktrees.belonging import RepositoryGoneError
     from agentd.worktrees.git import GitError
     from agentd.worktrees.inspect import inspect
     from agentd.worktrees.record import RecordError
     from agentd.worktrees.removal import Allowed, Removed, kept_because, orphan_verdict, remove, verdict
+    from agentd.worktrees.repository import RepositoryGoneError
     from agentd.worktrees.repository_lock import repository_lock
 
     allowed = Allowed(force=bool(invocation.arguments.force), ignored=bool(invocation.arguments.ignored))

@@ -15,13 +15,13 @@ import pytest
 
 from agentd.model.spec import Checkout
 from agentd.worktrees import create
-from agentd.worktrees.belonging import RepositoryGoneError
 from agentd.worktrees.changes import read_changes
 from agentd.worktrees.ensure import needs_git
 from agentd.worktrees.git import GitError
 from agentd.worktrees.inspect import inspect
 from agentd.worktrees.record import CREATING, RecordError, Worktree, read_record, write_record
 from agentd.worktrees.removal import Allowed, remove
+from agentd.worktrees.repository import RepositoryGoneError
 from tests.cli.support import Client
 from tests.worktrees.repositories import NOW, World, git, make_repository
 
