@@ -374,3 +374,16 @@ def test_a_first_delay_over_the_cap_is_a_warning(fields: str, line: int, field: 
     [warning] = warnings_of(f'[agent]\nharness = "codex"\n{fields}\n')
     assert warning.startswith(f'jcard.toml:{line}:1: agent "codex": {field}: restart_delay "')
     assert "is over restart_delay_max" in warning
+
+
+def test_what_a_sandbox_shows_is_taken_from_the_files_folder_and_the_home() -> None:
+    agent = agent_of(
+        'type = "sandboxed"\nnetwork = "none"\nsandbox = "bubblewrap"\n'
+        'read_only_paths = ["~/.gitconfig"]\nwritable_paths = ["cache", "/srv/../var/x"]'
+    )
+    sandbox = agent.sandbox
+    assert (sandbox.network, sandbox.kind) == ("none", "bubblewrap")
+    assert [Path(path).is_absolute() for path in sandbox.read_only_paths] == [True]
+    assert sandbox.read_only_paths[0].endswith("/.gitconfig")
+    assert sandbox.writable_paths[0].endswith("/cache")
+    assert sandbox.writable_paths[1] == "/var/x"

@@ -52,7 +52,13 @@ def test_an_empty_text_is_no_list_and_no_table(field: str) -> None:
     assert f"{field}: found a string, expected" in error or f'{field}: found "", expected' in error
 
 
-@pytest.mark.parametrize("field", ['memory = "1GiB"', "pid_limit = 5", "extra_packages = []", 'memory = "lots"'])
+@pytest.mark.parametrize(
+    "field",
+    [
+        *('memory = "1GiB"', "pid_limit = 5", "extra_packages = []", 'memory = "lots"'),
+        *('network = "none"', 'sandbox = "gvisor"', 'read_only_paths = ["/x"]', 'writable_paths = ["~/x"]'),
+    ],
+)
 def test_what_a_native_agent_does_not_have_is_ignored_with_a_warning(field: str) -> None:
     text = f'[agent]\nname = "x"\nharness = "codex"\ntype = "native"\n{field}\n'
     [warning] = warnings_of(text)
