@@ -63,7 +63,15 @@ def read_secret(path: Path) -> str | OSError | None:
 
 
 def secrets_of(found: Mapping[Path, str | OSError | None], last: Secrets | None = None) -> Secrets:
-    """Combine what was read; if a file does not answer, its last value stays in force."""
+    """Combine what was read; if a file does not answer, its last value stays in force.
+
+    Parameters
+    ----------
+    found
+        The value, the reason to skip it, or ``None`` for a folder, by path.
+    last
+        What was read before.
+    """
     values: dict[str, str] = {}
     warnings: list[str] = []
     unknown: dict[str, str] = {}
@@ -83,7 +91,17 @@ def secrets_of(found: Mapping[Path, str | OSError | None], last: Secrets | None 
 
 
 def secrets_unlisted(folder: Path, error: NotAnsweringError, last: Secrets | None) -> Secrets:
-    """Give the secrets if the directory does not answer: the last ones stay in force."""
+    """Give the secrets if the directory does not answer: the last ones stay in force.
+
+    Parameters
+    ----------
+    folder
+        The secret directory.
+    error
+        Why it does not answer.
+    last
+        What was read before.
+    """
     reason = f"secret directory {printable(str(folder))}: {error.strerror}"
     if last is None or last.unlisted is not None:
         return Secrets(warnings=(reason,), unlisted=reason)

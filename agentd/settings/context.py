@@ -108,7 +108,21 @@ def resolve_data_dir(data_dir: Path | None, user: AgentUser) -> Path:
 def load_context(
     config: Path, agent_user: str, agent_home: Path, harnesses: Mapping[str, HarnessTraits], data_dir: Path
 ) -> LoadContext:
-    """Build the context that the jcard ``config`` (an absolute path) is loaded in."""
+    """Build the context that the jcard ``config`` (an absolute path) is loaded in.
+
+    Parameters
+    ----------
+    config
+        Absolute path of the jcard.
+    agent_user
+        Name of the agents' user.
+    agent_home
+        Home of the agents' user.
+    harnesses
+        The registered harnesses by name.
+    data_dir
+        Folder of worktrees and workspaces, absolute.
+    """
     folder = config.parent
     default_workdir = AGENT_USER_WORKDIR if agent_user == AGENT_USER else folder
     return LoadContext(folder, agent_home, default_workdir, harnesses, data_dir)

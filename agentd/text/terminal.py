@@ -60,7 +60,15 @@ class Display:
 
 
 def display_of(stream: TextIO, environ: Mapping[str, str]) -> Display:
-    """Find out what a stream can show; ``NO_COLOR`` and ``TERM=dumb`` turn colour off."""
+    """Find out what a stream can show; ``NO_COLOR`` and ``TERM=dumb`` turn colour off.
+
+    Parameters
+    ----------
+    stream
+        Usually standard output.
+    environ
+        The environment.
+    """
     terminal = stream.isatty()
     size = os.get_terminal_size(stream.fileno()) if terminal else os.terminal_size((80, 24))
     return Display(
@@ -86,6 +94,15 @@ def lines(heading: Sequence[str], rows: Sequence[Sequence[Cell]], display: Displ
 
     On a terminal with a heading and padded columns. Elsewhere without heading, with one tab between fields, which
     contain none.
+
+    Parameters
+    ----------
+    heading
+        Titles of the columns.
+    rows
+        Cells of each row.
+    display
+        What the output can show.
     """
     if not display.table:
         return ["\t".join(printable(cell.text) or NOTHING for cell in row) for row in rows]

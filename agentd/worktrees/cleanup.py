@@ -42,6 +42,13 @@ def delete(git: Git, folder: Path) -> None:
 def unregister(repository: Git, path: Path) -> None:
     """Remove git's entry of a worktree whose folder is gone, unless somebody locked it.
 
+    Parameters
+    ----------
+    repository
+        In the repository.
+    path
+        The worktree's folder.
+
     Raises
     ------
     GitError
@@ -124,6 +131,15 @@ def _written(file: Path) -> bool:
 
 def remove_stale_lock(git: Git, lock: Path, now: float) -> None:
     """Remove a lock file that a killed git left; waits until it is old enough to tell.
+
+    Parameters
+    ----------
+    git
+        In any folder.
+    lock
+        The lock file.
+    now
+        Seconds since the epoch.
 
     Raises
     ------

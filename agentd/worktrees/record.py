@@ -135,6 +135,15 @@ def list_worktrees(folder: Path) -> tuple[list[Worktree], list[str]]:
 def write_record(runner: Runner, path: Path, record: WorktreeRecord) -> None:
     """Write the record of the worktree at `path`, as the agents' user.
 
+    Parameters
+    ----------
+    runner
+        Runs commands as the agents' user.
+    path
+        The worktree's folder.
+    record
+        What to write.
+
     Raises
     ------
     RecordError

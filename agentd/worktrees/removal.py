@@ -135,7 +135,17 @@ def kept_because(worktree: Worktree, reason: str) -> Removed:
 
 
 def orphan_verdict(worktree: Worktree, allowed: Allowed, error: RepositoryGoneError) -> str | None:
-    """Say why a worktree whose repository is gone has to stay; ``None`` if it may be removed."""
+    """Say why a worktree whose repository is gone has to stay; ``None`` if it may be removed.
+
+    Parameters
+    ----------
+    worktree
+        The worktree.
+    allowed
+        What may be deleted.
+    error
+        Why its repository was not found.
+    """
     if not os.path.lexists(worktree.path):
         return None
     users = [str(user) for user in processes_in(worktree.path) if user != allowed.shell]

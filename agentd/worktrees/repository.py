@@ -29,6 +29,13 @@ class Entry:
 def entry_of(repository: Git, path: Path) -> Entry | None:
     """Find a worktree in git's list; its folder may be gone.
 
+    Parameters
+    ----------
+    repository
+        In the repository or one of its worktrees.
+    path
+        The worktree's folder.
+
     Raises
     ------
     GitError
@@ -44,6 +51,13 @@ def entry_of(repository: Git, path: Path) -> Entry | None:
 
 def repository_of(git: Git, worktree: Worktree) -> Git:
     """Find the repository of a worktree: at its recorded path, or where the worktree's link leads.
+
+    Parameters
+    ----------
+    git
+        In any folder.
+    worktree
+        The worktree.
 
     Raises
     ------

@@ -61,6 +61,13 @@ def declared_agents(text: str) -> dict[str, list[str]]:
 def find_agent(text: str, name: str) -> str:
     """Give the name of a definition as the file spells it.
 
+    Parameters
+    ----------
+    text
+        The file.
+    name
+        The agent's name, in any case.
+
     Raises
     ------
     UnknownAgentError, ReplicaError
@@ -104,6 +111,13 @@ def remove_agent(text: str, name: str) -> str:
 
     Without any content left the text is a line break, since an empty file counts as missing.
 
+    Parameters
+    ----------
+    text
+        The file.
+    name
+        The agent's name, in any case.
+
     Raises
     ------
     UnknownAgentError, ReplicaError
@@ -127,6 +141,15 @@ def remove_agent(text: str, name: str) -> str:
 
 def set_fields(text: str, name: str, fields: Mapping[FieldPath, TomlValue]) -> str:
     """Set fields of an agent; an existing field keeps its position, a new one is appended.
+
+    Parameters
+    ----------
+    text
+        The file.
+    name
+        The agent's name, in any case.
+    fields
+        New values by field.
 
     Raises
     ------
@@ -153,6 +176,15 @@ def set_fields(text: str, name: str, fields: Mapping[FieldPath, TomlValue]) -> s
 def unset_fields(text: str, name: str, fields: Iterable[FieldPath]) -> str:
     """Remove fields of an agent; missing ones are ignored.
 
+    Parameters
+    ----------
+    text
+        The file.
+    name
+        The agent's name, in any case.
+    fields
+        The fields to remove.
+
     Raises
     ------
     UnknownAgentError, ReplicaError
@@ -174,6 +206,13 @@ def unset_fields(text: str, name: str, fields: Iterable[FieldPath]) -> str:
 def stop_agent(text: str, name: str) -> str:
     """Disable an agent.
 
+    Parameters
+    ----------
+    text
+        The file.
+    name
+        The agent's name, in any case.
+
     Raises
     ------
     UnknownAgentError, ReplicaError
@@ -184,6 +223,13 @@ def stop_agent(text: str, name: str) -> str:
 
 def start_agent(text: str, name: str) -> str:
     """Enable an agent: remove ``enabled``, whose default is true.
+
+    Parameters
+    ----------
+    text
+        The file.
+    name
+        The agent's name, in any case.
 
     Raises
     ------
@@ -220,10 +266,19 @@ def restart_agent(text: str, name: str, at: str) -> str:
 def scale_agent(text: str, name: str, replicas: int) -> str:
     """Set the number of replicas: several are ``name-0``, ``name-1`` …, one is ``name``.
 
+    Parameters
+    ----------
+    text
+        The file.
+    name
+        The agent's name, in any case.
+    replicas
+        How many agents the definition runs.
+
     Raises
     ------
     EditError
-        If `replicas` is 0.
+        If `replicas` is below 1.
     UnknownAgentError, ReplicaError
         If there is no such definition.
     """
@@ -240,6 +295,15 @@ def scale_agent(text: str, name: str, replicas: int) -> str:
 
 def rename_agent(text: str, old: str, new: str) -> str:
     """Rename an agent; ``session`` stays.
+
+    Parameters
+    ----------
+    text
+        The file.
+    old
+        The agent's name, in any case.
+    new
+        The new name.
 
     Raises
     ------
