@@ -366,6 +366,8 @@ class Agent(Machine):
         if handle is not None:
             handle.survivors = frozenset(await self.host.reaper.end(handle.tree))
             self._reporter.survivors(handle.survivors)
+            if not handle.survivors:
+                self.host.sandboxes.limits.remove(handle.run_id)
 
     async def _close_session(self) -> None:
         handle = self._handle

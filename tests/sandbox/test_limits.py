@@ -100,6 +100,20 @@ def test_processes_are_held(sandboxed: Sandboxed) -> None:
     assert int(forked.read_text()) == limit - 1
 
 
+def test_no_group_is_left_after_a_shutdown(sandboxed: Sandboxed) -> None:
+    daemon = sandboxed.daemon
+    stay = {"type": "sandboxed", "command": ["sh", "-c", "exec sleep 600"], "workdir": "work"}
+    sandboxed.start(jcard({"name": "a", **stay}, {"name": "b", **stay, "command": ["false"]}))
+    daemon.wait_state("b", "failed")
+    pid = daemon.wait_state("a", "running")["pid"]
+    groups = [line.rsplit(":", 1)[1] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    runs = {Path(group).name for group in groups if "/agentd/" in group}
+    runs |= {path.stem for path in Path(f"{daemon.tmux_socket}.runs").glob("*.record")}
+    assert len(runs) == 2
+    assert daemon.stop() == 0
+    assert not [path for run in runs for path in Path("/sys/fs/cgroup").glob(f"*/**/agentd/{run}")]
+
+
 def test_a_limit_that_cannot_be_set_is_said(tmp_path: Path) -> None:
     (tmp_path / "mountinfo").write_text("")
     (tmp_path / "cgroup").write_text("0::/\n")

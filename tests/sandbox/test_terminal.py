@@ -117,7 +117,7 @@ def test_jobs_can_be_suspended_and_taken_up_again(sandboxed: Sandboxed, kind: st
         jcard({"name": "a", "type": kind, "command": ["bash", "--norc", "-i"], "workdir": "work", "env": {"PS1": "> "}})
     )
     daemon.wait_for(lambda: ">" in daemon.screen("a"), what="it prompts")
-    daemon.type("a", "echo through the terminal >/dev/tty; sleep 6004")
+    daemon.type("a", "echo through the terminal >/dev/tty; cat >/dev/null")
     daemon.wait_for(lambda: "\nthrough the terminal" in daemon.screen("a"), what="it has a terminal")
 
     def suspended() -> bool:
@@ -125,8 +125,10 @@ def test_jobs_can_be_suspended_and_taken_up_again(sandboxed: Sandboxed, kind: st
         return "Stopped" in daemon.screen("a")
 
     daemon.wait_for(suspended, what="the job is suspended")
-    daemon.type("a", "clear; kill %1; fg; echo over $?")
-    daemon.wait_for(lambda: "over 143" in daemon.screen("a"), what="the job was taken up again")
+    daemon.type("a", "clear; fg; echo over $?")
+    daemon.wait_for(lambda: "cat > /dev/null" in daemon.screen("a").splitlines(), what="the job was taken up again")
+    daemon.tmux("send-keys", "-t", "=a:0", "C-d")
+    daemon.wait_for(lambda: "over 0" in daemon.screen("a"), what="the job came to its end")
     daemon.type("a", "exit 5")
     assert daemon.wait_state("a", "failed")["exit_code"] == 5
     daemon.wait_for(lambda: "This is a shell" in daemon.screen("a"), what="the shell for inspection is there")
@@ -171,6 +173,9 @@ def test_it_ends_with_its_pane(sandboxed: Sandboxed) -> None:
     assert inside
     daemon.tmux("kill-session", "-t", "=a")
     daemon.wait_for(lambda: not any(process.is_running() for process in inside), what="nothing of it is left")
+    # The next agentd clears up what stands of it.
+    daemon.start(*sandboxed.flags, env={"LANG": "C.UTF-8"})
+    assert "session was closed" in str(daemon.wait_state("a", "failed")["error"])
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/python3").exists(), reason="no user may execute Python")
