@@ -193,7 +193,7 @@ def test_a_relative_path_in_a_removed_folder_is_one_line(daemon: Daemon, argv: l
     assert done.returncode == 2, done
     *usage, error = done.stderr.splitlines()
     assert all(line.startswith("usage: ") for line in usage)
-    assert "the folder that it starts at was removed" in error
+    assert "the current folder was removed" in error
 
 
 def test_agentd_starts_in_a_removed_folder_and_without_a_home(daemon_of: MakeDaemon) -> None:
