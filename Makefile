@@ -5,9 +5,9 @@ BIN := .venv/bin
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 # Without compiled modules each of 400 starts of agentd in the tests takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
-# pytest-xdist: two workers a core, as most tests wait for something (2 cores: 3 workers 3:46, 5 workers 3:11);
+# pytest-xdist: two workers a core and one, as most tests wait for something (2 cores: 3 workers 3:46, 5 workers 3:11);
 # `make test WORKERS=0 ARGS=tests/jcard` runs a part in one process.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2 + 1)
 ARGS ?=
 
 .PHONY: help demo test coverage faults fuzz soak lint bench peers audit sbom docs dist lock clean
