@@ -79,8 +79,13 @@ LOST: dict[str, Callable[[Daemon], Iterable[Path]]] = {
     "state directory and their folder": lambda daemon: [daemon.state, daemon.runtime],
 }
 """What is removed."""
-GONE_WITH_IT = ("API socket", "both sockets", "locks")
-"""What holds nothing else, or the tmux socket alone, once agentd has ended in order."""
+FURTHER = (
+    *((lost, "kill") for lost in ("API socket", "both sockets", "locks", "runtime directory", "their folder")),
+    ("state directory", "kill"),
+    # What else there is holds nothing, or the tmux socket alone, once agentd has ended in order.
+    *((lost, "keep") for lost in ("tmux socket", "runtime directory", "sockets, locks and runtime directory")),
+    *((lost, "keep") for lost in ("state directory", "state directory and their folder")),
+)
 
 
 @pytest.fixture
@@ -188,7 +193,13 @@ def test_lost_records_are_written_again(first: Daemon) -> None:
 
 @pytest.mark.parametrize(
     ("lost", "end"),
-    [*((lost, "kill") for lost in LOST), *((lost, "keep") for lost in LOST if lost not in GONE_WITH_IT)],
+    [
+        ("tmux socket", "kill"),
+        ("sockets, locks and runtime directory", "kill"),
+        ("state directory and their folder", "kill"),
+        ("their folder", "keep"),
+        *(pytest.param(lost, end, marks=pytest.mark.thorough) for lost, end in FURTHER),
+    ],
 )
 def test_nothing_runs_twice_after_the_next_start(daemon: Daemon, lost: str, end: str) -> None:
     start(daemon, stay("a"), stay("b", restart="always"), flags=["--on-shutdown=keep", "--interval=1h"])

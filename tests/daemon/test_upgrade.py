@@ -44,7 +44,9 @@ class InstalledDaemon(Daemon):
 
 
 @pytest.mark.program
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [way if way == "removed" else pytest.param(way, marks=pytest.mark.thorough) for way in WAYS]
+)
 def test_a_running_daemon_needs_nothing_of_its_package(daemon_of: MakeDaemon, way: str) -> None:
     daemon = daemon_of(InstalledDaemon)
     repository = _repository(daemon.folder / "repository")
@@ -94,7 +96,12 @@ def test_a_running_daemon_needs_nothing_of_its_package(daemon_of: MakeDaemon, wa
 
 @pytest.mark.program
 @pytest.mark.parametrize(
-    ("way", "end"), [("removed", "kill"), ("half replaced", "keep"), ("replaced by another version", "kill")]
+    ("way", "end"),
+    [
+        pytest.param("removed", "kill", marks=pytest.mark.thorough),
+        pytest.param("half replaced", "keep", marks=pytest.mark.thorough),
+        ("replaced by another version", "kill"),
+    ],
 )
 def test_a_daemon_of_the_new_package_adopts_what_the_former_left(daemon_of: MakeDaemon, way: str, end: str) -> None:
     daemon = daemon_of(InstalledDaemon)

@@ -186,11 +186,11 @@ BEGINNING_ANEW = [
     ("update-ref --no-deref", "agentd/alice", False),
     ("update-ref -d", "agentd/alice", True),
     ("worktree remove", "agentd/alice", False),
-    ("worktree remove", None, False),
+    pytest.param("worktree remove", None, False, marks=pytest.mark.thorough),
     ("worktree move", "agentd/alice", True),
-    ("worktree move", None, True),
+    pytest.param("worktree move", None, True, marks=pytest.mark.thorough),
     ("worktree add", "agentd/alice", False),
-    ("worktree add", None, True),
+    pytest.param("worktree add", None, True, marks=pytest.mark.thorough),
 ]
 
 
