@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -11,7 +12,7 @@ from agentd.api.log import READER
 from agentd.api.metrics import METRICS, measured
 from agentd.api.responses import READ_METHODS, method_not_allowed
 from agentd.api.route import SOURCE
-from agentd.api.routes import ROUTES
+from agentd.api.routes import DESCRIBING, ROUTES
 from agentd.api.screen import SCREENS
 from agentd.model.status import ScreenSource, StatusSource
 from agentd.recording.journal.journal import Journal
@@ -33,6 +34,7 @@ def build_app(
     """
     app = web.Application(middlewares=[measured, _read_only])
     app[SOURCE] = source
+    app[DESCRIBING] = asyncio.Lock()
     app[JOURNAL] = journal
     app[METRICS] = metrics
     app[READER] = transcripts

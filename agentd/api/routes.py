@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 from http import HTTPStatus
 
@@ -38,8 +39,15 @@ async def _plan(request: web.Request) -> web.Response:
     return json_response(PLAN.encode(request.app[SOURCE].plan()))
 
 
-async def _document(_: web.Request) -> web.Response:
-    return json_response(await in_thread("openapi", _encoded_document))
+DESCRIBING = web.AppKey("DESCRIBING", asyncio.Lock)
+"""Held while the API is described, so that a crowd that asks first has it done once."""
+
+
+async def _document(request: web.Request) -> web.Response:
+    async with request.app[DESCRIBING]:
+        if not _encoded_document.cache_info().currsize:
+            await in_thread("openapi", _encoded_document)
+    return json_response(_encoded_document())
 
 
 @cache
