@@ -77,13 +77,13 @@ def changed_by_others(path: str | int | Path, found: os.stat_result) -> str | No
         What ``stat`` says of it.
     """
     if not _is_ours(found):
-        return f"is owned by user {_user(found.st_uid)}"
+        return f"is owned by user {user_name(found.st_uid)}"
     if not found.st_mode & (stat.S_IWOTH | stat.S_IWGRP) or _is_read_only(path):
         return None
     if found.st_mode & stat.S_IWOTH:
         return "may be written by everybody"
     if found.st_gid != _ROOT:
-        return f"may be written by group {_group(found.st_gid)}"
+        return f"may be written by group {group_name(found.st_gid)}"
     # With an access control list, the group's bits are the most that anybody named in it gets.
     return "may be written by those in its access control list" if _has_list(path) else None
 
@@ -153,14 +153,16 @@ def _has_list(path: str | int | Path) -> bool:
         return False
 
 
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """Give the name of a user, or the number of one without a name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
 
 
-def _group(gid: int) -> str:
+def group_name(gid: int) -> str:
+    """Give the name of a group, or the number of one without a name."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from agentd.cli.doctor.finding import Finding, error, note, ok, unanswered, warning
 from agentd.files.answering import NotAnsweringError, within
-from agentd.files.permissions import closed_folder
+from agentd.files.permissions import closed_folder, group_name, user_name
 from agentd.jcard.problems import Problem
 from agentd.jcard.secrets import Secrets, read_secret, secret_paths, secrets_of, secrets_unlisted
 from agentd.model.spec import AgentSpec
@@ -136,7 +134,7 @@ def check_socket(topic: str, path: Path, wanted: int) -> Iterator[Finding]:
         yield error(topic, f"{path}: {failure.strerror}", "ask whoever runs agentd to add you to its admin group")
         return
     mode = stat.S_IMODE(found.st_mode)
-    text = f"{path}: mode {_octal(mode)}, owner {_owner(found.st_uid)}, group {_group(found.st_gid)}"
+    text = f"{path}: mode {_octal(mode)}, owner {user_name(found.st_uid)}, group {group_name(found.st_gid)}"
     if mode & _OTHERS:
         yield warning(topic, f"{text}; everyone may use it", f"chmod {_octal(wanted)} {path}")
     elif mode != wanted:
@@ -184,17 +182,3 @@ def check_ways(user: AgentUser, tmux_folder: Path, state: Path) -> Iterator[Find
 
 def _octal(mode: int) -> str:
     return f"{stat.S_IMODE(mode):04o}"
-
-
-def _owner(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
