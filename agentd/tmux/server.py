@@ -48,8 +48,8 @@ from agentd.tmux.panes import (
     parse_sizes,
     parse_states,
 )
-from agentd.tmux.pipe_readers import end_readers, pipe_readers
 from agentd.tmux.protocol import Notification
+from agentd.tmux.server_children import ServerChildren, end_readers, ended_with_panes
 from agentd.tmux.server_process import end_empty, end_server
 from agentd.tmux.setup import ANCHOR, ServerIdentity, ServerSetup, ServerUser
 from agentd.tmux.sizes import WindowSizes
@@ -430,7 +430,8 @@ class TmuxServer:
 
     async def kill_server(self) -> None:
         """End the server with all sessions, and remove the socket file it leaves."""
-        readers = [] if self.identity is None else await asyncio.to_thread(pipe_readers, self.identity.pid)
+        identity = self.identity
+        children = ServerChildren() if identity is None else await asyncio.to_thread(ServerChildren.of, identity.pid)
         try:
             async with asyncio.timeout(_KILL_LIMIT):
                 if not self.connected:
@@ -444,6 +445,6 @@ class TmuxServer:
         if self.identity is not None and server is not None and not await end_server(server, self._user.effective):
             log.error("tmux_server_stays", pid=self.identity.pid, socket=str(self.socket))
             return
-        await end_readers(readers, self._user.effective)
+        await asyncio.gather(ended_with_panes(children.in_panes), end_readers(children.readers, self._user.effective))
         self.file.expect(None)
         self.file.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,17 @@ def test_keep_leaves_the_agents_to_the_next_daemon(daemon: Daemon) -> None:
     assert {"a", "b"} <= set(daemon.sessions())
     daemon.start("--on-shutdown=stop")
     assert running(daemon, "a", "b") == before
+    assert daemon.stop() == 0
+    nothing_left(daemon)
+
+
+def test_the_end_waits_for_what_ends_with_its_terminal(daemon: Daemon) -> None:
+    start(daemon, stay("a"))
+    running(daemon, "a")
+    ready = daemon.folder / "ready"
+    slow = f"trap 'trap - HUP; sleep 0.4; exit' HUP; touch {ready}; while :; do sleep 0.05; done"
+    daemon.tmux("new-session", "-d", "-s", "operator", f"sh -c {shlex.quote(slow)}")
+    wait_for_file(ready)
     assert daemon.stop() == 0
     nothing_left(daemon)
 

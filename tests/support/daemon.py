@@ -24,9 +24,6 @@ T = TypeVar("T")
 SOCKET_PATH_LIMIT = 107
 """Bytes the kernel takes for the path of a Unix socket."""
 
-_ANCHOR = ("cat", "-")
-"""What runs in the session that agentd itself is attached to."""
-
 SIGNS_OF_A_DEFECT = ("Traceback (most recent call last)", "was never retrieved", "was never awaited")
 """What no daemon's log may hold, whatever the test did to it."""
 
@@ -416,12 +413,7 @@ class Daemon:
     def left_behind(self) -> list[str]:
         """Say what a clean stop should have ended or removed."""
         files = [path for path in (self.api_socket, self.tmux_socket) if path.exists()]
-        left = self.processes()
-        if left and all(process.argv == _ANCHOR for process in left):
-            # tmux hangs up on it as it ends, and it may need a moment to end too.
-            wait_for(lambda: not self.processes(), what="the program of tmux' first session ends")
-            left = []
-        return [*(str(process) for process in left), *(f"file {path}" for path in files)]
+        return [*(str(process) for process in self.processes()), *(f"file {path}" for path in files)]
 
     def close(self) -> list[str]:
         """End everything, remove the folder, and say what was wrong: nothing, if all is well.

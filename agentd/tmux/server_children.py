@@ -1,4 +1,4 @@
-"""The processes that read what panes print, from pipes that tmux opened for them (``pipe-pane``)."""
+"""The children of a tmux server: the processes in its panes, and those that read what panes print (``pipe-pane``)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 from typing import Final
 
 import structlog
@@ -17,20 +20,36 @@ from agentd.process.proc import PROC, children_of, read_bytes
 log = structlog.get_logger(__name__)
 
 _LIMIT: Final = 1.0
-"""Seconds for a reader to end with its pipe; it needs milliseconds."""
+"""Seconds for a child to end with its pipe or terminal; it needs milliseconds."""
 _TERMINAL: Final = 4
 """The field of /proc/PID/stat, counted after the program's name, that is 0 without a terminal (proc_pid_stat(5))."""
 
 
-def pipe_readers(server: int) -> list[ProcessIdentity]:
-    """List the children of a tmux server that have no terminal: each pane's process has one."""
-    found = (ProcessIdentity.of(pid) for pid in children_of(server) if not _has_terminal(pid))
-    return [process for process in found if process is not None]
+@dataclass(frozen=True, slots=True)
+class ServerChildren:
+    """What a tmux server has started."""
+
+    in_panes: tuple[ProcessIdentity, ...] = ()
+    """The first process of each pane: it has a terminal."""
+    readers: tuple[ProcessIdentity, ...] = ()
+    """Those without one."""
+
+    @classmethod
+    def of(cls, server: int) -> ServerChildren:
+        """List the children of a server that run now."""
+        found = [process for process in map(ProcessIdentity.of, children_of(server)) if process is not None]
+        terminals = [_has_terminal(process.pid) for process in found]
+        return cls(tuple(compress(found, terminals)), tuple(compress(found, map(not_, terminals))))
 
 
 def _has_terminal(pid: int) -> bool:
     fields = (read_bytes(f"{PROC}/{pid}/stat", 4096) or b"").rpartition(b")")[2].split()
     return len(fields) <= _TERMINAL or fields[_TERMINAL] != b"0"
+
+
+async def ended_with_panes(processes: Iterable[ProcessIdentity]) -> None:
+    """Wait for processes whose terminals were closed: the kernel hangs up on them, and a few may live on for long."""
+    await asyncio.gather(*(ends_within(process, _LIMIT) for process in processes))
 
 
 async def end_readers(readers: Iterable[ProcessIdentity], user: int) -> None:
