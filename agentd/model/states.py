@@ -1,4 +1,4 @@
-"""The states of an agent, as the status API names them."""
+"""The states and the activities of an agent, as the status API names them."""
 
 from __future__ import annotations
 
@@ -31,3 +31,21 @@ class AgentState(StrEnum):
     def ended(self) -> bool:
         """Whether nothing more happens until the definition changes."""
         return self in (AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT)
+
+
+class Activity(StrEnum):
+    """What a running agent is doing: whose move it is."""
+
+    WORKING = "working"
+    WAITING_PERMISSION = "waiting_permission"
+    """It asks whether it may do something."""
+    WAITING_INPUT = "waiting_input"
+    """It asks a question."""
+    IDLE = "idle"
+    """Its turn has ended; it takes the next message."""
+    USAGE_LIMIT = "usage_limit"
+    """Its last turn ended at a limit of its account."""
+    AUTH_ERROR = "auth_error"
+    """Its last turn ended because its credentials were refused."""
+    UNKNOWN = "unknown"
+    """Nothing tells."""

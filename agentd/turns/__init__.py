@@ -1,0 +1,1 @@
+"""Turns and activity: what a running agent is doing, by harness."""
