@@ -11,7 +11,7 @@ from typing import Any
 from agentd import __version__
 from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
-from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
+from agentd.cli.agentctl.commands.help import MANUAL_PAGES, manual_page
 from agentd.daemon.logs import SHORTEST_REDACTED
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_table

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentd import __version__
-from agentd.cli.manual.pages import manual_page
+from agentd.cli.agentctl.commands.help import manual_page
 from agentd.settings.daemon_parser import build_parser
 from agentd.settings.flags import OPTIONS
 from agentd.settings.go_flags import parse

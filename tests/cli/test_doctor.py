@@ -8,10 +8,10 @@ from typing import cast
 import pytest
 
 from agentd.cli.agentctl import tmux_client
-from agentd.cli.doctor import machine
-from agentd.cli.doctor.examine import _check_recording
-from agentd.cli.doctor.finding import Finding, Level
-from agentd.cli.doctor.places import check_socket
+from agentd.cli.agentctl.doctor import machine
+from agentd.cli.agentctl.doctor.examine import _check_recording
+from agentd.cli.agentctl.doctor.finding import Finding, Level
+from agentd.cli.agentctl.doctor.places import check_socket
 from tests.cli.support import Client, TmuxServer
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from agentd.cli.agentctl.catalogue import SUMMARIES
-from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
+from agentd.cli.agentctl.commands.help import MANUAL_PAGES, manual_page
 from agentd.cli.manual.topics import TOPICS
 from agentd.jcard.reference import field_reference
 from agentd.model.states import AgentState

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.cli.doctor.finding import Level
-from agentd.cli.doctor.sandbox import check_sandbox
+from agentd.cli.agentctl.doctor.finding import Level
+from agentd.cli.agentctl.doctor.sandbox import check_sandbox
 from agentd.model.spec import AgentSpec, AgentType
 from agentd.model.user import AgentUser
 from agentd.sandbox.support import SandboxError, look

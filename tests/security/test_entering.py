@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.cli.doctor.finding import Finding
-from agentd.cli.doctor.places import check_ways
+from agentd.cli.agentctl.doctor.finding import Finding
+from agentd.cli.agentctl.doctor.places import check_ways
 from agentd.files.permissions import closed_folder
 from agentd.model.user import AgentUser
 from agentd.recording.transcripts.disk import TranscriptDisk

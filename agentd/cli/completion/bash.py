@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agentd.cli.agentctl.command import NAMES_COMMAND
 from agentd.cli.completion.grammar import Grammar, Value, distinct
 
 
@@ -12,7 +11,7 @@ def script(grammar: Grammar) -> str:
     """Write the script for bash."""
     cases = {
         "COMMANDS": " ".join(command.name for command in grammar.commands),
-        "NAMES": f"{grammar.program} {NAMES_COMMAND}",
+        "NAMES": grammar.names,
         "VALUED": "\n".join(_valued(grammar)),
         "FLAGS": "\n".join(_flags(grammar)),
         "PLACES": "\n".join(_arguments(grammar)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agentd.cli.agentctl.command import NAMES_COMMAND
 from agentd.cli.completion.grammar import Flag, Grammar, Value
 
 
@@ -23,7 +22,7 @@ def _head(grammar: Grammar) -> Iterator[str]:
     yield "    if set -l at (contains -i -- --api-socket $words)"
     yield "        set socket --api-socket $words[(math $at + 1)]"
     yield "    end"
-    yield f"    {program} {NAMES_COMMAND} $socket 2>/dev/null"
+    yield f"    {grammar.names} $socket 2>/dev/null"
     yield "end"
     yield f"complete -c {program} -f"
 

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from agentd.cli.agentctl.key_names import NAMED
 from agentd.model.states import AgentState
+from agentd.tmux.key_names import NAMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +57,25 @@ class Grammar:
     flags: tuple[Flag, ...]
     """Those before a command."""
     commands: tuple[Command, ...]
+    names: str
+    """Command line that prints the agents' names."""
 
 
-def grammar_of(parser: argparse.ArgumentParser) -> Grammar:
-    """Read a parser with commands."""
+def grammar_of(parser: argparse.ArgumentParser, names_command: str) -> Grammar:
+    """Read a parser with commands.
+
+    Parameters
+    ----------
+    names_command
+        The hidden command that prints the agents' names.
+    """
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001 (argparse has no public list)
     helps = {choice.dest: choice.help or "" for choice in commands._choices_actions}  # noqa: SLF001
     words = tuple(
         Command(name, _plain(helps.get(name)), tuple(_flags(command)), tuple(_arguments(command)))
         for name, command in commands.choices.items()
     )
-    return Grammar(parser.prog, tuple(_flags(parser)), words)
+    return Grammar(parser.prog, tuple(_flags(parser)), words, f"{parser.prog} {names_command}")
 
 
 def _flags(parser: argparse.ArgumentParser) -> Iterator[Flag]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agentd.cli.agentctl.command import NAMES_COMMAND
 from agentd.cli.completion.grammar import Argument, Flag, Grammar, Value
 
 
@@ -21,7 +20,7 @@ def script(grammar: Grammar) -> str:
 {name}_names() {{
   local -a socket names
   (( ${{+opt_args[--api-socket]}} )) && socket=(--api-socket "${{(Q)opt_args[--api-socket]}}")
-  names=(${{(f)"$({grammar.program} {NAMES_COMMAND} $socket 2>/dev/null)"}})
+  names=(${{(f)"$({grammar.names} $socket 2>/dev/null)"}})
   compadd -a names
 }}
 {name}() {{

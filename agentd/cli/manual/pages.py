@@ -8,22 +8,13 @@ from collections.abc import Iterator
 
 from agentd import __version__
 from agentd.cli.manual.topics import TOPICS
-
-MANUAL_PAGES = ("agentctl.1", "agentd.1")
-"""All pages."""
+from agentd.settings.daemon_parser import build_parser
 
 _OF_THE_DAEMON = ("jcard", "secrets", "states", "sockets")
 
 
-def manual_page(name: str) -> str:
-    """Write one page."""
-    return "\n".join(_agentctl() if name == "agentctl.1" else _agentd()) + "\n"
-
-
-def _agentctl() -> Iterator[str]:
-    from agentd.cli.agentctl.entry import build_parser
-
-    parser = build_parser()
+def agentctl_page(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Write the lines of agentctl(1), from its parser with all commands."""
     yield from _head(parser, "operate the agents that agentd runs")
     yield from _options(parser)
     yield ".SH COMMANDS"
@@ -42,9 +33,8 @@ def _agentctl() -> Iterator[str]:
     yield r".BR tmux (1)"
 
 
-def _agentd() -> Iterator[str]:
-    from agentd.settings.daemon_parser import build_parser
-
+def agentd_page() -> Iterator[str]:
+    """Write the lines of agentd(1)."""
     parser = build_parser()
     yield from _head(parser, "run AI coding agents the way systemd runs services")
     yield from _options(parser)

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agentd.cli.agentctl.command import CommandError
 from agentd.cli.service.unit import NAME
 from agentd.text.quoting import printable
 
@@ -18,8 +17,8 @@ _BOOTED = frozenset({"initializing", "starting", "running", "degraded", "mainten
 _SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "FragmentPath")
 
 
-class NoSystemdError(CommandError):
-    """systemd is not running; the text says what to do instead."""
+class SystemdError(RuntimeError):
+    """systemd does not run here, or refuses a command; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Systemd:
 
         Raises
         ------
-        CommandError
+        SystemdError
             If it fails.
         """
         command = self.command(*arguments)
@@ -54,7 +53,7 @@ class Systemd:
         if done.returncode != 0:
             reason = printable(" ".join(done.stderr.split())) or f"status {done.returncode}"
             more = " ".join(self.command("status", NAME))
-            raise CommandError(f"{' '.join(command)} failed: {reason}: see {more}")
+            raise SystemdError(f"{' '.join(command)} failed: {reason}: see {more}")
 
     def state(self) -> dict[str, str]:
         """Read the unit's state."""
@@ -73,12 +72,12 @@ def needed(systemd: Systemd, foreground: Sequence[str]) -> None:
 
     Raises
     ------
-    NoSystemdError
+    SystemdError
         If it does not run here.
     """
     if not systemd.available():
         whose = "user manager (it needs a session, and XDG_RUNTIME_DIR) " if systemd.user else ""
-        raise NoSystemdError(
+        raise SystemdError(
             f"no systemd {whose}answers here: run agentd in the foreground, under another supervisor:"
             f" {shlex.join(foreground)}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status
+from agentd.cli.agentctl.command import NAMES_COMMAND, Commands, Invocation, Status
 
 _DETAILS = """\
 Completes commands, options, agents' names, states and files. Names are read from the daemon as you type."""
@@ -29,7 +29,7 @@ def _completion(invocation: Invocation) -> Status:
     from agentd.cli.completion.grammar import grammar_of
 
     shell = str(invocation.arguments.shell)
-    script: str = import_module(f"agentd.cli.completion.{shell}").script(grammar_of(build_parser()))
+    script: str = import_module(f"agentd.cli.completion.{shell}").script(grammar_of(build_parser(), NAMES_COMMAND))
     if invocation.as_json:
         invocation.print_document({"shell": shell, "script": script})
     else:

@@ -12,7 +12,7 @@ from agentd.text.quoting import printable
 from agentd.text.terminal import CYAN, GREEN, RED, YELLOW, Cell, Display, lines, plural
 
 if TYPE_CHECKING:
-    from agentd.cli.doctor.finding import Finding
+    from agentd.cli.agentctl.doctor.finding import Finding
 
 _DETAILS = """\
 Checks the daemon, tmux, the jcard, the secrets, the sockets, each harness' program and whether it has credentials
@@ -36,7 +36,7 @@ def register(commands: Commands) -> None:
 
 
 def _doctor(invocation: Invocation) -> Status:
-    from agentd.cli.doctor.examine import examine
+    from agentd.cli.agentctl.doctor.examine import examine
 
     findings = list(examine(invocation.settings, os.environ))
     document = {"findings": [asdict(each) for each in findings]}

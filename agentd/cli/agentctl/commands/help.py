@@ -15,18 +15,21 @@ agentctl help getting-started
 agentctl help send
 agentctl help --man agentctl.1 | man -l -"""
 
+MANUAL_PAGES = ("agentctl.1", "agentd.1")
+"""All pages."""
+
 
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("help", _help, details=_DETAILS, examples=_EXAMPLES)
     parser.add_argument("topic", metavar="TOPIC", nargs="?", help="a topic, or a command")
-    parser.add_argument("--man", action="store_true", help="print a manual page: agentctl.1 or agentd.1")
+    parser.add_argument("--man", action="store_true", help="print a manual page: " + " or ".join(MANUAL_PAGES))
 
 
 def _help(invocation: Invocation) -> Status:
     topic: str | None = invocation.arguments.topic
     if invocation.arguments.man:
-        _say(invocation, topic or "agentctl.1", _page(topic or "agentctl.1"))
+        _say(invocation, topic or "agentctl.1", manual_page(topic or "agentctl.1"))
     elif topic is None:
         _list(invocation)
     else:
@@ -41,12 +44,25 @@ def _say(invocation: Invocation, topic: str, text: str) -> None:
         print(text.rstrip("\n"))
 
 
-def _page(name: str) -> str:
-    from agentd.cli.manual.pages import MANUAL_PAGES, manual_page
+def manual_page(name: str) -> str:
+    """Write a manual page.
 
-    if name not in MANUAL_PAGES:
-        raise CommandError(f"there is no manual page {quote(name)}: expected {' or '.join(MANUAL_PAGES)}")
-    return manual_page(name)
+    Raises
+    ------
+    CommandError
+        If there is none of this name.
+    """
+    from agentd.cli.agentctl.entry import build_parser
+    from agentd.cli.manual.pages import agentctl_page, agentd_page
+
+    match name:
+        case "agentctl.1":
+            page = agentctl_page(build_parser())
+        case "agentd.1":
+            page = agentd_page()
+        case _:
+            raise CommandError(f"there is no manual page {quote(name)}: expected {' or '.join(MANUAL_PAGES)}")
+    return "".join(f"{line}\n" for line in page)
 
 
 def _list(invocation: Invocation) -> None:

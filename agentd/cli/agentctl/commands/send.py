@@ -157,7 +157,7 @@ def _running(invocation: Invocation, *states: AgentState) -> AgentStatus:
 
 
 def _keys(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.key_names import KeyNameError, key_name
+    from agentd.tmux.key_names import KeyNameError, key_name
 
     try:
         keys = [key_name(text) for text in invocation.arguments.keys]

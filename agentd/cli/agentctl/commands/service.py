@@ -46,18 +46,18 @@ def register(commands: Commands) -> None:
 
 
 def _service(invocation: Invocation) -> Status:
-    from agentd.cli.service.systemd import Systemd
+    from agentd.cli.service.systemd import Systemd, SystemdError
 
     arguments = invocation.arguments
     user = arguments.user or not (arguments.system or os.geteuid() == 0)
     systemd = Systemd(user, lambda command: None if invocation.as_json else print(f"$ {command}", flush=True))
-    if arguments.action == "status":
-        return _status(invocation, systemd)
-    if not user and os.geteuid() != 0 and not arguments.dry_run:
+    if arguments.action != "status" and not user and os.geteuid() != 0 and not arguments.dry_run:
         raise CommandError("a system service needs root: use sudo agentctl service, or --user")
-    if arguments.action == "uninstall":
-        return _uninstall(invocation, systemd)
-    return _install(invocation, systemd)
+    act = {"status": _status, "install": _install, "uninstall": _uninstall}[arguments.action]
+    try:
+        return act(invocation, systemd)
+    except SystemdError as error:
+        raise CommandError(str(error)) from error
 
 
 def _unit_path(invocation: Invocation, user: bool) -> Path:

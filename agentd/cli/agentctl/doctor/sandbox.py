@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from agentd.cli.doctor.finding import Finding, error, ok, warning
+from agentd.cli.agentctl.doctor.finding import Finding, error, ok, warning
 from agentd.model.spec import AgentSpec, AgentType
 from agentd.model.user import AgentUser
 from agentd.sandbox.limits import Limits

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from agentd.cli.doctor.finding import Finding, note, unanswered, warning
+from agentd.cli.agentctl.doctor.finding import Finding, note, unanswered, warning
 from agentd.files.answering import NotAnsweringError, within
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentd.cli.doctor.finding import Finding, note, ok, unanswered, warning
+from agentd.cli.agentctl.doctor.finding import Finding, note, ok, unanswered, warning
 from agentd.files.answering import NotAnsweringError, along, within
 from agentd.harness.base import Credentials, Harness
 from agentd.launch.preflight import PATH_SET, PreflightError, find_program

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from agentd.text.quoting import quote
+
 _FUNCTION_KEYS = tuple(f"F{number}" for number in range(1, 13))
 _KEYPAD_KEYS = tuple(f"KP{key}" for key in (*"0123456789/*-+.", "Enter"))
 
@@ -51,8 +53,6 @@ def key_name(text: str) -> str:
 
 def _reason(text: str) -> str:
     from difflib import get_close_matches
-
-    from agentd.text.quoting import quote
 
     close = [_BY_LOWER[match] for match in get_close_matches(text.lower(), _BY_LOWER, n=2)]
     if text.lower() in ("esc", "return"):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agentd.cli.doctor.finding import Finding, error, note, ok, read_line, unanswered, warning
+from agentd.cli.agentctl.doctor.finding import Finding, error, note, ok, read_line, unanswered, warning
 from agentd.files.answering import NotAnsweringError, within
 from agentd.model.user import AgentUser
 from agentd.settings.limits import OLDEST_TMUX

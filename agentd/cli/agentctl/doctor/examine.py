@@ -8,12 +8,12 @@ from pathlib import Path
 
 from agentd import __version__
 from agentd.cli.agentctl.client import Api, ApiError, Json, UnreachableError, view
+from agentd.cli.agentctl.doctor import machine, places
+from agentd.cli.agentctl.doctor.finding import Finding, answered, error, note, ok, read_line, warning
+from agentd.cli.agentctl.doctor.harnesses import AgentContext, check_harnesses
+from agentd.cli.agentctl.doctor.sandbox import check_sandbox
+from agentd.cli.agentctl.doctor.worktrees import check_worktrees
 from agentd.cli.agentctl.trust_question import waits_for
-from agentd.cli.doctor import machine, places
-from agentd.cli.doctor.finding import Finding, answered, error, note, ok, read_line, warning
-from agentd.cli.doctor.harnesses import AgentContext, check_harnesses
-from agentd.cli.doctor.sandbox import check_sandbox
-from agentd.cli.doctor.worktrees import check_worktrees
 from agentd.files.answering import NotAnsweringError, within
 from agentd.files.held_names import holder
 from agentd.harness.registry import load_harnesses

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agentd.cli.doctor.finding import Finding, error, note, ok, unanswered, warning
+from agentd.cli.agentctl.doctor.finding import Finding, error, note, ok, unanswered, warning
 from agentd.files.answering import NotAnsweringError, within
 from agentd.files.permissions import closed_folder, group_name, user_name
 from agentd.jcard.problems import Problem
