@@ -1,0 +1,58 @@
+"""What is added to a launch so that the run can be watched and talked to: by command line, environment and one file.
+
+The user's own settings, hooks and login are not touched. Nothing here is a part of the launch that is declared: that
+something is added, or not, restarts no agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HOOK_VARIABLE = "AGENTD_HOOK"
+"""Environment variable that tells an agent the socket at which it, or a hook of it, may say what it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchFacts:
+    """A run, as whoever watches it needs to know it."""
+
+    agent: str
+    run_id: str
+    harness: str
+    argv: tuple[str, ...] = field(repr=False)
+    """The command line as declared, program first."""
+    environment: Mapping[str, str] = field(repr=False)
+    """The whole one."""
+    workdir: Path
+    home: Path
+    """What ``HOME`` is for it."""
+    stays: bool
+    """Whether the program is to stay and take messages; a one-shot run keeps its command line."""
+    file: Path
+    """Where the file of `Additions` is going to stand; readable by the agents' user alone."""
+    socket: Path
+    """Where the program may make a socket of its own; the runtime directory holds nothing else of that name."""
+    resume: str | None = None
+    """Id of the conversation that it is to go on with."""
+
+    @property
+    def hook_socket(self) -> str | None:
+        """The socket for hooks; ``None`` if there is none."""
+        return self.environment.get(HOOK_VARIABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Additions:
+    """What is added to a launch."""
+
+    argv: tuple[str, ...] = field(repr=False)
+    """The whole command line in place of the declared one."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables beside the declared ones, which win."""
+    file: bytes | None = field(default=None, repr=False)
+    """Content of `LaunchFacts.file`, if the program needs one."""
+    memo: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What a later daemon must know to go on watching: an id, a port. Kept in the runtime directory; no file is read
+    for what stands here."""

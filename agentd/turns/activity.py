@@ -1,0 +1,131 @@
+"""What an agent is doing, reduced from what its witnesses say. Pure.
+
+Witnesses speak in two classes. What the harness itself records (hooks, status files, its server) is believed first, and
+among those the latest word, since they overlap: an interrupt that fires no hook is in the status file a moment later.
+The screen is believed where none of them speaks. A turn that failed for want of quota or credentials outlasts the idle
+prompt that follows it, until a turn ends well; tools that still run outlast the end of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from agentd.model.states import Activity
+from agentd.text.quoting import printable
+from agentd.turns.events import Ended, Failure, Outcome
+
+SETTLED = 0.3
+"""Seconds that an activity must last to be an event: a dialog that another program answers at once is none."""
+
+LONGEST_TEXT = 200
+"""Characters of an activity's text."""
+
+PROCESS = "process"
+"""Source of what the process alone tells."""
+
+
+class Rank(IntEnum):
+    """How far a witness is believed; lower is better."""
+
+    RECORD = 0
+    """The harness's own record, or its server."""
+    SCREEN = 1
+    """What the terminal shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The last word of one witness."""
+
+    activity: Activity
+    at: float
+    """When that was so, in seconds since the epoch."""
+    text: str = ""
+    """The question, or what is to be allowed."""
+    rank: Rank = Rank.RECORD
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What an agent is doing."""
+
+    activity: Activity
+    source: str
+    """The witness."""
+    text: str | None = None
+
+
+NOBODY_SPEAKS = Doing(Activity.UNKNOWN, PROCESS)
+
+
+def weigh(seen: Mapping[str, Seen], last: Ended | None = None, background: Sequence[str] = ()) -> Doing:
+    """Weigh what the witnesses say.
+
+    Parameters
+    ----------
+    seen
+        Their last words, by their names; one that knows nothing, or is gone, is left out or says ``unknown``.
+    last
+        How the last turn ended.
+    background
+        What still runs of ended turns.
+    """
+    speaking = [(source, each) for source, each in seen.items() if each.activity is not Activity.UNKNOWN]
+    if not speaking:
+        return NOBODY_SPEAKS
+    best = min(each.rank for _, each in speaking)
+    source, word = max(((source, each) for source, each in speaking if each.rank is best), key=lambda pair: pair[1].at)
+    if word.activity is Activity.IDLE:
+        if last is not None and last.outcome is Outcome.FAILED and last.failure not in (None, Failure.OTHER):
+            assert last.failure is not None
+            return Doing(last.failure.activity, source, line(last.error or ""))
+        if background:
+            return Doing(Activity.WORKING, PROCESS, line(f"in the background: {', '.join(background)}"))
+    return Doing(word.activity, source, line(word.text))
+
+
+def line(text: str) -> str | None:
+    """One printable line of a text, not too long; ``None`` of an empty one."""
+    words = " ".join(text[: 4 * LONGEST_TEXT].split())
+    shown = printable(words)
+    return (shown if len(shown) <= LONGEST_TEXT else f"{shown[: LONGEST_TEXT - 1]}…") or None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of an agent's activity, and what of it was told as an event."""
+
+    doing: Doing
+    since: float
+    """Since when it does that, in seconds since the epoch."""
+    told: Doing | None = None
+    """The last that was told."""
+
+
+def show(shown: Shown | None, doing: Doing, at: float) -> Shown:
+    """Show what an agent is doing now; another text or source is the same activity still."""
+    if shown is None:
+        return Shown(doing, at)
+    if shown.doing.activity is doing.activity:
+        return shown if shown.doing == doing else replace(shown, doing=doing)
+    return replace(shown, doing=doing, since=at)
+
+
+def news(shown: Shown, at: float) -> tuple[Shown, bool]:
+    """Say whether this activity is to be told as an event now: it is another than was told, and no flicker."""
+    known = shown.told
+    if known is not None and known.activity is shown.doing.activity and known.text == shown.doing.text:
+        return shown, False
+    if at < shown.since + SETTLED:
+        return shown, False
+    return replace(shown, told=shown.doing), True
+
+
+def due(shown: Shown) -> float | None:
+    """When `news` is to be asked again, if nothing happens before."""
+    known = shown.told
+    if known is not None and known.activity is shown.doing.activity and known.text == shown.doing.text:
+        return None
+    return shown.since + SETTLED

@@ -1,0 +1,173 @@
+"""How one harness is watched and talked to: the protocols `Adapter` and `Watch`.
+
+A third party adds one for its harness by an entry point of the group ``agentd.turns``, under the harness's name::
+
+    [project.entry-points."agentd.turns"]
+    qwen = "acme_agentd:QWEN_TURNS"
+
+The entry point names an object that satisfies `Adapter`, or something that gives one when called.
+
+An adapter lives in a thread of its own kind, away from the daemon's loop. Whatever it raises, and a call that takes too
+long, ends the watching of that run: its activity becomes ``unknown``, and the agent goes on untouched. It never blocks:
+paths that users or agents control are touched with `Ground.looks` alone, sockets with deadlines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from agentd.files.looks import Looks
+from agentd.harness.additions import Additions, LaunchFacts
+from agentd.model.user import AgentUser
+from agentd.process.identity import ProcessIdentity
+from agentd.turns.activity import Seen
+from agentd.turns.conversation import Conversation, Request
+from agentd.turns.events import Decision, TurnEvent
+from agentd.turns.file_changes import FileChanges
+
+GROUP = "agentd.turns"
+"""Entry point group of third-party adapters."""
+
+
+class Granularity(StrEnum):
+    """In what pieces the text of an answer comes."""
+
+    TOKEN = "token"  # noqa: S105 (a piece of text)
+    LINE = "line"
+    MESSAGE = "message"
+    SCREEN = "screen"
+
+
+class TurnsError(Exception):
+    """Something that was asked cannot be done; the text says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody decides about a request."""
+
+    decision: Decision
+    """``allow`` or ``deny`` for a permission, ``answer`` or ``deny`` for a question."""
+    text: str = ""
+    """The answer to a question, or why a permission is denied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """What a hook, or the program itself, posted to the daemon's socket."""
+
+    name: str
+    """Of the event."""
+    body: Mapping[str, object] | None
+    """What it says; ``None`` if that was too long to be read."""
+
+
+class Terminal(Protocol):
+    """The agent's terminal. Each call ends within seconds, or raises `TurnsError`."""
+
+    async def paste(self, text: str) -> None:
+        """Paste a text in one piece, bracketed if the program asked for that, without Enter."""
+        ...
+
+    async def press(self, key: str) -> None:
+        """Press a key, in tmux's notation."""
+        ...
+
+
+class Voice(Protocol):
+    """How an adapter says what it sees. Cheap, in order, and never raising."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """What was made of it so far."""
+        ...
+
+    def event(self, event: TurnEvent) -> None:
+        """Something happened in a turn."""
+        ...
+
+    def seen(self, source: str, seen: Seen | None) -> None:
+        """A witness says what the agent is doing; ``None`` if it no longer knows."""
+        ...
+
+    def identified(self, conversation: str) -> None:
+        """The harness's own id of the conversation, by which it is resumed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What adapters may use."""
+
+    looks: Looks
+    """For paths that may not answer."""
+    changes: FileChanges
+    """Tells when a file has changed, at 0.3 s of delay and next to no cost."""
+    user: AgentUser
+    """The agents' user: what it may not read is not read for it."""
+    wall: Callable[[], float]
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """A run whose process exists."""
+
+    facts: LaunchFacts
+    process: ProcessIdentity
+    memo: Mapping[str, str]
+    """As its launch left it, perhaps for a former daemon; empty if nothing was added."""
+    adopted: bool
+    """Whether it was there before this daemon: what happened before is not told."""
+    terminal: Terminal
+
+
+class Watch(Protocol):
+    """One run being watched."""
+
+    async def run(self) -> None:
+        """Watch until cancelled, which happens when the run has ended."""
+        ...
+
+    async def hook(self, hook: Hook) -> bytes | None:
+        """Take what a hook posted, and give the answer to it, if any.
+
+        May wait, for as long as the hook is to be held; cancelled if the hook's process ends before.
+        """
+        ...
+
+    async def deliver(self, text: str) -> None:
+        """Hand over a message while the agent is idle; return once it was handed over.
+
+        That it was taken shows in the event `Started`, never in a changed screen.
+        """
+        ...
+
+    async def answer(self, request: Request, answer: Answer) -> None:
+        """Pass on an answer; the request is open, and this is the first."""
+        ...
+
+    async def interrupt(self) -> None:
+        """Interrupt the turn under way, in the harness's own way."""
+        ...
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """One harness; holds no state."""
+
+    @property
+    def granularity(self) -> Granularity:
+        """In what pieces the text of an answer comes."""
+        ...
+
+    def additions(self, facts: LaunchFacts) -> Additions:
+        """What is added to a launch. Pure."""
+        ...
+
+    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> Watch:
+        """Begin to watch a run; called once for each, in the adapters' loop."""
+        ...
