@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,9 +36,6 @@ from agentd.supervise.run_recorder import RunFacts
 from agentd.supervise.stopping import close_pane, forget_run, log_screen, terminate, type_key
 from agentd.tmux.errors import TmuxError
 from agentd.tmux.panes import Pane
-
-_SESSION_WAIT = 0.02
-"""Seconds between looks whether another agent has given up a session name."""
 
 
 class Agent(Machine):
@@ -183,13 +179,7 @@ class Agent(Machine):
         no_record, no_report = self.host.runtime.lacks(handle.run_id, present)
         if no_record:
             self._records.lost()
-        if not no_report or handle.process is None or run.ended is not None:
-            return no_record
-        try:
-            self.host.runtime.report_process(handle.run_id, handle.process)
-        except OSError as error:
-            self._reporter.log.warning("launcher_report_not_restored", run=run.id, reason=error.strerror)
-        return True
+        return (no_report and run.ended is None and handle.report_again()) or no_record
 
     def adopt_lost(self, session: str) -> None:
         """Adopt a run whose pane was closed while there was no daemon; nothing of it runs any more."""
@@ -331,11 +321,7 @@ class Agent(Machine):
         """Wait while another agent, on its way out or to another name, holds the session name."""
         if self._handle is not None and self._handle.session != session:
             await self._close_session()
-        while not self.host.sessions.free_for(session, self.name):
-            await asyncio.sleep(_SESSION_WAIT)
-            if not self._wants(run_id):
-                return False
-        return True
+        return await self.host.sessions.wait_free(session, self.name, lambda: self._wants(run_id))
 
     # -- stopping
 

@@ -25,6 +25,9 @@ from agentd.tmux.server import TmuxServer
 _JUMP = 0.5
 """Seconds by which the wall clock must have moved to be taken as set anew."""
 
+_LOOK_AFTER = 0.02
+"""Seconds between looks whether another agent has given up a session name."""
+
 
 class Clock:
     """The clocks, the jitter and the ids of runs.
@@ -79,6 +82,14 @@ class SessionNames:
     def free_for(self, session: str, agent: str) -> bool:
         """Whether nobody else holds a name."""
         return self._holders.get(session, agent) == agent
+
+    async def wait_free(self, session: str, agent: str, wanted: Callable[[], bool]) -> bool:
+        """Wait until nobody else holds a name, or until it is no longer wanted; says whether it is free."""
+        while not self.free_for(session, agent):
+            await asyncio.sleep(_LOOK_AFTER)
+            if not wanted():
+                return False
+        return True
 
     def claim(self, session: str, agent: str) -> None:
         """Take a name."""

@@ -106,6 +106,16 @@ class RunHandle:
             return error
         return f"{error}: there is no launch script in {runtime.path}; was that folder moved or removed?"
 
+    def report_again(self) -> bool:
+        """Write the launcher's report of the process anew, which was removed; says whether there is a process."""
+        if self.process is None:
+            return False
+        try:
+            self._host.runtime.report_process(self.run_id, self.process)
+        except OSError as error:
+            log.warning("launcher_report_not_restored", run=self.run_id, reason=error.strerror)
+        return True
+
     def take_snapshot(self) -> None:
         """Remember what the run has started before a signal makes orphans of it."""
         if self.launcher is not None and not self._known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 
 from agentd.cli.agentctl.client import NOT_FOUND, ApiError, view
@@ -86,21 +87,21 @@ def _is_done(transcripts: Transcripts, name: str) -> bool:
     return agent.state in ENDED
 
 
-class _Printer:
+class _Printer(ABC):
     """Prints output, and keeps the position in it."""
 
     position = 0
     """Offset in the run's output."""
 
+    @abstractmethod
     def begin(self, transcripts: Transcripts, run: RunView, lines: int | None) -> None:
         """Print the last lines so far (``None``: all)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, data: bytes | None) -> None:
         """Print new output; ``None`` is a pause in it."""
-        raise NotImplementedError
 
-    def end(self) -> None:
+    def end(self) -> None:  # noqa: B027 (of raw output nothing is left)
         """Print what is left."""
 
 
