@@ -46,7 +46,7 @@ one (`[[agnets]]`, `[Agent]`). A jcard is TOML 1.0. Jcards of the Go agentd are 
 - A size is written with `KiB`, `MiB`, `GiB`, `KB`, `MB` or `GB`, in any case, or is a number of bytes.
 - Relative paths start at the folder of the file that names them, `~` at the home of the agents' user.
 - An empty text means that a field is not set, except in lists and in `env`: that is how generated jcards write it.
-- `memory`, `pid_limit`, `sandbox`, `network`, `read_only_paths` and `writable_paths` are ignored, with a warning, where
+- `sandbox`, `network`, `read_only_paths` and `writable_paths` are ignored, with a warning, where
   `type` is not `"sandboxed"`; `extra_packages` are an error there, unless there are none.
 - `$HOME` and `${{X}}` are expanded nowhere, and `~` only in paths of fields; what looks
   as if it was meant to be is a warning.

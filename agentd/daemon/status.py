@@ -11,7 +11,8 @@ from typing import TypeAlias
 from agentd import __version__
 from agentd.daemon.configuration import ConfigFile, Configuration
 from agentd.files.looks import Looks
-from agentd.model.spec import LoadContext
+from agentd.model.limits import LIMIT_FIELDS, Enforcer
+from agentd.model.spec import AgentType, LoadContext
 from agentd.model.states import AgentState
 from agentd.model.status import (
     NOT_READ_YET,
@@ -20,6 +21,8 @@ from agentd.model.status import (
     ConfigFileStatus,
     ConfigStatus,
     Health,
+    LimitsStatus,
+    LimitStatus,
     ObservedAgentView,
     PlannedOperation,
     PlanReport,
@@ -210,10 +213,13 @@ def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
         uptime_seconds=0 if running_since is None else max(0, int(now - running_since)),
         exit_code=None if ended is None else ended.code,
         exit_signal=None if ended is None else ended.signal,
+        exit_reason=None if ended is None else ended.reason,
+        oom_kills=0,
         error=life.error,
         next_restart_at=None if life.due is None else rfc3339(life.due + offset),
         deadline=None if deadline is None else rfc3339(deadline + offset),
         workdir=described.workdir,
+        limits=_limits(agent),
         model=None if life.desired is None else life.desired.spec.model,
         command=None if life.desired is None else next(iter(life.desired.spec.command), None),
         worktree=described.worktree,
@@ -223,3 +229,21 @@ def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
         owner=described.owner,
         source=described.source,
     )
+
+
+def _limits(agent: Agent) -> LimitsStatus | None:
+    declared = agent.life.policy.limits.declared()
+    missing = agent.host.sandboxes.limits.missing
+    held = {"memory", "pid_limit"} - set(missing) if agent.described.type == AgentType.SANDBOXED else set()
+    shown = {
+        name: LimitStatus(
+            declared[name],
+            None,
+            Enforcer.LEGACY if name in held else None,
+            None if name in held else "this agentd limits sandboxed agents only, as root with cgroups v1",
+        )
+        if name in declared
+        else None
+        for name in LIMIT_FIELDS
+    }
+    return LimitsStatus(**shown) if declared else None

@@ -5,6 +5,7 @@ Each check returns its value or raises ``ValueError``, which pydantic turns into
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -161,3 +162,16 @@ def size_from_toml(value: object) -> int:
     if isinstance(value, str | int):
         return parse_size(value, least=0)
     raise ValueError(f'found {show(value)}, expected a size such as "2GiB" or a number of bytes')
+
+
+LEAST_CPU: Final = 0.01
+"""Cores; the kernel takes no less than 1 ms of each 100."""
+
+
+def cores_from_toml(value: object) -> float:
+    """Check a number of cores; 0 is no limit."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if value == 0 or LEAST_CPU <= value < 2**20:
+            return float(value)
+        raise ValueError(f"found {show(value)}, expected 0 for no limit, or at least {LEAST_CPU}")
+    raise ValueError(f"found {show(value)}, expected a number of cores such as 1.5, without a unit")

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from agentd.model.limits import OomPolicy
 from agentd.model.spec import AgentType, Isolation, Mode, Network, RestartPolicy, SandboxKind
 from agentd.text.quoting import kind, printable, quote, show
 
@@ -17,6 +18,7 @@ _CHOICES: Final[dict[str, list[str]]] = {
     "type": [*AgentType],
     "mode": [*Mode],
     "restart": [*RestartPolicy],
+    "on_oom": [*OomPolicy],
     "isolation": [*Isolation],
     "sandbox": [*SandboxKind],
     "network": [*Network],

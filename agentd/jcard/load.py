@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -21,9 +21,11 @@ from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.sandbox import check_sandbox
 from agentd.jcard.table import AgentTable
 from agentd.jcard.unexpanded import check_unexpanded
-from agentd.model.spec import WORKTREES, AgentSpec, Checkout, Isolation, LoadContext, Policy, SandboxSpec
+from agentd.model.limits import SANDBOX_LIMITS, Limits
+from agentd.model.spec import WORKTREES, AgentSpec, AgentType, Checkout, Isolation, LoadContext, Policy, SandboxSpec
 from agentd.text.durations import format_duration
 from agentd.text.quoting import quote
+from agentd.text.sizes import format_size
 
 _FIELDS: Final = tuple(AgentTable.model_fields)
 
@@ -59,6 +61,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         check_checkout(declaration, findings)
         check_unexpanded(declaration, context.home, findings)
         _check_delays(declaration, findings)
+        _check_memory(declaration, findings)
     check_sandbox(declarations, findings)
     _check_identities(declarations, findings)
     check_branches(declarations, findings)
@@ -120,6 +123,17 @@ def _check_delays(declaration: Declaration, findings: Findings) -> None:
     first, cap = format_duration(table.restart_delay), format_duration(table.restart_delay_max)
     message = f'restart_delay "{first}" is over restart_delay_max "{cap}": every back-off is "{cap}"'
     declaration.warning(findings, message, field)
+
+
+def _check_memory(declaration: Declaration, findings: Findings) -> None:
+    table = declaration.table
+    if table is None or table.memory_high is None:
+        return
+    memory = _limits(table).memory
+    if memory is not None and table.memory_high >= memory:
+        high, most = format_size(table.memory_high), format_size(memory)
+        message = f'has no effect: "{high}" is not below memory, "{most}", beyond which processes are killed'
+        declaration.warning(findings, message, "memory_high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +218,10 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
         success_exit_codes=tuple(table.success_exit_codes),
         timeout=table.timeout or None,
         grace_period=table.grace_period,
+        **asdict(_limits(table)),
+        on_oom=table.on_oom,
     )
     sandbox = SandboxSpec(
-        memory=table.memory,
-        pid_limit=table.pid_limit,
         extra_packages=tuple(table.extra_packages),
         kind=table.sandbox,
         network=table.network,
@@ -244,6 +258,16 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
             source=source,
             owner=context.owner,
         )
+
+
+def _limits(table: AgentTable) -> Limits:
+    default = SANDBOX_LIMITS if table.type is AgentType.SANDBOXED else Limits()
+    return Limits(
+        memory=table.memory or default.memory,
+        memory_high=table.memory_high,
+        pid_limit=table.pid_limit or default.pid_limit,
+        cpu=table.cpu,
+    )
 
 
 def _checkout(table: AgentTable, identity: Identity, repo: FilePath | None, context: LoadContext) -> Checkout | None:

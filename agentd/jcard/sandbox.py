@@ -16,7 +16,7 @@ _NATIVE: Final = f'type = "{AgentType.NATIVE}"'
 
 
 def check_sandbox(declarations: Sequence[Declaration], findings: Findings) -> None:
-    """Warn of limits that a native agent does not have; refuse packages that it would be without.
+    """Warn of what has no effect on a native agent; refuse packages that it would be without.
 
     A jcard that never says ``type`` was written for the Go agentd, whose default is a sandbox: that is said once.
     """

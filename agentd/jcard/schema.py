@@ -74,7 +74,7 @@ def _take_empty(field: dict[str, Any]) -> None:
                 each["enum"] = [*choices, ""]
             case {"pattern": pattern}:
                 each["pattern"] = f"^$|{pattern}"
-            case {"type": "integer" | "boolean" as other} if "anyOf" not in field:
+            case {"type": "integer" | "number" | "boolean" as other} if "anyOf" not in field:
                 # maxLength applies to strings only.
                 each.update(type=[other, "string"], maxLength=0)
 

@@ -25,9 +25,11 @@ from agentd.jcard.checks import (
     check_revision,
     check_session,
     check_variable,
+    cores_from_toml,
     duration_from_toml,
     size_from_toml,
 )
+from agentd.model.limits import SANDBOX_LIMITS, OomPolicy
 from agentd.model.spec import (
     AGENT_NAME,
     AGENT_VARIABLE,
@@ -101,10 +103,16 @@ _Lease = Annotated[_Duration, AfterValidator(check_lease)]
 _Memory = Annotated[
     int,
     BeforeValidator(size_from_toml),
-    AfterValidator(lambda size: size or _SANDBOX.memory),
+    AfterValidator(lambda size: size or None),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _whole(SIZE_PATTERN)}]}),
 ]
-_PidLimit = Annotated[int, Field(ge=0), AfterValidator(lambda limit: limit or _SANDBOX.pid_limit)]
+_PidLimit = Annotated[int, Field(ge=0), AfterValidator(lambda limit: limit or None)]
+_Cores = Annotated[
+    float,
+    BeforeValidator(cores_from_toml),
+    AfterValidator(lambda cores: cores or None),
+    WithJsonSchema({"type": "number", "minimum": 0, "examples": [1.5]}),
+]
 # Strict mode would take only members of the enumerations, and TOML has strings.
 _Type = Annotated[AgentType, Field(strict=False), _enumeration([*AgentType])]
 _Isolation = Annotated[Isolation, Field(strict=False), _enumeration([*Isolation])]
@@ -112,6 +120,7 @@ _Kind = Annotated[SandboxKind, Field(strict=False), _enumeration([*SandboxKind])
 _Network = Annotated[Network, Field(strict=False), _enumeration([*Network])]
 _Mode = Annotated[Mode, Field(strict=False), _enumeration([*Mode])]
 _Restart = Annotated[RestartPolicy, Field(strict=False), _enumeration([*RestartPolicy])]
+_OnOom = Annotated[OomPolicy, Field(strict=False), _enumeration([*OomPolicy])]
 
 
 def _duration_field(default: float, description: str) -> float:
@@ -237,13 +246,31 @@ class AgentTable(BaseModel):
     restarted_at: str | None = Field(
         None, description="Any change of it restarts the agent; agentctl restart writes the time here."
     )
-    memory: _Memory = Field(
-        _SANDBOX.memory,
-        description="Memory a sandboxed agent may use: KiB MiB GiB KB MB GB in any case, or bytes; 0 is the default.",
-        json_schema_extra={"default": format_size(_SANDBOX.memory)},
+    memory: _Memory | None = Field(
+        None,
+        description="Memory that the agent and all it starts may use together: KiB MiB GiB KB MB GB in any case, or "
+        "bytes. Beyond it the kernel kills one of these processes. 0 is the default: no limit, "
+        f"{format_size(SANDBOX_LIMITS.memory or 0)} for a sandboxed agent.",
     )
-    pid_limit: _PidLimit = Field(
-        _SANDBOX.pid_limit, description="Processes a sandboxed agent may have at once; 0 is the default."
+    memory_high: _Memory | None = Field(
+        None,
+        description="Memory beyond which the agent is slowed down and its memory is taken back, before anything is "
+        "killed. Default, and 0: no limit.",
+    )
+    pid_limit: _PidLimit | None = Field(
+        None,
+        description="Processes and threads that the agent and all it starts may be at once. 0 is the default: no "
+        f"limit, {SANDBOX_LIMITS.pid_limit} for a sandboxed agent.",
+    )
+    cpu: _Cores | None = Field(
+        None,
+        description="Cores' worth of CPU time that the agent and all it starts may use together, such as 1.5. "
+        "Default, and 0: no limit.",
+    )
+    on_oom: _OnOom | None = Field(
+        None,
+        description="What follows a run that ended because the kernel killed a process of it for want of memory: "
+        "restart runs it again, within max_restarts, stop does not. Default: what restart says.",
     )
     extra_packages: list[_Text] = Field(
         list(_SANDBOX.extra_packages), description="Packages a sandboxed agent finds beside its harness."
@@ -300,7 +327,7 @@ PACKAGES_FIELD: Final = "extra_packages"
 """Refused without a sandbox unless empty: the agent would lack its programs."""
 
 SANDBOX_FIELDS: Final = (
-    *("memory", "pid_limit", PACKAGES_FIELD),
+    PACKAGES_FIELD,
     *("sandbox", "network", "read_only_paths", "writable_paths"),
 )
 """With an effect only on ``type = "sandboxed"``."""
@@ -312,7 +339,7 @@ def is_native(raw: Mapping[str, object]) -> bool:
 
 
 def meaningful(raw: Mapping[str, object]) -> Mapping[str, object]:
-    """Leave out sandbox limits of a native agent."""
+    """Leave out what has an effect only in a sandbox of a native agent."""
     if not is_native(raw):
         return raw
     return {field: value for field, value in raw.items() if field not in SANDBOX_FIELDS or field == PACKAGES_FIELD}

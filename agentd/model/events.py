@@ -105,7 +105,7 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     EventKind.LAUNCH_FAILED: EventDoc("A launch came to nothing.", ("state", "run")),
     EventKind.STARTED: EventDoc("The agent's process runs.", (*_STATES, "run", "pid", "restarts")),
     EventKind.EXITED: EventDoc(
-        "The agent's process ended.", ("state", "run", "pid", "exit_code", "exit_signal", "ran_seconds")
+        "The agent's process ended.", ("state", "run", "pid", "exit_code", "exit_signal", "exit_reason", "ran_seconds")
     ),
     EventKind.RESTARTING: EventDoc(
         "The agent waits to be launched again.", (*_STATES, "restarts", "restart_in_seconds")
@@ -116,7 +116,8 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     EventKind.STOPPING: EventDoc("The agent was asked to end.", (*_STATES, "cause", "grace_seconds")),
     EventKind.KILLED: EventDoc("The agent did not end in its grace period: SIGKILL.", ("run", "pid")),
     EventKind.STOPPED: EventDoc(
-        "A stop is complete: nothing that the run started is left.", (*_STATES, "cause", "exit_code", "exit_signal")
+        "A stop is complete: nothing that the run started is left.",
+        (*_STATES, "cause", "exit_code", "exit_signal", "exit_reason"),
     ),
     EventKind.DISABLED: EventDoc("The agent is declared and not to run.", _STATES),
     EventKind.SESSION_LOST: EventDoc("The agent's tmux session went away without agentd closing it.", ("state",)),
@@ -158,6 +159,7 @@ DETAILS: Mapping[str, str] = {
     "agents": "number of agents declared, by `source` if there is one; of a daemon that ends, `stopped` or `kept`",
     "cause": "why it is stopped: `changed`, `removed`, `disabled`, `timeout`, `session lost` or `shutdown`",
     "exit_code": "exit status, if the process ended by itself",
+    "exit_reason": "`oom` if the kernel killed a process of the run for want of memory, and the run ended by that",
     "exit_signal": "number of the signal that ended the process",
     "fields": "what differs, an array",
     "folder": "the folder",

@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
 
+from agentd.model.limits import Limits, OomPolicy
+
 AGENT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 """Regular expression of a whole agent name."""
 
@@ -88,6 +90,18 @@ class Policy:
     """Limit for the agent's whole life, restarts included."""
     grace_period: float = 30.0
     """From the first stop signal to SIGKILL."""
+    memory: int | None = None
+    """This and the next three are `limits`."""
+    memory_high: int | None = None
+    pid_limit: int | None = None
+    cpu: float | None = None
+    on_oom: OomPolicy | None = None
+    """What follows a run that ran out of memory; ``None`` is what ``restart`` says."""
+
+    @property
+    def limits(self) -> Limits:
+        """What a run may use up."""
+        return Limits(self.memory, self.memory_high, self.pid_limit, self.cpu)
 
 
 class SandboxKind(StrEnum):
@@ -108,11 +122,8 @@ class Network(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
-    """What ``type = "sandboxed"`` may use."""
+    """What ``type = "sandboxed"`` may read, write and reach."""
 
-    memory: int = 2 * 1024**3
-    """Bytes."""
-    pid_limit: int = 512
     extra_packages: tuple[str, ...] = ()
     kind: SandboxKind | None = None
     """``None`` is what there is."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 from agentd.model.json_schema import Count, Digest, JsonSchema, Positive, State, Time
+from agentd.model.limits import Enforcer
 from agentd.model.spec import AgentType
 
 
@@ -22,6 +23,34 @@ class WorktreeStatus:
     """What it starts from, as declared; null is what the repository had checked out."""
     repo: str
     """The repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitStatus:
+    """One limit of an agent."""
+
+    value: float
+    """As declared: bytes, processes or cores."""
+    peak: Count | None
+    """The most that the latest run used at once; null where the kernel does not tell, and for cpu."""
+    enforced_by: Annotated[str, JsonSchema({"enum": [*Enforcer]})] | None
+    """What holds the run to it; before the first run, what would. Null: nothing does."""
+    reason: str | None
+    """Why nothing does."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsStatus:
+    """What an agent's runs may use up; null for what is not declared."""
+
+    memory: LimitStatus | None
+    """Bytes; beyond it the kernel kills."""
+    memory_high: LimitStatus | None
+    """Bytes; beyond it the run is slowed down. The peak is that of its memory."""
+    pid_limit: LimitStatus | None
+    """Processes and threads."""
+    cpu: LimitStatus | None
+    """Cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +81,10 @@ class AgentStatus:
     """Exit status of the last run that ended, if it ended by itself."""
     exit_signal: Positive | None
     """Signal that ended the last run that ended."""
+    exit_reason: Annotated[str, JsonSchema({"enum": ["oom"]})] | None
+    """oom if the last run ended because the kernel killed a process of it for want of memory."""
+    oom_kills: Count
+    """Processes of the latest run that the kernel killed for want of memory, as far as it had limits."""
     error: str | None
     """Why the agent is not as declared."""
     next_restart_at: Time | None
@@ -60,6 +93,8 @@ class AgentStatus:
     """When the agent's timeout is over."""
     workdir: str
     """Folder the agent works in."""
+    limits: LimitsStatus | None
+    """What its runs may use up; null if no limit is declared."""
     model: str | None
     """As the jcard has it."""
     command: str | None

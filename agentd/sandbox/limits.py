@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from agentd.model.spec import SandboxSpec
+from agentd.model.limits import Limits as Declared
 from agentd.model.user import AgentUser
 
 log = structlog.get_logger(__name__)
@@ -57,12 +57,12 @@ class Limits:
         """Fields that cannot be enforced on this machine."""
         return tuple(field for field, name in (("memory", _MEMORY), ("pid_limit", _PIDS)) if name not in self._bases)
 
-    def make(self, run_id: str, spec: SandboxSpec) -> Enforced:
+    def make(self, run_id: str, spec: Declared) -> Enforced:
         """Make the groups of a run that is about to be launched."""
         joined, missing = [], list(self.missing)
         for field, name, values in (
             ("memory", _MEMORY, {"memory.limit_in_bytes": spec.memory, "memory.memsw.limit_in_bytes": spec.memory}),
-            ("pid_limit", _PIDS, {"pids.max": spec.pid_limit + _OF_SANDBOX}),
+            ("pid_limit", _PIDS, {"pids.max": (spec.pid_limit or 0) + _OF_SANDBOX}),
         ):
             if name not in self._bases:
                 continue

@@ -217,7 +217,7 @@ class Agent(Machine):
                 self._apply(transitions.launch_failed(self.life, run_id, error, self._now()))
             case Ended(ended, ago):
                 if self.host.sandboxes.limits.ran_out_of_memory(run_id):
-                    ended = replace(ended, error=f"oom: over its memory limit; {ended.describe()}")
+                    ended = replace(ended, oom="the kernel killed a process of it, for want of memory")
                 if self.host.debug:
                     self._effects.append(LogScreen())
                 self._apply(transitions.exited(self.life, run_id, ended, self._now().earlier(ago)))

@@ -11,7 +11,7 @@ from agentd.harness.base import Harness, HarnessError, Request, StopKey
 from agentd.harness.trust import TrustFile
 from agentd.launch.launcher import oversized
 from agentd.model.spec import AgentSpec, AgentType, SandboxKind
-from agentd.supervise.plan import DesiredView, Fingerprint
+from agentd.supervise.plan import LIMITS_PART, DesiredView, Fingerprint
 
 DEFAULT_STOP_KEYS: tuple[StopKey, ...] = (StopKey("C-c"),)
 
@@ -118,6 +118,9 @@ def resolve_launch(
         fingerprint["checkout"] = digest(
             key, [str(checkout.repo), str(checkout.path), checkout.branch, checkout.base, checkout.read_only]
         )
+    if spec.policy.limits:
+        # What they are is policy; that there are any decides whether the run has a control group.
+        fingerprint[LIMITS_PART] = digest(key, "declared")
     launch = Launch(argv, environment) if error is None else None
     return DesiredAgent(spec, launch, error, fingerprint, stop_keys, None if trust is None else trust.file)
 

@@ -141,7 +141,7 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
         )
     wrapper = None
     if sandbox is not None:
-        enforced = host.sandboxes.limits.make(run_id, spec.sandbox)
+        enforced = host.sandboxes.limits.make(run_id, spec.policy.limits)
         wrapper = replace(sandbox.wrapper, groups=enforced.joined_by)
         if enforced.missing:
             log.warning("limits_not_enforced", agent=spec.name, fields=enforced.missing)

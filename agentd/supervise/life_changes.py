@@ -75,7 +75,8 @@ def _end_of_run(before: Life, life: Life) -> Iterator[Event]:
     if run.pid is None and outcome.error is not None:
         yield Event(EventKind.LAUNCH_FAILED, life.name, outcome.error, data)
         return
-    yield Event(EventKind.EXITED, life.name, outcome.error, data | _of_process(run) | _status(outcome))
+    reason = outcome.error if outcome.oom is None else outcome.describe()
+    yield Event(EventKind.EXITED, life.name, reason, data | _of_process(run) | _status(outcome))
 
 
 def _of_process(run: Run) -> dict[str, Detail]:
@@ -85,7 +86,7 @@ def _of_process(run: Run) -> dict[str, Detail]:
 
 
 def _status(ended: Exit) -> dict[str, Detail]:
-    data: dict[str, Detail] = {"exit_code": ended.code, "exit_signal": ended.signal}
+    data: dict[str, Detail] = {"exit_code": ended.code, "exit_signal": ended.signal, "exit_reason": ended.reason}
     return {name: value for name, value in data.items() if value is not None}
 
 

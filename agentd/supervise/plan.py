@@ -16,6 +16,9 @@ from agentd.model.states import AgentState
 Fingerprint = Mapping[str, str]
 """Digest of each part of a launch, by part; two launches are the same if all parts are."""
 
+LIMITS_PART = "limits"
+"""Part of the fingerprint of a run with limits, and so with a control group, whatever these are."""
+
 
 class Action(StrEnum):
     """What to do with an agent."""
@@ -72,7 +75,10 @@ def changed_parts(old: Fingerprint | None, new: Fingerprint | None) -> tuple[str
     """
     if new is None or old == new:
         return ()
-    old = old or {}
+    old = dict(old or {})
+    if LIMITS_PART not in new:
+        # The last limit is taken away in place.
+        old.pop(LIMITS_PART, None)
     return tuple(sorted(part for part in {*old, *new} if old.get(part) != new.get(part)))
 
 

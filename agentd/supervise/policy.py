@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from agentd.harness.base import StopKey
+from agentd.model.limits import OomPolicy
 from agentd.model.spec import Policy, RestartPolicy
 
 JITTER = 0.1
@@ -14,6 +15,9 @@ JITTER = 0.1
 
 LAST_SIGNAL = 64
 """The highest signal number of Linux (SIGRTMAX, signal(7))."""
+
+OOM = "oom"
+"""Why a run ended that the kernel took a process from for want of memory."""
 
 SIGNAL_BASE = 128
 """By shell convention a status over this is a signal's number plus this."""
@@ -27,6 +31,8 @@ class Exit:
     signal: int | None = None
     error: str | None = None
     """Why the status is unknown or nothing ran."""
+    oom: str | None = None
+    """What the kernel killed for want of memory, if that is why it ended."""
 
     @classmethod
     def from_status(cls, status: int) -> Exit:
@@ -43,11 +49,20 @@ class Exit:
 
         A signal counts by its shell status (143 for SIGTERM), so that ``success_exit_codes`` can name it.
         """
+        if self.oom is not None:
+            return False
         status = self.code if self.signal is None else SIGNAL_BASE + self.signal
         return status is not None and status in policy.success_exit_codes
 
+    @property
+    def reason(self) -> str | None:
+        """Why it ended, in a word, where that is more than its status."""
+        return None if self.oom is None else OOM
+
     def describe(self) -> str:
         """Say it in words."""
+        if self.oom is not None:
+            return f"{OOM}: {self.oom}; {replace(self, oom=None).describe()}"
         if self.error is not None:
             return self.error
         if self.signal is not None:
@@ -106,6 +121,8 @@ def after_exit(policy: Policy, ended: Exit, restarts_counted: int, jitter: float
     """
     success = ended.succeeded(policy)
     wanted = policy.restart is RestartPolicy.ALWAYS or (policy.restart is RestartPolicy.ON_FAILURE and not success)
+    if ended.oom is not None and policy.on_oom is not None:
+        wanted = policy.on_oom is OomPolicy.RESTART
     if not wanted:
         return End(success, None if success else ended.describe())
     if policy.max_restarts and restarts_counted >= policy.max_restarts:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentd.jcard.table import AgentTable
+from agentd.model.limits import OomPolicy
 from agentd.model.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxSpec
 from tests.jcard.loading import agent_of, agents_of, error_of, errors_of, load, warnings_of
 
@@ -29,7 +30,7 @@ def test_a_table_with_only_a_harness_has_every_default_of_the_contract() -> None
             args=(),
             model=None,
             restarted_at=None,
-            sandbox=SandboxSpec(memory=2 * 1024**3, pid_limit=512, extra_packages=()),
+            sandbox=SandboxSpec(extra_packages=()),
             policy=Policy(
                 restart=RestartPolicy.NO,
                 max_restarts=0,
@@ -39,6 +40,11 @@ def test_a_table_with_only_a_harness_has_every_default_of_the_contract() -> None
                 success_exit_codes=(0,),
                 timeout=None,
                 grace_period=30,
+                memory=None,
+                memory_high=None,
+                pid_limit=None,
+                cpu=None,
+                on_oom=None,
             ),
             source=Path("jcard.toml"),
         )
@@ -73,7 +79,10 @@ def test_every_field_reaches_the_agent() -> None:
         model = "gpt-5"
         restarted_at = "2026-01-31T09:00:00Z"
         memory = "512MiB"
+        memory_high = "400MiB"
         pid_limit = 64
+        cpu = 1.5
+        on_oom = "stop"
         extra_packages = ["git", "ripgrep"]
         """
     )
@@ -93,8 +102,11 @@ def test_every_field_reaches_the_agent() -> None:
         args=("--flag", ""),
         model="gpt-5",
         restarted_at="2026-01-31T09:00:00Z",
-        sandbox=SandboxSpec(512 * 1024**2, 64, ("git", "ripgrep")),
-        policy=Policy(RestartPolicy.ON_FAILURE, 2, 0.3, 60, 5400, (0, 130, 255), 7200, 5),
+        sandbox=SandboxSpec(("git", "ripgrep")),
+        policy=Policy(
+            *(RestartPolicy.ON_FAILURE, 2, 0.3, 60, 5400, (0, 130, 255), 7200, 5),
+            *(512 * 1024**2, 400 * 1024**2, 64, 1.5, OomPolicy.STOP),
+        ),
         source=Path("jcard.toml"),
     )
 
@@ -120,6 +132,7 @@ WRONG_TYPES = {
     "integers": ("0", '"0"', "{}", '["0"]', "[true]", "[0.0]"),
     "table": ('"A=1"', "1", "[]", "{A = 1}", "{A = true}", '{A = ["x"]}', '{A.B = "1"}'),
     "duration": ("30", "1.5", "true", "[]", "{}", "12:00:00", '"30"', '"-3s"', "-1", "inf", "nan"),
+    "cores": ('"2"', '"150%"', "true", "[]", "{}", "-1", "0.001", "inf", "nan"),
     "size": ("true", "1.5", "[]", '"2G"', "-1", "2026-01-31"),
 }
 TYPES = {
@@ -153,7 +166,10 @@ TYPES = {
     "model": "string",
     "restarted_at": "string",
     "memory": "size",
+    "memory_high": "size",
     "pid_limit": "integer",
+    "cpu": "cores",
+    "on_oom": "string",
     "extra_packages": "strings",
     "sandbox": "string",
     "network": "string",
@@ -321,6 +337,22 @@ def test_paths_become_absolute(workdir: str, path: str) -> None:
 @pytest.mark.parametrize("zero", ["0s", "0", "0h"])
 def test_a_timeout_of_zero_is_no_timeout(zero: str) -> None:
     assert agent_of(f'timeout = "{zero}"').policy.timeout is None
+
+
+@pytest.mark.parametrize(("written", "cores"), [("1.5", 1.5), ("2", 2.0), ("0.01", 0.01), ("0", None), ('""', None)])
+def test_cpu_is_a_number_of_cores(written: str, cores: float | None) -> None:
+    assert agent_of(f"cpu = {written}").policy.cpu == cores
+
+
+def test_a_cpu_in_other_units_is_answered_with_the_one_there_is() -> None:
+    [error] = errors_of('[agent]\nharness = "codex"\ncpu = "150%"\n')
+    assert error.endswith('cpu: found "150%", expected a number of cores such as 1.5, without a unit')
+
+
+@pytest.mark.parametrize("table", ['memory = "1GiB"\n', 'type = "sandboxed"\n'])
+def test_a_memory_high_that_comes_after_the_kill_is_warned_of(table: str) -> None:
+    [warning] = warnings_of(f'[agent]\nname = "a"\nharness = "codex"\n{table}memory_high = "3GiB"\n')
+    assert warning.startswith('jcard.toml:5:1: agent "a": memory_high: has no effect: "3GiB" is not below memory, ')
 
 
 def test_pid_limit_is_not_negative() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from agentd.jcard.schema import agent_schema
 from agentd.jcard.table import UNSET_WHEN_EMPTY, AgentTable
+from agentd.model.limits import SANDBOX_LIMITS, Limits
 from agentd.model.spec import AgentType, SandboxSpec
 from agentd.text.durations import DURATION_PATTERN
 from tests.jcard.loading import agent_of, agents_of, errors_of, load, warnings_of
@@ -55,7 +56,7 @@ def test_an_empty_text_is_no_list_and_no_table(field: str) -> None:
 @pytest.mark.parametrize(
     "field",
     [
-        *('memory = "1GiB"', "pid_limit = 5", "extra_packages = []", 'memory = "lots"'),
+        "extra_packages = []",
         *('network = "none"', 'sandbox = "gvisor"', 'read_only_paths = ["/x"]', 'writable_paths = ["~/x"]'),
     ],
 )
@@ -79,23 +80,25 @@ def test_packages_that_a_native_agent_would_be_without_are_an_error() -> None:
 
 
 def test_a_jcard_that_never_says_type_is_told_once_that_the_default_differs() -> None:
-    agents = "".join(f'[[agents]]\nname = "{name}"\nharness = "codex"\nmemory = "2GiB"\n' for name in "abcde")
-    [warning] = warnings_of(agents + '[[agents]]\nname = "f"\nharness = "codex"\ntype = ""\npid_limit = 9\n')
+    agents = "".join(f'[[agents]]\nname = "{name}"\nharness = "codex"\nnetwork = "host"\n' for name in "abcde")
+    [warning] = warnings_of(agents + '[[agents]]\nname = "f"\nharness = "codex"\ntype = ""\nsandbox = "gvisor"\n')
     assert warning == (
-        'jcard.toml:4:1: agent "a": memory: ignored, for type is not set and agents are then native (the Go agentd ran '
-        'them in a sandbox): write type = "native" or type = "sandboxed"; '
+        'jcard.toml:4:1: agent "a": network: ignored, for type is not set and agents are then native (the Go agentd '
+        'ran them in a sandbox): write type = "native" or type = "sandboxed"; '
         'likewise agent "b", "c", "d" and 2 more'
     )
 
 
 @pytest.mark.parametrize("field", ["memory = 0", 'memory = "0"', 'memory = "0GiB"', "pid_limit = 0", 'memory = ""'])
 def test_a_limit_of_zero_is_the_default(field: str) -> None:
-    assert agent_of(f"{SANDBOXED}{field}").sandbox == SandboxSpec()
+    assert agent_of(f"{SANDBOXED}{field}").policy.limits == SANDBOX_LIMITS
+    assert not agent_of(field).policy.limits
 
 
 @pytest.mark.parametrize(("size", "memory"), [("2gib", 2 << 30), ("512mb", 512_000_000), ("1Kib", 1024)])
 def test_sizes_count_in_any_case(size: str, memory: int) -> None:
-    assert agent_of(f'{SANDBOXED}memory = "{size}"').sandbox.memory == memory
+    assert agent_of(f'{SANDBOXED}memory = "{size}"').policy.memory == memory
+    assert agent_of(f'memory = "{size}"').policy.limits == Limits(memory=memory)
 
 
 def test_unnamed_agents_are_numbered_over_their_replicas() -> None:

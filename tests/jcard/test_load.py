@@ -73,7 +73,7 @@ session = "a.b"
 name = "X"
 harness = "custom"
 model = "m"
-pid_limit = 0
+network = "host"
 [[agents]]
 name = "bad name"
 prompt = 1
@@ -89,7 +89,7 @@ prompt = 1
         (Severity.ERROR, 10, "cluade-code", "session"),
         (Severity.ERROR, 12, "X", "name"),
         (Severity.ERROR, 14, "X", "model"),
-        (Severity.WARNING, 15, "X", "pid_limit"),
+        (Severity.WARNING, 15, "X", "network"),
         (Severity.ERROR, 16, "bad name", "harness"),
         (Severity.ERROR, 17, "bad name", "name"),
         (Severity.ERROR, 18, "bad name", "prompt"),

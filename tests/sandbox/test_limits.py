@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.model.spec import SandboxSpec
+from agentd.model.limits import SANDBOX_LIMITS
 from agentd.sandbox.limits import Limits
 from agentd.settings.context import resolve_agent_user
 from tests.sandbox.conftest import AGENT_USER, PYTHON, Sandboxed
@@ -119,7 +119,7 @@ def test_a_limit_that_cannot_be_set_is_said(tmp_path: Path) -> None:
     (tmp_path / "cgroup").write_text("0::/\n")
     limits = Limits(resolve_agent_user(AGENT_USER, os.environ)[0], tmp_path)
     assert limits.missing == ("memory", "pid_limit")
-    made = limits.make("run", SandboxSpec())
+    made = limits.make("run", SANDBOX_LIMITS)
     assert (made.joined_by, made.missing) == ((), ("memory", "pid_limit"))
     assert not limits.ran_out_of_memory("run")
     limits.remove("run")

@@ -20,7 +20,7 @@ from agentd.harness.base import (
     interrupts,
 )
 from agentd.launch.launcher import MAX_ARGUMENT_BYTES
-from agentd.model.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxKind, SandboxSpec
+from agentd.model.spec import AgentSpec, AgentType, Mode, Network, Policy, RestartPolicy, SandboxKind, SandboxSpec
 from agentd.supervise.desired import DEFAULT_STOP_KEYS, SECRETS_PART, DesiredAgent, digest, resolve_launch
 from agentd.supervise.plan import DesiredView, changed_parts
 
@@ -148,12 +148,13 @@ def test_the_fingerprint_has_a_digest_of_every_part() -> None:
         ({"type": AgentType.SANDBOXED}, {"sandbox"}),
         # What is no part of a launch.
         ({"policy": Policy(timeout=5.0)}, set()),
+        ({"policy": Policy(cpu=1.5)}, {"limits"}),
         ({"enabled": False}, set()),
         ({"secrets": ("TOKEN",)}, set()),
         ({"harness": "alias"}, set()),
         ({"mode": Mode.ONESHOT}, set()),
         ({"prompt_file": Path("/srv/prompt")}, set()),
-        ({"sandbox": SandboxSpec(pid_limit=1)}, set()),
+        ({"sandbox": SandboxSpec(network=Network.NONE)}, set()),
     ],
     ids=lambda value: " ".join(f"{name}={new}" for name, new in value.items()) if isinstance(value, dict) else "",
 )
@@ -176,10 +177,18 @@ def test_a_secret_that_env_shadows_is_no_part_of_the_launch() -> None:
     assert differs(wish(shadowing, secrets={}), wish(shadowing)) == set()
 
 
-def test_limits_count_for_what_is_sandboxed() -> None:
+def test_what_a_sandbox_shows_counts_for_what_is_sandboxed() -> None:
     sandboxed = replace(SPEC, type=AgentType.SANDBOXED)
-    tighter = replace(sandboxed, sandbox=SandboxSpec(pid_limit=1))
-    assert differs(wish(tighter), wish(sandboxed)) == {"sandbox"}
+    lonelier = replace(sandboxed, sandbox=SandboxSpec(network=Network.NONE))
+    assert differs(wish(lonelier), wish(sandboxed)) == {"sandbox"}
+
+
+def test_what_the_limits_are_is_policy_and_that_there_are_some_is_launch() -> None:
+    one, other, none = (replace(SPEC, policy=policy) for policy in (Policy(cpu=1.5), Policy(memory=1 << 30), Policy()))
+    assert differs(wish(one), wish(other)) == set()
+    assert changed_parts(wish(none).fingerprint, wish(one).fingerprint) == ("limits",)
+    # What a control group holds is taken back in place.
+    assert changed_parts(wish(one).fingerprint, wish(none).fingerprint) == ()
 
 
 def test_the_order_in_which_variables_are_given_does_not_matter() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.harness.base import StopKey, interrupts
+from agentd.model.limits import OomPolicy
 from agentd.model.spec import Policy, RestartPolicy
 from agentd.supervise.policy import (
     End,
@@ -107,6 +108,24 @@ def test_an_exit_says_how_it_was(ended: Exit, words: str) -> None:
 )
 def test_restarts_follow_the_restart_policy(policy: Policy, ended: Exit, restarts: bool) -> None:
     assert isinstance(after_exit(policy, ended, 0, 0.0), Restart) is restarts
+
+
+@pytest.mark.parametrize("restart", RestartPolicy)
+def test_on_oom_decides_what_follows_an_end_for_want_of_memory_alone(restart: RestartPolicy) -> None:
+    policies = {rule: Policy(restart=restart, max_restarts=1, on_oom=rule) for rule in (None, *OomPolicy)}
+    killed = Exit(signal=9, oom="the kernel killed it")
+    follows = {rule: isinstance(after_exit(policy, killed, 0, 0.0), Restart) for rule, policy in policies.items()}
+    assert follows == {None: restart is not RestartPolicy.NO, OomPolicy.RESTART: True, OomPolicy.STOP: False}
+    assert isinstance(after_exit(policies[OomPolicy.RESTART], killed, 1, 0.0), End)
+    for policy in policies.values():
+        assert after_exit(policy, SUCCESS, 0, 0.0) == after_exit(policies[None], SUCCESS, 0, 0.0)
+        assert after_exit(policy, FAILURE, 0, 0.0) == after_exit(policies[None], FAILURE, 0, 0.0)
+
+
+def test_an_end_for_want_of_memory_is_no_success_and_says_so() -> None:
+    killed = Exit(signal=9, oom="the kernel killed it")
+    assert not killed.succeeded(Policy(success_exit_codes=(137,)))
+    assert (killed.reason, killed.describe()) == ("oom", "oom: the kernel killed it; ended by signal 9")
 
 
 def test_an_end_in_failure_says_why_and_one_in_success_says_nothing() -> None:

@@ -28,6 +28,15 @@ SIGNS_OF_A_DEFECT = ("Traceback (most recent call last)", "was never retrieved",
 """What no daemon's log may hold, whatever the test did to it."""
 
 
+class LimitJson(TypedDict):
+    """One limit of an agent."""
+
+    value: float
+    peak: int | None
+    enforced_by: str | None
+    reason: str | None
+
+
 class AgentJson(TypedDict):
     """One agent as ``/v1/agents`` shows it."""
 
@@ -43,6 +52,9 @@ class AgentJson(TypedDict):
     uptime_seconds: int
     exit_code: int | None
     exit_signal: int | None
+    exit_reason: str | None
+    oom_kills: int
+    limits: dict[str, LimitJson | None] | None
     error: str | None
     next_restart_at: str | None
     deadline: str | None

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from agentd.files.answering import Way, along
+from agentd.model.limits import LIMIT_FIELDS
 from agentd.model.status import (
     AgentCounts,
     AgentStatus,
     ConfigFileStatus,
     ConfigStatus,
     Health,
+    LimitsStatus,
+    LimitStatus,
     ObservedAgentView,
     PlannedOperation,
     PlanReport,
@@ -50,8 +53,9 @@ Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | No
 _View = TypeVar("_View", bound="DataclassInstance")
 
 _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
-    AgentStatus: {"worktree": WorktreeStatus},
+    AgentStatus: {"limits": LimitsStatus, "worktree": WorktreeStatus},
     ConfigStatus: {"files": ConfigFileStatus},
+    LimitsStatus: dict.fromkeys(LIMIT_FIELDS, LimitStatus),
     Health: {"config": ConfigStatus, "agents": AgentCounts, "recording": Recording, "slow_reads": SlowRead},
     PlanReport: {"operations": PlannedOperation, "observed": ObservedAgentView},
     Recording: {"transcripts": RecordingHealth, "journal": RecordingHealth},
@@ -59,7 +63,16 @@ _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
 }
 """Fields whose values, or items, are views too."""
 
-_ADDED_LATER: Mapping[str, Json] = {"sizes": [], "slow_reads": [], "files": [], "owner": None, "source": None}
+_ADDED_LATER: Mapping[str, Json] = {
+    "sizes": [],
+    "slow_reads": [],
+    "files": [],
+    "owner": None,
+    "source": None,
+    "limits": None,
+    "exit_reason": None,
+    "oom_kills": 0,
+}
 """What an older daemon does not send, and what it counts as then."""
 
 
