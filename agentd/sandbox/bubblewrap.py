@@ -34,6 +34,8 @@ class Access(Enum):
     HIDDEN = 5
     """Something of agentd's, or of another agent's, that is not to be seen: an empty folder that nobody can fill."""
     HIDDEN_FILE = 6
+    LINK = 7
+    """A symlink to `Rule.source`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Rule:
                 return "--ro-bind", source, path
             case Access.WRITE:
                 return "--bind", source, path
+            case Access.LINK:
+                return "--symlink", source, path
             case Access.HIDDEN:
                 return "--tmpfs", path, "--remount-ro", path
             case Access.HIDDEN_FILE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -29,31 +30,51 @@ def resolved(path: Path, what: str, user: AgentUser, go: Go) -> Path:
     SandboxError
         If it is not there, or leads through such a link.
     """
-    at, left, links = Path("/"), list(reversed(path.parts[1:])), 0
+
+    def refuse(link: Path) -> None:
+        if may_change(user, link.parent.stat()):
+            raise SandboxError(
+                f"{what} {path} leads through the symlink {link}, which agents could have put there: "
+                f"write the path that it leads to"
+            )
+
     try:
-        while left:
-            part = left.pop()
-            if part == "..":
-                at = at.parent
-                continue
-            step = at / part
-            go(step)
-            if not stat.S_ISLNK(step.lstat().st_mode):
-                at = step
-                continue
-            if may_change(user, at.stat()):
-                raise SandboxError(
-                    f"{what} {path} leads through the symlink {step}, which agents could have put there: "
-                    f"write the path that it leads to"
-                )
-            links += 1
-            if links > _MOST_LINKS:
-                raise SandboxError(f"{what} {path} leads through too many symlinks")
-            target = step.readlink()
-            left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
-            at = Path("/") if target.is_absolute() else at
+        return followed(path, refuse, go)
     except OSError as error:
         raise SandboxError(f"{what} {path} cannot be used: {error.strerror}; create it, or leave it out") from error
+
+
+def followed(path: Path, on_link: Callable[[Path], None], go: Go) -> Path:
+    """Resolve a path as the kernel does.
+
+    Parameters
+    ----------
+    on_link
+        Told of each link on the way before it is followed, by a path without further ones.
+
+    Raises
+    ------
+    OSError
+        If it is not there, or leads through too many links.
+    """
+    at, left, links = Path("/"), list(reversed(path.parts[1:])), 0
+    while left:
+        part = left.pop()
+        if part == "..":
+            at = at.parent
+            continue
+        step = at / part
+        go(step)
+        if not stat.S_ISLNK(step.lstat().st_mode):
+            at = step
+            continue
+        on_link(step)
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        target = step.readlink()
+        left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+        at = Path("/") if target.is_absolute() else at
     return at
 
 

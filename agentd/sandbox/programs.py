@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from agentd.sandbox.bubblewrap import Access, Rule
-from agentd.sandbox.paths import Go, real
+from agentd.sandbox.paths import Go, followed, real
 
 _MODULES: Final = "node_modules"
-_MOST_LINKS: Final = 40
-
 _FILES: Final = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"),
     *("NODE_EXTRA_CA_CERTS", "LOCALE_ARCHIVE", "TZDIR"),
@@ -43,8 +42,24 @@ def program_rules(
     wanted = [path for folder in folders for path in _prefix(folder, go)]
     wanted += [path for name in _FILES if (path := Path(environment.get(name, ""))).is_absolute()]
     wanted += _program(program, folders, workdir, go)
-    shown = [path for path in dict.fromkeys(wanted) if missed(path) and not too_much(path)]
-    return [Rule(real(path.parent) / path.name, Access.READ, real(path)) for path in shown]
+    rules: dict[Path, Rule] = {}
+
+    def show_link(link: Path) -> None:
+        if missed(link):
+            rules[link] = Rule(link, Access.LINK, link.readlink())
+
+    for path in dict.fromkeys(wanted):
+        # What leads nowhere is of no use to the agent either.
+        with contextlib.suppress(OSError):
+            at = followed(path, show_link, go)
+            if missed(at) and not too_much(at):
+                rules.setdefault(at, Rule(at, Access.READ))
+    # A link in a folder that is shown is seen with that.
+    return [
+        rule
+        for rule in rules.values()
+        if rule.access is not Access.LINK or not any(folder in rule.path.parents for folder in rules)
+    ]
 
 
 def _prefix(folder: Path, go: Go) -> Iterator[Path]:
@@ -60,19 +75,14 @@ def _prefix(folder: Path, go: Go) -> Iterator[Path]:
 
 
 def _program(program: str, folders: list[Path], workdir: Path, go: Go) -> Iterator[Path]:
-    """The program, each link on the way to it, and the package that it is a part of."""
+    """The program, and the package that it is a part of."""
     places = [workdir] if "/" in program else folders
     at = next((path for folder in places if os.path.lexists(path := folder / program)), None)
     if at is None:
         return
-    for _ in range(_MOST_LINKS):
-        go(at)
-        yield at
-        if not at.is_symlink():
-            break
-        at = at.parent / at.readlink()
+    go(at)
+    yield at
     file = real(at)
-    yield file
     if _MODULES in file.parts:
         yield Path(*file.parts[: file.parts.index(_MODULES) + 1])
         return
