@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import psutil
 import pytest
@@ -31,12 +32,14 @@ class DrivenCli:
     daemon: Daemon
     cli: RealCli
     env: dict[str, str]
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """What the jcard says of the agent beside these."""
 
     def declare(self, **fields: object) -> None:
         """Write the jcard: one agent, named ``agent``."""
         model = {} if self.cli.model is None else {"model": self.cli.model}
         common = {"name": "agent", "harness": self.cli.harness, "workdir": str(self.daemon.workdir), "env": self.env}
-        self.daemon.write_jcard(jcard({**common, **model, "grace_period": f"{GRACE:g}s", **fields}))
+        self.daemon.write_jcard(jcard({**common, **model, **self.fields, "grace_period": f"{GRACE:g}s", **fields}))
 
     def wait_on_screen(self, text: str) -> None:
         """Wait until the agent's window shows a text."""
