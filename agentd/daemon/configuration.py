@@ -72,6 +72,8 @@ class Configuration:
     unknown: UnknownSources = NOTHING_UNKNOWN
     skipped_secrets: frozenset[str] = frozenset()
     """Those of the warnings that are about files in the secret directory."""
+    secret_names: frozenset[str] = frozenset()
+    """Those that there are."""
     defect: str | None = None
     """Why it could not be read."""
 

@@ -109,6 +109,7 @@ class Inputs:
             desired=self._resolver.resolve(specs, reading),
             unknown=unknown_sources(self._files.folder, merged, sources.unlisted),
             skipped_secrets=frozenset(secrets.warnings),
+            secret_names=frozenset(secrets.values),
         )
 
     def take(self, reading: Reading) -> None:

@@ -12,6 +12,7 @@ from agentd import __version__
 from agentd.daemon.configuration import ConfigFile, Configuration
 from agentd.files.looks import Looks
 from agentd.model.limits import LIMIT_FIELDS, Enforcer
+from agentd.model.sandbox import SandboxStatus
 from agentd.model.spec import AgentType, LoadContext
 from agentd.model.states import AgentState
 from agentd.model.status import (
@@ -30,11 +31,12 @@ from agentd.model.status import (
     RecordingHealth,
     SlowRead,
 )
+from agentd.sandbox.granted import shown
 from agentd.supervise.agent import Agent
-from agentd.supervise.desired import SECRETS_PART
+from agentd.supervise.desired import SECRETS_PART, DesiredAgent
 from agentd.supervise.host import Clock
 from agentd.supervise.life import Life
-from agentd.supervise.plan import Fingerprint
+from agentd.supervise.plan import Action, Fingerprint, Operation
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.record import Description
 from agentd.text.timestamps import rfc3339
@@ -145,7 +147,7 @@ class DaemonStatus:
         # Tuples compare what is not the same object alone.
         if cached is not None and cached[0] == state:
             return cached[1]
-        status = _status(agent, now, offset)
+        status = _status(agent, now, offset, self._sandbox(agent.life.desired))
         self._cached[agent.name] = state, status
         return status
 
@@ -153,6 +155,15 @@ class DaemonStatus:
         """One agent, its name compared without regard to case."""
         found = self.reconciler.find(name)
         return None if found is None else self._status(found, self.clock.now(), self.clock.offset())
+
+    def _sandbox(self, desired: DesiredAgent | None) -> SandboxStatus | None:
+        return None if desired is None else shown(desired.spec, self.context.data_dir, desired.secrets)
+
+    def _sandboxes(self, operation: Operation) -> tuple[SandboxStatus | None, SandboxStatus | None]:
+        """What an agent's sandbox will let it do, and what it does now."""
+        there = self.reconciler.agents.get(operation.agent)
+        declared = None if operation.action is Action.STOP else self.reconciler.declared(operation.agent)
+        return self._sandbox(declared), None if there is None else self._sandbox(there.life.desired)
 
     def plan(self) -> PlanReport:
         """What the daemon would still do."""
@@ -163,6 +174,7 @@ class DaemonStatus:
                 operation.reason,
                 operation.fields,
                 self.reconciler.source(operation.agent),
+                *self._sandboxes(operation),
             )
             for operation in self.reconciler.pending()
         ]
@@ -173,6 +185,7 @@ class DaemonStatus:
                 launch=_shown(agent.life.fingerprint),
                 policy=asdict(agent.life.policy),
                 source=agent.described.source,
+                sandbox=self._sandbox(agent.life.desired),
             )
             for _, agent in sorted(self.reconciler.agents.items())
         ]
@@ -184,6 +197,7 @@ class DaemonStatus:
             home=str(self.context.home),
             default_workdir=str(self.context.default_workdir),
             data_dir=str(self.context.data_dir),
+            secrets=None if self.configuration is None else sorted(self.configuration.secret_names),
         )
 
 
@@ -194,7 +208,7 @@ def _shown(fingerprint: Fingerprint | None) -> dict[str, str] | None:
     return {part: digest for part, digest in fingerprint.items() if part != SECRETS_PART}
 
 
-def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
+def _status(agent: Agent, now: float, offset: float, sandbox: SandboxStatus | None) -> AgentStatus:
     life, described = agent.life, agent.described
     run, ended, state = life.run, life.last_exit, life.state
     live = state.live and run is not None and run.ended is None
@@ -223,6 +237,7 @@ def _status(agent: Agent, now: float, offset: float) -> AgentStatus:
         model=None if life.desired is None else life.desired.spec.model,
         command=None if life.desired is None else next(iter(life.desired.spec.command), None),
         worktree=described.worktree,
+        sandbox=sandbox,
         recording=agent.host.recorder.problem(agent.name),
         pane=None if pane is None else pane.pane_id,
         pane_pid=None if pane is None else pane.pid,

@@ -8,6 +8,7 @@ from typing import Annotated, Protocol
 
 from agentd.model.json_schema import Count, Digest, JsonSchema, Positive, State, Time
 from agentd.model.limits import Enforcer
+from agentd.model.sandbox import SandboxStatus
 from agentd.model.spec import AgentType
 
 
@@ -101,6 +102,8 @@ class AgentStatus:
     """The first word of the jcard's command; the others may be confidential."""
     worktree: WorktreeStatus | None
     """The agent's own git worktree, if it has one."""
+    sandbox: SandboxStatus | None
+    """What the agent's sandbox lets it do; null if it has none, or no file declares it."""
     recording: str | None
     """Why what the agent prints is not being kept, and what to do; null while all is well."""
     pane: Annotated[str, JsonSchema({"pattern": "^%[0-9]+$"})] | None
@@ -332,6 +335,10 @@ class PlannedOperation:
     """What differs, for restart and change."""
     source: str | None
     """The jcard or drop-in that declares the agent, or did last."""
+    sandbox: SandboxStatus | None
+    """What the agent's sandbox will let it do; null for one that has none, or stops."""
+    sandbox_before: SandboxStatus | None
+    """What it lets the agent do now; null for one that has none, or is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +355,8 @@ class ObservedAgentView:
     """The policy in force."""
     source: str | None
     """The jcard or drop-in that declares it, or did last."""
+    sandbox: SandboxStatus | None
+    """What its sandbox lets it do; null for one that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +376,9 @@ class PlanReport:
     default_workdir: str
     """Folder of agents that declare none."""
     data_dir: str
-    """Folder of worktrees and workspaces."""
+    """Folder of worktrees, workspaces, and homes of sandboxed agents."""
+    secrets: Sequence[str] | None
+    """Names of the secrets there are; null where no file was read yet."""
 
 
 class StatusSource(Protocol):

@@ -11,6 +11,7 @@ from agentd.files.permissions import closed_folder
 from agentd.model.spec import AgentSpec, Network
 from agentd.model.user import AgentUser
 from agentd.sandbox.bubblewrap import Access, Rule, Sandbox
+from agentd.sandbox.granted import Granted
 from agentd.sandbox.paths import Go, identity, inside, real, resolved
 from agentd.sandbox.programs import program_rules
 from agentd.sandbox.repository import repository_rules
@@ -79,12 +80,11 @@ def compose(spec: AgentSpec, command: Command, others: Iterable[Path], ground: G
         If something is not as it must be.
     """
     own, support, user = ground.own, ground.support, ground.user
-    wish = spec.sandbox
-    root = spec.workdir if spec.checkout is None else spec.checkout.path
+    granted = Granted.of(spec)
     workdir = resolved(spec.workdir, "the workdir", user, go)
-    base = workdir if spec.checkout is None else resolved(root, "the worktree", user, go)
-    writable = [resolved(Path(path), "the writable path", user, go) for path in wish.writable_paths]
-    readable = [resolved(Path(path), "the read-only path", user, go) for path in wish.read_only_paths]
+    base = workdir if spec.checkout is None else resolved(granted.root, "the worktree", user, go)
+    writable = [resolved(path, "the writable path", user, go) for path in granted.writable]
+    readable = [resolved(path, "the read-only path", user, go) for path in granted.readable]
     given = [base, *writable, *readable]
     made_for_it = spec.checkout is not None or spec.role is not None
     folders = [real(folder) for folder in own.folders]
@@ -114,13 +114,12 @@ def compose(spec: AgentSpec, command: Command, others: Iterable[Path], ground: G
 
     rules += program_rules(command.program, command.environment, spec.workdir, is_missed, is_too_much, go)
     rules += [Rule(path, Access.READ) for path in readable]
-    kept_whole = spec.checkout is not None and spec.checkout.read_only
     if spec.checkout is not None:
-        rules += repository_rules(spec.checkout.repo, base, read_only=kept_whole, go=go)
+        rules += repository_rules(spec.checkout.repo, base, read_only=granted.root_read_only, go=go)
     rules += [Rule(path, Access.WRITE) for path in writable]
-    rules.append(Rule(base, Access.READ if kept_whole else Access.WRITE))
+    rules.append(Rule(base, Access.READ if granted.root_read_only else Access.WRITE))
     pinned = tuple((str(path), identity(path)) for path in dict.fromkeys(given))
-    return Composed(Sandbox(tuple(rules), workdir, wish.network is Network.HOST), pinned)
+    return Composed(Sandbox(tuple(rules), workdir, spec.sandbox.network is Network.HOST), pinned)
 
 
 def _hidden(folders: Iterable[Path], given: Iterable[Path]) -> Iterable[Rule]:

@@ -20,13 +20,11 @@ from agentd.model.user import AgentUser
 from agentd.process.runner import Runner, RunnerError
 from agentd.sandbox.bubblewrap import FILTER_FD, arguments
 from agentd.sandbox.compose import Command, Ground, Own, compose, holds_system, in_system
+from agentd.sandbox.granted import home_of
 from agentd.sandbox.limits import Limits
 from agentd.sandbox.seccomp import terminal_filter
 from agentd.sandbox.support import SandboxError, Support, look
 from agentd.text.quoting import shell_quote
-
-SANDBOXES: Final = "sandboxes"
-"""Folder of the sandboxed agents' homes, in the data directory."""
 
 _KEPT: Final = 5.0
 """Seconds that the answer to whether sandboxes can be made is taken for granted."""
@@ -113,7 +111,7 @@ class Sandboxes:
 
     def home_outside(self, agent: str) -> Path:
         """The folder in which an agent's home is kept between its runs."""
-        return self._own.data_dir / SANDBOXES / agent
+        return home_of(agent, self._own.data_dir)
 
     async def make_ready(self, spec: AgentSpec, program: str, environment: Mapping[str, str]) -> Ready:
         """Work out an agent's sandbox, and make its home where that is missing.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 from agentd.harness.base import Harness, HarnessError, Request, StopKey
 from agentd.harness.trust import TrustFile
 from agentd.launch.launcher import oversized
-from agentd.model.spec import AgentSpec, AgentType, SandboxKind
+from agentd.model.spec import AgentSpec, AgentType, SandboxKind, SandboxSpec
 from agentd.supervise.plan import LIMITS_PART, DesiredView, Fingerprint
 
 DEFAULT_STOP_KEYS: tuple[StopKey, ...] = (StopKey("C-c"),)
@@ -42,6 +42,8 @@ class DesiredAgent:
     stop_keys: tuple[StopKey, ...] = DEFAULT_STOP_KEYS
     trust: TrustFile | None = None
     """Where the harness keeps which folders it trusts."""
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets that it receives."""
 
     @property
     def view(self) -> DesiredView:
@@ -109,9 +111,11 @@ def resolve_launch(
         "workdir": digest(key, str(spec.workdir)),
         "session": digest(key, spec.session),
         "user": digest(key, user),
-        "sandbox": digest(key, [spec.type, *([asdict(spec.sandbox)] if spec.type is AgentType.SANDBOXED else [])]),
+        "sandbox": digest(key, [spec.type]),
         "restarted_at": digest(key, spec.restarted_at),
     }
+    if spec.type is AgentType.SANDBOXED:
+        fingerprint |= _sandbox_parts(spec.sandbox, key)
     if spec.checkout is not None:
         # Left out otherwise, as by versions without it: an upgrade restarts nobody.
         checkout = spec.checkout
@@ -122,7 +126,21 @@ def resolve_launch(
         # What they are is policy; that there are any decides whether the run has a control group.
         fingerprint[LIMITS_PART] = digest(key, "declared")
     launch = Launch(argv, environment) if error is None else None
-    return DesiredAgent(spec, launch, error, fingerprint, stop_keys, None if trust is None else trust.file)
+    return DesiredAgent(
+        spec, launch, error, fingerprint, stop_keys, None if trust is None else trust.file, tuple(received)
+    )
+
+
+def _sandbox_parts(wish: SandboxSpec, key: bytes) -> dict[str, str]:
+    """Digest what differs from the default by the names of its fields, so that a new field restarts nobody."""
+    names = {field.name: "sandbox" if field.name == "kind" else field.name for field in fields(wish)}
+    values = {name: getattr(wish, name) for name in names}
+    default = SandboxSpec()
+    return {
+        names[name]: digest(key, [AgentType.SANDBOXED, value])
+        for name, value in values.items()
+        if value != getattr(default, name)
+    }
 
 
 def _impossible(spec: AgentSpec, argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:

@@ -158,9 +158,13 @@ class Reconciler:
         """What is still to be done; nothing while no configuration was read."""
         return () if self._desired is None else self.plan_for(self._desired.values(), self._unknown)
 
+    def declared(self, name: str) -> DesiredAgent | None:
+        """An agent as it is declared."""
+        return None if self._desired is None else self._desired.get(name)
+
     def source(self, name: str) -> str | None:
         """The file that declares an agent, or did last."""
-        declared = None if self._desired is None else self._desired.get(name)
+        declared = self.declared(name)
         if declared is not None:
             return Description.of(declared.spec).source
         agent = self.agents.get(name)

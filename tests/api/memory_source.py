@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentd.model.sandbox import SandboxStatus
 from agentd.model.status import (
     AgentCounts,
     AgentStatus,
@@ -51,11 +52,23 @@ RUNNING = AgentStatus(
     model="opus",
     command=None,
     worktree=None,
+    sandbox=None,
     recording=None,
     pane="%7",
     pane_pid=51870,
     owner=None,
     source="/etc/stereos/jcard.toml",
+)
+
+SANDBOX = SandboxStatus(
+    kind="bubblewrap",
+    network="none",
+    read_only_paths=["/home/agent/.gitconfig"],
+    writable_paths=["/srv/ü b", "/srv/cache"],
+    repository="/srv/shop",
+    home="/home/agent/.local/share/agentd/sandboxes/nightly",
+    extra_packages=[],
+    secrets=["TOKEN"],
 )
 
 BACKING_OFF = AgentStatus(
@@ -86,6 +99,7 @@ BACKING_OFF = AgentStatus(
     model=None,
     command="./wächter",
     worktree=WorktreeStatus("/srv/ü b", "agentd/nightly", None, "/srv/shop"),
+    sandbox=SANDBOX,
     recording="cannot write /var/lib/agentd: no space left on the disk; recording goes on by itself",
     pane="%12",
     pane_pid=51990,
@@ -116,18 +130,22 @@ HEALTH = Health(
 )
 
 PLAN = PlanReport(
-    operations=(PlannedOperation("restart", "reviewer-0", "the model changed", ("model",), None),),
+    operations=(
+        PlannedOperation("restart", "reviewer-0", "the model changed", ("model",), None, None, None),
+        PlannedOperation("start", "nightly", "enabled", (), None, SANDBOX, None),
+    ),
     observed=(
         ObservedAgentView(
-            "reviewer-0", "running", {"argv": "c0ffee"}, {"restart": "no", "success_exit_codes": (0,)}, None
+            "reviewer-0", "running", {"argv": "c0ffee"}, {"restart": "no", "success_exit_codes": (0,)}, None, None
         ),
-        ObservedAgentView("nightly", "pending", None, None, "/etc/stereos/jcard.d/ops/wächter.toml"),
+        ObservedAgentView("nightly", "pending", None, None, "/etc/stereos/jcard.d/ops/wächter.toml", SANDBOX),
     ),
     digest_key="k",
     agent_user="agent",
     home="/home/agent",
     default_workdir="/home/agent/workspace",
     data_dir="/home/agent/.local/share/agentd",
+    secrets=("TOKEN",),
 )
 
 

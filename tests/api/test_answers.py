@@ -13,7 +13,7 @@ import pytest
 from yarl import URL
 
 import agentd
-from tests.api.memory_source import BACKING_OFF, RUNNING, MemorySource, ask
+from tests.api.memory_source import BACKING_OFF, RUNNING, SANDBOX, MemorySource, ask
 
 PATHS = ["/v1/health", "/v1/agents", "/v1/agents/reviewer-0", "/v1/plan", "/v1/openapi.json"]
 
@@ -89,6 +89,7 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "model": "opus",
             "command": None,
             "worktree": None,
+            "sandbox": None,
             "recording": None,
             "pane": "%7",
             "pane_pid": 51870,
@@ -120,9 +121,10 @@ async def test_every_answer_shows_the_moment_it_is_asked_for(
 async def test_the_plan_shows_operations_and_what_they_are_computed_from(client: aiohttp.ClientSession) -> None:
     async with client.get("/v1/plan") as answer:
         plan = await answer.json()
-    assert plan["operations"] == [
-        {"action": "restart", "agent": "reviewer-0", "reason": "the model changed", "fields": ["model"], "source": None}
-    ]
+    restart, start = plan["operations"]
+    expected = {"action": "restart", "agent": "reviewer-0", "reason": "the model changed", "fields": ["model"]}
+    assert restart == {**expected, "source": None, "sandbox": None, "sandbox_before": None}
+    assert start["sandbox"] == asdict(SANDBOX)
     assert plan["observed"][0]["launch"] == {"argv": "c0ffee"}
     assert plan["observed"][0]["policy"] == {"restart": "no", "success_exit_codes": [0]}
     assert plan["observed"][1] == {
@@ -131,6 +133,7 @@ async def test_the_plan_shows_operations_and_what_they_are_computed_from(client:
         "launch": None,
         "policy": None,
         "source": "/etc/stereos/jcard.d/ops/wächter.toml",
+        "sandbox": asdict(SANDBOX),
     }
     assert plan["default_workdir"] == "/home/agent/workspace"
 

@@ -30,7 +30,21 @@ def test_text_with_surrogates_still_gives_valid_json_in_utf_8(error: str) -> Non
 
 def test_a_plan_with_surrogates_in_a_mapping_is_encoded() -> None:
     plan = PlanReport(
-        (), (ObservedAgentView("a", "running", {"caf\udce9": "x"}, {"a": ("\udce9",)}, "\udce9"),), "", "", "", "", ""
+        (),
+        (ObservedAgentView("a", "running", {"caf\udce9": "x"}, {"a": ("\udce9",)}, "\udce9", None),),
+        "",
+        "",
+        "",
+        "",
+        "",
+        None,
     )
     observed = json.loads(PLAN.encode(plan))["observed"][0]
-    assert observed == {"name": "a", "state": "running", "launch": {"caf?": "x"}, "policy": {"a": ["?"]}, "source": "?"}
+    assert observed == {
+        "name": "a",
+        "state": "running",
+        "launch": {"caf?": "x"},
+        "policy": {"a": ["?"]},
+        "source": "?",
+        "sandbox": None,
+    }

@@ -21,14 +21,24 @@ from agentd.model.events import Event
 from agentd.model.status import AgentStatus, NoScreenError, Screen
 from agentd.recording.journal.journal import Journal
 from agentd.recording.transcripts.reader import TranscriptReader
-from tests.api.memory_source import HEALTH, RUNNING, MemorySource
+from tests.api.memory_source import HEALTH, RUNNING, SANDBOX, MemorySource
 from tests.support.daemon import program
 from tests.support.forked import run_agentctl, run_agentd
 from tests.support.processes import alive
 from tests.support.transcripts import files_in
 from tests.support.waiting import wait_for
 
-__all__ = ["HEALTH", "RUNNING", "AgentStatus", "Client", "Finished", "MemorySource", "TmuxServer", "answering"]
+__all__ = [
+    "HEALTH",
+    "RUNNING",
+    "SANDBOX",
+    "AgentStatus",
+    "Client",
+    "Finished",
+    "MemorySource",
+    "TmuxServer",
+    "answering",
+]
 
 
 @dataclass(frozen=True)

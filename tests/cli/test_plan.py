@@ -7,6 +7,7 @@ import pytest
 
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
+from agentd.model.sandbox import SandboxStatus
 from agentd.model.status import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.settings.context import load_context
 from agentd.supervise.desired import resolve_launch
@@ -43,7 +44,7 @@ def jcard(client: Client, source: MemorySource) -> Path:
     (path.parent / "task.md").write_text("build it")
     source.health_now = replace(HEALTH, config=replace(HEALTH.config, path=str(path)))
     source.plan_now = PlanReport(
-        (), observed(path), KEY.hex(), "agent", "/home/agent", "/home/agent/workspace", "/data"
+        (), observed(path), KEY.hex(), "agent", "/home/agent", "/home/agent/workspace", "/data", ["TOKEN"]
     )
     return path
 
@@ -66,7 +67,7 @@ def observed(path: Path) -> tuple[ObservedAgentView, ...]:
             key=KEY,
         )
         state = "running" if agent.enabled else "disabled"
-        views.append(ObservedAgentView(agent.name, state, desired.fingerprint, asdict(agent.policy), str(path)))
+        views.append(ObservedAgentView(agent.name, state, desired.fingerprint, asdict(agent.policy), str(path), None))
     return tuple(views)
 
 
@@ -82,11 +83,11 @@ def test_without_a_file_the_daemons_own_operations_are_shown(client: Client, sou
     source.plan_now = replace(
         source.plan_now,
         operations=(
-            PlannedOperation("start", "a", "declared", (), None),
-            PlannedOperation("stop", "b", "gone\x1b[2J", (), None),
-            PlannedOperation("restart", "c", "changed: argv", ("argv",), None),
-            PlannedOperation("change", "d", "changed: restart", ("restart",), None),
-            PlannedOperation("ponder", "e", "of a newer daemon", (), None),
+            PlannedOperation("start", "a", "declared", (), None, None, None),
+            PlannedOperation("stop", "b", "gone\x1b[2J", (), None, None, None),
+            PlannedOperation("restart", "c", "changed: argv", ("argv",), None, None, None),
+            PlannedOperation("change", "d", "changed: restart", ("restart",), None, None, None),
+            PlannedOperation("ponder", "e", "of a newer daemon", (), None, None, None),
         ),
     )
     done = client("plan")
@@ -106,6 +107,8 @@ def test_without_a_file_the_daemons_own_operations_are_shown(client: Client, sou
         "reason": "changed: argv",
         "fields": ["argv"],
         "source": None,
+        "sandbox": None,
+        "sandbox_before": None,
     }
 
 
@@ -121,10 +124,64 @@ def test_nothing_to_do_is_said_on_a_terminal_and_is_no_line_elsewhere(
 def test_on_a_terminal_the_operations_are_summed_up(
     client: Client, source: MemorySource, operator_tmux: TmuxServer
 ) -> None:
-    operations = (PlannedOperation("start", "a", "new", (), None), PlannedOperation("start", "b", "new", (), None))
-    source.plan_now = replace(source.plan_now, operations=(*operations, PlannedOperation("stop", "c", "old", (), None)))
+    to_do = (("start", "a"), ("start", "b"), ("stop", "c"))
+    operations = tuple(PlannedOperation(action, agent, "new", (), None, None, None) for action, agent in to_do)
+    source.plan_now = replace(source.plan_now, operations=operations)
     operator_tmux.session("s", client.shell_words("plan"))
     assert "3 operations: 2 to start, 1 to stop" in operator_tmux.wait_for_text("s", "[status 0]")
+
+
+IDLE = '\n[[agents]]\nname = "idle"'
+SANDBOXED = """
+[[agents]]
+name = "boxed"
+harness = "custom"
+command = ["make"]
+type = "sandboxed"
+network = "host"
+writable_paths = ["/srv/cache"]
+"""
+
+
+def test_what_a_sandbox_lets_an_agent_do_and_what_changes_of_it_is_shown(
+    client: Client, jcard: Path, source: MemorySource, operator_tmux: TmuxServer
+) -> None:
+    other = edited(jcard, IDLE, SANDBOXED + IDLE)
+    document = client("plan", "--json", str(other)).document
+    assert isinstance(document, dict)
+    [operation] = document["operations"]
+    assert operation["sandbox_before"] is None
+    assert operation["sandbox"] == {
+        "kind": "bubblewrap",
+        "network": "host",
+        "read_only_paths": [],
+        "writable_paths": ["/home/agent/workspace", "/srv/cache"],
+        "repository": None,
+        "home": "/data/sandboxes/boxed",
+        "extra_packages": [],
+        "secrets": ["TOKEN"],
+    }
+    operator_tmux.session("s", client.shell_words("plan", str(other)))
+    shown = operator_tmux.wait_for_text("s", "[status 0]")
+    assert "may write /home/agent/workspace, /srv/cache, its home in /data/sandboxes/boxed" in shown
+    jcard.write_text(other.read_text())
+    source.plan_now = replace(
+        source.plan_now,
+        observed=tuple(
+            replace(view, sandbox=SandboxStatus(**operation["sandbox"]) if view.name == "boxed" else None)
+            for view in observed(jcard)
+        ),
+    )
+    changed = SANDBOXED.replace('"host"', '"none"').replace("/srv/cache", "/srv/other")
+    other.write_text(jcard.read_text().replace(SANDBOXED, changed))
+    assert client("plan", str(other)).rows == [["~", "restart", "boxed", "changed: network, writable_paths"]]
+    operator_tmux.session("t", client.shell_words("plan", str(other)))
+    shown = operator_tmux.wait_for_text("t", "[status 0]")
+    assert "network host -> none" in shown
+    assert "writable_paths +/srv/other, -/srv/cache" in shown
+    other.write_text(jcard.read_text().replace(SANDBOXED, SANDBOXED.replace('"sandboxed"', '"native"')))
+    operator_tmux.session("u", client.shell_words("plan", str(other)))
+    assert "bubblewrap -> none: it may do what its user may" in operator_tmux.wait_for_text("u", "[status 0]")
 
 
 @pytest.mark.parametrize(

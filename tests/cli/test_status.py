@@ -9,7 +9,7 @@ import pytest
 
 from agentd.model.states import AgentState
 from agentd.model.status import AgentCounts, ConfigStatus, RecordingHealth
-from tests.cli.support import HEALTH, RUNNING, Client, MemorySource, TmuxServer
+from tests.cli.support import HEALTH, RUNNING, SANDBOX, Client, MemorySource, TmuxServer
 
 FAILED = replace(
     RUNNING,
@@ -296,3 +296,22 @@ def test_what_cannot_be_recorded_is_said_above_the_table(
     screen = operator_tmux.wait_for_text("op", "[status 0]")
     assert "journal: failing: no space" in screen
     assert "transcripts:" not in screen
+
+
+def test_what_a_sandbox_lets_the_agent_do_is_said(
+    client: Client, source: MemorySource, operator_tmux: TmuxServer
+) -> None:
+    source.statuses = [replace(RUNNING, type="sandboxed", sandbox=SANDBOX), replace(FAILED, sandbox=None)]
+    assert dict(client("status", "reviewer-0").rows)["sandbox"] == (
+        "bubblewrap; may read the system, /home/agent/.gitconfig; may write /srv/ü b, /srv/cache, "
+        "objects, refs and logs of /srv/shop, its home in /home/agent/.local/share/agentd/sandboxes/nightly; "
+        "may reach no network; secrets TOKEN"
+    )
+    assert dict(client("status", "Builder").rows)["sandbox"] == "-"
+    document = client("status", "reviewer-0", "--json").document
+    assert isinstance(document, dict)
+    assert document["sandbox"] == asdict(SANDBOX)
+    operator_tmux.session("s", client.shell_words("status", "reviewer-0"))
+    shown = operator_tmux.wait_for_text("s", "[status 0]")
+    assert re.search(r"^may reach +no network$", shown, re.MULTILINE)
+    assert re.search(r"^secrets +TOKEN$", shown, re.MULTILINE)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pytest
@@ -180,7 +180,7 @@ def test_a_secret_that_env_shadows_is_no_part_of_the_launch() -> None:
 def test_what_a_sandbox_shows_counts_for_what_is_sandboxed() -> None:
     sandboxed = replace(SPEC, type=AgentType.SANDBOXED)
     lonelier = replace(sandboxed, sandbox=SandboxSpec(network=Network.NONE))
-    assert differs(wish(lonelier), wish(sandboxed)) == {"sandbox"}
+    assert differs(wish(lonelier), wish(sandboxed)) == {"network"}
 
 
 def test_what_the_limits_are_is_policy_and_that_there_are_some_is_launch() -> None:
@@ -189,6 +189,14 @@ def test_what_the_limits_are_is_policy_and_that_there_are_some_is_launch() -> No
     assert changed_parts(wish(none).fingerprint, wish(one).fingerprint) == ("limits",)
     # What a control group holds is taken back in place.
     assert changed_parts(wish(one).fingerprint, wish(none).fingerprint) == ()
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(SandboxSpec) if field.name != "extra_packages"])
+def test_what_changes_of_a_sandbox_is_named_as_the_jcard_names_it(name: str) -> None:
+    sandboxed = replace(SPEC, type=AgentType.SANDBOXED)
+    other: dict[str, object] = {"kind": SandboxKind.BUBBLEWRAP, "network": Network.NONE}
+    changed = replace(sandboxed, sandbox=replace(sandboxed.sandbox, **{name: other.get(name, ("/x",))}))  # type: ignore[arg-type]
+    assert differs(wish(changed), wish(sandboxed)) == {"sandbox" if name == "kind" else name}
 
 
 def test_the_order_in_which_variables_are_given_does_not_matter() -> None:

@@ -60,6 +60,7 @@ class AgentJson(TypedDict):
     deadline: str | None
     workdir: str
     worktree: dict[str, str | None] | None
+    sandbox: dict[str, object] | None
     recording: str | None
     pane: str | None
     pane_pid: int | None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from agentd.files.answering import Way, along
 from agentd.model.limits import LIMIT_FIELDS
+from agentd.model.sandbox import SandboxStatus
 from agentd.model.status import (
     AgentCounts,
     AgentStatus,
@@ -53,10 +54,12 @@ Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | No
 _View = TypeVar("_View", bound="DataclassInstance")
 
 _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
-    AgentStatus: {"limits": LimitsStatus, "worktree": WorktreeStatus},
+    AgentStatus: {"limits": LimitsStatus, "sandbox": SandboxStatus, "worktree": WorktreeStatus},
     ConfigStatus: {"files": ConfigFileStatus},
     LimitsStatus: dict.fromkeys(LIMIT_FIELDS, LimitStatus),
     Health: {"config": ConfigStatus, "agents": AgentCounts, "recording": Recording, "slow_reads": SlowRead},
+    ObservedAgentView: {"sandbox": SandboxStatus},
+    PlannedOperation: {"sandbox": SandboxStatus, "sandbox_before": SandboxStatus},
     PlanReport: {"operations": PlannedOperation, "observed": ObservedAgentView},
     Recording: {"transcripts": RecordingHealth, "journal": RecordingHealth},
     RunView: {"sizes": SizeView},
@@ -72,6 +75,9 @@ _ADDED_LATER: Mapping[str, Json] = {
     "limits": None,
     "exit_reason": None,
     "oom_kills": 0,
+    "sandbox": None,
+    "sandbox_before": None,
+    "secrets": None,
 }
 """What an older daemon does not send, and what it counts as then."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from agentd.jcard.reading import drop_ins, jcard_source, prompt_text
 from agentd.model.spec import AgentSpec, LoadContext, Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.model.status import ObservedAgentView, PlannedOperation, PlanReport
+from agentd.sandbox.granted import shown
 from agentd.settings.context import ConfigUnavailableError, load_context
 from agentd.settings.folders import drop_in_folder
 from agentd.settings.settings import of_daemon
 from agentd.supervise.desired import SECRETS_PART, resolve_launch
-from agentd.supervise.plan import DesiredView, Fingerprint, ObservedView, plan
+from agentd.supervise.plan import Action, DesiredView, Fingerprint, ObservedView, plan
 from agentd.text.quoting import printable
 
 
@@ -70,9 +71,18 @@ def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tupl
     desired = [_desired(agent, observed.get(agent.name), report, registry.harnesses) for agent in agents]
     sources = {agent.name: str(agent.source) for agent in agents}
     sources |= {view.name: view.source for view in report.observed if view.source and view.name not in sources}
+    data_dir = Path(report.data_dir)
+    sandboxes = {agent.name: shown(agent, data_dir, _received(agent, report.secrets)) for agent in agents}
+    before = {view.name: view.sandbox for view in report.observed}
     operations = [
         PlannedOperation(
-            str(operation.action), operation.agent, operation.reason, operation.fields, sources.get(operation.agent)
+            str(operation.action),
+            operation.agent,
+            operation.reason,
+            operation.fields,
+            sources.get(operation.agent),
+            None if operation.action is Action.STOP else sandboxes.get(operation.agent),
+            before.get(operation.agent),
         )
         for operation in plan(desired, observed.values())
     ]
@@ -142,6 +152,13 @@ def _desired(
     if view.fingerprint is None or observed is None or observed.fingerprint is None:
         return view
     return replace(view, fingerprint=_with_secrets_of(observed.fingerprint, view.fingerprint))
+
+
+def _received(agent: AgentSpec, known: Sequence[str] | None) -> list[str] | None:
+    """Name the secrets that an agent would be given; ``None`` if its definition alone is known."""
+    if known is None:
+        return None
+    return [name for name in known if name not in agent.env and (agent.secrets is None or name in agent.secrets)]
 
 
 def _with_secrets_of(observed: Fingerprint, desired: Fingerprint) -> Fingerprint:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
+from agentd.cli.agentctl.sandbox_view import sandbox_line, sandbox_rows
 from agentd.model.states import AgentState
 from agentd.model.status import AgentStatus, Health, Recording, RecordingHealth, WorktreeStatus
 from agentd.text.quoting import printable
@@ -68,6 +69,7 @@ def agent_lines(agent: AgentStatus, display: Display, detail: str | None = None)
     if detail is not None:
         values["detail"] = detail
     values["worktree"] = None if agent.worktree is None else _worktree(agent.worktree)
+    values["sandbox"] = None if agent.sandbox is None else sandbox_line(agent.sandbox)
     if not display.table:
         rows = [[Cell(name), Cell(_plain(value))] for name, value in values.items()]
         return lines((), rows, display)
@@ -79,6 +81,8 @@ def agent_lines(agent: AgentStatus, display: Display, detail: str | None = None)
         if values[name] is not None:
             values[name] = f"{values[name]} ({_from_now(values[name])})"
     shown = {name.replace("_", " "): _plain(value) for name, value in values.items() if value not in (None, "")}
+    if agent.sandbox is not None:
+        shown |= sandbox_rows(agent.sandbox)
     widest = max(map(len, shown))
     look = _look(agent)
     symbol = f"{look.symbol} " if display.symbols else ""

@@ -7,14 +7,17 @@ from dataclasses import asdict
 
 from agentd.cli.agentctl.client import view
 from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
+from agentd.cli.agentctl.sandbox_view import planned_rows
 from agentd.model.status import PlannedOperation, PlanReport
+from agentd.text.quoting import printable
 from agentd.text.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, lines, plural
 
 _DETAILS = """\
 Without FILE: what the daemon has still to do, which is normally nothing. With FILE: what it would do if FILE replaced
 its jcard now (- is standard input, and a pipe works too), with the folder of drop-ins beside FILE if there is one. FILE
 may also be one of its drop-ins, or a folder in place of all. Secrets count as unchanged.
-Marks: + start, - stop, ~ restart, = change in place.
+Marks: + start, - stop, ~ restart, = change in place. Under a sandboxed agent stands what it may read, write
+and reach, or what of that changes; --json has it as sandbox and sandbox_before.
 When not on a terminal: one line per operation, with fields separated by tabs: mark, action, agent, reason.
 Exit status 0 whether or not there is anything to do."""
 
@@ -78,6 +81,13 @@ def plan_lines(operations: Sequence[PlannedOperation], display: Display) -> list
     shown = lines(("", "ACTION", "AGENT", "REASON"), rows, display)
     if not display.table:
         return shown
+    heading, *table = shown
+    shown = [heading]
+    for line, operation in zip(table, operations, strict=True):
+        shown += [
+            line,
+            *(f"     {display.paint(what, DIM)} {printable(text)}" for what, text in planned_rows(operation)),
+        ]
     actions = [operation.action for operation in operations]
     totals = ", ".join(f"{actions.count(action)} to {action}" for action in _MARKS if action in actions)
     return [*shown, "", f"{plural(len(operations), 'operation')}: {totals}"]

@@ -1,0 +1,60 @@
+"""What status and plan say of a sandbox is what is so in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.conftest import Sandboxed
+from tests.support.agents import jcard
+
+
+def writable_mounts(mountinfo: str, folder: Path) -> set[str]:
+    """Where something in a folder can be written."""
+    fields = [line.split(" ") for line in mountinfo.splitlines()]
+    return {
+        point for point, options in (each[4:6] for each in fields) if "rw" in options and point.startswith(f"{folder}/")
+    }
+
+
+@pytest.mark.parametrize("network", ["host", "none"])
+def test_what_status_shows_is_what_was_composed(sandboxed: Sandboxed, network: str) -> None:
+    daemon = sandboxed.daemon
+    for name in ("TOKEN", "OTHER"):
+        daemon.write_secret(name, "s3cret")
+    cache, notes = (daemon.folder / name for name in ("cache", "notes"))
+    for path in (cache, notes):
+        path.mkdir()
+        sandboxed.give(path)
+    script = (
+        "cat /proc/self/mountinfo >mounts; cat /proc/net/dev >net; env >env; touch ~/mine; touch done; exec sleep 600"
+    )
+    agent = {
+        "name": "a",
+        "type": "sandboxed",
+        "command": ["sh", "-c", script],
+        "workdir": "work",
+        "network": network,
+        "secrets": ["TOKEN"],
+        "read_only_paths": ["notes"],
+        "writable_paths": ["cache"],
+    }
+    sandboxed.start(jcard(agent, {"name": "n", "command": ["sleep", "600"]}))
+    daemon.wait_for((daemon.workdir / "done").exists, what="it has looked around")
+    status = daemon.wait_state("a", "running")
+    shown = status["sandbox"]
+    assert shown is not None
+    assert daemon.wait_state("n", "running")["sandbox"] is None
+    writable = writable_mounts((daemon.workdir / "mounts").read_text(), daemon.folder) - {str(daemon.home)}
+    assert writable == {str(daemon.workdir), str(cache)}
+    assert shown["writable_paths"] == [str(daemon.workdir), str(cache)]
+    assert shown["read_only_paths"] == [str(notes)]
+    assert shown["home"] == str(daemon.data / "sandboxes/a")
+    assert shown["network"] == network
+    interfaces = [line.split(":")[0].strip() for line in (daemon.workdir / "net").read_text().splitlines()[2:]]
+    assert (interfaces == ["lo"]) == (network == "none")
+    names = {line.partition("=")[0] for line in (daemon.workdir / "env").read_text().splitlines()}
+    assert shown["secrets"] == ["TOKEN"]
+    assert names & {"TOKEN", "OTHER"} == {"TOKEN"}
+    assert (daemon.data / "sandboxes/a/mine").exists()
