@@ -164,6 +164,31 @@ def test_what_is_of_no_interest_is_not_handed_on(file: Path, wait: Wait, seen: s
     assert waiting.result(SOON)
 
 
+def test_while_nothing_happens_nothing_is_looked_at(
+    changes: FileChanges, thread: ThreadPoolExecutor, wait: Wait, file: Path
+) -> None:
+    number = thread.submit(threading.get_native_id).result(SOON)
+    waiting = wait()
+
+    def wakings() -> int:
+        lines = Path(f"/proc/self/task/{number}/status").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+
+    def stands_still() -> bool:
+        # Ten of watchfiles' steps.
+        before = wakings()
+        threading.Event().wait(0.25)
+        return wakings() == before
+
+    wait_for(stands_still)
+    replace(file, "second")
+    assert waiting.result(SOON)
+    waiting = wait()
+    wait_for(stands_still)
+    changes.end()
+    assert not waiting.result(SOON)
+
+
 def test_the_end_is_noticed_and_may_come_twice(wait: Wait, changes: FileChanges) -> None:
     waiting = wait()
     changes.end()

@@ -162,8 +162,10 @@ def check_watching() -> Iterator[Finding]:
     instances = read_line("/proc/sys/fs/inotify/max_user_instances")
     if watches is None or instances is None:
         return
+    from agentd.files.inotify import instance_left
+
     text = f"inotify allows each user {instances} instances and {watches} watches"
-    if _inotify_works():
+    if instance_left():
         yield ok("watching", text)
     else:
         yield warning(
@@ -171,16 +173,6 @@ def check_watching() -> Iterator[Finding]:
             f"{text}, and this user has no instance left: changes are acted on at the next resync only",
             f"raise the limit: sysctl -w fs.inotify.max_user_instances={int(instances) * 4}",
         )
-
-
-def _inotify_works() -> bool:
-    import ctypes
-
-    descriptor = int(ctypes.CDLL(None, use_errno=True).inotify_init1(os.O_CLOEXEC))
-    if descriptor < 0:
-        return False
-    os.close(descriptor)
-    return True
 
 
 def check_cgroups(cgroup: str | None) -> Iterator[Finding]:
