@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import ENOENT
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from agentd.model.user import AgentUser
 from agentd.process.exchange import TooMuchError, exchange
@@ -30,6 +30,22 @@ _LIMIT_FILES = 'ulimit -S -n "$0" 2>/dev/null; exec "$@"'
 
 _GRACE = 2.0
 """Seconds that a program has to remove its locks and temporary files, before it is killed."""
+
+
+class RunOptions(TypedDict, total=False):
+    """How a program is run."""
+
+    stdin: bytes
+    """What it reads."""
+    take: Callable[[bytes], object] | None
+    """Called with each piece of its output, if that is not to go into the result. The program itself never has our
+    file: what the agents' user runs could keep it, and write on."""
+    environment: Mapping[str, str]
+    """Variables beside the usual ones."""
+    limit: float
+    """Seconds after which it is killed."""
+    most: int
+    """Bytes of output after which it is killed."""
 
 
 class RunnerError(RuntimeError):
@@ -96,33 +112,8 @@ class Runner:
         """Whom files are read for that this user may have put in its place, if that is another one than ours."""
         return self.user if self.user.switch else None
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        take: Callable[[bytes], object] | None = None,
-        environment: Mapping[str, str] | None = None,
-        limit: float = LIMIT,
-        most: int = MOST,
-    ) -> Finished:
+    def run(self, argv: Sequence[str], **options: Unpack[RunOptions]) -> Finished:
         """Run a program in ``/`` to its end.
-
-        Parameters
-        ----------
-        argv
-            The program, and what it is told.
-        stdin
-            What it reads.
-        take
-            Called with each piece of its output, if that is not to go into the result. The program itself never has
-            our file: what the agents' user runs could keep it, and write on.
-        environment
-            Variables beside the usual ones.
-        limit
-            Seconds after which it is killed.
-        most
-            Bytes of output after which it is killed.
 
         Raises
         ------
@@ -131,10 +122,11 @@ class Runner:
         CancelledRunError
             If `cancel` was called.
         """
-        process = self._start(argv, {**self._environment, **(environment or {})})
+        limit, most = options.get("limit", LIMIT), options.get("most", MOST)
+        process = self._start(argv, {**self._environment, **options.get("environment", {})})
         out = bytearray()
         try:
-            err = exchange(process, stdin, out.extend if take is None else take, most, limit)
+            err = exchange(process, options.get("stdin", b""), options.get("take") or out.extend, most, limit)
         except subprocess.TimeoutExpired:
             raise RunnerError(f"{argv[0]} took longer than {limit:.0f} s and was ended") from None
         except TooMuchError:
@@ -148,6 +140,23 @@ class Runner:
     def script(self, text: bytes, *, limit: float = LIMIT) -> Finished:
         """Run a shell script, which no argument list has to hold."""
         return self.run([_SHELL, "-s"], stdin=text, limit=limit)
+
+    def must(self, text: bytes, failure: str, *, limit: float = LIMIT) -> None:
+        """Run a shell script that has to succeed.
+
+        Parameters
+        ----------
+        failure
+            What could not be done, as the beginning of the error.
+
+        Raises
+        ------
+        RunnerError
+            If it fails.
+        """
+        done = self.script(text, limit=limit)
+        if done.status != 0:
+            raise RunnerError(f"{failure}: {done.reason}")
 
     def _start(self, argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         user = self.user

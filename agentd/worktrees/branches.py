@@ -15,13 +15,6 @@ _HEADS: Final = "refs/heads/"
 def refuse_name_in_the_way(repository: Git, branch: str) -> None:
     """Refuse a new branch ``a/b`` beside ``a``, or ``a`` beside ``a/b``: git keeps no branch below another.
 
-    Parameters
-    ----------
-    repository
-        In the repository.
-    branch
-        Name of the new branch.
-
     Raises
     ------
     GitError
@@ -46,10 +39,6 @@ def refuse_in_use(repository: Git, branch: str, path: Path) -> None:
 
     Parameters
     ----------
-    repository
-        In the repository.
-    branch
-        Name of the branch.
     path
         The worktree that is to have it.
 

@@ -52,7 +52,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The state of a worktree at one moment, and where it started."""
+    """The state of a worktree at one moment, and where it started; each method raises `GitError` if git fails."""
 
     git: Git
     """In the worktree."""
@@ -72,34 +72,17 @@ class Changes:
             Called with each part, instead of a result.
         most
             Limit, in bytes.
-
-        Raises
-        ------
-        GitError
-            If git fails.
         """
         return self.git.out(
             *_DIFF, "--binary", "--no-color", self.start, self.tree, take=take, limit=CHECKOUT_LIMIT, most=most
         )
 
     def stat(self, *, columns: int = 80) -> bytes:
-        """Summarise the difference, a line for each file.
-
-        Raises
-        ------
-        GitError
-            If git fails.
-        """
+        """Summarise the difference, a line for each file."""
         return self.git.out(*_DIFF, f"--stat={columns}", "--no-color", self.start, self.tree)
 
     def files(self) -> list[ChangedFile]:
-        """List the files that differ, sorted by path.
-
-        Raises
-        ------
-        GitError
-            If git fails.
-        """
+        """List the files that differ, sorted by path."""
         plain = ("--no-renames", "-z", self.start, self.tree)
         states = split_z(self.git.out("diff", "--no-ext-diff", "--name-status", *plain))
         letters = dict(zip(states[1::2], states[::2], strict=False))
@@ -113,13 +96,7 @@ class Changes:
         return sorted(found, key=lambda file: file.path)
 
     def commits(self) -> list[Commit]:
-        """List the commits since the start, oldest first.
-
-        Raises
-        ------
-        GitError
-            If git fails.
-        """
+        """List the commits since the start, oldest first."""
         listed = self.git.out("log", "-z", "--reverse", f"--format={_COMMIT}", f"{self.start}..{self.head}")
         words = listed.decode("utf-8", "replace").removesuffix("\0").split("\0") if listed else []
         if len(words) % 4 or not all(map(is_object, words[::4])):
@@ -168,13 +145,6 @@ class Changes:
 def read_changes(git: Git, worktree: Worktree) -> Changes:
     """Read the state of a worktree without changing it or its index.
 
-    Parameters
-    ----------
-    git
-        In any folder.
-    worktree
-        The worktree.
-
     Raises
     ------
     GitError
@@ -208,23 +178,15 @@ def _start(here: Git, worktree: Worktree, head: str) -> str:
 def snapshot(here: Git, own: Path) -> str:
     """Write a tree object of all files in a worktree that git does not ignore.
 
-    Parameters
-    ----------
-    here
-        In the worktree.
-    own
-        Its git directory.
-
     Raises
     ------
     GitError
         If git fails.
     """
     with _temporary_index(here, own) as environment:
-        marked = [entry for entry in here.paths("ls-files", "-v", "-z") if entry[0].islower() or entry[0] == "S"]
-        there = [entry[2:] for entry in marked if os.path.lexists(here.at / entry[2:])]
-        if there:
-            names = b"".join(os.fsencode(path) + b"\0" for path in there)
+        hidden = here.hidden()
+        if hidden:
+            names = b"".join(os.fsencode(path) + b"\0" for path in hidden)
             for mark in ("--no-assume-unchanged", "--no-skip-worktree"):
                 here.out("update-index", mark, "-z", "--stdin", stdin=names, environment=environment)
         here.out("add", "--all", environment=environment, limit=CHECKOUT_LIMIT)

@@ -34,20 +34,11 @@ def delete(git: Git, folder: Path) -> None:
         b"[ -e " + path + b" ] || [ -L " + path + b" ] || exit 0;"
         b" [ -L " + path + b" ] || chmod -R u+rwX -- " + path + b" 2>/dev/null; rm -rf -- " + path
     )
-    done = git.runner.script(script, limit=CHECKOUT_LIMIT)
-    if done.status != 0:
-        raise RunnerError(f"cannot delete {folder}: {done.reason}")
+    git.runner.must(script, f"cannot delete {folder}", limit=CHECKOUT_LIMIT)
 
 
 def unregister(repository: Git, path: Path) -> None:
     """Remove git's entry of a worktree whose folder is gone, unless somebody locked it.
-
-    Parameters
-    ----------
-    repository
-        In the repository.
-    path
-        The worktree's folder.
 
     Raises
     ------
@@ -62,15 +53,6 @@ def unregister(repository: Git, path: Path) -> None:
 
 def remove_unfinished(git: Git, worktree: Worktree, now: float) -> None:
     """Remove a worktree whose creation was interrupted, and what git left of it; its branch stays.
-
-    Parameters
-    ----------
-    git
-        In any folder.
-    worktree
-        The worktree.
-    now
-        Seconds since the epoch.
 
     Raises
     ------
@@ -112,9 +94,8 @@ def remove_torn_metadata(repository: Git) -> None:
     GitError, RunnerError
         If it cannot be removed.
     """
-    common = Path(repository.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
     try:
-        known = sorted((common / "worktrees").iterdir())
+        known = sorted((repository.common_dir() / "worktrees").iterdir())
     except OSError:
         return
     for own in known:
@@ -134,12 +115,8 @@ def remove_stale_lock(git: Git, lock: Path, now: float) -> None:
 
     Parameters
     ----------
-    git
-        In any folder.
     lock
         The lock file.
-    now
-        Seconds since the epoch.
 
     Raises
     ------
@@ -173,5 +150,4 @@ def branch_lock(repository: Git, branch: str) -> Path:
         If git cannot say.
     """
     # git's --git-path fails where a branch has the name of a folder.
-    common = Path(repository.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
-    return common / "refs" / "heads" / f"{branch}.lock"
+    return repository.common_dir() / "refs" / "heads" / f"{branch}.lock"

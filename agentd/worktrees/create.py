@@ -30,14 +30,6 @@ def create_worktree(git: Git, checkout: Checkout, agent: str, now: float, former
 
     Parameters
     ----------
-    git
-        In any folder.
-    checkout
-        The worktree as declared.
-    agent
-        The agent's name.
-    now
-        Seconds since the epoch.
     former
         Record of a worktree whose folder is gone; it is restored if git refuses to create another.
 
@@ -65,17 +57,6 @@ def create_worktree(git: Git, checkout: Checkout, agent: str, now: float, former
 def adopt_worktree(git: Git, checkout: Checkout, agent: str, now: float) -> bool:
     """Write the record of a worktree that has none, but that the repository lists at this path and branch.
 
-    Parameters
-    ----------
-    git
-        In any folder.
-    checkout
-        The worktree as declared.
-    agent
-        The agent's name.
-    now
-        Seconds since the epoch.
-
     Returns
     -------
     Whether there is such a worktree.
@@ -102,13 +83,6 @@ def adopt_worktree(git: Git, checkout: Checkout, agent: str, now: float) -> bool
 
 def resolve_base(repository: Git, checkout: Checkout) -> tuple[str, str | None]:
     """Find the commit that a worktree starts from.
-
-    Parameters
-    ----------
-    repository
-        In the repository.
-    checkout
-        The worktree as declared.
 
     Returns
     -------
@@ -141,9 +115,8 @@ def write_protect(here: Git) -> None:
     RunnerError
         If that fails.
     """
-    done = here.runner.script(b"chmod -R a-w -- " + shell_quote(here.at), limit=CHECKOUT_LIMIT)
-    if done.status != 0:
-        raise RunnerError(f"cannot write-protect {here.at}: {done.reason}")
+    script = b"chmod -R a-w -- " + shell_quote(here.at)
+    here.runner.must(script, f"cannot write-protect {here.at}", limit=CHECKOUT_LIMIT)
 
 
 def _new_record(

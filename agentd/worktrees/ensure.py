@@ -10,7 +10,6 @@ from pathlib import Path
 import structlog
 
 from agentd.model.spec import Checkout
-from agentd.process.runner import RunnerError
 from agentd.text.quoting import shell_quote
 from agentd.worktrees.cleanup import remove_stale_lock
 from agentd.worktrees.cleanup_errors import log_cleanup_errors
@@ -42,14 +41,6 @@ def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float, shell:
 
     Parameters
     ----------
-    git
-        In any folder.
-    checkout
-        The worktree as declared.
-    agent
-        The agent's name.
-    now
-        Seconds since the epoch.
     shell
         PID of the shell that the agent's last run left in its pane. It may be in the worktree, and ends soon.
 
@@ -84,11 +75,6 @@ def ensure_worktree(git: Git, checkout: Checkout, agent: str, now: float, shell:
 
 def needs_git(checkout: Checkout) -> bool:
     """Whether git has to run before a launch, asking only the file system.
-
-    Parameters
-    ----------
-    checkout
-        The worktree as declared.
 
     Raises
     ------
@@ -226,8 +212,7 @@ def _set_orphan_aside(git: Git, worktree: Worktree) -> None:
     if os.path.lexists(worktree.path):
         other = free_path_beside(worktree)
         write_record(git.runner, other, worktree.record)
-        done = git.runner.script(b"mv -- " + shell_quote(worktree.path) + b" " + shell_quote(other))
-        if done.status != 0:
-            raise RunnerError(f"cannot set {worktree.path} aside: {done.reason}")
+        script = b"mv -- " + shell_quote(worktree.path) + b" " + shell_quote(other)
+        git.runner.must(script, f"cannot set {worktree.path} aside")
         log.warning("worktree_without_repository_set_aside", path=str(other), repo=worktree.record.repo)
     delete_record(git.runner, worktree.path)

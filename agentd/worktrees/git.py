@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
-from agentd.process.runner import LIMIT, MOST, Finished, Runner, RunnerError
+from agentd.process.runner import Finished, Runner, RunnerError, RunOptions
 from agentd.text.quoting import quote
 
 CHECKOUT_LIMIT: Final = 600.0
@@ -77,7 +76,11 @@ class GitRefusedError(GitError):
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """git in one repository or worktree."""
+    """git in one repository or worktree.
+
+    Each method raises `GitError` if git cannot be started, takes too long, prints too much or what git does not print
+    by itself; all but `finish` and `found` also if it fails.
+    """
 
     runner: Runner
     at: Path
@@ -86,45 +89,17 @@ class Git:
         """Give git in another folder."""
         return Git(self.runner, at)
 
-    def finish(
-        self,
-        *arguments: str | Path,
-        stdin: bytes = b"",
-        take: Callable[[bytes], object] | None = None,
-        environment: Mapping[str, str] | None = None,
-        limit: float = LIMIT,
-        most: int = MOST,
-    ) -> Finished:
-        """Run git, whatever its exit status.
-
-        Raises
-        ------
-        GitError
-            If it cannot be started, takes too long or prints too much.
-        """
+    def finish(self, *arguments: str | Path, **options: Unpack[RunOptions]) -> Finished:
+        """Run git, whatever its exit status."""
         settings = [word for setting in _SAFE for word in ("-c", setting)]
         argv = ["git", "-C", str(self.at), *settings, *map(str, arguments)]
+        options["environment"] = {**_ENVIRONMENT, **options.get("environment", {})}
         try:
-            return self.runner.run(
-                argv,
-                stdin=stdin,
-                take=take,
-                environment={**_ENVIRONMENT, **(environment or {})},
-                limit=limit,
-                most=most,
-            )
+            return self.runner.run(argv, **options)
         except RunnerError as error:
             raise GitError(f"{self.at}: {error}") from error
 
-    def out(
-        self,
-        *arguments: str | Path,
-        stdin: bytes = b"",
-        take: Callable[[bytes], object] | None = None,
-        environment: Mapping[str, str] | None = None,
-        limit: float = LIMIT,
-        most: int = MOST,
-    ) -> bytes:
+    def out(self, *arguments: str | Path, **options: Unpack[RunOptions]) -> bytes:
         """Run git, and give its output.
 
         Raises
@@ -132,61 +107,41 @@ class Git:
         GitError
             If it fails; `GitRefusedError` unless a signal ended it.
         """
-        done = self.finish(*arguments, stdin=stdin, take=take, environment=environment, limit=limit, most=most)
+        done = self.finish(*arguments, **options)
         if done.status != 0:
             raise (GitRefusedError if done.status > 0 else GitError)(f"git {arguments[0]} in {self.at}: {done.reason}")
         return done.out
 
-    def line(self, *arguments: str | Path, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
-        """Run git, and give the line it prints.
+    def line(self, *arguments: str | Path, **options: Unpack[RunOptions]) -> str:
+        """Run git, and give the line it prints."""
+        return _line(self.out(*arguments, **options))
 
-        Raises
-        ------
-        GitError
-            If it fails.
-        """
-        return _line(self.out(*arguments, stdin=stdin, environment=environment))
+    def object(self, *arguments: str | Path, **options: Unpack[RunOptions]) -> str:
+        """Run git, and give the object name it prints."""
+        return _checked(self.line(*arguments, **options), _OBJECT, self.at)
 
-    def object(self, *arguments: str | Path, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
-        """Run git, and give the object name it prints.
-
-        Raises
-        ------
-        GitError
-            If it fails, or prints anything else.
-        """
-        return _checked(self.line(*arguments, stdin=stdin, environment=environment), _OBJECT, self.at)
-
-    def number(self, *arguments: str | Path, stdin: bytes = b"") -> int:
-        """Run git, and give the number it prints.
-
-        Raises
-        ------
-        GitError
-            If it fails, or prints anything else.
-        """
-        return int(_checked(self.line(*arguments, stdin=stdin), _NUMBER, self.at))
+    def number(self, *arguments: str | Path, **options: Unpack[RunOptions]) -> int:
+        """Run git, and give the number it prints."""
+        return int(_checked(self.line(*arguments, **options), _NUMBER, self.at))
 
     def found(self, *arguments: str | Path) -> str | None:
-        """Run git, and give the line it prints, or ``None`` if it fails.
-
-        Raises
-        ------
-        GitError
-            If it cannot be run.
-        """
+        """Run git, and give the line it prints, or ``None`` if it fails."""
         done = self.finish(*arguments)
         return _line(done.out) if done.status == 0 else None
 
-    def paths(self, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> list[str]:
-        """Run git with ``-z``, and give the list it prints; bytes that are not UTF-8 become surrogates.
+    def paths(self, *arguments: str | Path, **options: Unpack[RunOptions]) -> list[str]:
+        """Run git with ``-z``, and give the list it prints; bytes that are not UTF-8 become surrogates."""
+        return split_z(self.out(*arguments, **options))
 
-        Raises
-        ------
-        GitError
-            If it fails.
-        """
-        return split_z(self.out(*arguments, environment=environment))
+    def hidden(self, **options: Unpack[RunOptions]) -> list[str]:
+        """List the existing files that git is told to overlook (``assume-unchanged``, ``skip-worktree``)."""
+        entries = self.paths("ls-files", "-v", "-z", **options)
+        marked = [entry[2:] for entry in entries if entry[0].islower() or entry[0] == "S"]
+        return [path for path in marked if os.path.lexists(self.at / path)]
+
+    def common_dir(self) -> Path:
+        """Give the git directory that all worktrees of a repository share."""
+        return Path(self.line("rev-parse", "--path-format=absolute", "--git-common-dir"))
 
     def git_dir(self, repository: Git) -> Path:
         """Give the git directory of this worktree.
@@ -196,26 +151,18 @@ class Git:
         GitError
             If this folder is no longer the root of a worktree of `repository`.
         """
-        if NO_REPOSITORY in self.finish("rev-parse", "--show-toplevel").err:
-            raise self._not_a_worktree_of(repository)
-        top = self.line("rev-parse", "--show-toplevel")
-        common = self.line("rev-parse", "--path-format=absolute", "--git-common-dir")
-        expected = repository.line("rev-parse", "--path-format=absolute", "--git-common-dir")
-        if not (same_folder(Path(top), self.at) and same_folder(Path(common), Path(expected))):
-            raise self._not_a_worktree_of(repository)
+        top = self.finish("rev-parse", "--show-toplevel")
+        if NO_REPOSITORY in top.err or not (
+            same_folder(Path(self.line("rev-parse", "--show-toplevel")), self.at)
+            and same_folder(self.common_dir(), repository.common_dir())
+        ):
+            raise GitError(
+                f"{self.at} is no longer a worktree of {repository.at}: look into it and move it away by hand"
+            )
         return Path(self.line("rev-parse", "--absolute-git-dir"))
 
-    def _not_a_worktree_of(self, repository: Git) -> GitError:
-        return GitError(f"{self.at} is no longer a worktree of {repository.at}: look into it and move it away by hand")
-
     def commit(self, revision: str) -> str | None:
-        """Resolve a revision to a commit; ``None`` if there is none.
-
-        Raises
-        ------
-        GitError
-            If git cannot be run, or names anything else.
-        """
+        """Resolve a revision to a commit; ``None`` if there is none."""
         if revision.startswith("-"):
             # git would take it for an option.
             return None

@@ -105,8 +105,6 @@ def inspect(git: Git, worktree: Worktree) -> Work:
 
     Parameters
     ----------
-    git
-        In any folder.
     worktree
         Its folder may be gone.
 
@@ -131,7 +129,7 @@ def inspect(git: Git, worktree: Worktree) -> Work:
     inside, missing = _submodules(here, own)
     return Work(
         uncommitted=tuple(sorted(look.changed)),
-        hidden=_hidden(here),
+        hidden=tuple(here.hidden()),
         ignored=tuple(sorted(look.ignored)),
         nested=(*sorted(look.nested), *inside),
         missing=missing,
@@ -165,13 +163,6 @@ def _status(here: Git) -> _Status:
         else:
             look.changed.append(path)
     return look
-
-
-def _hidden(here: Git) -> tuple[str, ...]:
-    """Find existing files that git is told to overlook."""
-    entries = here.paths("ls-files", "-v", "-z")
-    marked = [entry[2:] for entry in entries if entry[0].islower() or entry[0] == "S"]
-    return tuple(path for path in marked if os.path.lexists(here.at / path))
 
 
 def _submodules(here: Git, own: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

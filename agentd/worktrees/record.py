@@ -135,15 +135,6 @@ def list_worktrees(folder: Path) -> tuple[list[Worktree], list[str]]:
 def write_record(runner: Runner, path: Path, record: WorktreeRecord) -> None:
     """Write the record of the worktree at `path`, as the agents' user.
 
-    Parameters
-    ----------
-    runner
-        Runs commands as the agents' user.
-    path
-        The worktree's folder.
-    record
-        What to write.
-
     Raises
     ------
     RecordError
@@ -208,8 +199,6 @@ def _file(path: Path) -> Path:
 
 def _script(runner: Runner, text: bytes) -> None:
     try:
-        done = runner.script(text)
+        runner.must(text, f"as user {runner.user.name}")
     except RunnerError as error:
         raise RecordError(str(error)) from error
-    if done.status != 0:
-        raise RecordError(f"as user {runner.user.name}: {done.reason}")

@@ -14,15 +14,6 @@ from agentd.worktrees.repository import repository_of
 def recover(git: Git, worktree: Worktree, now: float) -> Path | None:
     """Remove a worktree whose creation was interrupted; finish setting one aside.
 
-    Parameters
-    ----------
-    git
-        In any folder.
-    worktree
-        The worktree.
-    now
-        Seconds since the epoch.
-
     Returns
     -------
     Where the worktree is, if it was set aside; it then has no record at its old path.

@@ -51,15 +51,7 @@ class Removed:
 
 
 def verdict(work: Work, allowed: Allowed) -> str | None:
-    """Say why a worktree has to stay; ``None`` if it may be removed.
-
-    Parameters
-    ----------
-    work
-        What it holds.
-    allowed
-        What may be deleted.
-    """
+    """Say why a worktree has to stay; ``None`` if it may be removed."""
     obstacles = work.obstacles(allowed.shell)
     if obstacles:
         return "; ".join(obstacles)
@@ -78,12 +70,8 @@ def remove(git: Git, worktree: Worktree, allowed: Allowed, now: float) -> Remove
 
     Parameters
     ----------
-    git
-        In any folder.
     worktree
         The worktree. The caller makes sure that no agent uses it.
-    allowed
-        What may be deleted.
     now
         Seconds since the epoch, for the name of what is saved.
 
@@ -139,10 +127,6 @@ def orphan_verdict(worktree: Worktree, allowed: Allowed, error: RepositoryGoneEr
 
     Parameters
     ----------
-    worktree
-        The worktree.
-    allowed
-        What may be deleted.
     error
         Why its repository was not found.
     """
@@ -170,10 +154,8 @@ def _move_away(git: Git, worktree: Worktree) -> None:
     """Rename a worktree before deleting it: an interrupted deletion, file by file, could be taken for work."""
     target = removal_path(worktree.path)
     delete(git, target)
-    path = shell_quote(worktree.path)
-    done = git.runner.script(b"mv -- " + path + b" " + shell_quote(target))
-    if done.status != 0:
-        raise RunnerError(f"cannot remove {worktree.path}: {done.reason}")
+    script = b"mv -- " + shell_quote(worktree.path) + b" " + shell_quote(target)
+    git.runner.must(script, f"cannot remove {worktree.path}")
 
 
 def _recovery(repository: Git, branch: str | None, work: Work, saved: list[str]) -> tuple[str, ...]:

@@ -29,13 +29,6 @@ class Entry:
 def entry_of(repository: Git, path: Path) -> Entry | None:
     """Find a worktree in git's list; its folder may be gone.
 
-    Parameters
-    ----------
-    repository
-        In the repository or one of its worktrees.
-    path
-        The worktree's folder.
-
     Raises
     ------
     GitError
@@ -51,13 +44,6 @@ def entry_of(repository: Git, path: Path) -> Entry | None:
 
 def repository_of(git: Git, worktree: Worktree) -> Git:
     """Find the repository of a worktree: at its recorded path, or where the worktree's link leads.
-
-    Parameters
-    ----------
-    git
-        In any folder.
-    worktree
-        The worktree.
 
     Raises
     ------
@@ -81,15 +67,6 @@ def repository_of(git: Git, worktree: Worktree) -> Git:
 
 def recognize_repository(git: Git, worktree: Worktree, repo: Path) -> WorktreeRecord | None:
     """Tell whether a path leads to the repository of a worktree: by a link, a mount, or because it was moved.
-
-    Parameters
-    ----------
-    git
-        In any folder.
-    worktree
-        The worktree.
-    repo
-        The path.
 
     Returns
     -------

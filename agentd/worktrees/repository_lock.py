@@ -28,8 +28,6 @@ def repository_lock(runner: Runner, repo: Path, before_waiting: Callable[[], Non
     ----------
     runner
         The programs it runs inherit the lock.
-    repo
-        The repository's folder.
     before_waiting
         Called once if the lock is taken.
 

@@ -23,12 +23,6 @@ def save_work(git: Git, worktree: Worktree, work: Work, now: float) -> list[str]
 
     Parameters
     ----------
-    git
-        In any folder.
-    worktree
-        The worktree.
-    work
-        What it holds.
     now
         Seconds since the epoch, for the name of the refs.
 
@@ -78,17 +72,6 @@ def _kept_as(repository: Git, worktree: Worktree, commit: str) -> str | None:
 
 def save_head(repository: Git, name: str, head: str, now: float) -> None:
     """Save the HEAD of a worktree whose folder is gone, if nothing else leads to it.
-
-    Parameters
-    ----------
-    repository
-        In the repository.
-    name
-        The worktree's name.
-    head
-        Commit.
-    now
-        Seconds since the epoch.
 
     Raises
     ------

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
-from agentd.process.runner import LIMIT, MOST, Finished, Runner, RunnerError
+from agentd.process.runner import Finished, Runner, RunnerError, RunOptions
 from agentd.worktrees.changes import read_changes
 from agentd.worktrees.ensure import ensure_worktree
 from agentd.worktrees.git import Git, GitError
@@ -47,18 +48,10 @@ class LyingRunner(Runner):
         self._chance = chance
         self._true = world.git.runner
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        take: Callable[[bytes], object] | None = None,
-        environment: Mapping[str, str] | None = None,
-        limit: float = LIMIT,
-        most: int = MOST,
-    ) -> Finished:
+    def run(self, argv: Sequence[str], **options: Unpack[RunOptions]) -> Finished:
         if argv[0] != "git" or self._chance.random() < 0.6:
-            return self._true.run(argv, stdin=stdin, take=take, environment=environment, limit=limit, most=most)
+            return self._true.run(argv, **options)
+        take = options.get("take")
         answer = b"".join(self._chance.choices(_ANSWERS, k=self._chance.choice((1, 1, 2, 5))))
         if take is not None:
             take(answer)

@@ -3,7 +3,8 @@
 Everything else stays as it is, to the character: comments, order, blank lines, quotes, line ends. Each result is
 parsed and compared with the same edit of plain data.
 
-Texts are valid TOML without a byte order mark.
+Here `text` is the file, valid TOML without a byte order mark, and `name` or `old` is an agent's name, in any case. What
+looks an agent up raises `UnknownAgentError` or `ReplicaError` if the file has no definition of that name.
 """
 
 from __future__ import annotations
@@ -59,20 +60,7 @@ def declared_agents(text: str) -> dict[str, list[str]]:
 
 
 def find_agent(text: str, name: str) -> str:
-    """Give the name of a definition as the file spells it.
-
-    Parameters
-    ----------
-    text
-        The file.
-    name
-        The agent's name, in any case.
-
-    Raises
-    ------
-    UnknownAgentError, ReplicaError
-        If there is no such definition.
-    """
+    """Give the name of a definition as the file spells it."""
     found = _find(text, name).name
     assert found is not None
     return found
@@ -85,8 +73,6 @@ def add_agent(text: str, name: str, fields: Mapping[str, TomlValue]) -> str:
     ----------
     text
         The file; ``""`` for a new one.
-    name
-        Its name.
     fields
         The other fields, in order; ``env`` is a mapping.
 
@@ -110,18 +96,6 @@ def remove_agent(text: str, name: str) -> str:
     """Remove an agent: its table, the tables inside it, and the comment directly above it.
 
     Without any content left the text is a line break, since an empty file counts as missing.
-
-    Parameters
-    ----------
-    text
-        The file.
-    name
-        The agent's name, in any case.
-
-    Raises
-    ------
-    UnknownAgentError, ReplicaError
-        If there is no such definition.
     """
     path = _find(text, name).path
 
@@ -142,19 +116,8 @@ def remove_agent(text: str, name: str) -> str:
 def set_fields(text: str, name: str, fields: Mapping[FieldPath, TomlValue]) -> str:
     """Set fields of an agent; an existing field keeps its position, a new one is appended.
 
-    Parameters
-    ----------
-    text
-        The file.
-    name
-        The agent's name, in any case.
-    fields
-        New values by field.
-
     Raises
     ------
-    UnknownAgentError, ReplicaError
-        If there is no such definition.
     EditError
         If the new name is taken.
     """
@@ -174,22 +137,7 @@ def set_fields(text: str, name: str, fields: Mapping[FieldPath, TomlValue]) -> s
 
 
 def unset_fields(text: str, name: str, fields: Iterable[FieldPath]) -> str:
-    """Remove fields of an agent; missing ones are ignored.
-
-    Parameters
-    ----------
-    text
-        The file.
-    name
-        The agent's name, in any case.
-    fields
-        The fields to remove.
-
-    Raises
-    ------
-    UnknownAgentError, ReplicaError
-        If there is no such definition.
-    """
+    """Remove fields of an agent; missing ones are ignored."""
     path = _find(text, name).path
     fields = list(fields)
     edited = text
@@ -204,57 +152,20 @@ def unset_fields(text: str, name: str, fields: Iterable[FieldPath]) -> str:
 
 
 def stop_agent(text: str, name: str) -> str:
-    """Disable an agent.
-
-    Parameters
-    ----------
-    text
-        The file.
-    name
-        The agent's name, in any case.
-
-    Raises
-    ------
-    UnknownAgentError, ReplicaError
-        If there is no such definition.
-    """
+    """Disable an agent."""
     return set_fields(text, name, {("enabled",): False}) if _enabled(text, name) else text
 
 
 def start_agent(text: str, name: str) -> str:
-    """Enable an agent: remove ``enabled``, whose default is true.
-
-    Parameters
-    ----------
-    text
-        The file.
-    name
-        The agent's name, in any case.
-
-    Raises
-    ------
-    UnknownAgentError, ReplicaError
-        If there is no such definition.
-    """
+    """Enable an agent: remove ``enabled``, whose default is true."""
     return text if _enabled(text, name) else unset_fields(text, name, [("enabled",)])
 
 
 def restart_agent(text: str, name: str, at: str) -> str:
-    """Have an agent restarted, by a new value of ``restarted_at``.
-
-    Parameters
-    ----------
-    text
-        The file.
-    name
-        The definition.
-    at
-        The time, RFC 3339.
+    """Have an agent restarted, by a new value of ``restarted_at``, an RFC 3339 time.
 
     Raises
     ------
-    UnknownAgentError, ReplicaError
-        If there is no such definition.
     NothingToRestartError
         If it is disabled.
     """
@@ -268,10 +179,6 @@ def scale_agent(text: str, name: str, replicas: int) -> str:
 
     Parameters
     ----------
-    text
-        The file.
-    name
-        The agent's name, in any case.
     replicas
         How many agents the definition runs.
 
@@ -279,8 +186,6 @@ def scale_agent(text: str, name: str, replicas: int) -> str:
     ------
     EditError
         If `replicas` is below 1.
-    UnknownAgentError, ReplicaError
-        If there is no such definition.
     """
     declaration = _find(text, name)
     if replicas < 1:
@@ -296,19 +201,8 @@ def scale_agent(text: str, name: str, replicas: int) -> str:
 def rename_agent(text: str, old: str, new: str) -> str:
     """Rename an agent; ``session`` stays.
 
-    Parameters
-    ----------
-    text
-        The file.
-    old
-        The agent's name, in any case.
-    new
-        The new name.
-
     Raises
     ------
-    UnknownAgentError, ReplicaError
-        If there is no such definition.
     EditError
         If the name is taken.
     """
