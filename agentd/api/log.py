@@ -16,7 +16,7 @@ from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, SOURCE, Parameter, Route
 from agentd.api.streams import stream
 from agentd.api.views import RUNS
-from agentd.model.status import GapView, RunView, SizeView
+from agentd.model.status import RunView
 from agentd.recording.transcripts.files import RunFolder, TranscriptError
 from agentd.recording.transcripts.readable import TooSlowError
 from agentd.recording.transcripts.reader import Extent, TranscriptReader
@@ -106,8 +106,8 @@ def _view(extent: Extent) -> RunView:
         end_byte=extent.end,
         columns=metadata.columns,
         rows=metadata.rows,
-        gaps=[GapView(gap.end, gap.reason, gap.offset) for gap in metadata.gaps],
-        sizes=[SizeView(size.offset, size.columns, size.rows) for size in metadata.sizes],
+        gaps=metadata.gaps,
+        sizes=metadata.sizes,
     )
 
 
@@ -212,38 +212,19 @@ async def _rendered(reader: TranscriptReader, folder: RunFolder, extent: Extent,
 
 def _render(metadata: RunMetadata, start: int, raw: bytes) -> list[str] | None:
     """Make bytes readable; ``None`` if that takes too long."""
-    rendering = _Rendering(metadata, start)
-    lines = rendering.take(raw)
-    return None if lines is None else lines + rendering.rest()
+    rendering = Rendering(metadata, start, effort=_RENDER_LIMIT)
+    try:
+        return rendering.feed(raw) + rendering.rest()
+    except TooSlowError:
+        return None
 
 
-class _Rendering:
-    """A transcript on its way to text."""
-
-    def __init__(self, metadata: RunMetadata, start: int) -> None:
-        self._rendering = Rendering(metadata, start)
-
-    def learn(self, metadata: RunMetadata) -> None:
-        """Take what is known by now of the terminal's sizes."""
-        self._rendering.learn(metadata)
-
-    def take(self, raw: bytes) -> list[str] | None:
-        """Take bytes, and give the lines that scrolled off; ``None`` if that takes too long."""
-        try:
-            return self._rendering.feed(raw, effort=_RENDER_LIMIT)
-        except TooSlowError:
-            return None
-
-    def take_settled(self, raw: bytes) -> list[str]:
-        """Take bytes, and give the lines that nothing is likely to change any more."""
-        lines = self.take(raw)
-        if lines is None:
-            return ["[agentd] a part that takes too long to be made readable was left out; take it with raw=1"]
-        return lines + self._rendering.settled()
-
-    def rest(self) -> list[str]:
-        """Give what the screen shows."""
-        return self._rendering.rest()
+def _settled(rendering: Rendering, raw: bytes) -> list[str]:
+    """Take bytes, and give the lines that nothing is likely to change any more."""
+    try:
+        return rendering.feed(raw) + rendering.settled()
+    except TooSlowError:
+        return ["[agentd] a part that takes too long to be made readable was left out; take it with raw=1"]
 
 
 def _joined(lines: list[str]) -> str:
@@ -254,7 +235,7 @@ async def _followed(
     reader: TranscriptReader, folder: RunFolder, extent: Extent, start: int, tail: int | None
 ) -> AsyncGenerator[bytes, None]:
     """Give lines once they are finished, from the last `tail` of those there are."""
-    rendering = await reader.do(partial(_Rendering, extent.metadata, start))
+    rendering = await reader.do(partial(Rendering, extent.metadata, start, effort=_RENDER_LIMIT))
     position, kept, caught_up = start, list[str](), start >= extent.end
     known = extent
     async for piece in reader.pieces(folder, extent, start, None, follow=True):
@@ -262,7 +243,7 @@ async def _followed(
             with contextlib.suppress(TranscriptError):
                 known = await reader.extent(folder)
             rendering.learn(known.metadata)
-        lines = await reader.do(partial(rendering.take_settled, piece))
+        lines = await reader.do(partial(_settled, rendering, piece))
         position += len(piece)
         if not caught_up:
             kept += lines

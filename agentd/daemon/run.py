@@ -60,7 +60,7 @@ from agentd.settings.folders import SettingsError, templates_folder
 from agentd.settings.settings import Settings
 from agentd.supervise.host import Clock, Host
 from agentd.supervise.reconciler import Reconciler
-from agentd.supervise.run_recorder import NoRecorder
+from agentd.supervise.run_recorder import RunRecorder
 from agentd.supervise.work_folders import WorkFolders
 from agentd.systemd.notify import ServiceNotifier
 from agentd.systemd.run import find_service_manager
@@ -344,7 +344,7 @@ class _Daemon:
             preflight=Preflight(self._looks, user),
             sandboxes=Sandboxes(user, os.environ, own_of(settings, data_dir), self._looks),
             clock=self._clock,
-            recorder=NoRecorder() if transcripts is None else transcripts,
+            recorder=RunRecorder() if transcripts is None else transcripts,
             sink=sink,
             debug=settings.debug,
             redact=self._redactor,

@@ -57,17 +57,6 @@ class Settings:
     debug: bool
 
 
-def default_settings(environ: Mapping[str, str], root: bool) -> Settings:
-    """Resolve the settings without any flags.
-
-    Raises
-    ------
-    SettingsError
-        If an environment variable cannot be used.
-    """
-    return resolve_settings({}, environ, root)
-
-
 def resolve_settings(
     flags: Mapping[str, str], environ: Mapping[str, str], root: bool, *, debug: bool = False
 ) -> Settings:

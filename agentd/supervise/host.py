@@ -18,7 +18,7 @@ from agentd.model.user import AgentUser
 from agentd.process.reaper import Reaper
 from agentd.sandbox.maker import Sandboxes
 from agentd.supervise.life import Instant
-from agentd.supervise.run_recorder import NoRecorder, RunRecorder
+from agentd.supervise.run_recorder import RunRecorder
 from agentd.supervise.work_folders import WorkFolders
 from agentd.tmux.server import TmuxServer
 
@@ -127,7 +127,7 @@ class Host:
     runs: dict[str, Callable[[], None]] = field(default_factory=dict)
     """Whom to tell that a report of a run may be there, by the run's id."""
     sessions: SessionNames = field(default_factory=SessionNames)
-    recorder: RunRecorder = field(default_factory=NoRecorder)
+    recorder: RunRecorder = field(default_factory=RunRecorder)
     """Keeps what runs print."""
     sink: EventSink = lambda _event: None
     """Takes each event."""

@@ -1,10 +1,9 @@
-"""The interface between the supervisor and the recorder of transcripts."""
+"""What the supervisor tells the recorder of transcripts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from agentd.supervise.policy import Exit
 from agentd.tmux.panes import Pane
@@ -45,67 +44,31 @@ class SeenPane:
     """Columns and rows."""
 
 
-class RunRecorder(Protocol):
-    """Records what runs print. Nothing here raises, or delays a launch for more than moments."""
-
-    async def begin(self, facts: RunFacts) -> str | None:
-        """Prepare for a launch: give the shell command that is to read what it prints, if there is one."""
-        ...
-
-    def opened(self, run_id: str, pane: Pane) -> None:
-        """The run's pane exists."""
-        ...
-
-    def ended(self, end: RunEnd) -> None:
-        """The run ended, or could not be launched."""
-        ...
-
-    def pane_gone(self, run_id: str) -> None:
-        """The run's pane is gone, and nobody prints into it any more."""
-        ...
-
-    async def taken(self, run_id: str) -> None:
-        """Wait, for moments, until all output of an ended run is kept: its pane is about to be closed or reused."""
-        ...
-
-    def adopt(self, facts: RunFacts, pane: Pane) -> None:
-        """A former daemon's run was found."""
-        ...
-
-    def observe(self, seen: Iterable[SeenPane], since: float) -> None:
-        """Take how the agents' panes are; tmux was asked at `since`, in monotonic seconds."""
-        ...
-
-    def problem(self, agent: str) -> str | None:
-        """Why the agent's run is not being recorded, and what to do; ``None`` while all is well."""
-        ...
-
-
-class NoRecorder:
-    """Keeps nothing."""
+class RunRecorder:
+    """Records what runs print; this one records nothing. Nothing here raises, or delays a launch for long."""
 
     async def begin(self, facts: RunFacts) -> str | None:  # noqa: ARG002
-        """Nobody is to read."""
+        """Prepare for a launch: give the shell command that is to read what it prints, if there is one."""
         return None
 
     def opened(self, run_id: str, pane: Pane) -> None:
-        """Nothing to do."""
+        """The run's pane exists."""
 
     def ended(self, end: RunEnd) -> None:
-        """Nothing to do."""
+        """The run ended, or could not be launched."""
 
     def pane_gone(self, run_id: str) -> None:
-        """Nothing to do."""
+        """The run's pane is gone, and nobody prints into it any more."""
 
     async def taken(self, run_id: str) -> None:
-        """Nothing to wait for."""
+        """Wait, for moments, until all output of an ended run is kept: its pane is about to be closed or reused."""
 
     def adopt(self, facts: RunFacts, pane: Pane) -> None:
-        """Nothing to do."""
+        """A former daemon's run was found."""
 
     def observe(self, seen: Iterable[SeenPane], since: float) -> None:
-        """Nothing to do."""
+        """Take how the agents' panes are; tmux was asked at `since`, in monotonic seconds."""
 
     def problem(self, agent: str) -> str | None:  # noqa: ARG002
-        """Nothing can go wrong."""
+        """Why the agent's run is not being recorded, and what to do; ``None`` while all is well."""
         return None

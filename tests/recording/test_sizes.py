@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from agentd.model.status import SizeView
 from agentd.recording.transcripts.disk import TranscriptDisk
 from agentd.recording.transcripts.limits import Limits
 from agentd.recording.transcripts.rendering import Rendering
-from agentd.recording.transcripts.run_metadata import MOST_SIZES, RunMetadata, Size
+from agentd.recording.transcripts.run_metadata import MOST_SIZES, RunMetadata
 from tests.support.transcripts import BEGUN, files_in
 
 LIMITS = Limits(total=1000, run=400, part=100, runs=3)
@@ -31,15 +32,15 @@ def test_sizes_stand_where_they_came_into_force_over_daemons_and_dropped_parts(t
     later.resize("r0", (7_000_000, 0))
     metadata = run.folder.read()
     assert (metadata.columns, metadata.rows) == (132, 50)
-    assert metadata.sizes == (*(Size(100 * n, 99 + n, 30) for n in range(1, 6)), Size(600, 1000, 1))
+    assert metadata.sizes == (*(SizeView(100 * n, 99 + n, 30) for n in range(1, 6)), SizeView(600, 1000, 1))
     later.sweep()
     metadata = run.folder.read()
     assert metadata.dropped == 200
-    assert metadata.sizes[0] == Size(200, 101, 30)
+    assert metadata.sizes[0] == SizeView(200, 101, 30)
 
 
 def test_a_run_that_goes_on_in_another_folder_begins_with_the_size_it_has() -> None:
-    metadata = replace(BEGUN, dropped=500, sizes=(Size(100, 10, 10), Size(600, 20, 20)))
+    metadata = replace(BEGUN, dropped=500, sizes=(SizeView(100, 10, 10), SizeView(600, 20, 20)))
     anew = metadata.anew()
     assert (anew.columns, anew.rows, anew.sizes, anew.dropped) == (20, 20, (), 0)
 
@@ -47,13 +48,13 @@ def test_a_run_that_goes_on_in_another_folder_begins_with_the_size_it_has() -> N
 def test_of_many_sizes_the_latest_are_kept() -> None:
     metadata = BEGUN
     for number in range(1, MOST_SIZES + 50):
-        metadata = metadata.resized(Size(number, 10 + number % 2, 10))
+        metadata = metadata.resized(SizeView(number, 10 + number % 2, 10))
     assert len(metadata.sizes) == MOST_SIZES
     assert metadata.sizes[-1].offset == MOST_SIZES + 49
 
 
 def test_a_tail_is_read_with_the_size_in_force_where_it_begins() -> None:
-    run = replace(BEGUN, columns=10, rows=5, sizes=(Size(100, 40, 5), Size(105, 20, 5)))
+    run = replace(BEGUN, columns=10, rows=5, sizes=(SizeView(100, 40, 5), SizeView(105, 20, 5)))
     assert _read(run, 50, b"\x1b[40Gx") == [" " * 9 + "x"]
     assert _read(run, 102, b"\x1b[K\x1b[40Gx") == [" " * 19 + "x"]
     assert _read(run, 200, b"\x1b[40Gx") == [" " * 19 + "x"]

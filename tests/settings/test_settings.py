@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from agentd.settings import folders as module
 from agentd.settings.flags import OPTIONS, LogFormat, OnShutdown, Option
 from agentd.settings.folders import SOCKET_PATH_LIMIT, SettingsError
-from agentd.settings.settings import Settings, default_settings, resolve_settings
+from agentd.settings.settings import Settings, resolve_settings
 
 HOME = {"HOME": "/home/ada", "XDG_RUNTIME_DIR": "/run/user/1000"}
 
 
 def test_the_defaults_of_root_are_the_documented_ones() -> None:
-    assert default_settings({}, root=True) == Settings(
+    assert resolve_settings({}, {}, root=True) == Settings(
         config=Path("/etc/stereos/jcard.toml"),
         config_dir=Path("/etc/stereos/jcard.d"),
         secret_dir=Path("/run/stereos/secrets"),
@@ -51,20 +51,20 @@ def test_the_folder_of_drop_ins_can_be_named() -> None:
 
 def test_the_defaults_of_a_user_lie_in_the_xdg_folders() -> None:
     environ = {"XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "/s", "XDG_RUNTIME_DIR": "/r"}
-    settings = default_settings(environ, root=False)
+    settings = resolve_settings({}, environ, root=False)
     assert [settings.config, settings.secret_dir] == [Path("/c/agentd/jcard.toml"), Path("/c/agentd/secrets")]
     assert [settings.tmux_socket, settings.api_socket] == [Path("/r/agentd/tmux.sock"), Path("/r/agentd/agentd.sock")]
     assert settings.state_dir == Path("/s/agentd")
 
 
 def test_without_xdg_variables_the_folders_lie_in_the_home() -> None:
-    settings = default_settings(HOME, root=False)
+    settings = resolve_settings({}, HOME, root=False)
     assert settings.config == Path("/home/ada/.config/agentd/jcard.toml")
     assert settings.state_dir == Path("/home/ada/.local/state/agentd")
 
 
 def test_a_relative_xdg_variable_is_ignored() -> None:
-    assert default_settings({**HOME, "XDG_CONFIG_HOME": "x"}, root=False).config.is_relative_to("/home/ada/.config")
+    assert resolve_settings({}, {**HOME, "XDG_CONFIG_HOME": "x"}, root=False).config.is_relative_to("/home/ada/.config")
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_a_relative_xdg_variable_is_ignored() -> None:
 def test_a_flag_wins_over_the_environment_and_that_over_the_default(option: Option) -> None:
     assert option.environment is not None
     environ = {**HOME, option.environment: "/from/environment"}
-    default = getattr(default_settings(HOME, root=False), option.field)
-    assert str(getattr(default_settings(environ, root=False), option.field)) == "/from/environment"
+    default = getattr(resolve_settings({}, HOME, root=False), option.field)
+    assert str(getattr(resolve_settings({}, environ, root=False), option.field)) == "/from/environment"
     assert str(getattr(resolve_settings({option.field: "/flag"}, environ, root=False), option.field)) == "/flag"
-    assert getattr(default_settings({**HOME, option.environment: ""}, root=False), option.field) == default
+    assert getattr(resolve_settings({}, {**HOME, option.environment: ""}, root=False), option.field) == default
 
 
 def test_paths_are_made_absolute_from_here_and_from_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -22,35 +22,22 @@ _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 
 
 class OutputFolder:
-    """A folder that is being filled, readable by its owner only."""
+    """A folder that is being filled, readable by its owner only.
+
+    Both methods raise `CommandError` if the name exists, and `OSError` if nothing can be created.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._root = descriptor
         self._made: set[tuple[str, ...]] = set()
 
     def new_file(self, path: str, *, executable: bool = False) -> BinaryIO:
-        """Create a file and its folders.
-
-        Raises
-        ------
-        CommandError
-            If the name exists.
-        OSError
-            If it cannot be created.
-        """
+        """Create a file and its folders."""
         with self._parent_of(path) as (folder, name), _unique(path):
             return os.fdopen(os.open(name, _NEW, 0o700 if executable else 0o600, dir_fd=folder), "wb")
 
     def new_link(self, path: str, target: bytes) -> None:
-        """Create a symlink and its folders; to be called after all files are written.
-
-        Raises
-        ------
-        CommandError
-            If the name exists.
-        OSError
-            If it cannot be created.
-        """
+        """Create a symlink and its folders; to be called after all files are written."""
         with self._parent_of(path) as (folder, name), _unique(path):
             os.symlink(os.fsdecode(target), name, dir_fd=folder)
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from agentd.model.status import GapView
 from agentd.recording.transcripts.completed_runs import CompletedRuns
 from agentd.recording.transcripts.files import RunFolder, TranscriptError, TranscriptFiles
 from agentd.recording.transcripts.limits import Limits
-from agentd.recording.transcripts.run_metadata import MOST_GAPS, Gap, RunMetadata, Size
+from agentd.recording.transcripts.run_metadata import MOST_GAPS, RunMetadata, bounded_size
 from agentd.recording.transcripts.run_on_disk import RunOnDisk
 from agentd.supervise.run_recorder import RunEnd
 from agentd.text.sizes import format_size
@@ -121,7 +122,7 @@ class TranscriptDisk:
             self._require_room()
         parts = run.parts()
         offset = run.printed(parts)
-        gap = Gap(rfc3339_milliseconds(now), reason, offset)
+        gap = GapView(rfc3339_milliseconds(now), reason, offset)
         noted = replace(run.metadata, gaps=(*run.metadata.gaps, gap)[-MOST_GAPS:])
         try:
             run.folder.write(noted)
@@ -150,7 +151,7 @@ class TranscriptDisk:
             return
         if offset is None:
             offset = run.printed()
-        noted = run.metadata.resized(Size.bounded(offset, *size))
+        noted = run.metadata.resized(bounded_size(offset, *size))
         if noted is not run.metadata:
             run.folder.write(noted)
             run.metadata = noted

@@ -24,7 +24,7 @@ from agentd.recording.transcripts.run_metadata import RunMetadata
 from agentd.recording.transcripts.run_on_disk import RunOnDisk
 from agentd.recording.transcripts.terminal_sizes import TerminalSizes
 from agentd.recording.transcripts.writer import writer_command
-from agentd.supervise.run_recorder import RunEnd, RunFacts, SeenPane
+from agentd.supervise.run_recorder import RunEnd, RunFacts, RunRecorder, SeenPane
 from agentd.text.timestamps import rfc3339_milliseconds
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
@@ -46,8 +46,8 @@ _RETRY_LAST = 60.0
 _GOES_ON = "recording goes on by itself once that is mended"
 
 
-class Transcripts:
-    """Keeps what runs print; the supervisor's `RunRecorder`.
+class Transcripts(RunRecorder):
+    """Keeps what runs print.
 
     Parameters
     ----------

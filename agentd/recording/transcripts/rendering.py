@@ -4,45 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from agentd.recording.transcripts.readable import Readable, TooSlowError
 
+if TYPE_CHECKING:
+    from agentd.model.status import RunView
+    from agentd.recording.transcripts.run_metadata import RunMetadata
+
 _COLUMNS, _ROWS = 80, 24
 """Of runs whose size nobody noted."""
-
-
-class SizeThere(Protocol):
-    """A size, and from which byte on the terminal has it."""
-
-    @property
-    def offset(self) -> int:
-        """Bytes of the output before it."""
-
-    @property
-    def columns(self) -> int:
-        """Width."""
-
-    @property
-    def rows(self) -> int:
-        """Height."""
-
-
-class Sized(Protocol):
-    """A run, as far as the sizes of its terminal go."""
-
-    @property
-    def columns(self) -> int:
-        """Width at the start."""
-
-    @property
-    def rows(self) -> int:
-        """Height at the start."""
-
-    @property
-    def sizes(self) -> Sequence[SizeThere]:
-        """What it was changed to, in the order of their offsets."""
 
 
 class Rendering:
@@ -50,38 +21,34 @@ class Rendering:
 
     Parameters
     ----------
-    run
-        Its sizes.
     start
         Offset of the first byte that is fed.
+    effort
+        Seconds of this thread's CPU after which `feed` gives up.
     """
 
-    def __init__(self, run: Sized, start: int) -> None:
+    def __init__(self, run: RunMetadata | RunView, start: int, *, effort: float = math.inf) -> None:
+        self._effort = effort
         self._position = start
         size = next((size for size in reversed(run.sizes) if size.offset <= start), None)
         columns, rows = (run.columns, run.rows) if size is None else (size.columns, size.rows)
         self._readable = Readable(columns or _COLUMNS, rows or _ROWS)
         self._sizes = run.sizes
 
-    def learn(self, run: Sized) -> None:
+    def learn(self, run: RunMetadata | RunView) -> None:
         """Take the sizes that are known by now."""
         self._sizes = run.sizes
 
-    def feed(self, data: bytes, *, effort: float = math.inf) -> list[str]:
+    def feed(self, data: bytes) -> list[str]:
         """Take bytes, and give the lines that scrolled off.
-
-        Parameters
-        ----------
-        effort
-            Seconds of this thread's CPU after which to give up.
 
         Raises
         ------
         TooSlowError
-            If it is not done by then.
+            If that takes too long.
         """
         lines: list[str] = []
-        until = time.thread_time() + effort
+        until = time.thread_time() + self._effort
         for size in self._sizes:
             ahead = size.offset - self._position
             if 0 <= ahead <= len(data):

@@ -9,36 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError
 
+from agentd.model.status import GapView, SizeView
+
 MOST_GAPS = 100
 MOST_SIZES = 200
 _LARGEST = 1000
 """Columns or rows; a terminal of more than that is none that anybody looks at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A time in which a run's output was not kept."""
-
-    end: str
-    """When recording went on; RFC 3339."""
-    reason: str
-    offset: int
-    """Bytes of the output before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """A size of the terminal."""
-
-    offset: int
-    """Bytes of the output before it."""
-    columns: int
-    rows: int
-
-    @classmethod
-    def bounded(cls, offset: int, columns: int, rows: int) -> Size:
-        """Take what tmux says, which agents can make say anything."""
-        return cls(offset, max(1, min(columns, _LARGEST)), max(1, min(rows, _LARGEST)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +39,14 @@ class RunMetadata:
     """Bytes at the beginning that are not kept any more."""
     first_part: int = 0
     """Number of the first part that is kept; an earlier one is about to be removed."""
-    gaps: Sequence[Gap] = ()
+    gaps: Sequence[GapView] = ()
     columns: int = 0
     rows: int = 0
     """Size of the terminal at the start."""
-    sizes: tuple[Size, ...] = ()
+    sizes: tuple[SizeView, ...] = ()
     """Other sizes that it got, in the order of their offsets."""
 
-    def resized(self, size: Size) -> RunMetadata:
+    def resized(self, size: SizeView) -> RunMetadata:
         """Note a size of the terminal; gives the metadata itself if that is nothing new."""
         # What was printed meanwhile may have been cut off.
         before = [each for each in self.sizes if each.offset < size.offset]
@@ -92,6 +68,11 @@ class RunMetadata:
         sizes = self.sizes[-1:]
         columns, rows = (sizes[0].columns, sizes[0].rows) if sizes else (self.columns, self.rows)
         return replace(self, dropped=0, first_part=0, sizes=(), columns=columns, rows=rows)
+
+
+def bounded_size(offset: int, columns: int, rows: int) -> SizeView:
+    """Take what tmux says, which agents can make say anything."""
+    return SizeView(offset, max(1, min(columns, _LARGEST)), max(1, min(rows, _LARGEST)))
 
 
 _METADATA = TypeAdapter(RunMetadata)

@@ -11,7 +11,7 @@ from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import SHARED_FIELDS, CommandError, Commands, Invocation, Status, UsageError
 from agentd.settings.flags import OPTIONS
 from agentd.settings.folders import absolute, home_folder
-from agentd.settings.settings import Settings, default_settings
+from agentd.settings.settings import Settings, resolve_settings
 from agentd.text.terminal import BOLD, Cell, lines
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _unit_path(invocation: Invocation, user: bool) -> Path:
 def _command(settings: Settings, user: bool) -> list[str]:
     """Build the daemon's command line, with the settings that differ from its defaults."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENTD_")}
-    defaults = default_settings(clean, root=not user)
+    defaults = resolve_settings({}, clean, root=not user)
     flags = [
         f"{option.flag}={value}"
         for option in OPTIONS
