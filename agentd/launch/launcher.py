@@ -17,6 +17,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from agentd.text.quoting import shell_quote
 from agentd.tmux.guard import ENDED_MARK
@@ -24,8 +25,12 @@ from agentd.tmux.guard import ENDED_MARK
 HINTS = "hints"
 """Name in the runtime directory of the FIFO by which launchers say that a report is there."""
 
-SANDBOX_SUFFIX, FILTER = b".sandbox", b".seccomp"
-"""Files of a run in a sandbox: what was said while that was made, and its filter of system calls."""
+SANDBOX_SUFFIX, SANDBOX_INPUT = b".sandbox", b".sandbox-input"
+"""Files of a run in a sandbox: what was said while that was made, and what it was made from."""
+
+INPUT_FD, TERMINAL_FD = 9, 7
+"""Descriptors that a sandbox is started with: `SANDBOX_INPUT`, and what is to be the agent's standard error. Its own
+standard error is `SANDBOX_SUFFIX`."""
 
 READY = "ready"
 """The last that is said when a sandbox was made."""
@@ -65,23 +70,21 @@ _SURELY_FITS = MAX_ARGUMENT_BYTES // 4
 """Characters that are within the limit whatever they are: UTF-8 takes at most 4 bytes for one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapper:
-    """The sandbox that the agent is executed in."""
+class Wrapper(Protocol):
+    """The sandbox that the agent is executed in.
 
-    argv: tuple[str, ...]
-    """Its command line, up to where the agent's follows."""
-    syscall_filter: bytes = field(repr=False)
-    filter_fd: int
-    """Descriptor that it reads the filter from."""
-    env: str
-    """Path of env(1), in the sandbox, with ``--default-signal``."""
-    stat: str
-    """Path of stat(1) of the coreutils, in the sandbox."""
-    pinned: tuple[tuple[str, str], ...] = ()
-    """Paths that must be, in the sandbox, the very files that were looked at: each with its device and inode."""
-    groups: tuple[str, ...] = ()
-    """Files that the process joins control groups by."""
+    It says `READY` on its standard error just before it executes the agent; until then the last line there says what
+    went wrong.
+    """
+
+    def fed(self, script: LaunchScript, /) -> bytes:
+        """Give the arguments of printf that write what it reads from `INPUT_FD`.
+
+        They are evaluated by the launcher: ``$TERM`` is the pane's, ``$mask`` the umask that the agent is to have.
+        """
+
+    def command(self, script: LaunchScript, /) -> bytes:
+        """Give the command to execute, with the agent's in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ class LaunchScript:
     open_files: int | None = None
     """Soft limit of open files, if not the tmux server's, which needs a high one."""
     wrapper: Wrapper | None = None
+    groups: tuple[str, ...] = ()
+    """Files that the process joins control groups by."""
 
 
 def end_mark(run_id: str) -> bytes:
@@ -144,11 +149,11 @@ def render(script: LaunchScript, folder: Path) -> bytes:
         b"AGENT": shell_quote(script.agent),
         b"UNSET": os.fsencode(" ".join(sorted(unset))),
         b"EXPORTS": b"\n".join(_export(name, value) for name, value in exported.items()),
-        b"JOIN": b"" if script.wrapper is None else b"\n".join(map(_join, script.wrapper.groups)),
+        b"JOIN": b"\n".join(map(_join, script.groups)),
         b"JOBS": b"" if script.wrapper is None else b"set -m",
         b"SIGNALS": b"trap - INT QUIT TERM" if script.wrapper is None else b"trap '' INT QUIT TERM",
-        b"FILTER": b"" if script.wrapper is None else _write_filter(script.wrapper, stem),
-        b"ARGV": _command(script, stem),
+        b"INPUT": b"" if script.wrapper is None else _write_input(script, script.wrapper, folder),
+        b"ARGV": _command(script, folder),
         b"MADE": b"" if script.wrapper is None else _made(stem),
         b"FILES": b"" if script.open_files is None else b"ulimit -S -n %d 2>/dev/null" % script.open_files,
         b"INSPECT": shell_quote(_INSPECT),
@@ -161,29 +166,17 @@ def render(script: LaunchScript, folder: Path) -> bytes:
     return b"".join(pieces)
 
 
-def _command(script: LaunchScript, stem: bytes) -> bytes:
-    argv, wrapper = b" ".join(map(shell_quote, script.argv)), script.wrapper
-    if wrapper is None:
-        return argv
-    inside = _INSIDE.format(env=wrapper.env, pinned=_pinned(wrapper), ready=READY)
-    words = b" ".join(map(shell_quote, (*wrapper.argv, "/bin/sh", "-c", inside, "agentd")))
-    redirected = b"7>&2 2>%s %d<%s"
-    return b" ".join(
-        (words, argv, redirected % (shell_quote(stem + SANDBOX_SUFFIX), wrapper.filter_fd, shell_quote(stem + FILTER)))
-    )
+def _command(script: LaunchScript, folder: Path) -> bytes:
+    if script.wrapper is None:
+        return b" ".join(map(shell_quote, script.argv))
+    stem = os.fsencode(folder / script.run_id)
+    names = TERMINAL_FD, shell_quote(stem + SANDBOX_SUFFIX), INPUT_FD, shell_quote(stem + SANDBOX_INPUT)
+    return script.wrapper.command(script) + b" %d>&2 2>%s %d<%s" % names
 
 
-def _pinned(wrapper: Wrapper) -> str:
-    if not wrapper.pinned:
-        return ""
-    paths = " ".join(os.fsdecode(shell_quote(path)) for path, _ in wrapper.pinned)
-    expected = "\n".join(identity for _, identity in wrapper.pinned)
-    return _PINNED.format(stat=wrapper.stat, paths=paths, expected=expected)
-
-
-def _write_filter(wrapper: Wrapper, stem: bytes) -> bytes:
-    octal = "".join(f"\\{byte:03o}" for byte in wrapper.syscall_filter).encode()
-    return b"printf '" + octal + b"' >" + shell_quote(stem + FILTER) + b" || exit 125"
+def _write_input(script: LaunchScript, wrapper: Wrapper, folder: Path) -> bytes:
+    file = shell_quote(os.fsencode(folder / script.run_id) + SANDBOX_INPUT)
+    return b"printf " + wrapper.fed(script) + b" >" + file + b" || exit 125"
 
 
 def _made(stem: bytes) -> bytes:
@@ -245,19 +238,8 @@ exec /bin/sh -i
 """
 )
 
-# A sandbox: C-c and a SIGTERM to the process group reach all in it, as they would without one, and must end neither
-# bubblewrap, which would kill the agent, nor its first process. So all ignore these signals but the agent, for which
-# env takes the default up again, which no POSIX shell can. What bubblewrap says goes to a file, not to the terminal,
-# and the last line of it says whether the sandbox was made. The agent gets the terminal back as its standard error.
-_INSIDE = """{pinned}echo {ready} >&2
-exec {env} --default-signal=INT,QUIT,TERM "$@" 2>&7 7>&-
-"""
-# A path may have been given to another file since it was looked at, and before it was mounted.
-_PINNED = """if [ "$({stat} -c %d:%i -- {paths} 2>/dev/null)" != '{expected}' ]; then
-  echo "what stands at a path of the sandbox was replaced while that was made" >&2
-  exit 1
-fi
-"""
+# What a sandbox says goes to a file, not to the terminal. The agent gets the terminal back as its standard error.
+#
 # An interactive shell in a sandbox cannot give the terminal back to a group outside when it ends. So there the launcher
 # takes it, by job control, and has its agent go on at once where C-z would stop it: without a sandbox C-z does nothing.
 _MADE = """while [ $status -gt 146 ] && [ $status -lt 151 ] && kill -0 %1 2>/dev/null; do
@@ -266,7 +248,7 @@ _MADE = """while [ $status -gt 146 ] && [ $status -lt 151 ] && kill -0 %1 2>/dev
 done
 set +m
 made=
-while read -r stat; do made=$stat; done <{said}
+while [ "$made" != {ready} ] && read -r stat; do made=$stat; done <{said}
 [ "$made" = {ready} ] || ended "{failed} the sandbox cannot be made: ${{made:-exit status $status}}" \\
   "could not be launched"
 """
@@ -314,7 +296,7 @@ cd -- @WORKDIR@ || ended "@FAILED@ cannot enter the workdir" "could not be launc
   printf '%s\n' "$stat" >@PID_FILE@ || exit 125
   printf '%s\n' @RUN@ 1<>@HINTS@
   @JOIN@
-  @FILTER@
+  @INPUT@
   environment
   exec @ARGV@
 )

@@ -21,7 +21,7 @@ import structlog
 
 from agentd.files.locks import stands_at
 from agentd.launch.hints import HintPipe
-from agentd.launch.launcher import FILTER, HINTS, LAUNCH_FAILED, SANDBOX_SUFFIX, LaunchScript, render
+from agentd.launch.launcher import HINTS, LAUNCH_FAILED, SANDBOX_INPUT, SANDBOX_SUFFIX, LaunchScript, render
 from agentd.launch.script_path import SUFFIX, launched_run
 from agentd.process.identity import ProcessIdentity, started_by
 from agentd.process.proc import PROC, read_bytes
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 CLOSING = "closing"
 _PID, _EXIT, _RECORD = ".pid", ".exit", ".record"
 _NEW_RECORD = ".record-new"
-_OF_SANDBOX = (os.fsdecode(SANDBOX_SUFFIX), os.fsdecode(FILTER))
+_OF_SANDBOX = (os.fsdecode(SANDBOX_SUFFIX), os.fsdecode(SANDBOX_INPUT))
 _SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, *_OF_SANDBOX)
 _LARGEST_STATUS = 255
 _ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)

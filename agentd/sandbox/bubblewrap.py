@@ -1,90 +1,74 @@
 """From what an agent may read, write and reach to the command line of bubblewrap. Pure.
 
-The root is read-only. On top of it come mounts, those of outer folders before those inside: the deepest rule that holds
-for a path decides. Every path is a real one, without symlinks; whoever resolves them says why that is safe (`paths`).
-
 Source: bwrap(1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
-from typing import Final
+from dataclasses import dataclass, field
 
-FILTER_FD: Final = 9
-"""Descriptor that bubblewrap reads the filter of system calls from."""
-
-
-class Access(Enum):
-    """What is to be at a path."""
-
-    EMPTY = 0
-    """An empty folder of the sandbox's own."""
-    PROCESSES = 1
-    """The sandbox's own processes, as /proc shows them."""
-    DEVICES = 2
-    """The few that every program needs, and the agent's terminal."""
-    READ = 3
-    """What `Rule.source` holds, read-only."""
-    WRITE = 4
-    """What `Rule.source` holds."""
-    HIDDEN = 5
-    """Something of agentd's, or of another agent's, that is not to be seen: an empty folder that nobody can fill."""
-    HIDDEN_FILE = 6
-    LINK = 7
-    """A symlink to `Rule.source`."""
+from agentd.launch.launcher import INPUT_FD, READY, TERMINAL_FD, LaunchScript
+from agentd.sandbox.pinned import Pinned
+from agentd.sandbox.rules import Access, Rule, Sandbox, mounts
+from agentd.text.quoting import shell_quote
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What is to be at one path."""
+class Bubblewrap:
+    """One agent's sandbox by bubblewrap.
 
-    path: Path
-    access: Access
-    source: Path | None = None
-    """If that is not `path`."""
+    C-c and a SIGTERM to the process group reach all in it, as they would without a sandbox, and must end neither
+    bubblewrap, which would kill the agent, nor its first process. So all ignore these signals but the agent, for which
+    env takes the default up again, which no POSIX shell can.
+    """
 
-    @property
-    def shows_host(self) -> bool:
-        """Whether what the host has below this path is there in the sandbox, too."""
-        return self.access in (Access.READ, Access.WRITE) and self.source in (None, self.path)
+    sandbox: Sandbox
+    program: str
+    """Path of bubblewrap."""
+    syscall_filter: bytes = field(repr=False)
+    env: str
+    """Path of env(1), in the sandbox, with ``--default-signal``."""
+    pinned: Pinned
 
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Write it for bubblewrap."""
-        path, source = str(self.path), str(self.source or self.path)
-        match self.access:
-            case Access.EMPTY:
-                return "--tmpfs", path
-            case Access.PROCESSES:
-                return "--proc", path
-            case Access.DEVICES:
-                return "--dev", path
-            case Access.READ:
-                return "--ro-bind", source, path
-            case Access.WRITE:
-                return "--bind", source, path
-            case Access.LINK:
-                return "--symlink", source, path
-            case Access.HIDDEN:
-                return "--tmpfs", path, "--remount-ro", path
-            case Access.HIDDEN_FILE:
-                # Bound without the right to open devices: not even readable as the empty file that it is.
-                return "--ro-bind", "/dev/null", path
+    def fed(self, _script: LaunchScript, /) -> bytes:
+        """Print the filter of system calls."""
+        return b"'" + "".join(f"\\{byte:03o}" for byte in self.syscall_filter).encode() + b"'"
+
+    def command(self, script: LaunchScript, /) -> bytes:
+        """Make the sandbox, look at what is mounted, and execute the agent in it."""
+        inside = _INSIDE.format(
+            check=self.pinned.check(self.pinned.paths), ready=READY, env=self.env, terminal=TERMINAL_FD
+        )
+        words = (*arguments(self.sandbox, self.program), "/bin/sh", "-c", inside, "agentd", *script.argv)
+        return b" ".join(map(shell_quote, words))
 
 
-@dataclass(frozen=True, slots=True)
-class Sandbox:
-    """What one agent may read, write and reach."""
+_INSIDE = """{check}echo {ready} >&2
+exec {env} --default-signal=INT,QUIT,TERM "$@" 2>&{terminal} {terminal}>&-
+"""
 
-    rules: tuple[Rule, ...]
-    """Of two for the same path the later counts."""
-    workdir: Path
-    network: bool
-    """Whether it is the host's; else there is none but a loopback interface of its own."""
+
+def options(rule: Rule) -> tuple[str, ...]:
+    """Write a rule as options of bubblewrap."""
+    path, source = str(rule.path), str(rule.source or rule.path)
+    match rule.access:
+        case Access.EMPTY:
+            return "--tmpfs", path
+        case Access.PROCESSES:
+            return "--proc", path
+        case Access.DEVICES:
+            return "--dev", path
+        case Access.READ:
+            return "--ro-bind", source, path
+        case Access.WRITE:
+            return "--bind", source, path
+        case Access.LINK:
+            return "--symlink", source, path
+        case Access.HIDDEN:
+            return "--tmpfs", path, "--remount-ro", path
+        case Access.HIDDEN_FILE:
+            # Bound without the right to open devices: not even readable as the empty file that it is.
+            return "--ro-bind", "/dev/null", path
 
 
 def arguments(sandbox: Sandbox, program: str) -> tuple[str, ...]:
@@ -99,30 +83,8 @@ def arguments(sandbox: Sandbox, program: str) -> tuple[str, ...]:
         program,
         *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *(() if sandbox.network else ("--unshare-net",)),
-        *("--die-with-parent", "--cap-drop", "ALL", "--seccomp", str(FILTER_FD)),
+        *("--die-with-parent", "--cap-drop", "ALL", "--seccomp", str(INPUT_FD)),
         *("--ro-bind", "/", "/"),
-        *(option for rule in _mounts(sandbox.rules) for option in rule.options),
+        *(option for rule in mounts(sandbox.rules) for option in options(rule)),
         *("--chdir", str(sandbox.workdir), "--"),
     )
-
-
-def _mounts(rules: Iterable[Rule]) -> list[Rule]:
-    """Order the rules, leave out what an outer one hides already, and keep names in place that lead to hidden ones.
-
-    A mount keeps its own name from being moved or removed, but not the names of the folders on the way to it. So where
-    something hidden is deeper in what the agent may write, each folder in between is made a mount as well.
-    """
-    wanted = {rule.path: rule for rule in rules}
-    chosen: dict[Path, Rule] = {}
-    for rule in sorted(wanted.values(), key=lambda each: (len(each.path.parts), each.path)):
-        around = next((chosen[parent] for parent in rule.path.parents if parent in chosen), None)
-        hidden = rule.access in (Access.HIDDEN, Access.HIDDEN_FILE)
-        if hidden and around is not None and not around.shows_host:
-            continue
-        if around is not None and around.access is Access.WRITE and hidden:
-            for between in reversed(rule.path.parents):
-                if around.path in between.parents and between not in chosen:
-                    inside = (around.source or around.path) / between.relative_to(around.path)
-                    chosen[between] = Rule(between, Access.WRITE, inside)
-        chosen[rule.path] = rule
-    return sorted(chosen.values(), key=lambda each: (len(each.path.parts), each.path))

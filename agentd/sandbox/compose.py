@@ -10,11 +10,12 @@ from typing import Final
 from agentd.files.permissions import closed_folder
 from agentd.model.spec import AgentSpec, Network
 from agentd.model.user import AgentUser
-from agentd.sandbox.bubblewrap import Access, Rule, Sandbox
 from agentd.sandbox.granted import Granted
 from agentd.sandbox.paths import Go, identity, inside, real, resolved
+from agentd.sandbox.pinned import Pinned
 from agentd.sandbox.programs import program_rules
 from agentd.sandbox.repository import repository_rules
+from agentd.sandbox.rules import Access, Rule, Sandbox
 from agentd.sandbox.support import SandboxError, Support
 
 _PROCESSES, _DEVICES = Path("/proc"), Path("/dev")
@@ -40,8 +41,7 @@ class Composed:
     """A sandbox, and what must still be so when it is made."""
 
     sandbox: Sandbox
-    pinned: tuple[tuple[str, str], ...]
-    """Paths with the device and inode of what was looked at."""
+    pinned: Pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def compose(spec: AgentSpec, command: Command, others: Iterable[Path], ground: G
         rules += repository_rules(spec.checkout.repo, base, read_only=granted.root_read_only, go=go)
     rules += [Rule(path, Access.WRITE) for path in writable]
     rules.append(Rule(base, Access.READ if granted.root_read_only else Access.WRITE))
-    pinned = tuple((str(path), identity(path)) for path in dict.fromkeys(given))
+    pinned = Pinned(tuple((str(path), identity(path)) for path in dict.fromkeys(given)), support.stat)
     return Composed(Sandbox(tuple(rules), workdir, spec.sandbox.network is Network.HOST), pinned)
 
 

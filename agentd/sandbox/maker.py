@@ -18,7 +18,7 @@ from agentd.launch.launcher import Wrapper
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner, RunnerError
-from agentd.sandbox.bubblewrap import FILTER_FD, arguments
+from agentd.sandbox.bubblewrap import Bubblewrap
 from agentd.sandbox.compose import Command, Ground, Own, compose, holds_system, in_system
 from agentd.sandbox.granted import home_of
 from agentd.sandbox.limits import Limits
@@ -151,14 +151,7 @@ class Sandboxes:
             program, environment, self._home_inside(environment, support), Path(os.path.realpath(outside))
         )
         composed = compose(spec, command, others, Ground(self._own, support, self._user), way.to)
-        wrapper = Wrapper(
-            arguments(composed.sandbox, support.bwrap),
-            self._filter,
-            FILTER_FD,
-            support.env,
-            support.stat,
-            composed.pinned,
-        )
+        wrapper = Bubblewrap(composed.sandbox, support.bwrap, self._filter, support.env, composed.pinned)
         return Ready(wrapper, str(composed.sandbox.workdir), command.home)
 
     def _home_inside(self, environment: Mapping[str, str], support: Support) -> Path:

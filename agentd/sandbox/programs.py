@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from agentd.sandbox.bubblewrap import Access, Rule
 from agentd.sandbox.paths import Go, followed, real
+from agentd.sandbox.rules import Access, Rule
 
 _MODULES: Final = "node_modules"
 _FILES: Final = (

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files.regular import read_regular
-from agentd.sandbox.bubblewrap import Access, Rule
 from agentd.sandbox.paths import Go, real
+from agentd.sandbox.rules import Access, Rule
 from agentd.sandbox.support import SandboxError
 
 _LONGEST: Final = 8192

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -139,10 +139,10 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
             workdir=str(spec.workdir),
             environment=sorted(environment),
         )
-    wrapper = None
+    groups: tuple[str, ...] = ()
     if sandbox is not None:
         enforced = host.sandboxes.limits.make(run_id, spec.policy.limits)
-        wrapper = replace(sandbox.wrapper, groups=enforced.joined_by)
+        groups = enforced.joined_by
         if enforced.missing:
             log.warning("limits_not_enforced", agent=spec.name, fields=enforced.missing)
     try:
@@ -154,7 +154,8 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
             environment=environment,
             workdir=str(spec.workdir),
             open_files=host.open_files,
-            wrapper=wrapper,
+            wrapper=None if sandbox is None else sandbox.wrapper,
+            groups=groups,
         )
         return PaneRequest(run_id, host.runtime.write_script(script))
     except (OSError, ValueError) as error:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.sandbox.bubblewrap import Access, Rule, Sandbox, arguments
+from agentd.sandbox.bubblewrap import arguments
+from agentd.sandbox.rules import Access, Rule, Sandbox
 
 WORK = Path("/srv/work")
 
