@@ -18,7 +18,7 @@ from agentd.jcard.reference import field_table
 from agentd.jcard.schema import drop_in_schema
 from agentd.model.events import DETAILS, EVENT_DOCS, EventKind
 from agentd.recording.journal.database import TOTAL_BYTES
-from agentd.recording.journal.journal import UNCLEAN_GAP, Limits
+from agentd.recording.journal.journal import UNCLEAN_GAP, JournalLimits
 from agentd.recording.metrics.answer import LOOK_AFTER, STALE_AFTER
 from agentd.recording.metrics.measures import METRICS
 from agentd.settings.flags import OPTIONS
@@ -154,6 +154,7 @@ def events() -> str:
         for kind, doc in EVENT_DOCS.items()
     )
     details = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in DETAILS.items())
+    limits = JournalLimits()
     return f"""{NOTE}
 # Events
 
@@ -182,7 +183,7 @@ from the milliseconds since the epoch, which is more than any former one.
 
 Files of the former format, `NUMBER.jsonl`, are neither read nor removed; numbers go on after theirs.
 
-An event is written within {int(Limits().gather * 1000)} ms, and survives a power failure {Limits().sync:g} s later.
+An event is written within {int(limits.gather * 1000)} ms, and survives a power failure {limits.sync:g} s later.
 Numbers only grow, over restarts of the daemon too. After a daemon that did not end in order (SIGKILL, a power failure)
 {UNCLEAN_GAP} numbers are passed over, so that none is ever given twice; a gap alone therefore means no loss: an event
 of the kind `{EventKind.EVENTS_LOST}` does.

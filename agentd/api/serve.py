@@ -40,7 +40,7 @@ _ROUNDS_UNTIL_READ = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ClientLimits:
     """What clients may hold of the daemon; times are seconds."""
 
     connections: int = 512
@@ -62,7 +62,7 @@ class Limits:
 
 @asynccontextmanager
 async def serve(
-    app: web.Application, sock: socket.socket, limits: Limits | None = None
+    app: web.Application, sock: socket.socket, limits: ClientLimits | None = None
 ) -> AsyncIterator[Callable[[socket.socket], Awaitable[None]]]:
     """Answer requests on a bound Unix stream socket while the context is open.
 
@@ -71,7 +71,7 @@ async def serve(
     The socket is closed at the end, whatever clients do within three times ``limits.shutdown``; its file stays the
     caller's to remove.
     """
-    limits = limits or Limits()
+    limits = limits or ClientLimits()
     connections = _Connections(limits)
     streams = app[STREAMS] = Streams(limits.streams, limits.answer)
     app[OPEN_CONNECTIONS] = lambda: connections.count
@@ -108,7 +108,7 @@ async def serve(
 class _Connections:
     """The open connections, the one silent for longest first."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ClientLimits) -> None:
         self._limits = limits
         self._open: dict[_Connection, None] = {}
         self._unanswered = 0
@@ -172,7 +172,7 @@ class _Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     __slots__ = ("_answer_timeout", "_connections", "_refused", "_socket", "on_stream_lost", "unanswered")
 
-    def __init__(self, server: web.Server, connections: _Connections, limits: Limits) -> None:
+    def __init__(self, server: web.Server, connections: _Connections, limits: ClientLimits) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),

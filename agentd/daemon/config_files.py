@@ -12,7 +12,7 @@ from pathlib import Path
 from agentd.daemon.configuration import ConfigFile, Sources
 from agentd.files.answering import NotAnsweringError
 from agentd.files.looks import Looks
-from agentd.jcard.drop_in_folder import DropIns, FoundFile, Place, look_at_drop_ins
+from agentd.jcard.drop_in_folder import DropIns, FolderIdentity, FoundFile, look_at_drop_ins
 from agentd.jcard.drop_ins import SourceFile, TakenFile, drop_in_context, merge
 from agentd.jcard.leases import Renewal, expired, next_expiry, renew
 from agentd.jcard.load import load_jcard
@@ -37,8 +37,8 @@ class ConfigFiles:
         Of the drop-ins.
     context
         The jcard's.
-    places
-        As `DropIns.places` when a former daemon saw the folder last.
+    identities
+        As `DropIns.identities` when a former daemon saw the folder last.
     now
         The monotonic clock, in seconds.
     """
@@ -49,7 +49,7 @@ class ConfigFiles:
         folder: Path,
         context: LoadContext,
         looks: Looks,
-        places: Mapping[Path, Place],
+        identities: Mapping[Path, FolderIdentity],
         now: Callable[[], float],
     ) -> None:
         self.config = config
@@ -57,7 +57,7 @@ class ConfigFiles:
         self._context = context
         self._looks = looks
         self._now = now
-        self._found = DropIns(places=places, folders=(folder,))
+        self._found = DropIns(identities=identities, folders=(folder,))
         self._loaded: dict[Path, _Loaded] = {}
         self._good: Mapping[Path, LoadResult] = {}
         self._renewals: Mapping[Path, Renewal] = {}
@@ -112,7 +112,7 @@ class ConfigFiles:
             self._found = await self._looks.along(partial(look_at_drop_ins, self.folder, before))
         except NotAnsweringError as error:
             # The next look passes over what does not answer.
-            return DropIns(before.files, before.places, {self.folder: str(error.strerror)}, before.folders)
+            return DropIns(before.files, before.identities, {self.folder: str(error.strerror)}, before.folders)
         return self._found
 
     def _stale(self, file: FoundFile) -> bool:
@@ -192,9 +192,9 @@ class ConfigFiles:
         return next_expiry(self._renewals, self._leases, self._now())
 
     @property
-    def places(self) -> Mapping[Path, Place]:
-        """As `DropIns.places`."""
-        return self._found.places
+    def identities(self) -> Mapping[Path, FolderIdentity]:
+        """As `DropIns.identities`."""
+        return self._found.identities
 
     def folders(self) -> tuple[Path, ...]:
         """The folders of the drop-ins."""

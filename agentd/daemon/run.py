@@ -15,7 +15,6 @@ import structlog
 from agentd import __version__
 from agentd.api.app import build_app
 from agentd.api.serve import serve
-from agentd.daemon.alone import DataDirectory, StartError, find_living, own_of, runtime_path, take_locks
 from agentd.daemon.api_socket import ApiSocket
 from agentd.daemon.config_files import ConfigFiles
 from agentd.daemon.control_loop import ControlLoop
@@ -30,6 +29,7 @@ from agentd.daemon.resolving import Resolver
 from agentd.daemon.screens import DaemonScreens
 from agentd.daemon.seen_folders import SeenFolders, seen_folders
 from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents
+from agentd.daemon.single_instance import DataDirectory, StartError, find_living, own_of, runtime_path, take_locks
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.watch import Watcher
 from agentd.files.looks import Looks
@@ -50,9 +50,9 @@ from agentd.recording.metrics.answer import Metrics
 from agentd.recording.metrics.measures import Counters
 from agentd.recording.transcripts.disk import TranscriptDisk
 from agentd.recording.transcripts.files import TranscriptFiles
-from agentd.recording.transcripts.limits import Limits
 from agentd.recording.transcripts.reader import TranscriptReader
 from agentd.recording.transcripts.recorder import Transcripts
+from agentd.recording.transcripts.retention import Retention
 from agentd.recording.transcripts.writer import find_writer
 from agentd.sandbox.maker import Sandboxes
 from agentd.settings.context import load_context, resolve_agent_user, resolve_data_dir
@@ -246,7 +246,7 @@ class _Daemon:
             status,
             watcher,
             self._redactor,
-            SeenFolders(tmux, lambda: files.places),
+            SeenFolders(tmux, lambda: files.identities),
             self._changed,
             settings.interval,
             partial(self._notifier.send, "READY=1"),
@@ -263,8 +263,8 @@ class _Daemon:
             log.warning("harness", warning=text)
         data_dir = resolve_data_dir(settings.data_dir, user)
         context = load_context(settings.config, user.name, user.home, registry.harnesses, data_dir)
-        places = await seen_folders(reconciler.host.tmux)
-        files = ConfigFiles(settings.config, settings.config_dir, context, self._looks, places, self._clock.now)
+        identities = await seen_folders(reconciler.host.tmux)
+        files = ConfigFiles(settings.config, settings.config_dir, context, self._looks, identities, self._clock.now)
         resolver = Resolver(registry.harnesses, user.name, reconciler.digest_key)
         inputs = Inputs(files, settings.secret_dir, resolver, user if user.switch else None, self._looks)
         return inputs, files, context
@@ -353,7 +353,7 @@ class _Daemon:
 
 def _transcripts(total: int | None, files: TranscriptFiles, tmux: TmuxServer) -> Transcripts | None:
     """What records what agents print, in so many bytes; ``None`` where that is off."""
-    return None if total is None else Transcripts(TranscriptDisk(files, Limits.of(total)), tmux, find_writer())
+    return None if total is None else Transcripts(TranscriptDisk(files, Retention.of(total)), tmux, find_writer())
 
 
 def _fate(*, kept: bool) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from agentd.jcard.drop_in_folder import Place
+from agentd.jcard.drop_in_folder import FolderIdentity
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.server import TmuxServer
 
@@ -26,19 +26,19 @@ class SeenFolders:
 
     Parameters
     ----------
-    places
-        Gives `DropIns.places` at any time.
+    identities
+        Gives `DropIns.identities` at any time.
     """
 
-    def __init__(self, tmux: TmuxServer, places: Callable[[], Mapping[Path, Place]]) -> None:
+    def __init__(self, tmux: TmuxServer, identities: Callable[[], Mapping[Path, FolderIdentity]]) -> None:
         self._tmux = tmux
-        self._places = places
+        self._identities = identities
         self._kept: tuple[object, str | None] = (None, None)
 
     async def keep(self) -> None:
         """Write down what there is, unless it is written on this server."""
-        places = {str(folder): list(place) for folder, place in self._places().items()}
-        wanted = self._tmux.identity, json.dumps(places) if places else None
+        identities = {str(folder): list(identity) for folder, identity in self._identities().items()}
+        wanted = self._tmux.identity, json.dumps(identities) if identities else None
         if wanted == self._kept or (wanted[1] is None and self._kept[1] is None):
             return
         try:
@@ -50,7 +50,7 @@ class SeenFolders:
             log.warning("folders_not_kept", reason=str(error))
 
 
-async def seen_folders(tmux: TmuxServer) -> Mapping[Path, Place]:
+async def seen_folders(tmux: TmuxServer) -> Mapping[Path, FolderIdentity]:
     """Give what a former daemon wrote down.
 
     Raises
@@ -62,11 +62,11 @@ async def seen_folders(tmux: TmuxServer) -> Mapping[Path, Place]:
         found = json.loads(await tmux.get_global(OPTION) or "{}")
     except ValueError:
         return {}
-    places = {}
-    for folder, place in found.items() if isinstance(found, dict) else ():
-        match place:
+    identities = {}
+    for folder, identity in found.items() if isinstance(found, dict) else ():
+        match identity:
             case [int(device), int(inode)]:
-                places[Path(folder)] = Place(device, inode)
+                identities[Path(folder)] = FolderIdentity(device, inode)
             case _:
                 pass
-    return places
+    return identities

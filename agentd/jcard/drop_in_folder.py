@@ -58,7 +58,7 @@ class FoundFile:
     """Whether its content may have changed since without a change of its stamp."""
 
 
-class Place(NamedTuple):
+class FolderIdentity(NamedTuple):
     """Which folder it is, so that an empty one is told from the mount point that is left of it."""
 
     device: int
@@ -71,7 +71,7 @@ class DropIns:
 
     files: Mapping[Path, FoundFile] = field(default_factory=dict)
     """In the order in which they are taken: by path."""
-    places: Mapping[Path, Place] = field(default_factory=dict)
+    identities: Mapping[Path, FolderIdentity] = field(default_factory=dict)
     """The folder and its subfolders, as far as they hold files."""
     unlisted: Mapping[Path, str] = field(default_factory=dict)
     """Those of them that cannot be listed, and why: what they held before still counts."""
@@ -145,34 +145,34 @@ class _Look:
         self._guarded = os.geteuid() == 0
         """Whether files that others may write are refused."""
         self._files: dict[str, FoundFile] = {}
-        self._places: dict[Path, Place] = {}
+        self._identities: dict[Path, FolderIdentity] = {}
         self._unlisted: dict[Path, str] = {}
 
     def at(self, folder: Path) -> DropIns:
         folders = [folder]
         try:
-            place, subfolders = self._list(folder, None)
+            identity, subfolders = self._list(folder, None)
             for name in sorted(subfolders):
                 folders.append(folder / name)
                 self._look_in(folders[-1], name)
-            self._keep(folder, place, empty=not self._files)
+            self._keep(folder, identity, empty=not self._files)
         except _UnlistedError as error:
             self._hold(folder, self._known, str(error))
             folders = [folder, *(each for each in self._before.folders if each != folder)]
         files = {file.path: file for _, file in sorted(self._files.items(), key=itemgetter(0))}
-        found = DropIns(files, self._places, self._unlisted, tuple(folders))
+        found = DropIns(files, self._identities, self._unlisted, tuple(folders))
         same = found == self._before and all(self._known[text] is file for text, file in self._files.items())
         return self._before if same else found
 
     def _look_in(self, folder: Path, owner: str) -> None:
         others = len(self._files)
         try:
-            place, _ = self._list(folder, owner)
-            self._keep(folder, place, empty=len(self._files) == others)
+            identity, _ = self._list(folder, owner)
+            self._keep(folder, identity, empty=len(self._files) == others)
         except _UnlistedError as error:
             self._hold(folder, [text for text, file in self._known.items() if file.path.parent == folder], str(error))
 
-    def _keep(self, folder: Path, place: Place, *, empty: bool) -> None:
+    def _keep(self, folder: Path, identity: FolderIdentity, *, empty: bool) -> None:
         """Remember which folder it is that holds files.
 
         Raises
@@ -181,8 +181,8 @@ class _Look:
             If it held files, and is another one without any now: the folder that it was mounted on.
         """
         if not empty:
-            self._places[folder] = place
-        elif self._before.places.get(folder, place) != place:
+            self._identities[folder] = identity
+        elif self._before.identities.get(folder, identity) != identity:
             raise _UnlistedError(
                 f"it is empty and another folder than before: mount it, or put a {SUFFIX} file in it to have it count"
             )
@@ -192,10 +192,10 @@ class _Look:
         if reason:
             self._unlisted[folder] = reason
         self._files.update((text, self._known[text]) for text in files)
-        places = self._before.places.items()
-        self._places.update((each, place) for each, place in places if each.is_relative_to(folder))
+        identities = self._before.identities.items()
+        self._identities.update((each, identity) for each, identity in identities if each.is_relative_to(folder))
 
-    def _list(self, folder: Path, owner: str | None) -> tuple[Place, list[str]]:
+    def _list(self, folder: Path, owner: str | None) -> tuple[FolderIdentity, list[str]]:
         """Take the files of a folder; returns which it is, and the names of its subfolders."""
         try:
             self._way.to(folder)
@@ -209,7 +209,7 @@ class _Look:
             finally:
                 os.close(descriptor)
         except FileNotFoundError:
-            raise _UnlistedError("it is missing" if folder in self._before.places else "") from None
+            raise _UnlistedError("it is missing" if folder in self._before.identities else "") from None
         except OSError as error:
             raise _UnlistedError(f"it cannot be listed: {error.strerror}") from None
         subfolders = [] if owner is not None else [each.name for each in entries if self._is_folder(folder, each)]
@@ -222,14 +222,14 @@ class _Look:
                 file = self._look_at(text, entry, listed)
                 if file is not None:
                     self._files[text] = file
-        return Place(around.st_dev, around.st_ino), subfolders
+        return FolderIdentity(around.st_dev, around.st_ino), subfolders
 
     def _is_folder(self, folder: Path, entry: _Entry) -> bool:
         if not entry.linked:
             return entry.folder
         path = folder / entry.name
         # Of a folder that held files, a symlink that leads nowhere is no sign that they were removed.
-        if path in self._before.places:
+        if path in self._before.identities:
             return True
         try:
             self._way.to(path)

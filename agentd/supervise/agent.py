@@ -102,9 +102,9 @@ class Agent(Machine):
         """The agent is no longer wanted."""
         self._apply(transitions.withdraw(self.life, reason, self._now()))
 
-    def found_all(self, *, tried: bool) -> None:
+    def prerequisites_met(self, *, tried: bool) -> None:
         """Take note that everything its launch needs is there."""
-        self._apply(transitions.found_all(self.life, self._now(), tried=tried))
+        self._apply(transitions.prerequisites_met(self.life, self._now(), tried=tried))
 
     def mounted_over(self, reason: str) -> None:
         """Restart it: another file system was mounted on its workdir."""

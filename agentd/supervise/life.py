@@ -113,8 +113,8 @@ class Life:
     """By policy, since the definition last changed; what the API shows."""
     counted: int = 0
     """Restarts that count against ``max_restarts`` and for the back-off."""
-    unbegun: int = 0
-    """Launches in a row that never began, for want of something that they need; no restart is used up by them."""
+    refusals: int = 0
+    """Launches in a row that were refused, for want of something that they need; they use up no restart."""
     began: float | None = None
     """When the first run of this definition was launched, monotonic: the timeout counts from here."""
     began_wall: float | None = None
@@ -133,9 +133,9 @@ class Life:
         return self.began + self.policy.timeout
 
     @property
-    def wanting(self) -> bool:
-        """Whether its last launch never began, so that it is to be launched once all is there."""
-        if not self.unbegun or self.run is None or self.stop is not None or self.desired is None:
+    def refused(self) -> bool:
+        """Whether its last launch was refused, so that it is to be launched once all is there."""
+        if not self.refusals or self.run is None or self.stop is not None or self.desired is None:
             return False
         # One that failed may have run before, and its policy ended it since.
         return self.state is AgentState.BACKOFF or (self.state is AgentState.FAILED and not self.run.restart)

@@ -111,13 +111,13 @@ def counted_after(policy: Policy, restarts_counted: int, lasted: float | None) -
     return restarts_counted
 
 
-def after_exit(policy: Policy, ended: Exit, restarts_counted: int, jitter: float, unbegun: int = 0) -> Restart | End:
+def after_exit(policy: Policy, ended: Exit, restarts_counted: int, jitter: float, refusals: int = 0) -> Restart | End:
     """Decide what follows a run that ended by itself, or a launch that failed.
 
     Parameters
     ----------
-    unbegun
-        Tries since then that never began: they lengthen the back-off, and use up no restart.
+    refusals
+        Launches refused since then: they lengthen the back-off, and use up no restart.
     """
     success = ended.succeeded(policy)
     wanted = policy.restart is RestartPolicy.ALWAYS or (policy.restart is RestartPolicy.ON_FAILURE and not success)
@@ -127,7 +127,7 @@ def after_exit(policy: Policy, ended: Exit, restarts_counted: int, jitter: float
         return End(success, None if success else ended.describe())
     if policy.max_restarts and restarts_counted >= policy.max_restarts:
         return End(success, None if success else f"{ended.describe()}; all {policy.max_restarts} restarts are used")
-    return Restart(backoff(policy, restarts_counted + unbegun, jitter))
+    return Restart(backoff(policy, restarts_counted + refusals, jitter))
 
 
 class StopAction(StrEnum):

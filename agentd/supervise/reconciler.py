@@ -19,14 +19,14 @@ from agentd.model.events import Event, EventKind
 from agentd.model.states import AgentState
 from agentd.supervise.adoption import Adoption
 from agentd.supervise.agent import Agent
-from agentd.supervise.covered import Covered
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, StopReason
+from agentd.supervise.overmounts import Overmounts
 from agentd.supervise.plan import Action, Operation, plan
 from agentd.supervise.record import Description
+from agentd.supervise.refused_launches import RefusedLaunches
 from agentd.supervise.run_recorder import SeenPane
-from agentd.supervise.wanting import Wanting
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 from agentd.tmux.server import KEY_OPTION
@@ -58,7 +58,7 @@ class Reconciler:
         self._closing = False
         self._empty = asyncio.Event()
         self._server: ServerIdentity | None = None
-        self._wanting, self._covered = Wanting(host), Covered(host)
+        self._refused, self._overmounts = RefusedLaunches(host), Overmounts(host)
         self._look: asyncio.Task[None] | None = None
         self.digest_key = b""
         host.sandboxes.workdirs = self._workdirs
@@ -235,8 +235,8 @@ class Reconciler:
             self._look.add_done_callback(self._looked)
 
     async def _look_at_paths(self) -> None:
-        await self._wanting.look(list(self.agents.values()))
-        await self._covered.look(list(self.agents.values()))
+        await self._refused.look(list(self.agents.values()))
+        await self._overmounts.look(list(self.agents.values()))
 
     def _looked(self, task: asyncio.Task[None]) -> None:
         self._look = None

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 
 from agentd.harness.base import StopKey
 from agentd.model.events import Detail
@@ -86,7 +87,8 @@ class Record:
     error: str | None = None
     restarts: int = 0
     counted: int = 0
-    unbegun: int = 0
+    refusals: Annotated[int, Field(validation_alias=AliasChoices("refusals", "unbegun"))] = 0
+    """Called ``unbegun`` in the records of former versions."""
     began: float | None = None
     began_wall: float | None = None
     due: float | None = None
@@ -114,7 +116,7 @@ class Record:
             error=error,
             restarts=life.restarts,
             counted=life.counted,
-            unbegun=life.unbegun,
+            refusals=life.refusals,
             began=life.began,
             began_wall=life.began_wall,
             due=life.due,
@@ -134,7 +136,7 @@ class Record:
             error=self.error,
             restarts=self.restarts,
             counted=self.counted,
-            unbegun=self.unbegun,
+            refusals=self.refusals,
             began=self.began,
             began_wall=self.began_wall,
             due=self.due,

@@ -38,13 +38,13 @@ START_LIMIT = 60.0
 
 def begin(life: Life, at: Instant) -> Step:
     """Launch a definition for the first time: nothing counted from former ones applies."""
-    life = replace(life, restarts=0, counted=0, unbegun=0, began=None, began_wall=None, error=None, gone=False)
+    life = replace(life, restarts=0, counted=0, refusals=0, began=None, began_wall=None, error=None, gone=False)
     return launch(life, at)
 
 
 def launch_again(life: Life, at: Instant) -> Step:
-    """Launch what was launched before; that is a restart, unless none of the launches ever began."""
-    if life.unbegun and life.run is not None and not life.run.restart:
+    """Launch what was launched before; that is a restart, unless all launches were refused."""
+    if life.refusals and life.run is not None and not life.run.restart:
         return launch(life, at)
     return launch(replace(life, restarts=life.restarts + 1, counted=life.counted + 1), at, restart=True)
 
@@ -112,7 +112,7 @@ def end_run(life: Life, ended: Exit, at: Instant) -> Life:
     assert life.run is not None
     run = replace(life.run, ended=at.now)
     counted = counted_after(life.policy, life.counted, run.lasted())
-    return replace(life, run=run, outcome=ended, counted=counted, unbegun=0)
+    return replace(life, run=run, outcome=ended, counted=counted, refusals=0)
 
 
 def follow(life: Life, at: Instant) -> Life:
@@ -122,8 +122,8 @@ def follow(life: Life, at: Instant) -> Life:
     assert run.ended is not None
     assert outcome is not None
     # The first launch is no restart: its first back-off is the shortest.
-    unbegun = max(0, life.unbegun - (not run.restart))
-    verdict = after_exit(life.policy, outcome, life.counted, at.jitter, unbegun)
+    refusals = max(0, life.refusals - (not run.restart))
+    verdict = after_exit(life.policy, outcome, life.counted, at.jitter, refusals)
     if isinstance(verdict, Restart):
         error = None if outcome.succeeded(life.policy) else outcome.describe()
         return replace(life, state=AgentState.BACKOFF, stop=None, due=run.ended + verdict.delay, error=error)

@@ -130,17 +130,17 @@ def launch_refused(life: Life, run_id: str, error: str, at: Instant) -> Step:
     if not _is_current(life, run_id) or life.state is not AgentState.STARTING:
         return launch_failed(life, run_id, error, at)
     assert life.run is not None
-    unbegun, restart = life.unbegun + 1, life.run.restart
+    refusals, restart = life.refusals + 1, life.run.restart
     life = end_run(life, Exit(error=error), at)
-    life = replace(life, unbegun=unbegun, restarts=life.restarts - restart, counted=life.counted - restart)
+    life = replace(life, refusals=refusals, restarts=life.restarts - restart, counted=life.counted - restart)
     if not restart:
         # Nothing of this definition ever ran, so its timeout has not begun either.
         life = replace(life, began=None, began_wall=None)
     return follow(life, at), ()
 
 
-def found_all(life: Life, at: Instant, *, tried: bool = False) -> Step:
-    """Launch an agent whose launch never began: everything that it needs was seen to be there.
+def prerequisites_met(life: Life, at: Instant, *, tried: bool = False) -> Step:
+    """Launch an agent whose launch was refused: everything that it needs was seen to be there.
 
     Parameters
     ----------
@@ -148,12 +148,12 @@ def found_all(life: Life, at: Instant, *, tried: bool = False) -> Step:
         Whether it was launched after such a look already: it is refused for what no look sees, and is tried again after
         a back-off.
     """
-    if not life.wanting:
+    if not life.refused:
         return life, ()
     if tried:
         assert life.run is not None
         assert life.run.ended is not None
-        due = life.run.ended + backoff(life.policy, life.unbegun - 1, at.jitter)
+        due = life.run.ended + backoff(life.policy, life.refusals - 1, at.jitter)
         if life.state is AgentState.BACKOFF or at.now < due:
             return life, ()
     return launch_again(life, at)

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from agentd.api.app import build_app
-from agentd.api.serve import Limits, serve
+from agentd.api.serve import ClientLimits, serve
 from agentd.model.events import Event, EventKind
 from agentd.recording.journal.journal import Journal
 from agentd.recording.metrics.answer import Metrics, Readings
@@ -75,7 +75,7 @@ def serving(source: MemorySource, journal: Journal, listening: socket.socket, tr
         metrics = Metrics(Counters(time.monotonic), time.monotonic, lambda: NOTHING)
         app = build_app(source, transcripts=reader, screens=source, journal=journal, metrics=metrics)
         app.add_routes(routes)
-        async with serve(app, listening, Limits(**limits)):  # type: ignore[arg-type]  # connections is an int
+        async with serve(app, listening, ClientLimits(**limits)):  # type: ignore[arg-type]  # connections is an int
             yield
         reader.close()
 

@@ -155,7 +155,7 @@ def test_what_cannot_be_edited_leaves_the_file_and_is_status_1(team: Client, cal
 @pytest.mark.parametrize(
     ("assignment", "warning"),
     [
-        ("memory=2GiB", "memory: ignored, for type is not set and agents are then native"),
+        ("network=none", "network: ignored, for type is not set and agents are then native"),
         ("env.BIN=$HOME/bin", "env.BIN: $HOME is not expanded here"),
         ("workdir=$HOME/src", 'workdir: variables are not expanded here; write "~/…"'),
     ],

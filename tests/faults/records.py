@@ -69,7 +69,7 @@ _LINES = (1, 40, 900)
 _TOO_MANY_LINES = 1500
 """Of three agents, so that something has to go."""
 _TRANSCRIPTS_FLAG = "--transcripts=1MiB"
-_JOURNAL = functools.partial(journal.Limits, total_bytes=32768)
+_JOURNAL = functools.partial(journal.JournalLimits, total_bytes=32768)
 _INTERRUPTED = re.compile(rb"(\^C)*(Killed\r\n)?")
 """What a terminal shows of the keys by which an agent was stopped, and its launcher's shell of a SIGKILL."""
 
@@ -205,7 +205,7 @@ def prepare_records(world: World) -> None:
 
 
 def _small_journal() -> None:
-    setattr(journal, "Limits", _JOURNAL)  # noqa: B010 (mypy knows that a class is no partial)
+    setattr(journal, "JournalLimits", _JOURNAL)  # noqa: B010 (mypy knows that a class is no partial)
 
 
 def killed_while_recording(world: World) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentd.files.answering import along
-from agentd.jcard.drop_in_folder import DropIns, Place, look_at_drop_ins
+from agentd.jcard.drop_in_folder import DropIns, FolderIdentity, look_at_drop_ins
 from agentd.jcard.reading import declared
 from tests.jcard.loading import CONTEXT
 
@@ -130,7 +130,7 @@ def test_an_empty_folder_on_another_file_system_was_unmounted(tmp_path: Path, pl
     path = write(tmp_path / place / "x.toml")
     before = look(tmp_path)
     path.unlink()
-    elsewhere = replace(before, places={each: Place(1, 1) for each in before.places})
+    elsewhere = replace(before, identities={each: FolderIdentity(1, 1) for each in before.identities})
     again = look(tmp_path, elsewhere)
     assert again.files == before.files
     assert list(again.unlisted) == [path.parent]

@@ -19,18 +19,20 @@ from structlog.testing import capture_logs
 from agentd.model.events import Event, EventKind
 from agentd.recording.journal.database import JournalDatabase
 from agentd.recording.journal.entry import Entry, EventFilter
-from agentd.recording.journal.journal import UNCLEAN_GAP, Journal, Limits
+from agentd.recording.journal.journal import UNCLEAN_GAP, Journal, JournalLimits
 from tests.recording.support import ALL, EPOCH, event, journal_wrote, lines, read_all, taken, written
 from tests.support.hung import hung
 from tests.support.waiting import wait_for
 
-SMALL = Limits(total_bytes=1 << 20, recent=10, unwritten=20, gather=0.001, retry=0.02, stuck=30)
+SMALL = JournalLimits(total_bytes=1 << 20, recent=10, unwritten=20, gather=0.001, retry=0.02, stuck=30)
 STUCK_SOON = replace(SMALL, stuck=0.05)
 STOPPED = Event(EventKind.DAEMON_STOPPED)
 
 
 @asynccontextmanager
-async def opened(folder: Path, limits: Limits = SMALL, wall: Callable[[], float] = time.time) -> AsyncIterator[Journal]:
+async def opened(
+    folder: Path, limits: JournalLimits = SMALL, wall: Callable[[], float] = time.time
+) -> AsyncIterator[Journal]:
     journal = Journal(folder, wall, limits)
     await journal.open()
     try:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from agentd.model.status import SizeView
 from agentd.recording.transcripts.disk import TranscriptDisk
-from agentd.recording.transcripts.limits import Limits
 from agentd.recording.transcripts.rendering import Rendering
+from agentd.recording.transcripts.retention import Retention
 from agentd.recording.transcripts.run_metadata import MOST_SIZES, RunMetadata
 from tests.support.transcripts import BEGUN, files_in
 
-LIMITS = Limits(total=1000, run=400, part=100, runs=3)
+LIMITS = Retention(total=1000, run=400, part=100, runs=3)
 
 
 def test_sizes_stand_where_they_came_into_force_over_daemons_and_dropped_parts(tmp_path: Path) -> None:

@@ -19,14 +19,14 @@ import pytest
 from agentd.launch.launcher import end_mark
 from agentd.recording.transcripts.disk import TranscriptDisk
 from agentd.recording.transcripts.files import RunFolder, TranscriptError, TranscriptFiles
-from agentd.recording.transcripts.limits import Limits
 from agentd.recording.transcripts.reader import TranscriptReader
+from agentd.recording.transcripts.retention import Retention
 from agentd.recording.transcripts.run_metadata import RunMetadata
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd
 from tests.support.transcripts import BEGUN, files_in, keep
 
-LIMITS = Limits(total=1000, run=400, part=100, runs=3)
+LIMITS = Retention(total=1000, run=400, part=100, runs=3)
 
 
 @pytest.fixture
@@ -81,9 +81,9 @@ def test_what_is_no_name_of_an_agent_is_no_path(files: TranscriptFiles, name: st
 
 
 def test_limits_leave_room_for_several_runs_and_parts() -> None:
-    default = Limits.of(2 << 30)
+    default = Retention.of(2 << 30)
     assert (default.run, default.part, default.parts, default.runs) == (64 << 20, 8 << 20, 8, 20)
-    smallest = Limits.of(1 << 20)
+    smallest = Retention.of(1 << 20)
     assert (smallest.run, smallest.part, smallest.parts) == (256 << 10, 32 << 10, 8)
 
 

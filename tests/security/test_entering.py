@@ -17,7 +17,7 @@ from agentd.files.permissions import closed_folder
 from agentd.model.user import AgentUser
 from agentd.recording.transcripts.disk import TranscriptDisk
 from agentd.recording.transcripts.files import TranscriptFiles
-from agentd.recording.transcripts.limits import Limits
+from agentd.recording.transcripts.retention import Retention
 
 USER = AgentUser("agent", 12345, 12346, (12346, 23456), Path("/"), "/bin/sh", switch=True)
 """Nobody on this machine, in a supplementary group."""
@@ -63,7 +63,7 @@ def test_transcripts_are_kept_in_a_folder_that_only_owner_and_group_may_enter(
     place: Path, owner: int, group: int
 ) -> None:
     state = make(place / "private", 0o750, owner, group) / "state"
-    TranscriptDisk(TranscriptFiles(state, USER), Limits.of(1 << 30)).prepare()
+    TranscriptDisk(TranscriptFiles(state, USER), Retention.of(1 << 30)).prepare()
     # What is closed to others needs no opening where the group may enter.
     assert not list(check_ways(USER, state, state))
 
@@ -79,7 +79,7 @@ def test_a_folder_that_keeps_the_user_out_is_named_by_recording_and_doctor(place
     closed = make(place / "closed", 0o750, 0, 0)
     state = closed / "state"
     with pytest.raises(PermissionError, match="may not enter it") as refused:
-        TranscriptDisk(TranscriptFiles(state, USER), Limits.of(1 << 30)).prepare()
+        TranscriptDisk(TranscriptFiles(state, USER), Retention.of(1 << 30)).prepare()
     assert refused.value.filename == str(closed)
     findings: list[Finding] = list(check_ways(USER, state, state))
     assert [str(closed) in finding.text for finding in findings] == [True, True]

@@ -101,9 +101,9 @@ class Story:
         """Its launch never begins."""
         return self.tell(lives.launch_refused(self.life, self.run_id, error, self._at(now)))
 
-    def found_all(self, now: float, *, tried: bool = False) -> Story:
+    def prerequisites_met(self, now: float, *, tried: bool = False) -> Story:
         """A look finds all that its launch needs."""
-        return self.tell(lives.found_all(self.life, self._at(now), tried=tried))
+        return self.tell(lives.prerequisites_met(self.life, self._at(now), tried=tried))
 
     def put_off(self, now: float) -> Story:
         """Its launch is given up before anything ran."""

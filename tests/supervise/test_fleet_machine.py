@@ -169,12 +169,12 @@ class FleetMachine(RuleBasedStateMachine):
             if world is not None and not world.idle:
                 world.work(refuse=refuse)
 
-    @precondition(lambda self: any(world.life.wanting for world in self.worlds.values()))
+    @precondition(lambda self: any(world.life.refused for world in self.worlds.values()))
     @rule(name=names, tried=st.booleans())
     def a_look_finds_all(self, name: str, tried: bool) -> None:
         world = self._some(name)
         if world is not None:
-            world.tell(lives.found_all(world.life, world.moment, tried=tried))
+            world.tell(lives.prerequisites_met(world.life, world.moment, tried=tried))
 
     @precondition(lambda self: any(world.pane is not None for world in self.worlds.values()))
     @rule(name=names, fails=st.sampled_from([False, False, False, True]), told=st.booleans())

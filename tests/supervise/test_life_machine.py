@@ -153,8 +153,8 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule(tried=st.booleans())
     def a_look_finds_all(self, tried: bool) -> None:
-        before, wanting = self.life, self.life.wanting
-        self.world.tell(lives.found_all(before, self.world.moment, tried=tried))
+        before, wanting = self.life, self.life.refused
+        self.world.tell(lives.prerequisites_met(before, self.world.moment, tried=tried))
         assert wanting or self.life is before
         assert not (wanting and not tried) or self.life.state is AgentState.STARTING
 

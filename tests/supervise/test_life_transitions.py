@@ -41,7 +41,7 @@ EVENTS: Mapping[str, Callable[[Life], Step]] = {
     "opened": lambda life: lives.launch_opened(life, current(life), NOW),
     "launch failed": lambda life: lives.launch_failed(life, current(life), "why", NOW),
     "launch refused": lambda life: lives.launch_refused(life, current(life), "why", NOW),
-    "all found": lambda life: lives.found_all(life, NOW),
+    "all found": lambda life: lives.prerequisites_met(life, NOW),
     "workdir covered": lambda life: lives.mounted_over(life, "why", NOW),
     "launch put off": lambda life: lives.launch_put_off(life, current(life), NOW),
     "started": lambda life: lives.started(life, current(life), PID, NOW),

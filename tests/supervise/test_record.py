@@ -59,12 +59,18 @@ lives = st.builds(
     error=st.none() | texts,
     restarts=st.integers(0, 10**9),
     counted=st.integers(0, 10**9),
-    unbegun=st.integers(0, 10**9),
+    refusals=st.integers(0, 10**9),
     began=st.none() | times,
     began_wall=st.none() | times,
     due=st.none() | times,
     session_open=st.booleans(),
 )
+
+
+def test_refusals_are_read_by_their_former_name_too() -> None:
+    record = Record.of(replace(in_state(AgentState.FAILED).life, refusals=3), DESCRIBED)
+    assert '"refusals":3' in record.dump()
+    assert Record.parse(record.dump().replace("refusals", "unbegun")) == record == Record.parse(record.dump())
 
 
 def as_at_its_launch(life: Life) -> Life:

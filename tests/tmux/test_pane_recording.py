@@ -9,8 +9,8 @@ import pytest
 
 from agentd.recording.transcripts import ends
 from agentd.recording.transcripts.disk import TranscriptDisk
-from agentd.recording.transcripts.limits import Limits
 from agentd.recording.transcripts.recorder import Transcripts
+from agentd.recording.transcripts.retention import Retention
 from agentd.recording.transcripts.writer import find_writer
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd, RunFacts
@@ -23,7 +23,7 @@ async def test_a_run_that_is_completed_late_leaves_the_pipe_of_the_next_one_alon
 ) -> None:
     script = tmp_path / "script.sh"
     script.write_text("exec cat\n")
-    disk = TranscriptDisk(files_in(tmp_path / "state"), Limits.of(1 << 30))
+    disk = TranscriptDisk(files_in(tmp_path / "state"), Retention.of(1 << 30))
     recorder = Transcripts(disk, server, find_writer())
     await recorder.prepare()
     writer = await recorder.begin(facts("first"))
@@ -44,7 +44,7 @@ async def test_what_still_comes_of_a_run_that_is_over_is_waited_for(
 ) -> None:
     monkeypatch.setattr(ends, "_END_LIMIT", 0.0)
     monkeypatch.setattr(ends, "_STILL_COMES", 0.001)
-    disk = TranscriptDisk(files_in(tmp_path / "state"), Limits.of(1 << 30))
+    disk = TranscriptDisk(files_in(tmp_path / "state"), Retention.of(1 << 30))
     comes = iter((1, 2, 3, 3))
     monkeypatch.setattr(TranscriptDisk, "sizes", lambda _disk, _run_ids: {"first": next(comes)})
     recorder = Transcripts(disk, server, find_writer())

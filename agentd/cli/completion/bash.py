@@ -14,7 +14,7 @@ def script(grammar: Grammar) -> str:
         "NAMES": grammar.names,
         "VALUED": "\n".join(_valued(grammar)),
         "FLAGS": "\n".join(_flags(grammar)),
-        "PLACES": "\n".join(_arguments(grammar)),
+        "ARGUMENTS": "\n".join(_arguments(grammar)),
         "PROGRAM": grammar.program,
         "FUNCTION": f"_{grammar.program}",
     }
@@ -93,7 +93,7 @@ _TEMPLATE = r"""# bash completion for @PROGRAM@. To have it in every shell:
         words='@COMMANDS@'
     else
         case $command:$position in
-@PLACES@
+@ARGUMENTS@
         esac
     fi
     [[ -n $names ]] && words=$(@NAMES@ ${socket[@]+"${socket[@]}"} 2>/dev/null)

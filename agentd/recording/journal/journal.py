@@ -33,7 +33,7 @@ _ADVICE = "free some space, or make the state directory writable; agents are not
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class JournalLimits:
     """What the journal may hold; times are seconds."""
 
     total_bytes: int = TOTAL_BYTES
@@ -67,10 +67,10 @@ class Journal:
         Gives the wall clock, in seconds since the epoch.
     """
 
-    def __init__(self, folder: Path, wall: Callable[[], float], limits: Limits | None = None) -> None:
+    def __init__(self, folder: Path, wall: Callable[[], float], limits: JournalLimits | None = None) -> None:
         self.folder = folder
         self._wall = wall
-        self._limits = limits or Limits()
+        self._limits = limits or JournalLimits()
         self._database = JournalDatabase(folder, self._limits.total_bytes)
         self._disk = Worker("journal")
         self.buffer = EventBuffer(self._limits.recent, self._limits.unwritten)

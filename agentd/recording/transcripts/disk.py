@@ -14,7 +14,7 @@ import structlog
 from agentd.model.status import GapView
 from agentd.recording.transcripts.completed_runs import CompletedRuns
 from agentd.recording.transcripts.files import RunFolder, TranscriptError, TranscriptFiles
-from agentd.recording.transcripts.limits import Limits
+from agentd.recording.transcripts.retention import Retention
 from agentd.recording.transcripts.run_metadata import MOST_GAPS, RunMetadata, bounded_size
 from agentd.recording.transcripts.run_on_disk import RunOnDisk
 from agentd.supervise.run_recorder import RunEnd
@@ -46,7 +46,7 @@ class TranscriptDisk:
     """All transcripts, and what may be done to them."""
 
     files: TranscriptFiles
-    limits: Limits
+    limits: Retention
     _live: dict[str, RunOnDisk] = field(default_factory=dict)
     """By run id."""
     _completed: CompletedRuns = field(init=False)

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 REASON = "another file system is mounted on its workdir"
 
 
-class Covered:
+class Overmounts:
     """Remembers which workdirs differed from what their agents were launched in at the last look."""
 
     def __init__(self, host: Host) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Retention:
     """How much is kept, in bytes."""
 
     total: int
@@ -16,7 +16,7 @@ class Limits:
     """Runs of each agent."""
 
     @classmethod
-    def of(cls, total: int) -> Limits:
+    def of(cls, total: int) -> Retention:
         """Divide what there may be in all."""
         run = min(64 << 20, max(64 << 10, total // 4))
         return cls(total, run, run // 8)

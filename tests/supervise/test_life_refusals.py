@@ -19,17 +19,17 @@ def test_without_restarts_it_fails_and_is_launched_once_all_is_there() -> None:
     assert (story.state, story.life.error, lives.wake_at(story.life)) == (AgentState.FAILED, "no such workdir", None)
     assert story.life.desired is not None
     assert plan([story.life.desired.view], [story.life.view]) == ()
-    story = story.found_all(5)
+    story = story.prerequisites_met(5)
     assert (story.state, story.effects[-1], story.life.restarts) == (AgentState.STARTING, LaunchRun("run-5"), 0)
-    assert story.opened(5).started(5).exited(6).found_all(7).state is AgentState.FAILED
+    assert story.opened(5).started(5).exited(6).prerequisites_met(7).state is AgentState.FAILED
 
 
 def test_what_no_look_sees_is_tried_again_after_a_back_off() -> None:
     story = Story().define(0, replace(NO, restart_delay=3)).refused(1)
-    assert story.found_all(3.9, tried=True).state is AgentState.FAILED
-    story = story.found_all(4, tried=True).refused(4)
-    assert story.found_all(9.9, tried=True).state is AgentState.FAILED
-    assert story.found_all(10, tried=True).state is AgentState.STARTING
+    assert story.prerequisites_met(3.9, tried=True).state is AgentState.FAILED
+    story = story.prerequisites_met(4, tried=True).refused(4)
+    assert story.prerequisites_met(9.9, tried=True).state is AgentState.FAILED
+    assert story.prerequisites_met(10, tried=True).state is AgentState.STARTING
 
 
 @pytest.mark.parametrize("policy", [ON_FAILURE, ALWAYS])
@@ -42,7 +42,7 @@ def test_tries_lengthen_the_back_off_and_use_up_no_restart(policy: Policy) -> No
         story = story.refused(story.moment.now)
         assert (story.state, story.life.restarts, story.life.counted) == (AgentState.BACKOFF, 0, 0)
     assert waits == [3, 6, 12, 24]
-    assert story.found_all(story.moment.now + 1).state is AgentState.STARTING
+    assert story.prerequisites_met(story.moment.now + 1).state is AgentState.STARTING
     story = story.opened(50).started(50)
     for _ in range(2):
         story = story.exited(story.moment.now)
@@ -66,13 +66,13 @@ def test_an_agent_that_ran_is_not_launched_once_its_policy_ends_it() -> None:
     story = running(ALWAYS).exited(0)
     story = story.refused(story.wait()).define(5, NO)
     assert story.state is AgentState.FAILED
-    assert story.found_all(6).state is AgentState.FAILED
+    assert story.prerequisites_met(6).state is AgentState.FAILED
 
 
 def test_a_timeout_counts_from_the_launch_that_began() -> None:
     story = Story().define(0, Policy(timeout=10, restart=RestartPolicy.ALWAYS)).refused(0)
     assert story.life.deadline is None
-    story = story.found_all(100).opened(100).started(100)
+    story = story.prerequisites_met(100).opened(100).started(100)
     assert story.life.deadline == 110
 
 

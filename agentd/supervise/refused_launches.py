@@ -1,4 +1,4 @@
-"""Looks, at each resync, whether launches that never began can begin now."""
+"""Tries refused launches again, at each resync, once all that they need is there."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from agentd.supervise.host import Host
 from agentd.supervise.launching import check_launch
 
 
-class Wanting:
-    """Remembers which launches were tried because nothing was seen to be missing."""
+class RefusedLaunches:
+    """Remembers which launches were tried again because nothing was seen to be missing."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -21,10 +21,10 @@ class Wanting:
         """Agents launched after a look that found all, where none found something missing since."""
 
     async def look(self, agents: Iterable[Agent]) -> None:
-        """Launch the agents whose launch never began and for which everything is there now."""
-        unbegun = [agent for agent in agents if agent.life.unbegun]
-        self._tried &= {agent.name for agent in unbegun}
-        await asyncio.gather(*(self._look_for(agent) for agent in unbegun if agent.life.wanting))
+        """Launch the agents whose launch was refused and for which everything is there now."""
+        refused = [agent for agent in agents if agent.life.refusals]
+        self._tried &= {agent.name for agent in refused}
+        await asyncio.gather(*(self._look_for(agent) for agent in refused if agent.life.refused))
 
     async def _look_for(self, agent: Agent) -> None:
         run, desired = agent.life.run, agent.life.desired
@@ -37,7 +37,7 @@ class Wanting:
             self._tried.discard(agent.name)
             return
         if agent.life.run is run and agent.life.desired is desired:
-            agent.found_all(tried=agent.name in self._tried)
+            agent.prerequisites_met(tried=agent.name in self._tried)
             self._tried.add(agent.name)
 
     async def _check(self, desired: DesiredAgent) -> None:
