@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from agentd.daemon.config_files import ConfigFiles
@@ -22,6 +23,7 @@ from agentd.jcard.secrets import (
 from agentd.jcard.unknown import unknown_sources
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
+from agentd.sandbox.granted import sandboxed_places
 from agentd.text.quoting import printable
 
 
@@ -54,16 +56,17 @@ class Inputs:
     async def read(self) -> Reading:
         """Read all files once, none of which is kept waiting for another that does not answer."""
         sources = await self._files.read()
-        prompts, errors = await self._read_prompts(sorted(prompt_files(self._specs(sources))))
+        prompts, errors = await self._read_prompts(self._specs(sources))
         return Reading(sources, prompts, errors, await self._read_secrets())
 
     def _specs(self, sources: Sources) -> Sequence[AgentSpec]:
         return [spec for file in self._files.merged(sources) for spec in file.agents]
 
-    async def _read_prompts(self, paths: Sequence[Path]) -> tuple[dict[Path, str | None], dict[Path, str]]:
+    async def _read_prompts(self, specs: Sequence[AgentSpec]) -> tuple[dict[Path, str | None], dict[Path, str]]:
         texts: dict[Path, str | None] = {}
         errors: dict[Path, str] = {}
-        for path, found in (await self._looks.each(paths, self._read_prompt)).items():
+        paths, read = sorted(prompt_files(specs)), partial(self._read_prompt, sandboxed_places(specs))
+        for path, found in (await self._looks.each(paths, read)).items():
             texts[path] = found if isinstance(found, str) else None
             if isinstance(found, NotAnsweringError):
                 errors[path] = f"prompt file {printable(str(path))}: {found.strerror}"
@@ -71,9 +74,9 @@ class Inputs:
                 errors[path] = str(found)
         return texts, errors
 
-    def _read_prompt(self, path: Path) -> str | PromptError:
+    def _read_prompt(self, places: Iterable[Path], path: Path) -> str | PromptError:
         try:
-            return read_prompt(path, self._account)
+            return read_prompt(path, self._account, places)
         except PromptError as problem:
             return problem
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from agentd.files.links import PlantedError, followed, inside, not_in
 from agentd.files.permissions import may_change, may_enter, may_read
 from agentd.model.user import AgentUser
 
@@ -38,7 +39,7 @@ def without_mark(data: bytes) -> bytes:
     return data.removeprefix(codecs.BOM_UTF8)
 
 
-def read_regular(path: Path, limit: int, account: AgentUser | None = None) -> bytes:
+def read_regular(path: Path, limit: int, account: AgentUser | None = None, places: Iterable[Path] = ()) -> bytes:
     """Read a regular file, following symlinks.
 
     Parameters
@@ -50,6 +51,8 @@ def read_regular(path: Path, limit: int, account: AgentUser | None = None) -> by
     account
         Whom the content is handed to, if that is somebody with fewer rights than ours: then a path that this account
         could bend leads only to what it may read itself. A symlink in its workspace is no way to our files.
+    places
+        Folders that sandboxed agents may write: a path that enters one must not lead out of it.
 
     Raises
     ------
@@ -65,6 +68,7 @@ def read_regular(path: Path, limit: int, account: AgentUser | None = None) -> by
     with open_regular(path) as file:
         if account is not None and not _entitled(account, path, file.fileno()):
             raise NotEntitledError(None, "leads, by way of what the agents' user may change, where it may not read")
+        _require_inside(path, file.fileno(), places)
         return read_up_to(path, file, limit)
 
 
@@ -88,6 +92,17 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
 def _open_without_blocking(path: str, flags: int) -> int:
     # The stat before tells what is there without touching it; a FIFO that takes its place since must not block either.
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _require_inside(path: Path, descriptor: int, places: Iterable[Path]) -> None:
+    """Refuse what a sandboxed agent may have had the path lead to; the open file is asked, so no race is lost."""
+    try:
+        followed(path, not_in(places))
+    except PlantedError as error:
+        if not inside(Path(os.readlink(f"/proc/self/fd/{descriptor}")), error.place):  # noqa: PTH115
+            raise NotEntitledError(
+                None, f"leads out of {error.place}, where a sandboxed agent may have put the link"
+            ) from None
 
 
 def _require_regular(path: Path, status: os.stat_result) -> None:

@@ -19,7 +19,7 @@ class PromptError(ValueError):
     """A prompt file cannot be used; the message names it and says why."""
 
 
-def read_prompt(path: Path, account: AgentUser | None = None) -> str:
+def read_prompt(path: Path, account: AgentUser | None = None, places: Iterable[Path] = ()) -> str:
     """Read a prompt file, without byte order mark and surrounding white space.
 
     Parameters
@@ -28,6 +28,8 @@ def read_prompt(path: Path, account: AgentUser | None = None) -> str:
         The file.
     account
         Whom the prompt is handed to, if it is not us; see `read_regular`.
+    places
+        Folders that sandboxed agents may write.
 
     Raises
     ------
@@ -35,7 +37,7 @@ def read_prompt(path: Path, account: AgentUser | None = None) -> str:
         If it is missing, not a regular file, unreadable, over 1 MiB, not UTF-8, or not for the account to see.
     """
     try:
-        return without_mark(read_regular(path, _LARGEST, account)).decode("utf-8").strip()
+        return without_mark(read_regular(path, _LARGEST, account, places)).decode("utf-8").strip()
     except FileNotFoundError as error:
         raise _prompt_error(path, "does not exist") from error
     except UnicodeDecodeError as error:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from agentd.files.links import Go, Look, followed, inside, not_in
 from agentd.files.permissions import closed_folder
 from agentd.model.spec import AgentSpec, Network
 from agentd.model.user import AgentUser
 from agentd.sandbox.granted import Granted
-from agentd.sandbox.paths import Go, identity, inside, real, resolved
+from agentd.sandbox.paths import identity, real, resolved
 from agentd.sandbox.pinned import Pinned
 from agentd.sandbox.programs import program_rules
 from agentd.sandbox.repository import repository_rules
@@ -66,13 +69,45 @@ class Command:
     """The folder outside that the home is."""
 
 
-def compose(spec: AgentSpec, command: Command, others: Iterable[Path], ground: Ground, go: Go) -> Composed:
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What stands in the way of showing what a program needs."""
+
+    own: Sequence[Path]
+    closed: Sequence[Path]
+    given: Sequence[Path]
+    user: AgentUser
+    refuse: Look
+
+    def follow(self, go: Go, path: Path, look: Look) -> Path:
+        """Resolve what a program needs, unless agents decide where that leads."""
+
+        def each(step: Path, entry: os.stat_result) -> None:
+            self.refuse(step, entry)
+            look(step, entry)
+
+        return followed(path, each, go)
+
+    def misses(self, at: Path) -> bool:
+        """Whether the sandbox hides a path that its user may use outside."""
+        if any(inside(at, folder) for folder in self.own) or any(inside(at, each) for each in self.given):
+            return False
+        if not any(inside(at, folder) for folder in self.closed):
+            return False
+        return at.exists() and closed_folder(at if at.is_dir() else at.parent, self.user) is None
+
+    def holds_hidden(self, at: Path) -> bool:
+        """Whether there is in a folder what is hidden for good."""
+        return any(inside(folder, at) for folder in self.closed)
+
+
+def compose(spec: AgentSpec, command: Command, others: Sequence[Granted], ground: Ground, go: Go) -> Composed:
     """Work out what an agent may read, write and reach.
 
     Parameters
     ----------
     others
-        Where other agents work.
+        What other agents may use.
 
     Raises
     ------
@@ -92,7 +127,11 @@ def compose(spec: AgentSpec, command: Command, others: Iterable[Path], ground: G
         for folder in folders:
             if inside(path, folder) and not (made_for_it and path == base and folder == real(own.data_dir)):
                 raise SandboxError(f"{path} is in {folder}, which is agentd's own: no sandboxed agent may have it")
-    hidden = [*_hidden(folders, given), *_entries(own.entries, given), *_others(others, given)]
+    hidden = [
+        *_hidden(folders, given),
+        *_entries(own.entries, given),
+        *_others([other.root for other in others], given),
+    ]
     rules = [
         Rule(_PROCESSES, Access.PROCESSES),
         Rule(_DEVICES, Access.DEVICES),
@@ -103,16 +142,12 @@ def compose(spec: AgentSpec, command: Command, others: Iterable[Path], ground: G
     ]
     closed = [_PROCESSES, _DEVICES, *support.private, command.home, *(rule.path for rule in hidden)]
 
-    def is_missed(path: Path) -> bool:
-        at = real(path.parent) / path.name
-        if not any(inside(at, folder) for folder in closed) or any(inside(at, each) for each in given):
-            return False
-        return path.exists() and closed_folder(path if path.is_dir() else path.parent, user) is None
-
-    def is_too_much(path: Path) -> bool:
-        return any(inside(folder, real(path)) for folder in closed)
-
-    rules += program_rules(command.program, command.environment, spec.workdir, is_missed, is_too_much, go)
+    planted = not_in(place for each in (granted, *others) for place in each.places)
+    around = _Around(folders, closed, given, user, planted)
+    follow = partial(around.follow, go)
+    rules += program_rules(
+        command.program, command.environment, spec.workdir, around.misses, around.holds_hidden, follow
+    )
     rules += [Rule(path, Access.READ) for path in readable]
     if spec.checkout is not None:
         rules += repository_rules(spec.checkout.repo, base, read_only=granted.root_read_only, go=go)

@@ -24,6 +24,11 @@ class Granted:
     readable: tuple[Path, ...]
     writable: tuple[Path, ...]
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Where it decides what a name leads to."""
+        return self.writable if self.root_read_only else (self.root, *self.writable)
+
     @classmethod
     def of(cls, spec: AgentSpec) -> Granted:
         """Take them from a definition."""
@@ -34,6 +39,12 @@ class Granted:
             tuple(map(Path, wish.read_only_paths)),
             tuple(map(Path, wish.writable_paths)),
         )
+
+
+def sandboxed_places(specs: Iterable[AgentSpec]) -> tuple[Path, ...]:
+    """Where sandboxed agents decide what a name leads to."""
+    boxed = [spec for spec in specs if spec.type is AgentType.SANDBOXED]
+    return tuple(dict.fromkeys(place for spec in boxed for place in Granted.of(spec).places))
 
 
 def home_of(agent: str, data_dir: Path) -> Path:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from agentd.model.user import AgentUser
 from agentd.process.runner import Runner, RunnerError
 from agentd.sandbox.bubblewrap import Bubblewrap
 from agentd.sandbox.compose import Command, Ground, Own, compose, holds_system, in_system
-from agentd.sandbox.granted import home_of
+from agentd.sandbox.granted import Granted, home_of
 from agentd.sandbox.limits import Limits
 from agentd.sandbox.seccomp import terminal_filter
 from agentd.sandbox.support import SandboxError, Support, look
@@ -78,8 +78,8 @@ class Sandboxes:
         self._filter = terminal_filter()
         self._known: tuple[float, Support | SandboxError] | None = None
         self._look: asyncio.Task[None] | None = None
-        self.workdirs: Callable[[], Iterable[tuple[str, Path]]] = tuple
-        """Names of all agents, and where they work."""
+        self.specs: Callable[[], Iterable[AgentSpec]] = tuple
+        """All agents."""
 
     async def support(self) -> Support:
         """Find out what sandboxes are made with.
@@ -129,7 +129,7 @@ class Sandboxes:
             If it cannot be made.
         """
         support = await self.support()
-        others = [path for name, path in self.workdirs() if name != spec.name]
+        others = [Granted.of(other) for other in self.specs() if other.name != spec.name]
         try:
             return await self._looks.along(lambda way: self._make(spec, program, environment, support, others, way))
         except NotAnsweringError as error:
@@ -141,7 +141,7 @@ class Sandboxes:
         program: str,
         environment: Mapping[str, str],
         support: Support,
-        others: Iterable[Path],
+        others: Sequence[Granted],
         way: Way,
     ) -> Ready:
         outside = self.home_outside(spec.name)

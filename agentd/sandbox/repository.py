@@ -11,8 +11,9 @@ import os
 from pathlib import Path
 from typing import Final
 
+from agentd.files.links import Go
 from agentd.files.regular import read_regular
-from agentd.sandbox.paths import Go, real
+from agentd.sandbox.paths import real
 from agentd.sandbox.rules import Access, Rule
 from agentd.sandbox.support import SandboxError
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import structlog
 
 from agentd.jcard.unknown import UnknownSources
 from agentd.launch.census import Census
 from agentd.model.events import Event, EventKind
+from agentd.model.spec import AgentSpec
 from agentd.model.states import AgentState
 from agentd.supervise.adoption import Adoption
 from agentd.supervise.agent import Agent
@@ -61,7 +61,7 @@ class Reconciler:
         self._refused, self._overmounts = RefusedLaunches(host), Overmounts(host)
         self._look: asyncio.Task[None] | None = None
         self.digest_key = b""
-        host.sandboxes.workdirs = self._workdirs
+        host.sandboxes.specs = self._specs
 
     def find(self, name: str) -> Agent | None:
         """An agent by its name, compared without regard to case."""
@@ -71,8 +71,8 @@ class Reconciler:
         folded = name.lower()
         return next((agent for agent in self.agents.values() if agent.name.lower() == folded), None)
 
-    def _workdirs(self) -> Iterable[tuple[str, Path]]:
-        return [(name, desired.spec.workdir) for name, desired in (self._desired or {}).items()]
+    def _specs(self) -> Iterable[AgentSpec]:
+        return [desired.spec for desired in (self._desired or {}).values()]
 
     # -- adoption
 

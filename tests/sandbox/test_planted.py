@@ -1,0 +1,103 @@
+"""What a sandboxed agent puts in its workdir has agentd show it nothing more: it decides no path that is followed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.sandbox.conftest import Sandboxed
+from tests.sandbox.test_escapes import WORK, escape, found, outcome
+from tests.support.agents import jcard
+
+
+def others_scripts(sandboxed: Sandboxed) -> Path:
+    """A folder of another agent's, with a program and a secret in it."""
+    scripts = sandboxed.daemon.folder / "other/scripts"
+    for path in (scripts.parent, scripts):
+        path.mkdir()
+    for name in ("run.sh", "theirs.txt"):
+        (scripts / name).write_text(f"#!/bin/sh\n# {WORK}\nexec sleep 600\n")
+        (scripts / name).chmod(0o755)
+    for path in (scripts.parent, scripts, *scripts.iterdir()):
+        sandboxed.give(path)
+    return scripts
+
+
+def test_a_program_in_its_workdir_that_became_a_symlink_shows_nothing_of_others(sandboxed: Sandboxed) -> None:
+    daemon = sandboxed.daemon
+    scripts = others_scripts(sandboxed)
+    (daemon.workdir / "tool").symlink_to(scripts / "run.sh")
+    look = {"name": "look", "type": "sandboxed", "command": ["./tool"], "workdir": "work", "restart": "no"}
+    other = {"name": "b", "command": ["sh", "-c", "exec sleep 600"], "workdir": "other"}
+    sandboxed.start(jcard(look, other))
+    daemon.wait_state("b", "running")
+    # Its target is not there for it.
+    assert daemon.wait_state("look", "failed")["exit_code"] in (126, 127)
+
+
+def test_a_virtual_environment_in_its_workdir_shows_no_folder_that_it_names(sandboxed: Sandboxed) -> None:
+    """The interpreter of a virtual environment brings its libraries along; here it stands in another agent's folder."""
+    daemon = sandboxed.daemon
+    scripts = others_scripts(sandboxed)
+    programs = daemon.workdir / "venv/bin"
+    programs.mkdir(parents=True)
+    (programs.parent / "pyvenv.cfg").touch()
+    tool = programs / "tool"
+    tool.write_text('#!/bin/sh\nexec "$@"\n')
+    tool.chmod(0o755)
+    (programs / "python").symlink_to(scripts / "bin/python")
+    read = [str(scripts / "theirs.txt"), str(scripts)]
+    command = [str(tool), *escape(read=read)]
+    sandboxed.start(
+        jcard(
+            {"name": "b", "command": ["sh", "-c", "exec sleep 600"], "workdir": "other"},
+            {"name": "a", "type": "sandboxed", "command": command, "workdir": "work"},
+        )
+    )
+    assert WORK not in json.dumps({path: outcome(found(daemon, daemon.workdir), f"read {path}") for path in read})
+
+
+def test_a_prompt_file_in_its_workdir_that_became_a_symlink_is_not_read(sandboxed: Sandboxed) -> None:
+    daemon = sandboxed.daemon
+    scripts = others_scripts(sandboxed)
+    script = 'printf %s "$1" >prompt.txt; exec sleep 600'
+    agent = {
+        "name": "a",
+        "type": "sandboxed",
+        "command": ["sh", "-c", script, "sh", "{prompt}"],
+        "workdir": "work",
+        "prompt_file": "work/task.md",
+    }
+    task, given = daemon.workdir / "task.md", daemon.workdir / "prompt.txt"
+    (daemon.workdir / "real.md").write_text("do it")
+    task.symlink_to("real.md")
+    sandboxed.start(jcard(agent))
+    daemon.wait_for(
+        lambda: given.exists() and given.read_text() == "do it", what="a link that stays inside is followed"
+    )
+    task.unlink()
+    task.symlink_to(scripts / "theirs.txt")
+    daemon.write_jcard(jcard(agent, {**agent, "name": "late"}))
+    error = daemon.wait_state("late", "failed")["error"]
+    assert error is not None
+    assert "task.md" in error
+    assert "leads out of" in error
+    assert WORK not in given.read_text()
+
+
+def test_an_agent_whose_workdir_is_in_anothers_sees_its_own_alone(sandboxed: Sandboxed) -> None:
+    daemon = sandboxed.daemon
+    scripts = others_scripts(sandboxed)
+    inner = scripts.parent / "inner"
+    inner.mkdir()
+    sandboxed.give(inner)
+    read = [str(scripts / "theirs.txt"), str(scripts.parent)]
+    sandboxed.start(
+        jcard(
+            {"name": "b", "command": ["sh", "-c", "exec sleep 600"], "workdir": "other"},
+            {"name": "a", "type": "sandboxed", "command": escape(read=read), "workdir": "other/inner"},
+        )
+    )
+    results = found(daemon, inner)
+    assert outcome(results, f"read {read[0]}").startswith("refused")
+    assert outcome(results, f"read {read[1]}") == "done: ['inner']"
