@@ -86,6 +86,9 @@ class Wrapper(Protocol):
     def command(self, script: LaunchScript, /) -> bytes:
         """Give the command to execute, with the agent's in it."""
 
+    def trial(self, script: LaunchScript, /) -> bytes:
+        """Give a command that makes the same sandbox, without the agent, to hear what goes wrong; may be empty."""
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchScript:
@@ -154,7 +157,7 @@ def render(script: LaunchScript, folder: Path) -> bytes:
         b"SIGNALS": b"trap - INT QUIT TERM" if script.wrapper is None else b"trap '' INT QUIT TERM",
         b"INPUT": b"" if script.wrapper is None else _write_input(script, script.wrapper, folder),
         b"ARGV": _command(script, folder),
-        b"MADE": b"" if script.wrapper is None else _made(stem),
+        b"MADE": b"" if script.wrapper is None else _made(script, script.wrapper, stem),
         b"FILES": b"" if script.open_files is None else b"ulimit -S -n %d 2>/dev/null" % script.open_files,
         b"INSPECT": shell_quote(_INSPECT),
         b"FAILED": LAUNCH_FAILED.encode(),
@@ -171,7 +174,7 @@ def _command(script: LaunchScript, folder: Path) -> bytes:
         return b" ".join(map(shell_quote, script.argv))
     stem = os.fsencode(folder / script.run_id)
     names = TERMINAL_FD, shell_quote(stem + SANDBOX_SUFFIX), INPUT_FD, shell_quote(stem + SANDBOX_INPUT)
-    return script.wrapper.command(script) + b" %d>&2 2>%s %d<%s" % names
+    return b"%d>&2 2>%s %d<%s " % names + script.wrapper.command(script)
 
 
 def _write_input(script: LaunchScript, wrapper: Wrapper, folder: Path) -> bytes:
@@ -179,9 +182,10 @@ def _write_input(script: LaunchScript, wrapper: Wrapper, folder: Path) -> bytes:
     return b"printf " + wrapper.fed(script) + b" >" + file + b" || exit 125"
 
 
-def _made(stem: bytes) -> bytes:
-    said = os.fsdecode(shell_quote(stem + SANDBOX_SUFFIX))
-    return os.fsencode(_MADE.format(said=said, ready=READY, failed=LAUNCH_FAILED))
+def _made(script: LaunchScript, wrapper: Wrapper, stem: bytes) -> bytes:
+    said, fed = (os.fsdecode(shell_quote(stem + suffix)) for suffix in (SANDBOX_SUFFIX, SANDBOX_INPUT))
+    trial = os.fsdecode(wrapper.trial(script)) or ":"
+    return os.fsencode(_MADE.format(said=said, ready=READY, failed=LAUNCH_FAILED, trial=trial, fd=INPUT_FD, input=fed))
 
 
 def _join(group: str) -> bytes:
@@ -249,6 +253,10 @@ done
 set +m
 made=
 while [ "$made" != {ready} ] && read -r stat; do made=$stat; done <{said}
+if [ -z "$made" ]; then
+  ({trial}) </dev/null >/dev/null 2>{said} {fd}<{input}
+  while read -r stat; do made=$stat; done <{said}
+fi
 [ "$made" = {ready} ] || ended "{failed} the sandbox cannot be made: ${{made:-exit status $status}}" \\
   "could not be launched"
 """

@@ -6,6 +6,7 @@ Source: bwrap(1).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from agentd.launch.launcher import INPUT_FD, READY, TERMINAL_FD, LaunchScript
 from agentd.sandbox.pinned import Pinned
@@ -40,11 +41,20 @@ class Bubblewrap:
             check=self.pinned.check(self.pinned.paths), ready=READY, env=self.env, terminal=TERMINAL_FD
         )
         words = (*arguments(self.sandbox, self.program), "/bin/sh", "-c", inside, "agentd", *script.argv)
-        return b" ".join(map(shell_quote, words))
+        return b" ".join(map(shell_quote, words)) + b" %d>&2 2>/dev/null" % _SAID_FD
+
+    def trial(self, _script: LaunchScript, /) -> bytes:
+        """Make the sandbox, and look at what is mounted."""
+        words = (*arguments(self.sandbox, self.program), "/bin/sh", "-c", self.pinned.check(self.pinned.paths) + ":")
+        return b"exec " + b" ".join(map(shell_quote, words))
 
 
-_INSIDE = """{check}echo {ready} >&2
-exec {env} --default-signal=INT,QUIT,TERM "$@" 2>&{terminal} {terminal}>&-
+_SAID_FD: Final = 5
+"""What is said goes here, and not to the standard error: that of its first process stays open, in sight of the agent,
+who would open a file of agentd's again by it. So bubblewrap itself says nothing; a trial tells what went wrong."""
+_INSIDE = f"""exec 2>&{_SAID_FD} {_SAID_FD}>&-
+{{check}}echo {{ready}} >&2
+exec {{env}} --default-signal=INT,QUIT,TERM "$@" 2>&{{terminal}} {{terminal}}>&-
 """
 
 

@@ -39,10 +39,11 @@ class Sandboxed:
             os.chown(path, self.user.pw_uid, self.user.pw_gid)
         return path
 
-    def start(self, text: str, *flags: str) -> None:
-        """Declare agents and start."""
+    def start(self, text: str, *flags: str, path: str | None = None) -> None:
+        """Declare agents and start; `path` is found before the PATH."""
         self.daemon.write_jcard(text)
-        self.daemon.start(*self.flags, *flags, env={"LANG": "C.UTF-8"})
+        before = {} if path is None else {"PATH": f"{path}:{os.environ['PATH']}"}
+        self.daemon.start(*self.flags, *flags, env={"LANG": "C.UTF-8", **before})
 
 
 @pytest.fixture

@@ -64,6 +64,16 @@ def type_by_system_call(request: int) -> object:
     return None
 
 
+def take_key() -> str:
+    """Look at the keyring of the session, which is inherited."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = {"x86_64": 250, "aarch64": 219}[os.uname().machine]
+    session, get_keyring = ctypes.c_long(-3), ctypes.c_long(0)
+    if libc.syscall(ctypes.c_long(number), get_keyring, session, ctypes.c_long(0)) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return "a keyring"
+
+
 def uncover(path: str) -> object:
     """Unmount what covers a path, with the rights of a user namespace of one's own, and look below."""
     script = 'umount "$1" 2>&1; mount --bind / /mnt 2>&1; ls -A "$1" "/mnt$1" 2>&1'
@@ -98,6 +108,7 @@ def main() -> None:
         **{f"rename {path}": attempt(os.rename, path, path + ".away") for path in orders.get("rename", [])},
         "type": attempt(type_into_terminal, TIOCSTI),
         "type high": attempt(type_by_system_call, TIOCSTI | 5 << 32),
+        "keys": attempt(take_key),
         "processes": sorted(int(each.name) for each in Path("/proc").glob("[0-9]*")),
         "environments": environments(),
         "descriptors": names("/proc/self/fd"),

@@ -92,6 +92,7 @@ def test_nothing_outside_is_read_written_or_reached(sandboxed: Sandboxed) -> Non
         assert outcome(results, f"connect {path}").startswith("refused"), results
     for attempt in ("type", "type high"):
         assert outcome(results, attempt) == "refused: [Errno 1] Operation not permitted"
+    assert outcome(results, "keys") == "refused: [Errno 38] Function not implemented"
     assert len(cast("list[int]", results["processes"])) <= 5
     for pid in (os.getpid(), os.getppid()):
         assert "No such process" in outcome(results, f"kill {pid}") or pid < 10

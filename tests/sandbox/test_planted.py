@@ -101,3 +101,15 @@ def test_an_agent_whose_workdir_is_in_anothers_sees_its_own_alone(sandboxed: San
     results = found(daemon, inner)
     assert outcome(results, f"read {read[0]}").startswith("refused")
     assert outcome(results, f"read {read[1]}") == "done: ['inner']"
+
+
+def test_no_process_in_it_holds_a_file_of_agentds(sandboxed: Sandboxed) -> None:
+    """Through /proc a file is opened again by whoever may see the process that has it open."""
+    daemon = sandboxed.daemon
+    script = "ls -l /proc/[0-9]*/fd | grep -v '/[0-9]*/fd:' >open.txt; touch done; exec sleep 600"
+    sandboxed.start(jcard({"name": "a", "type": "sandboxed", "command": ["sh", "-c", script], "workdir": "work"}))
+    daemon.wait_for((daemon.workdir / "done").exists, what="it has looked")
+    targets = [line.split(" -> ")[1] for line in (daemon.workdir / "open.txt").read_text().splitlines() if "->" in line]
+    assert [target for target in targets if target.startswith("/dev/pts/")]
+    of_ours = [target for target in targets if target.startswith(f"{daemon.folder}/")]
+    assert not [target for target in of_ours if not target.startswith(f"{daemon.workdir}/")]

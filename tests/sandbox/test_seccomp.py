@@ -45,6 +45,12 @@ def test_text_cannot_be_put_into_a_terminal(architecture: int, ioctl: int, high:
         assert decided(architecture, ioctl, high | request) == ALLOW
 
 
+@pytest.mark.parametrize(("architecture", "first"), [(X86_64, 248), (AARCH64, 217)])
+def test_the_kernels_keys_are_not_there(architecture: int, first: int) -> None:
+    decisions = [decided(architecture, number) for number in range(first - 1, first + 4)]
+    assert decisions == [ALLOW, *3 * [ERROR | errno.ENOSYS], ALLOW]
+
+
 @pytest.mark.parametrize("number", [0, 1, 15, 17, 28, 30, 59, 221, 435])
 def test_every_other_call_is_the_kernels_business(number: int) -> None:
     assert decided(X86_64, number, TIOCSTI) == ALLOW

@@ -15,7 +15,8 @@ from agentd.model.spec import AgentSpec, AgentType
 from agentd.model.user import AgentUser
 from agentd.sandbox.support import SandboxError, look
 from agentd.settings.context import resolve_agent_user
-from tests.sandbox.conftest import AGENT_USER
+from tests.sandbox.conftest import AGENT_USER, Sandboxed
+from tests.support.agents import jcard
 
 NATIVE = AgentSpec("a", "custom", "a", Path("/srv"))
 SANDBOXED = replace(NATIVE, type=AgentType.SANDBOXED)
@@ -82,3 +83,17 @@ def test_doctor_says_whether_those_there_are_can_run(user: AgentUser, short_fold
     assert "Permission denied" in finding.text
     if shutil.which("bwrap") is not None:
         assert next(check_sandbox([SANDBOXED], user, os.environ)).level is Level.OK
+
+
+def test_what_goes_wrong_at_a_launch_is_the_agents_error(sandboxed: Sandboxed) -> None:
+    """Bubblewrap itself says nothing when the agent is launched; a trial is made to hear it."""
+    programs = sandboxed.daemon.folder / "programs"
+    programs.mkdir()
+    program = programs / "bwrap"
+    real = shutil.which("bwrap")
+    failing_launch = f'case "$*" in *--seccomp*) echo "bwrap: no room" >&2; exit 1;; *) exec {real} "$@";; esac'
+    program.write_text(f"#!/bin/sh\n{failing_launch}\n")
+    program.chmod(0o755)
+    agent = {"name": "a", "type": "sandboxed", "command": ["true"], "workdir": "work"}
+    sandboxed.start(jcard(agent), path=str(programs))
+    assert sandboxed.daemon.wait_state("a", "failed")["error"] == "the sandbox cannot be made: bwrap: no room"
