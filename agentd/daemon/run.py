@@ -40,6 +40,7 @@ from agentd.launch.identity import IdentityError, admin_group, base_environment,
 from agentd.launch.login import Login, ask_login
 from agentd.launch.preflight import Preflight
 from agentd.launch.rundir import RuntimeDirectory, RuntimeDirectoryError
+from agentd.limits.groups import RunGroups
 from agentd.model.events import Event, EventSink
 from agentd.model.spec import LoadContext
 from agentd.model.status import NOT_RECORDED
@@ -329,10 +330,12 @@ class _Daemon:
         data = DataDirectory(data_dir)
         stack.callback(data.release)
         open_files = raise_file_limit()
+        groups = RunGroups(self._manager, is_ours=self._instance.shares)
+        stack.callback(groups.close)
         return Host(
             tmux=tmux,
             runtime=RuntimeDirectory(runtime_path(settings), user.uid, user.gid, self._instance.shares),
-            reaper=Reaper(),
+            reaper=Reaper(groups=groups.group),
             user=user,
             open_files=open_files,
             base_environment=base_environment(user, os.environ, login, root=os.geteuid() == 0),
@@ -342,6 +345,7 @@ class _Daemon:
                 user, os.environ, templates_folder(os.environ), data_dir, self._looks, data.claim, open_files=open_files
             ),
             preflight=Preflight(self._looks, user),
+            groups=groups,
             sandboxes=Sandboxes(user, os.environ, own_of(settings, data_dir), self._looks),
             clock=self._clock,
             recorder=RunRecorder() if transcripts is None else transcripts,

@@ -72,4 +72,5 @@ async def close_server(host: Host) -> None:
     runs = host.runtime.run_ids()
     await host.tmux.kill_server()
     await asyncio.gather(*(host.reaper.end(ProcessTree(run_id, None)) for run_id in runs))
+    await asyncio.gather(*(host.groups.remove(run_id) for run_id in runs))
     host.runtime.remove()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -11,9 +11,10 @@ from typing import TypeAlias
 from agentd import __version__
 from agentd.daemon.configuration import ConfigFile, Configuration
 from agentd.files.looks import Looks
-from agentd.model.limits import LIMIT_FIELDS, Enforcer
+from agentd.limits.groups import Held
+from agentd.model.limits import LIMIT_FIELDS
 from agentd.model.sandbox import SandboxStatus
-from agentd.model.spec import AgentType, LoadContext
+from agentd.model.spec import LoadContext
 from agentd.model.states import AgentState
 from agentd.model.status import (
     NOT_READ_YET,
@@ -42,7 +43,7 @@ from agentd.supervise.record import Description
 from agentd.text.timestamps import rfc3339
 from agentd.tmux.panes import Pane
 
-_Shown: TypeAlias = tuple[Life, Description, int | None, float, str | None, Pane | None]
+_Shown: TypeAlias = tuple[Life, Description, int | None, float, str | None, Pane | None, Mapping[str, Held]]
 """All that a status is made from."""
 
 
@@ -142,12 +143,14 @@ class DaemonStatus:
         run = agent.life.run
         since = None if run is None or run.started is None else run.started
         problem = agent.host.recorder.problem(agent.name)
-        state = agent.life, agent.described, None if since is None else int(now - since), offset, problem, agent.pane
+        uptime = None if since is None else int(now - since)
+        held = agent.host.groups.report(agent.run_id, agent.life.policy.limits)
+        state = agent.life, agent.described, uptime, offset, problem, agent.pane, held
         cached = self._cached.get(agent.name)
         # Tuples compare what is not the same object alone.
         if cached is not None and cached[0] == state:
             return cached[1]
-        status = _status(agent, now, offset, self._sandbox(agent.life.desired))
+        status = _status(agent, now, offset, self._sandbox(agent.life.desired), held)
         self._cached[agent.name] = state, status
         return status
 
@@ -208,7 +211,9 @@ def _shown(fingerprint: Fingerprint | None) -> dict[str, str] | None:
     return {part: digest for part, digest in fingerprint.items() if part != SECRETS_PART}
 
 
-def _status(agent: Agent, now: float, offset: float, sandbox: SandboxStatus | None) -> AgentStatus:
+def _status(
+    agent: Agent, now: float, offset: float, sandbox: SandboxStatus | None, held: Mapping[str, Held]
+) -> AgentStatus:
     life, described = agent.life, agent.described
     run, ended, state = life.run, life.last_exit, life.state
     live = state.live and run is not None and run.ended is None
@@ -228,12 +233,12 @@ def _status(agent: Agent, now: float, offset: float, sandbox: SandboxStatus | No
         exit_code=None if ended is None else ended.code,
         exit_signal=None if ended is None else ended.signal,
         exit_reason=None if ended is None else ended.reason,
-        oom_kills=0,
+        oom_kills=0 if run is None else run.oom_kills,
         error=life.error,
         next_restart_at=None if life.due is None else rfc3339(life.due + offset),
         deadline=None if deadline is None else rfc3339(deadline + offset),
         workdir=described.workdir,
-        limits=_limits(agent),
+        limits=_shown_limits(held),
         model=None if life.desired is None else life.desired.spec.model,
         command=None if life.desired is None else next(iter(life.desired.spec.command), None),
         worktree=described.worktree,
@@ -246,19 +251,6 @@ def _status(agent: Agent, now: float, offset: float, sandbox: SandboxStatus | No
     )
 
 
-def _limits(agent: Agent) -> LimitsStatus | None:
-    declared = agent.life.policy.limits.declared()
-    missing = agent.host.sandboxes.limits.missing
-    held = {"memory", "pid_limit"} - set(missing) if agent.described.type == AgentType.SANDBOXED else set()
-    shown = {
-        name: LimitStatus(
-            declared[name],
-            None,
-            Enforcer.LEGACY if name in held else None,
-            None if name in held else "this agentd limits sandboxed agents only, as root with cgroups v1",
-        )
-        if name in declared
-        else None
-        for name in LIMIT_FIELDS
-    }
-    return LimitsStatus(**shown) if declared else None
+def _shown_limits(held: Mapping[str, Held]) -> LimitsStatus | None:
+    limits = {name: LimitStatus(each.value, each.peak, each.enforced_by, each.reason) for name, each in held.items()}
+    return LimitsStatus(**{name: limits.get(name) for name in LIMIT_FIELDS}) if limits else None

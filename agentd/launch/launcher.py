@@ -32,6 +32,9 @@ INPUT_FD, TERMINAL_FD = 9, 7
 """Descriptors that a sandbox is started with: `SANDBOX_INPUT`, and what is to be the agent's standard error. Its own
 standard error is `SANDBOX_SUFFIX`."""
 
+GO_SUFFIX = b".go"
+"""FIFO of a run that waits for agentd before it executes the agent."""
+
 READY = "ready"
 """The last that is said when a sandbox was made."""
 
@@ -103,8 +106,8 @@ class LaunchScript:
     open_files: int | None = None
     """Soft limit of open files, if not the tmux server's, which needs a high one."""
     wrapper: Wrapper | None = None
-    groups: tuple[str, ...] = ()
-    """Files that the process joins control groups by."""
+    held: bool = False
+    """Whether it waits before it executes the agent, until agentd has put it into its control group."""
 
 
 def end_mark(run_id: str) -> bytes:
@@ -152,7 +155,7 @@ def render(script: LaunchScript, folder: Path) -> bytes:
         b"AGENT": shell_quote(script.agent),
         b"UNSET": os.fsencode(" ".join(sorted(unset))),
         b"EXPORTS": b"\n".join(_export(name, value) for name, value in exported.items()),
-        b"JOIN": b"\n".join(map(_join, script.groups)),
+        b"GO": shell_quote(stem + GO_SUFFIX),
         b"JOBS": b"" if script.wrapper is None else b"set -m",
         b"SIGNALS": b"trap - INT QUIT TERM" if script.wrapper is None else b"trap '' INT QUIT TERM",
         b"INPUT": b"" if script.wrapper is None else _write_input(script, script.wrapper, folder),
@@ -164,7 +167,7 @@ def render(script: LaunchScript, folder: Path) -> bytes:
         b"MARK": _END_MARK,
     }
     # Split first and fill in after: what is filled in may itself look like a placeholder.
-    pieces = _TEMPLATE.split(b"@")
+    pieces = _TEMPLATE.replace(b"@REPORTED@", _HELD if script.held else _TOLD).split(b"@")
     pieces[1::2] = [names[name] for name in pieces[1::2]]
     return b"".join(pieces)
 
@@ -186,11 +189,6 @@ def _made(script: LaunchScript, wrapper: Wrapper, stem: bytes) -> bytes:
     said, fed = (os.fsdecode(shell_quote(stem + suffix)) for suffix in (SANDBOX_SUFFIX, SANDBOX_INPUT))
     trial = os.fsdecode(wrapper.trial(script)) or ":"
     return os.fsencode(_MADE.format(said=said, ready=READY, failed=LAUNCH_FAILED, trial=trial, fd=INPUT_FD, input=fed))
-
-
-def _join(group: str) -> bytes:
-    failed = f"cannot join the control group {group}"
-    return b"echo 0 >" + shell_quote(group) + b" || { echo " + shell_quote(failed) + b"; exit 125; }"
 
 
 def _export(name: str, value: str) -> bytes:
@@ -261,6 +259,10 @@ fi
   "could not be launched"
 """
 
+_TOLD = rb"""printf '%s\n' @RUN@ 1<>@HINTS@"""
+# The FIFO is open before agentd hears of the process: what it writes is never lost.
+_HELD = rb"""{ printf '%s\n' @RUN@ 1<>@HINTS@; read -r field <&6; } 6<>@GO@ || exit 125"""
+
 # INT, QUIT and TERM are trapped, so that the launcher outlives C-c and a SIGTERM to the process group and can record
 # the status; a subshell starts with the traps' default. HUP is not: a launcher that survives its session would keep the
 # agent running without a terminal. /proc/self is the process that opens it: here the subshell that becomes the agent.
@@ -302,8 +304,7 @@ cd -- @WORKDIR@ || ended "@FAILED@ cannot enter the workdir" "could not be launc
   @SIGNALS@
   if [ -r /proc/self/stat ]; then read -r stat </proc/self/stat; else stat=$(exec /bin/sh -c 'echo $PPID'); fi
   printf '%s\n' "$stat" >@PID_FILE@ || exit 125
-  printf '%s\n' @RUN@ 1<>@HINTS@
-  @JOIN@
+  @REPORTED@
   @INPUT@
   environment
   exec @ARGV@

@@ -21,7 +21,15 @@ import structlog
 
 from agentd.files.locks import stands_at
 from agentd.launch.hints import HintPipe
-from agentd.launch.launcher import HINTS, LAUNCH_FAILED, SANDBOX_INPUT, SANDBOX_SUFFIX, LaunchScript, render
+from agentd.launch.launcher import (
+    GO_SUFFIX,
+    HINTS,
+    LAUNCH_FAILED,
+    SANDBOX_INPUT,
+    SANDBOX_SUFFIX,
+    LaunchScript,
+    render,
+)
 from agentd.launch.script_path import SUFFIX, launched_run
 from agentd.process.identity import ProcessIdentity, started_by
 from agentd.process.proc import PROC, read_bytes
@@ -31,8 +39,9 @@ log = structlog.get_logger(__name__)
 CLOSING = "closing"
 _PID, _EXIT, _RECORD = ".pid", ".exit", ".record"
 _NEW_RECORD = ".record-new"
+_GO = os.fsdecode(GO_SUFFIX)
 _OF_SANDBOX = (os.fsdecode(SANDBOX_SUFFIX), os.fsdecode(SANDBOX_INPUT))
-_SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, *_OF_SANDBOX)
+_SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, _GO, *_OF_SANDBOX)
 _LARGEST_STATUS = 255
 _ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
 """An exit status, and the first number of /proc/uptime (proc(5)) where there is one."""
@@ -193,6 +202,9 @@ class RuntimeDirectory:
             If it cannot be written: disk full, folder gone.
         """
         self._create(script.run_id + SUFFIX, render(script, self.path))
+        if script.held:
+            os.mkfifo(script.run_id + _GO, 0o600, dir_fd=self._descriptor)
+            os.chown(script.run_id + _GO, self._owner, self._group, dir_fd=self._descriptor, follow_symlinks=False)
         return self.script_path(script.run_id)
 
     def _create(self, name: str, content: bytes) -> None:
@@ -244,6 +256,28 @@ class RuntimeDirectory:
     def has_record(self, run_id: str) -> bool:
         """Whether there is a record of a run."""
         return self._exists(run_id + _RECORD)
+
+    def is_held(self, run_id: str) -> bool:
+        """Whether a run waits to be released, or will."""
+        return self._exists(run_id + _GO)
+
+    def release(self, run_id: str) -> None:
+        """Have a run that waits execute its agent."""
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(run_id + _GO, flags, dir_fd=self._descriptor)
+        except OSError as error:
+            # Nobody waits: it has been killed.
+            log.debug("run_not_released", run=run_id, error=error.strerror)
+            return
+        try:
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                os.write(descriptor, b"\n")
+        except OSError as error:
+            log.debug("run_not_released", run=run_id, error=error.strerror)
+        finally:
+            os.close(descriptor)
+        self._remove(run_id + _GO)
 
     def report_process(self, run_id: str, process: ProcessIdentity) -> None:
         """Write the launcher's report of the agent's process again, where it was removed or replaced.

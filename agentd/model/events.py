@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     STOPPED = "stopped"
     DISABLED = "disabled"
     SESSION_LOST = "session_lost"
+    OOM = "oom"
     PROCESSES_SURVIVE_SIGKILL = "processes_survive_sigkill"
     # The daemon
     DAEMON_STARTED = "daemon_started"
@@ -121,6 +122,9 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     ),
     EventKind.DISABLED: EventDoc("The agent is declared and not to run.", _STATES),
     EventKind.SESSION_LOST: EventDoc("The agent's tmux session went away without agentd closing it.", ("state",)),
+    EventKind.OOM: EventDoc(
+        "The kernel killed processes of the agent for want of memory; the agent itself may live on.", ("run", "kills")
+    ),
     EventKind.PROCESSES_SURVIVE_SIGKILL: EventDoc(
         "Processes of the agent cannot be ended; it is not launched again while they live.", ("pids",)
     ),
@@ -165,6 +169,7 @@ DETAILS: Mapping[str, str] = {
     "folder": "the folder",
     "grace_seconds": "from the first signal to SIGKILL",
     "harness": "the agent's harness",
+    "kills": "number of processes of the run that the kernel has killed for want of memory so far",
     "lost": "how many",
     "oldest": "number of the oldest event that is kept",
     "path": "the path",

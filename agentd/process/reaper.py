@@ -1,6 +1,7 @@
 """Ends what a run started: finds all its processes, and kills them.
 
-An agent's processes are found as descendants of its launcher, and by the unique ``AGENTD_RUN_ID`` in their environment:
+An agent's processes are found in its control group where it has one, which none can leave as long as agentd is root; as
+descendants of its launcher; and by the unique ``AGENTD_RUN_ID`` in their environment:
 a process that left its session and lost its parents is a child of an ancestor of the tmux server (init or a
 subreaper), so only those orphans need a look, not all of /proc (70 ms at 700 processes).
 """
@@ -13,11 +14,13 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import structlog
 
+from agentd.process.cgroups.group import Group
 from agentd.process.identity import HAS_PIDFD, ProcessIdentity
 from agentd.process.orphans import hold_marked
 from agentd.process.proc import NOTHING_LEFT, ancestors, children_of, descendants, run_id_of
@@ -33,6 +36,9 @@ _ENDING_PAUSE = 0.2
 _ENDING_PAUSE_WITHOUT_PIDFD = 0.01
 _RETRY_LOOK = 0.1
 """Seconds until the next look when there was nothing left to look with."""
+
+
+NO_GROUPS: Mapping[str, Group] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ def _started_by_launcher(launcher: int, run_id: str) -> list[int]:
 
 
 def _find(
-    trees: Sequence[ProcessTree], server: int, adopters: Iterable[int]
+    trees: Sequence[ProcessTree], server: int, adopters: Iterable[int], groups: Mapping[str, Group]
 ) -> tuple[dict[str, set[ProcessIdentity]], bool]:
     """The processes of each run, and whether these are surely all.
 
@@ -82,7 +88,8 @@ def _find(
             roots.update(_started_by_launcher(launchers[tree.run_id], tree.run_id))
         if tree.agent is not None and tree.agent.surely_alive():
             roots.add(tree.agent.pid)
-        found[tree.run_id] = _identified(roots.union(*map(descendants, roots)) - spared)
+        members = groups[tree.run_id].members() if tree.run_id in groups else set()
+        found[tree.run_id] = _identified(members.union(roots, *map(descendants, roots)) - spared)
     marked, sure = hold_marked(found.keys(), adopters, spared)
     for run_id, orphan in marked:
         found[run_id].add(ProcessIdentity.seen(orphan) or ProcessIdentity(orphan, None).gone())
@@ -147,12 +154,22 @@ class Look:
     """Whether a run that none were found of has surely none; else orphans came and went too fast to tell."""
 
 
-def end_found(trees: Sequence[ProcessTree], server: int, adopters: Iterable[int]) -> Look:
+def end_found(
+    trees: Sequence[ProcessTree], server: int, adopters: Iterable[int], groups: Mapping[str, Group] = NO_GROUPS
+) -> Look:
     """Look once for all that these runs started, SIGKILL it, and wait a moment until it has ended.
 
     Blocks: call it in a thread. A process may fork before it dies, so only an empty answer says that nothing is left.
+
+    Parameters
+    ----------
+    groups
+        The control groups of those runs that have one, by run id.
     """
-    found, sure = _find(trees, server, adopters)
+    found, sure = _find(trees, server, adopters, groups)
+    for run_id, group in groups.items():
+        if found.get(run_id):
+            group.kill()
     everything = set().union(*found.values())
     if everything:
         watched = _kill(everything)
@@ -181,10 +198,15 @@ class Reaper:
     ----------
     limit
         Seconds after which it gives up on processes that do not end.
+    groups
+        Gives the control group that all of a run is in, if it has one.
     """
 
-    def __init__(self, limit: float = REAPER_LIMIT) -> None:
+    def __init__(
+        self, limit: float = REAPER_LIMIT, groups: Callable[[str], Group | None] = lambda _run_id: None
+    ) -> None:
         self._limit = limit
+        self._groups = groups
         self._endings: list[_Ending] = []
         self._task: asyncio.Task[None] | None = None
         self._server = 1
@@ -215,7 +237,8 @@ class Reaper:
         while self._endings:
             batch = [ending.tree for ending in self._endings]
             try:
-                look = await asyncio.to_thread(end_found, batch, self._server, frozenset(self._adopters))
+                groups = {tree.run_id: group for tree in batch if (group := self._groups(tree.run_id)) is not None}
+                look = await asyncio.to_thread(end_found, batch, self._server, frozenset(self._adopters), groups)
             except OSError as error:
                 if error.errno not in NOTHING_LEFT:
                     raise

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agentd.process.cgroups import Cgroups
+from agentd.process.cgroups.usage import Cgroups
 from agentd.process.proc import look_for_run_id
 
 _TICK = os.sysconf("SC_CLK_TCK")

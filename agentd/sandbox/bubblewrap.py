@@ -13,6 +13,9 @@ from agentd.sandbox.pinned import Pinned
 from agentd.sandbox.rules import Access, Rule, Sandbox, mounts
 from agentd.text.quoting import shell_quote
 
+PROCESSES: Final = 2
+"""Of bubblewrap itself, beside those of the agent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bubblewrap:

@@ -21,7 +21,6 @@ from agentd.process.runner import Runner, RunnerError
 from agentd.sandbox.bubblewrap import Bubblewrap
 from agentd.sandbox.compose import Command, Ground, Own, compose, holds_system, in_system
 from agentd.sandbox.granted import Granted, home_of
-from agentd.sandbox.limits import Limits
 from agentd.sandbox.seccomp import terminal_filter
 from agentd.sandbox.support import SandboxError, Support, look
 from agentd.text.quoting import shell_quote
@@ -74,7 +73,6 @@ class Sandboxes:
         self._environ = dict(environ)
         self._own = own
         self._looks = looks
-        self.limits = Limits(user)
         self._filter = terminal_filter()
         self._known: tuple[float, Support | SandboxError] | None = None
         self._look: asyncio.Task[None] | None = None

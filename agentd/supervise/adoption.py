@@ -16,6 +16,7 @@ import structlog
 from agentd.launch.census import Census, LivingRun
 from agentd.launch.script_path import launched_run
 from agentd.model.events import Event, EventKind
+from agentd.model.limits import Limits
 from agentd.model.states import AgentState
 from agentd.process.identity import ProcessIdentity
 from agentd.process.proc import PROC, children_of
@@ -79,7 +80,8 @@ class Adoption:
         for text in await tmux.list_globals(ENDED_PREFIX):
             self._adopt_ended(text)
         runs = {agent.run_id for agent in self._agents.values() if agent.run_id is not None}
-        lost = (runtime.run_ids() | self._living.keys()) - runs
+        groups = self._host.groups
+        lost = (runtime.run_ids() | self._living.keys() | groups.left()) - runs
         if lost:
             # Their sessions are gone, but something they started may live, and would live beside the next run.
             survivors = await asyncio.gather(*(self._end(run_id) for run_id in lost))
@@ -90,11 +92,17 @@ class Adoption:
         runtime.remove_all_but(runs)
 
     async def _end(self, run_id: str) -> set[int]:
-        living = self._living.get(run_id)
-        if living is None:
-            return await self._host.reaper.end(ProcessTree(run_id, None))
-        log.warning("run_ended", run=run_id, agent=living.agent, reason="it could not be taken over")
-        return await self._host.reaper.end(ProcessTree(run_id, None, living.processes))
+        living, groups = self._living.get(run_id), self._host.groups
+        processes = frozenset() if living is None else living.processes
+        # With a process it is found wherever it was made; otherwise where this daemon would make it.
+        groups.find(run_id, next((process.pid for process in processes), None), 0, Limits())
+        if living is not None:
+            log.warning("run_ended", run=run_id, agent=living.agent, reason="it could not be taken over")
+        survivors = await self._host.reaper.end(ProcessTree(run_id, None, processes))
+        if not survivors:
+            await groups.remove(run_id)
+            groups.forget(run_id)
+        return survivors
 
     def _adopt_pane(self, listed: ListedPane, run_id: str) -> None:
         living = self._living.get(run_id)

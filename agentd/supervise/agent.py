@@ -16,6 +16,7 @@ from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.launching import Prepared, facts_of, make_ready, open_pane, prepare
 from agentd.supervise.life import (
+    ApplyLimits,
     CloseSession,
     Effect,
     KillRun,
@@ -27,6 +28,7 @@ from agentd.supervise.life import (
     TerminateGroup,
     TypeKey,
 )
+from agentd.supervise.limiting import admit, apply_limits, find_group, report_oom, with_reason
 from agentd.supervise.lost_record import assumed
 from agentd.supervise.machine import LogScreen, Machine
 from agentd.supervise.policy import Exit
@@ -144,6 +146,7 @@ class Agent(Machine):
         handle = self._new_handle(run_id, session)
         handle.opened(pane)
         self._hold(handle)
+        find_group(self.host, self.life, self.described, handle)
         self.host.sessions.claim(session, self.name)
         self._reporter.adopting()
         if run.ended is None and run.id != run_id:
@@ -155,6 +158,7 @@ class Agent(Machine):
             # declared now decides.
             self.life = replace(self.life, run=replace(run, launched=self.host.clock.now()))
             self.hint(past=True)
+            self.look_for_oom(run_id)
             if ended and self.life.run is not None and self.life.run.ended is None and handle.process is None:
                 handle.end(Exit(error="ended with an unknown status: the launcher's reports were removed"))
         self._schedule()
@@ -200,6 +204,12 @@ class Agent(Machine):
         self._records.require()
         self._reporter.adopted(self.life, run.id)
 
+    def look_for_oom(self, run_id: str) -> None:
+        """Look whether the kernel has killed a process of this run for want of memory."""
+        kills = self.host.groups.oom_kills(run_id)
+        if report_oom(self._reporter, self.life, run_id, kills):
+            self._apply(transitions.oom_killed(self.life, run_id, kills, self._now()))
+
     def hint(self, *, past: bool = False) -> None:
         """Look for a launcher's report; `past` if it may have been made long ago, to a former daemon."""
         handle, run = self._handle, self.life.run
@@ -216,8 +226,8 @@ class Agent(Machine):
             case NotStarted(error):
                 self._apply(transitions.launch_failed(self.life, run_id, error, self._now()))
             case Ended(ended, ago):
-                if self.host.sandboxes.limits.ran_out_of_memory(run_id):
-                    ended = replace(ended, oom="the kernel killed a process of it, for want of memory")
+                self.look_for_oom(run_id)
+                ended = with_reason(self.life, ended, self.host.clock.now())
                 if self.host.debug:
                     self._effects.append(LogScreen())
                 self._apply(transitions.exited(self.life, run_id, ended, self._now().earlier(ago)))
@@ -232,10 +242,10 @@ class Agent(Machine):
                 await self._type(key)
             case TerminateGroup():
                 self._terminate()
-            case KillRun():
-                await self._kill()
-            case ReapRun():
-                await self._reap()
+            case KillRun() | ReapRun():
+                await (self._kill() if isinstance(effect, KillRun) else self._reap())
+            case ApplyLimits():
+                await apply_limits(self.host, self.life)
             case CloseSession():
                 await self._close_session()
             case ReportStopped():
@@ -280,13 +290,13 @@ class Agent(Machine):
             if former is not None:
                 await self.host.recorder.taken(former.run_id)
             writer = await self.host.recorder.begin(facts_of(self.host, desired, run_id))
+            handle.held = request.held
             self._hold(handle)
             self._records.launched(record)
             pane = former.pane if former is not None and self.life.session_open else None
             pane = await open_pane(self.host, desired.spec, replace(request, writer=writer), pane)
         except (PreflightError, TmuxError) as error:
             self.host.runtime.remove_run(run_id)
-            self.host.sandboxes.limits.remove(run_id)
             self._hold(former)
             event = transitions.launch_refused if isinstance(error, PreflightError) else transitions.launch_failed
             self._apply(event(self.life, run_id, self.host.redact(str(error)), self._now()))
@@ -300,7 +310,7 @@ class Agent(Machine):
             await forget_run(self.host, former.run_id)
 
     def _new_handle(self, run_id: str, session: str) -> RunHandle:
-        return RunHandle(self.host, run_id, session, self._reported)
+        return RunHandle(self.host, run_id, session, self._reported, partial(admit, self.host, self))
 
     def _hold(self, handle: RunHandle | None) -> None:
         """Make this the current run, and take its hints."""
@@ -353,7 +363,7 @@ class Agent(Machine):
             handle.survivors = frozenset(await self.host.reaper.end(handle.tree))
             self._reporter.survivors(handle.survivors)
             if not handle.survivors:
-                self.host.sandboxes.limits.remove(handle.run_id)
+                await self.host.groups.remove(handle.run_id)
 
     async def _close_session(self) -> None:
         handle = self._handle

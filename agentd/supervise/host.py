@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 
 from agentd.launch.preflight import Preflight
 from agentd.launch.rundir import RuntimeDirectory
+from agentd.limits.groups import RunGroups
 from agentd.model.events import Event, EventSink
 from agentd.model.user import AgentUser
 from agentd.process.reaper import Reaper
@@ -118,6 +119,7 @@ class Host:
     folders: WorkFolders
     preflight: Preflight
     sandboxes: Sandboxes
+    groups: RunGroups
     clock: Clock = field(default_factory=Clock)
     open_files: int | None = None
     """Soft limit of open files that agents get; ``None`` for the one that they inherit."""

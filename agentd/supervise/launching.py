@@ -33,6 +33,8 @@ class PaneRequest:
     run_id: str
     script: str
     """Path of the launch script."""
+    held: bool = False
+    """Whether the script waits to be released."""
     writer: str | None = None
     """Shell command that is to read what it prints."""
 
@@ -139,12 +141,11 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
             workdir=str(spec.workdir),
             environment=sorted(environment),
         )
-    groups: tuple[str, ...] = ()
-    if sandbox is not None:
-        enforced = host.sandboxes.limits.make(run_id, spec.policy.limits)
-        groups = enforced.joined_by
-        if enforced.missing:
-            log.warning("limits_not_enforced", agent=spec.name, fields=enforced.missing)
+    limits = spec.policy.limits
+    held = bool(limits) and host.groups.enforcing
+    if limits and not held:
+        reasons = {name: host.groups.foreseen(name)[1] for name in limits.declared()}
+        log.warning("limits_not_enforced", agent=spec.name, run=run_id, reasons=reasons)
     try:
         host.runtime.write_record(run_id, record)
         script = LaunchScript(
@@ -155,9 +156,9 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
             workdir=str(spec.workdir),
             open_files=host.open_files,
             wrapper=None if sandbox is None else sandbox.wrapper,
-            groups=groups,
+            held=held,
         )
-        return PaneRequest(run_id, host.runtime.write_script(script))
+        return PaneRequest(run_id, host.runtime.write_script(script), held)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PreflightError(f"cannot write the launch script in {host.runtime.path}: {reason}") from error

@@ -49,6 +49,10 @@ class Run:
     ended: float | None = None
     restart: bool = False
     """Whether its launch is one of the restarts."""
+    oom_kills: int = 0
+    """Processes of it that the kernel killed for want of memory, as far as that was reported."""
+    oom_at: float | None = None
+    """When the last one was, monotonic."""
 
     def lasted(self) -> float | None:
         """Seconds it ran, ``None`` if it never did."""
@@ -189,6 +193,11 @@ class ReapRun:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplyLimits:
+    """Hold the run there is to the limits of the policy in force."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseSession:
     """Close the agent's pane, and its session with it."""
 
@@ -198,5 +207,5 @@ class ReportStopped:
     """All effects before this one are done: call `stopped`."""
 
 
-Effect = LaunchRun | TypeKey | TerminateGroup | KillRun | ReapRun | CloseSession | ReportStopped
+Effect = LaunchRun | TypeKey | TerminateGroup | KillRun | ReapRun | ApplyLimits | CloseSession | ReportStopped
 Step = tuple[Life, tuple[Effect, ...]]

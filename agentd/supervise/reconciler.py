@@ -62,6 +62,7 @@ class Reconciler:
         self._look: asyncio.Task[None] | None = None
         self.digest_key = b""
         host.sandboxes.specs = self._specs
+        host.groups.on_oom = self._look_for_oom
 
     def find(self, name: str) -> Agent | None:
         """An agent by its name, compared without regard to case."""
@@ -255,6 +256,7 @@ class Reconciler:
     async def observe(self) -> None:
         """Compare the panes there are with those the agents should have."""
         since = self.host.clock.now()
+        self.host.groups.resync()
         try:
             await self.host.tmux.sizes.restore({agent.pane.window_id for agent in self.agents.values() if agent.pane})
             states = await self.host.tmux.list_states()
@@ -288,6 +290,11 @@ class Reconciler:
             log.warning("session_not_renamed_back", agent=agent.name, name=name, reason=str(error))
         except TmuxUnreachableError as error:
             log.debug("session_not_renamed_back", agent=agent.name, name=name, reason=str(error))
+
+    def _look_for_oom(self, run_id: str) -> None:
+        for agent in self.agents.values():
+            if agent.run_id == run_id:
+                agent.look_for_oom(run_id)
 
     async def tmux_reconnected(self, reason: str) -> None:
         """Go on after the connection to tmux was lost and made again, perhaps to another server."""

@@ -101,7 +101,7 @@ class Record:
         if run is not None and under_way(life):
             # As at its launch, so that the record, which tmux took together with that, need not be written again:
             # tmux' part of starting 300 agents was 0.43 s of CPU with a second one of 900 bytes, 0.3 s without.
-            state, run, error = AgentState.STARTING, Run(run.id, restart=run.restart), None
+            state, run, error = AgentState.STARTING, Run(run.id, restart=run.restart, oom_kills=run.oom_kills), None
         return cls(
             v=VERSION,
             agent=life.name,

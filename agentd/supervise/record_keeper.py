@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from agentd.model.spec import Policy
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life
 from agentd.supervise.record import Description, Record, under_way
@@ -58,11 +59,12 @@ class RecordKeeper:
 
     def changed(self, before: Life, life: Life, *, pane: bool) -> None:
         """Have it written if a change may have made it wrong; that of a launch holds until the run ends."""
-        outdated = not under_way(life) or life.policy != before.policy if pane else life.state.ended
+        outdated = not under_way(life) or _outlived(life) != _outlived(before) if pane else life.state.ended
         if not outdated:
             return
-        if not under_way(life) and not life.gone:
-            # No report of a launcher tells a later daemon what was decided after an end, so that is written at once.
+        if (not under_way(life) or life.policy == before.policy) and not life.gone:
+            # No report of a launcher tells a later daemon what was decided after an end, nor which processes the kernel
+            # has killed, so that is written at once.
             self.require()
         elif self._timer is None and not life.gone:
             self._timer = asyncio.get_running_loop().call_later(_DELAY, self._late)
@@ -113,6 +115,11 @@ class RecordKeeper:
         if self._timer is not None:
             self._timer.cancel()
         self._on_due = _nobody
+
+
+def _outlived(life: Life) -> tuple[Policy, int]:
+    """What changes while a run is under way, and is not among the launcher's reports."""
+    return life.policy, 0 if life.run is None else life.run.oom_kills
 
 
 def _nobody() -> None:

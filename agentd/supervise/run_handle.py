@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -60,13 +60,26 @@ class RunHandle:
         The session name its pane was made with.
     report
         Called with the run's id and what is found out.
+    admit
+        Awaited with the run's id and process before a process that is `held` is released.
     """
 
-    def __init__(self, host: Host, run_id: str, session: str, report: Callable[[str, Report], None]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        run_id: str,
+        session: str,
+        report: Callable[[str, Report], None],
+        admit: Callable[[str, ProcessIdentity], Coroutine[None, None, None]],
+    ) -> None:
         self._host = host
         self.run_id = run_id
         self.session = session
         self._report = report
+        self._admit = admit
+        self.held = False
+        """Whether its process waits to be admitted before it executes the agent."""
+        self._admission: asyncio.Task[None] | None = None
         self.pane: Pane | None = None
         self.launcher: ProcessIdentity | None = None
         self.process: ProcessIdentity | None = None
@@ -123,10 +136,15 @@ class RunHandle:
 
     def read_reports(self, *, past: bool = False) -> None:
         """Take what the launcher reported; `past` if it may have done so long ago, to a former daemon."""
+        if self._admission is not None:
+            return
         if self.process is None:
             self.process = self._host.runtime.read_process(self.run_id)
             if self.process is not None:
                 self._host.runtime.remove_script(self.run_id)
+                if self.held:
+                    self._begin_admission(self.process)
+                    return
                 self._report(self.run_id, Started(self.process.pid, self.process.age()))
                 if not past:
                     # Its end will be reported too; looking for that now would nearly always be in vain.
@@ -147,6 +165,24 @@ class RunHandle:
             self._report(self.run_id, NotStarted(report.error or "could not start"))
         else:
             self.end(Exit.from_status(report.status), report.age(self._host.clock.wall()) if past else 0.0)
+
+    def _begin_admission(self, process: ProcessIdentity) -> None:
+        admission = self._admit(self.run_id, process)
+        self._admission = asyncio.get_running_loop().create_task(admission, name=f"admission of {self.run_id}")
+        self._admission.add_done_callback(self._admitted)
+
+    def _admitted(self, task: asyncio.Task[None]) -> None:
+        """Let the process go on, in its group or without one."""
+        self._admission = None
+        error = task.exception()
+        if error is not None:
+            log.error("agent_work_failed", run=self.run_id, exc_info=error)
+        self.held = False
+        self._host.runtime.release(self.run_id)
+        assert self.process is not None
+        self._report(self.run_id, Started(self.process.pid, self.process.age()))
+        # It may have been killed meanwhile.
+        self.read_reports(past=True)
 
     def _watch_process(self, *, fresh: bool = False) -> None:
         if self.process is not None and self._watch is None and self._look is None:
@@ -181,9 +217,14 @@ class RunHandle:
         if self._look is not None:
             self._look.remove_done_callback(self._exit_found)
             self._look.cancel()
+        if self._admission is not None:
+            # A later daemon admits it.
+            self._admission.remove_done_callback(self._admitted)
+            self._admission.cancel()
 
     async def closed(self) -> None:
         """Stop watching, and wait until nothing is watched any more."""
         self.close()
-        if self._look is not None:
-            await asyncio.wait([self._look])
+        tasks = [task for task in (self._look, self._admission) if task is not None]
+        if tasks:
+            await asyncio.wait(tasks)

@@ -51,7 +51,8 @@ async def forget_run(host: Host, run_id: str) -> None:
     """End what the shell of an ended run may have started, now that the shell is gone, and remove the run's files."""
     await host.reaper.end(ProcessTree(run_id, None))
     host.runtime.remove_run(run_id)
-    host.sandboxes.limits.remove(run_id)
+    await host.groups.remove(run_id)
+    host.groups.forget(run_id)
 
 
 async def log_screen(host: Host, pane: Pane, reporter: Reporter) -> None:

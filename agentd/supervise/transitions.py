@@ -19,6 +19,7 @@ from dataclasses import replace
 from agentd.model.states import AgentState
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import (
+    ApplyLimits,
     CloseSession,
     Instant,
     LaunchRun,
@@ -73,7 +74,8 @@ def define(life: Life, desired: DesiredAgent, at: Instant) -> Step:
         case AgentState.STARTING | AgentState.RUNNING:
             if not same_launch:
                 return request_stop(life, StopReason.CHANGED, at)
-            return tick(life, at) if policy_changed else (life, ())
+            life, effects = tick(life, at) if policy_changed else (life, ())
+            return life, effects if previous.limits == life.policy.limits else (*effects, ApplyLimits())
         case AgentState.STOPPING:
             # A changed grace period does not lengthen a stop that is under way; what follows is decided at its end.
             return life, ()
@@ -235,6 +237,14 @@ def exited(life: Life, run_id: str, ended: Exit, at: Instant) -> Step:
             return wind_down(replace(end_run(life, ended, at), last_exit=ended))
         case _:
             raise IllegalTransitionError(f"process ended in state {life.state}")
+
+
+def oom_killed(life: Life, run_id: str, kills: int, at: Instant) -> Step:
+    """Note how many processes of a run the kernel has killed for want of memory; its agent may live on."""
+    if not _is_current(life, run_id):
+        return life, ()
+    assert life.run is not None
+    return replace(life, run=replace(life.run, oom_kills=kills, oom_at=at.now)), ()
 
 
 def stopped(life: Life, at: Instant) -> Step:

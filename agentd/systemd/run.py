@@ -135,7 +135,7 @@ class ServiceManager:
         """
         open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         command = self.command(argv, environment, socket_path=socket_path, user=user, open_files=open_files)
-        status, _, complaint = await _run(command, _START_LIMIT + _MARGIN)
+        status, _, complaint = await run_program(command, _START_LIMIT + _MARGIN)
         if status != 0:
             raise ServiceManagerError(" ".join(complaint.split()) or f"{self.program} ended with status {status}")
 
@@ -143,14 +143,14 @@ class ServiceManager:
         """Whether the manager is ending, with all it started: the machine goes down, or its user's last session."""
         command = ("systemctl", *(["--user"] if self.of_user else []), "is-system-running")
         try:
-            _, answer, _ = await _run(command, _MARGIN)
+            _, answer, _ = await run_program(command, _MARGIN)
         except ServiceManagerError as error:
             log.warning("service_manager_not_asked", error=str(error), effect="agents are kept")
             return False
         return answer.strip() == "stopping"
 
 
-async def _run(command: Sequence[str], limit: float) -> tuple[int, str, str]:
+async def run_program(command: Sequence[str], limit: float) -> tuple[int, str, str]:
     """Run a program; its exit status and what it printed.
 
     Raises

@@ -74,6 +74,14 @@ def format_size(size: int) -> str:
     return f"{size}B"
 
 
+def about(size: int) -> str:
+    """Write bytes for people: with one decimal, in the largest binary unit that they fill."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if size >= UNITS[unit]:
+            return f"{size / UNITS[unit]:.1f}".removesuffix(".0") + unit
+    return f"{size}B"
+
+
 def _from_text(text: str) -> int:
     match = _SIZE.fullmatch(text)
     unit = _BY_CASE[(match["unit"] or "B").casefold()] if match is not None else 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agentd.process.cgroups import Cgroups
+from agentd.process.cgroups.usage import Cgroups
 from agentd.process.usage import Tree, UsageMeter
 from tests.support.waiting import wait_for
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
-from agentd.model.limits import SANDBOX_LIMITS
-from agentd.sandbox.limits import Limits
-from agentd.settings.context import resolve_agent_user
-from tests.sandbox.conftest import AGENT_USER, PYTHON, Sandboxed
+from tests.limits.conftest import can_limit
+from tests.sandbox.conftest import PYTHON, Sandboxed
 from tests.support.agents import jcard
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0
-    or bool(Limits(resolve_agent_user(AGENT_USER if os.geteuid() == 0 else None, os.environ)[0]).missing),
-    reason="needs root and control groups, version 1",
+    not can_limit("memory", "pid_limit"), reason="needs root and control groups of memory and processes"
 )
 
 EATER = """
@@ -112,14 +107,3 @@ def test_no_group_is_left_after_a_shutdown(sandboxed: Sandboxed) -> None:
     assert len(runs) == 2
     assert daemon.stop() == 0
     assert not [path for run in runs for path in Path("/sys/fs/cgroup").glob(f"*/**/agentd/{run}")]
-
-
-def test_a_limit_that_cannot_be_set_is_said(tmp_path: Path) -> None:
-    (tmp_path / "mountinfo").write_text("")
-    (tmp_path / "cgroup").write_text("0::/\n")
-    limits = Limits(resolve_agent_user(AGENT_USER, os.environ)[0], tmp_path)
-    assert limits.missing == ("memory", "pid_limit")
-    made = limits.make("run", SANDBOX_LIMITS)
-    assert (made.joined_by, made.missing) == ((), ("memory", "pid_limit"))
-    assert not limits.ran_out_of_memory("run")
-    limits.remove("run")

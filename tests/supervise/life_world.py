@@ -9,6 +9,7 @@ from agentd.model.spec import RestartPolicy
 from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import (
+    ApplyLimits,
     CloseSession,
     Effect,
     Instant,
@@ -135,7 +136,7 @@ class World:
             case ReportStopped():
                 assert not any(process.alive or process.remains for process in self.processes.values())
                 self.tell(lives.stopped(self.life, self.moment))
-            case TypeKey() | TerminateGroup():
+            case TypeKey() | TerminateGroup() | ApplyLimits():
                 pass
 
     def _launch(self, run_id: str, *, refuse: bool) -> None:

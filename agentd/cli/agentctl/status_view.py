@@ -8,9 +8,19 @@ from dataclasses import fields
 from typing import NamedTuple
 
 from agentd.cli.agentctl.sandbox_view import sandbox_line, sandbox_rows
+from agentd.model.limits import LIMIT_FIELDS
 from agentd.model.states import AgentState
-from agentd.model.status import AgentStatus, Health, Recording, RecordingHealth, WorktreeStatus
+from agentd.model.status import (
+    AgentStatus,
+    Health,
+    LimitsStatus,
+    LimitStatus,
+    Recording,
+    RecordingHealth,
+    WorktreeStatus,
+)
 from agentd.text.quoting import printable
+from agentd.text.sizes import about
 from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Cell, Display, lines, plural, span
 
 
@@ -69,6 +79,7 @@ def agent_lines(agent: AgentStatus, display: Display, detail: str | None = None)
     if detail is not None:
         values["detail"] = detail
     values["worktree"] = None if agent.worktree is None else _worktree(agent.worktree)
+    values["limits"] = None if agent.limits is None else "; ".join(_limits(agent.limits))
     values["sandbox"] = None if agent.sandbox is None else sandbox_line(agent.sandbox)
     if not display.table:
         rows = [[Cell(name), Cell(_plain(value))] for name, value in values.items()]
@@ -77,6 +88,7 @@ def agent_lines(agent: AgentStatus, display: Display, detail: str | None = None)
     values["last exit"] = _exit(agent) if any(value is not None for value in ended) else None
     values["uptime"] = _uptime(agent)
     del values["uptime_seconds"], values["running"]
+    values["oom_kills"] = agent.oom_kills or None
     for name in ("next_restart_at", "deadline"):
         if values[name] is not None:
             values[name] = f"{values[name]} ({_from_now(values[name])})"
@@ -168,7 +180,33 @@ def _detail(agent: AgentStatus) -> str:
         parts.append(f"times out {_from_now(agent.deadline)}")
     if agent.recording is not None:
         parts.append(f"not recorded: {agent.recording}")
+    if agent.running:
+        parts += _not_enforced(agent)
     return "; ".join(parts)
+
+
+def _limits(limits: LimitsStatus) -> Iterator[str]:
+    """Say of each limit what it is, what was used of it, and what holds it."""
+    for name in LIMIT_FIELDS:
+        limit: LimitStatus | None = getattr(limits, name)
+        if limit is None:
+            continue
+        sized = name.startswith("memory")
+        value = about(int(limit.value)) if sized else f"{limit.value:g}"
+        held = f"not enforced: {limit.reason}" if limit.enforced_by is None else f"held by {limit.enforced_by}"
+        peak = () if limit.peak is None else (f"peak {about(limit.peak) if sized else limit.peak}",)
+        yield f"{name} {value} ({', '.join((*peak, held))})"
+
+
+def _not_enforced(agent: AgentStatus) -> Iterator[str]:
+    """Name the limits that nothing holds, with the reason."""
+    limits = {} if agent.limits is None else {name: getattr(agent.limits, name) for name in LIMIT_FIELDS}
+    reasons: dict[str | None, list[str]] = {}
+    for name, limit in limits.items():
+        if limit is not None and limit.enforced_by is None:
+            reasons.setdefault(limit.reason, []).append(name)
+    for reason, names in reasons.items():
+        yield f"{' and '.join(names)} not enforced: {reason}"
 
 
 def _worktree(worktree: WorktreeStatus) -> str:

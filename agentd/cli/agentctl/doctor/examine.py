@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agentd import __version__
@@ -11,6 +11,7 @@ from agentd.cli.agentctl.client import Api, ApiError, Json, UnreachableError, vi
 from agentd.cli.agentctl.doctor import machine, places
 from agentd.cli.agentctl.doctor.finding import Finding, answered, error, note, ok, read_line, warning
 from agentd.cli.agentctl.doctor.harnesses import AgentContext, check_harnesses
+from agentd.cli.agentctl.doctor.limits import check_limits
 from agentd.cli.agentctl.doctor.sandbox import check_sandbox
 from agentd.cli.agentctl.doctor.worktrees import check_worktrees
 from agentd.cli.agentctl.trust_question import waits_for
@@ -20,7 +21,7 @@ from agentd.harness.registry import load_harnesses
 from agentd.launch.identity import base_environment, path_origin
 from agentd.launch.login import read_login
 from agentd.model.spec import WORKTREES
-from agentd.model.status import Health
+from agentd.model.status import AgentStatus, Health
 from agentd.settings.context import resolve_agent_user, resolve_data_dir
 from agentd.settings.limits import API_SOCKET_MODE, SOCKET_MODE
 from agentd.settings.settings import Settings
@@ -82,9 +83,11 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         frozenset(secrets.values),
     )
     yield from check_harnesses(load_harnesses().harnesses, result.agents, around)
+    shown = _agents_of(api, health)
     yield from check_sandbox(result.agents, user, daemon_environ)
+    yield from check_limits(result.agents, shown)
     yield from places.check_folders(result.agents)
-    yield from check_worktrees(resolve_data_dir(settings.data_dir, user) / WORKTREES, user, _agents_of(api, health))
+    yield from check_worktrees(resolve_data_dir(settings.data_dir, user) / WORKTREES, user, _names_of(health, shown))
     yield from answered("state", settings.state_dir, lambda: places.check_space("state", settings.state_dir))
     yield from answered(
         "state",
@@ -94,7 +97,6 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     yield from machine.check_terminals(declared, running)
     yield from machine.check_files(machine.limits_of(pid), declared)
     yield from machine.check_watching()
-    yield from machine.check_cgroups(cgroup)
     yield from machine.check_linger(user, cgroup)
 
 
@@ -139,14 +141,19 @@ def _check_daemon(health: Health, document: Json) -> Iterator[Finding]:
         yield from _check_recording(document.get("recording"))
 
 
-def _agents_of(api: Api, health: Health | None) -> set[str] | None:
-    """Name all agents, those on the way out among them; ``None`` if the daemon cannot tell."""
-    if health is None or not health.config.valid:
-        return None
+def _agents_of(api: Api, health: Health | None) -> Sequence[AgentStatus] | None:
+    """All agents, those on the way out among them; ``None`` if the daemon cannot tell."""
     try:
-        return {agent.name for agent in api.agents()}
+        return None if health is None else api.agents()
     except (ApiError, UnreachableError):
         return None
+
+
+def _names_of(health: Health | None, shown: Sequence[AgentStatus] | None) -> set[str] | None:
+    """Name all agents; ``None`` if the daemon cannot tell which there are to be."""
+    if health is None or shown is None or not health.config.valid:
+        return None
+    return {agent.name for agent in shown}
 
 
 def _check_waiting(api: Api) -> Iterator[Finding]:

@@ -175,25 +175,6 @@ def check_watching() -> Iterator[Finding]:
         )
 
 
-def check_cgroups(cgroup: str | None) -> Iterator[Finding]:
-    """Report whether the daemon could limit agents by cgroups; it finds their processes without."""
-    if cgroup is None:
-        return
-    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        yield note("cgroups", "cgroups are version 1; agents are tracked without them")
-        return
-    folder = Path("/sys/fs/cgroup") / cgroup.rpartition(":")[2].lstrip("/")
-    controllers = read_line(str(folder / "cgroup.controllers")) or "none"
-    if os.access(folder / "cgroup.procs", os.W_OK):
-        yield ok("cgroups", f"{folder} is delegated, controllers: {controllers}")
-    else:
-        yield note(
-            "cgroups",
-            f"{folder} is not delegated; agents are tracked without it",
-            "only limits would need it: put Delegate=yes into the unit",
-        )
-
-
 def check_linger(user: AgentUser, cgroup: str | None) -> Iterator[Finding]:
     """Check lingering: without it systemd stops a user's services with the user's last session."""
     if not Path("/run/systemd/system").exists() or os.geteuid() == 0:

@@ -1,13 +1,12 @@
-"""Check whether sandboxed agents can run here, and what of their limits is enforced."""
+"""Check whether sandboxed agents can run here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from agentd.cli.agentctl.doctor.finding import Finding, error, ok, warning
+from agentd.cli.agentctl.doctor.finding import Finding, error, ok
 from agentd.model.spec import AgentSpec, AgentType
 from agentd.model.user import AgentUser
-from agentd.sandbox.limits import Limits
 from agentd.sandbox.support import SandboxError, look
 from agentd.text.quoting import some
 
@@ -31,10 +30,3 @@ def check_sandbox(agents: Sequence[AgentSpec], user: AgentUser, environ: Mapping
         )
         return
     yield ok("sandbox", f"agent {some(names)} can run: {support.bwrap}")
-    missing = Limits(user).missing
-    if missing:
-        yield warning(
-            "sandbox",
-            f"nothing here enforces {' and '.join(missing)} of agent {some(names)}",
-            "run agentd as root with control groups of version 1, or limit its unit: MemoryMax=, TasksMax=",
-        )

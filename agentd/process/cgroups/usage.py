@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_UNIFIED = ""
-"""The name of version 2 in /proc/PID/cgroup, which has none."""
-_CPU, _MEMORY = "cpuacct", "memory"
-_WATCHED = (_UNIFIED, _CPU, _MEMORY)
+from agentd.process.cgroups.hierarchies import UNIFIED, Mount, folder_of, mounts, paths_of
 
-_RESIDENT = {_UNIFIED: ("anon", "file_mapped"), _MEMORY: ("total_rss", "total_mapped_file")}
+_CPU, _MEMORY = "cpuacct", "memory"
+_WATCHED = (UNIFIED, _CPU, _MEMORY)
+
+_RESIDENT = {UNIFIED: ("anon", "file_mapped"), _MEMORY: ("total_rss", "total_mapped_file")}
 """What is resident, as opposed to files that are merely cached, in memory.stat."""
 
 
@@ -29,44 +29,19 @@ class GroupUsage:
     memory_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Mount:
-    folder: Path
-    root: str
-    """The group that the folder shows."""
-
-
-def _mounts(mountinfo: Path) -> Mapping[str, _Mount]:
-    """Where each controller is mounted; source: proc(5), mountinfo."""
-    found: dict[str, _Mount] = {}
-    try:
-        lines = mountinfo.read_text(errors="replace").splitlines()
-    except OSError:
-        return found
-    for line in lines:
-        mount, _, filesystem = line.partition(" - ")
-        kind, _, options = (*filesystem.split(" "), "", "")[:3]
-        fields = mount.split(" ")
-        names = {"cgroup2": [_UNIFIED], "cgroup": options.split(",")}.get(kind, [])
-        for name in names:
-            if name in _WATCHED:
-                found.setdefault(name, _Mount(Path(fields[4]), fields[3]))
-    return found
-
-
 @dataclass(slots=True)
 class Cgroups:
     """Finds the control groups that agents have for themselves."""
 
     proc: Path = Path("/proc")
-    _places: Mapping[str, _Mount] | None = None
+    _places: Mapping[str, Mount] | None = None
     _groups: dict[int, Mapping[str, str]] = field(default_factory=dict)
     """By pid: each controller's group. A process is put into its group before it runs."""
 
     def own(self, processes: Mapping[str, int], server: int) -> Mapping[str, GroupUsage]:
         """Read the groups that no other agent, and not the tmux server, is in; agents without one are left out."""
         if self._places is None:
-            self._places = _mounts(self.proc / "self/mountinfo")
+            self._places = mounts(self.proc / "self/mountinfo")
         shared = set(self._of(server).items())
         self._groups = {pid: self._groups.get(pid) or self._of(pid) for pid in processes.values()}
         times = Counter(group for pid in processes.values() for group in self._groups[pid].items())
@@ -82,39 +57,29 @@ class Cgroups:
         return found
 
     def _of(self, pid: int) -> Mapping[str, str]:
-        try:
-            lines = (self.proc / str(pid) / "cgroup").read_text(errors="replace").splitlines()
-        except OSError:
-            return {}
-        groups = (line.split(":", 2) for line in lines)
-        return {name: group[2] for group in groups for name in group[1].split(",") if name in _WATCHED}
+        groups = paths_of(self.proc / str(pid) / "cgroup")
+        return {name: path for name, path in groups.items() if name in _WATCHED}
 
     def _usage(self, groups: Mapping[str, str]) -> GroupUsage:
         cpu = memory = None
         for name, path in groups.items():
-            folder = self._folder(name, path)
+            folder = folder_of(self._places or {}, name, path)
             if folder is None:
                 continue
-            if name == _UNIFIED:
-                used = dict(_numbers(folder / "cpu.stat")).get("usage_usec")
+            if name == UNIFIED:
+                used = dict(numbers(folder / "cpu.stat")).get("usage_usec")
                 cpu = cpu if used is None else used / 1e6
             elif name == _CPU:
-                used = dict(_numbers(folder / "cpuacct.usage")).get("")
+                used = dict(numbers(folder / "cpuacct.usage")).get("")
                 cpu = used / 1e9 if used is not None and cpu is None else cpu
             if name in _RESIDENT:
-                found = dict(_numbers(folder / "memory.stat"))
+                found = dict(numbers(folder / "memory.stat"))
                 parts = [found[part] for part in _RESIDENT[name] if part in found]
                 memory = sum(parts) if parts else memory
         return GroupUsage("".join(groups.values()), cpu, memory)
 
-    def _folder(self, name: str, path: str) -> Path | None:
-        place = (self._places or {}).get(name)
-        if place is None or not path.startswith(place.root):
-            return None
-        return place.folder / path[len(place.root) :].lstrip("/")
 
-
-def _numbers(path: Path) -> Iterator[tuple[str, int]]:
+def numbers(path: Path) -> Iterator[tuple[str, int]]:
     """The lines ``name number`` of a file; of a bare number the name is empty; nothing where there is no such file."""
     try:
         lines = path.read_text(errors="replace").splitlines()

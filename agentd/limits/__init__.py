@@ -1,0 +1,1 @@
+"""What holds runs to their limits, and knows all that they started."""

@@ -1,0 +1,345 @@
+"""The control groups of all runs: made before an agent runs, removed when nothing is left in them.
+
+Nothing here fails: what cannot be held is said, with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agentd.limits.ways import (
+    Groups,
+    Surroundings,
+    apply,
+    legacy_groups,
+    scope_groups,
+    unified_groups,
+    verify,
+)
+from agentd.model.limits import Enforcer, Limits
+from agentd.process.cgroups.group import CONTROLLERS, Group
+from agentd.process.cgroups.oom import OomWatch
+from agentd.systemd.run import SLICE, ServiceManager, ServiceManagerError
+from agentd.systemd.scopes import Scopes, run_of, scope_name
+
+log = structlog.get_logger(__name__)
+
+_SCOPE_LOOKS: Final = 400
+_SCOPE_PAUSE: Final = 0.005
+"""Seconds between looks whether systemd has put the process into the scope, which it does after it has answered."""
+_REMOVE_TRIES: Final = 50
+_REMOVE_PAUSE: Final = 0.02
+"""Seconds; a group counts as in use for moments after its last process has ended."""
+NO_GROUP: Final = "the run was launched when nothing held its limits; restart the agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One limit of a run."""
+
+    value: float
+    enforced_by: Enforcer | None
+    reason: str | None
+    """Why nothing enforces it."""
+    peak: int | None = None
+
+
+@dataclass(slots=True)
+class _Run:
+    """What holds one run."""
+
+    enforcer: Enforcer | None = None
+    group: Group | None = None
+    failed: dict[str, str] = field(default_factory=dict)
+    """The limits that do not hold, and why."""
+    extra: int = 0
+    """Processes that come with its sandbox, and do not count against the agent's."""
+    watched: bool = False
+    oom_kills: int = 0
+    peaks: dict[str, int] = field(default_factory=dict)
+    """By controller."""
+
+
+class RunGroups:
+    """Holds runs to their limits.
+
+    Parameters
+    ----------
+    manager
+        The systemd that agentd is a service of, if it is.
+    around
+        Which control groups agentd is in.
+    is_ours
+        Whether a run is one of this agentd's.
+    """
+
+    def __init__(
+        self,
+        manager: ServiceManager | None,
+        around: Surroundings | None = None,
+        is_ours: Callable[[str], bool] = lambda _run_id: True,
+    ) -> None:
+        self._around = Surroundings.of() if around is None else around
+        self._is_ours = is_ours
+        self._scopes = None if manager is None else Scopes(manager)
+        ways = (unified_groups(self._around), legacy_groups(self._around))
+        self._groups = [way for way in ways if isinstance(way, Groups)]
+        self._why_not = "; ".join(way for way in ways if isinstance(way, str))
+        self._runs: dict[str, _Run] = {}
+        self._watch = OomWatch(self._may_have_killed)
+        self.on_oom: Callable[[str], None] = lambda _run_id: None
+        """Told of a run of which the kernel has killed another process for want of memory."""
+
+    @property
+    def enforcing(self) -> bool:
+        """Whether runs can be held to anything here."""
+        return self._scopes is not None or bool(self._groups)
+
+    # -- a run's life
+
+    async def admit(self, run_id: str, agent: str, pid: int, limits: Limits, extra: int) -> None:
+        """Make the group of a run, and move its process into it before it executes the agent.
+
+        Parameters
+        ----------
+        extra
+            Processes that do not count against the agent's.
+        """
+        run = self._runs[run_id] = _Run(extra=extra)
+        limits = _with_extra(limits, extra)
+        if self._scopes is not None:
+            await self._admit_by_systemd(run_id, run, agent, pid, limits)
+        for way in self._groups:
+            if run.group is not None:
+                break
+            try:
+                run.failed = await asyncio.to_thread(_admit, way, run_id, pid, limits)
+            except OSError as error:
+                run.failed = dict.fromkeys(limits.declared(), f"{error.filename or way.enforcer}: {error.strerror}")
+            else:
+                run.group, run.enforcer = way.of(run_id), way.enforcer
+        self._began(run_id, run)
+        if run.failed:
+            log.warning("limits_not_enforced", agent=agent, run=run_id, reasons=run.failed)
+
+    async def _admit_by_systemd(self, run_id: str, run: _Run, agent: str, pid: int, limits: Limits) -> None:
+        assert self._scopes is not None
+        try:
+            await self._scopes.start(run_id, pid, limits, f"agent {agent} of agentd, run {run_id}")
+            group = await self._scope_around(run_id, pid)
+        except ServiceManagerError as error:
+            run.failed = dict.fromkeys(limits.declared(), f"systemd made no scope: {error}")
+            return
+        run.group, run.enforcer = group, Enforcer.SYSTEMD
+        run.failed = verify(group, limits)
+
+    async def _scope_around(self, run_id: str, pid: int) -> Group:
+        """Wait until systemd has put a process into the scope that it was asked for."""
+        for _ in range(_SCOPE_LOOKS):
+            group = scope_groups(self._around, pid, scope_name(run_id))
+            if group is not None:
+                return group
+            await asyncio.sleep(_SCOPE_PAUSE)
+        raise ServiceManagerError(f"after {_SCOPE_LOOKS * _SCOPE_PAUSE:g} s process {pid} is not in it")
+
+    async def change(self, run_id: str, agent: str, limits: Limits) -> None:
+        """Apply other limits to a run."""
+        run = self._runs.get(run_id)
+        if run is None or run.group is None:
+            return
+        group, limits = run.group, _with_extra(limits, run.extra)
+        if run.enforcer is Enforcer.SYSTEMD and self._scopes is not None:
+            try:
+                await self._scopes.limit(run_id, limits)
+                run.failed = await asyncio.to_thread(verify, group, limits)
+            except ServiceManagerError as error:
+                run.failed = dict.fromkeys(limits.declared(), f"systemd did not change the scope: {error}")
+        else:
+            run.failed = await asyncio.to_thread(_change, group, limits)
+        if run.failed:
+            log.warning("limits_not_enforced", agent=agent, run=run_id, reasons=run.failed)
+
+    def find(self, run_id: str, pid: int | None, extra: int, limits: Limits) -> None:
+        """Find the group that a former daemon made for a run.
+
+        Parameters
+        ----------
+        pid
+            A process of the run, if one is known: it tells where a group is that was made elsewhere.
+        """
+        if run_id in self._runs:
+            self._runs[run_id].extra = extra
+            return
+        found = self._scope_of(run_id) or (None if pid is None else self._group_around(run_id, pid))
+        if found is None:
+            for way in self._groups:
+                there = {name: path for name, path in way.of(run_id).folders.items() if path.is_dir()}
+                if there:
+                    found = way.enforcer, Group(there)
+                    break
+        if found is None:
+            return
+        enforcer, group = found
+        run = self._runs[run_id] = _Run(enforcer, group, extra=extra)
+        run.failed = verify(group, _with_extra(limits, extra))
+        self._began(run_id, run)
+
+    def left(self) -> set[str]:
+        """Find the runs of this agentd that there are groups of."""
+        found = {run_id for way in self._groups for run_id in way.runs()}
+        found |= {run_id for scope in self._scope_folders() if (run_id := run_of(scope.name)) is not None}
+        return {run_id for run_id in found if self._is_ours(run_id)}
+
+    def _group_around(self, run_id: str, pid: int) -> tuple[Enforcer, Group] | None:
+        around = Surroundings.of(Path(f"/proc/{pid}"))
+        folders = {
+            name: folder
+            for name, path in around.paths.items()
+            if path.endswith((f"/{run_id}", f"/{scope_name(run_id)}"))
+            and (folder := Surroundings(self._around.places, around.paths).folder(name)) is not None
+        }
+        if not folders:
+            return None
+        if any(folder.name == scope_name(run_id) for folder in folders.values()):
+            return Enforcer.SYSTEMD, Group(folders)
+        return (Enforcer.UNIFIED if "" in folders else Enforcer.LEGACY), Group(folders)
+
+    def _scope_of(self, run_id: str) -> tuple[Enforcer, Group] | None:
+        folder = next((each for each in self._scope_folders() if each.name == scope_name(run_id)), None)
+        return None if folder is None else (Enforcer.SYSTEMD, Group({"": folder}))
+
+    def _scope_folders(self) -> Sequence[Path]:
+        """Where systemd keeps the scopes of the agents, in version 2."""
+        own = self._around.folder("")
+        if self._scopes is None or own is None:
+            return ()
+        for above in own.parents:
+            if (above / SLICE).is_dir():
+                return [each for each in (above / SLICE).iterdir() if each.is_dir()]
+        return ()
+
+    def _began(self, run_id: str, run: _Run) -> None:
+        if run.group is not None:
+            run.watched = self._watch.add(run_id, run.group)
+            self._count(run)
+
+    async def remove(self, run_id: str) -> None:
+        """Remove the groups of a run of which nothing is left; what they held is still reported."""
+        run = self._runs.get(run_id)
+        if run is None or run.group is None:
+            return
+        self._watch.discard(run_id)
+        self._count(run)
+        group, run.group = run.group, None
+        if run.enforcer is Enforcer.SYSTEMD:
+            # It removes its scopes itself.
+            return
+        problem: OSError | None = None
+        for _ in range(_REMOVE_TRIES):
+            try:
+                await asyncio.to_thread(group.remove)
+            except OSError as error:
+                problem = error
+                await asyncio.sleep(_REMOVE_PAUSE)
+            else:
+                return
+        assert problem is not None
+        log.warning("limit_not_removed", run=run_id, group=str(problem.filename), error=problem.strerror)
+
+    def forget(self, run_id: str) -> None:
+        """Forget what is known of a run."""
+        self._runs.pop(run_id, None)
+
+    def group(self, run_id: str) -> Group | None:
+        """The groups of a run, by which all of its processes are found."""
+        run = self._runs.get(run_id)
+        return None if run is None else run.group
+
+    # -- what is known
+
+    def oom_kills(self, run_id: str) -> int:
+        """How many processes of a run the kernel has killed for want of memory."""
+        run = self._runs.get(run_id)
+        if run is None:
+            return 0
+        self._count(run)
+        return run.oom_kills
+
+    def resync(self) -> None:
+        """Look at the runs that cannot be watched."""
+        for run_id, run in list(self._runs.items()):
+            if run.group is not None and not run.watched:
+                self._may_have_killed(run_id)
+
+    def report(self, run_id: str | None, limits: Limits) -> Mapping[str, Held]:
+        """Say what holds a run to its limits; of one that is not launched yet, what would."""
+        run = None if run_id is None else self._runs.get(run_id)
+        if run is not None:
+            self._count(run)
+        return {name: self._held(name, value, run_id, run) for name, value in limits.declared().items()}
+
+    def _held(self, name: str, value: float, run_id: str | None, run: _Run | None) -> Held:
+        if run is None and run_id is not None and self.enforcing:
+            return Held(value, None, NO_GROUP)
+        if run is None:
+            enforcer, reason = self.foreseen(name)
+            return Held(value, enforcer, reason)
+        peak, reason = run.peaks.get(CONTROLLERS[name]), run.failed.get(name)
+        if reason is None and run.enforcer is None:
+            reason = NO_GROUP
+        return Held(value, None if reason is not None else run.enforcer, reason, peak)
+
+    def foreseen(self, name: str) -> tuple[Enforcer | None, str | None]:
+        """What would hold a run to a limit, or why nothing would."""
+        if self._scopes is not None:
+            return Enforcer.SYSTEMD, None
+        for way in self._groups[:1]:
+            reason = way.lacks.get(name)
+            return (way.enforcer, None) if reason is None else (None, reason)
+        return None, self._why_not
+
+    def _count(self, run: _Run) -> None:
+        """Read what the kernel counts; it is kept when the group is gone."""
+        if run.group is None:
+            return
+        try:
+            run.oom_kills = max(run.oom_kills, run.group.oom_kills() or 0)
+            run.peaks.update(run.group.peaks())
+        except OSError as error:
+            log.debug("limits_not_read", error=error.strerror)
+
+    def _may_have_killed(self, run_id: str) -> None:
+        run = self._runs.get(run_id)
+        if run is None:
+            return
+        before = run.oom_kills
+        self._count(run)
+        if run.oom_kills > before:
+            self.on_oom(run_id)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._watch.close()
+
+
+def _with_extra(limits: Limits, extra: int) -> Limits:
+    return limits if limits.pid_limit is None else replace(limits, pid_limit=limits.pid_limit + extra)
+
+
+def _admit(way: Groups, run_id: str, pid: int, limits: Limits) -> dict[str, str]:
+    way.make_ready()
+    group = way.of(run_id)
+    group.make()
+    failed = apply(group, limits, everything=False)
+    group.join(pid)
+    return {name: way.lacks.get(name, reason) for name, reason in failed.items()}
+
+
+def _change(group: Group, limits: Limits) -> dict[str, str]:
+    return apply(group, limits, everything=True)
