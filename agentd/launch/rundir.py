@@ -45,6 +45,8 @@ _SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, _GO, *_OF_SANDBOX)
 _LARGEST_STATUS = 255
 _ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
 """An exit status, and the first number of /proc/uptime (proc(5)) where there is one."""
+_FRESH = 2_000_000_000
+"""Nanoseconds after a change of a folder in which another one may bear the same time."""
 _REPORT_LIMIT = 4096
 """Bytes; a report is one short line."""
 _RECORD_LIMIT = 1 << 20
@@ -108,6 +110,8 @@ class RuntimeDirectory:
         self._hints: HintPipe | None = None
         self._found: dict[str, ProcessIdentity] = {}
         """Agents' processes, by run, that were found without a report."""
+        self._listed: tuple[tuple[int, int], frozenset[str]] | None = None
+        """When names in the folder changed last, in nanoseconds, which folder it is, and the names there were then."""
 
     def prepare(self) -> None:
         """Create or check the folder, and remove the mark of a former shutdown.
@@ -249,9 +253,16 @@ class RuntimeDirectory:
         return run_id if run_id is not None and self._exists(run_id + _RECORD) else None
 
     def file_names(self) -> frozenset[str]:
-        """The names in the folder."""
-        with os.scandir(self._descriptor) as entries:
-            return frozenset(entry.name for entry in entries)
+        """The names in the folder, listed where one came or went since."""
+        found = os.fstat(self._descriptor)
+        changed = found.st_ctime_ns, found.st_ino
+        if self._listed is None or self._listed[0] != changed:
+            with os.scandir(self._descriptor) as entries:
+                names = frozenset(entry.name for entry in entries)
+            # Another change may leave the time as it was for a moment.
+            self._listed = None if time.time_ns() - changed[0] < _FRESH else (changed, names)
+            return names
+        return self._listed[1]
 
     def has_record(self, run_id: str) -> bool:
         """Whether there is a record of a run."""

@@ -13,10 +13,12 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from agentd.launch.launcher import end_mark
+from agentd.recording.transcripts import run_on_disk
 from agentd.recording.transcripts.disk import TranscriptDisk
 from agentd.recording.transcripts.files import RunFolder, TranscriptError, TranscriptFiles
 from agentd.recording.transcripts.reader import TranscriptReader
@@ -25,6 +27,7 @@ from agentd.recording.transcripts.run_metadata import RunMetadata
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd
 from tests.support.transcripts import BEGUN, files_in, keep
+from tests.support.waiting import wait_for
 
 LIMITS = Retention(total=1000, run=400, part=100, runs=3)
 
@@ -98,6 +101,36 @@ def test_a_run_keeps_its_newest_parts_at_their_offsets(disk: TranscriptDisk, fil
     assert [(part.name, part.start) for part in parts] == [(f"{n:06}", 100 * n) for n in (3, 4, 5, 6)]
     assert (run.folder.path / "output.log").readlink() == Path("output/000006")
     assert not disk.sweep().grew
+
+
+def test_a_run_that_is_idle_is_not_listed_again_and_one_that_prints_is(
+    disk: TranscriptDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ten times the steps of a file system's clock.
+    monkeypatch.setattr(run_on_disk, "_FRESH", 40_000_000)
+    run = disk.begin(replace(BEGUN, run_id="live"))
+    first = run.folder.output / "000000"
+    first.write_bytes(b"x" * 100)
+
+    def settled() -> bool:
+        return disk.sweep().size == 100 and not lists(disk.sweep)
+
+    def lists(look: Callable[[], object]) -> bool:
+        with pytest.MonkeyPatch.context() as patch:
+            scandir = Mock(wraps=os.scandir)
+            patch.setattr(os, "scandir", scandir)
+            look()
+        return bool(scandir.called)
+
+    wait_for(settled)
+    with first.open("ab") as part:
+        part.write(b"y" * 20)
+    assert disk.sweep().size == 120
+    (run.folder.output / "000001").write_bytes(b"z" * 30)
+    kept = disk.sweep()
+    assert (kept.size, kept.grew) == (150, True)
+    first.unlink()
+    assert disk.sweep().size == 30
 
 
 def test_old_runs_are_removed_by_number_and_numbers_are_never_used_again(

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from structlog.testing import LogCapture
 
+from agentd.launch import rundir
 from agentd.launch.launcher import HINTS, LaunchScript
 from agentd.launch.rundir import CLOSING, ExitReport, RuntimeDirectory, RuntimeDirectoryError
 from agentd.process.identity import ProcessIdentity
@@ -290,6 +291,26 @@ def test_runs_are_known_by_their_files(runtime: RuntimeDirectory) -> None:
     assert runtime.run_ids() == {"a", "b"}
     runtime.remove_all_but({"a"})
     assert {path.name for path in runtime.path.iterdir()} == {"a.sh", "a.pid", "c.other", "noext", HINTS, "d.sh"}
+
+
+def test_names_are_listed_anew_once_one_came_or_went(
+    runtime: RuntimeDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ten times the steps of a file system's clock.
+    monkeypatch.setattr(rundir, "_FRESH", 40_000_000)
+    (runtime.path / "a").touch()
+
+    def settled() -> bool:
+        return runtime.file_names() is runtime.file_names()
+
+    wait_for(settled)
+    assert runtime.file_names() == {"a"}
+    (runtime.path / "b").touch()
+    assert runtime.file_names() == {"a", "b"}
+    wait_for(settled)
+    (runtime.path / "a").unlink()
+    (runtime.path / "b").rename(runtime.path / "c")
+    assert runtime.file_names() == {"c"}
 
 
 def test_the_mark_of_a_former_shutdown_is_removed(runtime: RuntimeDirectory) -> None:

@@ -268,7 +268,7 @@ class TranscriptDisk:
         """Remove what is too much, and let each ``output.log`` be the newest part."""
         size, grew = 0, False
         for run_id, run in list(self._live.items()):
-            parts = run.parts()
+            parts = run.parts_again()
             newest = parts[-1].number if parts else 0
             if self._parts.get(run_id, 0) != newest:
                 self._parts[run_id] = newest

