@@ -100,7 +100,7 @@ class ConfigFiles:
             return known.data if known is not None and known.data == data else data
 
         try:
-            return FoundFile(path, None, await self._looks.look(path, read), None)
+            return FoundFile(path, None, await self._looks.look(path, read, joined=True), None)
         except ConfigUnavailableError as problem:
             return FoundFile(path, None, None, str(problem).removeprefix(f"{path}: "))
         except NotAnsweringError as problem:
@@ -109,7 +109,7 @@ class ConfigFiles:
     async def _look_at_drop_ins(self) -> DropIns:
         before = self._found
         try:
-            self._found = await self._looks.along(partial(look_at_drop_ins, self.folder, before))
+            self._found = await self._looks.along(partial(look_at_drop_ins, self.folder, before), joined=True)
         except NotAnsweringError as error:
             # The next look passes over what does not answer.
             return DropIns(before.files, before.identities, {self.folder: str(error.strerror)}, before.folders)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from agentd.daemon.careful_reader import CarefulReader
@@ -40,6 +40,8 @@ class ControlLoop:
         Seconds between resyncs.
     on_ready
         Called after the first read.
+    on_resync
+        Called at each resync.
     """
 
     inputs: Inputs
@@ -51,6 +53,7 @@ class ControlLoop:
     changed: asyncio.Event
     interval: float
     on_ready: Callable[[], None]
+    on_resync: Callable[[], None]
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -60,13 +63,20 @@ class ControlLoop:
         loop = asyncio.get_running_loop()
         resync = loop.time() + self.interval
         while True:
-            configuration = await careful.next_change(self.status.configuration)
+            reading = careful.next_change(self.status.configuration)
+            resyncs = loop.time() >= resync
+            if resyncs:
+                resync = loop.time() + self.interval
+                configuration = await self._look_at_everything(reading)
+            else:
+                configuration = await reading
             # Before anything is launched: what a later daemon needs to know when it runs.
             await self.seen_folders.keep()
             if configuration is not None:
                 self.redactor.update(reader.secret_values)
                 self._take(configuration)
-            await self.watcher.refresh()
+            if not resyncs or configuration is not None or self.watcher.outdated:
+                await self.watcher.refresh()
             if not ready:
                 ready = True
                 self.on_ready()
@@ -76,11 +86,14 @@ class ControlLoop:
                     async with asyncio.timeout_at(resync if expiry is None else min(resync, expiry)):
                         await self.changed.wait()
             self.changed.clear()
-            if loop.time() >= resync:
-                resync = loop.time() + self.interval
-                self.reconciler.reconcile()
-                self.reconciler.look_soon()
-                await self.reconciler.observe()
+
+    async def _look_at_everything(self, reading: Coroutine[None, None, Configuration | None]) -> Configuration | None:
+        """Do all that a resync does at once, so that its looks share one change of threads."""
+        self.on_resync()
+        self.reconciler.reconcile()
+        self.reconciler.look_soon()
+        configuration, _, _ = await asyncio.gather(reading, self.watcher.refresh(), self.reconciler.observe())
+        return configuration
 
     def _take(self, configuration: Configuration) -> None:
         before = self.status.configuration

@@ -34,6 +34,13 @@ class Folders:
     user: AgentUser
     admins: AdminGroup | None
 
+    @property
+    def needed(self) -> tuple[Path, ...]:
+        """The folders."""
+        settings = self.settings
+        data = () if settings.data_dir is None else (settings.data_dir,)
+        return settings.api_socket.parent, settings.tmux_socket.parent, settings.state_dir, *data
+
     async def check_answering(self, looks: Looks) -> None:
         """Check that their file systems answer.
 
@@ -42,10 +49,7 @@ class Folders:
         FolderError
             If one is on a file system that does not.
         """
-        settings = self.settings
-        places = [settings.api_socket.parent, settings.tmux_socket.parent, settings.state_dir]
-        places += [] if settings.data_dir is None else [settings.data_dir]
-        for folder in places:
+        for folder in self.needed:
             try:
                 await looks.look(folder, lambda: None)
             except NotAnsweringError as error:
@@ -53,6 +57,17 @@ class Folders:
                     f"{error.strerror}: it is on the way to the folder {folder}; "
                     "mount it again, unmount it, or name another folder"
                 ) from None
+
+    def stand(self) -> bool:
+        """Whether `make` has nothing to do and nothing to say."""
+        if not all(folder.is_dir() for folder in self.needed if self.user.switch or folder != self.settings.data_dir):
+            return False
+        try:
+            if self.user.switch:
+                _check_reachable(self.settings.tmux_socket.parent, self.user)
+        except FolderError:
+            return False
+        return True
 
     def make(self) -> list[Path]:
         """Create those that are missing; says which.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from agentd.daemon.config_files import ConfigFiles
 from agentd.daemon.configuration import Configuration, Reading, Sources
 from agentd.daemon.resolving import Resolver
-from agentd.files.answering import NotAnsweringError
+from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
 from agentd.jcard.prompts import PromptError, prompt_files, read_prompt
 from agentd.jcard.secrets import (
@@ -55,9 +56,9 @@ class Inputs:
 
     async def read(self) -> Reading:
         """Read all files once, none of which is kept waiting for another that does not answer."""
-        sources = await self._files.read()
+        sources, secrets = await asyncio.gather(self._files.read(), self._read_secrets())
         prompts, errors = await self._read_prompts(self._specs(sources))
-        return Reading(sources, prompts, errors, await self._read_secrets())
+        return Reading(sources, prompts, errors, secrets)
 
     def _specs(self, sources: Sources) -> Sequence[AgentSpec]:
         return [spec for file in self._files.merged(sources) for spec in file.agents]
@@ -82,11 +83,21 @@ class Inputs:
 
     async def _read_secrets(self) -> Secrets:
         folder, last = self._secret_dir, None if self._taken is None else self._taken.secrets
+        unlisted: list[Secrets] = []
+
+        def paths(way: Way) -> Sequence[Path]:
+            way.to(folder)
+            found = secret_paths(folder)
+            if isinstance(found, Secrets):
+                unlisted.append(found)
+                return ()
+            return found
+
         try:
-            paths = await self._looks.look(folder, lambda: secret_paths(folder))
+            found = await self._looks.each(paths, read_secret, joined=True)
         except NotAnsweringError as error:
             return secrets_unlisted(folder, error, last)
-        return paths if isinstance(paths, Secrets) else secrets_of(await self._looks.each(paths, read_secret), last)
+        return unlisted[0] if unlisted else secrets_of(found, last)
 
     def understand(self, reading: Reading) -> Configuration:
         """Work out what a reading declares; of a file that cannot be used, its last good agents."""

@@ -16,6 +16,7 @@ import structlog
 
 from agentd.daemon.api_socket import ApiSocket
 from agentd.daemon.folders import FolderError, Folders
+from agentd.files.answering import Way
 from agentd.files.looks import in_thread
 from agentd.files.path_lock import AlreadyRunningError, PathLock, SocketTakenError
 from agentd.launch.rundir import RuntimeDirectoryError
@@ -72,7 +73,7 @@ class OwnPaths:
         return (self._host.tmux.socket, self._api.path, self._host.runtime.path)
 
     async def run(self, interval: float) -> None:
-        """Look at every interval, and when asked to, until cancelled."""
+        """Look when asked to, which each resync does, and if nobody did for an interval, until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(interval):
@@ -105,6 +106,8 @@ class OwnPaths:
 
     async def _keep_on_disk(self) -> list[Path]:
         """Folders and locks, which may be on a disk that does not answer: that holds up nothing else."""
+        if self._disk is None and await self._stand():
+            return []
         if self._disk is None:
             self._disk = in_thread("own paths", self._make_on_disk)
         await asyncio.wait([self._disk], timeout=_STUCK)
@@ -112,6 +115,21 @@ class OwnPaths:
             raise TimeoutError(0, "the disk does not answer", str(self._folders.settings.state_dir))
         done, self._disk = self._disk, None
         return done.result()
+
+    async def _stand(self) -> bool:
+        """Whether nothing has to be made: a look at what nearly always stands is a hundredth of what making costs."""
+        paths = [*self._folders.needed, *(lock.file for lock in self._locks if lock.file is not None)]
+
+        def look(way: Way) -> bool:
+            for path in paths:
+                way.to(path)
+            return self._folders.stand() and all(lock.stands() for lock in self._locks)
+
+        try:
+            return await self._host.preflight.looks.along(look, joined=True)
+        except OSError:
+            # Whoever makes them has more patience, and says what is wrong.
+            return False
 
     def _make_on_disk(self) -> list[Path]:
         made = self._folders.make()

@@ -251,6 +251,7 @@ class _Daemon:
             self._changed,
             settings.interval,
             partial(self._notifier.send, "READY=1"),
+            own.soon.set,
         )
         kept = await self._work(reconciler, control, own, transcripts)
         report_stopped(host, os.getpid(), _fate(kept=kept))

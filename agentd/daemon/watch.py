@@ -92,14 +92,23 @@ class Watcher:
         self._changes: FileChanges | None = None
         self._watched: dict[Path, int] = {}
         self._names: set[Path] = set()
+        self._looked_at: list[Path] = []
         self._counting: set[Path] = set()
         """Names whose change counts, and the folders on the way to them."""
+
+    def _wanted(self) -> list[Path]:
+        return list(dict.fromkeys((*self._files(), *self._folders_now())))
+
+    @property
+    def outdated(self) -> bool:
+        """Whether other files are to be watched than when it was last worked out."""
+        return self._looked_at != self._wanted()
 
     async def _look(self) -> dict[Path, int]:
         """Work out the names that count; returns the folders to watch for them: those that answer."""
         self._folders = frozenset(self._folders_now())
-        files = list(dict.fromkeys((*self._files(), *self._folders)))
-        seen = await self._looks.each(files, self._look_at)
+        self._looked_at = files = self._wanted()
+        seen = await self._looks.each(files, self._look_at, joined=True)
         found = [each for each in seen.values() if not isinstance(each, NotAnsweringError)]
         self._names = names = {name for each in found for name in each.names}
         self._counting = names.union(*(name.parents for name in names))

@@ -15,7 +15,8 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -62,6 +63,18 @@ class _Look(Generic[T]):
     future: asyncio.Future[T]
     timer: asyncio.TimerHandle | None = None
     begun: float | None = None
+    made: bool = False
+    visit: _Visit | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Visit:
+    """Looks that one thread makes, one after the other, and hands back together."""
+
+    looks: deque[_Look[object]]
+    """Those to come."""
+    made: list[Callable[[], None]] = field(default_factory=list)
+    """What the event loop is to be told of those made."""
 
 
 @dataclass(slots=True)
@@ -90,9 +103,13 @@ class Looks:
     def __init__(self, on_answer: Callable[[], None] = lambda: None, limit: float = LIMIT) -> None:
         self._on_answer = on_answer
         self._limit = limit
-        self._jobs: queue.SimpleQueue[_Look[object] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Visit | None] = queue.SimpleQueue()
+        self._joined: list[_Look[object]] = []
+        """Those that wait for others to go with."""
         self._threads = 0
         """Those that are not stuck."""
+        self._visits: set[_Visit] = set()
+        """Those not made yet, of which no look is stuck."""
         self._waiting: set[_Look[object]] = set()
         self._hangs: dict[str, _Hang] = {}
         self._again: dict[str, tuple[str | None, float]] = {}
@@ -100,7 +117,7 @@ class Looks:
         self._stuck: set[_Look[object]] = set()
         self.mount_look = _MOUNT_LOOK
 
-    async def look(self, path: str | Path, job: Callable[[], T]) -> T:
+    async def look(self, path: str | Path, job: Callable[[], T], *, joined: bool = False) -> T:
         """Do a job that touches a path.
 
         Raises
@@ -115,28 +132,50 @@ class Looks:
             way.to(path)
             return job()
 
-        return await self.along(go)
+        return await self.along(go, joined=joined)
 
-    def along(self, job: Callable[[Way], T]) -> asyncio.Future[T]:
+    def along(self, job: Callable[[Way], T], *, joined: bool = False) -> asyncio.Future[T]:
         """Do a job that says itself, by its way, which paths it is about to touch.
+
+        Parameters
+        ----------
+        joined
+            Whether it goes with all other looks of this moment that are to be joined, in one thread: for what is short
+            and made again and again. A change of threads and back costs 1 ms of CPU on a quiet virtual machine.
 
         The future fails with `NotAnsweringError` if one of them does not answer in time, or is known not to, and with
         whatever `job` raises.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._submit(_Look(job, Way(self._is_unanswered), future))  # type: ignore[arg-type]  # its future's alone
+        self._submit(_Look(job, Way(self._is_unanswered), future), joined=joined)  # type: ignore[arg-type]  # its future's alone
         return future
 
-    async def each(self, paths: Sequence[Path], job: Callable[[Path], T]) -> dict[Path, T | NotAnsweringError]:
+    async def each(
+        self, paths: Sequence[Path] | Callable[[Way], Sequence[Path]], job: Callable[[Path], T], *, joined: bool = False
+    ) -> dict[Path, T | NotAnsweringError]:
         """Do the same job at many paths, of which none waits for one that does not answer.
 
         They are looked at in one go, which costs one change of threads; after a step that takes too long, the rest are
         looked at each by itself.
+
+        Parameters
+        ----------
+        paths
+            Or what lists them, in the same go.
+        joined
+            As for `along`.
+
+        Raises
+        ------
+        NotAnsweringError
+            If it does not answer what is listed.
         """
         found: dict[Path, T | NotAnsweringError] = {}
+        listed: list[Path] = []
 
         def go(way: Way) -> None:
-            for path in paths:
+            listed.extend(paths(way) if callable(paths) else paths)
+            for path in listed:
                 try:
                     way.to(path)
                     result: T | NotAnsweringError = job(path)
@@ -149,9 +188,11 @@ class Looks:
         if not paths:
             return found
         try:
-            await self.along(go)
+            await self.along(go, joined=joined)
         except NotAnsweringError as error:
-            rest = [path for path in paths if path not in found]
+            rest = [path for path in listed if path not in found]
+            if not rest:
+                raise
             found[rest[0]] = error
             answers = await asyncio.gather(
                 *(self.look(path, lambda path=path: job(path)) for path in rest[1:]),  # type: ignore[misc]  # bound early
@@ -166,7 +207,7 @@ class Looks:
     def slow(self) -> tuple[SlowLook, ...]:
         """The looks that take longer than people expect, the slowest first."""
         now = time.monotonic()
-        looks = [look for look in (*self._waiting, *self._stuck) if look.begun is not None]
+        looks = [look for look in (*self._waiting, *self._stuck) if look.begun is not None and not look.made]
         longest: dict[str, float] = {}
         for look in looks:
             seconds = now - look.way.since
@@ -196,20 +237,45 @@ class Looks:
 
     # -- in the event loop
 
-    def _submit(self, look: _Look[object]) -> None:
+    def _submit(self, look: _Look[object], *, joined: bool) -> None:
+        loop = asyncio.get_running_loop()
         self._waiting.add(look)
-        look.timer = asyncio.get_running_loop().call_later(self._limit, self._check, look)
-        self._jobs.put(look)
+        look.timer = loop.call_later(self._limit, self._check, look)
+        if not joined:
+            self._send([look])
+            return
+        if not self._joined:
+            loop.call_soon(self._send_joined, 0)
+        self._joined.append(look)
+
+    def _send_joined(self, before: int) -> None:
+        """Send what is to go together, once no other look came in a turn of the event loop."""
+        if len(self._joined) > before:
+            asyncio.get_running_loop().call_soon(self._send_joined, len(self._joined))
+            return
+        joined, self._joined = self._joined, []
+        self._send(joined)
+
+    def _send(self, looks: Iterable[_Look[object]]) -> None:
+        visit = _Visit(deque(looks))
+        for look in visit.looks:
+            look.visit = visit
+        self._visits.add(visit)
+        self._jobs.put(visit)
         self._add_threads()
 
     def _add_threads(self) -> None:
-        while self._threads < min(_AT_ONCE, len(self._waiting)) and len(self._stuck) <= _MOST_STUCK:
+        while self._threads < min(_AT_ONCE, len(self._visits)) and len(self._stuck) <= _MOST_STUCK:
             threading.Thread(target=self._work, name="look", daemon=True).start()
             self._threads += 1
 
     def _check(self, look: _Look[object]) -> None:
         """See whether a look goes on."""
         loop, now = asyncio.get_running_loop(), time.monotonic()
+        if look.made and look.visit is not None:
+            # It only waits for those that went with it.
+            self._hand_back(look.visit)
+            return
         if look.begun is None and len(self._stuck) > _MOST_STUCK:
             self._waiting.discard(look)
             look.way.given_up = True
@@ -227,6 +293,7 @@ class Looks:
         look.way.given_up = True
         at = look.way.at
         self._waiting.discard(look)
+        self._leave(look)
         self._stuck.add(look)
         self._threads -= 1
         if at not in self._hangs:
@@ -238,6 +305,29 @@ class Looks:
             log.warning("path_not_answering", path=at, seconds=round(now - look.way.since, 1))
         _settle(look.future, None, NotAnsweringError(at))
         self._add_threads()
+
+    def _leave(self, stuck: _Look[object]) -> None:
+        """Go on without the thread that is stuck in one look of its visit."""
+        visit = stuck.visit
+        assert visit is not None
+        self._visits.discard(visit)
+        self._hand_back(visit)
+        rest = []
+        with contextlib.suppress(IndexError):
+            # The thread may have gone on just now, and takes from the same end.
+            while True:
+                rest.append(visit.looks.popleft())
+        if rest:
+            self._send(rest)
+
+    def _hand_back(self, visit: _Visit) -> None:
+        made, visit.made = visit.made, []
+        for tell in made:
+            tell()
+
+    def _come_back(self, visit: _Visit) -> None:
+        self._visits.discard(visit)
+        self._hand_back(visit)
 
     def _returned(self, look: _Look[object], result: object, error: BaseException | None, *, goes_on: bool) -> None:
         if look.timer is not None:
@@ -274,26 +364,36 @@ class Looks:
         return False
 
     def _work(self) -> None:
-        while (look := self._jobs.get()) is not None:
-            if look.way.given_up:
-                continue
-            look.way.since = look.begun = time.monotonic()
-            result: object = None
-            error: BaseException | None = None
-            try:
-                result = look.job(look.way)
-            except GivenUpError:
-                error = None
-            except BaseException as problem:  # noqa: BLE001 (handed on to whoever awaits the look)
-                error = problem
-            goes_on = not look.way.given_up
+        while (visit := self._jobs.get()) is not None:
+            loop, goes_on = visit.looks[0].future.get_loop(), True
+            while goes_on and visit.looks:
+                try:
+                    look = visit.looks.popleft()
+                except IndexError:
+                    break
+                if not look.way.given_up:
+                    goes_on = self._make(look, visit)
             # The loop may have ended: then nobody waits any more.
             with contextlib.suppress(RuntimeError):
-                look.future.get_loop().call_soon_threadsafe(
-                    partial(self._returned, look, result, error, goes_on=goes_on)
-                )
+                loop.call_soon_threadsafe(self._come_back, visit)
             if not goes_on:
                 return
+
+    def _make(self, look: _Look[object], visit: _Visit) -> bool:
+        """Make one look; false if it was given up meanwhile, and this thread with it."""
+        look.way.since = look.begun = time.monotonic()
+        result: object = None
+        error: BaseException | None = None
+        try:
+            result = look.job(look.way)
+        except GivenUpError:
+            error = None
+        except BaseException as problem:  # noqa: BLE001 (handed on to whoever awaits the look)
+            error = problem
+        goes_on = not look.way.given_up
+        visit.made.append(partial(self._returned, look, result, error, goes_on=goes_on))
+        look.made = True
+        return goes_on
 
 
 def in_thread(name: str, job: Callable[[], T]) -> asyncio.Future[T]:

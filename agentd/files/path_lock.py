@@ -156,6 +156,15 @@ class PathLock:
         if self._name is not None:
             self._name.attend()
 
+    @property
+    def file(self) -> Path | None:
+        """The lock file, if it is locked."""
+        return None if self._descriptor is None else self._file
+
+    def stands(self) -> bool:
+        """Whether the locked file stands at its path; true where there is none."""
+        return self._file is None or self._descriptor is None or stands_at(self._descriptor, self._file)
+
     def restore(self) -> Path | None:
         """Make the lock file again where it is gone or another's; says which, if that was needed.
 
@@ -164,11 +173,10 @@ class PathLock:
         AlreadyRunningError, SocketTakenError, OSError
             As when it is taken.
         """
-        path = self._file
-        if path is None or self._descriptor is None or stands_at(self._descriptor, path):
+        if self.stands():
             return None
         self.lock_file()
-        return path
+        return self._file
 
     def release(self) -> None:
         """Give the lock up."""

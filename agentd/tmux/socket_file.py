@@ -92,9 +92,8 @@ class SocketFile:
         TmuxStartError
             If it does not, and nothing can be done about it: the text says what stands there.
         """
-        server = self.server
         seen = self._identity()
-        if server is None or (seen is not None and seen == self._seen):
+        if (seen is not None and seen == self._seen) or (server := self.server) is None:
             return False
         if self._leads_to(server):
             self._seen = seen

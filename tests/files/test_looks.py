@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from agentd.files.answering import NotAnsweringError, within
+from agentd.files.answering import NotAnsweringError, Way, within
 from agentd.files.looks import Looks
 from agentd.files.mounts import mount_of
 from tests.support.hung import hung
@@ -81,6 +82,46 @@ async def test_of_many_paths_only_those_that_hang_are_missed(looks: Looks, short
             "c": "c",
         }
         assert sum(isinstance(each, NotAnsweringError) for each in found.values()) == 3
+
+
+async def test_joined_looks_are_made_by_one_thread(looks: Looks, short_folder: Path) -> None:
+    async def later(turns: int) -> int:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await looks.look(short_folder, threading.get_ident, joined=True)
+
+    assert len(set(await asyncio.gather(*(later(number) for number in range(5))))) == 1
+
+
+async def test_of_joined_looks_only_those_that_hang_are_missed(looks: Looks, short_folder: Path) -> None:
+    async def text(name: str) -> str:
+        return await looks.look(short_folder / name, (short_folder / name).read_text, joined=True)
+
+    for name in "abc":
+        (short_folder / name).write_text(name)
+    with hung(short_folder / "mnt1") as first, hung(short_folder / "mnt2") as second:
+        names = ("a", "mnt1/x", "b", "mnt2/x", "mnt1/y", "c")
+        found = await asyncio.gather(*map(text, names), return_exceptions=True)
+        assert [each for each in found if isinstance(each, str)] == ["a", "b", "c"]
+        assert sum(isinstance(each, NotAnsweringError) for each in found) == 3
+        assert looks.stuck == (str(first.folder), str(second.folder))
+        assert await text("a") == "a"
+
+
+async def test_what_is_listed_and_looked_at_in_one_go_may_hang_at_either(looks: Looks, short_folder: Path) -> None:
+    def listed(way: Way) -> list[Path]:
+        way.to(short_folder / "list")
+        return [short_folder / name for name in ("a", "mnt/x", "b")]
+
+    for name in "ab":
+        (short_folder / name).write_text(name)
+    with hung(short_folder / "mnt"):
+        found = await looks.each(listed, Path.read_text)
+        assert [each for each in found.values() if isinstance(each, str)] == ["a", "b"]
+        assert isinstance(found[short_folder / "mnt/x"], NotAnsweringError)
+        (short_folder / "list").symlink_to("mnt/y")
+        with pytest.raises(NotAnsweringError):
+            await looks.each(listed, Path.read_text)
 
 
 async def test_what_is_at_the_place_of_a_mount_that_hangs_is_looked_at(looks: Looks, short_folder: Path) -> None:
