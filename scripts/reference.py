@@ -14,8 +14,8 @@ from agentd.api.routes import ROUTES
 from agentd.cli.agentctl.commands.help import MANUAL_PAGES, manual_page
 from agentd.daemon.logs import SHORTEST_REDACTED
 from agentd.harness.builtin import BUILT_IN
-from agentd.jcard.reference import field_table
-from agentd.jcard.schema import drop_in_schema
+from agentd.jcard.reference import field_rows, field_table
+from agentd.jcard.schema import drop_in_schema, notify_schema
 from agentd.model.events import DETAILS, EVENT_DOCS, EventKind
 from agentd.recording.journal.database import TOTAL_BYTES
 from agentd.recording.journal.journal import UNCLEAN_GAP, JournalLimits
@@ -64,6 +64,13 @@ What stands in the table `[drop_in]` of such a file:
 {drop_in}
 [Declare agents in several files](../how-to/drop-ins.md) says how they are taken together.
 
+## Notifications
+
+`[[notify]]`, in a jcard or drop-in, says who is told what happens: [Be told](../how-to/notifications.md).
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(notify_schema())}
 ## Harnesses
 
 | `harness` | program |

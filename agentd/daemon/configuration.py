@@ -10,6 +10,7 @@ from agentd.jcard.drop_in_folder import FoundFile
 from agentd.jcard.problems import LoadResult
 from agentd.jcard.secrets import Secrets
 from agentd.jcard.unknown import NOTHING_UNKNOWN, UnknownSources
+from agentd.model.notification import NotifyRule
 from agentd.supervise.desired import DesiredAgent
 
 
@@ -74,6 +75,10 @@ class Configuration:
     """Those of the warnings that are about files in the secret directory."""
     secret_names: frozenset[str] = frozenset()
     """Those that there are."""
+    notify: tuple[NotifyRule, ...] = ()
+    """Who is told what."""
+    signing: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The secrets that notices are signed with, by name."""
     defect: str | None = None
     """Why it could not be read."""
 

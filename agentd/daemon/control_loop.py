@@ -16,6 +16,7 @@ from agentd.daemon.seen_folders import SeenFolders
 from agentd.daemon.stable_reader import StableReader
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.watch import Watcher
+from agentd.notify.notifier import Notifier
 from agentd.supervise.plan import Action
 from agentd.supervise.reconciler import Reconciler
 
@@ -32,6 +33,8 @@ class ControlLoop:
         Told to take the files to watch anew after each read.
     redactor
         Given the secrets in force before anything is logged of them.
+    notifier
+        Given the rules in force before anything is told by them.
     seen_folders
         Remembers the folders of the drop-ins for the next daemon.
     changed
@@ -49,6 +52,7 @@ class ControlLoop:
     status: DaemonStatus
     watcher: Watcher
     redactor: Redactor
+    notifier: Notifier
     seen_folders: SeenFolders
     changed: asyncio.Event
     interval: float
@@ -98,6 +102,7 @@ class ControlLoop:
     def _take(self, configuration: Configuration) -> None:
         before = self.status.configuration
         self.status.take(configuration)
+        self.notifier.configure(configuration.notify, configuration.signing)
         report_configuration(self.reconciler.host, configuration, before)
         if configuration.desired is not None:
             self.reconciler.declare(configuration.desired, configuration.unknown)

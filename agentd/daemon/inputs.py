@@ -16,6 +16,7 @@ from agentd.jcard.prompts import PromptError, prompt_files, read_prompt
 from agentd.jcard.secrets import (
     Secrets,
     missing_secrets,
+    missing_signatures,
     read_secret,
     secret_paths,
     secrets_of,
@@ -111,10 +112,12 @@ class Inputs:
             f"drop-in folder {printable(str(folder))}: {reason}; what was declared in it stays in force"
             for folder, reason in sources.unlisted.items()
         )
+        notify = tuple(rule for file in merged if file.in_force is not None for rule in file.in_force.notify)
         warnings = (
             *(warning for file in files for warning in file.warnings),
             *unlisted,
             *missing_secrets(specs, secrets),
+            *missing_signatures(notify, secrets),
             *secrets.warnings,
         )
         return Configuration(
@@ -124,6 +127,8 @@ class Inputs:
             unknown=unknown_sources(self._files.folder, merged, sources.unlisted),
             skipped_secrets=frozenset(secrets.warnings),
             secret_names=frozenset(secrets.values),
+            notify=notify,
+            signing={name: secrets.values[name] for rule in notify if (name := rule.secret or "") in secrets.values},
         )
 
     def take(self, reading: Reading) -> None:

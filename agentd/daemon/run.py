@@ -44,6 +44,7 @@ from agentd.limits.groups import RunGroups
 from agentd.model.events import Event, EventSink
 from agentd.model.spec import LoadContext
 from agentd.model.status import NOT_RECORDED
+from agentd.notify.notifier import Notifier
 from agentd.process.handed_down import raise_file_limit
 from agentd.process.reaper import Reaper
 from agentd.recording.journal.journal import Journal
@@ -190,12 +191,8 @@ class _Daemon:
         tmux = self._tmux()
         kept_files = TranscriptFiles(settings.state_dir, user)
         transcripts = _transcripts(settings.transcripts, kept_files, tmux)
-
-        def take(event: Event) -> None:
-            counters.take(event)
-            journal.add(event)
-
-        host = self._host(stack, login, tmux, transcripts, take)
+        notifier = self._notifier_for(login)
+        host = self._host(stack, login, tmux, transcripts, _all(counters.take, journal.add, notifier.take))
         host.runtime.prepare()
         host.runtime.listen(host.hint)
         stack.callback(host.runtime.close)
@@ -247,6 +244,7 @@ class _Daemon:
             status,
             watcher,
             self._redactor,
+            notifier,
             SeenFolders(tmux, lambda: files.identities),
             self._changed,
             settings.interval,
@@ -255,6 +253,7 @@ class _Daemon:
         )
         kept = await self._work(reconciler, control, own, transcripts)
         report_stopped(host, os.getpid(), _fate(kept=kept))
+        await notifier.close()
         # While the API is still there, so that those who follow events get the last ones.
         await journal.close()
 
@@ -306,6 +305,10 @@ class _Daemon:
                     await transcripts.finish()
                 await close_server(host)
         return keep
+
+    def _notifier_for(self, login: Login) -> Notifier:
+        environment = base_environment(self._user, os.environ, login, root=os.geteuid() == 0)
+        return Notifier(self._user, environment, self._redactor, self._clock.wall, self._clock.now)
 
     def _tmux(self) -> TmuxServer:
         user, admins = self._user, self._folders.admins
@@ -359,6 +362,14 @@ class _Daemon:
 def _transcripts(total: int | None, files: TranscriptFiles, tmux: TmuxServer) -> Transcripts | None:
     """What records what agents print, in so many bytes; ``None`` where that is off."""
     return None if total is None else Transcripts(TranscriptDisk(files, Retention.of(total)), tmux, find_writer())
+
+
+def _all(*sinks: EventSink) -> EventSink:
+    def take(event: Event) -> None:
+        for sink in sinks:
+            sink(event)
+
+    return take
 
 
 def _fate(*, kept: bool) -> str:

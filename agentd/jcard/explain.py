@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from agentd.model.limits import OomPolicy
+from agentd.model.notification import NoticeFormat
 from agentd.model.spec import AgentType, Isolation, Mode, Network, RestartPolicy, SandboxKind
 from agentd.text.quoting import kind, printable, quote, show
 
@@ -22,6 +23,7 @@ _CHOICES: Final[dict[str, list[str]]] = {
     "isolation": [*Isolation],
     "sandbox": [*SandboxKind],
     "network": [*Network],
+    "format": [*NoticeFormat],
 }
 
 _EXPECTED: Final = {
@@ -33,7 +35,7 @@ _EXPECTED: Final = {
 }
 """By pydantic's type of error."""
 
-_CONCEALED: Final = frozenset({"env", "secrets", "prompt", "command", "args"})
+_CONCEALED: Final = frozenset({"env", "secrets", "prompt", "command", "args", "url"})
 """Fields whose values may be secret or long: messages give only their type."""
 
 

@@ -16,6 +16,7 @@ from agentd.jcard.drop_in_table import read_lease
 from agentd.jcard.explain import expected_choice, one_of
 from agentd.jcard.findings import Findings
 from agentd.jcard.near import did_you_mean, near_field
+from agentd.jcard.notify_tables import read_rules
 from agentd.jcard.positions import Path
 from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.sandbox import check_sandbox
@@ -66,6 +67,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     _check_identities(declarations, findings)
     check_branches(declarations, findings)
     lease = read_lease(document.values, findings)
+    notify = read_rules(document.values, findings)
     if findings.has_errors:
         return LoadResult((), findings.in_order())
     source = FilePath(path)
@@ -75,7 +77,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         for spec in _specs(declaration, context, source):
             agents.append(spec)
             tables[spec.name] = declaration.path
-    return LoadResult(tuple(agents), findings.in_order(), lease, tables, document.text)
+    return LoadResult(tuple(agents), findings.in_order(), lease, notify, tables, document.text)
 
 
 def _check_fields(declaration: Declaration, findings: Findings) -> None:

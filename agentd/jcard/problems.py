@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agentd.jcard.scan import Path
+from agentd.model.notification import NotifyRule
 from agentd.model.spec import AgentSpec
 
 
@@ -55,6 +56,8 @@ class LoadResult:
     problems: tuple[Problem, ...]
     lease: float | None = None
     """Seconds for which a drop-in counts after it was renewed last; ``None`` is for ever."""
+    notify: tuple[NotifyRule, ...] = ()
+    """Who is told what."""
     tables: Mapping[str, Path] = field(default_factory=dict, compare=False)
     """The table that declares each agent, by the agent's name."""
     text: str = field(default="", repr=False, compare=False)

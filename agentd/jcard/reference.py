@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from agentd.jcard.schema import agent_schema
+
+_MOST_LISTED: Final = 10
+"""Choices that a cell of the table lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +25,14 @@ class FieldReference:
     meaning: str
 
 
-def field_reference() -> tuple[FieldReference, ...]:
-    """Describe all fields in the order of `AgentTable`."""
-    schema: dict[str, Any] = agent_schema()
+def field_reference(schema: Mapping[str, Any]) -> tuple[FieldReference, ...]:
+    """Describe the fields of a table, in their order, by its schema."""
     return tuple(
         FieldReference(
             name=name,
             type=_type(field),
             default=_toml(field["default"]) if "default" in field else None,
-            required=name in schema["required"],
+            required=name in schema.get("required", ()),
             meaning=field["description"],
         )
         for name, field in schema["properties"].items()
@@ -37,17 +40,22 @@ def field_reference() -> tuple[FieldReference, ...]:
 
 
 def field_table() -> str:
-    """Write all fields as a Markdown table."""
-    rows = ["| field | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for field in field_reference():
+    """Write all fields of an agent as a Markdown table."""
+    return f"| field | type | default | meaning |\n| --- | --- | --- | --- |\n{field_rows(agent_schema())}"
+
+
+def field_rows(schema: Mapping[str, Any]) -> str:
+    """Write the fields of a table as rows of a Markdown table."""
+    rows = []
+    for field in field_reference(schema):
         default = "required" if field.required else f"`{field.default}`" if field.default is not None else ""
-        rows.append(f"| `{field.name}` | {field.type} | {default} | {field.meaning} |")
-    return "\n".join(rows) + "\n"
+        rows.append(f"| `{field.name}` | {field.type} | {default} | {field.meaning} |\n")
+    return "".join(rows)
 
 
 def _type(field: dict[str, Any]) -> str:
     match field:
-        case {"enum": choices}:
+        case {"enum": choices} if len(choices) <= _MOST_LISTED:
             return "one of " + ", ".join(f"`{_toml(choice)}`" for choice in choices if choice)
         case {"anyOf": _}:
             return "size"
@@ -60,7 +68,7 @@ def _type(field: dict[str, Any]) -> str:
         case {"type": [scalar, "string"]}:
             return str(scalar)
         case _:
-            return str(field["type"])
+            return str(field.get("type", "string"))
 
 
 def _toml(value: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from agentd.jcard.notify_tables import NotifyTable
 from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable, DropInTable
 from agentd.model.spec import AgentType, Isolation
 
@@ -65,6 +66,12 @@ def drop_in_schema() -> dict[str, Any]:
     return {**schema, "title": "Drop-in", "description": "What only a drop-in says of itself."}
 
 
+def notify_schema() -> dict[str, Any]:
+    """Build the JSON Schema (2020-12) of one ``[[notify]]`` table."""
+    schema = NotifyTable.model_json_schema(schema_generator=_TomlSchema)
+    return {**schema, "title": "Notification", "description": "Who is told what happens."}
+
+
 def _take_empty(field: dict[str, Any]) -> None:
     """Let the schema of a scalar accept ``""``, which means "not set"."""
     field.pop("minLength", None)
@@ -98,8 +105,13 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
         "properties": {
             "agent": {"description": "One agent.", **reference},
             "agents": {"description": "Any number of agents.", "type": "array", "items": reference},
+            "notify": {
+                "description": "Who is told what happens.",
+                "type": "array",
+                "items": {"$ref": "#/$defs/notify"},
+            },
             "drop_in": {"description": "Of a drop-in: how long it counts.", "$ref": "#/$defs/drop_in"},
         },
         "additionalProperties": True,
-        "$defs": {"agent": agent_schema(harnesses), "drop_in": drop_in_schema()},
+        "$defs": {"agent": agent_schema(harnesses), "drop_in": drop_in_schema(), "notify": notify_schema()},
     }

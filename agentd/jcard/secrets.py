@@ -12,6 +12,7 @@ from typing import Final
 
 from agentd.files.answering import NotAnsweringError
 from agentd.files.regular import read_regular, without_mark
+from agentd.model.notification import NotifyRule
 from agentd.model.spec import ENVIRONMENT_NAME, OWN_VARIABLE_PREFIX, AgentSpec
 from agentd.text.quoting import printable, quote, some
 
@@ -135,6 +136,15 @@ def missing_secrets(specs: Iterable[AgentSpec], secrets: Secrets) -> tuple[str, 
     return tuple(
         f"secret {quote(name)} does not exist; listed by agent {some(names)}" for name, names in sorted(wanted.items())
     )
+
+
+def missing_signatures(rules: Iterable[NotifyRule], secrets: Secrets) -> tuple[str, ...]:
+    """Warn of each secret that notices are to be signed with and that does not exist."""
+    if secrets.unlisted is not None:
+        return ()
+    named = sorted({rule.secret for rule in rules if rule.secret is not None})
+    missing = (name for name in named if name not in secrets.values and name not in secrets.unknown)
+    return tuple(f"secret {quote(name)} does not exist; [[notify]] signs with it" for name in missing)
 
 
 def _read_secret(path: Path) -> str:

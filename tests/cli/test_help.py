@@ -9,6 +9,7 @@ from agentd.cli.agentctl.catalogue import SUMMARIES
 from agentd.cli.agentctl.commands.help import MANUAL_PAGES, manual_page
 from agentd.cli.manual.topics import TOPICS
 from agentd.jcard.reference import field_reference
+from agentd.jcard.schema import agent_schema
 from agentd.model.states import AgentState
 from agentd.settings.flags import OPTIONS
 from tests.cli.support import Client
@@ -27,7 +28,7 @@ def test_topics_leave_nothing_out() -> None:
     states, sockets, fields = (TOPICS[name].text() for name in ("states", "sockets", "jcard"))
     assert all(f"\n  {state} " in states for state in AgentState)
     assert all(option.flag in sockets for option in OPTIONS if option.environment)
-    assert all(f"\n  {field.name}  (" in fields for field in field_reference())
+    assert all(f"\n  {field.name}  (" in fields for field in field_reference(agent_schema()))
 
 
 def test_a_command_is_explained_as_by_its_help(client: Client) -> None:

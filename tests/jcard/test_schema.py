@@ -23,7 +23,7 @@ def test_the_schema_describes_both_forms_and_leaves_other_tables_alone() -> None
     assert schema["additionalProperties"] is True
     assert schema["properties"]["agent"]["$ref"] == "#/$defs/agent"
     assert schema["properties"]["agents"]["items"] == {"$ref": "#/$defs/agent"}
-    assert list(schema["$defs"]) == ["agent", "drop_in"]
+    assert list(schema["$defs"]) == ["agent", "drop_in", "notify"]
 
 
 @pytest.mark.parametrize(("lease", "good"), [("30s", True), ("1h30m", True), ("30", False), (30, False), ("", True)])
@@ -93,7 +93,7 @@ def test_the_pattern_of_sizes_agrees_with_the_loader(value: str) -> None:
 
 
 def test_the_reference_has_a_row_for_every_field_with_its_default() -> None:
-    rows = {field.name: field for field in field_reference()}
+    rows = {field.name: field for field in field_reference(agent_schema())}
     assert list(rows) == list(AgentTable.model_fields)
     assert (rows["restart_delay"].type, rows["restart_delay"].default) == ("duration", '"3s"')
     assert rows["success_exit_codes"].type == "list of integers"

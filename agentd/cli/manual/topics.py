@@ -123,9 +123,10 @@ def _sockets() -> str:
 
 def _fields() -> str:
     from agentd.jcard.reference import field_reference
+    from agentd.jcard.schema import agent_schema
 
     rows = []
-    for field in field_reference():
+    for field in field_reference(agent_schema()):
         default = "required" if field.required else f"default {field.default}" if field.default is not None else ""
         rows.append(f"  {field.name}  ({', '.join(filter(None, (field.type, default)))})".replace("`", ""))
         rows += [*wrap(field.meaning.replace("`", ""), 112, initial_indent=" " * 6, subsequent_indent=" " * 6), ""]
