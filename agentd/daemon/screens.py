@@ -16,7 +16,7 @@ class DaemonScreens:
     reconciler: Reconciler
 
     async def screen(self, name: str, *, styled: bool) -> Screen | None:
-        """The screen of an agent; see `agentd.model.status.ScreenSource`."""
+        """The screen of an agent; raises as `agentd.model.status.ScreenSource` says."""
         agent = self.reconciler.find(name)
         if agent is None:
             return None

@@ -156,7 +156,7 @@ class Looks:
         """Do the same job at many paths, of which none waits for one that does not answer.
 
         They are looked at in one go, which costs one change of threads; after a step that takes too long, the rest are
-        looked at each by itself.
+        looked at each by itself. What `job` raises is raised; `NotAnsweringError` is an answer.
 
         Parameters
         ----------
@@ -222,7 +222,7 @@ class Looks:
         return tuple(sorted({look.way.at for look in self._stuck}))
 
     def leave(self, status: int) -> None:
-        """End the process, after all that it owns was closed, if a thread hangs: nothing else would end beside it."""
+        """End the process with `status`, after all that it owns was closed, if a thread hangs: else nothing would."""
         self.close()
         if self._stuck:
             log.warning("ends_beside_hung_reads", paths=self.stuck, status=status)

@@ -41,7 +41,7 @@ def renew(before: Mapping[Path, Renewal], modified: Mapping[Path, int], now: flo
 
 
 def expired(renewals: Mapping[Path, Renewal], leases: Mapping[Path, float], now: float) -> frozenset[Path]:
-    """Name the files whose lease, in seconds, is over."""
+    """Name the files whose lease (of `leases`, in seconds) is over `now`, by the monotonic clock."""
     return frozenset(path for path, lease in leases.items() if path in renewals and now >= renewals[path].seen + lease)
 
 

@@ -224,6 +224,11 @@ def signal_group(process: ProcessIdentity, number: signal.Signals, user: int | N
     user
         Who may say which process that is. Root signals only a group whose leader this user has started: a process of
         theirs can be in a group of root's, such as a git that root has started as them. Then it is signalled alone.
+
+    Raises
+    ------
+    PermissionError
+        If it is in agentd's own process group, or not ours to signal.
     """
     if not process.surely_alive():
         return False

@@ -29,7 +29,7 @@ _MAX_ENVIRONMENT = 4 * 1024 * 1024
 
 
 def read_bytes(path: str, limit: int) -> bytes | None:
-    """A /proc file, or ``None`` if the process is gone or not ours to look at.
+    """The first `limit` bytes of a /proc file, or ``None`` if the process is gone or not ours to look at.
 
     Raises
     ------

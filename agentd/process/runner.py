@@ -138,7 +138,7 @@ class Runner:
         return Finished(process.returncode, bytes(out), err.decode("utf-8", "replace"))
 
     def script(self, text: bytes, *, limit: float = LIMIT) -> Finished:
-        """Run a shell script, which no argument list has to hold."""
+        """Run a shell script, which no argument list has to hold, for `limit` seconds at most."""
         return self.run([_SHELL, "-s"], stdin=text, limit=limit)
 
     def must(self, text: bytes, failure: str, *, limit: float = LIMIT) -> None:

@@ -24,7 +24,7 @@ _POINTER: Final = "gitdir: "
 
 
 def repository_rules(repo: Path, worktree: Path, *, read_only: bool, go: Go) -> list[Rule]:
-    """Say what of a repository the agent in one of its worktrees gets.
+    """Say what of a repository the agent in one of its worktrees gets, which may be `read_only`.
 
     Raises
     ------

@@ -36,7 +36,7 @@ class Exit:
 
     @classmethod
     def from_status(cls, status: int) -> Exit:
-        """Read a shell's ``$?``.
+        """Read `status`, a shell's ``$?``.
 
         What would be no signal's number, such as 255, which ``exit(-1)`` gives, is an exit code.
         """
@@ -105,7 +105,7 @@ def backoff(policy: Policy, restarts_counted: int, jitter: float) -> float:
 
 
 def counted_after(policy: Policy, restarts_counted: int, lasted: float | None) -> int:
-    """Restarts that count after a run that lasted so many seconds (``None``: it never began)."""
+    """Of `restarts_counted`, those that count after a run that `lasted` so many seconds (``None``: it never began)."""
     if lasted is not None and lasted >= policy.restart_reset:
         return 0
     return restarts_counted

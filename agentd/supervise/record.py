@@ -123,7 +123,7 @@ class Record:
         )
 
     def life(self, *, session_open: bool) -> Life:
-        """Bring the life back, as it was."""
+        """Bring the life back, as it was; `session_open` says whether its pane is there."""
         return Life(
             name=self.agent,
             state=self.state,

@@ -58,7 +58,7 @@ class RecordKeeper:
         self._remembered = text
 
     def changed(self, before: Life, life: Life, *, pane: bool) -> None:
-        """Have it written if a change may have made it wrong; that of a launch holds until the run ends."""
+        """Have it written if a change may have made it wrong; while there is a `pane`, that of a launch holds."""
         outdated = not under_way(life) or _outlived(life) != _outlived(before) if pane else life.state.ended
         if not outdated:
             return

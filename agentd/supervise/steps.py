@@ -50,7 +50,7 @@ def launch_again(life: Life, at: Instant) -> Step:
 
 
 def launch(life: Life, at: Instant, *, restart: bool = False) -> Step:
-    """Launch a run, after ending whatever the former one left: no two runs of an agent at once."""
+    """Launch a run, counted as a `restart` or not, after ending whatever the former one left."""
     assert life.desired is not None
     # A stop that is wound down has ended them already.
     clean = (ReapRun(),) if life.run is not None and not life.winding_down else ()

@@ -67,7 +67,7 @@ def parse_size(value: str | int, least: int = 1) -> int:
 
 
 def format_size(size: int) -> str:
-    """Write bytes in the largest binary unit that is exact."""
+    """Write `size`, in bytes, in the largest binary unit that is exact."""
     for unit in ("GiB", "MiB", "KiB"):
         if size and size % UNITS[unit] == 0:
             return f"{size // UNITS[unit]}{unit}"

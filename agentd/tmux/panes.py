@@ -106,7 +106,7 @@ def empty_pane(line: str) -> str | None:
 
 
 def parse_listed(line: str, owner: int) -> ListedPane:
-    """Read a line of `LIST_FORMAT`; as `parse_pane`."""
+    """Read a line of `LIST_FORMAT`; `owner` and errors as for `parse_pane`."""
     fields = line.split("\t")
     if len(fields) != _LISTED_FIELDS:
         raise TmuxError(f"expected a pane's ids, state, session and command, found {line[:80]!r}")

@@ -38,7 +38,7 @@ def socket_of(server: int) -> str | None:
 
 
 def end_empty(server: ProcessIdentity | None, owner: int) -> bool:
-    """End a server that accepts no client and holds no pane: one that waits for a client before it ends, say."""
+    """End a server of the uid `owner` that accepts no client and holds no pane, waiting for a client before it ends."""
     if server is None or children_of(server.pid) or not started_by(owner, server.pid):
         return False
     with contextlib.suppress(ProcessLookupError):

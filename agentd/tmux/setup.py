@@ -152,7 +152,13 @@ class ServerSetup:
                     log.warning("tmux_admin_not_admitted", user=name, error=str(error))
 
     def open_socket_file(self) -> None:
-        """Give the socket its group and mode; as root not through a link that the agent user put in its place."""
+        """Give the socket its group and mode; as root not through a link that the agent user put in its place.
+
+        Raises
+        ------
+        OSError
+            If it is not there, no socket, or another user's.
+        """
         if not _HAS_O_PATH:
             if self.admin_gid is not None:
                 os.chown(self.socket, -1, self.admin_gid, follow_symlinks=False)

@@ -78,7 +78,7 @@ class Changes:
         )
 
     def stat(self, *, columns: int = 80) -> bytes:
-        """Summarise the difference, a line for each file."""
+        """Summarise the difference, a line of at most `columns` for each file."""
         return self.git.out(*_DIFF, f"--stat={columns}", "--no-color", self.start, self.tree)
 
     def files(self) -> list[ChangedFile]:

@@ -92,7 +92,7 @@ def _write(folder: OutputFolder, name: str, text: str) -> None:
 
 
 def transcript_tail(invocation: Invocation, lines: int) -> list[str] | None:
-    """Read the end of the agent's transcript, or else of its terminal; ``None`` if there is neither."""
+    """Read the last `lines` of the agent's transcript, or else of its terminal; ``None`` if there is neither."""
     try:
         kept = invocation.api.read(f"{agent_path(invocation.name(), '/log')}?tail={lines}")
         return [printable(line.rstrip()) for line in kept.decode("utf-8", "replace").splitlines()]

@@ -282,7 +282,7 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
 
 
 def duration(text: str) -> float:
-    """Parse a duration into seconds."""
+    """Parse a duration into seconds; raises `argparse.ArgumentTypeError` for anything else."""
     from agentd.text.durations import DurationError, parse_duration
 
     try:
@@ -292,7 +292,7 @@ def duration(text: str) -> float:
 
 
 def whole_number(text: str) -> int:
-    """Parse a number from 0."""
+    """Parse a number from 0; raises `argparse.ArgumentTypeError` for anything else."""
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
     return int(text)

@@ -32,7 +32,7 @@ class OutputFolder:
         self._made: set[tuple[str, ...]] = set()
 
     def new_file(self, path: str, *, executable: bool = False) -> BinaryIO:
-        """Create a file and its folders."""
+        """Create a file, if need be `executable`, and its folders."""
         with self._parent_of(path) as (folder, name), _unique(path):
             return os.fdopen(os.open(name, _NEW, 0o700 if executable else 0o600, dir_fd=folder), "wb")
 

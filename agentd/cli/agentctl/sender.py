@@ -60,7 +60,7 @@ class Sender:
     """Raises if the agent no longer reads the terminal: a shell would execute the message."""
 
     def send(self, text: str, *, enter: bool) -> Outcome:
-        """Paste a message and press Enter.
+        """Paste a message and, with `enter`, press Enter.
 
         Raises
         ------

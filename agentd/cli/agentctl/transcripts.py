@@ -76,7 +76,7 @@ class Transcripts:
         return f"{agent_path(run.agent, '/log')}?raw=1&run={run.run}&{parameters}"
 
     def read(self, run: RunView, start: int, end: int) -> Iterator[bytes]:
-        """Read a part of a run's output."""
+        """Read a run's output from the offset `start` up to `end`."""
         while start < end:
             data = self.api.read(self.path(run, offset=start, limit=min(_BLOCK, end - start)))
             if not data:
@@ -93,7 +93,7 @@ class Transcripts:
         return self.read(run, start, run.end_byte)
 
     def lines(self, run: RunView, count: int | None) -> Iterator[str]:
-        """Give what a person would read, or the last lines of it."""
+        """Give what a person would read, or the last `count` lines of it."""
         if count is None:
             yield from self._readable(run, run.first_byte)
         elif count:
@@ -108,7 +108,7 @@ class Transcripts:
             yield from lines[-count:]
 
     def start_of(self, run: RunView, count: int) -> int:
-        """Return an offset surely before the last lines."""
+        """Return an offset surely before the last `count` lines."""
         return max(run.first_byte, run.end_byte - 4 * self._guess(count))
 
     def _guess(self, count: int) -> int:

@@ -34,7 +34,7 @@ def indent_of(text: str, offset: int) -> str:
 
 
 def comments_above(text: str, start: int, lowest: int = 0) -> int:
-    """Give the start of the comment directly above a line."""
+    """Give the start of the comment directly above a line, from the offset `lowest` on."""
     while start > lowest:
         above = line_start(text, start - 1)
         if above < lowest or not _COMMENT.match(text, above) or _EDITOR_DIRECTIVE.match(text, above):

@@ -74,7 +74,7 @@ class EventBuffer:
         return excess
 
     def written(self, seq: int) -> None:
-        """Everything up to this number is written."""
+        """Everything up to the number `seq` is written."""
         self.saved = max(self.saved, seq)
         written = self._index(self.saved)
         if written > 2 * self._recent:
@@ -82,12 +82,12 @@ class EventBuffer:
             del self._entries[: written - self._recent]
 
     def shown(self, after: int, count: int | None = None) -> Sequence[Entry]:
-        """The events here after a number that readers are shown, at most so many."""
+        """The events here after a number that readers are shown, at most `count`."""
         first, last = self._index(after), self._index(self.readable)
         return self._entries[first : last if count is None else min(last, first + count)]
 
     def show(self, seq: int) -> None:
-        """Let readers have everything up to this number."""
+        """Let readers have everything up to the number `seq`."""
         if seq > self.readable:
             self.readable = seq
             news, self._news = self._news, asyncio.Event()

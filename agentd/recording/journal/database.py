@@ -219,7 +219,7 @@ class JournalDatabase:
     # -- reading
 
     def read(self, after: int, wanted: EventFilter, count: int) -> list[Entry]:
-        """Read the wanted events after a number, at most so many of them."""
+        """Read the wanted events after a number, at most `count` of them."""
         rows = self._rows(_WANTED + "LIMIT :count", wanted, after=after, count=count)
         return [Entry(seq, time, agent, kind, event.encode()) for seq, time, agent, kind, event in rows]
 
@@ -229,7 +229,7 @@ class JournalDatabase:
         return rows[0][0] - 1 if rows else 0
 
     def number_before_time(self, milliseconds: int) -> int | None:
-        """Give the number before the first event from a time on; ``None`` if all are earlier."""
+        """Give the number before the first event from a time on, in ms since the epoch; ``None`` if there is none."""
         rows = self._rows("SELECT seq FROM events WHERE time >= :time ORDER BY time, seq LIMIT 1", time=milliseconds)
         return rows[0][0] - 1 if rows else None
 

@@ -202,11 +202,11 @@ class Counters:
             del self._exits[labels]
 
     def passed(self, seconds: float) -> None:
-        """Count a pass of the reconciler."""
+        """Count a pass of the reconciler that took so many `seconds`."""
         self._passes.observe(seconds)
 
     def answered(self, route: str, seconds: float) -> None:
-        """Count a request."""
+        """Count a request, answered within so many `seconds`."""
         found = self._requests.get((route,))
         if found is None:
             found = self._requests[(route,)] = Histogram(API.bounds)

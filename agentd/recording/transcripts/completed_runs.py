@@ -51,7 +51,7 @@ class CompletedRuns:
         self._cuts: dict[Path, _Cut] = {}
 
     def add(self, run: RunOnDisk, *, cut_again: bool) -> CompletedRun:
-        """Take a run that is complete, and look later whether something came after its end."""
+        """Take a run that is complete; with `cut_again`, look later whether something came after its end."""
         folder = run.folder
         size = sum(part.size for part in run.parts())
         completed = CompletedRun(folder.agent, folder.number, run.metadata.start, size)
@@ -83,7 +83,7 @@ class CompletedRuns:
                 del self._cuts[cut.run.folder.path]
 
     def keep_newest(self, count: int) -> None:
-        """Keep only the newest runs of each agent, so many of them."""
+        """Keep only the newest `count` runs of each agent."""
         for runs in self._runs.values():
             for run in sorted(runs.values(), key=_began)[: max(0, len(runs) - count)]:
                 self._remove(run)

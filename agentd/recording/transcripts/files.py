@@ -213,7 +213,7 @@ class RunFolder:
         return os.fdopen(descriptor, "wb" if flags & os.O_ACCMODE == os.O_WRONLY else "rb", buffering=0)
 
     def read_part(self, part: Part, offset: int, limit: int) -> bytes:
-        """Read from an offset of the whole output, as far as the part goes; nothing if it cannot be read."""
+        """Read `limit` bytes from an offset of the whole output, as far as the part goes; none if it cannot be read."""
         try:
             with self.open_part(part.name) as file:
                 return os.pread(file.fileno(), limit, offset - part.start)
@@ -221,7 +221,7 @@ class RunFolder:
             return b""
 
     def cut(self, parts: Sequence[Part], end: int) -> None:
-        """Take away what stands after this offset of the whole output."""
+        """Take away what stands after the offset `end` of the whole output."""
         # The last ones first: where the end was is known only as long as its mark stands in the first of them.
         for part in reversed(parts):
             if part.start + part.size <= end:

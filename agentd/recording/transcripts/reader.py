@@ -125,7 +125,7 @@ class TranscriptReader:
         return await self._worker.do(lambda: self._extent(folder))
 
     async def read(self, folder: RunFolder, extent: Extent, start: int, limit: int) -> bytes:
-        """Read bytes from an offset on, at most to the end of a part; nothing where nothing is."""
+        """Read up to `limit` bytes from the offset `start` on, at most to the end of a part; none where nothing is."""
         return await self._worker.do(lambda: _read(folder, extent, start, limit))
 
     async def start_of_lines(self, folder: RunFolder, extent: Extent, count: int) -> int:

@@ -17,7 +17,7 @@ class Retention:
 
     @classmethod
     def of(cls, total: int) -> Retention:
-        """Divide what there may be in all."""
+        """Divide `total`, the bytes that there may be in all."""
         run = min(64 << 20, max(64 << 10, total // 4))
         return cls(total, run, run // 8)
 

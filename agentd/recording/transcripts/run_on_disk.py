@@ -76,7 +76,7 @@ class RunOnDisk:
             return None
 
     def drop(self, parts: list[Part], count: int, lock: contextlib.AbstractContextManager[object]) -> list[Part]:
-        """Remove the first parts, so many of them; give those that are left."""
+        """Remove the first `count` parts; give those that are left."""
         if count <= 0:
             return parts
         try:

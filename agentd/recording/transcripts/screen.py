@@ -325,7 +325,7 @@ class Screen(pyte.Screen):
         """Colours are left out."""
 
     def scroll_up(self, count: int) -> None:
-        """Let rows leave at the top."""
+        """Let `count` rows leave at the top."""
         top, bottom = self.margins or (0, self.lines - 1)
         kept, self.cursor.y = self.cursor.y, bottom
         for _ in range(min(count, bottom - top + 1)):
@@ -333,7 +333,7 @@ class Screen(pyte.Screen):
         self.cursor.y = kept
 
     def scroll_down(self, count: int) -> None:
-        """Let rows leave at the bottom."""
+        """Let `count` rows leave at the bottom."""
         top, bottom = self.margins or (0, self.lines - 1)
         kept, self.cursor.y = self.cursor.y, top
         for _ in range(min(count, bottom - top + 1)):
@@ -341,11 +341,11 @@ class Screen(pyte.Screen):
         self.cursor.y = kept
 
     def repeat(self, count: int) -> None:
-        """Write the last character again."""
+        """Write the last character `count` times again."""
         self.draw(self._last_drawn * min(count, self.columns))
 
     def tab_back(self, count: int) -> None:
-        """Move to a tab stop before the cursor."""
+        """Move back by `count` tab stops."""
         self.cursor.x = max(0, (self.cursor.x - 1) // _TAB * _TAB - (count - 1) * _TAB)
 
     def reset(self) -> None:

@@ -62,7 +62,7 @@ class TerminalSizes:
         self._task: asyncio.Task[None] | None = None
 
     def note(self, run_id: str, pane: Pane, size: tuple[int, int], offset: int | None = None) -> None:
-        """Note the size of a run's terminal, from this byte of its output on, or from where it ends now."""
+        """Note the size of a run's terminal, from the byte `offset` of its output on, or from where it ends now."""
         terminal = self._terminals.get(run_id)
         if terminal is None:
             # A new one has the size that its metadata says.

@@ -55,7 +55,7 @@ def check_clock() -> Iterator[Finding]:
 
 
 def check_tmux(path: str, socket: Path, declared: int) -> Iterator[Finding]:
-    """Check tmux on the daemon's PATH, whether it suits so many agents, and the running server."""
+    """Check tmux on the daemon's PATH, whether it suits the `declared` agents, and the running server."""
     program = shutil.which("tmux", path=path)
     if program is None:
         yield error(
@@ -131,7 +131,7 @@ def _waits_for_utempter(program: str) -> bool:
 
 
 def check_terminals(declared: int, running: int) -> Iterator[Finding]:
-    """Check pseudo-terminals: each agent needs one."""
+    """Check pseudo-terminals: each of the `declared` agents that is not `running` yet needs one more."""
     most, used = read_line("/proc/sys/kernel/pty/max"), read_line("/proc/sys/kernel/pty/nr")
     if most is None or used is None:
         return

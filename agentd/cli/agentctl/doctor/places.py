@@ -124,7 +124,7 @@ def _is_open(path: Path, bits: int) -> bool:
 
 
 def check_socket(topic: str, path: Path, wanted: int) -> Iterator[Finding]:
-    """Check the owner and mode of a running daemon's socket."""
+    """Check that a running daemon's socket has its owner and the mode `wanted`."""
     try:
         found = path.stat()
     except FileNotFoundError:
