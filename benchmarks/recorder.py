@@ -17,6 +17,8 @@ from agentd.api.serve import serve
 from agentd.model.events import Event, EventKind
 from agentd.recording.journal.entry import entry_of
 from agentd.recording.journal.journal import Journal
+from agentd.recording.metrics.answer import Metrics, Readings
+from agentd.recording.metrics.measures import Counters
 from agentd.recording.transcripts.reader import TranscriptReader
 from tests.api.memory_source import MemorySource
 from tests.support.transcripts import files_in
@@ -50,7 +52,9 @@ async def _journal(path: Path, folder: Path) -> None:
         listening.bind(str(path))
         listening.listen()
         source, reader = MemorySource(), TranscriptReader(files_in(folder.with_name("transcripts")))
-        async with serve(build_app(source, transcripts=reader, screens=source, journal=journal), listening):
+        metrics = Metrics(Counters(time.monotonic), time.monotonic, lambda: Readings((), (), (), 0))
+        app = build_app(source, transcripts=reader, screens=source, journal=journal, metrics=metrics)
+        async with serve(app, listening):
             await _lines(lambda: journal.add(EVENT))
         reader.close()
     await journal.close()

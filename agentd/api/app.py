@@ -25,8 +25,8 @@ def build_app(
     *,
     transcripts: TranscriptReader,
     screens: ScreenSource,
-    journal: Journal | None = None,
-    metrics: Metrics | None = None,
+    journal: Journal,
+    metrics: Metrics,
 ) -> web.Application:
     """Make the application that `agentd.api.serve.serve` runs.
 

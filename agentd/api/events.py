@@ -19,7 +19,7 @@ from agentd.recording.journal.database import JournalError
 from agentd.recording.journal.entry import Entry, EventFilter
 from agentd.recording.journal.journal import Journal
 
-JOURNAL: web.AppKey[Journal | None] = web.AppKey("journal")
+JOURNAL: web.AppKey[Journal] = web.AppKey("journal")
 
 EVENT_STREAM = "text/event-stream"
 _LAST_EVENT_ID = "Last-Event-ID"
@@ -92,8 +92,6 @@ def _since(text: str) -> int | datetime:
 
 async def _events(request: web.Request) -> web.StreamResponse:
     journal = request.app[JOURNAL]
-    if journal is None:
-        return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "events are not recorded here")
     try:
         query = _Query.of(request)
     except QueryError as error:

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
-from agentd.api.responses import error_response
 from agentd.api.route import Route
 from agentd.api.streams import STREAMS
 from agentd.recording.metrics.answer import Metrics
 from agentd.recording.metrics.measures import CONNECTIONS, Family
 from agentd.recording.metrics.measures import STREAMS as FOLLOWERS
 
-METRICS: web.AppKey[Metrics | None] = web.AppKey("metrics")
+METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
 OPEN_CONNECTIONS: web.AppKey[Callable[[], int]] = web.AppKey("open_connections")
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def _metrics(request: web.Request) -> web.StreamResponse:
-    metrics = request.app[METRICS]
-    if metrics is None:
-        return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "nothing is measured here")
     clients = [
         Family(CONNECTIONS, {(): request.app[OPEN_CONNECTIONS]()}),
         Family(FOLLOWERS, {(): request.app[STREAMS].count}),
     ]
-    return web.Response(body=await metrics.text(clients), headers={hdrs.CONTENT_TYPE: TEXT})
+    return web.Response(body=await request.app[METRICS].text(clients), headers={hdrs.CONTENT_TYPE: TEXT})
 
 
 @web.middleware
@@ -37,8 +32,6 @@ async def measured(
 ) -> web.StreamResponse:
     """Measure the time from a request to its answer; a stream has none."""
     metrics = request.app[METRICS]
-    if metrics is None:
-        return await handler(request)
     begun = metrics.now()
     streamed = False
     try:

@@ -124,11 +124,8 @@ class DaemonStatus:
             config=config,
             agents=counts,
             recording=Recording(self.transcripts(), self.journal()),
-            slow_reads=self._slow_reads(),
+            slow_reads=[SlowRead(look.path, int(look.seconds)) for look in self.looks.slow()],
         )
-
-    def _slow_reads(self) -> Sequence[SlowRead]:
-        return [SlowRead(look.path, int(look.seconds)) for look in self.looks.slow()]
 
     def agents(self) -> Sequence[AgentStatus]:
         """All agents, sorted by name."""

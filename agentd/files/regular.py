@@ -66,7 +66,7 @@ def read_regular(path: Path, limit: int, account: AgentUser | None = None, place
         If it cannot be opened or read.
     """
     with open_regular(path) as file:
-        if account is not None and not _entitled(account, path, file.fileno()):
+        if account is not None and not may_open(account, path, file.fileno()) and _could_bend(account, path):
             raise NotEntitledError(None, "leads, by way of what the agents' user may change, where it may not read")
         _require_inside(path, file.fileno(), places)
         return read_up_to(path, file, limit)
@@ -126,10 +126,6 @@ def read_up_to(path: Path, file: BinaryIO, limit: int) -> bytes:
     if len(data) > limit:
         raise TooLargeError(None, f"is larger than {limit} bytes", str(path))
     return data
-
-
-def _entitled(account: AgentUser, path: Path, descriptor: int) -> bool:
-    return may_open(account, path, descriptor) or not _could_bend(account, path)
 
 
 def may_open(account: AgentUser, path: Path, descriptor: int) -> bool:

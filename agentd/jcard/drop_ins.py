@@ -6,13 +6,13 @@ is affected.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from agentd.jcard.positions import Position, locate
-from agentd.jcard.problems import LoadResult, Problem, Severity
+from agentd.jcard.problems import Checked, LoadResult, Problem, Severity
 from agentd.model.spec import AgentSpec, LoadContext
 from agentd.text.durations import format_duration
 from agentd.text.quoting import printable, quote
@@ -36,7 +36,7 @@ class SourceFile:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenFile:
+class TakenFile(Checked):
     """What becomes of one file."""
 
     path: Path
@@ -47,21 +47,6 @@ class TakenFile:
     agents: tuple[AgentSpec, ...]
     """What it declares: those in force, without any whose name, session or branch an earlier file has taken."""
     expired: bool
-
-    @property
-    def errors(self) -> Sequence[Problem]:
-        """Why the file as it is now cannot be used."""
-        return [problem for problem in self.problems if problem.severity is Severity.ERROR]
-
-    @property
-    def warnings(self) -> Sequence[Problem]:
-        """What is suspicious."""
-        return [problem for problem in self.problems if problem.severity is Severity.WARNING]
-
-    @property
-    def valid(self) -> bool:
-        """Whether the file as it is now is in force."""
-        return not self.errors
 
     @property
     def known(self) -> bool:
@@ -125,14 +110,12 @@ class _Claims:
         in_force = file.loaded if usable else file.good
         agents: tuple[AgentSpec, ...] = ()
         if in_force is not None:
-            agents = in_force.agents if usable else tuple(self._free(in_force))
+            # Without any whose name, session or branch is taken.
+            agents = tuple(spec for spec in in_force.agents if usable or self._holders.keys().isdisjoint(_claims(spec)))
             for spec in agents:
                 holder = _Holder(spec, file.path, in_force)
                 self._holders.update((claim, holder) for claim in _claims(spec))
         return TakenFile(file.path, file.owner, tuple(problems), in_force, agents, expired=False)
-
-    def _free(self, content: LoadResult) -> Iterator[AgentSpec]:
-        return (spec for spec in content.agents if not any(claim in self._holders for claim in _claims(spec)))
 
     def _clashes(self, path: Path, content: LoadResult) -> Iterator[Problem]:
         """Find what is taken already; one error a table is enough."""

@@ -48,8 +48,30 @@ class Problem:
         return ": ".join([*parts, self.message])
 
 
+class Checked:
+    """Something that was checked, with its problems."""
+
+    __slots__ = ()
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> Sequence[Problem]:
+        """The problems for which it is refused."""
+        return [problem for problem in self.problems if problem.severity is Severity.ERROR]
+
+    @property
+    def warnings(self) -> Sequence[Problem]:
+        """The problems that stop nothing."""
+        return [problem for problem in self.problems if problem.severity is Severity.WARNING]
+
+    @property
+    def valid(self) -> bool:
+        """Whether there are no errors."""
+        return not self.errors
+
+
 @dataclass(frozen=True, slots=True)
-class LoadResult:
+class LoadResult(Checked):
     """What a jcard or drop-in declares; nothing if it has an error."""
 
     agents: tuple[AgentSpec, ...]
@@ -62,13 +84,3 @@ class LoadResult:
     """The table that declares each agent, by the agent's name."""
     text: str = field(default="", repr=False, compare=False)
     """The file, to find places in."""
-
-    @property
-    def errors(self) -> Sequence[Problem]:
-        """The problems that make the file unusable."""
-        return [p for p in self.problems if p.severity is Severity.ERROR]
-
-    @property
-    def warnings(self) -> Sequence[Problem]:
-        """The problems that do not."""
-        return [p for p in self.problems if p.severity is Severity.WARNING]

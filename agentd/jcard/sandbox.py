@@ -9,7 +9,7 @@ from agentd.jcard.declarations import Declaration
 from agentd.jcard.findings import Findings
 from agentd.jcard.table import PACKAGES_FIELD, SANDBOX_FIELDS, is_native
 from agentd.model.spec import AgentType
-from agentd.text.quoting import some
+from agentd.text.quoting import quote, some
 
 _SANDBOXED: Final = f'type = "{AgentType.SANDBOXED}"'
 _NATIVE: Final = f'type = "{AgentType.NATIVE}"'
@@ -47,7 +47,7 @@ def _refuse_packages(declaration: Declaration, findings: Findings) -> None:
 def _tell_of_default(untyped: Sequence[Declaration], findings: Findings) -> None:
     first, *others = untyped
     field = next(field for field in SANDBOX_FIELDS if field in first.raw)
-    also = f"; likewise agent {some([other.label for other in others])}" if others else ""
+    also = f"; likewise agent {some([other.label for other in others], quote)}" if others else ""
     first.warning(
         findings,
         f"ignored, for type is not set and agents are then {AgentType.NATIVE} (the Go agentd ran them in a sandbox): "

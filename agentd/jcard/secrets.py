@@ -134,7 +134,8 @@ def missing_secrets(specs: Iterable[AgentSpec], secrets: Secrets) -> tuple[str, 
             if spec.enabled and name not in secrets.values and name not in secrets.unknown:
                 wanted.setdefault(name, []).append(spec.name)
     return tuple(
-        f"secret {quote(name)} does not exist; listed by agent {some(names)}" for name, names in sorted(wanted.items())
+        f"secret {quote(name)} does not exist; listed by agent {some(names, quote)}"
+        for name, names in sorted(wanted.items())
     )
 
 

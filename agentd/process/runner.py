@@ -141,8 +141,8 @@ class Runner:
         """Run a shell script, which no argument list has to hold, for `limit` seconds at most."""
         return self.run([_SHELL, "-s"], stdin=text, limit=limit)
 
-    def must(self, text: bytes, failure: str, *, limit: float = LIMIT) -> None:
-        """Run a shell script that has to succeed.
+    def must(self, text: bytes, failure: str, *, limit: float = LIMIT) -> bytes:
+        """Run a shell script that has to succeed, and give its output.
 
         Parameters
         ----------
@@ -157,6 +157,7 @@ class Runner:
         done = self.script(text, limit=limit)
         if done.status != 0:
             raise RunnerError(f"{failure}: {done.reason}")
+        return done.out
 
     def _start(self, argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         user = self.user

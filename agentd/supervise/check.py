@@ -13,7 +13,7 @@ from agentd.jcard.drop_in_folder import DropIns
 from agentd.jcard.drop_ins import SourceFile, TakenFile, merge
 from agentd.jcard.given_file import GivenFile
 from agentd.jcard.load import load_jcard
-from agentd.jcard.problems import Problem, Severity
+from agentd.jcard.problems import Checked, Problem, Severity
 from agentd.jcard.prompts import PromptError
 from agentd.jcard.reading import drop_in_source, drop_ins, prompt_text
 from agentd.model.spec import AgentSpec, LoadContext
@@ -31,7 +31,7 @@ from agentd.text.terminal import BOLD, GREEN, RED, YELLOW, Cell, Display, lines,
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(Checked):
     """What was found in a jcard and its drop-ins."""
 
     path: Path
@@ -42,21 +42,6 @@ class CheckResult:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     """What is wrong with this machine rather than with the file."""
-
-    @property
-    def errors(self) -> Sequence[Problem]:
-        """The problems for which the file is refused, or an agent could not start."""
-        return [problem for problem in self.problems if problem.severity is Severity.ERROR]
-
-    @property
-    def warnings(self) -> Sequence[Problem]:
-        """The problems that stop nothing."""
-        return [problem for problem in self.problems if problem.severity is Severity.WARNING]
-
-    @property
-    def valid(self) -> bool:
-        """Whether there are no errors."""
-        return not self.errors
 
     def document(self) -> dict[str, object]:
         """Give the result as JSON values."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ def shell_quote(word: str | bytes | PurePath) -> bytes:
     return b"'" + raw.replace(b"'", rb"'\''") + b"'"
 
 
-def some(names: Sequence[str]) -> str:
-    """List the first names in a message, and the number of others."""
+def some(names: Sequence[str], show: Callable[[str], str] = str) -> str:
+    """List the first names in a message, as `show` writes them, and the number of others."""
     more = len(names) - _MOST_NAMED
-    return ", ".join(quote(name) for name in names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(show, names[:_MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def kind(value: object) -> str:

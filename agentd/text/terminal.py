@@ -16,9 +16,6 @@ from agentd.text.quoting import printable, visible
 NOTHING = "-"
 """An empty cell, so that every line has the same number of fields."""
 
-_NAMED = 3
-"""Names that are listed before the number of others."""
-
 _STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
 
 _CONTROL = re.compile(r"\x1b(?!\[[0-9;:]*m)|[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f-\x9f]")
@@ -158,12 +155,6 @@ def span(seconds: int) -> str:
 def plural(number: int, noun: str) -> str:
     """Write a number with a noun in singular or plural."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def some(names: Sequence[str]) -> str:
-    """List the first names, and the number of others."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _shown(cell: Cell, display: Display) -> str:

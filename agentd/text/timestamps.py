@@ -7,12 +7,7 @@ from functools import lru_cache
 
 
 def rfc3339(seconds: float) -> str:
-    """Write a time to the second.
-
-    Parameters
-    ----------
-    seconds
-        Since the epoch.
+    """Write a time, in seconds since the epoch, to the second.
 
     Examples
     --------
@@ -23,12 +18,7 @@ def rfc3339(seconds: float) -> str:
 
 
 def rfc3339_milliseconds(seconds: float) -> str:
-    """Write a time to the millisecond.
-
-    Parameters
-    ----------
-    seconds
-        Since the epoch.
+    """Write a time, in seconds since the epoch, to the millisecond.
 
     Examples
     --------

@@ -93,13 +93,6 @@ def workspace_files(values: TemplateValues, own: Path) -> Mapping[str, str]:
 def daily_file(values: TemplateValues, own: Path) -> Mapping[str, str]:
     """Render only the note of the day, as `workspace_files` does.
 
-    Parameters
-    ----------
-    values
-        What the placeholders stand for.
-    own
-        The user's folder of templates.
-
     Raises
     ------
     TemplateError

@@ -48,18 +48,11 @@ def make_workspace(runner: Runner, folder: Path, texts: Mapping[str, str]) -> li
         If something cannot be created.
     """
     links = INSTRUCTION_LINKS if INSTRUCTIONS in texts else ()
-    done = _run(runner, _script(folder, texts, links))
-    return [os.fsdecode(line.removeprefix(_MADE)) for line in done.splitlines() if line.startswith(_MADE)]
-
-
-def _run(runner: Runner, script: bytes) -> bytes:
     try:
-        done = runner.script(script)
+        said = runner.must(_script(folder, texts, links), f"as user {runner.user.name}")
     except RunnerError as error:
         raise WorkspaceError(str(error)) from error
-    if done.status != 0:
-        raise WorkspaceError(f"as user {runner.user.name}: {done.reason}")
-    return done.out
+    return [os.fsdecode(line.removeprefix(_MADE)) for line in said.splitlines() if line.startswith(_MADE)]
 
 
 def _script(folder: Path, texts: Mapping[str, str], links: tuple[str, ...]) -> bytes:

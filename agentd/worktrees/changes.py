@@ -13,7 +13,7 @@ from typing import Final
 from agentd.process.runner import MOST
 from agentd.text.quoting import shell_quote
 from agentd.worktrees.blobs import Blobs
-from agentd.worktrees.cleanup_errors import log_cleanup_errors
+from agentd.worktrees.cleanup import log_cleanup_errors
 from agentd.worktrees.git import CHECKOUT_LIMIT, Git, GitError, is_object, split_z
 from agentd.worktrees.record import Worktree
 from agentd.worktrees.repository import repository_of

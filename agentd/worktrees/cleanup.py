@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from agentd.process.runner import RunnerError
 from agentd.text.quoting import shell_quote
-from agentd.worktrees.git import CHECKOUT_LIMIT, Git
+from agentd.worktrees.git import CHECKOUT_LIMIT, Git, GitError
 from agentd.worktrees.inspect import CREATION_LOCK, has_creation_lock, processes_in
-from agentd.worktrees.record import Worktree, write_record
+from agentd.worktrees.record import RecordError, Worktree, write_record
 from agentd.worktrees.repository import RepositoryGoneError, entry_of, repository_of
+
+log = structlog.get_logger(__name__)
 
 _NEEDED: Final = ("gitdir", "commondir", "HEAD")
 """Files that git writes first when it creates a worktree."""
 
 _STALE: Final = 5.0
 """Seconds after which a lock file counts as left behind: git holds one for milliseconds."""
+
+
+@contextmanager
+def log_cleanup_errors() -> Iterator[None]:
+    """Log the errors of a clean-up, which must not hide the failure before it; the next launch finishes it."""
+    try:
+        yield
+    except (GitError, RecordError, RunnerError) as error:
+        log.warning("worktree_cleanup_failed", reason=str(error))
 
 
 def delete(git: Git, folder: Path) -> None:

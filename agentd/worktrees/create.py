@@ -14,8 +14,7 @@ from agentd.process.runner import RunnerError
 from agentd.text.quoting import shell_quote
 from agentd.text.timestamps import rfc3339
 from agentd.worktrees.branches import refuse_in_use, refuse_name_in_the_way
-from agentd.worktrees.cleanup import branch_lock, delete, remove_torn_metadata, unregister
-from agentd.worktrees.cleanup_errors import log_cleanup_errors
+from agentd.worktrees.cleanup import branch_lock, delete, log_cleanup_errors, remove_torn_metadata, unregister
 from agentd.worktrees.git import CHECKOUT_LIMIT, Git, GitError, GitRefusedError
 from agentd.worktrees.inspect import CREATION_LOCK, missing_submodules
 from agentd.worktrees.record import CREATING, WorktreeRecord, delete_record, removal_path, write_record

@@ -11,8 +11,7 @@ import structlog
 
 from agentd.model.spec import Checkout
 from agentd.text.quoting import shell_quote
-from agentd.worktrees.cleanup import remove_stale_lock
-from agentd.worktrees.cleanup_errors import log_cleanup_errors
+from agentd.worktrees.cleanup import log_cleanup_errors, remove_stale_lock
 from agentd.worktrees.create import adopt_worktree, create_worktree, resolve_base, write_protect
 from agentd.worktrees.git import Git, GitError, GitRefusedError
 from agentd.worktrees.inspect import Work, creation_interrupted, inspect, leads_nowhere, processes_in

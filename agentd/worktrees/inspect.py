@@ -9,6 +9,8 @@ from typing import Final
 
 from agentd.files.regular import read_regular
 from agentd.model.user import AgentUser
+from agentd.process.proc import PROC, numbers_in
+from agentd.text.quoting import some
 from agentd.worktrees.git import Git, split_z
 from agentd.worktrees.record import Worktree
 from agentd.worktrees.repository import entry_of, repository_of
@@ -30,7 +32,6 @@ _KEPT: Final = ("refs/heads/", "refs/remotes/", "refs/tags/")
 CREATION_LOCK: Final = "agentd is making it"
 """Reason of git's lock on a worktree that is being created. Kept in repositories: do not change it."""
 
-_SHOWN: Final = 3
 _LONGEST_NOTE: Final = 64 * 1024
 """Bytes."""
 
@@ -71,9 +72,9 @@ class Work:
         """Say what would be lost, ignored files not counted."""
         found = []
         if self.uncommitted:
-            found.append(f"{_number(len(self.uncommitted), 'uncommitted file')} ({_some(self.uncommitted)})")
+            found.append(f"{_number(len(self.uncommitted), 'uncommitted file')} ({some(self.uncommitted)})")
         if self.hidden:
-            found.append(f"{_number(len(self.hidden), 'file')} hidden from git ({_some(self.hidden)})")
+            found.append(f"{_number(len(self.hidden), 'file')} hidden from git ({some(self.hidden)})")
         if self.unmerged:
             found.append(_number(self.unmerged, "unmerged commit"))
         if self.under_way is not None:
@@ -84,7 +85,7 @@ class Work:
         """Say why it must not be removed at all; the process `shell` may be in it."""
         found = []
         if self.nested:
-            found.append(f"it holds repositories of its own ({_some(self.nested)}), which cannot be saved")
+            found.append(f"it holds repositories of its own ({some(self.nested)}), which cannot be saved")
         if self.locked is not None:
             found.append("it is locked" + (f": {self.locked}" if self.locked else ""))
         users = [str(user) for user in self.users if user != shell]
@@ -97,7 +98,7 @@ class Work:
         if not self.ignored:
             return None
         number = _number(len(self.ignored), "ignored file or folder", "ignored files or folders")
-        return f"{number} ({_some(self.ignored)})"
+        return f"{number} ({some(self.ignored)})"
 
 
 def inspect(git: Git, worktree: Worktree) -> Work:
@@ -257,20 +258,15 @@ def processes_in(folder: Path) -> tuple[int, ...]:
     """Find the processes whose working directory is in a folder, as far as this user may see them (Linux only)."""
     found = []
     root = os.path.realpath(folder)
-    for entry in Path("/proc").glob("[0-9]*"):
+    for pid in numbers_in(PROC):
         try:
-            where = os.readlink(entry / "cwd")  # noqa: PTH115 (Path would cost twice the time for each process)
+            where = os.readlink(f"{PROC}/{pid}/cwd")  # noqa: PTH115 (Path would cost twice the time for each process)
         except OSError:
             continue
         if where == root or where.startswith(f"{root}/"):
-            found.append(int(entry.name))
+            found.append(pid)
     return tuple(sorted(found))
 
 
 def _number(count: int, one: str, many: str | None = None) -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
-
-
-def _some(paths: tuple[str, ...]) -> str:
-    more = len(paths) - _SHOWN
-    return ", ".join(paths[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

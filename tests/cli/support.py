@@ -20,6 +20,8 @@ from agentd.api.serve import serve
 from agentd.model.events import Event
 from agentd.model.status import AgentStatus, NoScreenError, Screen
 from agentd.recording.journal.journal import Journal
+from agentd.recording.metrics.answer import Metrics, Readings
+from agentd.recording.metrics.measures import Counters
 from agentd.recording.transcripts.reader import TranscriptReader
 from tests.api.memory_source import HEALTH, RUNNING, SANDBOX, MemorySource
 from tests.support.daemon import program
@@ -165,7 +167,9 @@ def answering(source: MemorySource, path: Path) -> Iterator[Callable[[Event], No
             listening.listen()
             reader = TranscriptReader(files_in(path.parent / "state"))
             screens = TmuxScreens(source, path.parent / "tmux.sock")
-            async with serve(build_app(source, transcripts=reader, screens=screens, journal=journal), listening):
+            metrics = Metrics(Counters(time.monotonic), time.monotonic, lambda: Readings((), (), (), 0))
+            app = build_app(source, transcripts=reader, screens=screens, journal=journal, metrics=metrics)
+            async with serve(app, listening):
                 started.set()
                 await over.wait()
                 await journal.close()

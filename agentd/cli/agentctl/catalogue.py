@@ -30,8 +30,6 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "scale": "set how many replicas run",
         "rename": "rename an agent",
         "remove": "remove agents",
-    },
-    "start_stop": {
         "start": "start stopped agents",
         "stop": "stop agents and keep their definitions",
         "restart": "restart agents",

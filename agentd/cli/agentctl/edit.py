@@ -17,7 +17,6 @@ from agentd.jcard.edit.agents import declared_agents
 from agentd.jcard.edit.file import FileEdit, FileEditError, edit_file
 from agentd.jcard.edit.plain import EditError
 from agentd.jcard.problems import Problem
-from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
 from agentd.settings.context import LARGEST_CONFIG, load_context, resolve_data_dir
 from agentd.settings.settings import Settings
@@ -107,7 +106,8 @@ def make_edit(settings: Settings, user: AgentUser, edit: Edit, *, dry_run: bool)
     data_dir = resolve_data_dir(settings.data_dir, user)
     context = load_context(config, user.name, user.home, harnesses, data_dir)
     files = DeclaringFiles.read(config, settings.config_dir, context)
-    targets = _targets(files, edit)
+    declared = [agent for file in files.taken for agent in file.agents]
+    targets = files.declaring(edit.names) if edit.adds_to is None else {edit.adds_to: edit.names}
     outcomes, edited = _edit_all(files, targets, edit, dry_run=dry_run or len(targets) > 1)
     if len(targets) > 1 and not dry_run:
         # None was written before all were known to hold.
@@ -137,17 +137,8 @@ def make_edit(settings: Settings, user: AgentUser, edit: Edit, *, dry_run: bool)
             for warning in file.warnings
             if _without_position(warning) not in known
         ],
-        worktrees=worktrees_left(_all(files), agents) if any(outcome.changed for outcome in outcomes) else (),
+        worktrees=worktrees_left(declared, agents) if any(outcome.changed for outcome in outcomes) else (),
     )
-
-
-def _all(files: DeclaringFiles) -> list[AgentSpec]:
-    return [agent for file in files.taken for agent in file.agents]
-
-
-def _targets(files: DeclaringFiles, edit: Edit) -> Mapping[Path, Sequence[str]]:
-    """Say which file is edited for which definitions."""
-    return files.declaring(edit.names) if edit.adds_to is None else {edit.adds_to: edit.names}
 
 
 def _edit_all(

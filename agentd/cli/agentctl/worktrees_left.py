@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 from agentd.cli.agentctl.answers import answers
 from agentd.model.spec import AgentSpec, Checkout
-from agentd.text.quoting import printable
-from agentd.text.terminal import some
+from agentd.text.quoting import printable, some
 
 
 def worktrees_left(before: Iterable[AgentSpec], after: Iterable[AgentSpec]) -> list[str]:

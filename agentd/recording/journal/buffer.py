@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
+from operator import attrgetter
 
 from agentd.recording.journal.entry import Entry
 
@@ -105,8 +106,4 @@ class EventBuffer:
 
     def _index(self, seq: int) -> int:
         """How many of the events have this number or a lower one."""
-        return bisect_right(self._entries, seq, key=_seq)
-
-
-def _seq(entry: Entry) -> int:
-    return entry.seq
+        return bisect_right(self._entries, seq, key=attrgetter("seq"))

@@ -1,6 +1,9 @@
-"""``agentctl set``, ``unset``, ``scale``, ``rename`` and ``remove``."""
+"""The commands that change definitions: ``agentctl set``, ``remove``, ``stop`` and others."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from agentd.cli.agentctl.command import (
     Commands,
@@ -55,6 +58,21 @@ _REMOVE_EXAMPLES = """\
 agentctl remove reviewer --wait
 agentctl remove reviewer fixer --dry-run"""
 
+_EXAMPLES = """\
+agentctl {0} reviewer
+agentctl {0} reviewer fixer --wait --timeout 2m"""
+
+_START_DETAILS = """\
+Removes enabled = false from the definition. An agent that ended by itself is still enabled: agentctl restart runs it
+again."""
+
+_STOP_DETAILS = """\
+Writes enabled = false: the agent is stopped gracefully and its session is closed. Its definition stays."""
+
+_RESTART_DETAILS = """\
+Writes the time to restarted_at; whenever that field changes, the daemon stops the current run and starts another. An
+agent that ended runs again."""
+
 
 def register(commands: Commands) -> None:
     """Add the commands."""
@@ -79,31 +97,51 @@ def register(commands: Commands) -> None:
     parser.add_argument("new", metavar="NEW", type=not_empty, help="its new name")
     add_edit_options(parser)
 
-    parser = commands.add("remove", _remove, details=_REMOVE_DETAILS, examples=_REMOVE_EXAMPLES)
-    add_names(parser)
-    add_edit_options(parser)
+    for name, run, details, examples in (
+        ("remove", _remove, _REMOVE_DETAILS, _REMOVE_EXAMPLES),
+        ("start", _start, _START_DETAILS, _EXAMPLES),
+        ("stop", _stop, _STOP_DETAILS, _EXAMPLES),
+        ("restart", _restart, _RESTART_DETAILS, _EXAMPLES),
+    ):
+        parser = commands.add(name, run, details=details, examples=examples.format(name))
+        add_names(parser)
+        add_edit_options(parser)
+
+
+def _edit(
+    invocation: Invocation,
+    change: Callable[[str, str], str],
+    unchanged: str = "",
+    *,
+    names: Sequence[str] | None = None,
+    after: Sequence[str] | None = None,
+) -> Status:
+    """Change the definitions that the command line names; `after` are their names afterwards, if they differ."""
+    from agentd.cli.agentctl.edit import Edit
+    from agentd.cli.agentctl.edit_command import run_edit
+
+    names = (invocation.name(),) if names is None else names
+    return run_edit(invocation, Edit(change, names, names if after is None else after), unchanged)
 
 
 def _set(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.edit import Edit
-    from agentd.cli.agentctl.edit_command import assignments, run_edit
+    from agentd.cli.agentctl.edit_command import assignments
     from agentd.jcard.edit.agents import set_fields
 
-    name, words = invocation.name(), invocation.arguments.fields
+    words = invocation.arguments.fields
     if not words or invocation.arguments.words:
         raise UsageError("expected key=value, such as restart=always; agentctl set --help has more")
     fields = assignments(words)
-    edit = Edit(lambda text, name: set_fields(text, name, fields), (name,), (str(fields.get(("name",), name)),))
-    return run_edit(invocation, edit, "the fields have these values already")
+    after = (str(fields.get(("name",), invocation.name())),)
+    change = partial(set_fields, fields=fields)
+    return _edit(invocation, change, "the fields have these values already", after=after)
 
 
 def _unset(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.edit import Edit
-    from agentd.cli.agentctl.edit_command import run_edit
     from agentd.jcard.edit.agents import unset_fields
     from agentd.jcard.edit.assignments import AssignmentError, parse_field
 
-    names, keys = (invocation.name(),), list[str](invocation.arguments.keys)
+    keys = list[str](invocation.arguments.keys)
 
     def unset(text: str, name: str) -> str:
         for key in keys:
@@ -115,34 +153,52 @@ def _unset(invocation: Invocation) -> Status:
         return text
 
     try:
-        return run_edit(invocation, Edit(unset, names, names), "the fields are not set")
+        return _edit(invocation, unset, "the fields are not set")
     except AssignmentError as error:
         raise UsageError(str(error)) from None
 
 
 def _scale(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.edit import Edit
-    from agentd.cli.agentctl.edit_command import run_edit
     from agentd.jcard.edit.agents import scale_agent
 
-    names, replicas = (invocation.name(),), int(invocation.arguments.replicas)
-    edit = Edit(lambda text, name: scale_agent(text, name, replicas), names, names)
-    return run_edit(invocation, edit, f"it has {replicas} already")
+    replicas = int(invocation.arguments.replicas)
+    return _edit(invocation, partial(scale_agent, replicas=replicas), f"it has {replicas} already")
 
 
 def _rename(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.edit import Edit
-    from agentd.cli.agentctl.edit_command import run_edit
     from agentd.jcard.edit.agents import rename_agent
 
     new = str(invocation.arguments.new)
-    edit = Edit(lambda text, name: rename_agent(text, name, new), (invocation.name(),), (new,))
-    return run_edit(invocation, edit, "that is its name already")
+    return _edit(invocation, partial(rename_agent, new=new), "that is its name already", after=(new,))
 
 
 def _remove(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.edit import Edit
-    from agentd.cli.agentctl.edit_command import run_edit
     from agentd.jcard.edit.agents import remove_agent
 
-    return run_edit(invocation, Edit(remove_agent, invocation.names()))
+    return _edit(invocation, remove_agent, names=invocation.names(), after=())
+
+
+def _start(invocation: Invocation) -> Status:
+    from agentd.jcard.edit.agents import start_agent
+
+    unchanged = "it is enabled already; if it ended, agentctl restart runs it again"
+    return _edit(invocation, start_agent, unchanged, names=invocation.names())
+
+
+def _stop(invocation: Invocation) -> Status:
+    from agentd.jcard.edit.agents import stop_agent
+
+    return _edit(invocation, stop_agent, "it is stopped already", names=invocation.names())
+
+
+def _restart(invocation: Invocation) -> Status:
+    from datetime import UTC, datetime
+
+    from agentd.jcard.edit.agents import restart_agent
+
+    def restart(text: str, name: str) -> str:
+        # To the microsecond and taken under the file's lock: two restarts in one second are two changes.
+        at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return restart_agent(text, name, at)
+
+    return _edit(invocation, restart, names=invocation.names())

@@ -14,7 +14,7 @@ from agentd.harness.base import Credentials, Harness
 from agentd.launch.preflight import PATH_SET, PreflightError, find_program
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
-from agentd.text.terminal import some
+from agentd.text.quoting import some
 
 _LONGEST_QUESTION = 20.0
 """Seconds for a program to print its version: 0.3 to 2.8 on an idle machine."""

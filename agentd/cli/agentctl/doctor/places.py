@@ -14,7 +14,7 @@ from agentd.jcard.problems import Problem
 from agentd.jcard.secrets import Secrets, read_secret, secret_paths, secrets_of, secrets_unlisted
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
-from agentd.text.terminal import some
+from agentd.text.quoting import some
 
 _LITTLE_SPACE = 256 * 1024 * 1024
 _NO_SPACE = 16 * 1024 * 1024

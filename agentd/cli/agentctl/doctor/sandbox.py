@@ -8,7 +8,7 @@ from agentd.cli.agentctl.doctor.finding import Finding, error, ok
 from agentd.model.spec import AgentSpec, AgentType
 from agentd.model.user import AgentUser
 from agentd.sandbox.support import SandboxError, look
-from agentd.text.quoting import some
+from agentd.text.quoting import quote, some
 
 
 def check_sandbox(agents: Sequence[AgentSpec], user: AgentUser, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -26,7 +26,7 @@ def check_sandbox(agents: Sequence[AgentSpec], user: AgentUser, environ: Mapping
         support = look(user, environ)
     except SandboxError as failure:
         yield error(
-            "sandbox", f"agent {some(names)} cannot run: {failure}", "docs/sandbox.md says what a sandbox needs"
+            "sandbox", f"agent {some(names, quote)} cannot run: {failure}", "docs/sandbox.md says what a sandbox needs"
         )
         return
-    yield ok("sandbox", f"agent {some(names)} can run: {support.bwrap}")
+    yield ok("sandbox", f"agent {some(names, quote)} can run: {support.bwrap}")

@@ -11,7 +11,7 @@ from agentd.cli.agentctl.doctor.finding import Finding, note, unanswered, warnin
 from agentd.files.answering import NotAnsweringError, within
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner
-from agentd.text.terminal import some
+from agentd.text.quoting import some
 from agentd.worktrees.git import Git, GitError
 from agentd.worktrees.inspect import missing_submodules
 from agentd.worktrees.record import RecordError, Worktree, list_worktrees
