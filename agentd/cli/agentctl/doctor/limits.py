@@ -9,7 +9,7 @@ from agentd.limits.groups import RunGroups
 from agentd.model.limits import LIMIT_FIELDS
 from agentd.model.spec import AgentSpec
 from agentd.model.status import AgentStatus
-from agentd.text.quoting import some
+from agentd.text.quoting import quote, some
 
 _ADVICE = "docs/how-to/limits.md says what holds them; MemoryMax= of a unit limits all of its agents together"
 
@@ -30,7 +30,7 @@ def check_limits(agents: Sequence[AgentSpec], shown: Sequence[AgentStatus] | Non
     verb = "is" if shown is not None else "would be"
     for (by, reason), names in found.items():
         fields = ", ".join(name for name in LIMIT_FIELDS if any(name in each for each in names.values()))
-        what = f"{fields} of agent {some(list(names))} {verb}"
+        what = f"{fields} of agent {some(list(names), quote)} {verb}"
         if by is not None:
             yield ok("limits", f"{what} held by {by}")
         else:
