@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import Final
 
 from agentd.text.quoting import quote, show
@@ -87,6 +86,8 @@ def _from_text(text: str) -> int:
     unit = _BY_CASE[(match["unit"] or "B").casefold()] if match is not None else 0
     if match is None or (unit == 1 and "." in match["number"]):
         raise _unexpected(text)
+    from decimal import Decimal  # noqa: PLC0415 (agentctl writes sizes, and reads them rarely)
+
     return int(Decimal(match["number"]) * unit)
 
 
