@@ -9,6 +9,7 @@ import math
 import re
 from typing import Final
 
+from agentd.model.destinations import HTTPS, Destination, is_name, parse_destination
 from agentd.model.spec import AGENT_NAME, AGENT_VARIABLE, ENVIRONMENT_NAME, RESERVED_SESSION, RUN_ID_VARIABLE
 from agentd.text.durations import EXAMPLES, DurationError, format_duration, parse_duration
 from agentd.text.quoting import quote, show
@@ -175,3 +176,23 @@ def cores_from_toml(value: object) -> float:
             return float(value)
         raise ValueError(f"found {show(value)}, expected 0 for no limit, or at least {LEAST_CPU}")
     raise ValueError(f"found {show(value)}, expected a number of cores such as 1.5, without a unit")
+
+
+def check_destination(text: str) -> str:
+    """Check what an agent may reach over the network."""
+    _destination(text, None)
+    return text
+
+
+def check_secret_host(text: str) -> str:
+    """Check where the value of a secret is sent: one host, by its name."""
+    if not is_name(_destination(text, HTTPS).host):
+        raise ValueError(f'found {quote(text)}, expected the name of one host such as "api.github.com"')
+    return text
+
+
+def _destination(text: str, port: int | None) -> Destination:
+    try:
+        return parse_destination(text, port)
+    except ValueError as error:
+        raise ValueError(f"found {quote(text)}, {error}") from None

@@ -10,9 +10,10 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from agentd.jcard.table import NAME_TAG, TABLE_TAG, SecretTable
 from agentd.model.limits import OomPolicy
 from agentd.model.notification import NoticeFormat
-from agentd.model.spec import AgentType, Isolation, Mode, Network, RestartPolicy, SandboxKind
+from agentd.model.spec import AgentType, Isolation, Mode, Network, RestartPolicy, SandboxKind, SecretMode
 from agentd.text.quoting import kind, printable, quote, show
 
 _CHOICES: Final[dict[str, list[str]]] = {
@@ -28,6 +29,7 @@ _CHOICES: Final[dict[str, list[str]]] = {
 
 _EXPECTED: Final = {
     "string_type": "a string",
+    "model_type": "a table",
     "int_type": "a whole number",
     "bool_type": "true or false",
     "list_type": "an array, written in [ ]",
@@ -37,6 +39,15 @@ _EXPECTED: Final = {
 
 _CONCEALED: Final = frozenset({"env", "secrets", "prompt", "command", "args", "url"})
 """Fields whose values may be secret or long: messages give only their type."""
+
+
+_OF_SECRET: Final = {
+    "name": "the name of a secret",
+    "to": 'the hosts that it is for, such as ["api.github.com"]',
+    "mode": f'"{SecretMode.EGRESS}"',
+}
+_NO_PLACES: Final = frozenset({"[key]", NAME_TAG, TABLE_TAG})
+"""What pydantic adds to the path of an error: that it is in a key, and which of several types was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +73,10 @@ def field_name(path: tuple[str | int, ...]) -> str:
 def faults(error: ValidationError) -> Iterator[Fault]:
     """Translate each error, except for a missing harness: the loader knows which are registered."""
     for details in error.errors(include_url=False):
-        if details["type"] == "missing":
+        if details["type"] == "missing" and len(details["loc"]) == 1:
             continue
-        # Pydantic appends "[key]" for an error in a key.
-        path = tuple(part for part in details["loc"] if part != "[key]")
-        yield Fault(path, _message(details, str(path[0])))
+        path = tuple(part for part in details["loc"] if part not in _NO_PLACES)
+        yield Fault(path, _message(details, str(path[0])) if path[0] != "secrets" else _about_secret(details, path))
 
 
 def one_of(choices: list[str]) -> str:
@@ -79,6 +89,21 @@ def expected_choice(found: object, choices: list[str]) -> str:
     message = f"found {show(found)}, {one_of(choices)}"
     close = get_close_matches(found.lower(), choices, n=1) if isinstance(found, str) else []
     return f"{message}; did you mean {quote(close[0])}?" if close else message
+
+
+def _about_secret(details: ErrorDetails, path: tuple[str | int, ...]) -> str:
+    fields = ", ".join(SecretTable.model_fields)
+    match details["type"]:
+        case "missing":
+            return f"missing, expected {_OF_SECRET[str(path[-1])]}"
+        case "extra_forbidden":
+            return f"unknown key in the table of a secret, expected {fields}"
+        case "too_short":
+            return f"found an empty array, expected {_OF_SECRET['to']}"
+        case "enum":
+            return expected_choice(details["input"], [*SecretMode])
+        case _:
+            return _message(details, "secrets")
 
 
 def _message(details: ErrorDetails, field: str) -> str:

@@ -22,8 +22,19 @@ from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.sandbox import check_sandbox
 from agentd.jcard.table import AgentTable
 from agentd.jcard.unexpanded import check_unexpanded
+from agentd.model.destinations import HTTPS, parse_destination
 from agentd.model.limits import SANDBOX_LIMITS, Limits
-from agentd.model.spec import WORKTREES, AgentSpec, AgentType, Checkout, Isolation, LoadContext, Policy, SandboxSpec
+from agentd.model.spec import (
+    WORKTREES,
+    AgentSpec,
+    AgentType,
+    Checkout,
+    EgressSecret,
+    Isolation,
+    LoadContext,
+    Policy,
+    SandboxSpec,
+)
 from agentd.text.durations import format_duration
 from agentd.text.quoting import quote
 from agentd.text.sizes import format_size
@@ -227,6 +238,8 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
         extra_packages=tuple(table.extra_packages),
         kind=table.sandbox,
         network=table.network,
+        network_allow=tuple(map(parse_destination, table.network_allow)),
+        egress_secrets=_egress_secrets(table),
         read_only_paths=tuple(str(_resolve(path, context)) for path in table.read_only_paths),
         writable_paths=tuple(str(_resolve(path, context)) for path in table.writable_paths),
     )
@@ -247,7 +260,7 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
             prompt=table.prompt,
             prompt_file=prompt_file,
             env=table.env,
-            secrets=None if table.secrets is None else tuple(dict.fromkeys(table.secrets)),
+            secrets=_names(table),
             enabled=table.enabled,
             command=tuple(table.command),
             args=tuple(table.args),
@@ -269,6 +282,20 @@ def _limits(table: AgentTable) -> Limits:
         memory_high=table.memory_high,
         pid_limit=table.pid_limit or default.pid_limit,
         cpu=table.cpu,
+    )
+
+
+def _names(table: AgentTable) -> tuple[str, ...] | None:
+    if table.secrets is None:
+        return None
+    return tuple(dict.fromkeys(secret for secret in table.secrets if isinstance(secret, str)))
+
+
+def _egress_secrets(table: AgentTable) -> tuple[EgressSecret, ...]:
+    return tuple(
+        EgressSecret(secret.name, tuple(parse_destination(host, HTTPS) for host in secret.to))
+        for secret in table.secrets or ()
+        if not isinstance(secret, str)
     )
 
 

@@ -61,6 +61,10 @@ def _type(field: dict[str, Any]) -> str:
             return "size"
         case {"examples": _, "type": "string"}:
             return "duration"
+        case {"type": "array", "items": {"anyOf": kinds}}:
+            return (
+                f"list of {' or '.join('tables' if kind['type'] == 'object' else f'{_type(kind)}s' for kind in kinds)}"
+            )
         case {"type": "array", "items": items}:
             return f"list of {_type(items)}s"
         case {"type": "object"}:

@@ -8,11 +8,13 @@ from typing import Final
 from agentd.jcard.declarations import Declaration
 from agentd.jcard.findings import Findings
 from agentd.jcard.table import PACKAGES_FIELD, SANDBOX_FIELDS, is_native
-from agentd.model.spec import AgentType
+from agentd.model.spec import AgentType, Network, SandboxKind
 from agentd.text.quoting import quote, some
 
 _SANDBOXED: Final = f'type = "{AgentType.SANDBOXED}"'
+_NO_NETWORK: Final = f'network = "{Network.NONE}"'
 _NATIVE: Final = f'type = "{AgentType.NATIVE}"'
+_NEEDS_BUBBLEWRAP: Final = f'needs sandbox = "{SandboxKind.BUBBLEWRAP}"; gVisor has a network of its own'
 
 
 def check_sandbox(declarations: Sequence[Declaration], findings: Findings) -> None:
@@ -22,6 +24,7 @@ def check_sandbox(declarations: Sequence[Declaration], findings: Findings) -> No
     """
     untyped = []
     for declaration in declarations:
+        _check_network(declaration, findings)
         written = [field for field in SANDBOX_FIELDS if field in declaration.raw]
         if not written or not is_native(declaration.raw):
             continue
@@ -36,6 +39,36 @@ def check_sandbox(declarations: Sequence[Declaration], findings: Findings) -> No
             declaration.warning(findings, message, field)
     if untyped:
         _tell_of_default(untyped, findings)
+
+
+def _check_network(declaration: Declaration, findings: Findings) -> None:
+    """Refuse what would not bound a sandboxed agent's network, and secrets that would not be kept from an agent."""
+    native, bubblewrap = is_native(declaration.raw), declaration.written("sandbox") != SandboxKind.GVISOR
+    bounded = declaration.written("network") == Network.NONE
+    if declaration.written("network_allow") and not native:
+        if not bounded:
+            message = f'has an effect only with {_NO_NETWORK}, and this agent has network = "{Network.HOST}", which '
+            declaration.error(findings, f"{message}reaches everything", "network_allow")
+        elif not bubblewrap:
+            declaration.error(findings, _NEEDS_BUBBLEWRAP, "network_allow")
+    written = declaration.written("secrets")
+    grants = written if isinstance(written, list) else []
+    names: set[object] = set()
+    for index, secret in enumerate(grants):
+        name = secret["name"] if isinstance(secret, dict) else secret
+        if isinstance(secret, dict):
+            if native:
+                message = f"a secret that the agent cannot read needs {_SANDBOXED}; this agent is {AgentType.NATIVE}"
+                declaration.error(findings, message, "secrets", index)
+            elif not bounded:
+                message = f"a secret that the agent cannot read needs {_NO_NETWORK}, so that it goes through the proxy"
+                declaration.error(findings, message, "secrets", index)
+            elif not bubblewrap:
+                declaration.error(findings, _NEEDS_BUBBLEWRAP, "secrets", index)
+            if name in names or name in grants:
+                message = f"the secret {quote(name)} is granted more than once; expected one grant, with all its hosts"
+                declaration.error(findings, message, "secrets", index)
+        names.add(name)
 
 
 def _refuse_packages(declaration: Declaration, findings: Findings) -> None:

@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from agentd.jcard.notify_tables import NotifyTable
-from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable, DropInTable
+from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable, DropInTable, SecretTable
 from agentd.model.spec import AgentType, Isolation
 
 DIALECT: Final = GenerateJsonSchema.schema_dialect
@@ -39,6 +39,8 @@ def agent_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
         Names that editors may offer for ``harness``.
     """
     schema: dict[str, Any] = AgentTable.model_json_schema(schema_generator=_TomlSchema)
+    named, _ = schema["properties"]["secrets"]["items"]["oneOf"]
+    schema["properties"]["secrets"]["items"] = {"anyOf": [named, schema.pop("$defs")[SecretTable.__name__]]}
     schema["title"] = "Agent"
     schema["description"] = "One AI coding agent, run in a tmux session of its own."
     names = sorted(harnesses)

@@ -112,8 +112,8 @@ def secrets_unlisted(folder: Path, error: NotAnsweringError, last: Secrets | Non
 def unknown_secret(spec: AgentSpec, secrets: Secrets) -> str | None:
     """Say why an agent cannot be launched now: the value of one of its secrets is unknown."""
     if secrets.unlisted is not None:
-        return None if spec.secrets == () else secrets.unlisted
-    names = secrets.unknown if spec.secrets is None else spec.secrets
+        return None if spec.secrets == () and not _egress_names(spec) else secrets.unlisted
+    names = (*(secrets.unknown if spec.secrets is None else spec.secrets), *_egress_names(spec))
     return next((secrets.unknown[name] for name in names if name in secrets.unknown and name not in spec.env), None)
 
 
@@ -124,13 +124,23 @@ def secrets_for(spec: AgentSpec, secrets: Secrets) -> Mapping[str, str]:
     return {name: secrets.values[name] for name in spec.secrets if name in secrets.values}
 
 
+def egress_secrets_for(spec: AgentSpec, secrets: Secrets) -> Mapping[str, str]:
+    """Select the secrets that an agent uses without reading them."""
+    names = [name for name in _egress_names(spec) if name not in spec.env]
+    return {name: secrets.values[name] for name in names if name in secrets.values}
+
+
+def _egress_names(spec: AgentSpec) -> list[str]:
+    return [secret.name for secret in spec.sandbox.egress_secrets]
+
+
 def missing_secrets(specs: Iterable[AgentSpec], secrets: Secrets) -> tuple[str, ...]:
     """Warn of each secret that an enabled agent lists and that does not exist."""
     wanted: dict[str, list[str]] = {}
     if secrets.unlisted is not None:
         return ()
     for spec in specs:
-        for name in spec.secrets or ():
+        for name in (*(spec.secrets or ()), *_egress_names(spec)):
             if spec.enabled and name not in secrets.values and name not in secrets.unknown:
                 wanted.setdefault(name, []).append(spec.name)
     return tuple(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from agentd.jcard.checks import (
     LONGEST_SESSION,
@@ -16,6 +16,7 @@ from agentd.jcard.checks import (
     NOWHERE_IN_SESSION,
     check_branch,
     check_command,
+    check_destination,
     check_env_name,
     check_env_value,
     check_lease,
@@ -23,6 +24,7 @@ from agentd.jcard.checks import (
     check_not_empty,
     check_path,
     check_revision,
+    check_secret_host,
     check_session,
     check_variable,
     cores_from_toml,
@@ -44,6 +46,7 @@ from agentd.model.spec import (
     RestartPolicy,
     SandboxKind,
     SandboxSpec,
+    SecretMode,
 )
 from agentd.text.durations import DURATION_PATTERN, EXAMPLES, format_duration
 from agentd.text.sizes import SIZE_PATTERN, format_size
@@ -118,6 +121,11 @@ _Type = Annotated[AgentType, Field(strict=False), _enumeration([*AgentType])]
 _Isolation = Annotated[Isolation, Field(strict=False), _enumeration([*Isolation])]
 _Kind = Annotated[SandboxKind, Field(strict=False), _enumeration([*SandboxKind])]
 _Network = Annotated[Network, Field(strict=False), _enumeration([*Network])]
+_SecretMode = Annotated[SecretMode, Field(strict=False), _enumeration([*SecretMode])]
+_Destination = Annotated[
+    str, AfterValidator(check_destination), Field(json_schema_extra={"pattern": _whole(r".+:[0-9]+")})
+]
+_SecretHost = Annotated[str, AfterValidator(check_secret_host), Field(json_schema_extra={"minLength": 1})]
 _Mode = Annotated[Mode, Field(strict=False), _enumeration([*Mode])]
 _Restart = Annotated[RestartPolicy, Field(strict=False), _enumeration([*RestartPolicy])]
 _OnOom = Annotated[OomPolicy, Field(strict=False), _enumeration([*OomPolicy])]
@@ -127,6 +135,31 @@ def _duration_field(default: float, description: str) -> float:
     """Declare a duration field whose default the schema shows in its notation."""
     field: float = Field(default, description=description, json_schema_extra={"default": format_duration(default)})
     return field
+
+
+class SecretTable(BaseModel):
+    """A secret in ``secrets`` that the agent uses without being able to read it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: _Variable = Field(description="The secret's name.")
+    to: list[_SecretHost] = Field(
+        min_length=1,
+        description="Names of the hosts that its value is for, by TLS, with :PORT if that is not 443. The agent "
+        "reaches them without network_allow.",
+    )
+    mode: _SecretMode = Field(
+        description="egress: the agent gets a placeholder, and its value is put in on the way to these hosts."
+    )
+
+
+NAME_TAG, TABLE_TAG = "[name]", "[table]"
+"""Stand in the paths of pydantic's errors for which kind of secret was written."""
+
+_Secret = Annotated[
+    Annotated[_Variable, Tag(NAME_TAG)] | Annotated[SecretTable, Tag(TABLE_TAG)],
+    Discriminator(lambda written: TABLE_TAG if isinstance(written, dict | SecretTable) else NAME_TAG),
+]
 
 
 class AgentTable(BaseModel):
@@ -225,8 +258,10 @@ class AgentTable(BaseModel):
             }
         },
     )
-    secrets: list[_Variable] | None = Field(
-        None, description="Names of the secrets that reach the agent. Default: all of them."
+    secrets: list[_Secret] | None = Field(
+        None,
+        description="Names of the secrets that reach the agent. Default: all of them. A table instead of a name grants "
+        "a sandboxed agent with network none the use of a secret that it cannot read.",
     )
     replicas: int = Field(
         1,
@@ -280,7 +315,13 @@ class AgentTable(BaseModel):
     )
     network: _Network = Field(
         _SANDBOX.network,
-        description="What a sandboxed agent reaches over the network: host is all that the host does, none is nothing.",
+        description="What a sandboxed agent reaches over the network: host is all that the host does, none is only "
+        "what network_allow and secrets name.",
+    )
+    network_allow: list[_Destination] = Field(
+        [],
+        description="What a sandboxed agent with network none reaches all the same, through a proxy: host:port, where "
+        "the host is a name, *.NAME for all names below one, an address or a network.",
     )
     read_only_paths: list[_FullPath] = Field(
         [],
@@ -315,6 +356,7 @@ UNSET_WHEN_EMPTY: Final = frozenset(AgentTable.model_fields) - {
     "command",
     "args",
     "extra_packages",
+    "network_allow",
     "read_only_paths",
     "writable_paths",
 }
@@ -328,7 +370,7 @@ PACKAGES_FIELD: Final = "extra_packages"
 
 SANDBOX_FIELDS: Final = (
     PACKAGES_FIELD,
-    *("sandbox", "network", "read_only_paths", "writable_paths"),
+    *("sandbox", "network", "network_allow", "read_only_paths", "writable_paths"),
 )
 """With an effect only on ``type = "sandboxed"``."""
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
 
+from agentd.model.destinations import Destination
 from agentd.model.limits import Limits, OomPolicy
 
 AGENT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
@@ -117,7 +118,23 @@ class Network(StrEnum):
     HOST = "host"
     """All that the host does."""
     NONE = "none"
-    """A loopback interface of its own."""
+    """A loopback interface of its own, and by name what is declared."""
+
+
+class SecretMode(StrEnum):
+    """How an agent uses a secret that a table grants."""
+
+    EGRESS = "egress"
+    """It gets a placeholder; the value is put in on the way to the hosts that the secret is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class EgressSecret:
+    """A secret that an agent uses without being able to read it."""
+
+    name: str
+    to: tuple[Destination, ...]
+    """Where its value is sent, by TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +145,18 @@ class SandboxSpec:
     kind: SandboxKind | None = None
     """``None`` is what there is."""
     network: Network = Network.HOST
+    network_allow: tuple[Destination, ...] = ()
+    """What it reaches by name without a network."""
+    egress_secrets: tuple[EgressSecret, ...] = ()
     read_only_paths: tuple[str, ...] = ()
     """Absolute; what the sandbox would hide and the agent may read."""
     writable_paths: tuple[str, ...] = ()
     """Absolute; what the agent may write beside its workdir."""
+
+    @property
+    def reach(self) -> tuple[Destination, ...]:
+        """All that it reaches by name: a host that a secret is for need not be declared twice."""
+        return tuple(dict.fromkeys((*self.network_allow, *(to for secret in self.egress_secrets for to in secret.to))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +194,7 @@ class AgentSpec:
     """Absolute; wins over ``prompt``. Read above this layer."""
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] | None = None
-    """Names of the secrets that reach the agent; ``None`` is all of them."""
+    """Names of the secrets that the agent may read; ``None`` is all of them."""
     enabled: bool = True
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()

@@ -129,6 +129,7 @@ WRONG_TYPES = {
     "integer": ('"1"', "true", "1.0", "[]", "{}", "2026-01-31", "inf"),
     "boolean": ('"true"', "1", "0", "[]", "{}"),
     "strings": ('"a"', "1", "true", "{}", "[1]", '["a", true]', "[[]]"),
+    "destinations": ('"a:1"', "1", "true", "{}", "[1]", '["a:1", true]', "[[]]"),
     "integers": ("0", '"0"', "{}", '["0"]', "[true]", "[0.0]"),
     "table": ('"A=1"', "1", "[]", "{A = 1}", "{A = true}", '{A = ["x"]}', '{A.B = "1"}'),
     "duration": ("30", "1.5", "true", "[]", "{}", "12:00:00", '"30"', '"-3s"', "-1", "inf", "nan"),
@@ -173,6 +174,7 @@ TYPES = {
     "extra_packages": "strings",
     "sandbox": "string",
     "network": "string",
+    "network_allow": "destinations",
     "read_only_paths": "strings",
     "writable_paths": "strings",
 }

@@ -97,7 +97,7 @@ def test_the_reference_has_a_row_for_every_field_with_its_default() -> None:
     assert list(rows) == list(AgentTable.model_fields)
     assert (rows["restart_delay"].type, rows["restart_delay"].default) == ("duration", '"3s"')
     assert rows["success_exit_codes"].type == "list of integers"
-    assert rows["secrets"].type == "list of strings"
+    assert rows["secrets"].type == "list of strings or tables"
     assert rows["env"].type == "table of strings"
     assert rows["memory"].type == "size"
     assert rows["restart"].type == 'one of `"no"`, `"on-failure"`, `"always"`'
