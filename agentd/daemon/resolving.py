@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from agentd.daemon.configuration import Reading
 from agentd.harness.base import Harness
-from agentd.jcard.secrets import secrets_for, unknown_secret
+from agentd.jcard.secrets import egress_secrets_for, secrets_for, unknown_secret
 from agentd.model.spec import AgentSpec
-from agentd.supervise.desired import DesiredAgent, resolve_launch
+from agentd.supervise.desired import DesiredAgent, resolve_launch, with_egress
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class _Resolved:
     prompt: str | None
     input_error: str | None
     secrets: Mapping[str, str]
+    egress: Mapping[str, str]
     desired: DesiredAgent
 
 
@@ -48,11 +49,11 @@ class Resolver:
         prompt = None if path is None else reading.prompts.get(path)
         error = None if path is None else reading.prompt_errors.get(path)
         error = error or unknown_secret(spec, reading.secrets)
-        secrets = secrets_for(spec, reading.secrets)
+        secrets, egress = secrets_for(spec, reading.secrets), egress_secrets_for(spec, reading.secrets)
         known = self._resolved.get(spec.name)
         if (
             known is not None
-            and (known.prompt, known.input_error, known.secrets) == (prompt, error, secrets)
+            and (known.prompt, known.input_error, known.secrets, known.egress) == (prompt, error, secrets, egress)
             and known.spec == spec
         ):
             return known
@@ -65,4 +66,4 @@ class Resolver:
             user=self._user,
             key=self._key,
         )
-        return _Resolved(spec, prompt, error, secrets, desired)
+        return _Resolved(spec, prompt, error, secrets, egress, with_egress(desired, egress, self._key))

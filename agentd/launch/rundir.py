@@ -30,6 +30,7 @@ from agentd.launch.launcher import (
     LaunchScript,
     render,
 )
+from agentd.launch.pipes import NETWORK_SUFFIX, READY_SUFFIX, TRUSTED_SUFFIX
 from agentd.launch.script_path import SUFFIX, launched_run
 from agentd.process.identity import ProcessIdentity, started_by
 from agentd.process.proc import PROC, read_bytes
@@ -40,7 +41,7 @@ CLOSING = "closing"
 _PID, _EXIT, _RECORD = ".pid", ".exit", ".record"
 _NEW_RECORD = ".record-new"
 _GO = os.fsdecode(GO_SUFFIX)
-_OF_SANDBOX = (os.fsdecode(SANDBOX_SUFFIX), os.fsdecode(SANDBOX_INPUT))
+_OF_SANDBOX = (os.fsdecode(SANDBOX_SUFFIX), os.fsdecode(SANDBOX_INPUT), TRUSTED_SUFFIX, NETWORK_SUFFIX, READY_SUFFIX)
 _SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, _GO, *_OF_SANDBOX)
 _LARGEST_STATUS = 255
 _ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
@@ -210,6 +211,16 @@ class RuntimeDirectory:
             os.mkfifo(script.run_id + _GO, 0o600, dir_fd=self._descriptor)
             os.chown(script.run_id + _GO, self._owner, self._group, dir_fd=self._descriptor, follow_symlinks=False)
         return self.script_path(script.run_id)
+
+    def write_trusted(self, run_id: str, content: bytes) -> None:
+        """Write the authorities that a run's sandbox trusts.
+
+        Raises
+        ------
+        OSError
+            If they cannot be written.
+        """
+        self._create(run_id + TRUSTED_SUFFIX, content)
 
     def _create(self, name: str, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

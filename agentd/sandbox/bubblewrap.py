@@ -6,8 +6,10 @@ Source: bwrap(1).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
+from agentd.launch import pipes
 from agentd.launch.launcher import INPUT_FD, READY, TERMINAL_FD, LaunchScript
 from agentd.sandbox.pinned import Pinned
 from agentd.sandbox.rules import Access, Rule, Sandbox, mounts
@@ -15,6 +17,38 @@ from agentd.text.quoting import shell_quote
 
 PROCESSES: Final = 2
 """Of bubblewrap itself, beside those of the agent."""
+_INFO_FD, _GATE_FD = 6, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Keeps the agent waiting until somebody listens for it: it would see its first connection refused."""
+
+    pipes: Path
+    """What the paths of the run's FIFOs begin with."""
+    timeout: str
+    """Path of timeout(1), in the sandbox."""
+    head: str
+    """Path of head(1), in the sandbox."""
+
+    def redirections(self) -> bytes:
+        """Open the FIFOs: for both, so that it never waits for who opens the other end."""
+        opened = ((_INFO_FD, pipes.NETWORK_SUFFIX), (_GATE_FD, pipes.READY_SUFFIX))
+        return b"".join(b" %d<>%s" % (fd, shell_quote(f"{self.pipes}{suffix}")) for fd, suffix in opened)
+
+    def wait(self) -> str:
+        """Wait, in the sandbox."""
+        return _WAIT.format(timeout=self.timeout, head=self.head, fd=_GATE_FD, limit=pipes.LIMIT, ready=pipes.READY)
+
+
+_WAIT = """AGENTD_NETWORK=$({timeout} {limit} {head} -n 1 <&{fd})
+exec {fd}<&-
+[ "$AGENTD_NETWORK" = {ready} ] || {{
+  echo "its network: ${{AGENTD_NETWORK:-the proxy did not answer within {limit} s}}" >&2
+  exit 1
+}}
+unset -v AGENTD_NETWORK
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +67,8 @@ class Bubblewrap:
     env: str
     """Path of env(1), in the sandbox, with ``--default-signal``."""
     pinned: Pinned
+    gate: Gate | None = None
+    """What it waits at, if somebody outside is to serve its loopback interface."""
 
     def fed(self, _script: LaunchScript, /) -> bytes:
         """Print the filter of system calls."""
@@ -41,15 +77,20 @@ class Bubblewrap:
     def command(self, script: LaunchScript, /) -> bytes:
         """Make the sandbox, look at what is mounted, and execute the agent in it."""
         inside = _INSIDE.format(
-            check=self.pinned.check(self.pinned.paths), ready=READY, env=self.env, terminal=TERMINAL_FD
+            check=self.pinned.check(self.pinned.paths) + ("" if self.gate is None else self.gate.wait()),
+            ready=READY,
+            env=self.env,
+            terminal=TERMINAL_FD,
         )
         words = (*arguments(self.sandbox, self.program), "/bin/sh", "-c", inside, "agentd", *script.argv)
-        return b" ".join(map(shell_quote, words)) + b" %d>&2 2>/dev/null" % _SAID_FD
+        opened = b"" if self.gate is None else self.gate.redirections()
+        return b" ".join(map(shell_quote, words)) + b" %d>&2 2>/dev/null" % _SAID_FD + opened
 
     def trial(self, _script: LaunchScript, /) -> bytes:
         """Make the sandbox, and look at what is mounted."""
         words = (*arguments(self.sandbox, self.program), "/bin/sh", "-c", self.pinned.check(self.pinned.paths) + ":")
-        return b"exec " + b" ".join(map(shell_quote, words))
+        opened = b"" if self.gate is None else b" %d>/dev/null" % _INFO_FD
+        return b"exec " + b" ".join(map(shell_quote, words)) + opened
 
 
 _SAID_FD: Final = 5
@@ -96,6 +137,7 @@ def arguments(sandbox: Sandbox, program: str) -> tuple[str, ...]:
         program,
         *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *(() if sandbox.network else ("--unshare-net",)),
+        *(("--info-fd", str(_INFO_FD)) if sandbox.proxied else ()),
         *("--die-with-parent", "--cap-drop", "ALL", "--seccomp", str(INPUT_FD)),
         *("--ro-bind", "/", "/"),
         *(option for rule in mounts(sandbox.rules) for option in options(rule)),

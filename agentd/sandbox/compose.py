@@ -21,6 +21,8 @@ from agentd.sandbox.repository import repository_rules
 from agentd.sandbox.rules import Access, Rule, Sandbox
 from agentd.sandbox.support import SandboxError, Support
 
+TRUSTED: Final = Path("/run/agentd/trusted.pem")
+"""Where a sandbox has the authorities that it trusts, if it does not just trust the system's."""
 _PROCESSES, _DEVICES = Path("/proc"), Path("/dev")
 _SYSTEM: Final = tuple(map(Path, ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/nix", "/proc", "/dev", "/sys")))
 """Without these nothing runs: a folder that holds one of them is never hidden as a whole."""
@@ -67,6 +69,10 @@ class Command:
     """As the sandbox has it."""
     kept_in: Path
     """The folder outside that the home is."""
+    proxied: bool = False
+    """Whether it reaches by name what is declared."""
+    trusted: Path | None = None
+    """What is to be at `TRUSTED`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +159,10 @@ def compose(spec: AgentSpec, command: Command, others: Sequence[Granted], ground
         rules += repository_rules(spec.checkout.repo, base, read_only=granted.root_read_only, go=go)
     rules += [Rule(path, Access.WRITE) for path in writable]
     rules.append(Rule(base, Access.READ if granted.root_read_only else Access.WRITE))
+    if command.trusted is not None:
+        rules.append(Rule(TRUSTED, Access.READ, command.trusted))
     pinned = Pinned(tuple((str(path), identity(path)) for path in dict.fromkeys(given)), support.stat)
-    return Composed(Sandbox(tuple(rules), workdir, spec.sandbox.network is Network.HOST), pinned)
+    return Composed(Sandbox(tuple(rules), workdir, spec.sandbox.network is Network.HOST, command.proxied), pinned)
 
 
 def _hidden(folders: Iterable[Path], given: Iterable[Path]) -> Iterable[Rule]:

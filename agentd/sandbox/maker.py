@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,8 +18,9 @@ from agentd.launch.launcher import Wrapper
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner, RunnerError
-from agentd.sandbox.bubblewrap import Bubblewrap
+from agentd.sandbox.bubblewrap import Bubblewrap, Gate
 from agentd.sandbox.compose import Command, Ground, Own, compose, holds_system, in_system
+from agentd.sandbox.egress.service import WayOut
 from agentd.sandbox.granted import Granted, home_of
 from agentd.sandbox.seccomp import terminal_filter
 from agentd.sandbox.support import SandboxError, Support, look
@@ -45,6 +46,13 @@ class Ready:
     workdir: str
     home: Path
     """As the agent sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    program: str
+    environment: Mapping[str, str] = field(repr=False)
+    way_out: WayOut | None
 
 
 def inherited_inside(base: Mapping[str, str], home: Path) -> dict[str, str]:
@@ -111,7 +119,9 @@ class Sandboxes:
         """The folder in which an agent's home is kept between its runs."""
         return home_of(agent, self._own.data_dir)
 
-    async def make_ready(self, spec: AgentSpec, program: str, environment: Mapping[str, str]) -> Ready:
+    async def make_ready(
+        self, spec: AgentSpec, program: str, environment: Mapping[str, str], way_out: WayOut | None = None
+    ) -> Ready:
         """Work out an agent's sandbox, and make its home where that is missing.
 
         Parameters
@@ -120,6 +130,8 @@ class Sandboxes:
             The first word of its command.
         environment
             The agent's, whole.
+        way_out
+            How it reaches by name what is declared.
 
         Raises
         ------
@@ -128,16 +140,16 @@ class Sandboxes:
         """
         support = await self.support()
         others = [Granted.of(other) for other in self.specs() if other.name != spec.name]
+        wanted = _Wanted(program, environment, way_out)
         try:
-            return await self._looks.along(lambda way: self._make(spec, program, environment, support, others, way))
+            return await self._looks.along(lambda way: self._make(spec, wanted, support, others, way))
         except NotAnsweringError as error:
             raise SandboxError(f"{error.strerror}: the sandbox needs it; mount it again, or unmount it") from None
 
     def _make(
         self,
         spec: AgentSpec,
-        program: str,
-        environment: Mapping[str, str],
+        wanted: _Wanted,
         support: Support,
         others: Sequence[Granted],
         way: Way,
@@ -145,11 +157,18 @@ class Sandboxes:
         outside = self.home_outside(spec.name)
         way.to(outside)
         self._make_home(outside)
+        way_out = wanted.way_out
         command = Command(
-            program, environment, self._home_inside(environment, support), Path(os.path.realpath(outside))
+            wanted.program,
+            wanted.environment,
+            self._home_inside(wanted.environment, support),
+            Path(os.path.realpath(outside)),
+            proxied=way_out is not None,
+            trusted=None if way_out is None else way_out.trusted_at,
         )
         composed = compose(spec, command, others, Ground(self._own, support, self._user), way.to)
-        wrapper = Bubblewrap(composed.sandbox, support.bwrap, self._filter, support.env, composed.pinned)
+        gate = None if way_out is None else Gate(way_out.pipes, support.timeout, support.head)
+        wrapper = Bubblewrap(composed.sandbox, support.bwrap, self._filter, support.env, composed.pinned, gate)
         return Ready(wrapper, str(composed.sandbox.workdir), command.home)
 
     def _home_inside(self, environment: Mapping[str, str], support: Support) -> Path:

@@ -56,6 +56,8 @@ class Sandbox:
     workdir: Path
     network: bool
     """Whether it is the host's; else there is none but a loopback interface of its own."""
+    proxied: bool = False
+    """Whether somebody outside is to serve that interface."""
 
 
 def mounts(rules: Iterable[Rule]) -> list[Rule]:

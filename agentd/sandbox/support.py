@@ -48,6 +48,8 @@ class Support:
     bwrap: str
     env: str
     stat: str
+    head: str
+    timeout: str
     private: tuple[Path, ...]
     """Folders that are empty in every sandbox."""
     system: tuple[Path, ...]
@@ -76,12 +78,13 @@ def look(user: AgentUser, environ: Mapping[str, str], sysctls: Path = Path("/pro
     if platform.machine() not in ARCHITECTURES:
         known = " and ".join(sorted(ARCHITECTURES))
         raise SandboxError(f"a sandbox needs a machine of type {known}, and this is {platform.machine()}")
-    tools = {name: shutil.which(name, path=path) for name in ("env", "stat")}
+    tools = {name: shutil.which(name, path=path) for name in ("env", "stat", "head", "timeout")}
     private = tuple(dict.fromkeys(Path(os.path.realpath(each)) for each in _PRIVATE if Path(each).is_dir()))
     resolver = Path(os.path.realpath("/etc/resolv.conf"))
     shown = {resolver, *map(Path, _SYSTEM)}
     system = tuple(sorted(each for each in shown if any(root in each.parents for root in private) and each.exists()))
-    support = Support(bwrap, tools["env"] or "/usr/bin/env", tools["stat"] or "/usr/bin/stat", private, system)
+    env, stat, head, timeout = (found or f"/usr/bin/{name}" for name, found in tools.items())
+    support = Support(bwrap, env, stat, head, timeout, private, system)
     _try(support, user, environ, sysctls)
     return support
 

@@ -11,10 +11,11 @@ from agentd.launch.preflight import PreflightError
 from agentd.model.events import EventKind
 from agentd.model.states import AgentState
 from agentd.process.reaper import ProcessTree
+from agentd.sandbox.egress.service import Running
 from agentd.supervise import transitions
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
-from agentd.supervise.launching import Prepared, facts_of, make_ready, open_pane, prepare
+from agentd.supervise.launching import Prepared, facts_of, make_ready, open_pane, prepare, served
 from agentd.supervise.life import (
     ApplyLimits,
     CloseSession,
@@ -81,6 +82,11 @@ class Agent(Machine):
     def run_id(self) -> str | None:
         """Id of the run there is, or of the last one."""
         return self._handle.run_id if self._handle is not None else None
+
+    @property
+    def served(self) -> Running | None:
+        """The run that there is or will be, if it reaches something by name."""
+        return served(self.life, self._handle)
 
     # -- what others tell it
 
@@ -265,7 +271,7 @@ class Agent(Machine):
             former = self._handle
             shell = former.launcher.pid if former is not None and former.launcher is not None else None
             # Before its turn: a mount that does not answer keeps no other agent waiting.
-            prepared = await make_ready(self.host, desired, lambda: self._wants(run_id), shell)
+            prepared = await make_ready(self.host, desired, run_id, lambda: self._wants(run_id), shell)
         except PreflightError as error:
             self._apply(transitions.launch_refused(self.life, run_id, self.host.redact(str(error)), self._now()))
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 
 from agentd.harness.base import Harness, HarnessError, Request, StopKey
 from agentd.harness.trust import TrustFile
@@ -18,8 +18,10 @@ DEFAULT_STOP_KEYS: tuple[StopKey, ...] = (StopKey("C-c"),)
 _DIGEST_BYTES = 8
 
 ENVIRONMENT_PART = "env"
+EGRESS_PART = "egress"
 SECRETS_PART = "secrets"
-"""The part of a fingerprint that only the daemon can compute."""
+OF_SECRETS = frozenset({SECRETS_PART, EGRESS_PART})
+"""The parts of a fingerprint that only the daemon can compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class DesiredAgent:
     """Where the harness keeps which folders it trusts."""
     secrets: tuple[str, ...] = ()
     """Names of the secrets that it receives."""
+    egress: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Values of the secrets that it uses without reading them."""
 
     @property
     def view(self) -> DesiredView:
@@ -133,14 +137,24 @@ def resolve_launch(
 
 def _sandbox_parts(wish: SandboxSpec, key: bytes) -> dict[str, str]:
     """Digest what differs from the default by the names of its fields, so that a new field restarts nobody."""
-    names = {field.name: "sandbox" if field.name == "kind" else field.name for field in fields(wish)}
-    values = {name: getattr(wish, name) for name in names}
-    default = SandboxSpec()
+    default = asdict(SandboxSpec())
     return {
-        names[name]: digest(key, [AgentType.SANDBOXED, value])
-        for name, value in values.items()
-        if value != getattr(default, name)
+        "sandbox" if name == "kind" else name: digest(key, [AgentType.SANDBOXED, value])
+        for name, value in asdict(wish).items()
+        if value != default[name]
     }
+
+
+def with_egress(desired: DesiredAgent, egress: Mapping[str, str], key: bytes) -> DesiredAgent:
+    """Add the secrets that an agent uses without reading them.
+
+    A new value is no other launch, for the agent does not have it; that there is one now decides whether the agent has
+    a placeholder.
+    """
+    if not egress or desired.fingerprint is None:
+        return desired
+    fingerprint = {**desired.fingerprint, EGRESS_PART: digest(key, sorted(egress))}
+    return replace(desired, egress=egress, fingerprint=fingerprint)
 
 
 def _impossible(spec: AgentSpec, argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:

@@ -17,6 +17,7 @@ from agentd.limits.groups import RunGroups
 from agentd.model.events import Event, EventSink
 from agentd.model.user import AgentUser
 from agentd.process.reaper import Reaper
+from agentd.sandbox.egress.service import Egress
 from agentd.sandbox.maker import Sandboxes
 from agentd.supervise.life import Instant
 from agentd.supervise.run_recorder import RunRecorder
@@ -120,6 +121,7 @@ class Host:
     preflight: Preflight
     sandboxes: Sandboxes
     groups: RunGroups
+    egress: Egress
     clock: Clock = field(default_factory=Clock)
     open_files: int | None = None
     """Soft limit of open files that agents get; ``None`` for the one that they inherit."""

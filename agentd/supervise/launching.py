@@ -14,10 +14,13 @@ from agentd.model.events import Event, EventKind
 from agentd.model.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec, AgentType
 from agentd.process.identity import ProcessIdentity
 from agentd.process.reaper import ProcessTree
+from agentd.sandbox.egress.service import Running, WayOut
 from agentd.sandbox.maker import Ready, inherited_inside
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
+from agentd.supervise.life import Life
 from agentd.supervise.record import Record, RecordError
+from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.run_recorder import RunFacts
 from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
@@ -37,6 +40,8 @@ class PaneRequest:
     """Whether the script waits to be released."""
     writer: str | None = None
     """Shell command that is to read what it prints."""
+    way_out: WayOut | None = None
+    """How it reaches by name what is declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +49,11 @@ class Prepared:
     """What was made ready for a launch."""
 
     sandbox: Ready | None = None
+    way_out: WayOut | None = None
 
 
 async def make_ready(
-    host: Host, desired: DesiredAgent, wanted: Callable[[], bool], shell: int | None
+    host: Host, desired: DesiredAgent, run_id: str, wanted: Callable[[], bool], shell: int | None
 ) -> Prepared | None:
     """Make and check all that a launch needs; ``None`` if the launch is no longer wanted meanwhile.
 
@@ -65,13 +71,16 @@ async def make_ready(
     if not await folders_ready(host.folders, desired.spec, wanted, clock.today(), clock.wall(), shell):
         return None
     await check_launch(host, desired)
-    sandbox = None
+    sandbox = way_out = None
     if desired.spec.type is AgentType.SANDBOXED:
         assert desired.launch is not None
+        spec = desired.spec
+        if spec.sandbox.reach:
+            way_out = await host.egress.make_ready(run_id, spec.name, spec.sandbox, desired.egress)
         environment = {**host.base_environment, **desired.launch.environment}
-        sandbox = await host.sandboxes.make_ready(desired.spec, desired.launch.argv[0], environment)
+        sandbox = await host.sandboxes.make_ready(spec, desired.launch.argv[0], environment, way_out)
     await give_trust(host, desired)
-    return Prepared(sandbox)
+    return Prepared(sandbox, way_out)
 
 
 async def check_launch(host: Host, desired: DesiredAgent) -> None:
@@ -126,9 +135,9 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
     launch, spec = desired.launch, desired.spec
     assert launch is not None
     own = {AGENT_VARIABLE: spec.name, RUN_ID_VARIABLE: run_id}
-    sandbox = prepared.sandbox
+    sandbox, way_out = prepared.sandbox, prepared.way_out
     base = host.base_environment if sandbox is None else inherited_inside(host.base_environment, sandbox.home)
-    environment = {**base, **own, **launch.environment}
+    environment = {**base, **own, **({} if way_out is None else way_out.environment), **launch.environment}
     problem = oversized((), environment)
     if problem is not None:
         raise PreflightError(problem)
@@ -148,6 +157,8 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
         log.warning("limits_not_enforced", agent=spec.name, run=run_id, reasons=reasons)
     try:
         host.runtime.write_record(run_id, record)
+        if way_out is not None and way_out.trusted is not None:
+            host.runtime.write_trusted(run_id, way_out.trusted)
         script = LaunchScript(
             agent=spec.name,
             run_id=run_id,
@@ -158,10 +169,20 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
             wrapper=None if sandbox is None else sandbox.wrapper,
             held=held,
         )
-        return PaneRequest(run_id, host.runtime.write_script(script), held)
+        return PaneRequest(run_id, host.runtime.write_script(script), held, way_out=way_out)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PreflightError(f"cannot write the launch script in {host.runtime.path}: {reason}") from error
+
+
+def served(life: Life, handle: RunHandle | None) -> Running | None:
+    """Say of which run the loopback interface is served, if the agent reaches something by name."""
+    desired, run = life.desired, life.run
+    if desired is None or not desired.spec.sandbox.reach or run is None or run.ended is not None:
+        return None
+    process = handle.process if handle is not None and handle.run_id == run.id else None
+    pid = None if process is None else process.pid
+    return Running(run.id, life.name, desired.spec.sandbox, desired.egress, pid)
 
 
 def facts_of(host: Host, desired: DesiredAgent, run_id: str) -> RunFacts:
@@ -175,9 +196,13 @@ async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pan
 
     Raises
     ------
+    PreflightError
+        If its sandbox would have no way out.
     TmuxError
         If tmux refuses.
     """
+    if request.way_out is not None:
+        await host.egress.serve(request.run_id, request.way_out)
     tmux, workdir, taken_back = host.tmux, str(spec.workdir), False
     while True:
         try:

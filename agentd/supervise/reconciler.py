@@ -17,6 +17,7 @@ from agentd.launch.census import Census
 from agentd.model.events import Event, EventKind
 from agentd.model.spec import AgentSpec
 from agentd.model.states import AgentState
+from agentd.sandbox.egress.service import Running
 from agentd.supervise.adoption import Adoption
 from agentd.supervise.agent import Agent
 from agentd.supervise.desired import DesiredAgent
@@ -65,6 +66,7 @@ class Reconciler:
         self.digest_key = b""
         host.sandboxes.specs = self._specs
         host.groups.on_oom = self._look_for_oom
+        host.egress.runs = self._served
 
     def find(self, name: str) -> Agent | None:
         """An agent by its name, compared without regard to case."""
@@ -76,6 +78,9 @@ class Reconciler:
 
     def _specs(self) -> Iterable[AgentSpec]:
         return [desired.spec for desired in (self._desired or {}).values()]
+
+    def _served(self) -> Iterable[Running]:
+        return [served for agent in self.agents.values() if (served := agent.served) is not None]
 
     # -- adoption
 
@@ -180,6 +185,7 @@ class Reconciler:
         begun = self.host.clock.now()
         if self._seen() != self._settled:
             self._make_pass()
+        self.host.egress.converge()
         self._on_pass(self.host.clock.now() - begun)
 
     def _seen(self) -> object:
@@ -354,6 +360,7 @@ class Reconciler:
         if self._look is not None:
             self._look.cancel()
             await asyncio.wait([self._look])
+        await self.host.egress.close()
         await asyncio.gather(*(agent.close() for agent in self.agents.values()))
         await asyncio.gather(*(agent.record() for agent in self.agents.values()))
         await self.host.reaper.close()

@@ -24,7 +24,7 @@ from agentd.sandbox.granted import shown
 from agentd.settings.context import ConfigUnavailableError, load_context
 from agentd.settings.folders import drop_in_folder
 from agentd.settings.settings import of_daemon
-from agentd.supervise.desired import SECRETS_PART, resolve_launch
+from agentd.supervise.desired import OF_SECRETS, resolve_launch
 from agentd.supervise.plan import Action, DesiredView, Fingerprint, ObservedView, plan
 from agentd.text.quoting import printable
 
@@ -163,9 +163,8 @@ def _received(agent: AgentSpec, known: Sequence[str] | None) -> list[str] | None
 
 def _with_secrets_of(observed: Fingerprint, desired: Fingerprint) -> Fingerprint:
     """Take the secrets as unchanged: only the daemon reads them."""
-    if SECRETS_PART not in observed:
-        return {part: digest for part, digest in desired.items() if part != SECRETS_PART}
-    return {**desired, SECRETS_PART: observed[SECRETS_PART]}
+    kept = {part: digest for part, digest in desired.items() if part not in OF_SECRETS}
+    return kept | {part: digest for part, digest in observed.items() if part in OF_SECRETS}
 
 
 def _observed(view: ObservedAgentView) -> ObservedView:
