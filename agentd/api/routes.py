@@ -17,7 +17,7 @@ from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, NO_SUCH_AGENT, SOURCE, Route
 from agentd.api.screen import SCREEN_ROUTE
 from agentd.api.views import AGENT, AGENTS, DOCUMENT, HEALTH, PLAN
-from agentd.files.looks import in_thread
+from agentd.files.worker import in_thread
 
 
 async def _health(request: web.Request) -> web.Response:

@@ -17,8 +17,8 @@ import structlog
 from agentd.daemon.api_socket import ApiSocket
 from agentd.daemon.folders import FolderError, Folders
 from agentd.files.answering import Way
-from agentd.files.looks import in_thread
 from agentd.files.path_lock import AlreadyRunningError, PathLock, SocketTakenError
+from agentd.files.worker import in_thread
 from agentd.launch.rundir import RuntimeDirectoryError
 from agentd.model.events import Event, EventKind
 from agentd.supervise.host import Host

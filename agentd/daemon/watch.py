@@ -16,7 +16,8 @@ import structlog
 
 from agentd.daemon.file_changes import FileChanges
 from agentd.files.answering import NotAnsweringError, Way
-from agentd.files.looks import Looks, in_thread
+from agentd.files.looks import Looks
+from agentd.files.worker import in_thread
 
 log = structlog.get_logger(__name__)
 

@@ -26,6 +26,7 @@ import structlog
 
 from agentd.files.answering import LIMIT, GivenUpError, NotAnsweringError, Way
 from agentd.files.mounts import mount_of
+from agentd.files.worker import settle
 
 log = structlog.get_logger(__name__)
 
@@ -279,7 +280,7 @@ class Looks:
         if look.begun is None and len(self._stuck) > _MOST_STUCK:
             self._waiting.discard(look)
             look.way.given_up = True
-            _settle(look.future, None, NotAnsweringError(self.stuck[0]))
+            settle(look.future, None, NotAnsweringError(self.stuck[0]))
             return
         assert look.timer is not None
         if loop.time() > look.timer.when() + _LATE:
@@ -303,7 +304,7 @@ class Looks:
             sure = before == mount and look.way.since <= asked + self._limit / 2
             self._hangs[at] = _Hang(look, mount, sure)
             log.warning("path_not_answering", path=at, seconds=round(now - look.way.since, 1))
-        _settle(look.future, None, NotAnsweringError(at))
+        settle(look.future, None, NotAnsweringError(at))
         self._add_threads()
 
     def _leave(self, stuck: _Look[object]) -> None:
@@ -333,7 +334,7 @@ class Looks:
         if look.timer is not None:
             look.timer.cancel()
         self._waiting.discard(look)
-        _settle(look.future, result, error)
+        settle(look.future, result, error)
         if look not in self._stuck:
             return
         self._stuck.discard(look)
@@ -394,34 +395,3 @@ class Looks:
         visit.made.append(partial(self._returned, look, result, error, goes_on=goes_on))
         look.made = True
         return goes_on
-
-
-def in_thread(name: str, job: Callable[[], T]) -> asyncio.Future[T]:
-    """Do a job that has its own limits in a daemonic thread of its own."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def work() -> None:
-        try:
-            told = partial(_settle, future, job(), None)
-        except BaseException as error:  # noqa: BLE001 (handed on to whoever awaits the future)
-            told = partial(_fail, future, error)
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(told)
-
-    threading.Thread(target=work, name=name, daemon=True).start()
-    return future
-
-
-def _fail(future: asyncio.Future[T], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
-def _settle(future: asyncio.Future[T], result: T, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)

@@ -44,8 +44,6 @@ def read_regular(path: Path, limit: int, account: AgentUser | None = None, place
 
     Parameters
     ----------
-    path
-        The file.
     limit
         The most bytes to take.
     account

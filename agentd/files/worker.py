@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
@@ -45,15 +45,7 @@ class Worker:
         future.add_done_callback(_look_at)
 
         def work() -> None:
-            try:
-                result = job()
-            except BaseException as error:  # noqa: BLE001 (handed on to whoever awaits the future)
-                settle: Callable[[], None] = partial(_fail, future, error)
-            else:
-                settle = partial(_succeed, future, result)
-            # The loop may have ended: then nobody waits any more.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle)
+            _hand_over(loop, future, job)
 
         self._jobs.put(work)
         return future
@@ -79,11 +71,30 @@ def _look_at(future: asyncio.Future[T]) -> None:
         future.exception()
 
 
-def _succeed(future: asyncio.Future[T], result: T) -> None:
-    if not future.done():
-        future.set_result(result)
+def in_thread(name: str, job: Callable[[], T]) -> asyncio.Future[T]:
+    """Do a job that has its own limits in a daemonic thread of its own."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    threading.Thread(target=_hand_over, args=(loop, future, job), name=name, daemon=True).start()
+    return future
 
 
-def _fail(future: asyncio.Future[T], error: BaseException) -> None:
-    if not future.done():
+def _hand_over(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], job: Callable[[], T]) -> None:
+    """Do a job in a thread, and give what comes of it to the future of an event loop."""
+    try:
+        told: Callable[[], None] = partial(settle, future, job(), None)
+    except BaseException as error:  # noqa: BLE001 (handed on to whoever awaits the future)
+        told = partial(settle, future, None, error)
+    # The loop may have ended: then nobody waits any more.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(told)
+
+
+def settle(future: asyncio.Future[T], result: T | None, error: BaseException | None) -> None:
+    """Give a future its result or error, unless whoever waited has given up."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(cast("T", result))
+    else:
         future.set_exception(error)

@@ -24,8 +24,6 @@ def read_prompt(path: Path, account: AgentUser | None = None, places: Iterable[P
 
     Parameters
     ----------
-    path
-        The file.
     account
         Whom the prompt is handed to, if it is not us; see `read_regular`.
     places

@@ -96,10 +96,6 @@ def secrets_unlisted(folder: Path, error: NotAnsweringError, last: Secrets | Non
 
     Parameters
     ----------
-    folder
-        The secret directory.
-    error
-        Why it does not answer.
     last
         What was read before.
     """

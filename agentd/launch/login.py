@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from agentd.files.looks import in_thread
+from agentd.files.worker import in_thread
 from agentd.model.user import AgentUser
 
 LOGIN_LIMIT = 5.0
@@ -62,8 +62,6 @@ def read_login(user: AgentUser, environ: Mapping[str, str], limit: float = LOGIN
 
     Parameters
     ----------
-    user
-        Whom the agents run as.
     environ
         The daemon's environment: a login starts with its ``PATH`` and ``LANG``.
     limit

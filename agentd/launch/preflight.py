@@ -134,8 +134,6 @@ class Preflight:
     ----------
     looks
         What it looks with.
-    user
-        Whom the agents run as.
     """
 
     def __init__(self, looks: Looks, user: AgentUser) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from agentd.files.looks import in_thread
+from agentd.files.worker import in_thread
 from agentd.model.events import Detail, Event
 from agentd.model.notification import NotifyRule
 from agentd.model.user import AgentUser

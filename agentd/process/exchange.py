@@ -28,8 +28,6 @@ def exchange(
     ----------
     process
         With pipes for all three streams.
-    stdin
-        What it reads.
     take
         Called with each piece of its output.
     most

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files.answering import NotAnsweringError, Way
-from agentd.files.looks import Looks, in_thread
+from agentd.files.looks import Looks
+from agentd.files.worker import in_thread
 from agentd.launch.launcher import Wrapper
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
@@ -66,8 +67,6 @@ class Sandboxes:
 
     Parameters
     ----------
-    user
-        Whom the agents run as.
     environ
         The daemon's environment.
     own

@@ -81,8 +81,6 @@ def xdg_folder(variable: str, environ: Mapping[str, str]) -> Path:
     ----------
     variable
         ``XDG_DATA_HOME``, ``XDG_CONFIG_HOME``, ``XDG_STATE_HOME`` or ``XDG_RUNTIME_DIR``.
-    environ
-        The environment.
 
     Raises
     ------

@@ -24,8 +24,6 @@ def add_options(
 
     Parameters
     ----------
-    parser
-        The parser.
     fields
         Names of `Settings` attributes; ``None`` for all.
     brief

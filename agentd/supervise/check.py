@@ -66,8 +66,6 @@ def check(settings: Settings, environ: Mapping[str, str], given: GivenFile | Non
     ----------
     settings
         Who the agents run as, and jcard and drop-ins unless others are given.
-    environ
-        The environment.
     given
         The jcard to check, with the drop-ins in the folder beside it; or a folder of drop-ins alone.
 

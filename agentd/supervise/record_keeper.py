@@ -114,13 +114,9 @@ class RecordKeeper:
         """Ask for nothing any more, and release the callback."""
         if self._timer is not None:
             self._timer.cancel()
-        self._on_due = _nobody
+        self._on_due = lambda: None
 
 
 def _outlived(life: Life) -> tuple[Policy, int]:
     """What changes while a run is under way, and is not among the launcher's reports."""
     return life.policy, 0 if life.run is None else life.run.oom_kills
-
-
-def _nobody() -> None:
-    """Whom to ask once nothing is to be written any more."""

@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 import structlog
 
 from agentd.files.answering import NotAnsweringError
-from agentd.files.looks import Looks, in_thread
+from agentd.files.looks import Looks
+from agentd.files.worker import in_thread
 from agentd.harness.trust import TrustFile
 from agentd.launch.preflight import PreflightError
 from agentd.model.spec import WORKTREES, AgentSpec, Checkout
@@ -46,8 +47,6 @@ class WorkFolders:
 
     Parameters
     ----------
-    user
-        Whom the agents run as.
     environ
         What git's environment is taken from.
     templates
@@ -152,7 +151,7 @@ class WorkFolders:
         """Find out whether what will be touched answers: git would wait for it without a word."""
         paths = [] if spec.role is None else [spec.workdir, self._templates]
         paths += [] if spec.checkout is None else [spec.checkout.repo, spec.checkout.path]
-        for path, answer in (await self._looks.each(paths, _nothing)).items():
+        for path, answer in (await self._looks.each(paths, lambda _path: None)).items():
             if isinstance(answer, NotAnsweringError):
                 raise PreflightError(f"{answer.strerror}: it is on the way to {path}; mount it again, or unmount it")
 
@@ -181,10 +180,6 @@ def _trust(runner: Runner, file: TrustFile, path: Path, folder: Path) -> Path | 
     if real != Path(os.path.realpath(folder.parent)) / folder.name:
         return None
     return real if give_trust(runner, file, path, real) else None
-
-
-def _nothing(_path: Path) -> None:
-    """The way to a path is all that is looked at."""
 
 
 def _make_worktree(runner: Runner, checkout: Checkout, agent: str, now: float, shell: int | None) -> None:

@@ -36,11 +36,6 @@ class DurationError(ValueError):
 def parse_duration(text: str) -> float:
     """Parse a Go duration, to the microsecond.
 
-    Parameters
-    ----------
-    text
-        The duration.
-
     Returns
     -------
     float
@@ -66,11 +61,6 @@ def format_duration(seconds: float) -> str:
     """Write seconds in Go's notation without zero parts: ``1h30m``, ``1.5s``, ``300ms``.
 
     Rounded to the microsecond, so that `parse_duration` reads the same back.
-
-    Parameters
-    ----------
-    seconds
-        The duration.
 
     Raises
     ------

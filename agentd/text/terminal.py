@@ -63,8 +63,6 @@ def display_of(stream: TextIO, environ: Mapping[str, str]) -> Display:
     ----------
     stream
         Usually standard output.
-    environ
-        The environment.
     """
     terminal = stream.isatty()
     size = os.get_terminal_size(stream.fileno()) if terminal else os.terminal_size((80, 24))
@@ -98,8 +96,6 @@ def lines(heading: Sequence[str], rows: Sequence[Sequence[Cell]], display: Displ
         Titles of the columns.
     rows
         Cells of each row.
-    display
-        What the output can show.
     """
     if not display.table:
         return ["\t".join(printable(cell.text) or NOTHING for cell in row) for row in rows]

@@ -63,8 +63,6 @@ def workspace_files(values: TemplateValues, own: Path) -> Mapping[str, str]:
 
     Parameters
     ----------
-    values
-        What the placeholders stand for.
     own
         The user's folder of templates.
 

@@ -50,8 +50,6 @@ def give_trust(runner: Runner, file: TrustFile, path: Path, folder: Path) -> boo
         Runs the script as the agents' user.
     file
         The form of the entry.
-    path
-        The file.
     folder
         Real path of the folder.
 

@@ -57,7 +57,8 @@ def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Map
         If there is neither such an agent nor its worktree, or something cannot be read or written.
     """
     context = WorktreeContext.of(invocation)
-    worktree = _find_worktree(invocation, context)
+    wanted = invocation.name().lower()
+    worktree = next((each for each in context.worktrees(invocation) if each.name.lower() == wanted), None)
     status = _status(invocation, context, worktree)
     name = worktree.name if worktree is not None else str(status and status["name"])
     now = time.time()
@@ -105,11 +106,6 @@ def transcript_tail(invocation: Invocation, lines: int) -> list[str] | None:
         invocation.warn(f"no transcript: {error}")
         return None
     return [printable(line.rstrip()) for line in shown[-lines:]] if lines else []
-
-
-def _find_worktree(invocation: Invocation, context: WorktreeContext) -> Worktree | None:
-    wanted = invocation.name().lower()
-    return next((worktree for worktree in context.worktrees(invocation) if worktree.name.lower() == wanted), None)
 
 
 def _status(invocation: Invocation, context: WorktreeContext, worktree: Worktree | None) -> Mapping[str, object] | None:

@@ -240,8 +240,6 @@ class Commands:
         ----------
         name
             One of the catalogue.
-        run
-            Does the work.
         details
             The description in ``--help``, after the summary.
         examples

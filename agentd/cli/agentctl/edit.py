@@ -90,8 +90,6 @@ def make_edit(settings: Settings, user: AgentUser, edit: Edit, *, dry_run: bool)
         Where the daemon's jcard, its drop-ins and the agents' worktrees are.
     user
         Who the agents run as.
-    edit
-        The change.
     dry_run
         Whether to write nothing.
 

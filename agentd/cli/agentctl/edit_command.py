@@ -47,8 +47,6 @@ def run_edit(invocation: Invocation, edit: Edit, unchanged: str = "") -> Status:
     ----------
     invocation
         The call, with the options of `add_edit_options`.
-    edit
-        The edit.
     unchanged
         What to say if nothing changes.
 

@@ -32,8 +32,6 @@ def follow(
 
     Parameters
     ----------
-    api
-        The daemon.
     query
         What comes after ``follow=1``, such as ``&agent=reviewer``.
     deadline

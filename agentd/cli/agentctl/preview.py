@@ -34,8 +34,6 @@ def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tupl
 
     Parameters
     ----------
-    invocation
-        The call.
     report
         The daemon's own plan, and what it observes.
     file

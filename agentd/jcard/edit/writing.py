@@ -59,17 +59,13 @@ def _text(value: str, like: str, one_line: bool, newline: str) -> str:
     plain = tomlkit.item(value).as_string()
     if like.startswith("'"):
         candidate = f"'{value}'"
-    elif "\n" in value and not one_line and _shows(value):
+    elif "\n" in value and not one_line and all(char.isprintable() or char in _KEPT_IN_LINES for char in value):
         lines = tomlkit.string(value, multiline=True).as_string()
         # TOML ignores the first line break of a multi-line string; tomlkit writes it only if it must.
         candidate = lines if value.startswith("\n") else f'"""\n{lines[3:]}'
     else:
         return plain
     return candidate.replace("\n", newline) if _says(candidate, value) else plain
-
-
-def _shows(value: str) -> bool:
-    return all(character.isprintable() or character in _KEPT_IN_LINES for character in value)
 
 
 def _says(candidate: str, value: str) -> bool:

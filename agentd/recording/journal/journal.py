@@ -15,8 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from agentd.files.looks import in_thread
-from agentd.files.worker import Worker
+from agentd.files.worker import Worker, in_thread
 from agentd.model.events import Event, EventKind
 from agentd.model.status import RecordingHealth
 from agentd.recording.journal.buffer import EventBuffer

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from agentd.files.looks import in_thread
+from agentd.files.worker import in_thread
 from agentd.launch.pipes import TRUSTED_SUFFIX
 from agentd.model.destinations import LOCALHOST, Destination
 from agentd.model.spec import SandboxSpec
