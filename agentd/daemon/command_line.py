@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agentd.files.streams import with_streams
 from agentd.settings.daemon_parser import build_parser
 from agentd.settings.folders import SettingsError
-from agentd.settings.go_flags import notes, parse
+from agentd.settings.go_flags import notes, parse, runsc
 from agentd.settings.options import USAGE_ERROR, accept_one_dash, settings_from
 from agentd.settings.settings import Settings
 
@@ -31,10 +32,10 @@ def _main(argv: Sequence[str]) -> int:
     parser = build_parser()
     arguments, words = parse(parser, accept_one_dash(argv, parser))
     try:
-        settings = settings_from(arguments, os.environ)
+        settings = replace(settings_from(arguments, os.environ), runsc=runsc(arguments))
     except SettingsError as error:
         parser.exit(USAGE_ERROR, f"agentd: {error}\n")
-    ignored = notes(arguments, words)
+    ignored = notes(words)
     return _check(settings, ignored) if arguments.check else _run(settings, ignored)
 
 

@@ -57,6 +57,7 @@ from agentd.recording.transcripts.recorder import Transcripts
 from agentd.recording.transcripts.retention import Retention
 from agentd.recording.transcripts.writer import find_writer
 from agentd.sandbox.egress.service import Egress
+from agentd.sandbox.engines import Where
 from agentd.sandbox.maker import Sandboxes
 from agentd.settings.context import load_context, resolve_agent_user, resolve_data_dir
 from agentd.settings.folders import SettingsError, templates_folder
@@ -352,7 +353,7 @@ class _Daemon:
             preflight=Preflight(self._looks, user),
             groups=groups,
             egress=Egress(user, os.environ, settings.state_dir, runtime_path(settings)),
-            sandboxes=Sandboxes(user, os.environ, own_of(settings, data_dir), self._looks),
+            sandboxes=Sandboxes(Where(user, dict(os.environ), settings.runsc), own_of(settings, data_dir), self._looks),
             clock=self._clock,
             recorder=RunRecorder() if transcripts is None else transcripts,
             sink=sink,

@@ -45,9 +45,10 @@ def runtime_path(settings: Settings) -> Path:
 
 def own_of(settings: Settings, data_dir: Path) -> Own:
     """What no sandboxed agent sees."""
-    folders = (settings.state_dir, runtime_path(settings), settings.secret_dir, data_dir)
+    runsc = [path for path in (settings.runsc.state_dir, settings.runsc.bundle_dir) if path is not None]
+    folders = (settings.state_dir, runtime_path(settings), settings.secret_dir, data_dir, *runsc)
     entries = (settings.config, settings.config_dir, settings.tmux_socket, settings.api_socket)
-    return Own(folders, entries, data_dir)
+    return Own(folders, entries, data_dir, runtime_path(settings))
 
 
 class DataDirectory:

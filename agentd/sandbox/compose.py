@@ -39,6 +39,8 @@ class Own:
     that each is in is hidden where no agent needs it."""
     data_dir: Path
     """One of the folders: where the worktrees and workspaces are that agentd makes."""
+    runtime: Path
+    """Another one: where the launch scripts are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
-from agentd.files.worker import in_thread
 from agentd.launch.launcher import Wrapper
-from agentd.model.spec import AgentSpec
-from agentd.model.user import AgentUser
+from agentd.model.spec import AgentSpec, SandboxKind
 from agentd.process.runner import Runner, RunnerError
-from agentd.sandbox.bubblewrap import Bubblewrap, Gate
 from agentd.sandbox.compose import Command, Ground, Own, compose, holds_system, in_system
 from agentd.sandbox.egress.service import WayOut
+from agentd.sandbox.engines import Engine, Where
 from agentd.sandbox.granted import Granted, home_of
-from agentd.sandbox.seccomp import terminal_filter
-from agentd.sandbox.support import SandboxError, Support, look
+from agentd.sandbox.known import KnownEngine
+from agentd.sandbox.support import SandboxError, Support
 from agentd.text.quoting import shell_quote
-
-_KEPT: Final = 5.0
-"""Seconds that the answer to whether sandboxes can be made is taken for granted."""
 
 _ENVIRONMENT: Final = frozenset({
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ"),
@@ -67,52 +59,32 @@ class Sandboxes:
 
     Parameters
     ----------
-    environ
-        The daemon's environment.
+    where
+        What sandboxes are looked for with.
     own
         What is agentd's.
     looks
         What paths are looked at with.
     """
 
-    def __init__(self, user: AgentUser, environ: Mapping[str, str], own: Own, looks: Looks) -> None:
-        self._user = user
-        self._environ = dict(environ)
+    def __init__(self, where: Where, own: Own, looks: Looks) -> None:
+        self._user = where.user
+        self._environ = where.environ
         self._own = own
         self._looks = looks
-        self._filter = terminal_filter()
-        self._known: tuple[float, Support | SandboxError] | None = None
-        self._look: asyncio.Task[None] | None = None
+        self._engines = {kind: KnownEngine(kind, where) for kind in (None, *SandboxKind)}
         self.specs: Callable[[], Iterable[AgentSpec]] = tuple
         """All agents."""
 
-    async def support(self) -> Support:
-        """Find out what sandboxes are made with.
+    async def engine(self, kind: SandboxKind | None) -> Engine:
+        """Find out what sandboxes of a kind are made with.
 
         Raises
         ------
         SandboxError
             If none can be made.
         """
-        if self._known is None or time.monotonic() - self._known[0] > _KEPT:
-            if self._look is None:
-                self._look = asyncio.create_task(self._look_again(), name="whether sandboxes can be made")
-            # An agent that no longer waits does not end the others' look.
-            await asyncio.shield(self._look)
-        assert self._known is not None
-        _, found = self._known
-        if isinstance(found, SandboxError):
-            raise SandboxError(str(found))
-        return found
-
-    async def _look_again(self) -> None:
-        found: Support | SandboxError
-        try:
-            found = await in_thread("sandbox", partial(look, self._user, self._environ))
-        except SandboxError as error:
-            found = error
-        self._known = time.monotonic(), found
-        self._look = None
+        return await self._engines[kind].get()
 
     def home_outside(self, agent: str) -> Path:
         """The folder in which an agent's home is kept between its runs."""
@@ -137,11 +109,11 @@ class Sandboxes:
         SandboxError
             If it cannot be made.
         """
-        support = await self.support()
+        engine = await self.engine(spec.sandbox.kind)
         others = [Granted.of(other) for other in self.specs() if other.name != spec.name]
         wanted = _Wanted(program, environment, way_out)
         try:
-            return await self._looks.along(lambda way: self._make(spec, wanted, support, others, way))
+            return await self._looks.along(lambda way: self._make(spec, wanted, engine, others, way))
         except NotAnsweringError as error:
             raise SandboxError(f"{error.strerror}: the sandbox needs it; mount it again, or unmount it") from None
 
@@ -149,7 +121,7 @@ class Sandboxes:
         self,
         spec: AgentSpec,
         wanted: _Wanted,
-        support: Support,
+        engine: Engine,
         others: Sequence[Granted],
         way: Way,
     ) -> Ready:
@@ -160,14 +132,13 @@ class Sandboxes:
         command = Command(
             wanted.program,
             wanted.environment,
-            self._home_inside(wanted.environment, support),
+            self._home_inside(wanted.environment, engine.support),
             Path(os.path.realpath(outside)),
             proxied=way_out is not None,
             trusted=None if way_out is None else way_out.trusted_at,
         )
-        composed = compose(spec, command, others, Ground(self._own, support, self._user), way.to)
-        gate = None if way_out is None else Gate(way_out.pipes, support.timeout, support.head)
-        wrapper = Bubblewrap(composed.sandbox, support.bwrap, self._filter, support.env, composed.pinned, gate)
+        composed = compose(spec, command, others, Ground(self._own, engine.support, self._user), way.to)
+        wrapper = engine.wrap(composed, self._own.runtime, None if way_out is None else way_out.pipes)
         return Ready(wrapper, str(composed.sandbox.workdir), command.home)
 
     def _home_inside(self, environment: Mapping[str, str], support: Support) -> Path:

@@ -1,21 +1,18 @@
-"""Whether sandboxes can be made on this machine: bubblewrap, user namespaces, and what they need beside them."""
+"""What sandboxes need of this machine, and whether it lets them be made."""
 
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agentd.files.permissions import closed_folder
 from agentd.launch.preflight import PreflightError
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner, RunnerError
-from agentd.sandbox.seccomp import ARCHITECTURES
-
-BUBBLEWRAP: Final = "bwrap"
 
 _PRIVATE: Final = ("/tmp", "/var/tmp", "/home", "/root", "/run")  # noqa: S108 (these are emptied, not used)
 """What every sandbox has for itself, empty."""
@@ -43,9 +40,8 @@ class SandboxError(PreflightError):
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """What sandboxes are made with."""
+    """What of this machine every sandbox needs, whatever it is made with."""
 
-    bwrap: str
     env: str
     stat: str
     head: str
@@ -54,53 +50,57 @@ class Support:
     """Folders that are empty in every sandbox."""
     system: tuple[Path, ...]
     """What is shown again of them."""
+    top: tuple[Path, ...]
+    """What stands in the root folder and the user may use, where a sandbox does not begin with the whole root."""
+    links: tuple[tuple[str, str], ...]
+    """The links in the root folder, with their targets."""
 
 
-def look(user: AgentUser, environ: Mapping[str, str], sysctls: Path = Path("/proc/sys")) -> Support:
-    """Find out what there is, and try it; blocks for `_LIMIT` at most.
+def look_at_system(user: AgentUser, environ: Mapping[str, str]) -> Support:
+    """Find out what a sandbox is to hide and to show.
 
     Raises
     ------
     SandboxError
-        If no sandbox can be made for this user.
+        If no sandbox would hold this user.
     """
-    path = environ.get("PATH", os.defpath)
-    bwrap = shutil.which(BUBBLEWRAP, path=path)
-    if bwrap is None:
-        raise SandboxError(
-            f"a sandbox needs bubblewrap, and there is no {BUBBLEWRAP} on agentd's PATH ({path}): "
-            "apt-get install bubblewrap"
-        )
     if user.uid == 0:
         raise SandboxError(
             "a sandbox does not hold root: have agents run as another user, with --agent-user or a user named agent"
         )
-    if platform.machine() not in ARCHITECTURES:
-        known = " and ".join(sorted(ARCHITECTURES))
-        raise SandboxError(f"a sandbox needs a machine of type {known}, and this is {platform.machine()}")
+    path = environ.get("PATH", os.defpath)
     tools = {name: shutil.which(name, path=path) for name in ("env", "stat", "head", "timeout")}
     private = tuple(dict.fromkeys(Path(os.path.realpath(each)) for each in _PRIVATE if Path(each).is_dir()))
     resolver = Path(os.path.realpath("/etc/resolv.conf"))
     shown = {resolver, *map(Path, _SYSTEM)}
     system = tuple(sorted(each for each in shown if any(root in each.parents for root in private) and each.exists()))
+    root = [each for each in Path("/").iterdir() if each.name != "sys"]
+    links = tuple((str(each), str(each.readlink())) for each in root if each.is_symlink())
+    top = tuple(each for each in root if each.is_dir() and not each.is_symlink() and closed_folder(each, user) is None)
     env, stat, head, timeout = (found or f"/usr/bin/{name}" for name, found in tools.items())
-    support = Support(bwrap, env, stat, head, timeout, private, system)
-    _try(support, user, environ, sysctls)
-    return support
+    return Support(env, stat, head, timeout, private, system, top, links)
 
 
-def _try(support: Support, user: AgentUser, environ: Mapping[str, str], sysctls: Path) -> None:
-    argv = [
-        *(support.bwrap, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/"),
-        *("--proc", "/proc", "--dev", "/dev", "--"),
-        *(support.env, "--default-signal=INT", support.stat, "-c", "%d:%i", "/"),
-    ]
+def attempt(argv: Sequence[str], user: AgentUser, environ: Mapping[str, str], sysctls: Path) -> bytes:
+    """Run, as the agents' user, what shows whether a sandbox can be made; give what it prints.
+
+    Parameters
+    ----------
+    sysctls
+        Where the kernel's settings are.
+
+    Raises
+    ------
+    SandboxError
+        If it fails, with the setting of the kernel that is to blame.
+    """
     try:
         done = Runner(user, environ).run(argv, limit=_LIMIT)
     except RunnerError as error:
         raise SandboxError(f"a sandbox cannot be made: {error}") from error
     if done.status != 0:
         raise SandboxError(f"a sandbox cannot be made: {done.reason}{_forbidden(sysctls)}")
+    return done.out
 
 
 def _forbidden(sysctls: Path) -> str:

@@ -1,15 +1,18 @@
-"""Command lines written for the Go agentd: the syntax of Go's flag package, and flags that only it had."""
+"""Command lines written for the Go agentd: the syntax of Go's flag package, and flags that are kept for it."""
 
 from __future__ import annotations
 
 import argparse
+
+from agentd.settings.folders import absolute
+from agentd.settings.settings import Runsc
 
 TYPE_CHECKING = False  # typing costs 5 ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SANDBOX_FLAGS = ("--runsc-path", "--sandbox-state-dir", "--sandbox-bundle-dir")
-"""Accepted with a value that nothing uses."""
+"""Of sandboxes by gVisor."""
 
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -21,7 +24,7 @@ _SURE = 0.6
 
 
 def add_sandbox_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that only the Go agentd had, hidden from the help."""
+    """Add the flags that the Go agentd had for runsc, hidden from the help."""
     for flag in SANDBOX_FLAGS:
         parser.add_argument(flag, help=argparse.SUPPRESS)
 
@@ -42,15 +45,21 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[ar
     return parsed, [*rest[:end], *rest[end + 1 :]]
 
 
-def notes(parsed: argparse.Namespace, words: Sequence[str]) -> list[str]:
+def notes(words: Sequence[str]) -> list[str]:
     """Say which parts of a command line have no effect: one text, or none."""
-    found = []
-    given = [flag for flag in SANDBOX_FLAGS if getattr(parsed, flag.removeprefix("--").replace("-", "_")) is not None]
-    if given:
-        found.append(f"{', '.join(given)}: nothing uses this yet, for this build has no sandbox")
-    if words:
-        found.append(f"{' '.join(words)}: no flag, and agentd has no commands; agentctl has")
-    return ["; ".join(found)] if found else []
+    return [f"{' '.join(words)}: no flag, and agentd has no commands; agentctl has"] if words else []
+
+
+def runsc(parsed: argparse.Namespace) -> Runsc:
+    """Take what was said of sandboxes by gVisor.
+
+    Raises
+    ------
+    SettingsError
+        If a path is relative, and the current folder was removed.
+    """
+    given = [getattr(parsed, flag.removeprefix("--").replace("-", "_")) for flag in SANDBOX_FLAGS]
+    return Runsc(*(absolute(path) if path else None for path in given))
 
 
 def _without_values(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> list[str]:

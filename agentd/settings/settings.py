@@ -30,6 +30,18 @@ _BY_FIELD = {option.field: option for option in OPTIONS}
 
 
 @dataclass(frozen=True, slots=True)
+class Runsc:
+    """Where sandboxes by gVisor are made, by flags that are the Go agentd's."""
+
+    path: Path | None = None
+    """``None`` to look for it on the PATH."""
+    state_dir: Path | None = None
+    """``None`` to have runsc's state beside the bundle."""
+    bundle_dir: Path | None = None
+    """``None`` for the runtime directory."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of the daemon; every path is absolute."""
 
@@ -55,6 +67,7 @@ class Settings:
     log_format: LogFormat | None
     """``None``: console on a terminal, JSON otherwise."""
     debug: bool
+    runsc: Runsc = Runsc()
 
 
 def resolve_settings(

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from agentd.harness.base import Harness, HarnessError, Request, StopKey
 from agentd.harness.trust import TrustFile
 from agentd.launch.launcher import oversized
-from agentd.model.spec import AgentSpec, AgentType, SandboxKind, SandboxSpec
+from agentd.model.spec import AgentSpec, AgentType, SandboxSpec
 from agentd.supervise.plan import LIMITS_PART, DesiredView, Fingerprint
 
 DEFAULT_STOP_KEYS: tuple[StopKey, ...] = (StopKey("C-c"),)
@@ -159,8 +159,6 @@ def with_egress(desired: DesiredAgent, egress: Mapping[str, str], key: bytes) ->
 
 def _impossible(spec: AgentSpec, argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
     """Why no kernel or build could run this, or ``None``."""
-    if spec.type is AgentType.SANDBOXED and spec.sandbox.kind is SandboxKind.GVISOR:
-        return 'sandbox = "gvisor" is not available in this build of agentd; expected "bubblewrap"'
     if spec.type is AgentType.SANDBOXED and spec.sandbox.extra_packages:
         return "extra_packages need Nix, which this build of agentd does not use; install them on this machine instead"
     if not argv:

@@ -98,7 +98,7 @@ async def check_launch(host: Host, desired: DesiredAgent) -> None:
     environment = {**host.base_environment, **launch.environment}
     await host.preflight.check(desired.spec.workdir, launch.argv[0], environment, origin)
     if desired.spec.type is AgentType.SANDBOXED:
-        await host.sandboxes.support()
+        await host.sandboxes.engine(desired.spec.sandbox.kind)
 
 
 async def give_trust(host: Host, desired: DesiredAgent) -> None:

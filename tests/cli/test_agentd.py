@@ -148,14 +148,6 @@ def test_a_flag_that_there_is_not_is_answered_with_the_closest(client: Client, f
 @pytest.mark.parametrize(
     ("arguments", "ignored"),
     [
-        (
-            ["-runsc-path", "/nix/store/x/bin/runsc"],
-            "--runsc-path: nothing uses this yet, for this build has no sandbox",
-        ),
-        (
-            ["--sandbox-state-dir=/x", "-sandbox-bundle-dir", "/y"],
-            "--sandbox-state-dir, --sandbox-bundle-dir: nothing uses this yet, for this build has no sandbox",
-        ),
         (["start", "now"], "start now: no flag, and agentd has no commands; agentctl has"),
         (["--", "-x"], "-x: no flag, and agentd has no commands; agentctl has"),
     ],

@@ -225,5 +225,4 @@ def test_the_command_line_of_a_go_unit_is_taken_and_what_it_says_in_vain_is_said
     running(daemon, "a")
     said = [line for line in daemon.log_text().splitlines() if '"event":"flags"' in line.replace(" ", "")]
     assert len(said) == 1
-    assert "--runsc-path, --sandbox-state-dir: nothing uses this yet" in said[0]
     assert "up: no flag" in said[0]

@@ -16,6 +16,13 @@ AGENT_USER = "daemon"
 PYTHON = "/usr/bin/python3"
 
 
+RUNSC = Path(os.environ.get("AGENTD_TEST_RUNSC") or Path(__file__).parents[2] / ".cache/runsc/usr/bin/runsc").absolute()
+"""Where ``fetch-runsc`` puts it."""
+
+KINDS = pytest.mark.parametrize("kind", ["bubblewrap", pytest.param("gvisor", marks=pytest.mark.gvisor)])
+"""What sandboxes are made with."""
+
+
 class Sandboxed:
     """The daemon, and how it is started."""
 
@@ -47,10 +54,15 @@ class Sandboxed:
 
 
 @pytest.fixture
-def sandboxed(daemon: Daemon) -> Sandboxed:
+def sandboxed(request: pytest.FixtureRequest, daemon: Daemon) -> Sandboxed:
     """A daemon that is not started yet."""
     if shutil.which("bwrap") is None:
         pytest.skip("there is no sandbox without bubblewrap")
     if not Path(PYTHON).exists():
         pytest.skip(f"no user but root may execute Python: there is no {PYTHON}")
-    return Sandboxed(daemon)
+    made = Sandboxed(daemon)
+    if request.node.get_closest_marker("gvisor") is not None:
+        if not RUNSC.exists():
+            pytest.skip("there is no runsc; run tests/sandbox/fetch-runsc")
+        made.flags += (f"--runsc-path={RUNSC}",)
+    return made

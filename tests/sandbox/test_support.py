@@ -11,10 +11,12 @@ import pytest
 
 from agentd.cli.agentctl.doctor.finding import Level
 from agentd.cli.agentctl.doctor.sandbox import check_sandbox
-from agentd.model.spec import AgentSpec, AgentType
+from agentd.model.spec import AgentSpec, AgentType, SandboxKind
 from agentd.model.user import AgentUser
-from agentd.sandbox.support import SandboxError, look
+from agentd.sandbox.engines import Where, look
+from agentd.sandbox.support import SandboxError
 from agentd.settings.context import resolve_agent_user
+from agentd.settings.settings import Runsc
 from tests.sandbox.conftest import AGENT_USER, Sandboxed
 from tests.support.agents import jcard
 
@@ -39,13 +41,49 @@ def failing(folder: Path) -> dict[str, str]:
 
 def test_without_bubblewrap_its_package_is_named(user: AgentUser, tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="apt-get install bubblewrap"):
-        look(user, {"PATH": str(tmp_path)})
+        look(None, Where(user, {"PATH": str(tmp_path)}))
+
+
+def runsc(folder: Path, says: str) -> Path:
+    """A stand-in that says it is a version."""
+    folder.chmod(0o755)
+    program = folder / "runsc"
+    program.write_text(f"#!/bin/sh\necho 'runsc version {says}'\n")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize("says", ["0.0~20221219.0", "VERSION_MISSING"])
+def test_an_old_runsc_is_refused_with_the_version_found_and_needed(
+    user: AgentUser, short_folder: Path, says: str
+) -> None:
+    program = runsc(short_folder, says)
+    with pytest.raises(SandboxError) as caught:
+        look(SandboxKind.GVISOR, Where(user, os.environ, Runsc(program)))
+    assert str(program) in str(caught.value)
+    assert f"'runsc version {says}'" in str(caught.value)
+    assert "20240101 or later" in str(caught.value)
+
+
+def test_without_runsc_it_is_said_where_to_get_it(user: AgentUser, tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="needs runsc of 20240101 or later, and there is none"):
+        look(SandboxKind.GVISOR, Where(user, {"PATH": str(tmp_path)}))
+
+
+def test_by_default_what_there_is_is_used_bubblewrap_first(user: AgentUser, short_folder: Path) -> None:
+    runsc(short_folder, "release-20250101.0")
+    for name in ("unshare", "true"):
+        (short_folder / name).symlink_to(shutil.which(name) or name)
+    environ = {"PATH": str(short_folder)}
+    assert look(None, Where(user, environ)).kind is SandboxKind.GVISOR
+    (short_folder / "bwrap").symlink_to(shutil.which("true") or "true")
+    assert look(None, Where(user, environ)).kind is SandboxKind.BUBBLEWRAP
 
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="there is no sandbox without bubblewrap")
 def test_root_is_held_by_no_sandbox(user: AgentUser) -> None:
     with pytest.raises(SandboxError, match="--agent-user"):
-        look(replace(user, uid=0), os.environ)
+        look(None, Where(replace(user, uid=0), os.environ))
 
 
 @pytest.mark.parametrize(
@@ -66,12 +104,12 @@ def test_the_setting_that_forbids_it_is_named(
     (sysctls / "kernel/unprivileged_userns_clone").write_text("1\n")
     (sysctls / setting).write_text(value + "\n")
     with pytest.raises(SandboxError) as caught:
-        look(user, environ, sysctls)
+        look(None, Where(user, environ, sysctls=sysctls))
     assert "setting up uid map: Permission denied" in str(caught.value)
     assert advice in str(caught.value)
     (sysctls / setting).write_text("5\n")
     with pytest.raises(SandboxError) as caught:
-        look(user, environ, sysctls)
+        look(None, Where(user, environ, sysctls=sysctls))
     assert "sysctl" not in str(caught.value)
 
 

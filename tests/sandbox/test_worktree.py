@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.conftest import Sandboxed
+from tests.sandbox.conftest import KINDS, Sandboxed
 from tests.support.agents import jcard
 
 COMMIT = """
@@ -51,7 +51,8 @@ def repo(sandboxed: Sandboxed) -> Path:
     return repo
 
 
-def test_it_commits_and_changes_nothing_that_git_executes(sandboxed: Sandboxed, repo: Path) -> None:
+@KINDS
+def test_it_commits_and_changes_nothing_that_git_executes(sandboxed: Sandboxed, repo: Path, kind: str) -> None:
     daemon = sandboxed.daemon
     tree, own = daemon.data / "worktrees/a", repo / ".git/worktrees/a"
     kept = [
@@ -61,6 +62,7 @@ def test_it_commits_and_changes_nothing_that_git_executes(sandboxed: Sandboxed, 
     agent = {
         "name": "a",
         "type": "sandboxed",
+        "sandbox": kind,
         "repo": "repo",
         "isolation": "worktree",
         "command": ["sh", "-c", COMMIT, "sh", *map(str, kept)],
@@ -77,14 +79,16 @@ def test_it_commits_and_changes_nothing_that_git_executes(sandboxed: Sandboxed, 
     assert json.dumps(sorted(each.name for each in (repo / ".git").iterdir() if "away" in each.name)) == "[]"
 
 
+@KINDS
 @pytest.mark.usefixtures("repo")
-def test_a_read_only_checkout_is_one(sandboxed: Sandboxed) -> None:
+def test_a_read_only_checkout_is_one(sandboxed: Sandboxed, kind: str) -> None:
     daemon = sandboxed.daemon
     tree = daemon.data / "worktrees/a"
     script = 'chmod u+w . 2>/dev/null; if echo x 2>/dev/null >"$1"; then exit 3; fi; git log --format=%s; exit 0'
     agent = {
         "name": "a",
         "type": "sandboxed",
+        "sandbox": kind,
         "repo": "repo",
         "isolation": "read_only",
         "command": ["sh", "-c", script, "sh", str(tree / "x")],

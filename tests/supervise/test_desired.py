@@ -258,7 +258,6 @@ def test_a_harness_that_builds_nothing_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("sandbox", "why"),
     [
-        (SandboxSpec(kind=SandboxKind.GVISOR), 'sandbox = "gvisor" is not available'),
         (SandboxSpec(extra_packages=("git",)), "extra_packages need Nix"),
     ],
 )
