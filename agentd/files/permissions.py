@@ -8,13 +8,12 @@ import pwd
 import stat
 from pathlib import Path
 
+from agentd.files.links import followed
 from agentd.model.user import AgentUser
 
 _ROOT = 0
 _X_ANY = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 _ACL = "system.posix_acl_access"
-_MOST_LINKS = 40
-"""As many as Linux follows."""
 
 
 def may_read(user: AgentUser, found: os.stat_result) -> bool:
@@ -111,27 +110,17 @@ def bent_by_others(link: Path) -> str | None:
     OSError
         If the way cannot be followed.
     """
-    at, left, links = link.parent, [link.name], 0
-    while left:
-        part = left.pop()
-        if part == "..":
-            at = at.parent
-            continue
-        step = at / part
-        entry = step.lstat()
-        reason = replaced_by_others(at, at.stat(), entry) if links else None
-        if reason is not None:
-            return reason
-        if not stat.S_ISLNK(entry.st_mode):
-            at = step
-            continue
-        links += 1
-        if links > _MOST_LINKS:
-            return f"{link} leads through too many symlinks"
-        target = step.readlink()
-        left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
-        at = Path("/") if target.is_absolute() else at
-    return None
+    start = link.parent.resolve() / link.name
+    reasons: list[str | None] = []
+
+    def look(step: Path, entry: os.stat_result) -> None:
+        if reasons:
+            reasons.append(replaced_by_others(step.parent, step.parent.stat(), entry))
+        elif step == start:
+            reasons.append(None)
+
+    followed(start, look)
+    return next(filter(None, reasons), None)
 
 
 def _is_ours(found: os.stat_result) -> bool:

@@ -27,10 +27,6 @@ class NotEntitledError(OSError):
     """The file is not for the account it would be read for."""
 
 
-_MOST_LINKS = 40
-"""As many as Linux follows."""
-
-
 def without_mark(data: bytes) -> bytes:
     """Take away the byte order mark that some editors write before UTF-8.
 
@@ -145,23 +141,13 @@ def _allows(rule: Callable[[AgentUser, os.stat_result], bool], account: AgentUse
 
 def _could_bend(account: AgentUser, path: Path) -> bool:
     """Whether the account could change anything on the way that a path takes, symlinks and all, or at its end."""
-    left = list(path.parts[1:])
-    at = Path("/")
-    links = 0
-    while left:
-        if _allows(may_change, account, at):
-            return True
-        part = left.pop(0)
-        if part == "..":
-            at = at.parent
-            continue
-        step = at / part
-        if not step.is_symlink():
-            at = step
-            continue
-        links += 1
-        target = step.readlink()
-        if links > _MOST_LINKS:
-            return True
-        at, left = (Path("/"), [*target.parts[1:], *left]) if target.is_absolute() else (at, [*target.parts, *left])
-    return _allows(may_change, account, at)
+
+    def look(step: Path, _entry: os.stat_result) -> None:
+        if _allows(may_change, account, step.parent):
+            raise PermissionError
+
+    try:
+        return _allows(may_change, account, followed(path, look))
+    except OSError:
+        # Also where the way is no longer the one by which it was opened.
+        return True
