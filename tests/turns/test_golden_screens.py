@@ -10,6 +10,7 @@ from statistics import median
 import pytest
 
 from agentd.model.states import Activity
+from agentd.turns.activity import LONGEST_TEXT
 from agentd.turns.screen.judging import Judgement, judge_screen
 from agentd.turns.screen.table import Label, Outcome, judge_labelled, precision_table, read_labels
 from tests.docs.newcomer import ROOT
@@ -55,10 +56,10 @@ def test_the_table_in_the_docs_is_what_the_command_prints(outcomes: list[Outcome
 
 
 def test_without_a_title_a_screen_is_told_or_unknown() -> None:
-    told = {label.file: _judged(label, title="").activity for label in LABELS}
-    wrong = [label.file for label in LABELS if told[label.file] not in {label.expect, *UNSURE}]
-    assert not wrong
-    assert sum(activity is not Activity.UNKNOWN for activity in told.values()) > 0.9 * len(LABELS)
+    labels = [label for label in LABELS if label.expect is not Activity.UNKNOWN]
+    told = {label.file: _judged(label, title="").activity for label in labels}
+    assert not [label.file for label in labels if told[label.file] not in {label.expect, *UNSURE}]
+    assert sum(activity is not Activity.UNKNOWN for activity in told.values()) > 0.9 * len(labels)
 
 
 def test_a_title_alone_tells_nothing() -> None:
@@ -96,7 +97,7 @@ def test_the_text_says_what_is_asked_or_what_failed() -> None:
     for label in LABELS[::2]:
         text = _judged(label).text
         assert (text is not None) == (label.expect in asking), label.file
-        assert text is None or 5 < len(text) <= 300, label.file
+        assert text is None or 5 < len(text) <= LONGEST_TEXT, label.file
 
 
 def test_a_screen_of_200_columns_and_50_rows_is_judged_within_2_ms() -> None:

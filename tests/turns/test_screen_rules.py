@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentd.model.states import Activity
+from agentd.turns.activity import LONGEST_TEXT
 from agentd.turns.judge import main
 from agentd.turns.screen import rules as rules_module
 from agentd.turns.screen.judging import Judgement, judge
@@ -37,6 +38,9 @@ alone = "shell"
 above = "box"
 starts = ["sent"]
 anyhow = true
+[regions.failure]
+inside = "turn"
+starts = ["failed"]
 [[rules]]
 name = "spinner"
 activity = "working"
@@ -45,9 +49,9 @@ title = '^\\*'
 [[rules]]
 name = "failed"
 activity = "auth_error"
-region = "turn"
-rows = ["failed"]
+region = "failure"
 said = { since = "failed" }
+text = 'refused for'
 [[rules]]
 name = "asks"
 activity = "waiting_input"
@@ -124,6 +128,7 @@ def test_regions_and_colours_decide_and_words_alone_do_not() -> None:
     assert _judge("> hello\n| key refused\n" + BOX).activity is Activity.IDLE  # the words alone
     assert _judge("> hello\n\x1b[1;34m| key refused\x1b[0m\n" + BOX).activity is Activity.IDLE  # the box's own colour
     assert _judge("> hello\n" + error.replace("[1;", "[") + BOX).activity is Activity.IDLE  # not bold
+    assert _judge("> hello\n" + error.replace("refused", "missing") + BOX).activity is Activity.IDLE  # other words
     assert _judge(error + "> fine now\nFine.\n" + BOX).activity is Activity.IDLE  # of the turn before
     assert _judge(error + BOX).activity is Activity.AUTH_ERROR  # what it began with has scrolled off
 
@@ -143,13 +148,14 @@ def test_the_first_rule_wins_and_the_last_row_can_be_asked_for() -> None:
 def test_a_long_text_is_cut() -> None:
     text = _judge("> " + "word " * 200 + "\n1. this\n" + BOX).text
     assert text is not None
-    assert (len(text), text[-1]) == (300, "…")
+    assert (len(text), text[-1]) == (LONGEST_TEXT, "…")
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (("^=+$", "("), "is no regular expression"),
+        (("'refused for'", "'('"), "is no regular expression"),
         (('starts = ["sent"]', 'starts = ["send"]'), "there is no kind of row 'send'"),
         (('above = "box"', 'above = "bix"'), "expected a region that stands before it, found 'bix'"),
         (('region = "turn"', 'region = "town"'), "there is no region town"),

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agentd.model.states import Activity
+from agentd.turns.activity import LONGEST_TEXT
 from agentd.turns.screen.patterns import RowKind
 from agentd.turns.screen.rules import Region, Rule, Said, ScreenRules, rules_of
 from agentd.turns.screen.styled import Row, read_rows
 
-_LONGEST_TEXT = 300
 _FRAME = r"[\s─━╌│┃╭╮╰╯▀▄]+"
 _UNFRAMED = re.compile(rf"\A{_FRAME}|{_FRAME}\Z")
 
@@ -78,20 +78,24 @@ def judge(rules: ScreenRules, rows: Sequence[Row], title: str) -> Judgement:
         _find(region, found)
     for rule in rules.rules:
         place = found.places.get(rule.region)
-        if place is not None and _holds(rule, found, place, title):
-            return Judgement(rule.activity, rule.name, _text(rule.said, found, place))
+        if place is None or not _holds(rule, found, place, title):
+            continue
+        text = _text(rule.said, found, place)
+        if rule.text is None or rule.text.search(text):
+            return Judgement(rule.activity, rule.name, _shortened(text))
     return Judgement()
 
 
 def _find(region: Region, found: _Found) -> None:
     low, high = 0, len(found.rows)
-    for other, side in ((region.below, 1), (region.above, 0)):
-        if other is None:
-            continue
-        if other not in found.places:
-            return
-        edge = found.places[other][side]
-        low, high = (edge, high) if side else (low, edge)
+    if not {region.above, region.below, region.inside} <= {None, *found.places}:
+        return
+    if region.inside is not None:
+        low, high = found.places[region.inside]
+    if region.above is not None:
+        high = found.places[region.above][0]
+    if region.below is not None:
+        low = found.places[region.below][1]
     place = _place(region, found, low, high)
     if place is None:
         return
@@ -132,9 +136,9 @@ def _holds(rule: Rule, found: _Found, place: tuple[int, int], title: str) -> boo
     )
 
 
-def _text(said: Said | None, found: _Found, place: tuple[int, int]) -> str | None:
+def _text(said: Said | None, found: _Found, place: tuple[int, int]) -> str:
     if said is None:
-        return None
+        return ""
     parts: list[str] = []
     for row in found.rows[slice(*place)]:
         if not parts and said.since is not None:
@@ -148,5 +152,8 @@ def _text(said: Said | None, found: _Found, place: tuple[int, int]) -> str | Non
             parts.append(row.text)
         elif (match := said.each.match(row, found.colours)) is not None:
             parts.append(match["said"])
-    text = " ".join(" ".join(_UNFRAMED.sub("", part) for part in parts).split())
-    return (text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…") or None
+    return " ".join(" ".join(_UNFRAMED.sub("", part) for part in parts).split())
+
+
+def _shortened(text: str) -> str | None:
+    return (text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…") or None

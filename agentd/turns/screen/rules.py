@@ -40,6 +40,7 @@ class Region:
     above: str | None = None
     """Only above this region; where it is not on the screen, neither is this one."""
     below: str | None = None
+    inside: str | None = None
     starts: tuple[RowKind, ...] = ()
     """The rows it begins with, one after the other: the lowest such place. Without, it begins at the top."""
     anyhow: bool = False
@@ -79,6 +80,8 @@ class Rule:
     title: re.Pattern[str] | None = None
     """Searched in the title of the pane."""
     said: Said | None = None
+    text: re.Pattern[str] | None = None
+    """Searched in the text that ``said`` gives: in one line what a narrow screen wraps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,17 @@ class ScreenRules:
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _compiled(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise RulesError(f"{text!r} is no regular expression: {error}") from error
+
+
+def _pattern(text: str | None) -> re.Pattern[str] | None:
+    return None if text is None else _compiled(text)
 
 
 class _Row(_Table):
@@ -107,10 +121,7 @@ class _Row(_Table):
         RulesError
             If it cannot be, or lacks a group.
         """
-        try:
-            text = re.compile(self.text)
-        except re.error as error:
-            raise RulesError(f"{self.text!r} is no regular expression: {error}") from error
+        text = _compiled(self.text)
         named = {group for conditions in (self.fg, self.bg, self.attributes) for group in conditions}
         if missing := named - text.groupindex.keys():
             raise RulesError(f"{self.text!r} has no group {', '.join(sorted(missing))}")
@@ -124,6 +135,7 @@ class _Row(_Table):
 class _Region(_Table):
     above: str | None = None
     below: str | None = None
+    inside: str | None = None
     starts: list[str] = Field(default_factory=list)
     anyhow: bool = False
     ends: str | None = None
@@ -145,6 +157,7 @@ class _Rule(_Table):
     last: str | None = None
     title: str | None = None
     said: _Said | None = None
+    text: str | None = None
 
 
 class _File(_Table):
@@ -170,7 +183,7 @@ def parse_rules(text: str) -> ScreenRules:
     kinds = _Kinds({name: (_Row(text=row) if isinstance(row, str) else row).kind() for name, row in table.rows.items()})
     known = list(table.regions)
     for place, (name, region) in enumerate(table.regions.items()):
-        for other in (region.above, region.below):
+        for other in (region.above, region.below, region.inside):
             if other is not None and other not in known[:place]:
                 raise RulesError(f"region {name}: expected a region that stands before it, found {other!r}")
     if unknown := {rule.region for rule in table.rules}.difference(known):
@@ -181,6 +194,7 @@ def parse_rules(text: str) -> ScreenRules:
                 name,
                 region.above,
                 region.below,
+                region.inside,
                 kinds.all(region.starts),
                 region.anyhow,
                 kinds.one(region.ends),
@@ -196,8 +210,9 @@ def parse_rules(text: str) -> ScreenRules:
                 kinds.all(rule.rows),
                 kinds.all(rule.never),
                 kinds.one(rule.last),
-                None if rule.title is None else re.compile(rule.title),
+                _pattern(rule.title),
                 kinds.said(rule.said),
+                _pattern(rule.text),
             )
             for rule in table.rules
         ),
