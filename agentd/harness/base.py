@@ -50,6 +50,11 @@ class Request:
     read_only: bool = False
     """Whether it must not change files; a harness without such a mode runs as usual in the write-protected checkout."""
 
+    @property
+    def stays(self) -> bool:
+        """Whether the program is asked to stay and take messages, whatever the harness's own way is."""
+        return not self.prompt or self.mode is Mode.INTERACTIVE
+
 
 @dataclass(frozen=True, slots=True)
 class StopKey:

@@ -40,6 +40,16 @@ class EventKind(StrEnum):
     SESSION_LOST = "session_lost"
     OOM = "oom"
     PROCESSES_SURVIVE_SIGKILL = "processes_survive_sigkill"
+    # What an agent is doing, and its turns
+    ACTIVITY = "activity"
+    TURN_STARTED = "turn_started"
+    TURN_TOOL_STARTED = "turn_tool_started"
+    TURN_TOOL_COMPLETED = "turn_tool_completed"
+    TURN_PERMISSION_ASKED = "turn_permission_asked"
+    TURN_PERMISSION_RESOLVED = "turn_permission_resolved"
+    TURN_QUESTION_ASKED = "turn_question_asked"
+    TURN_USAGE = "turn_usage"
+    TURN_ENDED = "turn_ended"
     # The daemon
     DAEMON_STARTED = "daemon_started"
     DAEMON_STOPPING = "daemon_stopping"
@@ -86,6 +96,7 @@ class EventDoc:
 
 
 _STATES = ("state", "was")
+_TURN = ("turn", "conversation")
 
 EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     EventKind.DECLARED: EventDoc("The agent appears in the configuration.", ("state", "source")),
@@ -128,6 +139,30 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     EventKind.PROCESSES_SURVIVE_SIGKILL: EventDoc(
         "Processes of the agent cannot be ended; it is not launched again while they live.", ("pids",)
     ),
+    EventKind.ACTIVITY: EventDoc(
+        "The agent is doing something else than before; the reason is what it asks.",
+        ("activity", "was", "activity_source", "conversation"),
+    ),
+    EventKind.TURN_STARTED: EventDoc("The agent's program took a message.", (*_TURN, "prompt", "characters")),
+    EventKind.TURN_TOOL_STARTED: EventDoc("The agent uses a tool; the reason is what for.", (*_TURN, "tool", "name")),
+    EventKind.TURN_TOOL_COMPLETED: EventDoc("A tool has run.", (*_TURN, "tool", "ok")),
+    EventKind.TURN_PERMISSION_ASKED: EventDoc(
+        "The agent asks whether it may do what the reason says.", (*_TURN, "request", "name")
+    ),
+    EventKind.TURN_PERMISSION_RESOLVED: EventDoc(
+        "A request or a question is decided, by whomever.", (*_TURN, "request", "decision")
+    ),
+    EventKind.TURN_QUESTION_ASKED: EventDoc(
+        "The agent asks the question that the reason is.", (*_TURN, "request", "choices")
+    ),
+    EventKind.TURN_USAGE: EventDoc(
+        "What the model used in a turn, told after its end.",
+        (*_TURN, "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost_usd"),
+    ),
+    EventKind.TURN_ENDED: EventDoc(
+        "It is the user's move again; the reason is what went wrong.",
+        (*_TURN, "outcome", "failure", "text", "characters"),
+    ),
     EventKind.DAEMON_STARTED: EventDoc("agentd is up.", ("version", "pid", "adopted")),
     EventKind.DAEMON_STOPPING: EventDoc("agentd was told to end.", ("pid", "agents")),
     EventKind.DAEMON_STOPPED: EventDoc("agentd ends; its last event.", ("pid", "agents")),
@@ -159,23 +194,40 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
 
 DETAILS: Mapping[str, str] = {
     "action": "`restart`, `change` (in place) or `start` (enabled again)",
+    "activity": "`working`, `waiting_permission`, `waiting_input`, `idle`, `usage_limit`, `auth_error` or `unknown`",
+    "activity_source": "the witness that tells",
     "adopted": "number of agents taken over from a former daemon",
     "agents": "number of agents declared, by `source` if there is one; of a daemon that ends, `stopped` or `kept`",
     "cause": "why it is stopped: `changed`, `removed`, `disabled`, `timeout`, `session lost` or `shutdown`",
+    "cache_read_tokens": "tokens that were read from the provider's cache",
+    "cache_write_tokens": "tokens that were written to it",
+    "characters": "how long the text is; of a longer one than 4000 characters, that many are kept",
+    "choices": "the answers that are offered, an array",
+    "conversation": "the program's own id of the conversation",
+    "cost_usd": "what the program says that it cost, in US dollars",
+    "decision": "`allow`, `deny`, `answer`, or `expired`: decided at the terminal, or by the end of the turn",
     "exit_code": "exit status, if the process ended by itself",
     "exit_reason": "`oom` if the kernel killed a process of the run for want of memory, and the run ended by that",
     "exit_signal": "number of the signal that ended the process",
+    "failure": "`usage_limit`, `auth_error` or `other`, of a turn that failed",
     "fields": "what differs, an array",
     "folder": "the folder",
     "grace_seconds": "from the first signal to SIGKILL",
     "harness": "the agent's harness",
     "kills": "number of processes of the run that the kernel has killed for want of memory so far",
+    "input_tokens": "tokens that the model was given",
     "lost": "how many",
+    "name": "name of the tool",
+    "ok": "whether it succeeded",
     "oldest": "number of the oldest event that is kept",
+    "outcome": "`completed`, `interrupted`, `failed`, or `lost` with the agent's process",
+    "output_tokens": "tokens that the model gave",
     "path": "the path",
     "pid": "process id of the agent, or of the daemon; of a tmux server in `tmux_server_died`",
     "pids": "process ids, an array",
+    "prompt": "the message, as the program recorded it",
     "ran_seconds": "from the start of the process to its end",
+    "request": "id of what is asked",
     "restart_in_seconds": "what is left of the back-off",
     "restarts": "how often the agent was restarted by its policy so far",
     "run": "id of the run",
@@ -183,7 +235,10 @@ DETAILS: Mapping[str, str] = {
     "since": "the number that was asked for",
     "source": "the jcard or drop-in; of an agent, the one that declares it or did last",
     "state": "the agent's state after this",
+    "text": "the answer",
+    "tool": "id of this use of the tool",
+    "turn": "id of the turn, the program's own where it has one",
     "version": "version of agentd",
-    "was": "the agent's state before",
+    "was": "the agent's state before; of an activity, the activity before",
 }
 """Meaning of each value in ``data``."""

@@ -14,7 +14,7 @@ paths that users or agents control are touched with `Ground.looks` alone, socket
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -25,7 +25,7 @@ from agentd.model.user import AgentUser
 from agentd.process.identity import ProcessIdentity
 from agentd.turns.activity import Seen
 from agentd.turns.conversation import Conversation, Request
-from agentd.turns.events import Decision, TurnEvent
+from agentd.turns.events import Decision, Ended, TurnEvent
 from agentd.turns.file_changes import FileChanges
 
 GROUP = "agentd.turns"
@@ -68,11 +68,7 @@ class Hook:
 class Terminal(Protocol):
     """The agent's terminal. Each call ends within seconds, or raises `TurnsError`."""
 
-    async def paste(self, text: str) -> None:
-        """Paste a text in one piece, bracketed if the program asked for that, without Enter."""
-        ...
-
-    async def press(self, key: str) -> None:
+    def press(self, key: str) -> Coroutine[object, object, None]:
         """Press a key, in tmux's notation."""
         ...
 
@@ -105,7 +101,7 @@ class Ground:
     looks: Looks
     """For paths that may not answer."""
     changes: FileChanges
-    """Tells when a file has changed, at 0.3 s of delay and next to no cost."""
+    """Tells when a file has changed, half a second later at most, and at next to no cost."""
     user: AgentUser
     """The agents' user: what it may not read is not read for it."""
     wall: Callable[[], float]
@@ -117,11 +113,10 @@ class LiveRun:
     """A run whose process exists."""
 
     facts: LaunchFacts
+    """As at its launch, but for the command line and the environment: what counts of these is in the memo."""
     process: ProcessIdentity
     memo: Mapping[str, str]
-    """As its launch left it, perhaps for a former daemon; empty if nothing was added."""
-    adopted: bool
-    """Whether it was there before this daemon: what happened before is not told."""
+    """What `Additions.memo` was at its launch, perhaps by a former daemon."""
     terminal: Terminal
 
 
@@ -143,6 +138,11 @@ class Watch(Protocol):
         """Hand over a message while the agent is idle; return once it was handed over.
 
         That it was taken shows in the event `Started`, never in a changed screen.
+
+        Raises
+        ------
+        TurnsError
+            If it was not, or if the harness takes messages at its terminal alone, where ``agentctl send`` types them.
         """
         ...
 
@@ -152,6 +152,13 @@ class Watch(Protocol):
 
     async def interrupt(self) -> None:
         """Interrupt the turn under way, in the harness's own way."""
+        ...
+
+    def at_exit(self, *, succeeded: bool) -> Ended | None:
+        """What the end of the process means for the turn under way; ``None`` if that is lost with it.
+
+        A one-shot run is one turn, which its exit ends.
+        """
         ...
 
 

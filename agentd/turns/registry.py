@@ -8,10 +8,11 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from agentd.turns.adapter import GROUP, Adapter
+from agentd.turns.claude.adapter import CLAUDE
 
 _MEMBERS = tuple(name for name in vars(Adapter) if not name.startswith("_"))
 
-BUILT_IN: Mapping[str, Adapter] = MappingProxyType({})
+BUILT_IN: Mapping[str, Adapter] = MappingProxyType({"claude-code": CLAUDE})
 """By the name that a jcard gives as ``harness``."""
 
 

@@ -1,0 +1,102 @@
+"""The interface between the supervisor and those who watch what its runs do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from agentd.harness.additions import Additions, LaunchFacts
+from agentd.model.states import Activity
+from agentd.process.identity import ProcessIdentity
+from agentd.tmux.panes import Pane
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """Places in the runtime directory that are a run's alone."""
+
+    file: Path
+    """For `LaunchFacts.file`."""
+    socket: Path
+    """For `LaunchFacts.socket`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A run whose process exists."""
+
+    agent: str
+    run_id: str
+    harness: str
+    workdir: Path
+    process: ProcessIdentity
+    files: RunFiles
+    pane: Pane | None
+    """``None`` if it had lost it by then."""
+    memo: Mapping[str, str] | None
+    """What its launch left for a later daemon; ``None`` if it is not to be watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedRun:
+    """What is shown of a run that is watched."""
+
+    activity: Activity
+    since: float
+    """In seconds since the epoch."""
+    source: str
+    """The witness that tells."""
+    text: str | None
+    """The question, or what is to be allowed."""
+    conversation: str | None
+    """The harness's own id of it."""
+
+
+class RunWatcher(Protocol):
+    """Watches what runs do. Nothing here raises, or delays anything."""
+
+    @property
+    def hook_socket(self) -> str | None:
+        """Where agents may say what they do; ``None`` if nowhere."""
+        ...
+
+    def additions(self, facts: LaunchFacts) -> Additions | None:
+        """What is added to a launch; ``None`` if nobody watches."""
+        ...
+
+    def started(self, run: StartedRun) -> None:
+        """The run's process exists."""
+        ...
+
+    def ended(self, run_id: str, *, succeeded: bool) -> None:
+        """The run ended, or could not be launched."""
+        ...
+
+    def shown(self, run_id: str) -> WatchedRun | None:
+        """What the run is doing; ``None`` if it is not watched, or has ended."""
+        ...
+
+
+class NoWatcher:
+    """Watches nothing."""
+
+    @property
+    def hook_socket(self) -> str | None:
+        """Nobody listens."""
+        return None
+
+    def additions(self, facts: LaunchFacts) -> Additions | None:  # noqa: ARG002 (the protocol's)
+        """Nothing is added."""
+        return None
+
+    def started(self, run: StartedRun) -> None:
+        """Nothing to do."""
+
+    def ended(self, run_id: str, *, succeeded: bool) -> None:
+        """Nothing to do."""
+
+    def shown(self, run_id: str) -> WatchedRun | None:  # noqa: ARG002 (the protocol's)
+        """Nothing is known."""
+        return None

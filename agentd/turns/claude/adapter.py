@@ -1,0 +1,338 @@
+"""Claude Code, watched: hooks tell its turns, the status file what it is doing, the session file what neither tells.
+
+The hooks are its best word, but an interrupt fires none; the status file is right in every state but errors; the
+session file has the usage, and the end of a turn whose hook was lost. Where there are no hooks, the files tell all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import structlog
+
+from agentd.files.answering import NotAnsweringError
+from agentd.files.regular import read_regular
+from agentd.harness.additions import Additions, LaunchFacts
+from agentd.model.states import Activity
+from agentd.turns.activity import PROCESS, Seen
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.claude import launch, status_file
+from agentd.turns.claude.hooks import FAILURES, activity_of, events_of, reply, text
+from agentd.turns.claude.session_file import Errored, Interrupted, Prompted, Recorded, Said, Session, Used, session_path
+from agentd.turns.claude.status_file import Status
+from agentd.turns.conversation import Request
+from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionResolved, Started, Text
+from agentd.turns.file_changes import FileWatch, Stamp
+from agentd.turns.growing_file import GrowingFile
+
+log = structlog.get_logger(__name__)
+
+_HOOKS, _STATUS = "hooks", "status file"
+"""Witnesses."""
+
+_WORD_LIMIT = 1.0
+"""Seconds that the end of a turn may take to be told by its hook or the session file, once the status file says that
+it is over; the hook comes within 0.1 s, on a loaded machine ten times later."""
+
+_LATE = 3.0
+"""Seconds after a turn's end in which its usage may still be written; it takes 0.1 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeAdapter:
+    """The adapter of the harness ``claude-code``."""
+
+    granularity: Granularity = Granularity.LINE
+
+    def additions(self, facts: LaunchFacts) -> Additions:
+        """Set hooks, and name the conversation."""
+        return launch.additions(facts)
+
+    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> ClaudeWatch:
+        """Watch a run."""
+        return ClaudeWatch(run, voice, ground)
+
+
+CLAUDE = ClaudeAdapter()
+
+
+@dataclass(slots=True)
+class _Held:
+    """A hook that waits for an answer."""
+
+    hook: Hook
+    reply: asyncio.Future[bytes | None]
+
+
+@dataclass(slots=True)
+class ClaudeWatch:
+    """A run of Claude Code."""
+
+    run_: LiveRun
+    voice: Voice
+    ground: Ground
+    _held: dict[str, _Held] = field(default_factory=dict)
+    _numbers: count[int] = field(default_factory=count)
+    _status: Status | None = None
+    _session: str | None = None
+    _path: Path | None = None
+    """Of the session file, as a hook told it, or as it must be."""
+    _file: GrowingFile | None = None
+    _records: Session = field(default_factory=Session)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _status_stamp: Stamp | None = None
+    _status_changed: bool = False
+    _watches: list[FileWatch] = field(default_factory=list)
+    _file_watch: FileWatch | None = None
+    _hooked: bool = False
+    """Whether hooks are in force; otherwise the files tell of turns, too."""
+    _over_since: float | None = None
+    """Since when the status file says that the turn is over, though nothing told its end."""
+    _said: str | None = None
+    """The last that the session file has of an answer whose turn it ends."""
+
+    @property
+    def _config(self) -> Path:
+        return Path(self.run_.memo.get(launch.CONFIG) or self.run_.facts.home / ".claude")
+
+    # -- watching
+
+    async def run(self) -> None:
+        """Follow the files."""
+        if not self.run_.facts.stays:
+            # A one-shot run is one turn; its files tell nothing before its end.
+            self.voice.event(Started(self.run_.facts.run_id))
+            self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
+            await asyncio.Event().wait()
+        session = self.run_.memo.get(launch.SESSION)
+        if session is not None:
+            self._identified(session)
+        path = self._config / "sessions" / f"{self.run_.process.pid}.json"
+        self._watches.append(self.ground.changes.watch(path, self._status_may_have_changed))
+        try:
+            while True:
+                await self._wait()
+                if self._status_changed:
+                    self._status_changed = False
+                    await self._read_status(path)
+                await self._read_session()
+                self._settle()
+                turn, last = self.voice.conversation.turn, self.voice.conversation.last
+                late = last is not None and (last.ended or 0.0) + _LATE > self.ground.wall()
+                self._follow(self._path if turn is not None or late else None)
+        finally:
+            self._follow(None)
+            for watch in self._watches:
+                self.ground.changes.forget(watch)
+            for held in self._held.values():
+                held.reply.cancel()
+
+    async def _wait(self) -> None:
+        limit = _WORD_LIMIT / 2 if self._over_since is not None else None
+        if limit is None and self._file_watch is not None:
+            limit = _LATE
+        try:
+            async with asyncio.timeout(limit):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        self._news.clear()
+
+    def _status_may_have_changed(self, stamp: Stamp | None) -> None:
+        self._status_stamp, self._status_changed = stamp, True
+        self._news.set()
+
+    async def _read_status(self, path: Path) -> None:
+        status = None
+        if self._status_stamp is not None:
+            user, limit = self.ground.user, status_file.LONGEST
+            try:
+                data = await self.ground.looks.look(path, lambda: read_regular(path, limit, user))
+            except (OSError, NotAnsweringError) as error:
+                log.debug("status_file_unreadable", agent=self.run_.facts.agent, reason=error.strerror)
+            else:
+                status = status_file.parse(data, self.run_.process, self.ground.wall())
+        self._take_status(status)
+
+    def _take_status(self, status: Status | None) -> None:
+        if status is None or status.activity is Activity.UNKNOWN:
+            self.voice.seen(_STATUS, None)
+            self._status = None
+            return
+        self._status = status
+        if status.session is not None:
+            self._identified(status.session)
+        requests = self.voice.conversation.requests
+        activity, shown = status.activity, ""
+        if activity in (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT) and requests:
+            shown = requests[-1].text
+            activity = Activity.WAITING_INPUT if requests[-1].question else Activity.WAITING_PERMISSION
+        if activity is Activity.WORKING:
+            for request in requests:
+                if request.asked < status.at:
+                    # Somebody decided at the terminal: the hook that holds is not asked any more.
+                    self.voice.event(PermissionResolved(request.id, Decision.EXPIRED))
+                    self._release(request.id)
+        self.voice.seen(_STATUS, Seen(activity, status.at, shown))
+
+    def _identified(self, session: str, path: Path | None = None) -> None:
+        path = path or session_path(self._config, str(self.run_.facts.workdir), session)
+        self._session = session
+        self.voice.identified(session)
+        if path == self._path:
+            return
+        self._path = path
+        self._follow(None)
+        # What it holds at first is of turns before this run, or before this daemon.
+        self._file, self._records = GrowingFile(path, self.ground.user), Session()
+        self._news.set()
+
+    def _follow(self, path: Path | None) -> None:
+        """Be told of changes of the session file, while they matter."""
+        if self._file_watch is not None and path is None:
+            self.ground.changes.forget(self._file_watch)
+            self._file_watch = None
+        elif self._file_watch is None and path is not None:
+            self._file_watch = self.ground.changes.watch(path, lambda _stamp: self._news.set())
+
+    async def _read_session(self) -> None:
+        file = self._file
+        if file is None:
+            return
+        more = True
+        while more:
+            try:
+                lines, more = await self.ground.looks.look(file.path, file.read)
+            except (OSError, NotAnsweringError):
+                # It is made with the first message.
+                return
+            for line in lines:
+                for recorded in self._records.read(line):
+                    self._take_recorded(recorded)
+            if file is not self._file:
+                return
+
+    def _take_recorded(self, recorded: Recorded) -> None:
+        conversation = self.voice.conversation
+        match recorded:
+            case Used(usage):
+                self.voice.event(usage)
+            case Prompted(turn, prompt):
+                self._said = None
+                if not self._hooked:
+                    self.voice.event(Started(turn, prompt))
+            case Said(said, final):
+                self._said = said if final else None
+                if not self._hooked and conversation.turn is not None:
+                    self.voice.event(Text(said))
+            case Interrupted():
+                self._end(Ended(Outcome.INTERRUPTED))
+            case Errored(error, said):
+                self._end(Ended(Outcome.FAILED, None, FAILURES.get(error, Failure.OTHER), said or error or None))
+
+    def _end(self, end: Ended) -> None:
+        if self.voice.conversation.turn is not None:
+            self.voice.event(end)
+
+    def _settle(self) -> None:
+        """End a turn that the status file says is over, once its end has had time to be told."""
+        status, turn = self._status, self.voice.conversation.turn
+        over = turn is not None and status is not None and status.activity is Activity.IDLE
+        # A turn that a hook began is over only by a later word: while that hook runs, the agent is busy. One that was
+        # found in the session file may have ended before it was found.
+        if not over or (self._hooked and turn is not None and status is not None and status.at < turn.started):
+            self._over_since = None
+            return
+        now = self.ground.wall()
+        if self._over_since is None:
+            self._over_since = now
+        if now - self._over_since >= _WORD_LIMIT or (self._said is not None and not self._hooked):
+            self._over_since = None
+            self._end_untold()
+
+    def _end_untold(self) -> None:
+        """End a turn whose end nothing told, by what the session file has of it."""
+        said = self._said
+        self._end(Ended(Outcome.INTERRUPTED) if said is None else Ended(Outcome.COMPLETED, said))
+
+    # -- hooks
+
+    async def hook(self, hook: Hook) -> bytes | None:
+        """Take what a hook says, and hold those that ask."""
+        self._hooked = True
+        if hook.body is not None:
+            session, path = text(hook.body, "session_id"), text(hook.body, "transcript_path")
+            if session and hook.name != "SessionEnd":
+                self._identified(session, Path(path) if path.startswith("/") else None)
+        if hook.name == "UserPromptSubmit":
+            await self._end_before(hook)
+        number = f"{next(self._numbers):x}"
+        before = {request.id for request in self.voice.conversation.requests}
+        for event in events_of(hook, self.voice.conversation, number):
+            self.voice.event(event)
+        self._release(*(before - {request.id for request in self.voice.conversation.requests}))
+        self._see(hook, decided=bool(before) and not self.voice.conversation.requests)
+        self._news.set()
+        asked = any(request.id == number for request in self.voice.conversation.requests)
+        return await self._hold(number, hook) if asked else None
+
+    async def _end_before(self, hook: Hook) -> None:
+        """End a turn that is still open when the next message is taken: nothing told its end, which an interrupt is."""
+        turn = self.voice.conversation.turn
+        if turn is None or hook.body is None or turn.id == text(hook.body, "prompt_id"):
+            return
+        await self._read_session()
+        self._end_untold()
+
+    def _see(self, hook: Hook, *, decided: bool) -> None:
+        activity = activity_of(hook)
+        if hook.name == "SessionEnd":
+            self.voice.seen(_HOOKS, None)
+        elif activity is not None:
+            requests = self.voice.conversation.requests
+            asks = requests[-1].text if requests and hook.name == "PermissionRequest" else ""
+            self.voice.seen(_HOOKS, Seen(activity, self.ground.wall(), asks))
+        elif decided:
+            self.voice.seen(_HOOKS, Seen(Activity.WORKING, self.ground.wall()))
+
+    async def _hold(self, request: str, hook: Hook) -> bytes | None:
+        held = self._held[request] = _Held(hook, asyncio.get_running_loop().create_future())
+        try:
+            return await held.reply
+        finally:
+            # Also when the hook's process ends: the agent has gone on, or the turn was interrupted.
+            self._held.pop(request, None)
+            self.voice.event(PermissionResolved(request, Decision.EXPIRED))
+
+    def _release(self, *requests: str) -> None:
+        for request in requests:
+            held = self._held.get(request)
+            if held is not None and not held.reply.done():
+                held.reply.set_result(None)
+
+    # -- what others want
+
+    async def deliver(self, text: str) -> None:  # noqa: ARG002 (the protocol's)
+        """Claude Code takes messages at its terminal alone."""
+        raise TurnsError(f"{self.run_.facts.agent} takes messages at its terminal: send it with agentctl send")
+
+    async def answer(self, request: Request, answer: Answer) -> None:
+        """Answer the hook that holds."""
+        held = self._held.get(request.id)
+        if held is None or held.hook.body is None or held.reply.done():
+            raise TurnsError("the request was not made by a hook that waits; answer it at the terminal")
+        held.reply.set_result(reply(held.hook.body, answer))
+        self.voice.seen(_HOOKS, Seen(Activity.WORKING, self.ground.wall()))
+
+    async def interrupt(self) -> None:
+        """Press Escape."""
+        await self.run_.terminal.press("Escape")
+
+    def at_exit(self, *, succeeded: bool) -> Ended | None:
+        """A one-shot run ends its turn by its exit."""
+        if self.run_.facts.stays:
+            return None
+        return Ended(Outcome.COMPLETED) if succeeded else Ended(Outcome.FAILED, None, Failure.OTHER)

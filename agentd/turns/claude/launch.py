@@ -1,0 +1,57 @@
+"""What is added to a launch of Claude Code: hooks, and an id for its conversation. Pure."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+
+from agentd.harness.additions import Additions, LaunchFacts
+from agentd.turns.hook_command import LONGEST_HOLD, hook_command
+
+HOOKS = (
+    *("SessionStart", "SessionEnd", "UserPromptSubmit", "MessageDisplay", "PreToolUse", "PostToolUse"),
+    *("PostToolUseFailure", "PermissionRequest", "Stop", "StopFailure"),
+)
+"""The hooks that are set, by Claude Code's names."""
+
+CONFIG = "config"
+"""In the memo: Claude Code's own folder."""
+
+SESSION = "session"
+"""In the memo: the id that the conversation was given."""
+
+_NAMESPACE = uuid.UUID("6b2e9d0e-6a0b-5a62-9c5f-1d1f1f5f1a44")
+_SETTINGS = "--settings"
+_CONVERSATION = ("--session-id", "--resume", "-r", "--continue", "-c", "--fork-session", "--from-pr", "--teleport")
+
+
+def additions(facts: LaunchFacts) -> Additions:
+    """Set hooks, beside those of the user, and name the conversation."""
+    argv = facts.argv
+    config = facts.environment.get("CLAUDE_CONFIG_DIR")
+    memo = {CONFIG: config} if config and config.startswith("/") else {}
+    if not facts.stays or not argv:
+        return Additions(argv, memo=memo)
+    added: list[str] = []
+    if not _has(argv, _CONVERSATION):
+        session = facts.resume or str(uuid.uuid5(_NAMESPACE, facts.run_id))
+        added += ["--resume" if facts.resume else "--session-id", session]
+        memo[SESSION] = session
+    file = None
+    if facts.hook_socket is not None and not _has(argv, (_SETTINGS,)):
+        # Given twice, the last one alone counts: then there are no hooks, and the files tell.
+        file = json.dumps({"hooks": {name: _hook(facts.hook_socket, name) for name in HOOKS}}).encode()
+        added += [_SETTINGS, str(facts.file)]
+    return Additions((argv[0], *added, *argv[1:]), file=file, memo=memo)
+
+
+def _hook(socket: str, name: str) -> list[object]:
+    command = {"type": "command", "command": hook_command(socket, name), "timeout": LONGEST_HOLD}
+    return [{"hooks": [command]}]
+
+
+def _has(argv: Sequence[str], options: Sequence[str]) -> bool:
+    """Whether an option is given; behind ``--`` stands the prompt."""
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    return any(word == option or word.startswith(f"{option}=") for word in words for option in options)

@@ -1,0 +1,192 @@
+"""Serves hooks and those who answer, on a Unix socket: one short HTTP request a connection.
+
+Not the API's server: that is read-only and takes no bodies. Whoever connects is known by the kernel's account, refused
+at once if they have no business here, and bounded in what they may send, hold and ask for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import structlog
+
+from agentd.turns.peers import Peer, peer_of
+
+log = structlog.get_logger(__name__)
+
+MOST_CONNECTIONS = 1024
+MOST_OF_ONE = 128
+"""Connections of one process at once, as far as its pid tells."""
+
+LONGEST_BODY = 1 << 20
+"""Bytes of a body that is read; of a longer one only the request's name is taken."""
+_LONGEST_DRAINED = 64 << 20
+_MOST_IN_MEMORY = 16 << 20
+"""Bytes of all bodies at once."""
+_LONGEST_HEAD = 16 * 1024
+_REQUEST_LIMIT = 5.0
+"""Seconds for a request to arrive, whole."""
+_ANSWER_LIMIT = 5.0
+
+_LINE = re.compile(rb"(GET|POST) (/[!-~]{0,1000}) HTTP/1\.[01]\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,12})[ \t]*\r\n", re.IGNORECASE)
+_EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request."""
+
+    peer: Peer
+    method: str
+    path: str
+    body: bytes | None
+    """``None`` if it was too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """The answer to it."""
+
+    status: HTTPStatus
+    body: bytes = b""
+
+
+Handler = Callable[[HttpRequest], Awaitable[HttpAnswer]]
+
+
+class HookSocket:
+    """Serves connections.
+
+    Parameters
+    ----------
+    may_connect
+        Whether a peer has any business here.
+    handle
+        Answers a request; cancelled if the peer goes away meanwhile.
+    """
+
+    def __init__(self, may_connect: Callable[[Peer], bool], handle: Handler) -> None:
+        self._may_connect = may_connect
+        self._handle = handle
+        self._server: asyncio.Server | None = None
+        self._open = 0
+        self._of_one: Counter[int] = Counter()
+        self._in_memory = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def listen(self, bound: socket.socket) -> None:
+        """Serve this bound socket, instead of the one before."""
+        former = self._server
+        self._server = await asyncio.start_unix_server(self._connected, sock=bound, limit=_LONGEST_HEAD, backlog=256)
+        if former is not None:
+            former.close()
+
+    async def close(self) -> None:
+        """Serve nobody any more."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._admit(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
+            # A peer that goes away, or never says what it wants, is no news.
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = peer_of(writer.get_extra_info("socket"))
+        if not self._may_connect(peer):
+            return
+        if self._open >= MOST_CONNECTIONS or self._of_one[peer.pid] >= MOST_OF_ONE:
+            await _send(writer, HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE))
+            return
+        self._open += 1
+        self._of_one[peer.pid] += 1
+        try:
+            await self._serve(peer, reader, writer)
+        finally:
+            self._open -= 1
+            self._of_one[peer.pid] -= 1
+            if not self._of_one[peer.pid]:
+                del self._of_one[peer.pid]
+
+    async def _serve(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(_REQUEST_LIMIT):
+            head = await reader.readuntil(b"\r\n\r\n")
+            line, length = _LINE.match(head), _LENGTH.search(head)
+            if line is None or (length is None and line[1] == b"POST"):
+                await _send(writer, HttpAnswer(HTTPStatus.BAD_REQUEST, b"expected a GET or POST with Content-Length\n"))
+                return
+            size = 0 if length is None else int(length[1])
+            if _EXPECTS.search(head):
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            kept = size <= LONGEST_BODY and self._in_memory + size <= _MOST_IN_MEMORY
+            if not kept:
+                await _drain(reader, size)
+            self._in_memory += size if kept else 0
+            try:
+                body = await reader.readexactly(size) if kept else None
+                request = HttpRequest(peer, line[1].decode(), line[2].decode(), body)
+            except BaseException:
+                self._in_memory -= size if kept else 0
+                raise
+        try:
+            answer = await self._while_connected(request, reader)
+        finally:
+            self._in_memory -= size if kept else 0
+        if answer is not None:
+            await _send(writer, answer)
+
+    async def _while_connected(self, request: HttpRequest, reader: asyncio.StreamReader) -> HttpAnswer | None:
+        """Have a request answered; ``None`` if the peer has gone."""
+        handling = asyncio.ensure_future(self._handle(request))
+        gone = asyncio.ensure_future(reader.read(1))
+        try:
+            await asyncio.wait([handling, gone], return_when=asyncio.FIRST_COMPLETED)
+            return handling.result() if handling.done() else None
+        finally:
+            for task in (handling, gone):
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([handling, gone])
+
+
+async def _drain(reader: asyncio.StreamReader, size: int) -> None:
+    if size > _LONGEST_DRAINED:
+        raise asyncio.LimitOverrunError("too long", size)
+    while size > 0:
+        piece = await reader.read(min(size, 1 << 16))
+        if not piece:
+            return
+        size -= len(piece)
+
+
+async def _send(writer: asyncio.StreamWriter, answer: HttpAnswer) -> None:
+    status = answer.status
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Length: {len(answer.body)}\r\n"
+        "Content-Type: application/json\r\nConnection: close\r\n\r\n"
+    )
+    async with asyncio.timeout(_ANSWER_LIMIT):
+        writer.write(head.encode() + answer.body)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()

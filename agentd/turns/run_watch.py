@@ -1,0 +1,302 @@
+"""One run being watched: makes a conversation and an activity of what its adapter says.
+
+Whatever the adapter raises, and a call of it that takes too long, ends the watching of this run and nothing else: the
+activity becomes ``unknown``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+import structlog
+
+from agentd.model.events import Detail, EventKind
+from agentd.turns.activity import Doing, Seen, Shown, due, line, news, show, weigh
+from agentd.turns.adapter import Adapter, Answer, Ground, Hook, LiveRun, TurnsError, Watch
+from agentd.turns.conversation import Conversation, Request, decide, expired, take
+from agentd.turns.events import Ended, Outcome, PermissionResolved, TurnEvent, Usage
+from agentd.turns.journal import Budget, kind_of, told
+
+log = structlog.get_logger(__name__)
+
+_CALL_LIMIT = 5.0
+"""Seconds for one call of an adapter; holding a hook is none."""
+
+_USAGE_AFTER = 1.0
+"""Seconds after a turn's end in which its usage is still told."""
+
+T = TypeVar("T")
+
+
+class Outlet(Protocol):
+    """Where a run's news go."""
+
+    def changed(self, run: RunWatch) -> None:
+        """What is shown of it has changed."""
+        ...
+
+    def emit(self, agent: str, kind: EventKind, reason: str | None, data: dict[str, Detail]) -> None:
+        """Something that the journal keeps."""
+        ...
+
+
+class RunWatch:
+    """A run and its adapter; also the adapter's `Voice`."""
+
+    def __init__(self, run: LiveRun, ground: Ground, outlet: Outlet) -> None:
+        self.run = run
+        self.conversation = Conversation()
+        self.session: str | None = None
+        """The harness's id of the conversation."""
+        self.current: Shown | None = None
+        self._ground = ground
+        self._outlet = outlet
+        self._seen: dict[str, Seen] = {}
+        self._background: tuple[str, ...] = ()
+        self._watch: Watch | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._usage_timer: asyncio.TimerHandle | None = None
+        self._budget = Budget()
+        self._over = False
+        self._judge()
+
+    @property
+    def agent(self) -> str:
+        """Name of the agent."""
+        return self.run.facts.agent
+
+    def begin(self, adapter: Adapter) -> None:
+        """Begin to watch."""
+        try:
+            self._watch = adapter.watch(self.run, self, self._ground)
+        except Exception as error:  # noqa: BLE001 (an adapter may raise anything; it costs its own run's activity)
+            self._fail(error)
+            return
+        self._task = asyncio.get_running_loop().create_task(self._watch.run(), name=f"turns of {self.agent}")
+        self._task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Watch no more: nothing that this adapter says is believed."""
+        if self._over:
+            return
+        log.warning(
+            "agent_not_watched",
+            agent=self.agent,
+            harness=self.run.facts.harness,
+            reason=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
+        )
+        self._watch = None
+        if self._task is not None:
+            self._task.cancel()
+        self._seen.clear()
+        self.conversation = Conversation(last=self.conversation.last, usage=self.conversation.usage)
+        self._judge()
+
+    # -- the adapter's voice
+
+    def event(self, event: TurnEvent) -> None:
+        """Something happened in a turn."""
+        if self._over:
+            return
+        before, at = self.conversation, self._ground.wall()
+        self.conversation = take(before, event, at)
+        for resolved in expired(before, self.conversation, event):
+            self._tell(resolved)
+        if self.conversation == before:
+            return
+        if isinstance(event, Usage):
+            self._usage_soon()
+        else:
+            self._tell(event)
+        self._judge()
+
+    def seen(self, source: str, seen: Seen | None) -> None:
+        """A witness says what the agent is doing."""
+        if self._over or self._seen.get(source) == seen:
+            return
+        if seen is None:
+            self._seen.pop(source, None)
+        else:
+            self._seen[source] = seen
+        self._judge()
+
+    def identified(self, conversation: str) -> None:
+        """The harness's own id of the conversation."""
+        if conversation != self.session:
+            self.session = conversation
+            self._outlet.changed(self)
+
+    def background(self, names: tuple[str, ...]) -> None:
+        """What still runs of turns that have ended."""
+        if names != self._background:
+            self._background = names
+            self._judge()
+
+    # -- what is made of it
+
+    def _judge(self) -> None:
+        last = self.conversation.last
+        doing = weigh(self._seen, None if last is None else last.end, self._background)
+        before, at = self.current, self._ground.wall()
+        self.current = show(before, doing, at)
+        if self.current is not before:
+            self._outlet.changed(self)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        assert self.current is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        at = due(self.current)
+        if at is not None and not self._over:
+            delay = max(0.0, at - self._ground.wall())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._settle)
+
+    def _settle(self) -> None:
+        self._timer = None
+        assert self.current is not None
+        before = self.current.told
+        # The wall clock may have been set back meanwhile.
+        self.current, new = news(self.current, max(self._ground.wall(), due(self.current) or 0.0))
+        if new:
+            self._emit_activity(before, self.current.doing)
+
+    def _emit_activity(self, before: Doing | None, doing: Doing) -> None:
+        data: dict[str, Detail] = {"activity": doing.activity.value, "activity_source": doing.source}
+        if before is not None:
+            data["was"] = before.activity.value
+        if self.session is not None:
+            data["conversation"] = self.session
+        self._outlet.emit(self.agent, EventKind.ACTIVITY, doing.text, data)
+
+    def _tell(self, event: TurnEvent) -> None:
+        kind = kind_of(event)
+        if kind is None:
+            return
+        if not self._budget.take(asyncio.get_running_loop().time()):
+            if self._budget.first_refused:
+                log.warning("turn_events_left_out", agent=self.agent, reason="too many at once")
+            return
+        reason, data = told(event, self.conversation)
+        if self.session is not None:
+            data["conversation"] = self.session
+        self._outlet.emit(self.agent, kind, reason, data)
+
+    def _usage_soon(self) -> None:
+        """Tell a turn's usage once, shortly after its end: it comes in pieces, some of them late."""
+        if self._usage_timer is None and self.conversation.turn is None:
+            self._usage_timer = asyncio.get_running_loop().call_later(_USAGE_AFTER, self._tell_usage)
+
+    def _tell_usage(self) -> None:
+        self._usage_timer = None
+        last = self.conversation.last
+        if last is not None and not self._over:
+            self._tell(last.usage)
+
+    # -- what others want of it
+
+    async def hook(self, hook: Hook) -> bytes | None:
+        """Have the adapter take what a hook posted; waits as long as it holds the hook."""
+        watch = self._watch
+        if watch is None:
+            return None
+        try:
+            return await watch.hook(hook)
+        except Exception as error:  # noqa: BLE001 (an adapter may raise anything; it costs its own run's activity)
+            self._fail(error)
+            return None
+
+    async def answer(self, request: str | None, answer: Answer) -> Request:
+        """Answer a request; with no id the only one there is.
+
+        Raises
+        ------
+        TurnsError
+            If there is no such request any more, or the answer does not fit.
+        """
+        watch, found = self._watching(), self._request(request)
+        await self._call(watch.answer(found, answer))
+        self.conversation, first = decide(self.conversation, found.id)
+        if first:
+            self._tell(PermissionResolved(found.id, answer.decision))
+            self._judge()
+        return found
+
+    def _request(self, request: str | None) -> Request:
+        waiting = self.conversation.requests
+        if request is None and len(waiting) > 1:
+            shown = ", ".join(f"{each.id} ({line(each.text)})" for each in waiting)
+            raise TurnsError(f"{self.agent} waits for {len(waiting)} answers: say which, of {shown}")
+        found = next((each for each in waiting if request is None or each.id == request), None)
+        if found is None:
+            raise TurnsError(
+                f"{self.agent} waits for no answer that can be given here; see agentctl screen {self.agent}"
+                if request is None
+                else f"the request {request} of {self.agent} is decided already, or never was"
+            )
+        return found
+
+    async def interrupt(self) -> None:
+        """Interrupt the turn under way.
+
+        Raises
+        ------
+        TurnsError
+            If that cannot be done.
+        """
+        await self._call(self._watching().interrupt())
+
+    def _watching(self) -> Watch:
+        if self._watch is None:
+            raise TurnsError(f"{self.agent} is not watched: its harness cannot be asked; use agentctl keys")
+        return self._watch
+
+    async def _call(self, call: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(_CALL_LIMIT):
+                return await call
+        except TurnsError:
+            raise
+        except TimeoutError:
+            raise TurnsError(f"the harness of {self.agent} did not take it within {_CALL_LIMIT:g} s") from None
+        except Exception as error:
+            self._fail(error)
+            raise TurnsError(f"the harness of {self.agent} cannot be asked: {error}") from error
+
+    # -- the end
+
+    async def end(self, *, succeeded: bool) -> None:
+        """The process has ended: a turn under way ends with it."""
+        if self._over:
+            return
+        turn = self.conversation.turn
+        if turn is not None:
+            end = Ended(Outcome.LOST, None, None, "the agent's process ended")
+            if self._watch is not None:
+                try:
+                    end = self._watch.at_exit(succeeded=succeeded) or end
+                except Exception as error:  # noqa: BLE001 (an adapter may raise anything)
+                    log.warning("agent_not_watched", agent=self.agent, reason=f"{type(error).__name__}: {error}")
+            self.event(end)
+        if self._usage_timer is not None:
+            self._usage_timer.cancel()
+            self._tell_usage()
+        await self.let_go()
+
+    async def let_go(self) -> None:
+        """Watch no more; what goes on is not told."""
+        self._over = True
+        for timer in (self._timer, self._usage_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=_CALL_LIMIT)

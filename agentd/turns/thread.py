@@ -1,0 +1,221 @@
+"""The thread in which turns are watched, and the supervisor's side of it.
+
+A loop of its own: whatever an adapter or a flood of hooks does there holds up no agent, no API and no tmux. The two
+loops exchange frozen values. While that loop does not go round, nothing that it said is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from agentd.files.looks import Looks
+from agentd.harness.additions import Additions, LaunchFacts
+from agentd.model.events import Detail, Event, EventKind
+from agentd.model.states import Activity
+from agentd.model.user import AgentUser
+from agentd.supervise.run_watcher import StartedRun, WatchedRun
+from agentd.turns.activity import NOBODY_SPEAKS
+from agentd.turns.adapter import Adapter, Ground, LiveRun, Terminal
+from agentd.turns.file_changes import FileChanges
+from agentd.turns.hook_socket import HookSocket
+from agentd.turns.run_watch import RunWatch
+from agentd.turns.turns import Access, Turns
+
+log = structlog.get_logger(__name__)
+
+_BEAT = 2.0
+"""Seconds between two signs of life."""
+
+_STUCK = 10.0
+"""Seconds without a sign of life after which nothing that was said is believed."""
+
+_END_LIMIT = 2.0
+
+_HOME, _STAYS = "agentd-home", "agentd-stays"
+"""In the memo, beside what the adapter keeps there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the daemon gives the thread."""
+
+    adapters: Mapping[str, Adapter]
+    user: AgentUser
+    access: Access
+    hook_socket: str | None
+    sink: Callable[[Event], None]
+    """Takes events, in the daemon's loop."""
+    redact: Callable[[str], str]
+    """Takes secret values out of a text that will be shown."""
+    terminal: Callable[[StartedRun], Terminal]
+    """The terminal of a run; its calls are made in the daemon's loop."""
+
+
+class TurnsThread:
+    """Watches runs in a thread; the supervisor's `RunWatcher`."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._daemon = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ready = threading.Event()
+        self._hook_socket = setting.hook_socket
+        self._beat = time.monotonic()
+        self._shown: dict[str, WatchedRun] = {}
+        self._thread = threading.Thread(target=self._run, name="turns", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    # -- in the thread
+
+    def _run(self) -> None:
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            runner.run(self._main())
+
+    async def _main(self) -> None:
+        looks = Looks()
+        changes = FileChanges(looks)
+        ground = Ground(looks, changes, self._setting.user, time.time)
+        self._turns = Turns(self._setting.adapters, ground, self, self._setting.access)
+        self._socket = HookSocket(self._turns.may_connect, self._turns.handle)
+        self._stop = asyncio.Event()
+        tasks = [asyncio.create_task(changes.run(), name="files"), asyncio.create_task(self._live(), name="beat")]
+        self._ready.set()
+        await self._stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await self._socket.close()
+        await self._turns.close()
+        looks.close()
+
+    async def _live(self) -> None:
+        while True:
+            self._beat = time.monotonic()
+            await asyncio.sleep(_BEAT)
+
+    def emit(self, agent: str, kind: EventKind, reason: str | None, data: dict[str, Detail]) -> None:
+        """Pass on what the journal keeps."""
+        self._to_daemon(partial(self._setting.sink, Event(kind, agent, reason, data)))
+
+    def changed(self, run: RunWatch) -> None:
+        """Pass on what is shown of a run."""
+        current = run.current
+        if current is not None:
+            doing = current.doing
+            shown = WatchedRun(doing.activity, current.since, doing.source, doing.text, run.session)
+            self._to_daemon(partial(self._take, run.run.facts.run_id, shown))
+
+    def _to_daemon(self, call: Callable[[], None]) -> None:
+        # The daemon's loop may have ended: then nobody wants to know.
+        with contextlib.suppress(RuntimeError):
+            self._daemon.call_soon_threadsafe(call)
+
+    # -- in the daemon's loop
+
+    @property
+    def hook_socket(self) -> str | None:
+        """Where agents may say what they do."""
+        return self._hook_socket
+
+    def without_hooks(self) -> None:
+        """Tell agents of no socket: there is none."""
+        self._hook_socket = None
+
+    def additions(self, facts: LaunchFacts) -> Additions | None:
+        """What is added to a launch; nothing, if the adapter fails to say."""
+        added = Additions(facts.argv)
+        adapter = self._setting.adapters.get(facts.harness)
+        if adapter is not None:
+            try:
+                added = adapter.additions(facts)
+            except Exception as error:  # noqa: BLE001 (an adapter may raise anything: its agent runs as declared)
+                reason = f"{type(error).__name__}: {error}"
+                log.warning("agent_not_watched", agent=facts.agent, harness=facts.harness, reason=reason)
+        memo = {**added.memo, _HOME: str(facts.home), _STAYS: "yes" if facts.stays else ""}
+        return replace(added, memo=memo)
+
+    def started(self, run: StartedRun) -> None:
+        """Watch a run."""
+        memo = run.memo
+        if memo is None:
+            return
+        doing = NOBODY_SPEAKS
+        self._shown[run.run_id] = WatchedRun(doing.activity, time.time(), doing.source, None, None)
+        facts = LaunchFacts(
+            agent=run.agent,
+            run_id=run.run_id,
+            harness=run.harness,
+            argv=(),
+            environment={},
+            workdir=run.workdir,
+            home=Path(memo.get(_HOME) or self._setting.user.home),
+            stays=bool(memo.get(_STAYS)),
+            file=run.files.file,
+            socket=run.files.socket,
+        )
+        terminal = _FarTerminal(self._setting.terminal(run), self._daemon)
+        live = LiveRun(facts, run.process, memo, terminal)
+        self._to_thread(partial(self._turns.started, live))
+
+    def ended(self, run_id: str, *, succeeded: bool) -> None:
+        """Watch a run no more."""
+        if self._shown.pop(run_id, None) is not None:
+            self._to_thread(partial(self._turns.ended, run_id, succeeded=succeeded))
+
+    def shown(self, run_id: str) -> WatchedRun | None:
+        """What a run is doing."""
+        shown = self._shown.get(run_id)
+        if shown is not None and time.monotonic() - self._beat > _STUCK:
+            return replace(shown, activity=Activity.UNKNOWN, source=NOBODY_SPEAKS.source, text=None)
+        return shown
+
+    async def listen(self, bound: socket.socket) -> None:
+        """Serve hooks on this bound socket, instead of the one before."""
+        assert self._loop is not None
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._socket.listen(bound), self._loop))
+
+    async def close(self) -> None:
+        """End the thread, or leave it behind if an adapter holds it up."""
+        self._to_thread(self._stop.set)
+        until = time.monotonic() + _END_LIMIT
+        while self._thread.is_alive():
+            if time.monotonic() > until:
+                log.warning("turns_left_behind", reason=f"an adapter has held up its thread for {_END_LIMIT:g} s")
+                return
+            await asyncio.sleep(0.005)
+
+    def _take(self, run_id: str, shown: WatchedRun) -> None:
+        if run_id in self._shown:
+            text = None if shown.text is None else self._setting.redact(shown.text)
+            self._shown[run_id] = replace(shown, text=text)
+
+    def _to_thread(self, call: Callable[[], None]) -> None:
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call)
+
+
+@dataclass(frozen=True, slots=True)
+class _FarTerminal:
+    """A terminal whose calls are made in the daemon's loop."""
+
+    terminal: Terminal
+    loop: asyncio.AbstractEventLoop
+
+    async def press(self, key: str) -> None:
+        await self._there(self.terminal.press(key))
+
+    async def _there(self, call: Coroutine[object, object, None]) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.loop))

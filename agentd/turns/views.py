@@ -1,0 +1,46 @@
+"""What those who talk to agents are shown of a conversation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from agentd.turns.conversation import Request, Turn
+from agentd.turns.run_watch import RunWatch
+
+JsonObject = dict[str, object]
+
+
+def conversation_view(watch: RunWatch) -> JsonObject:
+    """Show a conversation, whole."""
+    conversation, current = watch.conversation, watch.current
+    return {
+        "agent": watch.agent,
+        "conversation": watch.session,
+        "activity": None if current is None else current.doing.activity.value,
+        "activity_source": None if current is None else current.doing.source,
+        "activity_text": None if current is None else current.doing.text,
+        "turn": None if conversation.turn is None else _turn(conversation.turn),
+        "last": None if conversation.last is None else _turn(conversation.last),
+        "requests": [_request(each) for each in conversation.requests],
+        "usage": asdict(conversation.usage),
+    }
+
+
+def _turn(turn: Turn) -> JsonObject:
+    end = turn.end
+    return {
+        "id": turn.id,
+        "prompt": turn.prompt,
+        "started": turn.started,
+        "ended": turn.ended,
+        "text": turn.text if end is None else end.final_text,
+        "outcome": None if end is None else end.outcome.value,
+        "failure": None if end is None or end.failure is None else end.failure.value,
+        "error": None if end is None else end.error,
+        "tools": [asdict(tool) for tool in turn.tools],
+        "usage": asdict(turn.usage),
+    }
+
+
+def _request(request: Request) -> JsonObject:
+    return asdict(request)
