@@ -1,4 +1,4 @@
-"""The API's socket: bound, bound again when its file is gone, and removed at the end."""
+"""A socket that the daemon serves: bound, bound again when its file is gone, and removed at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Listen = Callable[[socket.socket], Awaitable[None]]
 
 
 class ApiSocket:
-    """The file of the API's socket.
+    """The file of the API's socket, or of another.
 
     Parameters
     ----------
@@ -27,14 +27,21 @@ class ApiSocket:
         Numeric group that may use it, or ``None``.
     serve
         Answers on a bound socket while the context is open.
+    mode
+        Of the file.
     """
 
     def __init__(
-        self, path: Path, group: int | None, serve: Callable[[socket.socket], AbstractAsyncContextManager[Listen]]
+        self,
+        path: Path,
+        group: int | None,
+        serve: Callable[[socket.socket], AbstractAsyncContextManager[Listen]],
+        mode: int = API_SOCKET_MODE,
     ) -> None:
         self.path = path
         self._group = group
         self._serve = serve
+        self._mode = mode
         self._file: os.stat_result | None = None
         self._listen: Listen | None = None
 
@@ -66,7 +73,7 @@ class ApiSocket:
         OSError
             If it cannot be made.
         """
-        bound = _bind(self.path, API_SOCKET_MODE, self._group)
+        bound = _bind(self.path, self._mode, self._group)
         self._file = self.path.lstat()
         return bound
 

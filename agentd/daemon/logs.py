@@ -7,6 +7,7 @@ import atexit
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, MutableMapping
 from typing import TextIO, cast
@@ -60,6 +61,10 @@ class _Batched:
 
     def write(self, text: str) -> None:
         """Take a line."""
+        if threading.current_thread() is not threading.main_thread():
+            # Its loop may be held up, and must not hold up these lines.
+            self._write(text)
+            return
         self._lines.append(text)
         if len(self._lines) > 1:
             return
@@ -71,10 +76,12 @@ class _Batched:
     def write_out(self) -> None:
         """Write what was taken."""
         lines, self._lines = self._lines, []
-        if not lines:
-            return
+        if lines:
+            self._write("".join(lines))
+
+    def _write(self, text: str) -> None:
         try:
-            self._stream.write("".join(lines))
+            self._stream.write(text)
             self._stream.flush()
         except OSError:
             # Nobody reads the log any more, or its disk is full: agents go on without it.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -53,13 +54,13 @@ class OwnPaths:
         host: Host,
         folders: Folders,
         locks: Sequence[PathLock],
-        api: ApiSocket,
+        served: Sequence[ApiSocket],
         keep_records: Callable[[], int],
     ) -> None:
         self._host = host
         self._folders = folders
         self._locks = locks
-        self._api = api
+        self._served = served
         self._keep_records = keep_records
         self._problems: dict[str, str] = {}
         """What is wrong, by what is looked at; each is said once."""
@@ -70,7 +71,7 @@ class OwnPaths:
     @property
     def watched(self) -> tuple[Path, ...]:
         """Those whose loss is noticed at once; that of others at the next resync."""
-        return (self._host.tmux.socket, self._api.path, self._host.runtime.path)
+        return (self._host.tmux.socket, *(each.path for each in self._served), self._host.runtime.path)
 
     async def run(self, interval: float) -> None:
         """Look when asked to, which each resync does, and if nobody did for an interval, until cancelled."""
@@ -85,7 +86,8 @@ class OwnPaths:
         """Look once, and restore what is missing."""
         await self._look("folders", self._keep_on_disk)
         await self._look("tmux socket", self._keep_tmux_socket)
-        await self._look("API socket", self._keep_api_socket)
+        for served in self._served:
+            await self._look(f"socket {served.path.name}", partial(self._keep_served, served))
         await self._look("runtime directory", self._keep_runtime)
 
     async def _look(self, what: str, keep: Callable[[], Awaitable[Iterable[Path]]]) -> None:
@@ -139,8 +141,8 @@ class OwnPaths:
         tmux = self._host.tmux
         return [tmux.socket] if tmux.connected and await tmux.file.keep() else []
 
-    async def _keep_api_socket(self) -> list[Path]:
-        return [self._api.path] if await self._api.keep() else []
+    async def _keep_served(self, served: ApiSocket) -> list[Path]:
+        return [served.path] if await served.keep() else []
 
     async def _keep_runtime(self) -> list[Path]:
         made = self._host.runtime.keep(self._host.hint)

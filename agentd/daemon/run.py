@@ -31,6 +31,7 @@ from agentd.daemon.seen_folders import SeenFolders, seen_folders
 from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents
 from agentd.daemon.single_instance import DataDirectory, StartError, find_living, own_of, runtime_path, take_locks
 from agentd.daemon.status import DaemonStatus
+from agentd.daemon.turns import TurnsPart
 from agentd.daemon.watch import Watcher
 from agentd.files.looks import Looks
 from agentd.files.path_lock import AlreadyRunningError, PathLock, SocketTakenError
@@ -199,8 +200,7 @@ class _Daemon:
         host.runtime.listen(host.hint)
         stack.callback(host.runtime.close)
         census = await find_living(host, self._instance)
-        await tmux.connect()
-        stack.push_async_callback(tmux.close)
+        turns = await self._connect(stack, host)
         if transcripts is not None:
             stack.push_async_callback(transcripts.close)
             await transcripts.prepare()
@@ -233,7 +233,7 @@ class _Daemon:
             await stack.enter_async_context(api.answering())
         except OSError as error:
             raise StartError(f"cannot make the API socket {api.path}: {error.strerror}") from error
-        own = OwnPaths(host, self._folders, self._locks, api, reconciler.keep_records)
+        own = OwnPaths(host, self._folders, self._locks, (api, turns.socket), reconciler.keep_records)
 
         def changed() -> None:
             self._changed.set()
@@ -258,6 +258,14 @@ class _Daemon:
         await notifier.close()
         # While the API is still there, so that those who follow events get the last ones.
         await journal.close()
+
+    async def _connect(self, stack: contextlib.AsyncExitStack, host: Host) -> TurnsPart:
+        """Connect to tmux, and be ready to watch what is found there."""
+        await host.tmux.connect()
+        stack.push_async_callback(host.tmux.close)
+        turns = TurnsPart(host, self._settings.api_socket, self._admin_gid)
+        await stack.enter_async_context(turns.watching())
+        return turns
 
     async def _inputs(self, reconciler: Reconciler) -> tuple[Inputs, ConfigFiles, LoadContext]:
         settings, user = self._settings, self._user

@@ -15,7 +15,7 @@ from agentd.limits.groups import Held
 from agentd.model.limits import LIMIT_FIELDS
 from agentd.model.sandbox import SandboxStatus
 from agentd.model.spec import LoadContext
-from agentd.model.states import AgentState
+from agentd.model.states import Activity, AgentState
 from agentd.model.status import (
     NOT_READ_YET,
     AgentCounts,
@@ -36,14 +36,17 @@ from agentd.sandbox.granted import shown
 from agentd.supervise.agent import Agent
 from agentd.supervise.desired import SECRETS_PART, DesiredAgent
 from agentd.supervise.host import Clock
-from agentd.supervise.life import Life
+from agentd.supervise.life import Life, Run
 from agentd.supervise.plan import Action, Fingerprint, Operation
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.record import Description
+from agentd.supervise.run_watcher import WatchedRun
 from agentd.text.timestamps import rfc3339
 from agentd.tmux.panes import Pane
 
-_Shown: TypeAlias = tuple[Life, Description, int | None, float, str | None, Pane | None, Mapping[str, Held]]
+_Shown: TypeAlias = tuple[
+    Life, Description, int | None, float, str | None, Pane | None, Mapping[str, Held], WatchedRun | None
+]
 """All that a status is made from."""
 
 
@@ -142,12 +145,13 @@ class DaemonStatus:
         problem = agent.host.recorder.problem(agent.name)
         uptime = None if since is None else int(now - since)
         held = agent.host.groups.report(agent.run_id, agent.life.policy.limits)
-        state = agent.life, agent.described, uptime, offset, problem, agent.pane, held
+        watched = None if run is None else agent.host.watcher.shown(run.id)
+        state = agent.life, agent.described, uptime, offset, problem, agent.pane, held, watched
         cached = self._cached.get(agent.name)
         # Tuples compare what is not the same object alone.
         if cached is not None and cached[0] == state:
             return cached[1]
-        status = _status(agent, now, offset, self._sandbox(agent.life.desired), held)
+        status = _status(agent, now, offset, self._sandbox(agent.life.desired), held, watched)
         self._cached[agent.name] = state, status
         return status
 
@@ -209,13 +213,19 @@ def _shown(fingerprint: Fingerprint | None) -> dict[str, str] | None:
 
 
 def _status(
-    agent: Agent, now: float, offset: float, sandbox: SandboxStatus | None, held: Mapping[str, Held]
+    agent: Agent,
+    now: float,
+    offset: float,
+    sandbox: SandboxStatus | None,
+    held: Mapping[str, Held],
+    watched: WatchedRun | None,
 ) -> AgentStatus:
     life, described = agent.life, agent.described
     run, ended, state = life.run, life.last_exit, life.state
     live = state.live and run is not None and run.ended is None
     running_since = run.started if live and run is not None else None
     deadline, pane = life.deadline, agent.pane
+    doing = _doing(run, watched) if live else None
     return AgentStatus(
         name=life.name,
         running=state.live,
@@ -245,9 +255,21 @@ def _status(
         pane_pid=None if pane is None else pane.pid,
         owner=described.owner,
         source=described.source,
+        activity=None if doing is None else doing.activity.value,
+        activity_since=None if doing is None else rfc3339(doing.since),
+        activity_source=None if doing is None else doing.source,
+        activity_text=None if doing is None else doing.text,
+        conversation=None if doing is None else doing.conversation,
     )
 
 
 def _shown_limits(held: Mapping[str, Held]) -> LimitsStatus | None:
     limits = {name: LimitStatus(each.value, each.peak, each.enforced_by, each.reason) for name, each in held.items()}
     return LimitsStatus(**{name: limits.get(name) for name in LIMIT_FIELDS}) if limits else None
+
+
+def _doing(run: Run | None, watched: WatchedRun | None) -> WatchedRun | None:
+    """What an agent does; where nobody watches, its process alone is known."""
+    if run is None or run.started_wall is None or run.ended is not None:
+        return None
+    return watched or WatchedRun(Activity.UNKNOWN, run.started_wall, "process", None, None)

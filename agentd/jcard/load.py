@@ -269,6 +269,7 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
             role=table.role,
             checkout=checkout,
             sandbox=sandbox,
+            turns=table.turns,
             policy=policy,
             source=source,
             owner=context.owner,

@@ -278,6 +278,11 @@ class AgentTable(BaseModel):
     )
     args: list[str] = Field([], description="Arguments added to what the harness builds, before the prompt.")
     model: _Text | None = Field(None, description="Model to use, passed with the harness's own flag.")
+    turns: bool = Field(
+        True,
+        description="Whether agentd watches what the agent does and asks: by options that it adds to the command line "
+        "where an agent stays, and by the harness's own files. false: the command line as declared, and no activity.",
+    )
     restarted_at: str | None = Field(
         None, description="Any change of it restarts the agent; agentctl restart writes the time here."
     )

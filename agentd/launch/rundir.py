@@ -42,7 +42,8 @@ _PID, _EXIT, _RECORD = ".pid", ".exit", ".record"
 _NEW_RECORD = ".record-new"
 _GO = os.fsdecode(GO_SUFFIX)
 _OF_SANDBOX = (os.fsdecode(SANDBOX_SUFFIX), os.fsdecode(SANDBOX_INPUT), TRUSTED_SUFFIX, NETWORK_SUFFIX, READY_SUFFIX)
-_SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, _GO, *_OF_SANDBOX)
+_MEMO, _FILE, _SOCKET = ".turns", ".turns-file", ".turns-socket"
+_SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, _GO, *_OF_SANDBOX, _MEMO, _FILE, _SOCKET)
 _LARGEST_STATUS = 255
 _ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
 """An exit status, and the first number of /proc/uptime (proc(5)) where there is one."""
@@ -113,6 +114,8 @@ class RuntimeDirectory:
         """Agents' processes, by run, that were found without a report."""
         self._listed: tuple[tuple[int, int], frozenset[str]] | None = None
         """When names in the folder changed last, in nanoseconds, which folder it is, and the names there were then."""
+        self._memos: dict[str, str] = {}
+        """How runs are watched."""
 
     def prepare(self) -> None:
         """Create or check the folder, and remove the mark of a former shutdown.
@@ -258,6 +261,30 @@ class RuntimeDirectory:
         found = self._read(run_id + _RECORD, _RECORD_LIMIT)
         return None if found is None else found[0]
 
+    def watching_paths(self, run_id: str) -> tuple[Path, Path]:
+        """Where whoever watches a run has a file and a socket of the run's."""
+        return self.path / (run_id + _FILE), self.path / (run_id + _SOCKET)
+
+    def write_watching(self, run_id: str, memo: str, file: bytes | None) -> None:
+        """Write what whoever watches a run needs: a note for a later daemon, and perhaps a file for the program.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written: disk full, folder gone.
+        """
+        self._create(run_id + _MEMO, memo.encode() + b"\n")
+        self._memos[run_id] = memo
+        if file is not None:
+            self._create(run_id + _FILE, file)
+
+    def read_memo(self, run_id: str) -> str | None:
+        """Read the note for a later daemon on how a run is watched."""
+        found = self._read(run_id + _MEMO)
+        if found is not None:
+            self._memos[run_id] = found[0]
+        return self._memos.get(run_id)
+
     def launched(self, command: str) -> str | None:
         """The run, if there is a record of it, whose launch script a pane's start command names."""
         run_id = launched_run(command)
@@ -309,6 +336,8 @@ class RuntimeDirectory:
         OSError
             If it cannot be written, for the next daemon.
         """
+        if run_id in self._memos and not self._exists(run_id + _MEMO):
+            self._create(run_id + _MEMO, self._memos[run_id].encode() + b"\n")
         if self.read_process(run_id) is not None:
             return
         self._found[run_id] = process
@@ -328,6 +357,7 @@ class RuntimeDirectory:
     def remove_run(self, run_id: str) -> None:
         """Remove everything of a run."""
         self._found.pop(run_id, None)
+        self._memos.pop(run_id, None)
         for suffix in _SUFFIXES:
             self._said.pop(run_id + suffix, None)
             self._remove(run_id + suffix)

@@ -204,6 +204,8 @@ class AgentSpec:
     """Templates of the workspace that ``workdir`` is."""
     checkout: Checkout | None = None
     sandbox: SandboxSpec = SandboxSpec()
+    turns: bool = True
+    """Whether its turns are watched."""
     policy: Policy = Policy()
     source: Path | None = None
     """The file that declares it."""

@@ -10,6 +10,7 @@ from agentd.model.json_schema import Count, Digest, JsonSchema, Positive, State,
 from agentd.model.limits import Enforcer
 from agentd.model.sandbox import SandboxStatus
 from agentd.model.spec import AgentType
+from agentd.model.states import Activity
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,16 @@ class AgentStatus:
     """Subfolder of the drop-in folder that its file is in; null for any other file."""
     source: str | None
     """The jcard or drop-in that declares it, or did last; null where that is not known."""
+    activity: Annotated[str, JsonSchema({"enum": [*Activity]})] | None
+    """What the running agent does: whose move it is; unknown where nothing tells, null while it does not run."""
+    activity_since: Time | None
+    """Since when it does that."""
+    activity_source: str | None
+    """The witness that tells: hooks, status file, screen, and so on; process where only its process is known."""
+    activity_text: str | None
+    """The question that it asks, what it wants to be allowed, or what went wrong, in one line."""
+    conversation: str | None
+    """The harness's own id of its conversation."""
 
 
 NOT_READ_YET = "not read yet"

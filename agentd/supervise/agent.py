@@ -37,6 +37,7 @@ from agentd.supervise.record import Description, Record
 from agentd.supervise.run_handle import Ended, NotStarted, Report, RunHandle, Started
 from agentd.supervise.run_recorder import RunFacts
 from agentd.supervise.stopping import close_pane, forget_run, log_screen, terminate, type_key
+from agentd.supervise.watching import watch_run
 from agentd.tmux.errors import TmuxError
 from agentd.tmux.panes import Pane
 
@@ -229,6 +230,8 @@ class Agent(Machine):
         match report:
             case Started(pid, ago):
                 self._apply(transitions.started(self.life, run_id, pid, self._now().earlier(ago)))
+                if self._handle is not None and self._handle.run_id == run_id:
+                    watch_run(self.host, self.name, self.described, self._handle)
             case NotStarted(error):
                 self._apply(transitions.launch_failed(self.life, run_id, error, self._now()))
             case Ended(ended, ago):

@@ -48,6 +48,8 @@ class DesiredAgent:
     """Names of the secrets that it receives."""
     egress: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Values of the secrets that it uses without reading them."""
+    stays: bool = True
+    """Whether its program is asked to stay and take messages."""
 
     @property
     def view(self) -> DesiredView:
@@ -129,10 +131,13 @@ def resolve_launch(
     if spec.policy.limits:
         # What they are is policy; that there are any decides whether the run has a control group.
         fingerprint[LIMITS_PART] = digest(key, "declared")
+    if not spec.turns:
+        # Left out otherwise, too.
+        fingerprint["turns"] = digest(key, spec.turns)
     launch = Launch(argv, environment) if error is None else None
-    return DesiredAgent(
-        spec, launch, error, fingerprint, stop_keys, None if trust is None else trust.file, tuple(received)
-    )
+    trusted = None if trust is None else trust.file
+    names = tuple(received)
+    return DesiredAgent(spec, launch, error, fingerprint, stop_keys, trusted, names, stays=request.stays)
 
 
 def _sandbox_parts(wish: SandboxSpec, key: bytes) -> dict[str, str]:

@@ -21,6 +21,7 @@ from agentd.sandbox.egress.service import Egress
 from agentd.sandbox.maker import Sandboxes
 from agentd.supervise.life import Instant
 from agentd.supervise.run_recorder import RunRecorder
+from agentd.supervise.run_watcher import NoWatcher, RunWatcher
 from agentd.supervise.work_folders import WorkFolders
 from agentd.tmux.server import TmuxServer
 
@@ -133,6 +134,8 @@ class Host:
     sessions: SessionNames = field(default_factory=SessionNames)
     recorder: RunRecorder = field(default_factory=RunRecorder)
     """Keeps what runs print."""
+    watcher: RunWatcher = field(default_factory=NoWatcher)
+    """Watches what runs do."""
     sink: EventSink = lambda _event: None
     """Takes each event."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from agentd.supervise.life import Life
 from agentd.supervise.record import Record, RecordError
 from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.run_recorder import RunFacts
+from agentd.supervise.watching import additions
 from agentd.supervise.work_folders import folders_ready
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
@@ -137,7 +139,12 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
     own = {AGENT_VARIABLE: spec.name, RUN_ID_VARIABLE: run_id}
     sandbox, way_out = prepared.sandbox, prepared.way_out
     base = host.base_environment if sandbox is None else inherited_inside(host.base_environment, sandbox.home)
-    environment = {**base, **own, **({} if way_out is None else way_out.environment), **launch.environment}
+    given = {} if way_out is None else way_out.environment
+    environment = {**base, **own, **given, **launch.environment}
+    added = additions(host, desired, run_id, environment)
+    if added is not None:
+        environment = {**base, **own, **given, **added.environment, **launch.environment}
+    argv = launch.argv if added is None else added.argv
     problem = oversized((), environment)
     if problem is not None:
         raise PreflightError(problem)
@@ -146,7 +153,7 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
             "agent_launching",
             agent=spec.name,
             run=run_id,
-            argv=[host.redact(word) for word in launch.argv],
+            argv=[host.redact(word) for word in argv],
             workdir=str(spec.workdir),
             environment=sorted(environment),
         )
@@ -159,10 +166,12 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
         host.runtime.write_record(run_id, record)
         if way_out is not None and way_out.trusted is not None:
             host.runtime.write_trusted(run_id, way_out.trusted)
+        if added is not None:
+            host.runtime.write_watching(run_id, json.dumps(dict(added.memo)), added.file)
         script = LaunchScript(
             agent=spec.name,
             run_id=run_id,
-            argv=launch.argv,
+            argv=argv,
             environment=environment,
             workdir=str(spec.workdir),
             open_files=host.open_files,

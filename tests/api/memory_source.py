@@ -58,6 +58,11 @@ RUNNING = AgentStatus(
     pane_pid=51870,
     owner=None,
     source="/etc/stereos/jcard.toml",
+    activity="waiting_permission",
+    activity_since="2026-01-31T09:01:00Z",
+    activity_source="hooks",
+    activity_text="rm -r build",
+    conversation="5c1b1de5-2624-42c5-802e-e19ebb88b858",
 )
 
 SANDBOX = SandboxStatus(
@@ -105,6 +110,11 @@ BACKING_OFF = AgentStatus(
     pane_pid=51990,
     owner="ops",
     source="/etc/stereos/jcard.d/ops/wächter.toml",
+    activity=None,
+    activity_since=None,
+    activity_source=None,
+    activity_text=None,
+    conversation=None,
 )
 
 HEALTH = Health(

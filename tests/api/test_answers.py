@@ -95,6 +95,11 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "pane_pid": 51870,
             "owner": None,
             "source": "/etc/stereos/jcard.toml",
+            "activity": "waiting_permission",
+            "activity_since": "2026-01-31T09:01:00Z",
+            "activity_source": "hooks",
+            "activity_text": "rm -r build",
+            "conversation": "5c1b1de5-2624-42c5-802e-e19ebb88b858",
         }
 
 

@@ -89,7 +89,7 @@ def test_agents_and_tmux_are_the_other_users_with_a_clean_environment_behind_clo
         "AGENTD_AGENT": "a",
     }
     assert {name: environment[name] for name in expected} == expected
-    assert set(environment) - set(expected) <= {"TERM", "PWD", "AGENTD_RUN_ID"}
+    assert set(environment) - set(expected) <= {"TERM", "PWD", "AGENTD_RUN_ID", "AGENTD_HOOK"}
     assert "SECRET_OF_ROOT" not in psutil.Process(server).environ()
 
     (folder,) = [path for path in as_other.tmux_socket.parent.iterdir() if path.is_dir()]

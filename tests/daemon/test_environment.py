@@ -116,8 +116,9 @@ def without_what_each_run_has(environment: dict[str, str], workdir: Path) -> dic
     """Take out the run's id, the terminal's type and the workdir, having seen that they are right."""
     assert environment["TERM"].startswith(("tmux", "screen"))
     assert environment[RUN_ID]
+    assert environment["AGENTD_HOOK"].endswith(".turns")
     assert environment.get("PWD") in (None, str(workdir))
-    return {name: value for name, value in environment.items() if name not in ("TERM", "PWD", RUN_ID)}
+    return {name: value for name, value in environment.items() if name not in ("TERM", "PWD", RUN_ID, "AGENTD_HOOK")}
 
 
 def test_from_root_agents_get_a_clean_environment(daemon: Daemon) -> None:

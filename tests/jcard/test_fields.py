@@ -78,6 +78,7 @@ def test_every_field_reaches_the_agent() -> None:
         args = ["--flag", ""]
         model = "gpt-5"
         restarted_at = "2026-01-31T09:00:00Z"
+        turns = false
         memory = "512MiB"
         memory_high = "400MiB"
         pid_limit = 64
@@ -107,6 +108,7 @@ def test_every_field_reaches_the_agent() -> None:
             *(RestartPolicy.ON_FAILURE, 2, 0.3, 60, 5400, (0, 130, 255), 7200, 5),
             *(512 * 1024**2, 400 * 1024**2, 64, 1.5, OomPolicy.STOP),
         ),
+        turns=False,
         source=Path("jcard.toml"),
     )
 
@@ -165,6 +167,7 @@ TYPES = {
     "command": "strings",
     "args": "strings",
     "model": "string",
+    "turns": "boolean",
     "restarted_at": "string",
     "memory": "size",
     "memory_high": "size",

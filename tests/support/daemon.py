@@ -66,6 +66,11 @@ class AgentJson(TypedDict):
     pane_pid: int | None
     owner: str | None
     source: str | None
+    activity: str | None
+    activity_since: str | None
+    activity_source: str | None
+    activity_text: str | None
+    conversation: str | None
 
 
 class ConfigFileJson(TypedDict):

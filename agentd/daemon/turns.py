@@ -1,0 +1,140 @@
+"""The watching of turns, as a part of the daemon: its socket, agents' terminals, and where its news go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from agentd.daemon.api_socket import ApiSocket
+from agentd.files.path_lock import SocketTakenError
+from agentd.model.events import Detail, Event
+from agentd.supervise.host import Host
+from agentd.supervise.run_watcher import StartedRun
+from agentd.tmux.errors import TmuxError, TmuxUnreachableError
+from agentd.tmux.panes import Pane
+from agentd.turns import peers
+from agentd.turns.adapter import TurnsError
+from agentd.turns.registry import load_adapters
+from agentd.turns.thread import Setting, TurnsThread
+from agentd.turns.turns import Access
+
+log = structlog.get_logger(__name__)
+
+SUFFIX = ".turns"
+"""What the socket is called, after the API's."""
+
+_MODE = 0o666
+"""Of the socket: the agents' user must reach it. Who connects is known by the kernel's account, and refused if they
+have no business there."""
+
+_KEY_LIMIT = 2.0
+
+_CONFIDENTIAL = ("prompt", "text", "name")
+"""Values of events that hold what agents and people say."""
+
+
+def turns_socket(api_socket: Path) -> Path:
+    """Where hooks and those who talk to agents connect."""
+    return api_socket.with_name(api_socket.name + SUFFIX)
+
+
+class TurnsPart:
+    """Runs the thread, and holds its socket.
+
+    Parameters
+    ----------
+    api_socket
+        The API's, beside which ours stands.
+    admin_gid
+        Numeric group that may talk to agents, or ``None``.
+    """
+
+    def __init__(self, host: Host, api_socket: Path, admin_gid: int | None) -> None:
+        self._host = host
+        self._adapters = load_adapters()
+        for text in self._adapters.warnings:
+            log.warning("harness", warning=text)
+        self._access = Access(host.user.uid, os.geteuid(), admin_gid)
+        self.socket = ApiSocket(turns_socket(api_socket), None, self._serve, _MODE)
+        self._thread: TurnsThread | None = None
+
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Watch while the context is open; without a socket where none can be made."""
+        async with contextlib.AsyncExitStack() as stack:
+            reason = None if peers.KNOWN else "this system does not tell who connects"
+            path = str(self.socket.path) if reason is None else None
+            thread = self._start(path)
+            stack.push_async_callback(thread.close)
+            if path is not None:
+                try:
+                    await stack.enter_async_context(self.socket.answering())
+                except (SocketTakenError, OSError) as error:
+                    reason = str(error)
+            if reason is not None:
+                log.warning("turns_without_hooks", path=str(self.socket.path), reason=reason)
+                thread.without_hooks()
+            self._host.watcher = thread
+            yield
+
+    def _start(self, hook_socket: str | None) -> TurnsThread:
+        self._thread = TurnsThread(
+            Setting(
+                adapters=self._adapters.by_harness,
+                user=self._host.user,
+                access=self._access,
+                hook_socket=hook_socket,
+                sink=self._take,
+                redact=self._host.redact,
+                terminal=lambda run: PaneTerminal(self._host, run),
+            )
+        )
+        return self._thread
+
+    @contextlib.asynccontextmanager
+    async def _serve(self, bound: socket.socket) -> AsyncIterator[Callable[[socket.socket], Awaitable[None]]]:
+        assert self._thread is not None
+        await self._thread.listen(bound)
+        yield self._thread.listen
+
+    def _take(self, event: Event) -> None:
+        data = {name: self._redacted(name, value) for name, value in event.data.items()}
+        self._host.emit(replace(event, data=data))
+
+    def _redacted(self, name: str, value: Detail) -> Detail:
+        if isinstance(value, str):
+            return self._host.redact(value) if name in _CONFIDENTIAL else value
+        if isinstance(value, tuple | list):
+            return [self._host.redact(each) for each in value]
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class PaneTerminal:
+    """The terminal of a run; gone with its pane."""
+
+    host: Host
+    run: StartedRun
+
+    async def press(self, key: str) -> None:
+        """Press a key."""
+        pane = self._pane()
+        try:
+            async with asyncio.timeout(_KEY_LIMIT):
+                await self.host.tmux.send_key(pane, key)
+        except (TmuxError, TmuxUnreachableError) as error:
+            raise TurnsError(f"tmux did not press {key} for {self.run.agent}: {error}") from error
+        except TimeoutError as error:
+            raise TurnsError(f"tmux did not press {key} for {self.run.agent} within {_KEY_LIMIT:g} s") from error
+
+    def _pane(self) -> Pane:
+        if self.run.pane is None:
+            raise TurnsError(f"{self.run.agent} has no terminal")
+        return self.run.pane

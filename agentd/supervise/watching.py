@@ -1,0 +1,70 @@
+"""What a launch and a started run mean to those who watch runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from agentd.harness.additions import HOOK_VARIABLE, Additions, LaunchFacts
+from agentd.model.spec import AgentType
+from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.host import Host
+from agentd.supervise.record import Description
+from agentd.supervise.run_handle import RunHandle
+from agentd.supervise.run_watcher import RunFiles, StartedRun
+
+
+def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mapping[str, str]) -> Additions | None:
+    """What is added to a launch so that the run can be watched; ``None`` if it is not to be.
+
+    A sandboxed agent is not: neither our socket nor its own files can be reached from the other side.
+    """
+    spec, launch, socket = desired.spec, desired.launch, host.watcher.hook_socket
+    assert launch is not None
+    if not spec.turns or spec.type is AgentType.SANDBOXED:
+        return None
+    hook = {} if socket is None else {HOOK_VARIABLE: socket}
+    file, own_socket = host.runtime.watching_paths(run_id)
+    facts = LaunchFacts(
+        agent=spec.name,
+        run_id=run_id,
+        harness=spec.harness,
+        argv=launch.argv,
+        environment={**environment, **hook},
+        workdir=spec.workdir,
+        home=Path(environment.get("HOME") or host.user.home),
+        stays=desired.stays,
+        file=file,
+        socket=own_socket,
+    )
+    added = host.watcher.additions(facts)
+    return None if added is None else Additions(added.argv, {**hook, **added.environment}, added.file, added.memo)
+
+
+def watch_run(host: Host, agent: str, described: Description, handle: RunHandle) -> None:
+    """Have a run watched whose process exists, launched by us or a former daemon."""
+    if handle.process is None:
+        return
+    run = StartedRun(
+        agent=agent,
+        run_id=handle.run_id,
+        harness=described.harness,
+        workdir=Path(described.workdir),
+        process=handle.process,
+        files=RunFiles(*host.runtime.watching_paths(handle.run_id)),
+        pane=handle.pane,
+        memo=_memo(host.runtime.read_memo(handle.run_id)),
+    )
+    host.watcher.started(run)
+
+
+def _memo(text: str | None) -> Mapping[str, str] | None:
+    """Read what a launch left; ``None`` if there is nothing, or it is not to be understood."""
+    try:
+        found = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    return {name: value for name, value in found.items() if isinstance(value, str)}
