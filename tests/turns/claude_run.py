@@ -75,12 +75,11 @@ class ClaudeRun:
     async def hook(self, name: str, **body: object) -> None:
         """Post a hook; one that is held goes on in the background."""
         task = asyncio.ensure_future(self.watch.hook(Hook(name, body)))
-        for _ in range(5):
-            await asyncio.sleep(0)
-        if task.done():
+        if name != "PermissionRequest":
             assert await task is None
-        else:
-            self.held[name] = task
+            return
+        self.held[name] = task
+        await until(lambda: task.done() or bool(self.watch.conversation.requests))
 
     def status(self, document: dict[str, object]) -> None:
         """Write the status file."""
