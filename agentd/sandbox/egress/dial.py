@@ -90,9 +90,11 @@ class Dialer:
         failure = ""
         for address in addresses:
             try:
-                if verified is None:
-                    return await asyncio.open_connection(address, port)
-                return await asyncio.open_connection(address, port, ssl=self._trust, server_hostname=verified)
+                trust = None if verified is None else self._trust
+                streams = await asyncio.open_connection(address, port, ssl=trust, server_hostname=verified)
+                # A server that went away without a word is noticed in the end.
+                streams[1].get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                return streams
             except ssl.SSLCertVerificationError as error:
                 message = f"the certificate of {verified}:{port} is not trusted: {error.verify_message}"
                 raise BadRequestError(_FAILED, message) from error

@@ -15,8 +15,6 @@ from agentd.sandbox.egress.tunnel import CHUNK, pass_on
 
 HEAD_LIMIT: Final = 10.0
 """Seconds for a head that has begun to be whole."""
-IDLE_LIMIT: Final = 600.0
-"""Seconds between two requests of a connection."""
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t -~\x80-\xff]*)?\r\n")
 
 
@@ -76,8 +74,8 @@ class Interception:
 
     async def _head(self, reader: asyncio.StreamReader) -> Head | None:
         try:
-            async with asyncio.timeout(IDLE_LIMIT):
-                first = await reader.readexactly(1)
+            # However long that takes: an answer may go on for hours.
+            first = await reader.readexactly(1)
             async with asyncio.timeout(HEAD_LIMIT):
                 head = parse_head(first + await reader.readuntil(b"\r\n\r\n"))
         except asyncio.IncompleteReadError:

@@ -19,7 +19,7 @@ from agentd.sandbox.egress.intercept import HEAD_LIMIT, Interception, answer, se
 from agentd.sandbox.egress.placeholders import Substitution
 from agentd.sandbox.egress.tunnel import tunnel
 
-MOST_CONNECTIONS: Final = 256
+MOST_CONNECTIONS: Final = 128
 """Of one agent at once."""
 
 _TARGET: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+):([0-9]{1,5})")
@@ -125,6 +125,11 @@ class RunProxy:
         except RefusedError as error:
             # No answer: it would be taken for the server's.
             self._refused(str(error))
+        except asyncio.CancelledError:
+            # The run has ended: nothing is left to be said in order.
+            for writer in (client[1], server[1]):
+                writer.transport.abort()
+            raise
         finally:
             server[1].close()
 

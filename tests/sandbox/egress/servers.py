@@ -64,7 +64,8 @@ class _Handler(BaseHTTPRequestHandler):
             while size := int(self.rfile.readline(), 16):
                 body += self.rfile.read(size)
                 self.rfile.readline()
-            self.rfile.readline()
+            while self.rfile.readline() != b"\r\n":
+                pass
         else:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.seen.append((self.command, self.path, dict(self.headers)))  # type: ignore[attr-defined]
