@@ -29,7 +29,7 @@ from agentd.daemon.resolving import Resolver
 from agentd.daemon.screens import DaemonScreens
 from agentd.daemon.seen_folders import SeenFolders, seen_folders
 from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents
-from agentd.daemon.single_instance import DataDirectory, StartError, find_living, own_of, runtime_path, take_locks
+from agentd.daemon.single_instance import DataDirectory, StartError, find_living, take_locks
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.turns import TurnsPart
 from agentd.daemon.watch import Watcher
@@ -60,6 +60,7 @@ from agentd.recording.transcripts.writer import find_writer
 from agentd.sandbox.egress.service import Egress
 from agentd.sandbox.engines import Where
 from agentd.sandbox.maker import Sandboxes
+from agentd.sandbox.own import own_of, runtime_path
 from agentd.settings.context import load_context, resolve_agent_user, resolve_data_dir
 from agentd.settings.folders import SettingsError, templates_folder
 from agentd.settings.settings import Settings
@@ -215,6 +216,8 @@ class _Daemon:
             reconciler,
             self._clock,
             str(settings.config),
+            str(settings.secret_dir),
+            str(settings.state_dir),
             user.name,
             context,
             started=self._clock.now(),

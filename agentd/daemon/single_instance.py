@@ -22,7 +22,6 @@ from agentd.launch.census import Census, Instance, take_census
 from agentd.launch.preflight import PreflightError
 from agentd.process.identity import ProcessIdentity
 from agentd.process.proc import descendants
-from agentd.sandbox.compose import Own
 from agentd.settings.settings import Settings
 from agentd.supervise.host import Host
 from agentd.tmux.server_process import socket_of
@@ -30,25 +29,9 @@ from agentd.tmux.socket_file import listener_of
 
 log = structlog.get_logger(__name__)
 
-RUNTIME_SUFFIX = ".runs"
-"""What the runtime directory is called, after the tmux socket it stands beside."""
-
 
 class StartError(RuntimeError):
     """The daemon cannot start; the text says why and what to do."""
-
-
-def runtime_path(settings: Settings) -> Path:
-    """Where the runtime directory is."""
-    return settings.tmux_socket.with_name(settings.tmux_socket.name + RUNTIME_SUFFIX)
-
-
-def own_of(settings: Settings, data_dir: Path) -> Own:
-    """What no sandboxed agent sees."""
-    runsc = [path for path in (settings.runsc.state_dir, settings.runsc.bundle_dir) if path is not None]
-    folders = (settings.state_dir, runtime_path(settings), settings.secret_dir, data_dir, *runsc)
-    entries = (settings.config, settings.config_dir, settings.tmux_socket, settings.api_socket)
-    return Own(folders, entries, data_dir, runtime_path(settings))
 
 
 class DataDirectory:

@@ -57,6 +57,8 @@ class DaemonStatus:
     reconciler: Reconciler
     clock: Clock
     config_path: str
+    secret_dir: str
+    state_dir: str
     agent_user: str
     context: LoadContext
     started: float
@@ -202,6 +204,8 @@ class DaemonStatus:
             default_workdir=str(self.context.default_workdir),
             data_dir=str(self.context.data_dir),
             secrets=None if self.configuration is None else sorted(self.configuration.secret_names),
+            secret_dir=self.secret_dir,
+            state_dir=self.state_dir,
         )
 
 

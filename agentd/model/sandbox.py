@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,10 +17,12 @@ class SandboxStatus:
     It reads the system too, apart from what belongs to agentd, other agents and users: see docs/sandbox.md.
     """
 
-    kind: Annotated[str, JsonSchema({"enum": [*SandboxKind]})]
-    """What the sandbox is made with."""
+    kind: Annotated[str, JsonSchema({"enum": [*SandboxKind]})] | None
+    """What the sandbox is made with; null is what there is, bubblewrap first."""
     network: Annotated[str, JsonSchema({"enum": [*Network]})]
     """What it reaches over the network."""
+    network_allow: Sequence[str]
+    """What it reaches by name without a network."""
     read_only_paths: Sequence[str]
     """What it may read although other sandboxes do not show it, its workdir among them if that is not to be changed."""
     writable_paths: Sequence[str]
@@ -33,3 +35,5 @@ class SandboxStatus:
     """Packages that it finds beside its harness."""
     secrets: Sequence[str] | None
     """Names of the secrets that it is given; null is all there are."""
+    egress_secrets: Mapping[str, Sequence[str]]
+    """Hosts that are sent a secret which it is not given itself, by the name of that."""

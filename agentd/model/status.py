@@ -390,6 +390,10 @@ class PlanReport:
     """Folder of worktrees, workspaces, and homes of sandboxed agents."""
     secrets: Sequence[str] | None
     """Names of the secrets there are; null where no file was read yet."""
+    secret_dir: str | None
+    """Folder of the secrets."""
+    state_dir: str | None
+    """Folder of transcripts and events."""
 
 
 class StatusSource(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.model.sandbox import SandboxStatus
-from agentd.model.spec import AgentSpec, AgentType, SandboxKind
+from agentd.model.spec import AgentSpec, AgentType
 
 SANDBOXES: Final = "sandboxes"
 """Folder of the sandboxed agents' homes, in the data directory."""
@@ -66,12 +66,14 @@ def shown(spec: AgentSpec, data_dir: Path, secrets: Iterable[str] | None) -> San
     root = (granted.root,)
     names = spec.secrets if secrets is None else sorted(secrets)
     return SandboxStatus(
-        kind=(wish.kind or SandboxKind.BUBBLEWRAP).value,
+        kind=None if wish.kind is None else wish.kind.value,
         network=wish.network.value,
+        network_allow=[*map(str, wish.network_allow)],
         read_only_paths=[*map(str, (*(root if granted.root_read_only else ()), *granted.readable))],
         writable_paths=[*map(str, (*(() if granted.root_read_only else root), *granted.writable))],
         repository=None if spec.checkout is None or granted.root_read_only else str(spec.checkout.repo),
         home=str(home_of(spec.name, data_dir)),
-        extra_packages=wish.extra_packages,
+        extra_packages=[*wish.extra_packages],
         secrets=None if names is None else [*names],
+        egress_secrets={secret.name: [*map(str, secret.to)] for secret in wish.egress_secrets},
     )

@@ -68,12 +68,14 @@ RUNNING = AgentStatus(
 SANDBOX = SandboxStatus(
     kind="bubblewrap",
     network="none",
+    network_allow=["api.example.com:443"],
     read_only_paths=["/home/agent/.gitconfig"],
     writable_paths=["/srv/ü b", "/srv/cache"],
     repository="/srv/shop",
     home="/home/agent/.local/share/agentd/sandboxes/nightly",
     extra_packages=[],
     secrets=["TOKEN"],
+    egress_secrets={"KEY": ["api.example.com:443"]},
 )
 
 BACKING_OFF = AgentStatus(
@@ -156,6 +158,8 @@ PLAN = PlanReport(
     default_workdir="/home/agent/workspace",
     data_dir="/home/agent/.local/share/agentd",
     secrets=("TOKEN",),
+    secret_dir="/run/stereos/secrets",
+    state_dir="/var/lib/agentd",
 )
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.api.views import AGENT, AGENTS, PLAN
-from agentd.model.status import ObservedAgentView, PlanReport
+from agentd.model.status import ObservedAgentView
+from tests.api.memory_source import PLAN as SOME_PLAN
 from tests.api.memory_source import RUNNING
 
 TEXT = st.text(st.characters(codec="utf-8"))
@@ -29,16 +30,8 @@ def test_text_with_surrogates_still_gives_valid_json_in_utf_8(error: str) -> Non
 
 
 def test_a_plan_with_surrogates_in_a_mapping_is_encoded() -> None:
-    plan = PlanReport(
-        (),
-        (ObservedAgentView("a", "running", {"caf\udce9": "x"}, {"a": ("\udce9",)}, "\udce9", None),),
-        "",
-        "",
-        "",
-        "",
-        "",
-        None,
-    )
+    seen = ObservedAgentView("a", "running", {"caf\udce9": "x"}, {"a": ("\udce9",)}, "\udce9", None)
+    plan = replace(SOME_PLAN, observed=(seen,))
     observed = json.loads(PLAN.encode(plan))["observed"][0]
     assert observed == {
         "name": "a",

@@ -44,7 +44,7 @@ def jcard(client: Client, source: MemorySource) -> Path:
     (path.parent / "task.md").write_text("build it")
     source.health_now = replace(HEALTH, config=replace(HEALTH.config, path=str(path)))
     source.plan_now = PlanReport(
-        (), observed(path), KEY.hex(), "agent", "/home/agent", "/home/agent/workspace", "/data", ["TOKEN"]
+        (), observed(path), KEY.hex(), "agent", "/home/agent", "/home/agent/workspace", "/data", ["TOKEN"], None, None
     )
     return path
 
@@ -152,14 +152,16 @@ def test_what_a_sandbox_lets_an_agent_do_and_what_changes_of_it_is_shown(
     [operation] = document["operations"]
     assert operation["sandbox_before"] is None
     assert operation["sandbox"] == {
-        "kind": "bubblewrap",
+        "kind": None,
         "network": "host",
+        "network_allow": [],
         "read_only_paths": [],
         "writable_paths": ["/home/agent/workspace", "/srv/cache"],
         "repository": None,
         "home": "/data/sandboxes/boxed",
         "extra_packages": [],
         "secrets": ["TOKEN"],
+        "egress_secrets": {},
     }
     operator_tmux.session("s", client.shell_words("plan", str(other)))
     shown = operator_tmux.wait_for_text("s", "[status 0]")
@@ -181,7 +183,9 @@ def test_what_a_sandbox_lets_an_agent_do_and_what_changes_of_it_is_shown(
     assert "writable_paths +/srv/other, -/srv/cache" in shown
     other.write_text(jcard.read_text().replace(SANDBOXED, SANDBOXED.replace('"sandboxed"', '"native"')))
     operator_tmux.session("u", client.shell_words("plan", str(other)))
-    assert "bubblewrap -> none: it may do what its user may" in operator_tmux.wait_for_text("u", "[status 0]")
+    assert "bubblewrap, or else gvisor -> none: it may do what its user may" in operator_tmux.wait_for_text(
+        "u", "[status 0]"
+    )
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ def test_what_a_sandbox_lets_the_agent_do_is_said(
     assert dict(client("status", "reviewer-0").rows)["sandbox"] == (
         "bubblewrap; may read the system, /home/agent/.gitconfig; may write /srv/ü b, /srv/cache, "
         "objects, refs and logs of /srv/shop, its home in /home/agent/.local/share/agentd/sandboxes/nightly; "
-        "may reach no network; secrets TOKEN"
+        "may reach api.example.com:443; secrets TOKEN; may use KEY at api.example.com:443"
     )
     assert dict(client("status", "Builder").rows)["sandbox"] == "-"
     document = client("status", "reviewer-0", "--json").document
@@ -313,5 +313,5 @@ def test_what_a_sandbox_lets_the_agent_do_is_said(
     assert document["sandbox"] == asdict(SANDBOX)
     operator_tmux.session("s", client.shell_words("status", "reviewer-0"))
     shown = operator_tmux.wait_for_text("s", "[status 0]")
-    assert re.search(r"^may reach +no network$", shown, re.MULTILINE)
+    assert re.search(r"^may reach +api.example.com:443$", shown, re.MULTILINE)
     assert re.search(r"^secrets +TOKEN$", shown, re.MULTILINE)

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     "worktrees": {"worktrees": "list the agents' git worktrees, or remove unused ones"},
     "diff": {"diff": "show what an agent changed in its worktree"},
     "collect": {"collect": "collect an agent's work in a folder"},
+    "sandbox": {"sandbox": "run a command in an agent's sandbox, to try it"},
     "validate": {"validate": "check a jcard"},
     "plan": {"plan": "show what would start, stop, restart or change, and why"},
     "schema": {"schema": "print the JSON Schema of the jcard, for editors"},

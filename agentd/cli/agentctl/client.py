@@ -78,6 +78,8 @@ _ADDED_LATER: Mapping[str, Json] = {
     "sandbox": None,
     "sandbox_before": None,
     "secrets": None,
+    "secret_dir": None,
+    "state_dir": None,
 }
 """What an older daemon does not send, and what it counts as then."""
 

@@ -233,7 +233,7 @@ class Commands:
         for name, summary in SUMMARIES.items():
             self._subparsers.add_parser(name, help=summary)
 
-    def add(self, name: str, run: Callable[[Invocation], Status], *, details: str = "", examples: str) -> Parser:
+    def add(self, name: str, run: Callable[[Invocation], int], *, details: str = "", examples: str) -> Parser:
         """Add a command.
 
         Parameters

@@ -32,7 +32,7 @@ def dispatch(arguments: argparse.Namespace) -> int:
     return exit_status
 
 
-def _run(arguments: argparse.Namespace, as_json: bool) -> Status:
+def _run(arguments: argparse.Namespace, as_json: bool) -> int:
     settings = settings_from(arguments, os.environ)
     invocation = Invocation(
         arguments=arguments,
@@ -42,7 +42,7 @@ def _run(arguments: argparse.Namespace, as_json: bool) -> Status:
         as_json=as_json,
     )
     try:
-        command_status: Status = arguments.run(invocation)
+        command_status: int = arguments.run(invocation)
     except UnreachableError as error:
         return _report(
             f"agentd is not reachable on {settings.api_socket}: {error}{_advice(invocation)}",

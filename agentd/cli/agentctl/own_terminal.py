@@ -19,8 +19,8 @@ _AT_ONCE = 65536
 _NOT_EXECUTED = 127
 
 
-def run_in_own_terminal(argv: Sequence[str], environment: Mapping[str, str], owner: Owner) -> int:
-    """Run a program as another user until it ends; return its exit status, by shell convention.
+def run_in_own_terminal(argv: Sequence[str], environment: Mapping[str, str], owner: Owner | None) -> int:
+    """Run a program, as another user if one is given, until it ends; return its exit status, by shell convention.
 
     On our terminal, it or whoever may trace it could push back input (TIOCSTI) for the shell that follows.
     """
@@ -42,12 +42,13 @@ def run_in_own_terminal(argv: Sequence[str], environment: Mapping[str, str], own
     return status if status >= 0 else 128 - status
 
 
-def _become(argv: Sequence[str], environment: Mapping[str, str], owner: Owner) -> None:
+def _become(argv: Sequence[str], environment: Mapping[str, str], owner: Owner | None) -> None:
     try:
-        os.fchown(0, owner.uid, -1)
-        os.setgroups(owner.groups)
-        os.setgid(owner.gid)
-        os.setuid(owner.uid)
+        if owner is not None:
+            os.fchown(0, owner.uid, -1)
+            os.setgroups(owner.groups)
+            os.setgid(owner.gid)
+            os.setuid(owner.uid)
         os.chdir("/")
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execvpe(argv[0], list(argv), environment)  # noqa: S606 (arguments are never a shell string)

@@ -11,18 +11,22 @@ from agentd.model.status import PlannedOperation
 
 _REACHES: Mapping[str, str] = {Network.HOST: "all that this machine does", Network.NONE: "no network"}
 _SYSTEM = "the system"
+_WHAT_THERE_IS = "bubblewrap, or else gvisor"
 _NOTHING = "none"
 
 
 def sandbox_rows(sandbox: SandboxStatus) -> dict[str, str]:
     """Say it by what is said."""
-    return {
-        "sandbox": " with ".join([sandbox.kind, *sandbox.extra_packages]),
+    rows = {
+        "sandbox": " with ".join([sandbox.kind or _WHAT_THERE_IS, *sandbox.extra_packages]),
         "may read": ", ".join([_SYSTEM, *sandbox.read_only_paths]),
         "may write": ", ".join([*sandbox.writable_paths, *_repository(sandbox), f"its home in {sandbox.home}"]),
-        "may reach": _REACHES.get(sandbox.network, sandbox.network),
+        "may reach": ", ".join(sandbox.network_allow) or _REACHES.get(sandbox.network, sandbox.network),
         "secrets": "all" if sandbox.secrets is None else ", ".join(sandbox.secrets) or _NOTHING,
     }
+    if sandbox.egress_secrets:
+        rows["may use"] = ", ".join(f"{name} at {' and '.join(to)}" for name, to in sandbox.egress_secrets.items())
+    return rows
 
 
 def sandbox_line(sandbox: SandboxStatus) -> str:
@@ -40,7 +44,7 @@ def planned_rows(operation: PlannedOperation) -> Iterator[tuple[str, str]]:
         for name in (field.name for field in fields(after)):
             yield from _difference(name, getattr(before, name), getattr(after, name))
     elif before is not None and operation.action != "stop":
-        yield "sandbox", f"{before.kind} -> none: it may do what its user may"
+        yield "sandbox", f"{before.kind or _WHAT_THERE_IS} -> none: it may do what its user may"
 
 
 def _difference(name: str, before: object, after: object) -> Iterator[tuple[str, str]]:
@@ -48,6 +52,8 @@ def _difference(name: str, before: object, after: object) -> Iterator[tuple[str,
         if before != after:
             yield name, f"{before or _NOTHING} -> {after or _NOTHING}"
         return
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        before, after = ([f"{key} at {' and '.join(to)}" for key, to in each.items()] for each in (before, after))
     old, new = _words(before), _words(after)
     changes = [f"+{word}" for word in new if word not in old] + [f"-{word}" for word in old if word not in new]
     if changes:
