@@ -20,7 +20,7 @@ from agentd.daemon.folders import FolderError, Folders
 from agentd.files.answering import Way
 from agentd.files.path_lock import AlreadyRunningError, PathLock, SocketTakenError
 from agentd.files.worker import in_thread
-from agentd.launch.rundir import RuntimeDirectoryError
+from agentd.launch.owned_folder import RuntimeDirectoryError
 from agentd.model.events import Event, EventKind
 from agentd.supervise.host import Host
 from agentd.tmux.errors import TmuxStartError

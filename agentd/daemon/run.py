@@ -39,8 +39,9 @@ from agentd.harness.registry import load_harnesses
 from agentd.launch.census import Instance
 from agentd.launch.identity import IdentityError, admin_group, base_environment, path_origin, server_environment
 from agentd.launch.login import Login, ask_login
+from agentd.launch.owned_folder import RuntimeDirectoryError
 from agentd.launch.preflight import Preflight
-from agentd.launch.rundir import RuntimeDirectory, RuntimeDirectoryError
+from agentd.launch.rundir import RuntimeDirectory
 from agentd.limits.groups import RunGroups
 from agentd.model.events import Event, EventSink
 from agentd.model.spec import LoadContext

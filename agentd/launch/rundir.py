@@ -1,14 +1,11 @@
 """The runtime directory: launch scripts, records of runs, launchers' reports, and the FIFO that announces these.
 
 It belongs to the agent user, mode 0700, on tmpfs by default, since launch scripts hold secrets until they have been
-read. The agent user may put anything there and anything in its place, and agentd may be root: the folder is opened
-once and everything is done relative to that descriptor; files are created exclusively, never through a link, and read
-only if they are small regular files.
+read. The agent user may put anything there: see `agentd.launch.owned_folder`.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -30,6 +27,7 @@ from agentd.launch.launcher import (
     LaunchScript,
     render,
 )
+from agentd.launch.owned_folder import OwnedFolder, RuntimeDirectoryError
 from agentd.launch.pipes import NETWORK_SUFFIX, READY_SUFFIX, TRUSTED_SUFFIX
 from agentd.launch.script_path import SUFFIX, launched_run
 from agentd.process.identity import ProcessIdentity, started_by
@@ -53,10 +51,6 @@ _REPORT_LIMIT = 4096
 """Bytes; a report is one short line."""
 _RECORD_LIMIT = 1 << 20
 """Bytes; a record is one line of some hundred, plus an error's text."""
-
-
-class RuntimeDirectoryError(RuntimeError):
-    """The runtime directory cannot be used; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +100,7 @@ class RuntimeDirectory:
         self._owner = owner
         self._group = group
         self._is_ours = is_ours
-        self._said: dict[str, str] = {}
-        """What was wrong with which file: said once, for a hint, which anybody can send, asks for another look."""
-        self._folder: int | None = None
+        self._folder = OwnedFolder(path, owner, group)
         self._hints: HintPipe | None = None
         self._found: dict[str, ProcessIdentity] = {}
         """Agents' processes, by run, that were found without a report."""
@@ -125,11 +117,9 @@ class RuntimeDirectory:
         RuntimeDirectoryError
             If it is not a folder that only the agent user can enter.
         """
-        former, self._folder = self._folder, self._open_folder()
-        if former is not None:
-            os.close(former)
-        self._remove(CLOSING)
-        if self._exists(CLOSING):
+        self._folder.open()
+        self._folder.remove(CLOSING)
+        if self._folder.exists(CLOSING):
             raise RuntimeDirectoryError(f"expected no {self.path}/{CLOSING} that cannot be removed; remove it")
 
     def keep(self, on_hint: Callable[[str], None]) -> list[Path]:
@@ -143,7 +133,7 @@ class RuntimeDirectory:
             If something else stands there; launches fail until that is gone.
         """
         made = []
-        if not stands_at(self._descriptor, self.path):
+        if not stands_at(self._folder.descriptor, self.path):
             self.prepare()
             made.append(self.path)
         if self._hints is None or not stands_at(self._hints.descriptor, self.path / HINTS):
@@ -151,51 +141,6 @@ class RuntimeDirectory:
             self.listen(on_hint)
             made.append(self.path / HINTS)
         return made
-
-    def _open_folder(self) -> int:
-        try:
-            made = self._make()
-            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-            raise RuntimeDirectoryError(
-                f"expected a folder at {self.path}, or that it can be made: {error.strerror}; remove what is there"
-            ) from error
-        except OSError as error:
-            raise RuntimeDirectoryError(
-                f"cannot use {self.path} as a folder: {error.strerror}; remove what is there"
-            ) from error
-        try:
-            if made:
-                os.fchown(folder, self._owner, self._group)
-            found = os.fstat(folder)
-            if found.st_uid != self._owner or found.st_mode & 0o077:
-                raise RuntimeDirectoryError(
-                    f"expected {self.path} to belong to uid {self._owner} with mode 0700, "
-                    f"found uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}; remove it"
-                )
-        except BaseException:
-            os.close(folder)
-            raise
-        return folder
-
-    def _make(self) -> bool:
-        try:
-            self.path.mkdir(mode=0o700)
-        except FileExistsError:
-            return False
-        return True
-
-    @property
-    def _descriptor(self) -> int:
-        assert self._folder is not None, "prepare comes first"
-        return self._folder
-
-    def _exists(self, name: str) -> bool:
-        try:
-            os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return True
 
     def script_path(self, run_id: str) -> str:
         """Where the launch script of a run stands."""
@@ -209,10 +154,9 @@ class RuntimeDirectory:
         OSError
             If it cannot be written: disk full, folder gone.
         """
-        self._create(script.run_id + SUFFIX, render(script, self.path))
+        self._folder.create(script.run_id + SUFFIX, render(script, self.path))
         if script.held:
-            os.mkfifo(script.run_id + _GO, 0o600, dir_fd=self._descriptor)
-            os.chown(script.run_id + _GO, self._owner, self._group, dir_fd=self._descriptor, follow_symlinks=False)
+            self._folder.create_fifo(script.run_id + _GO)
         return self.script_path(script.run_id)
 
     def write_trusted(self, run_id: str, content: bytes) -> None:
@@ -223,21 +167,7 @@ class RuntimeDirectory:
         OSError
             If they cannot be written.
         """
-        self._create(run_id + TRUSTED_SUFFIX, content)
-
-    def _create(self, name: str, content: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
-        try:
-            os.fchown(descriptor, self._owner, self._group)
-            written = os.write(descriptor, content)
-            if written != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
-        except BaseException:
-            self._remove(name)
-            raise
-        finally:
-            os.close(descriptor)
+        self._folder.create(run_id + TRUSTED_SUFFIX, content)
 
     def write_record(self, run_id: str, text: str) -> None:
         """Write a run's record for a later daemon; the former one stays until the new one is there.
@@ -249,16 +179,16 @@ class RuntimeDirectory:
         """
         content = text.encode("utf-8", "surrogateescape") + b"\n"
         try:
-            self._create(run_id + _RECORD, content)
+            self._folder.create(run_id + _RECORD, content)
         except FileExistsError:
-            self._remove(run_id + _NEW_RECORD)
-            self._create(run_id + _NEW_RECORD, content)
-            folder = self._descriptor
+            self._folder.remove(run_id + _NEW_RECORD)
+            self._folder.create(run_id + _NEW_RECORD, content)
+            folder = self._folder.descriptor
             os.rename(run_id + _NEW_RECORD, run_id + _RECORD, src_dir_fd=folder, dst_dir_fd=folder)
 
     def read_record(self, run_id: str) -> str | None:
         """Read a run's record."""
-        found = self._read(run_id + _RECORD, _RECORD_LIMIT)
+        found = self._folder.read(run_id + _RECORD, _RECORD_LIMIT)
         return None if found is None else found[0]
 
     def watching_paths(self, run_id: str) -> tuple[Path, Path]:
@@ -273,14 +203,14 @@ class RuntimeDirectory:
         OSError
             If it cannot be written: disk full, folder gone.
         """
-        self._create(run_id + _MEMO, memo.encode() + b"\n")
+        self._folder.create(run_id + _MEMO, memo.encode() + b"\n")
         self._memos[run_id] = memo
         if file is not None:
-            self._create(run_id + _FILE, file)
+            self._folder.create(run_id + _FILE, file)
 
     def read_memo(self, run_id: str) -> str | None:
         """Read the note for a later daemon on how a run is watched."""
-        found = self._read(run_id + _MEMO)
+        found = self._folder.read(run_id + _MEMO, _REPORT_LIMIT)
         if found is not None:
             self._memos[run_id] = found[0]
         return self._memos.get(run_id)
@@ -288,14 +218,14 @@ class RuntimeDirectory:
     def launched(self, command: str) -> str | None:
         """The run, if there is a record of it, whose launch script a pane's start command names."""
         run_id = launched_run(command)
-        return run_id if run_id is not None and self._exists(run_id + _RECORD) else None
+        return run_id if run_id is not None and self._folder.exists(run_id + _RECORD) else None
 
     def file_names(self) -> frozenset[str]:
         """The names in the folder, listed where one came or went since."""
-        found = os.fstat(self._descriptor)
+        found = os.fstat(self._folder.descriptor)
         changed = found.st_ctime_ns, found.st_ino
         if self._listed is None or self._listed[0] != changed:
-            with os.scandir(self._descriptor) as entries:
+            with os.scandir(self._folder.descriptor) as entries:
                 names = frozenset(entry.name for entry in entries)
             # Another change may leave the time as it was for a moment.
             self._listed = None if time.time_ns() - changed[0] < _FRESH else (changed, names)
@@ -304,17 +234,17 @@ class RuntimeDirectory:
 
     def has_record(self, run_id: str) -> bool:
         """Whether there is a record of a run."""
-        return self._exists(run_id + _RECORD)
+        return self._folder.exists(run_id + _RECORD)
 
     def is_held(self, run_id: str) -> bool:
         """Whether a run waits to be released, or will."""
-        return self._exists(run_id + _GO)
+        return self._folder.exists(run_id + _GO)
 
     def release(self, run_id: str) -> None:
         """Have a run that waits execute its agent."""
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(run_id + _GO, flags, dir_fd=self._descriptor)
+            descriptor = os.open(run_id + _GO, flags, dir_fd=self._folder.descriptor)
         except OSError as error:
             # Nobody waits: it has been killed.
             log.debug("run_not_released", run=run_id, error=error.strerror)
@@ -326,7 +256,7 @@ class RuntimeDirectory:
             log.debug("run_not_released", run=run_id, error=error.strerror)
         finally:
             os.close(descriptor)
-        self._remove(run_id + _GO)
+        self._folder.remove(run_id + _GO)
 
     def report_process(self, run_id: str, process: ProcessIdentity) -> None:
         """Write the launcher's report of the agent's process again, where it was removed or replaced.
@@ -336,15 +266,15 @@ class RuntimeDirectory:
         OSError
             If it cannot be written, for the next daemon.
         """
-        if run_id in self._memos and not self._exists(run_id + _MEMO):
-            self._create(run_id + _MEMO, self._memos[run_id].encode() + b"\n")
+        if run_id in self._memos and not self._folder.exists(run_id + _MEMO):
+            self._folder.create(run_id + _MEMO, self._memos[run_id].encode() + b"\n")
         if self.read_process(run_id) is not None:
             return
         self._found[run_id] = process
         line = read_bytes(f"{PROC}/{process.pid}/stat", _REPORT_LIMIT)
         if line and process.alive():
-            self._remove(run_id + _PID)
-            self._create(run_id + _PID, line)
+            self._folder.remove(run_id + _PID)
+            self._folder.create(run_id + _PID, line)
 
     def lacks(self, run_id: str, present: frozenset[str]) -> tuple[bool, bool]:
         """Whether a run's record, and the report of its process, are missing from these names."""
@@ -352,31 +282,21 @@ class RuntimeDirectory:
 
     def remove_script(self, run_id: str) -> None:
         """Remove the script; sh has it open by the time the agent runs."""
-        self._remove(run_id + SUFFIX)
+        self._folder.remove(run_id + SUFFIX)
 
     def remove_run(self, run_id: str) -> None:
         """Remove everything of a run."""
         self._found.pop(run_id, None)
         self._memos.pop(run_id, None)
         for suffix in _SUFFIXES:
-            self._said.pop(run_id + suffix, None)
-            self._remove(run_id + suffix)
-
-    def _remove(self, name: str) -> None:
-        try:
-            os.unlink(name, dir_fd=self._descriptor)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            # Only a folder that the agent user put there, which nothing here can mistake for a report.
-            log.warning("runtime_file_stays", file=name, error=error.strerror)
+            self._folder.forget(run_id + suffix)
 
     def run_ids(self) -> set[str]:
         """Every run of ours that has a file here."""
         return {stem for stem, _ in self._run_files() if self._is_ours(stem)}
 
     def _run_files(self) -> list[tuple[str, str]]:
-        with os.scandir(self._descriptor) as entries:
+        with os.scandir(self._folder.descriptor) as entries:
             names = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
         split = [name.rpartition(".") for name in names]
         return [(stem, f".{suffix}") for stem, dot, suffix in split if dot and f".{suffix}" in _SUFFIXES]
@@ -385,12 +305,12 @@ class RuntimeDirectory:
         """Remove what runs of former daemons left, launch scripts with their secrets first of all."""
         for stem, suffix in self._run_files():
             if stem not in run_ids:
-                self._remove(stem + suffix)
+                self._folder.remove(stem + suffix)
 
     def announce_closing(self) -> None:
         """Tell launchers to wait when their agent ends, not to become a shell: everything is about to be closed."""
         try:
-            self._create(CLOSING, b"")
+            self._folder.create(CLOSING, b"")
         except FileExistsError:
             pass
         except OSError as error:
@@ -401,50 +321,21 @@ class RuntimeDirectory:
         """Remove the folder, after the last run."""
         self.remove_all_but(set())
         for name in (CLOSING, HINTS):
-            self._remove(name)
+            self._folder.remove(name)
         try:
             self.path.rmdir()
         except OSError as error:
             log.warning("runtime_directory_stays", path=str(self.path), error=error.strerror)
 
-    def _read(self, name: str, limit: int = _REPORT_LIMIT) -> tuple[str, float] | None:
-        """The one line of a small regular file and when it was written; ``None`` while it is not there or not whole."""
-        try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(name, flags, dir_fd=self._descriptor)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self._unreadable(name, error.strerror or "cannot be opened")
-            return None
-        try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                self._unreadable(name, "not a regular file")
-                return None
-            if found.st_uid != self._owner:
-                # A hard link to what is another's: root would read, and show, what the agent user may not.
-                self._unreadable(name, f"expected a file of uid {self._owner}, found one of uid {found.st_uid}")
-                return None
-            text = os.read(descriptor, limit).decode("utf-8", "replace")
-        finally:
-            os.close(descriptor)
-        return (text.removesuffix("\n"), found.st_mtime) if text.endswith("\n") else None
-
-    def _unreadable(self, name: str, error: str) -> None:
-        if self._said.get(name) != error:
-            self._said[name] = error
-            log.warning("launcher_report_unreadable", file=name, error=error)
-
     def read_process(self, run_id: str) -> ProcessIdentity | None:
         """Which process is the agent of this run, once it exists."""
-        report = self._read(run_id + _PID)
+        report = self._folder.read(run_id + _PID, _REPORT_LIMIT)
         if report is None:
             return self._found.get(run_id)
         try:
             process = ProcessIdentity.parse(report[0])
         except ValueError as error:
-            self._unreadable(run_id + _PID, str(error))
+            self._folder.complain(run_id + _PID, str(error))
             return None
         if os.geteuid() == self._owner:
             # What is not ours the kernel keeps us from signalling.
@@ -461,7 +352,7 @@ class RuntimeDirectory:
 
     def read_exit(self, run_id: str) -> ExitReport | None:
         """How the run ended, once it has."""
-        report = self._read(run_id + _EXIT)
+        report = self._folder.read(run_id + _EXIT, _REPORT_LIMIT)
         if report is None:
             return None
         line, written = report
@@ -470,7 +361,7 @@ class RuntimeDirectory:
             return ExitReport(None, rest, written)
         match = _ENDED.fullmatch(line)
         if match is None or int(match[1]) > _LARGEST_STATUS:
-            self._unreadable(run_id + _EXIT, f"expected an exit status, found {line[:80]!r}")
+            self._folder.complain(run_id + _EXIT, f"expected an exit status, found {line[:80]!r}")
             return None
         return ExitReport(int(match[1]), None, written, None if match[2] is None else float(match[2]))
 
@@ -483,7 +374,7 @@ class RuntimeDirectory:
             If the FIFO cannot be made.
         """
         try:
-            self._hints = HintPipe(self._descriptor, self._owner, self._group, on_hint)
+            self._hints = HintPipe(self._folder.descriptor, self._owner, self._group, on_hint)
         except OSError as error:
             raise RuntimeDirectoryError(f"cannot open the FIFO {self.path}/{HINTS}: {error.strerror}") from error
 
@@ -495,6 +386,4 @@ class RuntimeDirectory:
     def close(self) -> None:
         """Stop listening, and let go of the folder."""
         self._stop_listening()
-        if self._folder is not None:
-            os.close(self._folder)
-            self._folder = None
+        self._folder.close()

@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from agentd.launch.preflight import PreflightError
 from agentd.model.events import EventKind
 from agentd.model.states import AgentState
-from agentd.process.reaper import ProcessTree
-from agentd.sandbox.egress.service import Running
 from agentd.supervise import transitions
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
-from agentd.supervise.launching import Prepared, facts_of, make_ready, open_pane, prepare, served
+from agentd.supervise.launching import Prepared, facts_of, make_ready, open_pane, prepare
 from agentd.supervise.life import (
     ApplyLimits,
     CloseSession,
@@ -29,20 +26,19 @@ from agentd.supervise.life import (
     TerminateGroup,
     TypeKey,
 )
-from agentd.supervise.limiting import admit, apply_limits, find_group, report_oom, with_reason
+from agentd.supervise.limiting import apply_limits, find_group
 from agentd.supervise.lost_record import assumed
-from agentd.supervise.machine import LogScreen, Machine
+from agentd.supervise.machine import LogScreen
 from agentd.supervise.policy import Exit
 from agentd.supervise.record import Description, Record
-from agentd.supervise.run_handle import Ended, NotStarted, Report, RunHandle, Started
+from agentd.supervise.run_holder import RunHolder
 from agentd.supervise.run_recorder import RunFacts
 from agentd.supervise.stopping import close_pane, forget_run, log_screen, terminate, type_key
-from agentd.supervise.watching import watch_run
 from agentd.tmux.errors import TmuxError
 from agentd.tmux.panes import Pane
 
 
-class Agent(Machine):
+class Agent(RunHolder):
     """A supervised agent.
 
     Parameters
@@ -52,42 +48,10 @@ class Agent(Machine):
     """
 
     def __init__(self, host: Host, life: Life, described: Description, on_gone: Callable[[Agent], None]) -> None:
-        super().__init__(host, life)
-        self.described = described
+        super().__init__(host, life, described)
         self._on_gone = on_gone
-        self._handle: RunHandle | None = None
         self.unrecorded = False
         """Whether what it was launched as is not known, since its record was lost."""
-
-    @property
-    def name(self) -> str:
-        """The agent's name."""
-        return self.life.name
-
-    @property
-    def pane(self) -> Pane | None:
-        """Its pane, while it has one."""
-        return self._handle.pane if self._handle is not None and self.life.session_open else None
-
-    @property
-    def session(self) -> str:
-        """The session name its pane was made with."""
-        return self._handle.session if self._handle is not None else self.described.session
-
-    @property
-    def tree(self) -> ProcessTree | None:
-        """The processes of the run there is, or of the last one."""
-        return None if self._handle is None else self._handle.tree
-
-    @property
-    def run_id(self) -> str | None:
-        """Id of the run there is, or of the last one."""
-        return self._handle.run_id if self._handle is not None else None
-
-    @property
-    def served(self) -> Running | None:
-        """The run that there is or will be, if it reaches something by name."""
-        return served(self.life, self._handle)
 
     # -- what others tell it
 
@@ -182,16 +146,6 @@ class Agent(Machine):
         self.unrecorded = False
         self.life = assumed(self.life, desired, None if self._handle is None else self._handle.process)
 
-    def keep_files(self, present: frozenset[str]) -> bool:
-        """Write its files again that are missing from these names of the runtime directory; says whether any was."""
-        handle, run = self._handle, self.life.run
-        if handle is None or self.pane is None or run is None or run.id != handle.run_id:
-            return False
-        no_record, no_report = self.host.runtime.lacks(handle.run_id, present)
-        if no_record:
-            self._records.lost()
-        return (no_report and run.ended is None and handle.report_again()) or no_record
-
     def adopt_lost(self, session: str) -> None:
         """Adopt a run whose pane was closed while there was no daemon; nothing of it runs any more."""
         run = self.life.run
@@ -210,36 +164,6 @@ class Agent(Machine):
         self._schedule()
         self._records.require()
         self._reporter.adopted(self.life, run.id)
-
-    def look_for_oom(self, run_id: str) -> None:
-        """Look whether the kernel has killed a process of this run for want of memory."""
-        kills = self.host.groups.oom_kills(run_id)
-        if report_oom(self._reporter, self.life, run_id, kills):
-            self._apply(transitions.oom_killed(self.life, run_id, kills, self._now()))
-
-    def hint(self, *, past: bool = False) -> None:
-        """Look for a launcher's report; `past` if it may have been made long ago, to a former daemon."""
-        handle, run = self._handle, self.life.run
-        if handle is not None and run is not None and run.id == handle.run_id and run.ended is None:
-            if handle.pane is not None or past:
-                handle.read_reports(past=past)
-            else:
-                handle.wait_for_pane(partial(self.hint, past=True))
-
-    def _reported(self, run_id: str, report: Report) -> None:
-        match report:
-            case Started(pid, ago):
-                self._apply(transitions.started(self.life, run_id, pid, self._now().earlier(ago)))
-                if self._handle is not None and self._handle.run_id == run_id:
-                    watch_run(self.host, self.name, self.described, self._handle)
-            case NotStarted(error):
-                self._apply(transitions.launch_failed(self.life, run_id, error, self._now()))
-            case Ended(ended, ago):
-                self.look_for_oom(run_id)
-                ended = with_reason(self.life, ended, self.host.clock.now())
-                if self.host.debug:
-                    self._effects.append(LogScreen())
-                self._apply(transitions.exited(self.life, run_id, ended, self._now().earlier(ago)))
 
     # -- carrying out effects
 
@@ -317,18 +241,6 @@ class Agent(Machine):
             self.hint(past=True)
         if former is not None:
             await forget_run(self.host, former.run_id)
-
-    def _new_handle(self, run_id: str, session: str) -> RunHandle:
-        return RunHandle(self.host, run_id, session, self._reported, partial(admit, self.host, self))
-
-    def _hold(self, handle: RunHandle | None) -> None:
-        """Make this the current run, and take its hints."""
-        if self._handle is not None:
-            self._handle.close()
-            self.host.runs.pop(self._handle.run_id, None)
-        self._handle = handle
-        if handle is not None:
-            self.host.runs[handle.run_id] = self.hint
 
     def _wants(self, run_id: str) -> bool:
         return self.life.state is AgentState.STARTING and self.life.run is not None and self.life.run.id == run_id

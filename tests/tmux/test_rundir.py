@@ -13,7 +13,8 @@ from structlog.testing import LogCapture
 
 from agentd.launch import rundir
 from agentd.launch.launcher import HINTS, LaunchScript
-from agentd.launch.rundir import CLOSING, ExitReport, RuntimeDirectory, RuntimeDirectoryError
+from agentd.launch.owned_folder import RuntimeDirectoryError
+from agentd.launch.rundir import CLOSING, ExitReport, RuntimeDirectory
 from agentd.process.identity import ProcessIdentity
 from tests.support.waiting import wait_for
 
