@@ -15,6 +15,7 @@ import structlog
 from agentd.daemon.api_socket import ApiSocket
 from agentd.files.path_lock import SocketTakenError
 from agentd.model.events import Detail, Event
+from agentd.settings.sockets import turns_socket
 from agentd.supervise.host import Host
 from agentd.supervise.run_watcher import StartedRun
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
@@ -27,9 +28,6 @@ from agentd.turns.turns import Access
 
 log = structlog.get_logger(__name__)
 
-SUFFIX = ".turns"
-"""What the socket is called, after the API's."""
-
 _MODE = 0o666
 """Of the socket: the agents' user must reach it. Who connects is known by the kernel's account, and refused if they
 have no business there."""
@@ -38,11 +36,6 @@ _KEY_LIMIT = 2.0
 
 _CONFIDENTIAL = ("prompt", "text", "name")
 """Values of events that hold what agents and people say."""
-
-
-def turns_socket(api_socket: Path) -> Path:
-    """Where hooks and those who talk to agents connect."""
-    return api_socket.with_name(api_socket.name + SUFFIX)
 
 
 class TurnsPart:

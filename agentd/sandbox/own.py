@@ -6,19 +6,18 @@ from pathlib import Path
 
 from agentd.sandbox.compose import Own
 from agentd.settings.settings import Settings
-
-RUNTIME_SUFFIX = ".runs"
-"""What the runtime directory is called, after the tmux socket it stands beside."""
+from agentd.settings.sockets import runtime_directory, turns_socket
 
 
 def runtime_path(settings: Settings) -> Path:
     """Where the runtime directory is."""
-    return settings.tmux_socket.with_name(settings.tmux_socket.name + RUNTIME_SUFFIX)
+    return runtime_directory(settings.tmux_socket)
 
 
 def own_of(settings: Settings, data_dir: Path) -> Own:
     """What no sandboxed agent sees."""
     runsc = [path for path in (settings.runsc.state_dir, settings.runsc.bundle_dir) if path is not None]
     folders = (settings.state_dir, runtime_path(settings), settings.secret_dir, data_dir, *runsc)
-    entries = (settings.config, settings.config_dir, settings.tmux_socket, settings.api_socket)
+    sockets = (settings.tmux_socket, settings.api_socket, turns_socket(settings.api_socket))
+    entries = (settings.config, settings.config_dir, *sockets)
     return Own(folders, entries, data_dir, runtime_path(settings))

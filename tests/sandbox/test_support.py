@@ -11,7 +11,8 @@ import pytest
 
 from agentd.cli.agentctl.doctor.finding import Level
 from agentd.cli.agentctl.doctor.sandbox import check_sandbox
-from agentd.model.spec import AgentSpec, AgentType, SandboxKind
+from agentd.model.destinations import Destination
+from agentd.model.spec import AgentSpec, AgentType, EgressSecret, Network, SandboxKind, SandboxSpec
 from agentd.model.user import AgentUser
 from agentd.sandbox.engines import Where, look
 from agentd.sandbox.support import SandboxError
@@ -21,6 +22,8 @@ from tests.sandbox.conftest import AGENT_USER, Sandboxed
 from tests.support.agents import jcard
 
 NATIVE = AgentSpec("a", "custom", "a", Path("/srv"))
+DATA = Path("/data")
+SECRET = EgressSecret("KEY", (Destination("api.example.com", 443),))
 SANDBOXED = replace(NATIVE, type=AgentType.SANDBOXED)
 
 
@@ -113,14 +116,31 @@ def test_the_setting_that_forbids_it_is_named(
     assert "sysctl" not in str(caught.value)
 
 
-def test_doctor_says_whether_those_there_are_can_run(user: AgentUser, short_folder: Path) -> None:
+def test_doctor_says_whether_those_there_are_can_run(
+    user: AgentUser, short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     environ = failing(short_folder)
-    assert not [*check_sandbox([NATIVE], user, environ)]
-    [finding] = check_sandbox([NATIVE, SANDBOXED], user, environ)
+    assert not [*check_sandbox([NATIVE], user, environ, DATA)]
+    [finding] = check_sandbox([NATIVE, SANDBOXED], user, environ, DATA)
     assert finding.level is Level.ERROR
     assert "Permission denied" in finding.text
     if shutil.which("bwrap") is not None:
-        assert next(check_sandbox([SANDBOXED], user, os.environ)).level is Level.OK
+        can, *others = check_sandbox([SANDBOXED], user, os.environ, DATA)
+        assert can.level is Level.OK
+        assert 'agent "a" can run by bubblewrap (' in can.text
+        assert "may write /srv, its home in /data/sandboxes/a" in can.text
+        [found] = others
+        assert (found.level, found.text) == (
+            Level.NOTE,
+            'agent "a" reaches what this machine does, its loopback and abstract sockets too',
+        )
+        [cannot] = check_sandbox([SANDBOXED], replace(user, uid=0), os.environ, DATA)
+        assert cannot.level is Level.ERROR
+        assert "--agent-user" in cannot.text
+        lonely = replace(SANDBOXED, sandbox=SandboxSpec(network=Network.NONE, egress_secrets=(SECRET,)))
+        monkeypatch.setattr("agentd.cli.agentctl.doctor.sandbox.OPENSSL", "no-openssl")
+        [_, missing] = check_sandbox([lonely], user, os.environ, DATA)
+        assert (missing.level, missing.advice) == (Level.ERROR, "apt-get install openssl")
 
 
 def test_what_goes_wrong_at_a_launch_is_the_agents_error(sandboxed: Sandboxed) -> None:
