@@ -9,6 +9,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "status": "show the daemon and its agents",
         "list": "list the agents and where they run",
     },
+    "top": {"top": "show all agents live, and talk to them"},
     "logs": {"logs": "print an agent's output"},
     "screen": {"screen": "print an agent's screen"},
     "attach": {"attach": "open an agent's terminal"},

@@ -24,23 +24,25 @@ from agentd.text.sizes import about
 from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Cell, Display, lines, plural, span
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
+    """How a state looks: its symbol, and an SGR style."""
+
     symbol: str
     style: str
 
 
-_LOOKS: Mapping[str, _Look] = {
-    AgentState.PENDING: _Look("◌", CYAN),
-    AgentState.STARTING: _Look("◔", CYAN),
-    AgentState.RUNNING: _Look("●", GREEN),
-    AgentState.STOPPING: _Look("◕", YELLOW),
-    AgentState.BACKOFF: _Look("↻", YELLOW),
-    AgentState.EXITED: _Look("✓", DIM),
-    AgentState.FAILED: _Look("✗", RED),
-    AgentState.TIMED_OUT: _Look("✗", RED),
-    AgentState.DISABLED: _Look("○", DIM),
+_LOOKS: Mapping[str, Look] = {
+    AgentState.PENDING: Look("◌", CYAN),
+    AgentState.STARTING: Look("◔", CYAN),
+    AgentState.RUNNING: Look("●", GREEN),
+    AgentState.STOPPING: Look("◕", YELLOW),
+    AgentState.BACKOFF: Look("↻", YELLOW),
+    AgentState.EXITED: Look("✓", DIM),
+    AgentState.FAILED: Look("✗", RED),
+    AgentState.TIMED_OUT: Look("✗", RED),
+    AgentState.DISABLED: Look("○", DIM),
 }
-_UNKNOWN = _Look("?", BOLD)
+_UNKNOWN = Look("?", BOLD)
 """For a state of a newer daemon."""
 
 _HEADING = ("NAME", "STATE", "UPTIME", "RESTARTS", "EXIT", "PID", "RUNS", "SESSION", "DETAIL")
@@ -73,11 +75,11 @@ def list_lines(agents: Sequence[AgentStatus], display: Display, *, wide: bool = 
     return lines(_LIST_HEADING + (_WIDE_HEADING if wide else ()), rows, display)
 
 
-def agent_lines(agent: AgentStatus, display: Display, detail: str | None = None) -> list[str]:
-    """Format one agent, a field a line; `detail` is added as one more."""
+def agent_lines(agent: AgentStatus, display: Display, more: str | None = None) -> list[str]:
+    """Format one agent, a field a line; `more` is added as the field detail."""
     values = {field.name: getattr(agent, field.name) for field in fields(agent)}
-    if detail is not None:
-        values["detail"] = detail
+    if more is not None:
+        values["detail"] = more
     values["worktree"] = None if agent.worktree is None else _worktree(agent.worktree)
     values["limits"] = None if agent.limits is None else "; ".join(_limits(agent.limits))
     values["sandbox"] = None if agent.sandbox is None else sandbox_line(agent.sandbox)
@@ -96,11 +98,11 @@ def agent_lines(agent: AgentStatus, display: Display, detail: str | None = None)
     if agent.sandbox is not None:
         shown |= sandbox_rows(agent.sandbox)
     widest = max(map(len, shown))
-    look = _look(agent)
-    symbol = f"{look.symbol} " if display.symbols else ""
+    seen = look(agent)
+    symbol = f"{seen.symbol} " if display.symbols else ""
     return [
         f"{display.paint(f'{name:{widest}}', DIM)}  "
-        + (display.paint(symbol + printable(value), look.style) if name == "state" else printable(value))
+        + (display.paint(symbol + printable(value), seen.style) if name == "state" else printable(value))
         for name, value in shown.items()
     ]
 
@@ -136,21 +138,22 @@ def _recording(recording: Recording, display: Display) -> Iterator[str]:
 
 
 def _row(agent: AgentStatus, display: Display) -> list[Cell]:
-    look = _look(agent)
+    seen = look(agent)
     return [
         Cell(agent.name, BOLD),
-        Cell(agent.state, look.style, look.symbol),
+        Cell(agent.state, seen.style, seen.symbol),
         Cell(_uptime(agent) if display.table else str(agent.uptime_seconds) if agent.running else ""),
         Cell(str(agent.restarts)),
         Cell(_exit(agent)),
         Cell(_plain(agent.pid)),
         Cell(_runs(agent) if display.table else agent.harness),
         Cell(agent.session),
-        Cell(_detail(agent), RED if agent.error is not None else ""),
+        Cell(detail(agent), RED if agent.error is not None else ""),
     ]
 
 
-def _look(agent: AgentStatus) -> _Look:
+def look(agent: AgentStatus) -> Look:
+    """How an agent's state looks in tables."""
     return _LOOKS.get(agent.state, _UNKNOWN)
 
 
@@ -172,7 +175,8 @@ def _exit(agent: AgentStatus) -> str:
     return _plain(agent.exit_code)
 
 
-def _detail(agent: AgentStatus) -> str:
+def detail(agent: AgentStatus) -> str:
+    """What is to be known beside an agent's state: its error, when it is restarted or times out."""
     parts = [agent.error] if agent.error is not None else []
     if agent.next_restart_at is not None:
         parts.append(f"restart {_from_now(agent.next_restart_at)}")

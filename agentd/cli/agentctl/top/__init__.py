@@ -1,0 +1,1 @@
+"""``agentctl top``: a live view of all agents, by textual."""
