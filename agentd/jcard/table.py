@@ -32,6 +32,7 @@ from agentd.jcard.checks import (
     size_from_toml,
 )
 from agentd.model.limits import SANDBOX_LIMITS, OomPolicy
+from agentd.model.packages import PACKAGE
 from agentd.model.spec import (
     AGENT_NAME,
     AGENT_VARIABLE,
@@ -90,6 +91,9 @@ _Revision = Annotated[
 ]
 _Path = Annotated[str, AfterValidator(check_path), Field(json_schema_extra={"minLength": 1})]
 _FullPath = Annotated[_Path, AfterValidator(check_not_empty)]
+_Package = Annotated[
+    str, AfterValidator(check_not_empty), Field(json_schema_extra={"minLength": 1, "pattern": _whole(PACKAGE)})
+]
 _Text = Annotated[str, AfterValidator(check_not_empty), Field(json_schema_extra={"minLength": 1})]
 _Variable = Annotated[
     str, AfterValidator(check_variable), Field(json_schema_extra={"pattern": _whole(ENVIRONMENT_NAME)})
@@ -312,8 +316,9 @@ class AgentTable(BaseModel):
         description="What follows a run that ended because the kernel killed a process of it for want of memory: "
         "restart runs it again, within max_restarts, stop does not. Default: what restart says.",
     )
-    extra_packages: list[_Text] = Field(
-        list(_SANDBOX.extra_packages), description="Packages a sandboxed agent finds beside its harness."
+    extra_packages: list[_Package] = Field(
+        list(_SANDBOX.extra_packages),
+        description="Packages of nixpkgs, such as ripgrep, that a sandboxed agent has first on its PATH; needs Nix.",
     )
     sandbox: _Kind | None = Field(
         None, description="What a sandboxed agent's sandbox is made with. Default: what there is, bubblewrap first."

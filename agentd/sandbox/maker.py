@@ -19,6 +19,7 @@ from agentd.sandbox.egress.service import WayOut
 from agentd.sandbox.engines import Engine, Where
 from agentd.sandbox.granted import Granted, home_of
 from agentd.sandbox.known import KnownEngine
+from agentd.sandbox.packages import Packages
 from agentd.sandbox.support import SandboxError, Support
 from agentd.text.quoting import shell_quote
 
@@ -73,6 +74,8 @@ class Sandboxes:
         self._own = own
         self._looks = looks
         self._engines = {kind: KnownEngine(kind, where) for kind in (None, *SandboxKind)}
+        self.packages = Packages(where.user, where.environ, own.data_dir)
+        self.packages.wanted = lambda: (spec.sandbox.extra_packages for spec in self.specs())
         self.specs: Callable[[], Iterable[AgentSpec]] = tuple
         """All agents."""
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from agentd.harness.base import Harness, HarnessError, Request, StopKey
 from agentd.harness.trust import TrustFile
 from agentd.launch.launcher import oversized
+from agentd.model.packages import PACKAGE
 from agentd.model.spec import AgentSpec, AgentType, SandboxSpec
 from agentd.supervise.plan import LIMITS_PART, DesiredView, Fingerprint
+from agentd.text.quoting import quote
 
 DEFAULT_STOP_KEYS: tuple[StopKey, ...] = (StopKey("C-c"),)
 
@@ -164,8 +167,10 @@ def with_egress(desired: DesiredAgent, egress: Mapping[str, str], key: bytes) ->
 
 def _impossible(spec: AgentSpec, argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
     """Why no kernel or build could run this, or ``None``."""
-    if spec.type is AgentType.SANDBOXED and spec.sandbox.extra_packages:
-        return "extra_packages need Nix, which this build of agentd does not use; install them on this machine instead"
+    packages = spec.sandbox.extra_packages if spec.type is AgentType.SANDBOXED else ()
+    strange = next((name for name in packages if re.fullmatch(PACKAGE, name, re.ASCII) is None), None)
+    if strange is not None:
+        return f"extra_packages: expected attributes of nixpkgs, such as ripgrep, found {quote(strange)}"
     if not argv:
         return f"the harness {spec.harness} built an empty command line; expected a program"
     if any("\0" in word for word in argv):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from agentd.supervise.record import Record, RecordError
 from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.run_recorder import RunFacts
 from agentd.supervise.watching import additions
-from agentd.supervise.work_folders import folders_ready
+from agentd.supervise.work_folders import folders_ready, while_wanted
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 
@@ -52,6 +54,8 @@ class Prepared:
 
     sandbox: Ready | None = None
     way_out: WayOut | None = None
+    programs: tuple[Path, ...] = ()
+    """Folders that come first on its PATH."""
 
 
 async def make_ready(
@@ -70,8 +74,13 @@ async def make_ready(
         With the reason why it cannot be launched.
     """
     clock = host.clock
+    packages = _packages(desired.spec)
     if not await folders_ready(host.folders, desired.spec, wanted, clock.today(), clock.wall(), shell):
         return None
+    found = asyncio.create_task(host.sandboxes.packages.get(packages), name=f"packages of {desired.spec.name}")
+    if not await while_wanted(found, wanted):
+        return None
+    programs = found.result()
     await check_launch(host, desired)
     sandbox = way_out = None
     if desired.spec.type is AgentType.SANDBOXED:
@@ -79,10 +88,20 @@ async def make_ready(
         spec = desired.spec
         if spec.sandbox.reach:
             way_out = await host.egress.make_ready(run_id, spec.name, spec.sandbox, desired.egress)
-        environment = {**host.base_environment, **desired.launch.environment}
+        environment = _with_programs({**host.base_environment, **desired.launch.environment}, programs)
         sandbox = await host.sandboxes.make_ready(spec, desired.launch.argv[0], environment, way_out)
     await give_trust(host, desired)
-    return Prepared(sandbox, way_out)
+    return Prepared(sandbox, way_out, programs)
+
+
+def _packages(spec: AgentSpec) -> tuple[str, ...]:
+    return spec.sandbox.extra_packages if spec.type is AgentType.SANDBOXED else ()
+
+
+def _with_programs(environment: Mapping[str, str], folders: Sequence[Path]) -> dict[str, str]:
+    """Put folders first on the PATH."""
+    path = {"PATH": ":".join((*map(str, folders), environment.get("PATH", os.defpath)))} if folders else {}
+    return {**environment, **path}
 
 
 async def check_launch(host: Host, desired: DesiredAgent) -> None:
@@ -96,8 +115,12 @@ async def check_launch(host: Host, desired: DesiredAgent) -> None:
     launch = desired.launch
     if launch is None:
         raise PreflightError(desired.error or "there is nothing to launch")
+    programs = host.sandboxes.packages.known(_packages(desired.spec))
+    if programs is None:
+        # The launch itself is to find them; its program may be among them.
+        return
     origin = PATH_SET if "PATH" in launch.environment else host.path_origin
-    environment = {**host.base_environment, **launch.environment}
+    environment = _with_programs({**host.base_environment, **launch.environment}, programs)
     await host.preflight.check(desired.spec.workdir, launch.argv[0], environment, origin)
     if desired.spec.type is AgentType.SANDBOXED:
         await host.sandboxes.engine(desired.spec.sandbox.kind)
@@ -145,6 +168,7 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
     if added is not None:
         environment = {**base, **own, **given, **added.environment, **launch.environment}
     argv = launch.argv if added is None else added.argv
+    environment = _with_programs(environment, prepared.programs)
     problem = oversized((), environment)
     if problem is not None:
         raise PreflightError(problem)

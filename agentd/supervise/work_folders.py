@@ -208,6 +208,17 @@ async def folders_ready(
     if spec.checkout is None and spec.role is None:
         return True
     task = asyncio.create_task(folders.make(spec, today, now, shell), name=f"folder of {spec.name}")
+    return await while_wanted(task, wanted)
+
+
+async def while_wanted(task: asyncio.Task[_T], wanted: Callable[[], bool]) -> bool:
+    """Wait for a task; whether it came to its end before `wanted` no longer held, which ends it.
+
+    Raises
+    ------
+    PreflightError
+        If that is how it ended.
+    """
     try:
         while not task.done():
             await asyncio.wait([task], timeout=_LOOK)

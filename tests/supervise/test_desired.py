@@ -255,18 +255,14 @@ def test_a_harness_that_builds_nothing_is_an_error() -> None:
     assert desired.launch is None
 
 
-@pytest.mark.parametrize(
-    ("sandbox", "why"),
-    [
-        (SandboxSpec(extra_packages=("git",)), "extra_packages need Nix"),
-    ],
-)
-def test_what_no_sandbox_has_yet_is_an_error_of_the_agent(sandbox: SandboxSpec, why: str) -> None:
+@pytest.mark.parametrize("name", ["git; id", "--option", "a#b", "../x", "a^out", "a..b", "é", "x" * 64, "path:/tmp"])
+def test_what_is_no_name_of_a_package_is_an_error_of_the_agent(name: str) -> None:
+    sandbox = SandboxSpec(extra_packages=("ripgrep", "python3Packages.numpy", name))
     assert wish(replace(SPEC, sandbox=sandbox)).launch is not None
     desired = wish(replace(SPEC, type=AgentType.SANDBOXED, sandbox=sandbox))
     assert desired.launch is None
     assert desired.error is not None
-    assert why in desired.error
+    assert desired.error.startswith("extra_packages: expected attributes of nixpkgs, such as ripgrep, found ")
 
 
 @pytest.mark.parametrize("change", [{"prompt": "a\0b"}, {"args": ("a\0b",)}, {"model": "\0"}])
