@@ -11,6 +11,7 @@ from typing import TypeAlias
 import structlog
 
 from agentd.process.identity import ExitWatch, ProcessIdentity, inspects
+from agentd.process.proc import children_of
 from agentd.process.reaper import ProcessTree, snapshot
 from agentd.supervise.host import Host
 from agentd.supervise.policy import Exit
@@ -167,6 +168,11 @@ class RunHandle:
             self.end(Exit.from_status(report.status), report.age(self._host.clock.wall()) if past else 0.0)
 
     def _begin_admission(self, process: ProcessIdentity) -> None:
+        if self.launcher is not None and process.pid not in children_of(self.launcher.pid):
+            # The agent user writes the report, and what it names is to be moved and, with its group, ended.
+            log.warning("launcher_report_forged", run=self.run_id, pid=process.pid, error="not the launcher's process")
+            self._released()
+            return
         admission = self._admit(self.run_id, process)
         self._admission = asyncio.get_running_loop().create_task(admission, name=f"admission of {self.run_id}")
         self._admission.add_done_callback(self._admitted)
@@ -177,6 +183,9 @@ class RunHandle:
         error = task.exception()
         if error is not None:
             log.error("agent_work_failed", run=self.run_id, exc_info=error)
+        self._released()
+
+    def _released(self) -> None:
         self.held = False
         self._host.runtime.release(self.run_id)
         assert self.process is not None

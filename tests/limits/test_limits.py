@@ -184,3 +184,33 @@ def test_a_later_daemon_finds_the_groups_again(limited: Limited, *, ends: bool) 
     limited.daemon.wait_gone("a")
     assert has_ended(hidden)
     limited.daemon.restart("--on-shutdown=stop")
+
+
+def test_a_daemon_killed_while_runs_wait_for_their_groups_leaves_each_one_run_and_its_limits(limited: Limited) -> None:
+    names = [f"a{number}" for number in range(8)]
+    limited.declare(**{name: {"pid_limit": 20} for name in names})
+    runs = Path(f"{limited.daemon.tmux_socket}.runs")
+    for at_least in (1, 4):
+        limited.daemon.start(ready=False)
+        limited.daemon.wait_for(
+            lambda at_least=at_least: len(list(runs.glob("*.go"))) >= at_least or len(limited.daemon.sessions()) > 8,  # type: ignore[misc]
+            what="runs are about to begin",
+        )
+        limited.daemon.kill()
+    limited.daemon.start()
+    for name in names:
+        assert limited.held(limited.running(name))[1] == 20
+        assert limited.limits(name)["pid_limit"]["enforced_by"] is not None
+    assert len({limited.running(name) for name in names}) == len(names)
+    assert not list(runs.glob("*.go"))
+
+
+def test_an_agent_that_is_stopped_while_it_waits_ends(limited: Limited) -> None:
+    limited.declare(a={"pid_limit": 20, "grace_period": "100ms"})
+    limited.daemon.start()
+    first = limited.running("a")
+    for command in (["sleep", "1"], ["sleep", "2"], ["sleep", "3"]):
+        limited.declare(a={"pid_limit": 20, "grace_period": "100ms", "command": command})
+    limited.declare()
+    limited.daemon.wait_gone("a")
+    assert not psutil.pid_exists(first) or has_ended(psutil.Process(first))

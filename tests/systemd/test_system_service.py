@@ -9,6 +9,7 @@ import pytest
 from tests.support.waiting import wait_for
 from tests.systemd.conftest import LATER
 from tests.systemd.machine import Installation
+from tests.systemd.scopes import check_scope
 
 DROP_IN = "/etc/systemd/system/agentd.service.d/test.conf"
 
@@ -126,6 +127,11 @@ def test_members_of_the_admin_group_may_poll_and_attach_and_others_neither(servi
     refused = machine.run(poll, user="other", check=False)
     assert refused.returncode == 7, refused
     assert "ermission denied" in machine.run(attach, user="other", check=False).stdout
+
+
+def test_an_agent_with_limits_is_in_a_scope_of_its_own(service: Installation) -> None:
+    check_scope(service, "/etc/stereos")
+    service.running_pids()
 
 
 def test_stopping_the_slice_too_ends_the_agents(service: Installation) -> None:

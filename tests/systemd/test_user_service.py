@@ -7,6 +7,7 @@ import pytest
 from tests.support.waiting import wait_for
 from tests.systemd.conftest import JCARD, UNITS
 from tests.systemd.machine import Installation, Machine
+from tests.systemd.scopes import check_scope
 
 USER = "ada"
 
@@ -69,6 +70,11 @@ def test_agents_inherit_the_users_environment_without_what_concerns_the_daemon(s
         "INVOCATION_ID", "JOURNAL_STREAM", "MANAGERPID", "NOTIFY_SOCKET", "SYSTEMD_EXEC_PID",
         "WATCHDOG_PID", "WATCHDOG_USEC",
     }  # fmt: skip
+
+
+def test_an_agent_with_limits_is_in_a_scope_of_its_own(service: Installation) -> None:
+    check_scope(service, "~/.config/agentd")
+    service.running_pids()
 
 
 def test_stopping_the_slice_too_ends_the_agents(service: Installation) -> None:
