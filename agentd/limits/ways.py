@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -131,6 +132,15 @@ def unified_groups(around: Surroundings, *, booted: bool | None = None) -> Group
         if controller not in there
     }
     return Groups(Enforcer.UNIFIED, {UNIFIED: own / _FOLDER}, lacks, own)
+
+
+def stay() -> None:
+    """Move this process to where it is: the kernel is then ready to move others."""
+    around = Surroundings.of()
+    folder = around.folder("pids") or around.folder(UNIFIED)
+    if folder is not None:
+        with suppress(OSError):
+            (folder / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def _is_delegated(group: Path) -> bool:

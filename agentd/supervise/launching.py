@@ -75,6 +75,8 @@ async def make_ready(
     """
     clock = host.clock
     packages = _packages(desired.spec)
+    if desired.spec.policy.limits:
+        host.groups.expect()
     if not await folders_ready(host.folders, desired.spec, wanted, clock.today(), clock.wall(), shell):
         return None
     found = asyncio.create_task(host.sandboxes.packages.get(packages), name=f"packages of {desired.spec.name}")

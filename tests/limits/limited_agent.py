@@ -53,8 +53,6 @@ def hide() -> str:
         os.setsid()
         pid = os.fork()
         if pid == 0:
-            os.close(reader)
-            os.close(writer)
             os.chdir("/")
             for descriptor in (0, 1, 2):
                 os.dup2(os.open("/dev/null", os.O_RDWR), descriptor)
@@ -63,7 +61,11 @@ def hide() -> str:
         os._exit(0)
     os.close(writer)
     os.wait()
-    return os.read(reader, 32).decode()
+    # The other end is closed by the other program.
+    said = b""
+    while some := os.read(reader, 32):
+        said += some
+    return said.decode()
 
 
 def main() -> None:

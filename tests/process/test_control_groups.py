@@ -255,5 +255,5 @@ async def test_a_change_of_memory_events_is_told_at_once_and_once(tmp_path: Path
 
 def test_a_group_that_is_gone_tells_nothing(tmp_path: Path) -> None:
     group = Group({UNIFIED: tmp_path / "gone", "memory": tmp_path / "gone"})
-    assert (group.members(), group.oom_kills(), group.peaks()) == (set(), None, {})
+    assert (group.members(), group.oom_kills(), group.peak_files()) == (set(), None, {})
     group.remove()
