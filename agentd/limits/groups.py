@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from agentd.files.looks import in_thread
+from agentd.files.worker import in_thread
 from agentd.limits.ways import (
     Groups,
     Surroundings,

@@ -131,6 +131,17 @@ def test_on_a_terminal_the_operations_are_summed_up(
     assert "3 operations: 2 to start, 1 to stop" in operator_tmux.wait_for_text("s", "[status 0]")
 
 
+def test_the_first_limit_restarts_and_others_apply_in_place(client: Client, jcard: Path, source: MemorySource) -> None:
+    limited = edited(jcard, 'restart = "always"', 'restart = "always"\nmemory = "1GiB"')
+    assert client("plan", str(limited)).rows == [["~", "restart", "reviewer", "changed: limits"]]
+    jcard.write_text(limited.read_text())
+    source.plan_now = replace(source.plan_now, observed=observed(jcard))
+    other = edited(jcard, 'memory = "1GiB"', 'memory = "2GiB"\ncpu = 1.5\non_oom = "stop"')
+    assert client("plan", str(other)).rows == [["=", "change", "reviewer", "changed: memory, cpu, on_oom"]]
+    unlimited = edited(jcard, 'memory = "1GiB"', "")
+    assert client("plan", str(unlimited)).rows == [["=", "change", "reviewer", "changed: memory"]]
+
+
 IDLE = '\n[[agents]]\nname = "idle"'
 SANDBOXED = """
 [[agents]]

@@ -134,7 +134,8 @@ def test_the_first_limit_of_a_running_agent_restarts_it(limited: Limited) -> Non
     pid = limited.running("a")
     limited.declare(a={"pid_limit": 20})
     limited.daemon.wait_for(
-        lambda: (agent := limited.daemon.agent("a")) and agent["running"] and agent["pid"] != pid, what="another run"
+        lambda: (agent := limited.daemon.agent("a")) and agent["state"] == "running" and agent["pid"] != pid,
+        what="another run",
     )
     assert limited.limits("a")["pid_limit"]["enforced_by"] is not None
     assert limited.event("a", "changed")["data"]["fields"] == ["limits"]
