@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,10 +13,13 @@ from agentd.harness.base import Credentials, Harness
 from agentd.launch.preflight import PATH_SET, PreflightError, find_program
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
+from agentd.process.runner import Runner, RunnerError
 from agentd.text.quoting import some
 
 _LONGEST_QUESTION = 20.0
 """Seconds for a program to print its version: 0.3 to 2.8 on an idle machine."""
+_LONGEST_ANSWER = 64 * 1024
+"""Bytes."""
 
 _TOPIC = "harness"
 
@@ -131,29 +133,14 @@ def _credentials(credentials: Credentials, environment: Mapping[str, str], aroun
 
 def _version(program: str, environment: Mapping[str, str], user: AgentUser) -> str:
     """Ask a program for its version, as the agents' user: the program may be that user's to replace."""
-    own = {name: environment[name] for name in ("PATH", "LANG", "TMPDIR") if name in environment}
-    switched = (user.uid, user.gid, user.groups) if user.switch else (None, None, None)
+    own = {name: environment[name] for name in ("LANG", "TMPDIR", "HOME") if name in environment}
     try:
-        done = subprocess.run(
-            [program, "--version"],
-            env={**own, "HOME": environment.get("HOME") or str(user.home)},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LONGEST_QUESTION,
-            check=False,
-            user=switched[0],
-            group=switched[1],
-            extra_groups=switched[2],
-        )
-    except subprocess.TimeoutExpired:
-        return f"printed no version within {_LONGEST_QUESTION:.0f} s"
-    except OSError as failure:
-        return f"cannot be run: {failure.strerror}"
-    lines = done.stdout.strip().splitlines()
-    return lines[0] if lines and done.returncode == 0 else f"says no version (status {done.returncode})"
+        runner = Runner(user, environment)
+        done = runner.run([program, "--version"], environment=own, limit=_LONGEST_QUESTION, most=_LONGEST_ANSWER)
+    except RunnerError as failure:
+        return f"gave no version: {failure}"
+    lines = done.out.decode("utf-8", "replace").strip().splitlines()
+    return lines[0] if lines and done.status == 0 else f"says no version (status {done.status})"
 
 
 def _check_commands(harness: Harness, agents: Sequence[AgentSpec], around: AgentContext) -> Iterator[Finding]:
