@@ -15,6 +15,7 @@ from agentd.launch.launcher import Wrapper
 from agentd.model.spec import AgentSpec, SandboxKind
 from agentd.process.runner import Runner, RunnerError
 from agentd.sandbox.compose import Command, Ground, Own, compose, holds_system, in_system
+from agentd.sandbox.covering import Boxed, Coverings
 from agentd.sandbox.egress.service import WayOut
 from agentd.sandbox.engines import Engine, Where
 from agentd.sandbox.granted import Granted, home_of
@@ -78,6 +79,9 @@ class Sandboxes:
         self.packages.wanted = lambda: (spec.sandbox.extra_packages for spec in self.specs())
         self.specs: Callable[[], Iterable[AgentSpec]] = tuple
         """All agents."""
+        self.running: Callable[[], Iterable[Boxed]] = tuple
+        """Sandboxed agents that run."""
+        self._coverings = Coverings(where.user)
 
     async def engine(self, kind: SandboxKind | None) -> Engine:
         """Find out what sandboxes of a kind are made with.
@@ -88,6 +92,10 @@ class Sandboxes:
             If none can be made.
         """
         return await self._engines[kind].get()
+
+    async def cover(self, spec: AgentSpec) -> None:
+        """Hide where an agent is about to work from sandboxes that run."""
+        await self._coverings.cover(spec, self.running())
 
     def home_outside(self, agent: str) -> Path:
         """The folder in which an agent's home is kept between its runs."""
@@ -141,6 +149,7 @@ class Sandboxes:
             trusted=None if way_out is None else way_out.trusted_at,
         )
         composed = compose(spec, command, others, Ground(self._own, engine.support, self._user), way.to)
+        self._coverings.note(spec.name, composed.sandbox.rules)
         wrapper = engine.wrap(composed, self._own.runtime, None if way_out is None else way_out.pipes)
         return Ready(wrapper, str(composed.sandbox.workdir), command.home)
 

@@ -84,6 +84,7 @@ async def make_ready(
         return None
     programs = found.result()
     await check_launch(host, desired)
+    await host.sandboxes.cover(desired.spec)
     sandbox = way_out = None
     if desired.spec.type is AgentType.SANDBOXED:
         assert desired.launch is not None

@@ -17,6 +17,7 @@ from agentd.launch.census import Census
 from agentd.model.events import Event, EventKind
 from agentd.model.spec import AgentSpec
 from agentd.model.states import AgentState
+from agentd.sandbox.covering import Boxed, is_boxed
 from agentd.sandbox.egress.service import Running
 from agentd.supervise.adoption import Adoption
 from agentd.supervise.agent import Agent
@@ -65,6 +66,7 @@ class Reconciler:
         self._look: asyncio.Task[None] | None = None
         self.digest_key = b""
         host.sandboxes.specs = self._specs
+        host.sandboxes.running = self._boxed
         host.groups.on_oom = self._look_for_oom
         host.egress.runs = self._served
 
@@ -75,6 +77,18 @@ class Reconciler:
             return exact
         folded = name.lower()
         return next((agent for agent in self.agents.values() if agent.name.lower() == folded), None)
+
+    def _boxed(self) -> Iterable[Boxed]:
+        lives = [agent.life for agent in self.agents.values()]
+        return [
+            Boxed(life.desired.spec, life.run.pid)
+            for life in lives
+            if life.desired is not None
+            and life.run is not None
+            and life.run.pid is not None
+            and life.run.ended is None
+            and is_boxed(life.desired.spec)
+        ]
 
     def _specs(self) -> Iterable[AgentSpec]:
         return [desired.spec for desired in (self._desired or {}).values()]

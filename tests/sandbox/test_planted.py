@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.sandbox.conftest import Sandboxed
 from tests.sandbox.test_escapes import WORK, escape, found, outcome
@@ -113,3 +119,45 @@ def test_no_process_in_it_holds_a_file_of_agentds(sandboxed: Sandboxed) -> None:
     assert [target for target in targets if target.startswith("/dev/pts/")]
     of_ours = [target for target in targets if target.startswith(f"{daemon.folder}/")]
     assert not [target for target in of_ours if not target.startswith(f"{daemon.workdir}/")]
+
+
+@pytest.fixture
+def visible() -> Iterator[Path]:
+    """A folder that sandboxes show; those of the tests are in places that they hide."""
+    if not os.access("/srv", os.W_OK):
+        pytest.skip("nothing may be made in a place that sandboxes show: run the tests as root")
+    folder = Path(tempfile.mkdtemp(dir="/srv", prefix="agentd-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_an_agent_that_is_declared_later_is_hidden_from_what_runs(
+    sandboxed: Sandboxed, visible: Path, adopted: bool
+) -> None:
+    daemon = sandboxed.daemon
+    late = visible / "late"
+    for path in (late, daemon.folder / "early"):
+        path.mkdir()
+        sandboxed.give(path)
+    theirs = late / "theirs.txt"
+    script = f"while :; do cat {theirs} >seen.part 2>&1; mv seen.part seen; sleep 0.05; done"
+    boxed = {"name": "a", "type": "sandboxed", "command": ["sh", "-c", script], "workdir": "work"}
+    early = {"name": "e", "command": ["sh", "-c", "exec sleep 600"], "workdir": "early"}
+    seen = daemon.workdir / "seen"
+    sandboxed.start(jcard(boxed, early), "--on-shutdown=keep")
+    theirs.write_text("nobody's yet")
+    daemon.wait_for(lambda: seen.exists() and seen.read_text() == "nobody's yet", what="it is seen")
+    pid = daemon.wait_state("a", "running")["pid"]
+    if adopted:
+        daemon.stop()
+        sandboxed.start(jcard(boxed, early), "--on-shutdown=keep")
+        daemon.wait_state("a", "running")
+    daemon.write_jcard(
+        jcard(boxed, early, {"name": "b", "command": ["sh", "-c", "exec sleep 600"], "workdir": str(late)})
+    )
+    daemon.wait_state("b", "running")
+    daemon.wait_for(lambda: "No such file" in seen.read_text(), what="it is hidden")
+    assert daemon.wait_state("a", "running")["pid"] == pid
+    assert theirs.read_text() == "nobody's yet"
