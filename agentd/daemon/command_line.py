@@ -41,12 +41,12 @@ def _main(argv: Sequence[str]) -> int:
 
 def _run(settings: Settings, ignored: Sequence[str]) -> int:
     from agentd.daemon.memory import keep_imports, stop_collecting
-    from agentd.process.first_process import leave_first_place
-    from agentd.process.handed_down import listen_again
+    from agentd.process.inherited_state import reset_signals
+    from agentd.process.init_process import become_init
 
-    listen_again()
+    reset_signals()
     # Before the rest is imported, which takes memory that the parent does not need.
-    leave_first_place()
+    become_init()
     stop_collecting()
     _import_structlog_alone()
     _import_aiohttp_without_certificates()

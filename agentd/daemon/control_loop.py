@@ -7,12 +7,12 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
-from agentd.daemon.careful_reader import CarefulReader
 from agentd.daemon.configuration import Configuration
+from agentd.daemon.error_boundary import ErrorBoundary
+from agentd.daemon.folder_record import FolderRecord
 from agentd.daemon.inputs import Inputs
 from agentd.daemon.logs import Redactor
 from agentd.daemon.reports import report_configuration
-from agentd.daemon.seen_folders import SeenFolders
 from agentd.daemon.stable_reader import StableReader
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.watch import Watcher
@@ -35,7 +35,7 @@ class ControlLoop:
         Given the secrets in force before anything is logged of them.
     notifier
         Given the rules in force before anything is told by them.
-    seen_folders
+    folder_record
         Remembers the folders of the drop-ins for the next daemon.
     changed
         Set when a file may have changed.
@@ -53,7 +53,7 @@ class ControlLoop:
     watcher: Watcher
     redactor: Redactor
     notifier: Notifier
-    seen_folders: SeenFolders
+    folder_record: FolderRecord
     changed: asyncio.Event
     interval: float
     on_ready: Callable[[], None]
@@ -62,12 +62,12 @@ class ControlLoop:
     async def run(self) -> None:
         """Run until cancelled."""
         reader = StableReader(self.inputs, self._stops)
-        careful = CarefulReader(reader.next_change)
+        boundary = ErrorBoundary(reader.next_change)
         ready = False
         loop = asyncio.get_running_loop()
         resync = loop.time() + self.interval
         while True:
-            reading = careful.next_change(self.status.configuration)
+            reading = boundary.next_change(self.status.configuration)
             resyncs = loop.time() >= resync
             if resyncs:
                 resync = loop.time() + self.interval
@@ -75,7 +75,7 @@ class ControlLoop:
             else:
                 configuration = await reading
             # Before anything is launched: what a later daemon needs to know when it runs.
-            await self.seen_folders.keep()
+            await self.folder_record.keep()
             if configuration is not None:
                 self.redactor.update(reader.secret_values)
                 self._take(configuration)

@@ -45,7 +45,7 @@ class OwnPaths:
 
     Parameters
     ----------
-    keep_records
+    restore_records
         Writes again what is missing of the runs' records, and says of how many.
     """
 
@@ -55,13 +55,13 @@ class OwnPaths:
         folders: Folders,
         locks: Sequence[PathLock],
         served: Sequence[ApiSocket],
-        keep_records: Callable[[], int],
+        restore_records: Callable[[], int],
     ) -> None:
         self._host = host
         self._folders = folders
         self._locks = locks
         self._served = served
-        self._keep_records = keep_records
+        self._keep_records = restore_records
         self._problems: dict[str, str] = {}
         """What is wrong, by what is looked at; each is said once."""
         self._disk: asyncio.Future[list[Path]] | None = None

@@ -18,6 +18,7 @@ from agentd.api.serve import serve
 from agentd.daemon.api_socket import ApiSocket
 from agentd.daemon.config_files import ConfigFiles
 from agentd.daemon.control_loop import ControlLoop
+from agentd.daemon.folder_record import FolderRecord, recorded_folders
 from agentd.daemon.folders import FolderError, Folders
 from agentd.daemon.inputs import Inputs
 from agentd.daemon.logs import Redactor, configure
@@ -27,7 +28,6 @@ from agentd.daemon.own_paths import OwnPaths
 from agentd.daemon.reports import report_started, report_stopped, report_stopping
 from agentd.daemon.resolving import Resolver
 from agentd.daemon.screens import DaemonScreens
-from agentd.daemon.seen_folders import SeenFolders, seen_folders
 from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents
 from agentd.daemon.single_instance import DataDirectory, StartError, find_living, take_locks
 from agentd.daemon.status import DaemonStatus
@@ -47,7 +47,7 @@ from agentd.model.events import Event, EventSink
 from agentd.model.spec import LoadContext
 from agentd.model.status import NOT_RECORDED
 from agentd.notify.notifier import Notifier
-from agentd.process.handed_down import raise_file_limit
+from agentd.process.inherited_state import raise_file_limit
 from agentd.process.reaper import Reaper
 from agentd.recording.journal.journal import Journal
 from agentd.recording.metrics.answer import Metrics
@@ -237,7 +237,7 @@ class _Daemon:
             await stack.enter_async_context(api.answering())
         except OSError as error:
             raise StartError(f"cannot make the API socket {api.path}: {error.strerror}") from error
-        own = OwnPaths(host, self._folders, self._locks, (api, turns.socket), reconciler.keep_records)
+        own = OwnPaths(host, self._folders, self._locks, (api, turns.socket), reconciler.restore_records)
 
         def changed() -> None:
             self._changed.set()
@@ -251,7 +251,7 @@ class _Daemon:
             watcher,
             self._redactor,
             notifier,
-            SeenFolders(tmux, lambda: files.identities),
+            FolderRecord(tmux, lambda: files.identities),
             self._changed,
             settings.interval,
             partial(self._notifier.send, "READY=1"),
@@ -278,7 +278,7 @@ class _Daemon:
             log.warning("harness", warning=text)
         data_dir = resolve_data_dir(settings.data_dir, user)
         context = load_context(settings.config, user.name, user.home, registry.harnesses, data_dir)
-        identities = await seen_folders(reconciler.host.tmux)
+        identities = await recorded_folders(reconciler.host.tmux)
         files = ConfigFiles(settings.config, settings.config_dir, context, self._looks, identities, self._clock.now)
         resolver = Resolver(registry.harnesses, user.name, reconciler.digest_key)
         inputs = Inputs(files, settings.secret_dir, resolver, user if user.switch else None, self._looks)

@@ -126,7 +126,7 @@ class Adoption:
         became_shell = living is not None and listed.pane.pid in {process.pid for process in living.marked}
         agent.adopt(listed.pane, record.described.session, run_id, ended=became_shell)
         if recalled:
-            agent.recalled(_FORGOTTEN)
+            agent.record_lost(_FORGOTTEN)
 
     def _report_again(self, living: LivingRun) -> None:
         """Write the launcher's report of the agent's process again where it was removed."""

@@ -135,7 +135,7 @@ class Agent(RunHolder):
         self._schedule()
         self._reporter.adopted(self.life, run.id)
 
-    def recalled(self, reason: str) -> None:
+    def record_lost(self, reason: str) -> None:
         """Take note that it was adopted by its processes alone, since its record was gone."""
         self.unrecorded = True
         self._reporter.emit(logging.WARNING, "agent_record_lost", EventKind.RECORD_LOST, reason)

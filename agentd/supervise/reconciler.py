@@ -260,10 +260,10 @@ class Reconciler:
 
     # -- observation
 
-    def keep_records(self) -> int:
+    def restore_records(self) -> int:
         """Write missing files of the runtime directory again; says of how many runs."""
         present = self.host.runtime.file_names()
-        return sum(agent.keep_files(present) for agent in list(self.agents.values()))
+        return sum(agent.restore_files(present) for agent in list(self.agents.values()))
 
     def look_soon(self) -> None:
         """Look at users' paths, whose changes nobody announces: what launches need, and mounts on workdirs."""

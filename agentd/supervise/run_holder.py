@@ -56,7 +56,7 @@ class RunHolder(Machine):
         """The run that there is or will be, if it reaches something by name."""
         return served(self.life, self._handle)
 
-    def keep_files(self, present: frozenset[str]) -> bool:
+    def restore_files(self, present: frozenset[str]) -> bool:
         """Write its files again that are missing from these names of the runtime directory; says whether any was."""
         handle, run = self._handle, self.life.run
         if handle is None or self.pane is None or run is None or run.id != handle.run_id:

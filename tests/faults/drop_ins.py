@@ -31,8 +31,8 @@ POINTS = (
     Point("taken", _INPUTS, "Inputs.take"),
     Point("before_declared", _RECONCILER, "Reconciler.declare", before=True),
     Point("declared", _RECONCILER, "Reconciler.declare"),
-    Point("before_kept", "agentd.daemon.seen_folders", "SeenFolders.keep", before=True),
-    Point("kept", "agentd.daemon.seen_folders", "SeenFolders.keep"),
+    Point("before_kept", "agentd.daemon.folder_record", "FolderRecord.keep", before=True),
+    Point("kept", "agentd.daemon.folder_record", "FolderRecord.keep"),
 )
 _REACHED = 0.8
 """Seconds in which a point that will be passed is passed."""

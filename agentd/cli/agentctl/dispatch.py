@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation, Status, print_document
-from agentd.process.handed_down import await_children
+from agentd.process.inherited_state import reset_child_signals
 from agentd.settings.flags import OPTIONS
 from agentd.settings.folders import SettingsError
 from agentd.settings.options import settings_from
@@ -20,7 +20,7 @@ from agentd.text.terminal import display_of
 def dispatch(arguments: argparse.Namespace) -> int:
     """Run the parsed command and return its exit status."""
     as_json = bool(getattr(arguments, "json", False))
-    await_children()
+    reset_child_signals()
     try:
         exit_status = int(_run(arguments, as_json))
     except SettingsError as error:

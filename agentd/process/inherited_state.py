@@ -10,7 +10,7 @@ _IGNORED_BY_PYTHON = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 """The interpreter's choice; `subprocess` undoes it in what it starts."""
 
 
-def listen_again() -> None:
+def reset_signals() -> None:
     """Ignore and block no signal any more, so that what this process starts does not either.
 
     With SIGCHLD ignored, a child's exit status is lost, and Python takes it for 0: every question to git is answered
@@ -24,7 +24,7 @@ def listen_again() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def await_children() -> None:
+def reset_child_signals() -> None:
     """Do what a program needs that only waits for children: their exit status, and no signal blocked in them.
 
     What else the parent ignores stays so, as for any command behind ``nohup``, or with ``&`` in a script.

@@ -14,7 +14,7 @@ _OWN_SIGNALS = frozenset({signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP})
 _SHELL_SIGNAL_BASE = 128
 
 
-def leave_first_place() -> None:
+def become_init() -> None:
     """Return in a child if this is the first process of a PID namespace; the parent never returns.
 
     Call it before there are threads or an event loop. The parent hands on the signals it gets, reaps whatever ends,

@@ -1,4 +1,4 @@
-"""An error that nobody expected, while files are read, is a finding and not the end of the daemon."""
+"""Has an unexpected error, while files are read, reported in place of ending the daemon."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ log = structlog.get_logger(__name__)
 _NOTHING = Configuration(files=(), warnings=(), desired=None)
 
 
-class CarefulReader:
-    """Reads the files, and says so where that fails by a defect: of agentd, of a harness, of the installation.
+class ErrorBoundary:
+    """Reads the files, and reports a defect on the way: of agentd, of a harness, of the installation.
 
     Parameters
     ----------

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from agentd.daemon.careful_reader import CarefulReader
 from agentd.daemon.configuration import Configuration
+from agentd.daemon.error_boundary import ErrorBoundary
 
 GOOD = Configuration(files=(), warnings=("old news",), desired=())
 
@@ -25,7 +25,7 @@ def test_an_unexpected_error_is_told_once_and_its_end_as_well(error: Exception) 
         return answer
 
     async def follow() -> list[Configuration | None]:
-        reader, told, current = CarefulReader(read), list[Configuration | None](), None
+        reader, told, current = ErrorBoundary(read), list[Configuration | None](), None
         while answers:
             told.append(await reader.next_change(current))
             current = told[-1] or current
@@ -48,7 +48,7 @@ def test_the_first_reading_may_fail_as_well() -> None:
     async def read() -> Configuration | None:
         raise ImportError
 
-    told = asyncio.run(CarefulReader(read).next_change(None))
+    told = asyncio.run(ErrorBoundary(read).next_change(None))
     assert told is not None
     assert not told.valid
     assert told.desired is None

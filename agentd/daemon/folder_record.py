@@ -21,8 +21,8 @@ log = structlog.get_logger(__name__)
 OPTION = "@agentd_drop_ins"
 
 
-class SeenFolders:
-    """Keeps them.
+class FolderRecord:
+    """Keeps that record current.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class SeenFolders:
             log.warning("folders_not_kept", reason=str(error))
 
 
-async def seen_folders(tmux: TmuxServer) -> Mapping[Path, FolderIdentity]:
+async def recorded_folders(tmux: TmuxServer) -> Mapping[Path, FolderIdentity]:
     """Give what a former daemon wrote down.
 
     Raises
