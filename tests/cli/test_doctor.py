@@ -93,6 +93,13 @@ def test_what_agents_use_and_what_is_not_there_is_a_warning(daemon: Daemon, clie
             {"name": "b", "harness": "codex", "secrets": []},
             {"name": "c", "harness": "codex", "env": {"CODEX_HOME": str(daemon.folder)}, "secrets": []},
             {"name": "d", "harness": "codex"},
+            {
+                "name": "h",
+                "harness": "codex",
+                "type": "sandboxed",
+                "network": "none",
+                "secrets": [{"name": "OPENAI_API_KEY", "to": ["api.openai.com"], "mode": "egress"}],
+            },
             {"name": "e", "harness": "gemini-cli", "enabled": False},
             {"name": "f", "command": ["./nowhere"]},
             {"name": "g", "harness": "opencode"},

@@ -14,7 +14,7 @@ from typing import Final
 
 from agentd.model.destinations import parse_destination
 from agentd.sandbox.egress.placeholders import Substitution
-from agentd.sandbox.egress.run_proxy import Reach
+from agentd.sandbox.egress.reach import Reach
 
 LONGEST_LINE: Final = 1 << 20
 """Bytes."""

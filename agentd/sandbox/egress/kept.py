@@ -13,7 +13,7 @@ from typing import Final
 from agentd.files.regular import read_regular
 from agentd.model.spec import SandboxSpec
 from agentd.sandbox.egress.placeholders import Substitution
-from agentd.sandbox.egress.run_proxy import Reach
+from agentd.sandbox.egress.reach import Reach
 
 _SUFFIX: Final = ".json"
 _LARGEST: Final = 1 << 20

@@ -20,8 +20,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-PORT: Final = 3128
-"""Where the proxy listens, in every sandbox."""
+from agentd.sandbox.egress.reach import PORT
 
 _NS_GET_USERNS: Final = 0xB701
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000

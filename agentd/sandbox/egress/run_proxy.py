@@ -9,14 +9,13 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-from agentd.model.destinations import Destination
 from agentd.sandbox.egress.dial import Dialer, RefusedError, Streams
 from agentd.sandbox.egress.head import LARGEST, BadRequestError, parse_head
 from agentd.sandbox.egress.intercept import HEAD_LIMIT, Interception, answer, server_context
 from agentd.sandbox.egress.placeholders import Substitution
+from agentd.sandbox.egress.reach import Reach
 from agentd.sandbox.egress.tunnel import tunnel
 
 MOST_CONNECTIONS: Final = 128
@@ -27,17 +26,6 @@ _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _TLS_LIMIT: Final = 10.0
 _MOST_TOLD: Final = 100
 """Different refusals of one run that the operator is told of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What the agent of a run reaches."""
-
-    agent: str
-    destinations: tuple[Destination, ...]
-    substitutions: tuple[Substitution, ...]
-    identity: str | None = field(default=None, repr=False)
-    """Key and certificates, in PEM, to be the hosts of the secrets with."""
 
 
 Tell = Callable[[str, str], None]

@@ -21,9 +21,8 @@ from agentd.sandbox.egress.certificates import bundle, make_certificates, trusti
 from agentd.sandbox.egress.connection import Connection
 from agentd.sandbox.egress.control import End, Serve
 from agentd.sandbox.egress.kept import Kept, KeptFiles
-from agentd.sandbox.egress.netns import PORT
 from agentd.sandbox.egress.placeholders import placeholder_for
-from agentd.sandbox.egress.run_proxy import Reach
+from agentd.sandbox.egress.reach import PORT, Reach
 from agentd.sandbox.support import SandboxError
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,8 @@ from agentd.model.destinations import parse_destination
 from agentd.sandbox.egress.certificates import Certificates, make_certificates
 from agentd.sandbox.egress.dial import Dialer
 from agentd.sandbox.egress.placeholders import Substitution
-from agentd.sandbox.egress.run_proxy import Reach, RunProxy
+from agentd.sandbox.egress.reach import Reach
+from agentd.sandbox.egress.run_proxy import RunProxy
 
 PLACEHOLDER, VALUE = "ghp_placeholder0000000000000000000000000", "ghp_the0value0000000000000000000000000000"
 

@@ -106,7 +106,8 @@ def _find(program: str, environment: Mapping[str, str], workdir: Path, user: Age
 def _environment(agent: AgentSpec, around: AgentContext) -> dict[str, str]:
     """Build an agent's environment, without the values of its secrets."""
     reaching = around.secrets if agent.secrets is None else around.secrets & set(agent.secrets)
-    return {**around.environment, **dict.fromkeys(reaching, "…"), **agent.env}
+    placeholders = around.secrets & {secret.name for secret in agent.sandbox.egress_secrets}
+    return {**around.environment, **dict.fromkeys(reaching | placeholders, "…"), **agent.env}
 
 
 def _path_origin(agents: Sequence[AgentSpec], around: AgentContext) -> str:
