@@ -11,7 +11,7 @@ from typing import TypeAlias
 from agentd import __version__
 from agentd.daemon.configuration import ConfigFile, Configuration
 from agentd.files.looks import Looks
-from agentd.limits.groups import Held
+from agentd.limits.held_run import Held
 from agentd.model.limits import LIMIT_FIELDS
 from agentd.model.sandbox import SandboxStatus
 from agentd.model.spec import LoadContext

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from agentd.files.worker import in_thread
+from agentd.limits.held_run import NO_GROUP, Held, HeldRun
 from agentd.limits.ways import (
     Groups,
     Surroundings,
@@ -26,7 +27,8 @@ from agentd.limits.ways import (
     verify,
 )
 from agentd.model.limits import Enforcer, Limits
-from agentd.process.cgroups.group import CONTROLLERS, Group, read_number
+from agentd.process.cgroups.group import Group
+from agentd.process.cgroups.hierarchies import UNIFIED
 from agentd.process.cgroups.oom import OomWatch
 from agentd.systemd.run import SLICE, ServiceManager, ServiceManagerError
 from agentd.systemd.scopes import Scopes, run_of, scope_name
@@ -39,43 +41,8 @@ _SCOPE_PAUSE: Final = 0.005
 _REMOVE_TRIES: Final = 50
 _REMOVE_PAUSE: Final = 0.02
 """Seconds; a group counts as in use for moments after its last process has ended."""
-_PEAKS_KEPT: Final = 0.25
-"""Seconds that a peak is taken for current: whoever polls 300 agents makes agentd read 600 files, 2 ms, no oftener."""
 _READY_FOR: Final = 0.01
 """Seconds for which it need not be made ready again."""
-NO_GROUP: Final = "the run was launched when nothing held its limits; restart the agent"
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One limit of a run."""
-
-    value: float
-    enforced_by: Enforcer | None
-    reason: str | None
-    """Why nothing enforces it."""
-    peak: int | None = None
-
-
-@dataclass(slots=True)
-class _Run:
-    """What holds one run."""
-
-    enforcer: Enforcer | None = None
-    group: Group | None = None
-    failed: dict[str, str] = field(default_factory=dict)
-    """The limits that do not hold, and why."""
-    extra: int = 0
-    """Processes that come with its sandbox, and do not count against the agent's."""
-    watched: bool = False
-    oom_kills: int = 0
-    peak_files: Mapping[str, str] = field(default_factory=dict)
-    peaks: dict[str, int] = field(default_factory=dict)
-    """By controller, as both are."""
-    read_at: float = 0.0
-    """When the peaks were read, monotonic."""
-    reported: tuple[Limits, Mapping[str, Held]] | None = None
-    """What was said of it last, while that is so."""
 
 
 class RunGroups:
@@ -103,8 +70,10 @@ class RunGroups:
         ways = (unified_groups(self._around), legacy_groups(self._around))
         self._groups = [way for way in ways if isinstance(way, Groups)]
         self._why_not = "; ".join(way for way in ways if isinstance(way, str))
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, HeldRun] = {}
         self._watch = OomWatch(self._may_have_killed)
+        self._counted = 0
+        """Kills of all runs that were told of."""
         self._expected = -_READY_FOR
         self._getting_ready: asyncio.Future[None] | None = None
         self.on_oom: Callable[[str], None] = lambda _run_id: None
@@ -136,7 +105,7 @@ class RunGroups:
         extra
             Processes that do not count against the agent's.
         """
-        run = self._runs[run_id] = _Run(extra=extra)
+        run = self._runs[run_id] = HeldRun(extra=extra)
         limits = _with_extra(limits, extra)
         if self._scopes is not None:
             await self._admit_by_systemd(run_id, run, agent, pid, limits)
@@ -153,7 +122,7 @@ class RunGroups:
         if run.failed:
             log.warning("limits_not_enforced", agent=agent, run=run_id, reasons=run.failed)
 
-    async def _admit_by_systemd(self, run_id: str, run: _Run, agent: str, pid: int, limits: Limits) -> None:
+    async def _admit_by_systemd(self, run_id: str, run: HeldRun, agent: str, pid: int, limits: Limits) -> None:
         assert self._scopes is not None
         try:
             await self._scopes.start(run_id, pid, limits, f"agent {agent} of agentd, run {run_id}")
@@ -182,12 +151,11 @@ class RunGroups:
         if run.enforcer is Enforcer.SYSTEMD and self._scopes is not None:
             try:
                 await self._scopes.limit(run_id, limits)
-                run.failed = await asyncio.to_thread(verify, group, limits)
+                run.changed(await asyncio.to_thread(verify, group, limits))
             except ServiceManagerError as error:
-                run.failed = dict.fromkeys(limits.declared(), f"systemd did not change the scope: {error}")
+                run.changed(dict.fromkeys(limits.declared(), f"systemd did not change the scope: {error}"))
         else:
-            run.failed = await asyncio.to_thread(_change, group, limits)
-        run.reported = None
+            run.changed(await asyncio.to_thread(_change, group, limits))
         if run.failed:
             log.warning("limits_not_enforced", agent=agent, run=run_id, reasons=run.failed)
 
@@ -212,7 +180,7 @@ class RunGroups:
         if found is None:
             return
         enforcer, group = found
-        run = self._runs[run_id] = _Run(enforcer, group, extra=extra)
+        run = self._runs[run_id] = HeldRun(enforcer, group, extra=extra)
         run.failed = verify(group, _with_extra(limits, extra))
         self._began(run_id, run)
 
@@ -234,15 +202,15 @@ class RunGroups:
             return None
         if any(folder.name == scope_name(run_id) for folder in folders.values()):
             return Enforcer.SYSTEMD, Group(folders)
-        return (Enforcer.UNIFIED if "" in folders else Enforcer.LEGACY), Group(folders)
+        return (Enforcer.UNIFIED if UNIFIED in folders else Enforcer.LEGACY), Group(folders)
 
     def _scope_of(self, run_id: str) -> tuple[Enforcer, Group] | None:
         folder = next((each for each in self._scope_folders() if each.name == scope_name(run_id)), None)
-        return None if folder is None else (Enforcer.SYSTEMD, Group({"": folder}))
+        return None if folder is None else (Enforcer.SYSTEMD, Group({UNIFIED: folder}))
 
     def _scope_folders(self) -> Sequence[Path]:
         """Where systemd keeps the scopes of the agents, in version 2."""
-        own = self._around.folder("")
+        own = self._around.folder(UNIFIED)
         if self._scopes is None or own is None:
             return ()
         for above in own.parents:
@@ -250,10 +218,9 @@ class RunGroups:
                 return [each for each in (above / SLICE).iterdir() if each.is_dir()]
         return ()
 
-    def _began(self, run_id: str, run: _Run) -> None:
-        run.reported = None
+    def _began(self, run_id: str, run: HeldRun) -> None:
+        run.began(self._counted)
         if run.group is not None:
-            run.peak_files = run.group.peak_files()
             run.watched = self._watch.add(run_id, run.group)
 
     async def remove(self, run_id: str) -> None:
@@ -262,8 +229,8 @@ class RunGroups:
         if run is None or run.group is None:
             return
         self._watch.discard(run_id)
-        _count(run)
-        _read_peaks(run)
+        self._count(run)
+        run.read_peaks()
         group, run.group = run.group, None
         if run.enforcer is Enforcer.SYSTEMD:
             # It removes its scopes itself.
@@ -291,13 +258,22 @@ class RunGroups:
 
     # -- what is known
 
-    def oom_kills(self, run_id: str) -> int:
-        """How many processes of a run the kernel has killed for want of memory."""
+    def oom_kills(self, run_id: str, *, killed: bool = False) -> int:
+        """How many processes of a run the kernel has killed for want of memory.
+
+        Parameters
+        ----------
+        killed
+            Whether its own process just ended by SIGKILL, and with it perhaps its group.
+        """
         run = self._runs.get(run_id)
         if run is None:
             return 0
-        _count(run)
-        _read_peaks(run)
+        if not self._count(run) and killed:
+            before = run.oom_kills
+            run.count_gone(self._counted)
+            self._counted += run.oom_kills - before
+        run.read_peaks()
         return run.oom_kills
 
     def resync(self) -> None:
@@ -309,27 +285,11 @@ class RunGroups:
     def report(self, run_id: str | None, limits: Limits) -> Mapping[str, Held]:
         """Say what holds a run to its limits; of one that is not launched yet, what would."""
         run = None if run_id is None else self._runs.get(run_id)
-        if run is None:
-            return {name: self._held(name, value, run_id, None) for name, value in limits.declared().items()}
-        now = time.monotonic()
-        if run.group is not None and now - run.read_at >= _PEAKS_KEPT:
-            run.read_at = now
-            _read_peaks(run)
-        if run.reported is None or run.reported[0] != limits:
-            held = {name: self._held(name, value, run_id, run) for name, value in limits.declared().items()}
-            run.reported = limits, held
-        return run.reported[1]
-
-    def _held(self, name: str, value: float, run_id: str | None, run: _Run | None) -> Held:
-        if run is None and run_id is not None and self.enforcing:
-            return Held(value, None, NO_GROUP)
-        if run is None:
-            enforcer, reason = self.foreseen(name)
-            return Held(value, enforcer, reason)
-        peak, reason = run.peaks.get(CONTROLLERS[name]), run.failed.get(name)
-        if reason is None and run.enforcer is None:
-            reason = NO_GROUP
-        return Held(value, None if reason is not None else run.enforcer, reason, peak)
+        if run is not None:
+            return run.report(limits)
+        if run_id is not None and self.enforcing:
+            return {name: Held(value, None, NO_GROUP) for name, value in limits.declared().items()}
+        return {name: Held(value, *self.foreseen(name)) for name, value in limits.declared().items()}
 
     def foreseen(self, name: str) -> tuple[Enforcer | None, str | None]:
         """What would hold a run to a limit, or why nothing would."""
@@ -340,37 +300,25 @@ class RunGroups:
             return (way.enforcer, None) if reason is None else (None, reason)
         return None, self._why_not
 
+    def _count(self, run: HeldRun) -> bool:
+        before = run.oom_kills
+        there = run.count()
+        self._counted += run.oom_kills - before
+        return there
+
     def _may_have_killed(self, run_id: str) -> None:
         run = self._runs.get(run_id)
         if run is None:
             return
         before = run.oom_kills
-        _count(run)
-        _read_peaks(run)
+        self._count(run)
+        run.read_peaks()
         if run.oom_kills > before:
             self.on_oom(run_id)
 
     def close(self) -> None:
         """Stop watching."""
         self._watch.close()
-
-
-def _count(run: _Run) -> None:
-    """Count kills; what is counted is kept when the group is gone."""
-    try:
-        kills = None if run.group is None else run.group.oom_kills()
-    except OSError as error:
-        log.debug("oom_kills_not_read", error=error.strerror)
-        return
-    run.oom_kills = max(run.oom_kills, kills or 0)
-
-
-def _read_peaks(run: _Run) -> None:
-    for controller, file in run.peak_files.items():
-        peak = read_number(file)
-        if peak is not None and peak != run.peaks.get(controller):
-            run.peaks[controller] = peak
-            run.reported = None
 
 
 def _with_extra(limits: Limits, extra: int) -> Limits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 
 from agentd.process.reaper import ProcessTree
@@ -66,9 +67,9 @@ class RunHolder(Machine):
             self._records.lost()
         return (no_report and run.ended is None and handle.report_again()) or no_record
 
-    def look_for_oom(self, run_id: str) -> None:
-        """Look whether the kernel has killed a process of this run for want of memory."""
-        kills = self.host.groups.oom_kills(run_id)
+    def look_for_oom(self, run_id: str, *, killed: bool = False) -> None:
+        """Look whether the kernel has killed a process of this run for want of memory, its own if that was `killed`."""
+        kills = self.host.groups.oom_kills(run_id, killed=killed)
         if report_oom(self._reporter, self.life, run_id, kills):
             self._apply(transitions.oom_killed(self.life, run_id, kills, self._now()))
 
@@ -90,7 +91,7 @@ class RunHolder(Machine):
             case NotStarted(error):
                 self._apply(transitions.launch_failed(self.life, run_id, error, self._now()))
             case Ended(ended, ago):
-                self.look_for_oom(run_id)
+                self.look_for_oom(run_id, killed=ended.signal == signal.SIGKILL and self.life.stop is None)
                 ended = with_reason(self.life, ended, self.host.clock.now())
                 if self.host.debug:
                     self._effects.append(LogScreen())

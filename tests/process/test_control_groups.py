@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from agentd.limits import ways
+from agentd.limits.held_run import HeldRun
 from agentd.limits.ways import Groups, Surroundings, apply, legacy_groups, unified_groups
 from agentd.model.limits import Enforcer, Limits
 from agentd.process.cgroups.group import Group, LimitError
@@ -251,6 +252,27 @@ async def test_a_change_of_memory_events_is_told_at_once_and_once(tmp_path: Path
     (tmp_path / "a/memory.events").write_text("oom_kill 1\n")
     assert await asyncio.wait_for(told.get(), 5) == "a"
     watch.close()
+
+
+def test_a_kill_that_took_its_scope_along_is_known_by_the_slice(tmp_path: Path) -> None:
+    above = kernel(tmp_path / "agentd.slice", memory__events="oom_kill 5\n")
+    scopes = [kernel(above / f"{name}.scope", memory__events="oom_kill 0\n") for name in "abc"]
+    a, b, c = (HeldRun(Enforcer.SYSTEMD, Group({UNIFIED: scope})) for scope in scopes)
+    for run in (a, b, c):
+        run.began(0)
+    # One of the first's children was killed, and told of.
+    kernel(above, memory__events="oom_kill 6\n")
+    kernel(scopes[0], memory__events="oom_kill 1\n")
+    assert a.count()
+    # The second was killed, and its scope is gone; the third was ended by somebody else.
+    kernel(above, memory__events="oom_kill 7\n")
+    for scope in scopes[1:]:
+        (scope / "memory.events").unlink()
+        scope.rmdir()
+    assert not b.count()
+    b.count_gone(counted=1)
+    c.count_gone(counted=2)
+    assert (a.oom_kills, b.oom_kills, c.oom_kills) == (1, 1, 0)
 
 
 def test_a_group_that_is_gone_tells_nothing(tmp_path: Path) -> None:
