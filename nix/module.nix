@@ -43,6 +43,11 @@ let
     HOME=$TMPDIR ${lib.getExe cfg.package} --check --config "$PWD/jcard.toml" >$out || { cat $out; exit 1; }
   '';
 
+  agents = lib.concatMap (jcard: (jcard.agents or [ ]) ++ lib.optional (jcard ? agent) jcard.agent) (
+    [ settings ] ++ map declared (lib.attrValues cfg.dropIns)
+  );
+  sandboxed = lib.filter (agent: (agent.type or "native") == "sandboxed") agents;
+
   flags =
     lib.optionals (cfg.configFile != null) [
       "--config"
@@ -176,6 +181,17 @@ in
       '';
     };
 
+    sandbox.enable = mkOption {
+      type = types.bool;
+      default = sandboxed != [ ];
+      defaultText = lib.literalMD ''whether an agent in {option}`services.agentd.settings` or {option}`services.agentd.dropIns` has `type = "sandboxed"`'';
+      description = ''
+        Whether agents may be sandboxed: puts bubblewrap on the unit's path (gVisor too where an agent says
+        `sandbox = "gvisor"`), with OpenSSL for secrets that are for hosts alone, and lets users make user namespaces. Set it for a
+        jcard that is not written here.
+      '';
+    };
+
     harnessPackages = mkOption {
       type = types.listOf types.package;
       default = [ ];
@@ -200,6 +216,10 @@ in
         assertion = settings == { } || cfg.configFile == null;
         message = "services.agentd: settings and configFile both say what the jcard is; set one of them";
       }
+      {
+        assertion = cfg.sandbox.enable -> config.security.allowUserNamespaces;
+        message = "services.agentd: sandboxed agents need user namespaces; set security.allowUserNamespaces, or services.agentd.sandbox.enable = false";
+      }
     ];
     warnings = lib.optional (!(config.users.users ? ${agentUser})) (
       "services.agentd: users.users has no ${agentUser}: "
@@ -213,6 +233,9 @@ in
 
     environment.systemPackages = [ cfg.package ];
 
+    # A hardened kernel forbids them to users otherwise.
+    security.unprivilegedUsernsClone = lib.mkIf cfg.sandbox.enable (lib.mkDefault true);
+
     environment.etc = lib.mapAttrs' (
       path: file: lib.nameValuePair "stereos/${path}" { source = file; }
     ) files;
@@ -224,10 +247,17 @@ in
       wants = [ unit.Unit.Wants ];
       after = [ unit.Unit.After ];
       # Before the defaults of NixOS, which hold systemd-run.
-      path = cfg.harnessPackages ++ [
-        pkgs.bash
-        (cfg.package.tmux or pkgs.tmux)
-      ];
+      path =
+        cfg.harnessPackages
+        ++ [
+          pkgs.bash
+          (cfg.package.tmux or pkgs.tmux)
+        ]
+        ++ lib.optionals cfg.sandbox.enable [
+          pkgs.bubblewrap
+          pkgs.openssl
+        ]
+        ++ lib.optional (lib.any (agent: (agent.sandbox or "") == "gvisor") sandboxed) pkgs.gvisor;
       unitConfig = lib.mapAttrs (_: lib.mkDefault) (
         removeAttrs unit.Unit [
           "Description"

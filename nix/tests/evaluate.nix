@@ -24,7 +24,9 @@ let
       tmux = package "tmux-of-agentd";
     };
     bash = package "bash";
+    bubblewrap = package "bubblewrap";
     coreutils = package "coreutils";
+    openssl = package "openssl";
     tmux = package "tmux";
     gvisor = package "gvisor";
     nix = package "nix";
@@ -136,6 +138,14 @@ let
         type = types.attrsOf types.anything;
         default = { };
       };
+      security.allowUserNamespaces = mkOption {
+        type = types.bool;
+        default = true;
+      };
+      security.unprivilegedUsernsClone = mkOption {
+        type = types.bool;
+        default = false;
+      };
       environment.systemPackages = mkOption {
         type = types.listOf types.package;
         default = [ ];
@@ -189,6 +199,7 @@ else
     inherit (config) warnings;
     inherit (it) serviceConfig;
     path = map toString it.path;
+    userNamespaces = config.security.unprivilegedUsernsClone;
     tmpfiles = config.systemd.tmpfiles.rules;
     packages = map (each: each.name) config.environment.systemPackages;
     # As NixOS writes it.

@@ -64,6 +64,7 @@ class Evaluated(TypedDict):
     warnings: list[str]
     serviceConfig: dict[str, object]
     path: list[str]
+    userNamespaces: bool
     tmpfiles: list[str]
     packages: list[str]
     unit: str
@@ -432,3 +433,24 @@ def test_systemd_has_nothing_to_say_about_the_unit(modules: tuple[str, ...], sho
     unit.write_text(shown["unit"].replace("Requires=stereosd.service\n", ""))
     done = subprocess.run([ROOT / "scripts/lint-unit", unit], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+BOXED = '{ services.agentd.%s = [ { name = "a"; harness = "codex"; type = "sandboxed"; %s } ]; }'
+
+
+@needs_nix
+@needs_lib
+def test_a_sandboxed_agent_brings_what_its_sandbox_needs() -> None:
+    def added(*modules: str) -> tuple[set[str], bool]:
+        found = evaluate(USERS, *modules)
+        return {Path(each).name for each in found["path"]} & {"bubblewrap", "gvisor", "openssl"}, found[
+            "userNamespaces"
+        ]
+
+    assert added() == (set(), False)
+    assert added("{ services.agentd.sandbox.enable = true; }") == ({"bubblewrap", "openssl"}, True)
+    for place in ("settings.agents", 'dropIns."ci/nightly".agents'):
+        assert added(BOXED % (place, "")) == ({"bubblewrap", "openssl"}, True)
+    assert added(BOXED % ("settings.agents", 'sandbox = "gvisor";')) == ({"bubblewrap", "gvisor", "openssl"}, True)
+    refused = attempt(USERS, BOXED % ("settings.agents", ""), "{ security.allowUserNamespaces = false; }")
+    assert "sandboxed agents need user namespaces" in refused.stderr
