@@ -18,6 +18,12 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "keys": "press keys in an agent's terminal",
         "interrupt": "interrupt an agent",
     },
+    "turns": {
+        "ask": "ask an agent something and print its answer",
+        "answer": "allow, deny or answer what an agent asks",
+        "last": "print an agent's last answer",
+        "usage": "show the tokens and cost of the agents' models",
+    },
     "events": {"events": "print the daemon's events"},
     "wait": {"wait": "wait until an agent is in a state"},
     "hire": {

@@ -125,6 +125,16 @@ class Api:
             ) from error
         return document
 
+    def post(self, resource: str, document: Json) -> Json:
+        """Post a JSON document, and give the answer to it."""
+        with Stream(_connect(self.path)) as stream:
+            stream.ask(resource, (), json.dumps(document).encode())
+            body = stream.rest()
+        if stream.status != _OK:
+            raise _error_of(stream.status, body, resource)
+        answer: Json = json.loads(body)
+        return answer
+
     def read(self, resource: str) -> bytes:
         """Read a whole answer."""
         with self.stream(resource) as stream:
@@ -162,17 +172,23 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ask(self, resource: str, headers: Sequence[str]) -> None:
+    def ask(self, resource: str, headers: Sequence[str], body: bytes | None = None) -> None:
         """Send the request, and read the head of the answer.
+
+        Parameters
+        ----------
+        body
+            What is posted; ``None`` to get.
 
         Raises
         ------
         UnreachableError
             If it does not come, or is not HTTP.
         """
-        request = (f"GET {resource} HTTP/1.0", "Host: localhost", *headers, "", "")
+        method, length = ("GET", ()) if body is None else ("POST", (f"Content-Length: {len(body)}",))
+        request = (f"{method} {resource} HTTP/1.0", "Host: localhost", *length, *headers, "", "")
         try:
-            self._connection.sendall("\r\n".join(request).encode("ascii"))
+            self._connection.sendall("\r\n".join(request).encode("ascii") + (body or b""))
         except OSError as error:
             raise UnreachableError(_reason(error)) from None
         received = b""

@@ -28,6 +28,8 @@ _TAIL = 24
 class Outcome(StrEnum):
     """What is known of a sent message."""
 
+    RECORDED = "recorded"
+    """The agent's program has it in its own record."""
     TAKEN = "taken"
     """It was in the input box, which is empty again, or the agent has read all of its input."""
     TYPED = "typed"

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 _SEND_DETAILS = """\
 Sends TEXT, a file, or else standard input: pastes it into the agent's terminal in one piece and presses Enter. Control
 characters other than line breaks and tabs are left out, with a warning.
-Exit status 0 means that the agent took the message: a coding agent's input box, empty before, is empty again (the
-message may be queued behind its current work); any other program has read its input. If that does not happen in time,
+Exit status 0 means that the agent took the message: it stands in the record of its program (recorded); or its input
+box, empty before, is empty again (the message may be queued behind its current work); any other program has read its
+input. If that does not happen in time,
 the exit status is 1, and the error says what became of the message.
 The agent must be running. Concurrent sends to an agent take turns."""
 
@@ -44,8 +45,9 @@ agentctl keys reviewer-0 y Enter
 agentctl keys reviewer-0 C-l"""
 
 _INTERRUPT_DETAILS = """\
-Presses the keys that interrupt the agent's program: Escape in Claude Code, Codex and Gemini CLI, Escape twice in
-OpenCode, and C-c in others, which ends most of them. Exit status 0 means that the keys were pressed."""
+Interrupts by the agent's program itself where that can be asked. Else presses the keys that do: Escape in Claude Code,
+Codex and Gemini CLI, Escape twice in OpenCode, and C-c in others, which ends most of them. Exit status 0 means that the
+program was asked, or the keys were pressed."""
 
 _INTERRUPT_EXAMPLES = """\
 agentctl interrupt reviewer-0
@@ -81,27 +83,17 @@ def register(commands: Commands) -> None:
 def _send(invocation: Invocation) -> Status:
     message = _message(invocation.arguments)
     agent = _running(invocation, AgentState.RUNNING)
-    from agentd.cli.agentctl.sender import Sender
-    from agentd.cli.agentctl.terminals import terminal_of
+    from agentd.cli.agentctl.talking import send_message
 
-    terminal = terminal_of(invocation, agent)
-
-    def still_running() -> None:
-        now = find_agent(invocation.api, agent.name)
-        if (now.state, now.pid, now.pane_pid) != (agent.state, agent.pid, agent.pane_pid):
-            raise CommandError(
-                f"{agent.name} ended or was restarted meanwhile, it is {now.state}: nothing was entered; send it again"
-            )
-
-    facts = harness_facts(agent.harness)
-    sender = Sender(
-        terminal=terminal,
-        empty_box=None if invocation.arguments.force else facts.empty_box,
-        unfinished=facts.unfinished,
-        timeout=invocation.arguments.timeout,
-        still_running=still_running,
+    arguments = invocation.arguments
+    outcome = send_message(
+        invocation,
+        agent,
+        message.text,
+        enter=not arguments.no_enter,
+        force=arguments.force,
+        timeout=arguments.timeout,
     )
-    outcome = sender.send(message.text, enter=not invocation.arguments.no_enter)
     if message.note is not None:
         invocation.warn(message.note)
     document = {
@@ -169,9 +161,24 @@ def _keys(invocation: Invocation) -> Status:
 
 def _interrupt(invocation: Invocation) -> Status:
     agent = _running(invocation, AgentState.RUNNING, AgentState.STOPPING)
+    if _interrupt_by_program(invocation, agent):
+        return Status.DONE
     keys = harness_facts(agent.harness).interrupt_keys
     _press(invocation, agent, [(key.key, key.after) for key in keys], urgent=True)
     return Status.DONE
+
+
+def _interrupt_by_program(invocation: Invocation, agent: AgentStatus) -> bool:
+    from agentd.cli.agentctl.client import ApiError, UnreachableError
+    from agentd.cli.agentctl.turns_client import TurnsClient
+
+    try:
+        TurnsClient.of(invocation).interrupt(agent.name)
+    except (ApiError, UnreachableError):
+        return False
+    document = {"name": agent.name, "session": agent.session, "keys": []}
+    invocation.print_result(document, [f"{agent.name}: interrupted"])
+    return True
 
 
 def _press(invocation: Invocation, agent: AgentStatus, keys: list[tuple[str, float]], *, urgent: bool = False) -> None:

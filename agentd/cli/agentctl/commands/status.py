@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from agentd.cli.agentctl.client import Json, views
 from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name
 from agentd.cli.agentctl.lookup import agent_document, find_agent
 from agentd.cli.agentctl.status_view import agent_lines, list_lines, overview_lines
+from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable
 
 _STATUS_DETAILS = """\
@@ -16,7 +18,7 @@ its folder."""
 _STATUS_EXAMPLES = """\
 agentctl status
 agentctl status reviewer-0
-agentctl status --watch
+agentctl status --watch --attention
 agentctl status | awk -F'\\t' '$2 == "failed" {print $1}'
 agentctl status --json | jq '.agents[] | select(.running) | .pid'"""
 
@@ -38,6 +40,7 @@ def register(commands: Commands) -> None:
     parser = commands.add("status", _status, details=_STATUS_DETAILS, examples=_STATUS_EXAMPLES)
     add_name(parser, optional=True)
     parser.add_argument("--watch", action="store_true", help="update it until C-c")
+    parser.add_argument("--attention", action="store_true", help="show whoever needs somebody first")
     parser = commands.add("list", _list, details=_LIST_DETAILS, examples=_LIST_EXAMPLES)
     parser.add_argument("--wide", action="store_true", help="show the file that declares each agent, and its owner")
 
@@ -48,9 +51,7 @@ def _status(invocation: Invocation) -> Status:
     if not invocation.as_json:
         invocation.print(_lines(invocation))
     elif invocation.arguments.name is None:
-        invocation.print_document(
-            {"daemon": invocation.api.get("/v1/health"), "agents": invocation.api.get("/v1/agents")}
-        )
+        invocation.print_document({"daemon": invocation.api.get("/v1/health"), "agents": _documents(invocation)})
     else:
         invocation.print_document(agent_document(invocation.api, invocation.name()))
     return Status.DONE
@@ -66,7 +67,23 @@ def _lines(invocation: Invocation) -> list[str]:
     if not invocation.display.table and not health.config.valid:
         # On a terminal the header says it.
         invocation.warn(f"config {printable(health.config.path)}: not valid: {printable(health.config.error or '')}")
-    return overview_lines(health, invocation.api.agents(), invocation.display)
+    return overview_lines(health, _sorted(invocation, invocation.api.agents()), invocation.display)
+
+
+def _documents(invocation: Invocation) -> Json:
+    documents = invocation.api.get("/v1/agents")
+    if not isinstance(documents, list):
+        return documents
+    by_name = dict(zip((agent.name for agent in views(AgentStatus, documents)), documents, strict=True))
+    return [by_name[agent.name] for agent in _sorted(invocation, views(AgentStatus, documents))]
+
+
+def _sorted(invocation: Invocation, agents: list[AgentStatus]) -> list[AgentStatus]:
+    if not invocation.arguments.attention:
+        return agents
+    from agentd.cli.agentctl.attention import order
+
+    return sorted(agents, key=order)
 
 
 def _watch(invocation: Invocation) -> Status:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
+from collections.abc import Mapping
 
 from agentd.cli.agentctl.client import Json, UnreachableError, view
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, duration
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.model.events import EventKind
-from agentd.model.states import AgentState
+from agentd.model.states import Activity, AgentState
 from agentd.model.status import NOT_READ_YET, AgentStatus
 from agentd.text.quoting import printable
 
@@ -18,13 +19,17 @@ _LOOK_AFTER = 0.1
 """Seconds between two questions to a daemon that has just started and may not know its agents yet."""
 
 _DETAILS = """\
-Returns at once if the agent is in one of the states, and with exit status 1 if the time runs out first. A state that
-the agent only passes through counts too. The wait survives restarts of the daemon."""
+Returns at once if the agent is in one of the states, or does one of the activities, and with exit status 1 if the time
+runs out first. A state or activity that the agent only passes through counts too. The wait survives restarts of the
+daemon."""
 
 _EXAMPLES = """\
 agentctl wait reviewer-0 --for running --timeout 30s
 agentctl wait reviewer-0 --for exited,failed,timed_out
-agentctl wait reviewer-0 --for exited && echo done"""
+agentctl wait reviewer-0 --for exited && echo done
+agentctl wait reviewer-0 --for idle,waiting_permission --timeout 10m"""
+
+_WANTED = (*AgentState, *Activity)
 
 
 def register(commands: Commands) -> None:
@@ -34,20 +39,20 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--for",
         dest="states",
-        metavar="STATE[,STATE…]",
+        metavar="STATE|ACTIVITY[,…]",
         required=True,
         action="extend",
         type=_states,
-        help="one or more of " + ", ".join(AgentState),
+        help="one or more of " + ", ".join(_WANTED),
     )
     parser.add_argument("--timeout", metavar="DURATION", type=duration, help="time limit, such as 30s or 5m [none]")
 
 
 def _states(text: str) -> list[str]:
     states = text.split(",")
-    unknown = [state for state in states if state not in list(AgentState)]
+    unknown = [state for state in states if state not in _WANTED]
     if unknown:
-        raise argparse.ArgumentTypeError(f"expected states of {', '.join(AgentState)}; found {unknown[0]!r}")
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(_WANTED)}; found {unknown[0]!r}")
     return states
 
 
@@ -62,19 +67,18 @@ def _wait(invocation: Invocation) -> Status:
     # An unknown agent, and a state that it is in, need no events.
     document = agent_document(api, invocation.name())
     agent = view(AgentStatus, document)
-    if agent.state in wanted:
-        return _report(invocation, agent.state, document)
+    if (reached := _reached(agent, wanted)) is not None:
+        return _report(invocation, reached, document)
     warn = lambda text: invocation.warn(printable(text))  # noqa: E731 (an argument)
     try:
         for event in follow(api, f"&{urlencode({'agent': agent.name})}", deadline=deadline, warn=warn):
             # Looked at once events are followed, and again where they do not say.
             if event is None or event.get("kind") == EventKind.REMOVED:
                 document = _look(invocation, deadline) or document
-                reached = view(AgentStatus, document).state
+                reached = _reached(view(AgentStatus, document), wanted)
             else:
-                data = event.get("data")
-                reached = str(data.get("state")) if isinstance(data, dict) else ""
-            if reached in wanted:
+                reached = _told(event, wanted)
+            if reached is not None:
                 with contextlib.suppress(CommandError, UnreachableError):  # it may be gone again, or the daemon
                     document = agent_document(api, agent.name)
                 return _report(invocation, reached, document)
@@ -82,13 +86,27 @@ def _wait(invocation: Invocation) -> Status:
         pass
     document = agent_document(api, agent.name)
     agent = view(AgentStatus, document)
-    if agent.state in wanted:
-        return _report(invocation, agent.state, document)
+    if (reached := _reached(agent, wanted)) is not None:
+        return _report(invocation, reached, document)
     reason = f" ({agent.error})" if agent.error else ""
     raise CommandError(
-        f"{agent.name} is {agent.state}{reason}, not {' or '.join(wanted)}, and the time is over: "
+        f"{agent.name} is {_shown(agent)}{reason}, not {' or '.join(wanted)}, and the time is over: "
         f"see agentctl status {agent.name}"
     )
+
+
+def _reached(agent: AgentStatus, wanted: list[str]) -> str | None:
+    return next((each for each in (agent.state, agent.activity) if each in wanted), None)
+
+
+def _told(event: Mapping[str, Json], wanted: list[str]) -> str | None:
+    data = event.get("data")
+    values = (data.get("state"), data.get("activity")) if isinstance(data, dict) else ()
+    return next((each for each in values if isinstance(each, str) and each in wanted), None)
+
+
+def _shown(agent: AgentStatus) -> str:
+    return f"{agent.state} and {agent.activity}" if agent.running and agent.activity else agent.state
 
 
 def _look(invocation: Invocation, deadline: float | None) -> Json:
@@ -111,8 +129,8 @@ def _report(invocation: Invocation, reached: str, document: Json) -> Status:
     agent = view(AgentStatus, document)
     if invocation.as_json:
         invocation.print_document(document)
-    elif agent.state == reached:
+    elif reached in (agent.state, agent.activity):
         invocation.print([f"{printable(agent.name)} is {printable(reached)}"])
     else:
-        invocation.print([f"{printable(agent.name)} was {printable(reached)}, and is {printable(agent.state)} now"])
+        invocation.print([f"{printable(agent.name)} was {printable(reached)}, and is {printable(_shown(agent))} now"])
     return Status.DONE

@@ -1,0 +1,293 @@
+"""``agentctl ask``, ``agentctl answer``, ``agentctl last`` and ``agentctl usage``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agentd.cli.agentctl.client import ApiError, Json, UnreachableError
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, duration
+from agentd.cli.agentctl.lookup import find_agent
+from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient, TurnView
+from agentd.model.states import AgentState
+from agentd.model.status import AgentStatus
+from agentd.text.quoting import printable
+from agentd.text.terminal import BOLD, Cell, lines, span
+
+_ASK_DETAILS = """\
+Sends TEXT once it is the agent's turn to listen, waits for the end of the turn, and prints the answer as the agent's
+program recorded it. What the agent asks meanwhile is printed on stderr; agentctl answer decides it. Exit status 1 if
+the turn failed, was interrupted or lost. Works with agents whose program tells of its turns."""
+
+_ASK_EXAMPLES = """\
+agentctl ask reviewer-0 "which tests fail?"
+agentctl ask reviewer-0 --stream "explain the last commit"
+agentctl ask reviewer-0 --json "how many files?" | jq .usage
+agentctl ask reviewer-0 --timeout 5m - <question.md"""
+
+_ANSWER_DETAILS = """\
+Answers what the agent asks: allow or deny a permission, or TEXT for a question. The first answer counts, also that of
+somebody at the agent's terminal; agentctl status shows what it asks. allow, deny and TEXT are never taken from the
+agent itself."""
+
+_ANSWER_EXAMPLES = """\
+agentctl answer reviewer-0 allow
+agentctl answer reviewer-0 deny
+agentctl answer reviewer-0 "Blue"
+agentctl answer reviewer-0 allow --request toolu_01"""
+
+_LAST_DETAILS = """\
+Prints the answer of the agent's last turn that ended, whole while the agent runs; of a run that has ended the first
+4000 characters, from the events."""
+
+_LAST_EXAMPLES = """\
+agentctl last reviewer-0
+agentctl last reviewer-0 --json | jq -r .outcome"""
+
+_USAGE_DETAILS = """\
+Sums up what the agents' programs recorded of their models' use, of all turns among the events that are kept: tokens,
+and cost in USD where the program says it. Nothing is guessed: - stands for what no program told.
+When not on a terminal: one line per agent, with fields separated by tabs: name, turns, input, output, cache read and
+cache write tokens, cost, source, and seconds since the latest number."""
+
+_USAGE_EXAMPLES = """\
+agentctl usage
+agentctl usage reviewer-0
+agentctl usage --json | jq '.[].output_tokens'"""
+
+_HEADING = ("NAME", "TURNS", "INPUT", "OUTPUT", "CACHE READ", "CACHE WRITE", "COST", "SOURCE", "AGE")
+_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+_DECISIONS = ("allow", "deny")
+_SEND_LIMIT = 10.0
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    ask = commands.add("ask", _ask, details=_ASK_DETAILS, examples=_ASK_EXAMPLES)
+    add_name(ask)
+    ask.add_argument("text", metavar="TEXT", nargs="?", help="the message; - or none: standard input")
+    ask.add_argument("--stream", action="store_true", help="print the answer while it is written")
+    ask.add_argument("--timeout", metavar="DURATION", type=duration, help="time limit, such as 5m [none]")
+    answer = commands.add("answer", _answer, details=_ANSWER_DETAILS, examples=_ANSWER_EXAMPLES)
+    add_name(answer)
+    answer.add_argument("text", metavar="allow|deny|TEXT", help="the answer")
+    answer.add_argument("--request", metavar="ID", help="which of several requests")
+    add_name(commands.add("last", _last, details=_LAST_DETAILS, examples=_LAST_EXAMPLES))
+    add_name(commands.add("usage", _usage, details=_USAGE_DETAILS, examples=_USAGE_EXAMPLES), optional=True)
+
+
+def _ask(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.asking import Question
+    from agentd.cli.agentctl.message import MessageError, message_of
+
+    arguments = invocation.arguments
+    if arguments.stream and invocation.as_json:
+        raise UsageError("--stream prints text, and --json one document; leave one of them out")
+    try:
+        message = message_of(_text(arguments.text))
+    except MessageError as error:
+        raise CommandError(str(error)) from None
+    agent = find_agent(invocation.api, invocation.name())
+    if agent.state != AgentState.RUNNING:
+        raise CommandError(f"{agent.name} is not running, it is {agent.state}: agentctl status {agent.name} says why")
+    if message.note is not None:
+        invocation.warn(message.note)
+
+    def said(text: str) -> None:
+        if arguments.stream:
+            print(_harmless(text), end="", flush=True)
+
+    deadline = None if arguments.timeout is None else time.monotonic() + arguments.timeout
+    question = Question(
+        invocation,
+        agent,
+        message.text,
+        deadline,
+        said,
+        lambda text: invocation.warn(f"{agent.name} asks: {printable(text)}: agentctl answer {agent.name} allow|deny"),
+    )
+    turn = question.ask(_SEND_LIMIT)
+    if arguments.stream:
+        print()
+    elif not invocation.as_json:
+        print(_harmless(turn.text))
+    else:
+        invocation.print_document(_document(agent.name, turn))
+    return _status(invocation, agent.name, turn)
+
+
+def _status(invocation: Invocation, name: str, turn: TurnView) -> Status:
+    if turn.outcome == "completed":
+        return Status.DONE
+    invocation.warn(f"the turn of {name} was {turn.outcome}{f': {printable(turn.error)}' if turn.error else ''}")
+    return Status.FAILED
+
+
+def _text(text: str | None) -> str:
+    if text is not None and text != "-":
+        return text
+    if sys.stdin.isatty():
+        raise UsageError("there is no message: give TEXT, or standard input")
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise CommandError(f"standard input: expected UTF-8, byte {error.start + 1} is not; convert it") from None
+
+
+def _harmless(text: str) -> str:
+    from agentd.text.terminal import harmless
+
+    return "\n".join(map(harmless, text.split("\n")))
+
+
+def _document(name: str, turn: TurnView) -> Json:
+    return {
+        "name": name,
+        "turn": turn.id,
+        "outcome": turn.outcome,
+        "text": turn.text,
+        "error": turn.error,
+        "usage": dict(turn.usage),
+    }
+
+
+def _answer(invocation: Invocation) -> Status:
+    agent = find_agent(invocation.api, invocation.name())
+    text = str(invocation.arguments.text)
+    decision = text if text in _DECISIONS else "answer"
+    try:
+        view = TurnsClient.of(invocation).answer(
+            agent.name, decision, "" if text in _DECISIONS else text, invocation.arguments.request
+        )
+    except ApiError as error:
+        raise CommandError(str(error)) from None
+    document: Json = {"name": agent.name, "decision": decision, "requests": len(view.requests)}
+    done = {"allow": "allowed", "deny": "denied"}.get(decision, "answered")
+    invocation.print_result(document, [f"{printable(agent.name)}: {done}"])
+    return Status.DONE
+
+
+def _last(invocation: Invocation) -> Status:
+    agent = find_agent(invocation.api, invocation.name())
+    turn = _live_turn(invocation, agent) or _kept_turn(invocation, agent)
+    if turn is None:
+        raise CommandError(f"no turn of {agent.name} has ended that is known of: see agentctl logs {agent.name}")
+    if invocation.as_json:
+        invocation.print_document(_document(agent.name, turn))
+    else:
+        print(_harmless(turn.text))
+    return _status(invocation, agent.name, turn)
+
+
+def _live_turn(invocation: Invocation, agent: AgentStatus) -> TurnView | None:
+    try:
+        now: ConversationView | None = TurnsClient.of(invocation).conversation(agent.name)
+    except (ApiError, UnreachableError):
+        return None
+    return None if now is None else now.last
+
+
+def _kept_turn(invocation: Invocation, agent: AgentStatus) -> TurnView | None:
+    events = _events(invocation, agent.name, "turn_ended", tail=1)
+    if not events:
+        return None
+    data = _data(events[-1])
+    text, outcome, reason = data.get("text"), data.get("outcome"), events[-1].get("reason")
+    return TurnView(
+        str(data.get("turn") or ""),
+        None,
+        text if isinstance(text, str) else "",
+        outcome if isinstance(outcome, str) else None,
+        reason if isinstance(reason, str) else None,
+        {},
+    )
+
+
+@dataclass(slots=True)
+class _Used:
+    turns: int = 0
+    tokens: dict[str, int] | None = None
+    cost: float | None = None
+    at: str = ""
+
+    def add(self, event: Mapping[str, Json]) -> None:
+        data = _data(event)
+        self.turns += 1
+        self.tokens = self.tokens or dict.fromkeys(_TOKENS, 0)
+        for name in _TOKENS:
+            value = data.get(name)
+            self.tokens[name] += value if isinstance(value, int) else 0
+        cost = data.get("cost_usd")
+        if isinstance(cost, int | float):
+            self.cost = (self.cost or 0.0) + cost
+        self.at = str(event.get("time") or self.at)
+
+
+def _usage(invocation: Invocation) -> Status:
+    name = invocation.arguments.name
+    agents = invocation.api.agents() if name is None else [find_agent(invocation.api, str(name))]
+    used = {agent.name: _Used() for agent in agents}
+    for event in _events(invocation, None if name is None else agents[0].name, "turn_usage"):
+        known = used.get(str(event.get("agent")))
+        if known is not None:
+            known.add(event)
+    harnesses = {agent.name: agent.harness for agent in agents}
+    document: list[Json] = [_used_document(name, each, harnesses[name]) for name, each in used.items()]
+    table = invocation.display.table
+    rows = [_used_row(name, each, harnesses[name], table=table) for name, each in used.items()]
+    invocation.print_result(document, lines(_HEADING, rows, invocation.display))
+    return Status.DONE
+
+
+def _used_document(name: str, used: _Used, harness: str) -> Json:
+    tokens = used.tokens or dict.fromkeys(_TOKENS)
+    known = used.tokens is not None
+    return {
+        "name": name,
+        "turns": used.turns,
+        **tokens,
+        "cost_usd": used.cost,
+        "quota": None,
+        "source": f"{harness}'s own record" if known else None,
+        "at": used.at or None,
+        "age_seconds": _age(used.at),
+    }
+
+
+def _used_row(name: str, used: _Used, harness: str, *, table: bool) -> Sequence[Cell]:
+    age = _age(used.at)
+    tokens = [str(used.tokens[each]) for each in _TOKENS] if used.tokens else [""] * len(_TOKENS)
+    return [
+        Cell(name, BOLD),
+        Cell(str(used.turns)),
+        *map(Cell, tokens),
+        Cell("" if used.cost is None else f"{used.cost:.4f}"),
+        Cell(harness if used.tokens else ""),
+        Cell("" if age is None else span(age) if table else str(age)),
+    ]
+
+
+def _age(at: str) -> int | None:
+    from datetime import UTC, datetime
+
+    try:
+        return max(0, round((datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()))
+    except ValueError:
+        return None
+
+
+def _events(
+    invocation: Invocation, agent: str | None, kind: str, tail: int | None = None
+) -> Sequence[Mapping[str, Json]]:
+    from urllib.parse import urlencode
+
+    query = {"kind": kind} | ({} if agent is None else {"agent": agent}) | ({} if tail is None else {"tail": str(tail)})
+    found = invocation.api.get(f"/v1/events?{urlencode(query)}")
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+
+
+def _data(event: Mapping[str, Json]) -> Mapping[str, Json]:
+    data = event.get("data")
+    return data if isinstance(data, Mapping) else {}

@@ -1,0 +1,83 @@
+"""Hand a message to an agent, and know that it has it."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from agentd.cli.agentctl.client import ApiError, UnreachableError
+from agentd.cli.agentctl.command import CommandError, Invocation
+from agentd.cli.agentctl.lookup import find_agent, harness_facts
+from agentd.cli.agentctl.sender import Outcome, Sender
+from agentd.cli.agentctl.terminals import terminal_of
+from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient
+from agentd.model.status import AgentStatus
+
+_LOOK_AFTER: Final = 0.05
+"""Seconds between two looks at the record."""
+
+_RECORD_LIMIT: Final = 3.0
+"""Seconds for a message that was taken to stand in the record; it takes 0.1 s, or the end of the turn before."""
+
+
+def send_message(
+    invocation: Invocation, agent: AgentStatus, text: str, *, enter: bool, force: bool, timeout: float
+) -> Outcome:
+    """Send a message, and look for it in the record of the agent's program.
+
+    Parameters
+    ----------
+    enter
+        Whether to press Enter behind it.
+    force
+        Whether to send it even if the input box is not seen.
+    timeout
+        Seconds to wait for the input box, and again for the agent to take it.
+
+    Raises
+    ------
+    CommandError
+        If it was not sent, or not taken.
+    """
+
+    def still_running() -> None:
+        now = find_agent(invocation.api, agent.name)
+        if (now.state, now.pid, now.pane_pid) != (agent.state, agent.pid, agent.pane_pid):
+            raise CommandError(
+                f"{agent.name} ended or was restarted meanwhile, it is {now.state}: nothing was entered; send it again"
+            )
+
+    facts = harness_facts(agent.harness)
+    sender = Sender(
+        terminal=terminal_of(invocation, agent),
+        empty_box=None if force else facts.empty_box,
+        unfinished=facts.unfinished,
+        timeout=timeout,
+        still_running=still_running,
+    )
+    before = conversation_of(invocation, agent.name)
+    outcome = sender.send(text, enter=enter)
+    if outcome is Outcome.TAKEN and before is not None and before.watched and before.turn is None:
+        end = time.monotonic() + min(timeout, _RECORD_LIMIT)
+        while time.monotonic() < end:
+            if is_recorded(conversation_of(invocation, agent.name), before, text):
+                return Outcome.RECORDED
+            time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and the record is asked for)
+    return outcome
+
+
+def conversation_of(invocation: Invocation, agent: str) -> ConversationView | None:
+    """Read a conversation; ``None`` where the daemon knows of none."""
+    try:
+        return TurnsClient.of(invocation).conversation(agent)
+    except (ApiError, UnreachableError):
+        return None
+
+
+def is_recorded(now: ConversationView | None, before: ConversationView, text: str) -> bool:
+    """Whether a turn began with this message since."""
+    if now is None:
+        return False
+    known = {turn.id for turn in (before.turn, before.last) if turn is not None}
+    new = (turn for turn in (now.turn, now.last) if turn is not None and turn.id not in known)
+    return any(turn.prompt is None or turn.prompt.strip() == text.strip() for turn in new)

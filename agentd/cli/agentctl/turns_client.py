@@ -1,0 +1,125 @@
+"""The client of the socket where those who talk to agents ask for their turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agentd.cli.agentctl.client import NOT_FOUND, Api, ApiError, Json
+from agentd.cli.agentctl.command import Invocation
+from agentd.settings.sockets import turns_socket
+
+if TYPE_CHECKING:
+    from typing import Self
+
+JsonObject = Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnView:
+    """A turn, as the daemon shows it."""
+
+    id: str
+    prompt: str | None
+    text: str
+    outcome: str | None
+    """``None`` while it is under way."""
+    error: str | None
+    usage: JsonObject
+
+    @classmethod
+    def of(cls, document: Json) -> Self | None:
+        """Read one; ``None`` if there is none."""
+        if not isinstance(document, Mapping):
+            return None
+        usage = document.get("usage")
+        return cls(
+            str(document.get("id") or ""),
+            _text(document, "prompt"),
+            _text(document, "text") or "",
+            _text(document, "outcome"),
+            _text(document, "error"),
+            usage if isinstance(usage, Mapping) else {},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationView:
+    """What is known of a conversation."""
+
+    agent: str
+    activity: str | None
+    source: str | None
+    """The witness of the activity."""
+    watched: bool
+    """Whether its program tells of its turns."""
+    turn: TurnView | None
+    """The one under way."""
+    last: TurnView | None
+    requests: Sequence[JsonObject]
+    """What it waits for somebody to decide."""
+
+    @classmethod
+    def of(cls, document: Json) -> Self:
+        """Read one.
+
+        Raises
+        ------
+        ApiError
+            If it is none.
+        """
+        if not isinstance(document, Mapping):
+            raise ApiError(200, "expected a conversation: agentd and agentctl are of different versions")
+        requests = document.get("requests")
+        waiting = requests if isinstance(requests, Sequence) and not isinstance(requests, str) else ()
+        return cls(
+            str(document.get("agent") or ""),
+            _text(document, "activity"),
+            _text(document, "activity_source"),
+            document.get("conversation") is not None,
+            TurnView.of(document.get("turn")),
+            TurnView.of(document.get("last")),
+            [each for each in waiting if isinstance(each, Mapping)],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TurnsClient:
+    """Asks for conversations; raises what `Api` does."""
+
+    api: Api
+
+    @classmethod
+    def of(cls, invocation: Invocation) -> Self:
+        """Ask the daemon of a command line."""
+        return cls(Api(turns_socket(invocation.settings.api_socket)))
+
+    def conversation(self, agent: str) -> ConversationView | None:
+        """Read the conversation of an agent; ``None`` if it is not running."""
+        try:
+            return ConversationView.of(self.api.get(_path(agent)))
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+
+    def answer(self, agent: str, decision: str, text: str, request: str | None) -> ConversationView:
+        """Answer what the agent asks; without an id the only request."""
+        document: Json = {"decision": decision, "text": text, "request": request}
+        return ConversationView.of(self.api.post(_path(agent, "/answer"), document))
+
+    def interrupt(self, agent: str) -> None:
+        """Have the agent's program interrupt its turn."""
+        self.api.post(_path(agent, "/interrupt"), {})
+
+
+def _path(agent: str, below: str = "") -> str:
+    from urllib.parse import quote
+
+    return f"/v1/turns/{quote(agent, safe='')}{below}"
+
+
+def _text(document: JsonObject, name: str) -> str | None:
+    value = document.get(name)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,150 @@
+"""agentctl ask, answer, last and usage, and what else knows of turns, against the real daemon."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.support import Client
+from tests.support import talking_claude
+from tests.support.agents import jcard
+from tests.support.daemon import Daemon
+from tests.support.waiting import wait_for
+
+LIMIT = ("--timeout", "30s")
+
+
+@pytest.fixture
+def talk(daemon: Daemon) -> Client:
+    """A daemon with one agent that tells of its turns and one that does not."""
+    program = daemon.bin / "claude"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S -X utf8 {talking_claude.__file__} "$@"\n')
+    program.chmod(0o755)
+    daemon.write_jcard(
+        jcard(
+            {"name": "a", "harness": "claude-code", "workdir": str(daemon.workdir), "grace_period": "2s"},
+            {"name": "mute", "command": ["cat"]},
+        )
+    )
+    daemon.start()
+    daemon.wait_for(lambda: (agent := daemon.agent("a")) is not None and agent["activity"] == "idle", what="a is idle")
+    daemon.wait_state("mute", "running")
+    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
+    return Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+
+
+@pytest.fixture
+def started() -> Iterator[list[subprocess.Popen[str]]]:
+    """Commands that run beside the test."""
+    running: list[subprocess.Popen[str]] = []
+    yield running
+    for command in running:
+        command.kill()
+        command.communicate()
+
+
+def test_the_answer_is_printed_as_the_program_recorded_it(talk: Client) -> None:
+    done = talk("ask", "A", "how many\nfiles?", *LIMIT)
+    assert (done.status, done.out, done.err) == (0, "I hear: how many\nfiles?\n", "")
+    document = talk("ask", "a", "--json", "again?", *LIMIT).document
+    assert isinstance(document, dict)
+    assert (document["name"], document["outcome"], document["text"]) == ("a", "completed", "I hear: again?")
+    assert talk("last", "a").out == "I hear: again?\n"
+    assert talk("ask", "a", "--stream", "and now?", *LIMIT).out.strip() == "I hear: and now?"
+
+
+def test_what_is_asked_meanwhile_is_told_and_answered_from_elsewhere(
+    talk: Client, daemon: Daemon, started: list[subprocess.Popen[str]]
+) -> None:
+    started.append(talk.start("ask", "a", "may I build?", *LIMIT))
+    assert talk("wait", "a", "--for", "waiting_permission", *LIMIT).out == "a is waiting_permission\n"
+    assert daemon.agents()["a"]["activity_text"] == "may I build?"
+    assert talk("answer", "a", "deny").out == "a: denied\n"
+    out, err = started[0].communicate(timeout=30)
+    assert (started[0].returncode, out) == (0, "decided: deny\n")
+    assert "a asks: may I build?: agentctl answer a allow|deny" in err
+    refused = talk("answer", "a", "allow")
+    assert refused.status == 1
+    assert "waits for no answer" in refused.err
+
+
+def test_a_message_waits_until_it_is_the_users_move(
+    talk: Client, daemon: Daemon, started: list[subprocess.Popen[str]]
+) -> None:
+    started.append(talk.start("ask", "a", "slow one", *LIMIT))
+    assert talk("wait", "a", "--for", "working", *LIMIT).status == 0
+    late = talk("ask", "a", "next", "--timeout", "300ms")
+    assert late.status == 1
+    assert "a is still at another turn, and the time is over" in late.err
+    started.append(talk.start("ask", "a", "the next", *LIMIT))
+    (daemon.workdir / "go").touch()
+    assert [command.communicate(timeout=30)[0] for command in started] == ["I hear: slow one\n", "I hear: the next\n"]
+
+
+def test_a_turn_that_failed_is_a_failure(talk: Client) -> None:
+    done = talk("ask", "a", "fail please", *LIMIT)
+    assert done.status == 1
+    assert "the turn of a was failed" in done.err
+    assert talk("wait", "a", "--for", "usage_limit", *LIMIT).status == 0
+    assert talk("last", "a").status == 1
+
+
+def test_send_says_that_it_is_recorded(talk: Client) -> None:
+    assert talk("send", "a", "hello").out == "5 characters to a: recorded\n"
+
+
+def test_an_agent_that_does_not_tell_of_its_turns_is_said_to(talk: Client) -> None:
+    done = talk("ask", "mute", "hello", *LIMIT)
+    assert done.status == 1
+    assert "the program of mute does not tell when a turn ends" in done.err
+    assert "no turn of mute has ended" in talk("last", "mute").err
+
+
+def test_the_last_answer_of_a_run_that_ended_is_in_the_events(talk: Client) -> None:
+    assert talk("ask", "a", "remember", *LIMIT).status == 0
+    talk("stop", "a", "--wait")
+    assert talk("last", "a").out == "I hear: remember\n"
+    ended = talk("ask", "a", "hello", *LIMIT)
+    assert (ended.status, "a is not running, it is disabled" in ended.err) == (1, True)
+
+
+def test_usage_says_nothing_that_no_program_told(talk: Client) -> None:
+    assert talk("ask", "a", "hello", *LIMIT).status == 0
+    rows = talk("usage").rows
+    assert [row[0] for row in rows] == ["a", "mute"]
+    assert rows[1] == ["mute", "0", *["-"] * 7]
+    document = talk("usage", "mute", "--json").document
+    assert document == [
+        {
+            "name": "mute",
+            "turns": 0,
+            "input_tokens": None,
+            "output_tokens": None,
+            "cache_read_tokens": None,
+            "cache_write_tokens": None,
+            "cost_usd": None,
+            "quota": None,
+            "source": None,
+            "at": None,
+            "age_seconds": None,
+        }
+    ]
+
+
+def test_status_shows_whoever_needs_somebody_first(
+    talk: Client, daemon: Daemon, started: list[subprocess.Popen[str]]
+) -> None:
+    daemon.write_jcard(daemon.jcard.read_text() + jcard({"name": "0-first", "command": ["cat"]}))
+    daemon.wait_state("0-first", "running")
+    started.append(talk.start("ask", "a", "may I?", *LIMIT))
+    talk("wait", "a", "--for", "waiting_permission", *LIMIT)
+    assert [row[0] for row in talk("status").rows] == ["0-first", "a", "mute"]
+    assert [row[0] for row in talk("status", "--attention").rows] == ["a", "0-first", "mute"]
+    agents = json.loads(talk("status", "--attention", "--json").out)["agents"]
+    assert [agent["name"] for agent in agents] == ["a", "0-first", "mute"]
+    talk("answer", "a", "allow")
+    wait_for(lambda: started[0].poll() is not None)
