@@ -10,7 +10,7 @@ from tests.docs.newcomer import ROOT
 
 def _layers() -> list[str]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    (layers,) = (contract["layers"] for contract in contracts if contract.get("containers") == ["agentd"])
     return [folder for layer in layers for folder in layer.split(" | ")]
 
 
