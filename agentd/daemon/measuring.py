@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agentd import __version__
 from agentd.daemon.status import DaemonStatus
-from agentd.model.states import AgentState
+from agentd.model.states import Activity, AgentState
 from agentd.process.usage import Tree
 from agentd.recording.metrics.answer import Readings
 from agentd.recording.metrics.measures import (
@@ -41,7 +41,9 @@ class DaemonMeasures:
         health = self.status.health()
         yield Family(BUILD, {(__version__,): 1})
         yield Family(CONFIG_VALID, {(): health.config.valid})
-        yield Family(AGENTS, {(state.value,): states[state] for state in AgentState})
+        activities = Counter(each.activity for each in self.status.agents() if each.activity is not None)
+        counted: dict[tuple[str, ...], float] = {(state.value, ""): states[state] for state in AgentState}
+        yield Family(AGENTS, counted | {("", each.value): activities[each.value] for each in Activity})
         yield Family(AGENT_STATE, {(name, agent.life.state.value): 1 for name, agent in sorted(agents.items())})
         parts = {"journal": health.recording.journal, "transcripts": health.recording.transcripts}
         kept = {(name,): part for name, part in parts.items() if part.state != "off"}

@@ -9,8 +9,10 @@ import pytest
 
 from agentd.model.states import AgentState
 from agentd.model.status import AgentCounts, ConfigStatus, RecordingHealth
-from tests.cli.support import HEALTH, RUNNING, SANDBOX, Client, MemorySource, TmuxServer
+from tests.cli.support import HEALTH, SANDBOX, Client, MemorySource, TmuxServer
+from tests.cli.support import RUNNING as ASKING
 
+RUNNING = replace(ASKING, activity="unknown", activity_source="process", activity_text=None)
 FAILED = replace(
     RUNNING,
     name="Builder",
@@ -22,6 +24,9 @@ FAILED = replace(
     exit_code=3,
     restarts=2,
     error='no "agent" on PATH',
+    activity=None,
+    activity_since=None,
+    activity_source=None,
 )
 HOSTILE = replace(RUNNING, name="x", error="a\tb\nc\x1b[31md\x07\u202e", harness="h\x9b2J")
 
@@ -35,9 +40,26 @@ def test_away_from_a_terminal_each_agent_is_one_line_of_tab_separated_fields(cli
     done = client("status")
     assert done.status == 0
     assert done.rows == [
-        ["Builder", "failed", "-", "2", "3", "-", "claude-code", "build", 'no "agent" on PATH'],
-        ["reviewer-0", "running", "120", "1", "-", "51877", "claude-code", "reviewer-0", "-"],
+        ["Builder", "failed", "-", "2", "3", "-", "claude-code", "build", 'no "agent" on PATH', "-"],
+        ["reviewer-0", "running", "120", "1", "-", "51877", "claude-code", "reviewer-0", "-", "unknown"],
     ]
+
+
+def test_what_an_agent_asks_stands_beside_what_it_does(
+    client: Client, source: MemorySource, operator_tmux: TmuxServer
+) -> None:
+    source.statuses = [ASKING, replace(FAILED, session="Builder")]
+    assert [row[8:] for row in client("status").rows] == [
+        ['no "agent" on PATH', "-"],
+        ["rm -r build", "waiting_permission"],
+    ]
+    operator_tmux.session("s", client.shell_words("status"))
+    lines = operator_tmux.wait_for_text("s", "[status 0]").splitlines()
+    heading = next(line for line in lines if line.startswith("NAME"))
+    assert heading.split()[:4] == ["NAME", "STATE", "ACTIVITY", "UPTIME"]
+    row = next(line for line in lines if line.startswith("reviewer-0"))
+    assert "  waiting_permission  " in row
+    assert row.rstrip().endswith("rm -r build")
 
 
 def test_away_from_a_terminal_a_jcard_that_is_not_valid_is_said_beside_the_agents(
@@ -144,7 +166,18 @@ def test_control_characters_from_outside_are_made_harmless(client: Client, sourc
     source.statuses = [HOSTILE]
     done = client("status")
     assert done.rows == [
-        ["x", "running", "120", "1", "-", "51877", "h\\x9b2J", "reviewer-0", "a\\tb\\nc\\x1b[31md\\x07\\u202e"]
+        [
+            "x",
+            "running",
+            "120",
+            "1",
+            "-",
+            "51877",
+            "h\\x9b2J",
+            "reviewer-0",
+            "a\\tb\\nc\\x1b[31md\\x07\\u202e",
+            "unknown",
+        ]
     ]
     assert client("status", "x", "--json").out.isascii()
 

@@ -48,6 +48,8 @@ def test_agents_and_the_daemon_are_measured(daemon: Daemon) -> None:
     found = scrape(daemon)
     assert found["agentd_agents"]["running",] == 2
     assert found["agentd_agents"]["pending",] == 0
+    assert found["agentd_agents"]["unknown",] == 2
+    assert found["agentd_agents"]["idle",] == 0
     assert found["agentd_agent_state"] == {
         ("calm", "running"): 1, ("fails", "failed"): 1, ("off", "disabled"): 1, ("tree", "running"): 1
     }  # fmt: skip

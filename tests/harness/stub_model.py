@@ -7,7 +7,11 @@ The answer is ``STUB-REPLY: `` and the user's last text. A line of that text may
 ``STUB-SLEEP:seconds``
     wait so long before the answer, or until the client hangs up;
 ``STUB-BASH:command``
-    first ask for a shell command by the CLI's own tool, then answer.
+    first ask for a shell command by the CLI's own tool, then answer;
+``STUB-TOOL:name arguments``
+    first ask for this tool of the CLI's, its arguments as JSON, then answer;
+``STUB-STATUS:code``
+    refuse with this HTTP status.
 
 Run by itself (``python -m tests.harness.stub_model``) it prints its address and logs each request to stderr.
 """
@@ -34,6 +38,7 @@ from tests.harness.stub_dialects import (
     JsonValue,
     OpenAIResponses,
     Reply,
+    ShellCall,
     Turn,
     mapping,
 )
@@ -72,6 +77,10 @@ def marked(marker: str, prompt: str) -> str | None:
 
 def reply_to(turn: Turn) -> Reply:
     """Decide the answer by the markers in the prompt."""
+    tool = marked("TOOL", turn.prompt)
+    if tool is not None and not turn.tool_answered:
+        name, _, arguments = tool.partition(" ")
+        return ShellCall(name, mapping(cast(JsonValue, json.loads(arguments))))
     command = marked("BASH", turn.prompt)
     if command is not None and not turn.tool_answered:
         call = turn.shell_call(command)
@@ -115,6 +124,11 @@ class Handler(BaseHTTPRequestHandler):
         if pause is not None and self._client_left_within(float(pause)):
             self.close_connection = True
             return
+        refused = marked("STATUS", turn.prompt)
+        if refused is not None:
+            error: Json = {"type": "error", "error": {"type": "stub_error", "message": f"stub error {refused}"}}
+            self._send(error, int(refused[:3]))
+            return
         reply = reply_to(turn)
         if body.get("stream") is not True and ":stream" not in self.path:
             self._send(dialect.document(reply))
@@ -146,14 +160,14 @@ class Handler(BaseHTTPRequestHandler):
             raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         return mapping(cast(JsonValue, json.loads(raw or b"{}")))
 
-    def _send(self, document: Json) -> None:
+    def _send(self, document: Json, status: int = 200) -> None:
         data = json.dumps(document).encode()
-        self._start("application/json", length=len(data))
+        self._start("application/json", length=len(data), status=status)
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    def _start(self, content_type: str, *, length: int | None = None, close: bool = False) -> None:
-        self.send_response(200)
+    def _start(self, content_type: str, *, length: int | None = None, close: bool = False, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("content-type", content_type)
         if length is not None:
             self.send_header("content-length", str(length))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from agentd.cli.agentctl.sandbox_view import sandbox_line, sandbox_rows
 from agentd.model.limits import LIMIT_FIELDS
-from agentd.model.states import AgentState
+from agentd.model.states import Activity, AgentState
 from agentd.model.status import (
     AgentStatus,
     Health,
@@ -42,11 +42,18 @@ _LOOKS: Mapping[str, Look] = {
     AgentState.TIMED_OUT: Look("✗", RED),
     AgentState.DISABLED: Look("○", DIM),
 }
+_ACTIVITY_STYLES: Mapping[str, str] = {
+    Activity.WAITING_PERMISSION: YELLOW,
+    Activity.WAITING_INPUT: YELLOW,
+    Activity.USAGE_LIMIT: RED,
+    Activity.AUTH_ERROR: RED,
+    Activity.IDLE: DIM,
+}
+"""Of those that need somebody, and of those that do nothing."""
 _UNKNOWN = Look("?", BOLD)
 """For a state of a newer daemon."""
 
-_HEADING = ("NAME", "STATE", "UPTIME", "RESTARTS", "EXIT", "PID", "RUNS", "SESSION", "DETAIL")
-_SESSION = _HEADING.index("SESSION")
+_HEADING = ("NAME", "STATE", "ACTIVITY", "UPTIME", "RESTARTS", "EXIT", "PID", "RUNS", "SESSION", "DETAIL")
 _LIST_HEADING = ("NAME", "HARNESS", "TYPE", "SESSION", "WORKDIR")
 _WIDE_HEADING = ("OWNER", "FILE")
 
@@ -55,12 +62,16 @@ def overview_lines(health: Health, agents: Sequence[AgentStatus], display: Displ
     """Format the daemon and all agents; when not on a terminal only the agents."""
     rows = [_row(agent, display) for agent in agents]
     if not display.table:
-        return lines(_HEADING, rows, display)
+        # Last, since scripts count the fields before it.
+        at = _HEADING.index("ACTIVITY")
+        return lines(_HEADING, [[*row[:at], *row[at + 1 :], row[at]] for row in rows], display)
+    left_out = set[str]()
     if all(agent.session == agent.name for agent in agents):
-        rows = [[cell for column, cell in enumerate(row) if column != _SESSION] for row in rows]
-        table = lines([title for title in _HEADING if title != "SESSION"], rows, display)
-    else:
-        table = lines(_HEADING, rows, display)
+        left_out.add("SESSION")
+    if all(agent.activity in (None, Activity.UNKNOWN) for agent in agents):
+        left_out.add("ACTIVITY")
+    shown = [column for column, title in enumerate(_HEADING) if title not in left_out]
+    table = lines([_HEADING[column] for column in shown], [[row[column] for column in shown] for row in rows], display)
     header = _header(health, display)
     return [*header, "", *table] if agents else [*header, "no agents"]
 
@@ -142,13 +153,14 @@ def _row(agent: AgentStatus, display: Display) -> list[Cell]:
     return [
         Cell(agent.name, BOLD),
         Cell(agent.state, seen.style, seen.symbol),
+        Cell(agent.activity or "", _ACTIVITY_STYLES.get(agent.activity or "", "")),
         Cell(_uptime(agent) if display.table else str(agent.uptime_seconds) if agent.running else ""),
         Cell(str(agent.restarts)),
         Cell(_exit(agent)),
         Cell(_plain(agent.pid)),
         Cell(_runs(agent) if display.table else agent.harness),
         Cell(agent.session),
-        Cell(detail(agent), RED if agent.error is not None else ""),
+        Cell("; ".join(filter(None, (agent.activity_text, detail(agent)))), RED if agent.error is not None else ""),
     ]
 
 

@@ -40,7 +40,9 @@ def _written(family: Family) -> Written:
         case MetricType.GAUGE:
             gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
             for labels, value in family.values.items():
-                gauge.add_metric(labels, value)
+                named = dict(zip(metric.labels, labels, strict=True))
+                written = {name: label for name, label in named.items() if label or not metric.sparse}
+                gauge.add_sample(metric.name, written, value)
             return gauge
         case MetricType.HISTOGRAM:
             histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)

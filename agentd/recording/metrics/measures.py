@@ -35,6 +35,8 @@ class Metric:
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
     """Upper bounds of a histogram's buckets."""
+    sparse: bool = False
+    """Whether labels that are empty are not written."""
 
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -42,7 +44,13 @@ _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 BUILD = Metric("agentd_build_info", MetricType.GAUGE, "The running agentd; always 1.", ("version",))
 CONFIG_VALID = Metric("agentd_config_valid", MetricType.GAUGE, "Whether the jcard as it is now can be used.")
-AGENTS = Metric("agentd_agents", MetricType.GAUGE, "Agents by state.", ("state",))
+AGENTS = Metric(
+    "agentd_agents",
+    MetricType.GAUGE,
+    "Agents by state, and those that run once more by activity: a value has one label or the other.",
+    ("state", "activity"),
+    sparse=True,
+)
 AGENT_STATE = Metric(
     "agentd_agent_state", MetricType.GAUGE, "The state each agent is in; always 1.", ("agent", "state")
 )

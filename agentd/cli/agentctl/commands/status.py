@@ -11,9 +11,9 @@ from agentd.text.quoting import printable
 
 _STATUS_DETAILS = """\
 When not on a terminal: one line per agent, with fields separated by tabs: name, state, uptime in seconds, restarts,
-exit (status or signal of the last run that ended), pid, harness, session, and the error or next restart. With NAME: one
-line per field of that agent, as name, tab, value; the field detail says whether the agent waits for somebody to trust
-its folder."""
+exit (status or signal of the last run that ended), pid, harness, session, the error, question or next restart, and the
+activity. With NAME: one line per field of that agent, as name, tab, value; the field detail says whether the agent
+waits for somebody to trust its folder."""
 
 _STATUS_EXAMPLES = """\
 agentctl status
