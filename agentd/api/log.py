@@ -17,10 +17,10 @@ from agentd.api.route import AGENT_NAME, SOURCE, Parameter, Route
 from agentd.api.streams import stream
 from agentd.api.views import RUNS
 from agentd.model.status import RunView
-from agentd.recording.transcripts.files import RunFolder, TranscriptError
 from agentd.recording.transcripts.readable import TooSlowError
 from agentd.recording.transcripts.reader import Extent, TranscriptReader
 from agentd.recording.transcripts.rendering import Rendering
+from agentd.recording.transcripts.run_folder import RunFolder, TranscriptError
 from agentd.recording.transcripts.run_metadata import RunMetadata
 
 READER: web.AppKey[TranscriptReader] = web.AppKey("transcript_reader")

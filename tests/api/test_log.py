@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agentd.recording.transcripts.files import RunFolder, TranscriptFiles
+from agentd.recording.transcripts.files import TranscriptFiles
+from agentd.recording.transcripts.run_folder import RunFolder
 from tests.api.conftest import Serving
 from tests.api.memory_source import RUNNING, MemorySource, ask, connected
 from tests.support.transcripts import keep

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agentd.recording.transcripts.files import RunFolder, TranscriptFiles
+from agentd.recording.transcripts.files import TranscriptFiles
+from agentd.recording.transcripts.run_folder import RunFolder
 from tests.cli.support import RUNNING, Client, MemorySource, TmuxServer
 from tests.support.daemon import program
 from tests.support.transcripts import files_in, keep

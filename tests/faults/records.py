@@ -18,27 +18,27 @@ from tests.faults.points import Point, Trigger
 from tests.faults.world import World
 from tests.recording.support import lines as kept
 
-_DISK, _FILES = "agentd.recording.transcripts.disk", "agentd.recording.transcripts.files"
+_DISK, _RUN_FOLDER = "agentd.recording.transcripts.disk", "agentd.recording.transcripts.run_folder"
 _DATABASE, _TRANSCRIPTS = "agentd.recording.journal.database", "agentd.recording.transcripts.recorder"
 
 POINTS = (
     Point("begin.asked", _DISK, "TranscriptDisk.begin", before=True),
-    Point("begin.folder", _FILES, "RunFolder.create", before=True),
-    Point("begin.metadata", _FILES, "RunFolder.write"),
+    Point("begin.folder", _RUN_FOLDER, "RunFolder.create", before=True),
+    Point("begin.metadata", _RUN_FOLDER, "RunFolder.write"),
     Point("begin.done", _DISK, "TranscriptDisk.begin"),
     Point("begin.opened", _TRANSCRIPTS, "Transcripts.opened"),
     Point("end.seen", _TRANSCRIPTS, "Transcripts.ended", before=True),
     Point("end.found", _DISK, "TranscriptDisk.find_ends"),
     Point("end.completing", _DISK, "TranscriptDisk.complete", before=True),
-    Point("end.cutting", _FILES, "RunFolder.cut", before=True),
-    Point("end.cut", _FILES, "RunFolder.cut"),
+    Point("end.cutting", _RUN_FOLDER, "RunFolder.cut", before=True),
+    Point("end.cut", _RUN_FOLDER, "RunFolder.cut"),
     Point("end.completed", _DISK, "TranscriptDisk.complete"),
-    Point("trim.dropping", _FILES, "RunFolder.drop", before=True),
-    Point("trim.part_removed", _FILES, "RunFolder.remove_part"),
-    Point("trim.dropped", _FILES, "RunFolder.drop"),
-    Point("trim.removing", _FILES, "RunFolder.remove", before=True),
-    Point("trim.removed", _FILES, "RunFolder.remove"),
-    Point("trim.pointing", _FILES, "RunFolder.point_at", before=True),
+    Point("trim.dropping", _RUN_FOLDER, "RunFolder.drop", before=True),
+    Point("trim.part_removed", _RUN_FOLDER, "RunFolder.remove_part"),
+    Point("trim.dropped", _RUN_FOLDER, "RunFolder.drop"),
+    Point("trim.removing", _RUN_FOLDER, "RunFolder.remove", before=True),
+    Point("trim.removed", _RUN_FOLDER, "RunFolder.remove"),
+    Point("trim.pointing", _RUN_FOLDER, "RunFolder.point_at", before=True),
     Point("trim.swept", _DISK, "TranscriptDisk.sweep"),
     Point("adoption.finding", _DISK, "TranscriptDisk.find", before=True),
     Point("adoption.found", _DISK, "TranscriptDisk.find"),

@@ -20,9 +20,10 @@ import pytest
 from agentd.launch.launcher import end_mark
 from agentd.recording.transcripts import run_on_disk
 from agentd.recording.transcripts.disk import TranscriptDisk
-from agentd.recording.transcripts.files import RunFolder, TranscriptError, TranscriptFiles
+from agentd.recording.transcripts.files import TranscriptFiles
 from agentd.recording.transcripts.reader import TranscriptReader
 from agentd.recording.transcripts.retention import Retention
+from agentd.recording.transcripts.run_folder import RunFolder, TranscriptError
 from agentd.recording.transcripts.run_metadata import RunMetadata
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd
@@ -327,7 +328,7 @@ def test_a_folder_that_was_never_finished_or_not_wholly_removed_goes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("agentd.recording.transcripts.files.shutil.rmtree", killed)
+        patched.setattr("agentd.recording.transcripts.run_folder.shutil.rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             removed.remove()
     with pytest.raises(TranscriptError, match="there is no"):

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from agentd.model.user import AgentUser
-from agentd.recording.transcripts.files import RunFolder, TranscriptFiles
+from agentd.recording.transcripts.files import TranscriptFiles
+from agentd.recording.transcripts.run_folder import RunFolder
 from agentd.recording.transcripts.run_metadata import RunMetadata
 
 BEGUN = RunMetadata(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from agentd.recording.transcripts.files import TranscriptError, TranscriptFiles
+from agentd.recording.transcripts.files import TranscriptFiles
+from agentd.recording.transcripts.run_folder import TranscriptError
 from agentd.recording.transcripts.run_metadata import RunMetadata
 from agentd.recording.transcripts.run_on_disk import RunOnDisk
 

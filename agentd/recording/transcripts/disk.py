@@ -13,8 +13,9 @@ import structlog
 
 from agentd.model.status import GapView
 from agentd.recording.transcripts.completed_runs import CompletedRuns
-from agentd.recording.transcripts.files import RunFolder, TranscriptError, TranscriptFiles
+from agentd.recording.transcripts.files import TranscriptFiles
 from agentd.recording.transcripts.retention import Retention
+from agentd.recording.transcripts.run_folder import RunFolder, TranscriptError
 from agentd.recording.transcripts.run_metadata import MOST_GAPS, RunMetadata, bounded_size
 from agentd.recording.transcripts.run_on_disk import RunOnDisk
 from agentd.supervise.run_recorder import RunEnd

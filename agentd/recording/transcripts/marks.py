@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentd.launch.launcher import end_mark
-from agentd.recording.transcripts.files import Part, RunFolder
+from agentd.recording.transcripts.run_folder import Part, RunFolder
 
 _TAIL = 16 * 1024
 """Bytes in which the mark is looked for first; the shell that follows greets with a few hundred."""

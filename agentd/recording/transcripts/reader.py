@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from agentd.files.worker import Worker
-from agentd.recording.transcripts.files import Part, RunFolder, TranscriptError, TranscriptFiles
+from agentd.recording.transcripts.files import TranscriptFiles
 from agentd.recording.transcripts.marks import end_so_far
+from agentd.recording.transcripts.run_folder import Part, RunFolder, TranscriptError
 from agentd.recording.transcripts.run_metadata import RunMetadata
 
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from agentd.recording.transcripts.files import Part, RunFolder
 from agentd.recording.transcripts.marks import find_end
+from agentd.recording.transcripts.run_folder import Part, RunFolder
 from agentd.recording.transcripts.run_metadata import RunMetadata
 from agentd.text.timestamps import rfc3339_milliseconds
 

@@ -7,7 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from agentd.recording.transcripts.files import PART_DIGITS
+from agentd.recording.transcripts.run_folder import PART_DIGITS
 
 
 def find_writer() -> str | None:
