@@ -89,6 +89,9 @@ class Wrapper(Protocol):
     def command(self, script: LaunchScript, /) -> bytes:
         """Give the command to execute, with the agent's in it."""
 
+    def processes(self, limit: int, /) -> int:
+        """Give how many processes and threads the host sees beside the agent's, if that may have so many."""
+
     def trial(self, script: LaunchScript, /) -> bytes:
         """Give a command that makes the same sandbox, without the agent, to hear what goes wrong; may be empty."""
 

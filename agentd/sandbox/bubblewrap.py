@@ -86,6 +86,10 @@ class Bubblewrap:
         opened = b"" if self.gate is None else self.gate.redirections()
         return b" ".join(map(shell_quote, words)) + b" %d>&2 2>/dev/null" % _SAID_FD + opened
 
+    def processes(self, _limit: int, /) -> int:
+        """Two of bubblewrap's own."""
+        return PROCESSES
+
     def trial(self, _script: LaunchScript, /) -> bytes:
         """Make the sandbox, and look at what is mounted."""
         words = (*arguments(self.sandbox, self.program), "/bin/sh", "-c", self.pinned.check(self.pinned.paths) + ":")

@@ -49,6 +49,8 @@ class Composed:
 
     sandbox: Sandbox
     pinned: Pinned
+    pid_limit: int | None = None
+    """Processes that the agent may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ def compose(spec: AgentSpec, command: Command, others: Sequence[Granted], ground
     if command.trusted is not None:
         rules.append(Rule(TRUSTED, Access.READ, command.trusted))
     pinned = Pinned(tuple((str(path), identity(path)) for path in dict.fromkeys(given)), support.stat)
-    return Composed(Sandbox(tuple(rules), workdir, spec.sandbox.network is Network.HOST, command.proxied), pinned)
+    sandbox = Sandbox(tuple(rules), workdir, spec.sandbox.network is Network.HOST, command.proxied)
+    return Composed(sandbox, pinned, spec.policy.limits.pid_limit)
 
 
 def _hidden(folders: Iterable[Path], given: Iterable[Path]) -> Iterable[Rule]:

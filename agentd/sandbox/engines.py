@@ -15,12 +15,12 @@ from agentd.model.spec import SandboxKind
 from agentd.model.user import AgentUser
 from agentd.sandbox.bubblewrap import Bubblewrap, Gate
 from agentd.sandbox.compose import Composed
-from agentd.sandbox.gvisor import NEEDED, GVisor, Tools, version_of
+from agentd.sandbox.gvisor import NEEDED, RUNSC, GVisor, Tools, version_of
 from agentd.sandbox.seccomp import ARCHITECTURES, terminal_filter
 from agentd.sandbox.support import SandboxError, Support, attempt, look_at_system
 from agentd.settings.settings import Runsc
 
-_BUBBLEWRAP, _RUNSC = "bwrap", "runsc"
+_BUBBLEWRAP = "bwrap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def look(kind: SandboxKind | None, where: Where) -> Engine:
         If no sandbox can be made for this user.
     """
     if kind is None:
-        there = where.find(_BUBBLEWRAP) is None and (where.runsc.path or where.find(_RUNSC)) is not None
+        there = where.find(_BUBBLEWRAP) is None and (where.runsc.path or where.find(RUNSC)) is not None
         kind = SandboxKind.GVISOR if there else SandboxKind.BUBBLEWRAP
     return _LOOKS[kind](where, look_at_system(where.user, where.environ))
 
@@ -101,7 +101,7 @@ def _bubblewrap(where: Where, support: Support) -> Engine:
 
 def _gvisor(where: Where, support: Support) -> Engine:
     wanted = where.runsc.path
-    program = where.find(_RUNSC) if wanted is None else str(wanted)
+    program = where.find(RUNSC) if wanted is None else str(wanted)
     if program is None:
         raise SandboxError(
             f"a sandbox by gVisor needs runsc of {NEEDED} or later, and there is none on agentd's PATH ({where.path}): "

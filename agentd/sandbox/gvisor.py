@@ -31,6 +31,9 @@ NEEDED: Final = "20240101"
 """The first day of the releases that are taken. Debian 12 has 20221219, which has only the slow ptrace, reads folders
 wrongly and passes no descriptor on."""
 
+RUNSC: Final = "runsc"
+"""Name of the program, and so of its processes."""
+
 _DATED: Final = re.compile(r"\b(?:release-|0\.0[~.])?(20[0-9]{6})\b", re.ASCII)
 _CAPABILITIES: Final = ("bounding", "effective", "inheritable", "permitted", "ambient")
 _READY_FD: Final = 3
@@ -79,7 +82,7 @@ class GVisor:
             "cwd": str(self.composed.sandbox.workdir),
             "capabilities": {name: [] for name in _CAPABILITIES},
             "noNewPrivileges": True,
-            "rlimits": [] if script.open_files is None else [_open_files(script.open_files)],
+            "rlimits": [*self._limits(script)],
         }
         config = {
             "ociVersion": "1.0.0",
@@ -131,6 +134,10 @@ class GVisor:
         words += ["/bin/sh", "-c", making, "agentd", *runsc]
         return b" ".join(map(shell_quote, words))
 
+    def processes(self, limit: int, /) -> int:
+        """Those of gVisor, which itself holds the agent to its limit."""
+        return processes_beside(limit)
+
     def trial(self, _script: LaunchScript, /) -> bytes:
         """Nothing: what goes wrong was said already."""
         return b""
@@ -148,6 +155,15 @@ class GVisor:
             f'[ ! -x {unshare} ] || set -- {unshare} --user {ids} -- "$@"\n'
             f'exec "$@" {_READY_FD}>&-\n'
         )
+
+    def _limits(self, script: LaunchScript) -> Iterator[dict[str, str | int]]:
+        if script.open_files is not None:
+            soft = script.open_files
+            yield {"type": "RLIMIT_NOFILE", "soft": soft, "hard": max(soft, _MOST_FILES)}
+        most = self.composed.pid_limit
+        if most is not None:
+            # The host's group counts gVisor's own threads, and who outgrows that is ended as a whole.
+            yield {"type": "RLIMIT_NPROC", "soft": most, "hard": most}
 
     def _mounts(self) -> Iterator[Mount]:
         shown = [Rule(path, Access.READ) for path in self.support.top]
@@ -181,6 +197,14 @@ class GVisor:
         return self.tools.folder / f"{index}" / source.relative_to(path)
 
 
+def processes_beside(limit: int) -> int:
+    """Give how many processes and threads gVisor needs on the host for so many in it.
+
+    Found were 58, and two more for each process; a thread in it needs none.
+    """
+    return 128 + 2 * limit
+
+
 def version_of(said: str) -> str | None:
     """Find the day of a release, as YYYYMMDD, in what ``runsc --version`` prints."""
     found = _DATED.search(said)
@@ -193,10 +217,6 @@ def _memory(path: Path, *options: str) -> Mount:
 
 def _bind(path: Path, source: Path, access: str) -> Mount:
     return {"destination": str(path), "type": "bind", "source": str(source), "options": ["rbind", access]}
-
-
-def _open_files(soft: int) -> dict[str, str | int]:
-    return {"type": "RLIMIT_NOFILE", "soft": soft, "hard": max(soft, _MOST_FILES)}
 
 
 def _json(value: object) -> str:

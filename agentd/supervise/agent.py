@@ -223,7 +223,7 @@ class Agent(RunHolder):
             if former is not None:
                 await self.host.recorder.taken(former.run_id)
             writer = await self.host.recorder.begin(facts_of(self.host, desired, run_id))
-            handle.held = request.held
+            handle.held, handle.extra = request.held, request.extra
             self._hold(handle)
             self._records.launched(record)
             pane = former.pane if former is not None and self.life.session_open else None

@@ -46,6 +46,8 @@ class PaneRequest:
     """Shell command that is to read what it prints."""
     way_out: WayOut | None = None
     """How it reaches by name what is declared."""
+    extra: int = 0
+    """Processes of its sandbox, beside the agent's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,8 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
             wrapper=None if sandbox is None else sandbox.wrapper,
             held=held,
         )
-        return PaneRequest(run_id, host.runtime.write_script(script), held, way_out=way_out)
+        extra = 0 if sandbox is None else sandbox.wrapper.processes(limits.pid_limit or 0)
+        return PaneRequest(run_id, host.runtime.write_script(script), held, way_out=way_out, extra=extra)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PreflightError(f"cannot write the launch script in {host.runtime.path}: {reason}") from error

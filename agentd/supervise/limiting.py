@@ -7,9 +7,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from agentd.model.events import EventKind
+from agentd.model.limits import Limits
 from agentd.model.spec import AgentType
 from agentd.process.identity import ProcessIdentity
+from agentd.process.proc import PROC, read_bytes
 from agentd.sandbox.bubblewrap import PROCESSES
+from agentd.sandbox.gvisor import RUNSC, processes_beside
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life
 from agentd.supervise.policy import Exit
@@ -17,24 +20,30 @@ from agentd.supervise.record import Description
 from agentd.supervise.reporter import Reporter
 from agentd.supervise.run_handle import RunHandle
 
+_LONGEST_NAME = 64
+"""Bytes; the kernel cuts the name of a process at 15."""
+
 _RECENT = 10.0
 """Seconds that an agent may take to end in failure after a process of it was killed for want of memory."""
 
 
-def extra_processes(described: Description) -> int:
-    """Processes that an agent's sandbox adds to its own."""
-    return PROCESSES if described.type == AgentType.SANDBOXED else 0
+def _extra(described: Description, pid: int | None, limits: Limits) -> int:
+    """Processes of a sandbox that a former daemon made, beside the agent's."""
+    if described.type != AgentType.SANDBOXED:
+        return 0
+    name = None if pid is None else read_bytes(f"{PROC}/{pid}/comm", _LONGEST_NAME)
+    by_gvisor = name is not None and name.startswith(RUNSC.encode())
+    return processes_beside(limits.pid_limit or 0) if by_gvisor else PROCESSES
 
 
 class _Agent(Protocol):
     life: Life
-    described: Description
 
 
-async def admit(host: Host, agent: _Agent, run_id: str, process: ProcessIdentity) -> None:
+async def admit(host: Host, agent: _Agent, run_id: str, process: ProcessIdentity, extra: int) -> None:
     """Put the process of a run that waits into its control group."""
     name, limits = agent.life.name, agent.life.policy.limits
-    await host.groups.admit(run_id, name, process.pid, limits, extra_processes(agent.described))
+    await host.groups.admit(run_id, name, process.pid, limits, extra)
     if agent.life.policy.limits != limits:
         await host.groups.change(run_id, name, agent.life.policy.limits)
 
@@ -50,7 +59,9 @@ def find_group(host: Host, life: Life, described: Description, handle: RunHandle
     process = host.runtime.read_process(handle.run_id)
     pid = None if process is None else process.pid
     handle.held = host.runtime.is_held(handle.run_id)
-    host.groups.find(handle.run_id, pid, extra_processes(described), life.policy.limits)
+    limits = life.policy.limits
+    handle.extra = _extra(described, pid, limits)
+    host.groups.find(handle.run_id, pid, handle.extra, limits)
 
 
 def report_oom(reporter: Reporter, life: Life, run_id: str, kills: int) -> bool:

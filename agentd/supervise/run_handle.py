@@ -62,7 +62,7 @@ class RunHandle:
     report
         Called with the run's id and what is found out.
     admit
-        Awaited with the run's id and process before a process that is `held` is released.
+        Awaited with the run's id, its process and `extra` before a process that is `held` is released.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RunHandle:
         run_id: str,
         session: str,
         report: Callable[[str, Report], None],
-        admit: Callable[[str, ProcessIdentity], Coroutine[None, None, None]],
+        admit: Callable[[str, ProcessIdentity, int], Coroutine[None, None, None]],
     ) -> None:
         self._host = host
         self.run_id = run_id
@@ -80,6 +80,8 @@ class RunHandle:
         self._admit = admit
         self.held = False
         """Whether its process waits to be admitted before it executes the agent."""
+        self.extra = 0
+        """Processes of its sandbox, beside the agent's."""
         self._admission: asyncio.Task[None] | None = None
         self.pane: Pane | None = None
         self.launcher: ProcessIdentity | None = None
@@ -173,7 +175,7 @@ class RunHandle:
             log.warning("launcher_report_forged", run=self.run_id, pid=process.pid, error="not the launcher's process")
             self._released()
             return
-        admission = self._admit(self.run_id, process)
+        admission = self._admit(self.run_id, process, self.extra)
         self._admission = asyncio.get_running_loop().create_task(admission, name=f"admission of {self.run_id}")
         self._admission.add_done_callback(self._admitted)
 

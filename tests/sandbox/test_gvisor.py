@@ -31,7 +31,7 @@ PROMPT = 'é "quoted"\n$(touch x) \\u0000 \'\t'
 
 def gvisor(*rules: Rule, network: bool = True, pinned: Mapping[str, str] | None = None) -> GVisor:
     """A sandbox of these rules."""
-    composed = Composed(Sandbox(rules, WORK, network), Pinned(tuple((pinned or {}).items()), "stat"))
+    composed = Composed(Sandbox(rules, WORK, network), Pinned(tuple((pinned or {}).items()), "stat"), 512)
     return GVisor(TOOLS, SUPPORT, composed)
 
 
@@ -64,7 +64,10 @@ def test_the_agent_gets_its_environment_and_its_words_byte_for_byte() -> None:
     assert process["user"] == {"uid": 0, "gid": 0, "umask": 0o027}
     assert (process["terminal"], process["cwd"], process["noNewPrivileges"]) == (True, str(WORK), True)
     assert set(map(str, cast("dict[str, object]", process["capabilities"]).values())) == {"[]"}
-    assert process["rlimits"] == [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1 << 20}]
+    assert process["rlimits"] == [
+        {"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1 << 20},
+        {"type": "RLIMIT_NPROC", "soft": 512, "hard": 512},
+    ]
 
 
 def test_a_terminal_that_the_agent_is_to_have_wins() -> None:

@@ -107,3 +107,41 @@ def test_no_group_is_left_after_a_shutdown(sandboxed: Sandboxed) -> None:
     assert len(runs) == 2
     assert daemon.stop() == 0
     assert not [path for run in runs for path in Path("/sys/fs/cgroup").glob(f"*/**/agentd/{run}")]
+
+
+@pytest.mark.gvisor
+def test_processes_are_held_in_gvisor_though_it_has_many_of_its_own(sandboxed: Sandboxed) -> None:
+    daemon, limit = sandboxed.daemon, 100
+    (daemon.workdir / "forker.py").write_text(FORKER)
+    command = [PYTHON, "-I", "-S", "forker.py", str(limit)]
+    fields = {"type": "sandboxed", "sandbox": "gvisor", "workdir": "work", "pid_limit": limit}
+    sandboxed.start(jcard({"name": "a", "command": command, **fields}))
+    forked = daemon.workdir / "forked"
+    daemon.wait_for(forked.exists, 30, what="it has forked what it can")
+    assert int(forked.read_text()) == limit - 1
+    # A later daemon holds it to no less.
+    daemon.kill()
+    daemon.start(*sandboxed.flags, env={"LANG": "C.UTF-8"})
+    found = daemon.wait_state("a", "running")["limits"]
+    pids = None if found is None else found["pid_limit"]
+    assert pids is not None
+    assert (pids["value"], pids["reason"]) == (limit, None)
+
+
+@pytest.mark.gvisor
+def test_memory_is_held_in_gvisor(sandboxed: Sandboxed) -> None:
+    daemon = sandboxed.daemon
+    bound = 512
+    script = f"kept = []\ninput()\nfor _ in range({bound}):\n    kept.append(b'x' * (1 << 20))\nopen('survived', 'w')\n"
+    (daemon.workdir / "eater.py").write_text(script)
+    fields = {"type": "sandboxed", "sandbox": "gvisor", "workdir": "work", "memory": "256MiB"}
+    sandboxed.start(jcard({"name": "a", "command": [PYTHON, "-I", "-S", "eater.py"], **fields}))
+    limits = daemon.wait_state("a", "running")["limits"]
+    memory = None if limits is None else limits["memory"]
+    assert memory is not None
+    assert (memory["value"], memory["reason"]) == (256 << 20, None)
+    daemon.type("a", "")
+    ended = daemon.wait_state("a", "failed", timeout=30)
+    assert ended["error"] is not None
+    assert ended["error"].startswith("oom")
+    assert not (daemon.workdir / "survived").exists()
