@@ -92,7 +92,7 @@ class Coverings:
     def _run(self, wanted: dict[int, Path]) -> dict[int, str]:
         """Cover a path in each sandbox; say which failed, and why."""
         lines = b"".join(b"%d %s\n" % (pid, os.fsencode(path)) for pid, path in wanted.items())
-        argv = (sys.executable, "-m", _PROGRAM, str(self._user.uid), str(self._user.gid))
+        argv = (sys.executable, "-P", "-m", _PROGRAM, str(self._user.uid), str(self._user.gid))
         try:
             done = subprocess.run(argv, input=lines, capture_output=True, timeout=_LIMIT, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import cast
 
@@ -228,3 +229,27 @@ def test_what_is_agentds_own_is_given_to_no_agent(sandboxed: Sandboxed, place: s
     refused = daemon.wait_state("a", "failed", "backoff")["error"]
     assert refused is not None
     assert "agentd's own" in refused or "cannot be used" in refused
+
+
+def test_a_writable_path_that_changes_while_the_sandbox_is_made_is_refused(sandboxed: Sandboxed) -> None:
+    """It is swapped after agentd has looked at it, and before bubblewrap mounts it."""
+    daemon = sandboxed.daemon
+    prize, cache, programs = (daemon.folder / name for name in ("prize", "cache", "programs"))
+    for path in (prize, cache, programs):
+        path.mkdir()
+        sandboxed.give(path)
+    program = programs / "bwrap"
+    swap = f"mv {cache} {cache}.former && ln -s {prize} {cache}"
+    program.write_text(f'#!/bin/sh\ncase "$*" in *--seccomp*) {swap};; esac\nexec {shutil.which("bwrap")} "$@"\n')
+    program.chmod(0o755)
+    if sandboxed.user is not None:
+        # The agents' user may rename what is in it, as it may in a workdir.
+        sandboxed.give(daemon.folder)
+    command = ["sh", "-c", f"echo was here >{cache}/x; exec sleep 600"]
+    agent = {"name": "a", "type": "sandboxed", "command": command, "workdir": "work", "writable_paths": ["cache"]}
+    sandboxed.start(jcard(agent), path=str(programs))
+    error = daemon.wait_state("a", "failed", "backoff")["error"]
+    assert error is not None
+    assert "was replaced while that was made" in error
+    assert cache.is_symlink()
+    assert not [*prize.iterdir()]

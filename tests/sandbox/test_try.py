@@ -92,7 +92,12 @@ def test_at_a_terminal_it_is_resized_and_interrupted(client: Client, operator: T
     operator("send-keys", "-t", "=s:0", "stty size; sleep 600", "Enter")
     operator.wait_for_text("s", "30 120")
     operator("resize-window", "-t", "=s:0", "-x", "90", "-y", "20")
-    operator("send-keys", "-t", "=s:0", "C-c")
+
+    def interrupted() -> bool:
+        operator("send-keys", "-t", "=s:0", "C-c")
+        return operator.screen("s").rstrip().endswith(("$", "#"))
+
+    wait_for(interrupted, 20, what="it was interrupted")
     operator("send-keys", "-t", "=s:0", "stty size; echo $((40 + 2)); exit 5", "Enter")
     shown = operator.wait_for_text("s", "[status 5]")
     assert "20 90" in shown

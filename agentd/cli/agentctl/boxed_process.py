@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.own_terminal import run_in_own_terminal
@@ -21,6 +22,8 @@ from agentd.model.user import AgentUser
 from agentd.text.quoting import shell_quote
 
 _FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
+
+_LONGEST = 64 * 1024
 
 # As the launcher of a run does it: the sandbox outlives C-c, which is the command's.
 _SCRIPT = b"""cd -- @WORKDIR@ || exit 125
@@ -44,15 +47,14 @@ def run(script: LaunchScript, wrapper: Wrapper, user: AgentUser) -> int:
     CommandError
         If the sandbox cannot be made.
     """
-    with _folder(user) as folder:
-        said = folder / "said"
-        status = _run([*_shell(script, wrapper, folder, "run", _SCRIPT)], script.environment, user)
-        text = _last_line(said)
-        if text != READY:
-            if not text:
-                _wait(_shell(script, wrapper, folder, "trial", _TRIAL), script.environment, user)
-                text = _last_line(said)
-            raise CommandError(f"the sandbox cannot be made: {text or f'exit status {status}'}")
+    with _Folder(script, wrapper, user) as folder:
+        status = _run(folder.shell("run"), script.environment, user)
+        said = folder.said()
+        if said != READY:
+            if not said:
+                _wait(folder.shell("trial"), script.environment, user)
+                said = folder.said()
+            raise CommandError(f"the sandbox cannot be made: {said or f'exit status {status}'}")
     return status
 
 
@@ -61,38 +63,62 @@ def has_terminal() -> bool:
     return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
-@contextmanager
-def _folder(user: AgentUser) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="agentctl-sandbox-"))
-    try:
+class _Folder:
+    """The scripts, which are no arguments, for they may hold secrets, and what is said while they run.
+
+    Whoever runs them owns the folder, and may by then put anything in the place of what is in it: it is given away when
+    all is written, and nothing in it is followed afterwards.
+    """
+
+    def __init__(self, script: LaunchScript, wrapper: Wrapper, user: AgentUser) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="agentctl-sandbox-"))
+        self._opened = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        values = {
+            b"WORKDIR": shell_quote(script.workdir),
+            b"FED": wrapper.fed(script),
+            b"INPUT": shell_quote(self.path / "input"),
+            b"SAID": shell_quote(self.path / "said"),
+            b"TERMINAL": b"%d" % TERMINAL_FD,
+            b"FD": b"%d" % INPUT_FD,
+            b"COMMAND": wrapper.command(script),
+            b"TRIAL": wrapper.trial(script) or b":",
+        }
+        for name, template in (("run", _SCRIPT), ("trial", _TRIAL)):
+            pieces = template.split(b"@")
+            pieces[1::2] = [values[piece] for piece in pieces[1::2]]
+            with (self.path / name).open("xb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                if user.switch:
+                    os.fchown(file.fileno(), user.uid, user.gid)
+                file.write(b"".join(pieces))
         if user.switch:
-            os.chown(folder, user.uid, user.gid)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            os.fchown(self._opened, user.uid, user.gid)
 
+    def __enter__(self) -> Self:
+        return self
 
-def _shell(script: LaunchScript, wrapper: Wrapper, folder: Path, name: str, template: bytes) -> Sequence[str]:
-    """Write a script; it is no argument, for it may hold secrets."""
-    values = {
-        b"WORKDIR": shell_quote(script.workdir),
-        b"FED": wrapper.fed(script),
-        b"INPUT": shell_quote(folder / "input"),
-        b"SAID": shell_quote(folder / "said"),
-        b"TERMINAL": b"%d" % TERMINAL_FD,
-        b"FD": b"%d" % INPUT_FD,
-        b"COMMAND": wrapper.command(script),
-        b"TRIAL": wrapper.trial(script) or b":",
-    }
-    pieces = template.split(b"@")
-    pieces[1::2] = [values[piece] for piece in pieces[1::2]]
-    path = folder / name
-    path.touch(0o600)
-    if os.geteuid() == 0:
-        found = folder.stat()
-        os.chown(path, found.st_uid, found.st_gid)
-    path.write_bytes(b"".join(pieces))
-    return "/bin/sh", str(path)
+    def __exit__(self, *_: object) -> None:
+        os.close(self._opened)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def shell(self, name: str) -> Sequence[str]:
+        """Give the command that executes a script."""
+        return "/bin/sh", str(self.path / name)
+
+    def said(self) -> str:
+        """What was said last, or that it is ready; what follows that is the command's, if it is anybody's."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open("said", flags, dir_fd=self._opened)
+        except OSError:
+            return ""
+        try:
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            text = os.read(descriptor, _LONGEST).decode("utf-8", "replace") if regular else ""
+        finally:
+            os.close(descriptor)
+        spoken = [line.strip() for line in text.split("\n") if line.strip()]
+        return READY if READY in spoken else spoken[-1] if spoken else ""
 
 
 def _run(argv: Sequence[str], environment: Mapping[str, str], user: AgentUser) -> int:
@@ -119,13 +145,3 @@ def _wait(argv: Sequence[str], environment: Mapping[str, str], user: AgentUser) 
         for number, handler in former.items():
             signal.signal(number, handler)
     return int(status if status >= 0 else 128 - status)
-
-
-def _last_line(path: Path) -> str:
-    """What was said last; after `READY` that is the command's, if it is anybody's."""
-    try:
-        lines = path.read_text("utf-8", "replace").split("\n")
-    except OSError:
-        return ""
-    spoken = [line.strip() for line in lines if line.strip()]
-    return READY if READY in spoken else spoken[-1] if spoken else ""

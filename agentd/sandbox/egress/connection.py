@@ -162,7 +162,7 @@ class Connection:
             control.listen(_BACKLOG)
             user = self._user
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", _PROCESS, str(self._runtime), str(user.uid), str(user.gid)),
+                *(sys.executable, "-P", "-m", _PROCESS, str(self._runtime), str(user.uid), str(user.gid)),
                 ",".join(map(str, user.groups)),
                 stdin=control.fileno(),
                 stdout=asyncio.subprocess.DEVNULL,

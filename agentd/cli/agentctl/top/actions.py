@@ -28,7 +28,7 @@ def command_line(settings: Settings, *words: str) -> list[str]:
         if (value := getattr(settings, field)) is not None
         for word in (f"--{field.replace('_', '-')}", str(value))
     ]
-    return [sys.executable, "-m", "agentd.cli.agentctl", *options, *words]
+    return [sys.executable, "-P", "-m", "agentd.cli.agentctl", *options, *words]
 
 
 def perform(argv: Sequence[str]) -> str:
