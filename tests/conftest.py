@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -18,6 +19,10 @@ from tests.support.forked import AGENTCTL, AGENTD, launch_of
 from tests.support.memory_disk import temporary_folder
 from tests.support.processes import end_marked, marked
 from tests.support.skips import summary
+
+# Until all tests are collected: that makes a million objects which stay, and looking at them again and again took a
+# third of its time.
+gc.disable()
 
 FUZZ_PROFILE = "fuzz"
 """Hypothesis' profile of ``make fuzz``."""
@@ -60,6 +65,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker(marker):
                 item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, but look at nothing that there is already."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -331,11 +331,26 @@ class Daemon:
 
     def request(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Ask the API over its Unix socket."""
+        if method == "GET" and not headers:
+            return self._ask(path)
         with contextlib.closing(UnixConnection(self.api_socket, timeout=10)) as connection:
             connection.request(method, path, headers=dict(headers or {}))
             answer = connection.getresponse()
             names = {name.lower(): value for name, value in answer.getheaders()}
             return Answer(answer.status, names, answer.read())
+
+    def _ask(self, path: str) -> Answer:
+        """As `request`, in a fifth of the time that http.client takes: a suite's waiting asks some 50 000 times."""
+        with contextlib.closing(UnixConnection(self.api_socket, timeout=10)) as connection:
+            connection.connect()
+            connection.sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            data = b"".join(iter(lambda: connection.sock.recv(1 << 20), b""))
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if len(body) != int(headers.get("content-length", -1)):
+            raise ConnectionResetError(f"GET {path}: the answer ended after {len(data)} bytes")
+        return Answer(int(first.split(" ")[1]), headers, body)
 
     def get(self, path: str) -> object:
         """Get a JSON document; anything but 200 fails the test."""
