@@ -24,18 +24,18 @@ class Worker:
     name
         Of the threads.
     threads
-        How many; with more than one, jobs that follow each other may overlap.
+        How many at most; each is started once there are as many jobs. With more than one, jobs that follow each other
+        may overlap.
     """
 
     def __init__(self, name: str, threads: int = 1) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._since: dict[int, float] = {}
-        self._threads = [
-            threading.Thread(target=self._work, args=(number,), name=f"{name}-{number}", daemon=True)
-            for number in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._open: set[Callable[[], None]] = set()
+        """Jobs that are not done."""
+        self._name = name
+        self._most = threads
+        self._threads = 0
 
     def do(self, job: Callable[[], T]) -> asyncio.Future[T]:
         """Do a job; the future is the running event loop's."""
@@ -47,7 +47,11 @@ class Worker:
         def work() -> None:
             _hand_over(loop, future, job)
 
+        self._open.add(work)
         self._jobs.put(work)
+        if self._threads < min(self._most, len(self._open)):
+            number, self._threads = self._threads, self._threads + 1
+            threading.Thread(target=self._work, args=(number,), name=f"{self._name}-{number}", daemon=True).start()
         return future
 
     def busy_for(self) -> float:
@@ -56,7 +60,7 @@ class Worker:
 
     def close(self) -> None:
         """Let the threads end after the jobs there are."""
-        for _ in self._threads:
+        for _ in range(self._threads):
             self._jobs.put(None)
 
     def _work(self, number: int) -> None:
@@ -64,6 +68,7 @@ class Worker:
             self._since[number] = time.monotonic()
             job()
             del self._since[number]
+            self._open.discard(job)
 
 
 def _look_at(future: asyncio.Future[T]) -> None:
