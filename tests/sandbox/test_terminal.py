@@ -51,7 +51,8 @@ def test_how_it_ended_is_known(
 def test_an_interrupt_reaches_the_agent_and_nothing_else(sandboxed: Sandboxed, kind: str) -> None:
     daemon = sandboxed.daemon
     script = "trap 'echo interrupted >>said' INT; echo ready >said; while :; do sleep 0.1; done"
-    sandboxed.start(jcard(agent(kind, script)))
+    # It does not end by itself.
+    sandboxed.start(jcard(agent(kind, script, grace_period="100ms")))
     said = daemon.workdir / "said"
     daemon.wait_for(said.exists, what="it is ready")
     daemon.tmux("send-keys", "-t", "=a:0", "C-c")
@@ -216,7 +217,8 @@ def test_a_sandbox_that_cannot_be_made_is_a_failed_launch(sandboxed: Sandboxed) 
     stand_in = daemon.bin / "bwrap"
     stand_in.write_text("#!/bin/sh\necho 'bwrap: No permissions to create a new namespace' >&2\nexit 1\n")
     stand_in.chmod(0o755)
-    sandboxed.start(jcard(agent("sandboxed", "echo >said; exec sleep 600")))
+    quickly = {"restart_delay": "100ms", "grace_period": "100ms"}
+    sandboxed.start(jcard(agent("sandboxed", "echo >said; exec sleep 600", **quickly)), "--interval=200ms")
     error = daemon.wait_state("a", "failed")["error"]
     assert error is not None
     assert "No permissions to create a new namespace" in error

@@ -9,8 +9,8 @@ from typing import Literal, TypeVar
 
 POLL_SECONDS = 0.005
 _SLOWEST_POLL = 0.1
-_SHARE_OF_THE_WAIT = 0.05
-_TIMES_THE_PROBE = 3
+_SHARE_OF_THE_WAIT = 0.12
+_TIMES_THE_PROBE = 5
 """A probe that asks a daemon costs some ms in both processes: who waits would take the CPU from those who work."""
 
 T = TypeVar("T")

@@ -47,8 +47,10 @@ replicas = 2
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is here, and skip it where there is nothing to boot."""
     reason = _missing()
+    ours = f"{ROOT}/tests/systemd/"
     for item in items:
-        if ROOT / "tests/systemd" in item.path.parents:
+        # Not by the parents of its path: that takes 0.2 s for all tests of the suite.
+        if str(item.path).startswith(ours):
             item.add_marker(pytest.mark.systemd)
             item.add_marker(pytest.mark.timeout(300))
             item.add_marker(pytest.mark.xdist_group("systemd"))
