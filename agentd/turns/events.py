@@ -151,6 +151,17 @@ class Usage:
             sum(costs) if costs else None,
         )
 
+    def __sub__(self, told: Usage) -> Usage:
+        """What is not among what was told already."""
+        cost = self.cost_usd
+        return Usage(
+            self.input_tokens - told.input_tokens,
+            self.output_tokens - told.output_tokens,
+            self.cache_read_tokens - told.cache_read_tokens,
+            self.cache_write_tokens - told.cache_write_tokens,
+            None if cost is None else cost - (told.cost_usd or 0.0) or None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:

@@ -15,7 +15,7 @@ import structlog
 from agentd.model.events import Detail, EventKind
 from agentd.turns.activity import Doing, Seen, Shown, due, line, news, show, weigh
 from agentd.turns.adapter import Adapter, Answer, Ground, Hook, LiveRun, TurnsError, Watch
-from agentd.turns.conversation import Conversation, Request, decide, expired, take
+from agentd.turns.conversation import NO_USAGE, Conversation, Request, decide, expired, take
 from agentd.turns.events import Ended, Outcome, PermissionResolved, TurnEvent, Usage
 from agentd.turns.journal import Budget, kind_of, told
 
@@ -60,6 +60,8 @@ class RunWatch:
         self._timer: asyncio.TimerHandle | None = None
         self._usage_timer: asyncio.TimerHandle | None = None
         self._budget = Budget()
+        self._told_usage: dict[str, Usage] = {}
+        """Of the last turn, by its id."""
         self._over = False
         self._judge()
 
@@ -105,16 +107,17 @@ class RunWatch:
         """Something happened in a turn."""
         if self._over:
             return
+        if isinstance(event, Ended):
+            self._tell_usage_now()
         before, at = self.conversation, self._ground.wall()
         self.conversation = take(before, event, at)
         for resolved in expired(before, self.conversation, event):
             self._tell(resolved)
         if self.conversation == before:
             return
-        if isinstance(event, Usage):
-            self._usage_soon()
-        else:
+        if not isinstance(event, Usage):
             self._tell(event)
+        self._usage_soon()
         self._judge()
 
     def seen(self, source: str, seen: Seen | None) -> None:
@@ -191,15 +194,25 @@ class RunWatch:
         self._outlet.emit(self.agent, kind, reason, data)
 
     def _usage_soon(self) -> None:
-        """Tell a turn's usage once, shortly after its end: it comes in pieces, some of them late."""
-        if self._usage_timer is None and self.conversation.turn is None:
+        """Tell a turn's usage shortly after its end: it comes in pieces, some of them late."""
+        if self._usage_timer is None and self.conversation.turn is None and self._untold_usage() != NO_USAGE:
             self._usage_timer = asyncio.get_running_loop().call_later(_USAGE_AFTER, self._tell_usage)
+
+    def _untold_usage(self) -> Usage:
+        last = self.conversation.last
+        return NO_USAGE if last is None else last.usage - self._told_usage.get(last.id, NO_USAGE)
 
     def _tell_usage(self) -> None:
         self._usage_timer = None
-        last = self.conversation.last
-        if last is not None and not self._over:
-            self._tell(last.usage)
+        last, untold = self.conversation.last, self._untold_usage()
+        if last is not None and not self._over and untold != NO_USAGE:
+            self._told_usage = {last.id: last.usage}
+            self._tell(untold)
+
+    def _tell_usage_now(self) -> None:
+        if self._usage_timer is not None:
+            self._usage_timer.cancel()
+            self._tell_usage()
 
     # -- what others want of it
 
@@ -286,9 +299,8 @@ class RunWatch:
                 except Exception as error:  # noqa: BLE001 (an adapter may raise anything)
                     log.warning("agent_not_watched", agent=self.agent, reason=f"{type(error).__name__}: {error}")
             self.event(end)
-        if self._usage_timer is not None:
-            self._usage_timer.cancel()
-            self._tell_usage()
+        self._usage_soon()
+        self._tell_usage_now()
         await self.let_go()
 
     async def let_go(self) -> None:

@@ -1,0 +1,121 @@
+"""From what a program posts to events of a turn. Pure.
+
+``POST /v1/hook/EVENT`` with a JSON object; EVENT is one of `EVENTS`, and its fields are those of the event. What is
+missing or of another type is as if it were empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from agentd.turns.adapter import Hook
+from agentd.turns.events import (
+    Decision,
+    Ended,
+    Failure,
+    Outcome,
+    PermissionAsked,
+    PermissionResolved,
+    QuestionAsked,
+    Started,
+    Text,
+    TextDelta,
+    ToolCompleted,
+    ToolStarted,
+    TurnEvent,
+    Usage,
+)
+
+_Enum = TypeVar("_Enum", bound=StrEnum)
+
+
+class _Body:
+    """The fields of what was posted."""
+
+    def __init__(self, fields: Mapping[str, object], number: str) -> None:
+        self._fields = fields
+        self.number = number
+        """Stands in for an id that is not given."""
+
+    def text(self, name: str, otherwise: str = "") -> str:
+        value = self._fields.get(name)
+        return value if isinstance(value, str) and value else otherwise
+
+    def known(self, name: str) -> str | None:
+        value = self._fields.get(name)
+        return value if isinstance(value, str) else None
+
+    def count(self, name: str) -> int:
+        value = self._fields.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+    def cost(self, name: str) -> float | None:
+        value = self._fields.get(name)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+
+    def flag(self, name: str) -> bool:
+        return self._fields.get(name) is not False
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._fields.get(name)
+        return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+
+    def one_of(self, name: str, kind: type[_Enum], otherwise: _Enum) -> _Enum:
+        return next((each for each in kind if each.value == self._fields.get(name)), otherwise)
+
+
+def _ended(body: _Body) -> TurnEvent:
+    outcome = body.one_of("outcome", Outcome, Outcome.COMPLETED)
+    failure = body.one_of("failure", Failure, Failure.OTHER) if outcome is Outcome.FAILED else None
+    return Ended(outcome, body.known("final_text"), failure, body.known("error"))
+
+
+def _asked(body: _Body) -> TurnEvent:
+    return PermissionAsked(body.text("request", body.number), body.text("name"), body.text("text"), body.known("tool"))
+
+
+def _question(body: _Body) -> TurnEvent:
+    return QuestionAsked(
+        body.text("request", body.number), body.text("text"), body.texts("choices"), body.known("tool")
+    )
+
+
+def _usage(body: _Body) -> TurnEvent:
+    return Usage(
+        body.count("input_tokens"),
+        body.count("output_tokens"),
+        body.count("cache_read_tokens"),
+        body.count("cache_write_tokens"),
+        body.cost("cost_usd"),
+    )
+
+
+EVENTS: Final[Mapping[str, Callable[[_Body], TurnEvent]]] = {
+    "started": lambda body: Started(body.text("turn", body.number), body.known("prompt")),
+    "text_delta": lambda body: TextDelta(body.text("text")),
+    "text": lambda body: Text(body.text("text")),
+    "tool_started": lambda body: ToolStarted(body.text("tool", body.number), body.text("name"), body.text("text")),
+    "tool_completed": lambda body: ToolCompleted(body.text("tool"), body.flag("ok")),
+    "permission_asked": _asked,
+    "permission_resolved": lambda body: PermissionResolved(
+        body.text("request"), body.one_of("decision", Decision, Decision.EXPIRED)
+    ),
+    "question_asked": _question,
+    "usage": _usage,
+    "ended": _ended,
+}
+"""What a program may post, by name."""
+
+
+def event_of(hook: Hook, number: str) -> TurnEvent | None:
+    """Give the event that was posted; ``None`` if it is not known.
+
+    Parameters
+    ----------
+    number
+        What stands in for an id that the program does not give.
+    """
+    read = EVENTS.get(hook.name)
+    return None if read is None else read(_Body(hook.body or {}, number))

@@ -1,0 +1,89 @@
+"""Programs of one's own that tell of their turns by AGENTD_HOOK: the examples, and wrong posts."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentd.turns.adapter import Hook
+from agentd.turns.custom.events import EVENTS, event_of
+from agentd.turns.events import Ended, Failure, Outcome, Started, TurnEvent, Usage
+from tests.cli.support import Client
+from tests.daemon.test_turns import kinds
+from tests.support.agents import jcard
+from tests.support.daemon import Daemon
+
+EXAMPLES = Path(__file__).parents[2] / "examples/turns"
+LIMIT = ("--timeout", "30s")
+
+
+@pytest.fixture
+def client(daemon: Daemon) -> Client:
+    """The client of a daemon that is not started yet."""
+    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
+    return Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+
+
+def start(daemon: Daemon, *command: str) -> None:
+    daemon.write_jcard(jcard({"name": "a", "command": list(command), "workdir": str(daemon.workdir)}))
+    daemon.start()
+    daemon.wait_for(lambda: ">" in daemon.screen("a"), what="it takes a line")
+
+
+def activity(daemon: Daemon) -> object:
+    agent = daemon.agent("a")
+    return None if agent is None else agent["activity"]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="apt-get install curl && make test")
+def test_the_example_in_sh_has_turns_and_asks_for_permission(daemon: Daemon, client: Client) -> None:
+    start(daemon, "sh", str(EXAMPLES / "agent.sh"))
+    assert activity(daemon) == "unknown"
+    assert client("send", "a", 'say "hi"').status == 0
+    daemon.wait_for(lambda: activity(daemon) == "idle", what="its first turn has ended")
+    assert client("last", "a").out == 'done: say "hi"\n'
+    assert client("send", "a", "delete all").status == 0
+    daemon.wait_for(lambda: activity(daemon) == "waiting_permission", what="it asks")
+    assert client("answer", "a", "deny").status == 0
+    daemon.wait_for(lambda: '"deny"' in daemon.screen("a"), what="it was denied")
+    daemon.wait_for(lambda: activity(daemon) == "idle")
+
+
+def test_the_example_in_python_is_asked_and_answered(daemon: Daemon, client: Client) -> None:
+    start(daemon, sys.executable, "-S", "-X", "utf8", str(EXAMPLES / "agent.py"))
+    client("send", "a", "hello")
+    daemon.wait_for(lambda: activity(daemon) == "idle", what="its first turn has ended")
+    assert client("ask", "a", "again", *LIMIT).out == "done: again (nothing)\n"
+    assert client("send", "a", "which colour?").status == 0
+    daemon.wait_for(lambda: activity(daemon) == "waiting_input", what="it asks a question")
+    assert client("answer", "a", "Blue").status == 0
+    daemon.wait_for(lambda: activity(daemon) == "idle")
+    assert client("last", "a").out == "done: which colour? (Blue)\n"
+    daemon.wait_for(lambda: kinds(daemon).count("turn_usage") == 3)
+    (row,) = client("usage").rows
+    assert row[:4] == ["a", "3", str(len("hello" + "again" + "which colour?")), "15"]
+
+
+@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("body", [None, {}, {"text": 5, "turn": [], "choices": "x", "ok": "no", "cost_usd": -1}])
+def test_what_is_missing_or_wrong_is_as_if_it_were_empty(name: str, body: dict[str, object] | None) -> None:
+    assert event_of(Hook(name, body), "n1") is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "event"),
+    [
+        ("started", {"turn": "t", "prompt": "p"}, Started("t", "p")),
+        ("started", {}, Started("n1")),
+        ("ended", {"final_text": "x"}, Ended(Outcome.COMPLETED, "x")),
+        ("ended", {"outcome": "failed", "failure": "usage_limit"}, Ended(Outcome.FAILED, None, Failure.USAGE_LIMIT)),
+        ("ended", {"outcome": "exploded"}, Ended(Outcome.COMPLETED)),
+        ("usage", {"input_tokens": 3, "output_tokens": True, "cost_usd": 0.5}, Usage(3, 0, cost_usd=0.5)),
+        ("Stop", {}, None),
+    ],
+)
+def test_posts_are_read(name: str, body: dict[str, object], event: TurnEvent | None) -> None:
+    assert event_of(Hook(name, body), "n1") == event
