@@ -6,6 +6,7 @@ import os
 import signal
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,6 +16,7 @@ from agentd.cli.agentctl.command import CommandError
 from tests.cli.support import Client, TmuxServer
 from tests.sandbox.conftest import Sandboxed
 from tests.support.agents import jcard
+from tests.support.daemon import LimitJson
 from tests.support.waiting import wait_for
 
 LOOK = "cut -d' ' -f5,6 /proc/self/mountinfo; grep -E 'Cap|Seccomp|NoNew' /proc/self/status; id; pwd; ls ~ | wc -l"
@@ -121,6 +123,27 @@ def test_a_signal_is_passed_on_and_nothing_outlives_it(running: Sandboxed, clien
     started.kill()
     started.communicate(timeout=20)
     assert not psutil.wait_procs(below, timeout=20)[1]
+
+
+def test_the_agents_limits_hold_it(running: Sandboxed, client: Client) -> None:
+    daemon = running.daemon
+    text = daemon.jcard.read_text().replace("type = ", "pid_limit = 20\ntype = ", 1)
+    daemon.write_jcard(text)
+
+    def taken() -> LimitJson | None:
+        limits = daemon.wait_state("a", "running")["limits"]
+        limit = None if limits is None else limits["pid_limit"]
+        return limit if limit is not None and limit["value"] == 20 else None
+
+    limit = daemon.wait_for(taken, what="the limit is taken")
+    before = set(Path("/sys/fs/cgroup").glob("**/agentd/try-*"))
+    done = client("sandbox", "a", "--", "sh", "-c", "for i in $(seq 40); do sleep 5 & done; jobs | wc -l")
+    if limit["enforced_by"] is None:
+        assert "not held to pid_limit" in done.err
+    else:
+        assert "not held" not in done.err
+        assert "fork" in done.err
+    assert set(Path("/sys/fs/cgroup").glob("**/agentd/try-*")) <= before
 
 
 def test_what_would_be_run_is_shown_without_a_secret(client: Client) -> None:

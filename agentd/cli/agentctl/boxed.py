@@ -50,6 +50,8 @@ class Boxed:
     data_dir: Path
     secrets: tuple[str, ...]
     """Names of those in the environment."""
+    daemon: int | None
+    """Process of agentd, if there is one."""
     missing: tuple[str, ...]
     """Names of secrets that the agent gets, and whoever calls may not read."""
 
@@ -86,6 +88,8 @@ class _Around:
     environ: Mapping[str, str]
     root: bool
     """Whether the daemon is root's."""
+    daemon: int | None = None
+    """Its process, if there is one."""
 
 
 def prepare(invocation: Invocation, name: str) -> Boxed:
@@ -117,7 +121,7 @@ def prepare(invocation: Invocation, name: str) -> Boxed:
     environment = {**inherited, AGENT_VARIABLE: spec.name, **launch.environment, **_terminal()}
     granted = _granted(invocation, spec)
     missing = tuple(each for each in granted if each not in secrets and each not in spec.env)
-    return Boxed(spec, user, ready, environment, data_dir, tuple(sorted(secrets)), missing)
+    return Boxed(spec, user, ready, environment, data_dir, tuple(sorted(secrets)), around.daemon, missing)
 
 
 def _around(invocation: Invocation) -> _Around:
@@ -139,7 +143,7 @@ def _around(invocation: Invocation) -> _Around:
         root = Path(f"/proc/{health.pid}").stat().st_uid == 0
     except OSError:
         root = os.geteuid() == 0
-    return _Around(settings, user_of_agents(report.agent_user), environment_of(health.pid, environ), root)
+    return _Around(settings, user_of_agents(report.agent_user), environment_of(health.pid, environ), root, health.pid)
 
 
 def user_of_agents(name: str | None) -> AgentUser:
@@ -200,8 +204,16 @@ def _terminal() -> dict[str, str]:
     return {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
 
 
-def remarks(boxed: Boxed) -> Iterator[str]:
-    """Say what the agent has and the command has not."""
+def remarks(boxed: Boxed, not_held: Mapping[str, str]) -> Iterator[str]:
+    """Say what the agent has and the command has not.
+
+    Parameters
+    ----------
+    not_held
+        The limits that do not hold it, and why.
+    """
+    for name, reason in not_held.items():
+        yield f"not held to {name}: {reason}"
     if boxed.missing:
         yield f"without secret {some(boxed.missing)}: you may not read it"
     reach = boxed.spec.sandbox.reach
