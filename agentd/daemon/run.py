@@ -70,7 +70,7 @@ from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.run_recorder import RunRecorder
 from agentd.supervise.work_folders import WorkFolders
 from agentd.systemd.notify import ServiceNotifier
-from agentd.systemd.run import find_service_manager
+from agentd.systemd.run import find_service_manager, reachable_manager
 from agentd.text.quoting import printable
 from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.server import TmuxServer
@@ -348,7 +348,7 @@ class _Daemon:
         data = DataDirectory(data_dir)
         stack.callback(data.release)
         open_files = raise_file_limit()
-        groups = RunGroups(self._manager, is_ours=self._instance.shares)
+        groups = RunGroups(self._manager or reachable_manager(), is_ours=self._instance.shares)
         stack.callback(groups.close)
         return Host(
             tmux=tmux,

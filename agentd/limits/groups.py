@@ -6,6 +6,7 @@ Nothing here fails: what cannot be held is said, with the reason.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -51,7 +52,7 @@ class RunGroups:
     Parameters
     ----------
     manager
-        The systemd that agentd is a service of, if it is.
+        The systemd that makes scopes for agentd, if there is one.
     around
         Which control groups agentd is in.
     is_ours
@@ -210,10 +211,11 @@ class RunGroups:
 
     def _scope_folders(self) -> Sequence[Path]:
         """Where systemd keeps the scopes of the agents, in version 2."""
-        own = self._around.folder(UNIFIED)
-        if self._scopes is None or own is None:
+        own, place = self._around.folder(UNIFIED), self._around.places.get(UNIFIED)
+        if self._scopes is None or own is None or place is None:
             return ()
-        for above in own.parents:
+        user = f"user.slice/user-{os.geteuid()}.slice/user@{os.geteuid()}.service"
+        for above in (*own.parents, place.folder / user):
             if (above / SLICE).is_dir():
                 return [each for each in (above / SLICE).iterdir() if each.is_dir()]
         return ()

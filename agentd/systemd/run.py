@@ -38,6 +38,10 @@ _MARGIN = 2.0
 """Seconds for a program that only asks systemd."""
 
 
+_BOOTED = Path("/run/systemd/system")
+"""There where systemd is the init; source: sd_booted(3)."""
+
+
 class ServiceManagerError(RuntimeError):
     """systemd did not do what it was asked; the text says why."""
 
@@ -190,6 +194,19 @@ def find_service_manager() -> ServiceManager | None:
         cgroups = ""
     program = shutil.which("systemd-run") or "systemd-run"
     return service_manager(os.environ, uid=os.geteuid(), pid=os.getpid(), program=program, cgroups=cgroups)
+
+
+def reachable_manager() -> ServiceManager | None:
+    """The systemd that makes units for this user, whether it runs this process or not."""
+    program = shutil.which("systemd-run") or "systemd-run"
+    if not _BOOTED.is_dir():
+        return None
+    if os.geteuid() == 0:
+        return ServiceManager(program, of_user=False)
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime, "systemd/private").is_socket():
+        return ServiceManager(program, of_user=True)
+    return None
 
 
 def service_manager(

@@ -77,13 +77,10 @@ class Scopes:
     ) -> None:
         words = [word for name, value in properties.items() for word in (name, *value)]
         program = shutil.which("busctl") or "busctl"
-        status, _, complaint = await run_program(
-            (
-                *(program, "--user" if self.manager.of_user else "--system", "--quiet", f"--timeout={_LIMIT:.0f}"),
-                *("call", *_MANAGER, method, signature, *arguments, str(len(properties)), *words, *rest),
-            ),
-            2 * _LIMIT,
-        )
+        whose = "--user" if self.manager.of_user else "--system"
+        options = (whose, "--quiet", "--allow-interactive-authorization=no", f"--timeout={_LIMIT:.0f}")
+        called = (*_MANAGER, method, signature, *arguments, str(len(properties)), *words, *rest)
+        status, _, complaint = await run_program((program, *options, "call", *called), 2 * _LIMIT)
         if status != 0:
             raise ServiceManagerError(" ".join(complaint.split()) or f"{program} ended with status {status}")
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from dataclasses import replace
+
 import pytest
 
+from tests.support.agents import jcard
 from tests.support.waiting import wait_for
 from tests.systemd.conftest import JCARD, UNITS
 from tests.systemd.machine import Installation, Machine
@@ -75,6 +80,21 @@ def test_agents_inherit_the_users_environment_without_what_concerns_the_daemon(s
 def test_an_agent_with_limits_is_in_a_scope_of_its_own(service: Installation) -> None:
     check_scope(service, "~/.config/agentd")
     service.running_pids()
+
+
+def test_an_agentd_in_a_terminal_has_scopes_too(service: Installation) -> None:
+    machine = service.machine
+    text = jcard({"name": "limited", "command": ["sleep", "600"], "workdir": "~", "pid_limit": 20})
+    names = {"config": "jcard.toml", "tmux-socket": "tmux", "api-socket": "api", "state-dir": "s", "data-dir": "d"}
+    flags = " ".join(f"--{flag}=$HOME/term/{name}" for flag, name in names.items())
+    # Not what systemd itself started: the shell is.
+    terminal = f"systemd-run --user --quiet --unit=terminal sh -c '~/.local/bin/agentd {flags}; :'"
+    runtime = f"XDG_RUNTIME_DIR=/run/user/{machine.said(f'id -u {USER}')}"
+    machine.run(f"mkdir ~/term; printf %s {shlex.quote(text)} > ~/term/jcard.toml; {runtime} {terminal}", user=USER)
+    shown = replace(service, api_socket=f"/home/{USER}/term/api")
+    groups = machine.said(f"cat /proc/{shown.running_pids(1)['limited']}/cgroup")
+    assert re.search(r"/agentd\.slice/agentd-\S+\.scope$", groups, re.MULTILINE), groups
+    service.unit("stop terminal")
 
 
 def test_stopping_the_slice_too_ends_the_agents(service: Installation) -> None:

@@ -9,6 +9,7 @@ from agentd.limits.groups import RunGroups
 from agentd.model.limits import LIMIT_FIELDS
 from agentd.model.spec import AgentSpec
 from agentd.model.status import AgentStatus
+from agentd.systemd.run import reachable_manager
 from agentd.text.quoting import quote, some
 
 _ADVICE = "docs/how-to/limits.md says what holds them; MemoryMax= of a unit limits all of its agents together"
@@ -46,7 +47,7 @@ def _of_daemon(shown: Sequence[AgentStatus]) -> Iterator[tuple[str, str, str | N
 
 
 def _foreseen(agents: Sequence[AgentSpec]) -> Iterator[tuple[str, str, str | None, str | None]]:
-    groups = RunGroups(None)
+    groups = RunGroups(reachable_manager())
     for agent in agents:
         for name in agent.policy.limits.declared() if agent.enabled else ():
             by, reason = groups.foreseen(name)
