@@ -182,7 +182,8 @@ def test_a_later_daemon_finds_the_groups_again(limited: Limited, *, ends: bool) 
     assert limited.event("a", "oom")["data"]["kills"] == 1
     assert limited.daemon.agents()["a"]["oom_kills"] == 1
     limited.declare()
-    limited.daemon.wait_gone("a")
+    for name in ("a", "gone"):
+        limited.daemon.wait_gone(name)
     assert has_ended(hidden)
     limited.daemon.restart("--on-shutdown=stop")
 
