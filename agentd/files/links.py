@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -17,14 +17,6 @@ Look: TypeAlias = Callable[[Path, os.stat_result], None]
 
 Go: TypeAlias = Callable[[str | Path], None]
 """Told of each path before it is touched."""
-
-
-class PlantedError(OSError):
-    """A path leads through a place where agents decide what a name leads to."""
-
-    def __init__(self, place: Path) -> None:
-        super().__init__(errno.EPERM, f"it leads through {place}, where a sandboxed agent may have put links")
-        self.place = place
 
 
 def inside(path: Path, folder: Path) -> bool:
@@ -69,15 +61,3 @@ def followed(path: Path, look: Look, go: Go = nowhere) -> Path:
         left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
         at = Path("/") if target.is_absolute() else at
     return at
-
-
-def not_in(places: Iterable[Path]) -> Look:
-    """Refuse, by `PlantedError`, each name in one of these folders, which sandboxed agents may write."""
-    chosen = [Path(os.path.realpath(place)) for place in places]
-
-    def look(step: Path, _entry: os.stat_result) -> None:
-        for place in chosen:
-            if place in step.parents:
-                raise PlantedError(place)
-
-    return look

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from agentd.files.links import PlantedError, followed, inside, not_in
+from agentd.files.links import followed, inside
 from agentd.files.permissions import may_change, may_enter, may_read
+from agentd.files.planted import PlantedError, not_in
 from agentd.model.user import AgentUser
 
 
@@ -62,7 +63,7 @@ def read_regular(path: Path, limit: int, account: AgentUser | None = None, place
     with open_regular(path) as file:
         if account is not None and not may_open(account, path, file.fileno()) and _could_bend(account, path):
             raise NotEntitledError(None, "leads, by way of what the agents' user may change, where it may not read")
-        _require_inside(path, file.fileno(), places)
+        _require_inside(path, file.fileno(), places, account)
         return read_up_to(path, file, limit)
 
 
@@ -88,10 +89,10 @@ def _open_without_blocking(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
-def _require_inside(path: Path, descriptor: int, places: Iterable[Path]) -> None:
+def _require_inside(path: Path, descriptor: int, places: Iterable[Path], account: AgentUser | None) -> None:
     """Refuse what a sandboxed agent may have had the path lead to; the open file is asked, so no race is lost."""
     try:
-        followed(path, not_in(places))
+        followed(path, not_in(places, account))
     except PlantedError as error:
         if not inside(Path(os.readlink(f"/proc/self/fd/{descriptor}")), error.place):  # noqa: PTH115
             raise NotEntitledError(

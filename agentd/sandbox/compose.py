@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agentd.files.links import Go, Look, followed, inside, not_in
+from agentd.files.links import Go, Look, followed, inside
 from agentd.files.permissions import closed_folder
+from agentd.files.planted import not_in
 from agentd.model.spec import AgentSpec, Network
 from agentd.model.user import AgentUser
 from agentd.sandbox.granted import Granted
@@ -152,7 +153,7 @@ def compose(spec: AgentSpec, command: Command, others: Sequence[Granted], ground
     ]
     closed = [_PROCESSES, _DEVICES, *support.private, command.home, *(rule.path for rule in hidden)]
 
-    planted = not_in(place for each in (granted, *others) for place in each.places)
+    planted = not_in((place for each in (granted, *others) for place in each.places), user)
     around = _Around(folders, closed, given, user, planted)
     follow = partial(around.follow, go)
     rules += program_rules(

@@ -91,6 +91,30 @@ def test_a_prompt_file_in_its_workdir_that_became_a_symlink_is_not_read(sandboxe
     assert WORK not in given.read_text()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="as root agents cannot change every folder")
+def test_a_link_that_no_agent_can_have_put_is_followed(sandboxed: Sandboxed) -> None:
+    """As in a jcard's folder that is an agent's workdir, too, where NixOS and Kubernetes put links."""
+    daemon = sandboxed.daemon
+    folder = daemon.workdir / "conf"
+    folder.mkdir()
+    (daemon.folder / "text.md").write_text("do it")
+    (folder / "task.md").symlink_to(daemon.folder / "text.md")
+    (daemon.folder / "text.md").chmod(0o644)
+    for path in (daemon.workdir, folder):
+        os.chown(path, 0, 0)
+        path.chmod(0o755)
+    command = ["sh", "-c", '[ "$1" = "do it" ] && exec sleep 600', "sh", "{prompt}"]
+    agent = {
+        "name": "a",
+        "type": "sandboxed",
+        "command": command,
+        "workdir": "work",
+        "prompt_file": "work/conf/task.md",
+    }
+    sandboxed.start(jcard(agent))
+    daemon.wait_state("a", "running")
+
+
 def test_an_agent_whose_workdir_is_in_anothers_sees_its_own_alone(sandboxed: Sandboxed) -> None:
     daemon = sandboxed.daemon
     scripts = others_scripts(sandboxed)

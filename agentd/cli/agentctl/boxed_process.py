@@ -71,7 +71,9 @@ class _Folder:
     """
 
     def __init__(self, script: LaunchScript, wrapper: Wrapper, user: AgentUser) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="agentctl-sandbox-"))
+        # Ours may be in a folder that is closed to them.
+        place = "/tmp" if user.switch else None  # noqa: S108 (made there by mkdtemp)
+        self.path = Path(tempfile.mkdtemp(prefix="agentctl-sandbox-", dir=place))
         self._opened = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         values = {
             b"WORKDIR": shell_quote(script.workdir),
