@@ -37,6 +37,9 @@ RUNSC: Final = "runsc"
 _DATED: Final = re.compile(r"\b(?:release-|0\.0[~.])?(20[0-9]{6})\b", re.ASCII)
 _CAPABILITIES: Final = ("bounding", "effective", "inheritable", "permitted", "ambient")
 _READY_FD: Final = 3
+"""What says in the sandbox that it was made."""
+_SAID_FD, _LOG_FD = 5, 8
+"""The same outside, and what runsc writes its log to: a copy of what it was fed, which is of no more use then."""
 _MOST_FILES: Final = 1 << 20
 """Hard limit of open files in a sandbox; the soft one is as outside."""
 
@@ -102,7 +105,7 @@ class GVisor:
                 f"{_json(process)[1:-1]}}},{_json(config)[1:-1]}}}"
             ),
         )
-        return b"%s " + b" ".join(pieces)
+        return b"%s%s%s%s%s'\\n' " + b" ".join(pieces)
 
     def command(self, script: LaunchScript, /) -> bytes:
         """Make the run's own file system, look at what is mounted there, and have runsc execute the agent."""
@@ -121,14 +124,16 @@ class GVisor:
                 b"" if state is None else b"mount -t tmpfs -o mode=0700 agentd " + shell_quote(state),
                 # gVisor suspends the agent at C-z, and nobody would be there to have it go on.
                 b"stty susp undef 2>/dev/null || :",
-                b'cd / && exec "$@" %d<&- %d>&-' % (INPUT_FD, TERMINAL_FD),
+                # Of the first three descriptors runsc takes any for the agent's terminal, and uses it for all of them.
+                b'cd / && exec "$@" %d>&2 %d>>/proc/self/fd/%d 2>&%d %d>&- %d<&-'
+                % (_SAID_FD, _LOG_FD, INPUT_FD, TERMINAL_FD, TERMINAL_FD, INPUT_FD),
             )
         )
         runsc = (
-            *(self.tools.runsc, "--rootless", "--ignore-cgroups", "--overlay2=none"),
+            *(self.tools.runsc, "--rootless", "--ignore-cgroups", "--overlay2=none", "--log-fd", str(_LOG_FD)),
             f"--network={'host' if self.composed.sandbox.network else 'none'}",
             *("--root", str(state or self.tools.folder / "state"), "run", "--bundle", str(self.tools.folder)),
-            *("--pass-fd", f"2:{_READY_FD}", script.run_id),
+            *("--pass-fd", f"{_SAID_FD}:{_READY_FD}", script.run_id),
         )
         words: list[str | bytes] = [self.tools.unshare, "--user", "--map-root-user", "--mount"]
         words += ["/bin/sh", "-c", making, "agentd", *runsc]
@@ -139,8 +144,8 @@ class GVisor:
         return processes_beside(limit)
 
     def trial(self, _script: LaunchScript, /) -> bytes:
-        """Nothing: what goes wrong was said already."""
-        return b""
+        """Say what runsc has logged last, behind what it was fed: it makes the sandbox at most once."""
+        return _LOGGED % INPUT_FD
 
     def _inside(self) -> str:
         user, links = self.tools.user, [rule for rule in self.composed.sandbox.rules if rule.access is Access.LINK]
@@ -243,6 +248,10 @@ mkdir root state
 cat <&%(input)s >config.json
 : >empty
 chmod 0 empty"""
+_LOGGED = b"""while read -r line || [ -n "$line" ]; do
+  case $line in '{"msg":"'*) said=${line#'{"msg":"'};; esac
+done <&%d
+printf '%%s\\n' "${said%%%%'","level"'*}" >&2"""
 _LINK = b"ln -s -- %s root%s"
 _BIND = b"""if [ -d %(from)s ]; then mkdir %(to)s; else : >%(to)s; fi
 mount --rbind -- %(from)s %(to)s"""

@@ -137,13 +137,14 @@ work=%s
 printf '%%s\\n' "$@" >$work/argv
 while [ $# -gt 0 ]; do
   case $1 in
+    --pass-fd) said=${2%%%%:*};;
     --bundle) ls -ld "$2" "$2/config.json" >$work/listed; cat "$2/config.json" >$work/config.json;;
     --root) touch "$2/state";;
   esac
   shift
 done
-ls -1 "$PWD" >/dev/null
-echo ready >&2
+[ -t 0 ] && [ -t 1 ] && [ -t 2 ] || exit 9
+eval "echo ready >&$said"
 exit 7
 """
 
@@ -193,3 +194,21 @@ def test_umask_user_and_terminal_are_the_agents(sandboxed: Sandboxed) -> None:
         said.unlink()
     assert found[0] == found[1]
     assert found[0][1] == str(os.geteuid() if sandboxed.user is None else sandboxed.user.pw_uid)
+
+
+def test_what_runsc_says_went_wrong_is_the_launchs_failure(sandboxed: Sandboxed) -> None:
+    daemon = sandboxed.daemon
+    said = '{"msg":"running container: x is not there","level":"error","time":"2026-11-29T14:20:27.9Z"}'
+    program = daemon.bin / "runsc"
+    program.write_text(
+        "#!/bin/sh\n[ \"$1\" != --version ] || { echo 'runsc version 0.0~20240729.0'; exit; }\n"
+        f"while [ $1 != --log-fd ]; do shift; done\nprintf '%s' '{said}' >>/proc/self/fd/$2\nexit 128\n"
+    )
+    program.chmod(0o755)
+    sandboxed.start(
+        jcard({"name": "a", "type": "sandboxed", "sandbox": "gvisor", "command": ["true"], "workdir": "work"})
+    )
+    error = daemon.wait_state("a", "failed")["error"]
+    assert error is not None
+    assert error.startswith("the sandbox cannot be made: running container: ")
+    assert "level" not in error
