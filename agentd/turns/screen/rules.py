@@ -240,7 +240,7 @@ class _Kinds:
 
 
 def _built_in() -> dict[str, Traversable]:
-    folder = files("agentd.turns.screen").joinpath("rules")
+    folder = files("agentd.turns.screen").joinpath("harnesses")
     return {path.name.removesuffix(".toml"): path for path in folder.iterdir() if path.name.endswith(".toml")}
 
 
