@@ -279,7 +279,7 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     add_options(group, SHARED_FIELDS, brief=True)
 
 
-def duration(text: str) -> float:
+def _duration(text: str) -> float:
     """Parse a duration into seconds; raises `argparse.ArgumentTypeError` for anything else."""
     from agentd.text.durations import DurationError, parse_duration
 
@@ -316,14 +316,28 @@ def add_names(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="+", help="name of an agent; case is ignored")
 
 
+def add_jcard(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Add the optional FILE argument, whose help begins with ``meaning``."""
+    help_text = f"{meaning}; - for standard input"
+    parser.add_argument("file", metavar="FILE", nargs="?", type=not_empty, help=help_text)
+
+
 def add_edit_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of all editing commands."""
     parser.add_argument("--dry-run", action="store_true", help="show the change without making it")
     parser.add_argument("--wait", action="store_true", help="wait until the daemon has applied the change")
-    parser.add_argument(
-        "--timeout",
-        metavar="DURATION",
-        type=duration,
-        default=PATIENCE,
-        help=f"how long to --wait at most [{PATIENCE:.0f}s]",
-    )
+    add_timeout(parser, "how long to --wait at most", PATIENCE)
+
+
+def add_timeout(parser: argparse.ArgumentParser, meaning: str, default: float | None = None) -> None:
+    """Add the ``--timeout`` option.
+
+    Parameters
+    ----------
+    meaning
+        Its help, which this follows with the default.
+    default
+        Seconds; without it there is no limit.
+    """
+    shown = "none" if default is None else f"{default:.0f}s"
+    parser.add_argument("--timeout", metavar="DURATION", type=_duration, default=default, help=f"{meaning} [{shown}]")

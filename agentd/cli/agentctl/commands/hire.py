@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, duration, not_empty
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_timeout, not_empty
 from agentd.text.quoting import printable
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def register(commands: Commands) -> None:
     prompt = hire.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", metavar="TEXT", help="its first prompt")
     prompt.add_argument("--prompt-file", metavar="FILE", help="file that holds its first prompt")
-    hire.add_argument(
-        "--timeout", metavar="DURATION", type=duration, default=_LIMIT, help="how long to wait until it runs [30s]"
-    )
+    add_timeout(hire, "how long to wait until it runs", _LIMIT)
 
 
 def _init(invocation: Invocation) -> Status:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from agentd.cli.agentctl.client import view
-from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
+from agentd.cli.agentctl.command import Commands, Invocation, Status, add_jcard
 from agentd.cli.agentctl.sandbox_view import planned_rows
 from agentd.model.status import PlannedOperation, PlanReport
 from agentd.text.quoting import printable
@@ -40,13 +40,7 @@ _UNKNOWN = Cell("?", BOLD)
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("plan", _plan, details=_DETAILS, examples=_EXAMPLES)
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        nargs="?",
-        type=not_empty,
-        help="a jcard, or a folder of drop-ins, to plan instead of the daemon's; - for standard input",
-    )
+    add_jcard(parser, "a jcard, or a folder of drop-ins, to plan instead of the daemon's")
 
 
 def _plan(invocation: Invocation) -> Status:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, duration
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, add_timeout
 from agentd.cli.agentctl.lookup import find_agent, harness_facts
 from agentd.files.regular import without_mark
 from agentd.model.states import AgentState
@@ -67,13 +67,7 @@ def register(commands: Commands) -> None:
     send.add_argument("--file", metavar="FILE", help="send the content of a file")
     send.add_argument("--no-enter", action="store_true", help="paste it without pressing Enter")
     send.add_argument("--force", action="store_true", help="send even if the agent's input box is not seen")
-    send.add_argument(
-        "--timeout",
-        metavar="DURATION",
-        type=duration,
-        default=_TIMEOUT,
-        help="how long to wait for the input box, and again for the agent to take it [10s]",
-    )
+    add_timeout(send, "how long to wait for the input box, and again for the agent to take it", _TIMEOUT)
     keys = commands.add("keys", _keys, details=_KEYS_DETAILS, examples=_KEYS_EXAMPLES)
     add_name(keys)
     keys.add_argument("keys", metavar="KEY", nargs="+", help="name of a key")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agentd.cli.agentctl.client import ApiError, Json, UnreachableError
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, duration
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, add_timeout
 from agentd.cli.agentctl.lookup import find_agent
 from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient, TurnView
 from agentd.model.states import AgentState
@@ -69,7 +69,7 @@ def register(commands: Commands) -> None:
     add_name(ask)
     ask.add_argument("text", metavar="TEXT", nargs="?", help="the message; - or none: standard input")
     ask.add_argument("--stream", action="store_true", help="print the answer while it is written")
-    ask.add_argument("--timeout", metavar="DURATION", type=duration, help="time limit, such as 5m [none]")
+    add_timeout(ask, "time limit, such as 5m")
     answer = commands.add("answer", _answer, details=_ANSWER_DETAILS, examples=_ANSWER_EXAMPLES)
     add_name(answer)
     answer.add_argument("text", metavar="allow|deny|TEXT", help="the answer")

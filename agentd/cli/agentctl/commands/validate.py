@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, not_empty
+from agentd.cli.agentctl.command import Commands, Invocation, Status, add_jcard
 
 _DETAILS = """\
 Reads the file, the drop-ins in the folder beside it, and their prompt files as the daemon would; needs no daemon. Exit
@@ -23,13 +23,7 @@ agentctl validate --json ./jcard.toml | jq '.errors[].message'"""
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("validate", _validate, details=_DETAILS, examples=_EXAMPLES)
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        nargs="?",
-        type=not_empty,
-        help="the jcard, or a folder of drop-ins, to check; - for standard input",
-    )
+    add_jcard(parser, "the jcard, or a folder of drop-ins, to check")
 
 
 def _validate(invocation: Invocation) -> Status:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from agentd.cli.agentctl.client import Json, UnreachableError, view
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, duration
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, add_timeout
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.model.events import EventKind
 from agentd.model.states import Activity, AgentState
@@ -45,7 +45,7 @@ def register(commands: Commands) -> None:
         type=_states,
         help="one or more of " + ", ".join(_WANTED),
     )
-    parser.add_argument("--timeout", metavar="DURATION", type=duration, help="time limit, such as 30s or 5m [none]")
+    add_timeout(parser, "time limit, such as 30s or 5m")
 
 
 def _states(text: str) -> list[str]:
