@@ -85,7 +85,10 @@ def test_a_warning_is_printed_and_does_not_fail_the_check(client: Client, jcard:
         ("[agent", "line|expected|invalid|Unexpected|:1:"),
         ('[agent]\nharness = "cluade-code"\n', "claude-code"),
         ('[agent]\nharness = "custom"\nprompt_file = "gone.md"\n', 'agent "custom": prompt_file: .*gone.md'),
-        ('[agent]\nharness = "custom"\ntype = "sandboxed"\nextra_packages = ["git"]\n', "extra_packages need Nix"),
+        (
+            '[agent]\nharness = "custom"\ntype = "sandboxed"\nextra_packages = ["git status"]\n',
+            "extra_packages: expected",
+        ),
     ],
     ids=["missing", "empty", "syntax", "harness", "prompt-file", "sandboxed"],
 )

@@ -18,9 +18,10 @@ from agentd.cli.agentctl import client as module
 from tests.cli.support import RUNNING, Client, MemorySource
 
 COMMANDS = (
-    *("status", "list", "logs", "screen", "attach", "send", "keys", "interrupt", "events", "wait", "init", "hire"),
+    *("status", "list", "top", "logs", "screen", "attach", "send", "keys", "interrupt"),
+    *("ask", "answer", "last", "usage", "events", "wait", "init", "hire"),
     *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart"),
-    *("worktrees", "diff", "collect"),
+    *("worktrees", "diff", "collect", "sandbox"),
     *("validate", "plan", "schema", "doctor", "service", "completion", "help"),
 )
 CALLS = {

@@ -59,6 +59,8 @@ def _value(value: object) -> str:
             return f'"{value}"'
         case list() | tuple():
             return f"[{', '.join(map(_value, value))}]"
+        case Mapping():
+            return f"{{{', '.join(f'{_key(name)} = {_value(inner)}' for name, inner in value.items())}}}"
         case _:
             return tomlkit.item(value).as_string()
 
