@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from agentd.daemon.api_socket import ApiSocket
+from agentd.daemon.turn_screens import TurnScreens
 from agentd.files.path_lock import SocketTakenError
 from agentd.model.events import Detail, Event
 from agentd.settings.sockets import turns_socket
@@ -23,6 +24,7 @@ from agentd.tmux.panes import Pane
 from agentd.turns import peers
 from agentd.turns.adapter import TurnsError
 from agentd.turns.registry import load_adapters
+from agentd.turns.screen.rules import harnesses_with_rules
 from agentd.turns.thread import Setting, TurnsThread
 from agentd.turns.turns import Access
 
@@ -75,7 +77,18 @@ class TurnsPart:
                 log.warning("turns_without_hooks", path=str(self.socket.path), reason=reason)
                 thread.without_hooks()
             self._host.watcher = thread
+            stack.push_async_callback(self._end, asyncio.create_task(self._screens(thread).run(), name="screens"))
             yield
+
+    def _screens(self, thread: TurnsThread) -> TurnScreens:
+        return TurnScreens(self._host, thread, frozenset(harnesses_with_rules()), self._host.clock.wall)
+
+    @staticmethod
+    async def _end(task: asyncio.Task[None]) -> None:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is not None:
+            log.error("screens_not_seen", exc_info=task.exception())
 
     def _start(self, hook_socket: str | None) -> TurnsThread:
         self._thread = TurnsThread(

@@ -17,6 +17,7 @@ PANE_FORMAT = "#{session_id} #{window_id} #{pane_id} #{pane_pid} #{pane_width} #
 # tmux has no tab in a session's name, and shows one in a command by an escape; both have spaces.
 LIST_FORMAT = PANE_FORMAT + "\t#{pane_dead}\t#{session_name}\t#{pane_start_command}"
 STATE_FORMAT = "#{pane_id} #{session_id} #{pane_pipe} #{pane_width} #{pane_height} #{session_name}"
+NEWS_FORMAT = "#{pane_id} #{window_activity} #{pane_title}"
 SIZE_FORMAT = "#{pane_id} #{pane_width} #{pane_height}"
 SCREEN_FORMAT = "#{pane_width} #{pane_height} #{cursor_x} #{cursor_y} #{cursor_flag}"
 
@@ -25,6 +26,7 @@ _EMPTY_PANE = re.compile(r"\$[0-9]+ @[0-9]+ (%[0-9]+) -1 .*", re.ASCII)
 """A pane in which tmux could not start a process."""
 _LISTED_FIELDS = LIST_FORMAT.count("\t") + 1
 _STATE = re.compile(r"(%[0-9]+) (\$[0-9]+) ([01]) ([0-9]{1,5}) ([0-9]{1,5}) (.*)", re.ASCII | re.DOTALL)
+_NEWS = re.compile(r"(%[0-9]+) ([0-9]{1,12}) (.*)", re.ASCII | re.DOTALL)
 _SIZE = re.compile(r"(%[0-9]+) ([0-9]{1,5}) ([0-9]{1,5})", re.ASCII)
 _SCREEN_FIELDS = SCREEN_FORMAT.count(" ") + 1
 
@@ -63,6 +65,15 @@ class PaneState:
     """Whether what it prints goes into a pipe too."""
     size: tuple[int, int]
     """Columns and rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaneNews:
+    """By what one can tell that a pane shows something else."""
+
+    active: int
+    """When its window printed something last, in whole seconds since the epoch."""
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +129,11 @@ def parse_states(lines: Iterable[str]) -> dict[str, PaneState]:
     """Read lines of `STATE_FORMAT`, by pane id; others are passed over."""
     found = filter(None, map(_STATE.fullmatch, lines))
     return {each[1]: PaneState(each[2], each[6], each[3] == "1", (int(each[4]), int(each[5]))) for each in found}
+
+
+def parse_news(lines: Iterable[str]) -> dict[str, PaneNews]:
+    """Read lines of `NEWS_FORMAT`, by pane id; others are passed over."""
+    return {each[1]: PaneNews(int(each[2]), each[3]) for each in filter(None, map(_NEWS.fullmatch, lines))}
 
 
 def parse_sizes(lines: Iterable[str]) -> dict[str, tuple[int, int]]:

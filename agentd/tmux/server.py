@@ -25,16 +25,19 @@ from agentd.tmux.errors import (
 )
 from agentd.tmux.panes import (
     LIST_FORMAT,
+    NEWS_FORMAT,
     PANE_FORMAT,
     SCREEN_FORMAT,
     SIZE_FORMAT,
     STATE_FORMAT,
     ListedPane,
     Pane,
+    PaneNews,
     PaneScreen,
     PaneState,
     empty_pane,
     parse_listed,
+    parse_news,
     parse_pane,
     parse_screen,
     parse_sizes,
@@ -171,6 +174,18 @@ class TmuxServer(ReconnectingClient):
         """
         (lines,) = await self._run(command("list-panes", "-a", "-F", STATE_FORMAT))
         return parse_states(lines)
+
+    async def list_news(self, since: int) -> dict[str, PaneNews]:
+        """When panes printed something last, and their titles, by pane id: those that did since then.
+
+        Parameters
+        ----------
+        since
+            In whole seconds since the epoch.
+        """
+        recent = f"#{{e|>=:#{{window_activity}},{since}}}"
+        (lines,) = await self._run(command("list-panes", "-a", "-f", recent, "-F", NEWS_FORMAT))
+        return parse_news(lines)
 
     async def list_attached(self) -> set[str]:
         """The sessions that terminals are attached to, by id."""

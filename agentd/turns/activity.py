@@ -22,8 +22,8 @@ SETTLED = 0.3
 LONGEST_TEXT = 200
 """Characters of an activity's text."""
 
-PROCESS = "process"
-"""Source of what the process alone tells."""
+PROCESS, SCREEN = "process", "screen"
+"""Sources of what the process alone tells, and of what the terminal shows."""
 
 
 class Rank(IntEnum):

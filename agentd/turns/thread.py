@@ -11,7 +11,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,8 @@ from agentd.model.events import Detail, Event, EventKind
 from agentd.model.states import Activity
 from agentd.model.user import AgentUser
 from agentd.supervise.run_watcher import StartedRun, WatchedRun
-from agentd.turns.activity import NOBODY_SPEAKS
+from agentd.tmux.panes import Pane
+from agentd.turns.activity import NOBODY_SPEAKS, SCREEN
 from agentd.turns.adapter import Adapter, Ground, LiveRun, Terminal
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.hook_socket import HookSocket
@@ -72,6 +73,8 @@ class TurnsThread:
         self._hook_socket = setting.hook_socket
         self._beat = time.monotonic()
         self._shown: dict[str, WatchedRun] = {}
+        self._panes: dict[str, tuple[str, Pane]] = {}
+        """The harness and the pane of each run."""
         self._thread = threading.Thread(target=self._run, name="turns", daemon=True)
         self._thread.start()
         self._ready.wait()
@@ -147,10 +150,10 @@ class TurnsThread:
         return replace(added, memo=memo)
 
     def started(self, run: StartedRun) -> None:
-        """Watch a run."""
-        memo = run.memo
-        if memo is None:
-            return
+        """Watch a run; by its screen alone if it was launched without our additions."""
+        memo = run.memo or {}
+        if run.pane is not None:
+            self._panes[run.run_id] = run.harness, run.pane
         doing = NOBODY_SPEAKS
         self._shown[run.run_id] = WatchedRun(doing.activity, time.time(), doing.source, None, None)
         facts = LaunchFacts(
@@ -167,10 +170,11 @@ class TurnsThread:
         )
         terminal = _FarTerminal(self._setting.terminal(run), self._daemon)
         live = LiveRun(facts, run.process, memo, terminal)
-        self._to_thread(partial(self._turns.started, live))
+        self._to_thread(partial(self._turns.started, live, by_adapter=run.memo is not None))
 
     def ended(self, run_id: str, *, succeeded: bool) -> None:
         """Watch a run no more."""
+        self._panes.pop(run_id, None)
         if self._shown.pop(run_id, None) is not None:
             self._to_thread(partial(self._turns.ended, run_id, succeeded=succeeded))
 
@@ -180,6 +184,18 @@ class TurnsThread:
         if shown is not None and time.monotonic() - self._beat > _STUCK:
             return replace(shown, activity=Activity.UNKNOWN, source=NOBODY_SPEAKS.source, text=None)
         return shown
+
+    def unseen(self, harnesses: Collection[str]) -> dict[str, Pane]:
+        """The runs of these harnesses of which no record tells what they do, and their panes."""
+        return {
+            run_id: pane
+            for run_id, (harness, pane) in self._panes.items()
+            if harness in harnesses and _unseen(self._shown[run_id])
+        }
+
+    def saw(self, run_id: str, ansi: str, title: str) -> None:
+        """Take what a run's terminal shows."""
+        self._to_thread(partial(self._turns.saw, run_id, ansi, title))
 
     async def listen(self, bound: socket.socket) -> None:
         """Serve hooks on this bound socket, instead of the one before."""
@@ -205,6 +221,10 @@ class TurnsThread:
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call)
+
+
+def _unseen(shown: WatchedRun) -> bool:
+    return shown.activity is Activity.UNKNOWN or shown.source == SCREEN
 
 
 @dataclass(frozen=True, slots=True)

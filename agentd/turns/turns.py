@@ -16,13 +16,16 @@ from urllib.parse import unquote
 
 import structlog
 
+from agentd.model.states import Activity
 from agentd.process.identity import ProcessIdentity
+from agentd.turns.activity import SCREEN, Rank, Seen
 from agentd.turns.adapter import Adapter, Answer, Ground, Hook, LiveRun, TurnsError
 from agentd.turns.events import Decision
 from agentd.turns.hook_command import PATH as HOOK_PATH
 from agentd.turns.hook_socket import HttpAnswer, HttpRequest
 from agentd.turns.peers import Peer, is_in_a_run, run_of
 from agentd.turns.run_watch import Outlet, RunWatch
+from agentd.turns.screen.judging import judge_screen
 from agentd.turns.views import conversation_view
 
 log = structlog.get_logger(__name__)
@@ -84,9 +87,9 @@ class Turns:
 
     # -- the supervisor's side
 
-    def started(self, run: LiveRun) -> None:
-        """Watch a run, if there is a way to."""
-        adapter = self._adapters.get(run.facts.harness)
+    def started(self, run: LiveRun, *, by_adapter: bool) -> None:
+        """Watch a run; without an adapter, its screen alone tells."""
+        adapter = self._adapters.get(run.facts.harness) if by_adapter else None
         watch = RunWatch(run, self._ground, self._outlet)
         self._runs[run.facts.run_id] = watch
         self._by_pid[run.process.pid] = run.process, watch
@@ -104,6 +107,21 @@ class Turns:
         task = asyncio.get_running_loop().create_task(watch.end(succeeded=succeeded), name=f"end of {watch.agent}")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    def saw(self, run_id: str, ansi: str, title: str) -> None:
+        """Take what a run's terminal shows."""
+        watch = self._runs.get(run_id)
+        if watch is None:
+            return
+        try:
+            found = judge_screen(watch.run.facts.harness, ansi, title)
+        except Exception as error:  # noqa: BLE001 (a third party's rules may be wrong in any way)
+            log.warning("screen_not_judged", agent=watch.agent, reason=f"{type(error).__name__}: {error}")
+            return
+        if found.activity is Activity.UNKNOWN:
+            watch.seen(SCREEN, None)
+        else:
+            watch.seen(SCREEN, Seen(found.activity, self._ground.wall(), found.text or "", Rank.SCREEN))
 
     async def close(self) -> None:
         """Let go of all runs, which go on."""

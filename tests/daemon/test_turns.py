@@ -321,3 +321,22 @@ def test_a_process_that_dies_in_a_turn_loses_it(daemon: Daemon) -> None:
     events = daemon.get("/v1/events?since=0")
     assert isinstance(events, list)
     assert [event["data"]["outcome"] for event in events if event["kind"] == "turn_ended"] == ["lost"]
+
+
+def test_the_screen_tells_where_nothing_better_does(daemon: Daemon) -> None:
+    screens = Path(__file__).parents[1] / "turns" / "screens" / "claude-code"
+    shown, then = screens / "s-idle-12.ansi", screens / "s-permission-1.ansi"
+    program = daemon.bin / "claude"
+    go = daemon.folder / "go"
+    program.write_text(
+        f"#!/bin/sh\ncat {shown}\nwhile [ ! -e {go} ]; do sleep 0.1; done\n"
+        f"printf '\\033[2J\\033[H'; cat {then}\nexec sleep 600\n"
+    )
+    program.chmod(0o755)
+    daemon.write_jcard(jcard({"name": "a", "harness": "claude-code", "turns": False, "grace_period": "1s"}))
+    daemon.start()
+    daemon.wait_state("a", "running")
+    daemon.wait_for(lambda: daemon.agents()["a"]["activity"] == "idle", what="it is idle by its screen")
+    assert daemon.agents()["a"]["activity_source"] == "screen"
+    go.touch()
+    daemon.wait_for(lambda: daemon.agents()["a"]["activity"] == "waiting_permission", what="it asks, by its screen")
