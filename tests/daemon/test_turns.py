@@ -108,7 +108,7 @@ def started(daemon: Daemon, *others: dict[str, object]) -> Claude:
 
 
 def kinds(daemon: Daemon) -> list[str]:
-    events = daemon.get("/v1/events?since=0")
+    events = daemon.get("/v1/events")
     assert isinstance(events, list)
     return [event["kind"] for event in events]
 
@@ -318,7 +318,7 @@ def test_a_process_that_dies_in_a_turn_loses_it(daemon: Daemon) -> None:
     daemon.wait_state("a", "failed")
     assert claude.status()["activity"] is None
     daemon.wait_for(lambda: "turn_ended" in kinds(daemon), what="the turn has ended")
-    events = daemon.get("/v1/events?since=0")
+    events = daemon.get("/v1/events")
     assert isinstance(events, list)
     assert [event["data"]["outcome"] for event in events if event["kind"] == "turn_ended"] == ["lost"]
 
