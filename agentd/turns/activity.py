@@ -115,17 +115,18 @@ def show(shown: Shown | None, doing: Doing, at: float) -> Shown:
 
 def news(shown: Shown, at: float) -> tuple[Shown, bool]:
     """Say whether this activity is to be told as an event now: it is another than was told, and no flicker."""
-    known = shown.told
-    if known is not None and known.activity is shown.doing.activity and known.text == shown.doing.text:
-        return shown, False
-    if at < shown.since + SETTLED:
+    if _is_told(shown) or at < shown.since + SETTLED:
         return shown, False
     return replace(shown, told=shown.doing), True
 
 
 def due(shown: Shown) -> float | None:
     """When `news` is to be asked again, if nothing happens before."""
-    known = shown.told
-    if known is not None and known.activity is shown.doing.activity and known.text == shown.doing.text:
-        return None
-    return shown.since + SETTLED
+    return None if _is_told(shown) else shown.since + SETTLED
+
+
+def _is_told(shown: Shown) -> bool:
+    if shown.told is None:
+        # That nothing is known is no news of a run that nobody has said anything of.
+        return shown.doing.activity is Activity.UNKNOWN
+    return (shown.told.activity, shown.told.text) == (shown.doing.activity, shown.doing.text)

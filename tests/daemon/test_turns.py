@@ -149,7 +149,7 @@ def test_a_turn_with_a_permission_that_is_answered_from_outside(daemon: Daemon) 
         ),
         what="the turn is in the journal",
     )
-    assert "activity" in kinds(daemon)
+    daemon.wait_for(lambda: "activity" in kinds(daemon), what="and what it does")
 
 
 def test_the_command_line_of_an_agent_that_stays_is_added_to_and_no_other(daemon: Daemon) -> None:

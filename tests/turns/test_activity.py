@@ -91,6 +91,13 @@ def test_an_activity_is_told_once_it_has_lasted_and_once_only() -> None:
     assert due(shown) is None
 
 
+def test_that_nothing_is_known_is_news_only_after_something_was() -> None:
+    unknown = show(None, NOBODY_SPEAKS, 0.0)
+    assert (news(unknown, 9.0)[1], due(unknown)) == (False, None)
+    known, _ = news(show(unknown, IDLE, 10.0), 11.0)
+    assert news(show(known, NOBODY_SPEAKS, 20.0), 21.0)[1]
+
+
 def test_a_flicker_is_shown_and_not_told() -> None:
     shown, _ = news(show(None, IDLE, 0.0), 1.0)
     shown = show(shown, WORKING, 10.0)
@@ -131,5 +138,5 @@ def test_what_is_told_has_lasted_is_never_told_twice_in_a_row_and_is_the_truth_i
     if shown is not None:
         shown = settle(now + 1.0, shown)
         assert due(shown) is None
-        assert told[-1].activity is changes[-1][0].activity
+        assert (told[-1].activity if told else Activity.UNKNOWN) is changes[-1][0].activity
     assert all((one.activity, one.text) != (two.activity, two.text) for one, two in pairwise(told))
