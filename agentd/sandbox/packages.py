@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -158,6 +158,12 @@ done
 shift 2
 exec "$@"
 """
+
+
+def with_programs(environment: Mapping[str, str], folders: Sequence[Path]) -> dict[str, str]:
+    """Put the folders of packages first on the PATH."""
+    path = ":".join((*map(str, folders), environment.get("PATH", os.defpath)))
+    return {**environment, "PATH": path} if folders else {**environment}
 
 
 def _digest(names: tuple[str, ...]) -> str:

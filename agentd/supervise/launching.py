@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from agentd.process.identity import ProcessIdentity
 from agentd.process.reaper import ProcessTree
 from agentd.sandbox.egress.service import Running, WayOut
 from agentd.sandbox.maker import Ready, inherited_inside
+from agentd.sandbox.packages import with_programs
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life
@@ -93,7 +93,7 @@ async def make_ready(
         spec = desired.spec
         if spec.sandbox.reach:
             way_out = await host.egress.make_ready(run_id, spec.name, spec.sandbox, desired.egress)
-        environment = _with_programs({**host.base_environment, **desired.launch.environment}, programs)
+        environment = with_programs({**host.base_environment, **desired.launch.environment}, programs)
         sandbox = await host.sandboxes.make_ready(spec, desired.launch.argv[0], environment, way_out)
     await give_trust(host, desired)
     return Prepared(sandbox, way_out, programs)
@@ -101,12 +101,6 @@ async def make_ready(
 
 def _packages(spec: AgentSpec) -> tuple[str, ...]:
     return spec.sandbox.extra_packages if spec.type is AgentType.SANDBOXED else ()
-
-
-def _with_programs(environment: Mapping[str, str], folders: Sequence[Path]) -> dict[str, str]:
-    """Put folders first on the PATH."""
-    path = {"PATH": ":".join((*map(str, folders), environment.get("PATH", os.defpath)))} if folders else {}
-    return {**environment, **path}
 
 
 async def check_launch(host: Host, desired: DesiredAgent) -> None:
@@ -125,7 +119,7 @@ async def check_launch(host: Host, desired: DesiredAgent) -> None:
         # The launch itself is to find them; its program may be among them.
         return
     origin = PATH_SET if "PATH" in launch.environment else host.path_origin
-    environment = _with_programs({**host.base_environment, **launch.environment}, programs)
+    environment = with_programs({**host.base_environment, **launch.environment}, programs)
     await host.preflight.check(desired.spec.workdir, launch.argv[0], environment, origin)
     if desired.spec.type is AgentType.SANDBOXED:
         await host.sandboxes.engine(desired.spec.sandbox.kind)
@@ -173,7 +167,7 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
     if added is not None:
         environment = {**base, **own, **given, **added.environment, **launch.environment}
     argv = launch.argv if added is None else added.argv
-    environment = _with_programs(environment, prepared.programs)
+    environment = with_programs(environment, prepared.programs)
     problem = oversized((), environment)
     if problem is not None:
         raise PreflightError(problem)

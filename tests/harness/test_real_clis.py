@@ -106,7 +106,7 @@ def test_the_tool_of_a_one_shot_run_ends_with_the_run(driven: DrivenCli) -> None
     see_that_nothing_is_left(run_id)
 
 
-def stop_and_look_for_what_is_left(driven: DrivenCli) -> None:
+def stop_and_look_for_what_is_left(driven: DrivenCli, **fields: object) -> None:
     """Stop the agent by its jcard and see that its keys did it.
 
     A key too many, pressed while the program was on its way out, ends it by SIGINT.
@@ -114,7 +114,7 @@ def stop_and_look_for_what_is_left(driven: DrivenCli) -> None:
     run_id = driven.run_id()
     assert marked(run_id)
     began = time.monotonic()
-    driven.declare(enabled=False)
+    driven.declare(enabled=False, **fields)
     agent = driven.daemon.wait_state("agent", "disabled", timeout=GRACE)
     assert time.monotonic() - began < GRACE / 2
     assert agent["exit_code"] == 0 or agent["exit_signal"] == signal.SIGINT, driven.daemon.explain()

@@ -10,7 +10,7 @@ from tests.harness.driven import DEADLINE, KEY, REAL, DrivenCli, asked
 from tests.harness.real_clis import Place, RealCli
 from tests.harness.stub_model import REPLY, StubModel
 from tests.harness.test_real_clis import NASTY, see_that_nothing_is_left, stop_and_look_for_what_is_left
-from tests.sandbox.conftest import Sandboxed
+from tests.sandbox.conftest import KINDS, RUNSC, Sandboxed
 from tests.support.daemon import Daemon
 from tests.support.waiting import wait_for
 
@@ -32,15 +32,23 @@ def driven(daemon: Daemon, cli: RealCli, model: StubModel) -> DrivenCli:
     env = cli.prepare(Place(kept_in, daemon.workdir, model.url, KEY))
     for path in (kept_in, *kept_in.rglob("*")):
         sandboxed.give(path)
-    daemon.start(*sandboxed.flags)
+    daemon.start(*sandboxed.flags, f"--runsc-path={RUNSC}")
     # Each finds its files where its home is: these are no paths in the sandbox.
     env = {name: value for name, value in env.items() if str(kept_in) not in value}
     # The shell of a user that nobody logs in as executes nothing.
     return DrivenCli(daemon, cli, {"SHELL": "/bin/bash", **env}, {"type": "sandboxed"})
 
 
-def test_a_one_shot_run_answers_its_prompt_and_exits_with_0(driven: DrivenCli, model: StubModel) -> None:
-    driven.declare(mode="oneshot", prompt=NASTY)
+def declare(driven: DrivenCli, kind: str, **fields: object) -> None:
+    """Write the jcard for a sandbox of a kind."""
+    if kind == "gvisor" and not RUNSC.exists():
+        pytest.skip("there is no runsc; run tests/sandbox/fetch-runsc")
+    driven.declare(sandbox=kind, **fields)
+
+
+@KINDS
+def test_a_one_shot_run_answers_its_prompt_and_exits_with_0(driven: DrivenCli, model: StubModel, kind: str) -> None:
+    declare(driven, kind, mode="oneshot", prompt=NASTY)
     agent = driven.daemon.wait_state("agent", "exited", "failed", timeout=DEADLINE)
     screen = driven.daemon.screen("agent", history=True)
     assert (agent["state"], agent["exit_code"], agent["exit_signal"]) == ("exited", 0, None), (agent["error"], screen)
@@ -48,8 +56,11 @@ def test_a_one_shot_run_answers_its_prompt_and_exits_with_0(driven: DrivenCli, m
     assert any(driven.cli.received(NASTY) in turn.texts for turn in model.turns)
 
 
-def test_an_interactive_run_follows_the_size_of_its_terminal_and_is_stopped_by_its_keys(driven: DrivenCli) -> None:
-    driven.declare(mode="interactive", prompt="hello there")
+@KINDS
+def test_an_interactive_run_follows_the_size_of_its_terminal_and_is_stopped_by_its_keys(
+    driven: DrivenCli, kind: str
+) -> None:
+    declare(driven, kind, mode="interactive", prompt="hello there")
     driven.wait_on_screen(f"{REPLY}hello there")
     driven.daemon.tmux("resize-window", "-t", "=agent:", "-x", str(WIDER), "-y", "40")
 
@@ -58,7 +69,7 @@ def test_an_interactive_run_follows_the_size_of_its_terminal_and_is_stopped_by_i
         return WIDER - 10 < max(len(line.rstrip()) for line in lines) <= WIDER
 
     wait_for(drawn_anew, DEADLINE, what="its whole width is used", explain=lambda: driven.daemon.screen("agent"))
-    stop_and_look_for_what_is_left(driven)
+    stop_and_look_for_what_is_left(driven, sandbox=kind)
 
 
 def test_an_interrupt_from_the_terminal_ends_a_run_that_waits_for_the_model(

@@ -15,6 +15,7 @@ import pytest
 from agentd.sandbox.packages import Packages
 from agentd.sandbox.support import SandboxError
 from agentd.settings.context import resolve_agent_user
+from tests.cli.support import Client
 from tests.sandbox.conftest import AGENT_USER, Sandboxed
 from tests.support.agents import jcard
 from tests.support.processes import command_lines
@@ -81,6 +82,17 @@ def test_a_program_of_a_package_is_an_agents_own_program(sandboxed: Sandboxed) -
     sandboxed.start(jcard({**agent("a", "hello-extra"), "command": ["hello-extra"]}))
     assert sandboxed.daemon.wait_state("a", "exited", "failed")["exit_code"] == 0
     assert "from Nix" in sandboxed.daemon.screen("a", history=True)
+
+
+def test_a_command_in_its_sandbox_finds_them_too(sandboxed: Sandboxed) -> None:
+    scripted(sandboxed)
+    daemon = sandboxed.daemon
+    sandboxed.start(jcard(agent("a", "hello-extra")))
+    wait_said(sandboxed, "a")
+    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
+    client = Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    done = client("sandbox", "a", "--", "hello-extra")
+    assert (done.status, done.out) == (0, "from Nix\n"), done.err
 
 
 def test_what_nix_does_not_have_is_that_agents_failure(sandboxed: Sandboxed) -> None:

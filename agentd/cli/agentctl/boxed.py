@@ -28,6 +28,7 @@ from agentd.sandbox.engines import Where
 from agentd.sandbox.granted import shown
 from agentd.sandbox.maker import Ready, Sandboxes, inherited_inside
 from agentd.sandbox.own import own_of
+from agentd.sandbox.packages import with_programs
 from agentd.sandbox.support import SandboxError
 from agentd.settings.context import resolve_agent_user, resolve_data_dir
 from agentd.settings.folders import SettingsError
@@ -113,15 +114,22 @@ def prepare(invocation: Invocation, name: str) -> Boxed:
     sandboxes = Sandboxes(Where(user, around.environ, settings.runsc), own_of(settings, data_dir), Looks())
     sandboxes.specs = lambda: agents
     try:
-        ready = asyncio.run(sandboxes.make_ready(spec, launch.argv[0], {**base, **launch.environment}))
+        programs, ready = asyncio.run(_ready(sandboxes, spec, launch.argv[0], {**base, **launch.environment}))
     except (SandboxError, OSError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         raise CommandError(f"{quote(spec.name)}: {reason}") from None
     inherited = inherited_inside(base, ready.home)
-    environment = {**inherited, AGENT_VARIABLE: spec.name, **launch.environment, **_terminal()}
+    environment = with_programs({**inherited, AGENT_VARIABLE: spec.name, **launch.environment, **_terminal()}, programs)
     granted = _granted(invocation, spec)
     missing = tuple(each for each in granted if each not in secrets and each not in spec.env)
     return Boxed(spec, user, ready, environment, data_dir, tuple(sorted(secrets)), around.daemon, missing)
+
+
+async def _ready(
+    sandboxes: Sandboxes, spec: AgentSpec, program: str, environment: Mapping[str, str]
+) -> tuple[Sequence[Path], Ready]:
+    programs = await sandboxes.packages.get(spec.sandbox.extra_packages)
+    return programs, await sandboxes.make_ready(spec, program, with_programs(environment, programs))
 
 
 def _around(invocation: Invocation) -> _Around:
