@@ -234,7 +234,7 @@ def test_interrupt_presses_the_harness_own_keys(daemon: Daemon, client: Client) 
     daemon.start()
     for name in "ab":
         wait_for_text(daemon, name, "go")
-    assert client("interrupt", "a").out == "a: pressed C-c\n"
+    assert client("interrupt", "a").out == "a: interrupted\n"
     assert daemon.wait_state("a", "failed")["exit_code"] == 7
     assert client("interrupt", "b", "--json").document == {"name": "b", "session": "b", "keys": []}
     wait_for_text(daemon, "b", "033")
