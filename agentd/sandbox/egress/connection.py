@@ -29,7 +29,7 @@ _ANSWER_LIMIT: Final = 5.0
 _END_LIMIT: Final = 2.0
 """Seconds for the proxy to end; it needs 0.01."""
 _BACKLOG: Final = 8
-_PASSED_ON: Final = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE", "PYTHONPATH", "RES_OPTIONS")
+_PASSED_ON: Final = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE", "RES_OPTIONS")
 
 
 class Connection:
@@ -59,6 +59,8 @@ class Connection:
     ) -> None:
         self._user = user
         self._environment = {name: environ[name] for name in _PASSED_ON if name in environ}
+        # Some installations find their packages by a wrapper of the program alone.
+        self._environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if Path(path).is_absolute())
         self._folder = folder
         self._runtime = runtime
         self._on_ended = on_ended
@@ -81,24 +83,42 @@ class Connection:
             If it cannot, or cannot be started.
         """
         async with self._lock:
-            if self._writer is None:
-                await self._connect()
-            assert self._writer is not None
-            self._answer = asyncio.get_running_loop().create_future()
+            known = self.connected
             try:
-                self._writer.write(order.dump())
-                await self._writer.drain()
-                problem = await asyncio.wait_for(self._answer, _ANSWER_LIMIT)
-            except TimeoutError:
-                self._lost()
-                raise SandboxError(f"the network proxy did not answer within {_ANSWER_LIMIT:g} s") from None
-            except OSError as error:
-                self._lost()
-                raise SandboxError(f"the network proxy does not answer: {error}") from error
-            finally:
-                self._answer = None
+                problem = await self._exchange(order)
+            except ConnectionError as error:
+                if not known:
+                    raise SandboxError(f"the network proxy has ended: {error}") from error
+                # It ended with the last run, just before this one.
+                problem = await self._exchange_again(order)
         if problem is not None:
             raise SandboxError(f"the network proxy cannot serve it: {problem}")
+
+    async def _exchange_again(self, order: Serve | End) -> str | None:
+        try:
+            return await self._exchange(order)
+        except ConnectionError as error:
+            raise SandboxError(f"the network proxy has ended: {error}") from error
+
+    async def _exchange(self, order: Serve | End) -> str | None:
+        if self._writer is None:
+            await self._connect()
+        assert self._writer is not None
+        self._answer = asyncio.get_running_loop().create_future()
+        answered = False
+        try:
+            self._writer.write(order.dump())
+            await self._writer.drain()
+            problem = await asyncio.wait_for(self._answer, _ANSWER_LIMIT)
+            answered = True
+        except TimeoutError:
+            raise SandboxError(f"the network proxy did not answer within {_ANSWER_LIMIT:g} s") from None
+        finally:
+            self._answer = None
+            if not answered:
+                # An answer that comes later would be taken for that to the next order.
+                self._lost()
+        return problem
 
     async def close(self, *, ending: bool = False) -> None:
         """Let go of the proxy, which ends with its last run.
@@ -108,13 +128,14 @@ class Connection:
         ending
             Whether there is no run any more: its end is waited for.
         """
-        if ending and self._writer is not None and self._listening is not None:
-            self._writer.write_eof()
-            await asyncio.wait([self._listening], timeout=_END_LIMIT)
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait([self._listening])
-        self._lost()
+        async with self._lock:
+            if ending and self._writer is not None and self._listening is not None:
+                self._writer.write_eof()
+                await asyncio.wait([self._listening], timeout=_END_LIMIT)
+            if self._listening is not None:
+                self._listening.cancel()
+                await asyncio.wait([self._listening])
+            self._lost()
 
     def _lost(self) -> None:
         if self._writer is not None:
@@ -162,8 +183,9 @@ class Connection:
             control.listen(_BACKLOG)
             user = self._user
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", _PROCESS, str(self._runtime), str(user.uid), str(user.gid)),
-                ",".join(map(str, user.groups)),
+                # Never from where agentd was started, where agents may write.
+                *(sys.executable, "-P", "-s", "-m", _PROCESS),
+                *(str(self._runtime), str(user.uid), str(user.gid), ",".join(map(str, user.groups))),
                 stdin=control.fileno(),
                 stdout=asyncio.subprocess.DEVNULL,
                 env=self._environment,

@@ -16,7 +16,7 @@ from agentd.sandbox.egress.head import LARGEST, BadRequestError, parse_head
 from agentd.sandbox.egress.intercept import HEAD_LIMIT, Interception, answer, server_context
 from agentd.sandbox.egress.placeholders import Substitution
 from agentd.sandbox.egress.reach import Reach
-from agentd.sandbox.egress.tunnel import tunnel
+from agentd.sandbox.egress.tunnel import hang_up, tunnel
 
 MOST_CONNECTIONS: Final = 128
 """Of one agent at once."""
@@ -116,7 +116,7 @@ class RunProxy:
         except asyncio.CancelledError:
             # The run has ended: nothing is left to be said in order.
             for writer in (client[1], server[1]):
-                writer.transport.abort()
+                hang_up(writer)
             raise
         finally:
             server[1].close()

@@ -136,6 +136,8 @@ class Egress:
         SandboxError
             If there is no proxy that could.
         """
+        # Before it is so, and also if it comes to nothing: then it is ended.
+        self._served[run_id] = way_out.reach
         await self._connection.say(Serve(run_id, way_out.reach))
         self._served[run_id] = way_out.reach
 

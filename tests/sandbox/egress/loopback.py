@@ -17,6 +17,7 @@ from agentd.sandbox.egress.dial import Dialer
 from agentd.sandbox.egress.placeholders import Substitution
 from agentd.sandbox.egress.reach import Reach
 from agentd.sandbox.egress.run_proxy import RunProxy
+from agentd.sandbox.egress.tunnel import hang_up
 
 PLACEHOLDER, VALUE = "ghp_placeholder0000000000000000000000000", "ghp_the0value0000000000000000000000000000"
 
@@ -101,8 +102,8 @@ async def proxied(
         yield client
     finally:
         for writer in client.opened:
-            writer.transport.abort()
+            hang_up(writer)
+            writer.close()
         await proxy.close()
-        # What was aborted is closed by callbacks.
-        for _ in range(5):
-            await asyncio.sleep(0)
+        # What was hung up is closed by callbacks.
+        await asyncio.gather(*(writer.wait_closed() for writer in client.opened), return_exceptions=True)

@@ -46,6 +46,8 @@ def test_it_outlives_agentd_and_ends_with_the_runs(guests: Guests, server: Serve
     daemon.write_jcard(jcard())
     daemon.wait_for(lambda: not proxies(daemon), what="without a run there is no proxy")
     assert not [*kept.glob("*.json")]
+    daemon.write_jcard(jcard(guests.table("c", secrets=[grant(server.port)])))
+    assert guests.do(get, "c").startswith("{"), "there is a proxy again"
 
 
 def test_without_agentd_it_ends_with_the_last_run(guests: Guests, server: Server) -> None:
