@@ -23,6 +23,7 @@ demo: ## watch four scripted agents being supervised; C-c ends it (DEMO_SECONDS=
 
 test: ## run the whole test suite (ARGS="-k name" selects)
 	@scripts/bootstrap dev
+	@$(BIN)/python -m compileall -q -j 0 agentd tests/support
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 coverage: ## run it once more, twice as long, and say which lines agentd and agentctl did not reach

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import itertools
 import os
 import shutil
@@ -51,6 +53,23 @@ settings.load_profile(DEFAULT_PROFILE)
 
 # For pytest's own folders, and where a test asks for one itself.
 tempfile.tempdir = str(temporary_folder())
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import a share of the tests first, where several processes are to run all of them.
+
+    What pytest makes of each file for its asserts is kept on the disk. In a fresh clone, five that began at the same
+    file made all of it five times: collecting took 46 s of CPU, and takes 27.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    root = session.config.rootpath
+    if worker is None or [root / argument for argument in session.config.args] != [root / "tests"]:
+        return
+    files = sorted((root / "tests").rglob("test_*.py"))
+    for path in files[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+        # What is wrong with one is said when it is collected.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
