@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from pathlib import Path
 from typing import cast
 
@@ -253,3 +254,21 @@ def test_a_writable_path_that_changes_while_the_sandbox_is_made_is_refused(sandb
     assert "was replaced while that was made" in error
     assert cache.is_symlink()
     assert not [*prize.iterdir()]
+
+
+@KINDS
+@pytest.mark.parametrize("network", ["host", "none"])
+def test_services_on_loopback_are_reached_with_the_hosts_network_alone(
+    sandboxed: Sandboxed, kind: str, network: str
+) -> None:
+    daemon = sandboxed.daemon
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connect = f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5)"
+        script = f'{PYTHON} -I -S -c "$1" 2>why; echo $? >part; mv part status; exec sleep 600'
+        fields = {"type": "sandboxed", "sandbox": kind, "network": network, "workdir": "work"}
+        sandboxed.start(jcard({"name": "a", "command": ["sh", "-c", script, "sh", connect], **fields}))
+        status = daemon.workdir / "status"
+        daemon.wait_for(status.exists, 20, what="the agent has tried")
+    why = (daemon.workdir / "why").read_text()
+    assert status.read_text() == ("0\n" if network == "host" else "1\n"), why
+    assert network == "host" or "refused" in why
