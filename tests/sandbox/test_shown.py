@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.support import Client
 from tests.sandbox.conftest import Sandboxed
 from tests.support.agents import jcard
 
@@ -58,3 +59,33 @@ def test_what_status_shows_is_what_was_composed(sandboxed: Sandboxed, network: s
     assert shown["secrets"] == ["TOKEN"]
     assert names & {"TOKEN", "OTHER"} == {"TOKEN"}
     assert (daemon.data / "sandboxes/a/mine").exists()
+
+
+def test_what_is_planned_is_what_status_shows_then(sandboxed: Sandboxed) -> None:
+    daemon = sandboxed.daemon
+    for name in ("TOKEN", "OTHER", "KEY"):
+        daemon.write_secret(name, "s3cret")
+    stay: dict[str, object] = {"type": "sandboxed", "command": ["sleep", "600"], "workdir": "work"}
+    sandboxed.start(jcard({"name": "a", **stay}))
+    before = daemon.wait_state("a", "running")["sandbox"]
+    later = jcard(
+        {"name": "a", **stay, "network": "none", "network_allow": ["example.com:443"], "env": {"OTHER": "mine"}},
+        {"name": "b", **stay, "secrets": ["KEY", "MISSING"], "read_only_paths": ["/etc/hostname"]},
+    )
+    file = daemon.folder / "later.toml"
+    file.write_text(later)
+    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_CONFIG": str(daemon.jcard)}
+    document = Client(daemon.folder, env)("plan", "--json", file).document
+    assert isinstance(document, dict)
+    restart, start = document["operations"]
+    assert (restart["action"], restart["sandbox_before"]) == ("restart", before)
+    assert "changed: env, network, network_allow" in restart["reason"]
+    assert (start["action"], start["sandbox_before"]) == ("start", None)
+    daemon.write_jcard(later)
+    planned = {operation["agent"]: operation["sandbox"] for operation in (restart, start)}
+    daemon.wait_for(
+        lambda: {name: agent["sandbox"] for name, agent in daemon.agents().items()} == planned,
+        what="each has the sandbox that was planned",
+    )
+    for name in planned:
+        daemon.wait_state(name, "running")
