@@ -1,0 +1,1 @@
+"""OpenCode, by the server that it is itself."""

@@ -1,0 +1,158 @@
+"""OpenCode, watched: its server tells all; without one, as where the user has set it up, the screen is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from agentd.harness.additions import Additions, LaunchFacts
+from agentd.model.states import Activity
+from agentd.turns.activity import PROCESS, Seen
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.conversation import Request
+from agentd.turns.events import Decision, Ended, Outcome, Started
+from agentd.turns.opencode import launch
+from agentd.turns.opencode.events import Doing, Reader
+from agentd.turns.opencode.server import Server
+
+log = structlog.get_logger(__name__)
+
+_SERVER: Final = "server"
+"""The witness."""
+_RETRY: Final = (0.5, 1.0, 2.0, 5.0)
+"""Seconds between attempts to connect; the last again and again: a start takes 4 s, loaded 18."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCodeAdapter:
+    """The adapter of the harness ``opencode``."""
+
+    granularity: Granularity = Granularity.TOKEN
+
+    def additions(self, facts: LaunchFacts) -> Additions:
+        """Have it serve on a port of loopback."""
+        return launch.additions(facts)
+
+    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> OpenCodeWatch:
+        """Watch a run."""
+        return OpenCodeWatch(run, voice, ground)
+
+
+OPENCODE = OpenCodeAdapter()
+
+
+@dataclass(slots=True)
+class OpenCodeWatch:
+    """A run of OpenCode."""
+
+    run_: LiveRun
+    voice: Voice
+    ground: Ground
+    _reader: Reader = field(default_factory=Reader)
+    _server: Server | None = None
+
+    async def run(self) -> None:
+        """Follow the server's events, over its reconnections."""
+        memo = self.run_.memo
+        if not self.run_.facts.stays:
+            # A one-shot run is one turn.
+            self.voice.event(Started(self.run_.facts.run_id))
+            self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
+            await asyncio.Event().wait()
+        port, password = memo.get(launch.PORT, ""), memo.get(launch.PASSWORD)
+        if not port.isdecimal() or password is None:
+            await asyncio.Event().wait()
+            return
+        self._reader.session = memo.get(launch.RESUMED)
+        self._server = Server(int(port), password)
+        try:
+            await self._follow(self._server)
+        finally:
+            await self._server.close()
+
+    async def _follow(self, server: Server) -> None:
+        failures = 0
+        while True:
+            try:
+                async for event in server.events():
+                    if event.get("type") == "server.connected":
+                        await self._connected(server)
+                    failures = 0
+                    self._take(event)
+                reason = "it closed the connection"
+            except OSError as error:
+                reason = str(error)
+            log.debug("opencode_not_heard", agent=self.run_.facts.agent, reason=reason)
+            self.voice.seen(_SERVER, None)
+            await asyncio.sleep(_RETRY[min(failures, len(_RETRY) - 1)])
+            failures += 1
+
+    async def _connected(self, server: Server) -> None:
+        """Ask what is going on: what happened before was not heard."""
+        self._reader.resume(await server.get("/session/status"))
+        if self.voice.conversation.turn is not None and self._reader.doing == Doing(Activity.IDLE):
+            self.voice.event(Ended(Outcome.LOST, error="the end was not heard"))
+        self._see()
+
+    def _take(self, event: Mapping[str, object]) -> None:
+        for each in self._reader.read(event):
+            self.voice.event(each)
+        self._see()
+
+    def _see(self) -> None:
+        if self._reader.session is not None:
+            self.voice.identified(self._reader.session)
+        doing = self._reader.doing
+        if doing is not None:
+            self.voice.seen(_SERVER, Seen(doing.activity, self.ground.wall(), doing.text))
+
+    async def hook(self, hook: Hook) -> bytes | None:  # noqa: ARG002 (the protocol's)
+        """OpenCode has no hooks of ours."""
+        return None
+
+    def _asked(self) -> Server:
+        if self._server is None:
+            raise TurnsError(f"the server of {self.run_.facts.agent} is not ours: use agentctl send and keys")
+        return self._server
+
+    async def deliver(self, text: str) -> None:
+        """Send a message to the conversation on the screen."""
+        server, session = self._asked(), self._reader.session
+        if session is None:
+            raise TurnsError(f"{self.run_.facts.agent} has no conversation yet: send the first with agentctl send")
+        await server.post(f"/session/{session}/prompt_async", {"parts": [{"type": "text", "text": text}]})
+
+    async def answer(self, request: Request, answer: Answer) -> None:
+        """Reply to a permission or a question."""
+        server = self._asked()
+        if request.question:
+            if answer.decision is Decision.DENY:
+                await server.post(f"/question/{request.id}/reject", {})
+            elif answer.decision is Decision.ANSWER:
+                await server.post(f"/question/{request.id}/reply", {"answers": [[answer.text]]})
+            else:
+                raise TurnsError("expected an answer in words, or deny; the agent asks a question")
+        elif answer.decision is Decision.ANSWER:
+            raise TurnsError("expected allow or deny; the agent asks for permission")
+        else:
+            reply = "once" if answer.decision is Decision.ALLOW else "reject"
+            await server.post(f"/permission/{request.id}/reply", {"reply": reply})
+
+    async def interrupt(self) -> None:
+        """Abort the turn."""
+        session = self._reader.session
+        if self._server is not None and session is not None:
+            await self._server.post(f"/session/{session}/abort", {})
+            return
+        await self.run_.terminal.press("Escape")
+        await self.run_.terminal.press("Escape")
+
+    def at_exit(self, *, succeeded: bool) -> Ended | None:
+        """A one-shot run is one turn."""
+        if self.run_.facts.stays:
+            return None
+        return Ended(Outcome.COMPLETED if succeeded else Outcome.FAILED)

@@ -1,0 +1,55 @@
+"""What is added to a launch of OpenCode: its own server on loopback, behind a password."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from agentd.harness.additions import Additions, LaunchFacts
+
+PORT, PASSWORD = "port", "password"
+"""In the memo, which the agents' user alone may read."""
+
+RESUMED: Final = "session"
+"""In the memo: the conversation that it goes on with."""
+
+USER: Final = "opencode"
+"""Whom the server knows by the password."""
+
+_VARIABLE: Final = "OPENCODE_SERVER_PASSWORD"
+_OWN: Final = ("--port", "--hostname", "--mdns", "--cors")
+"""Whoever sets up the server has a use for it: nothing is added then."""
+_CONVERSATION: Final = ("-s", "--session", "-c", "--continue")
+_COMMANDS: Final = frozenset({"run", "serve", "web", "attach", "acp", "auth", "mcp", "models", "agent", "upgrade"})
+
+
+def additions(facts: LaunchFacts) -> Additions:
+    """Have OpenCode's own server listen on a free port of loopback.
+
+    ``--port 0`` would take 4096 where that is free, and tells nobody which it took otherwise.
+    """
+    argv = facts.argv
+    own = _has(argv, _OWN) or _VARIABLE in facts.environment or (len(argv) > 1 and argv[1] in _COMMANDS)
+    if not facts.stays or not argv or own:
+        return Additions(argv)
+    port, password = _free_port(), secrets.token_urlsafe(24)
+    added = ["--hostname", "127.0.0.1", "--port", str(port)]
+    memo = {PORT: str(port), PASSWORD: password}
+    if facts.resume is not None and not _has(argv, _CONVERSATION):
+        added += ["-s", facts.resume]
+        memo[RESUMED] = facts.resume
+    return Additions((argv[0], *added, *argv[1:]), {_VARIABLE: password}, memo=memo)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _has(argv: Sequence[str], options: Sequence[str]) -> bool:
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    return any(word == option or word.startswith(f"{option}=") for word in words for option in options)

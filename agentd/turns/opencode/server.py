@@ -1,0 +1,137 @@
+"""OpenCode's own server: asked with deadlines, and read within bounds, since the agent may be whoever it likes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp
+from aiohttp import hdrs
+
+from agentd.turns.adapter import TurnsError
+from agentd.turns.opencode.launch import USER
+
+_LIMIT: Final = 3.0
+"""Seconds for an answer: while it starts, a request can hang for a minute."""
+_SILENCE: Final = 40.0
+"""Seconds without a byte of events; a heartbeat comes every 10 s."""
+_LONGEST_EVENT: Final = 4 << 20
+"""Bytes of one event; of a longer one nothing is read."""
+_LONGEST_ANSWER: Final = 64 << 10
+
+
+@dataclass(slots=True)
+class Server:
+    """The server of one run.
+
+    Parameters
+    ----------
+    port
+        On loopback.
+    password
+        That the run was given.
+    """
+
+    port: int
+    password: str = field(repr=False)
+    _session: aiohttp.ClientSession | None = None
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                f"http://127.0.0.1:{self.port}",
+                headers={hdrs.AUTHORIZATION: f"Basic {b64encode(f'{USER}:{self.password}'.encode()).decode()}"},
+                timeout=aiohttp.ClientTimeout(total=_LIMIT),
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Ask nothing more."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def events(self) -> AsyncIterator[Mapping[str, object]]:
+        """Give events until the connection ends.
+
+        Raises
+        ------
+        OSError
+            If it cannot be made, or is silent for too long.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, connect=_LIMIT, sock_read=_SILENCE)
+        try:
+            async with self._client().get("/event", timeout=timeout, allow_redirects=False) as answer:
+                if answer.status != HTTPStatus.OK:
+                    raise OSError(f"status {answer.status}")
+                async for event in _events(answer.content):
+                    yield event
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise OSError(str(error) or type(error).__name__) from error
+
+    async def get(self, path: str) -> Mapping[str, object]:
+        """Get a JSON object.
+
+        Raises
+        ------
+        OSError
+            If there is none.
+        """
+        try:
+            async with self._client().get(path, allow_redirects=False) as answer:
+                body = await answer.content.read(_LONGEST_ANSWER)
+                found: object = json.loads(body) if answer.status == HTTPStatus.OK else None
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
+            raise OSError(str(error) or type(error).__name__) from error
+        if not isinstance(found, dict):
+            raise OSError(f"{path} is no object")
+        return found
+
+    async def post(self, path: str, document: Mapping[str, object]) -> None:
+        """Post a document.
+
+        Raises
+        ------
+        TurnsError
+            If it is not taken.
+        """
+        try:
+            async with self._client().post(path, json=document, allow_redirects=False) as answer:
+                if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+                    body = (await answer.content.read(_LONGEST_ANSWER)).decode("utf-8", "replace")
+                    raise TurnsError(f"opencode answered with status {answer.status}: {body[:200]}")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise TurnsError(f"opencode cannot be asked: {str(error) or type(error).__name__}") from error
+
+
+async def _events(content: aiohttp.StreamReader) -> AsyncIterator[Mapping[str, object]]:
+    """Split server-sent events; source: HTML, 9.2.6, without fields of several lines, which OpenCode does not send."""
+    line, skipping = bytearray(), False
+    async for piece in content.iter_any():
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            line += end
+            if not skipping and (event := _parsed(bytes(line))) is not None:
+                yield event
+                # A flood lets others go first.
+                await asyncio.sleep(0)
+            line.clear()
+            skipping = False
+        line += rest
+        if len(line) > _LONGEST_EVENT:
+            line.clear()
+            skipping = True
+
+
+def _parsed(line: bytes) -> Mapping[str, object] | None:
+    if not line.startswith(b"data:"):
+        return None
+    try:
+        found: object = json.loads(line[5:])
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,37 @@
+"""A scripted conversation with the real OpenCode, told turn by turn by its own server."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.daemon.test_turns import post
+from tests.harness.driven import REAL, DrivenCli, agentctl
+from tests.harness.real_clis import REAL_CLIS, RealCli
+from tests.harness.test_real_turns import ask, ended, wait_activity
+
+pytestmark = REAL
+
+OPENCODE = next(cli for cli in REAL_CLIS if cli.harness == "opencode")
+
+
+@pytest.fixture
+def cli() -> RealCli:
+    if not OPENCODE.package.installed:
+        pytest.skip("opencode is not installed; run tests/harness/install-clis opencode")
+    return OPENCODE
+
+
+def test_messages_permissions_and_an_interrupt(driven: DrivenCli) -> None:
+    daemon = driven.daemon
+    driven.declare()
+    assert wait_activity(driven, "idle")["activity_source"] == "server"
+    ask(driven, "hello there")
+    turn = ended(driven, "hello there")
+    assert (turn["outcome"], turn["text"]) == ("completed", "STUB-REPLY: hello there")
+    assert wait_activity(driven, "idle")["conversation"] is not None
+
+    ask(driven, "STUB-SLEEP:60")
+    wait_activity(driven, "working")
+    assert post(daemon, "/v1/turns/agent/interrupt")[0] == 200
+    assert ended(driven, "STUB-SLEEP:60")["outcome"] == "interrupted"
+    agentctl(driven, "ask", "agent", "once more")

@@ -1,0 +1,286 @@
+"""OpenCode's events, replayed; its server, scripted; what is added to its launch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from agentd.files.looks import Looks
+from agentd.harness.additions import LaunchFacts
+from agentd.model.states import Activity
+from agentd.process.identity import ProcessIdentity
+from agentd.turns.adapter import Answer, Ground, LiveRun, TurnsError
+from agentd.turns.conversation import Conversation, Turn, take
+from agentd.turns.events import Decision, Failure, Outcome
+from agentd.turns.file_changes import FileChanges
+from agentd.turns.opencode import launch
+from agentd.turns.opencode.adapter import OPENCODE, OpenCodeWatch
+from agentd.turns.opencode.events import Reader
+from agentd.turns.run_watch import RunWatch
+from tests.turns.claude_run import Outlet, Terminal, me, until, wall
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def sample(name: str) -> list[Mapping[str, object]]:
+    return [json.loads(line) for line in (SAMPLES / f"opencode-events-{name}.jsonl").read_text().splitlines()]
+
+
+def replayed(name: str) -> list[Turn]:
+    reader, conversation, turns = Reader(), Conversation(), list[Turn]()
+    for at, event in enumerate(sample(name)):
+        for each in reader.read(event):
+            last = conversation.last
+            conversation = take(conversation, each, float(at))
+            if (
+                conversation.last is not None
+                and conversation.last is not last
+                and conversation.last.id not in [turn.id for turn in turns]
+            ):
+                turns.append(conversation.last)
+    return turns
+
+
+def said(turn: Turn) -> tuple[str | None, str | None, str | None]:
+    assert turn.end is not None
+    return turn.prompt, turn.end.outcome.value, turn.end.final_text
+
+
+def test_the_turns_of_a_recorded_day_are_told() -> None:
+    told = [said(turn) for turn in replayed("f1")]
+    reply = "STUB-REPLY: "
+    first, bash = "STUB-TRICKLE:3 from the gateway\na\nb", "STUB-BASH:echo hi > /srv/agents/work/ocf"
+    assert told[:3] == [
+        (first, "completed", reply + first),
+        ("human typed", "completed", reply + "human typed"),
+        (bash, "completed", reply + bash),
+    ]
+    # Two prompts while it works: the first one's end is never told.
+    assert told[4:6] == [
+        ("STUB-TRICKLE:4 first of two", "lost", None),
+        ("second of two", "completed", reply + "second of two"),
+    ]
+    assert told[6][1] == "interrupted"
+    assert told[-1] == ("after restart", "completed", reply + "after restart")
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        ({"name": "APIError", "data": {"statusCode": 401, "message": "Unauthorized"}}, Failure.AUTH_ERROR),
+        ({"name": "APIError", "data": {"statusCode": 429, "message": "slow down"}}, Failure.USAGE_LIMIT),
+        ({"name": "APIError", "data": {"message": "You exceeded your quota"}}, Failure.USAGE_LIMIT),
+        ({"name": "UnknownError", "data": {"message": "boom"}}, Failure.OTHER),
+        ({}, Failure.OTHER),
+    ],
+)
+def test_errors_end_turns(error: dict[str, object], failure: Failure) -> None:
+    reader, conversation = Reader(), Conversation()
+    for event in (
+        *prompt("m1", "go"),
+        {"type": "session.error", "properties": {"sessionID": "s", "error": error}},
+        IDLE,
+    ):
+        for each in reader.read(event):
+            conversation = take(conversation, each, 0.0)
+    assert conversation.last is not None
+    assert conversation.last.end is not None
+    assert (conversation.last.end.outcome, conversation.last.end.failure) == (Outcome.FAILED, failure)
+
+
+IDLE = {"type": "session.idle", "properties": {"sessionID": "s"}}
+
+
+def prompt(message: str, text: str) -> tuple[Mapping[str, object], ...]:
+    info = {"id": message, "role": "user", "sessionID": "s"}
+    part = {"id": f"p{message}", "type": "text", "text": text, "messageID": message, "sessionID": "s"}
+    return (
+        {"type": "message.updated", "properties": {"sessionID": "s", "info": info}},
+        {"type": "message.part.updated", "properties": {"sessionID": "s", "part": part}},
+    )
+
+
+def test_sessions_of_subagents_are_passed_over() -> None:
+    reader = Reader()
+    child = {"type": "session.created", "properties": {"sessionID": "c", "info": {"id": "c", "parentID": "s"}}}
+    asked = {"type": "message.updated", "properties": {"sessionID": "c", "info": {"role": "user", "id": "m"}}}
+    assert [*reader.read(child), *reader.read(asked)] == []
+    assert reader.session is None
+
+
+@pytest.mark.parametrize(
+    "event", [{}, {"type": 5}, {"type": "message.updated", "properties": [1]}, {"type": "session.idle"}]
+)
+def test_nonsense_says_nothing(event: dict[str, object]) -> None:
+    assert list(Reader().read(event)) == []
+
+
+# -- launches
+
+
+def facts(*argv: str, stays: bool = True, resume: str | None = None, **environment: str) -> LaunchFacts:
+    place = Path("/nowhere")
+    return LaunchFacts(
+        "a", "run", "opencode", argv, environment, place, place, stays, place / "file", place / "socket", resume
+    )
+
+
+def test_a_launch_that_stays_serves_behind_a_password_that_is_in_no_argument() -> None:
+    added = OPENCODE.additions(facts("opencode", "--prompt", "hi", resume="ses_1"))
+    port, password = added.memo[launch.PORT], added.memo[launch.PASSWORD]
+    assert added.argv == ("opencode", "--hostname", "127.0.0.1", "--port", port, "-s", "ses_1", "--prompt", "hi")
+    assert added.environment == {"OPENCODE_SERVER_PASSWORD": password}
+    assert password not in repr(added)
+    assert password not in added.argv
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        facts("opencode", "run", "hi", stays=False),
+        facts("opencode", "--port", "4096"),
+        facts("opencode", "--hostname=0.0.0.0"),
+        facts("opencode", "serve"),
+        facts("opencode", OPENCODE_SERVER_PASSWORD="mine"),
+    ],
+)
+def test_nothing_is_added_to_other_launches(given: LaunchFacts) -> None:
+    added = OPENCODE.additions(given)
+    assert (added.argv, dict(added.environment), dict(added.memo)) == (given.argv, {}, {})
+
+
+# -- a scripted server
+
+
+@dataclass
+class Scripted:
+    """A server that says what the test tells it to."""
+
+    port: int = 0
+    statuses: dict[str, object] = field(default_factory=dict)
+    posts: list[tuple[str, object]] = field(default_factory=list)
+    status: int = 200
+    streams: list[asyncio.Queue[bytes | None]] = field(default_factory=list)
+
+    async def say(self, *events: Mapping[str, object] | bytes) -> None:
+        for event in events:
+            data = event if isinstance(event, bytes) else b"data: " + json.dumps(event).encode() + b"\n\n"
+            await self.streams[-1].put(data)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") is None:
+            return web.Response(status=401)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        stream: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.streams.append(stream)
+        await self.say({"type": "server.connected", "properties": {}})
+        while (piece := await stream.get()) is not None:
+            await response.write(piece)
+        return response
+
+    async def say_statuses(self, _request: web.Request) -> web.Response:
+        return web.json_response(self.statuses)
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.posts.append((request.path, await request.json()))
+        return web.json_response(True, status=self.status)
+
+
+@asynccontextmanager
+async def watched() -> AsyncIterator[tuple[Scripted, RunWatch, OpenCodeWatch]]:
+    server = Scripted()
+    app = web.Application()
+    app.router.add_get("/event", server.events)
+    app.router.add_get("/session/status", server.say_statuses)
+    app.router.add_post("/{rest:.*}", server.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server.port = runner.addresses[0][1]
+    memo = {launch.PORT: str(server.port), launch.PASSWORD: "x"}
+    process = ProcessIdentity(1, None)
+    run = LiveRun(facts("opencode"), process, memo, Terminal())
+    looks = Looks()
+    watch = RunWatch(run, Ground(looks, FileChanges(looks, interval=0.01), me(), wall), Outlet())
+    watch.begin(OPENCODE)
+    await until(lambda: activity(watch) is Activity.IDLE)
+    assert isinstance(watch._watch, OpenCodeWatch)
+    yield server, watch, watch._watch
+    await watch.let_go()
+    looks.close()
+    for stream in server.streams:
+        stream.put_nowait(None)
+    await runner.cleanup()
+
+
+def activity(watch: RunWatch) -> Activity | None:
+    return None if watch.current is None else watch.current.doing.activity
+
+
+def doing(watch: RunWatch, wanted: Activity) -> Callable[[], bool]:
+    return lambda: activity(watch) is wanted
+
+
+ASKED = {
+    "type": "permission.asked",
+    "properties": {"id": "per_1", "sessionID": "s", "permission": "bash", "metadata": {"command": "make"}},
+}
+
+
+async def test_a_permission_is_answered_and_the_turn_interrupted() -> None:
+    async with watched() as (server, watch, adapter):
+        await server.say(*prompt("m1", "go"), ASKED)
+        await until(doing(watch, Activity.WAITING_PERMISSION))
+        await watch.answer(None, Answer(Decision.ALLOW))
+        assert server.posts == [("/permission/per_1/reply", {"reply": "once"})]
+        await watch.interrupt()
+        assert server.posts[-1][0] == "/session/s/abort"
+        await adapter.deliver("next")
+        assert server.posts[-1] == ("/session/s/prompt_async", {"parts": [{"type": "text", "text": "next"}]})
+        await server.say(IDLE)
+        await until(doing(watch, Activity.IDLE))
+        assert watch.session == "s"
+
+
+async def test_a_refusal_of_the_server_is_said() -> None:
+    async with watched() as (server, watch, _):
+        await server.say(*prompt("m1", "go"), ASKED)
+        await until(doing(watch, Activity.WAITING_PERMISSION))
+        server.status = 404
+        with pytest.raises(TurnsError, match="status 404"):
+            await watch.answer(None, Answer(Decision.DENY))
+
+
+async def test_garbage_and_an_endless_line_cost_nothing_else() -> None:
+    async with watched() as (server, watch, _):
+        await server.say(b"data: {{{\n\n", b"nonsense\n", b"data: " + b"[" * 100_000 + b"\n", b"data: 5\n\n")
+        for _ in range(6):
+            await server.say(b"data: " + b"x" * (1 << 20))
+        await server.say(b"\n\n", *prompt("m1", "go"))
+        await until(doing(watch, Activity.WORKING))
+
+
+async def test_a_server_that_goes_is_connected_to_again() -> None:
+    async with watched() as (server, watch, _):
+        await server.say(*prompt("m1", "go"))
+        await until(doing(watch, Activity.WORKING))
+        server.statuses = {"s": {"type": "busy"}}
+        server.streams[-1].put_nowait(None)
+        await until(lambda: len(server.streams) == 2)
+        await until(doing(watch, Activity.WORKING))
+        server.statuses = {}
+        server.streams[-1].put_nowait(None)
+        await until(doing(watch, Activity.IDLE))
+        last = watch.conversation.last
+        assert last is not None
+        assert last.end is not None
+        assert last.end.outcome is Outcome.LOST
