@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from agentd.settings.folders import absolute
 from agentd.settings.settings import Runsc
@@ -60,6 +61,18 @@ def runsc(parsed: argparse.Namespace) -> Runsc:
     """
     given = [getattr(parsed, flag.removeprefix("--").replace("-", "_")) for flag in SANDBOX_FLAGS]
     return Runsc(*(absolute(path) if path else None for path in given))
+
+
+def runsc_in(command: Sequence[str]) -> Runsc:
+    """Take from a daemon's whole command line what it says of sandboxes by gVisor."""
+    found: dict[str, Path] = {}
+    for word, following in zip(command, (*command[1:], ""), strict=True):
+        name, equals, value = word.partition("=")
+        flag = "--" + name.lstrip("-")
+        path = Path(value if equals else following)
+        if name.startswith("-") and flag in SANDBOX_FLAGS and path.is_absolute():
+            found[flag] = path
+    return Runsc(*map(found.get, SANDBOX_FLAGS))
 
 
 def _without_values(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from agentd.model.user import AgentUser
 from agentd.sandbox.engines import Where, look
 from agentd.sandbox.support import SandboxError
 from agentd.settings.context import resolve_agent_user
+from agentd.settings.go_flags import runsc_in
 from agentd.settings.settings import Runsc
 from tests.sandbox.conftest import AGENT_USER, Sandboxed
 from tests.support.agents import jcard
@@ -155,3 +156,16 @@ def test_what_goes_wrong_at_a_launch_is_the_agents_error(sandboxed: Sandboxed) -
     agent = {"name": "a", "type": "sandboxed", "command": ["true"], "workdir": "work"}
     sandboxed.start(jcard(agent), path=str(programs))
     assert sandboxed.daemon.wait_state("a", "failed")["error"] == "the sandbox cannot be made: bwrap: no room"
+
+
+@pytest.mark.parametrize(
+    ("command", "runsc"),
+    [
+        (["python3", "/bin/agentd", "-runsc-path", "/x/runsc", "--debug"], Runsc(Path("/x/runsc"))),
+        (["agentd", "--runsc-path=/x", "-sandbox-state-dir=/s"], Runsc(Path("/x"), Path("/s"))),
+        (["agentd", "--sandbox-bundle-dir", "/b"], Runsc(None, None, Path("/b"))),
+        (["agentd", "--config", "/c", "runsc-path", "-runsc-path"], Runsc()),
+    ],
+)
+def test_a_daemons_command_line_says_where_runsc_is(command: list[str], runsc: Runsc) -> None:
+    assert runsc_in(command) == runsc

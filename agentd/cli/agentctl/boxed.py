@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError, view
 from agentd.cli.agentctl.command import CommandError, Invocation
-from agentd.cli.agentctl.doctor.machine import environment_of
+from agentd.cli.agentctl.doctor.machine import environment_of, runsc_of
 from agentd.cli.agentctl.doctor.places import secrets_in
 from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.files.looks import Looks
@@ -146,6 +146,7 @@ def _around(invocation: Invocation) -> _Around:
         state_dir=settings.state_dir if report.state_dir is None else Path(report.state_dir),
         secret_dir=settings.secret_dir if report.secret_dir is None else Path(report.secret_dir),
         agent_user=report.agent_user,
+        runsc=runsc_of(health.pid, settings.runsc),
     )
     try:
         root = Path(f"/proc/{health.pid}").stat().st_uid == 0

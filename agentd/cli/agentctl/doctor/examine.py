@@ -85,7 +85,11 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     yield from check_harnesses(load_harnesses().harnesses, result.agents, around)
     shown = _agents_of(api, health)
     yield from check_sandbox(
-        result.agents, user, daemon_environ, resolve_data_dir(settings.data_dir, user), settings.runsc
+        result.agents,
+        user,
+        daemon_environ,
+        resolve_data_dir(settings.data_dir, user),
+        machine.runsc_of(pid, settings.runsc),
     )
     yield from check_limits(result.agents, shown)
     yield from places.check_folders(result.agents)

@@ -16,7 +16,9 @@ from pathlib import Path
 from agentd.cli.agentctl.doctor.finding import Finding, error, note, ok, read_line, unanswered, warning
 from agentd.files.answering import NotAnsweringError, within
 from agentd.model.user import AgentUser
+from agentd.settings.go_flags import runsc_in
 from agentd.settings.limits import OLDEST_TMUX
+from agentd.settings.settings import Runsc
 
 _TMUX_VERSION = re.compile(r"(\d+)\.(\d+)")
 _SERVER_ACCESS = (3, 3)
@@ -195,6 +197,15 @@ def limits_of(pid: int | None) -> str:
         return Path(f"/proc/{pid or 'self'}/limits").read_text()
     except OSError:
         return ""
+
+
+def runsc_of(pid: int | None, otherwise: Runsc) -> Runsc:
+    """Read from the command line of a daemon where it makes sandboxes by gVisor."""
+    try:
+        words = b"" if pid is None else Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return otherwise
+    return runsc_in([os.fsdecode(word) for word in words.split(b"\0")]) if words else otherwise
 
 
 def environment_of(pid: int | None, otherwise: Mapping[str, str]) -> Mapping[str, str]:
