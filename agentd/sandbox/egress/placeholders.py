@@ -7,12 +7,12 @@ import binascii
 import re
 import secrets
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agentd.model.destinations import Destination
-from agentd.sandbox.egress.head import Head
+from agentd.sandbox.egress.head import BadRequestError, Head
 
 _PREFIXES: Final = (
     *("sk-ant-api03-", "sk-ant-oat01-", "sk-ant-", "sk-proj-", "sk-or-v1-", "sk-svcacct-", "sk-"),
@@ -30,6 +30,10 @@ _CREDENTIAL: Final = re.compile(rb"(?!sec-).*(?:auth|key|token|secret|password)"
 """Names of header fields that carry credentials."""
 _BASIC: Final = re.compile(rb"(basic +)([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 
+_MOST_MASKED: Final = 64
+"""Values of one connection that are looked for: a client that varies its user name sends a new one each time."""
+_CARRIED: Final = re.compile(rb"[\t -~\x80-\xff]*")
+"""What a header field can carry."""
 SHORTEST_MASKED: Final = 8
 """Characters of a value that is taken out of answers: a shorter one would stand there by chance."""
 
@@ -56,6 +60,11 @@ def placeholder_for(value: str) -> str:
 
 def put_in(head: Head, substitutions: Sequence[Substitution]) -> tuple[Head, tuple[bytes, ...]]:
     """Put values where their placeholders stand, in header fields that carry credentials.
+
+    Raises
+    ------
+    BadRequestError
+        If a value cannot be sent there.
 
     Returns
     -------
@@ -90,22 +99,30 @@ def put_in(head: Head, substitutions: Sequence[Substitution]) -> tuple[Head, tup
     fields = [(name, value_of(name, text)) for name, text in head.fields]
     if not put:
         return head, ()
+    _check_carried(fields)
     # A compressed answer could not be searched for what must not come back.
     fields = [each for each in fields if each[0].lower() != b"accept-encoding"]
     fields.append((b"Accept-Encoding", b"identity"))
     return replace(head, fields=tuple(fields)), tuple(dict.fromkeys(put))
 
 
+def _check_carried(fields: Iterable[tuple[bytes, bytes]]) -> None:
+    if any(_CARRIED.fullmatch(text) is None for _, text in fields):
+        raise BadRequestError("502 Bad Gateway", "the secret has characters that no header field can carry")
+
+
 class Mask:
     """Takes values out of a stream, as ``*``, so that its length stays; holds back only what may become one."""
 
     def __init__(self) -> None:
-        self._values: set[bytes] = set()
+        self._values: dict[bytes, None] = {}
         self._held = b""
 
     def add(self, values: Sequence[bytes]) -> None:
         """Look for these, too."""
-        self._values.update(value for value in values if len(value) >= SHORTEST_MASKED)
+        self._values.update(dict.fromkeys(value for value in values if len(value) >= SHORTEST_MASKED))
+        for value in list(self._values)[:-_MOST_MASKED]:
+            del self._values[value]
 
     def take(self, data: bytes) -> bytes:
         """Take some more; give what may be passed on."""
@@ -124,7 +141,9 @@ class Mask:
 
 def _overlap(data: bytes, value: bytes) -> int:
     """How many bytes at the end of the data begin the value."""
-    for size in range(min(len(value) - 1, len(data)), 0, -1):
-        if data.endswith(value[:size]):
-            return size
+    start = max(0, len(data) - len(value) + 1)
+    while (start := data.find(value[:1], start)) >= 0:
+        if value.startswith(data[start:]):
+            return len(data) - start
+        start += 1
     return 0

@@ -21,9 +21,11 @@ from agentd.sandbox.egress.tunnel import hang_up, tunnel
 MOST_CONNECTIONS: Final = 128
 """Of one agent at once."""
 
-_TARGET: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+):([0-9]{1,5})")
+_TARGET: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]{1,255}):([0-9]{1,5})")
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _TLS_LIMIT: Final = 10.0
+_LONGEST_TOLD: Final = 500
+"""Characters of a refusal, which a client has a say in."""
 _MOST_TOLD: Final = 100
 """Different refusals of one run that the operator is told of."""
 
@@ -133,6 +135,7 @@ class RunProxy:
         return f"/proc/self/fd/{self._identity}"
 
     def _refused(self, reason: str) -> None:
+        reason = reason[:_LONGEST_TOLD]
         if reason not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(reason)
             self._tell(self.reach.agent, reason)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.model.destinations import Destination
-from agentd.sandbox.egress.head import Head, parse_head
+from agentd.sandbox.egress.head import BadRequestError, Head, parse_head
 from agentd.sandbox.egress.placeholders import Mask, Substitution, placeholder_for, put_in
 
 VALUE = "sk-ant-api03-the-value"
@@ -80,3 +80,18 @@ def test_what_cannot_become_a_value_is_not_held_back() -> None:
     assert mask.take(b"data: 1\n\n") == b"data: 1\n\n"
     assert mask.take(b"data: the-v") == b"data: "
     assert mask.take(b"an") == b"the-van"
+
+
+def test_a_value_that_would_make_fields_of_its_own_is_not_sent() -> None:
+    broken = Substitution(ONE.placeholder, "a\r\nHost: evil", ONE.to)
+    with pytest.raises(BadRequestError, match="no header field can carry"):
+        put_in(head("X-Api-Key", ONE.placeholder), [broken])
+
+
+def test_who_sends_ever_new_values_has_the_last_ones_masked() -> None:
+    mask = Mask()
+    values = [b"value-%05d" % number for number in range(500)]
+    for value in values:
+        mask.add([value])
+    assert mask.take(values[-1] + b" ") == b"*" * 11 + b" "
+    assert mask.take(values[0] + b" ") == values[0] + b" "
