@@ -27,8 +27,8 @@ class ApiSocket:
         Numeric group that may use it, or ``None``.
     serve
         Answers on a bound socket while the context is open.
-    mode
-        Of the file.
+    owner
+        Numeric user whose it is; ``None`` for ours.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class ApiSocket:
         path: Path,
         group: int | None,
         serve: Callable[[socket.socket], AbstractAsyncContextManager[Listen]],
-        mode: int = API_SOCKET_MODE,
+        owner: int | None = None,
     ) -> None:
         self.path = path
         self._group = group
         self._serve = serve
-        self._mode = mode
+        self._owner = owner
         self._file: os.stat_result | None = None
         self._listen: Listen | None = None
 
@@ -73,7 +73,7 @@ class ApiSocket:
         OSError
             If it cannot be made.
         """
-        bound = _bind(self.path, self._mode, self._group)
+        bound = _bind(self.path, API_SOCKET_MODE, self._group, self._owner)
         self._file = self.path.lstat()
         return bound
 
@@ -112,8 +112,8 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
-    """Bind a listening socket that appears at its path with its final mode and group.
+def _bind(path: Path, mode: int, gid: int | None, uid: int | None) -> socket.socket:
+    """Bind a listening socket that appears at its path with its final mode, group and owner.
 
     Raises
     ------
@@ -137,8 +137,8 @@ def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
             sock.bind(str(temporary))
         finally:
             os.umask(former)
-        if gid is not None:
-            os.chown(temporary, -1, gid, follow_symlinks=False)
+        if gid is not None or uid is not None:
+            os.chown(temporary, -1 if uid is None else uid, -1 if gid is None else gid, follow_symlinks=False)
         sock.listen(128)
         sock.setblocking(False)
         temporary.rename(path)

@@ -16,6 +16,7 @@ from agentd.daemon.api_socket import ApiSocket
 from agentd.daemon.turn_screens import TurnScreens
 from agentd.files.path_lock import SocketTakenError
 from agentd.model.events import Detail, Event
+from agentd.settings.folders import SOCKET_PATH_LIMIT
 from agentd.settings.sockets import turns_socket
 from agentd.supervise.host import Host
 from agentd.supervise.run_watcher import StartedRun
@@ -29,10 +30,6 @@ from agentd.turns.thread import Setting, TurnsThread
 from agentd.turns.turns import Access
 
 log = structlog.get_logger(__name__)
-
-_MODE = 0o666
-"""Of the socket: the agents' user must reach it. Who connects is known by the kernel's account, and refused if they
-have no business there."""
 
 _KEY_LIMIT = 2.0
 
@@ -57,14 +54,15 @@ class TurnsPart:
         for text in self._adapters.warnings:
             log.warning("harness", warning=text)
         self._access = Access(host.user.uid, os.geteuid(), admin_gid)
-        self.socket = ApiSocket(turns_socket(api_socket), None, self._serve, _MODE)
+        # The agents' user must reach it, and strangers need not.
+        self.socket = ApiSocket(turns_socket(api_socket), admin_gid, self._serve, host.user.uid)
         self._thread: TurnsThread | None = None
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Watch while the context is open; without a socket where none can be made."""
         async with contextlib.AsyncExitStack() as stack:
-            reason = None if peers.KNOWN else "this system does not tell who connects"
+            reason = self._no_socket()
             path = str(self.socket.path) if reason is None else None
             thread = self._start(path)
             stack.push_async_callback(thread.close)
@@ -79,6 +77,15 @@ class TurnsPart:
             self._host.watcher = thread
             stack.push_async_callback(self._end, asyncio.create_task(self._screens(thread).run(), name="screens"))
             yield
+
+    def _no_socket(self) -> str | None:
+        """Why there can be no socket, if there can be none."""
+        if not peers.KNOWN:
+            return "this system does not tell who connects"
+        length = len(os.fsencode(self.socket.path))
+        if length > SOCKET_PATH_LIMIT:
+            return f"the path has {length} bytes, a socket's may have {SOCKET_PATH_LIMIT}; shorten --api-socket"
+        return None
 
     def _screens(self, thread: TurnsThread) -> TurnScreens:
         return TurnScreens(self._host, thread, frozenset(harnesses_with_rules()), self._host.clock.wall)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.daemon.support import stay
 from tests.support.agents import jcard
-from tests.support.daemon import AgentJson, Daemon
+from tests.support.daemon import SOCKET_PATH_LIMIT, AgentJson, Daemon
 
 CLAUDE = Path(__file__).parents[1] / "support" / "scripted_claude.py"
 SESSION = "219381a0-29ba-416c-9f0d-1d723565e43a"
@@ -340,3 +340,13 @@ def test_the_screen_tells_where_nothing_better_does(daemon: Daemon) -> None:
     assert daemon.agents()["a"]["activity_source"] == "screen"
     go.touch()
     daemon.wait_for(lambda: daemon.agents()["a"]["activity"] == "waiting_permission", what="it asks, by its screen")
+
+
+def test_without_room_for_its_socket_agents_are_watched_by_their_files(daemon: Daemon) -> None:
+    folder = daemon.runtime / ("x" * (SOCKET_PATH_LIMIT - len(str(daemon.runtime)) - len("/.sock") - 1 - 3))
+    folder.mkdir()
+    daemon.api_socket = folder / "a.sock"
+    claude = started(daemon)
+    assert claude.wait_activity("idle")["activity_source"] == "status file"
+    assert "turns_without_hooks" in daemon.log_text()
+    assert "--settings" not in json.loads((claude.workdir / "claude.argv").read_text())

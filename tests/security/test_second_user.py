@@ -90,12 +90,14 @@ EXPECTED = {
     "run/tmux": ("d", 0o750, AGENT_USER, None),
     # By agentd.
     "run/agentd.sock": ("s", 0o660, "root", "adm"),
+    "run/agentd.sock.turns": ("s", 0o660, AGENT_USER, "adm"),
     "run/agentd.sock.pid": ("-", 0o600, "root", None),
     "run/tmux/tmux.sock": ("s", 0o770, AGENT_USER, "adm"),
     "run/tmux/tmux.sock.pid": ("-", 0o600, "root", None),
     "run/tmux/tmux.sock.runs": ("d", 0o700, AGENT_USER, None),
     "run/tmux/tmux.sock.runs/hints": ("p", 0o600, AGENT_USER, None),
     "run/tmux/tmux.sock.runs/*.record": ("-", 0o600, AGENT_USER, None),
+    "run/tmux/tmux.sock.runs/*.turns": ("-", 0o600, AGENT_USER, None),
     # By the launcher, in a folder that nobody else can enter.
     "run/tmux/tmux.sock.runs/*.pid": ("-", 0o600, AGENT_USER, None),
     "run/tmux/tmux.sock.runs/*.exit": ("-", 0o600, AGENT_USER, None),
@@ -133,7 +135,8 @@ def test_everything_agentd_makes_has_the_kind_mode_and_owner_that_the_documentat
 def test_a_stranger_reaches_nothing(running: Daemon) -> None:
     reached = python_as(STRANGER, REACHABLE, running.runtime, running.state, running.secrets)
     assert (reached.returncode, reached.stdout, reached.stderr) == (0, "", "")
-    for path in (running.api_socket, running.tmux_socket):
+    hooks = running.api_socket.with_name("agentd.sock.turns")
+    for path in (running.api_socket, running.tmux_socket, hooks):
         assert python_as(STRANGER, CONNECT, path).stdout == "PermissionError\n"
     assert run_as(STRANGER, ["tmux", "-S", running.tmux_socket, "list-sessions"]).returncode != 0
     pids = [process.pid for process in running.processes()]
@@ -152,10 +155,12 @@ def test_the_agents_user_reaches_its_tmux_and_its_runs_and_nothing_else(running:
     found = {Path(line.split(" ", 1)[1]) for line in reached.stdout.splitlines()}
     assert reached.returncode == 0, reached.stderr
     assert tmux in found
-    assert {path for path in found if path != tmux and tmux not in path.parents} == set()
+    hooks = running.api_socket.with_name("agentd.sock.turns")
+    assert {path for path in found if path != tmux and tmux not in path.parents} == {hooks}
     assert running.tmux_socket.with_name("tmux.sock.pid") not in found
     assert python_as(AGENT_USER, CONNECT, running.api_socket).stdout == "PermissionError\n"
-    assert python_as(AGENT_USER, CONNECT, running.tmux_socket).stdout == "connected\n"
+    for path in (running.tmux_socket, hooks):
+        assert python_as(AGENT_USER, CONNECT, path).stdout == "connected\n"
     assert run_as(AGENT_USER, ["cat", f"/proc/{running.pid}/environ"]).returncode != 0
     assert run_as(AGENT_USER, ["kill", "-0", str(running.pid)]).returncode != 0
 

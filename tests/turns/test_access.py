@@ -1,0 +1,66 @@
+"""Who may connect to the socket for hooks and answers, whose run a process is of, and how many hooks are taken."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from agentd.process.identity import ProcessIdentity
+from agentd.turns.peers import Peer, is_in_a_run, run_of
+from agentd.turns.turns import Access, _Flow
+from tests.support.waiting import wait_for
+
+ADMIN, AGENT, OWN = 4, 1000, 33
+
+
+@pytest.mark.parametrize(
+    ("peer", "may"),
+    [
+        (Peer(1, 0, 0, frozenset()), True),
+        (Peer(1, AGENT, AGENT, frozenset()), True),
+        (Peer(1, OWN, OWN, frozenset()), True),
+        (Peer(1, 2000, 2000, frozenset({ADMIN})), True),
+        (Peer(1, 2000, ADMIN, frozenset()), True),
+        (Peer(1, 2000, 2000, frozenset({AGENT})), False),
+    ],
+)
+def test_root_the_agents_user_and_the_admin_group_may_connect(peer: Peer, may: bool) -> None:
+    assert Access(AGENT, OWN, ADMIN).may_connect(peer) is may
+
+
+def test_without_an_admin_group_nobody_else_may() -> None:
+    assert not Access(AGENT, OWN, None).may_connect(Peer(1, 2000, ADMIN, frozenset({ADMIN})))
+
+
+def test_a_process_belongs_to_the_run_that_it_descends_from() -> None:
+    code = "import subprocess,sys; subprocess.run([sys.executable,'-c','import sys; sys.stdin.read()'])"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as agent:
+        process = ProcessIdentity.of(agent.pid)
+        assert process is not None
+        runs = {agent.pid: (process, "a")}
+
+        def child() -> int | None:
+            with open(f"/proc/{agent.pid}/task/{agent.pid}/children", encoding="ascii") as children:  # noqa: PTH123
+                pids = children.read().split()
+            return int(pids[0]) if pids else None
+
+        grandchild = wait_for(child, what="it has a child")
+        assert run_of(grandchild, runs) == run_of(agent.pid, runs) == "a"
+        assert is_in_a_run(grandchild, runs)
+        # Another process has got that pid since.
+        assert run_of(grandchild, {agent.pid: (ProcessIdentity(agent.pid, 1), "a")}) is None
+        assert run_of(os.getpid(), runs) is None
+        assert run_of(1, runs) is run_of(2**22 + 1, runs) is None
+        assert agent.stdin is not None
+        agent.stdin.close()
+
+
+def test_a_flood_is_cut_to_a_rate_and_ends() -> None:
+    flow = _Flow()
+    taken = sum(flow.take(10.0) for _ in range(1000))
+    assert taken == 399
+    assert sum(flow.take(11.0) for _ in range(1000)) == pytest.approx(200, abs=1)
+    assert flow.take(60.0)
