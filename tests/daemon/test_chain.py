@@ -43,7 +43,12 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def guest(daemon_of: MakeDaemon) -> Guest:
-    return daemon_of(Guest)
+    guest = daemon_of(Guest)
+    # A real one would ask the network.
+    nix = guest.bin / "nix"
+    nix.write_text("#!/bin/sh\necho 'error: there is no network' >&2\nexit 1\n")
+    nix.chmod(0o755)
+    return guest
 
 
 def provisioned(guest: Guest, *, workdir: Path) -> str:
@@ -81,7 +86,8 @@ def test_a_guest_is_provisioned_polled_and_shut_down(guest: Guest) -> None:
     assert guest.wait_polled("claude-code", running=True) == {
         "name": "claude-code", "running": True, "session": "claude-code", "restarts": 0, "error": "",
     }  # fmt: skip
-    assert "Nix" in guest.wait_polled("packager", running=False)["error"]
+    reason = "extra_packages: Nix cannot provide git: there is no network"
+    assert guest.wait_polled("packager", running=False)["error"] == reason
     assert str(guest.shared) in guest.wait_polled("reviewer", running=False)["error"]
     assert guest.health()["config"]["valid"]
     assert guest.health()["config"]["warnings"] == []
