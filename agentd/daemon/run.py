@@ -267,7 +267,7 @@ class _Daemon:
         """Connect to tmux, and be ready to watch what is found there."""
         await host.tmux.connect()
         stack.push_async_callback(host.tmux.close)
-        turns = TurnsPart(host, self._settings.api_socket, self._admin_gid)
+        turns = TurnsPart(host, self._settings.api_socket, self._admin_gid, self._settings.state_dir)
         await stack.enter_async_context(turns.watching())
         return turns
 

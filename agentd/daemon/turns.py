@@ -24,6 +24,7 @@ from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 from agentd.turns import peers
 from agentd.turns.adapter import TurnsError
+from agentd.turns.conversations import FILE, Conversations
 from agentd.turns.registry import load_adapters
 from agentd.turns.screen.rules import harnesses_with_rules
 from agentd.turns.thread import Setting, TurnsThread
@@ -46,10 +47,14 @@ class TurnsPart:
         The API's, beside which ours stands.
     admin_gid
         Numeric group that may talk to agents, or ``None``.
+    state_dir
+        Where conversations are remembered.
     """
 
-    def __init__(self, host: Host, api_socket: Path, admin_gid: int | None) -> None:
+    def __init__(self, host: Host, api_socket: Path, admin_gid: int | None, state_dir: Path) -> None:
         self._host = host
+        self._conversations = Conversations(state_dir / FILE)
+        self._conversations.read()
         self._adapters = load_adapters()
         for text in self._adapters.warnings:
             log.warning("harness", warning=text)
@@ -106,6 +111,7 @@ class TurnsPart:
                 hook_socket=hook_socket,
                 sink=self._take,
                 redact=self._host.redact,
+                conversations=self._conversations,
                 terminal=lambda run: PaneTerminal(self._host, run),
             )
         )

@@ -270,6 +270,7 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
             checkout=checkout,
             sandbox=sandbox,
             turns=table.turns,
+            resume=table.resume,
             policy=policy,
             source=source,
             owner=context.owner,

@@ -287,6 +287,11 @@ class AgentTable(BaseModel):
         description="Whether agentd watches what the agent does and asks: by options that it adds to the command line "
         "where an agent stays, and by the harness's own files. false: the command line as declared, and no activity.",
     )
+    resume: bool | None = Field(
+        None,
+        description="Whether a run goes on with the conversation of the last one, by the coding agent's own resume. "
+        'Default: true for an agent without a prompt that stays and has restart = "always", else false.',
+    )
     restarted_at: str | None = Field(
         None, description="Any change of it restarts the agent; agentctl restart writes the time here."
     )

@@ -206,6 +206,8 @@ class AgentSpec:
     sandbox: SandboxSpec = SandboxSpec()
     turns: bool = True
     """Whether its turns are watched."""
+    resume: bool | None = None
+    """Whether a run goes on with the conversation of the last; ``None`` as `DesiredAgent.resumes` says."""
     policy: Policy = Policy()
     source: Path | None = None
     """The file that declares it."""

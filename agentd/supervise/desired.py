@@ -12,7 +12,7 @@ from agentd.harness.base import Harness, HarnessError, Request, StopKey
 from agentd.harness.trust import TrustFile
 from agentd.launch.launcher import oversized
 from agentd.model.packages import PACKAGE
-from agentd.model.spec import AgentSpec, AgentType, SandboxSpec
+from agentd.model.spec import AgentSpec, AgentType, RestartPolicy, SandboxSpec
 from agentd.supervise.plan import LIMITS_PART, DesiredView, Fingerprint
 from agentd.text.quoting import quote
 
@@ -53,6 +53,15 @@ class DesiredAgent:
     """Values of the secrets that it uses without reading them."""
     stays: bool = True
     """Whether its program is asked to stay and take messages."""
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a run goes on with the conversation of the last one."""
+        spec = self.spec
+        if spec.resume is not None:
+            return spec.resume
+        asked = bool(spec.prompt) or spec.prompt_file is not None
+        return self.stays and not asked and spec.policy.restart is RestartPolicy.ALWAYS
 
     @property
     def view(self) -> DesiredView:

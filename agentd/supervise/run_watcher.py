@@ -66,6 +66,10 @@ class RunWatcher(Protocol):
         """What is added to a launch; ``None`` if nobody watches."""
         ...
 
+    def conversation(self, agent: str, harness: str, workdir: Path) -> str | None:
+        """The conversation that a run may go on with; ``None`` if there is none."""
+        ...
+
     def started(self, run: StartedRun) -> None:
         """The run's process exists."""
         ...
@@ -89,6 +93,10 @@ class NoWatcher:
 
     def additions(self, facts: LaunchFacts) -> Additions | None:  # noqa: ARG002 (the protocol's)
         """Nothing is added."""
+        return None
+
+    def conversation(self, agent: str, harness: str, workdir: Path) -> str | None:  # noqa: ARG002 (the protocol's)
+        """Nothing is known."""
         return None
 
     def started(self, run: StartedRun) -> None:

@@ -37,6 +37,7 @@ def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mappi
         stays=desired.stays,
         file=file,
         socket=own_socket,
+        resume=host.watcher.conversation(spec.name, spec.harness, spec.workdir) if desired.resumes else None,
     )
     added = host.watcher.additions(facts)
     return None if added is None else Additions(added.argv, {**hook, **added.environment}, added.file, added.memo)

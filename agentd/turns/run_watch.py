@@ -37,6 +37,14 @@ class Outlet(Protocol):
         """What is shown of it has changed."""
         ...
 
+    def talked(self, run: RunWatch) -> None:
+        """A turn began in the conversation that the run has."""
+        ...
+
+    def not_resumed(self, run: RunWatch) -> None:
+        """A run that was to go on with a conversation failed before any turn: the next one begins another."""
+        ...
+
     def emit(self, agent: str, kind: EventKind, reason: str | None, data: dict[str, Detail]) -> None:
         """Something that the journal keeps."""
         ...
@@ -50,6 +58,8 @@ class RunWatch:
         self.conversation = Conversation()
         self.session: str | None = None
         """The harness's id of the conversation."""
+        self._talked: str | None = None
+        """The conversation in which a turn was seen to begin."""
         self.current: Shown | None = None
         self._ground = ground
         self._outlet = outlet
@@ -64,6 +74,11 @@ class RunWatch:
         """Of the last turn, by its id."""
         self._over = False
         self._judge()
+
+    @property
+    def talked(self) -> bool:
+        """Whether a turn began."""
+        return self._talked is not None
 
     @property
     def agent(self) -> str:
@@ -118,6 +133,7 @@ class RunWatch:
         if not isinstance(event, Usage):
             self._tell(event)
         self._usage_soon()
+        self._note_conversation()
         self._judge()
 
     def seen(self, source: str, seen: Seen | None) -> None:
@@ -134,7 +150,15 @@ class RunWatch:
         """The harness's own id of the conversation."""
         if conversation != self.session:
             self.session = conversation
+            self._note_conversation()
             self._outlet.changed(self)
+
+    def _note_conversation(self) -> None:
+        """Note a conversation in which a turn began: of one without any, the harness may keep nothing."""
+        turn = self.conversation.turn
+        if turn is not None and self.session not in (None, self._talked):
+            self._talked = self.session
+            self._outlet.talked(self)
 
     def background(self, names: tuple[str, ...]) -> None:
         """What still runs of turns that have ended."""

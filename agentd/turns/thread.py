@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from agentd.files.looks import Looks
+from agentd.files.worker import in_thread
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.events import Detail, Event, EventKind
 from agentd.model.states import Activity
@@ -27,6 +28,7 @@ from agentd.supervise.run_watcher import StartedRun, WatchedRun
 from agentd.tmux.panes import Pane
 from agentd.turns.activity import NOBODY_SPEAKS, SCREEN
 from agentd.turns.adapter import Adapter, Ground, LiveRun, Terminal
+from agentd.turns.conversations import Conversations, Remembered
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.hook_socket import HookSocket
 from agentd.turns.run_watch import RunWatch
@@ -42,7 +44,7 @@ _STUCK = 10.0
 
 _END_LIMIT = 2.0
 
-_HOME, _STAYS = "agentd-home", "agentd-stays"
+_HOME, _STAYS, _RESUMES = "agentd-home", "agentd-stays", "agentd-resumes"
 """In the memo, beside what the adapter keeps there."""
 
 
@@ -58,6 +60,7 @@ class Setting:
     """Takes events, in the daemon's loop."""
     redact: Callable[[str], str]
     """Takes secret values out of a text that will be shown."""
+    conversations: Conversations
     terminal: Callable[[StartedRun], Terminal]
     """The terminal of a run; its calls are made in the daemon's loop."""
 
@@ -70,6 +73,8 @@ class TurnsThread:
         self._daemon = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
+        self._writing: asyncio.Future[None] | None = None
+        """Conversations being written down: a thread that nobody waits for."""
         self._hook_socket = setting.hook_socket
         self._beat = time.monotonic()
         self._shown: dict[str, WatchedRun] = {}
@@ -102,6 +107,20 @@ class TurnsThread:
         await self._socket.close()
         await self._turns.close()
         looks.close()
+
+    def talked(self, run: RunWatch) -> None:
+        """Remember a conversation."""
+        facts = run.run.facts
+        assert run.session is not None
+        conversation = Remembered(facts.harness, str(facts.workdir), run.session)
+        if self._setting.conversations.remember(facts.agent, conversation):
+            self._writing = in_thread("conversations", self._setting.conversations.write)
+
+    def not_resumed(self, run: RunWatch) -> None:
+        """Forget a conversation that a run failed to go on with."""
+        log.warning("conversation_not_resumed", agent=run.agent, effect="the next run begins another conversation")
+        if self._setting.conversations.forget(run.agent):
+            self._writing = in_thread("conversations", self._setting.conversations.write)
 
     async def _live(self) -> None:
         while True:
@@ -146,8 +165,13 @@ class TurnsThread:
             except Exception as error:  # noqa: BLE001 (an adapter may raise anything: its agent runs as declared)
                 reason = f"{type(error).__name__}: {error}"
                 log.warning("agent_not_watched", agent=facts.agent, harness=facts.harness, reason=reason)
-        memo = {**added.memo, _HOME: str(facts.home), _STAYS: "yes" if facts.stays else ""}
+        own = {_HOME: str(facts.home), _STAYS: "yes" if facts.stays else "", _RESUMES: facts.resume or ""}
+        memo = {**added.memo, **own}
         return replace(added, memo=memo)
+
+    def conversation(self, agent: str, harness: str, workdir: Path) -> str | None:
+        """The conversation that a run may go on with."""
+        return self._setting.conversations.of(agent, harness, str(workdir))
 
     def started(self, run: StartedRun) -> None:
         """Watch a run; by its screen alone if it was launched without our additions."""
@@ -167,6 +191,7 @@ class TurnsThread:
             stays=bool(memo.get(_STAYS)),
             file=run.files.file,
             socket=run.files.socket,
+            resume=memo.get(_RESUMES) or None,
         )
         terminal = _FarTerminal(self._setting.terminal(run), self._daemon)
         live = LiveRun(facts, run.process, memo, terminal)

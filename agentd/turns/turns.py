@@ -102,6 +102,8 @@ class Turns:
         if watch is None:
             return
         self._flows.pop(run_id, None)
+        if watch.run.facts.resume is not None and not watch.talked and not succeeded:
+            self._outlet.not_resumed(watch)
         if self._by_pid.get(watch.run.process.pid, (None, None))[1] is watch:
             del self._by_pid[watch.run.process.pid]
         task = asyncio.get_running_loop().create_task(watch.end(succeeded=succeeded), name=f"end of {watch.agent}")

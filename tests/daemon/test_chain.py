@@ -5,9 +5,11 @@ Needs root and unshare, for users and mounts of its own: ``sudo make test ARGS=t
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +18,7 @@ import pytest
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.guest import ADMIN, AGENT, Guest, python
 from tests.support.masterblaster import as_written
+from tests.support.memory_disk import temporary_folder
 
 SECRETS = {"ANTHROPIC_API_KEY": "sk-first", "GITHUB_TOKEN": "ghp-second", "NPM_TOKEN": "npm-third"}
 GET = python(
@@ -42,7 +45,15 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def guest(daemon_of: MakeDaemon) -> Guest:
+def _turn() -> Iterator[None]:
+    """Let one guest run at a time: all have their sockets at the same paths, and see each other's servers in /proc."""
+    with (temporary_folder() / "agentd-guest.lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def guest(_turn: None, daemon_of: MakeDaemon) -> Guest:
     guest = daemon_of(Guest)
     # A real one would ask the network.
     nix = guest.bin / "nix"

@@ -350,3 +350,62 @@ def test_without_room_for_its_socket_agents_are_watched_by_their_files(daemon: D
     assert claude.wait_activity("idle")["activity_source"] == "status file"
     assert "turns_without_hooks" in daemon.log_text()
     assert "--settings" not in json.loads((claude.workdir / "claude.argv").read_text())
+
+
+def argv_of(claude: Claude) -> list[str]:
+    argv: list[str] = json.loads((claude.workdir / "claude.argv").read_text())
+    return argv
+
+
+def rerun(claude: Claude, code: int = 1) -> list[str]:
+    """End the program, and give the command line of the run that follows."""
+    pid = claude.status()["pid"]
+    (claude.workdir / "claude.argv").unlink()
+    claude.do(exit=code)
+    claude.daemon.wait_for(
+        lambda: claude.status()["pid"] not in (None, pid) and (claude.workdir / "claude.argv").exists(),
+        what="it runs again",
+    )
+    claude.daemon.wait_for(lambda: claude.status()["activity"] == "idle", what="it takes messages")
+    return argv_of(claude)
+
+
+def resuming(daemon: Daemon, **fields: object) -> Claude:
+    claude = Claude(daemon)
+    claude.table |= {"restart": "always", "restart_delay": "10ms", **fields}
+    daemon.write_jcard(jcard(claude.table))
+    daemon.start("--on-shutdown=keep")
+    claude.wait_ready()
+    claude.wait_activity("idle")
+    return claude
+
+
+def test_a_conversation_goes_on_in_the_next_run_and_over_agentds_own_end(daemon: Daemon) -> None:
+    claude = resuming(daemon)
+    assert "--resume" not in rerun(claude), "nothing was said yet: there is no conversation"
+    claude.hook_done("UserPromptSubmit", prompt_id="p1", prompt="go")
+    claude.wait_activity("working")
+    daemon.wait_for((daemon.state / "conversations.json").exists, what="it is remembered")
+    daemon.kill()
+    daemon.start("--on-shutdown=keep")
+    claude.wait_activity("idle")
+    argv = rerun(claude)
+    assert argv[argv.index("--resume") + 1] == SESSION
+    assert "--session-id" not in argv
+
+
+def test_a_conversation_that_cannot_be_gone_on_with_is_begun_anew(daemon: Daemon) -> None:
+    claude = resuming(daemon)
+    claude.hook_done("UserPromptSubmit", prompt_id="p1", prompt="go")
+    claude.wait_activity("working")
+    assert "--resume" in rerun(claude)
+    assert "--resume" not in rerun(claude)
+    assert "conversation_not_resumed" in daemon.log_text()
+
+
+@pytest.mark.parametrize("fields", [{"resume": False}, {"prompt": "begin", "mode": "interactive"}])
+def test_others_begin_anew(daemon: Daemon, fields: dict[str, object]) -> None:
+    claude = resuming(daemon, **fields)
+    claude.hook_done("UserPromptSubmit", prompt_id="p1", prompt="go")
+    claude.wait_activity("working")
+    assert "--resume" not in rerun(claude)

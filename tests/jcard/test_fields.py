@@ -168,6 +168,7 @@ TYPES = {
     "args": "strings",
     "model": "string",
     "turns": "boolean",
+    "resume": "boolean",
     "restarted_at": "string",
     "memory": "size",
     "memory_high": "size",

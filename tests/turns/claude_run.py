@@ -56,6 +56,12 @@ class Outlet:
         if run.current is not None and (not self.shown or self.shown[-1] != run.current.doing):
             self.shown.append(run.current.doing)
 
+    def talked(self, run: RunWatch) -> None:
+        pass
+
+    def not_resumed(self, run: RunWatch) -> None:
+        pass
+
     def emit(self, agent: str, kind: EventKind, reason: str | None, data: dict[str, Detail]) -> None:
         assert agent == "a"
         self.events.append((kind.value, reason, data))

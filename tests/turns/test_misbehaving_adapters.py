@@ -21,6 +21,7 @@ from agentd.turns import thread as thread_module
 from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
 from agentd.turns.conversation import Request
+from agentd.turns.conversations import Conversations
 from agentd.turns.events import Ended
 from agentd.turns.thread import Setting, TurnsThread
 from agentd.turns.turns import Access
@@ -109,6 +110,7 @@ async def watched() -> AsyncIterator[Watched]:
         hook_socket=None,
         sink=events.append,
         redact=lambda text: text.replace("secret", "[secret]"),
+        conversations=Conversations(Path("/nonexistent/conversations.json")),
         terminal=lambda _run: Terminal(),
     )
     thread = TurnsThread(setting)

@@ -1,0 +1,85 @@
+"""The conversations that agents may go on with, remembered over their runs and over agentd's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+FILE: Final = "conversations.json"
+"""Name in the state directory."""
+
+_MOST: Final = 4096
+"""Agents that are remembered; the oldest go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The conversation of an agent."""
+
+    harness: str
+    workdir: str
+    """A conversation belongs to the folder that it was held in."""
+    id: str
+
+
+@dataclass(slots=True)
+class Conversations:
+    """Remembers, in a file that agentd alone writes.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    """
+
+    path: Path
+    _known: dict[str, Remembered] = field(default_factory=dict)
+
+    def read(self) -> None:
+        """Read what a former daemon remembered; what cannot be understood is forgotten."""
+        try:
+            found: object = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("conversations_forgotten", path=str(self.path), reason=str(error))
+            return
+        for agent, each in found.items() if isinstance(found, dict) else ():
+            if isinstance(each, dict) and all(isinstance(each.get(name), str) for name in ("harness", "workdir", "id")):
+                self._known[agent] = Remembered(each["harness"], each["workdir"], each["id"])
+
+    def of(self, agent: str, harness: str, workdir: str) -> str | None:
+        """The conversation that a run of this agent may go on with."""
+        known = self._known.get(agent)
+        return known.id if known is not None and (known.harness, known.workdir) == (harness, workdir) else None
+
+    def remember(self, agent: str, conversation: Remembered) -> bool:
+        """Remember a conversation in which a turn began; says whether that is news."""
+        if self._known.get(agent) == conversation:
+            return False
+        self._known.pop(agent, None)
+        self._known[agent] = conversation
+        while len(self._known) > _MOST:
+            del self._known[next(iter(self._known))]
+        return True
+
+    def forget(self, agent: str) -> bool:
+        """Forget a conversation that cannot be gone on with; says whether there was one."""
+        return self._known.pop(agent, None) is not None
+
+    def write(self) -> None:
+        """Write them down; a failure is logged."""
+        part = self.path.with_name(f".{self.path.name}.new")
+        document = {agent: asdict(each) for agent, each in self._known.copy().items()}
+        try:
+            part.touch(mode=0o600)
+            part.write_text(json.dumps(document))
+            part.replace(self.path)
+        except OSError as error:
+            log.warning("conversations_not_kept", path=str(self.path), reason=error.strerror)
