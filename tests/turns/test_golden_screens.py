@@ -84,6 +84,14 @@ def test_a_shell_below_a_former_screen_is_unknown() -> None:
         assert _judged(label, ansi).activity is Activity.UNKNOWN, label.file
 
 
+def test_a_warning_of_gemini_below_changes_nothing() -> None:
+    """Seen live: it comes late on a loaded machine, below the box or a dialog."""
+    warning = "\x1b[38;5;229m⚠  Warning: True color (24-bit) support not detected.\n   visual experience\n"
+    for label in LABELS:
+        if label.harness == "gemini-cli" and label.expect is not Activity.UNKNOWN:
+            assert _judged(label, _ansi(label).rstrip() + "\x1b[0m\n\n" + warning).activity is label.expect, label.file
+
+
 def test_no_rule_of_another_harness_tells_what_somebody_waits_for() -> None:
     for label in LABELS[::8]:
         for other in HARNESSES:
