@@ -81,6 +81,14 @@ class Voice(Protocol):
         """What was made of it so far."""
         ...
 
+    @property
+    def screen(self) -> Seen | None:
+        """What the terminal showed when it was last looked at; ``None`` if the rules know nothing of it.
+
+        It is looked at while no record tells what the agent is doing, once a second while it changes.
+        """
+        ...
+
     def event(self, event: TurnEvent) -> None:
         """Something happened in a turn."""
         ...

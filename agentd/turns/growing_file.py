@@ -29,13 +29,15 @@ class GrowingFile:
     ----------
     account
         Who writes it: what this user may not read is not read.
+    new
+        Whether all of it is of now, so that it is read from its beginning.
     """
 
-    def __init__(self, path: Path, account: AgentUser) -> None:
+    def __init__(self, path: Path, account: AgentUser, *, new: bool = False) -> None:
         self.path = path
         self._account = account
-        self._new = False
-        """Whether it was not there at first: then all of it is of now."""
+        self._new = new
+        """Also if it was not there at first."""
         self._inode: int | None = None
         self._offset = 0
         self._partial = b""

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from agentd.model.events import Detail, EventKind
-from agentd.turns.activity import Doing, Seen, Shown, due, line, news, show, weigh
+from agentd.turns.activity import SCREEN, Doing, Seen, Shown, due, line, news, show, weigh
 from agentd.turns.adapter import Adapter, Answer, Ground, Hook, LiveRun, TurnsError, Watch
 from agentd.turns.conversation import NO_USAGE, Conversation, Request, decide, expired, take
 from agentd.turns.events import Ended, Outcome, PermissionResolved, TurnEvent, Usage
@@ -117,6 +117,11 @@ class RunWatch:
         self._judge()
 
     # -- the adapter's voice
+
+    @property
+    def screen(self) -> Seen | None:
+        """What the terminal showed last."""
+        return self._seen.get(SCREEN)
 
     def event(self, event: TurnEvent) -> None:
         """Something happened in a turn."""

@@ -1,0 +1,297 @@
+"""Gemini CLI, watched: its session file tells the turns, the screen whose move it is.
+
+Gemini CLI has no door of its own for a person's terminal. What is asked, answered and used stands in its session file;
+that a turn is over, and that a permission is asked, shows in the title and the dialog, and is answered by keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agentd.files.answering import NotAnsweringError
+from agentd.harness.additions import Additions, LaunchFacts
+from agentd.model.states import Activity
+from agentd.turns.activity import PROCESS, Seen
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.conversation import Request
+from agentd.turns.events import (
+    Decision,
+    Ended,
+    Failure,
+    Outcome,
+    PermissionAsked,
+    PermissionResolved,
+    QuestionAsked,
+    Started,
+    Text,
+    ToolCompleted,
+    ToolStarted,
+)
+from agentd.turns.file_changes import FileWatch
+from agentd.turns.gemini import launch
+from agentd.turns.gemini.session_file import (
+    Cancelled,
+    Errored,
+    Header,
+    Prompted,
+    Recorded,
+    Said,
+    Session,
+    Tool,
+    Used,
+    find,
+)
+from agentd.turns.growing_file import GrowingFile
+
+log = structlog.get_logger(__name__)
+
+_LOOK: Final = 0.5
+"""Seconds between two looks at what the screen shows, while a turn is under way."""
+
+_SEARCH: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds between two searches for the session file, the last again and again: it comes 2 s after a start."""
+
+_WORD_LIMIT: Final = 5.0
+"""Seconds that the end of a turn may take to be recorded once the title is Ready; the answer is there before."""
+
+_REDRAWN: Final = 0.5
+"""Seconds after a key in which the screen may still show what it answered."""
+
+_WAITING: Final = (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
+
+
+@dataclass(frozen=True, slots=True)
+class GeminiAdapter:
+    """The adapter of the harness ``gemini-cli``."""
+
+    granularity: Granularity = Granularity.MESSAGE
+
+    def additions(self, facts: LaunchFacts) -> Additions:
+        """Name the conversation."""
+        return launch.additions(facts)
+
+    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> GeminiWatch:
+        """Watch a run."""
+        return GeminiWatch(run, voice, ground)
+
+
+GEMINI = GeminiAdapter()
+
+
+@dataclass(slots=True)
+class _File:
+    """A session file, and what was read of it."""
+
+    lines: GrowingFile
+    records: Session = field(default_factory=Session)
+
+
+@dataclass(slots=True)
+class GeminiWatch:
+    """A run of Gemini CLI."""
+
+    run_: LiveRun
+    voice: Voice
+    ground: Ground
+    _files: list[_File] = field(default_factory=list)
+    _watches: list[FileWatch] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _numbers: count[int] = field(default_factory=count)
+    _recorded: float = 0.0
+    """When the last record of the turn was written, in seconds since the epoch."""
+    _said: str | None = None
+    """The answer, if the turn may end with it."""
+    _failed: Ended | None = None
+    """An error that the turn may end with."""
+    _decided: float = 0.0
+    """When a dialog was last answered here."""
+
+    async def run(self) -> None:
+        """Follow the session file, and in a turn the screen."""
+        if not self.run_.facts.stays:
+            # A one-shot run is one turn; its files tell nothing before its end.
+            self.voice.event(Started(self.run_.facts.run_id))
+            self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
+            await asyncio.Event().wait()
+        session = self.run_.memo.get(launch.SESSION)
+        if not session:
+            # The command line names a conversation in another way: the screen is left.
+            await asyncio.Event().wait()
+            return
+        self.voice.identified(session)
+        try:
+            await self._search(session)
+            while True:
+                await self._wait()
+                for file in list(self._files):
+                    await self._read(file, session)
+                self._watch_screen()
+        finally:
+            for watch in self._watches:
+                self.ground.changes.forget(watch)
+
+    async def _search(self, session: str) -> None:
+        """Find the files of the conversation. What is there at once holds turns before this run, or this daemon."""
+        home = Path(self.run_.memo.get(launch.HOME) or self.run_.facts.home)
+        for attempt in count():
+            try:
+                paths = await self.ground.looks.look(home, lambda: find(home, session))
+            except (OSError, NotAnsweringError) as error:
+                log.debug("session_file_not_found", agent=self.run_.facts.agent, reason=str(error))
+                paths = []
+            for path in paths:
+                self._files.append(_File(GrowingFile(path, self.ground.user, new=attempt > 0)))
+                self._watches.append(self.ground.changes.watch(path, lambda _stamp: self._news.set()))
+            if paths:
+                self._news.set()
+                return
+            await asyncio.sleep(_SEARCH[min(attempt, len(_SEARCH) - 1)])
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(None if self.voice.conversation.turn is None else _LOOK):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        self._news.clear()
+
+    # -- the session file
+
+    async def _read(self, file: _File, session: str) -> None:
+        more = True
+        while more:
+            try:
+                lines, more = await self.ground.looks.look(file.lines.path, file.lines.read)
+            except (OSError, NotAnsweringError) as error:
+                log.debug("session_file_unreadable", agent=self.run_.facts.agent, reason=str(error))
+                return
+            for line in lines:
+                for recorded in file.records.read(line):
+                    if isinstance(recorded, Header) and recorded.session != session:
+                        # Its name begins with the same 8 digits.
+                        self._files.remove(file)
+                        return
+                    self._take(recorded)
+
+    def _take(self, recorded: Recorded) -> None:
+        under_way = self.voice.conversation.turn is not None
+        match recorded:
+            case Prompted(turn, prompt, at):
+                self._end_before()
+                self._recorded, self._said, self._failed = at, None, None
+                self.voice.event(Started(turn, prompt))
+            case Used(usage):
+                self.voice.event(usage)
+            case Said(said, final, at) if under_way:
+                self._recorded, self._said, self._failed = max(at, self._recorded), said if final else None, None
+                if said:
+                    self.voice.event(Text(said))
+            case Tool(tool, name, shown, ok) if under_way:
+                self.voice.event(ToolStarted(tool, name, shown))
+                if ok is not None:
+                    self.voice.event(ToolCompleted(tool, ok))
+            case Cancelled() if under_way:
+                self._end(Ended(Outcome.INTERRUPTED))
+            case Errored(said, failure, ends) if under_way:
+                self._failed = Ended(Outcome.FAILED, None, failure, said or None)
+                if ends:
+                    self._end(self._failed)
+            case _:
+                pass
+
+    def _end(self, end: Ended) -> None:
+        if self.voice.conversation.turn is not None:
+            self.voice.event(end)
+        self._said, self._failed = None, None
+
+    def _end_before(self) -> None:
+        """End a turn that is open when the next message is taken, which happens only after its end."""
+        end = self._known_end()
+        if end is not None:
+            self._end(end)
+
+    def _known_end(self) -> Ended | None:
+        return Ended(Outcome.COMPLETED, self._said) if self._said is not None else self._failed
+
+    # -- the screen
+
+    def _watch_screen(self) -> None:
+        shown = self.voice.screen
+        if self.voice.conversation.turn is None or shown is None:
+            return
+        if shown.activity in _WAITING:
+            self._ask(shown)
+            return
+        for request in self.voice.conversation.requests:
+            if shown.at > request.asked:
+                # Somebody decided at the terminal.
+                self.voice.event(PermissionResolved(request.id, Decision.EXPIRED))
+        if shown.activity is not Activity.WORKING and shown.at > self._recorded:
+            self._settle(shown)
+
+    def _settle(self, shown: Seen) -> None:
+        """End the turn: it is the user's move, as is shown since the last record was written."""
+        end = self._known_end()
+        if end is not None:
+            self._end(end)
+        elif shown.activity is Activity.IDLE and self.ground.wall() > max(shown.at, self._recorded) + _WORD_LIMIT:
+            self._end(Ended(Outcome.LOST, error="Gemini CLI is ready again, and recorded no answer"))
+
+    def _ask(self, shown: Seen) -> None:
+        """Tell of the dialog that is shown, once."""
+        if shown.at < self._decided + _REDRAWN:
+            return
+        question, requests = shown.activity is Activity.WAITING_INPUT, self.voice.conversation.requests
+        if any((request.text, request.question) == (_asked(shown), question) for request in requests):
+            return
+        for request in requests:
+            self.voice.event(PermissionResolved(request.id, Decision.EXPIRED))
+        number = f"{next(self._numbers):x}"
+        self.voice.event(
+            QuestionAsked(number, _asked(shown)) if question else PermissionAsked(number, "", _asked(shown))
+        )
+
+    # -- what others want
+
+    async def hook(self, hook: Hook) -> bytes | None:  # noqa: ARG002 (the protocol's)
+        """Gemini CLI has no hooks of ours."""
+        return None
+
+    async def deliver(self, text: str) -> None:  # noqa: ARG002 (the protocol's)
+        """Gemini CLI takes messages at its terminal alone."""
+        raise TurnsError(f"{self.run_.facts.agent} takes messages at its terminal: send it with agentctl send")
+
+    async def answer(self, request: Request, answer: Answer) -> None:
+        """Press the key, while the screen shows what is asked: Enter allows once, Escape refuses."""
+        if answer.decision is Decision.ANSWER or (request.question and answer.decision is not Decision.DENY):
+            raise TurnsError(
+                f"expected {'deny' if request.question else 'allow or deny'}; words are given at the terminal"
+            )
+        if answer.text:
+            raise TurnsError("expected no text: Gemini CLI takes none with the answer to a permission")
+        shown = self.voice.screen
+        expected = Activity.WAITING_INPUT if request.question else Activity.WAITING_PERMISSION
+        if shown is None or shown.activity is not expected or _asked(shown) != request.text:
+            raise TurnsError("the terminal no longer shows what was asked; see agentctl screen")
+        self._decided = self.ground.wall()
+        await self.run_.terminal.press("Enter" if answer.decision is Decision.ALLOW else "Escape")
+
+    async def interrupt(self) -> None:
+        """Press Escape."""
+        await self.run_.terminal.press("Escape")
+
+    def at_exit(self, *, succeeded: bool) -> Ended | None:
+        """A one-shot run ends its turn by its exit; an answer that was recorded is one, whatever came after."""
+        if self.run_.facts.stays:
+            return self._known_end()
+        return Ended(Outcome.COMPLETED) if succeeded else Ended(Outcome.FAILED, None, Failure.OTHER)
+
+
+def _asked(shown: Seen) -> str:
+    return shown.text or "see the terminal"
