@@ -31,7 +31,7 @@ FUZZ_PROFILE = "fuzz"
 
 WHEN_ASKED_FOR = {
     "clis": pytest.mark.skip(reason="takes minutes: run it with -m clis"),
-    "gvisor": pytest.mark.skip(reason="takes half a second each: run it with -m gvisor"),
+    "gvisor": pytest.mark.skip(reason="takes half a second each: run them with -m gvisor"),
     "installs": pytest.mark.skip(reason="takes ten seconds each: run it with -m installs"),
     "thorough": pytest.mark.skip(reason="the fault runs do the like: run it with -m thorough"),
     "pages": pytest.mark.skip(reason="together they take a fifth of the suite: run it with -m pages"),

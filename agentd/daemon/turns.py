@@ -147,6 +147,9 @@ class PaneTerminal:
         pane = self._pane()
         try:
             async with asyncio.timeout(_KEY_LIMIT):
+                hindrance = await self.host.tmux.hindrance(pane)
+                if hindrance is not None:
+                    raise TurnsError(f"nothing was pressed for {self.run.agent}: {hindrance}")
                 await self.host.tmux.send_key(pane, key)
         except (TmuxError, TmuxUnreachableError) as error:
             raise TurnsError(f"tmux did not press {key} for {self.run.agent}: {error}") from error

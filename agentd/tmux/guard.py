@@ -17,7 +17,8 @@ ENDED_MARK = "agentd:ended:"
 us, and no folder."""
 
 _REFUSED = "agentd refuses"
-_TOLD = "#{pane_pid} #{pane_synchronized} #{pane_path}"
+TOLD = "#{pane_pid} #{pane_synchronized} #{pane_path}"
+"""What a pane is asked for to know that it holds the run that is meant."""
 _FIELDS = 3
 
 
@@ -36,18 +37,23 @@ def guarded(pane_id: str, pid: int, *commands: str) -> tuple[str, ...]:
     same, lives = f"#{{==:#{{pane_pid}},{pid}}}", f"#{{!=:#{{pane_path}},{ENDED_MARK}{pid}}}"
     # Keys for a synchronized pane go to its neighbours too.
     condition = f"#{{&&:#{{&&:{same},{lives}}},#{{!=:#{{pane_synchronized}},1}}}}"
-    otherwise = command("display-message", "-p", "-t", pane_id, f"{_REFUSED} {_TOLD}")
+    otherwise = command("display-message", "-p", "-t", pane_id, f"{_REFUSED} {TOLD}")
     return ("if-shell", "-F", "-t", pane_id, condition, sequence(commands), otherwise)
 
 
 def refusal(lines: Sequence[str], pid: int) -> str | None:
     """Say why the commands of `guarded` were not executed, from what it printed; ``None`` if they were."""
     told = next((line.removeprefix(_REFUSED).strip() for line in lines if line.startswith(_REFUSED)), None)
-    if told is None:
-        return None
+    return None if told is None else hindrance(told, pid) or "its pane was another a moment ago; try again"
+
+
+def hindrance(told: str, pid: int) -> str | None:
+    """Say why nothing may be typed into a pane, from what it tells as `TOLD`; ``None`` if nothing speaks against it."""
     fields = told.split(" ", _FIELDS - 1)
     if fields[0] != str(pid):
         return "its pane is gone, or another run is in it"
     if f"{ENDED_MARK}{pid}" in fields:
         return "it has ended, and a shell is in its pane"
+    if fields[1:2] != ["1"]:
+        return None
     return "its pane is synchronized with others, which would get this too; tmux setw synchronize-panes off ends that"

@@ -23,6 +23,7 @@ from agentd.tmux.errors import (
     TmuxStartError,
     TmuxUnreachableError,
 )
+from agentd.tmux.guard import TOLD, hindrance
 from agentd.tmux.panes import (
     LIST_FORMAT,
     NEWS_FORMAT,
@@ -131,6 +132,11 @@ class TmuxServer(ReconnectingClient):
             command("copy-mode", "-q", "-t", pane.pane_id),
             command("send-keys", "-t", pane.pane_id, key),
         )
+
+    async def hindrance(self, pane: Pane) -> str | None:
+        """Say why nothing may be typed into a pane for the run launched in it, if anything speaks against it."""
+        answers = await self._run(command("display-message", "-p", "-t", pane.pane_id, TOLD))
+        return hindrance("".join(answers[0]), pane.pid)
 
     async def kill_pane(self, pane: Pane) -> None:
         """Close a pane, and with it its window and session if it was the last; a missing one is fine."""
