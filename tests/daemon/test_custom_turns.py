@@ -38,7 +38,7 @@ def activity(daemon: Daemon) -> object:
     return None if agent is None else agent["activity"]
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="apt-get install curl && make test")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_example_in_sh_has_turns_and_asks_for_permission(daemon: Daemon, client: Client) -> None:
     start(daemon, "sh", str(EXAMPLES / "agent.sh"))
     assert activity(daemon) == "unknown"

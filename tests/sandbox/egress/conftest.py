@@ -29,7 +29,7 @@ done
 def authority(tmp_path: Path) -> Authority:
     """Certificates of the servers."""
     if shutil.which("openssl") is None:
-        pytest.skip("certificates are made by openssl, which is not there")
+        pytest.skip("there is no openssl")
     return Authority(tmp_path)
 
 

@@ -20,7 +20,7 @@ HOST = "api.example"
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Certificates of names that only the tests know."""
     if shutil.which("openssl") is None:
-        pytest.skip("certificates are made by openssl, which is not there")
+        pytest.skip("there is no openssl")
     return Authority(tmp_path_factory.mktemp("tls"), (HOST, "other.example"))
 
 
