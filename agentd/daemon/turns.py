@@ -32,7 +32,7 @@ from agentd.turns.turns import Access
 
 log = structlog.get_logger(__name__)
 
-_KEY_LIMIT = 2.0
+_TMUX_LIMIT = 2.0
 
 _CONFIDENTIAL = ("prompt", "text", "name")
 """Values of events that hold what agents and people say."""
@@ -145,16 +145,28 @@ class PaneTerminal:
     async def press(self, key: str) -> None:
         """Press a key."""
         pane = self._pane()
+        async with self._asked(f"press {key} for"):
+            hindrance = await self.host.tmux.hindrance(pane)
+            if hindrance is not None:
+                raise TurnsError(f"nothing was pressed for {self.run.agent}: {hindrance}")
+            await self.host.tmux.send_key(pane, key)
+
+    async def show(self) -> str:
+        """What it shows now."""
+        pane = self._pane()
+        async with self._asked("show the screen of"):
+            screen = await self.host.tmux.show(pane, styled=True)
+        return "\n".join(screen.rows)
+
+    @contextlib.asynccontextmanager
+    async def _asked(self, what: str) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(_KEY_LIMIT):
-                hindrance = await self.host.tmux.hindrance(pane)
-                if hindrance is not None:
-                    raise TurnsError(f"nothing was pressed for {self.run.agent}: {hindrance}")
-                await self.host.tmux.send_key(pane, key)
+            async with asyncio.timeout(_TMUX_LIMIT):
+                yield
         except (TmuxError, TmuxUnreachableError) as error:
-            raise TurnsError(f"tmux did not press {key} for {self.run.agent}: {error}") from error
+            raise TurnsError(f"tmux did not {what} {self.run.agent}: {error}") from error
         except TimeoutError as error:
-            raise TurnsError(f"tmux did not press {key} for {self.run.agent} within {_KEY_LIMIT:g} s") from error
+            raise TurnsError(f"tmux did not {what} {self.run.agent} within {_TMUX_LIMIT:g} s") from error
 
     def _pane(self) -> Pane:
         if self.run.pane is None:

@@ -72,6 +72,10 @@ class Terminal(Protocol):
         """Press a key, in tmux's notation."""
         ...
 
+    def show(self) -> Coroutine[object, object, str]:
+        """What it shows now, with escape sequences for its styles."""
+        ...
+
 
 class Voice(Protocol):
     """How an adapter says what it sees. Cheap, in order, and never raising."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -35,6 +36,8 @@ from agentd.turns.run_watch import RunWatch
 from agentd.turns.turns import Access, Turns
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _BEAT = 2.0
 """Seconds between two signs of life."""
@@ -262,5 +265,8 @@ class _FarTerminal:
     async def press(self, key: str) -> None:
         await self._there(self.terminal.press(key))
 
-    async def _there(self, call: Coroutine[object, object, None]) -> None:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.loop))
+    async def show(self) -> str:
+        return await self._there(self.terminal.show())
+
+    async def _there(self, call: Coroutine[object, object, T]) -> T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.loop))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from tests.daemon.test_turns import post
-from tests.harness.driven import REAL, DrivenCli
+from tests.harness.driven import DEADLINE, REAL, DrivenCli
 from tests.harness.real_clis import REAL_CLIS, RealCli
 from tests.harness.test_real_turns import ask, ended, wait_activity
 
@@ -55,10 +58,31 @@ def test_messages_permissions_errors_and_an_interrupt(driven: DrivenCli) -> None
     assert ended(driven, "STUB-SLEEP:60")["outcome"] == "interrupted"
 
 
+def test_a_conversation_goes_on_after_a_death_in_a_turn(driven: DrivenCli) -> None:
+    daemon = driven.daemon
+    driven.declare(restart="always", resume=True)
+    first = wait_activity(driven, "idle")
+    ask(driven, "hello there")
+    ended(driven, "hello there")
+    ask(driven, "STUB-SLEEP:60")
+    pid = daemon.agents()["agent"]["pid"]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    daemon.wait_for(lambda: daemon.agents()["agent"]["pid"] not in (pid, None), DEADLINE, what="the next run")
+    assert wait_activity(driven, "idle")["conversation"] == first["conversation"]
+    ask(driven, "once more")
+    turn = ended(driven, "once more")
+    assert (turn["outcome"], turn["text"]) == ("completed", "STUB-REPLY: once more")
+    events = daemon.get("/v1/events")
+    assert isinstance(events, list)
+    told = [event["data"]["outcome"] for event in events if event["kind"] == "turn_ended"]
+    assert told == ["completed", "lost", "completed"]
+
+
 def answer(driven: DrivenCli, decision: str) -> None:
     """Answer as soon as the request is known, a moment after the dialog shows."""
     driven.daemon.wait_for(
         lambda: post(driven.daemon, "/v1/turns/agent/answer", {"decision": decision})[0] == 200,
-        120.0,
+        DEADLINE,
         what="the request is answered",
     )

@@ -36,12 +36,16 @@ STATUS: dict[str, object] = {"pid": PROCESS.pid, "procStart": str(PROCESS.starte
 
 @dataclass(slots=True)
 class Terminal:
-    """Keeps what was pressed."""
+    """Keeps what was pressed, and shows what it is told to."""
 
     pressed: list[str] = field(default_factory=list)
+    shown: str = ""
 
     async def press(self, key: str) -> None:
         self.pressed.append(key)
+
+    async def show(self) -> str:
+        return self.shown
 
 
 @dataclass(slots=True)

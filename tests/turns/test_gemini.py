@@ -26,9 +26,11 @@ from agentd.turns.gemini.adapter import GEMINI
 from agentd.turns.gemini.session_file import Errored, Session, Used
 from agentd.turns.growing_file import LONGEST_LINE
 from agentd.turns.run_watch import RunWatch
+from agentd.turns.screen.judging import judge_screen
 from tests.turns.claude_run import Outlet, Terminal, me, until, wall
 
 SAMPLES = Path(__file__).parent / "samples" / "gemini"
+SCREENS = Path(__file__).parent / "screens" / "gemini-cli"
 DONE, CANCELLED, FAILED = Outcome.COMPLETED, Outcome.INTERRUPTED, Outcome.FAILED
 SESSION = "d74a1092-7426-41a0-955d-3fced8c13785"
 REPLY = "STUB-REPLY: "
@@ -219,23 +221,34 @@ async def test_an_answer_that_uses_a_tool_ends_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_permission_is_answered_by_keys_while_it_is_shown(tmp_path: Path) -> None:
+    dialog = (SCREENS / "g1-10-shell.ansi").read_text()
+    asked = judge_screen("gemini-cli", dialog, "").text
+    assert asked is not None
     async with gemini_run(tmp_path) as run:
         await run.begin()
-        run.shows(Activity.WAITING_PERMISSION, "rm -r x")
+        run.shows(Activity.WAITING_PERMISSION, asked)
         await until(lambda: bool(run.watch.conversation.requests))
         with pytest.raises(TurnsError, match="expected no text"):
             await run.watch.answer(None, Answer(Decision.DENY, "because"))
-        run.shows(Activity.WAITING_PERMISSION, "rm -r y")
-        with pytest.raises(TurnsError, match="no longer shows"):
+        for other in ("", (SCREENS / "g4-08-shell.ansi").read_text().replace("ls", "rm")):
+            run.terminal.shown = other
+            with pytest.raises(TurnsError, match="no longer shows"):
+                await run.watch.answer(None, Answer(Decision.ALLOW))
+        run.terminal.shown = dialog.replace("Allow once", "Allow alwa")
+        with pytest.raises(TurnsError, match='found "Allow alwa"'):
             await run.watch.answer(None, Answer(Decision.ALLOW))
-        await until(lambda: [each.text for each in run.watch.conversation.requests] == ["rm -r y"])
+        assert not run.terminal.pressed
+
+        run.terminal.shown = dialog
         await run.watch.answer(None, Answer(Decision.ALLOW))
         assert run.terminal.pressed == ["Enter"]
-        # The screen of the moment before is not asked about again.
-        run.shows(Activity.WAITING_PERMISSION, "rm -r y")
-        run.shows(Activity.WORKING)
-        run.shows(Activity.WAITING_PERMISSION, "rm -r z", at=wall() + 1)
-        await until(lambda: [each.text for each in run.watch.conversation.requests] == ["rm -r z"])
+        # The screen of the moment before is not asked about again; the next dialog is, though it asks the same.
+        run.shows(Activity.WAITING_PERMISSION, asked)
+        await run.message("gemini", 9, content="", toolCalls=[{"id": "t", "name": "x", "status": "success"}])
+        await until(lambda: "turn_tool_completed" in {kind for kind, _, _ in run.outlet.events})
+        assert not run.watch.conversation.requests
+        run.shows(Activity.WAITING_PERMISSION, asked, at=wall() + 1)
+        await until(lambda: bool(run.watch.conversation.requests))
         await run.watch.answer(None, Answer(Decision.DENY))
         await run.watch.interrupt()
         assert run.terminal.pressed == ["Enter", "Escape", "Escape"]

@@ -7,6 +7,7 @@ that a turn is over, and that a permission is asked, shows in the title and the 
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -48,6 +49,8 @@ from agentd.turns.gemini.session_file import (
     find,
 )
 from agentd.turns.growing_file import GrowingFile
+from agentd.turns.screen.judging import judge_screen
+from agentd.turns.screen.styled import read_rows
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +65,12 @@ _WORD_LIMIT: Final = 5.0
 
 _REDRAWN: Final = 0.5
 """Seconds after a key in which the screen may still show what it answered."""
+
+_UNREAD: Final = "see the terminal"
+"""Stands for the text of a dialog that has none."""
+
+_ALLOW_ONCE: Final = "Allow once"
+_CHOICE: Final = re.compile(r" ?│ +● +\d+\. +(?P<choice>.*?) *│$")
 
 _WAITING: Final = (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
 
@@ -247,15 +256,14 @@ class GeminiWatch:
         """Tell of the dialog that is shown, once."""
         if shown.at < self._decided + _REDRAWN:
             return
-        question, requests = shown.activity is Activity.WAITING_INPUT, self.voice.conversation.requests
-        if any((request.text, request.question) == (_asked(shown), question) for request in requests):
+        question, asked = shown.activity is Activity.WAITING_INPUT, shown.text or _UNREAD
+        requests = self.voice.conversation.requests
+        if any((request.text, request.question) == (asked, question) for request in requests):
             return
         for request in requests:
             self.voice.event(PermissionResolved(request.id, Decision.EXPIRED))
         number = f"{next(self._numbers):x}"
-        self.voice.event(
-            QuestionAsked(number, _asked(shown)) if question else PermissionAsked(number, "", _asked(shown))
-        )
+        self.voice.event(QuestionAsked(number, asked) if question else PermissionAsked(number, "", asked))
 
     # -- what others want
 
@@ -275,10 +283,16 @@ class GeminiWatch:
             )
         if answer.text:
             raise TurnsError("expected no text: Gemini CLI takes none with the answer to a permission")
-        shown = self.voice.screen
+        # What was seen last may be a second old, and a key must not go to the dialog after that.
+        screen = await self.run_.terminal.show()
+        found = judge_screen("gemini-cli", screen, "")
         expected = Activity.WAITING_INPUT if request.question else Activity.WAITING_PERMISSION
-        if shown is None or shown.activity is not expected or _asked(shown) != request.text:
+        if found.activity is not expected or (found.text or _UNREAD) != request.text:
             raise TurnsError("the terminal no longer shows what was asked; see agentctl screen")
+        if answer.decision is Decision.ALLOW and _chosen(screen) != _ALLOW_ONCE:
+            raise TurnsError(
+                f'expected the dialog to have "{_ALLOW_ONCE}" chosen, found "{_chosen(screen)}": answer at the terminal'
+            )
         self._decided = self.ground.wall()
         await self.run_.terminal.press("Enter" if answer.decision is Decision.ALLOW else "Escape")
 
@@ -293,5 +307,7 @@ class GeminiWatch:
         return Ended(Outcome.COMPLETED) if succeeded else Ended(Outcome.FAILED, None, Failure.OTHER)
 
 
-def _asked(shown: Seen) -> str:
-    return shown.text or "see the terminal"
+def _chosen(screen: str) -> str:
+    """The choice of the dialog that Enter would take; a person may have moved it."""
+    found = (_CHOICE.match(row.text) for row in reversed(read_rows(screen)))
+    return next((match["choice"] for match in found if match is not None), "")

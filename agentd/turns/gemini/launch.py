@@ -14,9 +14,6 @@ HOME: Final = "gemini_home"
 SESSION: Final = "session"
 """In the memo: the id of the conversation."""
 
-RESUMED: Final = "resumed"
-"""In the memo: whether the conversation goes on with one that was there before."""
-
 _NAMESPACE: Final = uuid.UUID("0e6f2c1c-9a43-5d0b-8a77-4f2d0c6a9b12")
 _OPTION: Final = "--session-id"
 _CONVERSATION: Final = ("--resume", "-r", "--session-file", "--list-sessions", "--delete-session")
@@ -37,8 +34,7 @@ def additions(facts: LaunchFacts) -> Additions:
     if _has(argv, (*_CONVERSATION, *_OTHER)) or (len(argv) > 1 and argv[1] in _COMMANDS):
         return Additions(argv, memo=memo)
     if facts.resume is not None:
-        memo |= {SESSION: facts.resume, RESUMED: "yes"}
-        return Additions((argv[0], "--resume", facts.resume, *argv[1:]), memo=memo)
+        return Additions((argv[0], "--resume", facts.resume, *argv[1:]), memo={**memo, SESSION: facts.resume})
     session = str(uuid.uuid5(_NAMESPACE, facts.run_id))
     return Additions((argv[0], _OPTION, session, *argv[1:]), memo={**memo, SESSION: session})
 
