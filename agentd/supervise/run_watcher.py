@@ -52,6 +52,8 @@ class WatchedRun:
     """The question, or what is to be allowed."""
     conversation: str | None
     """The harness's own id of it."""
+    blind: bool = False
+    """Whether the witness does not tell when the agent asks something."""
 
 
 class RunWatcher(Protocol):

@@ -22,6 +22,8 @@ SETTLED = 0.3
 LONGEST_TEXT = 200
 """Characters of an activity's text."""
 
+_ASKING = (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
+
 PROCESS, SCREEN = "process", "screen"
 """Sources of what the process alone tells, and of what the terminal shows."""
 
@@ -45,6 +47,8 @@ class Seen:
     text: str = ""
     """The question, or what is to be allowed."""
     rank: Rank = Rank.RECORD
+    blind: bool = False
+    """Whether it does not tell when the agent asks something: then the screen does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Doing:
     source: str
     """The witness."""
     text: str | None = None
+    blind: bool = False
+    """Whether the screen is to be looked at all the same: the witness does not tell when the agent asks something."""
 
 
 NOBODY_SPEAKS = Doing(Activity.UNKNOWN, PROCESS)
@@ -77,13 +83,16 @@ def weigh(seen: Mapping[str, Seen], last: Ended | None = None, background: Seque
         return NOBODY_SPEAKS
     best = min(each.rank for _, each in speaking)
     source, word = max(((source, each) for source, each in speaking if each.rank is best), key=lambda pair: pair[1].at)
+    if word.blind and word.activity is Activity.WORKING:
+        asking = [pair for pair in speaking if pair[1].activity in _ASKING and pair[1].at >= word.at]
+        source, word = max(asking, key=lambda pair: pair[1].at, default=(source, word))
     if word.activity is Activity.IDLE:
         if last is not None and last.outcome is Outcome.FAILED and last.failure not in (None, Failure.OTHER):
             assert last.failure is not None
             return Doing(last.failure.activity, source, line(last.error or ""))
         if background:
             return Doing(Activity.WORKING, PROCESS, line(f"in the background: {', '.join(background)}"))
-    return Doing(word.activity, source, line(word.text))
+    return Doing(word.activity, source, line(word.text), word.blind and word.activity is Activity.WORKING)
 
 
 def line(text: str) -> str | None:

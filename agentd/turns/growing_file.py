@@ -49,7 +49,7 @@ class GrowingFile:
     def read(self) -> tuple[list[bytes], bool]:
         """Read a piece: the lines that are complete, and whether there is more. Blocks.
 
-        What is there at the first look is passed over.
+        What is there at the first look is passed over, unless `new`.
 
         Raises
         ------

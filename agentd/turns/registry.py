@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from agentd.turns.adapter import GROUP, Adapter
 from agentd.turns.claude.adapter import CLAUDE
+from agentd.turns.codex.adapter import CODEX
 from agentd.turns.custom.adapter import CUSTOM
 from agentd.turns.gemini.adapter import GEMINI
 from agentd.turns.opencode.adapter import OPENCODE
@@ -16,7 +17,7 @@ from agentd.turns.opencode.adapter import OPENCODE
 _MEMBERS = tuple(name for name in vars(Adapter) if not name.startswith("_"))
 
 BUILT_IN: Mapping[str, Adapter] = MappingProxyType(
-    {"claude-code": CLAUDE, "custom": CUSTOM, "gemini-cli": GEMINI, "opencode": OPENCODE}
+    {"claude-code": CLAUDE, "codex": CODEX, "custom": CUSTOM, "gemini-cli": GEMINI, "opencode": OPENCODE}
 )
 """By the name that a jcard gives as ``harness``."""
 

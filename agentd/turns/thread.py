@@ -139,7 +139,7 @@ class TurnsThread:
         current = run.current
         if current is not None:
             doing = current.doing
-            shown = WatchedRun(doing.activity, current.since, doing.source, doing.text, run.session)
+            shown = WatchedRun(doing.activity, current.since, doing.source, doing.text, run.session, doing.blind)
             self._to_daemon(partial(self._take, run.run.facts.run_id, shown))
 
     def _to_daemon(self, call: Callable[[], None]) -> None:
@@ -214,7 +214,7 @@ class TurnsThread:
         return shown
 
     def unseen(self, harnesses: Collection[str]) -> dict[str, Pane]:
-        """The runs of these harnesses of which no record tells what they do, and their panes."""
+        """The runs of these harnesses of which no record tells all that they do, and their panes."""
         return {
             run_id: pane
             for run_id, (harness, pane) in self._panes.items()
@@ -252,7 +252,7 @@ class TurnsThread:
 
 
 def _unseen(shown: WatchedRun) -> bool:
-    return shown.activity is Activity.UNKNOWN or shown.source == SCREEN
+    return shown.activity is Activity.UNKNOWN or shown.source == SCREEN or shown.blind
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,3 +140,15 @@ def test_what_is_told_has_lasted_is_never_told_twice_in_a_row_and_is_the_truth_i
         assert due(shown) is None
         assert (told[-1].activity if told else Activity.UNKNOWN) is changes[-1][0].activity
     assert all((one.activity, one.text) != (two.activity, two.text) for one, two in pairwise(told))
+
+
+def test_the_screen_tells_of_requests_where_the_record_does_not() -> None:
+    working = Seen(Activity.WORKING, 5.0, blind=True)
+    asks = Seen(Activity.WAITING_PERMISSION, 6.0, "touch it?", Rank.SCREEN)
+    assert weigh({"file": working, "screen": asks}) == Doing(Activity.WAITING_PERMISSION, "screen", "touch it?")
+    answered = Seen(Activity.WORKING, 7.0, blind=True)
+    assert weigh({"file": answered, "screen": asks}) == Doing(Activity.WORKING, "file", blind=True)
+    idle = Seen(Activity.IDLE, 7.0, blind=True)
+    later = Seen(Activity.WAITING_PERMISSION, 9.0, "touch it?", Rank.SCREEN)
+    assert weigh({"file": idle, "screen": later}) == Doing(Activity.IDLE, "file")
+    assert weigh({"file": Seen(Activity.WORKING, 5.0), "screen": asks}) == Doing(Activity.WORKING, "file")

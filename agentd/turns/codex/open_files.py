@@ -1,0 +1,83 @@
+"""Which rollout file is a run's own: one that its process has open. Blocks.
+
+The folder and the names tell less: two agents may work in one folder, with one home.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from agentd.files.regular import may_open, open_regular
+from agentd.model.user import AgentUser
+from agentd.process.proc import PROC, descendants
+from agentd.turns.codex.rollout import is_of_user
+
+_NAME: Final = re.compile(r"rollout-.*-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.jsonl")
+_LONGEST_FIRST: Final = 1 << 20
+"""Bytes of the first line, which holds the model's instructions; it has some 22 000."""
+
+
+def conversation_of(path: Path) -> str | None:
+    """The id of a conversation, as it stands in the name of its file."""
+    found = _NAME.fullmatch(path.name)
+    return None if found is None else found[1]
+
+
+def folders(sessions: Path, today: date) -> tuple[Path, ...]:
+    """The folders of which one changes when a conversation begins."""
+    year = sessions / f"{today:%Y}"
+    return sessions, year, year / f"{today:%m}", year / f"{today:%m}" / f"{today:%d}"
+
+
+def own_rollout(pid: int, sessions: Path, account: AgentUser) -> tuple[Path | None, bool]:
+    """The file that a process, or one below it, has open and wrote last, and whether that is sure.
+
+    After ``/new`` the one before stays open, and those of subagents are open, too. It is not sure while the first line
+    of a file, which says whose it is, is still to come.
+    """
+    found: dict[str, None] = {}
+    for process in (pid, *descendants(pid)):
+        found.update(dict.fromkeys(_open_below(process, f"{os.fspath(sessions)}/")))
+    sure = True
+    for path in sorted(filter(conversation_of, map(Path, found)), key=_changed, reverse=True):
+        line = _first_line(path, account)
+        if line is not None and is_of_user(line):
+            return path, sure
+        sure = sure and (line is None or line.endswith(b"\n") or len(line) == _LONGEST_FIRST)
+    return None, sure
+
+
+def _open_below(pid: int, folder: str) -> list[str]:
+    try:
+        with os.scandir(f"{PROC}/{pid}/fd") as entries:
+            links = [entry.path for entry in entries]
+    except OSError:
+        return []
+    found = []
+    for link in links:
+        try:
+            target = os.readlink(link)  # noqa: PTH115 (a path object costs more than the look)
+        except OSError:
+            continue
+        if target.startswith(folder) and target.endswith(".jsonl"):
+            found.append(target)
+    return found
+
+
+def _changed(path: Path) -> tuple[int, str]:
+    try:
+        return path.stat().st_mtime_ns, path.name
+    except OSError:
+        return 0, path.name
+
+
+def _first_line(path: Path, account: AgentUser) -> bytes | None:
+    try:
+        with open_regular(path) as file:
+            return file.readline(_LONGEST_FIRST) if may_open(account, path, file.fileno()) else None
+    except OSError:
+        return None

@@ -1,0 +1,81 @@
+"""A scripted conversation with the real Codex, told turn by turn by its own record."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.daemon.test_turns import post
+from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl
+from tests.harness.real_clis import REAL_CLIS, RealCli
+from tests.harness.test_real_turns import ask, ended, turns, wait_activity
+
+pytestmark = REAL
+
+CODEX = next(cli for cli in REAL_CLIS if cli.harness == "codex")
+
+
+@pytest.fixture
+def cli() -> RealCli:
+    if not CODEX.package.installed:
+        pytest.skip("codex is not installed; run tests/harness/install-clis codex")
+    return CODEX
+
+
+def wait_outcome(driven: DrivenCli, prompt: str) -> tuple[object, object, object]:
+    turn = ended(driven, prompt)
+    return turn["outcome"], turn["text"], turn["failure"]
+
+
+def test_a_day_is_told_turn_by_turn(driven: DrivenCli) -> None:
+    daemon = driven.daemon
+    driven.declare(args=["-a", "on-request"])
+    wait_activity(driven, "idle")
+
+    ask(driven, "hello there")
+    assert wait_outcome(driven, "hello there") == ("completed", "STUB-REPLY: hello there", None)
+    first = wait_activity(driven, "idle")
+    assert first["activity_source"] == "rollout"
+    assert first["conversation"] is not None
+    daemon.wait_for(lambda: turns(driven, "turn_usage") == 1, DEADLINE, what="its usage is told")
+
+    wanted = daemon.workdir / "allowed"
+    asked = (
+        f'STUB-TOOL:exec_command {{"cmd":"touch {wanted}","sandbox_permissions":"require_escalated",'
+        '"justification":"May I touch it?"}'
+    )
+    ask(driven, asked)
+    waiting = wait_activity(driven, "waiting_permission")
+    assert waiting["activity_source"] == "screen"
+    agentctl(driven, "keys", "agent", "y")
+    assert wait_outcome(driven, asked) == ("completed", f"STUB-REPLY: {asked}", None)
+    assert wanted.exists()
+    wait_activity(driven, "idle")
+
+    ask(driven, "STUB-SLEEP:60")
+    assert wait_activity(driven, "working")["activity_source"] == "rollout"
+    assert post(daemon, "/v1/turns/agent/interrupt")[0] == 200
+    assert wait_outcome(driven, "STUB-SLEEP:60") == ("interrupted", None, None)
+
+    ask(driven, "STUB-STATUS:401 please")
+    assert wait_outcome(driven, "STUB-STATUS:401 please") == ("failed", None, "auth_error")
+    wait_activity(driven, "auth_error")
+
+    agentctl(driven, "send", "agent", "/new")
+    ask(driven, "after new")
+    assert wait_outcome(driven, "after new") == ("completed", "STUB-REPLY: after new", None)
+    assert wait_activity(driven, "idle")["conversation"] not in (None, first["conversation"])
+
+    ask(driven, "STUB-SLEEP:61")
+    pid = daemon.agents()["agent"]["pid"]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    daemon.wait_state("agent", "failed", timeout=DEADLINE)
+    daemon.wait_for(lambda: turns(driven, "turn_ended") == 6, DEADLINE, what="the last turn is over, too")
+    events = daemon.get("/v1/events")
+    assert isinstance(events, list)
+    told = [event["data"] for event in events if event["kind"] == "turn_ended"]
+    outcomes = ["completed", "completed", "interrupted", "failed", "completed", "lost"]
+    assert [data["outcome"] for data in told] == outcomes
