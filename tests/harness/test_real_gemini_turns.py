@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.daemon.test_turns import post
-from tests.harness.driven import DEADLINE, REAL, DrivenCli
+from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl
 from tests.harness.real_clis import REAL_CLIS, RealCli
 from tests.harness.test_real_turns import ask, ended, wait_activity
 
@@ -56,6 +56,15 @@ def test_messages_permissions_errors_and_an_interrupt(driven: DrivenCli) -> None
     wait_activity(driven, "working")
     assert post(daemon, "/v1/turns/agent/interrupt")[0] == 200
     assert ended(driven, "STUB-SLEEP:60")["outcome"] == "interrupted"
+
+    # It gives the message back into the box.
+    agentctl(driven, "keys", "agent", "C-u")
+    agentctl(driven, "send", "agent", "/clear")
+    daemon.wait_for(
+        lambda: daemon.agents()["agent"]["conversation"] != first["conversation"], DEADLINE, what="it is another one"
+    )
+    ask(driven, "after clear")
+    assert ended(driven, "after clear")["text"] == "STUB-REPLY: after clear"
 
 
 def test_a_conversation_goes_on_after_a_death_in_a_turn(driven: DrivenCli) -> None:

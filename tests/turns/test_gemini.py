@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 
@@ -23,6 +24,7 @@ from agentd.turns.events import Decision, Failure, Outcome
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.gemini import launch
 from agentd.turns.gemini.adapter import GEMINI
+from agentd.turns.gemini.cleared import is_alone
 from agentd.turns.gemini.session_file import Errored, Session, Used
 from agentd.turns.growing_file import LONGEST_LINE
 from agentd.turns.run_watch import RunWatch
@@ -287,6 +289,44 @@ async def test_two_agents_in_one_folder_do_not_mix(tmp_path: Path) -> None:
         assert turn is not None
         assert turn.prompt == "do it"
         assert [kind for kind, _, _ in run.outlet.events].count("turn_started") == 1
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_after_clear_the_new_conversation_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, alone: bool
+) -> None:
+    monkeypatch.setattr("agentd.turns.gemini.adapter.is_alone", lambda _process, _workdir: alone)
+    new = "60f11d0e-26d7-4daf-98b7-62c584ee8d43"
+    async with gemini_run(tmp_path) as run:
+        await run.begin()
+        await run.message("info", 2, content="Request cancelled.")
+        await until(lambda: run.watch.conversation.turn is None)
+        began = wall()
+        run.path = run.path.with_name(f"session-2026-11-29T02-20-{new[:8]}.jsonl")
+        run.write({**header(new), "startTime": datetime.fromtimestamp(began).astimezone().isoformat()})
+        await run.message("user", 3, content=[{"text": "after clear"}])
+        run.shows(Activity.IDLE, at=began + 0.1)
+        if alone:
+            await until(lambda: run.watch.conversation.turn is not None)
+            assert run.watch.session == new
+        else:
+            await asyncio.sleep(1.2)
+            assert run.watch.session == SESSION
+            assert run.watch.conversation.turn is None
+
+
+def test_another_gemini_in_the_folder_is_seen(tmp_path: Path) -> None:
+    program = tmp_path / "gemini"
+    program.write_text("#!/bin/sh\nread -r line\n")
+    program.chmod(0o755)
+    with Popen([program], cwd=tmp_path, stdin=PIPE) as first:
+        own = ProcessIdentity.of(first.pid)
+        assert own is not None
+        assert is_alone(own, tmp_path)
+        with Popen([program], cwd=tmp_path, stdin=PIPE) as other:
+            assert not is_alone(own, tmp_path)
+            other.communicate()
+        first.communicate()
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ that a turn is over, and that a permission is asked, shows in the title and the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -34,8 +36,9 @@ from agentd.turns.events import (
     ToolCompleted,
     ToolStarted,
 )
-from agentd.turns.file_changes import FileWatch
+from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.gemini import launch
+from agentd.turns.gemini.cleared import headers, is_alone, names_in
 from agentd.turns.gemini.session_file import (
     Cancelled,
     Errored,
@@ -62,6 +65,9 @@ _SEARCH: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 _WORD_LIMIT: Final = 5.0
 """Seconds that the end of a turn may take to be recorded once the title is Ready; the answer is there before."""
+
+_SHOWS: Final = 5.0
+"""Seconds in which the screen must have been looked at again after the agent has begun another conversation."""
 
 _REDRAWN: Final = 0.5
 """Seconds after a key in which the screen may still show what it answered."""
@@ -118,6 +124,13 @@ class GeminiWatch:
     """The answer, if the turn may end with it."""
     _failed: Ended | None = None
     """An error that the turn may end with."""
+    _session: str = ""
+    _chats: Path | None = None
+    """The folder of its session files."""
+    _known: set[str] = field(default_factory=set)
+    """The names of the files there that are not to be looked into."""
+    _others: bool = False
+    """Whether there are files there that may be to be looked into."""
     _decided: float = 0.0
     """When a dialog was last answered here."""
 
@@ -133,17 +146,23 @@ class GeminiWatch:
             # The command line names a conversation in another way: the screen is left.
             await asyncio.Event().wait()
             return
-        self.voice.identified(session)
+        self._go_on(session)
         try:
             await self._search(session)
             while True:
                 await self._wait()
                 for file in list(self._files):
-                    await self._read(file, session)
+                    await self._read(file, self._session)
                 self._watch_screen()
+                if self._others and self.voice.conversation.turn is None:
+                    await self._look_for_another()
         finally:
             for watch in self._watches:
                 self.ground.changes.forget(watch)
+
+    def _go_on(self, session: str) -> None:
+        self._session = session
+        self.voice.identified(session)
 
     async def _search(self, session: str) -> None:
         """Find the files of the conversation. What is there at once holds turns before this run, or this daemon."""
@@ -155,16 +174,50 @@ class GeminiWatch:
                 log.debug("session_file_not_found", agent=self.run_.facts.agent, reason=str(error))
                 paths = []
             for path in paths:
-                self._files.append(_File(GrowingFile(path, self.ground.user, new=attempt > 0)))
-                self._watches.append(self.ground.changes.watch(path, lambda _stamp: self._news.set()))
+                self._follow(path, new=attempt > 0)
             if paths:
-                self._news.set()
+                self._chats = chats = paths[-1].parent
+                with contextlib.suppress(NotAnsweringError):
+                    self._known = await self.ground.looks.look(chats, partial(names_in, chats))
+                self._watches.append(self.ground.changes.watch(chats, self._folder_changed))
                 return
             await asyncio.sleep(_SEARCH[min(attempt, len(_SEARCH) - 1)])
 
+    def _follow(self, path: Path, *, new: bool) -> None:
+        self._files.append(_File(GrowingFile(path, self.ground.user, new=new)))
+        self._watches.append(self.ground.changes.watch(path, lambda _stamp: self._news.set()))
+        self._news.set()
+
+    def _folder_changed(self, _stamp: Stamp | None) -> None:
+        self._others = True
+        self._news.set()
+
+    async def _look_for_another(self) -> None:
+        """Go on with the conversation that the agent has begun by ``/clear``, if it has."""
+        chats, run = self._chats, self.run_
+        assert chats is not None
+        try:
+            found = await self.ground.looks.look(chats, lambda: headers(chats, self._known, self.ground.user))
+            shown, now = self.voice.screen, self.ground.wall()
+            fresh = {name: header for name, header in found.items() if header.started > now - _SHOWS}
+            self._known |= found.keys() - fresh.keys()
+            self._others = bool(fresh)
+            mine = [name for name, header in fresh.items() if shown is not None and shown.at > header.started]
+            if len(mine) != 1 or not await self.ground.looks.look(
+                run.facts.workdir, lambda: is_alone(run.process, run.facts.workdir)
+            ):
+                return
+        except (OSError, NotAnsweringError) as error:
+            log.debug("session_file_not_found", agent=run.facts.agent, reason=str(error))
+            return
+        self._known.add(mine[0])
+        self._files.clear()
+        self._go_on(fresh[mine[0]].session)
+        self._follow(chats / mine[0], new=True)
+
     async def _wait(self) -> None:
         try:
-            async with asyncio.timeout(None if self.voice.conversation.turn is None else _LOOK):
+            async with asyncio.timeout(_LOOK if self._others or self.voice.conversation.turn is not None else None):
                 await self._news.wait()
         except TimeoutError:
             return

@@ -49,6 +49,8 @@ class Header:
     """The file is that of this conversation."""
 
     session: str
+    started: float
+    """When it was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Session:
                 self._repeating = None
             return []
         if "kind" in found and text(found, "sessionId"):
-            return [Header(text(found, "sessionId"))]
+            return [Header(text(found, "sessionId"), _time(text(found, "startTime")) or 0.0)]
         identity, at = text(found, "id"), _time(text(found, "timestamp"))
         if not identity or at is None:
             return []
