@@ -10,7 +10,7 @@ import pytest
 from tests.daemon.test_turns import post
 from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl
 from tests.harness.real_clis import REAL_CLIS, RealCli
-from tests.harness.test_real_turns import ask, ended, turns, wait_activity
+from tests.harness.test_real_turns import ask, ended, turns, view, wait_activity
 
 pytestmark = REAL
 
@@ -49,7 +49,8 @@ def test_a_day_is_told_turn_by_turn(driven: DrivenCli) -> None:
     ask(driven, asked)
     waiting = wait_activity(driven, "waiting_permission")
     assert waiting["activity_source"] == "screen"
-    agentctl(driven, "keys", "agent", "y")
+    daemon.wait_for(lambda: view(driven)["requests"], DEADLINE, what="it can be answered")
+    assert post(daemon, "/v1/turns/agent/answer", {"decision": "allow"})[0] == 200
     assert wait_outcome(driven, asked) == ("completed", f"STUB-REPLY: {asked}", None)
     assert wanted.exists()
     wait_activity(driven, "idle")
@@ -79,3 +80,24 @@ def test_a_day_is_told_turn_by_turn(driven: DrivenCli) -> None:
     told = [event["data"] for event in events if event["kind"] == "turn_ended"]
     outcomes = ["completed", "completed", "interrupted", "failed", "completed", "lost"]
     assert [data["outcome"] for data in told] == outcomes
+
+
+def test_a_conversation_survives_a_death_in_a_turn(driven: DrivenCli) -> None:
+    daemon = driven.daemon
+    driven.declare(restart="always", resume=True)
+    wait_activity(driven, "idle")
+    ask(driven, "remember this")
+    ended(driven, "remember this")
+    first = wait_activity(driven, "idle")
+    ask(driven, "STUB-SLEEP:60")
+    assert first["pid"] is not None
+    os.kill(first["pid"], signal.SIGKILL)
+    daemon.wait_for(lambda: turns(driven, "turn_ended") == 2, DEADLINE, what="the turn is lost")
+    daemon.wait_for(lambda: daemon.agents()["agent"]["pid"] not in (None, first["pid"]), DEADLINE, what="it runs again")
+    assert wait_activity(driven, "idle")["activity_source"] == "screen"
+    driven.wait_on_screen("remember this")
+
+    ask(driven, "and now")
+    assert wait_outcome(driven, "and now") == ("completed", "STUB-REPLY: and now", None)
+    assert wait_activity(driven, "idle")["conversation"] == first["conversation"]
+    assert turns(driven, "turn_started") == 3

@@ -20,15 +20,17 @@ from agentd.harness.additions import LaunchFacts
 from agentd.model.states import Activity
 from agentd.process.identity import ProcessIdentity
 from agentd.turns.activity import SCREEN, Rank, Seen
-from agentd.turns.adapter import Ground, LiveRun
+from agentd.turns.adapter import Answer, Ground, LiveRun, TurnsError
 from agentd.turns.codex.adapter import CODEX
 from agentd.turns.codex.rollout import Rollout, is_of_user
 from agentd.turns.conversation import Turn
-from agentd.turns.events import Ended, Failure, Outcome, Started, ToolCompleted, ToolStarted, Usage
+from agentd.turns.events import Decision, Ended, Failure, Outcome, Started, ToolCompleted, ToolStarted, Usage
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.run_watch import RunWatch
+from agentd.turns.screen.judging import judge_screen
 from tests.turns.claude_run import Outlet, Terminal, me, until
 
+SCREENS = Path(__file__).with_name("screens") / "codex"
 SAMPLES = Path(__file__).with_name("samples") / "codex"
 TUI, HOOKED, SERVED = sorted(SAMPLES.iterdir(), key=lambda path: ("02-06", "02-27", "02-08").index(path.name[19:24]))
 REPLY = "STUB-REPLY: "
@@ -144,7 +146,7 @@ def path_of(home: Path, name: str) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def codex_run(home: Path, *, stays: bool = True) -> AsyncIterator[CodexRun]:
+async def codex_run(home: Path, *, stays: bool = True, memo: dict[str, str] | None = None) -> AsyncIterator[CodexRun]:
     """Watch a run."""
     looks = Looks()
     changes = FileChanges(looks, interval=0.01)
@@ -152,7 +154,7 @@ async def codex_run(home: Path, *, stays: bool = True) -> AsyncIterator[CodexRun
     facts = LaunchFacts("a", "run-1", "codex", ("codex",), {}, home, home, stays, home / "file", home / "socket")
     process = ProcessIdentity.of(os.getpid())
     assert process is not None
-    watch = RunWatch(LiveRun(facts, process, {}, terminal), Ground(looks, changes, me(), time.time), outlet)
+    watch = RunWatch(LiveRun(facts, process, memo or {}, terminal), Ground(looks, changes, me(), time.time), outlet)
     watch.begin(CODEX)
     looking = asyncio.create_task(changes.run())
     with contextlib.ExitStack() as files:
@@ -273,6 +275,54 @@ async def test_a_request_is_told_by_the_screen_while_it_works(tmp_path: Path) ->
         assert run.watch.conversation.last.end == Ended(Outcome.LOST, None, None, "the agent's process ended")
 
 
+async def test_a_permission_is_answered_by_keys_while_it_is_shown(tmp_path: Path) -> None:
+    screen = (SCREENS / "s-permission-2.ansi").read_text()
+    asked = judge_screen("codex", screen, "").text or ""
+    async with codex_run(tmp_path) as run:
+        (tmp_path / ".codex").mkdir()
+        meta, _, second, *_ = turns_of(lines_of(HOOKED, time.time()))
+        at = next(n for n, line in enumerate(second) if b'"function_call_output"' in line)
+        file = run.open(HOOKED.name)
+        file.write(b"".join([*meta, *second[: at - 1]]))
+        await until(lambda: run.activity == ("working", "rollout"))
+
+        def shows() -> None:
+            run.watch.seen(SCREEN, Seen(Activity.WAITING_PERMISSION, time.time(), asked, Rank.SCREEN))
+
+        shows()
+        await until(lambda: len(run.watch.conversation.requests) == 1)
+        assert run.watch.conversation.requests[0].tool == "call_af724a5737444b1691b6"
+        with pytest.raises(TurnsError, match="no longer shows"):
+            await run.watch.answer(None, Answer(Decision.ALLOW))
+        assert run.terminal.pressed == []
+        run.terminal.shown = screen
+        with pytest.raises(TurnsError, match="expected allow or deny"):
+            await run.watch.answer(None, Answer(Decision.ANSWER, "yes"))
+        with pytest.raises(TurnsError, match="expected no text"):
+            await run.watch.answer(None, Answer(Decision.DENY, "no"))
+        await run.watch.answer(None, Answer(Decision.ALLOW))
+        assert run.terminal.pressed == ["y"]
+        # It is drawn once more as it was.
+        shows()
+        file.write(b"".join(lines_of(HOOKED)[-1:]))
+        await asyncio.sleep(0.05)
+        assert run.watch.conversation.requests == ()
+        assert [reason for kind, reason, _ in run.outlet.events if kind == "turn_permission_asked"] == [asked]
+
+
+async def test_a_permission_that_is_decided_at_the_terminal_is_over(tmp_path: Path) -> None:
+    async with codex_run(tmp_path) as run:
+        (tmp_path / ".codex").mkdir()
+        meta, _, second, *_ = turns_of(lines_of(HOOKED, time.time()))
+        at = next(n for n, line in enumerate(second) if b'"function_call_output"' in line)
+        run.open(HOOKED.name).write(b"".join([*meta, *second[: at - 1]]))
+        await until(lambda: run.activity == ("working", "rollout"))
+        run.watch.seen(SCREEN, Seen(Activity.WAITING_PERMISSION, time.time(), "touch", Rank.SCREEN))
+        await until(lambda: len(run.watch.conversation.requests) == 1)
+        run.watch.seen(SCREEN, Seen(Activity.WORKING, time.time() + 1, "", Rank.SCREEN))
+        await until(lambda: run.watch.conversation.requests == ())
+
+
 async def test_a_gigabyte_of_conversation_is_not_read(tmp_path: Path) -> None:
     file = path_of(tmp_path, TUI.name).open("ab", buffering=0)
     meta, *turns = turns_of(lines_of(TUI))
@@ -377,5 +427,19 @@ def test_a_conversation_is_gone_on_with(tmp_path: Path) -> None:
     facts = LaunchFacts("a", "r", "codex", argv, {"CODEX_HOME": "/c"}, tmp_path, tmp_path, True, tmp_path, tmp_path)
     assert CODEX.additions(facts).argv == argv
     assert CODEX.additions(facts).memo == {"home": "/c"}
-    added = CODEX.additions(replace(facts, resume="ID")).argv
-    assert added == ("codex", "resume", "ID", "--no-daemon", "-m", "x")
+    added = CODEX.additions(replace(facts, resume="ID"))
+    assert added.memo == {"home": "/c", "resume": "ID"}
+    assert added.argv == ("codex", "resume", "ID", "--no-daemon", "-m", "x")
+
+
+async def test_a_conversation_that_is_gone_on_with_is_followed_before_it_is_opened(tmp_path: Path) -> None:
+    process = ProcessIdentity.of(os.getpid())
+    assert process is not None
+    path = path_of(tmp_path, TUI.name)
+    path.write_bytes(b"".join(lines_of(TUI, time.time() - process.age() - 60.0)))
+    async with codex_run(tmp_path, memo={"resume": TUI.stem[-36:]}) as run:
+        await until(lambda: run.watch.session == TUI.stem[-36:])
+        with path.open("ab") as file:
+            file.write(b"".join(turns_of(lines_of(TUI))[1]))
+        await run.ended(SIX_LINES)
+        assert [kind for kind, _, _ in run.outlet.events].count("turn_ended") == 1

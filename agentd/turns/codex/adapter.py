@@ -2,7 +2,7 @@
 
 Nothing is added to its command line. Its hooks would need ``--dangerously-bypass-hook-trust``, which runs hooks that
 nobody trusted, and shows a warning; and while a ``PermissionRequest`` hook waits, nobody can decide at the terminal. So
-the screen tells what it asks.
+the screen tells what it asks, and keys answer it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.states import Activity
 from agentd.turns.activity import PROCESS, Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
-from agentd.turns.codex.open_files import conversation_of, folders, own_rollout
+from agentd.turns.codex.dialogs import Dialogs
+from agentd.turns.codex.open_files import conversation_of, folders, own_rollout, rollout_of
 from agentd.turns.codex.rollout import Rollout, Told
 from agentd.turns.conversation import Request
 from agentd.turns.events import Ended, Failure, Outcome, Started
@@ -33,6 +34,7 @@ _LOOK_AGAIN: Final = 30.0
 """Seconds between two looks at what the process has open, if no file came meanwhile: an old conversation that is opened
 again makes none. A look takes 0.2 ms."""
 _RESUME: Final = "resume"
+"""Codex's command; in the memo, the conversation that it goes on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,12 @@ class CodexAdapter:
         memo = {_HOME: home} if home and home.startswith("/") else {}
         if facts.stays and argv and facts.resume is not None and _RESUME not in argv:
             argv = (argv[0], _RESUME, facts.resume, *argv[1:])
+            memo[_RESUME] = facts.resume
         return Additions(argv, memo=memo)
 
     def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> CodexWatch:
         """Watch a run."""
-        return CodexWatch(run, voice, ground)
+        return CodexWatch(run, voice, ground, Dialogs(voice, run.terminal, ground))
 
 
 CODEX = CodexAdapter()
@@ -75,6 +78,7 @@ class CodexWatch:
     run_: LiveRun
     voice: Voice
     ground: Ground
+    _dialogs: Dialogs
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _known: dict[Path, _Followed] = field(default_factory=dict)
     """The files that were followed: a conversation may be gone back to."""
@@ -87,7 +91,7 @@ class CodexWatch:
     """Whether the file is known to be its latest."""
 
     async def run(self) -> None:
-        """Follow the file."""
+        """Follow the file, and in a turn the screen."""
         if not self.run_.facts.stays:
             # A one-shot run is one turn.
             self.voice.event(Started(self.run_.facts.run_id))
@@ -103,6 +107,7 @@ class CodexWatch:
                     self._watch_folders(sessions)
                     await self._find(sessions)
                 await self._read(born, now)
+                self._dialogs.look()
                 await self._wait()
         finally:
             self._follow(None)
@@ -110,11 +115,13 @@ class CodexWatch:
                 self.ground.changes.forget(watch)
 
     async def _wait(self) -> None:
+        in_turn = self.voice.conversation.turn is not None
         try:
-            async with asyncio.timeout(_LOOK_AGAIN if self._sure else INTERVAL):
+            async with asyncio.timeout(INTERVAL if in_turn or not self._sure else _LOOK_AGAIN):
                 await self._news.wait()
         except TimeoutError:
-            self._open_changed = True
+            # In a turn it is the screen that is looked at.
+            self._open_changed = self._open_changed or not in_turn or not self._sure
         self._news.clear()
 
     def _watch_folders(self, sessions: Path) -> None:
@@ -132,11 +139,17 @@ class CodexWatch:
 
     async def _find(self, sessions: Path) -> None:
         pid, user = self.run_.process.pid, self.ground.user
+        # Codex opens a conversation that it goes on with at its first message, which no folder shows.
+        resumed = self.run_.memo.get(_RESUME) if self._file is None else None
+
+        def find() -> tuple[Path | None, bool]:
+            path, sure = own_rollout(pid, sessions.resolve(), user)
+            return path or (rollout_of(resumed, sessions.resolve()) if resumed else None), sure
+
         try:
-            path, sure = await self.ground.looks.look(sessions, lambda: own_rollout(pid, sessions.resolve(), user))
+            path, self._sure = await self.ground.looks.look(sessions, find)
         except (OSError, NotAnsweringError):
             return
-        self._sure = sure
         if path is None or (self._file is not None and self._file.lines.path == path):
             return
         self._file = self._known.setdefault(path, _Followed(GrowingFile(path, user, new=True)))
@@ -204,9 +217,9 @@ class CodexWatch:
         """Codex takes messages at its terminal alone."""
         raise TurnsError(f"{self.run_.facts.agent} takes messages at its terminal: send it with agentctl send")
 
-    async def answer(self, request: Request, answer: Answer) -> None:  # noqa: ARG002 (the protocol's)
-        """Codex is answered at its terminal alone."""
-        raise TurnsError(f"{self.run_.facts.agent} is answered at its terminal: see agentctl screen and keys")
+    async def answer(self, request: Request, answer: Answer) -> None:
+        """Press the key."""
+        await self._dialogs.answer(request, answer)
 
     async def interrupt(self) -> None:
         """Press Escape."""

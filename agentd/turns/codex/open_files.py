@@ -1,10 +1,11 @@
-"""Which rollout file is a run's own: one that its process has open. Blocks.
+"""Which rollout file is a run's own: one that its process has open, or was started with. Blocks.
 
 The folder and the names tell less: two agents may work in one folder, with one home.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from datetime import date
@@ -31,6 +32,11 @@ def folders(sessions: Path, today: date) -> tuple[Path, ...]:
     """The folders of which one changes when a conversation begins."""
     year = sessions / f"{today:%Y}"
     return sessions, year, year / f"{today:%m}", year / f"{today:%m}" / f"{today:%d}"
+
+
+def rollout_of(conversation: str, sessions: Path) -> Path | None:
+    """The file of a conversation that is gone on with, which may be of any day."""
+    return next(sessions.glob(f"*/*/*/rollout-*-{glob.escape(conversation)}.jsonl"), None)
 
 
 def own_rollout(pid: int, sessions: Path, account: AgentUser) -> tuple[Path | None, bool]:
