@@ -175,6 +175,8 @@ async def test_every_turn_of_a_recorded_file_is_told(tmp_path: Path, name: str) 
             turns += ended(run)
         told = [(turn.prompt, turn.end and turn.end.outcome, turn.end and turn.end.final_text) for turn in turns]
         assert told == DAYS[name]
+        kinds = [kind for kind, _, _ in run.outlet.events]
+        assert kinds.count("turn_started") == kinds.count("turn_ended") == len(told), "a history told again is no turn"
         good = sum(outcome is DONE for _, outcome, _ in DAYS[name])
         assert run.watch.conversation.usage.output_tokens >= 5 * good
         assert run.watch.session == session
@@ -266,6 +268,35 @@ async def test_a_request_that_is_answered_at_the_terminal_is_over(tmp_path: Path
         run.shows(Activity.WORKING)
         await until(lambda: not run.watch.conversation.requests)
         assert run.watch.conversation.turn is not None
+
+
+async def test_ready_without_a_record_ends_a_turn_late_and_as_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gemini_run(tmp_path) as run:
+        await run.begin()
+        run.shows(Activity.IDLE)
+        await asyncio.sleep(1.2)
+        assert run.watch.conversation.turn is not None
+        monkeypatch.setattr("agentd.turns.gemini.adapter._WORD_LIMIT", 0.1)
+        await until(lambda: run.watch.conversation.turn is None)
+        last = run.watch.conversation.last
+        assert last is not None
+        assert last.end is not None
+        assert (last.end.outcome, last.end.final_text) == (Outcome.LOST, None)
+
+
+@pytest.mark.parametrize("answer", ["done", ""])
+async def test_a_death_loses_the_turn_unless_its_answer_was_recorded(tmp_path: Path, answer: str) -> None:
+    async with gemini_run(tmp_path) as run:
+        await run.begin()
+        await run.message("gemini", 2, content=answer, tokens={"input": 1, "output": 1})
+        await until(lambda: run.watch.conversation.usage.input_tokens == 1)
+        await run.watch.end(succeeded=False)
+        last = run.watch.conversation.last
+        assert last is not None
+        assert last.end is not None
+        assert last.end.outcome is (DONE if answer else Outcome.LOST)
 
 
 async def test_a_dialog_before_any_turn_is_no_request(tmp_path: Path) -> None:

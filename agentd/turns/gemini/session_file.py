@@ -8,8 +8,8 @@ messages; neither is news. Measured with 0.61.0:
 - answer: a line of type ``gemini`` once the model has said all of it, 0.1 s before the title is Ready again;
 - tool: the line of the answer again, with ``toolCalls``, once they have all run or were refused;
 - Escape, also at a permission: ``info`` "Request cancelled.";
-- HTTP 401 and others that are not tried again: ``error`` "[API Error: …]"; 429 and 500 are, and nothing is written
-  meanwhile.
+- HTTP 401 and others that are not tried again: ``error`` "[API Error: …]"; 500 is, for over 5 minutes, and 429 for over
+  3, or until the dialog of the limit is answered, and nothing is written meanwhile.
 """
 
 from __future__ import annotations
