@@ -47,26 +47,27 @@ class FileChanges:
         self._interval = interval
         self._watches: dict[FileWatch, None] = {}
         self._folders: dict[str, dict[str, None]] = {}
-        """The names of the files in each folder; made anew when a watch comes or goes."""
+        """The names of the files in each folder; made anew before the next look when a watch comes or goes."""
+        self._grouped = True
         self._any = asyncio.Event()
 
     def watch(self, path: Path, on_change: Callable[[Stamp | None], None]) -> FileWatch:
         """Call back at each change, first if the file is there now."""
         watch = FileWatch(path, on_change)
         self._watches[watch] = None
-        self._group()
+        self._grouped = False
         self._any.set()
         return watch
 
     def forget(self, watch: FileWatch) -> None:
         """Call back no more."""
         self._watches.pop(watch, None)
-        self._group()
+        self._grouped = False
         if not self._watches:
             self._any.clear()
 
     def _group(self) -> None:
-        self._folders = {}
+        self._folders, self._grouped = {}, True
         for watch in self._watches:
             self._folders.setdefault(str(watch.path.parent), {})[watch.path.name] = None
 
@@ -79,6 +80,8 @@ class FileChanges:
 
     async def look(self) -> None:
         """Look once."""
+        if not self._grouped:
+            self._group()
         folders = self._folders
         try:
             found = await self._looks.along(lambda way: _stamps(folders, way))
