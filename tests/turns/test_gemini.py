@@ -126,12 +126,15 @@ def facts(home: Path, *argv: str, stays: bool = True, resume: str | None = None,
 
 
 @contextlib.asynccontextmanager
-async def gemini_run(home: Path, session: str = SESSION) -> AsyncIterator[GeminiRun]:
+async def gemini_run(
+    home: Path, session: str = SESSION, *, stays: bool = True, screen: str = ""
+) -> AsyncIterator[GeminiRun]:
     """Watch a run."""
     looks = Looks()
     changes = FileChanges(looks, interval=0.01)
     outlet, terminal = Outlet(), Terminal()
-    run = LiveRun(facts(home), ProcessIdentity(1, 1), {launch.SESSION: session}, terminal)
+    memo = {launch.SESSION: session, launch.SCREEN: screen}
+    run = LiveRun(facts(home, stays=stays), ProcessIdentity(1, 1), memo, terminal)
     watch = RunWatch(run, Ground(looks, changes, me(), wall), outlet)
     watch.begin(GEMINI)
     looking = asyncio.create_task(changes.run())
@@ -422,5 +425,22 @@ def test_nothing_is_added_where_the_command_line_says_another_thing(tmp_path: Pa
     assert launch.SESSION not in added.memo
 
 
-def test_a_one_shot_run_keeps_its_command_line(tmp_path: Path) -> None:
-    assert launch.additions(facts(tmp_path, "gemini", "--prompt=x", stays=False)).argv == ("gemini", "--prompt=x")
+@pytest.mark.parametrize("argv", [("gemini", "--prompt=x"), ("gemini", "-m", "pro", "-p", "x"), ("gemini", "x")])
+def test_a_one_shot_run_keeps_its_command_line(tmp_path: Path, argv: tuple[str, ...]) -> None:
+    added = launch.additions(facts(tmp_path, *argv, stays=False))
+    assert added.argv == argv
+    assert (launch.SCREEN in added.memo) == (argv == ("gemini", "x"))
+
+
+@pytest.mark.parametrize(("screen", "activity"), [("yes", Activity.IDLE), ("", Activity.WORKING)])
+async def test_where_one_message_has_a_screen_that_tells(tmp_path: Path, screen: str, activity: Activity) -> None:
+    async with gemini_run(tmp_path, stays=False, screen=screen) as run:
+        await until(lambda: run.watch.conversation.turn is not None)
+        run.shows(Activity.IDLE)
+        assert run.watch.current is not None
+        assert run.watch.current.doing.activity is activity
+        await run.watch.end(succeeded=True)
+        last = run.watch.conversation.last
+        assert last is not None
+        assert last.end is not None
+        assert last.end.outcome is DONE

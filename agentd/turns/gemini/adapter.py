@@ -139,7 +139,8 @@ class GeminiWatch:
         if not self.run_.facts.stays:
             # A one-shot run is one turn; its files tell nothing before its end.
             self.voice.event(Started(self.run_.facts.run_id))
-            self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
+            if not self.run_.memo.get(launch.SCREEN):
+                self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
             await asyncio.Event().wait()
         session = self.run_.memo.get(launch.SESSION)
         if not session:

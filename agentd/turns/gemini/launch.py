@@ -14,6 +14,9 @@ HOME: Final = "gemini_home"
 SESSION: Final = "session"
 """In the memo: the id of the conversation."""
 
+SCREEN: Final = "screen"
+"""In the memo: that a run with one message has a screen, and goes on after its answer."""
+
 _NAMESPACE: Final = uuid.UUID("0e6f2c1c-9a43-5d0b-8a77-4f2d0c6a9b12")
 _OPTION: Final = "--session-id"
 _CONVERSATION: Final = ("--resume", "-r", "--session-file", "--list-sessions", "--delete-session")
@@ -27,7 +30,8 @@ def additions(facts: LaunchFacts) -> Additions:
     home = facts.environment.get("GEMINI_CLI_HOME")
     memo = {HOME: home} if home and home.startswith("/") else {}
     if not facts.stays or not argv:
-        return Additions(argv, memo=memo)
+        # `gemini PROMPT` answers on a screen, and stays.
+        return Additions(argv, memo=memo if _has(argv, ("-p", "--prompt")) else {**memo, SCREEN: "yes"})
     named = _value(argv, _OPTION)
     if named is not None:
         return Additions(argv, memo={**memo, SESSION: named} if _is_uuid(named) else memo)
