@@ -242,21 +242,24 @@ class RuntimeDirectory:
 
     def release(self, run_id: str) -> None:
         """Have a run that waits execute its agent."""
-        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        # Read and write, so that it opens also while nobody waits: a former daemon may have released the run, or its
+        # launcher has yet to come here. That finds the line if it opens the FIFO before it is removed; later it makes a
+        # file of that name, whose end it reads.
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             descriptor = os.open(run_id + _GO, flags, dir_fd=self._folder.descriptor)
         except OSError as error:
-            # Nobody waits: it has been killed.
             log.debug("run_not_released", run=run_id, error=error.strerror)
+            self._folder.remove(run_id + _GO)
             return
         try:
             if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
                 os.write(descriptor, b"\n")
+            self._folder.remove(run_id + _GO)
         except OSError as error:
             log.debug("run_not_released", run=run_id, error=error.strerror)
         finally:
             os.close(descriptor)
-        self._folder.remove(run_id + _GO)
 
     def report_process(self, run_id: str, process: ProcessIdentity) -> None:
         """Write the launcher's report of the agent's process again, where it was removed or replaced.

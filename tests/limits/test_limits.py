@@ -205,7 +205,7 @@ def test_a_daemon_killed_while_runs_wait_for_their_groups_leaves_each_one_run_an
         assert limited.held(limited.running(name))[1] == 20
         assert limited.limits(name)["pid_limit"]["enforced_by"] is not None
     assert len({limited.running(name) for name in names}) == len(names)
-    assert not list(runs.glob("*.go"))
+    limited.daemon.wait_for(lambda: not list(runs.glob("*.go")), what="no run waits, and nothing of one is left")
 
 
 def test_an_agent_that_is_stopped_while_it_waits_ends(limited: Limited) -> None:
