@@ -144,7 +144,7 @@ def test_a_launch_that_stays_serves_behind_a_password_that_is_in_no_argument() -
 @pytest.mark.parametrize(
     "given",
     [
-        facts("opencode", "run", "hi", stays=False),
+        facts("opencode", "--prompt", "hi", stays=False),
         facts("opencode", "--port", "4096"),
         facts("opencode", "--hostname=0.0.0.0"),
         facts("opencode", "serve"),
@@ -154,6 +154,11 @@ def test_a_launch_that_stays_serves_behind_a_password_that_is_in_no_argument() -
 def test_nothing_is_added_to_other_launches(given: LaunchFacts) -> None:
     added = OPENCODE.additions(given)
     assert (added.argv, dict(added.environment), dict(added.memo)) == (given.argv, {}, {})
+
+
+def test_a_run_that_ends_with_its_answer_is_one_turn() -> None:
+    added = OPENCODE.additions(facts("opencode", "run", "hi", stays=False))
+    assert (added.argv, dict(added.memo)) == (("opencode", "run", "hi"), {launch.ONE_TURN: "yes"})
 
 
 # -- a scripted server

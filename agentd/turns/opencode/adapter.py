@@ -58,8 +58,7 @@ class OpenCodeWatch:
     async def run(self) -> None:
         """Follow the server's events, over its reconnections."""
         memo = self.run_.memo
-        if not self.run_.facts.stays:
-            # A one-shot run is one turn.
+        if launch.ONE_TURN in memo:
             self.voice.event(Started(self.run_.facts.run_id))
             self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
             await asyncio.Event().wait()
@@ -153,6 +152,6 @@ class OpenCodeWatch:
 
     def at_exit(self, *, succeeded: bool) -> Ended | None:
         """A one-shot run is one turn."""
-        if self.run_.facts.stays:
+        if launch.ONE_TURN not in self.run_.memo:
             return None
         return Ended(Outcome.COMPLETED if succeeded else Outcome.FAILED)

@@ -15,6 +15,9 @@ PORT, PASSWORD = "port", "password"
 RESUMED: Final = "session"
 """In the memo: the conversation that it goes on with."""
 
+ONE_TURN: Final = "one-turn"
+"""In the memo, of a run that ends with its answer. With a prompt alone the program stays: what the Go agentd runs."""
+
 USER: Final = "opencode"
 """Whom the server knows by the password."""
 
@@ -32,6 +35,8 @@ def additions(facts: LaunchFacts) -> Additions:
     """
     argv = facts.argv
     own = _has(argv, _OWN) or _VARIABLE in facts.environment or (len(argv) > 1 and argv[1] in _COMMANDS)
+    if not facts.stays and argv[1:2] == ("run",):
+        return Additions(argv, memo={ONE_TURN: "yes"})
     if not facts.stays or not argv or own:
         return Additions(argv)
     port, password = _free_port(), secrets.token_urlsafe(24)
