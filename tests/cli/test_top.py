@@ -16,6 +16,7 @@ from agentd.cli.agentctl.attention import needs_somebody, order
 from agentd.cli.agentctl.client import Api
 from agentd.cli.agentctl.top.actions import ActionError, command_line, perform
 from agentd.cli.agentctl.top.app import Top
+from agentd.cli.agentctl.top.dialogs import Prompt
 from agentd.cli.agentctl.top.rows import rows
 from agentd.model.states import Activity
 from agentd.model.status import AgentStatus
@@ -71,12 +72,12 @@ async def shown(pilot: Pilot[None], probe: Callable[[], bool]) -> None:
 
 
 def names(pilot: Pilot[None]) -> list[str]:
-    table = pilot.app.query_one("#agents", DataTable)
+    table = pilot.app.screen_stack[0].query_one("#agents", DataTable)
     return [str(table.get_row_at(row)[0]) for row in range(table.row_count)]
 
 
 def text_of(pilot: Pilot[None], widget: str) -> str:
-    return str(pilot.app.query_one(widget, Static).content)
+    return str(pilot.app.screen_stack[0].query_one(widget, Static).content)
 
 
 async def test_the_table_follows_the_agents(client: Client, source: MemorySource) -> None:
@@ -133,6 +134,19 @@ async def test_a_restart_is_asked_about_first(
         await pilot.press("r", "n")
         await pilot.press("r", "y")
         await shown(pilot, lambda: done == ["restart"])
+
+
+async def test_the_table_goes_on_while_a_dialog_is_open(client: Client, source: MemorySource) -> None:
+    source.statuses = [IDLE]
+    app = Top(Api(client.api_socket), settings_of(client))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shown(pilot, lambda: names(pilot) == ["idle"])
+        await pilot.press("s")
+        await shown(pilot, lambda: isinstance(app.screen, Prompt))
+        source.statuses = [IDLE, ASKING]
+        await shown(pilot, lambda: names(pilot) == ["z-asking", "idle"])
+        await pilot.press("escape")
+        await shown(pilot, lambda: not isinstance(app.screen, Prompt))
 
 
 async def test_300_agents_are_drawn_without_lag(client: Client, source: MemorySource) -> None:

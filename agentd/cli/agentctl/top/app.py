@@ -82,24 +82,31 @@ class Top(App[None]):
         self._changed = threading.Event()
         """Set when the agents are to be read at once."""
         self._over = threading.Event()
+        # Kept, not looked up: while a dialog is open, textual looks in that alone.
+        self._summary = Static("", id="summary", markup=False)
+        self._table: DataTable[Text] = DataTable(id="agents", cursor_type="row", zebra_stripes=False)
+        self._filter = Input(id="filter", placeholder="words that must be in a name, harness, state or activity")
+        self._selected_box = Vertical(id="selected")
+        self._said = Static("", id="said", markup=False)
+        self._screen_scroll = VerticalScroll(can_focus=False)
+        self._screen_text = Static("", id="screen", markup=False)
 
     def compose(self) -> ComposeResult:
         """Build the view."""
-        yield Static("", id="summary", markup=False)
-        yield DataTable[Text](id="agents", cursor_type="row", zebra_stripes=False)
-        yield Input(id="filter", placeholder="words that must be in a name, harness, state or activity")
-        with Vertical(id="selected"):
-            yield Static("", id="said", markup=False)
-            with VerticalScroll(can_focus=False):
-                yield Static("", id="screen", markup=False)
+        yield self._summary
+        yield self._table
+        yield self._filter
+        with self._selected_box:
+            yield self._said
+            with self._screen_scroll:
+                yield self._screen_text
         yield Footer()
 
     def on_mount(self) -> None:
         """Begin to read."""
-        table = self._table
         for title in HEADING:
-            table.add_column(title, key=title)
-        table.focus()
+            self._table.add_column(title, key=title)
+        self._table.focus()
         self._follow_agents()
         self._follow_screen()
 
@@ -107,10 +114,6 @@ class Top(App[None]):
         """Let the threads go."""
         self._over.set()
         self._changed.set()
-
-    @property
-    def _table(self) -> DataTable[Text]:
-        return self.query_one("#agents", DataTable)
 
     @property
     def selected(self) -> AgentStatus | None:
@@ -153,9 +156,7 @@ class Top(App[None]):
     # Drawing
 
     def _show_trouble(self, reason: str) -> None:
-        self.query_one("#summary", Static).update(
-            Text(f"agentd is not reachable on {self._api.path}: {printable(reason)}", "bold red")
-        )
+        self._summary.update(Text(f"agentd is not reachable on {self._api.path}: {printable(reason)}", "bold red"))
 
     def _show_agents(self, agents: Sequence[AgentStatus]) -> None:
         self._agents = agents
@@ -166,7 +167,7 @@ class Top(App[None]):
         text = Text(f"{plural(len(agents), 'agent')}, {running} running, ")
         text.append(f"{waiting} to look at", "bold yellow" if waiting else "")
         text.append(shown, "dim")
-        self.query_one("#summary", Static).update(text)
+        self._summary.update(text)
         self._draw()
 
     def _draw(self) -> None:
@@ -192,14 +193,14 @@ class Top(App[None]):
         agent = self.selected
         said = "" if agent is None else agent.activity_text or agent.error or ""
         title = "no agent" if agent is None else f"{agent.name}: {agent.activity or agent.state}"
-        self.query_one("#selected", Vertical).border_title = printable(title)
-        self.query_one("#said", Static).update(Text(printable(said)))
+        self._selected_box.border_title = printable(title)
+        self._said.update(Text(printable(said)))
 
     def _show_screen(self, name: str, text: Text) -> None:
         if self.selected is not None and self.selected.name == name:
-            self.query_one("#screen", Static).update(text)
+            self._screen_text.update(text)
             # What happens in a terminal is at its end.
-            self.query_one(VerticalScroll).scroll_end(animate=False)
+            self._screen_scroll.scroll_end(animate=False)
 
     def on_data_table_row_highlighted(self) -> None:
         """Show the agent that the cursor came to."""
@@ -213,9 +214,8 @@ class Top(App[None]):
 
     def action_filter(self) -> None:
         """Ask for words to filter by."""
-        field = self.query_one("#filter", Input)
-        field.add_class("shown")
-        field.focus()
+        self._filter.add_class("shown")
+        self._filter.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while words are typed."""
@@ -231,9 +231,8 @@ class Top(App[None]):
 
     def action_all(self) -> None:
         """Filter no more."""
-        field = self.query_one("#filter", Input)
-        field.value = ""
-        field.remove_class("shown")
+        self._filter.value = ""
+        self._filter.remove_class("shown")
         self._table.focus()
 
     def action_sort(self) -> None:
