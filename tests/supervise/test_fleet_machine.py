@@ -223,7 +223,11 @@ class FleetMachine(RuleBasedStateMachine):
         world.settle()
         if crash:
             self.crash()
-        if (world := self._some(name)) is not None and world.life.state is AgentState.BACKOFF:
+        world = self._some(name)
+        if world is not None and world.life.winding_down:
+            # The record of a run may be older than what came of it: of one whose agent's time is over, say.
+            world.settle()
+        if world is not None and world.life.state is AgentState.BACKOFF:
             wake = lives.wake_at(world.life)
             assert wake is not None
             self.time_passes(max(0.0, wake - self.now))
