@@ -104,7 +104,7 @@ POINTS = (
     Point("adoption.prepared", _RUNDIR, "RuntimeDirectory.prepare"),
     Point("adoption.listening", _RUNDIR, "RuntimeDirectory.listen"),
     Point("adoption.greeted", _CONNECTION, "ControlConnection.open"),
-    Point("adoption.connected", _SERVER, "TmuxServer.connect"),
+    Point("adoption.connected", "agentd.tmux.reconnecting", "ReconnectingClient.connect"),
     Point("adoption.key_read", _SERVER, "TmuxServer.get_global"),
     Point("adoption.listed", _SERVER, "TmuxServer.list_launched_panes"),
     Point("adoption.pane_adopted", "agentd.supervise.adoption", "Adoption._adopt_pane"),
