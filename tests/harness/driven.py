@@ -61,7 +61,9 @@ class DrivenCli:
 
 
 def agentctl(driven: DrivenCli, *arguments: str) -> None:
-    """Run it against the daemon."""
+    """Run it against the daemon; what is to be sent, once the agent runs."""
+    if arguments[0] == "send":
+        driven.daemon.wait_state(arguments[1], "running", timeout=DEADLINE)
     timeout = [f"--timeout={DEADLINE:g}s"] if arguments[0] == "send" else []
     sockets = [f"--api-socket={driven.daemon.api_socket}", f"--tmux-socket={driven.daemon.tmux_socket}"]
     done = subprocess.run(

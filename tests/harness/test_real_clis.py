@@ -72,7 +72,6 @@ def test_what_agentctl_sends_is_taken_as_one_message_also_while_it_works_and_it_
     driven: DrivenCli, model: StubModel
 ) -> None:
     driven.declare()
-    driven.daemon.wait_state("agent", "running", timeout=DEADLINE)
     agentctl(driven, "send", "agent", "hello there")
     driven.wait_on_screen(f"{REPLY}hello there")
     long = "\n".join(f"line {number} isn't $(touch pwned)" for number in range(200))
