@@ -23,7 +23,7 @@ from agentd.turns.conversation import Turn
 from agentd.turns.events import Decision, Failure, Outcome
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.gemini import launch
-from agentd.turns.gemini.adapter import GEMINI
+from agentd.turns.gemini.adapter import GEMINI, GeminiWatch
 from agentd.turns.gemini.cleared import is_alone
 from agentd.turns.gemini.session_file import Errored, Session, Used
 from agentd.turns.growing_file import LONGEST_LINE
@@ -273,13 +273,27 @@ async def test_a_request_that_is_answered_at_the_terminal_is_over(tmp_path: Path
         assert run.watch.conversation.turn is not None
 
 
+async def looked(monkeypatch: pytest.MonkeyPatch, times: int = 3) -> None:
+    """Wait until the adapter has looked at everything so many times more."""
+    look, seen = GeminiWatch._watch_screen, 0
+
+    def counted(self: GeminiWatch) -> None:
+        nonlocal seen
+        look(self)
+        seen += 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GeminiWatch, "_watch_screen", counted)
+        await until(lambda: seen >= times)
+
+
 async def test_ready_without_a_record_ends_a_turn_late_and_as_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with gemini_run(tmp_path) as run:
         await run.begin()
         run.shows(Activity.IDLE)
-        await asyncio.sleep(1.2)
+        await looked(monkeypatch)
         assert run.watch.conversation.turn is not None
         monkeypatch.setattr("agentd.turns.gemini.adapter._WORD_LIMIT", 0.1)
         await until(lambda: run.watch.conversation.turn is None)
@@ -344,7 +358,7 @@ async def test_after_clear_the_new_conversation_is_followed(
             await until(lambda: run.watch.conversation.turn is not None)
             assert run.watch.session == new
         else:
-            await asyncio.sleep(1.2)
+            await looked(monkeypatch)
             assert run.watch.session == SESSION
             assert run.watch.conversation.turn is None
 

@@ -20,11 +20,12 @@ from agentd.model.states import Activity
 from agentd.turns.activity import PROCESS, Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
 from agentd.turns.claude import launch, status_file
-from agentd.turns.claude.hooks import FAILURES, activity_of, events_of, reply, text
+from agentd.turns.claude.hooks import FAILURES, activity_of, events_of, reply
 from agentd.turns.claude.session_file import Errored, Interrupted, Prompted, Recorded, Said, Session, Used, session_path
 from agentd.turns.claude.status_file import Status
 from agentd.turns.conversation import Request
 from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionResolved, Started, Text
+from agentd.turns.fields import text
 from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.growing_file import GrowingFile
 

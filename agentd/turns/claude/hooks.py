@@ -27,6 +27,7 @@ from agentd.turns.events import (
     ToolStarted,
     TurnEvent,
 )
+from agentd.turns.fields import mapping, objects, text
 
 ASK = "AskUserQuestion"
 """The tool by which Claude Code asks the user something."""
@@ -43,18 +44,6 @@ _ACTIVITY = {
     "StopFailure": Activity.IDLE,
 }
 """What the agent does once a hook was run; others come late, or say nothing of it."""
-
-
-def text(body: Mapping[str, object], name: str) -> str:
-    """A text of a hook, empty if there is none."""
-    value = body.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def mapping(body: Mapping[str, object], name: str) -> Mapping[str, object]:
-    """An object of a hook, empty if there is none."""
-    value = body.get(name)
-    return value if isinstance(value, dict) else {}
 
 
 def activity_of(hook: Hook) -> Activity | None:
@@ -168,12 +157,6 @@ _IN_TURN = {
     "StopFailure": _stopped_failing,
 }
 """What is said by the hooks of a turn."""
-
-
-def objects(body: Mapping[str, object], name: str) -> Sequence[Mapping[str, object]]:
-    """The objects of an array of a hook, none if there is no such array."""
-    value = body.get(name)
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def questions(given: Mapping[str, object]) -> Sequence[Mapping[str, object]]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentd.turns.claude.hooks import mapping, objects, text
 from agentd.turns.events import Usage
+from agentd.turns.fields import mapping, objects, text
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9]")
 _INTERRUPTED = "[Request interrupted by user"
