@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,7 @@ class Conversations:
 
     path: Path
     _known: dict[str, Remembered] = field(default_factory=dict)
+    _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self) -> None:
         """Read what a former daemon remembered; what cannot be understood is forgotten."""
@@ -76,10 +78,12 @@ class Conversations:
     def write(self) -> None:
         """Write them down; a failure is logged."""
         part = self.path.with_name(f".{self.path.name}.new")
-        document = {agent: asdict(each) for agent, each in self._known.copy().items()}
         try:
-            part.touch(mode=0o600)
-            part.write_text(json.dumps(document))
-            part.replace(self.path)
+            # Turns of many agents may begin at once.
+            with self._writing:
+                document = {agent: asdict(each) for agent, each in self._known.copy().items()}
+                part.touch(mode=0o600)
+                part.write_text(json.dumps(document))
+                part.replace(self.path)
         except OSError as error:
             log.warning("conversations_not_kept", path=str(self.path), reason=error.strerror)

@@ -1,0 +1,34 @@
+"""The file of conversations that agents go on with."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from agentd.turns.conversations import Conversations, Remembered
+
+
+def test_turns_that_begin_at_once_leave_a_whole_file(tmp_path: Path) -> None:
+    kept = Conversations(tmp_path / "conversations.json")
+
+    def begin(number: int) -> None:
+        kept.remember(f"a{number}", Remembered("codex", "/w" * 500, f"id{number}"))
+        kept.write()
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(begin, range(200)))
+    assert len(json.loads(kept.path.read_text())) == 200
+    again = Conversations(kept.path)
+    again.read()
+    assert again.of("a7", "codex", "/w" * 500) == "id7"
+    assert again.of("a7", "codex", "/elsewhere") is None
+    assert oct(kept.path.stat().st_mode & 0o777) == "0o600"
+
+
+def test_what_cannot_be_understood_is_forgotten(tmp_path: Path) -> None:
+    kept = Conversations(tmp_path / "conversations.json")
+    for content in ('{"a": {"harness": "codex"', "[1]", '{"a": {"harness": 5, "workdir": "/", "id": "x"}}', "\udcff"):
+        kept.path.write_text(content, errors="surrogateescape")
+        kept.read()
+        assert kept.of("a", "codex", "/") is None
