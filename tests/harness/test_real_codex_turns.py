@@ -10,7 +10,7 @@ import pytest
 from tests.daemon.test_turns import post
 from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl
 from tests.harness.real_clis import REAL_CLIS, RealCli
-from tests.harness.test_real_turns import ask, ended, turns, view, wait_activity
+from tests.harness.test_real_turns import ask, ended, turns, view, wait_activity, wait_outcomes
 
 pytestmark = REAL
 
@@ -74,12 +74,7 @@ def test_a_day_is_told_turn_by_turn(driven: DrivenCli) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     daemon.wait_state("agent", "failed", timeout=DEADLINE)
-    daemon.wait_for(lambda: turns(driven, "turn_ended") == 6, DEADLINE, what="the last turn is over, too")
-    events = daemon.get("/v1/events")
-    assert isinstance(events, list)
-    told = [event["data"] for event in events if event["kind"] == "turn_ended"]
-    outcomes = ["completed", "completed", "interrupted", "failed", "completed", "lost"]
-    assert [data["outcome"] for data in told] == outcomes
+    wait_outcomes(driven, "completed", "completed", "interrupted", "failed", "completed", "lost")
 
 
 def test_a_conversation_survives_a_death_in_a_turn(driven: DrivenCli) -> None:

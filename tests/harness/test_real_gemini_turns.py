@@ -10,7 +10,7 @@ import pytest
 from tests.daemon.test_turns import post
 from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl
 from tests.harness.real_clis import REAL_CLIS, RealCli
-from tests.harness.test_real_turns import ask, ended, wait_activity
+from tests.harness.test_real_turns import ask, ended, wait_activity, wait_outcomes
 
 pytestmark = REAL
 
@@ -82,10 +82,7 @@ def test_a_conversation_goes_on_after_a_death_in_a_turn(driven: DrivenCli) -> No
     ask(driven, "once more")
     turn = ended(driven, "once more")
     assert (turn["outcome"], turn["text"]) == ("completed", "STUB-REPLY: once more")
-    events = daemon.get("/v1/events")
-    assert isinstance(events, list)
-    told = [event["data"]["outcome"] for event in events if event["kind"] == "turn_ended"]
-    assert told == ["completed", "lost", "completed"]
+    wait_outcomes(driven, "completed", "lost", "completed")
 
 
 def answer(driven: DrivenCli, decision: str) -> None:

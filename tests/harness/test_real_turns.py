@@ -65,6 +65,17 @@ def ended(driven: DrivenCli, prompt: str) -> dict[str, object]:
     return driven.daemon.wait_for(last, DEADLINE, what=f"the turn of {prompt!r} has ended")
 
 
+def wait_outcomes(driven: DrivenCli, *outcomes: str) -> None:
+    """Wait until the journal tells of the ends of these turns: they come to it from another thread."""
+
+    def told() -> list[object]:
+        events = driven.daemon.get("/v1/events")
+        assert isinstance(events, list)
+        return [event["data"]["outcome"] for event in events if event["kind"] == "turn_ended"]
+
+    driven.daemon.wait_for(lambda: told() == list(outcomes), DEADLINE, what=f"turns ended: {', '.join(outcomes)}")
+
+
 def test_a_message_and_a_permission_that_is_given(driven: DrivenCli) -> None:
     daemon = driven.daemon
     driven.declare()
@@ -160,7 +171,4 @@ def test_another_conversation_and_a_death_in_a_turn(driven: DrivenCli) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     daemon.wait_state("agent", "failed", timeout=DEADLINE)
-    events = daemon.get("/v1/events")
-    assert isinstance(events, list)
-    told = [event["data"] for event in events if event["kind"] == "turn_ended"]
-    assert [data["outcome"] for data in told] == ["completed", "completed", "lost"]
+    wait_outcomes(driven, "completed", "completed", "lost")
