@@ -22,7 +22,9 @@ COMMANDS = (
     *("ask", "answer", "last", "usage", "events", "wait", "init", "hire"),
     *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart"),
     *("worktrees", "diff", "collect", "sandbox"),
-    *("validate", "plan", "schema", "doctor", "service", "completion", "help"),
+    *("validate", "plan", "schema", "doctor"),
+    *("session", "message", "run", "tool", "daemon", "connect"),
+    *("service", "completion", "help"),
 )
 CALLS = {
     "status": ["status"],

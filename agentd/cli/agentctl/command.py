@@ -79,7 +79,7 @@ class CommandLineError(UsageError):
 class Invocation:
     """One call of a command: its arguments, and what it works with."""
 
-    __slots__ = ("api", "arguments", "as_json", "display", "settings")
+    __slots__ = ("api", "arguments", "as_json", "compact", "display", "field", "settings")
 
     def __init__(
         self, arguments: argparse.Namespace, settings: Settings, api: Api, display: Display, *, as_json: bool
@@ -89,6 +89,9 @@ class Invocation:
         self.api = api
         self.display = display
         self.as_json = as_json
+        given = vars(arguments)
+        self.compact = given.get("format") == "json"
+        self.field: str | None = given.get("field")
 
     def name(self) -> str:
         """Return the NAME argument."""
@@ -105,14 +108,37 @@ class Invocation:
         for line in text:
             print(harmless(line))
 
-    def print_document(self, document: object) -> None:
-        """Print the JSON document of ``--json``."""
-        print_document(document)
+    def print_document(self, document: object, *, line: bool = False) -> None:
+        """Print the JSON document of ``--json``, or the value in it that ``--field`` names.
+
+        Parameters
+        ----------
+        line
+            Whether it is one of several, and so stands in a line of its own.
+
+        Raises
+        ------
+        CommandError
+            If the field is not there.
+        """
+        if self.field is not None:
+            from agentd.cli.agentctl.field import field_of
+
+            try:
+                print(field_of(document, self.field), flush=line)
+            except LookupError as error:
+                raise CommandError(str(error)) from None
+        elif self.compact or line:
+            import json
+
+            print(json.dumps(document, separators=(",", ":")), flush=line)
+        else:
+            print_document(document)
 
     def print_result(self, document: object, lines: Iterable[str]) -> None:
         """Print the document with ``--json``, else the lines."""
         if self.as_json:
-            print_document(document)
+            self.print_document(document)
         else:
             self.print(lines)
 
@@ -276,7 +302,35 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     )
     # A default would overwrite a value given before the command's name.
     group.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
+    group.add_argument(
+        "--format", choices=("json",), default=argparse.SUPPRESS, help="print one JSON document, without spaces"
+    )
+    group.add_argument(
+        "--field", metavar="A.B.C", type=not_empty, default=argparse.SUPPRESS, help="print this value of it alone"
+    )
     add_options(group, SHARED_FIELDS, brief=True)
+
+
+def add_gateway_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a gateway; they may stand before the command's name, too."""
+    parser.add_argument(
+        "--gateway",
+        metavar="URL",
+        type=not_empty,
+        default=argparse.SUPPRESS,
+        help="agentd-gateway, as http://HOST:PORT or unix:PATH [http://127.0.0.1:8765; AGENTD_GATEWAY_URL]",
+    )
+    parser.add_argument(
+        "--auth-token",
+        metavar="TOKEN",
+        type=not_empty,
+        default=argparse.SUPPRESS,
+        help="token for it; others see it in the list of processes, but not the variable AGENTCTL_AUTH_TOKEN",
+    )
+
+
+OUTPUT_FLAGS = ("--format", "--field", "--gateway", "--auth-token")
+"""Those that take a value and may stand before the command's name, beside the settings."""
 
 
 def _duration(text: str) -> float:

@@ -19,7 +19,8 @@ from agentd.text.terminal import display_of
 
 def dispatch(arguments: argparse.Namespace) -> int:
     """Run the parsed command and return its exit status."""
-    as_json = bool(getattr(arguments, "json", False))
+    # With --field alone stdout is for one value, so an error is told on stderr.
+    as_json = bool(getattr(arguments, "json", False)) or hasattr(arguments, "format")
     reset_child_signals()
     try:
         exit_status = int(_run(arguments, as_json))
@@ -39,7 +40,7 @@ def _run(arguments: argparse.Namespace, as_json: bool) -> int:
         settings=settings,
         api=Api(settings.api_socket),
         display=display_of(sys.stdout, os.environ),
-        as_json=as_json,
+        as_json=as_json or hasattr(arguments, "field"),
     )
     try:
         command_status: int = arguments.run(invocation)

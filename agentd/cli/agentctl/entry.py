@@ -15,11 +15,13 @@ from agentd import __version__
 from agentd.cli.agentctl.catalogue import COMMANDS, SUMMARIES
 from agentd.cli.agentctl.command import (
     NAMES_COMMAND,
+    OUTPUT_FLAGS,
     SHARED_FIELDS,
     CommandLineError,
     Commands,
     Parser,
     Status,
+    add_gateway_options,
     add_shared_options,
     print_document,
 )
@@ -46,7 +48,7 @@ fields separated by tabs, no heading, and - for an empty field."""
 _INTERRUPTED = 130
 """128 and SIGINT: importing signal costs 1 ms."""
 
-_FLAGS_WITH_VALUE = {option.flag for option in OPTIONS if option.field in SHARED_FIELDS}
+_FLAGS_WITH_VALUE = {*(option.flag for option in OPTIONS if option.field in SHARED_FIELDS), *OUTPUT_FLAGS}
 
 
 _COLLECT_AFTER = 100_000
@@ -118,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"agentctl {__version__}")
     add_shared_options(parser)
+    add_gateway_options(parser)
     return parser
 
 

@@ -8,7 +8,15 @@ import time
 from collections.abc import Mapping
 
 from agentd.cli.agentctl.client import Json
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, whole_number
+from agentd.cli.agentctl.command import (
+    Commands,
+    Invocation,
+    Status,
+    UsageError,
+    add_gateway_options,
+    not_empty,
+    whole_number,
+)
 from agentd.model.events import EventKind
 from agentd.text.quoting import printable, quote
 from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, NOTHING, RED, YELLOW, Display
@@ -19,14 +27,18 @@ Prints all events that are kept, or those selected, oldest first. -f starts with
 until C-c; it survives restarts of the daemon, and no event is missed or repeated.
 When not on a terminal: one line per event, with fields separated by tabs: number, time, agent, kind, reason, and other
 values as name=value. --json prints one array; with -f one object per line.
-The kinds are: {kinds}."""
+The kinds are: {kinds}.
+
+list and tail print events of a session of agentd-gateway, as JSON: list a page of them, tail the last 10 (or -n), one
+per line, with -f the new ones too. A field of each with --field."""
 
 _EXAMPLES = """\
 agentctl events
 agentctl events -f
 agentctl events --agent reviewer-0 --since 12h
 agentctl events --kind failed --kind timed_out -n 20
-agentctl events -f --json --kind exited | jq --unbuffered -r '.agent'"""
+agentctl events -f --json --kind exited | jq --unbuffered -r '.agent'
+agentctl --field event_type events tail --session-id ses_01ABC -f"""
 
 _FOLLOWED = 10
 """Past events that ``--follow`` starts with."""
@@ -65,6 +77,13 @@ def register(commands: Commands) -> None:
         details=_DETAILS.format(kinds=_wrapped(", ".join(EventKind))),
         examples=_EXAMPLES,
     )
+    parser.add_argument(
+        "action", metavar="list|tail", nargs="?", choices=("list", "tail"), help="of a session of agentd-gateway"
+    )
+    parser.add_argument("--session-id", metavar="ID", type=not_empty, help="list, tail: the session")
+    parser.add_argument("--cursor", metavar="N", type=whole_number, help="list: after this cursor [0]")
+    parser.add_argument("--limit", metavar="N", type=whole_number, help="list: at most so many [100]")
+    add_gateway_options(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="print new events as they happen")
     parser.add_argument("--agent", metavar="NAME", action="append", default=[], help="only of this agent; repeatable")
     parser.add_argument("--kind", metavar="KIND", action="append", default=[], help="only of this kind; repeatable")
@@ -98,6 +117,8 @@ def _since(text: str) -> str:
 
 def _events(invocation: Invocation) -> Status:
     arguments = invocation.arguments
+    if arguments.session_id is not None or arguments.action is not None:
+        return _of_session(invocation)
     if arguments.since is not None and arguments.lines is not None:
         raise UsageError("--since and -n both say where to start; leave one of them out")
     for kind in arguments.kind:
@@ -112,6 +133,32 @@ def _events(invocation: Invocation) -> Status:
     else:
         events = document if isinstance(document, list) else []
         invocation.print(_line(event, invocation.display) for event in events if isinstance(event, dict))
+    return Status.DONE
+
+
+def _of_session(invocation: Invocation) -> Status:
+    from urllib.parse import quote as quoted
+
+    from agentd.cli.agentctl.gateway.client import Gateway
+    from agentd.cli.agentctl.gateway.events import last_events
+
+    arguments = invocation.arguments
+    if arguments.session_id is None:
+        raise UsageError(f"events {arguments.action} needs --session-id; events alone are those of agentd")
+    if arguments.agent or arguments.kind or arguments.since is not None:
+        raise UsageError("--agent, --kind and --since choose events of agentd, not of a session")
+    gateway, session = Gateway.of(invocation), str(arguments.session_id)
+    if arguments.action != "tail" and not arguments.follow:
+        query = {"cursor": arguments.cursor, "limit": arguments.limit}
+        invocation.print_document(gateway.get(f"/sessions/{quoted(session, safe='')}/events", query))
+        return Status.DONE
+    count = _FOLLOWED if arguments.lines is None else arguments.lines
+    cursor, events = last_events(gateway, session, count)
+    for event in events:
+        invocation.print_document(event, line=True)
+    if arguments.follow:
+        for event in gateway.events(session, cursor):
+            invocation.print_document(event, line=True)
     return Status.DONE
 
 
