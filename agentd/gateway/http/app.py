@@ -1,0 +1,76 @@
+"""The application: the order in which a request is checked, and what every answer carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from agentd.gateway.http.access import ACCESS, Access, Handler, allowed_origin, check_browser, check_token
+from agentd.gateway.http.body import LARGEST
+from agentd.gateway.http.errors import ApiError, error_response, of_aiohttp
+from agentd.gateway.http.route import ROUTE_OF, Route, mount
+
+API_PREFIX: Final = "/api/v1"
+"""Where sessions, runs and events are, beside the root."""
+
+NOTHING_ALLOWED: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""The Content-Security-Policy of what is no page."""
+
+_ALWAYS: Final = {
+    hdrs.CACHE_CONTROL: "no-store",
+    "Content-Security-Policy": NOTHING_ALLOWED,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    hdrs.SERVER: "agentd-gateway",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every answer that does not set them itself."""
+
+
+def build_app(access: Access, routes: Iterable[Route], *, doubled: Iterable[Route] = ()) -> web.Application:
+    """Make the application.
+
+    Parameters
+    ----------
+    access
+        Who is let in.
+    routes
+        What is served.
+    doubled
+        What is served at the root and below `API_PREFIX`.
+    """
+    app = web.Application(middlewares=[_answer_errors, check_browser, check_token], client_max_size=LARGEST)
+    app[ACCESS] = access
+    app[ROUTE_OF] = {}
+    doubled = tuple(doubled)
+    mount(app, doubled)
+    mount(app, doubled, API_PREFIX)
+    mount(app, routes)
+    app.on_response_prepare.append(_add_headers)
+    return app
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return error_response(request.path, error)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        return error_response(request.path, of_aiohttp(error))
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _ALWAYS.items():
+        response.headers.setdefault(name, value)
+    if request.app[ACCESS].origins:
+        response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+    origin = allowed_origin(request)
+    if origin is not None:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"

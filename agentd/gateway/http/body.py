@@ -1,0 +1,190 @@
+"""Reading what a request carries: within limits, and as what it must be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from math import isfinite
+from typing import Final, TypeVar
+
+from aiohttp import hdrs, web
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import ErrorDetails, from_json
+
+from agentd.gateway.http.errors import JSON, ApiError, invalid
+
+Model = TypeVar("Model", bound=BaseModel)
+
+LARGEST: Final = 8 << 20
+"""Bytes of a body."""
+DEEPEST: Final = 64
+"""Levels of JSON."""
+PATIENCE: Final = 30.0
+"""Seconds in which a body has to arrive."""
+
+_AT_ONCE: Final = 16 << 10
+"""Bytes that are parsed on the event loop, which takes up to 3 ms; more is parsed in a thread."""
+_MOST_FAULTS: Final = 5
+"""Wrong fields that an error names."""
+
+JsonObject = dict[str, JsonValue]
+
+
+async def read_json(request: web.Request) -> JsonValue:
+    """Read a body of JSON; an empty one is an empty object.
+
+    Raises
+    ------
+    ApiError
+        400, 408, 413 or 415, if it is no such body.
+    """
+    data = await _read(request)
+    if not data:
+        return {}
+    if request.content_type != JSON:
+        found = request.headers.get(hdrs.CONTENT_TYPE)
+        raise ApiError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            f"expected the header Content-Type: {JSON}, found {'none' if found is None else found[:80]!r}",
+        )
+    return parse_json(data) if len(data) <= _AT_ONCE else await asyncio.to_thread(parse_json, data)
+
+
+async def read_body(request: web.Request, model: type[Model]) -> Model:
+    """Read a body of JSON as what the route takes.
+
+    Raises
+    ------
+    ApiError
+        As `read_json`, and 422 where fields are wrong.
+    """
+    return validated(model, await read_json(request))
+
+
+def read_query(request: web.Request, model: type[Model]) -> Model:
+    """Read the parameters of the query as what the route takes.
+
+    Raises
+    ------
+    ApiError
+        422 where some are wrong.
+    """
+    names = list(request.query.keys())
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise invalid(f"{twice[:80]}: given more than once", twice)
+    return validated(model, dict(request.query))
+
+
+def validated(model: type[Model], values: JsonValue | Mapping[str, str]) -> Model:
+    """Check values.
+
+    Raises
+    ------
+    ApiError
+        422, with the names of the wrong fields.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = [_fault(details) for details in error.errors(include_url=False)]
+        text = "; ".join(f"{name}: {reason}" if name else reason for name, reason in faults[:_MOST_FAULTS])
+        raise invalid(text, faults[0][0] or None) from None
+
+
+def parse_json(data: bytes) -> JsonValue:
+    """Parse JSON.
+
+    Raises
+    ------
+    ApiError
+        400 if it is none, or is nested too deeply; 422 if a text holds NUL, which neither terminals nor databases take.
+    """
+    try:
+        value: JsonValue = from_json(data, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        if "recursion" in str(error):
+            raise _too_deep() from None
+        raise ApiError(HTTPStatus.BAD_REQUEST, "invalid_json", f"the body is not JSON: {error}") from None
+    _check(value)
+    return value
+
+
+def _check(value: JsonValue) -> None:
+    waiting: list[Iterator[JsonValue]] = [iter((value,))]
+    while waiting:
+        for each in waiting[-1]:
+            if isinstance(each, str):
+                if "\0" in each:
+                    raise invalid("found a text with a NUL character, expected text without")
+            elif isinstance(each, float):
+                if not isfinite(each):
+                    raise invalid("found a number that is too large")
+            elif isinstance(each, dict | list):
+                if len(waiting) > DEEPEST:
+                    raise _too_deep()
+                waiting.append(iter(each) if isinstance(each, list) else _parts(each))
+                break
+        else:
+            waiting.pop()
+
+
+def _parts(value: JsonObject) -> Iterator[JsonValue]:
+    yield from value
+    yield from value.values()
+
+
+def _too_deep() -> ApiError:
+    message = f"the body is nested too deeply: expected at most {DEEPEST} levels"
+    return ApiError(HTTPStatus.BAD_REQUEST, "invalid_json", message)
+
+
+async def _read(request: web.Request) -> bytes:
+    too_large = ApiError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"expected a body of at most {LARGEST >> 20} MiB"
+    )
+    if (request.content_length or 0) > LARGEST:
+        raise too_large
+    data = bytearray()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for part in request.content.iter_any():
+                data += part
+                if len(data) > LARGEST:
+                    raise too_large
+    except TimeoutError:
+        message = f"the body did not arrive within {PATIENCE:g} s"
+        raise ApiError(HTTPStatus.REQUEST_TIMEOUT, "timeout", message) from None
+    return bytes(data)
+
+
+def _fault(details: ErrorDetails) -> tuple[str, str]:
+    name = ".".join(str(part)[:80] for part in details["loc"])
+    match details["type"]:
+        case "missing":
+            return name, "missing"
+        case "extra_forbidden":
+            return name, "there is no such field"
+        case "value_error":
+            return name, str(details["ctx"]["error"])
+        case _:
+            text = details["msg"]
+            return name, f"{text[:1].lower()}{text[1:]}, found {_kind(details['input'])}"
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case list():
+            return "an array"
+        case _:
+            return "an object"

@@ -1,0 +1,53 @@
+"""What one route of the interface is: who may use it, what it takes, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+from pydantic import BaseModel
+
+from agentd.gateway.model.caller import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path."""
+
+    method: str
+    path: str
+    """With ``{parameter}`` as aiohttp and OpenAPI both write it."""
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    summary: str
+    """A short sentence without its full stop."""
+    scope: Scope | None = Scope.READ
+    """What the caller's token must be for; ``None`` lets everybody in."""
+    takes: type[BaseModel] | None = None
+    """The body."""
+    query: type[BaseModel] | None = None
+    """The parameters of the query."""
+    status: HTTPStatus = HTTPStatus.OK
+    """Of success."""
+    answers: type[BaseModel] | None = None
+    """The body of success."""
+    media_type: str = "application/json"
+    """Of success."""
+    errors: Mapping[HTTPStatus, str] = field(default_factory=dict)
+    """Description by status of the errors that not every route answers."""
+    shown: bool = True
+    """Whether ``/openapi.json`` names it."""
+
+
+ROUTE_OF: web.AppKey[dict[web.AbstractRoute, Route]] = web.AppKey("route_of", dict)
+"""The routes by aiohttp's own."""
+
+
+def mount(app: web.Application, routes: Iterable[Route], prefix: str = "") -> None:
+    """Serve routes, below a prefix."""
+    for route in routes:
+        mounted = replace(route, path=prefix + route.path)
+        methods = (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,)
+        for method in methods:
+            app[ROUTE_OF][app.router.add_route(method, mounted.path, route.handler)] = mounted

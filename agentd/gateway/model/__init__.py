@@ -1,0 +1,1 @@
+"""What the gateway speaks of: pure values and functions over them."""

@@ -1,0 +1,249 @@
+"""What is asked of every request, and what every answer carries, with routes that only say who asked for what."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict
+
+from agentd.gateway.http.access import Access, caller
+from agentd.gateway.http.app import build_app
+from agentd.gateway.http.body import LARGEST, read_body
+from agentd.gateway.http.route import Route
+from agentd.gateway.http.server import ServerLimits, serve
+from agentd.gateway.model.caller import Scope, Token
+
+TOKENS = (Token.of("root"), Token.of("alices", "alice", [Scope.CHAT]), Token.of("bobs", "bob", [Scope.READ]))
+AS_ROOT = {"Authorization": "Bearer root"}
+
+
+class Given(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    text: str
+    number: int = 0
+
+
+async def _who(request: web.Request) -> web.Response:
+    return web.json_response({"user": caller(request).user})
+
+
+async def _take(request: web.Request) -> web.Response:
+    return web.json_response((await read_body(request, Given)).model_dump())
+
+
+async def _fail(_request: web.Request) -> web.Response:
+    raise RuntimeError("a secret of the program")
+
+
+async def _open(_request: web.Request) -> web.Response:
+    return web.json_response({"ok": True})
+
+
+DOUBLED = (
+    Route("GET", "/who", _who, "Who asks"),
+    Route("POST", "/who", _take, "Take", scope=Scope.CHAT),
+    Route("GET", "/open", _open, "Open", scope=None),
+)
+OTHERS = (Route("GET", "/v1/fail", _fail, "Fail"), Route("POST", "/agents", _take, "Declare", scope=Scope.AGENTS))
+
+
+class Server:
+    def __init__(self, client: aiohttp.ClientSession, base: str) -> None:
+        self._client, self._base = client, base
+
+    async def ask(
+        self, method: str, path: str, headers: dict[str, str] | None = None, data: bytes | None = None
+    ) -> tuple[int, Any, dict[str, str]]:
+        async with self._client.request(
+            method, self._base + path, headers=headers or {}, data=None if data is None else io.BytesIO(data)
+        ) as answer:
+            body = await answer.read()
+            return (
+                answer.status,
+                json.loads(body) if body else None,
+                {str(name): text for name, text in answer.headers.items()},
+            )
+
+
+async def _server(access: Access, path: Path | None = None) -> AsyncIterator[Server]:
+    sock = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+    sock.bind(str(path) if path else ("127.0.0.1", 0))
+    base = "http://anything" if path else f"http://127.0.0.1:{sock.getsockname()[1]}"
+    connector = aiohttp.UnixConnector(str(path)) if path else None
+    async with (
+        serve(build_app(access, OTHERS, doubled=DOUBLED), [sock], ServerLimits(idle=0.2)),
+        aiohttp.ClientSession(connector=connector) as client,
+    ):
+        yield Server(client, base)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async for each in _server(Access(TOKENS, frozenset({"gateway.example"}), frozenset({"https://chat.example"}))):
+        yield each
+
+
+@pytest.fixture
+async def without_tokens() -> AsyncIterator[Server]:
+    async for each in _server(Access()):
+        yield each
+
+
+async def test_a_token_is_asked_for_everywhere_but_where_everybody_is_let_in(server: Server) -> None:
+    for path in ("/who", "/api/v1/who", "/nothing"):
+        for shown in (
+            {},
+            {"Authorization": "Bearer other"},
+            {"Authorization": "Basic root"},
+            {"Authorization": "Bearer "},
+        ):
+            status, body, headers = await server.ask("GET", path, shown)
+            assert (status, body["error"]["code"], headers["WWW-Authenticate"]) == (401, "unauthorized", "Bearer")
+    for path in ("/open", "/api/v1/open"):
+        assert (await server.ask("GET", path))[0] == 200
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        assert (await server.ask("GET", "/who", {"Authorization": f"{scheme} alices"}))[1] == {"user": "alice"}
+
+
+async def test_a_token_is_for_what_its_scopes_say(server: Server) -> None:
+    data, kind = b'{"text":"x"}', {"Content-Type": "application/json"}
+    answers = [
+        [
+            (await server.ask("POST", path, {**kind, "Authorization": f"Bearer {token}"}, data))[0]
+            for path in ("/who", "/agents")
+        ]
+        for token in ("root", "alices", "bobs")
+    ]
+    assert answers == [[200, 200], [200, 403], [403, 403]]
+
+
+async def test_without_tokens_everybody_is_let_in(without_tokens: Server) -> None:
+    assert (await without_tokens.ask("GET", "/who"))[:2] == (200, {"user": None})
+
+
+async def test_another_servers_name_is_refused_but_on_a_unix_socket(server: Server, short_folder: Path) -> None:
+    for path in ("/who", "/open", "/nothing"):
+        status, body, _ = await server.ask("GET", path, {"Host": "evil.example", **AS_ROOT})
+        assert (status, body["error"]["code"]) == (403, "forbidden")
+    assert (await server.ask("GET", "/who", {"Host": "gateway.example", **AS_ROOT}))[0] == 200
+    async for local in _server(Access(TOKENS), short_folder / "s"):
+        assert (await local.ask("GET", "/who", AS_ROOT))[0] == 200
+
+
+async def test_a_page_of_another_origin_can_have_no_effect_and_read_nothing(server: Server) -> None:
+    foreign, kind = {"Origin": "http://evil.example", **AS_ROOT}, {"Content-Type": "application/json"}
+    for method in ("POST", "DELETE", "OPTIONS", "PUT", "HEAD"):
+        assert (await server.ask(method, "/who", {**foreign, **kind}, b'{"text":"x"}'))[0] == 403, method
+    status, _, headers = await server.ask("GET", "/who", foreign)
+    assert status == 200
+    assert "Access-Control-Allow-Origin" not in headers
+    upgrade = {**foreign, "Upgrade": "websocket", "Connection": "Upgrade"}
+    assert (await server.ask("GET", "/who", upgrade))[0] == 403
+
+
+async def test_a_page_that_is_named_may_use_it(server: Server) -> None:
+    page = {"Origin": "https://chat.example"}
+    status, _, headers = await server.ask("OPTIONS", "/who", {**page, "Access-Control-Request-Method": "POST"})
+    assert (status, headers["Access-Control-Allow-Origin"]) == (204, "https://chat.example")
+    assert "Authorization" in headers["Access-Control-Allow-Headers"]
+    status, _, headers = await server.ask("GET", "/who", {**page, **AS_ROOT})
+    assert (status, headers["Access-Control-Allow-Origin"], headers["Vary"]) == (200, "https://chat.example", "Origin")
+
+
+async def test_every_answer_tells_a_browser_to_be_careful(server: Server) -> None:
+    for path in ("/who", "/nothing", "/v1/fail"):
+        _, _, headers = await server.ask("GET", path, AS_ROOT)
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
+
+
+async def test_an_error_has_the_form_of_its_part_of_the_interface(server: Server) -> None:
+    status, body, _ = await server.ask("GET", "/nothing", AS_ROOT)
+    assert (status, body["error"].keys(), body.keys()) == (404, {"code", "message"}, {"error"})
+    status, body, _ = await server.ask("GET", "/agents/nothing", AS_ROOT)
+    assert (status, body["detail"]) == (404, body["error"]["message"])
+    status, body, _ = await server.ask("GET", "/v1/nothing", AS_ROOT)
+    assert (status, body["error"].keys()) == (404, {"message", "type", "param", "code"})
+    status, body, headers = await server.ask("PATCH", "/who", AS_ROOT)
+    assert (status, body["error"]["code"], headers["Allow"]) == (405, "method_not_allowed", "GET, HEAD, POST")
+
+
+async def test_what_goes_wrong_inside_is_not_shown(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    status, body, _ = await server.ask("GET", "/v1/fail", AS_ROOT)
+    assert (status, body["error"]["type"]) == (500, "server_error")
+    assert "secret" not in json.dumps(body)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "status", "code"),
+    [
+        (b"{", "application/json", 400, "invalid_json"),
+        (b"\xff", "application/json", 400, "invalid_json"),
+        (b'{"text":NaN}', "application/json", 400, "invalid_json"),
+        (b'{"text":"\\ud800"}', "application/json", 400, "invalid_json"),
+        (b'{"text":' + b"[" * 64 + b"]" * 64 + b"}", "application/json", 400, "invalid_json"),
+        (b"[" * 100_000, "application/json", 400, "invalid_json"),
+        (b'{"text":"x"}', "text/plain", 415, "unsupported_media_type"),
+        (b'{"text":"x"}', "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+        (b'{"text":"' + b"x" * LARGEST + b'"}', "application/json", 413, "too_large"),
+        (b"", "application/json", 422, "invalid_request"),
+        (b"[]", "application/json", 422, "invalid_request"),
+        (b'{"text":1}', "application/json", 422, "invalid_request"),
+        (b'{"text":"x","other":1}', "application/json", 422, "invalid_request"),
+        (b'{"text":"\\u0000"}', "application/json", 422, "invalid_request"),
+        (b'{"text":"x","number":1e400}', "application/json", 422, "invalid_request"),
+    ],
+    ids=lambda value: repr(value)[:24],
+)  # fmt: skip
+async def test_a_body_that_cannot_be_used_is_refused(
+    server: Server, data: bytes, kind: str, status: int, code: str
+) -> None:
+    found, body, _ = await server.ask("POST", "/who", {"Content-Type": kind, **AS_ROOT}, data)
+    assert (found, body["error"]["code"]) == (status, code)
+
+
+async def test_a_wrong_field_is_named(server: Server) -> None:
+    data = b'{"number":"seven","other":1}'
+    _, body, _ = await server.ask("POST", "/who", {"Content-Type": "application/json", **AS_ROOT}, data)
+    message = body["error"]["message"]
+    assert (
+        message == "text: missing; number: input should be a valid integer, found a text; other: there is no such field"
+    )
+
+
+async def test_a_body_of_the_largest_size_is_taken(server: Server) -> None:
+    text = "x" * (LARGEST - 20)
+    data = json.dumps({"text": text}).encode()
+    status, body, _ = await server.ask("POST", "/who", {"Content-Type": "application/json", **AS_ROOT}, data)
+    assert (status, len(body["text"])) == (200, len(text))
+
+
+async def test_what_does_not_come_to_be_a_request_is_cut_off(server: Server) -> None:
+    port = int(server._base.rpartition(":")[2])
+    for half in (b"", b"GET /who HTTP/1.1\r\nHost: loc"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(half)
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_what_is_no_request_is_told_so_in_json(server: Server) -> None:
+    port = int(server._base.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /who HTTP/1.1\r\nHost: localhost\r\nAuthorization Bearer root\r\n\r\n")
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.split(b" ")[1] == b"400"
+    assert json.loads(body)["error"]["code"] == "invalid_request"
+    assert b"root" not in body
