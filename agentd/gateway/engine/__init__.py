@@ -1,0 +1,1 @@
+"""Runs: queued, started, followed, ended; and what clients may do."""

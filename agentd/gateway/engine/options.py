@@ -1,0 +1,35 @@
+"""What the engine is told at the start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+DAY: Final = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Limits and places. Times are seconds, paths absolute."""
+
+    config: Path
+    """The jcard, by whose agents sessions work."""
+    drop_in_folder: Path
+    """Where agents are declared for sessions."""
+    api_socket: Path
+    """agentd's API; its turns socket stands beside it."""
+    agent_user: str | None = None
+    """As agentd's --agent-user."""
+    data_dir: Path | None = None
+    """As agentd's --data-dir."""
+    max_concurrency: int = 4
+    max_queue: int = 1000
+    turn_timeout: float | None = None
+    """Of runs that name none themselves; ``None`` is no limit."""
+    idle_timeout: float = 1800.0
+    """After it a conversation's agent is withdrawn, until the next message."""
+    retention: float = 30 * DAY
+    """How long closed sessions are remembered, and the events of open ones."""
+    workdirs: tuple[Path, ...] = ()
+    """Folders in which ad-hoc sessions may work."""

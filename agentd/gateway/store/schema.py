@@ -1,0 +1,146 @@
+"""The tables. A migration for every change of them stands in ``migrations/versions``.
+
+Texts of clients and agents are JSON, since PostgreSQL's own texts cannot hold every character. There are no foreign
+keys: all writes go through this package, and sessions are removed with all that is theirs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, String, Table
+
+METADATA: Final = MetaData()
+
+_Cursor = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers only an INTEGER by itself."""
+
+SESSIONS: Final = Table(
+    "sessions",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("title", JSON(none_as_null=True)),
+    Column("status", String, nullable=False),
+    Column("agent", String),
+    Column("harness", String, nullable=False),
+    Column("workdir", String, nullable=False),
+    Column("tmux_session", String, nullable=False),
+    Column("provider_thread_id", String),
+    Column("parent_session_id", String),
+    Column("parent_run_id", String),
+    Column("owner", String),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    # Not shown: the name of the agent that holds the conversation, whether it is the gateway's own, and declared now,
+    # the last line of agentd's stream that was stored, and when a run ended last.
+    Column("target", String, nullable=False),
+    Column("own", Boolean, nullable=False),
+    Column("declared", Boolean, nullable=False),
+    Column("stream_after", BigInteger),
+    Column("used_at", Double, nullable=False),
+    Index("sessions_by_owner", "owner", "id"),
+    Index("sessions_by_status", "status", "id"),
+    Index("sessions_by_agent", "agent", "id"),
+    Index("sessions_by_declared", "declared", "used_at"),
+)
+
+MESSAGES: Final = Table(
+    "messages",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("session_id", String, nullable=False),
+    Column("run_id", String),
+    Column("role", String, nullable=False),
+    Column("text", JSON, nullable=False),
+    Column("request_kind", String),
+    Column("created_at", Double, nullable=False),
+    Index("messages_by_session", "session_id", "id"),
+)
+
+RUNS: Final = Table(
+    "runs",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("session_id", String, nullable=False),
+    Column("parent_run_id", String),
+    Column("status", String, nullable=False),
+    Column("prompt", JSON, nullable=False),
+    Column("result_text", JSON(none_as_null=True)),
+    Column("error", JSON(none_as_null=True)),
+    Column("exit_code", Integer),
+    Column("exit_signal", Integer),
+    Column("usage", JSON(none_as_null=True)),
+    Column("worker_id", String),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    Column("timeout_s", Double),
+    # Not shown: its place in the queue (the cursor of its run.queued), whose it is, which agent it talks to, the
+    # message that this agent was given (the run's own id, or that of a message that continued it) and its turn; and
+    # whether the agent may still be at it, also if the run itself is over.
+    Column("position", BigInteger, nullable=False),
+    Column("owner", String),
+    Column("target", String, nullable=False),
+    Column("delivery_id", String),
+    Column("delivery_text", JSON(none_as_null=True)),
+    Column("turn_id", String),
+    Column("at_work", Boolean, nullable=False),
+    Index("runs_by_session", "session_id", "id"),
+    Index("runs_by_status", "status", "position"),
+    Index("runs_by_owner", "owner", "id"),
+    Index("runs_by_parent", "parent_run_id"),
+    Index("runs_by_work", "at_work", "position"),
+)
+
+EVENTS: Final = Table(
+    "events",
+    METADATA,
+    Column("cursor", _Cursor, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False),
+    Column("session_id", String, nullable=False),
+    Column("run_id", String),
+    Column("owner", String),
+    Column("event_type", String, nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("events_by_session", "session_id", "cursor"),
+    Index("events_by_run", "run_id", "cursor"),
+    Index("events_by_owner", "owner", "cursor"),
+    Index("events_by_time", "created_at"),
+    sqlite_autoincrement=True,  # else a cursor is given twice once the last events were removed
+)
+
+REQUESTS: Final = Table(
+    "requests",
+    METADATA,
+    Column("run_id", String, primary_key=True),
+    Column("request_id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("name", JSON, nullable=False),
+    Column("text", JSON, nullable=False),
+    Column("decision", String),
+    Column("asked_at", Double, nullable=False),
+)
+"""What agents asked for in runs; the decision is null while nobody decided."""
+
+ALLOWANCES: Final = Table(
+    "allowances",
+    METADATA,
+    Column("session_id", String, primary_key=True),
+    Column("digest", String, primary_key=True),
+)
+"""What was allowed always in a session: hashes of a tool's name and of what exactly it was to do."""
+
+IDEMPOTENCY: Final = Table(
+    "idempotency",
+    METADATA,
+    Column("token", String, primary_key=True),
+    Column("route", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("idempotency_by_time", "created_at"),
+)

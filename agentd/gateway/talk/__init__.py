@@ -1,0 +1,1 @@
+"""Talking to agentd: its API, its turns, its declarations."""
