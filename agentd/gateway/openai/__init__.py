@@ -1,0 +1,1 @@
+"""OpenAI's interface to the agents: models, responses, conversations and chat completions."""

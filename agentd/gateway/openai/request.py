@@ -1,0 +1,144 @@
+"""What a client may ask for in a response, and what of it cannot be had. Pure.
+
+An agent has its own tools and its own model: what a request says of these is refused by name where the answer would be
+another one, and else passed over, as OpenAI passes over what a model does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+
+from agentd.gateway.http.errors import ApiError
+from agentd.gateway.openai.refusal import refuse
+
+Metadata: TypeAlias = Annotated[
+    dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
+    Field(max_length=16),
+]
+Number: TypeAlias = Annotated[float, Field(strict=True)]
+Whole: TypeAlias = Annotated[int, Field(strict=True, ge=0)]
+
+OWN_TOOLS = "The agent uses its own tools, and cannot be given others."
+
+
+class Named(BaseModel):
+    """An object that is referred to."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+
+
+class CreateResponse(BaseModel):
+    """The body of ``POST /v1/responses``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = None
+    input: str | list[object] | None = None
+    instructions: str | None = None
+    stream: StrictBool | None = None
+    background: StrictBool | None = None
+    store: StrictBool | None = None
+    previous_response_id: str | None = None
+    conversation: str | Named | None = None
+    metadata: Metadata | None = None
+
+    # Shown again, or passed over.
+    include: list[str] | None = None
+    max_output_tokens: Whole | None = None
+    parallel_tool_calls: StrictBool | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_options: dict[str, object] | None = None
+    prompt_cache_retention: str | None = None
+    reasoning: dict[str, object] | None = None
+    safety_identifier: str | None = None
+    service_tier: str | None = None
+    stream_options: dict[str, object] | None = None
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    user: str | None = None
+    access_programs: dict[str, object] | None = None
+    background_options: dict[str, object] | None = None
+    context_management: list[object] | None = None
+    image: dict[str, object] | None = None
+
+    # Refused, unless they ask for what is so anyway.
+    max_tool_calls: int | None = None
+    moderation: dict[str, object] | None = None
+    prompt: dict[str, object] | None = None
+    text: dict[str, object] | None = None
+    tool_choice: str | dict[str, object] | None = None
+    tools: list[object] | None = None
+    top_logprobs: Whole | None = None
+
+    @property
+    def conversation_id(self) -> str | None:
+        """Id of the conversation that it belongs to."""
+        return self.conversation.id if isinstance(self.conversation, Named) else self.conversation
+
+
+def check(asked: CreateResponse) -> None:
+    """Refuse what cannot be had.
+
+    Raises
+    ------
+    ApiError
+        Of status 400, which names the parameter.
+    """
+    if asked.input is None:
+        raise refuse("input", "Missing required parameter: 'input'.", "missing_required_parameter")
+    if asked.previous_response_id is not None and asked.conversation is not None:
+        raise refuse(
+            "conversation",
+            "'conversation' and 'previous_response_id' cannot be used together: leave out one of them.",
+            "mutually_exclusive_parameters",
+        )
+    if asked.background and asked.store is False:
+        raise refuse("store", "A response in the background must be stored: leave out 'store'.", "invalid_value")
+    check_tools(asked.tools, asked.tool_choice)
+    form = (asked.text or {}).get("format")
+    check_format(form, "text.format")
+    refused = {
+        "prompt": (asked.prompt, "There are no stored prompts: send 'instructions' and 'input'."),
+        "moderation": (asked.moderation, "Nothing is moderated here."),
+        "max_tool_calls": (asked.max_tool_calls, "How often an agent uses its tools cannot be limited."),
+        "top_logprobs": (asked.top_logprobs or None, "An agent's model tells no probabilities of tokens."),
+    }
+    for name, (value, why) in refused.items():
+        if value is not None:
+            raise refuse(name, f"'{name}' is not supported. {why}")
+
+
+def check_tools(tools: list[object] | None, choice: object) -> None:
+    """Refuse tools, and to have one used.
+
+    Raises
+    ------
+    ApiError
+        Of status 400.
+    """
+    if tools:
+        raise refuse("tools", f"'tools' is not supported. {OWN_TOOLS}")
+    if choice not in (None, "auto", "none"):
+        raise refuse("tool_choice", f"'tool_choice' can only be 'auto' or 'none'. {OWN_TOOLS}")
+
+
+def check_format(form: object, param: str) -> None:
+    """Refuse an answer in another form than text.
+
+    Raises
+    ------
+    ApiError
+        Of status 400.
+    """
+    kind = form.get("type") if isinstance(form, dict) else form
+    if kind not in (None, "text"):
+        raise refuse(param, f"'{param}' can only be text: an agent's answer cannot be held to a schema.")
+
+
+def empty_input(param: str) -> ApiError:
+    """Refuse to send an agent nothing."""
+    return refuse(param, f"'{param}' has no text that the agent could be sent.", "invalid_value")

@@ -1,0 +1,114 @@
+"""What may be asked for, and what is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
+from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
+
+from agentd.gateway.http.errors import ApiError
+from agentd.gateway.openai.chat import CreateCompletion, check_completion, items_of_messages
+from agentd.gateway.openai.objects import JsonObject
+from agentd.gateway.openai.refusal import parse
+from agentd.gateway.openai.request import CreateResponse, check
+from agentd.gateway.openai.said import message_to_agent
+
+RESPONSE: JsonObject = {"model": "a", "input": "hi"}
+CHAT: JsonObject = {"model": "a", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def refused_response(**more: object) -> ApiError:
+    with pytest.raises(ApiError) as refused:
+        check(parse(CreateResponse, {**RESPONSE, **more}))
+    return refused.value
+
+
+def refused_chat(**more: object) -> ApiError:
+    with pytest.raises(ApiError) as refused:
+        check_completion(parse(CreateCompletion, {**CHAT, **more}))
+    return refused.value
+
+
+def test_every_parameter_of_the_client_is_known() -> None:
+    assert ResponseCreateParamsStreaming.__annotations__.keys() <= CreateResponse.model_fields.keys()
+    assert CompletionCreateParamsStreaming.__annotations__.keys() <= CreateCompletion.model_fields.keys()
+
+
+def test_every_parameter_may_be_null_or_what_is_so_anyway() -> None:
+    optional = dict.fromkeys(CreateResponse.model_fields, None)
+    check(parse(CreateResponse, {**optional, **RESPONSE}))
+    harmless = {
+        "tools": [], "tool_choice": "auto", "text": {"format": {"type": "text"}, "verbosity": "low"},
+        "temperature": 0.2, "top_p": 1, "max_output_tokens": 100, "top_logprobs": 0,
+        "include": ["reasoning.encrypted_content"],
+        "reasoning": {"effort": "low"}, "parallel_tool_calls": True, "service_tier": "auto", "truncation": "auto",
+        "metadata": {"a": "b"}, "user": "u", "store": True, "stream_options": {"include_obfuscation": False},
+    }  # fmt: skip
+    check(parse(CreateResponse, {**RESPONSE, **harmless}))
+    optional = dict.fromkeys(CreateCompletion.model_fields, None)
+    check_completion(parse(CreateCompletion, {**optional, **CHAT}))
+    harmless = {
+        "n": 1, "temperature": 0, "max_tokens": 5, "stop": [], "tools": [], "response_format": {"type": "text"},
+        "logprobs": False, "modalities": ["text"], "seed": 1, "presence_penalty": 0.5,
+    }  # fmt: skip
+    check_completion(parse(CreateCompletion, {**CHAT, **harmless}))
+
+
+@pytest.mark.parametrize(
+    ("more", "param", "code"),
+    [
+        ({"input": None}, "input", "missing_required_parameter"),
+        ({"input": 5}, "input", "invalid_type"),
+        ({"made_up": 1}, "made_up", "unknown_parameter"),
+        ({"stream": "yes"}, "stream", "invalid_type"),
+        ({"temperature": 3}, "temperature", "invalid_value"),
+        ({"temperature": "hot"}, "temperature", "invalid_type"),
+        ({"metadata": {"a": 1}}, "metadata.a", "invalid_type"),
+        ({"metadata": {str(number): "x" for number in range(17)}}, "metadata", "invalid_value"),
+        ({"tools": [{"type": "function", "name": "f"}]}, "tools", "unsupported_parameter"),
+        ({"tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
+        ({"text": {"format": {"type": "json_object"}}}, "text.format", "unsupported_parameter"),
+        ({"top_logprobs": 3}, "top_logprobs", "unsupported_parameter"),
+        ({"prompt": {"id": "p"}}, "prompt", "unsupported_parameter"),
+        ({"max_tool_calls": 1}, "max_tool_calls", "unsupported_parameter"),
+        ({"previous_response_id": "r", "conversation": "c"}, "conversation", "mutually_exclusive_parameters"),
+        ({"background": True, "store": False}, "store", "invalid_value"),
+    ],
+)
+def test_what_cannot_be_had_in_a_response_is_refused_by_name(more: JsonObject, param: str, code: str) -> None:
+    error = refused_response(**more)
+    assert (error.status, error.param, error.code, error.kind) == (400, param, code, "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"messages": []}, "messages"),
+        ({"n": 2}, "n"),
+        ({"stop": ["x"]}, "stop"),
+        ({"functions": [{"name": "f"}]}, "tools"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
+        ({"logprobs": True}, "logprobs"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+    ],
+)
+def test_what_cannot_be_had_in_a_chat_is_refused_by_name(more: JsonObject, param: str) -> None:
+    assert refused_chat(**more).param == param
+
+
+def test_a_chat_is_told_as_a_conversation() -> None:
+    messages: list[object] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "One?"}], "name": "bob"},
+        {"role": "assistant", "content": "1"},
+        {"role": "user", "content": "Two?"},
+    ]
+    text = message_to_agent(None, items_of_messages(messages, lambda prefix: f"{prefix}_1"))
+    assert text == ("Be brief.\n\nThe conversation so far:\n\nUser: One?\n\nAssistant: 1\n\nGo on from here:\n\nTwo?")
+
+
+def test_a_chat_of_tools_is_refused() -> None:
+    with pytest.raises(ApiError) as refused:
+        items_of_messages([{"role": "tool", "content": "x", "tool_call_id": "c"}], lambda prefix: prefix)
+    assert refused.value.param == "messages[0]"
