@@ -37,7 +37,7 @@ _EXPECTED: Final = {
 }
 """By pydantic's type of error."""
 
-_CONCEALED: Final = frozenset({"env", "secrets", "prompt", "command", "args", "url"})
+_CONCEALED: Final = frozenset({"env", "secrets", "prompt", "command", "args", "url", "database", "tokens"})
 """Fields whose values may be secret or long: messages give only their type."""
 
 
@@ -112,6 +112,8 @@ def _message(details: ErrorDetails, field: str) -> str:
     shown = kind(found) if field in _CONCEALED else show(found)
     if kind_of_error == "value_error":
         return str(context["error"])
+    if kind_of_error == "extra_forbidden":
+        return "unknown key"
     if kind_of_error == "enum":
         return expected_choice(found, _CHOICES[field])
     if kind_of_error == "greater_than_equal":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
@@ -15,8 +14,10 @@ from agentd.jcard.document import parse_document
 from agentd.jcard.drop_in_table import read_lease
 from agentd.jcard.explain import expected_choice, one_of
 from agentd.jcard.findings import Findings
+from agentd.jcard.gateway_table import read_gateway
 from agentd.jcard.near import did_you_mean, near_field
 from agentd.jcard.notify_tables import read_rules
+from agentd.jcard.paths import resolve
 from agentd.jcard.positions import Path
 from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.sandbox import check_sandbox
@@ -79,6 +80,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     check_branches(declarations, findings)
     lease = read_lease(document.values, findings)
     notify = read_rules(document.values, findings)
+    gateway = read_gateway(document.values, context, findings)
     if findings.has_errors:
         return LoadResult((), findings.in_order())
     source = FilePath(path)
@@ -88,7 +90,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         for spec in _specs(declaration, context, source):
             agents.append(spec)
             tables[spec.name] = declaration.path
-    return LoadResult(tuple(agents), findings.in_order(), lease, notify, tables, document.text)
+    return LoadResult(tuple(agents), findings.in_order(), lease, notify, tables, document.text, gateway)
 
 
 def _check_fields(declaration: Declaration, findings: Findings) -> None:
@@ -220,8 +222,8 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
     table = declaration.table
     if table is None:
         return
-    prompt_file = None if table.prompt_file is None else _resolve(table.prompt_file, context)
-    repo = None if table.repo is None else _resolve(table.repo, context)
+    prompt_file = None if table.prompt_file is None else resolve(table.prompt_file, context)
+    repo = None if table.repo is None else resolve(table.repo, context)
     policy = Policy(
         restart=table.restart,
         max_restarts=table.max_restarts,
@@ -240,8 +242,8 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
         network=table.network,
         network_allow=tuple(map(parse_destination, table.network_allow)),
         egress_secrets=_egress_secrets(table),
-        read_only_paths=tuple(str(_resolve(path, context)) for path in table.read_only_paths),
-        writable_paths=tuple(str(_resolve(path, context)) for path in table.writable_paths),
+        read_only_paths=tuple(str(resolve(path, context)) for path in table.read_only_paths),
+        writable_paths=tuple(str(resolve(path, context)) for path in table.writable_paths),
     )
     for identity in declaration.identities():
         checkout = _checkout(table, identity, repo, context)
@@ -249,7 +251,7 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
         if root is not None:
             workdir = workdir_in(root, table.workdir)
         else:
-            workdir = context.default_workdir if table.workdir is None else _resolve(table.workdir, context)
+            workdir = context.default_workdir if table.workdir is None else resolve(table.workdir, context)
         yield AgentSpec(
             name=identity.name,
             harness=table.harness,
@@ -306,11 +308,3 @@ def _checkout(table: AgentTable, identity: Identity, repo: FilePath | None, cont
         return None
     branch = None if table.isolation is Isolation.READ_ONLY else branch_name(table.branch, identity)
     return Checkout(repo, context.data_dir / WORKTREES / identity.name, branch, table.base)
-
-
-def _resolve(path: str, context: LoadContext) -> FilePath:
-    """Make a path absolute and free of ``.`` and ``..`` without following symlinks."""
-    if path == "~" or path.startswith("~/"):
-        path = f"{context.home}/{path[1:]}"
-    # normpath keeps two leading slashes, which POSIX allows.
-    return FilePath("/" + os.path.normpath(context.folder / path).lstrip("/"))

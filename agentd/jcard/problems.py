@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agentd.jcard.scan import Path
+from agentd.model.gateway import GatewayDeclaration
 from agentd.model.notification import NotifyRule
 from agentd.model.spec import AgentSpec
 
@@ -84,3 +85,5 @@ class LoadResult(Checked):
     """The table that declares each agent, by the agent's name."""
     text: str = field(default="", repr=False, compare=False)
     """The file, to find places in."""
+    gateway: GatewayDeclaration | None = None
+    """What agentd-gateway goes by."""

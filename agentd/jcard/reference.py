@@ -61,18 +61,26 @@ def _type(field: dict[str, Any]) -> str:
             return "size"
         case {"examples": _, "type": "string"}:
             return "duration"
-        case {"type": "array", "items": {"anyOf": kinds}}:
-            return (
-                f"list of {' or '.join('tables' if kind['type'] == 'object' else f'{_type(kind)}s' for kind in kinds)}"
-            )
         case {"type": "array", "items": items}:
-            return f"list of {_type(items)}s"
+            return _list_type(items)
         case {"type": "object"}:
             return "table of strings"
         case {"type": [scalar, "string"]}:
             return str(scalar)
         case _:
             return str(field.get("type", "string"))
+
+
+def _list_type(items: dict[str, Any]) -> str:
+    match items:
+        case {"enum": _}:
+            return _type(items).replace("one of", "list of", 1)
+        case {"anyOf": kinds}:
+            return f"list of {' or '.join(_list_type(kind).removeprefix('list of ') for kind in kinds)}"
+        case {"type": "object"}:
+            return "list of tables"
+        case _:
+            return f"list of {_type(items)}s"
 
 
 def _toml(value: object) -> str:

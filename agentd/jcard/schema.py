@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from agentd.jcard.gateway_table import GatewayTable, TokenTable
 from agentd.jcard.notify_tables import NotifyTable
 from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable, DropInTable, SecretTable
 from agentd.model.spec import AgentType, Isolation
@@ -74,6 +75,13 @@ def notify_schema() -> dict[str, Any]:
     return {**schema, "title": "Notification", "description": "Who is told what happens."}
 
 
+def gateway_schema() -> dict[str, Any]:
+    """Build the JSON Schema (2020-12) of the ``[gateway]`` table."""
+    schema = GatewayTable.model_json_schema(schema_generator=_TomlSchema)
+    schema["properties"]["tokens"]["items"] = schema.pop("$defs")[TokenTable.__name__]
+    return {**schema, "title": "Gateway", "description": "What agentd-gateway goes by."}
+
+
 def _take_empty(field: dict[str, Any]) -> None:
     """Let the schema of a scalar accept ``""``, which means "not set"."""
     field.pop("minLength", None)
@@ -112,8 +120,14 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
                 "type": "array",
                 "items": {"$ref": "#/$defs/notify"},
             },
+            "gateway": {"description": "What agentd-gateway goes by.", "$ref": "#/$defs/gateway"},
             "drop_in": {"description": "Of a drop-in: how long it counts.", "$ref": "#/$defs/drop_in"},
         },
         "additionalProperties": True,
-        "$defs": {"agent": agent_schema(harnesses), "drop_in": drop_in_schema(), "notify": notify_schema()},
+        "$defs": {
+            "agent": agent_schema(harnesses),
+            "drop_in": drop_in_schema(),
+            "gateway": gateway_schema(),
+            "notify": notify_schema(),
+        },
     }

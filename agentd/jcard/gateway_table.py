@@ -1,0 +1,255 @@
+"""The ``[gateway]`` table of a jcard: what agentd-gateway goes by. agentd itself passes over it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from agentd.jcard.checks import check_name, check_not_empty, check_path, check_variable, duration_from_toml
+from agentd.jcard.explain import Fault, faults, field_name
+from agentd.jcard.findings import Findings
+from agentd.jcard.near import did_you_mean
+from agentd.jcard.paths import resolve
+from agentd.model.gateway import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_IDLE_TIMEOUT,
+    DEFAULT_LISTEN,
+    DEFAULT_QUEUE,
+    DEFAULT_RETENTION,
+    TOKEN_HASH,
+    USER,
+    DeclaredToken,
+    GatewayDeclaration,
+    ListenAddress,
+    Scope,
+    parse_listen,
+)
+from agentd.model.spec import AGENT_NAME, ENVIRONMENT_NAME, LoadContext
+from agentd.text.durations import DURATION_PATTERN, EXAMPLES, format_duration
+from agentd.text.quoting import kind, quote, show
+
+TABLE: Final = "gateway"
+
+MOST_AT_ONCE: Final = 1000
+MOST_QUEUED: Final = 1_000_000
+
+_HASH: Final = re.compile(TOKEN_HASH)
+_USER: Final = re.compile(USER)
+
+
+def _check_listen(text: str) -> str:
+    parse_listen(text)
+    return text
+
+
+def _check_database(url: str) -> str:
+    # It may hold a password, so it is not shown.
+    if not re.match(r"[a-z0-9]+(\+[a-z0-9]+)?://", url):
+        raise ValueError('expected a URL such as "postgresql+asyncpg://agentd@localhost/agentd"')
+    return url
+
+
+def _check_hash(text: str) -> str:
+    if not _HASH.fullmatch(text):
+        raise ValueError(
+            'expected "sha256:" and 64 hexadecimal digits, which printf %s TOKEN | sha256sum prints in lower case'
+        )
+    return text
+
+
+def _check_user(name: str) -> str:
+    if not _USER.fullmatch(name):
+        raise ValueError(f"found {quote(name)}, expected letters, digits, _ and single -")
+    return name
+
+
+def _check_scope(name: object) -> object:
+    if name not in [*Scope]:
+        raise ValueError(f"found {show(name)}, expected one of {', '.join(map(quote, Scope))}")
+    return name
+
+
+def _check_host(name: str) -> str:
+    if not name or not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", name):
+        raise ValueError(f'found {quote(name)}, expected a name without a port, such as "agents.example.com"')
+    return name
+
+
+def _check_origin(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"
+    except ValueError:
+        good = False
+    if not good or text != text.lower():
+        raise ValueError(f'found {quote(text)}, expected an origin such as "https://chat.example.com"')
+    return text
+
+
+def _duration(description: str, default: float) -> float | None:
+    field: float | None = Field(None, description=description, json_schema_extra={"default": format_duration(default)})
+    return field
+
+
+_Duration = Annotated[
+    float,
+    BeforeValidator(duration_from_toml),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{DURATION_PATTERN})$", "examples": list(EXAMPLES)}),
+]
+_Path = Annotated[
+    str, AfterValidator(check_not_empty), AfterValidator(check_path), Field(json_schema_extra={"minLength": 1})
+]
+
+
+class TokenTable(BaseModel):
+    """One ``[[gateway.tokens]]`` table."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    secret: Annotated[str, AfterValidator(check_variable)] | None = Field(
+        None,
+        description="Name of the secret that is the token.",
+        json_schema_extra={"pattern": f"^(?:{ENVIRONMENT_NAME})$"},
+    )
+    hash: Annotated[str, AfterValidator(_check_hash)] | None = Field(
+        None,
+        description="sha256: and the SHA-256 of the token, instead of a secret.",
+        json_schema_extra={"pattern": f"^(?:{TOKEN_HASH})$"},
+    )
+    user: Annotated[str, AfterValidator(_check_user)] | None = Field(
+        None,
+        description="Whose it is: who owns what is made with it. Only an administrator's may be nobody's.",
+        json_schema_extra={"pattern": f"^(?:{USER})$"},
+    )
+    scopes: list[Annotated[str, BeforeValidator(_check_scope), WithJsonSchema({"enum": [*Scope]})]] = Field(
+        [str(Scope.CHAT)],
+        min_length=1,
+        description="What it is for. read: looking at what is the user's; chat: also talking to agents; agents: also "
+        "declaring agents; admin: everything, of everybody.",
+    )
+
+
+class GatewayTable(BaseModel):
+    """The ``[gateway]`` table."""
+
+    model_config = ConfigDict(
+        strict=True, extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False}
+    )
+
+    listen: list[Annotated[str, AfterValidator(_check_listen)]] | None = Field(
+        None,
+        min_length=1,
+        description="Where it listens: HOST:PORT or unix:PATH. Anything but loopback and Unix sockets needs a token. "
+        f'Default: ["{DEFAULT_LISTEN}"].',
+    )
+    database: Annotated[str, AfterValidator(_check_database)] | None = Field(
+        None,
+        description="URL of the database: sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER@HOST/NAME. Default: an "
+        "SQLite database in the state directory.",
+    )
+    max_concurrency: int | None = Field(
+        None, ge=1, le=MOST_AT_ONCE, description=f"Runs that are at work at once. Default: {DEFAULT_CONCURRENCY}."
+    )
+    max_queue: int | None = Field(
+        None, ge=1, le=MOST_QUEUED, description=f"Runs that may wait; one more is refused. Default: {DEFAULT_QUEUE}."
+    )
+    turn_timeout: _Duration | None = _duration(
+        "How long a run may take that names no time itself; it is interrupted then. 0 is no limit.", 0
+    )
+    idle_timeout: _Duration | None = _duration(
+        "After how long without a run a conversation's agent is withdrawn; the next message resumes it.",
+        DEFAULT_IDLE_TIMEOUT,
+    )
+    retention: _Duration | None = _duration(
+        "How long closed sessions are remembered, and the events of open ones.", DEFAULT_RETENTION
+    )
+    workdirs: list[_Path] = Field(
+        [], description="Folders in which sessions may work that name a harness and a workdir instead of an agent."
+    )
+    manager: Annotated[str, AfterValidator(check_name)] | None = Field(
+        None,
+        description="Name of an agent that hires and messages others; none by default.",
+        json_schema_extra={"pattern": f"^(?:{AGENT_NAME})$"},
+    )
+    hosts: list[Annotated[str, AfterValidator(_check_host)]] = Field(
+        [], description="Names by which clients may ask for it, beside those that it listens on."
+    )
+    origins: list[Annotated[str, AfterValidator(_check_origin)]] = Field(
+        [], description="Origins of pages elsewhere that may use it (CORS); none by default."
+    )
+    tokens: list[TokenTable] = Field([], description="Who is let in; without any, everybody who reaches it.")
+
+
+def read_gateway(document: Mapping[str, object], context: LoadContext, findings: Findings) -> GatewayDeclaration | None:
+    """Read the table; ``None`` where there is none, or the findings have what is wrong with it."""
+    raw = document.get(TABLE)
+    if raw is None:
+        return None
+    if not isinstance(raw, dict):
+        findings.error((TABLE,), f"found {kind(raw)}, expected a table: write [{TABLE}] and its fields below it")
+        return None
+
+    def error(fault: Fault) -> None:
+        findings.error((TABLE, *fault.path), fault.message, field=field_name((TABLE, *fault.path)))
+
+    for key in raw:
+        if key not in GatewayTable.model_fields:
+            close = get_close_matches(key.casefold(), GatewayTable.model_fields, n=1)
+            text = f"unknown key, ignored{did_you_mean(close[0] if close else None)}"
+            findings.warning((TABLE, key), text, field=field_name((TABLE, key)))
+    try:
+        table = GatewayTable.model_validate({key: value for key, value in raw.items() if value != ""})
+    except ValidationError as problem:
+        for fault in faults(problem):
+            error(fault)
+        return None
+    wrong = [fault for index, token in enumerate(table.tokens) for fault in _contradictions(index, token)]
+    for fault in wrong:
+        error(fault)
+    return None if wrong else _declaration(table, context)
+
+
+def _contradictions(index: int, token: TokenTable) -> list[Fault]:
+    place = ("tokens", index)
+    found = []
+    if (token.secret is None) == (token.hash is None):
+        found.append(Fault(place, "expected secret or hash, and not both: which token it is"))
+    if token.user is None and Scope.ADMIN not in token.scopes:
+        found.append(
+            Fault((*place, "user"), 'missing, expected a name; only a token with the scope "admin" needs none')
+        )
+    return found
+
+
+def _declaration(table: GatewayTable, context: LoadContext) -> GatewayDeclaration:
+    def place(path: str) -> str:
+        return str(resolve(path, context))
+
+    def address(text: str) -> ListenAddress:
+        parsed = parse_listen(text)
+        return parsed if parsed.path is None else ListenAddress(path=place(parsed.path))
+
+    return GatewayDeclaration(
+        listen=None if table.listen is None else tuple(map(address, table.listen)),
+        database=table.database,
+        max_concurrency=table.max_concurrency,
+        max_queue=table.max_queue,
+        turn_timeout=table.turn_timeout,
+        idle_timeout=table.idle_timeout,
+        retention=table.retention,
+        workdirs=tuple(resolve(path, context) for path in table.workdirs),
+        manager=table.manager,
+        hosts=tuple(host.lower() for host in table.hosts),
+        origins=tuple(table.origins),
+        tokens=tuple(map(_token, table.tokens)),
+    )
+
+
+def _token(table: TokenTable) -> DeclaredToken:
+    digest = None if table.hash is None else bytes.fromhex(table.hash.removeprefix("sha256:"))
+    return DeclaredToken(table.secret, digest, table.user, frozenset(map(Scope, table.scopes)))
