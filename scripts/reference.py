@@ -12,16 +12,18 @@ from agentd import __version__
 from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
 from agentd.cli.agentctl.commands.help import MANUAL_PAGES, manual_page
-from agentd.daemon.logs import SHORTEST_REDACTED
+from agentd.gateway.command_line import SHARED_FIELDS, build_parser
+from agentd.gateway.http.routes import DOUBLED, ONCE
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_rows, field_table
-from agentd.jcard.schema import drop_in_schema, notify_schema
+from agentd.jcard.schema import drop_in_schema, gateway_schema, notify_schema
 from agentd.model.events import DETAILS, EVENT_DOCS, EventKind
 from agentd.recording.journal.database import TOTAL_BYTES
 from agentd.recording.journal.journal import UNCLEAN_GAP, JournalLimits
 from agentd.recording.metrics.answer import LOOK_AFTER, STALE_AFTER
 from agentd.recording.metrics.measures import METRICS
 from agentd.settings.flags import OPTIONS
+from agentd.settings.logs import SHORTEST_REDACTED
 
 FOLDER = Path(__file__).parent.parent / "docs"
 NOTE = "<!-- Written by scripts/reference.py from the code: `make docs`. -->\n"
@@ -71,6 +73,18 @@ What stands in the table `[drop_in]` of such a file:
 | field | type | default | meaning |
 | --- | --- | --- | --- |
 {field_rows(notify_schema())}
+## Gateway
+
+`[gateway]`, in `jcard.toml` alone, is what [agentd-gateway](gateway.md) goes by; agentd passes over it.
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(gateway_schema())}
+`[[gateway.tokens]]` has:
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(gateway_schema()["properties"]["tokens"]["items"])}
 ## Harnesses
 
 | `harness` | program |
@@ -98,6 +112,42 @@ Each may also be written with one dash. A flag wins over its environment variabl
 | --- | --- | --- | --- | --- |
 {rows.replace("stop|keep", "stop&#124;keep").replace("console|json", "console&#124;json")}
 Beside them: `--debug`, `--check`, `--version`, `--help`. `agentctl` finds the sockets by the same flags and variables.
+"""
+
+
+def gateway() -> str:
+    """Describe the gateway's flags and routes."""
+    shared = ", ".join(f"`--{field.replace('_', '-')}`" for field in SHARED_FIELDS)
+    flags = "".join(
+        f"| `{action.option_strings[0]}{f' {action.metavar}' if action.metavar else ''}` | {action.help} |\n"
+        for action in build_parser()._actions
+        if action.option_strings and action.dest not in {*SHARED_FIELDS, "help"}
+    )
+    routes = "".join(
+        f"| `{route.method} {route.path}` | {route.summary} | {route.scope or ''} |\n"
+        for route in (*DOUBLED, *ONCE)
+        if route.shown
+    )
+    return f"""{NOTE}
+# agentd-gateway
+
+[Talk to agents from elsewhere](../how-to/gateway.md) shows its use; its settings in the jcard are
+[the table `[gateway]`](jcard.md#gateway).
+
+| flag | meaning |
+| --- | --- |
+{flags}
+Beside them, as [of agentd](flags.md): {shared}.
+
+## Routes
+
+Sessions, runs and events are below `/api/v1`, too. `/openapi.json` describes bodies and answers. With a token
+configured, all but those without a scope need `Authorization: Bearer TOKEN`.
+
+| route | meaning | scope |
+| --- | --- | --- |
+{routes}
+An error is `{{"error": {{"code", "message"}}}}` with the right status; below `/v1` it has OpenAI's form.
 """
 
 
@@ -226,6 +276,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/jcard.md": jcard,
     "reference/flags.md": flags,
     "reference/api.md": api,
+    "reference/gateway.md": gateway,
     "reference/events.md": events,
     "reference/metrics.md": metrics,
     **{f"man/{name}": partial(manual_page, name) for name in MANUAL_PAGES},

@@ -11,12 +11,12 @@ from agentd.daemon.configuration import Configuration
 from agentd.daemon.error_boundary import ErrorBoundary
 from agentd.daemon.folder_record import FolderRecord
 from agentd.daemon.inputs import Inputs
-from agentd.daemon.logs import Redactor
 from agentd.daemon.reports import report_configuration
 from agentd.daemon.stable_reader import StableReader
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.watch import Watcher
 from agentd.notify.notifier import Notifier
+from agentd.settings.logs import Redactor
 from agentd.supervise.plan import Action
 from agentd.supervise.reconciler import Reconciler
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from agentd.daemon.api_socket import ApiSocket
+from agentd.api.socket_file import ApiSocket
 from agentd.daemon.folders import FolderError, Folders
 from agentd.files.answering import Way
 from agentd.files.path_lock import AlreadyRunningError, PathLock, SocketTakenError

@@ -15,13 +15,12 @@ import structlog
 from agentd import __version__
 from agentd.api.app import build_app
 from agentd.api.serve import serve
-from agentd.daemon.api_socket import ApiSocket
+from agentd.api.socket_file import ApiSocket
 from agentd.daemon.config_files import ConfigFiles
 from agentd.daemon.control_loop import ControlLoop
 from agentd.daemon.folder_record import FolderRecord, recorded_folders
 from agentd.daemon.folders import FolderError, Folders
 from agentd.daemon.inputs import Inputs
-from agentd.daemon.logs import Redactor, configure
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.memory import keep_all
 from agentd.daemon.own_paths import OwnPaths
@@ -64,6 +63,7 @@ from agentd.sandbox.maker import Sandboxes
 from agentd.sandbox.own import own_of, runtime_path
 from agentd.settings.context import load_context, resolve_agent_user, resolve_data_dir
 from agentd.settings.folders import SettingsError, templates_folder
+from agentd.settings.logs import Redactor, configure
 from agentd.settings.settings import Settings
 from agentd.supervise.host import Clock, Host
 from agentd.supervise.reconciler import Reconciler

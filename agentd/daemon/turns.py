@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from agentd.daemon.api_socket import ApiSocket
+from agentd.api.socket_file import ApiSocket
 from agentd.daemon.turn_screens import TurnScreens
 from agentd.files.path_lock import SocketTakenError
 from agentd.model.events import Detail, Event

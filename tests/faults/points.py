@@ -111,7 +111,7 @@ POINTS = (
     Point("adoption.ended_read", _SERVER, "TmuxServer.list_globals"),
     Point("adoption.cleaned", _RUNDIR, "RuntimeDirectory.remove_all_but"),
     Point("adoption.done", _RECONCILER, "Reconciler.adopt"),
-    Point("adoption.api_open", "agentd.daemon.api_socket", "ApiSocket.bind"),
+    Point("adoption.api_open", "agentd.api.socket_file", "ApiSocket.bind"),
     Point("adoption.first_pass", _RECONCILER, "Reconciler.reconcile"),
     Point("adoption.observed", _RECONCILER, "Reconciler.observe"),
     Point("shutdown.announced", _RUNDIR, "RuntimeDirectory.announce_closing"),

@@ -13,7 +13,8 @@ from aiohttp import hdrs, web
 from agentd.gateway.http.errors import ApiError
 from agentd.gateway.http.hosts import is_own, is_same_origin
 from agentd.gateway.http.route import ROUTE_OF, Route
-from agentd.gateway.model.caller import NOBODY, Caller, Scope, Token, caller_of
+from agentd.gateway.model.caller import NOBODY, Caller, Token, caller_of
+from agentd.model.gateway import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
+from weakref import WeakValueDictionary
 
 from aiohttp import hdrs, web
 
+from agentd.gateway.engine.engine import Engine
 from agentd.gateway.http.access import ACCESS, Access, Handler, allowed_origin, check_browser, check_token
 from agentd.gateway.http.body import LARGEST
-from agentd.gateway.http.errors import ApiError, error_response, of_aiohttp
-from agentd.gateway.http.route import ROUTE_OF, Route, mount
-
-API_PREFIX: Final = "/api/v1"
-"""Where sessions, runs and events are, beside the root."""
+from agentd.gateway.http.errors import ApiError, error_response, of_aiohttp, of_engine
+from agentd.gateway.http.idempotent import IN_TURN
+from agentd.gateway.http.route import API_PREFIX, CLOSING, ENGINE, ROUTE_OF, Route, mount
+from agentd.gateway.model.errors import GatewayError
 
 NOTHING_ALLOWED: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """The Content-Security-Policy of what is no page."""
@@ -30,7 +32,9 @@ _ALWAYS: Final = {
 """Headers of every answer that does not set them itself."""
 
 
-def build_app(access: Access, routes: Iterable[Route], *, doubled: Iterable[Route] = ()) -> web.Application:
+def build_app(
+    access: Access, engine: Engine, routes: Iterable[Route], *, doubled: Iterable[Route] = ()
+) -> web.Application:
     """Make the application.
 
     Parameters
@@ -44,6 +48,9 @@ def build_app(access: Access, routes: Iterable[Route], *, doubled: Iterable[Rout
     """
     app = web.Application(middlewares=[_answer_errors, check_browser, check_token], client_max_size=LARGEST)
     app[ACCESS] = access
+    app[CLOSING] = asyncio.Event()
+    app[ENGINE] = engine
+    app[IN_TURN] = WeakValueDictionary()
     app[ROUTE_OF] = {}
     doubled = tuple(doubled)
     mount(app, doubled)
@@ -56,7 +63,11 @@ def build_app(access: Access, routes: Iterable[Route], *, doubled: Iterable[Rout
 @web.middleware
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
+        if request.app[CLOSING].is_set():
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "the gateway stops: try again soon")
         return await handler(request)
+    except GatewayError as error:
+        return error_response(request.path, of_engine(error))
     except ApiError as error:
         return error_response(request.path, error)
     except web.HTTPException as error:

@@ -9,6 +9,8 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from agentd.gateway.model.errors import GatewayError, InvalidRequestError, QueueFullError
+
 JSON: Final = "application/json"
 
 OPENAI_PREFIX: Final = "/v1"
@@ -112,6 +114,15 @@ def of_aiohttp(error: web.HTTPException) -> ApiError:
         message = f"this path takes {allowed}"
         headers[hdrs.ALLOW] = allowed
     return ApiError(status, _CODES.get(status, "error"), message, headers=headers)
+
+
+def of_engine(error: GatewayError) -> ApiError:
+    """Give what the engine refuses the form of all other errors."""
+    param = error.field if isinstance(error, InvalidRequestError) else None
+    headers: dict[str, str] = {}
+    if isinstance(error, QueueFullError):
+        headers[hdrs.RETRY_AFTER] = str(error.retry_after)
+    return ApiError(error.status, error.code, str(error), param=param, headers=headers)
 
 
 def _openai_type(status: HTTPStatus) -> str:

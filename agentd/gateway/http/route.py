@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
-from agentd.gateway.model.caller import Scope
+from agentd.gateway.engine.engine import Engine
+from agentd.model.gateway import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,15 @@ class Route:
     shown: bool = True
     """Whether ``/openapi.json`` names it."""
 
+
+ENGINE: web.AppKey[Engine] = web.AppKey("engine", Engine)
+"""What all routes ask."""
+
+CLOSING: web.AppKey[asyncio.Event] = web.AppKey("closing", asyncio.Event)
+"""Set when the gateway stops, before connections are closed."""
+
+API_PREFIX: Final = "/api/v1"
+"""Where sessions, runs and events are, beside the root."""
 
 ROUTE_OF: web.AppKey[dict[web.AbstractRoute, Route]] = web.AppKey("route_of", dict)
 """The routes by aiohttp's own."""

@@ -6,22 +6,9 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
-
-class Scope(StrEnum):
-    """What a token is for; each includes those after it."""
-
-    ADMIN = "admin"
-    """Everything, of everybody."""
-    AGENTS = "agents"
-    """Declaring agents."""
-    CHAT = "chat"
-    """Talking to agents."""
-    READ = "read"
-    """Looking."""
-
+from agentd.model.gateway import Scope
 
 _ORDER: Final = tuple(Scope)
 

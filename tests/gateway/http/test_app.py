@@ -8,19 +8,21 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
+from agentd.gateway.engine.engine import Engine
 from agentd.gateway.http.access import Access, caller
 from agentd.gateway.http.app import build_app
 from agentd.gateway.http.body import LARGEST, read_body
 from agentd.gateway.http.route import Route
 from agentd.gateway.http.server import ServerLimits, serve
-from agentd.gateway.model.caller import Scope, Token
+from agentd.gateway.model.caller import Token
+from agentd.model.gateway import Scope
 
 TOKENS = (Token.of("root"), Token.of("alices", "alice", [Scope.CHAT]), Token.of("bobs", "bob", [Scope.READ]))
 AS_ROOT = {"Authorization": "Bearer root"}
@@ -56,6 +58,9 @@ DOUBLED = (
 OTHERS = (Route("GET", "/v1/fail", _fail, "Fail"), Route("POST", "/agents", _take, "Declare", scope=Scope.AGENTS))
 
 
+NO_ENGINE = cast("Engine", None)
+
+
 class Server:
     def __init__(self, client: aiohttp.ClientSession, base: str) -> None:
         self._client, self._base = client, base
@@ -80,7 +85,7 @@ async def _server(access: Access, path: Path | None = None) -> AsyncIterator[Ser
     base = "http://anything" if path else f"http://127.0.0.1:{sock.getsockname()[1]}"
     connector = aiohttp.UnixConnector(str(path)) if path else None
     async with (
-        serve(build_app(access, OTHERS, doubled=DOUBLED), [sock], ServerLimits(idle=0.2)),
+        serve(build_app(access, NO_ENGINE, OTHERS, doubled=DOUBLED), [sock], ServerLimits(idle=0.2)),
         aiohttp.ClientSession(connector=connector) as client,
     ):
         yield Server(client, base)

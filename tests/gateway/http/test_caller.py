@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.gateway.model.caller import NOBODY, Scope, Token, caller_of
+from agentd.gateway.model.caller import NOBODY, Token, caller_of
+from agentd.model.gateway import Scope
 
 TOKENS = [Token.of("first"), Token.of("second", "alice", [Scope.CHAT]), Token.of("third", "bob", [Scope.READ])]
 

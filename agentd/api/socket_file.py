@@ -1,4 +1,4 @@
-"""A socket that the daemon serves: bound, bound again when its file is gone, and removed at the end."""
+"""A socket that a program serves: bound, bound again when its file is gone, and removed at the end."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ApiSocket:
         OSError
             If it cannot be made.
         """
-        bound = _bind(self.path, API_SOCKET_MODE, self._group, self._owner)
+        bound = bind_socket(self.path, API_SOCKET_MODE, self._group, self._owner)
         self._file = self.path.lstat()
         return bound
 
@@ -112,8 +112,15 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def _bind(path: Path, mode: int, gid: int | None, uid: int | None) -> socket.socket:
+def bind_socket(
+    path: Path, mode: int, gid: int | None = None, uid: int | None = None, flag: str = "--api-socket"
+) -> socket.socket:
     """Bind a listening socket that appears at its path with its final mode, group and owner.
+
+    Parameters
+    ----------
+    flag
+        Which names another path.
 
     Raises
     ------
@@ -124,7 +131,7 @@ def _bind(path: Path, mode: int, gid: int | None, uid: int | None) -> socket.soc
     """
     check_socket_path(path)
     if _answers(path):
-        raise SocketTakenError(f"another program serves {path}; stop it, or name another socket with --api-socket")
+        raise SocketTakenError(f"another program serves {path}; stop it, or name another socket with {flag}")
     # Made under a short name of its own and renamed, so that nobody connects before the mode is right.
     temporary = path.with_name(f".{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):

@@ -1,0 +1,12 @@
+"""The routes of sessions, runs and events, and of the gateway itself."""
+
+from __future__ import annotations
+
+from agentd.gateway.http import stream
+from agentd.gateway.http.routes import daemon, runs, sessions
+
+DOUBLED = (*daemon.ROUTES, *sessions.ROUTES, *runs.ROUTES, *stream.ROUTES)
+"""Served at the root and below ``/api/v1``."""
+
+ONCE = ()
+"""Served at the root alone."""

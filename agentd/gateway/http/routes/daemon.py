@@ -1,0 +1,26 @@
+"""The gateway itself: whether it is well, and how it does."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from agentd import __version__
+from agentd.gateway.http.idempotent import json_answer
+from agentd.gateway.http.route import ENGINE, Route
+from agentd.gateway.http.shapes import DaemonStatusAnswer, HealthAnswer
+
+
+async def _health(request: web.Request) -> web.Response:
+    reachable = await request.app[ENGINE].agentd_reachable()
+    state = "reachable" if reachable else "unreachable"
+    return json_answer({"ok": True, "status": "healthy", "version": __version__, "agentd": state})
+
+
+async def _status(request: web.Request) -> web.Response:
+    return json_answer((await request.app[ENGINE].daemon_status()).json())
+
+
+ROUTES = (
+    Route("GET", "/health", _health, "Whether the gateway answers, and agentd", scope=None, answers=HealthAnswer),
+    Route("GET", "/daemon/status", _status, "How the gateway does", answers=DaemonStatusAnswer),
+)

@@ -1,0 +1,252 @@
+"""What the routes of sessions and runs answer, for ``/openapi.json``; the objects themselves are `gateway.model`'s."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
+
+from agentd.gateway.model.objects import EventType, RequestKind, Role
+from agentd.gateway.model.states import RunStatus, SessionStatus
+
+
+class Shape(BaseModel):
+    """A JSON object."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ErrorDetails(Shape):
+    """What went wrong."""
+
+    code: str
+    """For programs."""
+    message: str
+    """For people."""
+
+
+class ErrorShape(Shape):
+    """Any error outside ``/v1``."""
+
+    error: ErrorDetails
+
+
+class Session(Shape):
+    """One conversation with one agent."""
+
+    id: str
+    title: str | None
+    status: SessionStatus
+    agent: str | None
+    """The declared agent by whose definition it works; null for an ad-hoc session."""
+    harness: str
+    workdir: str
+    tmux_session: str
+    """To which people can attach."""
+    provider_thread_id: str | None
+    """The harness's own id of the conversation, once it has one."""
+    parent_session_id: str | None
+    parent_run_id: str | None
+    owner: str | None
+    """The user whose token made it."""
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    metadata: dict[str, JsonValue]
+
+
+class Message(Shape):
+    """What somebody said in a session."""
+
+    id: str
+    session_id: str
+    run_id: str | None
+    role: Role
+    text: str
+    request_kind: RequestKind | None
+    created_at: AwareDatetime
+
+
+class RunError(Shape):
+    """Why a run failed."""
+
+    code: str
+    message: str
+
+
+class Run(Shape):
+    """One turn."""
+
+    id: str
+    session_id: str
+    parent_run_id: str | None
+    status: RunStatus
+    prompt: str
+    result_text: str | None
+    error: RunError | None
+    exit_code: int | None
+    exit_signal: int | None
+    usage: dict[str, JsonValue] | None
+    worker_id: str | None
+    created_at: AwareDatetime
+    started_at: AwareDatetime | None
+    ended_at: AwareDatetime | None
+    timeout_s: float | None
+
+
+class Event(Shape):
+    """Something that happened in a session."""
+
+    cursor: int
+    """Ascends in the order in which events were stored."""
+    id: str
+    session_id: str
+    run_id: str | None
+    event_type: EventType
+    data: dict[str, JsonValue]
+    created_at: AwareDatetime
+
+
+class SessionAnswer(Shape):
+    """One session."""
+
+    session: Session
+
+
+class SessionViewAnswer(Shape):
+    """A session, and what is at work in it."""
+
+    session: Session
+    active_run: Run | None
+    queued_runs: list[Run]
+
+
+class SessionsAnswer(Shape):
+    """A page of sessions, the newest first."""
+
+    sessions: list[Session]
+    next_cursor: str | None
+
+
+class SentAnswer(Shape):
+    """A message that was taken, and the run that answers it."""
+
+    message: Message
+    run: Run | None
+
+
+class EventsAnswer(Shape):
+    """A page of events."""
+
+    events: list[Event]
+    next_cursor: int
+    has_more: bool
+
+
+class RunAnswer(Shape):
+    """One run."""
+
+    run: Run
+
+
+class RunsAnswer(Shape):
+    """A page of runs, the newest first."""
+
+    runs: list[Run]
+    next_cursor: str | None
+
+
+class WaitedAnswer(Shape):
+    """A run that was waited for."""
+
+    run: Run
+    timed_out: bool
+    """Whether it is not over."""
+
+
+class CanceledAnswer(Shape):
+    """A canceled run, and the ids of those canceled with it."""
+
+    run: Run
+    canceled_children: list[str]
+
+
+class SpawnedAnswer(Shape):
+    """A child at work."""
+
+    session: Session
+    run: Run
+    message: Message
+
+
+class ReplyAnswer(Shape):
+    """What a child said to its parent."""
+
+    message: Message
+    parent_session_id: str
+    event: Event
+
+
+class QueueCounts(Shape):
+    """How many runs there are."""
+
+    queued_count: int
+    running_count: int
+
+
+class CodexInvocation(Shape):
+    """How Codex was started."""
+
+    profile: str | None
+    extra_args: list[str]
+
+
+class Diagnostics(Shape):
+    """What is known of a run that may be stuck."""
+
+    worker_id: str | None
+    worker_alive: bool
+    alive_workers: int
+    max_concurrency: int
+    queue_counts: QueueCounts
+    queue_position: int | None
+    """From 1; null if the run is not queued."""
+    likely_issue: str
+    active_pid: int | None
+    provider_thread_id: str | None
+    last_event_at: AwareDatetime | None
+    seconds_since_event: float | None
+    exit_code: int | None
+    stderr_tail: str | None
+    argv: list[str] | None
+    """Without secrets."""
+    activity: str | None
+    codex_invocation: CodexInvocation | None
+
+
+class DiagnosisAnswer(Shape):
+    """A run, and what is known of it."""
+
+    run: Run
+    diagnostics: Diagnostics
+
+
+class HealthAnswer(Shape):
+    """Whether the gateway answers, and agentd."""
+
+    ok: Literal[True]
+    status: Literal["healthy"]
+    version: str
+    agentd: Literal["reachable", "unreachable"]
+
+
+class DaemonStatusAnswer(Shape):
+    """How the gateway does."""
+
+    daemon_health: Literal["ok", "degraded"]
+    max_concurrency: int
+    alive_workers: int
+    busy_workers: int
+    queue_counts: QueueCounts
+    uptime_s: float
+    version: str
+    pid: int

@@ -1,0 +1,162 @@
+"""``/stream``: events as they happen, as server-sent events or over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+
+from agentd.gateway.http.access import caller
+from agentd.gateway.http.bodies import StreamQuery
+from agentd.gateway.http.body import JsonObject, read_query
+from agentd.gateway.http.errors import invalid
+from agentd.gateway.http.idempotent import encoded
+from agentd.gateway.http.route import CLOSING, ENGINE, Route
+from agentd.gateway.http.shapes import Event as EventShape
+from agentd.gateway.http.waiting import until
+from agentd.gateway.model.objects import Event
+from agentd.text.timestamps import rfc3339_milliseconds
+
+MEDIA_TYPE: Final = "text/event-stream"
+ALIVE_SECONDS: Final = 15.0
+"""After so long without an event, a comment or a ping shows that the stream lives."""
+PATIENCE: Final = 60.0
+"""Seconds in which a client has to take an event."""
+LAST_EVENT_TYPE: Final = "gateway.stopping"
+"""Of the last event before the gateway ends; it is none of a session."""
+
+_LAST_EVENT_ID: Final = "Last-Event-ID"
+_RETRY_MS: Final = 1000
+_LARGEST_MESSAGE: Final = 4096
+"""Bytes of what a client sends over a WebSocket; it is not read."""
+
+
+async def _stream(request: web.Request) -> web.StreamResponse:
+    query = read_query(request, StreamQuery)
+    engine, who = request.app[ENGINE], caller(request)
+    cursor = _after(request, query)
+    if query.session_id is not None:
+        # Before anything is sent: it may be none of the caller's.
+        await engine.get_session(who, query.session_id)
+    if cursor is None:
+        cursor = await engine.last_cursor()
+    events = engine.follow(who, query.session_id, cursor)
+    if "websocket" in request.headers.get(hdrs.UPGRADE, "").lower():
+        return await _over_websocket(request, events, cursor)
+    return await _as_server_sent(request, events, cursor)
+
+
+def _after(request: web.Request, query: StreamQuery) -> int | None:
+    """Give the cursor after which to begin; ``None`` for the newest."""
+    last = request.headers.get(_LAST_EVENT_ID)
+    if last is None:
+        return None if query.cursor == "now" else query.cursor
+    if not last.isascii() or not last.isdigit() or len(last) > len(str(2**63)):
+        raise invalid(f"{_LAST_EVENT_ID}: expected the cursor of an event", "cursor")
+    return int(last)
+
+
+async def _as_server_sent(request: web.Request, events: AsyncIterator[Event], cursor: int) -> web.StreamResponse:
+    response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: MEDIA_TYPE, "X-Accel-Buffering": "no"})
+    await response.prepare(request)
+    if request.method == hdrs.METH_HEAD:
+        return response
+    await _write(response, b"retry: %d\n\n" % _RETRY_MS)
+    async with aclosing(until(events, request.app[CLOSING], ALIVE_SECONDS)) as coming:
+        async for event in coming:
+            if event is None:
+                await _write(response, b": alive\n\n")
+                continue
+            cursor = event.cursor
+            await _write(response, b"id: %d\ndata: %s\n\n" % (cursor, encoded(event.json())))
+    # Named, so that whoever reads unnamed events passes over it.
+    await _write(response, b"event: stopping\ndata: %s\n\n" % _last(cursor))
+    return response
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await response.write(data)
+    except TimeoutError:
+        raise ConnectionResetError("the client takes nothing") from None
+
+
+async def _over_websocket(request: web.Request, events: AsyncIterator[Event], cursor: int) -> web.StreamResponse:
+    socket = web.WebSocketResponse(heartbeat=ALIVE_SECONDS, max_msg_size=_LARGEST_MESSAGE, compress=False)
+    await socket.prepare(request)
+    left = asyncio.Event()
+    reading = asyncio.create_task(_read(socket, left))
+    stopping = asyncio.create_task(_either(request.app[CLOSING], left))
+    over = asyncio.Event()
+    stopping.add_done_callback(lambda _: over.set())
+    try:
+        async with aclosing(until(events, over, ALIVE_SECONDS)) as coming:
+            async for event in coming:
+                if event is not None:
+                    cursor = event.cursor
+                    await _send(socket, encoded(event.json()))
+        if not left.is_set():
+            await _send(socket, _last(cursor))
+            await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway stops")
+    finally:
+        reading.cancel()
+        stopping.cancel()
+    return socket
+
+
+async def _send(socket: web.WebSocketResponse, event: bytes) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await socket.send_str(event.decode())
+    except TimeoutError:
+        raise ConnectionResetError("the client takes nothing") from None
+
+
+async def _read(socket: web.WebSocketResponse, left: asyncio.Event) -> None:
+    """Take what the client sends, so that its pongs and its end are seen."""
+    try:
+        async for message in socket:
+            if message.type is WSMsgType.ERROR:
+                break
+    finally:
+        left.set()
+
+
+async def _either(first: asyncio.Event, second: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in (first, second)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+def _last(cursor: int) -> bytes:
+    event: JsonObject = {
+        "cursor": cursor,
+        "id": None,
+        "session_id": None,
+        "run_id": None,
+        "event_type": LAST_EVENT_TYPE,
+        "data": {},
+        "created_at": rfc3339_milliseconds(time.time()),
+    }
+    return encoded(event)
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/stream",
+        _stream,
+        "Follow what happens, from a cursor on: server-sent events, or a WebSocket",
+        query=StreamQuery,
+        answers=EventShape,
+        media_type=MEDIA_TYPE,
+    ),
+)

@@ -1,0 +1,177 @@
+"""The gateway's process: starting, what runs until the end, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agentd import __version__
+from agentd.files.locks import try_lock
+from agentd.gateway.engine.engine import Engine
+from agentd.gateway.engine.options import EngineOptions
+from agentd.gateway.http.access import Access
+from agentd.gateway.http.app import build_app
+from agentd.gateway.http.listening import check_guarded, listening, name_of
+from agentd.gateway.http.route import CLOSING
+from agentd.gateway.http.routes import DOUBLED, ONCE
+from agentd.gateway.http.server import serve
+from agentd.gateway.settings import Flags, GatewaySettings, GatewayStartError, gateway_settings
+from agentd.gateway.store.database import Database, DatabaseError, open_database, sqlite_url
+from agentd.launch.identity import IdentityError, admin_group
+from agentd.process.inherited_state import raise_file_limit
+from agentd.settings.folders import SettingsError
+from agentd.settings.logs import Redactor, configure
+from agentd.settings.settings import Settings
+from agentd.systemd.notify import ServiceNotifier
+from agentd.text.quoting import printable
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+DATABASE_FILE: Final = "gateway.db"
+"""In the state directory, where no other database is named."""
+LOCK_FILE: Final = "gateway.lock"
+
+_CANNOT_START: Final = (DatabaseError, GatewayStartError, IdentityError, SettingsError)
+
+
+def run(daemon: Settings, flags: Flags) -> int:
+    """Serve until a signal; give the exit status."""
+    return _run(daemon, flags, _serve)
+
+
+def migrate(daemon: Settings, flags: Flags) -> int:
+    """Bring the database to this version's schema; give the exit status."""
+    return _run(daemon, flags, _migrate)
+
+
+def _run(daemon: Settings, flags: Flags, work: Callable[[GatewaySettings], Coroutine[object, object, None]]) -> int:
+    configure(daemon.log_format, debug=daemon.debug, redactor=Redactor())
+    if flags.tokens:
+        log.warning(
+            "gateway_token", warning="--auth-token shows the token in the list of processes: use --auth-token-file"
+        )
+    try:
+        settings = gateway_settings(daemon, flags, os.environ)
+        with asyncio.Runner() as runner:
+            runner.run(work(settings))
+    except _CANNOT_START as error:
+        sys.stderr.write(f"agentd-gateway: cannot start: {printable(str(error))}\n")
+        return 1
+    return 0
+
+
+async def _migrate(settings: GatewaySettings) -> None:
+    database = await _open(settings, with_migrations=True)
+    log.info("gateway_migrated", database=database.name)
+    await database.close()
+
+
+async def _serve(settings: GatewaySettings) -> None:
+    told = _signals()
+    check_guarded(settings.listen, has_tokens=bool(settings.tokens))
+    group = admin_group(settings.daemon.admin_group)
+    raise_file_limit()
+    notifier = ServiceNotifier(os.environ)
+    with (
+        _alone(settings.daemon.state_dir),
+        listening(settings.listen, None if group is None else group.gid) as sockets,
+    ):
+        database = await _open(settings, with_migrations=settings.migrate)
+        try:
+            engine = Engine(_options(settings), database)
+            app = build_app(Access(settings.tokens, settings.hosts, settings.origins), engine, ONCE, doubled=DOUBLED)
+            async with engine.running(), serve(app, sockets):
+                _report(settings, [name_of(each) for each in sockets], database)
+                notifier.send("READY=1")
+                watchdog = asyncio.create_task(notifier.feed_watchdog(), name="watchdog")
+                await told.wait()
+                watchdog.cancel()
+                notifier.send("STOPPING=1")
+                app[CLOSING].set()
+        finally:
+            await database.close()
+    log.info("gateway_stopped", turns="are left to their agents")
+
+
+def _report(settings: GatewaySettings, addresses: list[str], database: Database) -> None:
+    if not settings.tokens:
+        log.warning("gateway_open", warning="no token is configured: whoever reaches it may do everything")
+    log.info(
+        "gateway_started",
+        version=__version__,
+        pid=os.getpid(),
+        listen=addresses,
+        database=database.name,
+        tokens=len(settings.tokens),
+    )
+
+
+def _signals() -> asyncio.Event:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    return told
+
+
+async def _open(settings: GatewaySettings, *, with_migrations: bool) -> Database:
+    url = settings.database
+    if url is None:
+        _make(settings.daemon.state_dir)
+        url = sqlite_url(settings.daemon.state_dir / DATABASE_FILE)
+    return await open_database(url, with_migrations=with_migrations)
+
+
+@contextlib.contextmanager
+def _alone(state_dir: Path) -> Iterator[None]:
+    """Keep a second gateway from starting beside this one: both would deliver the same messages.
+
+    Raises
+    ------
+    GatewayStartError
+        If one runs.
+    """
+    _make(state_dir)
+    path = state_dir / LOCK_FILE
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise GatewayStartError(f"{path}: cannot be opened: {error.strerror}") from None
+    try:
+        if not try_lock(descriptor):
+            raise GatewayStartError(f"another agentd-gateway runs: it has {path}; stop it, or give another --state-dir")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise GatewayStartError(f"--state-dir {folder}: cannot be made: {error.strerror}") from None
+
+
+def _options(settings: GatewaySettings) -> EngineOptions:
+    daemon = settings.daemon
+    return EngineOptions(
+        config=daemon.config,
+        drop_in_folder=daemon.config_dir,
+        api_socket=daemon.api_socket,
+        agent_user=daemon.agent_user,
+        data_dir=daemon.data_dir,
+        max_concurrency=settings.max_concurrency,
+        max_queue=settings.max_queue,
+        turn_timeout=settings.turn_timeout,
+        idle_timeout=settings.idle_timeout,
+        retention=settings.retention,
+        workdirs=settings.workdirs,
+    )
