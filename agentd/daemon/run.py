@@ -208,6 +208,7 @@ class _Daemon:
             await transcripts.prepare()
         reconciler = Reconciler(host, counters.passed)
         await reconciler.adopt(census)
+        turns.adopted()
         stack.push_async_callback(reconciler.close)
         if transcripts is not None:
             transcripts.start()

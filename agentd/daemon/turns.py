@@ -23,12 +23,13 @@ from agentd.supervise.run_watcher import StartedRun
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 from agentd.turns import peers
-from agentd.turns.adapter import TurnsError
+from agentd.turns.adapter import NotNowError, TurnsError
 from agentd.turns.conversations import FILE, Conversations
+from agentd.turns.messages.store import FILE as MESSAGES
 from agentd.turns.registry import load_adapters
+from agentd.turns.requests import Access
 from agentd.turns.screen.rules import harnesses_with_rules
 from agentd.turns.thread import Setting, TurnsThread
-from agentd.turns.turns import Access
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,7 @@ class TurnsPart:
         self._host = host
         self._conversations = Conversations(state_dir / FILE)
         self._conversations.read()
+        self._messages = state_dir / MESSAGES
         self._adapters = load_adapters()
         for text in self._adapters.warnings:
             log.warning("harness", warning=text)
@@ -82,6 +84,11 @@ class TurnsPart:
             self._host.watcher = thread
             stack.push_async_callback(self._end, asyncio.create_task(self._screens(thread).run(), name="screens"))
             yield
+
+    def adopted(self) -> None:
+        """Say that the runs of a former daemon are all known."""
+        assert self._thread is not None
+        self._thread.adopted()
 
     def _no_socket(self) -> str | None:
         """Why there can be no socket, if there can be none."""
@@ -112,6 +119,7 @@ class TurnsPart:
                 sink=self._take,
                 redact=self._host.redact,
                 conversations=self._conversations,
+                messages=self._messages,
                 terminal=lambda run: PaneTerminal(self._host, run),
             )
         )
@@ -142,14 +150,28 @@ class PaneTerminal:
     host: Host
     run: StartedRun
 
+    async def paste(self, text: str) -> None:
+        """Paste a text."""
+        pane, runtime = self._pane(), self.host.runtime
+        try:
+            path = await asyncio.to_thread(runtime.write_paste, self.run.run_id, text.encode())
+        except OSError as error:
+            raise NotNowError(f"nothing was typed for {self.run.agent}: {error.strerror}") from error
+        try:
+            async with self._asked("paste for"):
+                refused = await self.host.tmux.paste(pane, path)
+        finally:
+            runtime.remove_paste(self.run.run_id)
+        if refused is not None:
+            raise NotNowError(f"nothing was typed for {self.run.agent}: {refused}")
+
     async def press(self, key: str) -> None:
         """Press a key."""
         pane = self._pane()
         async with self._asked(f"press {key} for"):
-            hindrance = await self.host.tmux.hindrance(pane)
-            if hindrance is not None:
-                raise TurnsError(f"nothing was pressed for {self.run.agent}: {hindrance}")
-            await self.host.tmux.send_key(pane, key)
+            refused = await self.host.tmux.press(pane, key)
+        if refused is not None:
+            raise NotNowError(f"nothing was pressed for {self.run.agent}: {refused}")
 
     async def show(self) -> str:
         """What it shows now."""

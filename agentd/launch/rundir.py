@@ -40,8 +40,8 @@ _PID, _EXIT, _RECORD = ".pid", ".exit", ".record"
 _NEW_RECORD = ".record-new"
 _GO = os.fsdecode(GO_SUFFIX)
 _OF_SANDBOX = (os.fsdecode(SANDBOX_SUFFIX), os.fsdecode(SANDBOX_INPUT), TRUSTED_SUFFIX, NETWORK_SUFFIX, READY_SUFFIX)
-_MEMO, _FILE, _SOCKET = ".turns", ".turns-file", ".turns-socket"
-_SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, _GO, *_OF_SANDBOX, _MEMO, _FILE, _SOCKET)
+_MEMO, _FILE, _SOCKET, _PASTE = ".turns", ".turns-file", ".turns-socket", ".turns-paste"
+_SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, _GO, *_OF_SANDBOX, _MEMO, _FILE, _SOCKET, _PASTE)
 _LARGEST_STATUS = 255
 _ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
 """An exit status, and the first number of /proc/uptime (proc(5)) where there is one."""
@@ -207,6 +207,22 @@ class RuntimeDirectory:
         self._memos[run_id] = memo
         if file is not None:
             self._folder.create(run_id + _FILE, file)
+
+    def write_paste(self, run_id: str, text: bytes) -> Path:
+        """Write what tmux is to paste into a run's terminal, in place of what was left there.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written: disk full, folder gone.
+        """
+        self._folder.remove(run_id + _PASTE)
+        self._folder.create(run_id + _PASTE, text)
+        return self.path / (run_id + _PASTE)
+
+    def remove_paste(self, run_id: str) -> None:
+        """Remove what was to be pasted."""
+        self._folder.remove(run_id + _PASTE)
 
     def read_memo(self, run_id: str) -> str | None:
         """Read the note for a later daemon on how a run is watched."""

@@ -29,6 +29,7 @@ from agentd.supervise.plan import Action, Operation, plan
 from agentd.supervise.record import Description
 from agentd.supervise.refused_launches import RefusedLaunches
 from agentd.supervise.run_recorder import SeenPane
+from agentd.supervise.watching import declared_agent
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 from agentd.tmux.server import KEY_OPTION
@@ -159,6 +160,8 @@ class Reconciler:
         """
         self._desired = {agent.spec.name: agent for agent in desired}
         self._unknown = unknown
+        told = [declared_agent(agent) for agent in self._desired.values()]
+        self.host.watcher.declared(told, all_known=not unknown.covers(None))
         undeclared = (agent for name, agent in self.agents.items() if name not in self._desired)
         left = sorted(agent.name for agent in undeclared if unknown.covers(agent.described.source))
         if left and left != self._left_alone:

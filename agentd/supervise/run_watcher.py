@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -40,6 +40,16 @@ class StartedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class DeclaredAgent:
+    """An agent that is declared, as those who talk to agents need to know it."""
+
+    name: str
+    harness: str
+    takes_no_messages: str | None
+    """Why it takes no messages, where its declaration says so."""
+
+
+@dataclass(frozen=True, slots=True)
 class WatchedRun:
     """What is shown of a run that is watched."""
 
@@ -72,6 +82,16 @@ class RunWatcher(Protocol):
         """The conversation that a run may go on with; ``None`` if there is none."""
         ...
 
+    def declared(self, agents: Sequence[DeclaredAgent], *, all_known: bool) -> None:
+        """Say which agents are declared.
+
+        Parameters
+        ----------
+        all_known
+            Whether there are no others: a file may never have been understood.
+        """
+        ...
+
     def started(self, run: StartedRun) -> None:
         """The run's process exists."""
         ...
@@ -100,6 +120,9 @@ class NoWatcher:
     def conversation(self, agent: str, harness: str, workdir: Path) -> str | None:  # noqa: ARG002 (the protocol's)
         """Nothing is known."""
         return None
+
+    def declared(self, agents: Sequence[DeclaredAgent], *, all_known: bool) -> None:
+        """Nothing to do."""
 
     def started(self, run: StartedRun) -> None:
         """Nothing to do."""

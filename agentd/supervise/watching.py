@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agentd.harness.additions import HOOK_VARIABLE, Additions, LaunchFacts
-from agentd.model.spec import AgentType
+from agentd.model.spec import AgentSpec, AgentType
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.record import Description
 from agentd.supervise.run_handle import RunHandle
-from agentd.supervise.run_watcher import RunFiles, StartedRun
+from agentd.supervise.run_watcher import DeclaredAgent, RunFiles, StartedRun
 
 
 def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mapping[str, str]) -> Additions | None:
@@ -22,7 +22,7 @@ def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mappi
     """
     spec, launch, socket = desired.spec, desired.launch, host.watcher.hook_socket
     assert launch is not None
-    if not spec.turns or spec.type is AgentType.SANDBOXED:
+    if _unwatched(spec) is not None:
         return None
     hook = {} if socket is None else {HOOK_VARIABLE: socket}
     file, own_socket = host.runtime.watching_paths(run_id)
@@ -41,6 +41,19 @@ def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mappi
     )
     added = host.watcher.additions(facts)
     return None if added is None else Additions(added.argv, {**hook, **added.environment}, added.file, added.memo)
+
+
+def _unwatched(spec: AgentSpec) -> str | None:
+    """Why an agent's turns are not watched, where its declaration says so."""
+    if not spec.turns:
+        return "turns = false"
+    return "it is sandboxed" if spec.type is AgentType.SANDBOXED else None
+
+
+def declared_agent(desired: DesiredAgent) -> DeclaredAgent:
+    """An agent as those who talk to it need to know it."""
+    one_shot = None if desired.stays else "it answers its prompt, and ends"
+    return DeclaredAgent(desired.spec.name, desired.spec.harness, _unwatched(desired.spec) or one_shot)
 
 
 def watch_run(host: Host, agent: str, described: Description, handle: RunHandle) -> None:

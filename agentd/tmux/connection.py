@@ -52,7 +52,8 @@ class ClientCommand:
 
 @dataclass(slots=True)
 class _Request:
-    commands: int
+    answers: int
+    """That are to come."""
     answered: asyncio.Future[list[tuple[str, ...]]]
     lines: list[tuple[str, ...]] = field(default_factory=list)
 
@@ -168,8 +169,13 @@ class ControlConnection:
         assert self._transport is not None
         return self._transport.get_pid() or 0
 
-    async def run(self, *commands: str) -> list[tuple[str, ...]]:
+    async def run(self, *commands: str, more: int = 0) -> list[tuple[str, ...]]:
         """Execute commands in one go and return the lines each printed.
+
+        Parameters
+        ----------
+        more
+            Answers that come beside those to the commands themselves: ``if-shell`` executes others.
 
         Raises
         ------
@@ -178,7 +184,7 @@ class ControlConnection:
         TmuxUnreachableError
             If the connection ended, or tmux did not answer in time; whether it acted is then unknown.
         """
-        request = self._send(commands)
+        request = self._send(commands, more)
         try:
             async with asyncio.timeout(self._answer_limit):
                 return await request.answered
@@ -186,12 +192,12 @@ class ControlConnection:
             self.ended(f"tmux did not answer within {self._answer_limit:g} s")
             raise TmuxUnreachableError(f"tmux did not answer within {self._answer_limit:g} s") from None
 
-    def _send(self, commands: Sequence[str]) -> _Request:
+    def _send(self, commands: Sequence[str], more: int) -> _Request:
         if self.closed.done() or self._transport is None:
             raise TmuxUnreachableError("the control connection is closed")
         assert commands, "an empty line makes tmux detach"
         loop = asyncio.get_running_loop()
-        request = _Request(len(commands), loop.create_future())
+        request = _Request(len(commands) + more, loop.create_future())
         self._waiting.append(request)
         if not self._unsent:
             # One write for all that a turn of the event loop sends: for 300 sessions tmux then needs 0.25 s of CPU
@@ -244,7 +250,7 @@ class ControlConnection:
             return
         request = self._waiting[0]
         request.lines.append(reply.lines)
-        if reply.ok and len(request.lines) < request.commands:
+        if reply.ok and len(request.lines) < request.answers:
             return
         self._waiting.popleft()
         if request.answered.done():

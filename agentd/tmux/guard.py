@@ -32,13 +32,15 @@ def guarded(pane_id: str, pid: int, *commands: str) -> tuple[str, ...]:
     pid
         The process that tmux started in it.
     commands
-        Written for tmux' parser. A control client gets an answer for each of them, and one more.
+        Written for tmux' parser. A control client gets an answer for each of them, and one more, also where they are
+        not executed.
     """
     same, lives = f"#{{==:#{{pane_pid}},{pid}}}", f"#{{!=:#{{pane_path}},{ENDED_MARK}{pid}}}"
     # Keys for a synchronized pane go to its neighbours too.
     condition = f"#{{&&:#{{&&:{same},{lives}}},#{{!=:#{{pane_synchronized}},1}}}}"
-    otherwise = command("display-message", "-p", "-t", pane_id, f"{_REFUSED} {TOLD}")
-    return ("if-shell", "-F", "-t", pane_id, condition, sequence(commands), otherwise)
+    otherwise = [command("display-message", "-p", "-t", pane_id, f"{_REFUSED} {TOLD}")]
+    otherwise += [command("display-message", "-p", "")] * (len(commands) - 1)
+    return ("if-shell", "-F", "-t", pane_id, condition, sequence(commands), sequence(otherwise))
 
 
 def refusal(lines: Sequence[str], pid: int) -> str | None:

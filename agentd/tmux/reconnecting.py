@@ -215,12 +215,12 @@ class ReconnectingClient:
         """Wait until commands can be sent."""
         await self._connected.wait()
 
-    async def _run(self, *commands: str) -> list[tuple[str, ...]]:
+    async def _run(self, *commands: str, more: int = 0) -> list[tuple[str, ...]]:
         connection = self._connection
         if connection is None or not self._connected.is_set():
             raise TmuxUnreachableError("there is no connection to tmux")
         try:
-            return await connection.run(*commands)
+            return await connection.run(*commands, more=more)
         except TmuxUnreachableError:
             # At once, not when `stay_connected` gets its turn: who waits for a connection must wait for another one.
             if connection is self._connection:

@@ -14,6 +14,7 @@ import contextlib
 import re
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 
 import structlog
 
@@ -23,7 +24,7 @@ from agentd.tmux.errors import (
     TmuxStartError,
     TmuxUnreachableError,
 )
-from agentd.tmux.guard import TOLD, hindrance
+from agentd.tmux.guard import guarded, refusal
 from agentd.tmux.panes import (
     LIST_FORMAT,
     NEWS_FORMAT,
@@ -133,10 +134,36 @@ class TmuxServer(ReconnectingClient):
             command("send-keys", "-t", pane.pane_id, key),
         )
 
-    async def hindrance(self, pane: Pane) -> str | None:
-        """Say why nothing may be typed into a pane for the run launched in it, if anything speaks against it."""
-        answers = await self._run(command("display-message", "-p", "-t", pane.pane_id, TOLD))
-        return hindrance("".join(answers[0]), pane.pid)
+    async def paste(self, pane: Pane, file: Path) -> str | None:
+        """Paste a file into a pane if the run launched in it lives, in brackets if its program asked for that.
+
+        Returns
+        -------
+        Why nothing was pasted; ``None`` if it was.
+        """
+        buffer = f"agentd-{pane.pane_id}"
+        await self._run(command("load-buffer", "-b", buffer, str(file)))
+        try:
+            return await self._guarded(
+                pane,
+                command("copy-mode", "-q", "-t", pane.pane_id),
+                command("paste-buffer", "-p", "-t", pane.pane_id, "-b", buffer),
+            )
+        finally:
+            await self._run(command("delete-buffer", "-b", buffer))
+
+    async def press(self, pane: Pane, key: str) -> str | None:
+        """Press a key in a pane, as `paste` pastes."""
+        return await self._guarded(
+            pane,
+            command("copy-mode", "-q", "-t", pane.pane_id),
+            command("send-keys", "-t", pane.pane_id, "--", key),
+        )
+
+    async def _guarded(self, pane: Pane, *commands: str) -> str | None:
+        name, *words = guarded(pane.pane_id, pane.pid, *commands)
+        answers = await self._run(command(name, *words), more=len(commands))
+        return refusal([line for answer in answers for line in answer], pane.pid)
 
     async def kill_pane(self, pane: Pane) -> None:
         """Close a pane, and with it its window and session if it was the last; a missing one is fine."""

@@ -45,6 +45,10 @@ class TurnsError(Exception):
     """Something that was asked cannot be done; the text says why, and what to do."""
 
 
+class NotNowError(TurnsError):
+    """A message was not handed over, not even in part; it may be tried again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What somebody decides about a request."""
@@ -67,6 +71,10 @@ class Hook:
 
 class Terminal(Protocol):
     """The agent's terminal. Each call ends within seconds, or raises `TurnsError`."""
+
+    def paste(self, text: str) -> Coroutine[object, object, None]:
+        """Paste a text, bracketed if the program asked for that; raise `NotNowError` if nothing was pasted."""
+        ...
 
     def press(self, key: str) -> Coroutine[object, object, None]:
         """Press a key, in tmux's notation."""
@@ -153,8 +161,10 @@ class Watch(Protocol):
 
         Raises
         ------
+        NotNowError
+            If nothing was handed over, and it may be tried again.
         TurnsError
-            If it was not, or if the harness takes messages at its terminal alone, where ``agentctl send`` types them.
+            If it was not, or not for certain.
         """
         ...
 

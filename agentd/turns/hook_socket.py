@@ -1,4 +1,4 @@
-"""Serves hooks and those who answer, on a Unix socket: one short HTTP request a connection.
+"""Serves hooks and those who talk to agents, on a Unix socket: one short HTTP request a connection.
 
 Not the API's server: that is read-only and takes no bodies. Whoever connects is known by the kernel's account, refused
 at once if they have no business here, and bounded in what they may send, hold and ask for.
@@ -11,15 +11,18 @@ import contextlib
 import re
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeVar
 
 import structlog
 
 from agentd.turns.peers import Peer, peer_of
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 MOST_CONNECTIONS = 1024
 MOST_OF_ONE = 128
@@ -35,7 +38,12 @@ _REQUEST_LIMIT = 5.0
 """Seconds for a request to arrive, whole."""
 _ANSWER_LIMIT = 5.0
 
-_LINE = re.compile(rb"(GET|POST) (/[!-~]{0,1000}) HTTP/1\.[01]\r\n")
+MOST_STREAMS = 1024
+"""Streams at once, which are not counted among the connections."""
+_READ_LIMIT = 30.0
+"""Seconds for a follower to read what was written to it."""
+
+_LINE = re.compile(rb"(GET|POST|DELETE) (/[!-~]{0,1000}) HTTP/1\.[01]\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,12})[ \t]*\r\n", re.IGNORECASE)
 _EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 
@@ -59,7 +67,14 @@ class HttpAnswer:
     body: bytes = b""
 
 
-Handler = Callable[[HttpRequest], Awaitable[HttpAnswer]]
+@dataclass(frozen=True, slots=True)
+class HttpStream:
+    """An answer that goes on."""
+
+    pieces: AsyncIterator[bytes]
+
+
+Handler = Callable[[HttpRequest], Awaitable[HttpAnswer | HttpStream]]
 
 
 class HookSocket:
@@ -78,6 +93,7 @@ class HookSocket:
         self._handle = handle
         self._server: asyncio.Server | None = None
         self._open = 0
+        self._streams = 0
         self._of_one: Counter[int] = Counter()
         self._in_memory = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,6 +123,9 @@ class HookSocket:
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
             # A peer that goes away, or never says what it wants, is no news.
             pass
+        except asyncio.CancelledError:
+            # By `close`. asyncio of Python 3.11 would log it as an error of its own.
+            pass
         finally:
             self._tasks.discard(task)
             writer.transport.abort()
@@ -121,20 +140,39 @@ class HookSocket:
         self._open += 1
         self._of_one[peer.pid] += 1
         try:
-            await self._serve(peer, reader, writer)
+            stream = await self._serve(peer, reader, writer)
         finally:
             self._open -= 1
             self._of_one[peer.pid] -= 1
             if not self._of_one[peer.pid]:
                 del self._of_one[peer.pid]
+        if stream is not None:
+            await self._stream(stream, reader, writer)
 
-    async def _serve(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _stream(self, stream: HttpStream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._streams >= MOST_STREAMS:
+            await _send(writer, HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE))
+            return
+        self._streams += 1
+        writing = asyncio.ensure_future(_write_pieces(stream, writer))
+        gone = asyncio.ensure_future(reader.read(1))
+        try:
+            await asyncio.wait([writing, gone], return_when=asyncio.FIRST_COMPLETED)
+            if writing.done():
+                writing.result()
+        finally:
+            self._streams -= 1
+            await _end(writing, gone)
+
+    async def _serve(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> HttpStream | None:
+        """Answer a request; what goes on is given back."""
         async with asyncio.timeout(_REQUEST_LIMIT):
             head = await reader.readuntil(b"\r\n\r\n")
             line, length = _LINE.match(head), _LENGTH.search(head)
             if line is None or (length is None and line[1] == b"POST"):
-                await _send(writer, HttpAnswer(HTTPStatus.BAD_REQUEST, b"expected a GET or POST with Content-Length\n"))
-                return
+                expected = b"expected a GET, a DELETE, or a POST with Content-Length\n"
+                await _send(writer, HttpAnswer(HTTPStatus.BAD_REQUEST, expected))
+                return None
             size = 0 if length is None else int(length[1])
             if _EXPECTS.search(head):
                 writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -152,10 +190,15 @@ class HookSocket:
             answer = await self._while_connected(request, reader)
         finally:
             self._in_memory -= size if kept else 0
+        if isinstance(answer, HttpStream):
+            return answer
         if answer is not None:
             await _send(writer, answer)
+        return None
 
-    async def _while_connected(self, request: HttpRequest, reader: asyncio.StreamReader) -> HttpAnswer | None:
+    async def _while_connected(
+        self, request: HttpRequest, reader: asyncio.StreamReader
+    ) -> HttpAnswer | HttpStream | None:
         """Have a request answered; ``None`` if the peer has gone."""
         handling = asyncio.ensure_future(self._handle(request))
         gone = asyncio.ensure_future(reader.read(1))
@@ -163,10 +206,31 @@ class HookSocket:
             await asyncio.wait([handling, gone], return_when=asyncio.FIRST_COMPLETED)
             return handling.result() if handling.done() else None
         finally:
-            for task in (handling, gone):
-                task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([handling, gone])
+            await _end(handling, gone)
+
+
+async def _end(*tasks: asyncio.Future[T] | asyncio.Future[bytes]) -> None:
+    for task in tasks:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.wait(tasks)
+
+
+async def _write_pieces(stream: HttpStream, writer: asyncio.StreamWriter) -> None:
+    """Write an answer piece by piece, in chunks; source: RFC 9112, 7.1."""
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n"
+        b"Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    async for piece in stream.pieces:
+        writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        async with asyncio.timeout(_READ_LIMIT):
+            await writer.drain()
+    async with asyncio.timeout(_ANSWER_LIMIT):
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
 
 
 async def _drain(reader: asyncio.StreamReader, size: int) -> None:

@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import structlog
 
 from agentd.model.events import Detail, EventKind
+from agentd.model.states import Activity
 from agentd.turns.activity import SCREEN, Doing, Seen, Shown, due, line, news, show, weigh
-from agentd.turns.adapter import Adapter, Answer, Ground, Hook, LiveRun, TurnsError, Watch
-from agentd.turns.conversation import NO_USAGE, Conversation, Request, decide, expired, take
-from agentd.turns.events import Ended, Outcome, PermissionResolved, TurnEvent, Usage
+from agentd.turns.adapter import Adapter, Answer, Granularity, Ground, Hook, LiveRun, NotNowError, TurnsError, Watch
+from agentd.turns.conversation import NO_USAGE, Conversation, Request, Turn, decide, expired, take
+from agentd.turns.events import Ended, Outcome, PermissionResolved, TextDelta, TurnEvent, Usage
 from agentd.turns.journal import Budget, kind_of, told
 
 log = structlog.get_logger(__name__)
 
 _CALL_LIMIT = 5.0
 """Seconds for one call of an adapter; holding a hook is none."""
+
+_DELIVERY_LIMIT = 30.0
+"""Seconds for handing over a message: it is typed, seen to be typed, and Enter pressed again after 3 s."""
+
+_NOT_THE_USERS = (Activity.WORKING, Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
+
+_STARTED = 1.0
+"""Seconds after which a program that has said nothing of itself counts as reading its terminal."""
 
 _USAGE_AFTER = 1.0
 """Seconds after a turn's end in which its usage is still told."""
@@ -43,6 +53,14 @@ class Outlet(Protocol):
 
     def not_resumed(self, run: RunWatch) -> None:
         """A run that was to go on with a conversation failed before any turn: the next one begins another."""
+        ...
+
+    def happened(self, run: RunWatch, event: TurnEvent) -> None:
+        """Something happened in a turn; what was made of it stands in the run's conversation."""
+        ...
+
+    def unheard(self, run: RunWatch) -> None:
+        """Nothing more is heard of its turns, though it may go on."""
         ...
 
     def emit(self, agent: str, kind: EventKind, reason: str | None, data: dict[str, Detail]) -> None:
@@ -66,6 +84,8 @@ class RunWatch:
         self._seen: dict[str, Seen] = {}
         self._background: tuple[str, ...] = ()
         self._watch: Watch | None = None
+        self._speaks_late = False
+        self._reads_from = 0.0
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._usage_timer: asyncio.TimerHandle | None = None
@@ -89,6 +109,8 @@ class RunWatch:
         """Begin to watch."""
         try:
             self._watch = adapter.watch(self.run, self, self._ground)
+            self._speaks_late = adapter.granularity is Granularity.SCREEN
+            self._reads_from = asyncio.get_running_loop().time() + _STARTED
         except Exception as error:  # noqa: BLE001 (an adapter may raise anything; it costs its own run's activity)
             self._fail(error)
             return
@@ -114,6 +136,7 @@ class RunWatch:
             self._task.cancel()
         self._seen.clear()
         self.conversation = Conversation(last=self.conversation.last, usage=self.conversation.usage)
+        self._outlet.unheard(self)
         self._judge()
 
     # -- the adapter's voice
@@ -133,9 +156,12 @@ class RunWatch:
         self.conversation = take(before, event, at)
         for resolved in expired(before, self.conversation, event):
             self._tell(resolved)
-        if self.conversation == before:
+        # A long answer's pieces go on after what is kept of it is full.
+        if self.conversation == before and not isinstance(event, TextDelta):
             return
-        if not isinstance(event, Usage):
+        if isinstance(event, Usage):
+            self._outlet.happened(self, event)
+        else:
             self._tell(event)
         self._usage_soon()
         self._note_conversation()
@@ -210,6 +236,10 @@ class RunWatch:
         self._outlet.emit(self.agent, EventKind.ACTIVITY, doing.text, data)
 
     def _tell(self, event: TurnEvent) -> None:
+        self._outlet.happened(self, event)
+        self._journal(event)
+
+    def _journal(self, event: TurnEvent) -> None:
         kind = kind_of(event)
         if kind is None:
             return
@@ -236,7 +266,7 @@ class RunWatch:
         last, untold = self.conversation.last, self._untold_usage()
         if last is not None and not self._over and untold != NO_USAGE:
             self._told_usage = {last.id: last.usage}
-            self._tell(untold)
+            self._journal(untold)
 
     def _tell_usage_now(self) -> None:
         if self._usage_timer is not None:
@@ -286,6 +316,46 @@ class RunWatch:
             )
         return found
 
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+        return self.run.facts.run_id
+
+    @property
+    def at_work(self) -> bool:
+        """Whether something shows that the agent is at work or asks, also if no turn of it is known."""
+        activity = None if self.current is None else self.current.doing.activity
+        return self.conversation.turn is not None or activity in _NOT_THE_USERS
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is the user's move, and the run takes a message."""
+        if self._watch is None or self._over or self.at_work or self.conversation.requests or self.current is None:
+            return False
+        if self.current.doing.activity is not Activity.UNKNOWN:
+            return True
+        # A program that tells of its turns itself need not say that it is there.
+        return self._speaks_late and asyncio.get_running_loop().time() >= self._reads_from
+
+    async def deliver(self, text: str) -> None:
+        """Hand over a message.
+
+        Raises
+        ------
+        NotNowError
+            If nothing was handed over, and it may be tried again.
+        TurnsError
+            If it was not, or not for certain.
+        """
+        if self._watch is None:
+            raise NotNowError(f"{self.agent} is not watched any more")
+        await self._call(self._watch.deliver(text), _DELIVERY_LIMIT)
+
+    def recall(self, turn: Turn) -> None:
+        """Take up a turn that a former daemon saw begin, where the harness keeps no record of it."""
+        if self._speaks_late and self._watch is not None and self.conversation.turn is None:
+            self.conversation = replace(self.conversation, turn=turn)
+
     async def interrupt(self) -> None:
         """Interrupt the turn under way.
 
@@ -301,14 +371,14 @@ class RunWatch:
             raise TurnsError(f"{self.agent} is not watched: its harness cannot be asked; use agentctl keys")
         return self._watch
 
-    async def _call(self, call: Awaitable[T]) -> T:
+    async def _call(self, call: Awaitable[T], limit: float = _CALL_LIMIT) -> T:
         try:
-            async with asyncio.timeout(_CALL_LIMIT):
+            async with asyncio.timeout(limit):
                 return await call
         except TurnsError:
             raise
         except TimeoutError:
-            raise TurnsError(f"the harness of {self.agent} did not take it within {_CALL_LIMIT:g} s") from None
+            raise TurnsError(f"the harness of {self.agent} did not take it within {limit:g} s") from None
         except Exception as error:
             self._fail(error)
             raise TurnsError(f"the harness of {self.agent} cannot be asked: {error}") from error

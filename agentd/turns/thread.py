@@ -11,7 +11,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,15 +25,18 @@ from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.events import Detail, Event, EventKind
 from agentd.model.states import Activity
 from agentd.model.user import AgentUser
-from agentd.supervise.run_watcher import StartedRun, WatchedRun
+from agentd.supervise.run_watcher import DeclaredAgent, StartedRun, WatchedRun
 from agentd.tmux.panes import Pane
 from agentd.turns.activity import NOBODY_SPEAKS, SCREEN
 from agentd.turns.adapter import Adapter, Ground, LiveRun, Terminal
 from agentd.turns.conversations import Conversations, Remembered
+from agentd.turns.events import TurnEvent
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.hook_socket import HookSocket
+from agentd.turns.messages.store import Store
+from agentd.turns.requests import Access, Requests
 from agentd.turns.run_watch import RunWatch
-from agentd.turns.turns import Access, Turns
+from agentd.turns.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +67,8 @@ class Setting:
     redact: Callable[[str], str]
     """Takes secret values out of a text that will be shown."""
     conversations: Conversations
+    messages: Path
+    """The file that keeps messages."""
     terminal: Callable[[StartedRun], Terminal]
     """The terminal of a run; its calls are made in the daemon's loop."""
 
@@ -98,10 +103,15 @@ class TurnsThread:
         looks = Looks()
         changes = FileChanges(looks)
         ground = Ground(looks, changes, self._setting.user, time.time)
-        self._turns = Turns(self._setting.adapters, ground, self, self._setting.access)
-        self._socket = HookSocket(self._turns.may_connect, self._turns.handle)
+        self._turns = Turns(self._setting.adapters, ground, self, Store(self._setting.messages))
+        requests = Requests(self._turns, self._setting.access)
+        self._socket = HookSocket(requests.may_connect, requests.handle)
         self._stop = asyncio.Event()
-        tasks = [asyncio.create_task(changes.run(), name="files"), asyncio.create_task(self._live(), name="beat")]
+        tasks = [
+            asyncio.create_task(changes.run(), name="files"),
+            asyncio.create_task(self._live(), name="beat"),
+            asyncio.create_task(self._turns.deliveries.open(), name="messages of a former daemon"),
+        ]
         self._ready.set()
         await self._stop.wait()
         for task in tasks:
@@ -124,6 +134,12 @@ class TurnsThread:
         log.warning("conversation_not_resumed", agent=run.agent, effect="the next run begins another conversation")
         if self._setting.conversations.forget(run.agent):
             self._writing = in_thread("conversations", self._setting.conversations.write)
+
+    def happened(self, run: RunWatch, event: TurnEvent) -> None:
+        """Nothing to do: the journal is told by `emit`."""
+
+    def unheard(self, run: RunWatch) -> None:
+        """Nothing to do: what is shown of the run changes, too."""
 
     async def _live(self) -> None:
         while True:
@@ -200,6 +216,14 @@ class TurnsThread:
         live = LiveRun(facts, run.process, memo, terminal)
         self._to_thread(partial(self._turns.started, live, by_adapter=run.memo is not None))
 
+    def adopted(self) -> None:
+        """Say that the runs of a former daemon are all known."""
+        self._to_thread(self._turns.adopted.set)
+
+    def declared(self, agents: Sequence[DeclaredAgent], *, all_known: bool) -> None:
+        """Say which agents are declared."""
+        self._to_thread(partial(self._turns.declared, agents, all_known=all_known))
+
     def ended(self, run_id: str, *, succeeded: bool) -> None:
         """Watch a run no more."""
         self._panes.pop(run_id, None)
@@ -261,6 +285,9 @@ class _FarTerminal:
 
     terminal: Terminal
     loop: asyncio.AbstractEventLoop
+
+    async def paste(self, text: str) -> None:
+        await self._there(self.terminal.paste(text))
 
     async def press(self, key: str) -> None:
         await self._there(self.terminal.press(key))

@@ -1,69 +1,36 @@
-"""All runs that are watched, and who may say or ask what of them. Lives in a loop of its own.
-
-Hooks count for the run that the process at the other end of the connection belongs to by the kernel's account, whatever
-it says. An answer is taken from root, the agents' user and the admin group, but not from inside a run: an agent does
-not allow itself things.
-"""
+"""All runs that are watched, and what follows from their news: streams and deliveries. Lives in a loop of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
-from urllib.parse import unquote
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
 from agentd.process.identity import ProcessIdentity
+from agentd.supervise.run_watcher import DeclaredAgent
+from agentd.turns import peers
 from agentd.turns.activity import SCREEN, Rank, Seen
-from agentd.turns.adapter import Adapter, Answer, Ground, Hook, LiveRun, TurnsError
-from agentd.turns.events import Decision
-from agentd.turns.hook_command import PATH as HOOK_PATH
-from agentd.turns.hook_socket import HttpAnswer, HttpRequest
-from agentd.turns.peers import Peer, is_in_a_run, run_of
+from agentd.turns.adapter import Adapter, Ground, LiveRun, TurnsError
+from agentd.turns.events import TurnEvent
+from agentd.turns.messages.deliveries import Deliveries
+from agentd.turns.messages.message import Message
+from agentd.turns.messages.store import Store
 from agentd.turns.run_watch import Outlet, RunWatch
 from agentd.turns.screen.judging import judge_screen
-from agentd.turns.views import conversation_view
+from agentd.turns.streams import Stream, Streams, event_line, message_line
 
 log = structlog.get_logger(__name__)
 
-TURNS_PATH = "/v1/turns/"
-"""Of the requests of those who talk to agents, before the agent's name."""
 
-_HOOKS_A_SECOND, _HOOKS_AT_ONCE = 200.0, 400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who may use the socket."""
-
-    agent_uid: int
-    own_uid: int
-    admin_gid: int | None
-
-    def may_connect(self, peer: Peer) -> bool:
-        """Whether a peer has any business here."""
-        return peer.uid in (0, self.agent_uid, self.own_uid) or (
-            self.admin_gid is not None and (peer.gid == self.admin_gid or self.admin_gid in peer.groups)
-        )
+class NoSuchAgentError(Exception):
+    """There is no such agent, or it is not running; the text says which."""
 
 
-@dataclass(slots=True)
-class _Flow:
-    """How many hooks of a run are taken: more are a flood."""
-
-    left: float = _HOOKS_AT_ONCE
-    at: float = 0.0
-    told: bool = False
-
-    def take(self, now: float) -> bool:
-        self.left = min(_HOOKS_AT_ONCE, self.left + (now - self.at) * _HOOKS_A_SECOND)
-        self.at = now
-        self.left -= self.left >= 1.0
-        return self.left >= 1.0
+class NotYetError(Exception):
+    """It is not known yet which agents are declared."""
 
 
 class Turns:
@@ -73,42 +40,73 @@ class Turns:
     ----------
     adapters
         By harness.
+    outlet
+        Where their news go, beside the streams.
+    store
+        Keeps messages.
     """
 
-    def __init__(self, adapters: Mapping[str, Adapter], ground: Ground, outlet: Outlet, access: Access) -> None:
+    def __init__(self, adapters: Mapping[str, Adapter], ground: Ground, outlet: Outlet, store: Store) -> None:
         self._adapters = adapters
         self._ground = ground
         self._outlet = outlet
-        self._access = access
+        self._streams = Streams()
+        self.deliveries = Deliveries(store, ground.wall, self._message_changed)
+        self.adopted = asyncio.Event()
+        """Set once the runs that a former daemon left are known."""
+        self._declared: Mapping[str, DeclaredAgent] | None = None
+        """By name in lower case; ``None`` while that is not known."""
+        self._all_known = False
         self._runs: dict[str, RunWatch] = {}
         self._by_pid: dict[int, tuple[ProcessIdentity, RunWatch]] = {}
-        self._flows: dict[str, _Flow] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self.forgotten: Callable[[str], object] = lambda _run_id: None
+        """Called with the id of each run that is not watched any more."""
 
     # -- the supervisor's side
+
+    def declared(self, agents: Sequence[DeclaredAgent], *, all_known: bool) -> None:
+        """Say which agents are declared; without `all_known` there may be more."""
+        self._declared = {agent.name.lower(): agent for agent in agents}
+        self._all_known = all_known
+        self._apply_declared()
+
+    def _apply_declared(self) -> None:
+        if self._declared is not None:
+            there = frozenset(self._declared) | {watch.agent.lower() for watch in self._runs.values()}
+            self._streams.declared(there)
+            self.deliveries.declared(there, all_known=self._all_known)
 
     def started(self, run: LiveRun, *, by_adapter: bool) -> None:
         """Watch a run; without an adapter, its screen alone tells."""
         adapter = self._adapters.get(run.facts.harness) if by_adapter else None
-        watch = RunWatch(run, self._ground, self._outlet)
+        watch = RunWatch(run, self._ground, self)
         self._runs[run.facts.run_id] = watch
         self._by_pid[run.process.pid] = run.process, watch
         if adapter is not None:
             watch.begin(adapter)
+            self.deliveries.began(watch.agent, watch)
 
     def ended(self, run_id: str, *, succeeded: bool) -> None:
         """Watch a run no more."""
         watch = self._runs.pop(run_id, None)
         if watch is None:
             return
-        self._flows.pop(run_id, None)
+        self.forgotten(run_id)
         if watch.run.facts.resume is not None and not watch.talked and not succeeded:
             self._outlet.not_resumed(watch)
         if self._by_pid.get(watch.run.process.pid, (None, None))[1] is watch:
             del self._by_pid[watch.run.process.pid]
-        task = asyncio.get_running_loop().create_task(watch.end(succeeded=succeeded), name=f"end of {watch.agent}")
+        task = asyncio.get_running_loop().create_task(
+            self._end(watch, succeeded=succeeded), name=f"end of {watch.agent}"
+        )
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    async def _end(self, watch: RunWatch, *, succeeded: bool) -> None:
+        await watch.end(succeeded=succeeded)
+        self.deliveries.over(watch.agent, watch, "the agent ended")
+        self._apply_declared()
 
     def saw(self, run_id: str, ansi: str, title: str) -> None:
         """Take what a run's terminal shows."""
@@ -130,89 +128,123 @@ class Turns:
         await asyncio.gather(*(watch.let_go() for watch in self._runs.values()))
         if self._ending:
             await asyncio.wait(self._ending)
+        await self.deliveries.close()
 
-    # -- the socket's side
+    # -- the runs' news
 
-    async def handle(self, request: HttpRequest) -> HttpAnswer:
-        """Answer a request."""
-        if request.method == "POST" and request.path.startswith(HOOK_PATH):
-            return await self._hook(request, request.path.removeprefix(HOOK_PATH))
-        if request.path.startswith(TURNS_PATH):
-            if is_in_a_run(request.peer.pid, self._by_pid):
-                return _refused(HTTPStatus.FORBIDDEN, "an agent may not talk to agents here, nor answer for itself")
-            name, _, what = request.path.removeprefix(TURNS_PATH).partition("/")
-            return await self._talk(request, unquote(name), what)
-        return _refused(HTTPStatus.NOT_FOUND, f"expected {HOOK_PATH}EVENT or {TURNS_PATH}AGENT")
+    def changed(self, run: RunWatch) -> None:
+        """What is shown of a run has changed."""
+        self._outlet.changed(run)
+        if run.current is None or run.run_id not in self._runs:
+            return
+        doing = run.current.doing
+        document = {"activity": doing.activity.value, "activity_source": doing.source, "activity_text": doing.text}
+        self._tell(run, {**document, "kind": "activity"})
+        self.deliveries.look(run.agent)
 
-    def may_connect(self, peer: Peer) -> bool:
-        """Whether a peer has any business here."""
-        return self._access.may_connect(peer)
+    def talked(self, run: RunWatch) -> None:
+        """A turn began in the conversation that a run has."""
+        self._outlet.talked(run)
 
-    async def _hook(self, request: HttpRequest, name: str) -> HttpAnswer:
-        watch = run_of(request.peer.pid, self._by_pid)
-        if watch is None:
-            return _refused(HTTPStatus.FORBIDDEN, "the process that posts this belongs to no run")
-        flow = self._flows.setdefault(watch.run.facts.run_id, _Flow())
-        if not flow.take(asyncio.get_running_loop().time()):
-            if not flow.told:
-                flow.told = True
-                log.warning("hook_flood", agent=watch.agent, reason=f"over {_HOOKS_A_SECOND:g} hooks a second")
-            return _refused(HTTPStatus.TOO_MANY_REQUESTS, f"over {_HOOKS_A_SECOND:g} hooks a second")
-        try:
-            body = None if request.body is None else _object(request.body)
-        except ValueError as error:
-            return _refused(HTTPStatus.BAD_REQUEST, str(error))
-        return HttpAnswer(HTTPStatus.OK, await watch.hook(Hook(name, body)) or b"")
+    def not_resumed(self, run: RunWatch) -> None:
+        """A run failed to go on with a conversation."""
+        self._outlet.not_resumed(run)
 
-    async def _talk(self, request: HttpRequest, name: str, what: str) -> HttpAnswer:
+    def emit(self, agent: str, kind: EventKind, reason: str | None, data: dict[str, Detail]) -> None:
+        """Something that the journal keeps."""
+        self._outlet.emit(agent, kind, reason, data)
+
+    def happened(self, run: RunWatch, event: TurnEvent) -> None:
+        """Something happened in a turn."""
+        changes = self.deliveries.took(run.agent, run)
+        self._tell(run, event_line(event))
+        for change in changes:
+            self._message_changed(change)
+        self.deliveries.look(run.agent)
+
+    def unheard(self, run: RunWatch) -> None:
+        """Nothing more is heard of a run's turns."""
+        self._outlet.unheard(run)
+        self.deliveries.over(run.agent, run, "agentd does not hear of its turns any more")
+
+    def _tell(self, run: RunWatch, document: dict[str, object]) -> None:
+        turn = run.conversation.turn or (run.conversation.last if document["kind"] != "activity" else None)
+        name = None if turn is None else turn.id or None
+        head = {"at": self._ground.wall(), "turn": name, "message": self.deliveries.of_turn(run.agent, name)}
+        self._streams.of(run.agent, self._ground.wall()).add({**document, **head, "run": run.run_id})
+
+    def _message_changed(self, message: Message) -> None:
+        self._streams.of(message.agent, self._ground.wall()).add(message_line(message))
+
+    # -- those who ask
+
+    def running(self, name: str) -> RunWatch:
+        """The run of an agent.
+
+        Raises
+        ------
+        NoSuchAgentError
+            If there is none.
+        """
+        found = self._running(name)
+        if found is None:
+            raise NoSuchAgentError(f"no agent {name} is running")
+        return found
+
+    def _running(self, name: str) -> RunWatch | None:
         found = [watch for watch in self._runs.values() if watch.agent.lower() == name.lower()]
-        if not found:
-            return _refused(HTTPStatus.NOT_FOUND, f"no agent {name} is running")
-        watch = found[-1]
-        try:
-            body = _object(request.body or b"{}")
-            match request.method, what:
-                case "GET", "":
-                    pass
-                case "POST", "answer":
-                    await watch.answer(_text(body, "request"), _answer(body))
-                case "POST", "interrupt":
-                    await watch.interrupt()
-                case _:
-                    return _refused(HTTPStatus.NOT_FOUND, "expected GET, or POST of answer or interrupt")
-        except TurnsError as error:
-            return _refused(HTTPStatus.CONFLICT, str(error))
-        except ValueError as error:
-            return _refused(HTTPStatus.BAD_REQUEST, str(error))
-        return HttpAnswer(HTTPStatus.OK, json.dumps(conversation_view(watch)).encode())
+        return found[-1] if found else None
 
+    def receiver(self, name: str) -> str:
+        """The name of an agent, as it is declared, that takes messages.
 
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        found: object = json.loads(body)
-    except RecursionError:
-        found = None
-    if not isinstance(found, dict):
-        raise ValueError("expected a JSON object")  # noqa: TRY004 (what is wrong is a value that somebody sent)
-    return found
+        Raises
+        ------
+        NoSuchAgentError
+            If none is declared.
+        NotYetError
+            If that is not known yet.
+        TurnsError
+            If it takes none.
+        """
+        watch = self._running(name)
+        declared = self._find_declared(name)
+        if declared is None:
+            assert watch is not None, "or it would not have been found"
+            return watch.agent
+        refusal = declared.takes_no_messages
+        if refusal is None and declared.harness not in self._adapters:
+            refusal = f"nothing tells of the turns of harness {declared.harness}"
+        if refusal is not None:
+            raise TurnsError(f"{declared.name} takes no messages here: {refusal}; use agentctl send")
+        return declared.name
 
+    def stream(self, name: str) -> Stream:
+        """The stream of an agent.
 
-def _text(body: Mapping[str, object], name: str) -> str | None:
-    value = body.get(name)
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"expected {name} to be a text")
-    return value
+        Raises
+        ------
+        NoSuchAgentError, NotYetError
+            As `receiver` does.
+        """
+        self._find_declared(name)
+        return self._streams.of(name, self._ground.wall())
 
+    def _find_declared(self, name: str) -> DeclaredAgent | None:
+        """An agent as it is declared; ``None`` if it runs, and its declaration is not known."""
+        declared = None if self._declared is None else self._declared.get(name.lower())
+        if declared is not None:
+            return declared
+        if self._running(name) is not None and not self._all_known:
+            return None
+        if self._declared is None:
+            raise NotYetError("agentd has not read yet which agents are declared; try again")
+        raise NoSuchAgentError(f"no agent {name} is declared")
 
-_DECISIONS = (Decision.ALLOW, Decision.DENY, Decision.ANSWER)
+    def run_of(self, pid: int) -> RunWatch | None:
+        """The run that a process belongs to."""
+        return peers.run_of(pid, self._by_pid)
 
-
-def _answer(body: Mapping[str, object]) -> Answer:
-    decision = next((each for each in _DECISIONS if each.value == body.get("decision")), None)
-    if decision is None:
-        raise ValueError(f"expected decision to be one of {', '.join(_DECISIONS)}")
-    return Answer(decision, _text(body, "text") or "")
-
-
-def _refused(status: HTTPStatus, error: str) -> HttpAnswer:
-    return HttpAnswer(status, json.dumps({"error": error}).encode())
+    def is_in_a_run(self, pid: int) -> bool:
+        """Whether a process belongs to any run."""
+        return peers.is_in_a_run(pid, self._by_pid)

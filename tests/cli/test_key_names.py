@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentd.cli.agentctl.message import MessageError, message_of
+from agentd.text.messages import MessageError, message_of
 from agentd.tmux.key_names import NAMED, KeyNameError, key_name
 from tests.cli.support import TmuxServer
 

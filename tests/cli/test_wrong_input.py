@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentd.cli.agentctl.catalogue import SUMMARIES
-from agentd.cli.agentctl.message import MessageError, message_of
+from agentd.text.messages import MessageError, message_of
 from tests.cli.support import RUNNING, Client, MemorySource
 from tests.support.daemon import program
 

@@ -21,6 +21,7 @@ from agentd.turns.activity import Doing
 from agentd.turns.adapter import Ground, Hook, LiveRun
 from agentd.turns.claude.adapter import CLAUDE
 from agentd.turns.conversation import Turn
+from agentd.turns.events import TurnEvent
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.run_watch import RunWatch
 
@@ -40,6 +41,10 @@ class Terminal:
 
     pressed: list[str] = field(default_factory=list)
     shown: str = ""
+    pasted: list[str] = field(default_factory=list)
+
+    async def paste(self, text: str) -> None:
+        self.pasted.append(text)
 
     async def press(self, key: str) -> None:
         self.pressed.append(key)
@@ -55,6 +60,7 @@ class Outlet:
     events: list[tuple[str, str | None, dict[str, Detail]]] = field(default_factory=list)
     shown: list[Doing] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
+    happenings: list[TurnEvent] = field(default_factory=list)
 
     def changed(self, run: RunWatch) -> None:
         if run.current is not None and (not self.shown or self.shown[-1] != run.current.doing):
@@ -64,6 +70,13 @@ class Outlet:
         pass
 
     def not_resumed(self, run: RunWatch) -> None:
+        pass
+
+    def happened(self, run: RunWatch, event: TurnEvent) -> None:
+        assert run.agent == "a"
+        self.happenings.append(event)
+
+    def unheard(self, run: RunWatch) -> None:
         pass
 
     def emit(self, agent: str, kind: EventKind, reason: str | None, data: dict[str, Detail]) -> None:

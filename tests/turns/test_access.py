@@ -10,7 +10,7 @@ import pytest
 
 from agentd.process.identity import ProcessIdentity
 from agentd.turns.peers import Peer, is_in_a_run, run_of
-from agentd.turns.turns import Access, _Flow
+from agentd.turns.requests import Access, _Flow
 from tests.support.waiting import wait_for
 
 ADMIN, AGENT, OWN = 4, 1000, 33

@@ -23,8 +23,8 @@ from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, Tur
 from agentd.turns.conversation import Request
 from agentd.turns.conversations import Conversations
 from agentd.turns.events import Ended
+from agentd.turns.requests import Access
 from agentd.turns.thread import Setting, TurnsThread
-from agentd.turns.turns import Access
 from tests.turns.claude_run import Terminal, me, until
 
 
@@ -111,6 +111,7 @@ async def watched() -> AsyncIterator[Watched]:
         sink=events.append,
         redact=lambda text: text.replace("secret", "[secret]"),
         conversations=Conversations(Path("/nonexistent/conversations.json")),
+        messages=Path("/nonexistent/messages.db"),
         terminal=lambda _run: Terminal(),
     )
     thread = TurnsThread(setting)

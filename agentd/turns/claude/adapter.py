@@ -28,6 +28,7 @@ from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionRes
 from agentd.turns.fields import text
 from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.growing_file import GrowingFile
+from agentd.turns.typing import type_message
 
 log = structlog.get_logger(__name__)
 
@@ -316,9 +317,9 @@ class ClaudeWatch:
 
     # -- what others want
 
-    async def deliver(self, text: str) -> None:  # noqa: ARG002 (the protocol's)
-        """Claude Code takes messages at its terminal alone."""
-        raise TurnsError(f"{self.run_.facts.agent} takes messages at its terminal: send it with agentctl send")
+    async def deliver(self, text: str) -> None:
+        """Type it."""
+        await type_message(self.run_.terminal, text)
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Answer the hook that holds."""

@@ -17,7 +17,7 @@ from agentd.files.answering import NotAnsweringError
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.states import Activity
 from agentd.turns.activity import PROCESS, Seen
-from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, Voice
 from agentd.turns.codex.dialogs import Dialogs
 from agentd.turns.codex.open_files import conversation_of, folders, own_rollout, rollout_of
 from agentd.turns.codex.rollout import Rollout, Told
@@ -25,6 +25,7 @@ from agentd.turns.conversation import Request
 from agentd.turns.events import Ended, Failure, Outcome, Started
 from agentd.turns.file_changes import INTERVAL, FileWatch
 from agentd.turns.growing_file import GrowingFile
+from agentd.turns.typing import type_message
 
 _ROLLOUT: Final = "rollout"
 """The witness."""
@@ -213,9 +214,9 @@ class CodexWatch:
         """Codex has no hooks of ours."""
         return None
 
-    async def deliver(self, text: str) -> None:  # noqa: ARG002 (the protocol's)
-        """Codex takes messages at its terminal alone."""
-        raise TurnsError(f"{self.run_.facts.agent} takes messages at its terminal: send it with agentctl send")
+    async def deliver(self, text: str) -> None:
+        """Type it."""
+        await type_message(self.run_.terminal, text)
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Press the key."""

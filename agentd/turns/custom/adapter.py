@@ -12,8 +12,9 @@ from agentd.model.states import Activity
 from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
 from agentd.turns.conversation import Request
-from agentd.turns.custom.events import event_of
+from agentd.turns.custom.events import READY, event_of
 from agentd.turns.events import Decision, Ended, Outcome, PermissionAsked, PermissionResolved, QuestionAsked
+from agentd.turns.typing import type_message
 
 _HOOKS = "hooks"
 """The witness."""
@@ -59,6 +60,10 @@ class CustomWatch:
         TurnsError
             Never: what is not known is passed over.
         """
+        if hook.name == READY:
+            self.voice.identified(self.run_.facts.run_id)
+            self._see()
+            return None
         event = event_of(hook, f"{self.run_.facts.run_id}.{next(self._numbers)}")
         if event is None:
             return None
@@ -90,9 +95,9 @@ class CustomWatch:
             self.voice.event(PermissionResolved(request, Decision.EXPIRED))
             self._see()
 
-    async def deliver(self, text: str) -> None:  # noqa: ARG002 (the protocol's)
-        """Such a program takes messages at its terminal alone."""
-        raise TurnsError(f"{self.run_.facts.agent} takes messages at its terminal: send it with agentctl send")
+    async def deliver(self, text: str) -> None:
+        """Type it."""
+        await type_message(self.run_.terminal, text)
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Answer the post that waits."""

@@ -92,6 +92,9 @@ def _usage(body: _Body) -> TurnEvent:
     )
 
 
+READY: Final = "ready"
+"""What a program may post that is no event of a turn: it reads its terminal from now on."""
+
 EVENTS: Final[Mapping[str, Callable[[_Body], TurnEvent]]] = {
     "started": lambda body: Started(body.text("turn", body.number), body.known("prompt")),
     "text_delta": lambda body: TextDelta(body.text("text")),

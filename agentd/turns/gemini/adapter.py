@@ -54,6 +54,7 @@ from agentd.turns.gemini.session_file import (
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.screen.styled import read_rows
+from agentd.turns.typing import type_message
 
 log = structlog.get_logger(__name__)
 
@@ -325,9 +326,9 @@ class GeminiWatch:
         """Gemini CLI has no hooks of ours."""
         return None
 
-    async def deliver(self, text: str) -> None:  # noqa: ARG002 (the protocol's)
-        """Gemini CLI takes messages at its terminal alone."""
-        raise TurnsError(f"{self.run_.facts.agent} takes messages at its terminal: send it with agentctl send")
+    async def deliver(self, text: str) -> None:
+        """Type it."""
+        await type_message(self.run_.terminal, text)
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Press the key, while the screen shows what is asked: Enter allows once, Escape refuses."""

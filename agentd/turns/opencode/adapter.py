@@ -12,9 +12,10 @@ import structlog
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.states import Activity
 from agentd.turns.activity import PROCESS, Seen
-from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, NotNowError, TurnsError, Voice
 from agentd.turns.conversation import Request
 from agentd.turns.events import Decision, Ended, Outcome, Started
+from agentd.turns.fields import text as text_of
 from agentd.turns.opencode import launch
 from agentd.turns.opencode.events import Doing, Reader
 from agentd.turns.opencode.server import Server
@@ -119,11 +120,21 @@ class OpenCodeWatch:
         return self._server
 
     async def deliver(self, text: str) -> None:
-        """Send a message to the conversation on the screen."""
+        """Send a message to the conversation on the screen; the first one begins it."""
         server, session = self._asked(), self._reader.session
         if session is None:
-            raise TurnsError(f"{self.run_.facts.agent} has no conversation yet: send the first with agentctl send")
+            session = await self._begin(server)
         await server.post(f"/session/{session}/prompt_async", {"parts": [{"type": "text", "text": text}]})
+
+    async def _begin(self, server: Server) -> str:
+        """Begin a conversation, and have it shown."""
+        made = await server.post("/session", {})
+        session = text_of(made, "id")
+        if not session:
+            raise NotNowError("opencode made a conversation without an id")
+        await server.post("/tui/select-session", {"sessionID": session})
+        self._reader.session = session
+        return session
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Reply to a permission or a question."""

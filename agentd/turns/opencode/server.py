@@ -13,7 +13,7 @@ from typing import Final
 import aiohttp
 from aiohttp import hdrs
 
-from agentd.turns.adapter import TurnsError
+from agentd.turns.adapter import NotNowError, TurnsError
 from agentd.turns.opencode.launch import USER
 
 _LIMIT: Final = 3.0
@@ -91,21 +91,34 @@ class Server:
             raise OSError(f"{path} is no object")
         return found
 
-    async def post(self, path: str, document: Mapping[str, object]) -> None:
-        """Post a document.
+    async def post(self, path: str, document: Mapping[str, object]) -> Mapping[str, object]:
+        """Post a document, and give the object that is answered, if it is one.
 
         Raises
         ------
+        NotNowError
+            If the server cannot be connected to.
         TurnsError
-            If it is not taken.
+            If it does not take it, or does not say so.
         """
         try:
             async with self._client().post(path, json=document, allow_redirects=False) as answer:
+                body = (await answer.content.read(_LONGEST_ANSWER)).decode("utf-8", "replace")
                 if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
-                    body = (await answer.content.read(_LONGEST_ANSWER)).decode("utf-8", "replace")
                     raise TurnsError(f"opencode answered with status {answer.status}: {body[:200]}")
+                return _object(body)
+        except aiohttp.ClientConnectorError as error:
+            raise NotNowError(f"opencode cannot be asked: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TurnsError(f"opencode cannot be asked: {str(error) or type(error).__name__}") from error
+
+
+def _object(body: str) -> Mapping[str, object]:
+    try:
+        found: object = json.loads(body or "null")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 async def _events(content: aiohttp.StreamReader) -> AsyncIterator[Mapping[str, object]]:

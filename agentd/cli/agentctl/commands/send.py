@@ -15,8 +15,8 @@ from agentd.model.states import AgentState
 from agentd.model.status import AgentStatus
 
 if TYPE_CHECKING:
-    from agentd.cli.agentctl.message import Message
     from agentd.cli.agentctl.terminals import Terminal
+    from agentd.text.messages import Message
 
 _SEND_DETAILS = """\
 Sends TEXT, a file, or else standard input: pastes it into the agent's terminal in one piece and presses Enter. Control
@@ -102,7 +102,7 @@ def _send(invocation: Invocation) -> Status:
 
 
 def _message(arguments: argparse.Namespace) -> Message:
-    from agentd.cli.agentctl.message import MessageError, message_of
+    from agentd.text.messages import MessageError, message_of
 
     text, file = arguments.text, arguments.file
     if file is not None and text is not None:

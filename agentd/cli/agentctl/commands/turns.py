@@ -80,7 +80,7 @@ def register(commands: Commands) -> None:
 
 def _ask(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.asking import Question
-    from agentd.cli.agentctl.message import MessageError, message_of
+    from agentd.text.messages import MessageError, message_of
 
     arguments = invocation.arguments
     if arguments.stream and invocation.as_json:

@@ -1,0 +1,479 @@
+"""The queues of messages to agents: one a conversation, and one message at a time.
+
+A message is handed over while it is the user's move, and never again once it may have arrived: its status is on disk
+before. The next one waits for the end of its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+
+from agentd.files.worker import Worker
+from agentd.turns.adapter import NotNowError, TurnsError
+from agentd.turns.conversation import UNNAMED, Conversation, Turn
+from agentd.turns.messages import message as messages
+from agentd.turns.messages.message import UNCERTAIN, Message, Status, same_text
+from agentd.turns.messages.store import Store, StoreError
+
+log = structlog.get_logger(__name__)
+
+MOST_WAITING: Final = 100
+"""Messages of an agent that wait."""
+
+_AGAIN: Final = 1.0
+"""Seconds after which a message that could not be handed over is tried again."""
+
+_RECORD_LIMIT: Final = 30.0
+"""Seconds for a message that was handed over to stand in the harness's record, while the agent is not at work. It
+takes 0.1 s, and 10 s where the machine is loaded."""
+
+
+class Receiver(Protocol):
+    """A run that takes messages."""
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+        ...
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is known of its conversation."""
+        ...
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is the user's move, and the run takes a message."""
+        ...
+
+    @property
+    def at_work(self) -> bool:
+        """Whether something shows that the agent is at work or asks, also if no turn of it is known."""
+        ...
+
+    def recall(self, turn: Turn) -> None:
+        """Take up a turn that a former daemon saw begin, where the harness keeps no record of it."""
+        ...
+
+    async def deliver(self, text: str) -> None:
+        """Hand over a message.
+
+        Raises
+        ------
+        NotNowError
+            If nothing was handed over, and it may be tried again.
+        TurnsError
+            If it was not, or not for certain.
+        """
+        ...
+
+
+class NoSuchMessageError(Exception):
+    """There is no message of that id."""
+
+
+class ConflictError(Exception):
+    """What is asked does not fit the message there is; the text says why."""
+
+
+class QueueFullError(Exception):
+    """More messages wait than a queue holds."""
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The messages of one agent that something may still become of."""
+
+    agent: str
+    waiting: list[Message] = field(default_factory=list)
+    current: Message | None = None
+    """The one that was taken from those that wait; the last one, after its end."""
+    receiver: Receiver | None = None
+    delivering: asyncio.Task[None] | None = None
+    accepting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    again: asyncio.TimerHandle | None = None
+    not_before: float = 0.0
+    """When the loop's clock allows the next try."""
+
+    @property
+    def busy(self) -> bool:
+        return self.current is not None and not self.current.over
+
+    @property
+    def empty(self) -> bool:
+        return not self.waiting and not self.busy
+
+
+class Deliveries:
+    """All queues.
+
+    Parameters
+    ----------
+    store
+        Keeps the messages.
+    wall
+        Seconds since the epoch.
+    tell
+        Takes each change of a message.
+    """
+
+    def __init__(self, store: Store, wall: Callable[[], float], tell: Callable[[Message], None]) -> None:
+        self._store = store
+        self._wall = wall
+        self._tell = tell
+        self._disk = Worker("messages")
+        self._queues: dict[str, _Queue] = {}
+        self._declared: frozenset[str] = frozenset()
+        self._all_known = False
+        self._opened = asyncio.Event()
+        self._writing: set[asyncio.Future[None]] = set()
+
+    # -- the beginning and the end
+
+    async def open(self) -> None:
+        """Take up what a former daemon left."""
+        try:
+            found = await self._disk.do(self._store.live)
+        except StoreError as error:
+            log.error("messages_not_read", reason=str(error))
+            found = []
+        for message in found:
+            queue = self._queue(message.agent)
+            if message.status is Status.QUEUED:
+                queue.waiting.append(message)
+            elif queue.current is None:
+                queue.current = message
+            else:
+                self._keep(messages.lost(message, "another message was under way", self._wall()))
+        self._opened.set()
+        for queue in self._queues.values():
+            self._begin(queue)
+        if self._declared:
+            self.declared(self._declared, all_known=self._all_known)
+
+    async def close(self) -> None:
+        """Deliver nothing any more; what is under way is settled by a later daemon."""
+        for queue in self._queues.values():
+            if queue.again is not None:
+                queue.again.cancel()
+            if queue.delivering is not None:
+                queue.delivering.cancel()
+        tasks = [queue.delivering for queue in self._queues.values() if queue.delivering is not None]
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._writing:
+            await asyncio.wait(self._writing)
+        await self._disk.do(self._store.close)
+        self._disk.close()
+
+    # -- those who send
+
+    async def accept(self, agent: str, message_id: str, text: str, expires_s: float | None) -> Message:
+        """Take a message, or show the one there is of that id.
+
+        Raises
+        ------
+        ConflictError
+            If there is one with another text.
+        QueueFullError
+            If too many wait.
+        StoreError
+            If it cannot be kept.
+        """
+        await self._opened.wait()
+        queue = self._queue(agent)
+        async with queue.accepting:
+            known = await self._find(agent, message_id)
+            if known is not None:
+                if known.text != text:
+                    raise ConflictError(f"the message {message_id} of {agent} has another text")
+                return known
+            if len(queue.waiting) >= MOST_WAITING:
+                raise QueueFullError(
+                    f"{MOST_WAITING} messages to {agent} wait already; send it again once some were taken"
+                )
+            now = self._wall()
+            expires = None if expires_s is None else now + expires_s
+            message = Message(agent, message_id, text, now, expires, changed=now)
+            await self._disk.do(lambda: self._store.put(message))
+            queue.waiting.append(message)
+        self._tell(message)
+        self._look(queue)
+        return message
+
+    async def find(self, agent: str, message_id: str) -> Message:
+        """A message by its id.
+
+        Raises
+        ------
+        NoSuchMessageError
+            If there is none.
+        StoreError
+            If that cannot be looked up.
+        """
+        await self._opened.wait()
+        found = await self._find(agent, message_id)
+        if found is None:
+            raise NoSuchMessageError(f"there is no message {message_id} to {agent}")
+        return found
+
+    async def withdraw(self, agent: str, message_id: str) -> Message:
+        """Take back a message that waits.
+
+        Raises
+        ------
+        ConflictError
+            If it does not wait any more.
+        NoSuchMessageError, StoreError
+            As `find` does.
+        """
+        message = await self.find(agent, message_id)
+        queue = self._queue(agent)
+        waits = next((each for each in queue.waiting if each.id == message_id), None)
+        if waits is None:
+            if message.status is Status.WITHDRAWN:
+                return message
+            raise ConflictError(f"the message {message_id} to {agent} is {message.status}, and cannot be withdrawn")
+        queue.waiting.remove(waits)
+        return self._changed(messages.withdrawn(waits, self._wall()))
+
+    async def _find(self, agent: str, message_id: str) -> Message | None:
+        queue = self._queues.get(agent.lower())
+        if queue is not None:
+            live = [*queue.waiting, *([] if queue.current is None else [queue.current])]
+            found = next((each for each in live if each.id == message_id), None)
+            if found is not None:
+                return found
+        return await self._disk.do(lambda: self._store.find(agent, message_id))
+
+    # -- the agents' side
+
+    def declared(self, agents: frozenset[str], *, all_known: bool) -> None:
+        """Say which agents are declared or run, in lower case.
+
+        Parameters
+        ----------
+        all_known
+            Whether there are no others.
+        """
+        self._declared, self._all_known = agents, all_known
+        if not self._opened.is_set():
+            return
+        for name, queue in list(self._queues.items()):
+            if all_known and name not in agents:
+                self._give_up(queue)
+            if queue.receiver is None and queue.busy:
+                # A former daemon's run that this one did not find.
+                self._lose(queue, "the agent ended while agentd was away")
+            if queue.empty and name not in agents:
+                del self._queues[name]
+
+    def _give_up(self, queue: _Queue) -> None:
+        waiting, queue.waiting = queue.waiting, []
+        for message in waiting:
+            self._changed(messages.failed(message, f"{queue.agent} is not declared any more", self._wall()))
+
+    def began(self, agent: str, receiver: Receiver) -> None:
+        """A run of an agent is heard."""
+        queue = self._queue(agent)
+        queue.receiver = receiver
+        if self._opened.is_set():
+            self._begin(queue)
+
+    def _begin(self, queue: _Queue) -> None:
+        receiver, current = queue.receiver, queue.current
+        if receiver is None:
+            return
+        if queue.busy and current is not None and current.run != receiver.run_id:
+            self._lose(queue, "the agent ended")
+        if queue.busy and current is not None and current.status is Status.STARTED:
+            receiver.recall(Turn(current.turn or UNNAMED, current.text, current.changed))
+        self._expect(queue)
+        self._look(queue)
+
+    def over(self, agent: str, receiver: Receiver, reason: str) -> None:
+        """A run is over, or is not heard any more."""
+        queue = self._queues.get(agent.lower())
+        if queue is not None and queue.receiver is receiver:
+            queue.receiver = None
+            if queue.busy and queue.delivering is None:
+                self._lose(queue, reason)
+
+    def took(self, agent: str, receiver: Receiver) -> list[Message]:
+        """Something happened in a run's conversation: give the messages that changed by it, to be told."""
+        queue = self._queues.get(agent.lower())
+        if queue is None or queue.receiver is not receiver or queue.current is None:
+            return []
+        changes: list[Message] = []
+        for step in (self._started, self._ended):
+            after = step(queue.current, receiver.conversation)
+            if after is not None and after != queue.current:
+                queue.current = after
+                changes.append(after)
+        for change in changes:
+            self._keep(change)
+        return changes
+
+    def _started(self, message: Message, conversation: Conversation) -> Message | None:
+        turn = conversation.turn
+        if turn is None or message.status not in (Status.DELIVERING, Status.DELIVERED):
+            return None
+        if turn.prompt is not None and not same_text(message.text, turn.prompt):
+            return None
+        return messages.started(message, turn, self._wall())
+
+    def _ended(self, message: Message, conversation: Conversation) -> Message | None:
+        last = conversation.last
+        if last is None or last.end is None or last.id != message.turn:
+            return None
+        if message.status is Status.ENDED and message.usage == last.usage:
+            return None
+        if message.status not in (Status.STARTED, Status.ENDED):
+            return None
+        return messages.ended(message, last.end, last.usage, self._wall())
+
+    def of_turn(self, agent: str, turn: str | None) -> str | None:
+        """The message that a turn began with, if it was one of ours."""
+        queue = self._queues.get(agent.lower())
+        known = None if queue is None else queue.current
+        return known.id if known is not None and turn is not None and known.turn == turn else None
+
+    def look(self, agent: str) -> None:
+        """Deliver the next message to an agent, if it is the time."""
+        queue = self._queues.get(agent.lower())
+        if queue is not None:
+            self._look(queue)
+
+    # -- delivering
+
+    def _queue(self, agent: str) -> _Queue:
+        return self._queues.setdefault(agent.lower(), _Queue(agent))
+
+    def _look(self, queue: _Queue) -> None:
+        if not self._opened.is_set():
+            return
+        self._expire(queue)
+        loop, receiver = asyncio.get_running_loop(), queue.receiver
+        if not queue.waiting or queue.busy or queue.delivering is not None:
+            self._later(queue)
+            return
+        if receiver is None or not receiver.listens or loop.time() < queue.not_before:
+            self._later(queue)
+            return
+        message = queue.current = messages.begin(queue.waiting.pop(0), receiver.run_id, self._wall())
+        queue.delivering = loop.create_task(self._deliver(queue, message, receiver), name=f"message to {queue.agent}")
+        queue.delivering.add_done_callback(lambda task: self._delivered(queue, task))
+
+    async def _deliver(self, queue: _Queue, message: Message, receiver: Receiver) -> None:
+        try:
+            await self._disk.do(lambda: self._store.put(message))
+        except StoreError as error:
+            log.warning("message_not_delivered", agent=queue.agent, message=message.id, reason=str(error))
+            self._put_back(queue, str(error))
+            return
+        self._tell(message)
+        if not receiver.listens:
+            self._put_back(queue, "the agent has begun something else")
+            return
+        try:
+            await receiver.deliver(message.text)
+        except NotNowError as error:
+            self._put_back(queue, str(error))
+        except TurnsError as error:
+            reason = str(error)
+            self._settle(queue, lambda now: messages.failed(now, reason, self._wall()))
+        else:
+            self._settle(queue, lambda now: messages.handed_over(now, self._wall()))
+            self._expect(queue)
+
+    def _delivered(self, queue: _Queue, task: asyncio.Task[None]) -> None:
+        queue.delivering = None
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            log.error("message_not_delivered", agent=queue.agent, exc_info=error)
+            self._settle(queue, lambda now: messages.failed(now, f"agentd failed: {UNCERTAIN}", self._wall()))
+        if queue.receiver is None and queue.busy:
+            self._lose(queue, "the agent ended")
+        self._look(queue)
+
+    def _settle(self, queue: _Queue, change: Callable[[Message], Message]) -> None:
+        """Change the message that is being delivered, unless its turn has begun meanwhile."""
+        if queue.current is not None and queue.current.status is Status.DELIVERING:
+            queue.current = self._changed(change(queue.current))
+
+    def _put_back(self, queue: _Queue, reason: str) -> None:
+        current = queue.current
+        if current is not None and current.status is Status.DELIVERING:
+            queue.current = None
+            queue.waiting.insert(0, self._changed(messages.put_back(current, reason, self._wall())))
+            queue.not_before = asyncio.get_running_loop().time() + _AGAIN
+
+    def _expect(self, queue: _Queue) -> None:
+        """See to it that a message that was handed over does not wait for its turn, or its end, for ever."""
+        message = queue.current
+        if message is not None and not message.over:
+            since = asyncio.get_running_loop().time()
+            asyncio.get_running_loop().call_later(_AGAIN, self._still_expected, queue, message.id, since)
+
+    def _still_expected(self, queue: _Queue, message_id: str, since: float) -> None:
+        current, receiver, loop = queue.current, queue.receiver, asyncio.get_running_loop()
+        if current is None or current.id != message_id or current.over or receiver is None:
+            return
+        if receiver.at_work or queue.delivering is not None:
+            since = loop.time()
+        if loop.time() - since < _RECORD_LIMIT:
+            loop.call_later(_AGAIN, self._still_expected, queue, message_id, since)
+            return
+        told = "no turn with it" if current.turn is None else "no end of its turn"
+        self._lose(queue, f"its program told of {told} within {_RECORD_LIMIT:g} s")
+        self._look(queue)
+
+    def _lose(self, queue: _Queue, reason: str) -> None:
+        if queue.current is not None and not queue.current.over:
+            queue.current = self._changed(messages.lost(queue.current, reason, self._wall()))
+
+    def _expire(self, queue: _Queue) -> None:
+        now = self._wall()
+        for message in [each for each in queue.waiting if each.expires is not None and each.expires <= now]:
+            queue.waiting.remove(message)
+            self._changed(messages.expired(message, now))
+
+    def _later(self, queue: _Queue) -> None:
+        """Look again when a message expires, or may be tried again."""
+        if queue.again is not None:
+            queue.again.cancel()
+            queue.again = None
+        if not queue.waiting:
+            return
+        loop, now = asyncio.get_running_loop(), self._wall()
+        waits = [each.expires - now for each in queue.waiting if each.expires is not None]
+        if queue.not_before > loop.time():
+            waits.append(queue.not_before - loop.time())
+        elif queue.receiver is not None and not queue.busy:
+            waits.append(_AGAIN)
+        if waits:
+            queue.again = loop.call_later(max(0.01, min(waits)), self._look, queue)
+
+    # -- keeping
+
+    def _changed(self, message: Message) -> Message:
+        self._keep(message)
+        self._tell(message)
+        return message
+
+    def _keep(self, message: Message) -> None:
+        """Write a change down, after those before it."""
+        writing = self._disk.do(lambda: self._store.put(message))
+        self._writing.add(writing)
+        writing.add_done_callback(self._kept)
+
+    def _kept(self, writing: asyncio.Future[None]) -> None:
+        self._writing.discard(writing)
+        if not writing.cancelled() and (error := writing.exception()) is not None:
+            log.warning("message_not_kept", reason=str(error))

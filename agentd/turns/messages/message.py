@@ -1,0 +1,167 @@
+"""One message to an agent, and what may become of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from agentd.turns.conversation import NO_USAGE, Turn
+from agentd.turns.events import Ended, Outcome, Usage
+
+LONGEST_REASON: Final = 1000
+"""Characters that are kept of why something failed."""
+
+UNCERTAIN: Final = "it may or may not have arrived, and is not sent again"
+"""What is said of a message whose fate is not known."""
+
+
+class Status(StrEnum):
+    """How far a message has come."""
+
+    QUEUED = "queued"
+    """The agent is busy, or not there yet."""
+    DELIVERING = "delivering"
+    """It is being handed over: from here on it is never handed over again unless it is certain that nothing was."""
+    DELIVERED = "delivered"
+    """It was handed over, and does not stand in the harness's record yet."""
+    STARTED = "started"
+    """A turn began with it."""
+    ENDED = "ended"
+    """That turn has ended."""
+    FAILED = "failed"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+_NEXT: Final[Mapping[Status, tuple[Status, ...]]] = {
+    Status.QUEUED: (Status.DELIVERING, Status.FAILED, Status.EXPIRED, Status.WITHDRAWN),
+    Status.DELIVERING: (Status.QUEUED, Status.DELIVERED, Status.STARTED, Status.FAILED),
+    Status.DELIVERED: (Status.STARTED, Status.FAILED),
+    Status.STARTED: (Status.ENDED,),
+    # What the model used may be recorded after the end.
+    Status.ENDED: (Status.ENDED,),
+}
+
+OVER: Final = frozenset({Status.ENDED, Status.FAILED, Status.EXPIRED, Status.WITHDRAWN})
+"""Nothing becomes of these any more."""
+
+
+class IllegalTransitionError(Exception):
+    """A message cannot go from its status to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message."""
+
+    agent: str
+    id: str
+    """Given by who sent it, and unique for the agent."""
+    text: str = field(repr=False)
+    accepted: float
+    """Seconds since the epoch."""
+    expires: float | None = None
+    """When it is not delivered any more."""
+    status: Status = Status.QUEUED
+    changed: float = 0.0
+    """When it got its status."""
+    run: str | None = None
+    """The run that it was, or is being, handed to."""
+    turn: str | None = None
+    outcome: Outcome | None = None
+    final_text: str | None = field(default=None, repr=False)
+    failure: str | None = None
+    error: str | None = None
+    """Why it failed, or what the harness said went wrong; of a queued one, why it could not be handed over."""
+    usage: Usage = NO_USAGE
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing becomes of it any more."""
+        return self.status in OVER
+
+    def view(self) -> dict[str, object]:
+        """What is shown of it."""
+        return {
+            "id": self.id,
+            "agent": self.agent,
+            "text": self.text,
+            "status": self.status.value,
+            "accepted": self.accepted,
+            "changed": self.changed,
+            "expires": self.expires,
+            "run": self.run,
+            "turn": self.turn,
+            "outcome": None if self.outcome is None else self.outcome.value,
+            "final_text": self.final_text,
+            "failure": self.failure,
+            "error": self.error,
+            "usage": asdict(self.usage),
+        }
+
+
+def same_text(sent: str, recorded: str) -> bool:
+    """Whether a harness recorded the message that was sent: it may trim it, break its lines and widen its tabs."""
+    return "".join(sent.split()) == "".join(recorded.split())
+
+
+def begin(message: Message, run: str, at: float) -> Message:
+    """Hand it over to a run, from now on."""
+    return replace(_to(message, Status.DELIVERING, at), run=run, error=None)
+
+
+def put_back(message: Message, reason: str, at: float) -> Message:
+    """Nothing was handed over: it waits again."""
+    return replace(_to(message, Status.QUEUED, at), run=None, error=reason[:LONGEST_REASON])
+
+
+def handed_over(message: Message, at: float) -> Message:
+    """The agent was given it."""
+    return _to(message, Status.DELIVERED, at)
+
+
+def started(message: Message, turn: Turn, at: float) -> Message:
+    """A turn began with it."""
+    return replace(_to(message, Status.STARTED, at), turn=turn.id)
+
+
+def ended(message: Message, end: Ended, usage: Usage, at: float) -> Message:
+    """Its turn ended."""
+    return replace(
+        _to(message, Status.ENDED, at),
+        outcome=end.outcome,
+        final_text=end.final_text,
+        failure=None if end.failure is None else end.failure.value,
+        error=None if end.error is None else end.error[:LONGEST_REASON],
+        usage=usage,
+    )
+
+
+def failed(message: Message, reason: str, at: float) -> Message:
+    """It was not delivered, or it is not known whether it was."""
+    return replace(_to(message, Status.FAILED, at), error=reason[:LONGEST_REASON])
+
+
+def expired(message: Message, at: float) -> Message:
+    """It waited for too long."""
+    return _to(message, Status.EXPIRED, at)
+
+
+def withdrawn(message: Message, at: float) -> Message:
+    """Whoever sent it took it back."""
+    return _to(message, Status.WITHDRAWN, at)
+
+
+def lost(message: Message, reason: str, at: float) -> Message:
+    """The run that had it is gone, or not heard any more: settle it as that leaves it."""
+    if message.status is Status.STARTED:
+        return ended(message, Ended(Outcome.LOST, error=reason), message.usage, at)
+    return failed(message, f"{reason}: {UNCERTAIN}", at)
+
+
+def _to(message: Message, status: Status, at: float) -> Message:
+    if status not in _NEXT.get(message.status, ()):
+        raise IllegalTransitionError(f"the message {message.id} is {message.status}, and cannot become {status}")
+    return replace(message, status=status, changed=at)

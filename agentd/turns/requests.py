@@ -1,0 +1,251 @@
+"""What is asked on the socket for turns, and who may ask it.
+
+Hooks count for the run that the process at the other end of the connection belongs to by the kernel's account, whatever
+it says. Messages, answers and interrupts are taken from root, the agents' user and the admin group, but not from inside
+a run: an agent does not allow itself things.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qs, unquote
+
+import structlog
+
+from agentd.text.messages import MessageError, message_of
+from agentd.turns.adapter import Answer, Hook, TurnsError
+from agentd.turns.events import Decision
+from agentd.turns.hook_command import PATH as HOOK_PATH
+from agentd.turns.hook_socket import LONGEST_BODY, HttpAnswer, HttpRequest, HttpStream
+from agentd.turns.messages.deliveries import ConflictError, NoSuchMessageError, QueueFullError
+from agentd.turns.messages.message import Message
+from agentd.turns.messages.store import StoreError
+from agentd.turns.peers import Peer
+from agentd.turns.run_watch import RunWatch
+from agentd.turns.turns import NoSuchAgentError, NotYetError, Turns
+from agentd.turns.views import conversation_view
+
+log = structlog.get_logger(__name__)
+
+TURNS_PATH: Final = "/v1/turns/"
+"""Of the requests of those who talk to agents, before the agent's name."""
+
+_ADOPTION_LIMIT: Final = 5.0
+"""Seconds for which requests wait until it is known which runs a former daemon left; it takes 0.1 s."""
+
+_HOOKS_A_SECOND, _HOOKS_AT_ONCE = 200.0, 400.0
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+"""What the id of a message may be."""
+_LONGEST_WAIT: Final = 30 * 86400.0
+"""Seconds for which a message may wait at most, if it says so."""
+_DIGITS: Final = 19
+
+_STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
+    NoSuchAgentError: HTTPStatus.NOT_FOUND,
+    NoSuchMessageError: HTTPStatus.NOT_FOUND,
+    NotYetError: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    QueueFullError: HTTPStatus.TOO_MANY_REQUESTS,
+    ConflictError: HTTPStatus.CONFLICT,
+    TurnsError: HTTPStatus.CONFLICT,
+    ValueError: HTTPStatus.BAD_REQUEST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may use the socket."""
+
+    agent_uid: int
+    own_uid: int
+    admin_gid: int | None
+
+    def may_connect(self, peer: Peer) -> bool:
+        """Whether a peer has any business here."""
+        return peer.uid in (0, self.agent_uid, self.own_uid) or (
+            self.admin_gid is not None and (peer.gid == self.admin_gid or self.admin_gid in peer.groups)
+        )
+
+
+@dataclass(slots=True)
+class _Flow:
+    """How many hooks of a run are taken: more are a flood."""
+
+    left: float = _HOOKS_AT_ONCE
+    at: float = 0.0
+    told: bool = False
+
+    def take(self, now: float) -> bool:
+        self.left = min(_HOOKS_AT_ONCE, self.left + (now - self.at) * _HOOKS_A_SECOND)
+        self.at = now
+        self.left -= self.left >= 1.0
+        return self.left >= 1.0
+
+
+class Requests:
+    """Answers requests.
+
+    Parameters
+    ----------
+    turns
+        What is watched.
+    access
+        Who may use the socket.
+    """
+
+    def __init__(self, turns: Turns, access: Access) -> None:
+        self._turns = turns
+        self._access = access
+        self._flows: dict[str, _Flow] = {}
+        turns.forgotten = lambda run_id: self._flows.pop(run_id, None)
+
+    def may_connect(self, peer: Peer) -> bool:
+        """Whether a peer has any business here."""
+        return self._access.may_connect(peer)
+
+    async def handle(self, request: HttpRequest) -> HttpAnswer | HttpStream:
+        """Answer a request, once the runs of a former daemon are known."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ADOPTION_LIMIT):
+                await self._turns.adopted.wait()
+        if request.method == "POST" and request.path.startswith(HOOK_PATH):
+            return await self._hook(request, request.path.removeprefix(HOOK_PATH))
+        if not request.path.startswith(TURNS_PATH):
+            return _refused(HTTPStatus.NOT_FOUND, f"expected {HOOK_PATH}EVENT or {TURNS_PATH}AGENT")
+        if self._turns.is_in_a_run(request.peer.pid):
+            return _refused(HTTPStatus.FORBIDDEN, "an agent may not talk to agents here, nor answer for itself")
+        if request.body is None:
+            return _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {LONGEST_BODY} bytes")
+        path, _, query = request.path.removeprefix(TURNS_PATH).partition("?")
+        name, _, what = path.partition("/")
+        try:
+            return await self._talk(request, unquote(name), what, query)
+        except (*_STATUSES,) as error:
+            status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
+            return _refused(status, str(error))
+
+    async def _hook(self, request: HttpRequest, name: str) -> HttpAnswer:
+        watch = self._turns.run_of(request.peer.pid)
+        if watch is None:
+            return _refused(HTTPStatus.FORBIDDEN, "the process that posts this belongs to no run")
+        flow = self._flows.setdefault(watch.run_id, _Flow())
+        if not flow.take(asyncio.get_running_loop().time()):
+            if not flow.told:
+                flow.told = True
+                log.warning("hook_flood", agent=watch.agent, reason=f"over {_HOOKS_A_SECOND:g} hooks a second")
+            return _refused(HTTPStatus.TOO_MANY_REQUESTS, f"over {_HOOKS_A_SECOND:g} hooks a second")
+        try:
+            body = None if request.body is None else _object(request.body)
+        except ValueError as error:
+            return _refused(HTTPStatus.BAD_REQUEST, str(error))
+        return HttpAnswer(HTTPStatus.OK, await watch.hook(Hook(name, body)) or b"")
+
+    async def _talk(self, request: HttpRequest, name: str, what: str, query: str) -> HttpAnswer | HttpStream:
+        assert request.body is not None
+        turns = self._turns
+        match request.method, what.split("/"):
+            case "GET", [""]:
+                return _shown(turns.running(name))
+            case "POST", ["answer"]:
+                body = _object(request.body)
+                await turns.running(name).answer(_text(body, "request"), _answer(body))
+                return _shown(turns.running(name))
+            case "POST", ["interrupt"]:
+                _object(request.body or b"{}")
+                await turns.running(name).interrupt()
+                return _shown(turns.running(name))
+            case "POST", ["messages"]:
+                body = _object(request.body)
+                given = _message_id(_text(body, "id") or ""), _sent(body), _seconds(body, "expires_s")
+                return _told(HTTPStatus.ACCEPTED, await turns.deliveries.accept(turns.receiver(name), *given))
+            case "GET", ["messages", message]:
+                return _told(HTTPStatus.OK, await turns.deliveries.find(name, _message_id(unquote(message))))
+            case "DELETE", ["messages", message]:
+                return _told(HTTPStatus.OK, await turns.deliveries.withdraw(name, _message_id(unquote(message))))
+            case "GET", ["stream"]:
+                return HttpStream(turns.stream(name).follow(_after(query)))
+            case _:
+                return _refused(
+                    HTTPStatus.NOT_FOUND,
+                    "expected GET; POST of answer, interrupt or messages; GET or DELETE of messages/ID; GET of stream",
+                )
+
+
+def _shown(watch: RunWatch) -> HttpAnswer:
+    return HttpAnswer(HTTPStatus.OK, json.dumps(conversation_view(watch)).encode())
+
+
+def _told(status: HTTPStatus, message: Message) -> HttpAnswer:
+    return HttpAnswer(status, json.dumps({"message": message.view()}).encode())
+
+
+def _object(body: bytes) -> Mapping[str, object]:
+    try:
+        found: object = json.loads(body)
+    except RecursionError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError("expected a JSON object")  # noqa: TRY004 (what is wrong is a value that somebody sent)
+    return found
+
+
+def _text(body: Mapping[str, object], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"expected {name} to be a text")
+    return value
+
+
+def _sent(body: Mapping[str, object]) -> str:
+    """What is to be said: what a terminal would act on is left out, as agentctl send does."""
+    try:
+        return message_of(_text(body, "text") or "").text
+    except MessageError as error:
+        raise ValueError(str(error)) from None
+
+
+def _seconds(body: Mapping[str, object], name: str) -> float | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"expected {name} to be a number of seconds over 0")
+    return min(float(value), _LONGEST_WAIT)
+
+
+def _message_id(given: str) -> str:
+    if not _ID.fullmatch(given):
+        raise ValueError("expected id to be 1 to 128 letters, digits, ., _, : or -, the first a letter or digit")
+    return given
+
+
+def _after(query: str) -> int | None:
+    values = parse_qs(query, keep_blank_values=True, max_num_fields=8).get("after")
+    if values is None:
+        return None
+    if not values[-1].isascii() or not values[-1].isdecimal() or len(values[-1]) > _DIGITS:
+        raise ValueError("expected after to be the number of a line")
+    return int(values[-1])
+
+
+_DECISIONS = (Decision.ALLOW, Decision.DENY, Decision.ANSWER)
+
+
+def _answer(body: Mapping[str, object]) -> Answer:
+    decision = next((each for each in _DECISIONS if each.value == body.get("decision")), None)
+    if decision is None:
+        raise ValueError(f"expected decision to be one of {', '.join(_DECISIONS)}")
+    return Answer(decision, _text(body, "text") or "")
+
+
+def _refused(status: HTTPStatus, error: str) -> HttpAnswer:
+    return HttpAnswer(status, json.dumps({"error": error}).encode())
