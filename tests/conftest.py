@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.daemon import Daemon
 from tests.support.effort import DEFAULT_PROFILE
-from tests.support.forked import AGENTCTL, AGENTD, launch_of
+from tests.support.forked import AGENTCTL, AGENTD, GATEWAY, launch_of
 from tests.support.memory_disk import temporary_folder
 from tests.support.processes import end_marked, marked
 from tests.support.skips import summary
@@ -148,6 +148,7 @@ def _fork_servers(session_folder: Path) -> Iterator[None]:
     yield
     AGENTD.close()
     AGENTCTL.close()
+    GATEWAY.close()
 
 
 @pytest.fixture

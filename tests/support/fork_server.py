@@ -36,6 +36,17 @@ DESCRIPTORS = ("request", "stdin", "stdout", "stderr", "status")
 ROOM_FOR_ENVIRONMENT = 32_768
 """Bytes of the variable `PADDING`, which this process is started with; its runs write theirs over it."""
 
+_OF_DATABASES = (
+    "alembic.command",
+    "alembic.config",
+    "alembic.runtime.environment",
+    "alembic.script",
+    "mako.template",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+)
+"""What SQLAlchemy and Alembic come to import."""
+
 PADDING = "ROOM_FOR_THE_ENVIRONMENT_OF_A_RUN"
 
 _PR_SET_NAME = 15
@@ -71,6 +82,13 @@ def main_of(name: str) -> Callable[[list[str]], int]:
         # What watchfiles comes to import once it watches, 30 ms.
         importlib.import_module("anyio._backends._asyncio")
         return command.main
+    if name == "agentd-gateway":
+        from agentd.gateway import command_line as gateway  # noqa: PLC0415
+
+        for each in ("agentd.gateway.run", "agentd.harness.builtin", *_OF_DATABASES):
+            importlib.import_module(each)
+        _find_packages()
+        return gateway.main
     from agentd.cli import agentctl  # noqa: PLC0415
 
     for module in pkgutil.walk_packages(agentctl.__path__, f"{agentctl.__name__}."):

@@ -90,7 +90,7 @@ class ForkServer:
     """A process that has imported one command; it is started with the first run and lives until :meth:`close`."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         self._one_at_a_time = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
@@ -130,7 +130,7 @@ class ForkServer:
             socket.send_fds(requests, [b"x"], [file.fileno(), *streams, writing])
             os.close(writing)
             answer = requests.recv(32)
-            assert answer, f"the fork server of {self._name} died"
+            assert answer, f"the fork server of {self.name} died"
             return ForkedProcess(int(answer), reading)
 
     def _begin(self) -> socket.socket:
@@ -138,7 +138,7 @@ class ForkServer:
         self._read_at_start = _read_at_start(os.environ)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", fork_server.__file__, self._name],
+                [sys.executable, "-P", fork_server.__file__, self.name],
                 stdin=theirs.fileno(),
                 env={**os.environ, PADDING: "x" * ROOM_FOR_ENVIRONMENT},
                 start_new_session=True,
@@ -154,7 +154,7 @@ class ForkServer:
         self._process = self._requests = None
 
 
-AGENTD, AGENTCTL = ForkServer("agentd"), ForkServer("agentctl")
+AGENTD, AGENTCTL, GATEWAY = ForkServer("agentd"), ForkServer("agentctl"), ForkServer("agentd-gateway")
 """Those of this process; the end of the session closes them."""
 
 
@@ -168,11 +168,12 @@ def launch_of(request: pytest.FixtureRequest) -> Launch:
 
 
 def launch_fork(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: IO[bytes]) -> Running:
-    """Start agentd as a fork, or as the program where the environment means something to the interpreter."""
-    if not AGENTD.can_start(env):
+    """Start agentd or agentd-gateway as a fork, or as the program where the environment means something to Python."""
+    server = GATEWAY if Path(argv[0]).name == GATEWAY.name else AGENTD
+    if not server.can_start(env):
         return launch_program(argv, env=env, cwd=cwd, log=log)
     with Path(os.devnull).open("rb") as nothing:
-        return AGENTD.start(argv, env=env, cwd=cwd, stdin=nothing, stdout=log, stderr=log, new_session=True)
+        return server.start(argv, env=env, cwd=cwd, stdin=nothing, stdout=log, stderr=log, new_session=True)
 
 
 def run_agentctl(

@@ -1,0 +1,99 @@
+"""How the gateway starts, or says why it does not."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.support.gateway import Gateway
+
+TOKEN = "t0ken-of-nobody"
+
+
+@pytest.fixture(autouse=True)
+def _jcard(gateway: Gateway) -> None:
+    gateway.daemon.write_jcard("")
+    gateway.daemon.jcard.write_text("# no agents\n")
+
+
+def refused(gateway: Gateway, *arguments: str, listen: list[str] | None = None, **env: str) -> str:
+    """Start a gateway that does not, and give what it says."""
+    gateway.launch(*arguments, listen=listen, env=env)
+    assert gateway.wait_exit() == 1, gateway.log_text()
+    said = gateway.log_text()
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.7:0", "gateway.example:0"])
+def test_listening_where_others_reach_it_needs_a_token(gateway: Gateway, address: str) -> None:
+    said = refused(gateway, listen=["127.0.0.1:0", address])
+    assert f"--listen {address}" in said
+    assert "AGENTD_AUTH_TOKEN" in said
+    assert "--auth-token-file" in said
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("[gateway]\nmax_concurrency = 0", "gateway.max_concurrency"),
+        ('[gateway]\n[[gateway.tokens]]\nsecret = "KEY"\nuser = "alice"', "secrets/KEY: No such file"),
+        ('[[agents]]\nname = "a"', "without errors"),
+        ('[gateway]\ndatabase = "mysql://root:pa55@localhost/x"', "found mysql, expected sqlite or postgresql"),
+        ('[gateway]\ndatabase = "sqlite:////nowhere/x.db"', "/nowhere/x.db: cannot be opened"),
+        ('[gateway]\nlisten = ["unix:jcard.toml"]', "expected a socket or nothing at"),
+    ],
+)
+def test_what_is_wrong_in_the_jcard_is_said(gateway: Gateway, table: str, said: str) -> None:
+    gateway.daemon.write_jcard(table)
+    found = refused(gateway, listen=[])
+    assert said in found
+    assert "pa55" not in found
+
+
+def test_without_its_jcard_it_does_not_start_since_tokens_may_stand_there(gateway: Gateway) -> None:
+    gateway.daemon.jcard.unlink()
+    assert "there is no such file" in refused(gateway)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("\n\n", "found none"), ("a b\n", "printable ASCII"), (None, "No such file")]
+)
+def test_a_file_of_tokens_that_cannot_be_used_is_named(
+    gateway: Gateway, tmp_path: Path, content: str | None, said: str
+) -> None:
+    file = tmp_path / "tokens"
+    if content is not None:
+        file.write_text(content)
+    found = refused(gateway, f"--auth-token-file={file}")
+    assert str(file) in found
+    assert said in found
+
+
+def test_an_address_that_is_taken_is_named(gateway: Gateway) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert f"--listen {address}: Address already in use" in refused(gateway, listen=[address])
+
+
+def test_a_database_of_another_schema_is_refused_if_it_must_not_be_migrated(gateway: Gateway) -> None:
+    assert "agentd-gateway migrate" in refused(gateway, "--no-migrate")
+    gateway.launch("migrate")
+    assert gateway.wait_exit() == 0
+    assert (gateway.daemon.state / "gateway.db").stat().st_mode & 0o777 == 0o600
+    assert "gateway_migrated" in gateway.log_text()
+
+
+@pytest.mark.program
+def test_without_its_extra_it_says_how_to_get_it(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from importlib.machinery import PathFinder\n"
+        "find = PathFinder.find_spec\n"
+        "PathFinder.find_spec = lambda name, *rest: None if name in ('asyncpg', 'sqlalchemy') else find(name, *rest)\n"
+    )
+    said = refused(gateway, PYTHONPATH=str(tmp_path))
+    assert "pip install 'agentd[gateway]'" in said
