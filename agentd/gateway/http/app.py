@@ -15,6 +15,8 @@ from agentd.gateway.http.access import ACCESS, Access, Handler, allowed_origin, 
 from agentd.gateway.http.body import LARGEST
 from agentd.gateway.http.errors import ApiError, error_response, of_aiohttp, of_engine
 from agentd.gateway.http.idempotent import IN_TURN
+from agentd.gateway.http.metrics import METRICS, Metrics, measure
+from agentd.gateway.http.openapi import DOCUMENT, Document
 from agentd.gateway.http.route import API_PREFIX, CLOSING, ENGINE, ROUTE_OF, Route, mount
 from agentd.gateway.model.errors import GatewayError
 
@@ -26,7 +28,6 @@ _ALWAYS: Final = {
     "Content-Security-Policy": NOTHING_ALLOWED,
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
-    hdrs.SERVER: "agentd-gateway",
     "X-Content-Type-Options": "nosniff",
 }
 """Headers of every answer that does not set them itself."""
@@ -46,13 +47,15 @@ def build_app(
     doubled
         What is served at the root and below `API_PREFIX`.
     """
-    app = web.Application(middlewares=[_answer_errors, check_browser, check_token], client_max_size=LARGEST)
+    app = web.Application(middlewares=[measure, _answer_errors, check_browser, check_token], client_max_size=LARGEST)
     app[ACCESS] = access
     app[CLOSING] = asyncio.Event()
     app[ENGINE] = engine
     app[IN_TURN] = WeakValueDictionary()
+    app[METRICS] = Metrics()
     app[ROUTE_OF] = {}
-    doubled = tuple(doubled)
+    doubled, routes = tuple(doubled), tuple(routes)
+    app[DOCUMENT] = Document((*doubled, *routes))
     mount(app, doubled)
     mount(app, doubled, API_PREFIX)
     mount(app, routes)
@@ -79,6 +82,8 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     for name, value in _ALWAYS.items():
         response.headers.setdefault(name, value)
+    # Instead of the versions of Python and aiohttp.
+    response.headers[hdrs.SERVER] = "agentd-gateway"
     if request.app[ACCESS].origins:
         response.headers.add(hdrs.VARY, hdrs.ORIGIN)
     origin = allowed_origin(request)

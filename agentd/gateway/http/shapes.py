@@ -31,6 +31,21 @@ class ErrorShape(Shape):
     error: ErrorDetails
 
 
+class OpenAIErrorDetails(Shape):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIErrorShape(Shape):
+    """Any error below ``/v1``."""
+
+    error: OpenAIErrorDetails
+
+
 class Session(Shape):
     """One conversation with one agent."""
 

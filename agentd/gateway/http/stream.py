@@ -15,6 +15,7 @@ from agentd.gateway.http.bodies import StreamQuery
 from agentd.gateway.http.body import JsonObject, read_query
 from agentd.gateway.http.errors import invalid
 from agentd.gateway.http.idempotent import encoded
+from agentd.gateway.http.metrics import METRICS
 from agentd.gateway.http.route import CLOSING, ENGINE, Route
 from agentd.gateway.http.shapes import Event as EventShape
 from agentd.gateway.http.waiting import until
@@ -45,9 +46,10 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     if cursor is None:
         cursor = await engine.last_cursor()
     events = engine.follow(who, query.session_id, cursor)
-    if "websocket" in request.headers.get(hdrs.UPGRADE, "").lower():
-        return await _over_websocket(request, events, cursor)
-    return await _as_server_sent(request, events, cursor)
+    with request.app[METRICS].streams.track_inprogress():
+        if "websocket" in request.headers.get(hdrs.UPGRADE, "").lower():
+            return await _over_websocket(request, events, cursor)
+        return await _as_server_sent(request, events, cursor)
 
 
 def _after(request: web.Request, query: StreamQuery) -> int | None:

@@ -16,6 +16,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from agentd.gateway.engine.engine import Engine
+from agentd.gateway.http import docs, openapi
 from agentd.gateway.http.access import Access, caller
 from agentd.gateway.http.app import build_app
 from agentd.gateway.http.body import LARGEST, read_body
@@ -55,7 +56,12 @@ DOUBLED = (
     Route("POST", "/who", _take, "Take", scope=Scope.CHAT),
     Route("GET", "/open", _open, "Open", scope=None),
 )
-OTHERS = (Route("GET", "/v1/fail", _fail, "Fail"), Route("POST", "/agents", _take, "Declare", scope=Scope.AGENTS))
+OTHERS = (
+    *docs.ROUTES,
+    *openapi.ROUTES,
+    Route("GET", "/v1/fail", _fail, "Fail"),
+    Route("POST", "/agents", _take, "Declare", scope=Scope.AGENTS),
+)
 
 
 NO_ENGINE = cast("Engine", None)
@@ -252,3 +258,19 @@ async def test_what_is_no_request_is_told_so_in_json(server: Server) -> None:
     assert head.split(b" ")[1] == b"400"
     assert json.loads(body)["error"]["code"] == "invalid_request"
     assert b"root" not in body
+
+
+async def test_the_page_of_the_interface_is_made_of_what_is_here(server: Server) -> None:
+    async with aiohttp.ClientSession() as client:
+        for path, kind in (("", "text/html"), ("/start.js", "text/javascript"), ("/swagger-ui.css", "text/css"),
+                           ("/swagger-ui-bundle.js", "text/javascript")):  # fmt: skip
+            async with client.get(f"{server._base}/docs{path}", headers=AS_ROOT) as answer:
+                assert (answer.status, answer.content_type) == (200, kind)
+                text = await answer.text()
+                if not path:
+                    assert "'self'" in answer.headers["Content-Security-Policy"]
+                    assert "http" not in text
+        assert (await server.ask("GET", "/docs/other.js", AS_ROOT))[0] == 404
+        assert (await server.ask("GET", "/docs"))[0] == 401
+        status, body, _ = await server.ask("GET", "/openapi.json", AS_ROOT)
+        assert (status, body["openapi"]) == (200, "3.1.0")

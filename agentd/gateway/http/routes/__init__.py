@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agentd.gateway.http import stream
+from agentd.gateway.http import docs, metrics, openapi, stream
 from agentd.gateway.http.routes import daemon, runs, sessions
 
 DOUBLED = (*daemon.ROUTES, *sessions.ROUTES, *runs.ROUTES, *stream.ROUTES)
 """Served at the root and below ``/api/v1``."""
 
-ONCE = ()
+ONCE = (*openapi.ROUTES, *docs.ROUTES, *metrics.ROUTES)
 """Served at the root alone."""
