@@ -111,12 +111,15 @@ def component(package: Locked) -> Component:
 
 
 def edges(packages: Collection[Locked]) -> list[Edge]:
-    """Say what needs what."""
-    references = {PROJECT: purl(PROJECT, agentd.__version__)}
-    references |= {package.name: purl(package.name, package.version) for package in packages}
+    """Say what needs what; of a package with versions for different Pythons, each."""
+    references = [(PROJECT, purl(PROJECT, agentd.__version__))]
+    references += ((package.name, purl(package.name, package.version)) for package in packages)
     return [
-        {"ref": reference, "dependsOn": sorted(references[each.name] for each in packages if name in each.needed_by)}
-        for name, reference in references.items()
+        {
+            "ref": reference,
+            "dependsOn": sorted(purl(each.name, each.version) for each in packages if name in each.needed_by),
+        }
+        for name, reference in references
     ]
 
 
