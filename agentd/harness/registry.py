@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from types import MappingProxyType
 
+from agentd.files.entry_points import entry_points_of
 from agentd.harness import builtin
 from agentd.harness.base import Harness
 
@@ -38,7 +39,7 @@ def load_harnesses() -> Registry:
     harnesses = dict(builtin.BUILT_IN)
     origins = dict.fromkeys(harnesses, "agentd")
     warnings: list[str] = []
-    third_party = (point for point in entry_points(group=GROUP) if point.module != builtin.__name__)
+    third_party = (point for point in entry_points_of(GROUP) if point.module != builtin.__name__)
     for point in sorted(third_party, key=lambda point: (point.name, _origin(point), point.value)):
         where = f'harness "{point.name}" ({point.value}, of {_origin(point)})'
         if point.name in harnesses:

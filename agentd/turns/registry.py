@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from types import MappingProxyType
 
+from agentd.files.entry_points import entry_points_of
 from agentd.turns.adapter import GROUP, Adapter
 from agentd.turns.claude.adapter import CLAUDE
 from agentd.turns.codex.adapter import CODEX
@@ -37,7 +38,7 @@ def load_adapters() -> Adapters:
     A third-party entry point that is broken, or whose name is taken, becomes a warning and does not affect the others.
     """
     adapters, warnings = dict(BUILT_IN), list[str]()
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+    for point in sorted(entry_points_of(GROUP), key=lambda point: (point.name, point.value)):
         where = f'the turns of harness "{point.name}" ({point.value})'
         if point.name in adapters:
             warnings.append(f"{where} are ignored: another package, or agentd itself, has some for it")

@@ -15,7 +15,6 @@ import ctypes
 import fcntl
 import gc
 import importlib
-import importlib.metadata
 import json
 import os
 import pkgutil
@@ -99,8 +98,8 @@ def main_of(name: str) -> Callable[[list[str]], int]:
 
 
 def _find_packages() -> None:
-    """Have importlib list the folders of packages, which it remembers until they change: 2 ms of each run."""
-    importlib.metadata.entry_points(group="agentd.harnesses")
+    """Read what installed packages bring, which a process reads once: 10 ms of each run."""
+    importlib.import_module("agentd.files.entry_points").entry_points_of("agentd.harnesses")
 
 
 class Server:

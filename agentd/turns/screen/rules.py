@@ -12,13 +12,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agentd.files.entry_points import entry_points_of
 from agentd.model.states import Activity
 from agentd.turns.screen.patterns import RowKind
 
@@ -246,7 +246,7 @@ def _built_in() -> dict[str, Traversable]:
 
 def harnesses_with_rules() -> list[str]:
     """Name the harnesses that have rules."""
-    return sorted({*_built_in(), *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*_built_in(), *(point.name for point in entry_points_of(GROUP))})
 
 
 @cache
@@ -260,8 +260,9 @@ def rules_of(harness: str) -> ScreenRules | None:
     """
     try:
         path = _built_in().get(harness)
-        for point in entry_points(group=GROUP, name=harness) if path is None else ():
-            path = files(point.value).joinpath("screen.toml")
+        for point in entry_points_of(GROUP) if path is None else ():
+            if point.name == harness:
+                path = files(point.value).joinpath("screen.toml")
         return None if path is None else parse_rules(path.read_text(encoding="utf-8"))
     except (OSError, ImportError, UnicodeDecodeError, RulesError) as error:
         raise RulesError(f"the screen rules of {harness} cannot be used: {error}") from error
