@@ -6,11 +6,23 @@ not own does not exist for it: `NotFoundError`. All errors are `agentd.gateway.m
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeAlias
 
+import structlog
+
+from agentd.gateway.engine.agents import Agents
+from agentd.gateway.engine.conversations import Also, Conversations
+from agentd.gateway.engine.core import Core
+from agentd.gateway.engine.family import Family
+from agentd.gateway.engine.happenings import Answers, Happenings
+from agentd.gateway.engine.housekeeping import Housekeeping
+from agentd.gateway.engine.new_session import declared_agents
 from agentd.gateway.engine.options import EngineOptions
+from agentd.gateway.engine.runs import Runs
+from agentd.gateway.engine.scheduler import Scheduler
+from agentd.gateway.engine.status import Status
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.objects import Event, RequestKind, Run, Session
 from agentd.gateway.model.once import Once, Recorded
@@ -18,6 +30,7 @@ from agentd.gateway.model.requests import NewChild, NewMessage, NewSession, RunQ
 from agentd.gateway.model.results import (
     Canceled,
     DaemonStatus,
+    DeclaredAgent,
     Diagnosis,
     EventPage,
     Reply,
@@ -29,10 +42,9 @@ from agentd.gateway.model.results import (
     Waited,
 )
 from agentd.gateway.model.states import RunStatus
-from agentd.gateway.store.database import Database, Writer
+from agentd.gateway.store.database import Database
 
-Also: TypeAlias = Callable[[Writer, Run], Awaitable[None]]
-"""Writes more in the transaction that makes a run."""
+log = structlog.get_logger(__name__)
 
 
 class Engine:
@@ -48,13 +60,58 @@ class Engine:
     """
 
     def __init__(self, options: EngineOptions, database: Database) -> None:
+        core = Core.of(options, database)
         self.options = options
         self.database = database
+        self.agentd = core.agentd
+        self._core = core
+        self._agents = Agents(core)
+        self._conversations = Conversations(core, self._agents)
+        self._runs = Runs(core)
+        self._family = Family(core)
+        self._happenings = Happenings(core)
+        self._status = Status(core)
+        self._answers = Answers(core)
+        self._scheduler = Scheduler(core, self._agents)
+        self._housekeeping = Housekeeping(core, self._agents)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start queued runs and follow those at work while the context is open; turns go on after it."""
-        yield
+        self.database.committed = self._committed
+        tasks = [
+            asyncio.create_task(self._scheduler.run(), name="scheduler"),
+            asyncio.create_task(self._housekeeping.run(), name="housekeeping"),
+        ]
+        for task in tasks:
+            task.add_done_callback(_say_why)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self._core.close()
+
+    def _committed(self, events: list[tuple[Event, str | None]]) -> None:
+        self._core.feed.publish(events)
+        self._scheduler.take(events)
+
+    # -- agents
+
+    async def agents(self) -> tuple[DeclaredAgent, ...]:
+        """List the agents that are declared, but those that hold sessions, by name.
+
+        Raises
+        ------
+        AgentNotReadyError
+            If it cannot be read which there are.
+        """
+        agents = (await declared_agents(self._core)).values()
+        return tuple(
+            DeclaredAgent(spec.name, spec.harness, self._core.definitions.since(spec.source))
+            for spec in sorted(agents, key=lambda spec: spec.name)
+        )
 
     # -- sessions
 
@@ -68,19 +125,19 @@ class Engine:
         InvalidRequestError
             If what is wanted contradicts itself, or the workdir is not in those that are allowed.
         """
-        raise NotImplementedError
+        return await self._conversations.create(caller, wanted, once)
 
     async def get_session(self, caller: Caller, session_id: str) -> SessionView:
         """Show a session."""
-        raise NotImplementedError
+        return await self._conversations.get(caller, session_id)
 
     async def list_sessions(self, caller: Caller, query: SessionQuery) -> SessionPage:
         """List sessions, the newest first."""
-        raise NotImplementedError
+        return await self._conversations.list(caller, query)
 
     async def close_session(self, caller: Caller, session_id: str) -> Session:
         """Close a session: its runs are canceled and its agent withdrawn. Closing it again changes nothing."""
-        raise NotImplementedError
+        return await self._conversations.close(caller, session_id)
 
     # -- messages
 
@@ -108,13 +165,13 @@ class Engine:
         InvalidTransitionError
             If the session is closed.
         """
-        raise NotImplementedError
+        return await self._conversations.send_message(caller, session_id, message, once, also)
 
     async def send(
         self, caller: Caller, session_id: str, text: str, from_run_id: str | None = None, once: Once | None = None
     ) -> Sent:
         """Take a message from a run in another session, as its parent's, its child's or a user's; it makes a run."""
-        raise NotImplementedError
+        return await self._conversations.send(caller, session_id, text, from_run_id, once)
 
     # -- runs
 
@@ -122,19 +179,19 @@ class Engine:
         self, caller: Caller, session_id: str, prompt: str, timeout_s: float | None = None, once: Once | None = None
     ) -> Run:
         """Queue a run."""
-        raise NotImplementedError
+        return await self._conversations.create_run(caller, session_id, prompt, timeout_s, once)
 
     async def get_run(self, caller: Caller, run_id: str) -> Run:
         """Show a run."""
-        raise NotImplementedError
+        return await self._runs.get(caller, run_id)
 
     async def list_runs(self, caller: Caller, query: RunQuery) -> RunPage:
         """List runs, the newest first."""
-        raise NotImplementedError
+        return await self._runs.list(caller, query)
 
     async def wait_run(self, caller: Caller, run_id: str, timeout_s: float) -> Waited:
         """Wait until a run is over, or for so many seconds."""
-        raise NotImplementedError
+        return await self._runs.wait(caller, run_id, timeout_s)
 
     async def transition(self, caller: Caller, run_id: str, to: RunStatus, reason: str | None = None) -> Run:
         """Put a run into another state; one that is ended so is interrupted, and ``canceled`` is as `cancel`.
@@ -144,7 +201,7 @@ class Engine:
         InvalidTransitionError
             If that may not follow.
         """
-        raise NotImplementedError
+        return await self._runs.transition(caller, run_id, to, reason)
 
     async def cancel(self, caller: Caller, run_id: str, reason: str | None = None) -> Canceled:
         """Cancel a run and, from the children of its runs down, all that it spawned. Canceling again changes nothing.
@@ -156,7 +213,7 @@ class Engine:
         InvalidTransitionError
             If it has ended in another way.
         """
-        raise NotImplementedError
+        return await self._runs.cancel(caller, run_id, reason)
 
     async def answer(self, caller: Caller, run_id: str, request_id: str, decision: str, text: str | None = None) -> Run:
         """Answer what the agent asked for: ``allow``, ``deny`` or ``allow_always``.
@@ -173,19 +230,19 @@ class Engine:
         AgentdUnreachableError
             If agentd does not answer.
         """
-        raise NotImplementedError
+        return await self._runs.answer(caller, run_id, request_id, decision, text)
 
     # -- children
 
     async def spawn_from_run(self, caller: Caller, run_id: str, child: NewChild, once: Once | None = None) -> Spawned:
         """Have another agent do a task, in a session of its own."""
-        raise NotImplementedError
+        return await self._family.spawn_from_run(caller, run_id, child, once)
 
     async def spawn_from_session(
         self, caller: Caller, session_id: str, child: NewChild, once: Once | None = None
     ) -> Spawned:
         """As `spawn_from_run`, for the run at work in a session, if there is any."""
-        raise NotImplementedError
+        return await self._family.spawn_from_session(caller, session_id, child, once)
 
     async def reply_parent(
         self, caller: Caller, run_id: str, text: str, request_kind: RequestKind, once: Once | None = None
@@ -197,44 +254,44 @@ class Engine:
         NoParentError
             If none did.
         """
-        raise NotImplementedError
+        return await self._family.reply_parent(caller, run_id, text, request_kind, once)
 
     # -- what happens
 
     async def events(self, caller: Caller, session_id: str, cursor: int = 0, limit: int = 100) -> EventPage:
         """List a session's events after a cursor."""
-        raise NotImplementedError
+        return await self._happenings.page(caller, session_id, cursor, limit)
 
-    def follow(self, caller: Caller, session_id: str | None, cursor: int) -> AsyncIterator[Event]:
+    def follow(self, caller: Caller, session_id: str | None, cursor: int) -> AsyncGenerator[Event, None]:
         """Give the events after a cursor, of a session or of all that the caller sees, and those to come.
 
         In order, none twice and none lost. Raises `NotFoundError` with the first one.
         """
-        raise NotImplementedError
+        return self._happenings.follow(caller, session_id, cursor)
 
     async def last_cursor(self) -> int:
         """Give the cursor of the newest event, from which only those to come follow."""
-        raise NotImplementedError
+        return await self._happenings.last_cursor()
 
     # -- how it does
 
     async def diagnose(self, caller: Caller, run_id: str) -> Diagnosis:
         """Say what is known of a run that may be stuck."""
-        raise NotImplementedError
+        return await self._status.diagnose(caller, run_id)
 
     async def daemon_status(self) -> DaemonStatus:
         """Say how the gateway does."""
-        raise NotImplementedError
+        return await self._status.daemon()
 
     async def agentd_reachable(self) -> bool:
         """Whether agentd answers."""
-        raise NotImplementedError
+        return await self.agentd.reachable()
 
     # -- idempotency
 
     async def recall(self, once: Once) -> Recorded | None:
         """Give what the first request with this key was answered."""
-        raise NotImplementedError
+        return await self._answers.recall(once)
 
     async def remember(self, once: Once, status: int, body: bytes) -> None:
         """Keep what a request was answered that made nothing.
@@ -244,4 +301,9 @@ class Engine:
         KeyTakenError
             If another one was the first.
         """
-        raise NotImplementedError
+        await self._answers.remember(once, Recorded(once.fingerprint, status, body))
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task_ended", task=task.get_name(), exc_info=error)

@@ -77,6 +77,13 @@ class AgentNotReadyError(GatewayError):
     code = "agent_not_ready"
 
 
+class DatabaseUnavailableError(GatewayError):
+    """The database does not do what it is asked."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "database_unavailable"
+
+
 class KeyTakenError(GatewayError):
     """Another request with the same idempotency key was the first: what it was answered can be recalled."""
 

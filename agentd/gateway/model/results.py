@@ -136,6 +136,16 @@ class Canceled:
 
 
 @dataclass(frozen=True, slots=True)
+class DeclaredAgent:
+    """An agent by whose definition sessions can work."""
+
+    name: str
+    harness: str
+    since: float
+    """When the file that declares it was changed last, in seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueCounts:
     """How many runs there are."""
 

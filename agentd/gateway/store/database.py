@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from agentd.gateway.model.errors import DatabaseUnavailableError
 from agentd.gateway.model.objects import Event
 from agentd.gateway.store.migrating import SchemaError, check, migrate
 
 _T = TypeVar("_T")
+
+Connection: TypeAlias = AsyncConnection
+"""A connection to read from."""
 
 _SQLITE: Final = "sqlite+aiosqlite"
 _POSTGRESQL: Final = "postgresql+asyncpg"
@@ -82,27 +86,42 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection for reading; every statement sees what is committed then."""
-        async with self._reading.connect() as connection:
-            yield connection
+        with self._failing():
+            async with self._reading.connect() as connection:
+                yield connection
 
     async def write(self, work: Callable[[Writer], Awaitable[_T]]) -> _T:
         """Do something in one transaction, which is committed when it returns, and rolled back if it raises.
 
         A caller that is cancelled leaves: the transaction goes on to its end.
+
+        Raises
+        ------
+        DatabaseUnavailableError
+            If the database fails; nothing was done then.
         """
 
         async def transact() -> _T:
             async with self._turn:
-                async with self._writing.begin() as connection:
-                    writer = Writer(connection)
-                    if not self._sqlite:
-                        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"))
-                    result = await work(writer)
+                with self._failing():
+                    async with self._writing.begin() as connection:
+                        writer = Writer(connection)
+                        if not self._sqlite:
+                            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"))
+                        result = await work(writer)
                 if writer.events:
                     self.committed(writer.events)
                 return result
 
         return await self._to_its_end(transact())
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            raise DatabaseUnavailableError(f"{self.name}: {reason}") from error
 
     async def _to_its_end(self, work: Coroutine[object, object, _T]) -> _T:
         task = asyncio.create_task(work)

@@ -36,6 +36,7 @@ SESSIONS: Final = Table(
     # the last line of agentd's stream that was stored, and when a run ended last.
     Column("target", String, nullable=False),
     Column("own", Boolean, nullable=False),
+    Column("elsewhere", Boolean, nullable=False),
     Column("declared", Boolean, nullable=False),
     Column("stream_after", BigInteger),
     Column("used_at", Double, nullable=False),
@@ -77,20 +78,21 @@ RUNS: Final = Table(
     Column("ended_at", Double),
     Column("timeout_s", Double),
     # Not shown: its place in the queue (the cursor of its run.queued), whose it is, which agent it talks to, the
-    # message that this agent was given (the run's own id, or that of a message that continued it) and its turn; and
-    # whether the agent may still be at it, also if the run itself is over.
+    # message that this agent is given (the run's own id, or that of a message that continued it) and its turn; and what
+    # there is to do for it, and since when: an agent may still be at a run that is over.
     Column("position", BigInteger, nullable=False),
     Column("owner", String),
     Column("target", String, nullable=False),
     Column("delivery_id", String),
     Column("delivery_text", JSON(none_as_null=True)),
     Column("turn_id", String),
-    Column("at_work", Boolean, nullable=False),
+    Column("stage", String, nullable=False),
+    Column("working_since", Double),
     Index("runs_by_session", "session_id", "id"),
     Index("runs_by_status", "status", "position"),
     Index("runs_by_owner", "owner", "id"),
     Index("runs_by_parent", "parent_run_id"),
-    Index("runs_by_work", "at_work", "position"),
+    Index("runs_by_stage", "stage", "position"),
 )
 
 EVENTS: Final = Table(
@@ -120,9 +122,10 @@ REQUESTS: Final = Table(
     Column("name", JSON, nullable=False),
     Column("text", JSON, nullable=False),
     Column("decision", String),
+    Column("answer", JSON(none_as_null=True)),
     Column("asked_at", Double, nullable=False),
 )
-"""What agents asked for in runs; the decision is null while nobody decided."""
+"""What agents asked for in runs; the decision is null while nobody decided. The answer is yet to be passed on."""
 
 ALLOWANCES: Final = Table(
     "allowances",

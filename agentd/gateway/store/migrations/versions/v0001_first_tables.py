@@ -68,6 +68,7 @@ def upgrade() -> None:
         sa.Column("name", sa.JSON(), nullable=False),
         sa.Column("text", sa.JSON(), nullable=False),
         sa.Column("decision", sa.String(), nullable=True),
+        sa.Column("answer", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("asked_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", "request_id"),
     )
@@ -94,14 +95,15 @@ def upgrade() -> None:
         sa.Column("delivery_id", sa.String(), nullable=True),
         sa.Column("delivery_text", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("turn_id", sa.String(), nullable=True),
-        sa.Column("at_work", sa.Boolean(), nullable=False),
+        sa.Column("stage", sa.String(), nullable=False),
+        sa.Column("working_since", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("runs_by_owner", "runs", ["owner", "id"], unique=False)
     op.create_index("runs_by_parent", "runs", ["parent_run_id"], unique=False)
     op.create_index("runs_by_session", "runs", ["session_id", "id"], unique=False)
     op.create_index("runs_by_status", "runs", ["status", "position"], unique=False)
-    op.create_index("runs_by_work", "runs", ["at_work", "position"], unique=False)
+    op.create_index("runs_by_stage", "runs", ["stage", "position"], unique=False)
     op.create_table(
         "sessions",
         sa.Column("id", sa.String(), nullable=False),
@@ -120,6 +122,7 @@ def upgrade() -> None:
         sa.Column("metadata", sa.JSON(), nullable=False),
         sa.Column("target", sa.String(), nullable=False),
         sa.Column("own", sa.Boolean(), nullable=False),
+        sa.Column("elsewhere", sa.Boolean(), nullable=False),
         sa.Column("declared", sa.Boolean(), nullable=False),
         sa.Column("stream_after", sa.BigInteger(), nullable=True),
         sa.Column("used_at", sa.Double(), nullable=False),

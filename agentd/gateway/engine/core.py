@@ -1,0 +1,55 @@
+"""What all parts of the engine share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from agentd.gateway.engine.options import EngineOptions
+from agentd.gateway.feed import Feed
+from agentd.gateway.store.database import Database
+from agentd.gateway.talk.agentd import Agentd
+from agentd.gateway.talk.declare import Declarations
+from agentd.gateway.talk.definitions import Definitions, Files
+from agentd.gateway.talk.turns import Turns
+from agentd.settings.sockets import turns_socket
+
+_SHORTEST_LEASE: Final = 3600.0
+"""Seconds: turns go on while the gateway is restarted, also if conversations are withdrawn sooner than that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What they work with."""
+
+    options: EngineOptions
+    database: Database
+    turns: Turns
+    agentd: Agentd
+    definitions: Definitions
+    declarations: Declarations
+    feed: Feed = field(default_factory=Feed)
+    wall: Callable[[], float] = time.time
+    """Seconds since the epoch."""
+
+    @classmethod
+    def of(cls, options: EngineOptions, database: Database) -> Core:
+        """Put it together."""
+        files = Files(options.config, options.drop_in_folder, options.agent_user, options.data_dir)
+        return cls(
+            options,
+            database,
+            Turns.at(turns_socket(options.api_socket)),
+            Agentd.at(options.api_socket),
+            Definitions(files),
+            Declarations(options.drop_in_folder, max(options.idle_timeout, _SHORTEST_LEASE)),
+        )
+
+    async def close(self) -> None:
+        """Close connections and threads; the database is not its own."""
+        await self.turns.socket.close()
+        await self.agentd.socket.close()
+        self.definitions.close()
+        self.declarations.close()

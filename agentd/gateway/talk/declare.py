@@ -1,0 +1,131 @@
+"""Declaring agents for sessions: one drop-in an agent, with a lease, so that none is left behind by a lost gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from agentd.files.replacing import Replacement
+from agentd.files.worker import Worker
+from agentd.jcard.drop_in_folder import SUFFIX
+from agentd.jcard.edit.writing import TomlValue, write_pair
+from agentd.text.durations import format_duration
+
+DEFAULT_FOLDER: Final = "gateway"
+"""Subfolder of the drop-ins of sessions without an owner."""
+
+_FOLDER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+
+_LONGEST_NAME: Final = 63 - len("--s-xxxxxxxx")
+
+
+def own_name(agent: str) -> tuple[str, str]:
+    """Make the name of an agent that holds a session, and that of its tmux session."""
+    tag = f"--s-{secrets.token_hex(4)}"
+    return f"{agent[:_LONGEST_NAME]}{tag}", f"{agent}{tag}"
+
+
+class DeclareError(Exception):
+    """An agent cannot be declared; the text says why, and what to do."""
+
+
+class Declarations:
+    """The drop-ins of sessions.
+
+    Parameters
+    ----------
+    folder
+        Of all drop-ins, absolute.
+    lease
+        Seconds after which an agent that nobody renews is withdrawn.
+    """
+
+    def __init__(self, folder: Path, lease: float) -> None:
+        self._folder = folder
+        self.lease = lease
+        self._worker = Worker("drop-ins")
+
+    async def declare(self, owner: str | None, table: Mapping[str, TomlValue]) -> None:
+        """Declare an agent, or change how it is declared.
+
+        Raises
+        ------
+        DeclareError
+            If its drop-in cannot be written.
+        """
+        path = self._path(owner, str(table["name"]))
+        content = _document(table, self.lease).encode()
+        await self._worker.do(lambda: _write(path, content))
+
+    async def withdraw(self, owner: str | None, name: str) -> None:
+        """Declare an agent no more.
+
+        Raises
+        ------
+        DeclareError
+            If its drop-in cannot be removed.
+        """
+        path = self._path(owner, name)
+        await self._worker.do(lambda: _remove(path))
+
+    async def renew(self, agents: Iterable[tuple[str | None, str]]) -> None:
+        """Renew the leases of agents, given by owner and name."""
+        paths = [self._path(owner, name) for owner, name in agents]
+        await self._worker.do(lambda: _touch(paths))
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._worker.close()
+
+    def _path(self, owner: str | None, name: str) -> Path:
+        folder = owner if owner is not None and _FOLDER.fullmatch(owner) else DEFAULT_FOLDER
+        return self._folder / folder / f"{name}{SUFFIX}"
+
+
+def _document(table: Mapping[str, TomlValue], lease: float) -> str:
+    pairs = [write_pair((field,), value) for field, value in table.items()]
+    return "\n".join(
+        [
+            "# Written by agentd-gateway.",
+            "[drop_in]",
+            write_pair(("lease",), format_duration(lease)),
+            "",
+            "[agent]",
+            *pairs,
+            "",
+        ]
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_bytes() == content:
+                os.utime(path)
+                return
+        Replacement(path, content).take_place()
+    except OSError as error:
+        raise DeclareError(
+            f"{path}: cannot be written: {error.strerror}; let agentd-gateway's user write there, "
+            "or give agentd and it another --config-dir"
+        ) from error
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DeclareError(f"{path}: cannot be removed: {error.strerror}") from error
+
+
+def _touch(paths: Iterable[Path]) -> None:
+    for path in paths:
+        # One that somebody removed is declared again by the next run.
+        with contextlib.suppress(OSError):
+            os.utime(path)

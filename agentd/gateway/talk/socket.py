@@ -1,0 +1,109 @@
+"""Asking on one of agentd's sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from agentd.gateway.model.errors import AgentdUnreachableError
+from agentd.gateway.model.objects import Json, JsonObject
+
+_LIMIT: Final = aiohttp.ClientTimeout(total=10, sock_connect=2)
+
+_STREAM_LIMIT: Final = aiohttp.ClientTimeout(total=None, sock_connect=2, sock_read=45)
+"""agentd says every 15 s that it is there."""
+
+_NOBODY: Final = "http://agentd"
+
+
+class RefusedError(Exception):
+    """agentd refused a request; the text is its own.
+
+    Parameters
+    ----------
+    status
+        Of the answer.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Socket:
+    """One of agentd's sockets."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._session: aiohttp.ClientSession | None = None
+
+    async def ask(
+        self, method: str, path: str, body: JsonObject | None = None, query: Mapping[str, str] | None = None
+    ) -> Json:
+        """Send a request; returns the JSON of the answer.
+
+        Raises
+        ------
+        AgentdUnreachableError
+            If agentd does not answer.
+        RefusedError
+            If it refuses.
+        """
+        async with self._request(method, path, body, query, _LIMIT) as response:
+            return self._read(await response.read())
+
+    @asynccontextmanager
+    async def stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[aiohttp.StreamReader]:
+        """Open an answer that goes on; raises as `ask`, also while it is read."""
+        async with self._request("GET", path, None, query, _STREAM_LIMIT) as response:
+            yield response.content
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: JsonObject | None,
+        query: Mapping[str, str] | None,
+        limit: aiohttp.ClientTimeout,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._path), limit=0))
+        try:
+            async with self._session.request(
+                method, _NOBODY + path, json=body, params=query, timeout=limit
+            ) as response:
+                if response.status >= HTTPStatus.BAD_REQUEST:
+                    raise RefusedError(response.status, _reason(await response.read()))
+                yield response
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise AgentdUnreachableError(
+                f"agentd does not answer at {self._path}: {str(error) or type(error).__name__}; is it running?"
+            ) from error
+
+    def _read(self, answer: bytes) -> Json:
+        try:
+            read: Json = json.loads(answer)
+        except ValueError as error:
+            raise AgentdUnreachableError(f"what answers at {self._path} is no agentd") from error
+        return read
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def _reason(answer: bytes) -> str:
+    try:
+        read: object = json.loads(answer)
+    except ValueError:
+        read = None
+    reason = read.get("error") if isinstance(read, dict) else None
+    return reason if isinstance(reason, str) else answer[:200].decode(errors="replace")

@@ -1,0 +1,81 @@
+"""Talking to agents, by agentd's socket for turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import quote
+
+from agentd.gateway.model.follow import Line
+from agentd.gateway.model.objects import Json, JsonObject
+from agentd.gateway.talk.socket import RefusedError, Socket
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The socket; all of it raises `AgentdUnreachableError` and `RefusedError`."""
+
+    socket: Socket
+
+    @classmethod
+    def at(cls, path: Path) -> Turns:
+        """Use the socket at this path."""
+        return cls(Socket(path))
+
+    async def deliver(self, agent: str, message_id: str, text: str) -> Line:
+        """Give an agent a message; again, if it has it, gives what became of that."""
+        return _message(await self.socket.ask("POST", _path(agent, "messages"), {"id": message_id, "text": text}))
+
+    async def message(self, agent: str, message_id: str) -> Line | None:
+        """Say what became of a message; ``None`` if agentd does not have it."""
+        try:
+            return _message(await self.socket.ask("GET", _path(agent, f"messages/{quote(message_id)}")))
+        except RefusedError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+    async def withdraw(self, agent: str, message_id: str) -> None:
+        """Take a message back that waits."""
+        await self.socket.ask("DELETE", _path(agent, f"messages/{quote(message_id)}"))
+
+    async def interrupt(self, agent: str) -> None:
+        """Interrupt an agent's turn."""
+        await self.socket.ask("POST", _path(agent, "interrupt"), {})
+
+    async def answer(self, agent: str, request_id: str, decision: str, text: str) -> None:
+        """Answer what an agent asks for."""
+        body: JsonObject = {"request": request_id, "decision": decision, "text": text}
+        await self.socket.ask("POST", _path(agent, "answer"), body)
+
+    async def stream(self, agent: str, after: int) -> AsyncGenerator[list[Line], None]:
+        """Give the lines after a number, as many at once as there are, until the agent is not declared any more."""
+        async with self.socket.stream(_path(agent, "stream"), {"after": str(after)}) as content:
+            yield []  # it is open
+            rest = b""
+            async for chunk in content.iter_any():
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield [line for line in map(_line, whole) if line]
+
+
+def _path(agent: str, what: str) -> str:
+    return f"/v1/turns/{quote(agent, safe='')}/{what}"
+
+
+def _message(answer: Json) -> Line:
+    """Read a message as if it were a line of the stream."""
+    message = answer.get("message") if isinstance(answer, dict) else None
+    if not isinstance(message, dict):
+        raise RefusedError(HTTPStatus.OK, "expected a message: agentd and the gateway are of different versions")
+    return {**message, "kind": "message", "message": message.get("id")}
+
+
+def _line(text: bytes) -> Line:
+    try:
+        read: Json = json.loads(text)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
