@@ -30,6 +30,7 @@ FUZZ_PROFILE = "fuzz"
 """Hypothesis' profile of ``make fuzz``."""
 
 WHEN_ASKED_FOR = {
+    "browser": pytest.mark.skip(reason="a browser takes half of the machine: run it with -m browser"),
     "clis": pytest.mark.skip(reason="takes minutes: run it with -m clis"),
     "gvisor": pytest.mark.skip(reason="takes half a second each: run them with -m gvisor"),
     "installs": pytest.mark.skip(reason="takes ten seconds each: run it with -m installs"),

@@ -4,8 +4,6 @@
   lib,
   modules,
   module ? ../module.nix,
-  # Which of its services is shown.
-  service ? "agentd",
 }:
 
 let
@@ -98,7 +96,7 @@ let
     type = types.attrsOf unitOption;
     default = { };
   };
-  unit = types.submodule {
+  service = types.submodule {
     options = {
       description = mkOption {
         type = types.str;
@@ -128,7 +126,7 @@ let
       };
       warnings = strings;
       systemd.services = mkOption {
-        type = types.attrsOf unit;
+        type = types.attrsOf service;
         default = { };
       };
       systemd.tmpfiles.rules = strings;
@@ -190,11 +188,11 @@ let
       ) settings
     );
   words = key: values: lib.optionalAttrs (values != [ ]) { ${key} = lib.concatStringsSep " " values; };
-  it = config.systemd.services.${service};
+  it = config.systemd.services.agentd;
 in
 if failed != [ ] then
   throw "failed assertions: ${lib.concatStringsSep "; " failed}"
-else if !(config.systemd.services ? ${service}) then
+else if !(config.systemd.services ? agentd) then
   { services = lib.attrNames config.systemd.services; }
 else
   {

@@ -1,0 +1,1 @@
+"""The page at ``/``: agents, conversations, screens and logs in a browser."""

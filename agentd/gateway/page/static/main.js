@@ -1,0 +1,237 @@
+// The page: which agent and which conversation are shown, and what the buttons do.
+
+import { get, getText, keepToken, onUnauthorized, post } from "./api.js";
+import { render } from "./ansi.js";
+import { Conversation } from "./conversation.js";
+
+const EVERY = 1500;
+const LOG_LINES = 500;
+const TABS = ["chat", "screen", "log"];
+const WORDS = {
+  working: "working", waiting_permission: "asks for a permission", waiting_input: "asks a question", idle: "idle",
+  usage_limit: "at its usage limit", auth_error: "credentials refused", unknown: "running",
+};
+
+const $ = (id) => document.getElementById(id);
+const page = { agents: [], agent: null, session: null, conversation: null, tab: "chat", unsent: null };
+
+// -- what is chosen stands in the address
+
+function chosen() {
+  const [agent, session] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  return [agent || null, session || null];
+}
+
+function choose(agent, session = null) {
+  location.hash = [agent, session].filter((each) => each !== null).map(encodeURIComponent).join("/");
+}
+
+async function show() {
+  const [agent, session] = chosen();
+  page.conversation?.stop();
+  Object.assign(page, { agent, session, conversation: null });
+  $("page").dataset.view = agent === null ? "agents" : "agent";
+  $("main").hidden = agent === null;
+  $("hint").hidden = agent !== null;
+  $("conversations-part").hidden = agent === null;
+  $("messages").replaceChildren();
+  if (session !== null) {
+    page.conversation = new Conversation(session, $("messages"), { changed: showState, failed: tell });
+    page.conversation.follow();
+  }
+  showState();
+  if (agent !== null) await showConversations();
+  await look();
+}
+
+// -- the lists
+
+function state(agent) {
+  if (!agent.running) return agent.state;
+  const said = WORDS[agent.activity] ?? agent.activity ?? agent.state;
+  return agent.activity_text ? `${said}: ${agent.activity_text}` : said;
+}
+
+function line(name, below, activity, current, act) {
+  const button = document.createElement("button");
+  button.type = "button";
+  if (current) button.setAttribute("aria-current", "true");
+  const title = Object.assign(document.createElement("span"), { className: "agent-name", textContent: name });
+  const more = Object.assign(document.createElement("span"), { className: "state", textContent: below });
+  if (activity !== null) more.dataset.activity = activity;
+  button.append(title, more);
+  button.addEventListener("click", act);
+  const item = document.createElement("li");
+  item.append(button);
+  return item;
+}
+
+// Only what changed is put in anew, so that the focus stays where it is.
+function fill(list, items) {
+  items.forEach((item, at) => {
+    const old = list.children[at];
+    if (old === undefined) list.append(item);
+    else if (old.outerHTML !== item.outerHTML || old.key !== item.key) {
+      const focused = old.contains(document.activeElement);
+      old.replaceWith(item);
+      if (focused) item.firstChild.focus();
+    }
+  });
+  while (list.children.length > items.length) list.lastChild.remove();
+}
+
+function showAgents() {
+  fill($("agents"), page.agents.map((each) => {
+    const item = line(each.name, state(each), each.running ? each.activity : each.state, each.name === page.agent, () => choose(each.name));
+    item.key = each.name;
+    return item;
+  }));
+  const shown = page.agents.find((each) => each.name === page.agent);
+  $("name").textContent = page.agent ?? "";
+  $("activity").textContent = shown === undefined ? "" : `${shown.harness}, ${page.conversation?.state ?? state(shown)}`;
+}
+
+async function showConversations() {
+  const agent = page.agent;
+  const { sessions } = await get(`sessions?status=open&limit=100&agent=${encodeURIComponent(agent)}`);
+  if (agent !== page.agent) return;
+  fill($("conversations"), sessions.map((each) => {
+    const own = each.tmux_session.includes("--s-") ? "" : "the agent's own terminal, ";
+    const item = line(each.title ?? each.id, `${own}${new Date(each.created_at).toLocaleString()}`, null, each.id === page.session,
+      () => choose(agent, each.id));
+    item.key = each.id;
+    return item;
+  }));
+}
+
+// -- the chosen conversation
+
+function showState() {
+  const conversation = page.conversation;
+  $("interrupt").hidden = conversation?.active == null;
+  $("message").disabled = conversation?.closed ?? false;
+  $("send").disabled = $("message").disabled;
+  showAgents();
+}
+
+function freshKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (each) => each.toString(16).padStart(2, "0")).join("");
+}
+
+async function send() {
+  const text = $("message").value;
+  if (text.trim() === "") return;
+  $("send").disabled = true;
+  // A message whose answer was lost is sent again under its key, and so taken once.
+  if (page.unsent?.text !== text) page.unsent = { text, key: freshKey(), session: page.session };
+  try {
+    if (page.unsent.session === null) {
+      const title = text.trim().split("\n")[0].slice(0, 60);
+      page.unsent.session = (await post("sessions", { agent: page.agent, title }, `${page.unsent.key}-session`)).session.id;
+    }
+    await post(`sessions/${page.unsent.session}/messages`, { text }, page.unsent.key);
+    $("message").value = "";
+    const session = page.unsent.session;
+    page.unsent = null;
+    if (page.session !== session) choose(page.agent, session);
+  } catch (error) {
+    tell(error.message);
+  } finally {
+    showState();
+    $("message").focus();
+  }
+}
+
+// -- its screen and its log
+
+function source(what) {
+  return page.session === null ? `page/agents/${encodeURIComponent(page.agent)}/${what}` : `page/sessions/${page.session}/${what}`;
+}
+
+async function showTab() {
+  if (page.agent === null || page.tab === "chat") return;
+  try {
+    const text = await getText(source(page.tab) + (page.tab === "log" ? `?tail=${LOG_LINES}` : ""));
+    const place = $(`${page.tab}-text`);
+    if (place.source === text) return;
+    place.source = text;
+    const panel = $(page.tab);
+    const atEnd = panel.scrollHeight - panel.scrollTop - panel.clientHeight < 40;
+    place.replaceChildren(render(text));
+    if (page.tab === "log" && atEnd) panel.scrollTop = panel.scrollHeight;
+  } catch (error) {
+    $(`${page.tab}-text`).textContent = error.message;
+  }
+}
+
+function openTab(tab) {
+  page.tab = tab;
+  for (const each of TABS) {
+    $(each).hidden = each !== tab;
+    $(`tab-${each}`).setAttribute("aria-selected", String(each === tab));
+    $(`tab-${each}`).tabIndex = each === tab ? 0 : -1;
+  }
+  showTab();
+}
+
+// -- looking again and again
+
+async function look() {
+  try {
+    page.agents = (await get("page/agents")).agents;
+    $("connection").textContent = "";
+    showAgents();
+    if (page.agent !== null) await showConversations();
+    await showTab();
+  } catch (error) {
+    $("connection").textContent = error instanceof TypeError ? "not connected" : error.message;
+  }
+}
+
+async function lookOn() {
+  if (!document.hidden) await look();
+  setTimeout(lookOn, EVERY);
+}
+
+let told;
+
+function tell(text) {
+  $("problem").textContent = text;
+  $("problem").hidden = false;
+  clearTimeout(told);
+  told = setTimeout(() => { $("problem").hidden = true; }, 8000);
+}
+
+let signing = null;
+
+onUnauthorized(() => {
+  signing ??= new Promise((resolve) => {
+    const dialog = $("sign-in");
+    dialog.showModal();
+    dialog.addEventListener("close", () => {
+      keepToken($("token").value);
+      $("token").value = "";
+      signing = null;
+      resolve();
+    }, { once: true });
+  });
+  return signing;
+});
+
+window.addEventListener("hashchange", show);
+$("back").addEventListener("click", () => choose(null));
+$("new").addEventListener("click", () => { choose(page.agent); openTab("chat"); $("message").focus(); });
+$("interrupt").addEventListener("click", () => page.conversation?.interrupt().catch((error) => tell(error.message)));
+$("composer").addEventListener("submit", (event) => { event.preventDefault(); send(); });
+$("message").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
+});
+for (const each of TABS) $(`tab-${each}`).addEventListener("click", () => openTab(each));
+$("tabs").addEventListener("keydown", (event) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (step === undefined) return;
+  openTab(TABS[(TABS.indexOf(page.tab) + step + TABS.length) % TABS.length]);
+  $(`tab-${page.tab}`).focus();
+});
+await show();
+lookOn();

@@ -1,0 +1,195 @@
+"""The page, in a real Chromium: what it shows, what its buttons do, and what agents' output cannot do to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+
+from tests.docs.newcomer import ROOT
+from tests.gateway.stand_in import declare
+from tests.support.gateway import Gateway
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+OFFLINE = "ERR_INTERNET_DISCONNECTED"
+"""What Chromium says of requests while the test has it offline."""
+
+DESKTOP, PHONE = (1100, 700), (390, 800)
+PICTURES = ROOT / "docs"
+"""Of the documentation; written where WRITE_PICTURES is set."""
+
+expect.set_options(timeout=20_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        # As root Chromium has no sandbox of its own; it sees nothing but the page of the test.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def gateway(gateway: Gateway) -> Gateway:
+    declare(gateway, {"name": "watcher", "command": ["sleep", "1000"]})
+    gateway.daemon.start()
+    gateway.start()
+    return gateway
+
+
+@pytest.fixture
+def page(browser: Browser, gateway: Gateway) -> Iterator[Page]:
+    """The page with the agent ``helper`` chosen; what goes wrong in it fails the test."""
+    wrong: list[str] = []
+    page = browser.new_page(viewport={"width": DESKTOP[0], "height": DESKTOP[1]})
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+
+    def took(said: ConsoleMessage) -> None:
+        if said.type == "error" and OFFLINE not in said.text:
+            wrong.append(said.text)
+
+    page.on("console", took)
+    page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith(gateway.url) else None)
+    page.goto(gateway.url + "/")
+    page.get_by_role("button", name="helper").click()
+    yield page
+    page.close()
+    assert not wrong
+
+
+def say(page: Page, text: str) -> None:
+    page.get_by_label("Message", exact=True).fill(text)
+    page.get_by_label("Message", exact=True).press("Enter")
+
+
+def answers(page: Page) -> Locator:
+    """The agent's messages that are whole."""
+    return page.locator(".said.assistant .rendered")
+
+
+def picture(page: Page, name: str, folder: Path) -> None:
+    """Take a picture of the page, and keep it in the documentation where that is asked for."""
+    kept = PICTURES if "WRITE_PICTURES" in os.environ else folder
+    page.screenshot(path=kept / name, animations="disabled")
+    assert (kept / name).stat().st_size > 10_000
+
+
+def test_a_conversation_with_a_tool_and_a_permission(page: Page, tmp_path: Path) -> None:
+    say(page, "Which files are *here*? `ls` will do. USE-TOOL")
+    expect(answers(page)).to_have_text("You said: Which files are here? ls will do. USE-TOOL")
+    expect(answers(page).locator("em")).to_have_text("here")
+    tool = page.locator("details.tool")
+    expect(tool).to_have_attribute("data-state", "done")
+    expect(tool.locator("pre")).to_be_hidden()
+    tool.locator("summary").click()
+    expect(tool.locator("pre")).to_have_text("ls")
+    say(page, "And now ASK-PERMISSION first")
+    allow = page.get_by_role("button", name="Allow", exact=True)
+    expect(allow).to_be_visible()
+    expect(page.locator("#activity")).to_have_text("custom, waits for you")
+    picture(page, "chat-desktop.png", tmp_path)
+    allow.click()
+    expect(answers(page).nth(1)).to_have_text("You said: And now ASK-PERMISSION first (allowed)")
+    expect(page.locator(".request")).to_contain_text("→ allow")
+    # History over reloads, and on a phone.
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    page.reload()
+    expect(answers(page)).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    picture(page, "chat-phone.png", tmp_path)
+    page.get_by_label("Back to the agents").click()
+    expect(page.get_by_role("button", name="helper")).to_be_visible()
+    expect(page.get_by_label("Message", exact=True)).to_be_hidden()
+
+
+def test_an_interrupt_a_question_and_several_conversations(page: Page) -> None:
+    say(page, "first STUB-SLEEP:60")
+    interrupt = page.get_by_role("button", name="Interrupt")
+    expect(page.locator("#activity")).to_have_text("custom, working")
+    interrupt.click()
+    expect(page.locator(".note.bad")).to_have_text("The turn was interrupted.")
+    expect(interrupt).to_be_hidden()
+    say(page, "ASK-QUESTION please")
+    page.get_by_role("button", name="Blue").click()
+    expect(answers(page)).to_have_text("You said: ASK-QUESTION please (Blue)")
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator(".said")).to_have_count(0)
+    say(page, "second")
+    expect(answers(page)).to_have_text("You said: second")
+    conversations = page.get_by_role("list", name="Conversations").get_by_role("button")
+    expect(conversations).to_have_count(2)
+    conversations.filter(has_text="first").click()
+    expect(answers(page)).to_have_text("You said: ASK-QUESTION please (Blue)")
+
+
+def test_its_screen_its_log_and_the_keyboard(page: Page) -> None:
+    say(page, "shown on the screen")
+    expect(answers(page)).to_have_count(1)
+    page.get_by_role("tab", name="Chat").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tabpanel", name="Screen")).to_contain_text("You said: shown on the screen")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tabpanel", name="Log")).to_contain_text("You said: shown on the screen")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("log", name="Conversation")).to_be_visible()
+
+
+HOSTILE = (
+    '<img src=x onerror="document.title=1"><script>document.title=2</script> '
+    "[click](javascript:document.title=3) ![picture](http://203.0.113.9/x.png) [good](https://example.org) "
+    "\\x1b]0;title\\x07 &lt;b&gt;"
+)
+
+
+def test_what_an_agent_says_does_nothing(page: Page) -> None:
+    say(page, HOSTILE)
+    expect(answers(page)).to_have_count(1)
+    said = answers(page)
+    expect(said).to_contain_text("<script>document.title=2</script>")
+    expect(said.locator("img, script, iframe, [onerror]")).to_have_count(0)
+    links = said.locator("a")
+    # A picture becomes a link: nothing is fetched from elsewhere.
+    assert [link.get_attribute("href") for link in links.all()] == ["http://203.0.113.9/x.png", "https://example.org"]
+    assert {link.get_attribute("rel") for link in links.all()} == {"noopener noreferrer nofollow"}
+    assert page.title() == "agentd"
+
+
+def test_a_token_is_asked_for_and_kept_in_the_tab(browser: Browser, gateway: Gateway) -> None:
+    gateway.stop()
+    gateway.start(env={"AGENTD_AUTH_TOKEN": "an-example-token"})
+    page = browser.new_page()
+    page.goto(gateway.url + "/")
+    for token in ("wrong", "an-example-token"):
+        expect(page.get_by_role("dialog", name="Token")).to_be_visible()
+        page.get_by_role("dialog").get_by_label("Token").fill(token)
+        page.keyboard.press("Enter")
+    page.get_by_role("button", name="helper").click()
+    say(page, "with a token")
+    expect(answers(page)).to_have_text("You said: with a token")
+    assert "an-example-token" not in page.url
+    assert page.evaluate("localStorage.length") == 0
+    assert "an-example-token" not in gateway.log_text()
+    page.close()
+
+
+def test_it_goes_on_when_the_gateway_was_away(page: Page, gateway: Gateway) -> None:
+    say(page, "before")
+    expect(answers(page)).to_have_text("You said: before")
+    page.context.set_offline(offline=True)
+    expect(page.locator("#connection")).to_have_text("not connected")
+    say(page, "after")
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.context.set_offline(offline=False)
+    page.get_by_role("button", name="Send").click()
+    expect(answers(page)).to_have_count(2)
+    assert gateway.running
