@@ -17,7 +17,10 @@ COMMAND = [sys.executable, "-I", "-S", str(SCRIPT)]
 
 def declare(gateway: Gateway, *agents: Mapping[str, object], **table: object) -> None:
     """Declare the agent ``helper`` and others, in a jcard with a table for the gateway."""
-    known: list[Mapping[str, object]] = [{"name": "helper", "command": COMMAND}, *agents]
+    known: list[Mapping[str, object]] = [
+        {"name": "helper", "command": COMMAND, "restart_delay": "100ms", "grace_period": "1s"},
+        *agents,
+    ]
     gateway.daemon.write_jcard(jcard(*known) + ("" if not table else "\n[gateway]\n" + _lines(table)))
 
 

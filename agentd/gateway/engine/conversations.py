@@ -136,7 +136,9 @@ class Conversations:
         if not speaks:
             said = steps.message_of(stored, message.role, message.text, now, None)
             return Sent(await steps.add_message(writer, stored, said), None)
-        new = NewRun(message.text, None, self._timeout(message.timeout_s))
+        # What is said to a child later is canceled with its parent, too.
+        parent = from_run_id if message.role is Role.PARENT else stored.session.parent_run_id
+        new = NewRun(message.text, parent, self._timeout(message.timeout_s))
         queued = await steps.queue_run(writer, stored, new, self._core.options.max_queue, now)
         said = steps.message_of(stored, message.role, message.text, now, queued.id)
         await steps.add_message(writer, stored, said)
@@ -153,7 +155,7 @@ class Conversations:
         async def work(writer: Writer) -> Run:
             stored = await steps.find_session(writer.connection, caller, session_id)
             now = self._core.wall()
-            new = NewRun(prompt, None, self._timeout(timeout_s))
+            new = NewRun(prompt, stored.session.parent_run_id, self._timeout(timeout_s))
             queued = await steps.queue_run(writer, stored, new, self._core.options.max_queue, now)
             await steps.add_message(writer, stored, steps.message_of(stored, Role.USER, prompt, now, queued.id))
             await steps.remember(writer, once, {"run": queued.run.json()}, now)

@@ -36,7 +36,8 @@ QUIET: Final = 120.0
 """Seconds without an event after which an agent at work counts as silent."""
 
 _MISSING: Final = re.compile(
-    r"cannot find the program|no such (?:file|program|command)|command not found|not executable",
+    r"cannot find the program|the program .* (?:does not exist|is not executable)"
+    r"|no such (?:file|program|command)|command not found",
     re.IGNORECASE,
 )
 

@@ -1,0 +1,126 @@
+"""Whatever is killed: no message is lost, none is answered twice, none is delivered twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.gateway.stand_in import declare, events, kinds, send, session, wait
+from tests.support.gateway import Gateway
+
+
+@pytest.fixture(autouse=True)
+def _running(gateway: Gateway) -> None:
+    declare(gateway)
+    gateway.daemon.start()
+    gateway.start("--max-concurrency=2")
+
+
+def wait_activity(gateway: Gateway, run_id: str, wanted: str) -> None:
+    gateway.daemon.wait_for(
+        lambda: gateway.ask("GET", f"/runs/{run_id}/diagnose")["diagnostics"]["activity"] == wanted,
+        what=f"the agent is {wanted}",
+    )
+
+
+def said(gateway: Gateway, session_id: str) -> list[tuple[str, str]]:
+    found = [event["data"] for event in events(gateway, session_id) if event["event_type"] == "message.created"]
+    return [(data["role"], data["text"]) for data in found]
+
+
+@pytest.mark.parametrize("sleep", ["0.5", "1.5"])
+def test_the_next_gateway_recovers_what_was_at_work_and_what_waited(gateway: Gateway, sleep: str) -> None:
+    made = session(gateway)
+    first, second = send(gateway, made, f"STUB-SLEEP:{sleep} one"), send(gateway, made, "two")
+    wait_activity(gateway, first, "working")
+    gateway.kill()
+    if sleep == "0.5":
+        # Its turn ends while no gateway is there.
+        gateway.daemon.wait_for(
+            lambda: {agent["activity"] for agent in gateway.daemon.agents().values() if agent["owner"]} == {"idle"}
+        )
+    gateway.restart()
+    assert wait(gateway, first)["result_text"] == f"You said: STUB-SLEEP:{sleep} one"
+    assert wait(gateway, second)["result_text"] == "You said: two"
+    assert [role for role, _ in said(gateway, made)] == ["user", "user", "assistant", "assistant"]
+    cursors = [event["cursor"] for event in events(gateway, made)]
+    assert cursors == sorted(set(cursors))
+    texts = [event["data"]["text"] for event in events(gateway, made) if event["event_type"] == "run.output"]
+    assert "".join(texts) == f"You said: STUB-SLEEP:{sleep} oneYou said: two"
+
+
+def test_a_gateway_that_is_stopped_leaves_turns_to_their_agents(gateway: Gateway) -> None:
+    made = session(gateway)
+    run_id = send(gateway, made, "STUB-SLEEP:1 one")
+    wait_activity(gateway, run_id, "working")
+    gateway.restart()
+    assert gateway.ask("GET", f"/runs/{run_id}")["run"]["status"] == "running"
+    assert wait(gateway, run_id)["result_text"] == "You said: STUB-SLEEP:1 one"
+
+
+def test_turns_go_on_while_agentd_is_killed_and_started_again(gateway: Gateway) -> None:
+    made = session(gateway)
+    run_id = send(gateway, made, "STUB-SLEEP:1 one")
+    wait_activity(gateway, run_id, "working")
+    gateway.daemon.kill()
+    assert gateway.ask("GET", "/health")["agentd"] == "unreachable"
+    assert gateway.ask("GET", "/daemon/status")["daemon_health"] == "degraded"
+    waiting = send(gateway, session(gateway), "two")
+    gateway.daemon.start()
+    assert wait(gateway, run_id)["result_text"] == "You said: STUB-SLEEP:1 one"
+    assert wait(gateway, waiting)["result_text"] == "You said: two"
+
+
+def test_a_run_whose_agent_is_killed_fails_with_the_signal(gateway: Gateway) -> None:
+    made = session(gateway)
+    run_id = send(gateway, made, "STUB-SLEEP:60")
+    wait_activity(gateway, run_id, "working")
+    pid = gateway.ask("GET", f"/runs/{run_id}/diagnose")["diagnostics"]["active_pid"]
+    os.kill(pid, signal.SIGKILL)
+    run = wait(gateway, run_id)
+    assert (run["status"], run["exit_code"], run["exit_signal"]) == ("failed", None, 9)
+    assert kinds(gateway, made)[-2:] == ["run.error", "run.failed"]
+    assert wait(gateway, send(gateway, made, "again"))["result_text"] == "You said: again"
+
+
+def test_all_three_are_killed_in_a_turn(gateway: Gateway) -> None:
+    made = session(gateway)
+    run_id, waiting = send(gateway, made, "STUB-SLEEP:60"), send(gateway, made, "two")
+    wait_activity(gateway, run_id, "working")
+    pid = gateway.ask("GET", f"/runs/{run_id}/diagnose")["diagnostics"]["active_pid"]
+    gateway.kill()
+    gateway.daemon.kill()
+    os.kill(pid, signal.SIGKILL)
+    gateway.daemon.start()
+    gateway.restart()
+    assert wait(gateway, run_id)["status"] == "failed"
+    assert wait(gateway, waiting)["result_text"] == "You said: two"
+
+
+def test_a_canceled_turn_is_interrupted_by_the_next_gateway(gateway: Gateway) -> None:
+    made = session(gateway)
+    run_id, waiting = send(gateway, made, "STUB-SLEEP:60"), send(gateway, made, "two")
+    wait_activity(gateway, run_id, "working")
+    gateway.daemon.kill()
+    gateway.ask("POST", f"/runs/{run_id}/cancel")
+    gateway.kill()
+    gateway.daemon.start()
+    gateway.restart()
+    assert wait(gateway, waiting)["result_text"] == "You said: two"
+
+
+def test_a_permission_is_answered_after_a_restart_of_the_gateway(gateway: Gateway) -> None:
+    made = session(gateway)
+    run_id = send(gateway, made, "ASK-PERMISSION")
+    wait_activity(gateway, run_id, "waiting_permission")
+    gateway.kill()
+    gateway.restart()
+    gateway.daemon.wait_for(
+        lambda: gateway.ask("GET", f"/runs/{run_id}")["run"]["status"] == "awaiting_input", what="the run waits"
+    )
+    (asked,) = [event for event in events(gateway, made) if event["event_type"] == "run.awaiting_input"]
+    answer = {"request_id": asked["data"]["request_id"], "decision": "allow"}
+    gateway.ask("POST", f"/runs/{run_id}/answer", answer)
+    assert wait(gateway, run_id)["result_text"].endswith("(allowed)")
