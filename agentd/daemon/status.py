@@ -27,10 +27,12 @@ from agentd.model.status import (
     LimitStatus,
     ObservedAgentView,
     PlannedOperation,
+    PlannedResume,
     PlanReport,
     Recording,
     RecordingHealth,
     SlowRead,
+    UsageLimitStatus,
 )
 from agentd.sandbox.granted import shown
 from agentd.supervise.agent import Agent
@@ -195,8 +197,14 @@ class DaemonStatus:
             )
             for _, agent in sorted(self.reconciler.agents.items())
         ]
+        waiting = [
+            (limited.due, agent.name, limited.why or "")
+            for agent in self.reconciler.agents.values()
+            if (limited := agent.life.limited) is not None and limited.due is not None
+        ]
         return PlanReport(
             operations=operations,
+            resumes=[PlannedResume(name, rfc3339(due), why) for due, name, why in sorted(waiting)],
             observed=observed,
             digest_key=self.reconciler.digest_key.hex(),
             agent_user=self.agent_user,
@@ -264,6 +272,23 @@ def _status(
         activity_source=None if doing is None else doing.source,
         activity_text=None if doing is None else doing.text,
         conversation=None if doing is None else doing.conversation,
+        usage_limit=_usage_limit(life) if live else None,
+    )
+
+
+def _usage_limit(life: Life) -> UsageLimitStatus | None:
+    limited, policy = life.limited, life.policy.on_usage_limit
+    if limited is None or limited.hit is None:
+        return None
+    hit = limited.hit
+    return UsageLimitStatus(
+        since=rfc3339(hit.at),
+        resets_at=None if hit.resets_at is None else rfc3339(hit.resets_at),
+        source=hit.source,
+        action=None if policy is None else policy.action.value,
+        resume_at=None if limited.due is None else rfc3339(limited.due),
+        resumes=limited.resumes,
+        reason=limited.why,
     )
 
 

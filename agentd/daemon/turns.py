@@ -120,6 +120,7 @@ class TurnsPart:
                 redact=self._host.redact,
                 conversations=self._conversations,
                 messages=self._messages,
+                changed=self._host.does,
                 terminal=lambda run: PaneTerminal(self._host, run),
             )
         )

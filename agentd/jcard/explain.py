@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from agentd.jcard.table import NAME_TAG, TABLE_TAG, SecretTable
+from agentd.jcard.usage_limit_table import ACTION_TAG, LIMIT_TABLE_TAG, UsageLimitTable
 from agentd.model.limits import OomPolicy
 from agentd.model.notification import NoticeFormat
 from agentd.model.spec import AgentType, Isolation, Mode, Network, RestartPolicy, SandboxKind, SecretMode
+from agentd.model.usage_limits import LimitAction
 from agentd.text.quoting import kind, printable, quote, show
 
 _CHOICES: Final[dict[str, list[str]]] = {
@@ -46,7 +48,7 @@ _OF_SECRET: Final = {
     "to": 'the hosts that it is for, such as ["api.github.com"]',
     "mode": f'"{SecretMode.EGRESS}"',
 }
-_NO_PLACES: Final = frozenset({"[key]", NAME_TAG, TABLE_TAG})
+_NO_PLACES: Final = frozenset({"[key]", NAME_TAG, TABLE_TAG, ACTION_TAG, LIMIT_TABLE_TAG})
 """What pydantic adds to the path of an error: that it is in a key, and which of several types was expected."""
 
 
@@ -76,7 +78,14 @@ def faults(error: ValidationError) -> Iterator[Fault]:
         if details["type"] == "missing" and len(details["loc"]) == 1:
             continue
         path = tuple(part for part in details["loc"] if part not in _NO_PLACES)
-        yield Fault(path, _message(details, str(path[0])) if path[0] != "secrets" else _about_secret(details, path))
+        match path[0]:
+            case "secrets":
+                message = _about_secret(details, path)
+            case "on_usage_limit":
+                message = _about_usage_limit(details)
+            case field:
+                message = _message(details, str(field))
+        yield Fault(path, message)
 
 
 def one_of(choices: list[str]) -> str:
@@ -104,6 +113,18 @@ def _about_secret(details: ErrorDetails, path: tuple[str | int, ...]) -> str:
             return expected_choice(details["input"], [*SecretMode])
         case _:
             return _message(details, "secrets")
+
+
+def _about_usage_limit(details: ErrorDetails) -> str:
+    match details["type"]:
+        case "missing":
+            return f"missing, {one_of([*LimitAction])}"
+        case "extra_forbidden":
+            return f"unknown key in the table of a usage limit, expected {', '.join(UsageLimitTable.model_fields)}"
+        case "enum":
+            return expected_choice(details["input"], [*LimitAction])
+        case _:
+            return _message(details, "on_usage_limit")
 
 
 def _message(details: ErrorDetails, field: str) -> str:

@@ -23,6 +23,7 @@ from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.sandbox import check_sandbox
 from agentd.jcard.table import AgentTable
 from agentd.jcard.unexpanded import check_unexpanded
+from agentd.jcard.usage_limit_table import usage_limit_policy, without_effect
 from agentd.model.destinations import HTTPS, parse_destination
 from agentd.model.limits import SANDBOX_LIMITS, Limits
 from agentd.model.spec import (
@@ -36,6 +37,7 @@ from agentd.model.spec import (
     Policy,
     SandboxSpec,
 )
+from agentd.model.usage_limits import LimitAction
 from agentd.text.durations import format_duration
 from agentd.text.quoting import quote
 from agentd.text.sizes import format_size
@@ -75,6 +77,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         check_unexpanded(declaration, context.home, findings)
         _check_delays(declaration, findings)
         _check_memory(declaration, findings)
+        _check_usage_limit(declaration, findings)
     check_sandbox(declarations, findings)
     _check_identities(declarations, findings)
     check_branches(declarations, findings)
@@ -149,6 +152,12 @@ def _check_memory(declaration: Declaration, findings: Findings) -> None:
         high, most = format_size(table.memory_high), format_size(memory)
         message = f'has no effect: "{high}" is not below memory, "{most}", beyond which processes are killed'
         declaration.warning(findings, message, "memory_high")
+
+
+def _check_usage_limit(declaration: Declaration, findings: Findings) -> None:
+    for key in without_effect(None if declaration.table is None else declaration.table.on_usage_limit):
+        message = f"has no effect with this action, only with {quote(LimitAction.WAIT)}"
+        declaration.warning(findings, message, "on_usage_limit", key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +244,7 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
         grace_period=table.grace_period,
         **asdict(_limits(table)),
         on_oom=table.on_oom,
+        on_usage_limit=usage_limit_policy(table.on_usage_limit),
     )
     sandbox = SandboxSpec(
         extra_packages=tuple(table.extra_packages),

@@ -57,8 +57,8 @@ def _type(field: dict[str, Any]) -> str:
     match field:
         case {"enum": choices} if len(choices) <= _MOST_LISTED:
             return "one of " + ", ".join(f"`{_toml(choice)}`" for choice in choices if choice)
-        case {"anyOf": _}:
-            return "size"
+        case {"anyOf": [one, other]}:
+            return f"{_type(one)}, or table" if other["type"] == "object" else "size"
         case {"examples": _, "type": "string"}:
             return "duration"
         case {"type": "array", "items": items}:

@@ -11,6 +11,7 @@ from pydantic_core import core_schema
 from agentd.jcard.gateway_table import GatewayTable, TokenTable
 from agentd.jcard.notify_tables import NotifyTable
 from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable, DropInTable, SecretTable
+from agentd.jcard.usage_limit_table import UsageLimitTable
 from agentd.model.spec import AgentType, Isolation
 
 DIALECT: Final = GenerateJsonSchema.schema_dialect
@@ -40,8 +41,10 @@ def agent_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
         Names that editors may offer for ``harness``.
     """
     schema: dict[str, Any] = AgentTable.model_json_schema(schema_generator=_TomlSchema)
-    named, _ = schema["properties"]["secrets"]["items"]["oneOf"]
-    schema["properties"]["secrets"]["items"] = {"anyOf": [named, schema.pop("$defs")[SecretTable.__name__]]}
+    tables = schema.pop("$defs")
+    secrets, limit = schema["properties"]["secrets"], schema["properties"]["on_usage_limit"]
+    secrets["items"] = {"anyOf": [secrets["items"]["oneOf"][0], tables[SecretTable.__name__]]}
+    limit["anyOf"] = [limit.pop("oneOf")[0], tables[UsageLimitTable.__name__]]
     schema["title"] = "Agent"
     schema["description"] = "One AI coding agent, run in a tmux session of its own."
     names = sorted(harnesses)

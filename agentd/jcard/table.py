@@ -28,9 +28,10 @@ from agentd.jcard.checks import (
     check_session,
     check_variable,
     cores_from_toml,
-    duration_from_toml,
     size_from_toml,
 )
+from agentd.jcard.field_types import Duration, enumeration, whole
+from agentd.jcard.usage_limit_table import OnUsageLimit
 from agentd.model.limits import SANDBOX_LIMITS, OomPolicy
 from agentd.model.packages import PACKAGE
 from agentd.model.spec import (
@@ -49,7 +50,7 @@ from agentd.model.spec import (
     SandboxSpec,
     SecretMode,
 )
-from agentd.text.durations import DURATION_PATTERN, EXAMPLES, format_duration
+from agentd.text.durations import format_duration
 from agentd.text.sizes import SIZE_PATTERN, format_size
 
 MOST_REPLICAS: Final = 1000
@@ -58,21 +59,13 @@ _POLICY: Final = Policy()
 _SANDBOX: Final = SandboxSpec()
 
 
-def _enumeration(values: list[str]) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "enum": values})
-
-
-def _whole(pattern: str) -> str:
-    return f"^(?:{pattern})$"
-
-
 def _none_of(characters: str) -> str:
     """Write a negated character class that JavaScript and Rust read alike."""
     plain = "".join(sorted(set(characters) - set("-\\")))
     return f"[^{plain}" + ("\\\\" if "\\" in characters else "") + ("-" if "-" in characters else "") + "]"
 
 
-_Name = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"pattern": _whole(AGENT_NAME)})]
+_Name = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"pattern": whole(AGENT_NAME)})]
 _Session = Annotated[
     str,
     AfterValidator(check_session),
@@ -92,26 +85,21 @@ _Revision = Annotated[
 _Path = Annotated[str, AfterValidator(check_path), Field(json_schema_extra={"minLength": 1})]
 _FullPath = Annotated[_Path, AfterValidator(check_not_empty)]
 _Package = Annotated[
-    str, AfterValidator(check_not_empty), Field(json_schema_extra={"minLength": 1, "pattern": _whole(PACKAGE)})
+    str, AfterValidator(check_not_empty), Field(json_schema_extra={"minLength": 1, "pattern": whole(PACKAGE)})
 ]
 _Text = Annotated[str, AfterValidator(check_not_empty), Field(json_schema_extra={"minLength": 1})]
 _Variable = Annotated[
-    str, AfterValidator(check_variable), Field(json_schema_extra={"pattern": _whole(ENVIRONMENT_NAME)})
+    str, AfterValidator(check_variable), Field(json_schema_extra={"pattern": whole(ENVIRONMENT_NAME)})
 ]
 _EnvName = Annotated[str, AfterValidator(check_env_name)]
 _EnvValue = Annotated[str, AfterValidator(check_env_value)]
 _ExitCode = Annotated[int, Field(ge=0, le=255)]
-_Duration = Annotated[
-    float,
-    BeforeValidator(duration_from_toml),
-    WithJsonSchema({"type": "string", "pattern": _whole(DURATION_PATTERN), "examples": list(EXAMPLES)}),
-]
-_Lease = Annotated[_Duration, AfterValidator(check_lease)]
+_Lease = Annotated[Duration, AfterValidator(check_lease)]
 _Memory = Annotated[
     int,
     BeforeValidator(size_from_toml),
     AfterValidator(lambda size: size or None),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _whole(SIZE_PATTERN)}]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": whole(SIZE_PATTERN)}]}),
 ]
 _PidLimit = Annotated[int, Field(ge=0), AfterValidator(lambda limit: limit or None)]
 _Cores = Annotated[
@@ -121,18 +109,18 @@ _Cores = Annotated[
     WithJsonSchema({"type": "number", "minimum": 0, "examples": [1.5]}),
 ]
 # Strict mode would take only members of the enumerations, and TOML has strings.
-_Type = Annotated[AgentType, Field(strict=False), _enumeration([*AgentType])]
-_Isolation = Annotated[Isolation, Field(strict=False), _enumeration([*Isolation])]
-_Kind = Annotated[SandboxKind, Field(strict=False), _enumeration([*SandboxKind])]
-_Network = Annotated[Network, Field(strict=False), _enumeration([*Network])]
-_SecretMode = Annotated[SecretMode, Field(strict=False), _enumeration([*SecretMode])]
+_Type = Annotated[AgentType, Field(strict=False), enumeration([*AgentType])]
+_Isolation = Annotated[Isolation, Field(strict=False), enumeration([*Isolation])]
+_Kind = Annotated[SandboxKind, Field(strict=False), enumeration([*SandboxKind])]
+_Network = Annotated[Network, Field(strict=False), enumeration([*Network])]
+_SecretMode = Annotated[SecretMode, Field(strict=False), enumeration([*SecretMode])]
 _Destination = Annotated[
-    str, AfterValidator(check_destination), Field(json_schema_extra={"pattern": _whole(r".+:[0-9]+")})
+    str, AfterValidator(check_destination), Field(json_schema_extra={"pattern": whole(r".+:[0-9]+")})
 ]
 _SecretHost = Annotated[str, AfterValidator(check_secret_host), Field(json_schema_extra={"minLength": 1})]
-_Mode = Annotated[Mode, Field(strict=False), _enumeration([*Mode])]
-_Restart = Annotated[RestartPolicy, Field(strict=False), _enumeration([*RestartPolicy])]
-_OnOom = Annotated[OomPolicy, Field(strict=False), _enumeration([*OomPolicy])]
+_Mode = Annotated[Mode, Field(strict=False), enumeration([*Mode])]
+_Restart = Annotated[RestartPolicy, Field(strict=False), enumeration([*RestartPolicy])]
+_OnOom = Annotated[OomPolicy, Field(strict=False), enumeration([*OomPolicy])]
 
 
 def _duration_field(default: float, description: str) -> float:
@@ -230,23 +218,23 @@ class AgentTable(BaseModel):
         ge=0,
         description="Restarts (not runs) allowed: 2 gives at most 3 runs. 0 is no limit.",
     )
-    restart_delay: _Duration = _duration_field(
+    restart_delay: Duration = _duration_field(
         _POLICY.restart_delay, "First back-off before a restart; doubles with each restart, with 10 % jitter."
     )
-    restart_delay_max: _Duration = _duration_field(_POLICY.restart_delay_max, "Cap of the back-off.")
-    restart_reset: _Duration = _duration_field(
+    restart_delay_max: Duration = _duration_field(_POLICY.restart_delay_max, "Cap of the back-off.")
+    restart_reset: Duration = _duration_field(
         _POLICY.restart_reset,
         "A run that lasted this long resets the back-off and what counts against max_restarts.",
     )
     success_exit_codes: list[_ExitCode] = Field(
         list(_POLICY.success_exit_codes), description="Exit codes after which on-failure does not restart."
     )
-    timeout: _Duration | None = Field(
+    timeout: Duration | None = Field(
         None,
         description="Limit for the agent's whole life, restarts included; then it is stopped for good. "
         "Default, and 0s: no limit.",
     )
-    grace_period: _Duration = _duration_field(
+    grace_period: Duration = _duration_field(
         _POLICY.grace_period, "Time from the first stop signal until everything the agent started is killed."
     )
     session: _Session | None = Field(
@@ -257,7 +245,7 @@ class AgentTable(BaseModel):
         description="Environment variables; they win over secrets of the same name.",
         json_schema_extra={
             "propertyNames": {
-                "pattern": _whole(ENVIRONMENT_NAME),
+                "pattern": whole(ENVIRONMENT_NAME),
                 "not": {"enum": [AGENT_VARIABLE, RUN_ID_VARIABLE]},
             }
         },
@@ -320,6 +308,12 @@ class AgentTable(BaseModel):
         None,
         description="What follows a run that ended because the kernel killed a process of it for want of memory: "
         "restart runs it again, within max_restarts, stop does not. Default: what restart says.",
+    )
+    on_usage_limit: OnUsageLimit | None = Field(
+        None,
+        description="What follows when the running agent has hit its usage limit: wait has it go on once the limit has "
+        "reset, stop ends it, notify is an event alone. A table also has jitter, max_resumes and hours. Default: "
+        "nothing but its activity.",
     )
     extra_packages: list[_Package] = Field(
         list(_SANDBOX.extra_packages),

@@ -42,6 +42,8 @@ class EventKind(StrEnum):
     PROCESSES_SURVIVE_SIGKILL = "processes_survive_sigkill"
     # What an agent is doing, and its turns
     ACTIVITY = "activity"
+    LIMIT_REACHED = "limit_reached"
+    LIMIT_RESUMED = "limit_resumed"
     TURN_STARTED = "turn_started"
     TURN_TOOL_STARTED = "turn_tool_started"
     TURN_TOOL_COMPLETED = "turn_tool_completed"
@@ -49,6 +51,7 @@ class EventKind(StrEnum):
     TURN_PERMISSION_RESOLVED = "turn_permission_resolved"
     TURN_QUESTION_ASKED = "turn_question_asked"
     TURN_USAGE = "turn_usage"
+    TURN_QUOTA = "turn_quota"
     TURN_ENDED = "turn_ended"
     # The daemon
     DAEMON_STARTED = "daemon_started"
@@ -143,6 +146,12 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
         "The agent is doing something else than before; the reason is what it asks.",
         ("activity", "was", "activity_source", "conversation"),
     ),
+    EventKind.LIMIT_REACHED: EventDoc(
+        "The agent has hit its usage limit, or what follows was decided anew; the reason says it. Told of agents with "
+        "`on_usage_limit`.",
+        ("run", "limit_action", "limit_source", "resets_at", "resume_at", "resumes"),
+    ),
+    EventKind.LIMIT_RESUMED: EventDoc("The agent was told to go on after its usage limit.", ("run", "resumes")),
     EventKind.TURN_STARTED: EventDoc("The agent's program took a message.", (*_TURN, "prompt", "characters")),
     EventKind.TURN_TOOL_STARTED: EventDoc("The agent uses a tool; the reason is what for.", (*_TURN, "tool", "name")),
     EventKind.TURN_TOOL_COMPLETED: EventDoc("A tool has run.", (*_TURN, "tool", "ok")),
@@ -157,7 +166,11 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     ),
     EventKind.TURN_USAGE: EventDoc(
         "What the model used in a turn, told after its end.",
-        (*_TURN, "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost_usd"),
+        (*_TURN, "run", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost_usd"),
+    ),
+    EventKind.TURN_QUOTA: EventDoc(
+        "How much of a quota of its account is used, as the agent's program says it.",
+        ("run", "window", "used_percent", "window_seconds", "resets_at", "quota_source"),
     ),
     EventKind.TURN_ENDED: EventDoc(
         "It is the user's move again; the reason is what went wrong.",
@@ -198,7 +211,7 @@ DETAILS: Mapping[str, str] = {
     "activity_source": "the witness that tells",
     "adopted": "number of agents taken over from a former daemon",
     "agents": "number of agents declared, by `source` if there is one; of a daemon that ends, `stopped` or `kept`",
-    "cause": "why it is stopped: `changed`, `removed`, `disabled`, `timeout`, `session lost` or `shutdown`",
+    "cause": "why: `changed`, `removed`, `disabled`, `timeout`, `session lost`, `usage limit` or `shutdown`",
     "cache_read_tokens": "tokens that were read from the provider's cache",
     "cache_write_tokens": "tokens that were written to it",
     "characters": "how long the text is; of a longer one than 4000 characters, that many are kept",
@@ -216,6 +229,8 @@ DETAILS: Mapping[str, str] = {
     "harness": "the agent's harness",
     "kills": "number of processes of the run that the kernel has killed for want of memory so far",
     "input_tokens": "tokens that the model was given",
+    "limit_action": "what `on_usage_limit` says: `wait`, `stop` or `notify`",
+    "limit_source": "the witness that tells of the limit",
     "lost": "how many",
     "name": "name of the tool",
     "ok": "whether it succeeded",
@@ -226,10 +241,14 @@ DETAILS: Mapping[str, str] = {
     "pid": "process id of the agent, or of the daemon; of a tmux server in `tmux_server_died`",
     "pids": "process ids, an array",
     "prompt": "the message, as the program recorded it",
+    "quota_source": "the witness that tells of the quota",
     "ran_seconds": "from the start of the process to its end",
     "request": "id of what is asked",
+    "resets_at": "when the limit resets, as the agent's program says; left out where it does not",
     "restart_in_seconds": "what is left of the back-off",
     "restarts": "how often the agent was restarted by its policy so far",
+    "resume_at": "when it will be told to go on",
+    "resumes": "how often it was told to go on since a turn last ended well",
     "run": "id of the run",
     "session": "name of the tmux session",
     "since": "the number that was asked for",
@@ -238,7 +257,10 @@ DETAILS: Mapping[str, str] = {
     "text": "the answer",
     "tool": "id of this use of the tool",
     "turn": "id of the turn, the program's own where it has one",
+    "used_percent": "how much of it is used",
     "version": "version of agentd",
     "was": "the agent's state before; of an activity, the activity before",
+    "window": "name of the quota",
+    "window_seconds": "span of time that the quota is for",
 }
 """Meaning of each value in ``data``."""

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from agentd.model.destinations import Destination
 from agentd.model.limits import Limits, OomPolicy
+from agentd.model.usage_limits import UsageLimitPolicy
 
 AGENT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 """Regular expression of a whole agent name."""
@@ -98,6 +99,8 @@ class Policy:
     cpu: float | None = None
     on_oom: OomPolicy | None = None
     """What follows a run that ran out of memory; ``None`` is what ``restart`` says."""
+    on_usage_limit: UsageLimitPolicy | None = None
+    """What follows when a running agent has hit its usage limit; ``None`` is nothing."""
 
     @property
     def limits(self) -> Limits:

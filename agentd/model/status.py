@@ -11,6 +11,7 @@ from agentd.model.limits import Enforcer
 from agentd.model.sandbox import SandboxStatus
 from agentd.model.spec import AgentType
 from agentd.model.states import Activity
+from agentd.model.usage_limits import LimitAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,26 @@ class LimitsStatus:
     """Processes and threads."""
     cpu: LimitStatus | None
     """Cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLimitStatus:
+    """The usage limit that a running agent is at."""
+
+    since: Time
+    """When it hit it."""
+    resets_at: Time | None
+    """When the limit resets, as the agent's program says; null where it does not say."""
+    source: str
+    """The witness that tells of the limit."""
+    action: Annotated[str, JsonSchema({"enum": [*LimitAction]})] | None
+    """What on_usage_limit says; null if it says nothing."""
+    resume_at: Time | None
+    """When the agent will be told to go on; null if it will not."""
+    resumes: Count
+    """How often it was told to go on since a turn last ended well."""
+    reason: str | None
+    """What follows, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +146,8 @@ class AgentStatus:
     """The question that it asks, what it wants to be allowed, or what went wrong, in one line."""
     conversation: str | None
     """The harness's own id of its conversation."""
+    usage_limit: UsageLimitStatus | None
+    """The usage limit that it is at; null if it is at none that is known."""
 
 
 NOT_READ_YET = "not read yet"
@@ -353,6 +376,18 @@ class PlannedOperation:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedResume:
+    """An agent at its usage limit that will be told to go on."""
+
+    agent: str
+    """Name of the agent."""
+    resume_at: Time
+    """When."""
+    reason: str
+    """Why then."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedAgentView:
     """What ``agentctl plan`` compares a file against."""
 
@@ -376,6 +411,8 @@ class PlanReport:
 
     operations: Sequence[PlannedOperation]
     """What the daemon would still do."""
+    resumes: Sequence[PlannedResume]
+    """Agents at their usage limit that wait until they are told to go on, by time."""
     observed: Sequence[ObservedAgentView]
     """What is there now."""
     digest_key: str

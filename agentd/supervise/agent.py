@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from agentd.launch.preflight import PreflightError
 from agentd.model.events import EventKind
@@ -17,6 +18,7 @@ from agentd.supervise.life import (
     ApplyLimits,
     CloseSession,
     Effect,
+    GoOn,
     KillRun,
     LaunchRun,
     Life,
@@ -171,12 +173,12 @@ class Agent(RunHolder):
         match effect:
             case LaunchRun(run_id):
                 await self._launch(run_id)
-            case TypeKey(key):
-                await self._type(key)
-            case TerminateGroup():
-                self._terminate()
+            case TypeKey() | TerminateGroup():
+                await self._ask_to_end(effect)
             case KillRun() | ReapRun():
                 await (self._kill() if isinstance(effect, KillRun) else self._reap())
+            case GoOn(run_id, number):
+                self.host.watcher.go_on(run_id, number, partial(self._told_on, run_id))
             case ApplyLimits():
                 await apply_limits(self.host, self.life)
             case CloseSession():
@@ -256,15 +258,13 @@ class Agent(RunHolder):
 
     # -- stopping
 
-    async def _type(self, key: str) -> None:
+    async def _ask_to_end(self, effect: TypeKey | TerminateGroup) -> None:
         if self._handle is not None:
             self._handle.take_snapshot()
-        if self.pane is not None:
-            await type_key(self.host, self.pane, key, self._reporter)
-
-    def _terminate(self) -> None:
-        if self._handle is not None and self.life.state is AgentState.STOPPING:
-            self._handle.take_snapshot()
+        if isinstance(effect, TypeKey):
+            if self.pane is not None:
+                await type_key(self.host, self.pane, effect.key, self._reporter)
+        elif self._handle is not None and self.life.state is AgentState.STOPPING:
             terminate(self.host, self._handle, self._reporter)
 
     async def _kill(self) -> None:

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 
 from agentd.launch.preflight import Preflight
 from agentd.launch.rundir import RuntimeDirectory
@@ -70,10 +70,10 @@ class Clock:
             self._offset = offset
         return self._offset
 
-    def instant(self) -> Instant:
+    def instant(self, zone: tzinfo = UTC) -> Instant:
         """The present moment, with jitter and an id for a run."""
         jitter = random.uniform(-1, 1)  # noqa: S311 (not for secrecy)
-        return Instant(self.now(), self.wall(), jitter, f"{self._prefix}{next(self._instants):06x}")
+        return Instant(self.now(), self.wall(), jitter, f"{self._prefix}{next(self._instants):06x}", zone)
 
 
 class SessionNames:
@@ -131,6 +131,8 @@ class Host:
     """Takes secret values out of a text that will be logged."""
     runs: dict[str, Callable[[], None]] = field(default_factory=dict)
     """Whom to tell that a report of a run may be there, by the run's id."""
+    doings: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """Whom to tell that a run is doing something else, by the run's id."""
     sessions: SessionNames = field(default_factory=SessionNames)
     recorder: RunRecorder = field(default_factory=RunRecorder)
     """Keeps what runs print."""
@@ -142,6 +144,12 @@ class Host:
     def emit(self, event: Event) -> None:
         """Emit an event; secret values are redacted from its reason, which is free text."""
         self.sink(event if event.reason is None else replace(event, reason=self.redact(event.reason)))
+
+    def does(self, run_id: str) -> None:
+        """Pass on a watcher's word that a run is doing something else."""
+        tell = self.doings.get(run_id)
+        if tell is not None:
+            tell()
 
     def hint(self, run_id: str) -> None:
         """Pass on a launcher's hint that a report of this run is there."""

@@ -6,6 +6,7 @@ How one follows from another is in `agentd.supervise.transitions`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from enum import StrEnum
 
 from agentd.harness.base import StopKey
@@ -14,6 +15,7 @@ from agentd.model.states import AgentState
 from agentd.supervise.desired import DEFAULT_STOP_KEYS, DesiredAgent
 from agentd.supervise.plan import Fingerprint, ObservedView
 from agentd.supervise.policy import Exit, StopStep
+from agentd.supervise.usage_limits import Limited
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Instant:
     """From -1 to 1."""
     run_id: str = ""
     """Name for a run, should one begin."""
+    zone: tzinfo = UTC
+    """The agent's time zone."""
 
     def earlier(self, seconds: float) -> Instant:
         """The same moment, that many seconds ago."""
@@ -69,6 +73,7 @@ class StopReason(StrEnum):
     CHANGED = "changed"
     TIMEOUT = "timeout"
     SESSION_LOST = "session lost"
+    USAGE_LIMIT = "usage limit"
     SHUTDOWN = "shutdown"
 
     @property
@@ -125,6 +130,8 @@ class Life:
     due: float | None = None
     """When the back-off is over, monotonic."""
     stop: Stop | None = None
+    limited: Limited | None = None
+    """The usage limit that it is at, or has gone on from."""
     session_open: bool = False
     gone: bool = False
     """Whether nothing is left of it and it can be forgotten."""
@@ -198,6 +205,15 @@ class ApplyLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class GoOn:
+    """Tell the run there is to go on, after a usage limit."""
+
+    run_id: str
+    number: int
+    """How often it was told so since a turn ended well, with this."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseSession:
     """Close the agent's pane, and its session with it."""
 
@@ -207,5 +223,5 @@ class ReportStopped:
     """All effects before this one are done: call `stopped`."""
 
 
-Effect = LaunchRun | TypeKey | TerminateGroup | KillRun | ReapRun | ApplyLimits | CloseSession | ReportStopped
+Effect = LaunchRun | TypeKey | TerminateGroup | KillRun | ReapRun | ApplyLimits | GoOn | CloseSession | ReportStopped
 Step = tuple[Life, tuple[Effect, ...]]

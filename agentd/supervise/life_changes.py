@@ -10,6 +10,7 @@ from agentd.model.events import Detail, Event, EventKind
 from agentd.model.states import AgentState
 from agentd.supervise.life import Life, Run
 from agentd.supervise.policy import Exit
+from agentd.text.timestamps import rfc3339
 
 _LEVELS = {
     AgentState.STARTING: logging.DEBUG,
@@ -63,6 +64,27 @@ def describe_change(before: Life, life: Life, now: float) -> Change:
     level = _LEVELS.get(life.state, logging.INFO)
     events = [*_end_of_run(before, life), *(_new_state(before, life, now) if new_state else ())]
     return Change(tuple(events), max(level, logging.INFO) if before.state.live else level, new_state)
+
+
+def limit_events(before: Life, life: Life) -> Iterator[Event]:
+    """What is to be told of a usage limit: that it was hit, what follows, that the agent was told to go on."""
+    was, now = before.limited, life.limited
+    if now is None or now.hit is None or life.policy.on_usage_limit is None or life.run is None:
+        return
+    said = {} if was is None else {"hit": was.hit, "due": was.due, "why": was.why}
+    if said == {"hit": now.hit, "due": now.due, "why": now.why}:
+        return
+    data: dict[str, Detail] = {"run": life.run.id, "resumes": now.resumes}
+    if now.told:
+        yield Event(EventKind.LIMIT_RESUMED, life.name, None, data)
+        return
+    data |= {"limit_action": life.policy.on_usage_limit.action.value, "limit_source": now.hit.source}
+    if now.hit.resets_at is not None:
+        data["resets_at"] = rfc3339(now.hit.resets_at)
+    if now.due is not None:
+        data["resume_at"] = rfc3339(now.due)
+    reason = "; ".join(filter(None, (now.hit.text, now.why)))
+    yield Event(EventKind.LIMIT_REACHED, life.name, reason or None, data)
 
 
 def _end_of_run(before: Life, life: Life) -> Iterator[Event]:

@@ -10,7 +10,9 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
+from datetime import tzinfo
 
+from agentd.files.zones import zone_of
 from agentd.model.states import AgentState
 from agentd.supervise import transitions
 from agentd.supervise.host import Host
@@ -55,7 +57,13 @@ class Machine(ABC):
         """Called when nothing is left of the agent."""
 
     def _now(self) -> Instant:
-        return self.host.clock.instant()
+        return self.host.clock.instant(self._zone())
+
+    def _zone(self) -> tzinfo:
+        """The agent's time zone."""
+        launch = None if self.life.desired is None else self.life.desired.launch
+        own = None if launch is None else launch.environment.get("TZ")
+        return zone_of(own or self.host.base_environment.get("TZ"))
 
     def _apply(self, step: Step) -> None:
         before = self.life
@@ -65,6 +73,8 @@ class Machine(ABC):
             return
         if self.life.state is not before.state or self.life.run is not before.run:
             self._reporter.change(before, self.life)
+        if self.life.limited is not before.limited:
+            self._reporter.limit(before, self.life)
         self._schedule()
         self._records.changed(before, self.life, pane=self.pane is not None)
         if self._effects or self.life.gone:

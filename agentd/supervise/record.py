@@ -19,6 +19,7 @@ from agentd.model.status import WorktreeStatus
 from agentd.supervise.desired import DEFAULT_STOP_KEYS
 from agentd.supervise.life import Life, Run
 from agentd.supervise.policy import Exit
+from agentd.supervise.usage_limits import Limited
 
 VERSION = 1
 
@@ -92,6 +93,7 @@ class Record:
     began: float | None = None
     began_wall: float | None = None
     due: float | None = None
+    limited: Limited | None = None
 
     @classmethod
     def of(cls, life: Life, described: Description) -> Record:
@@ -120,6 +122,7 @@ class Record:
             began=life.began,
             began_wall=life.began_wall,
             due=life.due,
+            limited=None if life.limited is None else life.limited.kept,
         )
 
     def life(self, *, session_open: bool) -> Life:
@@ -140,6 +143,7 @@ class Record:
             began=self.began,
             began_wall=self.began_wall,
             due=self.due,
+            limited=self.limited,
             session_open=session_open,
         )
 

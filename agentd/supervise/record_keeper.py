@@ -11,6 +11,7 @@ from agentd.model.spec import Policy
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life
 from agentd.supervise.record import Description, Record, under_way
+from agentd.supervise.usage_limits import Limited
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 
 log = structlog.get_logger(__name__)
@@ -117,6 +118,7 @@ class RecordKeeper:
         self._on_due = lambda: None
 
 
-def _outlived(life: Life) -> tuple[Policy, int]:
+def _outlived(life: Life) -> tuple[Policy, int, Limited | None]:
     """What changes while a run is under way, and is not among the launcher's reports."""
-    return life.policy, 0 if life.run is None else life.run.oom_kills
+    limited = None if life.limited is None else life.limited.kept
+    return life.policy, 0 if life.run is None else life.run.oom_kills, limited

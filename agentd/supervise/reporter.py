@@ -10,7 +10,7 @@ import structlog
 from agentd.model.events import Detail, Event, EventKind
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, Run
-from agentd.supervise.life_changes import describe_change
+from agentd.supervise.life_changes import describe_change, limit_events
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd
 
@@ -48,6 +48,15 @@ class Reporter:
             else:
                 self._host.emit(event)
         self._run_ended(before, life)
+
+    def limit(self, before: Life, life: Life) -> None:
+        """Report what follows a usage limit, and that an agent was told to go on."""
+        for event in limit_events(before, life):
+            self.log.info("agent_usage_limit", kind=event.kind.value, reason=event.reason, **event.data)
+            if self._held is not None:
+                self._held.append(event)
+            else:
+                self._host.emit(event)
 
     def _run_ended(self, before: Life, life: Life) -> None:
         """Tell the recorder of a run that has ended."""

@@ -7,7 +7,7 @@ from functools import partial
 
 from agentd.process.reaper import ProcessTree
 from agentd.sandbox.egress.service import Running
-from agentd.supervise import transitions
+from agentd.supervise import limit_steps, transitions
 from agentd.supervise.host import Host
 from agentd.supervise.launching import served
 from agentd.supervise.life import Life
@@ -82,12 +82,24 @@ class RunHolder(Machine):
             else:
                 handle.wait_for_pane(partial(self.hint, past=True))
 
+    def activity_changed(self) -> None:
+        """Take what the run is doing: it may be at a usage limit."""
+        run = self.life.run
+        shown = None if run is None else self.host.watcher.shown(run.id)
+        if run is not None and shown is not None:
+            self._apply(limit_steps.observed(self.life, run.id, shown.activity, shown.limit, self._now()))
+
+    def _told_on(self, run_id: str, error: str | None) -> None:
+        """Take whether a run was told to go on."""
+        if error is not None:
+            self._apply(limit_steps.not_told(self.life, run_id, self.host.redact(error), self._now()))
+
     def _reported(self, run_id: str, report: Report) -> None:
         match report:
             case Started(pid, ago):
                 self._apply(transitions.started(self.life, run_id, pid, self._now().earlier(ago)))
                 if self._handle is not None and self._handle.run_id == run_id:
-                    watch_run(self.host, self.name, self.described, self._handle)
+                    watch_run(self.host, self.life, self.described, self._handle)
             case NotStarted(error):
                 self._apply(transitions.launch_failed(self.life, run_id, error, self._now()))
             case Ended(ended, ago):
@@ -105,6 +117,8 @@ class RunHolder(Machine):
         if self._handle is not None:
             self._handle.close()
             self.host.runs.pop(self._handle.run_id, None)
+            self.host.doings.pop(self._handle.run_id, None)
         self._handle = handle
         if handle is not None:
             self.host.runs[handle.run_id] = self.hint
+            self.host.doings[handle.run_id] = self.activity_changed

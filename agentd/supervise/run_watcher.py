@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.states import Activity
 from agentd.process.identity import ProcessIdentity
+from agentd.supervise.usage_limits import LimitHit
 from agentd.tmux.panes import Pane
 
 
@@ -37,6 +38,8 @@ class StartedRun:
     """``None`` if it had lost it by then."""
     memo: Mapping[str, str] | None
     """What its launch left for a later daemon; ``None`` if it is not to be watched."""
+    limit: LimitHit | None = None
+    """The usage limit that its conversation was at when it was last seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class WatchedRun:
     """The harness's own id of it."""
     blind: bool = False
     """Whether the witness does not tell when the agent asks something."""
+    limit: LimitHit | None = None
+    """The usage limit that it is at."""
 
 
 class RunWatcher(Protocol):
@@ -104,6 +109,18 @@ class RunWatcher(Protocol):
         """What the run is doing; ``None`` if it is not watched, or has ended."""
         ...
 
+    def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:
+        """Have the run go on after a usage limit.
+
+        Parameters
+        ----------
+        number
+            How often it was to go on by itself, with this: it is told once with the same number.
+        told
+            Called in the loop of the caller once that was done, or with why it was not.
+        """
+        ...
+
 
 class NoWatcher:
     """Watches nothing."""
@@ -133,3 +150,7 @@ class NoWatcher:
     def shown(self, run_id: str) -> WatchedRun | None:  # noqa: ARG002 (the protocol's)
         """Nothing is known."""
         return None
+
+    def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:  # noqa: ARG002 (the protocol's)
+        """Nobody can be told."""
+        told("turns are not watched")

@@ -38,7 +38,9 @@ START_LIMIT = 60.0
 
 def begin(life: Life, at: Instant) -> Step:
     """Launch a definition for the first time: nothing counted from former ones applies."""
-    life = replace(life, restarts=0, counted=0, refusals=0, began=None, began_wall=None, error=None, gone=False)
+    life = replace(
+        life, restarts=0, counted=0, refusals=0, limited=None, began=None, began_wall=None, error=None, gone=False
+    )
     return launch(life, at)
 
 
@@ -62,6 +64,8 @@ def launch(life: Life, at: Instant, *, restart: bool = False) -> Step:
         began_wall=at.wall if life.began is None else life.began_wall,
         due=None,
         stop=None,
+        # What it waits for is kept by a run that goes on with the same conversation.
+        limited=life.limited if restart and life.desired.resumes else None,
         fingerprint=life.desired.fingerprint,
         stop_keys=life.desired.stop_keys,
     )
@@ -112,7 +116,8 @@ def end_run(life: Life, ended: Exit, at: Instant) -> Life:
     assert life.run is not None
     run = replace(life.run, ended=at.now)
     counted = counted_after(life.policy, life.counted, run.lasted())
-    return replace(life, run=run, outcome=ended, counted=counted, refusals=0)
+    limited = None if life.limited is None else life.limited.kept
+    return replace(life, run=run, outcome=ended, counted=counted, refusals=0, limited=limited)
 
 
 def follow(life: Life, at: Instant) -> Life:
@@ -141,6 +146,12 @@ def time_out(life: Life) -> Life:
     """End in the state `timed_out`."""
     limit = format_duration(life.policy.timeout or 0.0)
     return replace(life, state=AgentState.TIMED_OUT, stop=None, due=None, error=f"timed out after {limit}")
+
+
+def stop_at_limit(life: Life) -> Life:
+    """End at a usage limit, as a failure that says so."""
+    assert life.outcome is not None
+    return replace(life, state=AgentState.FAILED, stop=None, due=None, error=life.outcome.error)
 
 
 def leave(life: Life, reason: StopReason) -> Life:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agentd.model.states import AgentState
+from agentd.supervise import limit_steps
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import (
     ApplyLimits,
@@ -47,6 +48,7 @@ from agentd.supervise.steps import (
     launch_again,
     leave,
     request_stop,
+    stop_at_limit,
     stop_steps,
     time_out,
     wind_down,
@@ -75,6 +77,8 @@ def define(life: Life, desired: DesiredAgent, at: Instant) -> Step:
             if not same_launch:
                 return request_stop(life, StopReason.CHANGED, at)
             life, effects = tick(life, at) if policy_changed else (life, ())
+            if previous.on_usage_limit != life.policy.on_usage_limit and not effects:
+                life, effects = limit_steps.reconsider(life, at)
             return life, effects if previous.limits == life.policy.limits else (*effects, ApplyLimits())
         case AgentState.STOPPING:
             # A changed grace period does not lengthen a stop that is under way; what follows is decided at its end.
@@ -229,6 +233,10 @@ def exited(life: Life, run_id: str, ended: Exit, at: Instant) -> Step:
         case AgentState.STARTING | AgentState.RUNNING:
             overdue = life.deadline is not None and life.deadline <= at.now
             life = replace(end_run(life, ended, at), last_exit=ended)
+            if limit_steps.stops(life) and not overdue:
+                # The stop may have been begun by a former daemon.
+                stop = Stop(StopReason.USAGE_LIMIT, 0.0, (), limit_steps.stop_error(life))
+                return wind_down(replace(life, state=AgentState.STOPPING, stop=stop))
             if overdue:
                 # Seen only by the next daemon: the end of a stop by timeout, or an end that came before it.
                 return wind_down(replace(life, state=AgentState.STOPPING, stop=Stop(StopReason.TIMEOUT, 0.0, ())))
@@ -268,10 +276,10 @@ def stopped(life: Life, at: Instant) -> Step:
         if extended and life.desired is not None:
             return begin(life, at)
         return time_out(life), ()
-    # The session was lost: a failure nobody asked for, whatever status the launcher could still record.
+    # The session was lost, or the limit reached: a failure nobody asked for, whatever status the launcher recorded.
     if life.outcome is None or life.outcome.error is None:
         life = replace(life, outcome=Exit(error=stop.error))
-    return follow(life, at), ()
+    return (stop_at_limit(life) if stop.reason is StopReason.USAGE_LIMIT else follow(life, at)), ()
 
 
 def session_lost(life: Life, reason: str, at: Instant) -> Step:
@@ -304,7 +312,7 @@ def tick(life: Life, at: Instant) -> Step:
                 return replace(life, due=None, error="waiting for a valid configuration to restart"), ()
             return launch_again(life, at)
         case _:
-            return life, ()
+            return limit_steps.look(life, at)
 
 
 def kill_now(life: Life, at: Instant) -> Step:
@@ -329,6 +337,8 @@ def wake_at(life: Life) -> float | None:
         case AgentState.STOPPING:
             assert life.stop is not None
             return life.stop.steps[0].at if life.stop.steps else None
+        case AgentState.RUNNING if (look := limit_steps.wake_at(life)) is not None:
+            times.append(look)
         case AgentState.BACKOFF if life.due is not None:
             times.append(life.due)
     if life.deadline is not None and life.state in (AgentState.STARTING, AgentState.RUNNING, AgentState.BACKOFF):

@@ -10,6 +10,7 @@ from agentd.harness.additions import HOOK_VARIABLE, Additions, LaunchFacts
 from agentd.model.spec import AgentSpec, AgentType
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
+from agentd.supervise.life import Life
 from agentd.supervise.record import Description
 from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.run_watcher import DeclaredAgent, RunFiles, StartedRun
@@ -56,12 +57,12 @@ def declared_agent(desired: DesiredAgent) -> DeclaredAgent:
     return DeclaredAgent(desired.spec.name, desired.spec.harness, _unwatched(desired.spec) or one_shot)
 
 
-def watch_run(host: Host, agent: str, described: Description, handle: RunHandle) -> None:
+def watch_run(host: Host, life: Life, described: Description, handle: RunHandle) -> None:
     """Have a run watched whose process exists, launched by us or a former daemon."""
     if handle.process is None:
         return
     run = StartedRun(
-        agent=agent,
+        agent=life.name,
         run_id=handle.run_id,
         harness=described.harness,
         workdir=Path(described.workdir),
@@ -69,6 +70,7 @@ def watch_run(host: Host, agent: str, described: Description, handle: RunHandle)
         files=RunFiles(*host.runtime.watching_paths(handle.run_id)),
         pane=handle.pane,
         memo=_memo(host.runtime.read_memo(handle.run_id)),
+        limit=None if life.limited is None else life.limited.hit,
     )
     host.watcher.started(run)
 

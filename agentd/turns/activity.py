@@ -49,6 +49,8 @@ class Seen:
     rank: Rank = Rank.RECORD
     blind: bool = False
     """Whether it does not tell when the agent asks something: then the screen does."""
+    resets_at: float | None = None
+    """When the usage limit resets that it tells of, in seconds since the epoch, where it says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Doing:
     text: str | None = None
     blind: bool = False
     """Whether the screen is to be looked at all the same: the witness does not tell when the agent asks something."""
+    resets_at: float | None = None
+    """When the usage limit resets that it is at, in seconds since the epoch, where that is said exactly."""
 
 
 NOBODY_SPEAKS = Doing(Activity.UNKNOWN, PROCESS)
@@ -89,10 +93,11 @@ def weigh(seen: Mapping[str, Seen], last: Ended | None = None, background: Seque
     if word.activity is Activity.IDLE:
         if last is not None and last.outcome is Outcome.FAILED and last.failure not in (None, Failure.OTHER):
             assert last.failure is not None
-            return Doing(last.failure.activity, source, line(last.error or ""))
+            return Doing(last.failure.activity, source, line(last.error or ""), resets_at=last.resets_at)
         if background:
             return Doing(Activity.WORKING, PROCESS, line(f"in the background: {', '.join(background)}"))
-    return Doing(word.activity, source, line(word.text), word.blind and word.activity is Activity.WORKING)
+    blind = word.blind and word.activity is Activity.WORKING
+    return Doing(word.activity, source, line(word.text), blind, word.resets_at)
 
 
 def line(text: str) -> str | None:

@@ -14,7 +14,7 @@ paths that users or agents control are touched with `Ground.looks` alone, socket
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -23,10 +23,12 @@ from agentd.files.looks import Looks
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.user import AgentUser
 from agentd.process.identity import ProcessIdentity
+from agentd.supervise.usage_limits import LimitHit
 from agentd.turns.activity import Seen
 from agentd.turns.conversation import Conversation, Request
 from agentd.turns.events import Decision, Ended, TurnEvent
 from agentd.turns.file_changes import FileChanges
+from agentd.turns.quota import QuotaWindow
 
 GROUP = "agentd.turns"
 """Entry point group of third-party adapters."""
@@ -113,6 +115,10 @@ class Voice(Protocol):
         """The harness's own id of the conversation, by which it is resumed."""
         ...
 
+    def quota(self, source: str, windows: Sequence[QuotaWindow]) -> None:
+        """What a witness says of the quota of the account."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -138,6 +144,23 @@ class LiveRun:
     memo: Mapping[str, str]
     """What `Additions.memo` was at its launch, perhaps by a former daemon."""
     terminal: Terminal
+    limit: LimitHit | None = None
+    """The usage limit that its conversation was at when a former daemon, or run, last knew of it."""
+
+
+@runtime_checkable
+class GoesOn(Protocol):
+    """What a `Watch` may be too: its harness goes on after a usage limit in another way than by a message."""
+
+    async def go_on(self) -> bool:
+        """Have it go on; says whether that was done, or the harness does it by itself. Else it is told by a message.
+
+        Raises
+        ------
+        TurnsError
+            If it cannot be done now.
+        """
+        ...
 
 
 class Watch(Protocol):

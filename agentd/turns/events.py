@@ -173,6 +173,8 @@ class Ended:
     failure: Failure | None = None
     error: str | None = None
     """What the harness said went wrong."""
+    resets_at: float | None = None
+    """When the usage limit resets that it failed for, in seconds since the epoch, where the harness says it exactly."""
 
 
 TurnEvent: TypeAlias = (

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
+
+MOST: Final = 1e14
+"""No amount is as large: as milliseconds since the epoch it is the year 5138."""
 
 
 def text(body: Mapping[str, object], name: str) -> str:
@@ -27,3 +31,10 @@ def number(body: Mapping[str, object], name: str) -> int:
     """A whole number, 0 if there is none."""
     value = body.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def amount(body: Mapping[str, object], name: str) -> float | None:
+    """A number that is not negative, ``None`` if there is none."""
+    value = body.get(name)
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST
+    return float(value) if known and isinstance(value, int | float) else None

@@ -7,7 +7,7 @@ activity becomes ``unknown``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -16,10 +16,24 @@ import structlog
 from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
 from agentd.turns.activity import SCREEN, Doing, Seen, Shown, due, line, news, show, weigh
-from agentd.turns.adapter import Adapter, Answer, Granularity, Ground, Hook, LiveRun, NotNowError, TurnsError, Watch
-from agentd.turns.conversation import NO_USAGE, Conversation, Request, Turn, decide, expired, take
+from agentd.turns.adapter import (
+    Adapter,
+    Answer,
+    GoesOn,
+    Granularity,
+    Ground,
+    Hook,
+    LiveRun,
+    NotNowError,
+    TurnsError,
+    Watch,
+)
+from agentd.turns.conversation import Conversation, Request, Turn, decide, expired, take
 from agentd.turns.events import Ended, Outcome, PermissionResolved, TextDelta, TurnEvent, Usage
 from agentd.turns.journal import Budget, kind_of, told
+from agentd.turns.late_usage import LateUsage
+from agentd.turns.limit_watch import ZONE, LimitWatch
+from agentd.turns.quota import QuotaWindow, failed_at
 
 log = structlog.get_logger(__name__)
 
@@ -33,9 +47,6 @@ _NOT_THE_USERS = (Activity.WORKING, Activity.WAITING_PERMISSION, Activity.WAITIN
 
 _STARTED = 1.0
 """Seconds after which a program that has said nothing of itself counts as reading its terminal."""
-
-_USAGE_AFTER = 1.0
-"""Seconds after a turn's end in which its usage is still told."""
 
 T = TypeVar("T")
 
@@ -83,15 +94,14 @@ class RunWatch:
         self._outlet = outlet
         self._seen: dict[str, Seen] = {}
         self._background: tuple[str, ...] = ()
+        self.limits = LimitWatch(run.limit, run.memo.get(ZONE), self._tell_quota)
         self._watch: Watch | None = None
         self._speaks_late = False
         self._reads_from = 0.0
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._usage_timer: asyncio.TimerHandle | None = None
+        self._usage = LateUsage(lambda: self.conversation, self._journal)
         self._budget = Budget()
-        self._told_usage: dict[str, Usage] = {}
-        """Of the last turn, by its id."""
         self._over = False
         self._judge()
 
@@ -107,6 +117,8 @@ class RunWatch:
 
     def begin(self, adapter: Adapter) -> None:
         """Begin to watch."""
+        if self.run.limit is not None:
+            self.conversation = Conversation(last=failed_at(self.run.limit))
         try:
             self._watch = adapter.watch(self.run, self, self._ground)
             self._speaks_late = adapter.granularity is Granularity.SCREEN
@@ -151,7 +163,7 @@ class RunWatch:
         if self._over:
             return
         if isinstance(event, Ended):
-            self._tell_usage_now()
+            self._usage.tell_now()
         before, at = self.conversation, self._ground.wall()
         self.conversation = take(before, event, at)
         for resolved in expired(before, self.conversation, event):
@@ -163,7 +175,7 @@ class RunWatch:
             self._outlet.happened(self, event)
         else:
             self._tell(event)
-        self._usage_soon()
+        self._usage.tell_soon()
         self._note_conversation()
         self._judge()
 
@@ -191,6 +203,12 @@ class RunWatch:
             self._talked = self.session
             self._outlet.talked(self)
 
+    def quota(self, source: str, windows: Sequence[QuotaWindow]) -> None:
+        """What a witness says of the quota of the account."""
+        if not self._over and windows:
+            self.limits.take(source, windows)
+            self._judge()
+
     def background(self, names: tuple[str, ...]) -> None:
         """What still runs of turns that have ended."""
         if names != self._background:
@@ -204,8 +222,10 @@ class RunWatch:
         doing = weigh(self._seen, None if last is None else last.end, self._background)
         before, at = self.current, self._ground.wall()
         self.current = show(before, doing, at)
-        if self.current is not before:
+        limited = self.limits.judge(self.current, last)
+        if self.current is not before or limited:
             self._outlet.changed(self)
+        if self.current is not before:
             self._schedule()
 
     def _schedule(self) -> None:
@@ -248,30 +268,15 @@ class RunWatch:
                 log.warning("turn_events_left_out", agent=self.agent, reason="too many at once")
             return
         reason, data = told(event, self.conversation)
+        if isinstance(event, Usage):
+            data["run"] = self.run.facts.run_id
         if self.session is not None:
             data["conversation"] = self.session
         self._outlet.emit(self.agent, kind, reason, data)
 
-    def _usage_soon(self) -> None:
-        """Tell a turn's usage shortly after its end: it comes in pieces, some of them late."""
-        if self._usage_timer is None and self.conversation.turn is None and self._untold_usage() != NO_USAGE:
-            self._usage_timer = asyncio.get_running_loop().call_later(_USAGE_AFTER, self._tell_usage)
-
-    def _untold_usage(self) -> Usage:
-        last = self.conversation.last
-        return NO_USAGE if last is None else last.usage - self._told_usage.get(last.id, NO_USAGE)
-
-    def _tell_usage(self) -> None:
-        self._usage_timer = None
-        last, untold = self.conversation.last, self._untold_usage()
-        if last is not None and not self._over and untold != NO_USAGE:
-            self._told_usage = {last.id: last.usage}
-            self._journal(untold)
-
-    def _tell_usage_now(self) -> None:
-        if self._usage_timer is not None:
-            self._usage_timer.cancel()
-            self._tell_usage()
+    def _tell_quota(self, data: dict[str, Detail]) -> None:
+        if self._budget.take(asyncio.get_running_loop().time()):
+            self._outlet.emit(self.agent, EventKind.TURN_QUOTA, None, data | {"run": self.run.facts.run_id})
 
     # -- what others want of it
 
@@ -356,6 +361,19 @@ class RunWatch:
         if self._speaks_late and self._watch is not None and self.conversation.turn is None:
             self.conversation = replace(self.conversation, turn=turn)
 
+    async def go_on(self) -> bool:
+        """Have the agent go on after a usage limit, where its harness has a way of its own; says whether that was done.
+
+        Raises
+        ------
+        TurnsError
+            If that cannot be done.
+        """
+        if self.limits.known is None:
+            raise TurnsError(f"{self.agent} is not at its usage limit any more")
+        watch = self._watching()
+        return isinstance(watch, GoesOn) and await self._call(watch.go_on())
+
     async def interrupt(self) -> None:
         """Interrupt the turn under way.
 
@@ -398,16 +416,16 @@ class RunWatch:
                 except Exception as error:  # noqa: BLE001 (an adapter may raise anything)
                     log.warning("agent_not_watched", agent=self.agent, reason=f"{type(error).__name__}: {error}")
             self.event(end)
-        self._usage_soon()
-        self._tell_usage_now()
+        self._usage.tell_soon()
+        self._usage.tell_now()
         await self.let_go()
 
     async def let_go(self) -> None:
         """Watch no more; what goes on is not told."""
         self._over = True
-        for timer in (self._timer, self._usage_timer):
-            if timer is not None:
-                timer.cancel()
+        self._usage.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=_CALL_LIMIT)

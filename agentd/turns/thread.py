@@ -33,6 +33,7 @@ from agentd.turns.conversations import Conversations, Remembered
 from agentd.turns.events import TurnEvent
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.hook_socket import HookSocket
+from agentd.turns.limit_watch import ZONE
 from agentd.turns.messages.store import Store
 from agentd.turns.requests import Access, Requests
 from agentd.turns.run_watch import RunWatch
@@ -69,6 +70,8 @@ class Setting:
     conversations: Conversations
     messages: Path
     """The file that keeps messages."""
+    changed: Callable[[str], None]
+    """Told the id of a run that is doing something else, in the daemon's loop."""
     terminal: Callable[[StartedRun], Terminal]
     """The terminal of a run; its calls are made in the daemon's loop."""
 
@@ -155,7 +158,9 @@ class TurnsThread:
         current = run.current
         if current is not None:
             doing = current.doing
-            shown = WatchedRun(doing.activity, current.since, doing.source, doing.text, run.session, doing.blind)
+            shown = WatchedRun(
+                doing.activity, current.since, doing.source, doing.text, run.session, doing.blind, run.limits.hit
+            )
             self._to_daemon(partial(self._take, run.run.facts.run_id, shown))
 
     def _to_daemon(self, call: Callable[[], None]) -> None:
@@ -184,7 +189,12 @@ class TurnsThread:
             except Exception as error:  # noqa: BLE001 (an adapter may raise anything: its agent runs as declared)
                 reason = f"{type(error).__name__}: {error}"
                 log.warning("agent_not_watched", agent=facts.agent, harness=facts.harness, reason=reason)
-        own = {_HOME: str(facts.home), _STAYS: "yes" if facts.stays else "", _RESUMES: facts.resume or ""}
+        own = {
+            _HOME: str(facts.home),
+            _STAYS: "yes" if facts.stays else "",
+            _RESUMES: facts.resume or "",
+            ZONE: facts.environment.get("TZ", ""),
+        }
         memo = {**added.memo, **own}
         return replace(added, memo=memo)
 
@@ -213,7 +223,7 @@ class TurnsThread:
             resume=memo.get(_RESUMES) or None,
         )
         terminal = _FarTerminal(self._setting.terminal(run), self._daemon)
-        live = LiveRun(facts, run.process, memo, terminal)
+        live = LiveRun(facts, run.process, memo, terminal, run.limit)
         self._to_thread(partial(self._turns.started, live, by_adapter=run.memo is not None))
 
     def adopted(self) -> None:
@@ -236,6 +246,10 @@ class TurnsThread:
         if shown is not None and time.monotonic() - self._beat > _STUCK:
             return replace(shown, activity=Activity.UNKNOWN, source=NOBODY_SPEAKS.source, text=None)
         return shown
+
+    def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:
+        """Have a run go on after a usage limit."""
+        self._to_thread(partial(self._turns.go_on, run_id, number, lambda error: self._to_daemon(partial(told, error))))
 
     def unseen(self, harnesses: Collection[str]) -> dict[str, Pane]:
         """The runs of these harnesses of which no record tells all that they do, and their panes."""
@@ -267,7 +281,9 @@ class TurnsThread:
     def _take(self, run_id: str, shown: WatchedRun) -> None:
         if run_id in self._shown:
             text = None if shown.text is None else self._setting.redact(shown.text)
-            self._shown[run_id] = replace(shown, text=text)
+            limit = None if shown.limit is None else replace(shown.limit, text=text)
+            self._shown[run_id] = replace(shown, text=text, limit=limit)
+            self._setting.changed(run_id)
 
     def _to_thread(self, call: Callable[[], None]) -> None:
         assert self._loop is not None

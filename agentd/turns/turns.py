@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 import structlog
 
@@ -15,14 +15,20 @@ from agentd.turns import peers
 from agentd.turns.activity import SCREEN, Rank, Seen
 from agentd.turns.adapter import Adapter, Ground, LiveRun, TurnsError
 from agentd.turns.events import TurnEvent
-from agentd.turns.messages.deliveries import Deliveries
-from agentd.turns.messages.message import Message
-from agentd.turns.messages.store import Store
+from agentd.turns.messages.deliveries import ConflictError, Deliveries, QueueFullError
+from agentd.turns.messages.message import Message, Status
+from agentd.turns.messages.store import Store, StoreError
 from agentd.turns.run_watch import Outlet, RunWatch
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.streams import Stream, Streams, event_line, message_line
 
 log = structlog.get_logger(__name__)
+
+GO_ON = "continue"
+"""What an agent is told that goes on after its usage limit."""
+
+_GO_ON_WITHIN = 300.0
+"""Seconds in which that message must have been taken."""
 
 
 class NoSuchAgentError(Exception):
@@ -59,7 +65,9 @@ class Turns:
         self._all_known = False
         self._runs: dict[str, RunWatch] = {}
         self._by_pid: dict[int, tuple[ProcessIdentity, RunWatch]] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._going_on: dict[str, Callable[[str | None], None]] = {}
+        """Whom to tell what became of a message to go on, by its id."""
         self.forgotten: Callable[[str], object] = lambda _run_id: None
         """Called with the id of each run that is not watched any more."""
 
@@ -97,11 +105,42 @@ class Turns:
             self._outlet.not_resumed(watch)
         if self._by_pid.get(watch.run.process.pid, (None, None))[1] is watch:
             del self._by_pid[watch.run.process.pid]
-        task = asyncio.get_running_loop().create_task(
-            self._end(watch, succeeded=succeeded), name=f"end of {watch.agent}"
-        )
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._do(self._end(watch, succeeded=succeeded), f"end of {watch.agent}")
+
+    def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:
+        """Have a run go on after a usage limit; tells why that could not be done, or ``None``."""
+        watch = self._runs.get(run_id)
+        if watch is None:
+            told("it is not running")
+            return
+        self._do(self._go_on(watch, number, told), f"going on of {watch.agent}")
+
+    async def _go_on(self, watch: RunWatch, number: int, told: Callable[[str | None], None]) -> None:
+        try:
+            if await watch.go_on():
+                told(None)
+                return
+            known = watch.limits.known
+            # Another daemon that is as far gives it the same id, and it is said once.
+            message_id = f"go-on.{watch.run_id}.{0.0 if known is None else known.at:.0f}.{number}"
+            self._going_on[message_id] = told
+            message = await self.deliveries.accept(watch.agent, message_id, GO_ON, _GO_ON_WITHIN)
+        except (TurnsError, ConflictError, QueueFullError, StoreError) as error:
+            told(str(error))
+        else:
+            self._said_to_go_on(message)
+
+    def _said_to_go_on(self, message: Message) -> None:
+        if message.status in (Status.QUEUED, Status.DELIVERING, Status.DELIVERED):
+            return
+        told = self._going_on.pop(message.id, None)
+        if told is not None:
+            told(None if message.status in (Status.STARTED, Status.ENDED) else message.error or message.status.value)
+
+    def _do(self, work: Coroutine[object, object, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _end(self, watch: RunWatch, *, succeeded: bool) -> None:
         await watch.end(succeeded=succeeded)
@@ -126,8 +165,8 @@ class Turns:
     async def close(self) -> None:
         """Let go of all runs, which go on."""
         await asyncio.gather(*(watch.let_go() for watch in self._runs.values()))
-        if self._ending:
-            await asyncio.wait(self._ending)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self.deliveries.close()
 
     # -- the runs' news
@@ -174,6 +213,7 @@ class Turns:
         self._streams.of(run.agent, self._ground.wall()).add({**document, **head, "run": run.run_id})
 
     def _message_changed(self, message: Message) -> None:
+        self._said_to_go_on(message)
         self._streams.of(message.agent, self._ground.wall()).add(message_line(message))
 
     # -- those who ask

@@ -63,6 +63,7 @@ RUNNING = AgentStatus(
     activity_source="hooks",
     activity_text="rm -r build",
     conversation="5c1b1de5-2624-42c5-802e-e19ebb88b858",
+    usage_limit=None,
 )
 
 SANDBOX = SandboxStatus(
@@ -117,6 +118,7 @@ BACKING_OFF = AgentStatus(
     activity_source=None,
     activity_text=None,
     conversation=None,
+    usage_limit=None,
 )
 
 HEALTH = Health(
@@ -146,6 +148,7 @@ PLAN = PlanReport(
         PlannedOperation("restart", "reviewer-0", "the model changed", ("model",), None, None, None),
         PlannedOperation("start", "nightly", "enabled", (), None, SANDBOX, None),
     ),
+    resumes=[],
     observed=(
         ObservedAgentView(
             "reviewer-0", "running", {"argv": "c0ffee"}, {"restart": "no", "success_exit_codes": (0,)}, None, None

@@ -44,7 +44,17 @@ def jcard(client: Client, source: MemorySource) -> Path:
     (path.parent / "task.md").write_text("build it")
     source.health_now = replace(HEALTH, config=replace(HEALTH.config, path=str(path)))
     source.plan_now = PlanReport(
-        (), observed(path), KEY.hex(), "agent", "/home/agent", "/home/agent/workspace", "/data", ["TOKEN"], None, None
+        (),
+        (),
+        observed(path),
+        KEY.hex(),
+        "agent",
+        "/home/agent",
+        "/home/agent/workspace",
+        "/data",
+        ["TOKEN"],
+        None,
+        None,
     )
     return path
 
@@ -116,7 +126,7 @@ def test_nothing_to_do_is_said_on_a_terminal_and_is_no_line_elsewhere(
     client: Client, jcard: Path, operator_tmux: TmuxServer
 ) -> None:
     assert client("plan").out == ""
-    assert client("plan", "--json").document == {"operations": []}
+    assert client("plan", "--json").document == {"operations": [], "resumes": []}
     operator_tmux.session("s", client.shell_words("plan", str(jcard)))
     assert "nothing to do" in operator_tmux.wait_for_text("s", "[status 0]")
 

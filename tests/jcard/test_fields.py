@@ -175,6 +175,7 @@ TYPES = {
     "pid_limit": "integer",
     "cpu": "cores",
     "on_oom": "string",
+    "on_usage_limit": "string",
     "extra_packages": "strings",
     "sandbox": "string",
     "network": "string",

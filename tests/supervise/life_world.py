@@ -6,12 +6,15 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from agentd.model.spec import RestartPolicy
-from agentd.model.states import AgentState
+from agentd.model.states import Activity, AgentState
+from agentd.model.usage_limits import LimitAction, UsageLimitPolicy
+from agentd.supervise import limit_steps
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import (
     ApplyLimits,
     CloseSession,
     Effect,
+    GoOn,
     Instant,
     KillRun,
     LaunchRun,
@@ -23,6 +26,7 @@ from agentd.supervise.life import (
     TypeKey,
 )
 from agentd.supervise.policy import Exit
+from agentd.supervise.usage_limits import LimitHit
 from tests.supervise.lives import PID, UNKNOWN, at
 
 
@@ -60,6 +64,9 @@ class World:
     automatic: int = 0
     """Restarts by policy since the last long run, or since the definition changed: what max_restarts allows."""
     last_exit: Exit | None = None
+    resumes: int = 0
+    """How often it was told to go on, since a turn ended well or the policy changed."""
+    limit_policy: UsageLimitPolicy | None = None
 
     @property
     def moment(self) -> Instant:
@@ -136,6 +143,8 @@ class World:
             case ReportStopped():
                 assert not any(process.alive or process.remains for process in self.processes.values())
                 self.tell(lives.stopped(self.life, self.moment))
+            case GoOn():
+                self._goes_on()
             case TypeKey() | TerminateGroup() | ApplyLimits():
                 pass
 
@@ -171,6 +180,22 @@ class World:
     def close_pane(self) -> None:
         """The pane goes, and the launcher with it."""
         self.pane = None
+
+    def _goes_on(self) -> None:
+        policy = self.life.policy.on_usage_limit
+        self.resumes += 1
+        if policy is not None and policy.action is LimitAction.WAIT and policy == self.limit_policy:
+            assert not policy.max_resumes or self.resumes <= policy.max_resumes
+
+    def does(self, activity: Activity, hit: LimitHit | None) -> None:
+        """A watcher says what the run is doing."""
+        policy = self.life.policy.on_usage_limit
+        if self.limit_policy != policy or activity is Activity.IDLE or self.life.limited is None:
+            self.resumes, self.limit_policy = 0 if self.life.limited is None else self.life.limited.resumes, policy
+        self.tell(limit_steps.observed(self.life, self.run_id, activity, hit, self.moment))
+        if activity is Activity.IDLE and self.life.state is AgentState.RUNNING:
+            assert self.life.limited is None
+            self.resumes = 0
 
     # -- processes
 

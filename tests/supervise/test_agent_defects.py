@@ -27,6 +27,7 @@ async def test_a_launch_that_a_defect_ends_has_failed(monkeypatch: pytest.Monkey
         clock=Clock(),
         sessions=SessionNames(),
         runs={},
+        base_environment={},
         emit=told.append,
         redact=lambda text: text,
         debug=False,

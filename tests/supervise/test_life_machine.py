@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agentd.model.spec import Policy, RestartPolicy
-from agentd.model.states import AgentState
+from agentd.model.states import Activity, AgentState
+from agentd.model.usage_limits import Hours, LimitAction, UsageLimitPolicy
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import KillRun, LaunchRun, Life, ReportStopped, StopReason
 from agentd.supervise.plan import plan
 from agentd.supervise.policy import Exit
 from agentd.supervise.record import Description, Record
+from agentd.supervise.usage_limits import LimitHit
 from tests.supervise.life_world import World
 from tests.supervise.lives import declared, stale
 
@@ -31,6 +33,14 @@ policies = st.builds(
     restart_reset=st.sampled_from([20.0, 600.0]),
     timeout=st.sampled_from([None, None, 5.0, 100.0]),
     grace_period=st.sampled_from([0.0, 1.0, 30.0]),
+    on_usage_limit=st.none()
+    | st.builds(
+        UsageLimitPolicy,
+        st.sampled_from(LimitAction),
+        jitter=st.sampled_from([0.0, 5.0]),
+        max_resumes=st.sampled_from([0, 1, 2]),
+        hours=st.sampled_from([None, None, Hours(0, 60)]),
+    ),
 )
 launches = st.sampled_from(["first", "second", None])
 exits = st.sampled_from([Exit(code=0), Exit(code=1), Exit(signal=9)])
@@ -132,6 +142,14 @@ class LifeMachine(RuleBasedStateMachine):
         world.tell(lives.session_lost(self.life, "closed", world.moment))
         if launching and self.life.state is AgentState.STARTING:
             world.tell(lives.launch_failed(self.life, run_id, "closed while it started", world.moment))
+
+    @precondition(lambda self: self.life.run is not None)
+    @rule(activity=st.sampled_from(Activity), left=st.sampled_from([None, -1.0, 0.0, 7.0]))
+    def watcher_tells(self, activity: Activity, left: float | None) -> None:
+        wall = self.world.moment.wall
+        limited = activity is Activity.USAGE_LIMIT
+        hit = LimitHit(wall, None if left is None else wall + left, "hooks", "at its limit") if limited else None
+        self.world.does(activity, hit)
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0, 60.0]))
     def time_passes(self, seconds: float) -> None:

@@ -37,6 +37,18 @@ class LimitJson(TypedDict):
     reason: str | None
 
 
+class UsageLimitJson(TypedDict):
+    """The usage limit that an agent is at."""
+
+    since: str
+    resets_at: str | None
+    source: str
+    action: str | None
+    resume_at: str | None
+    resumes: int
+    reason: str | None
+
+
 class AgentJson(TypedDict):
     """One agent as ``/v1/agents`` shows it."""
 
@@ -71,6 +83,7 @@ class AgentJson(TypedDict):
     activity_source: str | None
     activity_text: str | None
     conversation: str | None
+    usage_limit: UsageLimitJson | None
 
 
 class ConfigFileJson(TypedDict):

@@ -112,6 +112,7 @@ async def watched() -> AsyncIterator[Watched]:
         redact=lambda text: text.replace("secret", "[secret]"),
         conversations=Conversations(Path("/nonexistent/conversations.json")),
         messages=Path("/nonexistent/messages.db"),
+        changed=lambda _run: None,
         terminal=lambda _run: Terminal(),
     )
     thread = TurnsThread(setting)

@@ -24,12 +24,14 @@ from agentd.model.status import (
     LimitStatus,
     ObservedAgentView,
     PlannedOperation,
+    PlannedResume,
     PlanReport,
     Recording,
     RecordingHealth,
     RunView,
     SizeView,
     SlowRead,
+    UsageLimitStatus,
     WorktreeStatus,
 )
 
@@ -54,13 +56,18 @@ Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | No
 _View = TypeVar("_View", bound="DataclassInstance")
 
 _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
-    AgentStatus: {"limits": LimitsStatus, "sandbox": SandboxStatus, "worktree": WorktreeStatus},
+    AgentStatus: {
+        "limits": LimitsStatus,
+        "sandbox": SandboxStatus,
+        "usage_limit": UsageLimitStatus,
+        "worktree": WorktreeStatus,
+    },
     ConfigStatus: {"files": ConfigFileStatus},
     LimitsStatus: dict.fromkeys(LIMIT_FIELDS, LimitStatus),
     Health: {"config": ConfigStatus, "agents": AgentCounts, "recording": Recording, "slow_reads": SlowRead},
     ObservedAgentView: {"sandbox": SandboxStatus},
     PlannedOperation: {"sandbox": SandboxStatus, "sandbox_before": SandboxStatus},
-    PlanReport: {"operations": PlannedOperation, "observed": ObservedAgentView},
+    PlanReport: {"operations": PlannedOperation, "resumes": PlannedResume, "observed": ObservedAgentView},
     Recording: {"transcripts": RecordingHealth, "journal": RecordingHealth},
     RunView: {"sizes": SizeView},
 }
@@ -68,6 +75,8 @@ _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
 
 _ADDED_LATER: Mapping[str, Json] = {
     "sizes": [],
+    "resumes": [],
+    "usage_limit": None,
     "slow_reads": [],
     "files": [],
     "owner": None,

@@ -20,6 +20,7 @@ from agentd.jcard.reading import drop_ins, jcard_source, prompt_text
 from agentd.model.spec import AgentSpec, LoadContext, Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.model.status import ObservedAgentView, PlannedOperation, PlanReport
+from agentd.model.usage_limits import Hours, LimitAction, UsageLimitPolicy
 from agentd.sandbox.granted import shown
 from agentd.settings.context import ConfigUnavailableError, load_context
 from agentd.settings.folders import drop_in_folder
@@ -175,8 +176,17 @@ def _observed(view: ObservedAgentView) -> ObservedView:
     )
 
 
+def _usage_limit(values: object) -> UsageLimitPolicy | None:
+    if not isinstance(values, Mapping):
+        return None
+    hours = values["hours"]
+    rebuilt = {**values, "action": LimitAction(values["action"]), "hours": None if hours is None else Hours(**hours)}
+    return UsageLimitPolicy(**rebuilt)
+
+
 def _policy(values: Mapping[str, object]) -> Policy:
     """Rebuild a policy from the API, which shows the fields of `Policy`."""
     rebuilt = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     rebuilt["restart"] = RestartPolicy(str(values["restart"]))
+    rebuilt["on_usage_limit"] = _usage_limit(values.get("on_usage_limit"))
     return Policy(**rebuilt)  # type: ignore[arg-type]  # the API's own types, its schema is tested

@@ -17,6 +17,7 @@ from agentd.model.status import (
     LimitStatus,
     Recording,
     RecordingHealth,
+    UsageLimitStatus,
     WorktreeStatus,
 )
 from agentd.text.quoting import printable
@@ -93,6 +94,7 @@ def agent_lines(agent: AgentStatus, display: Display, more: str | None = None) -
         values["detail"] = more
     values["worktree"] = None if agent.worktree is None else _worktree(agent.worktree)
     values["limits"] = None if agent.limits is None else "; ".join(_limits(agent.limits))
+    values["usage_limit"] = None if agent.usage_limit is None else _usage_limit(agent.usage_limit)
     values["sandbox"] = None if agent.sandbox is None else sandbox_line(agent.sandbox)
     if not display.table:
         rows = [[Cell(name), Cell(_plain(value))] for name, value in values.items()]
@@ -194,11 +196,21 @@ def detail(agent: AgentStatus) -> str:
         parts.append(f"restart {_from_now(agent.next_restart_at)}")
     if agent.running and agent.deadline is not None:
         parts.append(f"times out {_from_now(agent.deadline)}")
+    if agent.usage_limit is not None and agent.usage_limit.resume_at is not None:
+        parts.append(f"goes on {_from_now(agent.usage_limit.resume_at)}")
     if agent.recording is not None:
         parts.append(f"not recorded: {agent.recording}")
     if agent.running:
         parts += _not_enforced(agent)
     return "; ".join(parts)
+
+
+def _usage_limit(limit: UsageLimitStatus) -> str:
+    """Say when a usage limit resets, and what follows."""
+    resets = "resets at a time that is not known" if limit.resets_at is None else f"resets at {limit.resets_at}"
+    follows = limit.reason or "nothing is done about it"
+    when = "" if limit.resume_at is None else f" at {limit.resume_at} ({_from_now(limit.resume_at)})"
+    return f"{resets}; goes on{when}: {follows}" if when else f"{resets}; {follows}"
 
 
 def _limits(limits: LimitsStatus) -> Iterator[str]:

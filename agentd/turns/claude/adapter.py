@@ -28,6 +28,7 @@ from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionRes
 from agentd.turns.fields import text
 from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.growing_file import GrowingFile
+from agentd.turns.screen.judging import judge_screen
 from agentd.turns.typing import type_message
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,12 @@ _HOOKS, _STATUS = "hooks", "status file"
 _WORD_LIMIT = 1.0
 """Seconds that the end of a turn may take to be told by its hook or the session file, once the status file says that
 it is over; the hook comes within 0.1 s, on a loaded machine ten times later."""
+
+_LIMIT_DIALOG = "limit dialog"
+"""The rule that tells the dialog."""
+
+_CLOSES, _CLOSING = 2.0, 20
+"""Seconds in which a dialog closes, and looks at whether it has."""
 
 _LATE = 3.0
 """Seconds after a turn's end in which its usage may still be written; it takes 0.1 s."""
@@ -320,6 +327,16 @@ class ClaudeWatch:
     async def deliver(self, text: str) -> None:
         """Type it."""
         await type_message(self.run_.terminal, text)
+
+    async def go_on(self) -> bool:
+        """Close the dialog that Claude Code opens at the limit of a subscription: it takes no message below it."""
+        for attempt in range(_CLOSING):
+            if judge_screen("claude-code", await self.run_.terminal.show(), "").rule != _LIMIT_DIALOG:
+                return False
+            if attempt == 0:
+                await self.run_.terminal.press("Escape")
+            await asyncio.sleep(_CLOSES / _CLOSING)
+        raise TurnsError("the dialog of its usage limit does not close")
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Answer the hook that holds."""

@@ -204,6 +204,8 @@ class CodexWatch:
             self._take(told)
 
     def _take(self, told: Told) -> None:
+        # Before the end of a turn that has hit the limit.
+        self.voice.quota(_ROLLOUT, told.quota)
         for event in told.events:
             self.voice.event(event)
         if told.working is not None:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from agentd.turns.codex.quota import windows
 from agentd.turns.conversation import NO_USAGE
 from agentd.turns.events import Ended, Failure, Outcome, Started, Text, ToolCompleted, ToolStarted, TurnEvent, Usage
 from agentd.turns.fields import mapping, number, objects, text
+from agentd.turns.quota import QuotaWindow
 
 _CALLS: Final = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
 _OUTPUTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
@@ -50,6 +52,7 @@ class Told:
     events: tuple[TurnEvent, ...]
     working: bool | None
     """Whether a turn is under way from then on; ``None`` if that is not known."""
+    quota: tuple[QuotaWindow, ...] = ()
 
 
 @dataclass(slots=True)
@@ -73,9 +76,11 @@ class Rollout:
             return None
         body, was_open = mapping(found, "payload"), self._open
         events = tuple(self._events(found.get("type"), body))
+        quota = windows(mapping(body, "rate_limits"))
         if self._open:
-            return Told(at, events, working=True)
-        return Told(at, events, working=False if was_open else None) if was_open or events else None
+            return Told(at, events, working=True, quota=quota)
+        told = Told(at, events, working=False if was_open else None, quota=quota)
+        return told if was_open or events or quota else None
 
     def forget(self) -> None:
         """The turn that is under way so far was another run's, which it ended with."""

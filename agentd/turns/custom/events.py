@@ -27,6 +27,7 @@ from agentd.turns.events import (
     TurnEvent,
     Usage,
 )
+from agentd.turns.fields import amount
 
 _Enum = TypeVar("_Enum", bound=StrEnum)
 
@@ -55,6 +56,9 @@ class _Body:
         value = self._fields.get(name)
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
 
+    def amount(self, name: str) -> float | None:
+        return amount(self._fields, name)
+
     def flag(self, name: str) -> bool:
         return self._fields.get(name) is not False
 
@@ -69,7 +73,7 @@ class _Body:
 def _ended(body: _Body) -> TurnEvent:
     outcome = body.one_of("outcome", Outcome, Outcome.COMPLETED)
     failure = body.one_of("failure", Failure, Failure.OTHER) if outcome is Outcome.FAILED else None
-    return Ended(outcome, body.known("final_text"), failure, body.known("error"))
+    return Ended(outcome, body.known("final_text"), failure, body.known("error"), body.amount("resets_at"))
 
 
 def _asked(body: _Body) -> TurnEvent:

@@ -77,6 +77,7 @@ _UNREAD: Final = "see the terminal"
 """Stands for the text of a dialog that has none."""
 
 _ALLOW_ONCE: Final = "Allow once"
+_KEEP_TRYING: Final = "Keep trying"
 _CHOICE: Final = re.compile(r" ?│ +● +\d+\. +(?P<choice>.*?) *│$")
 
 _WAITING: Final = (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
@@ -329,6 +330,17 @@ class GeminiWatch:
     async def deliver(self, text: str) -> None:
         """Type it."""
         await type_message(self.run_.terminal, text)
+
+    async def go_on(self) -> bool:
+        """Have it try again, where its dialog of the limit is shown: the choice for that is the first."""
+        screen = await self.run_.terminal.show()
+        found, chosen = judge_screen("gemini-cli", screen, ""), _chosen(screen)
+        if found.activity is not Activity.USAGE_LIMIT or not chosen:
+            return False
+        if chosen != _KEEP_TRYING:
+            raise TurnsError(f'expected its dialog to have "{_KEEP_TRYING}" chosen, found "{chosen}"')
+        await self.run_.terminal.press("Enter")
+        return True
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Press the key, while the screen shows what is asked: Enter allows once, Escape refuses."""

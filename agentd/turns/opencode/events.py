@@ -29,7 +29,7 @@ from agentd.turns.events import (
     TurnEvent,
     Usage,
 )
-from agentd.turns.fields import mapping, number, objects, text
+from agentd.turns.fields import amount, mapping, number, objects, text
 
 _QUOTA: Final = re.compile(r"quota|rate.?limit|usage.?limit|\b429\b|too many requests", re.IGNORECASE)
 _REFUSED: Final = (401, 403)
@@ -48,6 +48,8 @@ class Doing:
 
     activity: Activity
     text: str = ""
+    resets_at: float | None = None
+    """When it tries again by itself, of a usage limit."""
 
 
 @dataclass(slots=True)
@@ -80,6 +82,9 @@ class Reader:
             self.session = mine[0]
         self._open = self._open and self.session in at_work
         self.doing = Doing(Activity.WORKING if mine else Activity.IDLE)
+        status = mapping(statuses, self.session or "")
+        if text(status, "type") == "retry":
+            self.doing = _retries(status)
 
     def read(self, event: Mapping[str, object]) -> Iterator[TurnEvent]:
         """Give what an event says of the conversation."""
@@ -224,9 +229,7 @@ class Reader:
             case "busy":
                 self.doing = Doing(Activity.WORKING)
             case "retry":
-                message = text(status, "message")
-                limited = _QUOTA.search(message) is not None
-                self.doing = Doing(Activity.USAGE_LIMIT if limited else Activity.WORKING, message)
+                self.doing = _retries(status)
             case "idle":
                 return self._idle(said)
             case _:
@@ -242,6 +245,13 @@ class Reader:
                 yield Ended(Outcome.COMPLETED, self._said())
             else:
                 yield end
+
+
+def _retries(status: Mapping[str, object]) -> Doing:
+    message, milliseconds = text(status, "message"), amount(status, "next")
+    if _QUOTA.search(message) is None:
+        return Doing(Activity.WORKING, message)
+    return Doing(Activity.USAGE_LIMIT, message, None if milliseconds is None else milliseconds / 1000)
 
 
 def _bound(kept: dict[str, _T]) -> None:

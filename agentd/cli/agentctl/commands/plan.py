@@ -8,7 +8,7 @@ from dataclasses import asdict
 from agentd.cli.agentctl.client import view
 from agentd.cli.agentctl.command import Commands, Invocation, Status, add_jcard
 from agentd.cli.agentctl.sandbox_view import planned_rows
-from agentd.model.status import PlannedOperation, PlanReport
+from agentd.model.status import PlannedOperation, PlannedResume, PlanReport
 from agentd.text.quoting import printable
 from agentd.text.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, lines, plural
 
@@ -16,8 +16,9 @@ _DETAILS = """\
 Without FILE: what the daemon has still to do, which is normally nothing. With FILE: what it would do if FILE replaced
 its jcard now (- is standard input, and a pipe works too), with the folder of drop-ins beside FILE if there is one. FILE
 may also be one of its drop-ins, or a folder in place of all. Secrets count as unchanged.
-Marks: + start, - stop, ~ restart, = change in place. Under a sandboxed agent stands what it may read, write
-and reach, or what of that changes; --json has it as sandbox and sandbox_before.
+Marks: + start, - stop, ~ restart, = change in place, > told to go on after its usage limit, once it has reset. Under a
+sandboxed agent stands what it may read, write and reach, or what of that changes; --json has it as sandbox and
+sandbox_before.
 When not on a terminal: one line per operation, with fields separated by tabs: mark, action, agent, reason.
 Exit status 0 whether or not there is anything to do."""
 
@@ -54,9 +55,23 @@ def _plan(invocation: Invocation) -> Status:
         operations, remarks = preview(invocation, report, given_file(file))
         for text in remarks:
             invocation.warn(text)
-    document = {"operations": [asdict(operation) for operation in operations]}
-    invocation.print_result(document, plan_lines(operations, invocation.display))
+    resumes = report.resumes if file is None else ()
+    document: dict[str, object] = {"operations": [asdict(operation) for operation in operations]}
+    if file is None:
+        document["resumes"] = [asdict(resume) for resume in resumes]
+    shown = plan_lines(operations, invocation.display)
+    invocation.print_result(document, [*shown, *resume_lines(resumes, invocation.display)])
     return Status.DONE
+
+
+def resume_lines(resumes: Sequence[PlannedResume], display: Display) -> list[str]:
+    """Show who waits at a usage limit until when, a line each."""
+    rows = [[Cell(">"), Cell("resume"), Cell(each.agent, BOLD), Cell(_waits(each))] for each in resumes]
+    return lines((), rows, display)
+
+
+def _waits(resume: PlannedResume) -> str:
+    return f"at {resume.resume_at}, after its usage limit: {resume.reason}"
 
 
 def plan_lines(operations: Sequence[PlannedOperation], display: Display) -> list[str]:
