@@ -50,7 +50,7 @@ lint: ## ruff, mypy, the layers, the packaged units, the shell scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
-	@scripts/lint-unit packaging/agentd.service packaging/agentd-user.service
+	@scripts/lint-unit packaging/*.service
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/coverage scripts/debian-tree scripts/lint-unit scripts/lock tests/fuzz/install-schemathesis tests/packaging/fetch-pips benchmarks/peers/install scripts/audit .ci/run; \
 	else echo "shellcheck: not installed, scripts not checked"; fi
 

@@ -15,6 +15,11 @@ let
     file = ../agentd/cli/service/agentd.service;
   };
 
+  gatewayUnit = import ./unit.nix {
+    inherit lib;
+    file = ../agentd/cli/service/agentd-gateway.service;
+  };
+
   # TOML has no null.
   withoutNull =
     value:
@@ -48,7 +53,8 @@ let
   );
   sandboxed = lib.filter (agent: (agent.type or "native") == "sandboxed") agents;
 
-  flags =
+  # Of agentd and its gateway.
+  sharedFlags =
     lib.optionals (cfg.configFile != null) [
       "--config"
       cfg.configFile
@@ -64,13 +70,26 @@ let
     ++ lib.optionals (cfg.adminGroup != null) [
       "--admin-group"
       cfg.adminGroup
-    ]
+    ];
+  flags =
+    sharedFlags
     ++ [
       "--on-shutdown"
       (if cfg.keepAgentsOnRestart then "keep" else "stop")
     ]
     # Last, so that they win.
     ++ cfg.extraArgs;
+  gatewayFlags =
+    sharedFlags
+    ++ lib.concatMap (address: [
+      "--listen"
+      address
+    ]) cfg.gateway.listen
+    ++ lib.concatMap (file: [
+      "--auth-token-file"
+      file
+    ]) cfg.gateway.tokenFiles
+    ++ cfg.gateway.extraArgs;
   agentUser = if cfg.agentUser == null then "agent" else cfg.agentUser;
 
   # systemd replaces % and $ in a command line, and knows quotes and backslashes.
@@ -192,6 +211,37 @@ in
       '';
     };
 
+    gateway = {
+      enable = lib.mkEnableOption "agentd-gateway, by which others talk to the agents";
+
+      listen = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        example = [
+          "127.0.0.1:8765"
+          "unix:/run/agentd/gateway.sock"
+        ];
+        description = ''
+          Where it listens, if not where `gateway` in {option}`services.agentd.settings` says, or `127.0.0.1:8765`. On anything but
+          loopback and Unix sockets it wants a token.
+        '';
+      };
+
+      tokenFiles = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        example = [ "/run/secrets/agentd-gateway" ];
+        description = "Files with an administrator's token on each line. Tokens of users are `gateway.tokens` in the jcard.";
+      };
+
+      extraArgs = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        example = [ "--max-concurrency=8" ];
+        description = "Further flags.";
+      };
+    };
+
     harnessPackages = mkOption {
       type = types.listOf types.package;
       default = [ ];
@@ -271,6 +321,28 @@ in
         // {
           ExecStart = lib.concatStringsSep " " ([ (lib.getExe cfg.package) ] ++ map quote flags);
           ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
+        }
+      );
+    };
+
+    systemd.services.agentd-gateway = lib.mkIf cfg.gateway.enable {
+      description = lib.mkDefault gatewayUnit.Unit.Description;
+      wantedBy = [ gatewayUnit.Install.WantedBy ];
+      wants = lib.splitString " " gatewayUnit.Unit.Wants;
+      after = lib.splitString " " gatewayUnit.Unit.After;
+      unitConfig = lib.mapAttrs (_: lib.mkDefault) (
+        removeAttrs gatewayUnit.Unit [
+          "Description"
+          "Wants"
+          "After"
+        ]
+      );
+      serviceConfig = lib.mapAttrs (_: lib.mkDefault) (
+        gatewayUnit.Service
+        // {
+          ExecStart = lib.concatStringsSep " " (
+            [ (lib.getExe' cfg.package "agentd-gateway") ] ++ map quote gatewayFlags
+          );
         }
       );
     };

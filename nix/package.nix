@@ -30,6 +30,13 @@ let
         postPatch = "";
         doCheck = false;
       });
+  gateway = with python3Packages; [
+    aiosqlite
+    alembic
+    asyncpg
+    markdown-it-py
+    sqlalchemy
+  ];
 in
 python3Packages.buildPythonApplication {
   pname = "agentd";
@@ -68,7 +75,9 @@ python3Packages.buildPythonApplication {
     structlog
     tomlkit
     watchfiles
-  ];
+  ]
+  # Those of the extra gateway, but for the one that brings /docs, which nixpkgs has not.
+  ++ gateway;
 
   # At the end of the PATH: whoever runs agentd may prefer another tmux.
   makeWrapperArgs = [

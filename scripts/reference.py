@@ -12,7 +12,7 @@ from agentd import __version__
 from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
 from agentd.cli.agentctl.commands.help import MANUAL_PAGES, manual_page
-from agentd.gateway.command_line import SHARED_FIELDS, build_parser
+from agentd.gateway.command_line import build_parser
 from agentd.gateway.http.routes import DOUBLED, ONCE
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_rows, field_table
@@ -22,7 +22,7 @@ from agentd.recording.journal.database import TOTAL_BYTES
 from agentd.recording.journal.journal import UNCLEAN_GAP, JournalLimits
 from agentd.recording.metrics.answer import LOOK_AFTER, STALE_AFTER
 from agentd.recording.metrics.measures import METRICS
-from agentd.settings.flags import OPTIONS
+from agentd.settings.flags import GATEWAY_FIELDS, OPTIONS
 from agentd.settings.logs import SHORTEST_REDACTED
 
 FOLDER = Path(__file__).parent.parent / "docs"
@@ -117,11 +117,11 @@ Beside them: `--debug`, `--check`, `--version`, `--help`. `agentctl` finds the s
 
 def gateway() -> str:
     """Describe the gateway's flags and routes."""
-    shared = ", ".join(f"`--{field.replace('_', '-')}`" for field in SHARED_FIELDS)
+    shared = ", ".join(f"`--{field.replace('_', '-')}`" for field in GATEWAY_FIELDS)
     flags = "".join(
         f"| `{action.option_strings[0]}{f' {action.metavar}' if action.metavar else ''}` | {action.help} |\n"
         for action in build_parser()._actions
-        if action.option_strings and action.dest not in {*SHARED_FIELDS, "help"}
+        if action.option_strings and action.dest not in {*GATEWAY_FIELDS, "help"}
     )
     routes = "".join(
         f"| `{route.method} {route.path}` | {route.summary} | {route.scope or ''} |\n"

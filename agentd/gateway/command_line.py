@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from agentd import __version__
 from agentd.files.streams import with_streams
 from agentd.model.gateway import DEFAULT_CONCURRENCY, DEFAULT_LISTEN
+from agentd.settings.flags import GATEWAY_FIELDS
 from agentd.settings.folders import SettingsError
 from agentd.settings.options import USAGE_ERROR, add_options, settings_from
 
@@ -28,19 +29,6 @@ examples:
 Tokens in AGENTD_AUTH_TOKEN, AGENTD_AUTH_TOKENS (parted by commas) and AGENTD_API_KEY are an administrator's.
 signals: SIGTERM and SIGINT end it; turns go on, and the next gateway tells how they ended.
 exit status: 0 clean end, 1 cannot start, 2 bad usage."""
-
-SHARED_FIELDS = (
-    "config",
-    "config_dir",
-    "secret_dir",
-    "api_socket",
-    "state_dir",
-    "data_dir",
-    "agent_user",
-    "admin_group",
-    "log_format",
-)
-"""agentd's flags that the gateway has too, with the same defaults and variables."""
 
 _OF_THE_EXTRA = ("aiosqlite", "alembic", "asyncpg", "sqlalchemy")
 
@@ -96,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-migrate", action="store_true", help="refuse a database whose schema is not this version's"
     )
-    add_options(parser, SHARED_FIELDS)
+    add_options(parser, GATEWAY_FIELDS)
     parser.add_argument("--debug", action="store_true", help="log more")
     parser.add_argument("--version", action="version", version=f"agentd-gateway {__version__}")
     return parser

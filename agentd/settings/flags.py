@@ -186,3 +186,16 @@ OPTIONS: tuple[Option, ...] = (
     ),
 )
 """Every setting that takes a value; ``--debug`` is the one that does not."""
+
+GATEWAY_FIELDS = (
+    "config",
+    "config_dir",
+    "secret_dir",
+    "api_socket",
+    "state_dir",
+    "data_dir",
+    "agent_user",
+    "admin_group",
+    "log_format",
+)
+"""The settings that agentd-gateway has, too, with the same flags, defaults and variables."""

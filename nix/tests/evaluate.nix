@@ -4,6 +4,8 @@
   lib,
   modules,
   module ? ../module.nix,
+  # Which of its services is shown.
+  service ? "agentd",
 }:
 
 let
@@ -96,7 +98,7 @@ let
     type = types.attrsOf unitOption;
     default = { };
   };
-  service = types.submodule {
+  unit = types.submodule {
     options = {
       description = mkOption {
         type = types.str;
@@ -126,7 +128,7 @@ let
       };
       warnings = strings;
       systemd.services = mkOption {
-        type = types.attrsOf service;
+        type = types.attrsOf unit;
         default = { };
       };
       systemd.tmpfiles.rules = strings;
@@ -188,11 +190,11 @@ let
       ) settings
     );
   words = key: values: lib.optionalAttrs (values != [ ]) { ${key} = lib.concatStringsSep " " values; };
-  it = config.systemd.services.agentd;
+  it = config.systemd.services.${service};
 in
 if failed != [ ] then
   throw "failed assertions: ${lib.concatStringsSep "; " failed}"
-else if !(config.systemd.services ? agentd) then
+else if !(config.systemd.services ? ${service}) then
   { services = lib.attrNames config.systemd.services; }
 else
   {

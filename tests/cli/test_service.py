@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from agentd.cli.service.unit import quoted, unit_text
+from agentd.cli.service.unit import AGENTD, quoted, unit_text
 from tests.cli.support import HEALTH, Client, Finished, MemorySource
 
 SYSTEMCTL = """#!/bin/sh
@@ -96,6 +96,25 @@ def test_uninstall_removes_it_and_says_that_agents_go_on(service: Service) -> No
     assert service("uninstall", USER).status == 1
 
 
+def test_the_gateway_is_a_service_of_its_own(service: Service) -> None:
+    done = service("install", USER, "--gateway", AGENTD_CONFIG_DIR="/srv/agents")
+    assert done.status == 0, done.err
+    assert service.ran()[1:] == [
+        "systemctl --user enable agentd-gateway.service",
+        "systemctl --user restart agentd-gateway.service",
+    ]
+    assert not service.unit.exists(), "agentd's is another one"
+    unit = settings_of((service.units / "agentd-gateway.service").read_text())
+    command = shlex.split(unit["Service"]["ExecStart"])
+    assert Path(command[0]).name == "agentd-gateway"
+    assert "--config-dir=/srv/agents" in command
+    assert not [word for word in command if word.startswith(("--tmux-socket", "--on-shutdown"))], "it has no such flags"
+    assert "journalctl --user -u agentd-gateway" in done.out
+    done = service("uninstall", USER, "--gateway")
+    assert (done.status, service.ran()[0]) == (0, "systemctl --user disable --now agentd-gateway.service")
+    assert "tmux" not in done.out
+
+
 @pytest.mark.parametrize("action", ["install", "uninstall"])
 def test_a_dry_run_changes_nothing(service: Service, action: str) -> None:
     done = service(action, "--system", "--dry-run")
@@ -152,8 +171,8 @@ def test_a_service_of_the_system_takes_root(service: Service) -> None:
 
 
 def test_the_user_unit_has_nothing_of_the_system() -> None:
-    system = settings_of(unit_text(["/x/agentd"], user=False, environment={}))
-    user = settings_of(unit_text(["/x/agentd"], user=True, environment={}))
+    system = settings_of(unit_text(AGENTD, ["/x/agentd"], user=False, environment={}))
+    user = settings_of(unit_text(AGENTD, ["/x/agentd"], user=True, environment={}))
     assert system["Install"]["WantedBy"] == "multi-user.target"
     assert user["Install"]["WantedBy"] == "default.target"
     # A user's systemd has no capabilities to take away, and fails to start a service that asks for it.
@@ -175,7 +194,10 @@ def test_words_are_quoted_for_systemd(word: str, expected: str) -> None:
 @pytest.mark.parametrize("user", [True, False])
 def test_systemd_has_nothing_to_say_about_the_unit(short_folder: Path, user: bool) -> None:
     text = unit_text(
-        ["/bin/true", "--config=/a b/50%/$x'y", "--on-shutdown=keep"], user=user, environment={"PATH": "/a b:/c$d%e"}
+        AGENTD,
+        ["/bin/true", "--config=/a b/50%/$x'y", "--on-shutdown=keep"],
+        user=user,
+        environment={"PATH": "/a b:/c$d%e"},
     )
     path = short_folder / "agentd.service"
     path.write_text(text)

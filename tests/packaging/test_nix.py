@@ -78,20 +78,31 @@ def nix(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def attempt(*modules: str) -> subprocess.CompletedProcess[str]:
+def attempt(*modules: str, service: str = "agentd") -> subprocess.CompletedProcess[str]:
     listed = " ".join(f"({module})" for module in modules)
     file = str(ROOT / "nix/tests/evaluate.nix")
-    return nix(file, "--arg", "lib", f"import {LIB}/lib", "--arg", "modules", f"[ {listed} ]")
+    arguments = (
+        "--arg",
+        "lib",
+        f"import {LIB}/lib",
+        "--arg",
+        "modules",
+        f"[ {listed} ]",
+        "--argstr",
+        "service",
+        service,
+    )
+    return nix(file, *arguments)
 
 
-def evaluate_any(*modules: str) -> object:
-    done = attempt(*modules)
+def evaluate_any(*modules: str, service: str = "agentd") -> object:
+    done = attempt(*modules, service=service)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def evaluate(*modules: str) -> Evaluated:
-    return cast("Evaluated", evaluate_any(*modules))
+def evaluate(*modules: str, service: str = "agentd") -> Evaluated:
+    return cast("Evaluated", evaluate_any(*modules, service=service))
 
 
 @needs_nix
@@ -107,6 +118,14 @@ def test_the_package_has_the_dependencies_of_the_project() -> None:
     listed = re.search(
         r"dependencies = with python3Packages; \[(.*?)]", (ROOT / "nix/package.nix").read_text(), re.DOTALL
     )
+    assert listed is not None
+    assert set(listed[1].split()) == named
+
+
+def test_the_package_has_what_the_gateway_needs_and_nixpkgs_has() -> None:
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["gateway"]
+    named = {re.split(r"[<>=;\[ ]", each)[0] for each in extra} - {"aiohttp", "mkdocs-swagger-ui-tag"}
+    listed = re.search(r"gateway = with python3Packages; \[(.*?)]", (ROOT / "nix/package.nix").read_text(), re.DOTALL)
     assert listed is not None
     assert set(listed[1].split()) == named
 
@@ -169,6 +188,7 @@ def test_the_packages_libtmux_is_of_the_series_that_agentd_holds_to(version: str
         inherit lib;
         python3Packages = lib.genAttrs [
           "aiohttp" "durationpy" "platformdirs" "prometheus-client" "pydantic" "pyte" "structlog" "tomlkit" "watchfiles"
+          "aiosqlite" "alembic" "asyncpg" "markdown-it-py" "sqlalchemy"
         ] (name: {{ version = name; }}) // {{
           buildPythonApplication = arguments: arguments; hatchling = null;
           fetchPypi = arguments: arguments;
@@ -454,3 +474,25 @@ def test_a_sandboxed_agent_brings_what_its_sandbox_needs() -> None:
     assert added(BOXED % ("settings.agents", 'sandbox = "gvisor";')) == ({"bubblewrap", "gvisor", "openssl"}, True)
     refused = attempt(USERS, BOXED % ("settings.agents", ""), "{ security.allowUserNamespaces = false; }")
     assert "sandboxed agents need user namespaces" in refused.stderr
+
+
+@needs_nix
+@needs_lib
+def test_the_gateway_is_a_service_of_its_own_where_it_is_enabled() -> None:
+    alone = cast("dict[str, list[str]]", evaluate_any(USERS, service="agentd-gateway"))
+    assert alone == {"services": ["agentd"]}
+    options = """{ services.agentd = {
+      configFile = "/srv/jcard.toml";
+      gateway = { enable = true; listen = [ "0.0.0.0:8765" "unix:/run/agentd/g.sock" ]; tokenFiles = [ "/run/k" ]; };
+    }; }"""
+    gateway = evaluate(USERS, options, service="agentd-gateway")
+    assert gateway["serviceConfig"]["ExecStart"] == (
+        "/nix/store/agentd/bin/agentd-gateway --config /srv/jcard.toml --listen 0.0.0.0:8765 "
+        "--listen unix:/run/agentd/g.sock --auth-token-file /run/k"
+    )
+    assert "After=agentd.service network-online.target" in gateway["unit"]
+    assert gateway["serviceConfig"]["NoNewPrivileges"] == "yes"
+    assert (
+        evaluate(USERS, options)["serviceConfig"]["ExecStart"]
+        == evaluate(USERS, '{ services.agentd.configFile = "/srv/jcard.toml"; }')["serviceConfig"]["ExecStart"]
+    )

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = ROOT / "packaging/agentd.service"
 USERS = ROOT / "packaging/agentd-user.service"
 
+GATEWAYS = (ROOT / "packaging/agentd-gateway.service", ROOT / "packaging/agentd-gateway-user.service")
+
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 both = pytest.mark.parametrize("unit", [SYSTEM, USERS], ids=lambda unit: unit.stem)
 
@@ -22,7 +24,7 @@ def lint(unit: Path) -> subprocess.CompletedProcess[str]:
 
 
 @needs_systemd
-@both
+@pytest.mark.parametrize("unit", [SYSTEM, USERS, *GATEWAYS], ids=lambda unit: unit.stem)
 def test_systemd_has_nothing_to_say_about_a_packaged_unit(unit: Path) -> None:
     done = lint(unit)
     assert (done.returncode, done.stderr) == (0, "")

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agentd.cli.service.unit import NAME
 from agentd.text.quoting import printable
 
 _BOOTED = frozenset({"initializing", "starting", "running", "degraded", "maintenance", "stopping"})
@@ -26,6 +25,8 @@ class Systemd:
     """The systemd of the system, or of the invoking user."""
 
     user: bool
+    unit: str
+    """The unit that is asked about."""
     say: Callable[[str], None]
     """Called with each command before it runs."""
 
@@ -52,12 +53,12 @@ class Systemd:
         done = self._ask(*arguments)
         if done.returncode != 0:
             reason = printable(" ".join(done.stderr.split())) or f"status {done.returncode}"
-            more = " ".join(self.command("status", NAME))
+            more = " ".join(self.command("status", self.unit))
             raise SystemdError(f"{' '.join(command)} failed: {reason}: see {more}")
 
     def state(self) -> dict[str, str]:
         """Read the unit's state."""
-        shown = self._ask("show", NAME, *(f"--property={name}" for name in _SHOWN)).stdout
+        shown = self._ask("show", self.unit, *(f"--property={name}" for name in _SHOWN)).stdout
         found = dict(line.partition("=")[::2] for line in shown.splitlines())
         return {name: found.get(name, "") for name in _SHOWN}
 
@@ -78,6 +79,6 @@ def needed(systemd: Systemd, foreground: Sequence[str]) -> None:
     if not systemd.available():
         whose = "user manager (it needs a session, and XDG_RUNTIME_DIR) " if systemd.user else ""
         raise SystemdError(
-            f"no systemd {whose}answers here: run agentd in the foreground, under another supervisor:"
+            f"no systemd {whose}answers here: run it in the foreground, under another supervisor:"
             f" {shlex.join(foreground)}"
         )

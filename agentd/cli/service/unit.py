@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 
-NAME = "agentd.service"
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that is run as a service."""
+
+    name: str
+    flags: tuple[str, ...] = ()
+    """Beside its paths."""
+
+    @property
+    def unit(self) -> str:
+        """Name of its unit."""
+        return f"{self.name}.service"
+
+
+AGENTD = Program("agentd", ("--on-shutdown=keep",))
+GATEWAY = Program("agentd-gateway")
 
 _WRITTEN_BY = "# Written by agentctl service install; agentctl service uninstall removes it."
-
-_OF_A_USER = "agentd-user.service"
 
 _USER_PATH = "# The PATH when this was written: where agents find their programs."
 
 
-def packaged_unit(*, user: bool) -> str:
+def packaged_unit(program: Program, *, user: bool) -> str:
     """Read the packaged unit, of a user's service or of the system's."""
-    return files(__package__).joinpath(_OF_A_USER if user else NAME).read_text(encoding="utf-8")
+    file = f"{program.name}-user.service" if user else program.unit
+    return files(__package__).joinpath(file).read_text(encoding="utf-8")
 
 
 def written_by_us(text: str) -> bool:
@@ -24,20 +40,20 @@ def written_by_us(text: str) -> bool:
     return text.startswith(_WRITTEN_BY)
 
 
-def unit_text(command: Sequence[str], *, user: bool, environment: Mapping[str, str]) -> str:
+def unit_text(program: Program, command: Sequence[str], *, user: bool, environment: Mapping[str, str]) -> str:
     """Write the unit.
 
     Parameters
     ----------
     command
-        agentd and its flags.
+        The program and its flags.
     user
         Whether it is a user's service.
     environment
-        Environment variables of agentd.
+        Environment variables of the program.
     """
     # The first block explains how to install it by hand.
-    _, _, text = packaged_unit(user=user).partition("\n\n")
+    _, _, text = packaged_unit(program, user=user).partition("\n\n")
     return "\n".join([_WRITTEN_BY, "", *_filled_in(text, command, environment), ""])
 
 

@@ -9,25 +9,28 @@ from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import SHARED_FIELDS, CommandError, Commands, Invocation, Status, UsageError
-from agentd.settings.flags import OPTIONS
+from agentd.settings.flags import GATEWAY_FIELDS, OPTIONS
 from agentd.settings.folders import absolute, home_folder
-from agentd.settings.settings import Settings, resolve_settings
+from agentd.settings.settings import resolve_settings
 from agentd.text.terminal import BOLD, Cell, lines
 
 if TYPE_CHECKING:
     from agentd.cli.service.systemd import Systemd
+    from agentd.cli.service.unit import Program
 
 _DETAILS = """\
 install writes the unit, enables it, and starts or restarts agentd. Agents keep running, and the new agentd adopts them.
 uninstall stops agentd and removes the unit; agents keep running. status shows the unit's state. Each command that is
 run is printed; --dry-run only prints them, and the unit.
 With --system (the default for root) agentd runs as root, with --user (the default otherwise) as you. Paths given by
-flags or AGENTD_ variables are written into the unit. Without systemd it says how to run agentd instead."""
+flags or AGENTD_ variables are written into the unit. Without systemd it says how to run agentd instead.
+With --gateway all of it is about the service of agentd-gateway, which goes by [gateway] in the jcard."""
 
 _EXAMPLES = """\
 agentctl service install
 agentctl service install --user --dry-run
 agentctl service status
+agentctl service install --gateway
 agentctl service uninstall"""
 
 _ACTIONS = ("install", "uninstall", "status")
@@ -40,6 +43,7 @@ def register(commands: Commands) -> None:
     whose = parser.add_mutually_exclusive_group()
     whose.add_argument("--user", action="store_true", help="a service of this user")
     whose.add_argument("--system", action="store_true", help="a service of the system, run as root")
+    parser.add_argument("--gateway", action="store_true", help="the service of agentd-gateway instead of agentd's")
     parser.add_argument("--dry-run", action="store_true", help="only print the unit and the commands")
     parser.add_argument("--force", action="store_true", help="replace a unit that agentctl did not write")
     parser.add_argument("--unit-dir", metavar="PATH", help="folder of the unit [where systemd looks first]")
@@ -48,9 +52,11 @@ def register(commands: Commands) -> None:
 def _service(invocation: Invocation) -> Status:
     from agentd.cli.service.systemd import Systemd, SystemdError
 
-    arguments = invocation.arguments
+    arguments, program = invocation.arguments, _program(invocation)
     user = arguments.user or not (arguments.system or os.geteuid() == 0)
-    systemd = Systemd(user, lambda command: None if invocation.as_json else print(f"$ {command}", flush=True))
+    systemd = Systemd(
+        user, program.unit, lambda command: None if invocation.as_json else print(f"$ {command}", flush=True)
+    )
     if arguments.action != "status" and not user and os.geteuid() != 0 and not arguments.dry_run:
         raise CommandError("a system service needs root: use sudo agentctl service, or --user")
     act = {"status": _status, "install": _install, "uninstall": _uninstall}[arguments.action]
@@ -60,46 +66,52 @@ def _service(invocation: Invocation) -> Status:
         raise CommandError(str(error)) from error
 
 
-def _unit_path(invocation: Invocation, user: bool) -> Path:
-    from agentd.cli.service.unit import NAME
+def _program(invocation: Invocation) -> Program:
+    from agentd.cli.service.unit import AGENTD, GATEWAY
 
+    return GATEWAY if invocation.arguments.gateway else AGENTD
+
+
+def _unit_path(invocation: Invocation, user: bool) -> Path:
+    name = _program(invocation).unit
     given: str | None = invocation.arguments.unit_dir
     if given is not None:
-        return absolute(given) / NAME
+        return absolute(given) / name
     if not user:
-        return Path("/etc/systemd/system", NAME)
+        return Path("/etc/systemd/system", name)
     config = os.environ.get("XDG_CONFIG_HOME")
     folder = Path(config) if config and Path(config).is_absolute() else home_folder(os.environ) / ".config"
-    return folder / "systemd/user" / NAME
+    return folder / "systemd/user" / name
 
 
-def _command(settings: Settings, user: bool) -> list[str]:
-    """Build the daemon's command line, with the settings that differ from its defaults."""
+def _command(invocation: Invocation, user: bool) -> list[str]:
+    """Build the program's command line, with the settings that differ from its defaults."""
+    settings, program = invocation.settings, _program(invocation)
+    fields = SHARED_FIELDS.intersection(GATEWAY_FIELDS) if invocation.arguments.gateway else SHARED_FIELDS
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENTD_")}
     defaults = resolve_settings({}, clean, root=not user)
     flags = [
         f"{option.flag}={value}"
         for option in OPTIONS
-        if option.field in SHARED_FIELDS
+        if option.field in fields
         and (value := getattr(settings, option.field)) is not None
         and value != getattr(defaults, option.field)
     ]
-    # Beside this Python: the first agentd on the PATH may be another installation.
-    beside = Path(sys.executable).with_name("agentd")
-    program = str(beside) if beside.exists() else "/usr/bin/agentd"
-    return [program, *flags, "--on-shutdown=keep"]
+    # Beside this Python: the first one on the PATH may be of another installation.
+    beside = Path(sys.executable).with_name(program.name)
+    return [str(beside) if beside.exists() else f"/usr/bin/{program.name}", *flags, *program.flags]
 
 
 def _install(invocation: Invocation, systemd: Systemd) -> Status:
     from agentd.cli.service.systemd import needed
-    from agentd.cli.service.unit import NAME, unit_text
+    from agentd.cli.service.unit import unit_text
 
-    command = _command(invocation.settings, systemd.user)
+    command = _command(invocation, systemd.user)
     # systemd gives a user's service a short PATH, without the folders where coding agents are installed.
     environment = {"PATH": os.environ["PATH"]} if systemd.user and "PATH" in os.environ else {}
-    text = unit_text(command, user=systemd.user, environment=environment)
+    text = unit_text(_program(invocation), command, user=systemd.user, environment=environment)
     path = _unit_path(invocation, systemd.user)
-    steps = [("daemon-reload",), ("enable", NAME), ("restart", NAME)]
+    steps = [("daemon-reload",), ("enable", systemd.unit), ("restart", systemd.unit)]
     if invocation.arguments.dry_run:
         return _describe(invocation, systemd, steps, path, text)
     needed(systemd, command)
@@ -126,6 +138,8 @@ def _refuse_foreign(path: Path, force: bool) -> None:
 
 def _refuse_second(invocation: Invocation, systemd: Systemd) -> None:
     """Refuse while another agentd holds the sockets: the service could not start."""
+    if invocation.arguments.gateway:
+        return
     try:
         pid = invocation.api.health().pid
     except (UnreachableError, ApiError):
@@ -150,13 +164,12 @@ def _write(path: Path, text: str) -> None:
 
 def _uninstall(invocation: Invocation, systemd: Systemd) -> Status:
     from agentd.cli.service.systemd import needed
-    from agentd.cli.service.unit import NAME
 
     path = _unit_path(invocation, systemd.user)
-    steps = [("disable", "--now", NAME), ("daemon-reload",)]
+    steps = [("disable", "--now", systemd.unit), ("daemon-reload",)]
     if invocation.arguments.dry_run:
         return _describe(invocation, systemd, steps, path, None)
-    needed(systemd, _command(invocation.settings, systemd.user))
+    needed(systemd, _command(invocation, systemd.user))
     if not path.exists():
         raise CommandError(f"{path} does not exist: nothing is installed there; --unit-dir names another folder")
     _refuse_foreign(path, invocation.arguments.force)
@@ -167,6 +180,8 @@ def _uninstall(invocation: Invocation, systemd: Systemd) -> Status:
     systemd.run(*steps[1])
     if invocation.as_json:
         return _report(invocation, systemd, steps, path)
+    if invocation.arguments.gateway:
+        return Status.DONE
     socket = invocation.settings.tmux_socket
     print(f"agents keep running without a supervisor; to stop them: tmux -S {socket} kill-server")
     return Status.DONE
@@ -187,8 +202,9 @@ def _report(invocation: Invocation, systemd: Systemd, steps: list[tuple[str, ...
         commands = [systemd.command(*step) for step in steps]
         invocation.print_document({"unit": str(path), "commands": commands, "state": systemd.state()})
         return Status.DONE
-    journal = "journalctl --user -u agentd" if systemd.user else "journalctl -u agentd"
-    print(f"agentd runs as a service; its log: {journal}")
+    name = _program(invocation).name
+    journal = f"journalctl --user -u {name}" if systemd.user else f"journalctl -u {name}"
+    print(f"{name} runs as a service; its log: {journal}")
     if systemd.user:
         print("it stops with your last session, unless you run: loginctl enable-linger")
     return Status.DONE
@@ -199,7 +215,7 @@ def _status(invocation: Invocation, systemd: Systemd) -> Status:
 
     if invocation.arguments.dry_run or invocation.arguments.force:
         raise UsageError("status changes nothing: leave out --dry-run and --force")
-    needed(systemd, _command(invocation.settings, systemd.user))
+    needed(systemd, _command(invocation, systemd.user))
     state = systemd.state()
     rows = [[Cell(name, BOLD), Cell(value)] for name, value in state.items()]
     invocation.print_result(state, lines(("PROPERTY", "VALUE"), rows, invocation.display))
