@@ -13,7 +13,7 @@ from agentd.api.openapi import describe
 from agentd.api.routes import ROUTES
 from agentd.cli.agentctl.commands.help import MANUAL_PAGES, manual_page
 from agentd.gateway.command_line import build_parser
-from agentd.gateway.http.routes import DOUBLED, ONCE
+from agentd.gateway.interface import AT_THE_ROOT, TWICE
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_rows, field_table
 from agentd.jcard.schema import drop_in_schema, gateway_schema, notify_schema
@@ -125,7 +125,7 @@ def gateway() -> str:
     )
     routes = "".join(
         f"| `{route.method} {route.path}` | {route.summary} | {route.scope or ''} |\n"
-        for route in (*DOUBLED, *ONCE)
+        for route in (*TWICE, *AT_THE_ROOT)
         if route.shown
     )
     return f"""{NOTE}

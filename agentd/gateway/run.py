@@ -21,9 +21,8 @@ from agentd.gateway.http.access import Access
 from agentd.gateway.http.app import build_app
 from agentd.gateway.http.listening import check_guarded, listening, name_of
 from agentd.gateway.http.route import CLOSING
-from agentd.gateway.http.routes import DOUBLED, ONCE
 from agentd.gateway.http.server import serve
-from agentd.gateway.page.routes import ROUTES as PAGE_ROUTES
+from agentd.gateway.interface import AT_THE_ROOT, TWICE
 from agentd.gateway.settings import Flags, GatewaySettings, GatewayStartError, gateway_settings
 from agentd.gateway.store.database import Database, DatabaseError, open_database, sqlite_url
 from agentd.launch.identity import IdentityError, admin_group
@@ -88,12 +87,8 @@ async def _serve(settings: GatewaySettings) -> None:
         database = await _open(settings, with_migrations=settings.migrate)
         try:
             engine = Engine(_options(settings), database)
-            app = build_app(
-                Access(settings.tokens, settings.hosts, settings.origins),
-                engine,
-                (*ONCE, *PAGE_ROUTES),
-                doubled=DOUBLED,
-            )
+            access = Access(settings.tokens, settings.hosts, settings.origins)
+            app = build_app(access, engine, AT_THE_ROOT, doubled=TWICE)
             async with engine.running(), serve(app, sockets):
                 _report(settings, [name_of(each) for each in sockets], database)
                 notifier.send("READY=1")

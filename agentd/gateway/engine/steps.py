@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -11,7 +10,18 @@ from typing import Final, Protocol
 from agentd.gateway.ids import new_id
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.errors import InvalidTransitionError, KeyTakenError, NotFoundError, QueueFullError
-from agentd.gateway.model.objects import Event, EventType, Json, JsonObject, Message, RequestKind, Role, Run, RunError
+from agentd.gateway.model.objects import (
+    Event,
+    EventType,
+    Json,
+    JsonObject,
+    Message,
+    RequestKind,
+    Role,
+    Run,
+    RunError,
+    encoded,
+)
 from agentd.gateway.model.once import Once, Recorded
 from agentd.gateway.model.states import RunStatus, legal
 from agentd.gateway.store import events, idempotency, messages, requests, runs, sessions
@@ -278,7 +288,7 @@ async def remember(writer: Writer, once: Once | None, result: Result | JsonObjec
     """
     if once is not None:
         document = result if isinstance(result, dict) else result.json()
-        recorded = Recorded(once.fingerprint, HTTPStatus.CREATED, json.dumps(document).encode())
+        recorded = Recorded(once.fingerprint, HTTPStatus.CREATED, encoded(document))
         await keep(writer, once, recorded, now)
 
 

@@ -19,6 +19,10 @@ _LONGEST_KEY = 255
 _LARGEST_CURSOR = 2**63 - 1
 
 
+def _id(kind: str) -> str:
+    return f"^{kind}_[0-9A-HJKMNP-TV-Z]{{26}}$"
+
+
 def _check_text(text: str) -> str:
     if not text.strip():
         raise ValueError("found only blanks, expected text")
@@ -142,7 +146,7 @@ class SessionsQuery(Query):
     """Which sessions to list."""
 
     limit: _Limit = PAGE
-    cursor: _Name | None = None
+    cursor: Annotated[str, Field(pattern=_id("ses"))] | None = None
     """``next_cursor`` of the page before."""
     status: SessionStatus | None = None
     agent: _Name | None = None
@@ -152,7 +156,7 @@ class RunsQuery(Query):
     """Which runs to list."""
 
     limit: _Limit = PAGE
-    cursor: _Name | None = None
+    cursor: Annotated[str, Field(pattern=_id("run"))] | None = None
     """``next_cursor`` of the page before."""
     session_id: _Name | None = None
     status: RunStatus | None = None
@@ -178,5 +182,5 @@ class StreamQuery(Query):
 
     session_id: Annotated[_Name | None, Field(alias="sessionId")] = None
     """Those of one session; else of all."""
-    cursor: Annotated[int, Field(ge=0, le=_LARGEST_CURSOR)] | Literal["now"] = 0
+    cursor: Annotated[str, Field(pattern=r"^([0-9]{1,18}|now)$")] = "0"
     """After which; ``now`` for those to come alone. A Last-Event-ID counts instead."""

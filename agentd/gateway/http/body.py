@@ -71,8 +71,7 @@ def read_query(request: web.Request, model: type[Model]) -> Model:
     ApiError
         422 where some are wrong.
     """
-    names = list(request.query.keys())
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name in request.query if len(request.query.getall(name)) > 1), None)
     if twice is not None:
         raise invalid(f"{twice[:80]}: given more than once", twice)
     return validated(model, dict(request.query))

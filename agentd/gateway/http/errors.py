@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from agentd.gateway.model.errors import GatewayError, InvalidRequestError, QueueFullError
+from agentd.gateway.model.objects import encoded
 
 JSON: Final = "application/json"
 
@@ -98,7 +98,7 @@ def error_body(path: str, error: ApiError) -> dict[str, object]:
 
 def error_response(path: str, error: ApiError) -> web.Response:
     """Answer an error."""
-    body = json.dumps(error_body(path, error), ensure_ascii=False).encode()
+    body = encoded(error_body(path, error))
     return web.Response(body=body, status=error.status, content_type=JSON, headers=error.headers)
 
 

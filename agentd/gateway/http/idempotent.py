@@ -19,6 +19,7 @@ from agentd.gateway.http.body import JsonObject
 from agentd.gateway.http.errors import JSON, ApiError, invalid
 from agentd.gateway.http.route import API_PREFIX, ENGINE
 from agentd.gateway.model.errors import KeyTakenError
+from agentd.gateway.model.objects import encoded
 from agentd.gateway.model.once import Once, Recorded
 
 HEADER: Final = "Idempotency-Key"
@@ -33,11 +34,6 @@ IN_TURN: web.AppKey[WeakValueDictionary[Once, asyncio.Lock]] = web.AppKey("in_tu
 def json_answer(body: JsonObject, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
     """Answer a JSON object."""
     return web.Response(body=encoded(body), status=status, content_type=JSON)
-
-
-def encoded(body: JsonObject) -> bytes:
-    """Write JSON."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 async def answer_once(

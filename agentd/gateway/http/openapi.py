@@ -16,9 +16,10 @@ from agentd import __version__
 from agentd.gateway.http.bodies import Key, KeyedBody
 from agentd.gateway.http.body import JsonObject
 from agentd.gateway.http.errors import JSON, OPENAI_PREFIX, is_below
-from agentd.gateway.http.idempotent import HEADER, encoded
+from agentd.gateway.http.idempotent import HEADER
 from agentd.gateway.http.route import Route
 from agentd.gateway.http.shapes import ErrorShape, OpenAIErrorShape
+from agentd.gateway.model.objects import encoded
 
 _DESCRIPTION: Final = (
     "Sessions are conversations with the agents that agentd runs; runs are the turns in them. Sessions, runs and "

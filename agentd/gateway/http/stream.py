@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -14,12 +15,11 @@ from agentd.gateway.http.access import caller
 from agentd.gateway.http.bodies import StreamQuery
 from agentd.gateway.http.body import JsonObject, read_query
 from agentd.gateway.http.errors import invalid
-from agentd.gateway.http.idempotent import encoded
 from agentd.gateway.http.metrics import METRICS
 from agentd.gateway.http.route import CLOSING, ENGINE, Route
 from agentd.gateway.http.shapes import Event as EventShape
 from agentd.gateway.http.waiting import until
-from agentd.gateway.model.objects import Event
+from agentd.gateway.model.objects import Event, encoded
 from agentd.text.timestamps import rfc3339_milliseconds
 
 MEDIA_TYPE: Final = "text/event-stream"
@@ -30,6 +30,8 @@ PATIENCE: Final = 60.0
 LAST_EVENT_TYPE: Final = "gateway.stopping"
 """Of the last event before the gateway ends; it is none of a session."""
 
+_NOW: Final = "now"
+_CURSOR: Final = re.compile(r"[0-9]{1,18}")
 _LAST_EVENT_ID: Final = "Last-Event-ID"
 _RETRY_MS: Final = 1000
 _LARGEST_MESSAGE: Final = 4096
@@ -56,8 +58,8 @@ def _after(request: web.Request, query: StreamQuery) -> int | None:
     """Give the cursor after which to begin; ``None`` for the newest."""
     last = request.headers.get(_LAST_EVENT_ID)
     if last is None:
-        return None if query.cursor == "now" else query.cursor
-    if not last.isascii() or not last.isdigit() or len(last) > len(str(2**63)):
+        return None if query.cursor == _NOW else int(query.cursor)
+    if not _CURSOR.fullmatch(last):
         raise invalid(f"{_LAST_EVENT_ID}: expected the cursor of an event", "cursor")
     return int(last)
 

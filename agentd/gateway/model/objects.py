@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -12,6 +13,11 @@ from agentd.text.timestamps import rfc3339_milliseconds
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]
+
+
+def encoded(document: Mapping[str, object]) -> bytes:
+    """Write a document as answers carry it: a repeated request is given the same bytes."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class Role(StrEnum):

@@ -10,11 +10,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from agentd.gateway.http.openapi import describe
 from agentd.gateway.http.route import Route
-from agentd.gateway.http.routes import DOUBLED, ONCE
+from agentd.gateway.interface import AT_THE_ROOT, TWICE
 from agentd.model.gateway import Scope
 
-DOCUMENT: Any = describe([*DOUBLED, *ONCE])
-SHOWN = [route for route in (*DOUBLED, *ONCE) if route.shown]
+DOCUMENT: Any = describe([*TWICE, *AT_THE_ROOT])
+SHOWN = [route for route in (*TWICE, *AT_THE_ROOT) if route.shown]
 
 
 def operation(route: Route) -> dict[str, Any]:

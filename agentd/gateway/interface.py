@@ -1,0 +1,12 @@
+"""All routes of the gateway."""
+
+from __future__ import annotations
+
+from agentd.gateway.http.routes import DOUBLED, ONCE
+from agentd.gateway.page.routes import ROUTES as PAGE
+
+TWICE = DOUBLED
+"""Served at the root and below ``/api/v1``."""
+
+AT_THE_ROOT = (*ONCE, *PAGE)
+"""Served at the root alone."""
