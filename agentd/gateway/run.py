@@ -23,6 +23,8 @@ from agentd.gateway.http.listening import check_guarded, listening, name_of
 from agentd.gateway.http.route import CLOSING
 from agentd.gateway.http.server import serve
 from agentd.gateway.interface import AT_THE_ROOT, TWICE
+from agentd.gateway.openai.responses import Responses
+from agentd.gateway.openai.turn import RESPONSES, forbid_retry
 from agentd.gateway.settings import Flags, GatewaySettings, GatewayStartError, gateway_settings
 from agentd.gateway.store.database import Database, DatabaseError, open_database, sqlite_url
 from agentd.launch.identity import IdentityError, admin_group
@@ -87,9 +89,12 @@ async def _serve(settings: GatewaySettings) -> None:
         database = await _open(settings, with_migrations=settings.migrate)
         try:
             engine = Engine(_options(settings), database)
+            responses = Responses(engine)
             access = Access(settings.tokens, settings.hosts, settings.origins)
             app = build_app(access, engine, AT_THE_ROOT, doubled=TWICE)
-            async with engine.running(), serve(app, sockets):
+            app[RESPONSES] = responses
+            app.on_response_prepare.append(forbid_retry)
+            async with engine.running(), responses.running(), serve(app, sockets):
                 _report(settings, [name_of(each) for each in sockets], database)
                 notifier.send("READY=1")
                 watchdog = asyncio.create_task(notifier.feed_watchdog(), name="watchdog")

@@ -80,29 +80,62 @@ async def answer_once(
 
 
 def _once(request: web.Request, body: KeyedBody) -> Once | None:
+    content = body.model_dump(mode="json", exclude={"idempotency_key"})
+    return once_of(request, content, body.idempotency_key)
+
+
+def once_of(request: web.Request, content: object, key: str | None = None) -> Once | None:
+    """Name a request that may be repeated; ``None`` if its sender chose no key.
+
+    Parameters
+    ----------
+    content
+        JSON: what another request under the same key must have, too.
+    key
+        One that stands in the body.
+
+    Raises
+    ------
+    ApiError
+        422, if the key is none.
+    """
     given = request.headers.getall(HEADER, [])
-    keys = {*given, *([] if body.idempotency_key is None else [body.idempotency_key])}
+    keys = {*given, *([] if key is None else [key])}
     if len(keys) > 1:
         raise invalid(f"{HEADER}: several different keys were given", "idempotency_key")
-    for key in given:
+    for each in given:
         try:
-            _KEY.validate_python(key)
+            _KEY.validate_python(each)
         except ValidationError:
             message = f"{HEADER}: expected 1 to 255 characters of printable ASCII without spaces"
             raise invalid(message, "idempotency_key") from None
     if not keys:
         return None
-    content = body.model_dump(mode="json", exclude={"idempotency_key"})
-    fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     path = request.path.removeprefix(API_PREFIX)
-    return Once(caller(request).token, f"{request.method} {path}", keys.pop(), fingerprint)
+    return Once(caller(request).token, f"{request.method} {path}", keys.pop(), fingerprint_of(content))
 
 
-def _replay(once: Once, recorded: Recorded) -> web.Response:
+def fingerprint_of(content: object) -> str:
+    """Hash JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def check_same(once: Once, recorded: Recorded) -> None:
+    """Make sure that a request is the one that came under its key before.
+
+    Raises
+    ------
+    ApiError
+        422, if it is another.
+    """
     if recorded.fingerprint != once.fingerprint:
         raise ApiError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "idempotency_key_reused",
             "the idempotency key came with another body before: take a new key for another request",
         )
+
+
+def _replay(once: Once, recorded: Recorded) -> web.Response:
+    check_same(once, recorded)
     return web.Response(body=recorded.body, status=recorded.status, content_type=JSON, headers={REPLAYED: "true"})

@@ -88,13 +88,7 @@ def _operation(route: Route, by_model: _Schemas, schemas: Mapping[str, JsonObjec
     if route.takes is not None:
         schema = by_model[route.takes, "validation"]
         operation["requestBody"] = {"required": _needs(route.takes), "content": {JSON: {"schema": schema}}}
-    answer: JsonObject = {"description": f"{route.summary}."}
-    if route.answers is not None:
-        answer["content"] = {route.media_type: {"schema": by_model[route.answers, "serialization"]}}
-    elif route.media_type != JSON:
-        answer["content"] = {route.media_type: {"schema": {"type": "string"}}}
-    else:
-        answer["content"] = {JSON: {"schema": {"type": "object"}}}
+    answer: JsonObject = {"description": f"{route.summary}.", "content": _success(route, by_model)}
     content: JsonObject = {JSON: {"schema": by_model[_error(route), "serialization"]}}
     responses: JsonObject = {str(route.status.value): answer}
     for status, text in _errors(route).items():
@@ -102,6 +96,18 @@ def _operation(route: Route, by_model: _Schemas, schemas: Mapping[str, JsonObjec
     responses["default"] = {"description": "Any other error.", "content": content}
     operation["responses"] = responses
     return operation
+
+
+def _success(route: Route, by_model: _Schemas) -> JsonObject:
+    text: JsonObject = {"schema": {"type": "string"}}
+    found: JsonObject
+    if route.answers is not None:
+        found = {route.media_type: {"schema": by_model[route.answers, "serialization"]}}
+    elif route.media_type != JSON:
+        found = {route.media_type: text}
+    else:
+        found = {JSON: {"schema": {"type": "object"}}}
+    return found if route.streamed_as is None else {**found, route.streamed_as: text}
 
 
 def _error(route: Route) -> type[BaseModel]:

@@ -37,6 +37,8 @@ class Route:
     """The body of success."""
     media_type: str = "application/json"
     """Of success."""
+    streamed_as: str | None = None
+    """Media type of success if the caller asks for a stream."""
     errors: Mapping[HTTPStatus, str] = field(default_factory=dict)
     """Description by status of the errors that not every route answers."""
     shown: bool = True

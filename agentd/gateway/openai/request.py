@@ -35,8 +35,8 @@ class CreateResponse(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    input: str | list[object]
     model: str | None = None
-    input: str | list[object] | None = None
     instructions: str | None = None
     stream: StrictBool | None = None
     background: StrictBool | None = None
@@ -88,8 +88,6 @@ def check(asked: CreateResponse) -> None:
     ApiError
         Of status 400, which names the parameter.
     """
-    if asked.input is None:
-        raise refuse("input", "Missing required parameter: 'input'.", "missing_required_parameter")
     if asked.previous_response_id is not None and asked.conversation is not None:
         raise refuse(
             "conversation",

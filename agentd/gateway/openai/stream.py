@@ -70,8 +70,7 @@ class ResponseStream:
         self._began = False
         self._sequence = 0
 
-    @property
-    def ended(self) -> bool:
+    def over(self) -> bool:
         """Whether the last event was given."""
         return self._state.status in ENDS.values()
 
@@ -99,7 +98,7 @@ class ResponseStream:
 
     def take(self, event: RunEvent) -> list[JsonObject]:
         """Tell what an event of the run means."""
-        if self.ended:
+        if self.over():
             return []
         return list(self._events(event))
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agentd.gateway.store.schema import ALLOWANCES, EVENTS, MESSAGES, REQUESTS, RUNS, SESSIONS
+from agentd.gateway.store.schema import ALLOWANCES, EVENTS, MESSAGES, REQUESTS, RESPONSES, RUNS, SESSIONS
 
 
 async def remove_sessions(connection: AsyncConnection, session_ids: Sequence[str]) -> None:
-    """Remove sessions, their runs, messages and events."""
+    """Remove sessions, their runs, responses, messages and events."""
     runs = select(RUNS.c.id).where(RUNS.c.session_id.in_(session_ids))
     await connection.execute(delete(REQUESTS).where(REQUESTS.c.run_id.in_(runs)))
-    for table in (ALLOWANCES, EVENTS, MESSAGES, RUNS):
+    for table in (ALLOWANCES, EVENTS, MESSAGES, RESPONSES, RUNS):
         await connection.execute(delete(table).where(table.c.session_id.in_(session_ids)))
     await connection.execute(delete(SESSIONS).where(SESSIONS.c.id.in_(session_ids)))

@@ -147,3 +147,60 @@ IDEMPOTENCY: Final = Table(
     Column("created_at", Double, nullable=False),
     Index("idempotency_by_time", "created_at"),
 )
+
+RESPONSES: Final = Table(
+    "responses",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("run_id", String, nullable=False),
+    Column("session_id", String, nullable=False),
+    Column("owner", String),
+    Column("created_at", Double, nullable=False),
+    Column("model", JSON, nullable=False),
+    Column("harness", String, nullable=False),
+    Column("background", Boolean, nullable=False),
+    Column("stored", Boolean, nullable=False),
+    Column("alone", Boolean, nullable=False),
+    Column("conversation_id", String),
+    Column("asked", JSON, nullable=False),
+    Column("input", JSON, nullable=False),
+    # Of the request, until somebody has the answer: a client that repeats it is given that.
+    Column("unanswered", String),
+    Index("responses_by_session", "session_id"),
+    Index("responses_by_unanswered", "unanswered"),
+    Index("responses_by_alone", "alone"),
+)
+"""What clients of OpenAI's interface asked for; each is a run, and shown from that run's events."""
+
+CONVERSATIONS: Final = Table(
+    "conversations",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("owner", String),
+    Column("created_at", Double, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    # The session in which it goes on; null before the first response.
+    Column("session_id", String),
+    Column("model", JSON(none_as_null=True)),
+)
+
+CONVERSATION_ENTRIES: Final = Table(
+    "conversation_entries",
+    METADATA,
+    Column("position", _Cursor, primary_key=True, autoincrement=True),
+    Column("conversation_id", String, nullable=False),
+    # Either an item that a client put there, or a response with all its items.
+    Column("item", JSON(none_as_null=True)),
+    Column("response_id", String),
+    Column("told", Boolean, nullable=False),
+    Index("conversation_entries_by_conversation", "conversation_id", "position"),
+    sqlite_autoincrement=True,
+)
+
+CONVERSATION_REMOVED: Final = Table(
+    "conversation_removed",
+    METADATA,
+    Column("conversation_id", String, primary_key=True),
+    Column("item_id", String, primary_key=True),
+)
+"""Items of responses that were taken out of a conversation."""

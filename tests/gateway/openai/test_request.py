@@ -57,7 +57,7 @@ def test_every_parameter_may_be_null_or_what_is_so_anyway() -> None:
 @pytest.mark.parametrize(
     ("more", "param", "code"),
     [
-        ({"input": None}, "input", "missing_required_parameter"),
+        ({"input": None}, "input", "invalid_type"),
         ({"input": 5}, "input", "invalid_type"),
         ({"made_up": 1}, "made_up", "unknown_parameter"),
         ({"stream": "yes"}, "stream", "invalid_type"),

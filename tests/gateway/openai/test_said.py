@@ -14,6 +14,7 @@ from agentd.gateway.http.errors import ApiError
 from agentd.gateway.openai.objects import JsonObject
 from agentd.gateway.openai.said import items_of, message_to_agent
 from tests.gateway.openai.strict import check
+from tests.support.effort import examples
 
 
 def said(given_input: str | list[object], instructions: str | None = None) -> str:
@@ -94,6 +95,7 @@ ITEMS = st.one_of(
 )
 
 
+@examples(30)
 @given(st.lists(ITEMS, max_size=6))
 def test_the_clients_models_take_what_it_said(given_input: list[object]) -> None:
     for item in items(given_input):

@@ -18,6 +18,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from agentd.gateway.openai.objects import Facts, JsonObject
 from agentd.gateway.openai.stream import ENDS, ResponseStream, RunEvent, replay
 from tests.gateway.openai.strict import check
+from tests.support.effort import examples
 
 FACTS = Facts("resp_7", 1000, "alice", "claude-code", background=False, asked={"metadata": {"a": "b"}})
 
@@ -219,6 +220,7 @@ ENDING = st.sampled_from(sorted(ENDS)).flatmap(
 )
 
 
+@examples(30)
 @given(st.lists(STEPS, max_size=14), ENDING, st.booleans())
 def test_whatever_happens_the_clients_own_stream_takes_it(steps: list[Step], end: Step, background: bool) -> None:
     facts = Facts("resp_7", 1000, "alice", "opencode", background=background, asked={})
@@ -241,6 +243,7 @@ def test_whatever_happens_the_clients_own_stream_takes_it(steps: list[Step], end
             assert str(event["text"]).strip() == deltas[event["item_id"]].strip()
 
 
+@examples(30)
 @given(st.lists(STEPS, max_size=14))
 def test_a_response_under_way_is_shown_whole(steps: list[Step]) -> None:
     stream = replay(FACTS, run(*steps))
