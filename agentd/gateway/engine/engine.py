@@ -74,11 +74,11 @@ class Engine:
         self._answers = Answers(core)
         self._scheduler = Scheduler(core, self._agents)
         self._housekeeping = Housekeeping(core, self._agents)
+        database.committed = self._committed
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start queued runs and follow those at work while the context is open; turns go on after it."""
-        self.database.committed = self._committed
         tasks = [
             asyncio.create_task(self._scheduler.run(), name="scheduler"),
             asyncio.create_task(self._housekeeping.run(), name="housekeeping"),
@@ -91,7 +91,11 @@ class Engine:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            await self._core.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Close what an engine opens that is not running."""
+        await self._core.close()
 
     def _committed(self, events: list[tuple[Event, str | None]]) -> None:
         self._core.feed.publish(events)

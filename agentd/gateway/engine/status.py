@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -145,7 +146,7 @@ class Status:
 def codex_invocation(args: tuple[str, ...]) -> CodexInvocation:
     """Read how Codex is started from the arguments in the jcard."""
     profile = None
-    for word, following in zip(args, (*args[1:], None), strict=True):
+    for word, following in zip_longest(args, args[1:]):
         name, equals, value = word.partition("=")
         if name in _PROFILE:
             profile = value if equals else following

@@ -1,0 +1,161 @@
+"""How the agents of sessions are declared: as the agent by whose definition they work."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentd.gateway.talk.declare import Declarations, DeclareError, own_name
+from agentd.gateway.talk.definitions import Definitions, Files
+from agentd.gateway.talk.session_table import SessionAgent, by_definition, by_harness
+from agentd.harness.registry import load_harnesses
+from agentd.jcard.load import load_jcard
+from agentd.model.spec import AgentSpec, LoadContext, Mode, Policy, RestartPolicy
+
+EVERYTHING = """
+[[agents]]
+name = "native"
+harness = "codex"
+prompt = "Do not say this."
+mode = "oneshot"
+workdir = "work"
+env = { LEVEL = "3", TEXT = "tab\\t and 'quotes' and \\u0001" }
+secrets = ["ONE", "TWO"]
+args = ["--search", "-c", 'x="y"']
+model = "m"
+restart = "on-failure"
+restart_delay = "1s"
+restart_delay_max = "2s"
+restart_reset = "3s"
+success_exit_codes = [0, 3]
+timeout = "1h"
+grace_period = "4s"
+memory = "1GiB"
+memory_high = "512MiB"
+pid_limit = 100
+cpu = 1.5
+on_oom = "stop"
+session = "of-native"
+replicas = 2
+
+[[agents]]
+name = "custom"
+harness = "custom"
+command = ["program", "--option", "{prompt}"]
+secrets = []
+
+[[agents]]
+name = "writer"
+harness = "claude-code"
+repo = "repo"
+isolation = "worktree"
+branch = "mine"
+base = "main"
+workdir = "inside"
+
+[[agents]]
+name = "reader"
+harness = "claude-code"
+repo = "repo"
+isolation = "read_only"
+
+[[agents]]
+name = "boxed"
+harness = "opencode"
+type = "sandboxed"
+extra_packages = ["ripgrep"]
+sandbox = "bubblewrap"
+network = "none"
+network_allow = ["*.example.com:443", "[::1]:80"]
+secrets = ["PLAIN", { name = "KEY", to = ["api.example.com"], mode = "egress" }]
+read_only_paths = ["docs"]
+writable_paths = ["out"]
+"""
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> LoadContext:
+    return LoadContext(tmp_path, tmp_path / "home", tmp_path, load_harnesses().harnesses, tmp_path / "data")
+
+
+def load(text: str, path: Path, context: LoadContext) -> list[AgentSpec]:
+    loaded = load_jcard(text.encode(), str(path), context)
+    assert not loaded.problems, loaded.problems
+    return [*loaded.agents]
+
+
+async def test_a_sessions_agent_is_as_its_definition(tmp_path: Path, context: LoadContext) -> None:
+    declarations = Declarations(tmp_path / "jcard.d", 60)
+    for spec in load(EVERYTHING, tmp_path / "jcard.toml", context):
+        own = SessionAgent(f"{spec.name}--s-00000000", f"{spec.session}--s-00000000")
+        await declarations.declare("alice", by_definition(spec, own))
+        path = tmp_path / "jcard.d/alice" / f"{own.name}.toml"
+        (declared,) = load(path.read_text(), path, replace(context, folder=path.parent))
+        policy = replace(spec.policy, restart=RestartPolicy.ALWAYS, max_restarts=0, timeout=None)
+        expected = replace(
+            spec, name=own.name, session=own.session, mode=Mode.INTERACTIVE, prompt="", resume=True, policy=policy,
+            source=path,
+        )  # fmt: skip
+        if spec.checkout is not None:
+            branch = None if spec.checkout.read_only else f"agentd/{own.name}"
+            checkout = replace(spec.checkout, path=spec.checkout.path.with_name(own.name), branch=branch)
+            inside = spec.workdir.relative_to(spec.checkout.path)
+            expected = replace(expected, checkout=checkout, workdir=checkout.path / inside)
+        assert declared == expected
+        assert load_jcard(path.read_bytes(), str(path), context).lease == 60
+    declarations.close()
+
+
+def test_an_ad_hoc_agent_has_no_more_than_harness_and_folder(tmp_path: Path) -> None:
+    table = by_harness("codex", SessionAgent("codex--s-1", "codex--s-1", tmp_path))
+    assert set(table) == {"name", "session", "harness", "mode", "restart", "resume", "workdir"}
+    assert Policy().restart is not RestartPolicy.ALWAYS
+
+
+async def test_a_drop_in_is_written_renewed_and_removed(tmp_path: Path) -> None:
+    declarations = Declarations(tmp_path, 60)
+    table = by_harness("codex", SessionAgent("x--s-00000000", "x--s-00000000"))
+    for owner, folder in (("alice", "alice"), (None, "gateway"), ("../up", "gateway"), ("a b", "gateway")):
+        path = tmp_path / folder / "x--s-00000000.toml"
+        await declarations.declare(owner, table)
+        os.utime(path, (1, 1))
+        await declarations.renew([(owner, "x--s-00000000"), (owner, "gone")])
+        assert path.stat().st_mtime > 1
+        inode = path.stat().st_ino
+        await declarations.declare(owner, table)
+        assert path.stat().st_ino == inode, "what is there already is only renewed"
+        await declarations.withdraw(owner, "x--s-00000000")
+        await declarations.withdraw(owner, "x--s-00000000")
+        assert not path.exists()
+    (tmp_path / "bob").write_text("in the way")
+    with pytest.raises(DeclareError, match="cannot be written"):
+        await declarations.declare("bob", table)
+    declarations.close()
+
+
+def test_names_of_sessions_agents_fit() -> None:
+    name, session = own_name("a" * 63)
+    assert len(name) == 63
+    assert session == "a" * 63 + name[51:]
+
+
+async def test_definitions_are_read_as_agentd_does(tmp_path: Path) -> None:
+    config, folder = tmp_path / "jcard.toml", tmp_path / "jcard.d"
+    (folder / "team").mkdir(parents=True)
+    config.write_text('[[agents]]\nname = "One"\nharness = "codex"\n')
+    (folder / "team/two.toml").write_text('[agent]\nname = "two"\nharness = "codex"\n')
+    (folder / "team/one--s-0123abcd.toml").write_text('[agent]\nname = "one--s-0123abcd"\nharness = "codex"\n')
+    definitions = Definitions(Files(config, folder, None, None))
+    assert set(await definitions.agents()) == {"one", "two"}
+    assert (await definitions.agents())["two"].owner == "team"
+    assert definitions.since(config) == config.stat().st_mtime
+    # What is wrong is not taken: the last good content counts.
+    config.write_text("[[agents]]\nname = 3\n")
+    (folder / "team/two.toml").unlink()
+    assert set(await definitions.agents()) == {"one"}
+    assert "codex" in await definitions.harnesses()
+    assert "custom" not in await definitions.harnesses()
+    definitions.close()
