@@ -65,6 +65,8 @@ class Doing:
     """Whether the screen is to be looked at all the same: the witness does not tell when the agent asks something."""
     resets_at: float | None = None
     """When the usage limit resets that it is at, in seconds since the epoch, where that is said exactly."""
+    background: bool = False
+    """Whether it is the user's move, and only tools of ended turns still run."""
 
 
 NOBODY_SPEAKS = Doing(Activity.UNKNOWN, PROCESS)
@@ -95,7 +97,8 @@ def weigh(seen: Mapping[str, Seen], last: Ended | None = None, background: Seque
             assert last.failure is not None
             return Doing(last.failure.activity, source, line(last.error or ""), resets_at=last.resets_at)
         if background:
-            return Doing(Activity.WORKING, PROCESS, line(f"in the background: {', '.join(background)}"))
+            shown = line(f"in the background: {', '.join(background)}")
+            return Doing(Activity.WORKING, PROCESS, shown, background=True)
     blind = word.blind and word.activity is Activity.WORKING
     return Doing(word.activity, source, line(word.text), blind, word.resets_at)
 

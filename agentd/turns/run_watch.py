@@ -15,7 +15,7 @@ import structlog
 
 from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
-from agentd.turns.activity import SCREEN, Doing, Seen, Shown, due, line, news, show, weigh
+from agentd.turns.activity import NOBODY_SPEAKS, SCREEN, Doing, Seen, Shown, due, line, news, show, weigh
 from agentd.turns.adapter import (
     Adapter,
     Answer,
@@ -329,8 +329,8 @@ class RunWatch:
     @property
     def at_work(self) -> bool:
         """Whether something shows that the agent is at work or asks, also if no turn of it is known."""
-        activity = None if self.current is None else self.current.doing.activity
-        return self.conversation.turn is not None or activity in _NOT_THE_USERS
+        doing = NOBODY_SPEAKS if self.current is None else self.current.doing
+        return self.conversation.turn is not None or (doing.activity in _NOT_THE_USERS and not doing.background)
 
     @property
     def listens(self) -> bool:

@@ -113,6 +113,7 @@ class TurnsThread:
         tasks = [
             asyncio.create_task(changes.run(), name="files"),
             asyncio.create_task(self._live(), name="beat"),
+            asyncio.create_task(self._turns.background.run(), name="background"),
             asyncio.create_task(self._turns.deliveries.open(), name="messages of a former daemon"),
         ]
         self._ready.set()

@@ -14,7 +14,8 @@ from agentd.supervise.run_watcher import DeclaredAgent
 from agentd.turns import peers
 from agentd.turns.activity import SCREEN, Rank, Seen
 from agentd.turns.adapter import Adapter, Ground, LiveRun, TurnsError
-from agentd.turns.events import TurnEvent
+from agentd.turns.background import Background
+from agentd.turns.events import Ended, TurnEvent
 from agentd.turns.messages.deliveries import ConflictError, Deliveries, QueueFullError
 from agentd.turns.messages.message import Message, Status
 from agentd.turns.messages.store import Store, StoreError
@@ -58,6 +59,7 @@ class Turns:
         self._outlet = outlet
         self._streams = Streams()
         self.deliveries = Deliveries(store, ground.wall, self._message_changed)
+        self.background = Background()
         self.adopted = asyncio.Event()
         """Set once the runs that a former daemon left are known."""
         self._declared: Mapping[str, DeclaredAgent] | None = None
@@ -101,6 +103,7 @@ class Turns:
         if watch is None:
             return
         self.forgotten(run_id)
+        self.background.forget(run_id)
         if watch.run.facts.resume is not None and not watch.talked and not succeeded:
             self._outlet.not_resumed(watch)
         if self._by_pid.get(watch.run.process.pid, (None, None))[1] is watch:
@@ -195,6 +198,8 @@ class Turns:
 
     def happened(self, run: RunWatch, event: TurnEvent) -> None:
         """Something happened in a turn."""
+        if isinstance(event, Ended):
+            self.background.turn_ended(run)
         changes = self.deliveries.took(run.agent, run)
         self._tell(run, event_line(event))
         for change in changes:

@@ -69,7 +69,7 @@ def test_a_turn_that_did_not_fail_ends_what_a_failure_left(outcome: Outcome) -> 
 def test_an_agent_whose_tools_still_run_is_not_idle() -> None:
     idle = {"file": Seen(Activity.IDLE, 1.0)}
     doing = weigh(idle, background=("npm run dev",))
-    assert doing == Doing(Activity.WORKING, "process", "in the background: npm run dev")
+    assert doing == Doing(Activity.WORKING, "process", "in the background: npm run dev", background=True)
     asks = {"file": Seen(Activity.WAITING_PERMISSION, 1.0, "rm x")}
     assert weigh(asks, background=("npm run dev",)) == Doing(Activity.WAITING_PERMISSION, "file", "rm x")
 
