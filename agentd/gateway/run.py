@@ -28,6 +28,7 @@ from agentd.gateway.openai.turn import RESPONSES, forbid_retry
 from agentd.gateway.settings import Flags, GatewaySettings, GatewayStartError, gateway_settings
 from agentd.gateway.store.database import Database, DatabaseError, open_database, sqlite_url
 from agentd.launch.identity import IdentityError, admin_group
+from agentd.model.gateway import CLIENT_TOKEN
 from agentd.process.inherited_state import raise_file_limit
 from agentd.settings.folders import SettingsError
 from agentd.settings.logs import Redactor, configure
@@ -88,14 +89,15 @@ async def _serve(settings: GatewaySettings) -> None:
     ):
         database = await _open(settings, with_migrations=settings.migrate)
         try:
-            engine = Engine(_options(settings), database)
+            addresses = [name_of(each) for each in sockets]
+            engine = Engine(_options(settings, addresses), database)
             responses = Responses(engine)
             access = Access(settings.tokens, settings.hosts, settings.origins)
             app = build_app(access, engine, AT_THE_ROOT, doubled=TWICE)
             app[RESPONSES] = responses
             app.on_response_prepare.append(forbid_retry)
             async with engine.running(), responses.running(), serve(app, sockets):
-                _report(settings, [name_of(each) for each in sockets], database)
+                _report(settings, addresses, database)
                 notifier.send("READY=1")
                 watchdog = asyncio.create_task(notifier.feed_watchdog(), name="watchdog")
                 await told.wait()
@@ -108,6 +110,13 @@ async def _serve(settings: GatewaySettings) -> None:
 
 
 def _report(settings: GatewaySettings, addresses: list[str], database: Database) -> None:
+    if settings.manager is not None and settings.tokens and not settings.manager_has_token:
+        log.warning(
+            "gateway_manager",
+            agent=settings.manager,
+            warning=f"it has no token for this gateway: write [[gateway.tokens]] with secret = {CLIENT_TOKEN!r}, "
+            'a user, and scopes = ["agents"]',
+        )
     if not settings.tokens:
         log.warning("gateway_open", warning="no token is configured: whoever reaches it may do everything")
     log.info(
@@ -166,7 +175,14 @@ def _make(folder: Path) -> None:
         raise GatewayStartError(f"--state-dir {folder}: cannot be made: {error.strerror}") from None
 
 
-def _options(settings: GatewaySettings) -> EngineOptions:
+def _url(addresses: list[str]) -> str:
+    """Say where programs of this machine reach the gateway: by TCP, if it listens so."""
+    tcp = [each for each in addresses if not each.startswith("unix:")]
+    here = tcp[0].replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]") if tcp else ""  # noqa: S104 (nothing is bound)
+    return f"http://{here}" if tcp else addresses[0]
+
+
+def _options(settings: GatewaySettings, addresses: list[str]) -> EngineOptions:
     daemon = settings.daemon
     return EngineOptions(
         config=daemon.config,
@@ -180,4 +196,7 @@ def _options(settings: GatewaySettings) -> EngineOptions:
         idle_timeout=settings.idle_timeout,
         retention=settings.retention,
         workdirs=settings.workdirs,
+        manager=settings.manager,
+        manager_has_token=settings.manager_has_token,
+        url=_url(addresses),
     )

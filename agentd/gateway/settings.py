@@ -16,6 +16,7 @@ from agentd.jcard.load import load_jcard
 from agentd.jcard.reading import config_bytes
 from agentd.jcard.secrets import read_secret
 from agentd.model.gateway import (
+    CLIENT_TOKEN,
     DEFAULT_CONCURRENCY,
     DEFAULT_IDLE_TIMEOUT,
     DEFAULT_LISTEN,
@@ -70,6 +71,8 @@ class GatewaySettings:
     retention: float
     workdirs: tuple[Path, ...]
     manager: str | None
+    manager_has_token: bool
+    """Whether the secret that clients show is among the tokens."""
     hosts: frozenset[str]
     origins: frozenset[str]
     tokens: tuple[Token, ...]
@@ -99,6 +102,7 @@ def gateway_settings(daemon: Settings, flags: Flags, environ: Mapping[str, str])
         retention=DEFAULT_RETENTION if table.retention is None else table.retention,
         workdirs=table.workdirs,
         manager=table.manager,
+        manager_has_token=any(token.secret == CLIENT_TOKEN for token in table.tokens),
         hosts=frozenset(table.hosts) | {address.host.lower() for address in listen if address.host is not None},
         origins=frozenset(table.origins),
         tokens=(

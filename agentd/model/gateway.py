@@ -14,6 +14,11 @@ USER: Final = r"[A-Za-z0-9](?:-?[A-Za-z0-9_]){0,31}"
 TOKEN_HASH: Final = r"sha256:[0-9a-f]{64}"  # noqa: S105 (the form of one)
 
 
+CLIENT_URL: Final = "AGENTD_GATEWAY_URL"
+"""Variable that names the gateway to clients."""
+CLIENT_TOKEN: Final = "AGENTCTL_AUTH_TOKEN"  # noqa: S105 (the name of a variable)
+"""Variable that holds the token of clients."""
+
 DEFAULT_LISTEN: Final = "127.0.0.1:8765"
 DEFAULT_CONCURRENCY: Final = 4
 DEFAULT_QUEUE: Final = 1000

@@ -17,7 +17,9 @@ from agentd.gateway.engine.conversations import Also, Conversations
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.family import Family
 from agentd.gateway.engine.happenings import Answers, Happenings
+from agentd.gateway.engine.hiring import Hiring
 from agentd.gateway.engine.housekeeping import Housekeeping
+from agentd.gateway.engine.manager import Manager
 from agentd.gateway.engine.new_session import declared_agents
 from agentd.gateway.engine.options import EngineOptions
 from agentd.gateway.engine.runs import Runs
@@ -26,13 +28,14 @@ from agentd.gateway.engine.status import Status
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.objects import Event, RequestKind, Run, Session
 from agentd.gateway.model.once import Once, Recorded
-from agentd.gateway.model.requests import NewChild, NewMessage, NewSession, RunQuery, SessionQuery
+from agentd.gateway.model.requests import Hire, NewChild, NewMessage, NewSession, RunQuery, SessionQuery
 from agentd.gateway.model.results import (
     Canceled,
     DaemonStatus,
     DeclaredAgent,
     Diagnosis,
     EventPage,
+    Hired,
     Reply,
     RunPage,
     Sent,
@@ -73,7 +76,8 @@ class Engine:
         self._status = Status(core)
         self._answers = Answers(core)
         self._scheduler = Scheduler(core, self._agents)
-        self._housekeeping = Housekeeping(core, self._agents)
+        self._hiring = Hiring(core)
+        self._housekeeping = Housekeeping(core, self._agents, Manager(core))
         database.committed = self._committed
 
     @asynccontextmanager
@@ -116,6 +120,20 @@ class Engine:
             DeclaredAgent(spec.name, spec.harness, self._core.definitions.since(spec.source))
             for spec in sorted(agents, key=lambda spec: spec.name)
         )
+
+    async def hire(self, caller: Caller, wanted: Hire) -> Hired:
+        """Declare an agent of a role unless it is, and wait until it runs.
+
+        Raises
+        ------
+        InvalidRequestError
+            If a name or the harness cannot be used.
+        ExistsError
+            If somebody else hired one of that name.
+        AgentNotReadyError
+            If it cannot be declared, or does not run in time.
+        """
+        return await self._hiring.hire(caller, wanted)
 
     # -- sessions
 

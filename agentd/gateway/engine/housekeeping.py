@@ -9,6 +9,7 @@ import structlog
 
 from agentd.gateway.engine.agents import Agents
 from agentd.gateway.engine.core import Core
+from agentd.gateway.engine.manager import Manager
 from agentd.gateway.engine.options import DAY
 from agentd.gateway.model.errors import GatewayError
 from agentd.gateway.store import events, idempotency, removing, runs, sessions
@@ -30,15 +31,17 @@ _AT_ONCE: Final = 1000
 class Housekeeping:
     """Runs until it is cancelled."""
 
-    def __init__(self, core: Core, agents: Agents) -> None:
+    def __init__(self, core: Core, agents: Agents, manager: Manager) -> None:
         self._core = core
         self._agents = agents
+        self._manager = manager
 
     async def run(self) -> None:
         """Do it all, again and again."""
         pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, self._core.options.idle_timeout / 4))
         while True:
             try:
+                await self._manager.keep()
                 await self.withdraw_idle()
                 await self.renew()
                 await self.forget()

@@ -33,3 +33,9 @@ class EngineOptions:
     """How long closed sessions are remembered, and the events of open ones."""
     workdirs: tuple[Path, ...] = ()
     """Folders in which ad-hoc sessions may work."""
+    manager: str | None = None
+    """Name of the agent that hires and messages others."""
+    manager_has_token: bool = False
+    """Whether the secret that clients show is a token here."""
+    url: str = ""
+    """Where agents reach the gateway."""

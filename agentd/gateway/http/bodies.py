@@ -129,6 +129,18 @@ class AnswerBody(KeyedBody):
     """The answer to a question."""
 
 
+class HireBody(Body):
+    """An agent to be hired, as ``agentctl hire`` does it."""
+
+    role: _Name
+    """Whose templates its workspace begins with, such as engineer."""
+    name: _Name
+    """The agent is then called ROLE_NAME."""
+    harness: _Name | None = None
+    """claude-code by default."""
+    model: _Name | None = None
+
+
 class Query(BaseModel):
     """The parameters of a query, which are texts."""
 

@@ -245,6 +245,14 @@ class DiagnosisAnswer(Shape):
     diagnostics: Diagnostics
 
 
+class HiredAnswer(Shape):
+    """An agent that runs."""
+
+    name: str
+    pid: int
+    workspace: str
+
+
 class HealthAnswer(Shape):
     """Whether the gateway answers, and agentd."""
 

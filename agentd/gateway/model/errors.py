@@ -20,6 +20,13 @@ class NotFoundError(GatewayError):
     code = "not_found"
 
 
+class ExistsError(GatewayError):
+    """There is one of that name, and it is not the caller's."""
+
+    status = HTTPStatus.CONFLICT
+    code = "exists"
+
+
 class InvalidRequestError(GatewayError):
     """A field has a value that cannot be used.
 

@@ -9,6 +9,9 @@ from typing import Final
 from agentd.gateway.model.objects import Json, Role
 from agentd.gateway.model.states import RunStatus, SessionStatus
 
+DEFAULT_HARNESS: Final = "claude-code"
+"""Of whom nobody says which, as of ``agentctl hire``."""
+
 PAGE: Final = 100
 """Objects on a page, unless another number is asked for."""
 
@@ -48,6 +51,16 @@ class NewChild:
     agent: str | None = None
     harness: str | None = None
     workdir: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hire:
+    """An agent to be hired: ``ROLE_NAME``, in a workspace of its own."""
+
+    role: str
+    name: str
+    harness: str
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

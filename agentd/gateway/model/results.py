@@ -215,3 +215,16 @@ class Diagnosis:
         """Give the answer's body."""
         shown: dict[str, Json] = asdict(self.diagnostics)
         return {"run": self.run.json(), "diagnostics": shown}
+
+
+@dataclass(frozen=True, slots=True)
+class Hired:
+    """An agent that runs."""
+
+    name: str
+    pid: int
+    workspace: str
+
+    def json(self) -> JsonObject:
+        """Give the answer's body."""
+        return {"name": self.name, "pid": self.pid, "workspace": self.workspace}

@@ -50,16 +50,25 @@ class Declarations:
         self.lease = lease
         self._worker = Worker("drop-ins")
 
-    async def declare(self, owner: str | None, table: Mapping[str, TomlValue]) -> None:
+    async def declare(
+        self, owner: str | None, table: Mapping[str, TomlValue], *, leased: bool = True, file: str | None = None
+    ) -> None:
         """Declare an agent, or change how it is declared.
+
+        Parameters
+        ----------
+        leased
+            Whether it is withdrawn once nobody renews it.
+        file
+            Name of the drop-in without its suffix; ``None`` is the agent's name.
 
         Raises
         ------
         DeclareError
             If its drop-in cannot be written.
         """
-        path = self._path(owner, str(table["name"]))
-        content = _document(table, self.lease).encode()
+        path = self.path(owner, str(table["name"]) if file is None else file)
+        content = _document(table, self.lease if leased else None).encode()
         await self._worker.do(lambda: _write(path, content))
 
     async def withdraw(self, owner: str | None, name: str) -> None:
@@ -70,36 +79,28 @@ class Declarations:
         DeclareError
             If its drop-in cannot be removed.
         """
-        path = self._path(owner, name)
+        path = self.path(owner, name)
         await self._worker.do(lambda: _remove(path))
 
     async def renew(self, agents: Iterable[tuple[str | None, str]]) -> None:
         """Renew the leases of agents, given by owner and name."""
-        paths = [self._path(owner, name) for owner, name in agents]
+        paths = [self.path(owner, name) for owner, name in agents]
         await self._worker.do(lambda: _touch(paths))
 
     def close(self) -> None:
         """Let the thread end."""
         self._worker.close()
 
-    def _path(self, owner: str | None, name: str) -> Path:
+    def path(self, owner: str | None, name: str) -> Path:
+        """Give the place of a drop-in."""
         folder = owner if owner is not None and _FOLDER.fullmatch(owner) else DEFAULT_FOLDER
         return self._folder / folder / f"{name}{SUFFIX}"
 
 
-def _document(table: Mapping[str, TomlValue], lease: float) -> str:
+def _document(table: Mapping[str, TomlValue], lease: float | None) -> str:
     pairs = [write_pair((field,), value) for field, value in table.items()]
-    return "\n".join(
-        [
-            "# Written by agentd-gateway.",
-            "[drop_in]",
-            write_pair(("lease",), format_duration(lease)),
-            "",
-            "[agent]",
-            *pairs,
-            "",
-        ]
-    )
+    leased = [] if lease is None else ["[drop_in]", write_pair(("lease",), format_duration(lease)), ""]
+    return "\n".join(["# Written by agentd-gateway.", *leased, "[agent]", *pairs, ""])
 
 
 def _write(path: Path, content: bytes) -> None:

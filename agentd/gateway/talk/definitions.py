@@ -64,6 +64,16 @@ class Definitions:
         known = (await self._worker.do(self._load_context)).harnesses
         return frozenset(name for name, traits in known.items() if not traits.takes_command)
 
+    async def data_dir(self) -> Path:
+        """Give the folder of workspaces and worktrees.
+
+        Raises
+        ------
+        DefinitionsError
+            If it is not known whose it is.
+        """
+        return (await self._worker.do(self._load_context)).data_dir
+
     def since(self, source: Path | None) -> float:
         """Say when a file that declares agents was changed last, in seconds since the epoch, as it was read."""
         return 0.0 if source is None else self._changed.get(source, 0.0)

@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_timeout, not_empty
+from agentd.cli.agentctl.command import (
+    CommandError,
+    Commands,
+    Invocation,
+    Status,
+    UsageError,
+    add_gateway_options,
+    add_timeout,
+    not_empty,
+)
 from agentd.text.quoting import printable
 
 if TYPE_CHECKING:
@@ -33,7 +42,7 @@ _HIRE_DETAILS = """\
 Creates a workspace as agentctl init does, adds the agent ROLE_NAME to the jcard with that workspace as its workdir and
 restart = "always", waits until it runs, and prints its name and pid. If the agent is declared already, nothing changes.
 Says whether agentd had the harness trust the workspace, or that the agent waits for somebody to do so. With a prompt,
-the agent stays after its answer (mode = "interactive")."""
+the agent stays after its answer (mode = "interactive"). With --gateway it is agentd-gateway that declares the agent."""
 
 _HIRE_EXAMPLES = """\
 agentctl hire engineer alice
@@ -61,6 +70,7 @@ def register(commands: Commands) -> None:
     prompt.add_argument("--prompt", metavar="TEXT", help="its first prompt")
     prompt.add_argument("--prompt-file", metavar="FILE", help="file that holds its first prompt")
     add_timeout(hire, "how long to wait until it runs", _LIMIT)
+    add_gateway_options(hire)
 
 
 def _init(invocation: Invocation) -> Status:
@@ -87,6 +97,8 @@ def _hire(invocation: Invocation) -> Status:
 
     role = str(invocation.arguments.role)
     _check_names(role, invocation.name())
+    if "gateway" in invocation.arguments:
+        return _hire_by_gateway(invocation, role)
     name = f"{role}_{invocation.name()}"
     context = WorktreeContext.of(invocation)
     if context.agents is None:
@@ -122,6 +134,21 @@ def _hire(invocation: Invocation) -> Status:
         "waiting": waiting,
     }
     invocation.print_result(document, [f"{agent.name} {agent.pid}"])
+    return Status.DONE
+
+
+def _hire_by_gateway(invocation: Invocation, role: str) -> Status:
+    """Have agentd-gateway declare it: for who may not edit the jcard."""
+    from agentd.cli.agentctl.gateway.client import Gateway
+
+    given = invocation.arguments
+    if given.prompt is not None or given.prompt_file is not None or given.workspace is not None:
+        raise UsageError(
+            "--prompt, --prompt-file and --workspace cannot be used with --gateway: send a message instead"
+        )
+    body = {"role": role, "name": invocation.name(), "harness": given.harness, "model": given.model}
+    hired = Gateway.of(invocation).post("/hire", body)
+    invocation.print_result(hired, [printable(f"{hired.get('name')} {hired.get('pid')}")])
     return Status.DONE
 
 

@@ -13,13 +13,10 @@ from urllib.parse import urlencode, urlsplit
 
 from agentd.cli.agentctl.client import Json
 from agentd.cli.agentctl.command import CommandError, Invocation, Status, UsageError
+from agentd.model.gateway import CLIENT_TOKEN, CLIENT_URL, DEFAULT_LISTEN
 
 if TYPE_CHECKING:
     from typing import Self
-
-DEFAULT_URL: Final = "http://127.0.0.1:8765"
-URL_VARIABLE: Final = "AGENTD_GATEWAY_URL"
-TOKEN_VARIABLE: Final = "AGENTCTL_AUTH_TOKEN"  # noqa: S105 (the name of a variable)
 
 PATIENCE: Final = 60.0
 """Seconds without a byte after which the gateway counts as unreachable; of a stream something comes every 15 s."""
@@ -77,10 +74,10 @@ class Gateway:
             If the URL is none.
         """
         given = vars(invocation.arguments)
-        url = str(given.get("gateway") or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
+        url = str(given.get("gateway") or os.environ.get(CLIENT_URL) or f"http://{DEFAULT_LISTEN}")
         if not url.startswith((_UNIX, "http://", "https://")):
             raise UsageError(f"--gateway: expected http://HOST:PORT, https://HOST or unix:PATH, found {url!r}")
-        token = given.get("auth_token") or os.environ.get(TOKEN_VARIABLE)
+        token = given.get("auth_token") or os.environ.get(CLIENT_TOKEN)
         return cls(url.rstrip("/"), None if token is None else str(token))
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> Mapping[str, Json]:
@@ -163,7 +160,7 @@ class Gateway:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         return GatewayUnreachableError(
             f"the gateway is not reachable at {self.url}: {reason}; start agentd-gateway, or name its address with "
-            f"--gateway or {URL_VARIABLE}"
+            f"--gateway or {CLIENT_URL}"
         )
 
 
