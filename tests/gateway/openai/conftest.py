@@ -1,9 +1,9 @@
-"""OpenAI's clients, beside a gateway and agentd with two stand-in agents for each test."""
+"""OpenAI's clients, beside a gateway and agentd with two stand-in agents."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,17 +11,34 @@ import pytest_asyncio
 from openai import AsyncOpenAI, OpenAI
 
 from tests.gateway.openai.official import Traffic, official, official_async
+from tests.gateway.stand_in import COMMAND
 from tests.support.agents import jcard
+from tests.support.daemon import Daemon
+from tests.support.forked import launch_fork
 from tests.support.gateway import Gateway
 
-STAND_IN = Path(__file__).resolve().parents[3] / "examples/gateway/stand_in.py"
+JCARD = jcard({"name": "alice", "command": COMMAND}, {"name": "bob", "command": COMMAND})
+
+
+@pytest.fixture(scope="module")
+def serving(session_folder: Path, _numbers: count[int]) -> Iterator[Gateway]:
+    """Start a gateway and agentd for all tests of a module."""
+    folder = session_folder / f"openai-{next(_numbers)}"
+    folder.mkdir()
+    daemon = Daemon(folder, launch_fork)
+    gateway = Gateway(daemon, launch_fork)
+    daemon.write_jcard(JCARD)
+    daemon.start()
+    gateway.start("--max-concurrency=8")
+    yield gateway
+    problems = [*gateway.close(), *daemon.close()]
+    assert not problems, "\n".join([*problems, gateway.log_text()])
 
 
 @pytest.fixture
-def serving(gateway: Gateway) -> Gateway:
-    """Start a gateway and agentd with two agents."""
-    command = [sys.executable, str(STAND_IN)]
-    gateway.daemon.write_jcard(jcard({"name": "alice", "command": command}, {"name": "bob", "command": command}))
+def alone(gateway: Gateway) -> Gateway:
+    """Start a gateway and agentd for one test, which may end them."""
+    gateway.daemon.write_jcard(JCARD)
     gateway.daemon.start()
     gateway.start()
     return gateway

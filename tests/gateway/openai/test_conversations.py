@@ -103,8 +103,8 @@ def test_a_chat(client: OpenAI, serving: Gateway) -> None:
     assert chunks[-1].choices == []
 
     def closed() -> bool:
-        sessions = serving.ask("GET", "/sessions")["sessions"]
-        return [session["status"] for session in sessions] == ["closed", "closed"]
+        newest = serving.ask("GET", "/sessions?limit=2")["sessions"]
+        return [session["status"] for session in newest] == ["closed", "closed"]
 
     wait_for(closed, what="the agents of both chats are let go")
 
