@@ -137,7 +137,8 @@ async def test_streams_and_waits_end_in_words_when_the_gateway_stops(
         asyncio.timeout(20),
     ):
         waiting = asyncio.create_task(client.get(f"{served.url}/runs/{run['run']['id']}/wait?timeout_s=60"))
-        await asyncio.sleep(0.2)
+        # Its connection was made first.
+        assert (await client.get(f"{served.url}/health")).status == 200
         assert served.process is not None
         served.process.send_signal(signal.SIGTERM)
         last = [piece async for piece in pieces(response)][-1]

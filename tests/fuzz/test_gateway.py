@@ -1,0 +1,54 @@
+"""Schemathesis over agentd-gateway's document: every answer is what it says, and none is an error of the program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.effort import DEEP
+from tests.gateway.stand_in import COMMAND
+from tests.support.agents import jcard
+from tests.support.daemon import Daemon
+from tests.support.gateway import Gateway
+
+SCHEMATHESIS = Path(__file__).parents[2] / ".cache/schemathesis/bin/schemathesis"
+
+TOKEN = "fuzz-t0ken"
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not DEEP, reason="takes minutes: make fuzz")
+def test_schemathesis_finds_the_answers_as_the_document_says(daemon: Daemon, tmp_path: Path) -> None:
+    if not SCHEMATHESIS.exists():
+        pytest.skip("schemathesis is not there: tests/fuzz/install-schemathesis fetches it")
+    gateway = Gateway(daemon)
+    # Agents of sessions that nobody speaks to go at once, and so few stand in the way of others.
+    daemon.write_jcard(
+        jcard({"name": "helper", "command": COMMAND}) + '\n[gateway]\nidle_timeout = "1s"\nmax_queue = 20\n'
+    )
+    daemon.start()
+    gateway.start("--max-concurrency=2", env={"AGENTD_AUTH_TOKEN": TOKEN})
+    try:
+        document = tmp_path / "openapi.json"
+        document.write_bytes(gateway.request("GET", "/openapi.json", token=TOKEN).body)
+        done = subprocess.run(
+            [SCHEMATHESIS, "run", document, "--url", gateway.url, "--header", f"Authorization: Bearer {TOKEN}",
+             "--max-examples", "100", "--no-color", "--max-time", "240", "--generation-database", "none",
+             "--report-dir", tmp_path, "--request-timeout", "30",
+             # It never ends.
+             "--exclude-path", "/stream",
+             # What is there, which agents are declared, and how full the queue is, no schema says.
+             "--exclude-checks", "positive_data_acceptance"],
+            capture_output=True, text=True, cwd=tmp_path, timeout=700, check=False,
+            env={**os.environ, "HOME": str(tmp_path)}, start_new_session=True,
+        )  # fmt: skip
+        said = gateway.log_text()
+    finally:
+        problems = gateway.close()
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert not problems, "\n".join(problems)
+    assert TOKEN not in said
+    print(done.stdout[-1500:])  # noqa: T201 (shown with -s, and by make fuzz)
