@@ -7,23 +7,20 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from agentd.api.socket_file import ApiSocket
+from agentd.daemon.pane_terminal import PaneTerminal
 from agentd.daemon.turn_screens import TurnScreens
 from agentd.files.path_lock import SocketTakenError
 from agentd.model.events import Detail, Event
 from agentd.settings.folders import SOCKET_PATH_LIMIT
 from agentd.settings.sockets import turns_socket
 from agentd.supervise.host import Host
-from agentd.supervise.run_watcher import StartedRun
-from agentd.tmux.errors import TmuxError, TmuxUnreachableError
-from agentd.tmux.panes import Pane
 from agentd.turns import peers
-from agentd.turns.adapter import NotNowError, TurnsError
 from agentd.turns.conversations import FILE, Conversations
 from agentd.turns.messages.store import FILE as MESSAGES
 from agentd.turns.registry import load_adapters
@@ -32,8 +29,6 @@ from agentd.turns.screen.rules import harnesses_with_rules
 from agentd.turns.thread import Setting, TurnsThread
 
 log = structlog.get_logger(__name__)
-
-_TMUX_LIMIT = 2.0
 
 _CONFIDENTIAL = ("prompt", "text", "name")
 """Values of events that hold what agents and people say."""
@@ -142,56 +137,3 @@ class TurnsPart:
         if isinstance(value, tuple | list):
             return [self._host.redact(each) for each in value]
         return value
-
-
-@dataclass(frozen=True, slots=True)
-class PaneTerminal:
-    """The terminal of a run; gone with its pane."""
-
-    host: Host
-    run: StartedRun
-
-    async def paste(self, text: str) -> None:
-        """Paste a text."""
-        pane, runtime = self._pane(), self.host.runtime
-        try:
-            path = await asyncio.to_thread(runtime.write_paste, self.run.run_id, text.encode())
-        except OSError as error:
-            raise NotNowError(f"nothing was typed for {self.run.agent}: {error.strerror}") from error
-        try:
-            async with self._asked("paste for"):
-                refused = await self.host.tmux.paste(pane, path)
-        finally:
-            runtime.remove_paste(self.run.run_id)
-        if refused is not None:
-            raise NotNowError(f"nothing was typed for {self.run.agent}: {refused}")
-
-    async def press(self, key: str) -> None:
-        """Press a key."""
-        pane = self._pane()
-        async with self._asked(f"press {key} for"):
-            refused = await self.host.tmux.press(pane, key)
-        if refused is not None:
-            raise NotNowError(f"nothing was pressed for {self.run.agent}: {refused}")
-
-    async def show(self) -> str:
-        """What it shows now."""
-        pane = self._pane()
-        async with self._asked("show the screen of"):
-            screen = await self.host.tmux.show(pane, styled=True)
-        return "\n".join(screen.rows)
-
-    @contextlib.asynccontextmanager
-    async def _asked(self, what: str) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(_TMUX_LIMIT):
-                yield
-        except (TmuxError, TmuxUnreachableError) as error:
-            raise TurnsError(f"tmux did not {what} {self.run.agent}: {error}") from error
-        except TimeoutError as error:
-            raise TurnsError(f"tmux did not {what} {self.run.agent} within {_TMUX_LIMIT:g} s") from error
-
-    def _pane(self) -> Pane:
-        if self.run.pane is None:
-            raise TurnsError(f"{self.run.agent} has no terminal")
-        return self.run.pane

@@ -28,6 +28,7 @@ _LISTED_FIELDS = LIST_FORMAT.count("\t") + 1
 _STATE = re.compile(r"(%[0-9]+) (\$[0-9]+) ([01]) ([0-9]{1,5}) ([0-9]{1,5}) (.*)", re.ASCII | re.DOTALL)
 _NEWS = re.compile(r"(%[0-9]+) ([0-9]{1,12}) (.*)", re.ASCII | re.DOTALL)
 _SIZE = re.compile(r"(%[0-9]+) ([0-9]{1,5}) ([0-9]{1,5})", re.ASCII)
+_TERMINAL = re.compile(r"/dev/(?:pts/[0-9]{1,9}|tty[A-Za-z0-9]{1,9})", re.ASCII)
 _SCREEN_FIELDS = SCREEN_FORMAT.count(" ") + 1
 
 
@@ -139,6 +140,19 @@ def parse_news(lines: Iterable[str]) -> dict[str, PaneNews]:
 def parse_sizes(lines: Iterable[str]) -> dict[str, tuple[int, int]]:
     """Read lines of `SIZE_FORMAT`, by pane id; others are passed over."""
     return {each[1]: (int(each[2]), int(each[3])) for each in filter(None, map(_SIZE.fullmatch, lines))}
+
+
+def parse_terminal(text: str) -> str:
+    """Read ``#{pane_tty}``.
+
+    Raises
+    ------
+    TmuxError
+        If it is no terminal's path.
+    """
+    if _TERMINAL.fullmatch(text) is None:
+        raise TmuxError(f"expected the path of a terminal, found {text[:80]!r}")
+    return text
 
 
 def parse_screen(state: str, rows: Sequence[str]) -> PaneScreen:

@@ -44,6 +44,7 @@ from agentd.tmux.panes import (
     parse_screen,
     parse_sizes,
     parse_states,
+    parse_terminal,
 )
 from agentd.tmux.reconnecting import ReconnectingClient
 from agentd.tmux.server_children import ServerChildren, end_readers, ended_with_panes
@@ -133,6 +134,11 @@ class TmuxServer(ReconnectingClient):
             command("copy-mode", "-q", "-t", pane.pane_id),
             command("send-keys", "-t", pane.pane_id, key),
         )
+
+    async def terminal_of(self, pane: Pane) -> str:
+        """The path of a pane's terminal."""
+        (lines,) = await self._run(command("display-message", "-p", "-t", pane.pane_id, "#{pane_tty}"))
+        return parse_terminal("".join(lines))
 
     async def paste(self, pane: Pane, file: Path) -> str | None:
         """Paste a file into a pane if the run launched in it lives, in brackets if its program asked for that.

@@ -29,6 +29,7 @@ from agentd.turns.conversation import Conversation, Request
 from agentd.turns.events import Decision, Ended, TurnEvent
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.quota import QuotaWindow
+from agentd.turns.sending import Screen
 
 GROUP = "agentd.turns"
 """Entry point group of third-party adapters."""
@@ -49,6 +50,23 @@ class TurnsError(Exception):
 
 class NotNowError(TurnsError):
     """A message was not handed over, not even in part; it may be tried again."""
+
+
+class RefusedError(TurnsError):
+    """A message was certainly not handed over, and will not be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A message to be typed."""
+
+    text: str
+    empty_box: str | None
+    """What stands left of the cursor while the input box is empty, as in the harness' facts; ``None`` without a box."""
+    unfinished: str | None
+    """After which ends a space is typed before Enter, as in the harness' facts."""
+    recorded: Callable[[], bool]
+    """Whether the harness has recorded it; called from another thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +92,22 @@ class Hook:
 class Terminal(Protocol):
     """The agent's terminal. Each call ends within seconds, or raises `TurnsError`."""
 
-    def paste(self, text: str) -> Coroutine[object, object, None]:
-        """Paste a text, bracketed if the program asked for that; raise `NotNowError` if nothing was pasted."""
+    def send(self, typed: Typed) -> Coroutine[object, object, None]:
+        """Type a message, and press Enter; may take half a minute.
+
+        Raises
+        ------
+        NotNowError
+            If nothing was typed, and it may be tried again: the box is not empty, say.
+        RefusedError
+            If nothing was typed, and will not be.
+        TurnsError
+            If it is not certain what became of it.
+        """
+        ...
+
+    def look(self) -> Coroutine[object, object, Screen]:
+        """The screen around the cursor, as it is now."""
         ...
 
     def press(self, key: str) -> Coroutine[object, object, None]:
@@ -174,6 +206,17 @@ class Watch(Protocol):
         """Take what a hook posted, and give the answer to it, if any.
 
         May wait, for as long as the hook is to be held; cancelled if the hook's process ends before.
+        """
+        ...
+
+    async def hindrance(self, *, returned: str | None) -> str | None:
+        """Why the agent cannot be handed a message just now, though it is idle; ``None`` if it can.
+
+        Parameters
+        ----------
+        returned
+            The last message, if its turn was interrupted: a harness may have put it back into its input box, where it
+            is to be removed.
         """
         ...
 

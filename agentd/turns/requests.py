@@ -156,13 +156,15 @@ class Requests:
             case "GET", [""]:
                 return _shown(turns.running(name))
             case "POST", ["answer"]:
-                body = _object(request.body)
-                await turns.running(name).answer(_text(body, "request"), _answer(body))
-                return _shown(turns.running(name))
+                body, watch = _object(request.body or b"{}"), turns.running(name)
+                await watch.answer(_text(body, "request"), _answer(body))
+                return _shown(watch)
             case "POST", ["interrupt"]:
                 _object(request.body or b"{}")
-                await turns.running(name).interrupt()
-                return _shown(turns.running(name))
+                watch = turns.running(name)
+                await watch.interrupt()
+                # It may have ended by that.
+                return _shown(watch)
             case "POST", ["messages"]:
                 body = _object(request.body)
                 given = _message_id(_text(body, "id") or ""), _sent(body), _seconds(body, "expires_s")

@@ -332,7 +332,6 @@ class RunWatch:
         doing = NOBODY_SPEAKS if self.current is None else self.current.doing
         return self.conversation.turn is not None or (doing.activity in _NOT_THE_USERS and not doing.background)
 
-    @property
     def listens(self) -> bool:
         """Whether it is the user's move, and the run takes a message."""
         if self._watch is None or self._over or self.at_work or self.conversation.requests or self.current is None:
@@ -341,6 +340,15 @@ class RunWatch:
             return True
         # A program that tells of its turns itself need not say that it is there.
         return self._speaks_late and asyncio.get_running_loop().time() >= self._reads_from
+
+    async def hindrance(self, *, returned: str | None) -> str | None:
+        """Why the agent cannot be handed a message just now, though it is idle; as `Watch.hindrance`."""
+        if self._watch is None:
+            return "it is not watched any more"
+        try:
+            return await self._call(self._watch.hindrance(returned=returned))
+        except TurnsError as error:
+            return str(error)
 
     async def deliver(self, text: str) -> None:
         """Hand over a message.

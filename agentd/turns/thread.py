@@ -28,7 +28,7 @@ from agentd.model.user import AgentUser
 from agentd.supervise.run_watcher import DeclaredAgent, StartedRun, WatchedRun
 from agentd.tmux.panes import Pane
 from agentd.turns.activity import NOBODY_SPEAKS, SCREEN
-from agentd.turns.adapter import Adapter, Ground, LiveRun, Terminal
+from agentd.turns.adapter import Adapter, Ground, LiveRun, Terminal, Typed
 from agentd.turns.conversations import Conversations, Remembered
 from agentd.turns.events import TurnEvent
 from agentd.turns.file_changes import FileChanges
@@ -37,6 +37,7 @@ from agentd.turns.limit_watch import ZONE
 from agentd.turns.messages.store import Store
 from agentd.turns.requests import Access, Requests
 from agentd.turns.run_watch import RunWatch
+from agentd.turns.sending import Screen
 from agentd.turns.turns import Turns
 
 log = structlog.get_logger(__name__)
@@ -303,8 +304,11 @@ class _FarTerminal:
     terminal: Terminal
     loop: asyncio.AbstractEventLoop
 
-    async def paste(self, text: str) -> None:
-        await self._there(self.terminal.paste(text))
+    async def send(self, typed: Typed) -> None:
+        await self._there(self.terminal.send(typed))
+
+    async def look(self) -> Screen:
+        return await self._there(self.terminal.look())
 
     async def press(self, key: str) -> None:
         await self._there(self.terminal.press(key))

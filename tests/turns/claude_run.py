@@ -18,12 +18,13 @@ from agentd.model.events import Detail, EventKind
 from agentd.model.user import AgentUser
 from agentd.process.identity import ProcessIdentity
 from agentd.turns.activity import Doing
-from agentd.turns.adapter import Ground, Hook, LiveRun
+from agentd.turns.adapter import Ground, Hook, LiveRun, Typed
 from agentd.turns.claude.adapter import CLAUDE
 from agentd.turns.conversation import Turn
 from agentd.turns.events import TurnEvent
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.run_watch import RunWatch
+from agentd.turns.sending import Screen
 
 SAMPLES = Path(__file__).with_name("samples") / "claude"
 
@@ -41,10 +42,14 @@ class Terminal:
 
     pressed: list[str] = field(default_factory=list)
     shown: str = ""
-    pasted: list[str] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
 
-    async def paste(self, text: str) -> None:
-        self.pasted.append(text)
+    async def send(self, typed: Typed) -> None:
+        self.sent.append(typed.text)
+
+    async def look(self) -> Screen:
+        rows = tuple(self.shown.split("\n"))
+        return Screen.of(rows, len(rows[-1]), len(rows) - 1)
 
     async def press(self, key: str) -> None:
         self.pressed.append(key)

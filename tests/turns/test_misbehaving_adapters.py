@@ -66,6 +66,9 @@ class MisbehavingWatch:
     async def hook(self, hook: Hook) -> bytes | None:
         raise RuntimeError(hook.name)
 
+    async def hindrance(self, *, returned: str | None) -> str | None:
+        return returned
+
     async def deliver(self, text: str) -> None:
         raise TurnsError(text)
 

@@ -9,10 +9,10 @@ from typing import Final
 
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import find_agent
-from agentd.cli.agentctl.sender import Outcome
 from agentd.cli.agentctl.talking import conversation_of, is_recorded, send_message
 from agentd.cli.agentctl.turns_client import ConversationView, TurnView
 from agentd.model.status import AgentStatus
+from agentd.turns.sending import Outcome
 
 _LOOK_AFTER: Final = 0.1
 """Seconds between two looks at the conversation; one costs the daemon 0.2 ms."""

@@ -6,12 +6,13 @@ import time
 from typing import Final
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError
-from agentd.cli.agentctl.command import CommandError, Invocation
+from agentd.cli.agentctl.command import Invocation
 from agentd.cli.agentctl.lookup import find_agent, harness_facts
-from agentd.cli.agentctl.sender import Outcome, Sender
+from agentd.cli.agentctl.sender import Sender
 from agentd.cli.agentctl.terminals import terminal_of
 from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient
 from agentd.model.status import AgentStatus
+from agentd.turns.sending import GoneError, Outcome
 
 _LOOK_AFTER: Final = 0.05
 """Seconds between two looks at the record."""
@@ -43,7 +44,7 @@ def send_message(
     def still_running() -> None:
         now = find_agent(invocation.api, agent.name)
         if (now.state, now.pid, now.pane_pid) != (agent.state, agent.pid, agent.pane_pid):
-            raise CommandError(
+            raise GoneError(
                 f"{agent.name} ended or was restarted meanwhile, it is {now.state}: nothing was entered; send it again"
             )
 

@@ -16,6 +16,7 @@ import structlog
 from agentd.files.answering import NotAnsweringError
 from agentd.files.regular import read_regular
 from agentd.harness.additions import Additions, LaunchFacts
+from agentd.harness.builtin import CLAUDE_CODE
 from agentd.model.states import Activity
 from agentd.turns.activity import PROCESS, Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
@@ -28,8 +29,8 @@ from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionRes
 from agentd.turns.fields import text
 from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.growing_file import GrowingFile
+from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.screen.judging import judge_screen
-from agentd.turns.typing import type_message
 
 log = structlog.get_logger(__name__)
 
@@ -324,9 +325,13 @@ class ClaudeWatch:
 
     # -- what others want
 
+    async def hindrance(self, *, returned: str | None) -> str | None:
+        """Look whether the input box is there, and empty."""
+        return await box_hindrance(self.run_.terminal, CLAUDE_CODE.facts, returned)
+
     async def deliver(self, text: str) -> None:
         """Type it."""
-        await type_message(self.run_.terminal, text)
+        await type_message(self.run_.terminal, self.voice, CLAUDE_CODE.facts, text)
 
     async def go_on(self) -> bool:
         """Close the dialog that Claude Code opens at the limit of a subscription: it takes no message below it."""

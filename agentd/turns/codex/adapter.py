@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files.answering import NotAnsweringError
+from agentd.harness import builtin
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.states import Activity
 from agentd.turns.activity import PROCESS, Seen
@@ -25,7 +26,7 @@ from agentd.turns.conversation import Request
 from agentd.turns.events import Ended, Failure, Outcome, Started
 from agentd.turns.file_changes import INTERVAL, FileWatch
 from agentd.turns.growing_file import GrowingFile
-from agentd.turns.typing import type_message
+from agentd.turns.input_box import box_hindrance, type_message
 
 _ROLLOUT: Final = "rollout"
 """The witness."""
@@ -216,9 +217,13 @@ class CodexWatch:
         """Codex has no hooks of ours."""
         return None
 
+    async def hindrance(self, *, returned: str | None) -> str | None:
+        """Look whether the input box is there, and empty."""
+        return await box_hindrance(self.run_.terminal, builtin.CODEX.facts, returned)
+
     async def deliver(self, text: str) -> None:
         """Type it."""
-        await type_message(self.run_.terminal, text)
+        await type_message(self.run_.terminal, self.voice, builtin.CODEX.facts, text)
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Press the key."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from agentd.harness.additions import Additions, LaunchFacts
+from agentd.harness.base import NO_FACTS
 from agentd.model.states import Activity
 from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
 from agentd.turns.conversation import Request
 from agentd.turns.custom.events import READY, event_of
 from agentd.turns.events import Decision, Ended, Outcome, PermissionAsked, PermissionResolved, QuestionAsked
-from agentd.turns.typing import type_message
+from agentd.turns.input_box import type_message
 
 _HOOKS = "hooks"
 """The witness."""
@@ -95,9 +96,13 @@ class CustomWatch:
             self.voice.event(PermissionResolved(request, Decision.EXPIRED))
             self._see()
 
+    async def hindrance(self, *, returned: str | None) -> str | None:  # noqa: ARG002 (the protocol's)
+        """Nothing is known of its terminal."""
+        return None
+
     async def deliver(self, text: str) -> None:
         """Type it."""
-        await type_message(self.run_.terminal, text)
+        await type_message(self.run_.terminal, self.voice, NO_FACTS, text)
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Answer the post that waits."""

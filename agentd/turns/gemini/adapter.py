@@ -19,6 +19,7 @@ import structlog
 
 from agentd.files.answering import NotAnsweringError
 from agentd.harness.additions import Additions, LaunchFacts
+from agentd.harness.builtin import GEMINI_CLI
 from agentd.model.states import Activity
 from agentd.turns.activity import PROCESS, Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
@@ -52,9 +53,9 @@ from agentd.turns.gemini.session_file import (
     find,
 )
 from agentd.turns.growing_file import GrowingFile
+from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.screen.styled import read_rows
-from agentd.turns.typing import type_message
 
 log = structlog.get_logger(__name__)
 
@@ -327,9 +328,13 @@ class GeminiWatch:
         """Gemini CLI has no hooks of ours."""
         return None
 
+    async def hindrance(self, *, returned: str | None) -> str | None:
+        """Look whether the input box is there, and empty."""
+        return await box_hindrance(self.run_.terminal, GEMINI_CLI.facts, returned)
+
     async def deliver(self, text: str) -> None:
         """Type it."""
-        await type_message(self.run_.terminal, text)
+        await type_message(self.run_.terminal, self.voice, GEMINI_CLI.facts, text)
 
     async def go_on(self) -> bool:
         """Have it try again, where its dialog of the limit is shown: the choice for that is the first."""

@@ -14,8 +14,9 @@ from typing import Final, Protocol
 import structlog
 
 from agentd.files.worker import Worker
-from agentd.turns.adapter import NotNowError, TurnsError
+from agentd.turns.adapter import NotNowError, RefusedError, TurnsError
 from agentd.turns.conversation import UNNAMED, Conversation, Turn
+from agentd.turns.events import Outcome
 from agentd.turns.messages import message as messages
 from agentd.turns.messages.message import UNCERTAIN, Message, Status, same_text
 from agentd.turns.messages.store import Store, StoreError
@@ -28,9 +29,9 @@ MOST_WAITING: Final = 100
 _AGAIN: Final = 1.0
 """Seconds after which a message that could not be handed over is tried again."""
 
-_RECORD_LIMIT: Final = 30.0
+_RECORD_LIMIT: Final = 120.0
 """Seconds for a message that was handed over to stand in the harness's record, while the agent is not at work. It
-takes 0.1 s, and 10 s where the machine is loaded."""
+takes 0.1 s; OpenCode's first one took 39 s on a loaded machine."""
 
 
 class Receiver(Protocol):
@@ -46,7 +47,6 @@ class Receiver(Protocol):
         """What is known of its conversation."""
         ...
 
-    @property
     def listens(self) -> bool:
         """Whether it is the user's move, and the run takes a message."""
         ...
@@ -60,6 +60,10 @@ class Receiver(Protocol):
         """Take up a turn that a former daemon saw begin, where the harness keeps no record of it."""
         ...
 
+    async def hindrance(self, *, returned: str | None) -> str | None:
+        """Why it cannot be handed a message just now; `returned` is the last one, if its turn was interrupted."""
+        ...
+
     async def deliver(self, text: str) -> None:
         """Hand over a message.
 
@@ -67,8 +71,10 @@ class Receiver(Protocol):
         ------
         NotNowError
             If nothing was handed over, and it may be tried again.
+        RefusedError
+            If nothing was handed over, and will not be.
         TurnsError
-            If it was not, or not for certain.
+            If it is not certain.
         """
         ...
 
@@ -362,14 +368,20 @@ class Deliveries:
         if not queue.waiting or queue.busy or queue.delivering is not None:
             self._later(queue)
             return
-        if receiver is None or not receiver.listens or loop.time() < queue.not_before:
+        if receiver is None or not receiver.listens() or loop.time() < queue.not_before:
             self._later(queue)
             return
-        message = queue.current = messages.begin(queue.waiting.pop(0), receiver.run_id, self._wall())
-        queue.delivering = loop.create_task(self._deliver(queue, message, receiver), name=f"message to {queue.agent}")
+        queue.delivering = loop.create_task(self._deliver(queue, receiver), name=f"message to {queue.agent}")
         queue.delivering.add_done_callback(lambda task: self._delivered(queue, task))
 
-    async def _deliver(self, queue: _Queue, message: Message, receiver: Receiver) -> None:
+    async def _deliver(self, queue: _Queue, receiver: Receiver) -> None:
+        reason = await receiver.hindrance(returned=_returned(queue.current))
+        if not queue.waiting or queue.receiver is not receiver or not receiver.listens():
+            return
+        if reason is not None:
+            self._hold_back(queue, reason)
+            return
+        message = queue.current = messages.begin(queue.waiting.pop(0), receiver.run_id, self._wall())
         try:
             await self._disk.do(lambda: self._store.put(message))
         except StoreError as error:
@@ -377,16 +389,19 @@ class Deliveries:
             self._put_back(queue, str(error))
             return
         self._tell(message)
-        if not receiver.listens:
+        if not receiver.listens():
             self._put_back(queue, "the agent has begun something else")
             return
         try:
             await receiver.deliver(message.text)
         except NotNowError as error:
             self._put_back(queue, str(error))
+        except RefusedError as error:
+            refusal = str(error)
+            self._settle(queue, lambda now: messages.failed(now, refusal, self._wall()))
         except TurnsError as error:
-            reason = str(error)
-            self._settle(queue, lambda now: messages.failed(now, reason, self._wall()))
+            told = f"{error}: {UNCERTAIN}"
+            self._settle(queue, lambda now: messages.failed(now, told, self._wall()))
         else:
             self._settle(queue, lambda now: messages.handed_over(now, self._wall()))
             self._expect(queue)
@@ -406,6 +421,13 @@ class Deliveries:
         """Change the message that is being delivered, unless its turn has begun meanwhile."""
         if queue.current is not None and queue.current.status is Status.DELIVERING:
             queue.current = self._changed(change(queue.current))
+
+    def _hold_back(self, queue: _Queue, reason: str) -> None:
+        """Try again later; why, is told once."""
+        queue.not_before = asyncio.get_running_loop().time() + _AGAIN
+        first = queue.waiting[0]
+        if first.error != reason:
+            queue.waiting[0] = self._changed(messages.held_back(first, reason))
 
     def _put_back(self, queue: _Queue, reason: str) -> None:
         current = queue.current
@@ -477,3 +499,8 @@ class Deliveries:
         self._writing.discard(writing)
         if not writing.cancelled() and (error := writing.exception()) is not None:
             log.warning("message_not_kept", reason=str(error))
+
+
+def _returned(last: Message | None) -> str | None:
+    """The last message, if its turn was interrupted."""
+    return last.text if last is not None and last.outcome is Outcome.INTERRUPTED else None

@@ -117,6 +117,11 @@ def put_back(message: Message, reason: str, at: float) -> Message:
     return replace(_to(message, Status.QUEUED, at), run=None, error=reason[:LONGEST_REASON])
 
 
+def held_back(message: Message, reason: str) -> Message:
+    """It cannot be handed over just now."""
+    return replace(message, error=reason[:LONGEST_REASON])
+
+
 def handed_over(message: Message, at: float) -> Message:
     """The agent was given it."""
     return _to(message, Status.DELIVERED, at)

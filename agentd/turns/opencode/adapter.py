@@ -120,6 +120,10 @@ class OpenCodeWatch:
             raise TurnsError(f"the server of {self.run_.facts.agent} is not ours: use agentctl send and keys")
         return self._server
 
+    async def hindrance(self, *, returned: str | None) -> str | None:  # noqa: ARG002 (the protocol's)
+        """Its server takes messages whatever is in its input box."""
+        return None
+
     async def deliver(self, text: str) -> None:
         """Send a message to the conversation on the screen; the first one begins it."""
         server, session = self._asked(), self._reader.session

@@ -1,0 +1,48 @@
+"""Harnesses that take messages at their terminals: whether their box is empty, and typing into it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agentd.harness.base import HarnessFacts
+from agentd.text.quoting import quote
+from agentd.turns.adapter import Terminal, Typed, Voice
+from agentd.turns.sending import Screen
+
+_CLEAR: Final = "C-c"
+"""Empties the box of Claude Code and Gemini CLI, whatever is in it; in an empty one it would announce their end."""
+
+
+async def box_hindrance(terminal: Terminal, facts: HarnessFacts, returned: str | None) -> str | None:
+    """Why nothing can be typed into the box just now; `returned` as in `Watch.hindrance`."""
+    assert facts.empty_box is not None
+    screen = await terminal.look()
+    if re.fullmatch(facts.empty_box, screen.before_cursor):
+        return None
+    held = held_in_box(screen, facts.empty_box)
+    if returned is not None and held is not None and "".join(held.split()) == "".join(returned.split()):
+        await terminal.press(_CLEAR)
+        return "the interrupted message is being removed from its input box"
+    shown = screen.before_cursor.strip() if held is None else held
+    return f"its input box is not there, or not empty: there stands {quote(shown[-200:])}"
+
+
+def held_in_box(screen: Screen, empty_box: str) -> str | None:
+    """What stands in the box, up to the cursor; ``None`` if there is no box."""
+    rows = (*screen.above, screen.before_cursor)
+    for at in range(len(rows) - 1, -1, -1):
+        begin = re.match(empty_box, rows[at])
+        if begin is not None:
+            return " ".join((rows[at][begin.end() :], *(row.strip() for row in rows[at + 1 :]))).strip()
+    return None
+
+
+async def type_message(terminal: Terminal, voice: Voice, facts: HarnessFacts, text: str) -> None:
+    """Type a message; the turn that begins tells that it was taken."""
+    before = voice.conversation.turn, voice.conversation.last
+
+    def recorded() -> bool:
+        return (voice.conversation.turn, voice.conversation.last) != before
+
+    await terminal.send(Typed(text, facts.empty_box, facts.unfinished, recorded))
