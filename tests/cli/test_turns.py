@@ -116,7 +116,7 @@ def test_usage_says_nothing_that_no_program_told(talk: Client) -> None:
     assert talk("ask", "a", "hello", *LIMIT).status == 0
     rows = talk("usage").rows
     assert [row[0] for row in rows] == ["a", "mute"]
-    assert rows[1] == ["mute", "0", *["-"] * 7]
+    assert rows[1] == ["mute", "0", *["-"] * 8]
     document = talk("usage", "mute", "--json").document
     assert document == [
         {
@@ -126,11 +126,15 @@ def test_usage_says_nothing_that_no_program_told(talk: Client) -> None:
             "output_tokens": None,
             "cache_read_tokens": None,
             "cache_write_tokens": None,
-            "cost_usd": None,
-            "quota": None,
             "source": None,
             "at": None,
             "age_seconds": None,
+            "cost_usd": None,
+            "cost_source": None,
+            "cost_at": None,
+            "cost_age_seconds": None,
+            "quota": None,
+            "runs": [],
         }
     ]
 

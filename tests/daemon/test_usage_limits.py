@@ -123,3 +123,22 @@ def test_notify_tells_and_does_nothing(daemon: Daemon, client: Client) -> None:
     data = event(daemon, "limit_reached")["data"]
     assert isinstance(data, dict)
     assert data["limit_action"] == "notify"
+
+
+def test_what_is_left_of_a_quota_is_told_with_its_source_and_age(daemon: Daemon, client: Client) -> None:
+    limit = start(daemon, client, None, "limit 4000")
+    assert (limit["action"], limit["resume_at"]) == (None, None)
+    daemon.wait_for(lambda: "turn_quota" in kinds(daemon), what="the limit is told as a quota that is used up")
+    (found,) = json.loads(client("usage", "a", "--json").out)
+    (window,) = found["quota"]
+    assert (window["window"], window["used_percent"], window["source"]) == ("session limit", 100.0, "hooks")
+    assert (window["resets_at"], window["age_seconds"] < 30) == (limit["resets_at"], True)
+    assert [run["run"] for run in found["runs"]] == [daemon.agents()["a"]["conversation"]]
+    assert client("send", "a", "quota 42").status == 0
+
+    def windows() -> list[str]:
+        (found,) = json.loads(client("usage", "--json").out)
+        return [f"{each['window']} {each['used_percent']:g}" for each in found["quota"]]
+
+    daemon.wait_for(lambda: windows() == ["session limit 100", "weekly 42"], what="both windows are told")
+    assert "weekly 42 %" in client("usage").out

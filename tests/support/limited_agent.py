@@ -1,7 +1,8 @@
 """A program of one's own that hits its usage limit: it takes lines, and tells of each as a turn.
 
 ``limit SECONDS`` ends at a limit that resets so long after, ``limit`` at one of which it does not say when; any other
-line ends well. It says what it took, and writes it into the file that it is given.
+line ends well, after ``quota PERCENT`` has told how much of one is used. It writes what it took into the file that it
+is given.
 """
 
 import http.client
@@ -29,4 +30,6 @@ for number, line in enumerate(iter(lambda: input("> "), "exit")):
         resets = {"resets_at": time.time() + float(seconds)} if seconds else {}
         tell("ended", outcome="failed", failure="usage_limit", error="You've hit your session limit", **resets)
     else:
+        if word == "quota":
+            tell("quota", window="weekly", used_percent=float(seconds))
         tell("ended", final_text=f"done: {line}")

@@ -22,8 +22,8 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "ask": "ask an agent something and print its answer",
         "answer": "allow, deny or answer what an agent asks",
         "last": "print an agent's last answer",
-        "usage": "show the tokens and cost of the agents' models",
     },
+    "usage": {"usage": "show the tokens, cost and quota of the agents' models"},
     "events": {"events": "print the daemon's events"},
     "wait": {"wait": "wait until an agent is in a state"},
     "hire": {

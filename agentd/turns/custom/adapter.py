@@ -13,7 +13,7 @@ from agentd.model.states import Activity
 from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
 from agentd.turns.conversation import Request
-from agentd.turns.custom.events import READY, event_of
+from agentd.turns.custom.events import QUOTA, READY, event_of, quota_of
 from agentd.turns.events import Decision, Ended, Outcome, PermissionAsked, PermissionResolved, QuestionAsked
 from agentd.turns.input_box import type_message
 
@@ -64,6 +64,9 @@ class CustomWatch:
         if hook.name == READY:
             self.voice.identified(self.run_.facts.run_id)
             self._see()
+            return None
+        if hook.name == QUOTA:
+            self.voice.quota(_HOOKS, quota_of(hook))
             return None
         event = event_of(hook, f"{self.run_.facts.run_id}.{next(self._numbers)}")
         if event is None:

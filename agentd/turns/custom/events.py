@@ -27,7 +27,8 @@ from agentd.turns.events import (
     TurnEvent,
     Usage,
 )
-from agentd.turns.fields import amount
+from agentd.turns.fields import amount, text
+from agentd.turns.quota import QuotaWindow
 
 _Enum = TypeVar("_Enum", bound=StrEnum)
 
@@ -114,6 +115,20 @@ EVENTS: Final[Mapping[str, Callable[[_Body], TurnEvent]]] = {
     "ended": _ended,
 }
 """What a program may post, by name."""
+
+
+QUOTA: Final = "quota"
+"""Name of what a program posts of the quota of its account; it is no event of a turn."""
+
+
+def quota_of(hook: Hook) -> tuple[QuotaWindow, ...]:
+    """The window that was posted; none if it does not say how much of it is used."""
+    body = hook.body or {}
+    used = amount(body, "used_percent")
+    if used is None:
+        return ()
+    name = text(body, "window") or QUOTA
+    return (QuotaWindow(name, used, amount(body, "window_seconds"), amount(body, "resets_at")),)
 
 
 def event_of(hook: Hook, number: str) -> TurnEvent | None:

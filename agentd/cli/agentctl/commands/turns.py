@@ -1,20 +1,18 @@
-"""``agentctl ask``, ``agentctl answer``, ``agentctl last`` and ``agentctl usage``."""
+"""``agentctl ask``, ``agentctl answer`` and ``agentctl last``."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from agentd.cli.agentctl.client import ApiError, Json, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, add_timeout
+from agentd.cli.agentctl.kept_events import data_of, kept_events
 from agentd.cli.agentctl.lookup import find_agent
 from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient, TurnView
 from agentd.model.states import AgentState
 from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable
-from agentd.text.terminal import BOLD, Cell, lines, span
 
 _ASK_DETAILS = """\
 Sends TEXT once it is the agent's turn to listen, waits for the end of the turn, and prints the answer as the agent's
@@ -46,19 +44,6 @@ _LAST_EXAMPLES = """\
 agentctl last reviewer-0
 agentctl last reviewer-0 --json | jq -r .outcome"""
 
-_USAGE_DETAILS = """\
-Sums up what the agents' programs recorded of their models' use, of all turns among the events that are kept: tokens,
-and cost in USD where the program says it. Nothing is guessed: - stands for what no program told.
-When not on a terminal: one line per agent, with fields separated by tabs: name, turns, input, output, cache read and
-cache write tokens, cost, source, and seconds since the latest number."""
-
-_USAGE_EXAMPLES = """\
-agentctl usage
-agentctl usage reviewer-0
-agentctl usage --json | jq '.[].output_tokens'"""
-
-_HEADING = ("NAME", "TURNS", "INPUT", "OUTPUT", "CACHE READ", "CACHE WRITE", "COST", "SOURCE", "AGE")
-_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 _DECISIONS = ("allow", "deny")
 _SEND_LIMIT = 10.0
 
@@ -75,7 +60,6 @@ def register(commands: Commands) -> None:
     answer.add_argument("text", metavar="allow|deny|TEXT", help="the answer")
     answer.add_argument("--request", metavar="ID", help="which of several requests")
     add_name(commands.add("last", _last, details=_LAST_DETAILS, examples=_LAST_EXAMPLES))
-    add_name(commands.add("usage", _usage, details=_USAGE_DETAILS, examples=_USAGE_EXAMPLES), optional=True)
 
 
 def _ask(invocation: Invocation) -> Status:
@@ -190,10 +174,10 @@ def _live_turn(invocation: Invocation, agent: AgentStatus) -> TurnView | None:
 
 
 def _kept_turn(invocation: Invocation, agent: AgentStatus) -> TurnView | None:
-    events = _events(invocation, agent.name, "turn_ended", tail=1)
+    events = kept_events(invocation.api, ["turn_ended"], agent.name, tail=1)
     if not events:
         return None
-    data = _data(events[-1])
+    data = data_of(events[-1])
     text, outcome, reason = data.get("text"), data.get("outcome"), events[-1].get("reason")
     return TurnView(
         str(data.get("turn") or ""),
@@ -203,91 +187,3 @@ def _kept_turn(invocation: Invocation, agent: AgentStatus) -> TurnView | None:
         reason if isinstance(reason, str) else None,
         {},
     )
-
-
-@dataclass(slots=True)
-class _Used:
-    turns: int = 0
-    tokens: dict[str, int] | None = None
-    cost: float | None = None
-    at: str = ""
-
-    def add(self, event: Mapping[str, Json]) -> None:
-        data = _data(event)
-        self.turns += 1
-        self.tokens = self.tokens or dict.fromkeys(_TOKENS, 0)
-        for name in _TOKENS:
-            value = data.get(name)
-            self.tokens[name] += value if isinstance(value, int) else 0
-        cost = data.get("cost_usd")
-        if isinstance(cost, int | float):
-            self.cost = (self.cost or 0.0) + cost
-        self.at = str(event.get("time") or self.at)
-
-
-def _usage(invocation: Invocation) -> Status:
-    name = invocation.arguments.name
-    agents = invocation.api.agents() if name is None else [find_agent(invocation.api, str(name))]
-    used = {agent.name: _Used() for agent in agents}
-    for event in _events(invocation, None if name is None else agents[0].name, "turn_usage"):
-        known = used.get(str(event.get("agent")))
-        if known is not None:
-            known.add(event)
-    harnesses = {agent.name: agent.harness for agent in agents}
-    document: list[Json] = [_used_document(name, each, harnesses[name]) for name, each in used.items()]
-    table = invocation.display.table
-    rows = [_used_row(name, each, harnesses[name], table=table) for name, each in used.items()]
-    invocation.print_result(document, lines(_HEADING, rows, invocation.display))
-    return Status.DONE
-
-
-def _used_document(name: str, used: _Used, harness: str) -> Json:
-    tokens = used.tokens or dict.fromkeys(_TOKENS)
-    known = used.tokens is not None
-    return {
-        "name": name,
-        "turns": used.turns,
-        **tokens,
-        "cost_usd": used.cost,
-        "quota": None,
-        "source": f"{harness}'s own record" if known else None,
-        "at": used.at or None,
-        "age_seconds": _age(used.at),
-    }
-
-
-def _used_row(name: str, used: _Used, harness: str, *, table: bool) -> Sequence[Cell]:
-    age = _age(used.at)
-    tokens = [str(used.tokens[each]) for each in _TOKENS] if used.tokens else [""] * len(_TOKENS)
-    return [
-        Cell(name, BOLD),
-        Cell(str(used.turns)),
-        *map(Cell, tokens),
-        Cell("" if used.cost is None else f"{used.cost:.4f}"),
-        Cell(harness if used.tokens else ""),
-        Cell("" if age is None else span(age) if table else str(age)),
-    ]
-
-
-def _age(at: str) -> int | None:
-    from datetime import UTC, datetime
-
-    try:
-        return max(0, round((datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()))
-    except ValueError:
-        return None
-
-
-def _events(
-    invocation: Invocation, agent: str | None, kind: str, tail: int | None = None
-) -> Sequence[Mapping[str, Json]]:
-    from urllib.parse import urlencode
-
-    query = {"kind": kind} | ({} if agent is None else {"agent": agent}) | ({} if tail is None else {"tail": str(tail)})
-    found = invocation.api.get(f"/v1/events?{urlencode(query)}")
-    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
-
-
-def _data(event: Mapping[str, Json]) -> Mapping[str, Json]:
-    data = event.get("data")
-    return data if isinstance(data, Mapping) else {}
