@@ -180,8 +180,8 @@ def _progress(conversation: Conversation, event: TurnEvent, at: float) -> Conver
         case ToolCompleted(tool):
             turn = replace(turn, tools=tuple(each for each in turn.tools if each.tool != tool))
             requests = tuple(each for each in requests if each.tool != tool)
-        case PermissionAsked(request, name, text, tool):
-            asked = Request(request, text or name, question=False, asked=at, tool=tool)
+        case PermissionAsked(request, name, text, tool, choices):
+            asked = Request(request, text or name, question=False, asked=at, choices=choices, tool=tool)
             requests = (*_without(requests, request), asked)
         case QuestionAsked(request, text, choices, tool):
             asked = Request(request, text, question=True, asked=at, choices=choices, tool=tool)

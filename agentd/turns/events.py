@@ -108,6 +108,8 @@ class PermissionAsked:
     """What is to be allowed, in one line."""
     tool: str | None = None
     """Id of the tool's use, where that is known: its run decides the request."""
+    choices: tuple[str, ...] = ()
+    """What the agent offers, by name: an answer in words chooses one."""
 
 
 @dataclass(frozen=True, slots=True)

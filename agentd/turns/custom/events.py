@@ -78,7 +78,13 @@ def _ended(body: _Body) -> TurnEvent:
 
 
 def _asked(body: _Body) -> TurnEvent:
-    return PermissionAsked(body.text("request", body.number), body.text("name"), body.text("text"), body.known("tool"))
+    return PermissionAsked(
+        body.text("request", body.number),
+        body.text("name"),
+        body.text("text"),
+        body.known("tool"),
+        body.texts("choices"),
+    )
 
 
 def _question(body: _Body) -> TurnEvent:
