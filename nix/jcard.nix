@@ -30,7 +30,7 @@ let
       harness = mkOption {
         type = types.str;
         example = "claude-code";
-        description = "Which program the agent is: `claude-code`, `opencode`, `gemini-cli`, `codex`, `custom`, or one of a plugin.";
+        description = "Which program the agent is: `claude-code`, `opencode`, `gemini-cli`, `codex`, `acp`, `custom`, or one of a plugin.";
       };
       type = optional (types.enum [
         ""
@@ -64,7 +64,7 @@ let
       secrets = optional (types.listOf types.str) "Names of the secrets that the agent receives.";
       replicas = optional (unsetOr types.ints.unsigned) "How many of it.";
       enabled = optional (unsetOr types.bool) "Whether it runs.";
-      command = optional (types.listOf types.str) "Command line, for the harness `custom`.";
+      command = optional (types.listOf types.str) "Command line, for the harnesses `custom` and `acp`.";
       args = optional (types.listOf types.str) "Further arguments.";
       model = optional types.str "Which model.";
     };

@@ -14,6 +14,7 @@ from agentd.api.routes import ROUTES
 from agentd.cli.agentctl.commands.help import MANUAL_PAGES, manual_page
 from agentd.gateway.command_line import build_parser
 from agentd.gateway.interface import AT_THE_ROOT, TWICE
+from agentd.harness.base import Harness
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_rows, field_table
 from agentd.jcard.schema import drop_in_schema, gateway_schema, notify_schema
@@ -89,11 +90,17 @@ What stands in the table `[drop_in]` of such a file:
 
 | `harness` | program |
 | --- | --- |
-{"".join(f"| `{name}` | `{harness.binary}` |{chr(10)}" for name, harness in BUILT_IN.items())}
+{"".join(f"| `{name}` | {program(harness)} |{chr(10)}" for name, harness in BUILT_IN.items())}
 The program is looked up on the *agent's* PATH. `custom` runs `command`, in which `{{prompt}}` stands for the prompt;
-where it does not stand, the prompt is the last argument. A package adds a harness by the entry point group
-`agentd.harnesses`; the docstring of `agentd.harness.base` shows how.
+where it does not stand, the prompt is the last argument. `acp` runs `command`, which it must have, and
+talks with it by the Agent Client Protocol; the prompt is the first message. A package adds a harness by the entry
+point group `agentd.harnesses`; the docstring of `agentd.harness.base` shows how.
 """
+
+
+def program(harness: Harness) -> str:
+    """Name a harness' program, as far as it has one without a command."""
+    return f"`{harness.binary}`" if harness.facts.renderer is None else "`command`"
 
 
 def flags() -> str:

@@ -133,6 +133,9 @@ class HarnessFacts:
     """Arguments that resume a conversation, before its id."""
     read_only: tuple[str, ...] = ()
     """Arguments for its read-only or plan mode."""
+    renderer: str | None = None
+    """Package of agentd that runs the command line in the pane, and is its terminal; ``None`` if the program has one of
+    its own."""
 
 
 NO_FACTS = HarnessFacts()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from agentd.harness.acp import ACP
 from agentd.harness.base import (
     NO_FACTS,
     PLACEHOLDER,
@@ -230,6 +231,7 @@ BUILT_IN: Mapping[str, Harness] = MappingProxyType(
         "opencode": OPENCODE,
         "gemini-cli": GEMINI_CLI,
         "codex": CODEX,
+        "acp": ACP,
         "custom": CUSTOM,
     }
 )

@@ -265,8 +265,8 @@ class AgentTable(BaseModel):
     enabled: bool = Field(True, description="false: declared, but not run.")
     command: Annotated[list[str], AfterValidator(check_command)] = Field(
         [],
-        description="The command line of the custom harness. {prompt} in it is replaced by the prompt; "
-        "without it the prompt is the last argument.",
+        description="The command line of the harnesses custom and acp. For custom, {prompt} in it is replaced by the "
+        "prompt; without it the prompt is the last argument.",
     )
     args: list[str] = Field([], description="Arguments added to what the harness builds, before the prompt.")
     model: _Text | None = Field(None, description="Model to use, passed with the harness's own flag.")

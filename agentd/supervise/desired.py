@@ -53,6 +53,8 @@ class DesiredAgent:
     """Values of the secrets that it uses without reading them."""
     stays: bool = True
     """Whether its program is asked to stay and take messages."""
+    renderer: str | None = None
+    """As in the harness' facts."""
 
     @property
     def resumes(self) -> bool:
@@ -112,12 +114,12 @@ def resolve_launch(
     argv: tuple[str, ...] = ()
     error: str | None = None
     stop_keys = DEFAULT_STOP_KEYS
-    trust = None
+    trust = renderer = None
     try:
         argv = harness.argv(request)
         stop_keys = harness.stop_keys(request)
-        trust = harness.facts.trust
-        error = _impossible(spec, argv, environment)
+        trust, renderer = harness.facts.trust, harness.facts.renderer
+        error = _impossible(spec, argv, environment, renderer)
     except HarnessError as problem:
         error = str(problem)
     except Exception as problem:  # noqa: BLE001 (a third party's harness may raise anything: that is its agents' error)
@@ -149,7 +151,9 @@ def resolve_launch(
     launch = Launch(argv, environment) if error is None else None
     trusted = None if trust is None else trust.file
     names = tuple(received)
-    return DesiredAgent(spec, launch, error, fingerprint, stop_keys, trusted, names, stays=request.stays)
+    return DesiredAgent(
+        spec, launch, error, fingerprint, stop_keys, trusted, names, stays=request.stays, renderer=renderer
+    )
 
 
 def _sandbox_parts(wish: SandboxSpec, key: bytes) -> dict[str, str]:
@@ -174,8 +178,15 @@ def with_egress(desired: DesiredAgent, egress: Mapping[str, str], key: bytes) ->
     return replace(desired, egress=egress, fingerprint=fingerprint)
 
 
-def _impossible(spec: AgentSpec, argv: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
+def _impossible(
+    spec: AgentSpec, argv: tuple[str, ...], environment: Mapping[str, str], renderer: str | None
+) -> str | None:
     """Why no kernel or build could run this, or ``None``."""
+    if renderer is not None and spec.type is AgentType.SANDBOXED:
+        return (
+            f'the harness {spec.harness} cannot be sandboxed: {renderer} runs beside the agent; use type = "native", or'
+            " a command that makes a sandbox"
+        )
     packages = spec.sandbox.extra_packages if spec.type is AgentType.SANDBOXED else ()
     strange = next((name for name in packages if re.fullmatch(PACKAGE, name, re.ASCII) is None), None)
     if strange is not None:

@@ -12,6 +12,7 @@ import structlog
 
 from agentd.launch.launcher import LaunchScript, oversized
 from agentd.launch.preflight import PATH_SET, PreflightError
+from agentd.launch.renderer import check_renderer, renderer
 from agentd.model.events import Event, EventKind
 from agentd.model.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec, AgentType
 from agentd.process.identity import ProcessIdentity
@@ -121,6 +122,8 @@ async def check_launch(host: Host, desired: DesiredAgent) -> None:
     origin = PATH_SET if "PATH" in launch.environment else host.path_origin
     environment = with_programs({**host.base_environment, **launch.environment}, programs)
     await host.preflight.check(desired.spec.workdir, launch.argv[0], environment, origin)
+    if desired.renderer is not None:
+        await check_renderer(host.preflight.looks, desired.renderer, host.user)
     if desired.spec.type is AgentType.SANDBOXED:
         await host.sandboxes.engine(desired.spec.sandbox.kind)
 
@@ -167,6 +170,8 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
     if added is not None:
         environment = {**base, **own, **given, **added.environment, **launch.environment}
     argv = launch.argv if added is None else added.argv
+    if desired.renderer is not None:
+        argv = (*renderer(desired.renderer), *argv)
     environment = with_programs(environment, prepared.programs)
     problem = oversized((), environment)
     if problem is not None:

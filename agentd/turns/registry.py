@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 from types import MappingProxyType
 
 from agentd.files.entry_points import entry_points_of
+from agentd.turns.acp.adapter import ACP
 from agentd.turns.adapter import GROUP, Adapter
 from agentd.turns.claude.adapter import CLAUDE
 from agentd.turns.codex.adapter import CODEX
@@ -18,7 +19,7 @@ from agentd.turns.opencode.adapter import OPENCODE
 _MEMBERS = tuple(name for name in vars(Adapter) if not name.startswith("_"))
 
 BUILT_IN: Mapping[str, Adapter] = MappingProxyType(
-    {"claude-code": CLAUDE, "codex": CODEX, "custom": CUSTOM, "gemini-cli": GEMINI, "opencode": OPENCODE}
+    {"acp": ACP, "claude-code": CLAUDE, "codex": CODEX, "custom": CUSTOM, "gemini-cli": GEMINI, "opencode": OPENCODE}
 )
 """By the name that a jcard gives as ``harness``."""
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentd.harness.acp import ACP, split_argv
 from agentd.harness.base import Harness, HarnessError, PromptForm, Request
 from agentd.harness.builtin import BUILT_IN, CLAUDE_CODE, CODEX, CUSTOM, GEMINI_CLI, OPENCODE
 from agentd.model.spec import Mode
@@ -200,6 +201,7 @@ STAYING = {
     "opencode": ("C-c", "C-c"),
     "gemini-cli": ("C-c", "C-c", "C-c"),
     "codex": ("Escape", "C-c", "C-c"),
+    "acp": ("C-c", "C-c", "C-c"),
     "custom": ("C-c",),
 }
 """One round of the keys that end a program that stays."""
@@ -209,7 +211,7 @@ STAYING = {
 @pytest.mark.parametrize("prompt", ["", "p"], ids=["no prompt", "prompt"])
 @pytest.mark.parametrize("name", list(BUILT_IN))
 def test_one_c_c_stops_what_answers_and_exits_and_more_keys_what_stays(name: str, prompt: str, mode: Mode) -> None:
-    stays = not prompt or mode is INTERACTIVE or (mode is AUTO and name in {"opencode", "gemini-cli"})
+    stays = not prompt or mode is INTERACTIVE or (mode is AUTO and name in {"opencode", "gemini-cli"}) or name == "acp"
     keys = tuple(key.key for key in BUILT_IN[name].stop_keys(Request(prompt=prompt, mode=mode)))
     expected = STAYING[name] if stays else ("C-c",)
     assert keys[: len(expected)] == expected
@@ -228,6 +230,9 @@ def test_the_first_stop_key_comes_at_once_the_next_within_a_second_and_a_new_rou
     assert all(later[0].after - earlier[-1].after > 1 for earlier, later in pairwise(rounds))
 
 
+PROGRAMS = sorted(set(BUILT_IN) - {"acp"})
+"""The harnesses that need no command."""
+
 prompts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0{}"))
 requests = st.builds(
@@ -238,20 +243,20 @@ requests = st.builds(
 ).filter(lambda request: request.prompt not in CLAUDE_CODE.interactive.commands)
 
 
-@given(name=st.sampled_from(sorted(BUILT_IN)), request=requests)
+@given(name=st.sampled_from(PROGRAMS), request=requests)
 def test_the_prompt_is_the_last_argument_byte_for_byte(name: str, request: Request) -> None:
     last = BUILT_IN[name].argv(request)[-1]
     assert last in (request.prompt, f"--prompt={request.prompt}", f"--prompt-interactive={request.prompt}")
 
 
-@given(name=st.sampled_from(sorted(BUILT_IN)), request=requests)
+@given(name=st.sampled_from(PROGRAMS), request=requests)
 def test_args_keep_their_order_and_their_neighbours(name: str, request: Request) -> None:
     argv = BUILT_IN[name].argv(request)
     starts = range(1, len(argv) - len(request.args))
     assert any(argv[start : start + len(request.args)] == request.args for start in starts)
 
 
-@given(name=st.sampled_from(sorted(set(BUILT_IN) - {"custom"})), request=requests)
+@given(name=st.sampled_from(sorted(set(PROGRAMS) - {"custom"})), request=requests)
 def test_a_prompt_with_a_leading_dash_is_never_read_as_an_option(name: str, request: Request) -> None:
     argv = BUILT_IN[name].argv(request)
     if argv[-1].startswith("-") and "--" not in request.args:
@@ -272,6 +277,26 @@ def test_a_read_only_run_has_the_harnesss_own_mode_for_it_before_everything_of_t
     at = next(index for index, words in enumerate(zip(plain, protected, strict=False)) if words[0] != words[1])
     assert protected == (*plain[:at], *protection, *plain[at:])
     assert plain[at:][:2] == (harness.argv(Request(model="m"))[1], "m")
+
+
+@given(request=requests.filter(lambda request: request.mode is not ONESHOT), command=st.lists(words, min_size=1))
+def test_acp_gives_its_renderer_the_command_and_the_first_message(request: Request, command: list[str]) -> None:
+    argv = ACP.argv(replace(request, command=tuple(command)))
+    assert split_argv(argv) == ((*command, *request.args), request.prompt)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (Request(), 'needs the agent\'s command line: command = \\["gemini", "--acp"\\]'),
+        (Request(command=("x",), model="m"), 'remove model = "m"'),
+        (Request(command=("x",), prompt="p", mode=ONESHOT), 'remove mode = "oneshot"'),
+    ],
+)
+def test_acp_refuses_what_it_cannot_do(request_: Request, reason: str) -> None:
+    assert ACP.takes_command
+    with pytest.raises(HarnessError, match=reason):
+        ACP.argv(request_)
 
 
 def test_custom_has_no_read_only_mode() -> None:

@@ -24,7 +24,8 @@ from agentd.harness.registry import load_harnesses
 from agentd.model.spec import Mode
 registry = load_harnesses()
 request = Request(prompt="do it", mode=Mode.ONESHOT)
-argv = {name: harness.argv(request) for name, harness in registry.harnesses.items()}
+acp = Request(prompt="do it", command=("agent",))
+argv = {name: harness.argv(acp if name == "acp" else request) for name, harness in registry.harnesses.items()}
 print(json.dumps({"argv": argv, "warnings": registry.warnings}))
 """
 
@@ -100,7 +101,7 @@ def report(*folders: Path) -> Report:
 
 def test_the_built_in_harnesses_are_there_without_a_warning() -> None:
     registry = load_harnesses()
-    assert set(registry.harnesses) >= {"claude-code", "opencode", "gemini-cli", "codex", "custom"}
+    assert set(registry.harnesses) >= {"claude-code", "opencode", "gemini-cli", "codex", "acp", "custom"}
     assert registry.warnings == ()
 
 

@@ -1,0 +1,161 @@
+"""The harness ``acp``: its renderer tells all by hooks, and one hook of it waits for what is wanted.
+
+``events`` brings events of turns, in numbered batches; a batch that arrives again is not taken twice, and a renderer
+that knew another daemon is asked for where the conversation stands. ``next`` is held until there is a message for it,
+an answer, or an interrupt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from agentd.harness.acp import RESUME_VARIABLE
+from agentd.harness.additions import Additions, LaunchFacts
+from agentd.model.states import Activity
+from agentd.turns.activity import Seen
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.conversation import Request
+from agentd.turns.custom.events import event_of
+from agentd.turns.events import Ended
+from agentd.turns.fields import objects, text
+
+_HOOKS: Final = "hooks"
+"""The witness."""
+_UNKNOWN: Final = b'{"unknown": true}'
+"""The answer to a renderer of which nothing is known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcpAdapter:
+    """The adapter of the harness ``acp``."""
+
+    granularity: Granularity = Granularity.TOKEN
+
+    def additions(self, facts: LaunchFacts) -> Additions:
+        """Tell the renderer the session to go on with."""
+        return Additions(facts.argv, {} if facts.resume is None else {RESUME_VARIABLE: facts.resume})
+
+    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> AcpWatch:
+        """Watch a run."""
+        return AcpWatch(run, voice, ground)
+
+
+ACP = AcpAdapter()
+
+
+@dataclass(slots=True)
+class _Wish:
+    """Something for the renderer to do."""
+
+    document: Mapping[str, object]
+    handed: asyncio.Future[None]
+    """Over once it was handed over."""
+
+
+@dataclass(slots=True)
+class AcpWatch:
+    """A run of the renderer."""
+
+    run_: LiveRun
+    voice: Voice
+    ground: Ground
+    _taken: int | None = None
+    """Number of the last batch; ``None`` as long as nothing is known."""
+    _wishes: deque[_Wish] = field(default_factory=deque)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _answers: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    """By request: over once the renderer has taken the answer."""
+
+    async def run(self) -> None:
+        """Wait for hooks."""
+        await asyncio.Event().wait()
+
+    async def hook(self, hook: Hook) -> bytes | None:
+        """Take what the renderer posts."""
+        if hook.name == "events":
+            return self._take(hook.body or {})
+        if hook.name == "next":
+            return _UNKNOWN if self._taken is None else await self._next()
+        return None
+
+    def _take(self, body: Mapping[str, object]) -> bytes | None:
+        number = body.get("n")
+        if not isinstance(number, int):
+            return None
+        if self._taken is None and body.get("whole") is not True:
+            return _UNKNOWN
+        if number == self._taken:
+            return None
+        self._taken = number
+        conversation = text(body, "conversation")
+        if conversation:
+            self.voice.identified(conversation)
+        for place, each in enumerate(objects(body, "events")):
+            event = event_of(Hook(text(each, "event"), each), f"{self.run_.facts.run_id}.{number}.{place}")
+            if event is not None:
+                self.voice.event(event)
+        for each in objects(body, "answers"):
+            answer, problem = self._answers.get(text(each, "request")), text(each, "problem")
+            if answer is not None and not answer.done():
+                if problem:
+                    answer.set_exception(TurnsError(problem))
+                else:
+                    answer.set_result(None)
+        self._see()
+        return None
+
+    def _see(self) -> None:
+        conversation = self.voice.conversation
+        if conversation.requests:
+            seen = Seen(Activity.WAITING_PERMISSION, self.ground.wall(), conversation.requests[0].text)
+        else:
+            seen = Seen(Activity.IDLE if conversation.turn is None else Activity.WORKING, self.ground.wall())
+        self.voice.seen(_HOOKS, seen)
+
+    async def _next(self) -> bytes:
+        while not self._wishes:
+            self._news.clear()
+            await self._news.wait()
+        wish = self._wishes.popleft()
+        if not wish.handed.done():
+            wish.handed.set_result(None)
+        return json.dumps(wish.document).encode()
+
+    async def _hand(self, document: Mapping[str, object]) -> None:
+        """Give the renderer something to do; returns once it was handed over."""
+        wish = _Wish(document, asyncio.get_running_loop().create_future())
+        self._wishes.append(wish)
+        self._news.set()
+        try:
+            await wish.handed
+        finally:
+            if wish in self._wishes:
+                self._wishes.remove(wish)
+
+    async def deliver(self, text: str) -> None:
+        """Hand over a message."""
+        await self._hand({"message": text})
+
+    async def answer(self, request: Request, answer: Answer) -> None:
+        """Pass on an answer; returns once the renderer has taken it as the first."""
+        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._answers[request.id] = taken
+        given = {"request": request.id, "decision": answer.decision.value, "text": answer.text}
+        try:
+            await self._hand({"answer": given})
+            await taken
+        finally:
+            self._answers.pop(request.id, None)
+
+    async def interrupt(self) -> None:
+        """Have the turn cancelled."""
+        await self._hand({"interrupt": True})
+
+    def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
+        """A turn is lost with its renderer."""
+        return None
