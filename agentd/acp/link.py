@@ -82,7 +82,7 @@ class Link:
         except TimeoutError:
             raise _FailedError from None
         if answer.get("unknown") is True:
-            self.outbox.unknown()
+            self.outbox.unknown(answer.get("turn"))
         else:
             self.outbox.taken()
 
@@ -102,7 +102,8 @@ class Link:
                 continue
             failures = 0
             if answer.get("unknown") is True:
-                self.outbox.unknown()
+                # It may have been told meanwhile: the next batch shows it.
+                self.outbox.unsure = True
                 self.nudge()
                 await asyncio.sleep(_RETRY[0])
             elif answer:

@@ -7,12 +7,11 @@ stands first. Each batch has a number, so that one that arrives twice is taken o
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from agentd.turns.conversation import LONGEST_TEXT, Conversation, take
-from agentd.turns.events import PermissionAsked, Started, Text, TextDelta, TurnEvent
+from agentd.turns.events import PermissionAsked, Started, Text, TextDelta, TurnEvent, name_of
 
 JsonObject = dict[str, object]
 
@@ -30,9 +29,8 @@ _MOST: Final = 10_000
 
 def posted(event: TurnEvent) -> JsonObject:
     """Write an event as a hook posts it; `agentd.turns.custom.events` reads it."""
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     fields = {key: _short(value) if isinstance(value, str) else value for key, value in asdict(event).items()}
-    return {"event": name, **fields}
+    return {"event": name_of(event), **fields}
 
 
 @dataclass(slots=True)
@@ -41,6 +39,8 @@ class Outbox:
 
     conversation: str | None = None
     """The agent's id of it."""
+    unsure: bool = False
+    """Whether the daemon may know nothing: a batch, empty if need be, shows it."""
     _answers: list[JsonObject] = field(default_factory=list)
     _told: Conversation = field(default_factory=Conversation)
     """What the daemon knows by what it has taken."""
@@ -50,6 +50,8 @@ class Outbox:
     _number: int = 0
     _whole: bool = True
     """Whether the next batch is for a daemon that knows nothing."""
+    _asked: object = None
+    """The turn whose end it asks for."""
 
     def put(self, event: TurnEvent) -> None:
         """Have an event told."""
@@ -68,11 +70,11 @@ class Outbox:
     @property
     def pending(self) -> bool:
         """Whether there is anything to tell: nothing before there is a conversation."""
-        return self.conversation is not None and (bool(self._waiting or self._answers) or self._whole)
+        return self.conversation is not None and (bool(self._waiting or self._answers) or self._whole or self.unsure)
 
     def batch(self) -> bytes:
         """Write the next batch; until it is taken or refused, the same."""
-        told = [posted(event) for event in _standing(self._told)] if self._whole else []
+        told = [posted(event) for event in _standing(self._told, self._asked)] if self._whole else []
         size = sum(len(_json(each)) for each in told)
         if not self._sent:
             self._number += 1
@@ -94,12 +96,18 @@ class Outbox:
     def taken(self) -> None:
         """The daemon has taken the batch."""
         self._pass_over(self._sent)
-        self._sent, self._whole = 0, False
+        self._sent, self._whole, self.unsure = 0, False, False
         self._answers.clear()
 
-    def unknown(self) -> None:
-        """The daemon knows nothing, and took nothing."""
-        self._sent, self._whole = 0, True
+    def unknown(self, turn: object) -> None:
+        """The daemon knows nothing, and took nothing.
+
+        Parameters
+        ----------
+        turn
+            Id of the turn that a former one saw begin, if that is all that it knows.
+        """
+        self._sent, self._whole, self._asked = 0, True, turn
 
     def _pass_over(self, number: int) -> None:
         for event in self._waiting[:number]:
@@ -107,11 +115,13 @@ class Outbox:
         del self._waiting[:number]
 
 
-def _standing(conversation: Conversation) -> list[TurnEvent]:
-    """Give the events that lead to where a conversation stands."""
-    turn = conversation.turn
+def _standing(conversation: Conversation, asked: object) -> list[TurnEvent]:
+    """Give the events that lead to where a conversation stands; of a turn that has ended only if it is asked for."""
+    turn, last = conversation.turn, conversation.last
     if turn is None:
-        return []
+        if last is None or last.end is None or last.id != asked:
+            return []
+        return [Started(last.id, last.prompt), last.usage, last.end]
     events: list[TurnEvent] = [Started(turn.id, turn.prompt)]
     if turn.text:
         events.append(Text(turn.text) if turn.whole else TextDelta(turn.text))

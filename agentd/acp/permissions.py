@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,8 @@ _MOST: Final = 32
 """Requests that wait at once; more are refused."""
 _MOST_OPTIONS: Final = 9
 """Of one request: a key each."""
+_STILL: Final = 2.0
+"""Seconds after an answer from elsewhere in which a number that is typed was meant for the request."""
 _LONGEST_TEXT: Final = 4000
 """Characters that are shown of what a tool is to do."""
 
@@ -51,11 +54,22 @@ class Permissions:
     agent: Agent
     _asked: dict[str, Asked] = field(default_factory=dict)
     _last: int = 0
+    _answered_elsewhere: float = float("-inf")
 
     @property
     def first(self) -> Asked | None:
         """The one that is answered by keys."""
         return next(iter(self._asked.values()), None)
+
+    def typed_for(self, now: float) -> bool:
+        """Whether a number that is typed now is meant as an answer.
+
+        Parameters
+        ----------
+        now
+            Monotonic seconds.
+        """
+        return bool(self._asked) or now - self._answered_elsewhere < _STILL
 
     def ask(self, request: object, params: Mapping[str, object], turn: Turn) -> None:
         """Take a request."""
@@ -84,7 +98,9 @@ class Permissions:
     def choose(self, number: int) -> None:
         """Answer the first by the number of an option."""
         asked = self.first
-        if asked is not None and number <= len(asked.options):
+        if asked is None:
+            self.output.row("it was answered already", YELLOW, mark="  ")
+        elif number <= len(asked.options):
             self._decide(asked, asked.options[number - 1], "at the terminal")
 
     def answer(self, request: str, decision: str, words: str) -> str | None:
@@ -121,6 +137,7 @@ class Permissions:
 
     def _resolve(self, asked: Asked, decision: Decision, outcome: dict[str, object], shown: str) -> None:
         del self._asked[asked.id]
+        self._answered_elsewhere = time.monotonic()
         self.agent.answer(asked.request, outcome)
         self.output.row(shown, YELLOW, mark="  ")
         self.reporter.event(PermissionResolved(asked.id, decision))

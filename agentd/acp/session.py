@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -213,8 +214,8 @@ class Session:
 
     @property
     def asks(self) -> bool:
-        """Whether it waits for a permission."""
-        return self._permissions.first is not None
+        """Whether a number that is typed is an answer."""
+        return self._permissions.typed_for(time.monotonic())
 
     def choose(self, number: int) -> None:
         """Answer what it asks, by the number of an option."""
@@ -232,7 +233,7 @@ class Session:
         self.output.status(text, self._name())
 
     def _name(self) -> str:
-        if self.asks:
+        if self._permissions.first is not None:
             return "\N{RAISED HAND} permission"
         return "\N{WHITE DIAMOND} ready" if self._turn is None else "\N{BLACK FOUR POINTED STAR} working"
 

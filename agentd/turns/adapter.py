@@ -195,6 +195,16 @@ class GoesOn(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsAgain(Protocol):
+    """What a `Watch` may be too: its program tells a later daemon how the turn went on that a former one knew."""
+
+    @property
+    def tells_again(self) -> bool:
+        """Whether that is still to come."""
+        ...
+
+
 class Watch(Protocol):
     """One run being watched."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from agentd.model.states import Activity
 
@@ -191,3 +191,22 @@ TurnEvent: TypeAlias = (
     | Usage
     | Ended
 )
+
+
+_NAMES: Final = {
+    Started: "started",
+    TextDelta: "text_delta",
+    Text: "text",
+    ToolStarted: "tool_started",
+    ToolCompleted: "tool_completed",
+    PermissionAsked: "permission_asked",
+    PermissionResolved: "permission_resolved",
+    QuestionAsked: "question_asked",
+    Usage: "usage",
+    Ended: "ended",
+}
+
+
+def name_of(event: TurnEvent) -> str:
+    """Name an event as hooks and streams do."""
+    return _NAMES[type(event)]

@@ -25,6 +25,7 @@ from agentd.turns.adapter import (
     Hook,
     LiveRun,
     NotNowError,
+    TellsAgain,
     TurnsError,
     Watch,
 )
@@ -366,7 +367,9 @@ class RunWatch:
 
     def recall(self, turn: Turn) -> None:
         """Take up a turn that a former daemon saw begin, where the harness keeps no record of it."""
-        if self._speaks_late and self._watch is not None and self.conversation.turn is None:
+        if self._watch is None or self.conversation.turn is not None:
+            return
+        if self._speaks_late or (isinstance(self._watch, TellsAgain) and self._watch.tells_again):
             self.conversation = replace(self.conversation, turn=turn)
 
     async def go_on(self) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from agentd.turns.events import TurnEvent
+from agentd.turns.events import TurnEvent, name_of
 from agentd.turns.messages.message import Message
 
 KEPT: Final = 2000
@@ -27,19 +27,6 @@ ALIVE: Final = 15.0
 
 _ALIVE_LINE: Final = b'{"kind": "alive"}\n'
 _GAP_LINE: Final = b'{"kind": "gap"}\n'
-
-_KINDS: Final = {
-    "Started": "started",
-    "TextDelta": "text_delta",
-    "Text": "text",
-    "ToolStarted": "tool_started",
-    "ToolCompleted": "tool_completed",
-    "PermissionAsked": "permission_asked",
-    "PermissionResolved": "permission_resolved",
-    "QuestionAsked": "question_asked",
-    "Usage": "usage",
-    "Ended": "ended",
-}
 
 
 @dataclass(slots=True)
@@ -134,7 +121,7 @@ class Streams:
 
 def event_line(event: TurnEvent) -> dict[str, object]:
     """Say what happened in a turn."""
-    return {**asdict(event), "kind": _KINDS[type(event).__name__]}
+    return {**asdict(event), "kind": name_of(event)}
 
 
 def message_line(message: Message) -> dict[str, object]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,15 +31,23 @@ from agentd.turns.adapter import Ground, LiveRun
 from agentd.turns.conversation import Turn
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.hook_socket import HookSocket
+from agentd.turns.messages.store import Store
+from agentd.turns.requests import Access, Requests
 from agentd.turns.run_watch import RunWatch
-from agentd.turns.turns import Access, Turns
-from tests.turns.claude_run import Outlet, Terminal, me, until
+from agentd.turns.turns import Turns
+from tests.turns import claude_run
+from tests.turns.claude_run import Outlet, Terminal, me
 
 SCRIPTED = (sys.executable, str(Path(__file__).parents[1] / "support" / "acp_agent.py"))
 """The scripted agent; add ``--sessions FOLDER``."""
 
 ROWS, COLUMNS = 30, 80
 RUN = "run-1"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition: two programs are started first, on a machine that may be loaded."""
+    await claude_run.until(condition, 60)
 
 
 @dataclass(slots=True)
@@ -82,8 +90,11 @@ class AcpRun:
         """Be agentd, one that knows nothing."""
         access = Access(os.getuid(), os.getuid(), None)
         ground = Ground(self.looks, FileChanges(self.looks), me(), time.time)
-        self._turns = Turns({"acp": ACP}, ground, self.outlet, access)
-        self._socket = HookSocket(self._turns.may_connect, self._turns.handle)
+        self._turns = Turns({"acp": ACP}, ground, self.outlet, Store(self.folder / "messages.sqlite3"))
+        self._turns.adopted.set()
+        await self._turns.deliveries.open()
+        requests = Requests(self._turns, access)
+        self._socket = HookSocket(requests.may_connect, requests.handle)
         bound = socket.socket(socket.AF_UNIX)
         self.path.unlink(missing_ok=True)
         bound.bind(str(self.path))
@@ -188,9 +199,7 @@ class AcpRun:
 
     async def deliver(self, text: str) -> None:
         """Deliver a message by way of agentd."""
-        watch = self.watch._watch
-        assert watch is not None
-        await watch.deliver(text)
+        await self.watch.deliver(text)
 
     @property
     def kinds(self) -> list[str]:
@@ -239,7 +248,7 @@ async def acp_run(
         if process.poll() is None:
             os.kill(process.pid, signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                await until(lambda: process.poll() is not None, 10)
+                await until(lambda: process.poll() is not None)
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()

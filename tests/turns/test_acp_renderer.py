@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import signal
 from pathlib import Path
 
@@ -11,8 +9,7 @@ import pytest
 
 from agentd.turns.adapter import Answer, TurnsError
 from agentd.turns.events import Decision, Failure, Outcome
-from tests.turns.acp_run import SCRIPTED, AcpRun, acp_run
-from tests.turns.claude_run import until
+from tests.turns.acp_run import SCRIPTED, AcpRun, acp_run, until
 
 ALLOW, DENY = Answer(Decision.ALLOW), Answer(Decision.DENY)
 
@@ -110,26 +107,27 @@ async def test_permissions_are_answered_in_either_place_and_the_first_counts(sho
         await run.idle(6)
         assert run.texts[3:] == ["[no]", None, None]
 
-        # Both at once: the one at the terminal was first, and agentd is told so.
         await asked(run, "rm both")
-        held = run.process.pid
-        os.kill(held, signal.SIGSTOP)
+        (request,) = run.watch.conversation.requests
         run.type("2\r")
-        answering = asyncio.create_task(run.watch.answer(None, DENY))
-        await asyncio.sleep(0)
-        os.kill(held, signal.SIGCONT)
         assert await ended(run, 7) == "[once]"
-        await asyncio.wait([answering])
-        assert isinstance(answering.exception(), TurnsError)
+        with pytest.raises(TurnsError, match="decided already"):
+            await run.watch.answer(request.id, DENY)
+        # A number that comes too late is no message.
+        await asked(run, "rm late")
+        await run.watch.answer(None, DENY)
+        run.type("2\r")
+        await run.shows("it was answered already")
+        assert await ended(run, 8) == "[no]"
 
         await asked(run, "rm never")
         await run.watch.interrupt()
-        turn = await run.idle(8)
+        turn = await run.idle(9)
         assert turn is not None
         assert turn.end is not None
         assert turn.end.outcome is Outcome.INTERRUPTED
         decisions = [data["decision"] for kind, _, data in run.outlet.events if kind == "turn_permission_resolved"]
-        assert decisions == ["allow", "deny", "allow", "deny", "allow", "expired"]
+        assert decisions == ["allow", "deny", "allow", "deny", "allow", "deny", "expired"]
 
 
 async def test_always_is_not_taken_for_an_answer_that_does_not_say_so(short_folder: Path) -> None:

@@ -16,7 +16,7 @@ agentd runs the agents that one file declares, the jcard, and keeps them running
 
   [[agents]]
   name = "reviewer"
-  harness = "claude-code"       # opencode, gemini-cli, codex, or acp or custom with a command
+  harness = "claude-code"       # opencode, gemini-cli, codex; acp or custom with a command
   workdir = "~/src/project"
   prompt = "Review the last commit."
   mode = "interactive"          # stay after the answer; oneshot: exit

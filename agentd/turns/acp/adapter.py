@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,16 +18,16 @@ from agentd.harness.acp import RESUME_VARIABLE
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.states import Activity
 from agentd.turns.activity import Seen
-from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, NotNowError, TurnsError, Voice
 from agentd.turns.conversation import Request
 from agentd.turns.custom.events import event_of
-from agentd.turns.events import Ended
+from agentd.turns.events import Ended, Outcome
 from agentd.turns.fields import objects, text
 
 _HOOKS: Final = "hooks"
 """The witness."""
-_UNKNOWN: Final = b'{"unknown": true}'
-"""The answer to a renderer of which nothing is known yet."""
+_TAKEN_WITHIN: Final = 10.0
+"""Seconds in which the renderer must have taken a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,11 @@ class AcpWatch:
     _answers: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     """By request: over once the renderer has taken the answer."""
 
+    @property
+    def tells_again(self) -> bool:
+        """Whether the renderer will still tell of the turn that a former daemon knew."""
+        return self._taken is None
+
     async def run(self) -> None:
         """Wait for hooks."""
         await asyncio.Event().wait()
@@ -80,34 +85,53 @@ class AcpWatch:
         if hook.name == "events":
             return self._take(hook.body or {})
         if hook.name == "next":
-            return _UNKNOWN if self._taken is None else await self._next()
+            return self._unknown() if self._taken is None else await self._next()
         return None
+
+    def _unknown(self) -> bytes:
+        """Ask where the conversation stands, and how the turn ended that a former daemon saw begin."""
+        turn = self.voice.conversation.turn
+        return json.dumps({"unknown": True, "turn": None if turn is None else turn.id}).encode()
 
     def _take(self, body: Mapping[str, object]) -> bytes | None:
         number = body.get("n")
         if not isinstance(number, int):
             return None
         if self._taken is None and body.get("whole") is not True:
-            return _UNKNOWN
+            return self._unknown()
         if number == self._taken:
             return None
+        events = [(text(each, "event"), each) for each in objects(body, "events")]
+        if self._taken is None:
+            self._forget(events)
         self._taken = number
         conversation = text(body, "conversation")
         if conversation:
             self.voice.identified(conversation)
-        for place, each in enumerate(objects(body, "events")):
-            event = event_of(Hook(text(each, "event"), each), f"{self.run_.facts.run_id}.{number}.{place}")
+        for place, (name, each) in enumerate(events):
+            event = event_of(Hook(name, each), f"{self.run_.facts.run_id}.{number}.{place}")
             if event is not None:
                 self.voice.event(event)
-        for each in objects(body, "answers"):
-            answer, problem = self._answers.get(text(each, "request")), text(each, "problem")
-            if answer is not None and not answer.done():
-                if problem:
-                    answer.set_exception(TurnsError(problem))
-                else:
-                    answer.set_result(None)
+        self._settle(objects(body, "answers"))
         self._see()
         return None
+
+    def _forget(self, events: Sequence[tuple[str, Mapping[str, object]]]) -> None:
+        """End the turn that a former daemon saw begin, if the renderer does not know it."""
+        turn = self.voice.conversation.turn
+        if turn is not None and not any(name == "started" and text(each, "turn") == turn.id for name, each in events):
+            self.voice.event(Ended(Outcome.LOST, error="its end was not heard"))
+
+    def _settle(self, answers: Sequence[Mapping[str, object]]) -> None:
+        """Take what became of answers."""
+        for each in answers:
+            answer, problem = self._answers.get(text(each, "request")), text(each, "problem")
+            if answer is None or answer.done():
+                continue
+            if problem:
+                answer.set_exception(TurnsError(problem))
+            else:
+                answer.set_result(None)
 
     def _see(self) -> None:
         conversation = self.voice.conversation
@@ -139,7 +163,11 @@ class AcpWatch:
 
     async def deliver(self, text: str) -> None:
         """Hand over a message."""
-        await self._hand({"message": text})
+        try:
+            async with asyncio.timeout(_TAKEN_WITHIN):
+                await self._hand({"message": text})
+        except TimeoutError:
+            raise NotNowError(f"what shows {self.run_.facts.agent} takes no message now") from None
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Pass on an answer; returns once the renderer has taken it as the first."""
