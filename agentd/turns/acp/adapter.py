@@ -161,6 +161,10 @@ class AcpWatch:
             if wish in self._wishes:
                 self._wishes.remove(wish)
 
+    async def hindrance(self, *, returned: str | None) -> str | None:  # noqa: ARG002 (the protocol's)
+        """A message is taken whatever a person is typing."""
+        return None
+
     async def deliver(self, text: str) -> None:
         """Hand over a message."""
         try:
