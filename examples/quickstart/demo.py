@@ -1,4 +1,4 @@
-"""Shows what agentd is for: runs it on a copy of the jcard beside this file, with throw-away sockets.
+"""Shows what agentd is for: runs it and its gateway on a copy of the jcard beside this file, with throw-away sockets.
 
 Interactive, it prints what happens until C-c. With DEMO_SECONDS=N in the environment it does itself what it would ask
 of its user, takes at most N seconds, and exits 0 if all went as told, 1 otherwise.
@@ -29,6 +29,7 @@ BIN = Path(sys.executable).parent
 POLL_SECONDS = 0.05
 START_SECONDS = 10.0
 STOP_SECONDS = 10.0
+MODEL = "helper"  # the agent that is talked to, as its name is for OpenAI clients
 BRIEF_STATES = ("pending", "starting")  # a few milliseconds: not worth a line
 EDIT_FROM, EDIT_TO = "water the plants", "feed the cat"
 
@@ -78,7 +79,7 @@ class Unix(http.client.HTTPConnection):
 
 
 class Demo:
-    """One agentd in a folder of its own."""
+    """One agentd and its gateway in a folder of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -87,27 +88,48 @@ class Demo:
         self.tmux = folder / "tmux.sock"
         self.log = folder / "agentd.log"
         self.mark = f"{os.pathsep}{folder}/bin"  # at the end of the PATH of everything that agentd starts
-        for name in ("jcard.toml", "scripted_agent.sh"):
-            shutil.copy(HERE / name, folder)
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
+        for path in (HERE / "jcard.toml", HERE / "scripted_agent.sh", HERE.parent / "gateway" / "stand_in.py"):
+            shutil.copy(path, folder)
+        self.port = free_port()
+        self.process = self.launch("agentd", f"--tmux-socket={self.tmux}")
+        self.gateway = self.launch("agentd-gateway", f"--listen=127.0.0.1:{self.port}")
+
+    def launch(self, program: str, option: str) -> subprocess.Popen[bytes]:
+        """Start one of the two programs, which find each other by their folders."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
                 [
-                    BIN / "agentd",
+                    BIN / program,
                     f"--config={self.jcard}",
-                    f"--secret-dir={folder / 'secrets'}",
-                    f"--tmux-socket={self.tmux}",
+                    f"--secret-dir={self.folder / 'secrets'}",
                     f"--api-socket={self.api}",
-                    f"--state-dir={folder / 'state'}",
-                    f"--data-dir={folder / 'data'}",
+                    f"--state-dir={self.folder / 'state'}",
+                    f"--data-dir={self.folder / 'data'}",
                     f"--agent-user={user_name()}",
                     "--log-format=console",
+                    option,
                 ],
-                env={**os.environ, "PATH": os.environ["PATH"] + self.mark},
+                env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}{self.mark}"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # C-c is for the demo, which then asks agentd to end
+                start_new_session=True,  # C-c is for the demo, which then asks them to end
             )
+
+    @property
+    def url(self) -> str:
+        """Of the gateway."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, text: str) -> str:
+        """Say something to an agent through the gateway, as an OpenAI client does, and give the answer."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            body = json.dumps({"model": MODEL, "input": text})
+            connection.request("POST", "/v1/responses", body, {"Content-Type": "application/json"})
+            answer = json.load(connection.getresponse())
+        if answer.get("status") != "completed":
+            raise DemoError(f"{MODEL} did not answer: {answer}{self.end_of_log()}")
+        return str(answer["output"][-1]["content"][0]["text"])
 
     def get(self, path: str) -> object:
         """Ask the status API, as anybody could with curl."""
@@ -132,8 +154,11 @@ class Demo:
         while True:
             if self.process.poll() is not None:
                 raise DemoError(f"agentd ended with status {self.process.returncode}{self.end_of_log()}")
+            if self.gateway.poll() is not None:
+                raise DemoError(f"agentd-gateway ended with status {self.gateway.returncode}{self.end_of_log()}")
             try:
                 self.get("/v1/health")
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             except OSError as error:
                 if time.monotonic() > deadline:
                     why = f"{error}{self.end_of_log()}"
@@ -187,20 +212,23 @@ class Demo:
     def stop(self) -> None:
         """Ask agentd to end, wait, and see that nothing is left."""
         deadline = time.monotonic() + STOP_SECONDS
-        self.process.send_signal(signal.SIGTERM)
-        while self.process.poll() is None:
-            try:
-                self.process.wait(max(0.0, deadline - time.monotonic()))
-            except KeyboardInterrupt:
-                self.process.send_signal(signal.SIGTERM)  # the second one stops at once
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-                self.end_left_overs()
-                raise DemoError(f"agentd did not end within {STOP_SECONDS:.0f} s{self.end_of_log()}") from None
+        for name, process in (("agentd-gateway", self.gateway), ("agentd", self.process)):
+            process.send_signal(signal.SIGTERM)
+            while process.poll() is None:
+                try:
+                    process.wait(max(0.0, deadline - time.monotonic()))
+                except KeyboardInterrupt:
+                    process.send_signal(signal.SIGTERM)  # the second one stops at once
+                except subprocess.TimeoutExpired:
+                    for each in (self.gateway, self.process):
+                        each.kill()
+                        each.wait()
+                    self.end_left_overs()
+                    raise DemoError(f"{name} did not end within {STOP_SECONDS:.0f} s{self.end_of_log()}") from None
         left = self.end_left_overs()
-        if self.process.returncode or left:
-            raise DemoError(f"agentd ended with status {self.process.returncode} and left {left}{self.end_of_log()}")
+        statuses = self.process.returncode, self.gateway.returncode
+        if any(statuses) or left:
+            raise DemoError(f"agentd and its gateway ended with {statuses} and left {left}{self.end_of_log()}")
 
     def end_left_overs(self) -> list[str]:
         """SIGKILL what agentd started and left running (seen where there is a /proc), and list it."""
@@ -217,6 +245,13 @@ class Demo:
     def end_of_log(self) -> str:
         """Quote the end of agentd's log, for an error."""
         return "; the end of its log:\n" + "\n".join(self.log.read_text().splitlines()[-15:])
+
+
+def free_port() -> int:
+    """Find a port of loopback that nobody has."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def user_name() -> str:
@@ -287,6 +322,7 @@ def seconds_until(time_text: str | None) -> int:
 
 def introduce(demo: Demo) -> None:
     """Say what runs and what to try."""
+    request = json.dumps({"model": MODEL, "input": "hello"})
     nested = "env -u TMUX " if "TMUX" in os.environ else ""
     demo.show_status()
     print(f"""
@@ -297,6 +333,11 @@ Now, in another terminal:
                         for example worker's prompt: worker alone is relaunched, as soon as you save
   the same as a table   {BIN}/agentctl --api-socket {demo.api} status --watch
   agentd's log          tail -f {demo.log}
+  chat in a browser     {demo.url}/
+  the Responses API     curl {demo.url}/v1/responses -H content-type:application/json -d '{request}'
+  the same in Python    from openai import OpenAI
+                        client = OpenAI(base_url="{demo.url}/v1", api_key="none")
+                        print(client.responses.create(model="{MODEL}", input="hello").output_text)
 C-c here ends everything and leaves nothing behind.
 """)
 
@@ -322,6 +363,8 @@ def unattended(demo: Demo, seconds: float) -> None:
     demo.type("asker", "Ada")
     before = until("asker answers", lambda _: "Hello Ada!" in demo.screen("asker"))
     say("asker's terminal shows: Hello Ada!")
+    say(f"asking {MODEL} through the gateway: hello")
+    say(f"{MODEL} answers: {demo.ask('hello')}")
     say(f"editing worker's prompt: {EDIT_TO}")
     demo.edit()
     saved = time.monotonic()
@@ -336,7 +379,7 @@ def demonstrate() -> None:
     """Run the demo from the first line to the last."""
     limit = os.environ.get("DEMO_SECONDS")
     with throw_away_folder() as folder:
-        print(f"agentd on four scripted agents, in {folder}\n", flush=True)
+        print(f"agentd on five scripted agents, in {folder}\n", flush=True)
         demo = Demo(folder)
         try:
             demo.wait_until_ready()
@@ -350,7 +393,7 @@ def demonstrate() -> None:
             print("\nStopping …", flush=True)
         finally:
             demo.stop()
-    print("agentd and all agents have ended; nothing is left behind.")
+    print("agentd, its gateway and all agents have ended; nothing is left behind.")
 
 
 def main() -> int:

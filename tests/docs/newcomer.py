@@ -11,6 +11,7 @@ import select
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,9 @@ HOME = "/home/ada"
 RUNTIME = "/run/user/1000"
 COLUMNS, ROWS = 120, 40
 DAEMON = "agentd"
+GATEWAY = "agentd-gateway"
+_GATEWAY_PLACE = "127.0.0.1:8765"
+"""Where it listens on the pages; here it is a free port."""
 TOOLS = ("curl", "git", "jq", "sqlite3", "tmux")
 """What the pages' commands need."""
 _SLOW = 60.0
@@ -59,6 +63,8 @@ class Newcomer:
     """The folder that commands are typed in, as the pages call it."""
     daemon: Running | None = None
     _daemons: list[Running] = field(default_factory=list)
+    _gateway: subprocess.Popen[bytes] | None = None
+    _gateway_place: str = _GATEWAY_PLACE
 
     @property
     def home(self) -> Path:
@@ -101,6 +107,7 @@ class Newcomer:
             "AGENTD_DATA_DIR": str(self.home / ".local/share/agentd"),
             "AGENTD_TMUX_SOCKET": str(self.runtime / "agentd/tmux.sock"),
             "AGENTD_API_SOCKET": str(self.runtime / "agentd/agentd.sock"),
+            "AGENTD_GATEWAY_URL": f"http://{self._gateway_place}",
         }
 
     def keep_agents_at_home(self) -> None:
@@ -118,6 +125,10 @@ class Newcomer:
         if command == DAEMON:
             self.start()
             return Shown("", 0)
+        if command == GATEWAY:
+            self._start_gateway()
+            return Shown("", 0)
+        command = command.replace(_GATEWAY_PLACE, self._gateway_place)
         begin = Start(Path(self.where.replace(HOME, str(self.home))), self.environment(), self.forks)
         return self._shown(_on_a_terminal(command, begin, keys, lambda t: seen(self.named(t))))
 
@@ -125,7 +136,7 @@ class Newcomer:
         """The same text with the folders as the pages call them."""
         for here, there in self._places():
             text = text.replace(str(here), there)
-        return re.sub(rf"\bas {re.escape(_user())}\b", "as ada", text)
+        return re.sub(rf"\bas {re.escape(_user())}\b", "as ada", text.replace(self._gateway_place, _GATEWAY_PLACE))
 
     def _places(self) -> Iterator[tuple[Path, str]]:
         yield self.programs, f"{HOME}/bin"
@@ -147,6 +158,16 @@ class Newcomer:
         self._daemons.append(started)
         self.daemon = started
         wait_for(self._answers, 20, what="agentd answers", explain=self.log)
+
+    def _start_gateway(self) -> None:
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self._gateway_place = f"127.0.0.1:{found.getsockname()[1]}"
+        log = self.folder / "gateway.log"
+        with log.open("ab") as file:
+            command = [program(GATEWAY), f"--listen={self._gateway_place}"]
+            self._gateway = subprocess.Popen(command, env=self.environment(), cwd=self.home, stdout=file, stderr=file)
+        wait_for(lambda: "gateway_started" in log.read_text(), 20, what="the gateway serves", explain=log.read_text)
 
     def log(self) -> str:
         """What agentd said."""
@@ -186,7 +207,11 @@ class Newcomer:
         return file
 
     def leave(self) -> None:
-        """C-c in the daemon's terminal."""
+        """C-c in the terminals of the daemon and the gateway."""
+        if self._gateway is not None:
+            self._gateway.send_signal(signal.SIGINT)
+            assert self._gateway.wait(30) == 0
+            self._gateway = None
         for daemon in self._daemons:
             if daemon.poll() is None:
                 daemon.send_signal(signal.SIGINT)

@@ -37,7 +37,7 @@ _GOES_ON = (
 _LOOKS = re.compile(
     r"(agentctl (status|events|logs|screen|list|plan|diff|worktrees list|doctor)\b|curl |jq |cat |ls |git -C)"
 )
-_LOOK_SECONDS = 8.0
+_LOOK_SECONDS = 20.0
 
 # What a reader would call the same. Each rule names what it is for; nothing else may differ.
 _VARIABLE: tuple[tuple[str, str], ...] = (
@@ -46,6 +46,7 @@ _VARIABLE: tuple[tuple[str, str], ...] = (
     (r"\b\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?Z?)?)?", "TIME"),
     (r"\b\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \w+ \d{4}|\b\w{3} [ \d]\d \d\d:\d\d\b|\b\d\d:\d\d:\d\d\b", "TIME"),
     (r"agentd-demo-\w{8}", "agentd-demo-X"),
+    (r"\b127\.0\.0\.1:\d{5}\b", "127.0.0.1:PORT"),
     (r"\b(pid[= ]|(?:pane_)?pid\": ?)\d+", r"\1PID"),
     (r"(?m)^(\w+) \d+$", r"\1 PID"),  # what hire prints
     (r"\brunning for \S+,", "running for TIME,"),

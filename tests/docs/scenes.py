@@ -12,6 +12,7 @@ from tests.support.waiting import wait_for
 
 README = "README.md"
 HOW_TO = "docs/how-to/README.md"
+CHAT = "docs/how-to/chat.md"
 DOCTOR = "docs/how-to/doctor-and-service.md"
 DROP_INS = "docs/how-to/drop-ins.md"
 EDITING = "docs/how-to/editing.md"
@@ -240,6 +241,11 @@ def _scripted(who: Newcomer) -> None:
     wait_for(lambda: "ask me" in who.type("agentctl screen asker").text, what="it asks")
 
 
+def _chat(who: Newcomer) -> None:
+    who.write("~/stand_in.py", (ROOT / "examples/gateway/stand_in.py").read_text())
+    who.start()
+
+
 def _recorded(who: Newcomer) -> None:
     reviewer = (
         r"printf 'Reading the change...\nchecked 20%%\rchecked 60%%\rchecked 100%%\r\n';"
@@ -288,6 +294,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (README, "2. Attach"): _three_reviewers,
     (README, "3. Poll"): _all_states,
     (HOW_TO, "… find out why an agent does not run"): _reviewer,
+    (CHAT, "An agent that needs no key"): _chat,
     (DOCTOR, "… find out what is in the way"): _doctors_patient,
     (DOCTOR, "… complete commands and agents' names with Tab"): _functions_folder,
     (DROP_INS, "Add one"): _drop_in_folders,
