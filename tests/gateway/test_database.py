@@ -7,7 +7,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from agentd.gateway.store import migrations
 from agentd.gateway.store.database import DatabaseError, open_database, sqlite_url
@@ -15,10 +15,11 @@ from agentd.gateway.store.schema import METADATA
 
 
 async def test_the_migrations_make_the_tables_and_the_newest_is_known(tmp_path: Path) -> None:
-    database = await open_database(sqlite_url(tmp_path / "db"))
-    async with database.read() as connection:
-        assert not await connection.run_sync(lambda sync: compare_metadata(MigrationContext.configure(sync), METADATA))
-    await database.close()
+    await (await open_database(sqlite_url(tmp_path / "db"))).close()
+    engine = create_engine(f"sqlite:///{tmp_path / 'db'}")
+    with engine.connect() as connection:
+        assert not compare_metadata(MigrationContext.configure(connection), METADATA)
+    engine.dispose()
     assert ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head() == migrations.HEAD
 
 

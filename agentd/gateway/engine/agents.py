@@ -92,5 +92,5 @@ class Agents:
 
     async def _note(self, session_id: str, *, declared: bool) -> None:
         await self._core.database.write(
-            lambda writer: sessions.change(writer.connection, session_id, declared=declared)
+            lambda writer: sessions.change(writer.connection, session_id, declared=declared), lasting=False
         )

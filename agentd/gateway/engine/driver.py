@@ -301,7 +301,7 @@ class Driver:
     async def _store(self, changes: Sequence[Change], end: End | None) -> None:
         taken = Taken(changes, self._reader.after, self._stored.delivery_id, end)
         run_id, now = self._stored.id, self._core.wall()
-        stored = await self._core.database.write(lambda writer: take(writer, run_id, taken, now))
+        stored = await self._core.database.write(lambda writer: take(writer, run_id, taken, now), lasting=False)
         assert stored is not None, "what is at work is not removed"
         self._stored = stored
         self._answers = self._answers or any(isinstance(change, Asked) for change in changes)
@@ -315,7 +315,8 @@ class Driver:
         if isinstance(thread, str) and thread != self._session.session.provider_thread_id:
             session_id = self._session.id
             await self._core.database.write(
-                lambda writer: sessions.change(writer.connection, session_id, provider_thread_id=thread)
+                lambda writer: sessions.change(writer.connection, session_id, provider_thread_id=thread),
+                lasting=False,
             )
 
 

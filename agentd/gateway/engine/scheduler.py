@@ -72,7 +72,7 @@ class Scheduler:
             for start in startable(waiting, working, self._core.options.max_concurrency):
                 await self._begin(writer, start)
 
-        await self._core.database.write(work)
+        await self._core.database.write(work, lasting=False)
 
     async def _begin(self, writer: Writer, start: Start) -> None:
         stored = await runs.find(writer.connection, start.run_id)

@@ -25,7 +25,8 @@ from agentd.gateway.model.objects import (
 from agentd.gateway.model.once import Once, Recorded
 from agentd.gateway.model.states import RunStatus, legal
 from agentd.gateway.store import events, idempotency, messages, requests, runs, sessions
-from agentd.gateway.store.database import Connection, Writer
+from agentd.gateway.store.connection import Connection
+from agentd.gateway.store.database import Writer
 from agentd.gateway.store.events import NewEvent
 from agentd.gateway.store.runs import Stage, StoredRun
 from agentd.gateway.store.sessions import StoredSession

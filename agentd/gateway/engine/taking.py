@@ -14,7 +14,8 @@ from agentd.gateway.model.follow import Asked, Began, Change, Progress, Resolved
 from agentd.gateway.model.objects import Event, EventType, JsonObject, RequestKind
 from agentd.gateway.model.states import RunStatus
 from agentd.gateway.store import events, requests, runs, sessions
-from agentd.gateway.store.database import Connection, Writer
+from agentd.gateway.store.connection import Connection
+from agentd.gateway.store.database import Writer
 from agentd.gateway.store.events import NewEvent
 from agentd.gateway.store.requests import Answer, Request
 from agentd.gateway.store.runs import Stage, StoredRun

@@ -7,48 +7,36 @@ reads up to a cursor has missed nothing below it.
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
-from sqlalchemy import URL, event, make_url, text
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from agentd.gateway.model.errors import DatabaseUnavailableError
 from agentd.gateway.model.objects import Event
+from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.migrating import SchemaError, check, migrate
+from agentd.gateway.store.postgresql import PostgreSQL
+from agentd.gateway.store.sqlite import Sqlite
 
 _T = TypeVar("_T")
 
-Connection: TypeAlias = AsyncConnection
-"""A connection to read from."""
-
-_SQLITE: Final = "sqlite+aiosqlite"
+_SQLITE: Final = "sqlite"
 _POSTGRESQL: Final = "postgresql+asyncpg"
 
-_READERS: Final = 4
-
-_BUSY_SECONDS: Final = 10
-"""How long SQLite waits for another process, such as one that makes a backup."""
-
-_WRITERS_LOCK: Final = 0x6167656E7464
-"""PostgreSQL's advisory lock that makes writers wait for each other ("agentd")."""
-
-
-class _DriverCursor(Protocol):
-    def execute(self, statement: str) -> object: ...
-    def close(self) -> None: ...
-
-
-class _DriverConnection(Protocol):
-    isolation_level: str | None
-
-    def cursor(self) -> _DriverCursor: ...
+_DRIVERS: Final = {
+    "sqlite": _SQLITE,
+    # As SQLAlchemy's own programs name it.
+    "sqlite+aiosqlite": _SQLITE,
+    "sqlite+pysqlite": _SQLITE,
+    "postgresql": _POSTGRESQL,
+    "postgres": _POSTGRESQL,
+    "postgresql+asyncpg": _POSTGRESQL,
+}
 
 
 class DatabaseError(Exception):
@@ -57,9 +45,9 @@ class DatabaseError(Exception):
 
 @dataclass(slots=True)
 class Writer:
-    """A transaction that writes."""
+    """A transaction that writes. What is done in it waits for nothing but its connection."""
 
-    connection: AsyncConnection
+    connection: Connection
     events: list[tuple[Event, str | None]] = field(default_factory=list)
     """Those that it stored, and the owners of their sessions: told to followers once it is committed."""
 
@@ -69,31 +57,42 @@ class Database:
 
     Parameters
     ----------
-    writing, reading
-        SQLAlchemy's engines; of SQLite two, since one connection alone writes.
+    name
+        For messages.
     """
 
-    def __init__(self, url: URL, writing: AsyncEngine, reading: AsyncEngine) -> None:
-        self.name = url.render_as_string(hide_password=True)
-        self._sqlite = url.drivername == _SQLITE
-        self._writing = writing
-        self._reading = reading
+    def __init__(self, name: str, backend: Sqlite | PostgreSQL) -> None:
+        self.name = name
+        self._backend = backend
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[object]] = set()
         self.committed: Callable[[list[tuple[Event, str | None]]], None] = lambda _: None
         """Called after each commit with the events that it stored, in the order of the commits."""
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection for reading; every statement sees what is committed then."""
+    async def read(self) -> AsyncIterator[Connection]:
+        """Give a connection for reading; every statement sees what is committed then.
+
+        Raises
+        ------
+        DatabaseUnavailableError
+            If the database fails.
+        """
         with self._failing():
-            async with self._reading.connect() as connection:
+            async with self._backend.read() as connection:
                 yield connection
 
-    async def write(self, work: Callable[[Writer], Awaitable[_T]]) -> _T:
+    async def write(self, work: Callable[[Writer], Coroutine[object, object, _T]], *, lasting: bool = True) -> _T:
         """Do something in one transaction, which is committed when it returns, and rolled back if it raises.
 
         A caller that is cancelled leaves: the transaction goes on to its end.
+
+        Parameters
+        ----------
+        work
+            May run in another thread.
+        lasting
+            Whether a power cut must not undo it; the end of the process never does.
 
         Raises
         ------
@@ -103,14 +102,13 @@ class Database:
 
         async def transact() -> _T:
             async with self._turn:
+                stored: list[tuple[Event, str | None]] = []
                 with self._failing():
-                    async with self._writing.begin() as connection:
-                        writer = Writer(connection)
-                        if not self._sqlite:
-                            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"))
-                        result = await work(writer)
-                if writer.events:
-                    self.committed(writer.events)
+                    result = await self._backend.write(
+                        lambda connection: work(Writer(connection, stored)), lasting=lasting
+                    )
+                if stored:
+                    self.committed(stored)
                 return result
 
         return await self._to_its_end(transact())
@@ -120,8 +118,7 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, OSError) as error:
-            reason = error.orig if isinstance(error, DBAPIError) else error
-            raise DatabaseUnavailableError(f"{self.name}: {reason}") from error
+            raise DatabaseUnavailableError(f"{self.name}: {_reason(error)}") from error
 
     async def _to_its_end(self, work: Coroutine[object, object, _T]) -> _T:
         task = asyncio.create_task(work)
@@ -133,8 +130,7 @@ class Database:
         """Close it, once what is being written is."""
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._writing.dispose()
-        await self._reading.dispose()
+        await self._backend.close()
 
 
 def sqlite_url(file: Path) -> str:
@@ -158,21 +154,30 @@ async def open_database(address: str, *, with_migrations: bool = True) -> Databa
         If it cannot be used.
     """
     url = _known(address)
-    writing, reading = await asyncio.to_thread(_engines, url)
-    database = Database(url, writing, reading)
+    name = url.render_as_string(hide_password=True)
     try:
-        async with writing.begin() as connection:
-            if url.drivername == _POSTGRESQL:
-                await connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"))
-            await (migrate if with_migrations else check)(connection)
+        backend = await asyncio.to_thread(_backend, url)
+    except OSError as error:
+        raise DatabaseError(f"{name}: cannot be opened: {error.strerror}; check --database") from error
+    database = Database(name, backend)
+    try:
+        await backend.prepare(migrate if with_migrations else check)
     except SchemaError as error:
         await database.close()
-        raise DatabaseError(f"{database.name}: {error}") from error
+        raise DatabaseError(f"{name}: {error}") from error
     except (SQLAlchemyError, OSError) as error:
         await database.close()
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        raise DatabaseError(f"{database.name}: cannot be opened: {reason}; check --database") from error
+        raise DatabaseError(f"{name}: cannot be opened: {_reason(error)}; check --database") from error
     return database
+
+
+def _backend(url: URL) -> Sqlite | PostgreSQL:
+    return Sqlite(url) if url.drivername == _SQLITE else PostgreSQL(url)
+
+
+def _reason(error: SQLAlchemyError | OSError) -> object:
+    # SQLAlchemy's own text repeats the statement and its values.
+    return error.orig if isinstance(error, DBAPIError) else error
 
 
 def _known(address: str) -> URL:
@@ -181,41 +186,9 @@ def _known(address: str) -> URL:
     except ArgumentError:
         # The text may hold a password.
         raise DatabaseError("--database: expected a URL, sqlite:///FILE or postgresql://USER@HOST/NAME") from None
-    drivers = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "postgres": _POSTGRESQL}
-    driver = drivers.get(url.drivername, url.drivername)
-    if driver not in drivers.values():
+    driver = _DRIVERS.get(url.drivername)
+    if driver is None:
         raise DatabaseError(f"--database: found {url.drivername}, expected sqlite or postgresql")
     if driver == _SQLITE and not url.database:
         raise DatabaseError("--database: expected the path of a file after sqlite:///")
     return url.set(drivername=driver)
-
-
-def _engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
-    if url.drivername == _POSTGRESQL:
-        engine = create_async_engine(url, pool_size=_READERS + 1, pool_pre_ping=True)
-        return engine, engine
-    assert url.database is not None
-    try:
-        # What people say to their agents is nobody else's business.
-        os.close(os.open(url.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise DatabaseError(f"{url.database}: cannot be opened: {error.strerror}; check --database") from error
-    arguments = {"timeout": _BUSY_SECONDS}
-    writing = create_async_engine(url, pool_size=1, max_overflow=0, connect_args=arguments)
-    reading = create_async_engine(
-        url, pool_size=_READERS, max_overflow=0, connect_args=arguments, isolation_level="AUTOCOMMIT"
-    )
-    for engine in (writing, reading):
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    event.listen(writing.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    return writing, reading
-
-
-def _prepare_sqlite(connection: _DriverConnection, _record: ConnectionPoolEntry) -> None:
-    # The driver must not begin transactions by itself: it does not for every statement.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    # A commit survives the end of the process with NORMAL, and a power cut only with FULL.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF", "temp_store=MEMORY"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()

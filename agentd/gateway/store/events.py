@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentd.gateway.ids import new_id
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.objects import Event, EventType, Json
+from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.database import Writer
 from agentd.gateway.store.schema import EVENTS
 
@@ -57,13 +57,13 @@ async def add(writer: Writer, new: Sequence[NewEvent], now: float) -> list[Event
     return events
 
 
-async def after(connection: AsyncConnection, session_id: str, cursor: int, limit: int) -> list[Event]:
+async def after(connection: Connection, session_id: str, cursor: int, limit: int) -> list[Event]:
     """List events of a session after a cursor."""
     statement = select(EVENTS).where(_T.session_id == session_id, _T.cursor > cursor).order_by(_T.cursor).limit(limit)
     return [_event(row) for row in await connection.execute(statement)]
 
 
-async def after_of_all(connection: AsyncConnection, caller: Caller, cursor: int, limit: int) -> list[Event]:
+async def after_of_all(connection: Connection, caller: Caller, cursor: int, limit: int) -> list[Event]:
     """List events of all sessions that a caller sees, after a cursor."""
     statement = select(EVENTS).where(_T.cursor > cursor).order_by(_T.cursor).limit(limit)
     if not caller.sees_all:
@@ -71,26 +71,26 @@ async def after_of_all(connection: AsyncConnection, caller: Caller, cursor: int,
     return [_event(row) for row in await connection.execute(statement)]
 
 
-async def of_run(connection: AsyncConnection, run_id: str) -> list[Event]:
+async def of_run(connection: Connection, run_id: str) -> list[Event]:
     """List the events of a run."""
     return [
         _event(row) for row in await connection.execute(select(EVENTS).where(_T.run_id == run_id).order_by(_T.cursor))
     ]
 
 
-async def last_of_run(connection: AsyncConnection, run_id: str) -> Event | None:
+async def last_of_run(connection: Connection, run_id: str) -> Event | None:
     """Find the newest event of a run."""
     statement = select(EVENTS).where(_T.run_id == run_id).order_by(_T.cursor.desc()).limit(1)
     found = (await connection.execute(statement)).one_or_none()
     return None if found is None else _event(found)
 
 
-async def last_cursor(connection: AsyncConnection) -> int:
+async def last_cursor(connection: Connection) -> int:
     """Give the cursor of the newest event; 0 if there is none."""
     return (await connection.execute(select(func.max(_T.cursor)))).scalar() or 0
 
 
-async def remove_before(connection: AsyncConnection, time: float, limit: int, keep: Sequence[str]) -> int:
+async def remove_before(connection: Connection, time: float, limit: int, keep: Sequence[str]) -> int:
     """Remove events from before a time, but those of some runs; returns how many."""
     old = (
         select(_T.cursor).where(_T.created_at < time, (_T.run_id.is_(None)) | (_T.run_id.not_in([*keep]))).limit(limit)

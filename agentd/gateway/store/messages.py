@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Row, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentd.gateway.model.objects import Message, RequestKind, Role
+from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.schema import MESSAGES
 
 _T = MESSAGES.c
 
 
-async def add(connection: AsyncConnection, message: Message) -> None:
+async def add(connection: Connection, message: Message) -> None:
     """Add a message."""
     await connection.execute(
         insert(MESSAGES).values(
@@ -28,7 +28,7 @@ async def add(connection: AsyncConnection, message: Message) -> None:
     )
 
 
-async def of_session(connection: AsyncConnection, session_id: str) -> list[Message]:
+async def of_session(connection: Connection, session_id: str) -> list[Message]:
     """List the messages of a session, the oldest first."""
     statement = select(MESSAGES).where(_T.session_id == session_id).order_by(_T.id)
     return [_message(row) for row in await connection.execute(statement)]

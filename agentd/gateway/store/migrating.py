@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentd.gateway.store.migrations import HEAD
 
@@ -12,7 +11,7 @@ class SchemaError(Exception):
     """A database has another schema than this gateway needs; the text says what to do."""
 
 
-async def migrate(connection: AsyncConnection) -> str | None:
+def migrate(connection: Connection) -> str | None:
     """Bring a database to the newest schema, in the transaction of the connection.
 
     Returns
@@ -24,15 +23,15 @@ async def migrate(connection: AsyncConnection) -> str | None:
     SchemaError
         If a newer gateway made it.
     """
-    found = await connection.run_sync(_revision)
+    found = _revision(connection)
     if found == HEAD:
         return None
     _check_known(found)
-    await connection.run_sync(_upgrade)
+    _upgrade(connection)
     return found
 
 
-async def check(connection: AsyncConnection) -> None:
+def check(connection: Connection) -> None:
     """Make sure that a database has the newest schema.
 
     Raises
@@ -40,7 +39,7 @@ async def check(connection: AsyncConnection) -> None:
     SchemaError
         If it has not.
     """
-    found = await connection.run_sync(_revision)
+    found = _revision(connection)
     if found == HEAD:
         return
     _check_known(found)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.schema import ALLOWANCES, EVENTS, MESSAGES, REQUESTS, RESPONSES, RUNS, SESSIONS
 
 
-async def remove_sessions(connection: AsyncConnection, session_ids: Sequence[str]) -> None:
+async def remove_sessions(connection: Connection, session_ids: Sequence[str]) -> None:
     """Remove sessions, their runs, responses, messages and events."""
     runs = select(RUNS.c.id).where(RUNS.c.session_id.in_(session_ids))
     await connection.execute(delete(REQUESTS).where(REQUESTS.c.run_id.in_(runs)))

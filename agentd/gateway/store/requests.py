@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.schema import ALLOWANCES, REQUESTS
 
 _T = REQUESTS.c
@@ -41,7 +41,7 @@ class Request:
     """What was decided, and has to be passed on."""
 
 
-async def ask(connection: AsyncConnection, request: Request) -> bool:
+async def ask(connection: Connection, request: Request) -> bool:
     """Add a request; says whether it is a new one."""
     if await find(connection, request.run_id, request.id) is not None:
         return False
@@ -58,45 +58,45 @@ async def ask(connection: AsyncConnection, request: Request) -> bool:
     return True
 
 
-async def decide(connection: AsyncConnection, run_id: str, request_id: str, decision: str) -> bool:
+async def decide(connection: Connection, run_id: str, request_id: str, decision: str) -> bool:
     """Note how a request was decided; says whether it was open."""
     statement = update(REQUESTS).where(_T.run_id == run_id, _T.request_id == request_id, _T.decision.is_(None))
     return (await connection.execute(statement.values(decision=decision))).rowcount > 0
 
 
-async def set_answer(connection: AsyncConnection, run_id: str, request_id: str, answer: Answer) -> None:
+async def set_answer(connection: Connection, run_id: str, request_id: str, answer: Answer) -> None:
     """Keep an answer that has to be passed on."""
     statement = update(REQUESTS).where(_T.run_id == run_id, _T.request_id == request_id)
     await connection.execute(statement.values(answer=asdict(answer)))
 
 
-async def expire(connection: AsyncConnection, run_id: str) -> None:
+async def expire(connection: Connection, run_id: str) -> None:
     """Note that nobody decided what a run still asks for."""
     await connection.execute(
         update(REQUESTS).where(_T.run_id == run_id, _T.decision.is_(None)).values(decision="expired")
     )
 
 
-async def find(connection: AsyncConnection, run_id: str, request_id: str) -> Request | None:
+async def find(connection: Connection, run_id: str, request_id: str) -> Request | None:
     """Find a request."""
     statement = select(REQUESTS).where(_T.run_id == run_id, _T.request_id == request_id)
     found = (await connection.execute(statement)).one_or_none()
     return None if found is None else _request(found)
 
 
-async def waiting(connection: AsyncConnection, run_id: str) -> list[Request]:
+async def waiting(connection: Connection, run_id: str) -> list[Request]:
     """List the requests of a run that nobody decided, the oldest first."""
     statement = select(REQUESTS).where(_T.run_id == run_id, _T.decision.is_(None)).order_by(_T.asked_at)
     return [_request(row) for row in await connection.execute(statement)]
 
 
-async def allow_always(connection: AsyncConnection, session_id: str, name: str, text: str) -> None:
+async def allow_always(connection: Connection, session_id: str, name: str, text: str) -> None:
     """Allow a tool this very thing in a session, from now on."""
     if not await is_allowed(connection, session_id, name, text):
         await connection.execute(insert(ALLOWANCES).values(session_id=session_id, digest=_digest(name, text)))
 
 
-async def is_allowed(connection: AsyncConnection, session_id: str, name: str, text: str) -> bool:
+async def is_allowed(connection: Connection, session_id: str, name: str, text: str) -> bool:
     """Whether a tool was allowed this very thing for good."""
     statement = select(ALLOWANCES.c.digest).where(
         ALLOWANCES.c.session_id == session_id, ALLOWANCES.c.digest == _digest(name, text)
@@ -104,7 +104,7 @@ async def is_allowed(connection: AsyncConnection, session_id: str, name: str, te
     return (await connection.execute(statement)).first() is not None
 
 
-async def forget_allowances(connection: AsyncConnection, session_id: str) -> None:
+async def forget_allowances(connection: Connection, session_id: str) -> None:
     """Forget what was allowed in a session."""
     await connection.execute(delete(ALLOWANCES).where(ALLOWANCES.c.session_id == session_id))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.schema import RESPONSES
 
 _T = RESPONSES.c
@@ -40,7 +40,7 @@ class StoredResponse:
     """Of the request, until somebody has the answer."""
 
 
-async def add(connection: AsyncConnection, new: StoredResponse) -> None:
+async def add(connection: Connection, new: StoredResponse) -> None:
     """Add a response."""
     await connection.execute(
         insert(RESPONSES).values(
@@ -62,35 +62,35 @@ async def add(connection: AsyncConnection, new: StoredResponse) -> None:
     )
 
 
-async def find(connection: AsyncConnection, response_id: str) -> StoredResponse | None:
+async def find(connection: Connection, response_id: str) -> StoredResponse | None:
     """Find a response."""
     found = (await connection.execute(select(RESPONSES).where(_T.id == response_id))).one_or_none()
     return None if found is None else _stored(found)
 
 
-async def of_unanswered(connection: AsyncConnection, request: str) -> StoredResponse | None:
+async def of_unanswered(connection: Connection, request: str) -> StoredResponse | None:
     """Find the newest response to a request that nobody has the answer of."""
     statement = select(RESPONSES).where(_T.unanswered == request).order_by(_T.id.desc()).limit(1)
     found = (await connection.execute(statement)).one_or_none()
     return None if found is None else _stored(found)
 
 
-async def set_answered(connection: AsyncConnection, response_id: str) -> None:
+async def set_answered(connection: Connection, response_id: str) -> None:
     """Note that somebody has the answer."""
     await connection.execute(update(RESPONSES).where(_T.id == response_id).values(unanswered=None))
 
 
-async def all_alone(connection: AsyncConnection) -> list[StoredResponse]:
+async def all_alone(connection: Connection) -> list[StoredResponse]:
     """List the responses whose sessions are open for nothing else."""
     return [_stored(row) for row in await connection.execute(select(RESPONSES).where(_T.alone.is_(True)))]
 
 
-async def set_closed(connection: AsyncConnection, response_id: str) -> None:
+async def set_closed(connection: Connection, response_id: str) -> None:
     """Note that the session of a response that nothing can follow is closed."""
     await connection.execute(update(RESPONSES).where(_T.id == response_id).values(alone=False))
 
 
-async def hide(connection: AsyncConnection, response_id: str) -> None:
+async def hide(connection: Connection, response_id: str) -> None:
     """Have clients not find a response any more."""
     await connection.execute(update(RESPONSES).where(_T.id == response_id).values(stored=False))
 

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Row, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.objects import Run, RunError
@@ -16,6 +15,7 @@ from agentd.gateway.model.queue import Waiting, Working
 from agentd.gateway.model.requests import RunQuery
 from agentd.gateway.model.results import QueueCounts
 from agentd.gateway.model.states import ACTIVE, RunStatus
+from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.schema import RUNS
 
 _T = RUNS.c
@@ -65,7 +65,7 @@ class StoredRun:
         return self.run.status
 
 
-async def add(connection: AsyncConnection, stored: StoredRun) -> None:
+async def add(connection: Connection, stored: StoredRun) -> None:
     """Add a run."""
     run = stored.run
     await connection.execute(
@@ -87,18 +87,18 @@ async def add(connection: AsyncConnection, stored: StoredRun) -> None:
     )
 
 
-async def find(connection: AsyncConnection, run_id: str) -> StoredRun | None:
+async def find(connection: Connection, run_id: str) -> StoredRun | None:
     """Find a run."""
     found = (await connection.execute(select(RUNS).where(_T.id == run_id))).one_or_none()
     return None if found is None else _stored(found)
 
 
-async def change(connection: AsyncConnection, run_id: str, **values: object) -> None:
+async def change(connection: Connection, run_id: str, **values: object) -> None:
     """Change columns of a run."""
     await connection.execute(update(RUNS).where(_T.id == run_id).values(values))
 
 
-async def page(connection: AsyncConnection, caller: Caller, query: RunQuery) -> list[Run]:
+async def page(connection: Connection, caller: Caller, query: RunQuery) -> list[Run]:
     """List the runs that a caller sees, the newest first; one more than the limit, if there is one."""
     statement = select(RUNS).order_by(_T.id.desc()).limit(query.limit + 1)
     if not caller.sees_all:
@@ -112,14 +112,14 @@ async def page(connection: AsyncConnection, caller: Caller, query: RunQuery) -> 
     return [_stored(row).run for row in await connection.execute(statement)]
 
 
-async def newest(connection: AsyncConnection, session_id: str) -> StoredRun | None:
+async def newest(connection: Connection, session_id: str) -> StoredRun | None:
     """Find the run of a session that was queued last."""
     statement = select(RUNS).where(_T.session_id == session_id).order_by(_T.position.desc()).limit(1)
     found = (await connection.execute(statement)).one_or_none()
     return None if found is None else _stored(found)
 
 
-async def unfinished(connection: AsyncConnection, session_id: str) -> list[StoredRun]:
+async def unfinished(connection: Connection, session_id: str) -> list[StoredRun]:
     """List the runs of a session that are not over, in the order of the queue."""
     statement = (
         select(RUNS)
@@ -129,25 +129,25 @@ async def unfinished(connection: AsyncConnection, session_id: str) -> list[Store
     return [_stored(row) for row in await connection.execute(statement)]
 
 
-async def children(connection: AsyncConnection, run_ids: Iterable[str]) -> list[StoredRun]:
+async def children(connection: Connection, run_ids: Iterable[str]) -> list[StoredRun]:
     """List the runs that others spawned."""
     statement = select(RUNS).where(_T.parent_run_id.in_([*run_ids])).order_by(_T.position)
     return [_stored(row) for row in await connection.execute(statement)]
 
 
-async def in_stage(connection: AsyncConnection, stage: Stage) -> list[StoredRun]:
+async def in_stage(connection: Connection, stage: Stage) -> list[StoredRun]:
     """List the runs of a stage, in the order of the queue."""
     statement = select(RUNS).where(_T.stage == stage.value).order_by(_T.position)
     return [_stored(row) for row in await connection.execute(statement)]
 
 
-async def waiting(connection: AsyncConnection) -> list[Waiting]:
+async def waiting(connection: Connection) -> list[Waiting]:
     """List the queue."""
     statement = select(_T.id, _T.target).where(_T.stage == Stage.WAITING.value).order_by(_T.position)
     return [Waiting(row.id, row.target) for row in await connection.execute(statement)]
 
 
-async def working(connection: AsyncConnection) -> list[Working]:
+async def working(connection: Connection) -> list[Working]:
     """List what agents are at."""
     statement = select(_T.target, _T.worker_id).where(_T.stage == Stage.WORKING.value)
     return [Working(row.target, worker_number(row.worker_id)) for row in await connection.execute(statement)]
@@ -158,7 +158,7 @@ def worker_number(worker_id: str | None) -> int | None:
     return None if worker_id is None else int(worker_id.removeprefix(WORKER))
 
 
-async def counts(connection: AsyncConnection) -> QueueCounts:
+async def counts(connection: Connection) -> QueueCounts:
     """Count those that wait and those that are under way."""
     wanted = [RunStatus.QUEUED.value, *_values(ACTIVE)]
     statement = select(_T.status, func.count()).where(_T.status.in_(wanted)).group_by(_T.status)
@@ -167,7 +167,7 @@ async def counts(connection: AsyncConnection) -> QueueCounts:
     return QueueCounts(waiting, sum(found.values()))
 
 
-async def queue_position(connection: AsyncConnection, stored: StoredRun) -> int:
+async def queue_position(connection: Connection, stored: StoredRun) -> int:
     """Say which place a queued run has, from 1."""
     statement = select(func.count()).where(_T.status == RunStatus.QUEUED.value, _T.position <= stored.position)
     return int((await connection.execute(statement)).scalar_one())

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.objects import Session
 from agentd.gateway.model.requests import SessionQuery
 from agentd.gateway.model.states import SessionStatus
+from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.schema import SESSIONS
 
 _T = SESSIONS.c
@@ -46,7 +46,7 @@ class StoredSession:
         return self.session.status is SessionStatus.OPEN
 
 
-async def add(connection: AsyncConnection, stored: StoredSession) -> None:
+async def add(connection: Connection, stored: StoredSession) -> None:
     """Add a session."""
     session = stored.session
     await connection.execute(
@@ -75,18 +75,18 @@ async def add(connection: AsyncConnection, stored: StoredSession) -> None:
     )
 
 
-async def find(connection: AsyncConnection, session_id: str) -> StoredSession | None:
+async def find(connection: Connection, session_id: str) -> StoredSession | None:
     """Find a session."""
     found = (await connection.execute(select(SESSIONS).where(_T.id == session_id))).one_or_none()
     return None if found is None else _stored(found)
 
 
-async def change(connection: AsyncConnection, session_id: str, **values: object) -> None:
+async def change(connection: Connection, session_id: str, **values: object) -> None:
     """Change columns of a session."""
     await connection.execute(update(SESSIONS).where(_T.id == session_id).values(values))
 
 
-async def page(connection: AsyncConnection, caller: Caller, query: SessionQuery) -> list[Session]:
+async def page(connection: Connection, caller: Caller, query: SessionQuery) -> list[Session]:
     """List the sessions that a caller sees, the newest first; one more than the limit, if there is one."""
     statement = select(SESSIONS).order_by(_T.id.desc()).limit(query.limit + 1)
     if not caller.sees_all:
@@ -100,12 +100,12 @@ async def page(connection: AsyncConnection, caller: Caller, query: SessionQuery)
     return [_stored(row).session for row in await connection.execute(statement)]
 
 
-async def declared(connection: AsyncConnection) -> list[StoredSession]:
+async def declared(connection: Connection) -> list[StoredSession]:
     """List the sessions whose agents the gateway has declared."""
     return [_stored(row) for row in await connection.execute(select(SESSIONS).where(_T.declared.is_(True)))]
 
 
-async def closed_before(connection: AsyncConnection, time: float, limit: int) -> list[str]:
+async def closed_before(connection: Connection, time: float, limit: int) -> list[str]:
     """List ids of sessions that were closed before a time and whose agents are withdrawn."""
     statement = (
         select(_T.id)
