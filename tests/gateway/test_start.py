@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.gateway.stand_in import declare, session
 from tests.support.gateway import Gateway
 
 TOKEN = "t0ken-of-nobody"
@@ -97,3 +98,68 @@ def test_without_its_extra_it_says_how_to_get_it(gateway: Gateway, tmp_path: Pat
     )
     said = refused(gateway, PYTHONPATH=str(tmp_path))
     assert "pip install 'agentd[gateway]'" in said
+
+
+def test_every_source_of_tokens_lets_in_and_none_is_told(gateway: Gateway, tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("from-file\n\nfrom-file-2\n")
+    gateway.daemon.write_secret("ROOT", "from-secret\n")
+    gateway.daemon.write_jcard('[[gateway.tokens]]\nsecret = "ROOT"\nscopes = ["admin"]\n')
+    env = {
+        "AGENTD_AUTH_TOKEN": "from-variable",
+        "AGENTD_AUTH_TOKENS": "from-list-1, from-list-2",
+        "AGENTD_API_KEY": "from-key",
+    }
+    gateway.start(f"--auth-token-file={file}", "--auth-token=from-flag", env=env)
+    tokens = [
+        "from-file",
+        "from-file-2",
+        "from-secret",
+        "from-variable",
+        "from-list-1",
+        "from-list-2",
+        "from-key",
+        "from-flag",
+    ]
+    assert {gateway.request("GET", "/sessions", token=token).status for token in tokens} == {200}
+    for wrong in ("from-list-1, from-list-2", "", "from-fil", "FROM-FILE"):
+        assert gateway.request("GET", "/sessions", token=wrong).status == 401
+    said = gateway.log_text()
+    assert said.count("list of processes") == 1
+    assert "gateway_open" not in said
+    assert not [token for token in tokens if f'"{token}' in said or f" {token}" in said]
+
+
+def test_without_tokens_it_is_open_on_loopback_and_says_so_once(gateway: Gateway) -> None:
+    gateway.start()
+    assert gateway.ask("GET", "/sessions") == {"sessions": [], "next_cursor": None}
+    assert gateway.log_text().count("gateway_open") == 1
+    assert gateway.socket.stat().st_mode & 0o777 == 0o660
+    health = gateway.ask("GET", "/health")
+    assert (health["ok"], health["agentd"]) == (True, "unreachable"), "agentd was never started"
+    assert gateway.ask("GET", "/daemon/status")["daemon_health"] == "degraded"
+
+
+def test_a_second_gateway_is_refused_where_one_runs(gateway: Gateway) -> None:
+    gateway.start()
+    first = gateway.process
+    gateway.process = None
+    try:
+        said = refused(gateway, listen=["127.0.0.1:0"])
+        assert "another agentd-gateway runs" in said
+    finally:
+        gateway.process = first
+
+
+def test_more_runs_than_may_wait_are_refused_for_a_while(gateway: Gateway) -> None:
+    declare(gateway, max_queue=1, max_concurrency=1)
+    gateway.daemon.start()
+    gateway.start()
+    made = session(gateway)
+    body = {"session_id": made, "prompt": "STUB-SLEEP:60"}
+    running = gateway.ask("POST", "/runs", body)["run"]["id"]
+    gateway.daemon.wait_for(lambda: gateway.ask("GET", f"/runs/{running}")["run"]["status"] == "running")
+    gateway.ask("POST", "/runs", body)
+    refusal = gateway.request("POST", "/runs", body)
+    assert (refusal.status, refusal.json()["error"]["code"]) == (429, "queue_full")  # type: ignore[index]
+    assert int(refusal.headers["retry-after"]) > 0
