@@ -11,10 +11,9 @@ from agentd.files.streams import with_streams
 from agentd.settings.daemon_parser import build_parser
 from agentd.settings.folders import SettingsError
 from agentd.settings.go_flags import notes, parse, runsc
+from agentd.settings.lean_imports import import_aiohttp_without_certificates, import_structlog_alone
 from agentd.settings.options import USAGE_ERROR, accept_one_dash, settings_from
 from agentd.settings.settings import Settings
-
-_CERTIFICATES = "SSL_CERT_FILE"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,42 +47,14 @@ def _run(settings: Settings, ignored: Sequence[str]) -> int:
     # Before the rest is imported, which takes memory that the parent does not need.
     become_init()
     stop_collecting()
-    _import_structlog_alone()
-    _import_aiohttp_without_certificates()
+    import_structlog_alone()
+    import_aiohttp_without_certificates()
     from agentd.daemon.preload import preload
     from agentd.daemon.run import run
 
     preload()
     keep_imports()
     return run(settings, ignored)
-
-
-def _import_structlog_alone() -> None:
-    """Import structlog without rich, for whose pretty tracebacks it looks and which we do not use: 60 ms and 5 MB."""
-    hidden = "rich" not in sys.modules
-    if hidden:
-        sys.modules["rich"] = None  # type: ignore[assignment]  # what makes an import fail, by importlib's own rule
-    import structlog  # noqa: F401
-
-    if hidden:
-        # A harness of somebody else's may want it.
-        del sys.modules["rich"]
-
-
-def _import_aiohttp_without_certificates() -> None:
-    """Import aiohttp without the system's certificates, which it reads at once: 50 ms and 2 MB for an HTTPS never used.
-
-    OpenSSL is told where they stand by the environment, and agents are to have that as it was.
-    """
-    before = os.environ.get(_CERTIFICATES)
-    os.environ[_CERTIFICATES] = os.devnull
-    try:
-        import aiohttp  # noqa: F401
-    finally:
-        if before is None:
-            del os.environ[_CERTIFICATES]
-        else:
-            os.environ[_CERTIFICATES] = before
 
 
 def _check(settings: Settings, ignored: Sequence[str]) -> int:

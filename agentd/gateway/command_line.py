@@ -13,6 +13,7 @@ from agentd.files.streams import with_streams
 from agentd.model.gateway import DEFAULT_CONCURRENCY, DEFAULT_LISTEN
 from agentd.settings.flags import GATEWAY_FIELDS
 from agentd.settings.folders import SettingsError
+from agentd.settings.lean_imports import import_aiohttp_without_certificates, import_structlog_alone
 from agentd.settings.options import USAGE_ERROR, add_options, settings_from
 
 _DESCRIPTION = """\
@@ -122,6 +123,8 @@ def _main(argv: Sequence[str]) -> int:
             f"agentd-gateway: cannot start: {', '.join(missing)} not installed: pip install 'agentd[gateway]'\n"
         )
         return 1
+    import_structlog_alone()
+    import_aiohttp_without_certificates()
     from agentd.gateway.run import migrate, run
     from agentd.gateway.settings import Flags
 

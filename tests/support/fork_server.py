@@ -68,9 +68,10 @@ def main_of(name: str) -> Callable[[list[str]], int]:
     """Import all that the command comes to import, and give its ``main``."""
     if name == "agentd":
         from agentd.daemon import command_line as command  # noqa: PLC0415
+        from agentd.settings import lean_imports  # noqa: PLC0415
 
-        command._import_structlog_alone()
-        command._import_aiohttp_without_certificates()
+        lean_imports.import_structlog_alone()
+        lean_imports.import_aiohttp_without_certificates()
         importlib.import_module("agentd.daemon.run")
         importlib.import_module("agentd.daemon.preload").preload()
         importlib.import_module("agentd.harness.builtin")

@@ -40,7 +40,7 @@ _Seconds = Annotated[float, Field(gt=0, le=_LONGEST_RUN, allow_inf_nan=False)]
 class Body(BaseModel):
     """A body of JSON; a field that there is not is refused, so that a misspelt one is not passed over."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class KeyedBody(Body):
@@ -144,7 +144,7 @@ class HireBody(Body):
 class Query(BaseModel):
     """The parameters of a query, which are texts."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class NoQuery(Query):

@@ -13,7 +13,8 @@ from agentd.gateway.model.states import RunStatus, SessionStatus
 class Shape(BaseModel):
     """A JSON object."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    # Built when /openapi.json is asked for.
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, defer_build=True)
 
 
 class ErrorDetails(Shape):
