@@ -38,8 +38,8 @@ def test_schemathesis_finds_the_answers_as_the_document_says(daemon: Daemon, tmp
             [SCHEMATHESIS, "run", document, "--url", gateway.url, "--header", f"Authorization: Bearer {TOKEN}",
              "--max-examples", "100", "--no-color", "--max-time", "240", "--generation-database", "none",
              "--report-dir", tmp_path, "--request-timeout", "30",
-             # It never ends.
-             "--exclude-path", "/stream",
+             # One never ends, one waits for a real agent's program, and one is not implemented, as its document says.
+             "--exclude-path", "/stream", "--exclude-path", "/hire", "--exclude-path", "/v1/responses/input_tokens",
              # What is there, which agents are declared, and how full the queue is, no schema says.
              "--exclude-checks", "positive_data_acceptance"],
             capture_output=True, text=True, cwd=tmp_path, timeout=700, check=False,
