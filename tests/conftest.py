@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.daemon import Daemon
-from tests.support.effort import DEFAULT_PROFILE
+from tests.support.effort import DEFAULT_PROFILE, EVERYDAY, FULL
 from tests.support.forked import AGENTCTL, AGENTD, GATEWAY, launch_of
 from tests.support.memory_disk import temporary_folder
 from tests.support.processes import end_marked, marked
@@ -43,13 +43,14 @@ WHEN_ASKED_FOR = {
 # gets the same examples, so that a failure is the change's; new ones are found by everybody else.
 settings.register_profile(
     DEFAULT_PROFILE,
+    max_examples=FULL if "CI" in os.environ else EVERYDAY,
     deadline=None,
     derandomize="CI" in os.environ,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 # New examples each time; a failure prints the decorator that replays it, and --hypothesis-seed replays a whole run.
-settings.register_profile(FUZZ_PROFILE, settings.get_profile(DEFAULT_PROFILE), derandomize=False)
+settings.register_profile(FUZZ_PROFILE, settings.get_profile(DEFAULT_PROFILE), max_examples=FULL, derandomize=False)
 settings.load_profile(DEFAULT_PROFILE)
 
 # For pytest's own folders, and where a test asks for one itself.

@@ -7,7 +7,7 @@ import tomllib
 from typing import cast
 
 import tomlkit
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.jcard.edit.agents import (
@@ -22,6 +22,7 @@ from agentd.jcard.edit.agents import (
 from agentd.jcard.edit.writing import TomlValue
 from tests.jcard.loading import load
 from tests.jcard.written import TEXTS, Written, jcards
+from tests.support.effort import examples
 
 FIELDS: st.SearchStrategy[tuple[FieldPath, TomlValue]] = st.one_of(
     st.tuples(
@@ -91,7 +92,7 @@ def agent_of(data: st.DataObject, written: Written) -> str | None:
     return data.draw(st.sampled_from(names)) if names else None
 
 
-@settings(max_examples=30)
+@examples(10, 30)
 @given(jcards(), FIELDS, st.data())
 def test_setting_a_field_changes_nothing_else(
     written: Written, field: tuple[FieldPath, TomlValue], data: st.DataObject
@@ -115,7 +116,7 @@ def test_setting_a_field_changes_nothing_else(
     assert set_fields(after, name, {path: value}) == after or value == {}
 
 
-@settings(max_examples=30)
+@examples(10, 30)
 @given(jcards(), st.data())
 def test_unsetting_a_field_changes_nothing_else(written: Written, data: st.DataObject) -> None:
     if (name := agent_of(data, written)) is None:
@@ -138,7 +139,7 @@ def test_unsetting_a_field_changes_nothing_else(written: Written, data: st.DataO
         assert after == written.text
 
 
-@settings(max_examples=30)
+@examples(10, 30)
 @given(jcards(), st.data())
 def test_removing_an_agent_leaves_every_other_line(written: Written, data: st.DataObject) -> None:
     if (name := agent_of(data, written)) is None:
@@ -152,7 +153,7 @@ def test_removing_an_agent_leaves_every_other_line(written: Written, data: st.Da
     assert after
 
 
-@settings(max_examples=30)
+@examples(10, 30)
 @given(jcards(), FIELDS)
 def test_adding_an_agent_only_adds_lines(written: Written, field: tuple[FieldPath, TomlValue]) -> None:
     path, value = field
@@ -170,7 +171,7 @@ def test_adding_an_agent_only_adds_lines(written: Written, field: tuple[FieldPat
     assert [line for line in back.split() if line] == written.text.split() or "agents = [" in written.text
 
 
-@settings(max_examples=30)
+@examples(10, 30)
 @given(jcards(), st.data())
 def test_renaming_an_agent_changes_its_name_alone(written: Written, data: st.DataObject) -> None:
     if (name := agent_of(data, written)) is None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from agentd.jcard.positions import Path as TomlPath
 from agentd.jcard.positions import Positions, locate
-from tests.support.effort import examples
 
 EVERYTHING = '''# a comment with [agent] and name = "x"
 title = 'literal'   # after a value
@@ -278,7 +277,6 @@ def written_documents(draw: st.DrawFn) -> Writer:
     return writer
 
 
-@examples(40)
 @given(written_documents())
 def test_keys_are_found_in_whatever_style_a_document_is_written(written: Writer) -> None:
     assert set(paths_of(tomllib.loads(written.text))) == set(written.places)

@@ -20,6 +20,7 @@ from agentd.supervise.plan import Action, Operation, plan
 from agentd.supervise.policy import Exit
 from tests.supervise.crashing_world import CrashingWorld
 from tests.supervise.lives import declared
+from tests.support.effort import DEFAULT_PROFILE
 
 NAMES = ("a", "b", "c")
 ENDINGS = (Exit(code=0), Exit(code=1), Exit(code=2), Exit(signal=9))
@@ -309,9 +310,9 @@ class FleetMachine(RuleBasedStateMachine):
 
 TestFleet = FleetMachine.TestCase
 TestFleet.settings = settings(TestFleet.settings, deadline=None)
-if settings.get_current_profile_name() == "agentd":
+if settings.get_current_profile_name() == DEFAULT_PROFILE:
     # CI takes 50 000 steps by the profile "model".
-    TestFleet.settings = settings(TestFleet.settings, max_examples=40)
+    TestFleet.settings = settings(TestFleet.settings, max_examples=20)
 
 
 def test_the_long_form_is_long_enough() -> None:

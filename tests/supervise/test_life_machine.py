@@ -23,6 +23,7 @@ from agentd.supervise.record import Description, Record
 from agentd.supervise.usage_limits import LimitHit
 from tests.supervise.life_world import World
 from tests.supervise.lives import declared, stale
+from tests.support.effort import DEFAULT_PROFILE
 
 policies = st.builds(
     Policy,
@@ -294,6 +295,6 @@ class LifeMachine(RuleBasedStateMachine):
 # The profile says how much; pytest tries a class of this name.
 TestLife = LifeMachine.TestCase
 TestLife.settings = settings(TestLife.settings, deadline=None)
-if settings.get_current_profile_name() == "agentd":
+if settings.get_current_profile_name() == DEFAULT_PROFILE:
     # The profiles "thorough" and "model" take many more.
-    TestLife.settings = settings(TestLife.settings, max_examples=40)
+    TestLife.settings = settings(TestLife.settings, max_examples=20)

@@ -118,7 +118,7 @@ def folder(session_folder: Path) -> Path:
     environment=st.dictionaries(_NAMES, _BYTES, max_size=6),
     name=_BYTES.map(lambda raw: raw.replace(b"/", b"")[:100]).filter(lambda raw: raw not in (b"", b".", b"..")),
 )
-@settings(examples(20, 60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(10, 60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_argv_environment_and_workdir_arrive_byte_for_byte(
     folder: Path, shell: list[str], arguments: list[bytes], environment: dict[str, bytes], name: bytes
 ) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.tmux.connection import ControlConnection
 from agentd.tmux.syntax import command, literal, pane_target, quote, sequence, session_target
+from tests.support.effort import examples
 from tests.tmux.servers import client_command, tmux
 
 # tmux takes no NUL, Python's text no lone surrogates; what is not UTF-8 no argument of ours can hold.
@@ -52,7 +53,7 @@ def running(session_folder: Path) -> Iterator[Tmux]:
 
 
 @given(st.one_of(_TEXT, _SYNTAX))
-@settings(max_examples=200)
+@examples(25, 200)
 def test_any_text_reaches_tmux_as_it_is(running: Tmux, text: str) -> None:
     shown = running.run(command("set-option", "-s", "@x", text), "show-options -sv @x")[1]
     # An option's line breaks end lines of the answer; a carriage return before one is taken for the line's end.
@@ -60,7 +61,6 @@ def test_any_text_reaches_tmux_as_it_is(running: Tmux, text: str) -> None:
 
 
 @given(st.lists(st.one_of(_TEXT, _SYNTAX), min_size=1, max_size=4))
-@settings(max_examples=50)
 def test_arguments_stay_apart(running: Tmux, words: list[str]) -> None:
     named = [(f"@w{number}", word) for number, word in enumerate(words)]
     running.run(*(command("set-option", "-s", name, word) for name, word in named))
@@ -69,7 +69,7 @@ def test_arguments_stay_apart(running: Tmux, words: list[str]) -> None:
 
 
 @given(st.one_of(_TEXT, _SYNTAX).filter(lambda text: "\n" not in text and "\r" not in text))
-@settings(max_examples=200)
+@examples(25, 200)
 def test_a_literal_is_what_it_was_after_tmux_expanded_it(running: Tmux, text: str) -> None:
     # set-option -F expands formats as new-session -s and -c do.
     shown = running.run(command("set-option", "-sF", "@y", literal(text)), "show-options -sv @y")[1]

@@ -24,7 +24,6 @@ from agentd.turns.activity import (
     weigh,
 )
 from agentd.turns.events import Ended, Failure, Outcome
-from tests.support.effort import examples
 
 IDLE, WORKING = Doing(Activity.IDLE, "file"), Doing(Activity.WORKING, "file")
 
@@ -114,7 +113,6 @@ def test_another_witness_or_text_does_not_begin_an_activity_anew() -> None:
 activities = st.builds(Doing, st.sampled_from(Activity), st.just("file"), st.none() | st.sampled_from(["a", "b"]))
 
 
-@examples(60)
 @given(st.lists(st.tuples(activities, st.floats(0.0, 1.0)), max_size=20))
 def test_what_is_told_has_lasted_is_never_told_twice_in_a_row_and_is_the_truth_in_the_end(
     changes: list[tuple[Doing, float]],

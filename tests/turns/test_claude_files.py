@@ -20,7 +20,6 @@ from agentd.turns.claude.session_file import Session, Used, session_path
 from agentd.turns.conversation import Conversation, take
 from agentd.turns.events import Decision, Usage
 from agentd.turns.growing_file import LONGEST_LINE, MOST_BEHIND, PIECE, GrowingFile
-from tests.support.effort import examples
 from tests.turns.claude_run import PROCESS, SAMPLES, STATUS, me
 
 json_values = st.recursive(
@@ -39,7 +38,6 @@ bodies = st.dictionaries(st.sampled_from(FIELDS), json_values)
 # -- hooks
 
 
-@examples(100)
 @given(st.lists(st.tuples(st.sampled_from(HOOKS), st.none() | bodies), max_size=8))
 def test_whatever_hooks_say_they_are_read(hooks: list[tuple[str, dict[str, object] | None]]) -> None:
     conversation = Conversation()
@@ -161,7 +159,6 @@ def test_a_damaged_status_file_and_that_of_a_former_process_say_nothing(data: by
     assert status_file.parse(data, PROCESS, 0.0) is None
 
 
-@examples(60)
 @given(st.dictionaries(st.sampled_from(["status", "waitingFor", "statusUpdatedAt", "sessionId"]), json_values))
 def test_a_status_that_is_not_known_is_unknown(changed: dict[str, object]) -> None:
     found = status_file.parse(json.dumps({**STATUS, **changed}).encode(), ProcessIdentity(3678, None), 5.0)
@@ -190,7 +187,6 @@ def test_usage_that_is_repeated_counts_once_and_may_grow() -> None:
     assert used == [Usage(10, 1, 3), Usage(), Usage(0, 4), Usage(10, 2, 3)]
 
 
-@examples(100)
 @given(
     st.binary(max_size=40)
     | json_values.map(lambda value: json.dumps(value).encode())

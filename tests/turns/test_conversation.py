@@ -39,7 +39,6 @@ from agentd.turns.events import (
     TurnEvent,
     Usage,
 )
-from tests.support.effort import examples
 
 DONE = Ended(Outcome.COMPLETED, "the answer")
 ASKED = PermissionAsked("r", "Bash", "rm x", tool="t")
@@ -231,7 +230,6 @@ events: st.SearchStrategy[TurnEvent] = st.one_of(
 )
 
 
-@examples(60)
 @given(st.lists(events, max_size=30))
 def test_whatever_comes_no_request_outlives_its_turn_and_usage_adds_up(happened: list[TurnEvent]) -> None:
     conversation, total, asked, resolved = Conversation(), Usage(), 0, 0
@@ -252,7 +250,6 @@ def test_whatever_comes_no_request_outlives_its_turn_and_usage_adds_up(happened:
     assert asked == resolved + len(conversation.requests)
 
 
-@examples(60)
 @given(st.lists(events, max_size=20), st.lists(texts, max_size=5))
 def test_whatever_comes_each_message_is_sent_at_most_once_and_in_order(
     happened: list[TurnEvent], said: list[str]
