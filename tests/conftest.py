@@ -79,13 +79,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     A test of ten seconds that is the last to begin keeps all workers but one idle.
     """
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-    for marker, skip in WHEN_ASKED_FOR.items():
-        if marker in (config.option.markexpr or ""):
-            continue
-        for item in items:
-            if item.get_closest_marker(marker):
-                item.add_marker(skip)
+    asked_for = config.option.markexpr or ""
+    left_out = {marker: skip for marker, skip in WHEN_ASKED_FOR.items() if marker not in asked_for}
+    slow, others = list[pytest.Item](), list[pytest.Item]()
+    for item in items:
+        markers = {marker.name for marker in item.iter_markers()}
+        (slow if "slow" in markers else others).append(item)
+        for marker in left_out.keys() & markers:
+            item.add_marker(left_out[marker])
+    items[:] = slow + others
 
 
 def pytest_collection_finish() -> None:
