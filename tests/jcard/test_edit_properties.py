@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from typing import cast
 
@@ -60,7 +61,9 @@ def rest(text: str) -> str:
 def changed(before: str, after: str) -> tuple[list[str], list[str]]:
     """The lines that went and those that came, each with its line break."""
     removed, added = [], []
-    for line in difflib.ndiff(before.splitlines(keepends=True), after.splitlines(keepends=True)):
+    # Not splitlines, which also splits at U+2028 in a string.
+    lines = [re.findall(r"[^\n]*\n|[^\n]+", text) for text in (before, after)]
+    for line in difflib.ndiff(lines[0], lines[1]):
         if line.startswith("- "):
             removed.append(line[2:])
         elif line.startswith("+ "):
