@@ -33,7 +33,7 @@ class LaunchFacts:
     file: Path
     """Where the file of `Additions` is going to stand; readable by the agents' user alone."""
     socket: Path
-    """Where the program may make a socket of its own; the runtime directory holds nothing else of that name."""
+    """Where the program may make a socket of its own, the same in all runs of the agent."""
     resume: str | None = None
     """Id of the conversation that it is to go on with."""
 

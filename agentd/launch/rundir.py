@@ -41,7 +41,7 @@ _NEW_RECORD = ".record-new"
 _GO = os.fsdecode(GO_SUFFIX)
 _OF_SANDBOX = (os.fsdecode(SANDBOX_SUFFIX), os.fsdecode(SANDBOX_INPUT), TRUSTED_SUFFIX, NETWORK_SUFFIX, READY_SUFFIX)
 _MEMO, _FILE, _SOCKET, _PASTE = ".turns", ".turns-file", ".turns-socket", ".turns-paste"
-_SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, _GO, *_OF_SANDBOX, _MEMO, _FILE, _SOCKET, _PASTE)
+_SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, _GO, *_OF_SANDBOX, _MEMO, _FILE, _PASTE)
 _LARGEST_STATUS = 255
 _ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
 """An exit status, and the first number of /proc/uptime (proc(5)) where there is one."""
@@ -191,9 +191,9 @@ class RuntimeDirectory:
         found = self._folder.read(run_id + _RECORD, _RECORD_LIMIT)
         return None if found is None else found[0]
 
-    def watching_paths(self, run_id: str) -> tuple[Path, Path]:
-        """Where whoever watches a run has a file and a socket of the run's."""
-        return self.path / (run_id + _FILE), self.path / (run_id + _SOCKET)
+    def watching_paths(self, run_id: str, agent: str) -> tuple[Path, Path]:
+        """Where whoever watches a run has a file of the run's and a socket, the same for all runs of an agent."""
+        return self.path / (run_id + _FILE), self.path / (agent + _SOCKET)
 
     def write_watching(self, run_id: str, memo: str, file: bytes | None) -> None:
         """Write what whoever watches a run needs: a note for a later daemon, and perhaps a file for the program.
@@ -339,7 +339,8 @@ class RuntimeDirectory:
     def remove(self) -> None:
         """Remove the folder, after the last run."""
         self.remove_all_but(set())
-        for name in (CLOSING, HINTS):
+        sockets = [name for name in self.file_names() if _SOCKET in name]
+        for name in (CLOSING, HINTS, *sockets):
             self._folder.remove(name)
         try:
             self.path.rmdir()

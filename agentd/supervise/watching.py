@@ -26,7 +26,7 @@ def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mappi
     if _unwatched(spec) is not None:
         return None
     hook = {} if socket is None else {HOOK_VARIABLE: socket}
-    file, own_socket = host.runtime.watching_paths(run_id)
+    file, own_socket = host.runtime.watching_paths(run_id, spec.name)
     facts = LaunchFacts(
         agent=spec.name,
         run_id=run_id,
@@ -67,7 +67,7 @@ def watch_run(host: Host, life: Life, described: Description, handle: RunHandle)
         harness=described.harness,
         workdir=Path(described.workdir),
         process=handle.process,
-        files=RunFiles(*host.runtime.watching_paths(handle.run_id)),
+        files=RunFiles(*host.runtime.watching_paths(handle.run_id, life.name)),
         pane=handle.pane,
         memo=_memo(host.runtime.read_memo(handle.run_id)),
         limit=None if life.limited is None else life.limited.hit,

@@ -29,15 +29,18 @@ def wait_outcome(driven: DrivenCli, prompt: str) -> tuple[object, object, object
     return turn["outcome"], turn["text"], turn["failure"]
 
 
-def test_a_day_is_told_turn_by_turn(driven: DrivenCli) -> None:
+@pytest.mark.parametrize("record", ["app-server", "rollout"])
+def test_a_day_is_told_turn_by_turn(driven: DrivenCli, record: str) -> None:
     daemon = driven.daemon
-    driven.declare(args=["-a", "on-request"])
+    # A folder more is what the terminal program takes without a server of its own alone.
+    local = ["--add-dir", str(daemon.home)] if record == "rollout" else []
+    driven.declare(args=["-a", "on-request", *local])
     wait_activity(driven, "idle")
 
     ask(driven, "hello there")
     assert wait_outcome(driven, "hello there") == ("completed", "STUB-REPLY: hello there", None)
     first = wait_activity(driven, "idle")
-    assert first["activity_source"] == "rollout"
+    assert first["activity_source"] == record
     assert first["conversation"] is not None
     daemon.wait_for(lambda: turns(driven, "turn_usage") == 1, DEADLINE, what="its usage is told")
 
@@ -48,7 +51,7 @@ def test_a_day_is_told_turn_by_turn(driven: DrivenCli) -> None:
     )
     ask(driven, asked)
     waiting = wait_activity(driven, "waiting_permission")
-    assert waiting["activity_source"] == "screen"
+    assert waiting["activity_source"] == ("screen" if record == "rollout" else record)
     daemon.wait_for(lambda: view(driven)["requests"], DEADLINE, what="it can be answered")
     assert post(daemon, "/v1/turns/agent/answer", {"decision": "allow"})[0] == 200
     assert wait_outcome(driven, asked) == ("completed", f"STUB-REPLY: {asked}", None)
@@ -56,7 +59,7 @@ def test_a_day_is_told_turn_by_turn(driven: DrivenCli) -> None:
     wait_activity(driven, "idle")
 
     ask(driven, "STUB-SLEEP:60")
-    assert wait_activity(driven, "working")["activity_source"] == "rollout"
+    assert wait_activity(driven, "working")["activity_source"] == record
     assert post(daemon, "/v1/turns/agent/interrupt")[0] == 200
     assert wait_outcome(driven, "STUB-SLEEP:60") == ("interrupted", None, None)
 
@@ -89,7 +92,7 @@ def test_a_conversation_survives_a_death_in_a_turn(driven: DrivenCli) -> None:
     os.kill(first["pid"], signal.SIGKILL)
     daemon.wait_for(lambda: turns(driven, "turn_ended") == 2, DEADLINE, what="the turn is lost")
     daemon.wait_for(lambda: daemon.agents()["agent"]["pid"] not in (None, first["pid"]), DEADLINE, what="it runs again")
-    assert wait_activity(driven, "idle")["activity_source"] == "screen"
+    assert wait_activity(driven, "idle")["activity_source"] == "app-server"
     driven.wait_on_screen("remember this")
 
     ask(driven, "and now")

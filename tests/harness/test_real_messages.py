@@ -73,7 +73,8 @@ def test_a_persons_draft_holds_a_message_back_and_an_interrupted_one_does_not(
     driven.declare()
     send(driven, "m1", "hello there")
     wait_status(driven, "m1", "ended")
-    if driven.cli.harness != "opencode":
+    # The servers of the others take messages beside what stands at the terminal.
+    if driven.cli.harness not in ("opencode", "codex"):
         wait_activity(driven, "idle")
         agentctl(driven, "send", "agent", "half a thought", "--no-enter")
         send(driven, "m2", "after the draft")

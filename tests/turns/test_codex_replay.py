@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -420,16 +420,6 @@ def test_totals_of_usage_are_told_as_they_grow() -> None:
     assert total(100, 40, 5) == (Usage(60, 5, 40),)
     assert total(100, 40, 5) == ()
     assert total(150, 80, 7) == (Usage(10, 2, 40),)
-
-
-def test_a_conversation_is_gone_on_with(tmp_path: Path) -> None:
-    argv = ("codex", "--no-daemon", "-m", "x")
-    facts = LaunchFacts("a", "r", "codex", argv, {"CODEX_HOME": "/c"}, tmp_path, tmp_path, True, tmp_path, tmp_path)
-    assert CODEX.additions(facts).argv == argv
-    assert CODEX.additions(facts).memo == {"home": "/c"}
-    added = CODEX.additions(replace(facts, resume="ID"))
-    assert added.memo == {"home": "/c", "resume": "ID"}
-    assert added.argv == ("codex", "resume", "ID", "--no-daemon", "-m", "x")
 
 
 async def test_a_conversation_that_is_gone_on_with_is_followed_before_it_is_opened(tmp_path: Path) -> None:

@@ -1,240 +1,31 @@
-"""Codex, watched: the rollout file of its conversation tells its turns, as they happen.
-
-Nothing is added to its command line. Its hooks would need ``--dangerously-bypass-hook-trust``, which runs hooks that
-nobody trusted, and shows a warning; and while a ``PermissionRequest`` hook waits, nobody can decide at the terminal. So
-the screen tells what it asks, and keys answer it.
-"""
+"""Codex, watched: by its own server, which its terminal program talks to; without one, by its rollout file."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
-from typing import Final
+from dataclasses import dataclass
 
-from agentd.files.answering import NotAnsweringError
-from agentd.harness import builtin
 from agentd.harness.additions import Additions, LaunchFacts
-from agentd.model.states import Activity
-from agentd.turns.activity import PROCESS, Seen
-from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, Voice
+from agentd.turns.adapter import Granularity, Ground, LiveRun, Voice, Watch
+from agentd.turns.codex import launch
+from agentd.turns.codex.by_rollout import RolloutWatch
+from agentd.turns.codex.by_server import ServerWatch
 from agentd.turns.codex.dialogs import Dialogs
-from agentd.turns.codex.open_files import conversation_of, folders, own_rollout, rollout_of
-from agentd.turns.codex.rollout import Rollout, Told
-from agentd.turns.conversation import Request
-from agentd.turns.events import Ended, Failure, Outcome, Started
-from agentd.turns.file_changes import INTERVAL, FileWatch
-from agentd.turns.growing_file import GrowingFile
-from agentd.turns.input_box import box_hindrance, type_message
-
-_ROLLOUT: Final = "rollout"
-"""The witness."""
-_HOME: Final = "home"
-"""In the memo: Codex's own folder."""
-_LOOK_AGAIN: Final = 30.0
-"""Seconds between two looks at what the process has open, if no file came meanwhile: an old conversation that is opened
-again makes none. A look takes 0.2 ms."""
-_RESUME: Final = "resume"
-"""Codex's command; in the memo, the conversation that it goes on with."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodexAdapter:
     """The adapter of the harness ``codex``."""
 
-    granularity: Granularity = Granularity.MESSAGE
+    granularity: Granularity = Granularity.TOKEN
 
     def additions(self, facts: LaunchFacts) -> Additions:
-        """Keep where its files are; and go on with a conversation, if one is named."""
-        argv = facts.argv
-        home = facts.environment.get("CODEX_HOME")
-        memo = {_HOME: home} if home and home.startswith("/") else {}
-        if facts.stays and argv and facts.resume is not None and _RESUME not in argv:
-            argv = (argv[0], _RESUME, facts.resume, *argv[1:])
-            memo[_RESUME] = facts.resume
-        return Additions(argv, memo=memo)
+        """Have a server started beside the terminal program."""
+        return launch.additions(facts)
 
-    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> CodexWatch:
+    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> Watch:
         """Watch a run."""
-        return CodexWatch(run, voice, ground, Dialogs(voice, run.terminal, ground))
+        rollout = RolloutWatch(run, voice, ground, Dialogs(voice, run.terminal, ground))
+        return ServerWatch(run, voice, ground, rollout) if launch.SERVER in run.memo else rollout
 
 
 CODEX = CodexAdapter()
-
-
-@dataclass(slots=True)
-class _Followed:
-    """A file, and how far it was read."""
-
-    lines: GrowingFile
-    rollout: Rollout = field(default_factory=Rollout)
-    before: list[Told] = field(default_factory=list)
-    """Of a turn that began before we watched, and that may have ended before, too."""
-
-
-@dataclass(slots=True)
-class CodexWatch:
-    """A run of Codex."""
-
-    run_: LiveRun
-    voice: Voice
-    ground: Ground
-    _dialogs: Dialogs
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _known: dict[Path, _Followed] = field(default_factory=dict)
-    """The files that were followed: a conversation may be gone back to."""
-    _file: _Followed | None = None
-    _file_watch: FileWatch | None = None
-    _folders: dict[Path, FileWatch] = field(default_factory=dict)
-    _open_changed: bool = True
-    """Whether the process may have opened another file."""
-    _sure: bool = True
-    """Whether the file is known to be its latest."""
-
-    async def run(self) -> None:
-        """Follow the file, and in a turn the screen."""
-        if not self.run_.facts.stays:
-            # A one-shot run is one turn.
-            self.voice.event(Started(self.run_.facts.run_id))
-            self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
-            await asyncio.Event().wait()
-        sessions = Path(self.run_.memo.get(_HOME) or self.run_.facts.home / ".codex") / "sessions"
-        now = self.ground.wall()
-        born = now - self.run_.process.age()
-        try:
-            while True:
-                if self._open_changed:
-                    self._open_changed = False
-                    self._watch_folders(sessions)
-                    await self._find(sessions)
-                await self._read(born, now)
-                self._dialogs.look()
-                await self._wait()
-        finally:
-            self._follow(None)
-            for watch in self._folders.values():
-                self.ground.changes.forget(watch)
-
-    async def _wait(self) -> None:
-        in_turn = self.voice.conversation.turn is not None
-        try:
-            async with asyncio.timeout(INTERVAL if in_turn or not self._sure else _LOOK_AGAIN):
-                await self._news.wait()
-        except TimeoutError:
-            # In a turn it is the screen that is looked at.
-            self._open_changed = self._open_changed or not in_turn or not self._sure
-        self._news.clear()
-
-    def _watch_folders(self, sessions: Path) -> None:
-        """Be told of new conversations, also after midnight."""
-        wanted = folders(sessions, datetime.fromtimestamp(self.ground.wall()).astimezone().date())
-        for gone in self._folders.keys() - set(wanted):
-            self.ground.changes.forget(self._folders.pop(gone))
-        for path in wanted:
-            if path not in self._folders:
-                self._folders[path] = self.ground.changes.watch(path, lambda _stamp: self._look_again())
-
-    def _look_again(self) -> None:
-        self._open_changed = True
-        self._news.set()
-
-    async def _find(self, sessions: Path) -> None:
-        pid, user = self.run_.process.pid, self.ground.user
-        # Codex opens a conversation that it goes on with at its first message, which no folder shows.
-        resumed = self.run_.memo.get(_RESUME) if self._file is None else None
-
-        def find() -> tuple[Path | None, bool]:
-            path, sure = own_rollout(pid, sessions.resolve(), user)
-            return path or (rollout_of(resumed, sessions.resolve()) if resumed else None), sure
-
-        try:
-            path, self._sure = await self.ground.looks.look(sessions, find)
-        except (OSError, NotAnsweringError):
-            return
-        if path is None or (self._file is not None and self._file.lines.path == path):
-            return
-        self._file = self._known.setdefault(path, _Followed(GrowingFile(path, user, new=True)))
-        self._follow(path)
-        conversation = conversation_of(path)
-        assert conversation is not None
-        self.voice.identified(conversation)
-
-    def _follow(self, path: Path | None) -> None:
-        if self._file_watch is not None:
-            self.ground.changes.forget(self._file_watch)
-            self._file_watch = None
-        if path is not None:
-            self._file_watch = self.ground.changes.watch(path, lambda _stamp: self._news.set())
-
-    async def _read(self, born: float, begun: float) -> None:
-        """Take what was appended.
-
-        Parameters
-        ----------
-        born
-            When the process began: what is older is of other runs.
-        begun
-            When the watching did: of what is older the turn that is under way still is told, and no other.
-        """
-        file, more = self._file, True
-        while file is not None and more:
-            try:
-                lines, more = await self.ground.looks.look(file.lines.path, file.lines.read)
-            except (OSError, NotAnsweringError):
-                return
-            for line in lines:
-                told = file.rollout.read(line)
-                if told is None:
-                    continue
-                if told.at < born:
-                    file.rollout.forget()
-                elif told.at >= begun:
-                    self._take_before(file)
-                    self._take(told)
-                elif told.working is True:
-                    file.before.append(told)
-                else:
-                    file.before.clear()
-        if file is not None:
-            self._take_before(file)
-
-    def _take_before(self, file: _Followed) -> None:
-        before, file.before = file.before, []
-        for told in before:
-            self._take(told)
-
-    def _take(self, told: Told) -> None:
-        # Before the end of a turn that has hit the limit.
-        self.voice.quota(_ROLLOUT, told.quota)
-        for event in told.events:
-            self.voice.event(event)
-        if told.working is not None:
-            activity = Activity.WORKING if told.working else Activity.IDLE
-            self.voice.seen(_ROLLOUT, Seen(activity, told.at, blind=True))
-
-    async def hook(self, hook: Hook) -> bytes | None:  # noqa: ARG002 (the protocol's)
-        """Codex has no hooks of ours."""
-        return None
-
-    async def hindrance(self, *, returned: str | None) -> str | None:
-        """Look whether the input box is there, and empty."""
-        return await box_hindrance(self.run_.terminal, builtin.CODEX.facts, returned)
-
-    async def deliver(self, text: str) -> None:
-        """Type it."""
-        await type_message(self.run_.terminal, self.voice, builtin.CODEX.facts, text)
-
-    async def answer(self, request: Request, answer: Answer) -> None:
-        """Press the key."""
-        await self._dialogs.answer(request, answer)
-
-    async def interrupt(self) -> None:
-        """Press Escape."""
-        await self.run_.terminal.press("Escape")
-
-    def at_exit(self, *, succeeded: bool) -> Ended | None:
-        """A one-shot run ends its turn by its exit."""
-        if self.run_.facts.stays:
-            return None
-        return Ended(Outcome.COMPLETED) if succeeded else Ended(Outcome.FAILED, None, Failure.OTHER)
