@@ -6,11 +6,14 @@ Such a program reads and writes JSON-RPC. What is in its pane is a renderer of o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from agentd.harness.base import HarnessError, HarnessFacts, Request, StopKey, in_rounds, interrupts
+from agentd.harness.base import Harness, HarnessError, HarnessFacts, Request, StopKey, in_rounds, interrupts
 from agentd.model.spec import Mode
+
+NAME: Final = "acp"
+"""By which a jcard gives it."""
 
 RENDERER: Final = "agentd.acp"
 """The package of the renderer."""
@@ -36,6 +39,23 @@ def split_argv(argv: Sequence[str]) -> tuple[tuple[str, ...], str]:
 
 
 _FACTS: Final = HarnessFacts(ready_marker=READY, empty_box=BOX, renderer=RENDERER)
+
+
+def acp_command(harness: Harness, request: Request) -> tuple[str, ...] | None:
+    """Give the command line of a conversation by program, if that is held by the Agent Client Protocol.
+
+    Parameters
+    ----------
+    request
+        Without a prompt.
+
+    Raises
+    ------
+    HarnessError
+        If the harness cannot express it.
+    """
+    spoken = harness.facts.acp
+    return harness.argv(replace(request, args=(*spoken, *request.args))) if spoken else None
 
 
 @dataclass(frozen=True, slots=True)

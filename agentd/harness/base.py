@@ -133,6 +133,9 @@ class HarnessFacts:
     """Arguments that resume a conversation, before its id."""
     read_only: tuple[str, ...] = ()
     """Arguments for its read-only or plan mode."""
+    acp: tuple[str, ...] = ()
+    """Arguments that make it speak the Agent Client Protocol, where conversations by program are better held that way
+    than with its terminal program."""
     renderer: str | None = None
     """Package of agentd that runs the command line in the pane, and is its terminal; ``None`` if the program has one of
     its own."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from agentd.harness import acp
 from agentd.harness.acp import ACP
 from agentd.harness.base import (
     NO_FACTS,
@@ -146,6 +147,8 @@ GEMINI_CLI = CommandLineHarness(
         machine_output=("--output-format", "stream-json"),
         resume=("--resume",),
         read_only=("--approval-mode", "plan"),
+        # Its terminal program tells an answer once it is whole, and takes answers to requests by keys.
+        acp=("--acp",),
     ),
 )
 
@@ -231,7 +234,7 @@ BUILT_IN: Mapping[str, Harness] = MappingProxyType(
         "opencode": OPENCODE,
         "gemini-cli": GEMINI_CLI,
         "codex": CODEX,
-        "acp": ACP,
+        acp.NAME: ACP,
         "custom": CUSTOM,
     }
 )

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agentd.harness.acp import NAME as ACP_NAME
+from agentd.harness.acp import acp_command
+from agentd.harness.base import Request
+from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.edit.writing import TomlValue
 from agentd.model.limits import Limits
 from agentd.model.spec import (
@@ -48,16 +52,13 @@ def by_definition(spec: AgentSpec, own: SessionAgent) -> dict[str, TomlValue]:
     one has. How long the other one may live is not taken over.
     """
     table: dict[str, TomlValue] = {
-        **by_harness(spec.harness, own),
+        **_own(own),
+        **_program(spec),
         "type": spec.type.value,
         "env": dict(spec.env),
-        "command": [*spec.command],
-        "args": [*spec.args],
         **_place(spec, own),
         **_policy(spec.policy),
     }
-    if spec.model is not None:
-        table["model"] = spec.model
     if (secrets := _secrets(spec)) is not None:
         table["secrets"] = secrets
     if spec.type is AgentType.SANDBOXED:
@@ -67,17 +68,41 @@ def by_definition(spec: AgentSpec, own: SessionAgent) -> dict[str, TomlValue]:
 
 def by_harness(harness: str, own: SessionAgent) -> dict[str, TomlValue]:
     """Give the table of an agent that has no other definition than its harness."""
-    table: dict[str, TomlValue] = {
+    command = _command(harness, Request())
+    program: dict[str, TomlValue] = {"harness": harness} if command is None else _by_protocol(command)
+    place: dict[str, TomlValue] = {} if own.workdir is None else {"workdir": str(own.workdir)}
+    return {**_own(own), **program, **place}
+
+
+def _own(own: SessionAgent) -> dict[str, TomlValue]:
+    return {
         "name": own.name,
         "session": own.session,
-        "harness": harness,
         "mode": Mode.INTERACTIVE.value,
         "restart": RestartPolicy.ALWAYS.value,
         "resume": True,
     }
-    if own.workdir is not None:
-        table["workdir"] = str(own.workdir)
-    return table
+
+
+def _program(spec: AgentSpec) -> dict[str, TomlValue]:
+    read_only = spec.checkout is not None and spec.checkout.read_only
+    request = Request(model=spec.model, args=spec.args, read_only=read_only)
+    # The protocol's renderer is in no sandbox.
+    command = None if spec.type is AgentType.SANDBOXED else _command(spec.harness, request)
+    if command is not None:
+        return _by_protocol(command)
+    program: dict[str, TomlValue] = {"harness": spec.harness, "command": [*spec.command], "args": [*spec.args]}
+    return program if spec.model is None else {**program, "model": spec.model}
+
+
+def _command(harness: str, request: Request) -> tuple[str, ...] | None:
+    known = BUILT_IN.get(harness)
+    return None if known is None else acp_command(known, request)
+
+
+def _by_protocol(command: Sequence[str]) -> dict[str, TomlValue]:
+    """Hold the conversation by the Agent Client Protocol."""
+    return {"harness": ACP_NAME, "command": [*command]}
 
 
 def inside_checkout(spec: AgentSpec, checkout: Checkout) -> str:

@@ -115,6 +115,34 @@ def test_an_ad_hoc_agent_has_no_more_than_harness_and_folder(tmp_path: Path) -> 
     assert Policy().restart is not RestartPolicy.ALWAYS
 
 
+def test_a_conversation_with_gemini_is_held_by_the_agent_client_protocol(tmp_path: Path, context: LoadContext) -> None:
+    text = """
+[[agents]]
+name = "plain"
+harness = "gemini-cli"
+model = "gemini-2.5-pro"
+args = ["--debug"]
+
+[[agents]]
+name = "boxed"
+harness = "gemini-cli"
+type = "sandboxed"
+
+[[agents]]
+name = "reader"
+harness = "gemini-cli"
+repo = "repo"
+isolation = "read_only"
+"""
+    own = SessionAgent("x--s-00000000", "x--s-00000000")
+    tables = [by_definition(spec, own) for spec in load(text, tmp_path / "jcard.toml", context)]
+    assert [table["harness"] for table in tables] == ["acp", "gemini-cli", "acp"]
+    assert tables[0]["command"] == ["gemini", "-m", "gemini-2.5-pro", "--acp", "--debug"]
+    assert not {"model", "args"} & set(tables[0])
+    assert tables[2]["command"] == ["gemini", "--approval-mode", "plan", "--acp"]
+    assert by_harness("gemini-cli", own)["command"] == ["gemini", "--acp"]
+
+
 async def test_a_drop_in_is_written_renewed_and_removed(tmp_path: Path) -> None:
     declarations = Declarations(tmp_path, 60)
     table = by_harness("codex", SessionAgent("x--s-00000000", "x--s-00000000"))
