@@ -172,6 +172,9 @@ class Session:
             end = Ended(Outcome.LOST, turn.final_text, None, "the agent's process ended")
         else:
             outcome, problem = outcome_of(text(result, "stopReason"))
+            if self._interrupted and outcome is Outcome.COMPLETED and turn.final_text is None:
+                # So opencode answers, of a model that it was asking again.
+                outcome = Outcome.INTERRUPTED
             cost = None if before is None or self._cost is None else self._cost - before
             used = usage_of(result, cost or None)
             if used is not None:
@@ -206,9 +209,9 @@ class Session:
         if self._turn is None or self._replaying or self._interrupted:
             return False
         self._interrupted = True
-        # What is asked is answered first, as the protocol wants it.
-        self._permissions.drop()
+        # In this order: an agent that hears of the permission first may go on to its end.
         self.agent.notify("session/cancel", {"sessionId": self.id})
+        self._permissions.drop()
         self._show_status()
         return True
 
