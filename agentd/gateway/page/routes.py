@@ -27,7 +27,10 @@ CONTENT_POLICY: Final = (
 )
 """Nothing from elsewhere, and nothing that stands in the page itself."""
 
-_SHOWN: Final = ("name", "harness", "state", "running", "activity", "activity_text", "activity_since", "workdir")
+_SHOWN: Final = ("name", "harness", "state", "running", "activity", "activity_since")
+_SHOWN_TO_ADMINISTRATORS: Final = (*_SHOWN, "activity_text")
+"""What an agent asks may be about what somebody else told it."""
+
 _LONGEST: Final = 1 << 20
 """Bytes of a screen or log."""
 
@@ -71,8 +74,9 @@ def _file(request: web.Request, name: str) -> web.Response:
 
 async def _agents(request: web.Request) -> web.Response:
     found = await request.app[ENGINE].agentd.socket.ask("GET", "/v1/agents")
+    shown = _SHOWN_TO_ADMINISTRATORS if caller(request).sees_all else _SHOWN
     agents: list[Json] = [
-        {name: agent.get(name) for name in _SHOWN}
+        {name: agent.get(name) for name in shown}
         for agent in (found if isinstance(found, list) else [])
         if isinstance(agent, dict) and not OWN.fullmatch(str(agent.get("name")))
     ]
