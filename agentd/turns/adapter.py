@@ -176,6 +176,8 @@ class LiveRun:
     memo: Mapping[str, str]
     """What `Additions.memo` was at its launch, perhaps by a former daemon."""
     terminal: Terminal
+    conversation: str | None = None
+    """The conversation that a former daemon saw it talk in last."""
     limit: LimitHit | None = None
     """The usage limit that its conversation was at when a former daemon, or run, last knew of it."""
 
@@ -202,6 +204,21 @@ class TellsAgain(Protocol):
     @property
     def tells_again(self) -> bool:
         """Whether that is still to come."""
+        ...
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """What a `Watch` may be too: its harness keeps a record of what happened while no agentd watched."""
+
+    async def recall(self, text: str, since: float) -> None:
+        """Tell, as of now, of the turn that began with this message since then, if there is one, and what followed it.
+
+        Parameters
+        ----------
+        since
+            In seconds since the epoch.
+        """
         ...
 
 

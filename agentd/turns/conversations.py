@@ -27,6 +27,8 @@ class Remembered:
     workdir: str
     """A conversation belongs to the folder that it was held in."""
     id: str
+    run: str | None = None
+    """The run that talked in it last."""
 
 
 @dataclass(slots=True)
@@ -54,12 +56,19 @@ class Conversations:
             return
         for agent, each in found.items() if isinstance(found, dict) else ():
             if isinstance(each, dict) and all(isinstance(each.get(name), str) for name in ("harness", "workdir", "id")):
-                self._known[agent] = Remembered(each["harness"], each["workdir"], each["id"])
+                run = each.get("run")
+                known = Remembered(each["harness"], each["workdir"], each["id"], run if isinstance(run, str) else None)
+                self._known[agent] = known
 
     def of(self, agent: str, harness: str, workdir: str) -> str | None:
         """The conversation that a run of this agent may go on with."""
         known = self._known.get(agent)
         return known.id if known is not None and (known.harness, known.workdir) == (harness, workdir) else None
+
+    def of_run(self, agent: str, run: str) -> str | None:
+        """The conversation that a run talked in last."""
+        known = self._known.get(agent)
+        return known.id if known is not None and known.run == run else None
 
     def remember(self, agent: str, conversation: Remembered) -> bool:
         """Remember a conversation in which a turn began; says whether that is news."""

@@ -25,8 +25,8 @@ from agentd.turns.adapter import Answer, Hook, TurnsError
 from agentd.turns.events import Decision
 from agentd.turns.hook_command import PATH as HOOK_PATH
 from agentd.turns.hook_socket import LONGEST_BODY, HttpAnswer, HttpRequest, HttpStream
-from agentd.turns.messages.deliveries import ConflictError, NoSuchMessageError, QueueFullError
 from agentd.turns.messages.message import Message
+from agentd.turns.messages.queue import ConflictError, NoSuchMessageError, QueueFullError
 from agentd.turns.messages.store import StoreError
 from agentd.turns.peers import Peer
 from agentd.turns.run_watch import RunWatch

@@ -7,6 +7,7 @@ activity becomes ``unknown``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
@@ -15,7 +16,7 @@ import structlog
 
 from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
-from agentd.turns.activity import NOBODY_SPEAKS, SCREEN, Doing, Seen, Shown, due, line, news, show, weigh
+from agentd.turns.activity import NOBODY_SPEAKS, SCREEN, Seen, Shown, due, line, news, show, weigh
 from agentd.turns.adapter import (
     Adapter,
     Answer,
@@ -25,16 +26,17 @@ from agentd.turns.adapter import (
     Hook,
     LiveRun,
     NotNowError,
+    Recalls,
     TellsAgain,
     TurnsError,
     Watch,
 )
 from agentd.turns.conversation import Conversation, Request, Turn, decide, expired, take
 from agentd.turns.events import Ended, Outcome, PermissionResolved, TextDelta, TurnEvent, Usage
-from agentd.turns.journal import Budget, kind_of, told
 from agentd.turns.late_usage import LateUsage
 from agentd.turns.limit_watch import ZONE, LimitWatch
 from agentd.turns.quota import QuotaWindow, failed_at
+from agentd.turns.reporter import Reporter
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,9 @@ _DELIVERY_LIMIT = 30.0
 """Seconds for handing over a message: it is typed, seen to be typed, and Enter pressed again after 3 s."""
 
 _NOT_THE_USERS = (Activity.WORKING, Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
+
+_RECALL_LIMIT = 15.0
+"""Seconds for looking up a message in the harness's record, which may have to be found first."""
 
 _STARTED = 1.0
 """Seconds after which a program that has said nothing of itself counts as reading its terminal."""
@@ -86,8 +91,6 @@ class RunWatch:
     def __init__(self, run: LiveRun, ground: Ground, outlet: Outlet) -> None:
         self.run = run
         self.conversation = Conversation()
-        self.session: str | None = None
-        """The harness's id of the conversation."""
         self._talked: str | None = None
         """The conversation in which a turn was seen to begin."""
         self.current: Shown | None = None
@@ -95,16 +98,21 @@ class RunWatch:
         self._outlet = outlet
         self._seen: dict[str, Seen] = {}
         self._background: tuple[str, ...] = ()
-        self.limits = LimitWatch(run.limit, run.memo.get(ZONE), self._tell_quota)
+        self._reporter = Reporter(run.facts.agent, run.facts.run_id, outlet.emit)
+        self.limits = LimitWatch(run.limit, run.memo.get(ZONE), self._reporter.quota)
         self._watch: Watch | None = None
         self._speaks_late = False
         self._reads_from = 0.0
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._usage = LateUsage(lambda: self.conversation, self._journal)
-        self._budget = Budget()
+        self._usage = LateUsage(lambda: self.conversation, lambda usage: self._reporter.event(usage, self.conversation))
         self._over = False
         self._judge()
+
+    @property
+    def session(self) -> str | None:
+        """The harness's id of the conversation."""
+        return self._reporter.session
 
     @property
     def talked(self) -> bool:
@@ -193,7 +201,7 @@ class RunWatch:
     def identified(self, conversation: str) -> None:
         """The harness's own id of the conversation."""
         if conversation != self.session:
-            self.session = conversation
+            self._reporter.session = conversation
             self._note_conversation()
             self._outlet.changed(self)
 
@@ -246,38 +254,11 @@ class RunWatch:
         # The wall clock may have been set back meanwhile.
         self.current, new = news(self.current, max(self._ground.wall(), due(self.current) or 0.0))
         if new:
-            self._emit_activity(before, self.current.doing)
-
-    def _emit_activity(self, before: Doing | None, doing: Doing) -> None:
-        data: dict[str, Detail] = {"activity": doing.activity.value, "activity_source": doing.source}
-        if before is not None:
-            data["was"] = before.activity.value
-        if self.session is not None:
-            data["conversation"] = self.session
-        self._outlet.emit(self.agent, EventKind.ACTIVITY, doing.text, data)
+            self._reporter.activity(before, self.current.doing)
 
     def _tell(self, event: TurnEvent) -> None:
         self._outlet.happened(self, event)
-        self._journal(event)
-
-    def _journal(self, event: TurnEvent) -> None:
-        kind = kind_of(event)
-        if kind is None:
-            return
-        if not self._budget.take(asyncio.get_running_loop().time()):
-            if self._budget.first_refused:
-                log.warning("turn_events_left_out", agent=self.agent, reason="too many at once")
-            return
-        reason, data = told(event, self.conversation)
-        if isinstance(event, Usage):
-            data["run"] = self.run.facts.run_id
-        if self.session is not None:
-            data["conversation"] = self.session
-        self._outlet.emit(self.agent, kind, reason, data)
-
-    def _tell_quota(self, data: dict[str, Detail]) -> None:
-        if self._budget.take(asyncio.get_running_loop().time()):
-            self._outlet.emit(self.agent, EventKind.TURN_QUOTA, None, data | {"run": self.run.facts.run_id})
+        self._reporter.event(event, self.conversation)
 
     # -- what others want of it
 
@@ -365,12 +346,24 @@ class RunWatch:
             raise NotNowError(f"{self.agent} is not watched any more")
         await self._call(self._watch.deliver(text), _DELIVERY_LIMIT)
 
-    def recall(self, turn: Turn) -> None:
-        """Take up a turn that a former daemon saw begin, where the harness keeps no record of it."""
-        if self._watch is None or self.conversation.turn is not None:
+    async def recall(self, text: str, turn: str | None, since: float) -> None:
+        """Take up the turn of a message that a former daemon handed over, as far as the harness's record has it.
+
+        Parameters
+        ----------
+        turn
+            The turn, if that daemon saw it begin; where nothing keeps a record, it is under way still.
+        """
+        watch = self._watch
+        if watch is None:
             return
-        if self._speaks_late or (isinstance(self._watch, TellsAgain) and self._watch.tells_again):
-            self.conversation = replace(self.conversation, turn=turn)
+        if isinstance(watch, Recalls):
+            with contextlib.suppress(TurnsError):
+                await self._call(watch.recall(text, since), _RECALL_LIMIT)
+            return
+        again = self._speaks_late or (isinstance(watch, TellsAgain) and watch.tells_again)
+        if again and turn is not None and self.conversation.turn is None:
+            self.conversation = replace(self.conversation, turn=Turn(turn, text, since))
 
     async def go_on(self) -> bool:
         """Have the agent go on after a usage limit, where its harness has a way of its own; says whether that was done.

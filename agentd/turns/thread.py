@@ -130,7 +130,7 @@ class TurnsThread:
         """Remember a conversation."""
         facts = run.run.facts
         assert run.session is not None
-        conversation = Remembered(facts.harness, str(facts.workdir), run.session)
+        conversation = Remembered(facts.harness, str(facts.workdir), run.session, facts.run_id)
         if self._setting.conversations.remember(facts.agent, conversation):
             self._writing = in_thread("conversations", self._setting.conversations.write)
 
@@ -225,7 +225,8 @@ class TurnsThread:
             resume=memo.get(_RESUMES) or None,
         )
         terminal = _FarTerminal(self._setting.terminal(run), self._daemon)
-        live = LiveRun(facts, run.process, memo, terminal, run.limit)
+        known = self._setting.conversations.of_run(run.agent, run.run_id)
+        live = LiveRun(facts, run.process, memo, terminal, known, run.limit)
         self._to_thread(partial(self._turns.started, live, by_adapter=run.memo is not None))
 
     def adopted(self) -> None:

@@ -16,8 +16,9 @@ from agentd.turns.activity import SCREEN, Rank, Seen
 from agentd.turns.adapter import Adapter, Ground, LiveRun, TurnsError
 from agentd.turns.background import Background
 from agentd.turns.events import Ended, TurnEvent
-from agentd.turns.messages.deliveries import ConflictError, Deliveries, QueueFullError
+from agentd.turns.messages.deliveries import Deliveries
 from agentd.turns.messages.message import Message, Status
+from agentd.turns.messages.queue import ConflictError, QueueFullError
 from agentd.turns.messages.store import Store, StoreError
 from agentd.turns.run_watch import Outlet, RunWatch
 from agentd.turns.screen.judging import judge_screen

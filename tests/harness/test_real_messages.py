@@ -91,3 +91,20 @@ def test_a_persons_draft_holds_a_message_back_and_an_interrupted_one_does_not(
     assert wait_status(driven, "m3", "ended")["outcome"] == "interrupted"
     send(driven, "m4", "go on")
     assert wait_status(driven, "m4", "ended")["final_text"] == f"{REPLY}go on"
+
+
+def test_a_turn_that_ends_while_agentd_is_away_is_settled_by_the_record(driven: DrivenCli, model: StubModel) -> None:
+    daemon = driven.daemon
+    driven.declare()
+    send(driven, "m1", "hello there")
+    wait_status(driven, "m1", "ended")
+    send(driven, "m2", "STUB-SLEEP:2")
+    send(driven, "m3", "and then")
+    wait_status(driven, "m2", "started")
+    daemon.kill()
+    driven.wait_on_screen(f"{REPLY}STUB-SLEEP:2")
+    daemon.start()
+    done = wait_status(driven, "m2", "ended")
+    assert (done["outcome"], done["final_text"]) == ("completed", f"{REPLY}STUB-SLEEP:2")
+    assert wait_status(driven, "m3", "ended")["final_text"] == f"{REPLY}and then"
+    assert times(model, "STUB-SLEEP:2") == 1

@@ -30,6 +30,7 @@ from agentd.turns.fields import text
 from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
+from agentd.turns.messages.message import CLOCKS, same_text
 from agentd.turns.screen.judging import judge_screen
 
 log = structlog.get_logger(__name__)
@@ -46,6 +47,9 @@ _LIMIT_DIALOG = "limit dialog"
 
 _CLOSES, _CLOSING = 2.0, 20
 """Seconds in which a dialog closes, and looks at whether it has."""
+
+_FOUND = 5.0
+"""Seconds for the status file to tell which conversation it is."""
 
 _LATE = 3.0
 """Seconds after a turn's end in which its usage may still be written; it takes 0.1 s."""
@@ -90,6 +94,8 @@ class ClaudeWatch:
     _session: str | None = None
     _path: Path | None = None
     """Of the session file, as a hook told it, or as it must be."""
+    _known: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once that is known."""
     _file: GrowingFile | None = None
     _records: Session = field(default_factory=Session)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -195,6 +201,7 @@ class ClaudeWatch:
         if path == self._path:
             return
         self._path = path
+        self._known.set()
         self._follow(None)
         # What it holds at first is of turns before this run, or before this daemon.
         self._file, self._records = GrowingFile(path, self.ground.user), Session()
@@ -231,9 +238,12 @@ class ClaudeWatch:
             case Used(usage):
                 self.voice.event(usage)
             case Prompted(turn, prompt):
-                self._said = None
                 if not self._hooked:
+                    if self._said is not None and conversation.turn is not None and conversation.turn.id != turn:
+                        # The next message is taken only after its end.
+                        self._end_untold()
                     self.voice.event(Started(turn, prompt))
+                self._said = None
             case Said(said, final):
                 self._said = said if final else None
                 if not self._hooked and conversation.turn is not None:
@@ -242,6 +252,28 @@ class ClaudeWatch:
                 self._end(Ended(Outcome.INTERRUPTED))
             case Errored(error, said):
                 self._end(Ended(Outcome.FAILED, None, FAILURES.get(error, Failure.OTHER), said or error or None))
+
+    async def recall(self, text: str, since: float) -> None:
+        """Look into the session file for a turn that began while no agentd listened."""
+        async with asyncio.timeout(_FOUND):
+            await self._known.wait()
+        assert self._path is not None
+        file, records, found = GrowingFile(self._path, self.ground.user, new=True), Session(), False
+        more = True
+        while more:
+            try:
+                lines, more = await self.ground.looks.look(file.path, file.read)
+            except (OSError, NotAnsweringError):
+                return
+            for line in lines:
+                recorded = records.read(line)
+                found = found or any(_is_of(each, text, since) for each in recorded)
+                for each in recorded if found else ():
+                    self._take_recorded(each)
+        if found and file.path == self._path:
+            # What follows is read once.
+            self._file, self._records = file, records
+        self._news.set()
 
     def _end(self, end: Ended) -> None:
         if self.voice.conversation.turn is not None:
@@ -360,3 +392,7 @@ class ClaudeWatch:
         if self.run_.facts.stays:
             return None
         return Ended(Outcome.COMPLETED) if succeeded else Ended(Outcome.FAILED, None, Failure.OTHER)
+
+
+def _is_of(recorded: Recorded, text: str, since: float) -> bool:
+    return isinstance(recorded, Prompted) and recorded.at >= since - CLOCKS and same_text(text, recorded.prompt)

@@ -27,9 +27,12 @@ from agentd.turns.events import Ended, Failure, Outcome, Started
 from agentd.turns.file_changes import INTERVAL, FileWatch
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
+from agentd.turns.messages.message import CLOCKS, same_text
 
 _ROLLOUT: Final = "rollout"
 """The witness."""
+_FOUND: Final = 5.0
+"""Seconds for its file to be found and read."""
 _LOOK_AGAIN: Final = 30.0
 """Seconds between two looks at what the process has open, if no file came meanwhile: an old conversation that is opened
 again makes none. A look takes 0.2 ms."""
@@ -43,6 +46,8 @@ class _Followed:
     rollout: Rollout = field(default_factory=Rollout)
     before: list[Told] = field(default_factory=list)
     """Of a turn that began before we watched, and that may have ended before, too."""
+    ended: list[Told] = field(default_factory=list)
+    """The last such turn that had."""
 
 
 @dataclass(slots=True)
@@ -57,6 +62,8 @@ class RolloutWatch:
     _known: dict[Path, _Followed] = field(default_factory=dict)
     """The files that were followed: a conversation may be gone back to."""
     _file: _Followed | None = None
+    _caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a file was found, and read to its end."""
     _file_watch: FileWatch | None = None
     _folders: dict[Path, FileWatch] = field(default_factory=dict)
     _open_changed: bool = True
@@ -171,9 +178,25 @@ class RolloutWatch:
                 elif told.working is True:
                     file.before.append(told)
                 else:
+                    if told.working is False:
+                        file.ended = [*file.before, told]
                     file.before.clear()
         if file is not None:
             self._take_before(file)
+            self._caught_up.set()
+
+    async def recall(self, text: str, since: float) -> None:
+        """Tell of a turn that ended while no agentd listened; one that is under way was told already."""
+        async with asyncio.timeout(_FOUND):
+            await self._caught_up.wait()
+        assert self._file is not None
+        ended = self._file.ended
+        starts = (event for told in ended for event in told.events if isinstance(event, Started))
+        prompt = next((start.prompt for start in starts), None)
+        if not ended or ended[0].at < since - CLOCKS or prompt is None or not same_text(text, prompt):
+            return
+        for told in ended:
+            self._take(told)
 
     def _take_before(self, file: _Followed) -> None:
         before, file.before = file.before, []

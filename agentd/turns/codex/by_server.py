@@ -24,6 +24,7 @@ from agentd.turns.codex.server import Connection, Message, connect
 from agentd.turns.conversation import Request
 from agentd.turns.events import Ended
 from agentd.turns.fields import mapping, number, text
+from agentd.turns.messages.message import CLOCKS
 
 log = structlog.get_logger(__name__)
 
@@ -198,6 +199,10 @@ class ServerWatch:
     async def hook(self, hook: Hook) -> bytes | None:  # noqa: ARG002 (the protocol's)
         """Codex has no hooks of ours."""
         return None
+
+    async def recall(self, text: str, since: float) -> None:  # noqa: ARG002 (all turns since then are told)
+        """Have the server, once it is heard, tell of what began while no agentd listened."""
+        self._reader.since = min(self._reader.since, since - CLOCKS)
 
     async def hindrance(self, *, returned: str | None) -> str | None:
         """Say whether it has a conversation, and no turn; what stands in the terminal's box is not touched."""

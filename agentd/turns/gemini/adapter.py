@@ -54,6 +54,7 @@ from agentd.turns.gemini.session_file import (
 )
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
+from agentd.turns.messages.message import CLOCKS, same_text
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.screen.styled import read_rows
 
@@ -64,6 +65,9 @@ _LOOK: Final = 0.5
 
 _SEARCH: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between two searches for the session file, the last again and again: it comes 2 s after a start."""
+
+_FOUND: Final = 5.0
+"""Seconds for the session file to be found."""
 
 _WORD_LIMIT: Final = 5.0
 """Seconds that the end of a turn may take to be recorded once the title is Ready; the answer is there before."""
@@ -118,6 +122,8 @@ class GeminiWatch:
     voice: Voice
     ground: Ground
     _files: list[_File] = field(default_factory=list)
+    _found: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once there is a file."""
     _watches: list[FileWatch] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: count[int] = field(default_factory=count)
@@ -145,7 +151,7 @@ class GeminiWatch:
             if not self.run_.memo.get(launch.SCREEN):
                 self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
             await asyncio.Event().wait()
-        session = self.run_.memo.get(launch.SESSION)
+        session = self.run_.conversation or self.run_.memo.get(launch.SESSION)
         if not session:
             # The command line names a conversation in another way: the screen is left.
             await asyncio.Event().wait()
@@ -188,6 +194,7 @@ class GeminiWatch:
             await asyncio.sleep(_SEARCH[min(attempt, len(_SEARCH) - 1)])
 
     def _follow(self, path: Path, *, new: bool) -> None:
+        self._found.set()
         self._files.append(_File(GrowingFile(path, self.ground.user, new=new)))
         self._watches.append(self.ground.changes.watch(path, lambda _stamp: self._news.set()))
         self._news.set()
@@ -244,6 +251,30 @@ class GeminiWatch:
                         self._files.remove(file)
                         return
                     self._take(recorded)
+
+    async def recall(self, text: str, since: float) -> None:
+        """Look into the session file for a turn that began while no agentd listened."""
+        async with asyncio.timeout(_FOUND):
+            await self._found.wait()
+        followed = self._files[-1]
+        file, found, more = _File(GrowingFile(followed.lines.path, self.ground.user, new=True)), False, True
+        while more:
+            try:
+                lines, more = await self.ground.looks.look(file.lines.path, file.lines.read)
+            except (OSError, NotAnsweringError):
+                return
+            for line in lines:
+                recorded = file.records.read(line)
+                found = found or any(
+                    isinstance(each, Prompted) and each.at >= since - CLOCKS and same_text(text, each.prompt)
+                    for each in recorded
+                )
+                for each in recorded if found else ():
+                    self._take(each)
+        if found and followed in self._files:
+            # What follows is read once.
+            self._files[self._files.index(followed)] = file
+        self._news.set()
 
     def _take(self, recorded: Recorded) -> None:
         under_way = self.voice.conversation.turn is not None

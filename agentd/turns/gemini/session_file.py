@@ -19,12 +19,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
 from agentd.turns.events import Failure, Usage
-from agentd.turns.fields import mapping, number, objects, text
+from agentd.turns.fields import mapping, moment, number, objects, text
 
 _CONTEXT: Final = "<session_context>\n"
 _CANCELLED: Final = "Request cancelled."
@@ -133,8 +132,8 @@ class Session:
                 self._repeating = None
             return []
         if "kind" in found and text(found, "sessionId"):
-            return [Header(text(found, "sessionId"), _time(text(found, "startTime")) or 0.0)]
-        identity, at = text(found, "id"), _time(text(found, "timestamp"))
+            return [Header(text(found, "sessionId"), moment(text(found, "startTime")) or 0.0)]
+        identity, at = text(found, "id"), moment(text(found, "timestamp"))
         if not identity or at is None:
             return []
         return self._of_message(found, identity, at)
@@ -230,13 +229,6 @@ def _words(found: Mapping[str, object], name: str) -> str:
 
 def _argument(arguments: Mapping[str, object]) -> str:
     return next((value for value in arguments.values() if isinstance(value, str)), "")
-
-
-def _time(stamp: str) -> float | None:
-    try:
-        return datetime.fromisoformat(stamp).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _failure(said: str) -> Failure:

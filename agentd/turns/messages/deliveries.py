@@ -7,18 +7,19 @@ before. The next one waits for the end of its turn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Final
 
 import structlog
 
 from agentd.files.worker import Worker
 from agentd.turns.adapter import NotNowError, RefusedError, TurnsError
-from agentd.turns.conversation import UNNAMED, Conversation, Turn
+from agentd.turns.conversation import Conversation
 from agentd.turns.events import Outcome
 from agentd.turns.messages import message as messages
 from agentd.turns.messages.message import UNCERTAIN, Message, Status, same_text
+from agentd.turns.messages.queue import ConflictError, NoSuchMessageError, Queue, QueueFullError
+from agentd.turns.messages.receiver import Receiver
 from agentd.turns.messages.store import Store, StoreError
 
 log = structlog.get_logger(__name__)
@@ -34,85 +35,8 @@ _RECORD_LIMIT: Final = 120.0
 takes 0.1 s; OpenCode's first one took 39 s on a loaded machine."""
 
 
-class Receiver(Protocol):
-    """A run that takes messages."""
-
-    @property
-    def run_id(self) -> str:
-        """Id of the run."""
-        ...
-
-    @property
-    def conversation(self) -> Conversation:
-        """What is known of its conversation."""
-        ...
-
-    def listens(self) -> bool:
-        """Whether it is the user's move, and the run takes a message."""
-        ...
-
-    @property
-    def at_work(self) -> bool:
-        """Whether something shows that the agent is at work or asks, also if no turn of it is known."""
-        ...
-
-    def recall(self, turn: Turn) -> None:
-        """Take up a turn that a former daemon saw begin, where the harness keeps no record of it."""
-        ...
-
-    async def hindrance(self, *, returned: str | None) -> str | None:
-        """Why it cannot be handed a message just now; `returned` is the last one, if its turn was interrupted."""
-        ...
-
-    async def deliver(self, text: str) -> None:
-        """Hand over a message.
-
-        Raises
-        ------
-        NotNowError
-            If nothing was handed over, and it may be tried again.
-        RefusedError
-            If nothing was handed over, and will not be.
-        TurnsError
-            If it is not certain.
-        """
-        ...
-
-
-class NoSuchMessageError(Exception):
-    """There is no message of that id."""
-
-
-class ConflictError(Exception):
-    """What is asked does not fit the message there is; the text says why."""
-
-
-class QueueFullError(Exception):
-    """More messages wait than a queue holds."""
-
-
-@dataclass(slots=True)
-class _Queue:
-    """The messages of one agent that something may still become of."""
-
-    agent: str
-    waiting: list[Message] = field(default_factory=list)
-    current: Message | None = None
-    """The one that was taken from those that wait; the last one, after its end."""
-    receiver: Receiver | None = None
-    delivering: asyncio.Task[None] | None = None
-    accepting: asyncio.Lock = field(default_factory=asyncio.Lock)
-    again: asyncio.TimerHandle | None = None
-    not_before: float = 0.0
-    """When the loop's clock allows the next try."""
-
-    @property
-    def busy(self) -> bool:
-        return self.current is not None and not self.current.over
-
-    @property
-    def empty(self) -> bool:
-        return not self.waiting and not self.busy
+_RECALL_LIMIT: Final = 20.0
+"""The same for a message that a former daemon handed over."""
 
 
 class Deliveries:
@@ -133,7 +57,7 @@ class Deliveries:
         self._wall = wall
         self._tell = tell
         self._disk = Worker("messages")
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, Queue] = {}
         self._declared: frozenset[str] = frozenset()
         self._all_known = False
         self._opened = asyncio.Event()
@@ -251,8 +175,7 @@ class Deliveries:
     async def _find(self, agent: str, message_id: str) -> Message | None:
         queue = self._queues.get(agent.lower())
         if queue is not None:
-            live = [*queue.waiting, *([] if queue.current is None else [queue.current])]
-            found = next((each for each in live if each.id == message_id), None)
+            found = queue.live(message_id)
             if found is not None:
                 return found
         return await self._disk.do(lambda: self._store.find(agent, message_id))
@@ -279,7 +202,7 @@ class Deliveries:
             if queue.empty and name not in agents:
                 del self._queues[name]
 
-    def _give_up(self, queue: _Queue) -> None:
+    def _give_up(self, queue: Queue) -> None:
         waiting, queue.waiting = queue.waiting, []
         for message in waiting:
             self._changed(messages.failed(message, f"{queue.agent} is not declared any more", self._wall()))
@@ -291,16 +214,21 @@ class Deliveries:
         if self._opened.is_set():
             self._begin(queue)
 
-    def _begin(self, queue: _Queue) -> None:
+    def _begin(self, queue: Queue) -> None:
         receiver, current = queue.receiver, queue.current
         if receiver is None:
             return
         if queue.busy and current is not None and current.run != receiver.run_id:
             self._lose(queue, "the agent ended")
-        if queue.busy and current is not None and current.status is Status.STARTED:
-            receiver.recall(Turn(current.turn or UNNAMED, current.text, current.changed))
-        self._expect(queue)
+        if queue.busy and queue.delivering is None:
+            self._do(queue, self._recall(queue, receiver))
         self._look(queue)
+
+    async def _recall(self, queue: Queue, receiver: Receiver) -> None:
+        current = queue.current
+        assert current is not None
+        await receiver.recall(current.text, current.turn, current.begun)
+        self._expect(queue, _RECALL_LIMIT)
 
     def over(self, agent: str, receiver: Receiver, reason: str) -> None:
         """A run is over, or is not heard any more."""
@@ -357,10 +285,10 @@ class Deliveries:
 
     # -- delivering
 
-    def _queue(self, agent: str) -> _Queue:
-        return self._queues.setdefault(agent.lower(), _Queue(agent))
+    def _queue(self, agent: str) -> Queue:
+        return self._queues.setdefault(agent.lower(), Queue(agent))
 
-    def _look(self, queue: _Queue) -> None:
+    def _look(self, queue: Queue) -> None:
         if not self._opened.is_set():
             return
         self._expire(queue)
@@ -371,10 +299,13 @@ class Deliveries:
         if receiver is None or not receiver.listens() or loop.time() < queue.not_before:
             self._later(queue)
             return
-        queue.delivering = loop.create_task(self._deliver(queue, receiver), name=f"message to {queue.agent}")
-        queue.delivering.add_done_callback(lambda task: self._delivered(queue, task))
+        self._do(queue, self._deliver(queue, receiver))
 
-    async def _deliver(self, queue: _Queue, receiver: Receiver) -> None:
+    def _do(self, queue: Queue, work: Coroutine[object, object, None]) -> None:
+        task = queue.delivering = asyncio.get_running_loop().create_task(work, name=f"message to {queue.agent}")
+        task.add_done_callback(lambda done: self._delivered(queue, done))
+
+    async def _deliver(self, queue: Queue, receiver: Receiver) -> None:
         reason = await receiver.hindrance(returned=_returned(queue.current))
         if not queue.waiting or queue.receiver is not receiver or not receiver.listens():
             return
@@ -406,7 +337,7 @@ class Deliveries:
             self._settle(queue, lambda now: messages.handed_over(now, self._wall()))
             self._expect(queue)
 
-    def _delivered(self, queue: _Queue, task: asyncio.Task[None]) -> None:
+    def _delivered(self, queue: Queue, task: asyncio.Task[None]) -> None:
         queue.delivering = None
         if task.cancelled():
             return
@@ -417,56 +348,56 @@ class Deliveries:
             self._lose(queue, "the agent ended")
         self._look(queue)
 
-    def _settle(self, queue: _Queue, change: Callable[[Message], Message]) -> None:
+    def _settle(self, queue: Queue, change: Callable[[Message], Message]) -> None:
         """Change the message that is being delivered, unless its turn has begun meanwhile."""
         if queue.current is not None and queue.current.status is Status.DELIVERING:
             queue.current = self._changed(change(queue.current))
 
-    def _hold_back(self, queue: _Queue, reason: str) -> None:
+    def _hold_back(self, queue: Queue, reason: str) -> None:
         """Try again later; why, is told once."""
         queue.not_before = asyncio.get_running_loop().time() + _AGAIN
         first = queue.waiting[0]
         if first.error != reason:
             queue.waiting[0] = self._changed(messages.held_back(first, reason))
 
-    def _put_back(self, queue: _Queue, reason: str) -> None:
+    def _put_back(self, queue: Queue, reason: str) -> None:
         current = queue.current
         if current is not None and current.status is Status.DELIVERING:
             queue.current = None
             queue.waiting.insert(0, self._changed(messages.put_back(current, reason, self._wall())))
             queue.not_before = asyncio.get_running_loop().time() + _AGAIN
 
-    def _expect(self, queue: _Queue) -> None:
+    def _expect(self, queue: Queue, limit: float = _RECORD_LIMIT) -> None:
         """See to it that a message that was handed over does not wait for its turn, or its end, for ever."""
         message = queue.current
         if message is not None and not message.over:
             since = asyncio.get_running_loop().time()
-            asyncio.get_running_loop().call_later(_AGAIN, self._still_expected, queue, message.id, since)
+            asyncio.get_running_loop().call_later(_AGAIN, self._still_expected, queue, message.id, since, limit)
 
-    def _still_expected(self, queue: _Queue, message_id: str, since: float) -> None:
+    def _still_expected(self, queue: Queue, message_id: str, since: float, limit: float) -> None:
         current, receiver, loop = queue.current, queue.receiver, asyncio.get_running_loop()
         if current is None or current.id != message_id or current.over or receiver is None:
             return
         if receiver.at_work or queue.delivering is not None:
             since = loop.time()
-        if loop.time() - since < _RECORD_LIMIT:
-            loop.call_later(_AGAIN, self._still_expected, queue, message_id, since)
+        if loop.time() - since < limit:
+            loop.call_later(_AGAIN, self._still_expected, queue, message_id, since, limit)
             return
         told = "no turn with it" if current.turn is None else "no end of its turn"
-        self._lose(queue, f"its program told of {told} within {_RECORD_LIMIT:g} s")
+        self._lose(queue, f"its program told of {told} within {limit:g} s")
         self._look(queue)
 
-    def _lose(self, queue: _Queue, reason: str) -> None:
+    def _lose(self, queue: Queue, reason: str) -> None:
         if queue.current is not None and not queue.current.over:
             queue.current = self._changed(messages.lost(queue.current, reason, self._wall()))
 
-    def _expire(self, queue: _Queue) -> None:
+    def _expire(self, queue: Queue) -> None:
         now = self._wall()
         for message in [each for each in queue.waiting if each.expires is not None and each.expires <= now]:
             queue.waiting.remove(message)
             self._changed(messages.expired(message, now))
 
-    def _later(self, queue: _Queue) -> None:
+    def _later(self, queue: Queue) -> None:
         """Look again when a message expires, or may be tried again."""
         if queue.again is not None:
             queue.again.cancel()
@@ -502,5 +433,7 @@ class Deliveries:
 
 
 def _returned(last: Message | None) -> str | None:
-    """The last message, if its turn was interrupted."""
-    return last.text if last is not None and last.outcome is Outcome.INTERRUPTED else None
+    """The last message, if it may stand in the input box: its turn was interrupted, or was not seen to begin."""
+    if last is None:
+        return None
+    return last.text if last.outcome is Outcome.INTERRUPTED or last.status is Status.FAILED else None

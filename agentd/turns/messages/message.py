@@ -13,6 +13,9 @@ from agentd.turns.events import Ended, Outcome, Usage
 LONGEST_REASON: Final = 1000
 """Characters that are kept of why something failed."""
 
+CLOCKS: Final = 0.1
+"""Seconds by which our clock and a harness's stamp of one moment may differ."""
+
 UNCERTAIN: Final = "it may or may not have arrived, and is not sent again"
 """What is said of a message whose fate is not known."""
 
@@ -67,6 +70,8 @@ class Message:
     status: Status = Status.QUEUED
     changed: float = 0.0
     """When it got its status."""
+    begun: float = 0.0
+    """When its delivery began."""
     run: str | None = None
     """The run that it was, or is being, handed to."""
     turn: str | None = None
@@ -92,6 +97,7 @@ class Message:
             "accepted": self.accepted,
             "changed": self.changed,
             "expires": self.expires,
+            "begun": self.begun or None,
             "run": self.run,
             "turn": self.turn,
             "outcome": None if self.outcome is None else self.outcome.value,
@@ -109,7 +115,7 @@ def same_text(sent: str, recorded: str) -> bool:
 
 def begin(message: Message, run: str, at: float) -> Message:
     """Hand it over to a run, from now on."""
-    return replace(_to(message, Status.DELIVERING, at), run=run, error=None)
+    return replace(_to(message, Status.DELIVERING, at), run=run, begun=at, error=None)
 
 
 def put_back(message: Message, reason: str, at: float) -> Message:

@@ -74,7 +74,7 @@ class Store:
         with self._explained():
             if not self.path.exists():
                 return []
-            rows = self._opened().execute("SELECT agent, id, text, message FROM messages WHERE NOT over ORDER BY seq")
+            rows = self._opened().execute("SELECT id, text, message FROM messages WHERE NOT over ORDER BY seq")
             return [message for row in rows if (message := _read(*row)) is not None]
 
     def find(self, agent: str, message: str) -> Message | None:
@@ -84,9 +84,7 @@ class Store:
                 return None
             row = (
                 self._opened()
-                .execute(
-                    "SELECT agent, id, text, message FROM messages WHERE agent = ? AND id = ?", (agent.lower(), message)
-                )
+                .execute("SELECT id, text, message FROM messages WHERE agent = ? AND id = ?", (agent.lower(), message))
                 .fetchone()
             )
             return None if row is None else _read(*row)
@@ -182,16 +180,28 @@ def _written(message: Message) -> str:
     return json.dumps(document)
 
 
-def _read(_agent: str, id_: str, text: str, written: str) -> Message | None:
+def _read(id_: str, text: str, written: str) -> Message | None:
     """Read one; ``None`` if it was written by another version, and cannot be understood."""
     try:
         found = json.loads(written)
         outcome, usage = found["outcome"], found["usage"]
         return Message(
-            found["agent"], id_, text, found["accepted"], found["expires"], Status(found["status"]), found["changed"],
-            found["run"], found["turn"], None if outcome is None else Outcome(outcome), found["final_text"],
-            found["failure"], found["error"], Usage(**usage),
-        )  # fmt: skip
+            agent=found["agent"],
+            id=id_,
+            text=text,
+            accepted=found["accepted"],
+            expires=found["expires"],
+            status=Status(found["status"]),
+            changed=found["changed"],
+            begun=found["begun"] or 0.0,
+            run=found["run"],
+            turn=found["turn"],
+            outcome=None if outcome is None else Outcome(outcome),
+            final_text=found["final_text"],
+            failure=found["failure"],
+            error=found["error"],
+            usage=Usage(**usage),
+        )
     except (ValueError, KeyError, TypeError) as error:
         log.warning("message_not_understood", message=id_, reason=f"{type(error).__name__}: {error}")
         return None

@@ -10,20 +10,27 @@ from typing import Final
 import structlog
 
 from agentd.harness.additions import Additions, LaunchFacts
+from agentd.harness.builtin import OPENCODE as OPENCODE_CLI
 from agentd.model.states import Activity
 from agentd.turns.activity import PROCESS, Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, NotNowError, TurnsError, Voice
 from agentd.turns.conversation import Request
 from agentd.turns.events import Decision, Ended, Outcome, Started
 from agentd.turns.fields import text as text_of
+from agentd.turns.messages.message import same_text
 from agentd.turns.opencode import launch
 from agentd.turns.opencode.events import Doing, Reader
+from agentd.turns.opencode.messages import as_events, is_prompt, prompt_of
 from agentd.turns.opencode.server import Server
 
 log = structlog.get_logger(__name__)
 
 _SERVER: Final = "server"
 """The witness."""
+_TAKEN: Final = 20.0
+"""Seconds for the server to take a message: whether it has is not known after that."""
+_FOUND: Final = 10.0
+"""Seconds for the server to be heard."""
 _RETRY: Final = (0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to connect; the last again and again: a start takes 4 s, loaded 18."""
 
@@ -55,6 +62,8 @@ class OpenCodeWatch:
     ground: Ground
     _reader: Reader = field(default_factory=Reader)
     _server: Server | None = None
+    _heard: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the server was connected to."""
 
     async def run(self) -> None:
         """Follow the server's events, over its reconnections."""
@@ -67,7 +76,7 @@ class OpenCodeWatch:
         if not port.isdecimal() or password is None:
             await asyncio.Event().wait()
             return
-        self._reader.session = memo.get(launch.RESUMED)
+        self._reader.session = self.run_.conversation or memo.get(launch.RESUMED)
         self._server = Server(int(port), password)
         try:
             await self._follow(self._server)
@@ -94,6 +103,7 @@ class OpenCodeWatch:
     async def _connected(self, server: Server) -> None:
         """Ask what is going on: what happened before was not heard."""
         self._reader.resume(await server.get("/session/status"))
+        self._heard.set()
         if self.voice.conversation.turn is not None and self._reader.doing == Doing(Activity.IDLE):
             self.voice.event(Ended(Outcome.LOST, error="the end was not heard"))
         self._see()
@@ -121,15 +131,40 @@ class OpenCodeWatch:
         return self._server
 
     async def hindrance(self, *, returned: str | None) -> str | None:  # noqa: ARG002 (the protocol's)
-        """Its server takes messages whatever is in its input box."""
+        """Its server takes messages whatever is in its box; a new conversation is shown on a screen that is ready."""
+        if self._reader.session is None:
+            screen = await self.run_.terminal.look()
+            marker = OPENCODE_CLI.facts.ready_marker
+            if marker is not None and not any(marker in row for row in screen.rows):
+                return "its screen does not show that it is ready"
         return None
+
+    async def recall(self, text: str, since: float) -> None:
+        """Ask the server for a turn that began while no agentd listened."""
+        async with asyncio.timeout(_FOUND):
+            await self._heard.wait()
+        session, server = self._reader.session, self._server
+        if session is None or server is None:
+            return
+        try:
+            said = await server.get_all(f"/session/{session}/message")
+            idle = session not in await server.get("/session/status")
+        except OSError as error:
+            log.debug("opencode_not_heard", agent=self.run_.facts.agent, reason=str(error))
+            return
+        begins = [at for at, each in enumerate(said) if is_prompt(each, since) and same_text(text, prompt_of(each))]
+        for each in said[begins[-1] :] if begins else ():
+            for event in as_events(each):
+                self._take(event)
+        if begins and idle:
+            self._take({"type": "session.idle", "properties": {"sessionID": session}})
 
     async def deliver(self, text: str) -> None:
         """Send a message to the conversation on the screen; the first one begins it."""
         server, session = self._asked(), self._reader.session
         if session is None:
             session = await self._begin(server)
-        await server.post(f"/session/{session}/prompt_async", {"parts": [{"type": "text", "text": text}]})
+        await server.post(f"/session/{session}/prompt_async", {"parts": [{"type": "text", "text": text}]}, _TAKEN)
 
     async def _begin(self, server: Server) -> str:
         """Begin a conversation, and have it shown."""

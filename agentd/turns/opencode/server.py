@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -23,6 +23,7 @@ _SILENCE: Final = 40.0
 _LONGEST_EVENT: Final = 4 << 20
 """Bytes of one event; of a longer one nothing is read."""
 _LONGEST_ANSWER: Final = 64 << 10
+_LONGEST_LIST: Final = 16 << 20
 
 
 @dataclass(slots=True)
@@ -81,17 +82,38 @@ class Server:
         OSError
             If there is none.
         """
-        try:
-            async with self._client().get(path, allow_redirects=False) as answer:
-                body = await answer.content.read(_LONGEST_ANSWER)
-                found: object = json.loads(body) if answer.status == HTTPStatus.OK else None
-        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
-            raise OSError(str(error) or type(error).__name__) from error
+        found = await self._get(path, _LONGEST_ANSWER)
         if not isinstance(found, dict):
             raise OSError(f"{path} is no object")
         return found
 
-    async def post(self, path: str, document: Mapping[str, object]) -> Mapping[str, object]:
+    async def get_all(self, path: str) -> Sequence[Mapping[str, object]]:
+        """Get the objects of a JSON array.
+
+        Raises
+        ------
+        OSError
+            If there is none, or it is too long.
+        """
+        found = await self._get(path, _LONGEST_LIST)
+        if not isinstance(found, list):
+            raise OSError(f"{path} is no array")
+        return [each for each in found if isinstance(each, dict)]
+
+    async def _get(self, path: str, limit: int) -> object:
+        try:
+            async with self._client().get(path, allow_redirects=False) as answer:
+                body = bytearray()
+                async for piece in answer.content.iter_any():
+                    body += piece
+                    if len(body) > limit:
+                        raise OSError(f"{path} has over {limit} bytes")
+                found: object = json.loads(body) if answer.status == HTTPStatus.OK else None
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
+            raise OSError(str(error) or type(error).__name__) from error
+        return found
+
+    async def post(self, path: str, document: Mapping[str, object], limit: float = _LIMIT) -> Mapping[str, object]:
         """Post a document, and give the object that is answered, if it is one.
 
         Raises
@@ -102,7 +124,8 @@ class Server:
             If it does not take it, or does not say so.
         """
         try:
-            async with self._client().post(path, json=document, allow_redirects=False) as answer:
+            timeout = aiohttp.ClientTimeout(total=limit)
+            async with self._client().post(path, json=document, allow_redirects=False, timeout=timeout) as answer:
                 body = (await answer.content.read(_LONGEST_ANSWER)).decode("utf-8", "replace")
                 if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
                     raise TurnsError(f"opencode answered with status {answer.status}: {body[:200]}")
