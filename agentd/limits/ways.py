@@ -67,7 +67,9 @@ class Groups:
         found: set[str] = set()
         for base in self.bases.values():
             try:
-                found |= {entry.name for entry in base.iterdir() if entry.is_dir()}
+                # Not with pathlib, which asks for each of a group's 80 files whether it is a folder: 1 ms a hierarchy.
+                with os.scandir(base) as entries:
+                    found |= {entry.name for entry in entries if entry.is_dir()}
             except OSError:
                 continue
         return found
