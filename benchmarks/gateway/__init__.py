@@ -1,0 +1,1 @@
+"""What agentd-gateway adds to a turn, and what it bears."""
