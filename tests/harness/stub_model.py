@@ -11,7 +11,9 @@ The answer is ``STUB-REPLY: `` and the user's last text. A line of that text may
 ``STUB-TOOL:name arguments``
     first ask for this tool of the CLI's, its arguments as JSON, then answer;
 ``STUB-STATUS:code``
-    refuse with this HTTP status.
+    refuse with this HTTP status;
+``STUB-LIMIT:seconds``
+    refuse by a usage limit that resets so long after the first request with this text, then answer.
 
 Run by itself (``python -m tests.harness.stub_model``) it prints its address and logs each request to stderr.
 """
@@ -19,10 +21,12 @@ Run by itself (``python -m tests.harness.stub_model``) it prints its address and
 from __future__ import annotations
 
 import json
+import math
 import re
 import select
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +46,7 @@ from tests.harness.stub_dialects import (
     Turn,
     mapping,
 )
+from tests.harness.stub_limits import refusal
 
 REPLY: Final = "STUB-REPLY: "
 
@@ -129,6 +134,8 @@ class Handler(BaseHTTPRequestHandler):
             error: Json = {"type": "error", "error": {"type": "stub_error", "message": f"stub error {refused}"}}
             self._send(error, int(refused[:3]))
             return
+        if self._limited(api, turn.prompt):
+            return
         reply = reply_to(turn)
         if body.get("stream") is not True and ":stream" not in self.path:
             self._send(dialect.document(reply))
@@ -138,6 +145,18 @@ class Handler(BaseHTTPRequestHandler):
             kind = f"event: {event}\n" if event else ""
             text = data if isinstance(data, str) else json.dumps(data)
             self.wfile.write(f"{kind}data: {text}\n\n".encode())
+
+    def _limited(self, api: str, prompt: str) -> bool:
+        seconds = marked("LIMIT", prompt)
+        if seconds is None:
+            return False
+        assert isinstance(self.server, Server)
+        resets_at = self.server.limits.setdefault(prompt, math.ceil(time.time() + float(seconds.split()[0])))
+        left = math.ceil(resets_at - time.time())
+        if left > 0:
+            refused = refusal(api, resets_at, left)
+            self._send(refused.body, 429, refused.headers)
+        return left > 0
 
     def _client_left_within(self, seconds: float) -> bool:
         """Wait; while it waits for an answer, all that can come from the client is the end of the connection."""
@@ -160,14 +179,24 @@ class Handler(BaseHTTPRequestHandler):
             raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         return mapping(cast(JsonValue, json.loads(raw or b"{}")))
 
-    def _send(self, document: Json, status: int = 200) -> None:
+    def _send(self, document: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         data = json.dumps(document).encode()
-        self._start("application/json", length=len(data), status=status)
+        self._start("application/json", length=len(data), status=status, headers=headers)
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    def _start(self, content_type: str, *, length: int | None = None, close: bool = False, status: int = 200) -> None:
+    def _start(
+        self,
+        content_type: str,
+        *,
+        length: int | None = None,
+        close: bool = False,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("content-type", content_type)
         if length is not None:
             self.send_header("content-length", str(length))
@@ -193,6 +222,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self, record: Callable[[LoggedRequest], None]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.record = record
+        self.limits: dict[str, int] = {}
+        """When the limit resets that a text asked for."""
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that was stopped hangs up in the middle of an answer; anything else is a fault of ours."""

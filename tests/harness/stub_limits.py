@@ -1,0 +1,76 @@
+"""What the providers of the four model APIs answer at a usage limit, with the time at which it resets.
+
+Held to what the pinned CLIs make of it: the headers and fields are those that they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.harness.stub_dialects import Json
+
+ANTHROPIC = "This request would exceed your account's rate limit. Please try again later."
+QUOTA = "You exceeded your current quota, please check your plan and billing details."
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A 429."""
+
+    headers: Mapping[str, str]
+    body: Json
+
+
+def refusal(api: str, resets_at: int, left: int) -> Refusal:
+    """Refuse a request.
+
+    Parameters
+    ----------
+    api
+        Name of the API.
+    resets_at
+        When the limit resets, in seconds since the epoch.
+    left
+        Seconds until then.
+    """
+    match api:
+        case "anthropic":
+            unified = {
+                "status": "rejected",
+                "reset": str(resets_at),
+                "representative-claim": "five_hour",
+                "5h-status": "rejected",
+                "5h-utilization": "1.0",
+                "5h-reset": str(resets_at),
+            }
+            headers = {f"anthropic-ratelimit-unified-{name}": value for name, value in unified.items()}
+            error: Json = {"type": "rate_limit_error", "message": ANTHROPIC}
+            return Refusal({**headers, "retry-after": str(left)}, {"type": "error", "error": error})
+        case "responses":
+            headers = {
+                "x-codex-primary-used-percent": "100",
+                "x-codex-primary-window-minutes": "300",
+                "x-codex-primary-reset-at": str(resets_at),
+            }
+            error = {
+                "type": "usage_limit_reached",
+                "message": "The usage limit has been reached",
+                "plan_type": "plus",
+                "resets_at": resets_at,
+            }
+            return Refusal(headers, {"error": error})
+        case "chat":
+            error = {"message": QUOTA, "type": "insufficient_quota", "code": "insufficient_quota"}
+            return Refusal({"retry-after": str(left)}, {"error": error})
+        case "gemini":
+            violation: Json = {"quotaId": "GenerateRequestsPerDayPerProjectPerModel", "quotaMetric": "requests"}
+            google = "type.googleapis.com/google.rpc."
+            details: list[Json] = [
+                {"@type": f"{google}QuotaFailure", "violations": [violation]},
+                {"@type": f"{google}RetryInfo", "retryDelay": f"{left}s"},
+            ]
+            error = {"code": 429, "message": QUOTA, "status": "RESOURCE_EXHAUSTED", "details": details}
+            return Refusal({}, {"error": error})
+        case _:
+            raise AssertionError(api)
