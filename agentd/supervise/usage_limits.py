@@ -31,6 +31,8 @@ class LimitHit:
     """The witness."""
     text: str | None = None
     """What the program said, in one line."""
+    retries: bool = False
+    """Whether the program tries again by itself when it resets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ def decide(policy: UsageLimitPolicy | None, limited: Limited, share: float, zone
 
 
 def _wait(policy: UsageLimitPolicy, limited: Limited, hit: LimitHit, share: float, zone: tzinfo) -> Limited:
+    if hit.retries:
+        return replace(limited, why="its program tries again by itself once the limit has reset")
     if policy.max_resumes and limited.resumes >= policy.max_resumes:
         return replace(limited, why=f"it has gone on {limited.resumes} times since a turn ended well, max_resumes")
     if hit.resets_at is None:

@@ -51,6 +51,8 @@ class Seen:
     """Whether it does not tell when the agent asks something: then the screen does."""
     resets_at: float | None = None
     """When the usage limit resets that it tells of, in seconds since the epoch, where it says so."""
+    retries: bool = False
+    """Whether the harness tries again by itself then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Doing:
     """Whether the screen is to be looked at all the same: the witness does not tell when the agent asks something."""
     resets_at: float | None = None
     """When the usage limit resets that it is at, in seconds since the epoch, where that is said exactly."""
+    retries: bool = False
+    """Whether the harness tries again by itself then."""
     background: bool = False
     """Whether it is the user's move, and only tools of ended turns still run."""
 
@@ -100,7 +104,7 @@ def weigh(seen: Mapping[str, Seen], last: Ended | None = None, background: Seque
             shown = line(f"in the background: {', '.join(background)}")
             return Doing(Activity.WORKING, PROCESS, shown, background=True)
     blind = word.blind and word.activity is Activity.WORKING
-    return Doing(word.activity, source, line(word.text), blind, word.resets_at)
+    return Doing(word.activity, source, line(word.text), blind, word.resets_at, word.retries)
 
 
 def line(text: str) -> str | None:

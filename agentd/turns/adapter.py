@@ -187,7 +187,7 @@ class GoesOn(Protocol):
     """What a `Watch` may be too: its harness goes on after a usage limit in another way than by a message."""
 
     async def go_on(self) -> bool:
-        """Have it go on; says whether that was done, or the harness does it by itself. Else it is told by a message.
+        """Have it go on; says whether that was done: otherwise it is told by a message.
 
         Raises
         ------

@@ -86,7 +86,9 @@ def limit_hit(
     resets_at = doing.resets_at or spent_until(windows)
     if resets_at is None and said is not None:
         resets_at = reset_time(said, at, zones.local, zones.named)
-    return LimitHit(at, resets_at, doing.source, doing.text)
+    # Another witness of the same limit is no news.
+    source = known.source if known is not None and known.at == at else doing.source
+    return LimitHit(at, resets_at, source, doing.text, doing.retries)
 
 
 def failed_at(hit: LimitHit) -> Turn:

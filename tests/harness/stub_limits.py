@@ -64,10 +64,10 @@ def refusal(api: str, resets_at: int, left: int) -> Refusal:
             error = {"message": QUOTA, "type": "insufficient_quota", "code": "insufficient_quota"}
             return Refusal({"retry-after": str(left)}, {"error": error})
         case "gemini":
-            violation: Json = {"quotaId": "GenerateRequestsPerDayPerProjectPerModel", "quotaMetric": "requests"}
             google = "type.googleapis.com/google.rpc."
+            reason: Json = {"reason": "QUOTA_EXHAUSTED", "domain": "cloudcode-pa.googleapis.com", "metadata": {}}
             details: list[Json] = [
-                {"@type": f"{google}QuotaFailure", "violations": [violation]},
+                {"@type": f"{google}ErrorInfo", **reason},
                 {"@type": f"{google}RetryInfo", "retryDelay": f"{left}s"},
             ]
             error = {"code": 429, "message": QUOTA, "status": "RESOURCE_EXHAUSTED", "details": details}

@@ -28,7 +28,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Final, cast
@@ -72,6 +72,8 @@ class LoggedRequest:
     prompt: str = ""
     key: str = ""
     """The API key it carried."""
+    at: float = field(default_factory=time.time)
+    """When it came, in seconds since the epoch."""
 
 
 def marked(marker: str, prompt: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -24,6 +25,7 @@ QUESTION = (
     'STUB-TOOL:AskUserQuestion {"questions":[{"question":"Which colour?","header":"Colour","multiSelect":false,'
     '"options":[{"label":"Red","description":"warm"},{"label":"Blue","description":"cold"}]}]}'
 )
+DIALOG = Path(__file__).parent / "screens" / "claude-code" / "c9-01-limit-of-a-subscription-dialog.ansi"
 LIMIT = "You've hit your session limit · resets 4:20am (UTC)"
 
 DAY = [
@@ -175,7 +177,7 @@ async def test_where_there_are_no_hooks_the_files_tell(tmp_path: Path, name: str
                 file.flush()
                 file.write(line[50:])
             if prompted:
-                run.status({**STATUS, "status": "busy", "statusUpdatedAt": run.now()})
+                run.status({**STATUS, "status": "busy", "statusUpdatedAt": run.now() + 5})
                 await until(lambda: not run.watch.conversation.idle)
         await settled(run, turns)
         assert told(turns) == FILES[name]
@@ -188,7 +190,31 @@ async def settled(run: ClaudeRun, turns: list[Turn]) -> None:
     """Have the status file say that the turn under way is over, and wait until that has shown."""
     if run.watch.conversation.idle:
         return
-    run.status({**STATUS, "status": "idle", "statusUpdatedAt": run.now()})
+    run.status({**STATUS, "status": "idle", "statusUpdatedAt": run.now() + 5})
     await until(lambda: run.watch.conversation.idle)
     assert run.watch.conversation.last is not None
     turns.append(run.watch.conversation.last)
+
+
+@pytest.mark.parametrize("dialog_first", [True, False])
+async def test_the_dialog_of_a_limit_is_no_question_and_is_closed_before_it_goes_on(
+    tmp_path: Path, dialog_first: bool
+) -> None:
+    async with claude_run(tmp_path) as run:
+        await run.hook("UserPromptSubmit", session_id="s", prompt_id="p", prompt="hello")
+        open_dialog = {**STATUS, "sessionId": "s", "status": "waiting", "waitingFor": "dialog open"}
+        if dialog_first:
+            run.status({**open_dialog, "statusUpdatedAt": run.now() + 5})
+            await until(lambda: run.activity == "waiting_input")
+        await run.hook("StopFailure", prompt_id="p", error="rate_limit", last_assistant_message=LIMIT)
+        if not dialog_first:
+            run.status({**open_dialog, "statusUpdatedAt": run.now() + 5})
+        await until(lambda: run.activity == "usage_limit")
+        assert run.watch.limits.hit is not None
+        assert run.watch.limits.hit.resets_at is not None
+        run.terminal.shown = DIALOG.read_text()
+        going = asyncio.create_task(run.watch.go_on())
+        await until(lambda: run.terminal.pressed == ["Escape"])
+        run.terminal.shown = ""
+        # A message tells it then.
+        assert await going is False

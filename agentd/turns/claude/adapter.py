@@ -183,6 +183,9 @@ class ClaudeWatch:
             self._identified(status.session)
         requests = self.voice.conversation.requests
         activity, shown = status.activity, ""
+        if activity is Activity.WAITING_INPUT and not requests and self._ended_at_limit:
+            # The dialog that opens then is no question.
+            activity = Activity.IDLE
         if activity in (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT) and requests:
             shown = requests[-1].text
             activity = Activity.WAITING_INPUT if requests[-1].question else Activity.WAITING_PERMISSION
@@ -193,6 +196,12 @@ class ClaudeWatch:
                     self.voice.event(PermissionResolved(request.id, Decision.EXPIRED))
                     self._release(request.id)
         self.voice.seen(_STATUS, Seen(activity, status.at, shown))
+
+    @property
+    def _ended_at_limit(self) -> bool:
+        turn, last = self.voice.conversation.turn, self.voice.conversation.last
+        end = None if turn is not None or last is None else last.end
+        return end is not None and end.failure is Failure.USAGE_LIMIT
 
     def _identified(self, session: str, path: Path | None = None) -> None:
         path = path or session_path(self._config, str(self.run_.facts.workdir), session)
@@ -317,6 +326,8 @@ class ClaudeWatch:
             self.voice.event(event)
         self._release(*(before - {request.id for request in self.voice.conversation.requests}))
         self._see(hook, decided=bool(before) and not self.voice.conversation.requests)
+        if self._ended_at_limit:
+            self._take_status(self._status)
         self._news.set()
         asked = any(request.id == number for request in self.voice.conversation.requests)
         return await self._hold(number, hook) if asked else None

@@ -118,7 +118,8 @@ class OpenCodeWatch:
             self.voice.identified(self._reader.session)
         doing = self._reader.doing
         if doing is not None:
-            seen = Seen(doing.activity, self.ground.wall(), doing.text, resets_at=doing.resets_at)
+            retries, at = doing.resets_at is not None, self.ground.wall()
+            seen = Seen(doing.activity, at, doing.text, resets_at=doing.resets_at, retries=retries)
             self.voice.seen(_SERVER, seen)
 
     async def hook(self, hook: Hook) -> bytes | None:  # noqa: ARG002 (the protocol's)
@@ -175,10 +176,6 @@ class OpenCodeWatch:
         await server.post("/tui/select-session", {"sessionID": session})
         self._reader.session = session
         return session
-
-    async def go_on(self) -> bool:
-        """Leave it to OpenCode, which tries again by itself until the turn is aborted."""
-        return self.voice.conversation.turn is not None
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Reply to a permission or a question."""
