@@ -76,7 +76,8 @@ def limit_events(before: Life, life: Life) -> Iterator[Event]:
         return
     data: dict[str, Detail] = {"run": life.run.id, "resumes": now.resumes}
     if now.told:
-        yield Event(EventKind.LIMIT_RESUMED, life.name, None, data)
+        if was is None or not was.told:
+            yield Event(EventKind.LIMIT_RESUMED, life.name, None, data)
         return
     data |= {"limit_action": life.policy.on_usage_limit.action.value, "limit_source": now.hit.source}
     if now.hit.resets_at is not None:

@@ -25,10 +25,11 @@ def observed(life: Life, run_id: str, activity: Activity, hit: LimitHit | None, 
     if hit is not None:
         if known is not None and known.hit == hit:
             return life, ()
+        if known is not None and known.told and known.hit is not None and hit.at <= known.hit.at:
+            # A later word on the same limit does not take back that it was told to go on.
+            return replace(life, limited=replace(known, hit=hit)), ()
         resumes = 0 if known is None else known.resumes
-        # A later word on the same limit does not take back that it was told to go on.
-        told = known is not None and known.told and known.hit is not None and hit.at <= known.hit.at
-        return reconsider(replace(life, limited=Limited(hit, resumes, told=told)), at)
+        return reconsider(replace(life, limited=Limited(hit, resumes)), at)
     if known is None:
         return life, ()
     if activity is Activity.IDLE:

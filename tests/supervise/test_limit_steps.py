@@ -98,6 +98,14 @@ def test_a_limit_that_it_hits_again_before_it_was_seen_to_go_on_is_another() -> 
     assert (story.life.limited.due, story.life.limited.resumes) == (WALL + 2000, 1)
 
 
+def test_a_later_word_on_a_limit_that_it_was_told_to_go_on_from_is_no_news() -> None:
+    before = at_limit().tick(1000)
+    after = sees(Story(before.life), 1001, Activity.USAGE_LIMIT, hit(10, 1003))
+    assert after.effects == ()
+    assert waits(after) == (None, "it was told to go on")
+    assert list(limit_events(before.life, after.life)) == []
+
+
 def test_what_is_unknown_for_a_while_changes_nothing() -> None:
     story = at_limit()
     assert sees(story, 20, Activity.UNKNOWN).life.limited == at_limit().life.limited
