@@ -138,7 +138,7 @@ class Gateway:
         *,
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 20,
+        timeout: float = 60,
     ) -> Answer:
         """Ask over the Unix socket; a body that is no bytes is sent as JSON."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()

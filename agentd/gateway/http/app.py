@@ -70,13 +70,19 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "the gateway stops: try again soon")
         return await handler(request)
     except GatewayError as error:
-        return error_response(request.path, of_engine(error))
+        return _error(request, of_engine(error))
     except ApiError as error:
-        return error_response(request.path, error)
+        return _error(request, error)
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        return error_response(request.path, of_aiohttp(error))
+        return _error(request, of_aiohttp(error))
+
+
+def _error(request: web.Request, error: ApiError) -> web.Response:
+    if request.writer.output_size > 0:
+        raise ConnectionResetError(f"a part of another answer is already sent: {error}")
+    return error_response(request.path, error)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -18,7 +18,7 @@ from agentd.gateway.http.errors import invalid
 from agentd.gateway.http.metrics import METRICS
 from agentd.gateway.http.route import CLOSING, ENGINE, Route
 from agentd.gateway.http.shapes import Event as EventShape
-from agentd.gateway.http.waiting import until
+from agentd.gateway.http.waiting import bundles
 from agentd.gateway.model.objects import Event, encoded
 from agentd.text.timestamps import rfc3339_milliseconds
 
@@ -33,9 +33,29 @@ LAST_EVENT_TYPE: Final = "gateway.stopping"
 _NOW: Final = "now"
 _CURSOR: Final = re.compile(r"[0-9]{1,18}")
 _LAST_EVENT_ID: Final = "Last-Event-ID"
+_MOST_TEXTS: Final = 512
 _RETRY_MS: Final = 1000
 _LARGEST_MESSAGE: Final = 4096
 """Bytes of what a client sends over a WebSocket; it is not read."""
+
+
+class _Texts:
+    """The newest events as JSON: each is written once, however many follow it."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, bytes] = {}
+
+    def of(self, event: Event) -> bytes:
+        """Give an event's."""
+        text = self._texts.get(event.id)
+        if text is None:
+            text = self._texts[event.id] = encoded(event.json())
+            if len(self._texts) > _MOST_TEXTS:
+                del self._texts[next(iter(self._texts))]
+        return text
+
+
+_TEXTS: Final = _Texts()
 
 
 async def _stream(request: web.Request) -> web.StreamResponse:
@@ -70,13 +90,11 @@ async def _as_server_sent(request: web.Request, events: AsyncIterator[Event], cu
     if request.method == hdrs.METH_HEAD:
         return response
     await _write(response, b"retry: %d\n\n" % _RETRY_MS)
-    async with aclosing(until(events, request.app[CLOSING], ALIVE_SECONDS)) as coming:
-        async for event in coming:
-            if event is None:
-                await _write(response, b": alive\n\n")
-                continue
-            cursor = event.cursor
-            await _write(response, b"id: %d\ndata: %s\n\n" % (cursor, encoded(event.json())))
+    async with aclosing(bundles(events, request.app[CLOSING], ALIVE_SECONDS)) as coming:
+        async for bundle in coming:
+            pieces = [b"id: %d\ndata: %s\n\n" % (event.cursor, _TEXTS.of(event)) for event in bundle]
+            await _write(response, b"".join(pieces) or b": alive\n\n")
+            cursor = bundle[-1].cursor if bundle else cursor
     # Named, so that whoever reads unnamed events passes over it.
     await _write(response, b"event: stopping\ndata: %s\n\n" % _last(cursor))
     return response
@@ -99,11 +117,11 @@ async def _over_websocket(request: web.Request, events: AsyncIterator[Event], cu
     over = asyncio.Event()
     stopping.add_done_callback(lambda _: over.set())
     try:
-        async with aclosing(until(events, over, ALIVE_SECONDS)) as coming:
-            async for event in coming:
-                if event is not None:
+        async with aclosing(bundles(events, over, ALIVE_SECONDS)) as coming:
+            async for bundle in coming:
+                for event in bundle:
                     cursor = event.cursor
-                    await _send(socket, encoded(event.json()))
+                    await _send(socket, _TEXTS.of(event))
         if not left.is_set():
             await _send(socket, _last(cursor))
             await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway stops")
