@@ -21,6 +21,7 @@ from agentd.turns.messages.message import UNCERTAIN, Message, Status, same_text
 from agentd.turns.messages.queue import ConflictError, NoSuchMessageError, Queue, QueueFullError
 from agentd.turns.messages.receiver import Receiver
 from agentd.turns.messages.store import Store, StoreError
+from agentd.turns.whole import Whole
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +63,7 @@ class Deliveries:
         self._all_known = False
         self._opened = asyncio.Event()
         self._writing: set[asyncio.Future[None]] = set()
+        self._whole = Whole()
 
     # -- the beginning and the end
 
@@ -96,6 +98,7 @@ class Deliveries:
         tasks = [queue.delivering for queue in self._queues.values() if queue.delivering is not None]
         if tasks:
             await asyncio.wait(tasks)
+        await self._whole.settled()
         if self._writing:
             await asyncio.wait(self._writing)
         await self._disk.do(self._store.close)
@@ -104,7 +107,7 @@ class Deliveries:
     # -- those who send
 
     async def accept(self, agent: str, message_id: str, text: str, expires_s: float | None) -> Message:
-        """Take a message, or show the one there is of that id.
+        """Take a message, or show the one there is of that id; it is taken though its sender leaves meanwhile.
 
         Raises
         ------
@@ -116,6 +119,9 @@ class Deliveries:
             If it cannot be kept.
         """
         await self._opened.wait()
+        return await self._whole.do(self._accept(agent, message_id, text, expires_s))
+
+    async def _accept(self, agent: str, message_id: str, text: str, expires_s: float | None) -> Message:
         queue = self._queue(agent)
         async with queue.accepting:
             known = await self._find(agent, message_id)
