@@ -19,7 +19,7 @@ from agentd.gateway.engine.engine import Engine
 from agentd.gateway.engine.options import EngineOptions
 from agentd.gateway.http.access import Access
 from agentd.gateway.http.app import build_app
-from agentd.gateway.http.listening import check_guarded, listening, name_of
+from agentd.gateway.http.listening import check_guarded, listening
 from agentd.gateway.http.route import CLOSING
 from agentd.gateway.http.server import serve
 from agentd.gateway.interface import AT_THE_ROOT, TWICE
@@ -89,14 +89,14 @@ async def _serve(settings: GatewaySettings) -> None:
     ):
         database = await _open(settings, with_migrations=settings.migrate)
         try:
-            addresses = [name_of(each) for each in sockets]
+            addresses = list(sockets)
             engine = Engine(_options(settings, addresses), database)
             responses = Responses(engine)
             access = Access(settings.tokens, settings.hosts, settings.origins)
             app = build_app(access, engine, AT_THE_ROOT, doubled=TWICE)
             app[RESPONSES] = responses
             app.on_response_prepare.append(forbid_retry)
-            async with engine.running(), responses.running(), serve(app, sockets):
+            async with engine.running(), responses.running(), serve(app, sockets.values()):
                 _report(settings, addresses, database)
                 notifier.send("READY=1")
                 watchdog = asyncio.create_task(notifier.feed_watchdog(), name="watchdog")

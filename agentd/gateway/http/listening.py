@@ -36,8 +36,8 @@ def check_guarded(addresses: Sequence[ListenAddress], *, has_tokens: bool) -> No
 
 
 @contextlib.contextmanager
-def listening(addresses: Sequence[ListenAddress], group: int | None) -> Iterator[list[socket.socket]]:
-    """Bind the sockets; files of Unix sockets are removed at the end.
+def listening(addresses: Sequence[ListenAddress], group: int | None) -> Iterator[dict[str, socket.socket]]:
+    """Bind the sockets, and give them by where they listen; files of Unix sockets are removed at the end.
 
     Parameters
     ----------
@@ -50,33 +50,33 @@ def listening(addresses: Sequence[ListenAddress], group: int | None) -> Iterator
         If one cannot be had.
     """
     with contextlib.ExitStack() as stack:
-        sockets: list[socket.socket] = []
+        sockets: dict[str, socket.socket] = {}
         for address in addresses:
             try:
-                bound = _unix(Path(address.path), group, stack) if address.path is not None else _tcp(address)
+                if address.path is not None:
+                    bound = {str(address): _unix(Path(address.path), group, stack)}
+                else:
+                    bound = {_name(each): each for each in _tcp(address)}
             except SocketTakenError as error:
                 raise GatewayStartError(str(error)) from None
             except OSError as error:
                 raise GatewayStartError(f"--listen {address}: {error.strerror or error}") from None
-            for each in bound:
+            for each in bound.values():
                 stack.callback(each.close)
-            sockets += bound
+            sockets |= bound
         yield sockets
 
 
-def name_of(bound: socket.socket) -> str:
-    """Name where a socket listens, with the port that was found for it."""
-    if bound.family == socket.AF_UNIX:
-        return str(ListenAddress(path=bound.getsockname()))
+def _name(bound: socket.socket) -> str:
     host, port = bound.getsockname()[:2]
     return str(ListenAddress(host, port))
 
 
-def _unix(path: Path, group: int | None, stack: contextlib.ExitStack) -> list[socket.socket]:
+def _unix(path: Path, group: int | None, stack: contextlib.ExitStack) -> socket.socket:
     path.parent.mkdir(parents=True, exist_ok=True)
     bound = bind_socket(path, API_SOCKET_MODE, group, flag="--listen")
     stack.callback(_remove, path, path.lstat().st_ino)
-    return [bound]
+    return bound
 
 
 def _remove(path: Path, inode: int) -> None:
