@@ -87,6 +87,8 @@ class Hook:
     """Of the event."""
     body: Mapping[str, object] | None
     """What it says; ``None`` if that was too long to be read."""
+    pid: int = 0
+    """The process that posted it, by the kernel's account."""
 
 
 class Terminal(Protocol):

@@ -147,7 +147,7 @@ class Requests:
             body = None if request.body is None else _object(request.body)
         except ValueError as error:
             return _refused(HTTPStatus.BAD_REQUEST, str(error))
-        return HttpAnswer(HTTPStatus.OK, await watch.hook(Hook(name, body)) or b"")
+        return HttpAnswer(HTTPStatus.OK, await watch.hook(Hook(name, body, request.peer.pid)) or b"")
 
     async def _talk(self, request: HttpRequest, name: str, what: str, query: str) -> HttpAnswer | HttpStream:
         assert request.body is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import shutil
 import signal
 import stat
@@ -278,3 +279,13 @@ def test_a_user_made_for_agents_has_home_and_shell_of_its_own(
     assert (environment["HOME"], environment["SHELL"], environment["USER"]) == (str(home), "/bin/bash", system_user)
     assert folder_of(pid) == home.resolve()
     assert daemon.stop(number=signal.SIGINT) == 0
+
+
+def test_the_renderer_of_a_protocol_is_run_by_the_other_user_or_says_what_hides_it(as_other: Daemon) -> None:
+    start(as_other, stay("a", harness="acp", command=["sh", "-c", "id -u; exit 3"], workdir="work"))
+    shown = as_other.wait_state("a", "failed", timeout=60)
+    closed = None if shown["exit_code"] is not None else shown["error"]
+    if closed is None:
+        assert (shown["exit_code"], str(pwd.getpwnam(OTHER).pw_uid) in as_other.screen("a")) == (3, True)
+    else:
+        assert re.search(rf"user {OTHER} may not enter /\S+, so it cannot run agentd\.acp", closed)

@@ -94,7 +94,9 @@ class AcpRun:
         self._turns.adopted.set()
         await self._turns.deliveries.open()
         requests = Requests(self._turns, access)
-        self._socket = HookSocket(requests.may_connect, requests.handle)
+        turns = self._turns
+        # What is accepted while it leaves would be held by one that is no more.
+        self._socket = HookSocket(lambda peer: self._turns is turns and requests.may_connect(peer), requests.handle)
         bound = socket.socket(socket.AF_UNIX)
         self.path.unlink(missing_ok=True)
         bound.bind(str(self.path))
@@ -119,8 +121,9 @@ class AcpRun:
         """Be no agentd any more."""
         assert self._turns is not None
         assert self._socket is not None
+        turns, self._turns = self._turns, None
         await self._socket.close()
-        await self._turns.close()
+        await turns.close()
 
     def read(self) -> None:
         """Take what the renderer prints."""

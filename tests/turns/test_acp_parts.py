@@ -23,7 +23,10 @@ from agentd.acp.rpc import Agent, Handlers
 from agentd.acp.screen import Screen, harmless
 from agentd.acp.session import Session, StartError
 from agentd.acp.turn import Turn
-from agentd.turns.adapter import Hook
+from agentd.files.looks import Looks
+from agentd.harness.additions import LaunchFacts
+from agentd.turns.acp.adapter import AcpWatch
+from agentd.turns.adapter import Ground, Hook, LiveRun
 from agentd.turns.custom.events import event_of
 from agentd.turns.events import (
     Decision,
@@ -40,6 +43,9 @@ from agentd.turns.events import (
     TurnEvent,
     Usage,
 )
+from agentd.turns.file_changes import FileChanges
+from agentd.turns.run_watch import RunWatch
+from tests.turns.claude_run import PROCESS, Outlet, Terminal, me
 
 EVENTS: list[TurnEvent] = [
     Started("t", "p"),
@@ -311,6 +317,63 @@ class Shown:
 
     def event(self, event: TurnEvent) -> None:
         self.events.append(event)
+
+
+def adapter_watch() -> tuple[AcpWatch, RunWatch]:
+    looks = Looks()
+    ground = Ground(looks, FileChanges(looks), me(), time.time)
+    facts = LaunchFacts(
+        agent="a",
+        run_id="run-1",
+        harness="acp",
+        argv=(),
+        environment={},
+        workdir=Path("/"),
+        home=Path("/"),
+        stays=True,
+        file=Path("/file"),
+        socket=Path("/socket"),
+    )
+    run = RunWatch(LiveRun(facts, PROCESS, {}, Terminal()), ground, Outlet())
+    return AcpWatch(run.run, run, ground), run
+
+
+async def test_a_batch_that_comes_again_or_from_another_process_is_not_taken() -> None:
+    watch, run = adapter_watch()
+    outbox = Outbox("s")
+    outbox.put(Started("t", "p"))
+    outbox.put(TextDelta("a"))
+    body = json.loads(outbox.batch())
+
+    def hook(name: str, body: dict[str, object], pid: int = PROCESS.pid) -> Hook:
+        return Hook(name, body, pid)
+
+    assert await watch.hook(hook("events", body, 1)) is None
+    assert not run.talked
+    # It knows nothing yet: of a batch that only goes on it can make nothing.
+    assert await watch.hook(hook("events", {**body, "whole": False})) == b'{"unknown": true, "turn": null}'
+    assert await watch.hook(hook("next", {})) == b'{"unknown": true, "turn": null}'
+    for _ in range(2):
+        assert await watch.hook(hook("events", body)) is None
+    assert run.conversation.turn is not None
+    assert run.conversation.turn.text == "a"
+    assert run.session == "s"
+    delivering = asyncio.create_task(watch.deliver("hello"))
+    await asyncio.sleep(0)
+    assert await watch.hook(hook("next", {})) == b'{"message": "hello"}'
+    await delivering
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"n": "1"}, {"n": 1}, {"n": 1, "whole": True, "events": 5, "answers": [1, {}], "conversation": 7}],
+)
+async def test_a_renderer_that_says_nonsense_costs_nothing(body: dict[str, object]) -> None:
+    watch, run = adapter_watch()
+    await watch.hook(Hook("events", body, PROCESS.pid))
+    await watch.hook(Hook("events", {**body, "whole": True, "events": [5, {"event": "x"}, {}]}, PROCESS.pid))
+    await watch.hook(Hook("other", None, PROCESS.pid))
+    assert run.conversation.turn is None
 
 
 async def test_the_first_answer_counts_and_the_next_is_told_so() -> None:

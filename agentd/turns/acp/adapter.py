@@ -81,7 +81,9 @@ class AcpWatch:
         await asyncio.Event().wait()
 
     async def hook(self, hook: Hook) -> bytes | None:
-        """Take what the renderer posts."""
+        """Take what the renderer posts, and nothing of what it runs."""
+        if hook.pid != self.run_.process.pid:
+            return None
         if hook.name == "events":
             return self._take(hook.body or {})
         if hook.name == "next":
