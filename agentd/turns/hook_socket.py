@@ -43,7 +43,7 @@ MOST_STREAMS = 1024
 _READ_LIMIT = 30.0
 """Seconds for a follower to read what was written to it."""
 
-_LINE = re.compile(rb"(GET|POST|DELETE) (/[!-~]{0,1000}) HTTP/1\.[01]\r\n")
+_LINE = re.compile(rb"(GET|POST|DELETE) (/[!-~]{0,1000}) HTTP/1\.([01])\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,12})[ \t]*\r\n", re.IGNORECASE)
 _EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 
@@ -57,6 +57,8 @@ class HttpRequest:
     path: str
     body: bytes | None
     """``None`` if it was too long."""
+    takes_chunks: bool = True
+    """Whether the answer may come in chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class HttpStream:
     """An answer that goes on."""
 
     pieces: AsyncIterator[bytes]
+    in_chunks: bool = True
 
 
 Handler = Callable[[HttpRequest], Awaitable[HttpAnswer | HttpStream]]
@@ -182,7 +185,7 @@ class HookSocket:
             self._in_memory += size if kept else 0
             try:
                 body = await reader.readexactly(size) if kept else None
-                request = HttpRequest(peer, line[1].decode(), line[2].decode(), body)
+                request = HttpRequest(peer, line[1].decode(), line[2].decode(), body, line[3] == b"1")
             except BaseException:
                 self._in_memory -= size if kept else 0
                 raise
@@ -217,17 +220,18 @@ async def _end(*tasks: asyncio.Future[T] | asyncio.Future[bytes]) -> None:
 
 
 async def _write_pieces(stream: HttpStream, writer: asyncio.StreamWriter) -> None:
-    """Write an answer piece by piece, in chunks; source: RFC 9112, 7.1."""
+    """Write an answer piece by piece, in chunks where the peer knows them; source: RFC 9112, 7.1."""
+    coding = b"Transfer-Encoding: chunked\r\n" if stream.in_chunks else b""
     writer.write(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n"
-        b"Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n%b"
+        b"Cache-Control: no-store\r\nConnection: close\r\n\r\n" % coding
     )
     async for piece in stream.pieces:
-        writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if stream.in_chunks else piece)
         async with asyncio.timeout(_READ_LIMIT):
             await writer.drain()
     async with asyncio.timeout(_ANSWER_LIMIT):
-        writer.write(b"0\r\n\r\n")
+        writer.write(b"0\r\n\r\n" if stream.in_chunks else b"")
         await writer.drain()
         writer.close()
         await writer.wait_closed()

@@ -174,7 +174,7 @@ class Requests:
             case "DELETE", ["messages", message]:
                 return _told(HTTPStatus.OK, await turns.deliveries.withdraw(name, _message_id(unquote(message))))
             case "GET", ["stream"]:
-                return HttpStream(turns.stream(name).follow(_after(query)))
+                return HttpStream(turns.stream(name).follow(_after(query)), request.takes_chunks)
             case _:
                 return _refused(
                     HTTPStatus.NOT_FOUND,

@@ -36,6 +36,8 @@ class Outcome(StrEnum):
     """The agent's program has it in its own record."""
     TAKEN = "taken"
     """It was in the input box, which is empty again, or the agent has read all of its input."""
+    QUEUED = "queued"
+    """agentd keeps it, and hands it over when the agent's turn has ended."""
     TYPED = "typed"
     """It is in the input box or on the line; Enter was not pressed."""
     SHOWN = "shown"

@@ -85,6 +85,26 @@ def test_a_message_waits_until_it_is_the_users_move(
     assert [command.communicate(timeout=30)[0] for command in started] == ["I hear: slow one\n", "I hear: the next\n"]
 
 
+def test_a_message_to_a_busy_agent_is_queued_by_agentd(talk: Client, daemon: Daemon) -> None:
+    assert talk("send", "a", "slow one").out == "8 characters to a: recorded\n"
+    assert talk("send", "a", "the next").out == "8 characters to a: queued\n"
+    assert "the next" not in daemon.screen("a")
+    (daemon.workdir / "go").touch()
+    wait_for(lambda: talk("last", "a").out == "I hear: the next\n", 30, what="it was delivered")
+
+
+def test_a_draft_holds_a_message_back_until_the_time_is_over(talk: Client, daemon: Daemon) -> None:
+    assert talk("send", "a", "half a thought", "--no-enter").status == 0
+    held = talk("send", "a", "hello", "--timeout", "300ms")
+    assert held.status == 1
+    assert "nothing was sent: a takes no message" in held.err
+    assert "half a thought" in held.err
+    assert "hello" not in daemon.screen("a")
+    late = talk("ask", "a", "hello", "--timeout", "300ms")
+    assert (late.status, "the time is over" in late.err) == (1, True)
+    assert talk("last", "a").status == 1, "no turn has begun"
+
+
 def test_a_turn_that_failed_is_a_failure(talk: Client) -> None:
     done = talk("ask", "a", "fail please", *LIMIT)
     assert done.status == 1

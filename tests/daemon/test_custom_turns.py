@@ -67,6 +67,22 @@ def test_the_example_in_python_is_asked_and_answered(daemon: Daemon, client: Cli
     assert row[:4] == ["a", "3", str(len("hello" + "again" + "which colour?")), "15"]
 
 
+def test_an_answer_is_printed_while_it_is_written(daemon: Daemon, client: Client) -> None:
+    program = EXAMPLES.parents[1] / "tests/support/listening_agent.py"
+    start(daemon, sys.executable, "-I", "-S", "-X", "utf8", str(program))
+    daemon.wait_for(lambda: activity(daemon) == "idle", what="it is ready")
+    asking = client.start("ask", "a", "--stream", "slowly, in pieces", *LIMIT)
+    assert asking.stdout is not None
+    try:
+        daemon.wait_for((daemon.workdir / "said").exists, what="it has said the first piece")
+        assert asking.stdout.read(len("I hear: ")) == "I hear: "
+        (daemon.workdir / "go").touch()
+        assert asking.communicate(timeout=30)[0] == "slowly, in pieces\n"
+    finally:
+        asking.kill()
+        asking.communicate()
+
+
 @pytest.mark.parametrize("name", EVENTS)
 @pytest.mark.parametrize("body", [None, {}, {"text": 5, "turn": [], "choices": "x", "ok": "no", "cost_usd": -1}])
 def test_what_is_missing_or_wrong_is_as_if_it_were_empty(name: str, body: dict[str, object] | None) -> None:

@@ -1,8 +1,9 @@
 """A program of one's own that is talked to: reads messages from its terminal, and tells of its turns.
 
 A message is answered with "I hear: MESSAGE", in two pieces. ``slow`` at its beginning waits for the file ``go``,
-``forever`` never ends, ``die`` exits in the turn, and ``deaf`` has no turn at all. What it cannot post it posts again
-until agentd is there. Each message that it reads is appended to the file ``heard``, as JSON.
+``slowly`` after the first piece, when it makes the file ``said``; ``forever`` never ends, ``die`` exits in it, and
+``deaf`` has no turn at all. What it cannot post it posts again until agentd is there. Each message that it reads is
+appended to the file ``heard``, as JSON.
 """
 
 from __future__ import annotations
@@ -60,13 +61,17 @@ def main() -> None:
             continue
         turn = f"{os.getpid()}-{next(turns)}"
         tell("started", turn=turn, prompt=message)
+        if message.startswith("slowly"):
+            tell("text_delta", text="I hear: ")
+            Path("said").touch()
         while message.startswith("slow") and not Path("go").exists():
             time.sleep(0.02)
         while message.startswith("forever"):
             time.sleep(1)
         if message.startswith("die"):
             sys.exit(3)
-        tell("text_delta", text="I hear: ")
+        if not message.startswith("slowly"):
+            tell("text_delta", text="I hear: ")
         tell("text_delta", text=message)
         tell("usage", input_tokens=len(message), output_tokens=2)
         tell("ended", final_text=f"I hear: {message}")

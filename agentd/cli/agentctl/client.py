@@ -44,6 +44,7 @@ ANSWER_LIMIT = 5.0
 """Seconds without a byte after which the daemon counts as unreachable; it answers in milliseconds."""
 
 NOT_FOUND = 404
+_ACCEPTED = 202
 _OK = 200  # http.HTTPStatus costs 4 ms
 
 _NOT_AGENTD = "is it agentd that serves this socket? --api-socket names another"
@@ -139,6 +140,16 @@ class Api:
         with Stream(_connect(self.path)) as stream:
             stream.ask(resource, (), json.dumps(document).encode())
             body = stream.rest()
+        if stream.status not in (_OK, _ACCEPTED):
+            raise _error_of(stream.status, body, resource)
+        answer: Json = json.loads(body)
+        return answer
+
+    def delete(self, resource: str) -> Json:
+        """Delete something, and give the answer to it."""
+        with Stream(_connect(self.path)) as stream:
+            stream.ask(resource, (), method="DELETE")
+            body = stream.rest()
         if stream.status != _OK:
             raise _error_of(stream.status, body, resource)
         answer: Json = json.loads(body)
@@ -181,21 +192,23 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ask(self, resource: str, headers: Sequence[str], body: bytes | None = None) -> None:
+    def ask(self, resource: str, headers: Sequence[str], body: bytes | None = None, method: str | None = None) -> None:
         """Send the request, and read the head of the answer.
 
         Parameters
         ----------
         body
             What is posted; ``None`` to get.
+        method
+            Another one than these.
 
         Raises
         ------
         UnreachableError
             If it does not come, or is not HTTP.
         """
-        method, length = ("GET", ()) if body is None else ("POST", (f"Content-Length: {len(body)}",))
-        request = (f"{method} {resource} HTTP/1.0", "Host: localhost", *length, *headers, "", "")
+        usual, length = ("GET", ()) if body is None else ("POST", (f"Content-Length: {len(body)}",))
+        request = (f"{method or usual} {resource} HTTP/1.0", "Host: localhost", *length, *headers, "", "")
         try:
             self._connection.sendall("\r\n".join(request).encode("ascii") + (body or b""))
         except OSError as error:

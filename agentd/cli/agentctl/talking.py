@@ -8,6 +8,7 @@ from typing import Final
 from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import Invocation
 from agentd.cli.agentctl.lookup import find_agent, harness_facts
+from agentd.cli.agentctl.queued import QueuedMessage, has_queue
 from agentd.cli.agentctl.sender import Sender
 from agentd.cli.agentctl.terminals import terminal_of
 from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient
@@ -24,7 +25,7 @@ _RECORD_LIMIT: Final = 3.0
 def send_message(
     invocation: Invocation, agent: AgentStatus, text: str, *, enter: bool, force: bool, timeout: float
 ) -> Outcome:
-    """Send a message, and look for it in the record of the agent's program.
+    """Send a message by the agent's queue, or by typing it, and look for it in the record of the agent's program.
 
     Parameters
     ----------
@@ -57,6 +58,10 @@ def send_message(
         still_running=still_running,
     )
     before = conversation_of(invocation, agent.name)
+    if enter and not force and has_queue(before, text):
+        queued = QueuedMessage.send(invocation, agent.name, text)
+        if queued is not None:
+            return queued.until_taken(timeout)
     outcome = sender.send(text, enter=enter)
     if outcome is Outcome.TAKEN and before is not None and before.watched and before.turn is None:
         end = time.monotonic() + min(timeout, _RECORD_LIMIT)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.client import NOT_FOUND, Api, ApiError, Json
+from agentd.cli.agentctl.client import NOT_FOUND, Api, ApiError, Json, Stream
 from agentd.cli.agentctl.command import Invocation
 from agentd.settings.sockets import turns_socket
 
@@ -85,6 +85,42 @@ class ConversationView:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageView:
+    """A message in an agent's queue, as the daemon shows it."""
+
+    id: str
+    status: str
+    turn: str | None
+    outcome: str | None
+    final_text: str
+    error: str | None
+    usage: JsonObject
+
+    @classmethod
+    def of(cls, document: Json) -> Self:
+        """Read one.
+
+        Raises
+        ------
+        ApiError
+            If it is none.
+        """
+        message = document.get("message") if isinstance(document, Mapping) else None
+        if not isinstance(message, Mapping):
+            raise ApiError(200, "expected a message: agentd and agentctl are of different versions")
+        usage = message.get("usage")
+        return cls(
+            str(message.get("id") or ""),
+            str(message.get("status") or ""),
+            _text(message, "turn"),
+            _text(message, "outcome"),
+            _text(message, "final_text") or "",
+            _text(message, "error"),
+            usage if isinstance(usage, Mapping) else {},
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TurnsClient:
     """Asks for conversations; raises what `Api` does."""
 
@@ -108,6 +144,22 @@ class TurnsClient:
         """Answer what the agent asks; without an id the only request."""
         document: Json = {"decision": decision, "text": text, "request": request}
         return ConversationView.of(self.api.post(_path(agent, "/answer"), document))
+
+    def send(self, agent: str, message: str, text: str) -> MessageView:
+        """Put a message into the agent's queue, under this id."""
+        return MessageView.of(self.api.post(_path(agent, "/messages"), {"id": message, "text": text}))
+
+    def message(self, agent: str, message: str) -> MessageView:
+        """Read what became of a message."""
+        return MessageView.of(self.api.get(_path(agent, f"/messages/{message}")))
+
+    def withdraw(self, agent: str, message: str) -> MessageView:
+        """Take a message back that waits."""
+        return MessageView.of(self.api.delete(_path(agent, f"/messages/{message}")))
+
+    def follow(self, agent: str, after: int | None) -> Stream:
+        """Follow what happens in the agent's turns after that line, one a line; the caller closes the stream."""
+        return self.api.stream(_path(agent, "/stream" if after is None else f"/stream?after={after}"))
 
     def interrupt(self, agent: str) -> None:
         """Have the agent's program interrupt its turn."""

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from agentd.text.messages import Message
 
 _SEND_DETAILS = """\
-Sends TEXT, a file, or else standard input: pastes it into the agent's terminal in one piece and presses Enter. Control
-characters other than line breaks and tabs are left out, with a warning.
-Exit status 0 means that the agent took the message: it stands in the record of its program (recorded); or its input
-box, empty before, is empty again (the message may be queued behind its current work); any other program has read its
-input. If that does not happen in time,
-the exit status is 1, and the error says what became of the message.
+Sends TEXT, a file, or else standard input, by agentd where it sees the agent at its turns; else pastes it into the
+agent's terminal in one piece and presses Enter. Control characters other than line breaks and tabs are left out, with a
+warning. Exit status 0 means that the agent took the message: it stands in the record of its program (recorded); or its
+input box, empty before, is empty again; any other program has read its input. While the agent is at work, agentd keeps
+the message and delivers it after that (queued). If none of that happens in time, the exit status is 1, and the error
+says what became of the message.
 The agent must be running. Concurrent sends to an agent take turns."""
 
 _SEND_EXAMPLES = """\

@@ -45,7 +45,6 @@ agentctl last reviewer-0
 agentctl last reviewer-0 --json | jq -r .outcome"""
 
 _DECISIONS = ("allow", "deny")
-_SEND_LIMIT = 10.0
 
 
 def register(commands: Commands) -> None:
@@ -92,7 +91,7 @@ def _ask(invocation: Invocation) -> Status:
         said,
         lambda text: invocation.warn(f"{agent.name} asks: {printable(text)}: agentctl answer {agent.name} allow|deny"),
     )
-    turn = question.ask(_SEND_LIMIT)
+    turn = question.ask()
     if arguments.stream:
         print()
     elif not invocation.as_json:

@@ -1,0 +1,121 @@
+"""Send a message by the agent's queue, which the daemon keeps."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+from agentd.cli.agentctl.client import ApiError, UnreachableError
+from agentd.cli.agentctl.command import CommandError, Invocation
+from agentd.cli.agentctl.turns_client import ConversationView, MessageView, TurnsClient
+from agentd.turns.sending import Outcome
+
+_LOOK_AFTER: Final = 0.05
+"""Seconds between two looks."""
+
+_RECORD_LIMIT: Final = 3.0
+"""Seconds for a message that was handed over to stand in the record; it takes 0.1 s."""
+
+_TOO_MANY: Final = 429
+
+_COMMANDS: Final = ("/", "!", "#")
+"""How texts begin that coding agents take for commands of their own, which begin no turn."""
+
+
+def is_seen(conversation: ConversationView) -> bool:
+    """Whether something tells what the agent is doing."""
+    return conversation.activity not in (None, "unknown")
+
+
+def has_queue(conversation: ConversationView | None, text: str) -> bool:
+    """Whether a message is sent by the queue: the agent is seen at its turns, and the text begins one."""
+    return conversation is not None and is_seen(conversation) and not text.lstrip().startswith(_COMMANDS)
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """A message in an agent's queue."""
+
+    client: TurnsClient
+    agent: str
+    id: str
+
+    @classmethod
+    def send(cls, invocation: Invocation, agent: str, text: str) -> QueuedMessage | None:
+        """Put a message into the queue; ``None`` if there is none for this agent, or for this user.
+
+        Raises
+        ------
+        CommandError
+            If too many messages wait.
+        """
+        queued = cls(TurnsClient.of(invocation), agent, f"agentctl-{uuid.uuid4().hex}")
+        try:
+            queued.client.send(agent, queued.id, text)
+        except ApiError as error:
+            if error.status == _TOO_MANY:
+                raise CommandError(str(error)) from None
+            return None
+        except UnreachableError:
+            return None
+        return queued
+
+    def look(self) -> MessageView:
+        """Read what became of it."""
+        try:
+            return self.client.message(self.agent, self.id)
+        except ApiError as error:
+            raise CommandError(f"the message to {self.agent} is not known any more: {error}") from None
+
+    def withdraw(self) -> bool:
+        """Take it back; says whether that was possible."""
+        try:
+            self.client.withdraw(self.agent, self.id)
+        except ApiError:
+            return False
+        return True
+
+    def until_taken(self, timeout: float) -> Outcome:
+        """Wait until the agent has it, or it is certain that it waits for the end of a turn.
+
+        Raises
+        ------
+        CommandError
+            If it was not delivered.
+        """
+        end, handed_over = time.monotonic() + timeout, 0.0
+        while True:
+            message = self.look()
+            match message.status:
+                case "started" | "ended":
+                    return Outcome.RECORDED
+                case "queued":
+                    waits = self._waits(message, over=time.monotonic() >= end)
+                    if waits is not None:
+                        return waits
+                case "delivering" | "delivered":
+                    handed_over = handed_over or time.monotonic()
+                    if message.status == "delivered" and time.monotonic() >= handed_over + _RECORD_LIMIT:
+                        return Outcome.TAKEN
+                case _:
+                    raise CommandError(
+                        f"the message to {self.agent} is {message.status}: {message.error or 'not delivered'}"
+                    )
+            time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and the message is asked for)
+
+    def _waits(self, message: MessageView, *, over: bool) -> Outcome | None:
+        now = self.client.conversation(self.agent)
+        if now is not None and now.turn is not None:
+            return Outcome.QUEUED
+        if not over:
+            return None
+        if message.error is None:
+            return Outcome.QUEUED
+        if not self.withdraw():
+            return None
+        raise CommandError(
+            f"nothing was sent: {self.agent} takes no message: {message.error}: see agentctl screen {self.agent}; "
+            f"agentctl keys {self.agent} answers a question; --force sends anyway"
+        )
