@@ -62,6 +62,10 @@ def test_a_help_imports_what_it_prints(client: Client, arguments: list[str]) -> 
     assert len(modules) < 60
 
 
+MODULES_TO_ASK = 119 if sys.version_info < (3, 13) else 125
+"""Fewer modules are imported to show what there is; newer Pythons divide pathlib and re."""
+
+
 @pytest.mark.parametrize(
     "arguments", [["status"], ["status", "--json"], ["list"], ["status", "agent-007"], ["__names"]]
 )
@@ -69,7 +73,7 @@ def test_reading_imports_nothing_that_edits(client: Client, source: MemorySource
     source.statuses = [replace(RUNNING, name="agent-007")]
     modules = modules_of(client, *arguments)
     assert modules & (NEVER | TO_EDIT | {"datetime"}) == set()
-    assert len(modules) < 117
+    assert len(modules) < MODULES_TO_ASK
 
 
 @pytest.mark.parametrize("command", ["screen", "logs"])
