@@ -10,6 +10,7 @@ from tests.faults.drop_ins import broken_drop_ins, prepare_drop_ins
 from tests.faults.edits import killed_while_editing
 from tests.faults.files import jcard_storm, secrets_storm
 from tests.faults.forked import ForkedDaemon
+from tests.faults.gateway import killed_in_a_conversation, prepare_gateway
 from tests.faults.hostile import clock_jumps, hostile_agents
 from tests.faults.hung import hung_paths, lacks_hanging, prepare_hung
 from tests.faults.kills import killed_at_a_step
@@ -75,6 +76,7 @@ FAMILIES = (
     Family("upgrade", upgraded, 3, 5, daemon=UpgradedDaemon),
     Family("hostile", hostile_agents, 4, 10),
     Family("worktrees", broken_worktrees, 4, 10, prepare_worktrees),
+    Family("gateway", killed_in_a_conversation, 8, 15, prepare_gateway),
     Family("clock", clock_jumps, 3, 10),
     Family("descriptors", no_descriptors, 3, 10),
     Family("processes", no_processes, 2, 10, lacking=no_processes_group),

@@ -96,12 +96,18 @@ class World:
         """Seconds that something is stopped which is then continued."""
         self.judges: list[Callable[[], Iterable[str]]] = []
         """Each says what else is not as it must be, once agents and API are."""
+        self.foreign: Callable[[str], bool] = lambda _name: False
+        """Whether an agent of this name is somebody else's, of whom the model knows nothing."""
+        self.before_the_end: list[Callable[[], None]] = []
+        """Called before agentd is ended."""
         self.at_the_end: list[Callable[[], None]] = []
         """Called once nothing of it runs any more."""
         self._named = 0
 
     def close(self) -> list[str]:
         """End everything, and say what was wrong with the end."""
+        for end in self.before_the_end:
+            end()
         problems = self.daemon.close()
         for give_back in reversed(self.at_the_end):
             give_back()
@@ -292,7 +298,7 @@ class World:
         last = {marks[-1].run_id for name in self.agents if (marks := self.marks.of(name))}
         for relic in of_runs(str(self.daemon.bin)):
             agent = self.agents.get(relic.agent)
-            if agent is not None and agent.starts is None:
+            if self.foreign(relic.agent) or (agent is not None and agent.starts is None):
                 continue  # a run that could not start leaves a shell, and no mark
             if relic.run_id not in last:
                 yield f"left behind: {relic}"
@@ -300,7 +306,7 @@ class World:
     def _untold(self) -> Iterator[str]:
         """Where the API, which users see, says something else than the marks."""
         try:
-            told = self.daemon.agents()
+            told = {name: shown for name, shown in self.daemon.agents().items() if not self.foreign(name)}
         except (OSError, AssertionError, ValueError) as error:
             yield f"the API does not answer: {error!r}"
             return

@@ -1,0 +1,253 @@
+"""The gateway, agentd and agents are SIGKILLed at every step from a message to its answer.
+
+Agents write down what they hear. No message is lost, none is heard twice, and each is answered once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from agentd.gateway import command_line
+from agentd.gateway import run as _imported_before_the_fork  # noqa: F401
+from tests.faults.forked import ForkedProcess
+from tests.faults.points import Point, Trigger
+from tests.faults.waits import pause
+from tests.faults.world import BrokenPromiseError, World
+from tests.support.daemon import UnixConnection
+
+_STEPS, _SCHEDULER = "agentd.gateway.engine.steps", "agentd.gateway.engine.scheduler"
+_DRIVER, _AGENTS = "agentd.gateway.engine.driver", "agentd.gateway.engine.agents"
+_TURNS, _DATABASE = "agentd.gateway.talk.turns", "agentd.gateway.store.database"
+
+POINTS = (
+    Point("message.before_queued", _STEPS, "queue_run", before=True),
+    Point("message.queued", _STEPS, "queue_run"),
+    Point("message.kept", _STEPS, "add_message"),
+    Point("write.before", _DATABASE, "Database.write", before=True),
+    Point("write.done", _DATABASE, "Database.write"),
+    Point("run.before_started", _SCHEDULER, "Scheduler._start", before=True),
+    Point("run.begun", _SCHEDULER, "Scheduler._begin"),
+    Point("run.started", _SCHEDULER, "Scheduler._start"),
+    Point("run.before_declared", _AGENTS, "Agents.ensure", before=True),
+    Point("run.declared", _AGENTS, "Agents.ensure"),
+    Point("turn.before_delivered", _TURNS, "Turns.deliver", before=True),
+    Point("turn.delivered", _TURNS, "Turns.deliver"),
+    Point("turn.before_told", _DRIVER, "Driver._take", before=True),
+    Point("turn.before_kept", _DRIVER, "take", before=True),
+    Point("turn.kept", _DRIVER, "take"),
+    Point("result.before", _STEPS, "end_run", before=True),
+    Point("result.kept", _STEPS, "end_run"),
+    Point("result.followed", _SCHEDULER, "Scheduler._drive_once"),
+)
+
+_AGENT = Path(__file__).parents[1] / "support/listening_agent.py"
+_NAME = "listener"
+_REACHED = 1.5
+"""Seconds in which a point that will be passed is passed."""
+_ANSWER = 5.0
+_BOUND = 60.0
+"""Seconds for an answer. A message that agentd was just typing when it was killed fails after 30 s: nobody knows then
+whether it arrived, and it is not typed twice."""
+_MOST_SESSIONS = 3
+
+
+@dataclass(slots=True)
+class _Talk:
+    """The gateway of a world, and what was said by it."""
+
+    world: World
+    trigger: Trigger = field(default_factory=lambda: Trigger(POINTS))
+    process: ForkedProcess | None = None
+    sessions: list[str] = field(default_factory=list)
+    said: dict[str, str] = field(default_factory=dict)
+    """Ids of runs by their messages."""
+    may_fail: set[str] = field(default_factory=set)
+    """Messages whose agent or agentd was killed before they were answered."""
+
+    @property
+    def socket(self) -> Path:
+        return self.world.daemon.runtime / "gateway.sock"
+
+    @property
+    def folder(self) -> Path:
+        return self.world.daemon.folder / "listeners"
+
+    def start(self) -> None:
+        daemon = self.world.daemon
+        argv = [
+            f"--config={daemon.jcard}", f"--secret-dir={daemon.secrets}", f"--api-socket={daemon.api_socket}",
+            f"--state-dir={daemon.state}", f"--data-dir={daemon.data}", f"--listen=unix:{self.socket}", *daemon.flags,
+        ]  # fmt: skip
+        environment, log = daemon.environment(), daemon.folder / "gateway.log"
+        self.process = daemon.fork_program(command_line.main, argv, environment, self.trigger, log)
+        self.world.await_true(lambda: self.ask("GET", "/health") is not None, "the gateway answers")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def died(self, patience: float) -> bool:
+        """Wait for the gateway to die at the step it was armed for, and say whether it did."""
+        assert self.process is not None
+        try:
+            return self.process.wait(patience) == -signal.SIGKILL
+        except subprocess.TimeoutExpired:
+            return False
+
+    def ask(self, method: str, path: str, body: object = None, key: str | None = None) -> Any:  # noqa: ANN401
+        """Ask the gateway; ``None`` if it gives no answer."""
+        headers = {"Content-Type": "application/json", **({} if key is None else {"Idempotency-Key": key})}
+        try:
+            with contextlib.closing(UnixConnection(self.socket, timeout=_ANSWER)) as connection:
+                connection.request(method, path, None if body is None else json.dumps(body), headers)
+                answer = connection.getresponse()
+                read = answer.read()
+        except (OSError, http.client.HTTPException):
+            return None
+        assert answer.status < http.HTTPStatus.BAD_REQUEST, f"{method} {path}: {answer.status} {read!r}"
+        return json.loads(read)
+
+    def insist(self, path: str, body: object, key: str) -> Any:  # noqa: ANN401
+        """Send a request again until it is answered, as a careful client does."""
+        while (answer := self.ask("POST", path, body, key)) is None:
+            if self.process is None or self.process.poll() is not None:
+                self.trigger.disarm()
+                self.start()
+            pause(0.02)
+        return answer
+
+    def explain(self, texts: list[str]) -> str:
+        """What became of some messages, for a failure message."""
+        heard = self.heard()
+        runs = [f"{text}, heard {heard[text]} times: {json.dumps(self.run(self.said[text]))}" for text in texts]
+        log = (self.world.daemon.folder / "gateway.log").read_text().splitlines()[-15:]
+        return "\n".join([*runs, "--- end of the gateway's log", *log])
+
+    def heard(self) -> Counter[str]:
+        lines = [line for file in self.folder.glob("heard") for line in file.read_text().splitlines()]
+        return Counter(json.loads(line) for line in lines)
+
+    def run(self, run_id: str) -> Any:  # noqa: ANN401
+        found = self.ask("GET", f"/runs/{run_id}")
+        return None if found is None else found["run"]
+
+    def amiss(self) -> Iterator[str]:
+        """What is not as it must be, of all that was said."""
+        heard = self.heard()
+        for text, run_id in self.said.items():
+            run = self.run(run_id)
+            if run is None:
+                yield "the gateway does not answer"
+            elif heard[text] > 1:
+                yield f"{text} was heard {heard[text]} times"
+            elif run["status"] == "succeeded":
+                if heard[text] != 1 or run["result_text"] != f"I hear: {text}":
+                    yield f"{text} was heard {heard[text]} times, and answered {run['result_text']!r}"
+            elif run["status"] != "failed" or text not in self.may_fail:
+                yield f"{text}: {run['status']}, {run['error']}"
+        for session in self.sessions:
+            yield from self._amiss_in(session)
+
+    def _amiss_in(self, session: str) -> Iterator[str]:
+        page = self.ask("GET", f"/sessions/{session}/events?limit=1000")
+        events = [] if page is None else page["events"]
+        cursors = [event["cursor"] for event in events]
+        if cursors != sorted(set(cursors)):
+            yield f"the events of {session} are not in order: {cursors}"
+        ends: Counter[str] = Counter()
+        output: Counter[str] = Counter()
+        for event in events:
+            if event["event_type"] in ("run.succeeded", "run.failed"):
+                ends[event["run_id"]] += 1
+            if event["event_type"] == "message.created" and event["data"]["role"] == "assistant":
+                output[event["run_id"]] += 1
+        for run_id in {event["run_id"] for event in events} - {None}:
+            if ends[run_id] != 1 or output[run_id] > 1:
+                yield f"{run_id} ended {ends[run_id]} times, with {output[run_id]} answers"
+
+
+_TALKS: WeakKeyDictionary[World, _Talk] = WeakKeyDictionary()
+
+
+def prepare_gateway(world: World) -> None:
+    """Declare an agent that listens, and start a gateway with the first round."""
+    talk = _TALKS[world] = _Talk(world)
+    world.foreign = lambda name: name.startswith(_NAME)
+    talk.folder.mkdir()
+    command = json.dumps([sys.executable, "-I", "-S", str(_AGENT)])
+    world.daemon.write_drop_in(
+        f"{_NAME}.toml",
+        f'[agent]\nname = "{_NAME}"\nharness = "custom"\ncommand = {command}\nworkdir = "{talk.folder}"\n'
+        'restart_delay = "20ms"\nrestart_delay_max = "20ms"\ngrace_period = "1s"\nenabled = false\n',
+    )
+    world.judges.append(talk.amiss)
+    # Before agentd is ended, which says what was left behind.
+    world.before_the_end.append(talk.kill)
+
+
+def killed_in_a_conversation(world: World) -> str:
+    """Kill the gateway at a step of a run, agentd, or an agent, while messages are answered."""
+    chance, talk = world.chance, _TALKS[world]
+    if talk.process is None:
+        talk.start()
+    number = len(talk.said)
+    if len(talk.sessions) < _MOST_SESSIONS:
+        made = talk.insist("/sessions", {"agent": _NAME}, f"session-{len(talk.sessions)}")
+        talk.sessions.append(made["session"]["id"])
+    victim = chance.choice(("point", "point", "point", "gateway", "agentd", "agent", "both"))
+    point = chance.choice(POINTS)
+    if victim == "point":
+        talk.trigger.arm(point, chance.choice((1, 1, 2, 3)))
+    texts = [f"m{number + each}" for each in range(chance.choice((1, 2, 3)))]
+    if victim in ("agentd", "agent", "both"):
+        talk.may_fail.update(texts)
+    for text in texts:
+        session = chance.choice(talk.sessions)
+        answer = talk.insist(f"/sessions/{session}/messages", {"text": text}, f"key-{text}")
+        talk.said[text] = answer["run"]["id"]
+    reached = _strike(talk, victim)
+    talk.trigger.disarm()
+    if talk.process is None or talk.process.poll() is not None:
+        talk.start()
+    try:
+        world.await_true(lambda: all(_over(talk, text) for text in texts), "all messages are answered", _BOUND)
+    except BrokenPromiseError as error:
+        raise BrokenPromiseError(f"{victim} {point.name}: {talk.explain(texts)}\n{error}") from None
+    world.converge()
+    return f"{point.name}{'' if reached else ' (not passed)'}" if victim == "point" else victim
+
+
+def _over(talk: _Talk, text: str) -> bool:
+    run = talk.run(talk.said[text])
+    return run is not None and run["ended_at"] is not None
+
+
+def _strike(talk: _Talk, victim: str) -> bool:
+    world = talk.world
+    if victim == "point":
+        return talk.died(_REACHED)
+    pause(world.chance.choice((0.0, 0.02, 0.05, 0.1, 0.3)))
+    if victim in ("gateway", "both"):
+        talk.kill()
+    if victim in ("agentd", "both"):
+        world.daemon.kill()
+        world.daemon.start(ready=False)
+    if victim == "agent":
+        agents = [agent for name, agent in world.daemon.agents().items() if name.startswith(_NAME) and agent["pid"]]
+        for agent in agents[:1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(agent["pid"] or 0, signal.SIGKILL)
+    return True
