@@ -122,13 +122,12 @@ def _other(kind: str, line: Line) -> list[Change]:
             return [
                 Told(EventType.RUN_TOOL_COMPLETED, {"tool": _text(line, "tool"), "ok": line.get("ok") is not False})
             ]
-        case "permission_asked":
-            return [Asked(_text(line, "request"), False, _text(line, "name"), _text(line, "text"), ())]
-        case "question_asked":
+        case "permission_asked" | "question_asked":
             choices = line.get("choices")
             known = choices if isinstance(choices, list) else []
             texts = tuple(each for each in known if isinstance(each, str))
-            return [Asked(_text(line, "request"), True, _text(line, "name"), _text(line, "text"), texts)]
+            question = kind == "question_asked"
+            return [Asked(_text(line, "request"), question, _text(line, "name"), _text(line, "text"), texts)]
         case "permission_resolved":
             request, decision = _text(line, "request"), _text(line, "decision")
             resolved: JsonObject = {"kind": kind, "request_id": request, "decision": decision}
