@@ -134,7 +134,14 @@ class _Talk:
         heard = self.heard()
         runs = [f"{text}, heard {heard[text]} times: {json.dumps(self.run(self.said[text]))}" for text in texts]
         log = (self.world.daemon.folder / "gateway.log").read_text().splitlines()[-15:]
-        return "\n".join([*runs, "--- end of the gateway's log", *log])
+        screens = [f"--- {name}: {self._screen(name)}" for name in self.world.daemon.agents() if name.startswith(_NAME)]
+        return "\n".join([*runs, f"all that was heard: {dict(heard)}", *screens, "--- the gateway's log", *log])
+
+    def _screen(self, name: str) -> str:
+        try:
+            return self.world.daemon.request("GET", f"/v1/agents/{name}/screen").body.decode().rstrip()
+        except (OSError, AssertionError) as error:
+            return str(error)
 
     def heard(self) -> Counter[str]:
         lines = [line for file in self.folder.glob("heard") for line in file.read_text().splitlines()]
