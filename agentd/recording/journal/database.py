@@ -273,7 +273,7 @@ class JournalDatabase:
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:
     address = f"file:{quote(os.fsencode(path))}?{options}"
-    connection = sqlite3.connect(address, _BUSY, isolation_level=None, check_same_thread=False, uri=True)
+    connection = sqlite3.connect(address, timeout=_BUSY, isolation_level=None, check_same_thread=False, uri=True)
     # What somebody else wrote need not be UTF-8.
     connection.text_factory = lambda value: value.decode("utf-8", "replace")
     try:
