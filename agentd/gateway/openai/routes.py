@@ -22,7 +22,9 @@ from agentd.gateway.openai.objects import JsonObject, model
 from agentd.gateway.openai.pages import PageQuery, page_of
 from agentd.gateway.openai.refusal import parse
 from agentd.gateway.openai.request import CreateResponse, check
+from agentd.gateway.openai.responses import facts_of
 from agentd.gateway.openai.said import items_of
+from agentd.gateway.openai.stream import ResponseStream
 from agentd.gateway.openai.turn import RESPONSES, answer, attended, begin, follow, repeatable, to_its_end
 from agentd.gateway.openai.wanted import Wanted, agent_of, wanted_response
 from agentd.gateway.store.responses import StoredResponse
@@ -58,8 +60,8 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     if asked.stream:
         return await _stream(request, response, headers, wanted=wanted)
     if asked.background:
-        shown = await request.app[RESPONSES].show(response)
-        return web.json_response(shown.response, headers=headers)
+        # As it was when it was made, also if it is under way by now.
+        return web.json_response(ResponseStream(facts_of(response)).response, headers=headers)
     async with attended(request, response, wanted):
         ended = await to_its_end(request, response)
         return await answer(request, response, ended.response, headers)
