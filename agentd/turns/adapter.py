@@ -271,7 +271,7 @@ class Watch(Protocol):
         """Interrupt the turn under way, in the harness's own way."""
         ...
 
-    def at_exit(self, *, succeeded: bool) -> Ended | None:
+    async def at_exit(self, *, succeeded: bool) -> Ended | None:
         """What the end of the process means for the turn under way; ``None`` if that is lost with it.
 
         A one-shot run is one turn, which its exit ends.

@@ -416,7 +416,8 @@ class RunWatch:
             end = Ended(Outcome.LOST, None, None, "the agent's process ended")
             if self._watch is not None:
                 try:
-                    end = self._watch.at_exit(succeeded=succeeded) or end
+                    async with asyncio.timeout(_CALL_LIMIT):
+                        end = await self._watch.at_exit(succeeded=succeeded) or end
                 except Exception as error:  # noqa: BLE001 (an adapter may raise anything)
                     log.warning("agent_not_watched", agent=self.agent, reason=f"{type(error).__name__}: {error}")
             self.event(end)

@@ -115,6 +115,11 @@ class Run:
         assert isinstance(self.watch._watch, ServerWatch)
         return self.watch._watch
 
+    async def ready(self) -> None:
+        """Wait until the server tells of its thread."""
+        await until(self.does(Activity.IDLE))
+        await until(lambda: self.adapter._reader.threads["t"].heard)
+
     def does(self, wanted: Activity, source: str = "app-server") -> Callable[[], bool]:
         def reached() -> bool:
             assert self.watch.current is not None
@@ -154,7 +159,7 @@ async def watched(path: Path) -> AsyncIterator[tuple[RunWatch, Outlet, Terminal]
 
 async def test_a_turn_is_told_as_it_goes(short_folder: Path) -> None:
     async with run_of(short_folder) as run:
-        await until(run.does(Activity.IDLE))
+        await run.ready()
         assert run.watch.session == "t"
         await run.server.say(*began(), ("item/agentMessage/delta", {"turnId": "1", "delta": "Hel"}))
         await until(lambda: run.watch.conversation.turn is not None and run.watch.conversation.turn.text == "Hel")
@@ -178,7 +183,7 @@ async def test_a_thread_is_heard_once_its_first_message_was_taken(short_folder: 
 
 async def test_a_thread_that_is_gone_back_to_is_looked_up(short_folder: Path) -> None:
     async with run_of(short_folder) as run:
-        await until(run.does(Activity.IDLE))
+        await run.ready()
         run.server.thread["id"] = "old"
         await run.server.sockets[-1].send_json(
             {"method": "thread/status/changed", "params": {"threadId": "old", "status": IDLE}}
@@ -196,7 +201,7 @@ ASKED = {"turnId": "1", "itemId": "c", "command": "make"}
 
 async def test_a_permission_is_answered(short_folder: Path) -> None:
     async with run_of(short_folder) as run:
-        await until(run.does(Activity.IDLE))
+        await run.ready()
         await run.server.say(*began(), status({"type": "active", "activeFlags": ["waitingOnApproval"]}))
         await run.server.say(("item/commandExecution/requestApproval", ASKED), id=7)
         await until(run.does(Activity.WAITING_PERMISSION))
@@ -215,7 +220,7 @@ async def test_a_permission_is_answered(short_folder: Path) -> None:
 
 async def test_a_message_begins_a_turn_and_never_joins_one(short_folder: Path) -> None:
     async with run_of(short_folder, Scripted(answers={"turn/start": {"turn": {"id": "1"}}})) as run:
-        await until(run.does(Activity.IDLE))
+        await run.ready()
         await run.adapter.deliver("go on")
         given = {"threadId": "t", "input": [{"type": "text", "text": "go on"}]}
         assert (run.server.asked[-1]["method"], run.server.asked[-1]["params"]) == ("turn/start", given)
@@ -228,14 +233,14 @@ async def test_a_message_begins_a_turn_and_never_joins_one(short_folder: Path) -
 
 async def test_a_message_that_is_refused_is_said(short_folder: Path) -> None:
     async with run_of(short_folder) as run:
-        await until(run.does(Activity.IDLE))
+        await run.ready()
         with pytest.raises(TurnsError, match="codex refused turn/start: no such thing"):
             await run.adapter.deliver("go on")
 
 
 async def test_a_turn_is_interrupted(short_folder: Path) -> None:
     async with run_of(short_folder, Scripted(answers={"turn/interrupt": {}})) as run:
-        await until(run.does(Activity.IDLE))
+        await run.ready()
         await run.server.say(*began())
         await until(lambda: run.watch.conversation.turn is not None)
         await run.watch.interrupt()
@@ -249,7 +254,7 @@ async def test_a_turn_is_interrupted(short_folder: Path) -> None:
 
 async def test_the_quota_is_told(short_folder: Path) -> None:
     async with run_of(short_folder) as run:
-        await until(run.does(Activity.IDLE))
+        await run.ready()
         primary = {"usedPercent": 40, "windowDurationMins": 300, "resetsAt": 1_795_020_000}
         await run.server.say(("account/rateLimits/updated", {"rateLimits": {"primary": primary, "secondary": None}}))
         told = QuotaWindow("primary", 40, 18000, 1_795_020_000).told("app-server")
@@ -258,7 +263,7 @@ async def test_the_quota_is_told(short_folder: Path) -> None:
 
 async def test_a_server_that_goes_is_connected_to_again(short_folder: Path) -> None:
     async with run_of(short_folder) as run:
-        await until(run.does(Activity.IDLE))
+        await run.ready()
         await run.server.say(*began())
         await until(run.does(Activity.WORKING))
         run.server.turns = [{"id": "1", "status": "interrupted", "items": []}]
@@ -275,7 +280,7 @@ async def test_a_server_that_goes_is_connected_to_again(short_folder: Path) -> N
 @pytest.mark.parametrize("nonsense", ["nonsense", "5", "[" * 100_000, b"bytes"])
 async def test_garbage_costs_the_connection_alone(short_folder: Path, nonsense: str | bytes) -> None:
     async with run_of(short_folder) as run:
-        await until(run.does(Activity.IDLE))
+        await run.ready()
         await (
             run.server.sockets[-1].send_str(nonsense)
             if isinstance(nonsense, str)

@@ -78,7 +78,7 @@ class MisbehavingWatch:
     async def interrupt(self) -> None:
         raise RuntimeError("a defect")
 
-    def at_exit(self, *, succeeded: bool) -> Ended | None:
+    async def at_exit(self, *, succeeded: bool) -> Ended | None:
         raise RuntimeError(str(succeeded))
 
 

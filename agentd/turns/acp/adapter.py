@@ -190,6 +190,6 @@ class AcpWatch:
         """Have the turn cancelled."""
         await self._hand({"interrupt": True})
 
-    def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
+    async def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
         """A turn is lost with its renderer."""
         return None

@@ -18,10 +18,11 @@ from agentd.files.regular import read_regular
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.harness.builtin import CLAUDE_CODE
 from agentd.model.states import Activity
-from agentd.turns.activity import PROCESS, Seen
-from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.activity import Seen
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice, Watch
 from agentd.turns.claude import launch, status_file
 from agentd.turns.claude.hooks import FAILURES, activity_of, events_of, reply
+from agentd.turns.claude.one_turn import ClaudeRecord
 from agentd.turns.claude.session_file import Errored, Interrupted, Prompted, Recorded, Said, Session, Used, session_path
 from agentd.turns.claude.status_file import Status
 from agentd.turns.conversation import Request
@@ -31,6 +32,7 @@ from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.messages.message import CLOCKS, same_text
+from agentd.turns.one_turn import OneTurnWatch
 from agentd.turns.screen.judging import judge_screen
 
 log = structlog.get_logger(__name__)
@@ -65,9 +67,13 @@ class ClaudeAdapter:
         """Set hooks, and name the conversation."""
         return launch.additions(facts)
 
-    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> ClaudeWatch:
+    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> Watch:
         """Watch a run."""
-        return ClaudeWatch(run, voice, ground)
+        if run.facts.stays:
+            return ClaudeWatch(run, voice, ground)
+        born = ground.wall() - run.process.age()
+        workdir = str(run.facts.workdir)
+        return OneTurnWatch(run, voice, ground, ClaudeRecord(config_of(run), workdir, run.process, born, ground.user))
 
 
 CLAUDE = ClaudeAdapter()
@@ -110,23 +116,14 @@ class ClaudeWatch:
     _said: str | None = None
     """The last that the session file has of an answer whose turn it ends."""
 
-    @property
-    def _config(self) -> Path:
-        return Path(self.run_.memo.get(launch.CONFIG) or self.run_.facts.home / ".claude")
-
     # -- watching
 
     async def run(self) -> None:
         """Follow the files."""
-        if not self.run_.facts.stays:
-            # A one-shot run is one turn; its files tell nothing before its end.
-            self.voice.event(Started(self.run_.facts.run_id))
-            self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
-            await asyncio.Event().wait()
         session = self.run_.memo.get(launch.SESSION)
         if session is not None:
             self._identified(session)
-        path = self._config / "sessions" / f"{self.run_.process.pid}.json"
+        path = config_of(self.run_) / "sessions" / f"{self.run_.process.pid}.json"
         self._watches.append(self.ground.changes.watch(path, self._status_may_have_changed))
         try:
             while True:
@@ -204,7 +201,7 @@ class ClaudeWatch:
         return end is not None and end.failure is Failure.USAGE_LIMIT
 
     def _identified(self, session: str, path: Path | None = None) -> None:
-        path = path or session_path(self._config, str(self.run_.facts.workdir), session)
+        path = path or session_path(config_of(self.run_), str(self.run_.facts.workdir), session)
         self._session = session
         self.voice.identified(session)
         if path == self._path:
@@ -398,11 +395,14 @@ class ClaudeWatch:
         """Press Escape."""
         await self.run_.terminal.press("Escape")
 
-    def at_exit(self, *, succeeded: bool) -> Ended | None:
-        """A one-shot run ends its turn by its exit."""
-        if self.run_.facts.stays:
-            return None
-        return Ended(Outcome.COMPLETED) if succeeded else Ended(Outcome.FAILED, None, Failure.OTHER)
+    async def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
+        """A program that stays ends its turns by its own word."""
+        return None
+
+
+def config_of(run: LiveRun) -> Path:
+    """Claude Code's own folder."""
+    return Path(run.memo.get(launch.CONFIG) or run.facts.home / ".claude")
 
 
 def _is_of(recorded: Recorded, text: str, since: float) -> bool:

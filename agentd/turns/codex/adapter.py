@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.turns.adapter import Granularity, Ground, LiveRun, Voice, Watch
 from agentd.turns.codex import launch
-from agentd.turns.codex.by_rollout import RolloutWatch
+from agentd.turns.codex.by_rollout import RolloutWatch, sessions_of
 from agentd.turns.codex.by_server import ServerWatch
 from agentd.turns.codex.dialogs import Dialogs
+from agentd.turns.codex.one_turn import CodexRecord
+from agentd.turns.one_turn import OneTurnWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,12 @@ class CodexAdapter:
 
     def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> Watch:
         """Watch a run."""
+        if not run.facts.stays:
+            born = ground.wall() - run.process.age()
+            workdir = str(run.facts.workdir)
+            return OneTurnWatch(
+                run, voice, ground, CodexRecord(sessions_of(run), workdir, run.process.pid, born, ground.user)
+            )
         rollout = RolloutWatch(run, voice, ground, Dialogs(voice, run.terminal, ground))
         return ServerWatch(run, voice, ground, rollout) if launch.SERVER in run.memo else rollout
 

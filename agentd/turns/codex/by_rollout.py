@@ -16,14 +16,14 @@ from typing import Final
 from agentd.files.answering import NotAnsweringError
 from agentd.harness import builtin
 from agentd.model.states import Activity
-from agentd.turns.activity import PROCESS, Seen
+from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Ground, Hook, LiveRun, Voice
 from agentd.turns.codex.dialogs import Dialogs
 from agentd.turns.codex.launch import HOME, RESUMED
 from agentd.turns.codex.open_files import conversation_of, folders, own_rollout, rollout_of
 from agentd.turns.codex.rollout import Rollout, Told
 from agentd.turns.conversation import Request
-from agentd.turns.events import Ended, Failure, Outcome, Started
+from agentd.turns.events import Ended, Started
 from agentd.turns.file_changes import INTERVAL, FileWatch
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
@@ -73,12 +73,7 @@ class RolloutWatch:
 
     async def run(self) -> None:
         """Follow the file, and in a turn the screen."""
-        if not self.run_.facts.stays:
-            # A one-shot run is one turn.
-            self.voice.event(Started(self.run_.facts.run_id))
-            self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
-            await asyncio.Event().wait()
-        sessions = Path(self.run_.memo.get(HOME) or self.run_.facts.home / ".codex") / "sessions"
+        sessions = sessions_of(self.run_)
         now = self.ground.wall()
         born = now - self.run_.process.age()
         try:
@@ -232,8 +227,11 @@ class RolloutWatch:
         """Press Escape."""
         await self.run_.terminal.press("Escape")
 
-    def at_exit(self, *, succeeded: bool) -> Ended | None:
-        """A one-shot run ends its turn by its exit."""
-        if self.run_.facts.stays:
-            return None
-        return Ended(Outcome.COMPLETED) if succeeded else Ended(Outcome.FAILED, None, Failure.OTHER)
+    async def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
+        """A program that stays ends its turns by its own word."""
+        return None
+
+
+def sessions_of(run: LiveRun) -> Path:
+    """The folder of Codex's conversations."""
+    return Path(run.memo.get(HOME) or run.facts.home / ".codex") / "sessions"

@@ -245,7 +245,7 @@ class ServerWatch:
             return
         await connection.ask("turn/interrupt", {"threadId": self._reader.current, "turnId": turn})
 
-    def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
+    async def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
         """A program that stays ends its turns by its own word."""
         return None
 

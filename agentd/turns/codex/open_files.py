@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -39,7 +40,9 @@ def rollout_of(conversation: str, sessions: Path) -> Path | None:
     return next(sessions.glob(f"*/*/*/rollout-*-{glob.escape(conversation)}.jsonl"), None)
 
 
-def own_rollout(pid: int, sessions: Path, account: AgentUser) -> tuple[Path | None, bool]:
+def own_rollout(
+    pid: int, sessions: Path, account: AgentUser, is_own: Callable[[bytes], bool] = is_of_user
+) -> tuple[Path | None, bool]:
     """The file that a process, or one below it, has open and wrote last, and whether that is sure.
 
     After ``/new`` the one before stays open, and those of subagents are open, too. It is not sure while the first line
@@ -51,7 +54,7 @@ def own_rollout(pid: int, sessions: Path, account: AgentUser) -> tuple[Path | No
     sure = True
     for path in sorted(filter(conversation_of, map(Path, found)), key=_changed, reverse=True):
         line = _first_line(path, account)
-        if line is not None and is_of_user(line):
+        if line is not None and is_own(line):
             return path, sure
         sure = sure and (line is None or line.endswith(b"\n") or len(line) == _LONGEST_FIRST)
     return None, sure

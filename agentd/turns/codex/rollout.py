@@ -147,15 +147,25 @@ class Rollout:
 
 def is_of_user(line: bytes) -> bool:
     """Whether a file, by its first line, holds a conversation of a terminal, and not a subagent's or a command's."""
+    source = _source(line)
+    return source is not None and source not in _OF_PROGRAMS
+
+
+def is_of_command(line: bytes) -> bool:
+    """Whether a file, by its first line, holds what ``codex exec`` did."""
+    return _source(line) == "exec"
+
+
+def _source(line: bytes) -> str | None:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
-        return False
+        return None
     if not isinstance(found, dict) or found.get("type") != "session_meta":
-        return False
+        return None
     meta = mapping(found, "payload")
     source = meta.get("source")
-    return isinstance(source, str) and source not in _OF_PROGRAMS and meta.get("thread_source", "user") == "user"
+    return source if isinstance(source, str) and meta.get("thread_source", "user") == "user" else None
 
 
 def _end(body: Mapping[str, object]) -> Ended:

@@ -120,6 +120,6 @@ class CustomWatch:
         """Press what interrupts most programs."""
         await self.run_.terminal.press("C-c")
 
-    def at_exit(self, *, succeeded: bool) -> Ended | None:
+    async def at_exit(self, *, succeeded: bool) -> Ended | None:
         """A program that ends well in a turn has ended it."""
         return Ended(Outcome.COMPLETED) if succeeded and self.voice.conversation.turn is not None else None

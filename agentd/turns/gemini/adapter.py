@@ -21,13 +21,12 @@ from agentd.files.answering import NotAnsweringError
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.harness.builtin import GEMINI_CLI
 from agentd.model.states import Activity
-from agentd.turns.activity import PROCESS, Seen
-from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.activity import Seen
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice, Watch
 from agentd.turns.conversation import Request
 from agentd.turns.events import (
     Decision,
     Ended,
-    Failure,
     Outcome,
     PermissionAsked,
     PermissionResolved,
@@ -40,6 +39,7 @@ from agentd.turns.events import (
 from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.gemini import launch
 from agentd.turns.gemini.cleared import headers, is_alone, names_in
+from agentd.turns.gemini.one_turn import GeminiRecord
 from agentd.turns.gemini.session_file import (
     Cancelled,
     Errored,
@@ -55,6 +55,7 @@ from agentd.turns.gemini.session_file import (
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.messages.message import CLOCKS, same_text
+from agentd.turns.one_turn import OneTurnWatch
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.screen.styled import read_rows
 
@@ -98,9 +99,13 @@ class GeminiAdapter:
         """Name the conversation."""
         return launch.additions(facts)
 
-    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> GeminiWatch:
+    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> Watch:
         """Watch a run."""
-        return GeminiWatch(run, voice, ground)
+        if run.facts.stays:
+            return GeminiWatch(run, voice, ground)
+        home = Path(run.memo.get(launch.HOME) or run.facts.home)
+        record = GeminiRecord(home, str(run.facts.workdir), ground.wall() - run.process.age(), ground.user)
+        return OneTurnWatch(run, voice, ground, record, on_screen=bool(run.memo.get(launch.SCREEN)))
 
 
 GEMINI = GeminiAdapter()
@@ -145,12 +150,6 @@ class GeminiWatch:
 
     async def run(self) -> None:
         """Follow the session file, and in a turn the screen."""
-        if not self.run_.facts.stays:
-            # A one-shot run is one turn; its files tell nothing before its end.
-            self.voice.event(Started(self.run_.facts.run_id))
-            if not self.run_.memo.get(launch.SCREEN):
-                self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
-            await asyncio.Event().wait()
         session = self.run_.conversation or self.run_.memo.get(launch.SESSION)
         if not session:
             # The command line names a conversation in another way: the screen is left.
@@ -403,11 +402,9 @@ class GeminiWatch:
         """Press Escape."""
         await self.run_.terminal.press("Escape")
 
-    def at_exit(self, *, succeeded: bool) -> Ended | None:
-        """A one-shot run ends its turn by its exit; an answer that was recorded is one, whatever came after."""
-        if self.run_.facts.stays:
-            return self._known_end()
-        return Ended(Outcome.COMPLETED) if succeeded else Ended(Outcome.FAILED, None, Failure.OTHER)
+    async def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
+        """An answer that was recorded is one, whatever came after."""
+        return self._known_end()
 
 
 def _chosen(screen: str) -> str:

@@ -12,12 +12,13 @@ import structlog
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.harness.builtin import OPENCODE as OPENCODE_CLI
 from agentd.model.states import Activity
-from agentd.turns.activity import PROCESS, Seen
-from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, NotNowError, TurnsError, Voice
+from agentd.turns.activity import Seen
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, NotNowError, TurnsError, Voice, Watch
 from agentd.turns.conversation import Request
-from agentd.turns.events import Decision, Ended, Outcome, Started
+from agentd.turns.events import Decision, Ended, Outcome
 from agentd.turns.fields import text as text_of
 from agentd.turns.messages.message import same_text
+from agentd.turns.one_turn import OneTurnWatch
 from agentd.turns.opencode import launch
 from agentd.turns.opencode.events import Doing, Reader
 from agentd.turns.opencode.messages import as_events, is_prompt, prompt_of
@@ -45,9 +46,11 @@ class OpenCodeAdapter:
         """Have it serve on a port of loopback."""
         return launch.additions(facts)
 
-    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> OpenCodeWatch:
+    def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> Watch:
         """Watch a run."""
-        return OpenCodeWatch(run, voice, ground)
+        if run.facts.stays:
+            return OpenCodeWatch(run, voice, ground)
+        return OneTurnWatch(run, voice, ground, on_screen=launch.ONE_TURN not in run.memo)
 
 
 OPENCODE = OpenCodeAdapter()
@@ -68,10 +71,6 @@ class OpenCodeWatch:
     async def run(self) -> None:
         """Follow the server's events, over its reconnections."""
         memo = self.run_.memo
-        if launch.ONE_TURN in memo:
-            self.voice.event(Started(self.run_.facts.run_id))
-            self.voice.seen(PROCESS, Seen(Activity.WORKING, self.ground.wall()))
-            await asyncio.Event().wait()
         port, password = memo.get(launch.PORT, ""), memo.get(launch.PASSWORD)
         if not port.isdecimal() or password is None:
             await asyncio.Event().wait()
@@ -202,8 +201,6 @@ class OpenCodeWatch:
         await self.run_.terminal.press("Escape")
         await self.run_.terminal.press("Escape")
 
-    def at_exit(self, *, succeeded: bool) -> Ended | None:
-        """A one-shot run is one turn."""
-        if launch.ONE_TURN not in self.run_.memo:
-            return None
-        return Ended(Outcome.COMPLETED if succeeded else Outcome.FAILED)
+    async def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
+        """A program that stays ends its turns by its own word."""
+        return None
