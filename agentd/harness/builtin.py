@@ -132,7 +132,8 @@ GEMINI_CLI = CommandLineHarness(
     model_flag="-m",
     facts=HarnessFacts(
         ready_marker="Type your message",
-        empty_box=" > ",
+        # The second, where it does everything without asking (yolo).
+        empty_box=" [>*] ",
         unfinished=_MENTION_OR_BACKSLASH,
         interrupt_keys=_ESCAPE,
         # Source: geminicli.com/docs/get-started/authentication.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -301,3 +302,10 @@ def test_acp_refuses_what_it_cannot_do(request_: Request, reason: str) -> None:
 
 def test_custom_has_no_read_only_mode() -> None:
     assert CUSTOM.argv(Request(prompt="p", read_only=True)) == CUSTOM.argv(Request(prompt="p"))
+
+
+@pytest.mark.parametrize(("row", "empty"), [(" > ", True), (" * ", True), (" ! ", False), (" ✦ ", False)])
+def test_geminis_box_has_another_sign_where_it_asks_nothing(row: str, empty: bool) -> None:
+    box = GEMINI_CLI.facts.empty_box
+    assert box is not None
+    assert (re.match(box, row) is not None) is empty
