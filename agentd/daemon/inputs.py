@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from agentd.jcard.secrets import (
     secret_paths,
     secrets_of,
     secrets_unlisted,
+    tokens_of_gateway,
 )
 from agentd.jcard.unknown import unknown_sources
 from agentd.model.spec import AgentSpec
@@ -112,7 +114,9 @@ class Inputs:
             f"drop-in folder {printable(str(folder))}: {reason}; what was declared in it stays in force"
             for folder, reason in sources.unlisted.items()
         )
-        notify = tuple(rule for file in merged if file.in_force is not None for rule in file.in_force.notify)
+        in_force = [file.in_force for file in merged if file.in_force is not None]
+        notify = tuple(rule for content in in_force for rule in content.notify)
+        reading = replace(reading, secrets=replace(secrets, withheld=tokens_of_gateway(in_force)))
         warnings = (
             *(warning for file in files for warning in file.warnings),
             *unlisted,

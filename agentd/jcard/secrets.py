@@ -12,6 +12,7 @@ from typing import Final
 
 from agentd.files.answering import NotAnsweringError
 from agentd.files.regular import read_regular, without_mark
+from agentd.jcard.problems import LoadResult
 from agentd.model.notification import NotifyRule
 from agentd.model.spec import ENVIRONMENT_NAME, OWN_VARIABLE_PREFIX, AgentSpec
 from agentd.text.quoting import printable, quote, some
@@ -33,6 +34,8 @@ class Secrets:
     """Why the value of a secret is unknown, by name: its file does not answer, and was never read."""
     unlisted: str | None = None
     """Why the directory could not be listed."""
+    withheld: frozenset[str] = frozenset()
+    """Those that reach only agents that list them."""
 
 
 class _SkippedError(Exception):
@@ -109,14 +112,17 @@ def unknown_secret(spec: AgentSpec, secrets: Secrets) -> str | None:
     """Say why an agent cannot be launched now: the value of one of its secrets is unknown."""
     if secrets.unlisted is not None:
         return None if spec.secrets == () and not _egress_names(spec) else secrets.unlisted
-    names = (*(secrets.unknown if spec.secrets is None else spec.secrets), *_egress_names(spec))
+    listed = secrets.unknown.keys() - secrets.withheld if spec.secrets is None else spec.secrets
+    names = (*listed, *_egress_names(spec))
     return next((secrets.unknown[name] for name in names if name in secrets.unknown and name not in spec.env), None)
 
 
 def secrets_for(spec: AgentSpec, secrets: Secrets) -> Mapping[str, str]:
-    """Select the secrets that reach an agent: all, or only those it lists."""
+    """Select the secrets that reach an agent: all but those withheld, or only those it lists."""
     if spec.secrets is None:
-        return secrets.values
+        if secrets.withheld.isdisjoint(secrets.values):
+            return secrets.values
+        return {name: value for name, value in secrets.values.items() if name not in secrets.withheld}
     return {name: secrets.values[name] for name in spec.secrets if name in secrets.values}
 
 
@@ -128,6 +134,12 @@ def egress_secrets_for(spec: AgentSpec, secrets: Secrets) -> Mapping[str, str]:
 
 def _egress_names(spec: AgentSpec) -> list[str]:
     return [secret.name for secret in spec.sandbox.egress_secrets]
+
+
+def tokens_of_gateway(contents: Iterable[LoadResult]) -> frozenset[str]:
+    """Name the secrets that let people into the gateway: an agent that has one could act as they do."""
+    tables = (content.gateway for content in contents if content.gateway is not None)
+    return frozenset(token.secret for table in tables for token in table.tokens if token.secret is not None)
 
 
 def missing_secrets(specs: Iterable[AgentSpec], secrets: Secrets) -> tuple[str, ...]:

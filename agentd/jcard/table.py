@@ -252,8 +252,8 @@ class AgentTable(BaseModel):
     )
     secrets: list[_Secret] | None = Field(
         None,
-        description="Names of the secrets that reach the agent. Default: all of them. A table instead of a name grants "
-        "a sandboxed agent with network none the use of a secret that it cannot read.",
+        description="Names of the secrets that reach the agent. Default: all but the gateway's tokens. A table instead "
+        "of a name grants a sandboxed agent with network none the use of a secret that it cannot read.",
     )
     replicas: int = Field(
         1,

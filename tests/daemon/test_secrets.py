@@ -26,6 +26,7 @@ from tests.daemon.support import (
     start,
     stay,
 )
+from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 from tests.support.processes import command_lines
 
@@ -55,6 +56,17 @@ def test_each_agent_gets_exactly_its_secrets(daemon: Daemon) -> None:
     assert seen("none") == {}
     assert seen("two") == {"A": "1", "MULTI": PEM}
     assert seen("own") == {"A": "mine", "B": "2", "C": "mine"}
+
+
+def test_a_token_of_the_gateway_reaches_only_agents_that_list_it(daemon: Daemon) -> None:
+    for name in ("KEY", "TOKEN"):
+        daemon.write_secret(name, VALUE)
+    tokens = '\n[[gateway.tokens]]\nsecret = "TOKEN"\nuser = "alice"\n'
+    daemon.write_jcard(jcard(stay("all"), stay("lists", secrets=["TOKEN"])) + tokens)
+    daemon.start()
+    found = running(daemon, "all", "lists")
+    seen = {name: environment_of(run).keys() & {"KEY", "TOKEN"} for name, run in found.items()}
+    assert seen == {"all": {"KEY"}, "lists": {"TOKEN"}}
 
 
 def test_a_secret_that_an_agent_names_and_that_is_missing_is_a_warning(daemon: Daemon) -> None:
