@@ -1,0 +1,174 @@
+"""Responses and conversations of OpenAI's interface, on each kind of database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from agentd.gateway.engine.engine import Engine
+from agentd.gateway.http.errors import ApiError
+from agentd.gateway.ids import new_id
+from agentd.gateway.model.caller import NOBODY, Caller
+from agentd.gateway.model.requests import NewSession, SessionQuery
+from agentd.gateway.model.states import RunStatus, SessionStatus
+from agentd.gateway.openai.objects import JsonObject
+from agentd.gateway.openai.responses import Responses
+from agentd.gateway.openai.said import items_of
+from agentd.gateway.openai.wanted import Wanted
+from agentd.gateway.store import events, removing, runs
+from agentd.gateway.store.database import Writer
+from agentd.model.gateway import Scope
+
+BOB = Caller("bob", frozenset({Scope.CHAT}), "bobs")
+
+
+@pytest.fixture
+async def responses(engine: Engine) -> AsyncIterator[Responses]:
+    responses = Responses(engine)
+    async with responses.running():
+        yield responses
+
+
+def wanted(text: str, **more: object) -> Wanted:
+    return replace(Wanted("helper", items(text)), **more)  # type: ignore[arg-type] # fields of it
+
+
+def items(text: str) -> list[JsonObject]:
+    return items_of(text, new_id)
+
+
+async def test_a_response_is_its_run_and_its_owners(engine: Engine, responses: Responses) -> None:
+    made = await responses.create(NOBODY, wanted("hello \U0001f600", instructions="Be brief."))
+    assert made.id == made.run_id.replace("run_", "resp_")
+    assert (await engine.get_run(NOBODY, made.run_id)).prompt == "Be brief.\n\nhello \U0001f600"
+    assert await responses.find(NOBODY, made.id) == made
+    with pytest.raises(ApiError) as hidden:
+        await responses.find(BOB, made.id)
+    assert hidden.value.status == 404
+    await responses.cancel(NOBODY, made)
+    assert (await responses.show(made)).response["status"] == "cancelled"
+    await responses.remove(NOBODY, made)
+    with pytest.raises(ApiError):
+        await responses.find(NOBODY, made.id)
+
+
+async def test_of_two_that_go_on_from_one_response_one_does(engine: Engine, responses: Responses) -> None:
+    first = await responses.create(NOBODY, wanted("hello"))
+    two = [responses.create(NOBODY, wanted(text, previous=first.id)) for text in ("one", "two")]
+    made = await asyncio.gather(*two, return_exceptions=True)
+    [refused] = [each for each in made if isinstance(each, BaseException)]
+    assert isinstance(refused, ApiError)
+    assert (refused.status, refused.code) == (400, "previous_response_not_forkable")
+    [session] = (await engine.list_sessions(NOBODY, SessionQuery())).sessions
+    assert session.id == first.session_id
+    await engine.close_session(NOBODY, session.id)
+    last = next(each for each in made if not isinstance(each, BaseException))
+    with pytest.raises(ApiError) as closed:
+        await responses.create(NOBODY, wanted("three", previous=last.id))
+    assert closed.value.code == "previous_response_not_forkable"
+
+
+async def test_a_refused_response_leaves_no_session(engine: Engine, responses: Responses) -> None:
+    for number in range(engine.options.max_queue):
+        await responses.create(NOBODY, wanted(f"{number}", background=True))
+    with pytest.raises(Exception, match="wait"):
+        await responses.create(NOBODY, wanted("one more"))
+    found = (await engine.list_sessions(NOBODY, SessionQuery(limit=1))).sessions
+    assert [session.status for session in found] == [SessionStatus.CLOSED]
+
+
+async def test_a_conversation_is_told_once_and_whole_to_another(engine: Engine, responses: Responses) -> None:
+    conversations = responses.conversations
+    one = await conversations.create(NOBODY, {"a": "b"}, items("I am Eve"))
+    first = await responses.create(NOBODY, wanted("hello", conversation=one.id))
+    await conversations.add_items(NOBODY, one.id, items("I am forty"))
+    second = await responses.create(NOBODY, wanted("and?", conversation=one.id))
+    assert second.session_id == first.session_id
+    prompts = [(await engine.get_run(NOBODY, each.run_id)).prompt for each in (first, second)]
+    assert prompts == ["I am Eve\n\nhello", "I am forty\n\nand?"]
+    await engine.close_session(NOBODY, first.session_id)
+    third = await responses.create(NOBODY, wanted("still there?", conversation=one.id, model=None))
+    prompt = (await engine.get_run(NOBODY, third.run_id)).prompt
+    assert prompt == "I am Eve\n\nhello\n\nI am forty\n\nand?\n\nstill there?"
+    listed = await conversations.items(NOBODY, one.id)
+    assert len(listed) == 5
+    await conversations.remove_item(NOBODY, one.id, str(listed[1]["id"]))
+    await conversations.remove_item(NOBODY, one.id, str(listed[0]["id"]))
+    assert await conversations.items(NOBODY, one.id) == listed[2:]
+    with pytest.raises(ApiError):
+        await conversations.find(BOB, one.id)
+    await conversations.remove(NOBODY, one.id)
+    with pytest.raises(ApiError):
+        await conversations.find(NOBODY, one.id)
+
+
+async def test_a_repeated_request_finds_its_response_until_it_has_it(responses: Responses) -> None:
+    made = await responses.create(NOBODY, wanted("hello", request="r1"))
+    assert await responses.repeated("r2") is None
+    found = await responses.repeated("r1")
+    assert found is not None
+    assert found.id == made.id
+    await responses.answered(made)
+    assert await responses.repeated("r1") is None
+
+
+async def test_a_client_that_comes_back_keeps_its_turn(engine: Engine, responses: Responses) -> None:
+    made = await responses.create(NOBODY, wanted("hello", request="r1"))
+    responses.leave(NOBODY, made, 30.0)
+    assert await responses.repeated("r1") is not None
+    assert (await engine.get_run(NOBODY, made.run_id)).status is RunStatus.QUEUED
+    responses.leave(NOBODY, made)
+    assert not (await engine.wait_run(NOBODY, made.run_id, 10.0)).timed_out
+
+
+async def test_what_nothing_can_follow_is_closed_when_it_is_over(engine: Engine) -> None:
+    first = Responses(engine)
+    async with first.running():
+        made = await first.create(NOBODY, wanted("hello", stored=False))
+    # The next gateway takes it up.
+    async with Responses(engine).running():
+        await engine.cancel(NOBODY, made.run_id)
+        async with asyncio.timeout(10):
+            async for event in engine.follow(NOBODY, made.session_id, 0):
+                if event.event_type.value == "session.closed":
+                    break
+
+
+async def test_a_response_older_than_its_events_is_shown_from_its_run(engine: Engine, responses: Responses) -> None:
+    made = await responses.create(NOBODY, wanted("hello"))
+    now = made.created_at + 5
+
+    async def age(writer: Writer) -> None:
+        connection = writer.connection
+        await events.remove_before(connection, now, 100, [])
+        await runs.change(connection, made.run_id, status="succeeded", result_text="long ago", ended_at=now)
+
+    await engine.database.write(age)
+    shown = (await responses.show(made)).response
+    assert (shown["status"], shown["completed_at"]) == ("completed", int(now))
+    assert (await responses.show(made)).text == "long ago"
+    told = [event async for _, told in responses.follow(NOBODY, made) for event in told]
+    assert told[-1]["response"] == shown
+
+
+async def test_a_removed_session_takes_its_responses_along(engine: Engine, responses: Responses) -> None:
+    made = await responses.create(NOBODY, wanted("hello"))
+    await engine.database.write(lambda writer: removing.remove_sessions(writer.connection, [made.session_id]))
+    with pytest.raises(ApiError):
+        await responses.find(NOBODY, made.id)
+
+
+async def test_who_is_not_known_makes_nothing(engine: Engine, responses: Responses) -> None:
+    with pytest.raises(ApiError) as unknown:
+        await responses.create(NOBODY, wanted("hello", model="nobody"))
+    assert (unknown.value.status, unknown.value.param) == (404, "model")
+    with pytest.raises(ApiError) as missing:
+        await responses.create(NOBODY, wanted("hello", model=None))
+    assert missing.value.param == "model"
+    assert (await engine.list_sessions(NOBODY, SessionQuery())).sessions == ()
+    main = await engine.create_session(NOBODY, NewSession(agent="helper", main=True))
+    made = await responses.create(NOBODY, wanted("hello", model="helper:main"))
+    assert (await engine.get_session(NOBODY, made.session_id)).session.tmux_session == main.tmux_session == "helper"
