@@ -1,58 +1,324 @@
-"""Queues of messages to agents, as far as they need no agent."""
+"""Queues of messages: one at a time, never twice, and settled after any end of agentd."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from agentd.turns.adapter import NotNowError, RefusedError, TurnsError
+from agentd.turns.conversation import Conversation, take
+from agentd.turns.events import Ended, Outcome, Started, TurnEvent, Usage
+from agentd.turns.messages import deliveries as module
+from agentd.turns.messages import store as store_module
 from agentd.turns.messages.deliveries import Deliveries
-from agentd.turns.messages.message import Message, Status
-from agentd.turns.messages.store import Store
+from agentd.turns.messages.message import UNCERTAIN, IllegalTransitionError, Message, Status, withdrawn
+from agentd.turns.messages.queue import ConflictError, NoSuchMessageError, QueueFullError
+from agentd.turns.messages.store import Store, StoreError
+from tests.turns.claude_run import until
+
+NUMBERS = itertools.count(1)
 
 
-class SlowStore(Store):
-    """A disk that keeps a message only once it is told to."""
+@dataclass
+class Agent:
+    """A run that takes messages: a record, and what it was given over its whole life."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.asked, self.may = threading.Event(), threading.Event()
+    run_id: str = "run-1"
+    conversation: Conversation = field(default_factory=Conversation)
+    given: list[str] = field(default_factory=list)
+    record: list[str] = field(default_factory=list)
+    """What it has recorded, and tells to a later agentd."""
+    in_the_way: str | None = None
+    error: Exception | None = None
+    hold: asyncio.Event = field(default_factory=asyncio.Event)
+    keeps_record: bool = True
+    deliveries: Deliveries | None = None
 
-    def put(self, message: Message) -> None:
-        self.asked.set()
-        assert self.may.wait(20)
-        super().put(message)
+    def __post_init__(self) -> None:
+        self.hold.set()
+
+    @property
+    def at_work(self) -> bool:
+        return self.conversation.turn is not None
+
+    def listens(self) -> bool:
+        return not self.at_work
+
+    async def hindrance(self, *, returned: str | None) -> str | None:
+        del returned
+        return self.in_the_way
+
+    async def deliver(self, text: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.given.append(text)
+        await self.hold.wait()
+
+    async def recall(self, text: str, turn: str | None, since: float) -> None:
+        del turn, since
+        if text in self.record:
+            self.begin(text)
+
+    def begin(self, text: str) -> None:
+        if text not in self.record:
+            self.record.append(text)
+        self.tell(Started(f"t-{text}", text))
+
+    def end(self, text: str) -> None:
+        self.tell(Usage(3, 5))
+        self.tell(Ended(Outcome.COMPLETED, f"I hear: {text}"))
+
+    def tell(self, event: TurnEvent) -> None:
+        self.conversation = take(self.conversation, event, 1.0)
+        assert self.deliveries is not None
+        TOLD.extend(self.deliveries.took("a", self))
+        self.deliveries.look("a")
+
+
+TOLD: list[Message] = []
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> SlowStore:
-    return SlowStore(tmp_path / "messages.db")
+def path(tmp_path: Path) -> Path:
+    TOLD.clear()
+    return tmp_path / "messages.db"
 
 
-@pytest.fixture
-async def told(store: SlowStore) -> AsyncIterator[tuple[Deliveries, list[Message]]]:
-    changes: list[Message] = []
-    deliveries = Deliveries(store, lambda: 1.0, changes.append)
+def clock() -> float:
+    return 1_795_000_000.0 + next(NUMBERS)
+
+
+async def opened(path: Path, agent: Agent | None = None) -> Deliveries:
+    deliveries = Deliveries(Store(path), clock, TOLD.append)
     await deliveries.open()
-    yield deliveries, changes
+    if agent is not None:
+        agent.deliveries = deliveries
+        deliveries.began("a", agent)
+        deliveries.declared(frozenset({"a"}), all_known=True)
+    return deliveries
+
+
+async def status(deliveries: Deliveries, message: str) -> Status:
+    return (await deliveries.find("a", message)).status
+
+
+async def reached(deliveries: Deliveries, message: str, *wanted: Status) -> Message:
+    async with asyncio.timeout(20):
+        while (found := await deliveries.find("a", message)).status not in wanted:  # noqa: ASYNC110 (as `until`)
+            await asyncio.sleep(0.005)
+    return found
+
+
+async def test_one_at_a_time_and_each_once(path: Path) -> None:
+    agent = Agent()
+    deliveries = await opened(path, agent)
+    for number in (1, 2, 3):
+        await deliveries.accept("a", f"m{number}", f"text {number}", None)
+    await deliveries.accept("A", "m2", "text 2", None)
+    with pytest.raises(ConflictError):
+        await deliveries.accept("a", "m2", "another", None)
+    for number in (1, 2, 3):
+        await reached(deliveries, f"m{number}", Status.DELIVERED)
+        assert agent.given == [f"text {each}" for each in range(1, number + 1)]
+        agent.begin(f"text {number}")
+        assert await status(deliveries, f"m{number}") is Status.STARTED
+        agent.end(f"text {number}")
+    done = await deliveries.find("a", "m3")
+    assert (done.outcome, done.final_text, done.usage) == (Outcome.COMPLETED, "I hear: text 3", Usage(3, 5))
+    agent.tell(Usage(1, 1))
+    assert (await deliveries.find("a", "m3")).usage == Usage(4, 6)
     await deliveries.close()
 
 
-async def test_a_message_waits_for_its_agent_though_its_sender_left_while_it_was_kept(
-    store: SlowStore, told: tuple[Deliveries, list[Message]]
+async def test_somebody_elses_turn_is_not_ours(path: Path) -> None:
+    agent = Agent()
+    deliveries = await opened(path, agent)
+    await deliveries.accept("a", "m1", "ours", None)
+    await reached(deliveries, "m1", Status.DELIVERED)
+    agent.begin("typed by hand")
+    agent.end("typed by hand")
+    assert await status(deliveries, "m1") is Status.DELIVERED
+    agent.begin("ours  ")
+    assert await status(deliveries, "m1") is Status.STARTED
+    await deliveries.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted", "says"),
+    [
+        (RefusedError("too long"), Status.FAILED, "too long"),
+        (TurnsError("no answer"), Status.FAILED, f"no answer: {UNCERTAIN}"),
+        (ValueError("a defect"), Status.FAILED, f"agentd failed: {UNCERTAIN}"),
+        (NotNowError("a draft"), Status.QUEUED, "a draft"),
+    ],
+)
+async def test_what_is_not_handed_over_fails_or_waits(path: Path, error: Exception, wanted: Status, says: str) -> None:
+    agent = Agent(error=error)
+    deliveries = await opened(path, agent)
+    await deliveries.accept("a", "m1", "text", None)
+    await until(lambda: any(message.error == says for message in TOLD))
+    assert (await deliveries.find("a", "m1")).status is wanted
+    agent.error = None
+    await deliveries.close()
+
+
+async def test_what_is_in_the_way_holds_a_message_back_and_is_told_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deliveries, changes = told
-    sending = asyncio.create_task(deliveries.accept("a", "one", "hello", None))
-    await asyncio.to_thread(store.asked.wait, 20)
-    sending.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await sending
-    store.may.set()
-    # What comes later waits for what is being kept.
-    await asyncio.wait_for(deliveries.accept("a", "two", "hello", None), 20)
-    assert [(message.id, message.status) for message in changes] == [("one", Status.QUEUED), ("two", Status.QUEUED)]
-    assert (await deliveries.withdraw("a", "one")).status is Status.WITHDRAWN, "it waits in a queue"
+    monkeypatch.setattr(module, "_AGAIN", 0.01)
+    agent = Agent(in_the_way="a draft")
+    deliveries = await opened(path, agent)
+    await deliveries.accept("a", "m1", "text", None)
+    await until(lambda: any(message.error == "a draft" for message in TOLD))
+    await asyncio.sleep(0.05)
+    assert [message.status for message in TOLD] == [Status.QUEUED, Status.QUEUED]
+    agent.in_the_way = None
+    assert (await reached(deliveries, "m1", Status.DELIVERED)).error is None
+    await deliveries.close()
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Where agentd is killed, what the agent did meanwhile, and what is to come of the message."""
+
+    at: Status
+    recorded: bool
+    over: bool
+    wanted: Status
+    outcome: Outcome | None = None
+
+
+KILLS = [
+    Kill(Status.QUEUED, recorded=False, over=False, wanted=Status.DELIVERED),
+    Kill(Status.DELIVERING, recorded=False, over=False, wanted=Status.FAILED),
+    Kill(Status.DELIVERING, recorded=True, over=False, wanted=Status.STARTED),
+    Kill(Status.DELIVERING, recorded=True, over=True, wanted=Status.ENDED, outcome=Outcome.COMPLETED),
+    Kill(Status.DELIVERED, recorded=False, over=False, wanted=Status.FAILED),
+    Kill(Status.DELIVERED, recorded=True, over=True, wanted=Status.ENDED, outcome=Outcome.COMPLETED),
+    Kill(Status.STARTED, recorded=True, over=False, wanted=Status.STARTED),
+    Kill(Status.STARTED, recorded=True, over=True, wanted=Status.ENDED, outcome=Outcome.COMPLETED),
+    Kill(Status.STARTED, recorded=False, over=True, wanted=Status.ENDED, outcome=Outcome.LOST),
+    Kill(Status.ENDED, recorded=True, over=True, wanted=Status.ENDED, outcome=Outcome.COMPLETED),
+]
+
+
+@pytest.mark.parametrize("kill", KILLS, ids=str)
+async def test_a_kill_in_any_status_types_nothing_twice(
+    path: Path, kill: Kill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_AGAIN", 0.01)
+    monkeypatch.setattr(module, "_RECALL_LIMIT", 0.05)
+    agent = Agent()
+    await leave_at(path, kill.at, agent)
+    typed = list(agent.given)
+    agent.record[:] = ["text"] if kill.recorded else []
+    later = Agent(given=typed, record=agent.record)
+    deliveries = await opened(path, later)
+    if kill.over and kill.recorded and kill.at is not Status.ENDED:
+        await until(lambda: later.at_work)
+        later.end("text")
+    found = await reached(deliveries, "m1", kill.wanted)
+    assert found.outcome is kill.outcome
+    assert (found.error or "").endswith(UNCERTAIN) is (kill.wanted is Status.FAILED)
+    assert later.given.count("text") <= 1
+    if found.over:
+        await deliveries.accept("a", "m2", "the next", None)
+        await reached(deliveries, "m2", Status.DELIVERED)
+        assert later.given.count("text") <= 1, "nor later"
+    await deliveries.close()
+
+
+async def leave_at(path: Path, at: Status, agent: Agent) -> None:
+    """Have an agentd go as it does when it is killed: with what is on disk."""
+    killed = await opened(path, None if at is Status.QUEUED else agent)
+    if at is Status.DELIVERING:
+        agent.hold.clear()
+    await killed.accept("a", "m1", "text", None)
+    if at is not Status.QUEUED:
+        await until(lambda: agent.given == ["text"])
+    if at not in (Status.QUEUED, Status.DELIVERING):
+        await reached(killed, "m1", Status.DELIVERED)
+    if at in (Status.STARTED, Status.ENDED):
+        agent.begin("text")
+    if at is Status.ENDED:
+        agent.end("text")
+    await killed.close()
+    found = Store(path).find("a", "m1")
+    assert found is not None
+    assert found.status is at
+
+
+async def test_a_run_that_is_gone_after_a_restart_loses_its_message(path: Path) -> None:
+    await leave_at(path, Status.STARTED, Agent())
+    deliveries = await opened(path, Agent(run_id="run-2"))
+    assert (await deliveries.find("a", "m1")).outcome is Outcome.LOST
+    await deliveries.close()
+    await leave_at(path.with_name("other.db"), Status.DELIVERING, Agent())
+    nobody = await opened(path.with_name("other.db"))
+    nobody.declared(frozenset({"a"}), all_known=False)
+    assert (await nobody.find("a", "m1")).status is Status.FAILED
+    await nobody.close()
+
+
+async def test_messages_expire_are_withdrawn_and_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 3)
+    deliveries = await opened(path)
+    await deliveries.accept("a", "m1", "text", 1.0)
+    await reached(deliveries, "m1", Status.EXPIRED)
+    for number in range(3):
+        await deliveries.accept("a", f"w{number}", "text", None)
+    with pytest.raises(QueueFullError):
+        await deliveries.accept("a", "w3", "text", None)
+    assert (await deliveries.withdraw("a", "w1")).status is Status.WITHDRAWN
+    assert (await deliveries.withdraw("a", "w1")).status is Status.WITHDRAWN
+    with pytest.raises(ConflictError):
+        await deliveries.withdraw("a", "m1")
+    with pytest.raises(NoSuchMessageError):
+        await deliveries.withdraw("a", "nothing")
+    deliveries.declared(frozenset(), all_known=True)
+    assert "not declared" in str((await deliveries.find("a", "w0")).error)
+    await deliveries.close()
+
+
+def message(number: int, **fields: object) -> Message:
+    first = Message("a", f"m{number}", "text", 1.0, changed=1_795_000_000.0 + number)
+    return replace(first, **fields)  # type: ignore[arg-type]
+
+
+def test_the_oldest_that_are_over_are_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "KEPT_OF_ONE", 3)
+    store = Store(path)
+    for number in range(6):
+        store.put(message(number))
+        store.put(withdrawn(message(number), 1_795_000_000.0 + number))
+    assert [store.find("A", f"m{number}") is not None for number in range(6)] == [False] * 3 + [True] * 3
+    late = 1_795_000_000.0 + store_module.KEPT_SECONDS + 100.0
+    store.put(message(9, changed=late))
+    assert store.find("a", "m5") is None
+    assert [each.id for each in store.live()] == ["m9"]
+    monkeypatch.setattr(store_module, "_KEPT_BYTES", 1)
+    store.put(message(10, changed=late))
+    assert len(store.live()) == 2, "what something may become of is never forgotten"
+    store.close()
+
+
+def test_a_damaged_file_is_set_aside_and_one_that_cannot_be_made_is_said(path: Path) -> None:
+    path.write_bytes(b"nonsense" * 1000)
+    store = Store(path)
+    store.put(message(1))
+    assert store.find("a", "m1") is not None
+    assert path.with_name("messages-damaged.db").exists()
+    store.close()
+    with pytest.raises(StoreError, match="messages cannot be kept"):
+        Store(path.parent / "nowhere" / "messages.db").put(message(1))
+
+
+def test_no_message_goes_back() -> None:
+    over: Callable[[Message], Message] = lambda each: withdrawn(each, 2.0)  # noqa: E731
+    with pytest.raises(IllegalTransitionError):
+        over(over(message(1)))
