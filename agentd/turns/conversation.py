@@ -1,4 +1,4 @@
-"""One conversation with an agent: what it is at, reduced from its turns' events, and what waits to be said. Pure.
+"""One conversation with an agent: what it is at, reduced from its turns' events. Pure.
 
 Events may come twice, late, or without the one before: a harness's witnesses overlap, and a daemon may begin to listen
 in the middle of a turn. What is late is passed over; what lacks its beginning begins a turn.
@@ -29,9 +29,6 @@ UNNAMED = ""
 
 LONGEST_TEXT = 256 * 1024
 """Characters of an answer that are kept in memory; the harness's own record has the rest."""
-
-MOST_WAITING = 100
-"""Messages in a queue."""
 
 _MOST_TOOLS = 256
 """Tools under way at once that are kept in mind."""
@@ -72,14 +69,6 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """What somebody wants to say."""
-
-    id: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Conversation:
     """What is known of a conversation."""
 
@@ -91,9 +80,6 @@ class Conversation:
     """Those that wait for an answer, the oldest first."""
     usage: Usage = NO_USAGE
     """Of all turns that were seen."""
-    queue: tuple[Message, ...] = ()
-    sending: Message | None = None
-    """Being delivered: until the harness has it, or it has failed, nothing else is."""
 
     @property
     def idle(self) -> bool:
@@ -134,11 +120,7 @@ def _start(conversation: Conversation, event: Started, at: float) -> Conversatio
     if turn is not None:
         # Its end was not told: what it left open is decided, and what it answered is not known.
         conversation = _end(conversation, Ended(Outcome.LOST, error="the next turn began without its end"), at)
-    sending = conversation.sending
-    taken = sending is not None and (event.prompt is None or _same(sending.text, event.prompt))
-    return replace(
-        conversation, turn=Turn(event.turn, event.prompt, at), sending=None if taken else conversation.sending
-    )
+    return replace(conversation, turn=Turn(event.turn, event.prompt, at))
 
 
 def _end(conversation: Conversation, event: Ended, at: float) -> Conversation:
@@ -195,11 +177,6 @@ def _without(requests: tuple[Request, ...], request: str) -> tuple[Request, ...]
     return tuple(each for each in requests if each.id != request)
 
 
-def _same(sent: str, recorded: str) -> bool:
-    """Whether a harness recorded the message that was sent: it may trim it, and add a space."""
-    return sent.strip() == recorded.strip()
-
-
 def expired(before: Conversation, after: Conversation, event: TurnEvent) -> tuple[PermissionResolved, ...]:
     """The requests that an event decided without saying so: the agent went on, or its turn ended."""
     if isinstance(event, PermissionResolved):
@@ -213,39 +190,3 @@ def decide(conversation: Conversation, request: str) -> tuple[Conversation, bool
     """Take an answer to a request: the first one wins; says whether this is it."""
     left = _without(conversation.requests, request)
     return replace(conversation, requests=left), len(left) < len(conversation.requests)
-
-
-class QueueFullError(Exception):
-    """More messages wait than a queue holds."""
-
-
-def enqueue(conversation: Conversation, message: Message) -> Conversation:
-    """Have a message wait for its turn.
-
-    Raises
-    ------
-    QueueFullError
-        If too many wait already.
-    """
-    if len(conversation.queue) >= MOST_WAITING:
-        raise QueueFullError(f"{MOST_WAITING} messages wait already; send it again once some were taken")
-    return replace(conversation, queue=(*conversation.queue, message))
-
-
-def withdraw(conversation: Conversation, message: str) -> Conversation:
-    """Take back a message that waits."""
-    return replace(conversation, queue=tuple(each for each in conversation.queue if each.id != message))
-
-
-def next_message(conversation: Conversation) -> Conversation | None:
-    """Begin to deliver the next message, as ``sending``; ``None`` while none waits or it is not the user's move."""
-    if not conversation.idle or conversation.sending is not None or not conversation.queue:
-        return None
-    first, *rest = conversation.queue
-    return replace(conversation, sending=first, queue=tuple(rest))
-
-
-def not_delivered(conversation: Conversation, message: str) -> Conversation:
-    """A delivery came to nothing; whoever sent the message is told, and it is not tried again."""
-    sending = conversation.sending
-    return replace(conversation, sending=None) if sending is not None and sending.id == message else conversation

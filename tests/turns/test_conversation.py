@@ -10,18 +10,11 @@ from hypothesis import strategies as st
 
 from agentd.turns.conversation import (
     LONGEST_TEXT,
-    MOST_WAITING,
     UNNAMED,
     Conversation,
-    Message,
-    QueueFullError,
     decide,
-    enqueue,
     expired,
-    next_message,
-    not_delivered,
     take,
-    withdraw,
 )
 from agentd.turns.events import (
     Decision,
@@ -160,58 +153,6 @@ def test_a_long_answer_takes_bounded_memory() -> None:
     assert conversation.last.end.final_text == "x" * LONGEST_TEXT
 
 
-# -- the queue
-
-
-def queued(*texts: str, before: Conversation | None = None) -> Conversation:
-    conversation = before or Conversation()
-    for text in texts:
-        conversation = enqueue(conversation, Message(text, text))
-    return conversation
-
-
-def test_a_message_is_delivered_only_when_it_is_the_users_move() -> None:
-    assert next_message(queued("m", before=after(Started("1")))) is None
-    sending = next_message(queued("m", before=after(Started("1"), DONE)))
-    assert sending is not None
-    assert sending.sending == Message("m", "m")
-
-
-def test_messages_are_delivered_one_at_a_time_in_order() -> None:
-    first = next_message(queued("a", "b"))
-    assert first is not None
-    assert next_message(first) is None
-    working = take(first, Started("1", " a\n"), 1.0)
-    assert working.sending is None
-    assert next_message(working) is None
-    second = next_message(take(working, DONE, 2.0))
-    assert second is not None
-    assert second.sending == Message("b", "b")
-
-
-def test_a_person_who_types_in_between_does_not_count_as_the_delivery() -> None:
-    sending = next_message(queued("a"))
-    assert sending is not None
-    assert take(sending, Started("1", "typed by hand"), 1.0).sending == Message("a", "a")
-    assert take(sending, Started("1", None), 1.0).sending is None
-
-
-def test_a_failed_delivery_is_not_tried_again_and_lets_the_next_through() -> None:
-    sending = next_message(queued("a", "b"))
-    assert sending is not None
-    assert not_delivered(sending, "b") == sending
-    following = next_message(not_delivered(sending, "a"))
-    assert following is not None
-    assert following.sending == Message("b", "b")
-
-
-def test_a_waiting_message_can_be_taken_back_and_a_queue_is_bounded() -> None:
-    assert withdraw(queued("a", "b"), "a") == queued("b")
-    full = queued(*map(str, range(MOST_WAITING)))
-    with pytest.raises(QueueFullError):
-        enqueue(full, Message("x", "x"))
-
-
 # -- whatever comes
 
 ids = st.sampled_from(["1", "2", "3", UNNAMED])
@@ -248,22 +189,3 @@ def test_whatever_comes_no_request_outlives_its_turn_and_usage_adds_up(happened:
             assert not conversation.idle
     assert conversation.usage == total
     assert asked == resolved + len(conversation.requests)
-
-
-@given(st.lists(events, max_size=20), st.lists(texts, max_size=5))
-def test_whatever_comes_each_message_is_sent_at_most_once_and_in_order(
-    happened: list[TurnEvent], said: list[str]
-) -> None:
-    conversation = Conversation()
-    for number, text in enumerate(said):
-        conversation = enqueue(conversation, Message(str(number), text))
-    sent: list[str] = []
-    for at, event in enumerate(happened):
-        following = next_message(conversation)
-        if following is not None:
-            assert conversation.idle
-            assert following.sending is not None
-            sent.append(following.sending.id)
-            conversation = following
-        conversation = take(conversation, event, float(at))
-    assert sent == [str(number) for number in range(len(sent))]
