@@ -108,3 +108,19 @@ def test_a_turn_that_ends_while_agentd_is_away_is_settled_by_the_record(driven: 
     assert (done["outcome"], done["final_text"]) == ("completed", f"{REPLY}STUB-SLEEP:2")
     assert wait_status(driven, "m3", "ended")["final_text"] == f"{REPLY}and then"
     assert times(model, "STUB-SLEEP:2") == 1
+
+
+def test_a_kill_while_a_message_is_handed_over_sends_it_at_most_once(driven: DrivenCli, model: StubModel) -> None:
+    daemon = driven.daemon
+    driven.declare()
+    send(driven, "m1", "hello there")
+    wait_status(driven, "m1", "ended")
+    send(driven, "m2", "only once")
+    wait_status(driven, "m2", "delivering", "delivered", "started", "ended")
+    daemon.kill()
+    daemon.start()
+    done = wait_status(driven, "m2", "failed", "ended")
+    assert done["status"] == "ended" or "may or may not have arrived" in str(done["error"])
+    send(driven, "m3", "and then")
+    assert wait_status(driven, "m3", "ended")["final_text"] == f"{REPLY}and then"
+    assert times(model, "only once") == (1 if done["status"] == "ended" else 0)

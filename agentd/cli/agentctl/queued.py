@@ -10,6 +10,7 @@ from typing import Final
 from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.turns_client import ConversationView, MessageView, TurnsClient
+from agentd.turns.messages.message import begins_command
 from agentd.turns.sending import Outcome
 
 _LOOK_AFTER: Final = 0.05
@@ -20,9 +21,6 @@ _RECORD_LIMIT: Final = 3.0
 
 _TOO_MANY: Final = 429
 
-_COMMANDS: Final = ("/", "!", "#")
-"""How texts begin that coding agents take for commands of their own, which begin no turn."""
-
 
 def is_seen(conversation: ConversationView) -> bool:
     """Whether something tells what the agent is doing."""
@@ -31,7 +29,7 @@ def is_seen(conversation: ConversationView) -> bool:
 
 def has_queue(conversation: ConversationView | None, text: str) -> bool:
     """Whether a message is sent by the queue: the agent is seen at its turns, and the text begins one."""
-    return conversation is not None and is_seen(conversation) and not text.lstrip().startswith(_COMMANDS)
+    return conversation is not None and is_seen(conversation) and not begins_command(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from agentd.turns.adapter import NotNowError, RefusedError, TurnsError
 from agentd.turns.conversation import Conversation
 from agentd.turns.events import Outcome
 from agentd.turns.messages import message as messages
-from agentd.turns.messages.message import UNCERTAIN, Message, Status, same_text
+from agentd.turns.messages.message import UNCERTAIN, Message, Status, begins_command, same_text
 from agentd.turns.messages.queue import ConflictError, NoSuchMessageError, Queue, QueueFullError
 from agentd.turns.messages.receiver import Receiver
 from agentd.turns.messages.store import Store, StoreError
@@ -35,6 +35,9 @@ _RECORD_LIMIT: Final = 120.0
 """Seconds for a message that was handed over to stand in the harness's record, while the agent is not at work. It
 takes 0.1 s; OpenCode's first one took 39 s on a loaded machine."""
 
+
+_COMMAND_LIMIT: Final = 10.0
+"""The same for what a coding agent may take for a command of its own, which begins no turn."""
 
 _RECALL_LIMIT: Final = 20.0
 """The same for a message that a former daemon handed over."""
@@ -341,7 +344,7 @@ class Deliveries:
             self._settle(queue, lambda now: messages.failed(now, told, self._wall()))
         else:
             self._settle(queue, lambda now: messages.handed_over(now, self._wall()))
-            self._expect(queue)
+            self._expect(queue, _COMMAND_LIMIT if begins_command(message.text) else _RECORD_LIMIT)
 
     def _delivered(self, queue: Queue, task: asyncio.Task[None]) -> None:
         queue.delivering = None
@@ -373,7 +376,7 @@ class Deliveries:
             queue.waiting.insert(0, self._changed(messages.put_back(current, reason, self._wall())))
             queue.not_before = asyncio.get_running_loop().time() + _AGAIN
 
-    def _expect(self, queue: Queue, limit: float = _RECORD_LIMIT) -> None:
+    def _expect(self, queue: Queue, limit: float) -> None:
         """See to it that a message that was handed over does not wait for its turn, or its end, for ever."""
         message = queue.current
         if message is not None and not message.over:

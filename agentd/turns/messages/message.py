@@ -113,6 +113,11 @@ def same_text(sent: str, recorded: str) -> bool:
     return "".join(sent.split()) == "".join(recorded.split())
 
 
+def begins_command(text: str) -> bool:
+    """Whether coding agents may take a text for a command of their own, which begins no turn."""
+    return text.lstrip().startswith(("/", "!", "#"))
+
+
 def begin(message: Message, run: str, at: float) -> Message:
     """Hand it over to a run, from now on."""
     return replace(_to(message, Status.DELIVERING, at), run=run, begun=at, error=None)

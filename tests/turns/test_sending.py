@@ -1,0 +1,152 @@
+"""Sending at a terminal, step by step, against a scripted screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from agentd.turns.input_box import held_in_box
+from agentd.turns.sending import (
+    Do,
+    GoneError,
+    LongLineError,
+    NoBoxError,
+    NotReadError,
+    NotTakenError,
+    NotTypedError,
+    Outcome,
+    Paste,
+    Reply,
+    Screen,
+    Sending,
+    Step,
+    Wait,
+)
+
+BOX = "> "
+
+
+@dataclass
+class Scripted:
+    """A terminal: what stands in its box, and what Enter does with it."""
+
+    text: str = ""
+    on_enter: Callable[[Scripted], None] = lambda agent: agent.take()
+    shows: bool = True
+    unread: int | None = 0
+    gone_after: int = 99
+    now: float = 0.0
+    taken: list[str] = field(default_factory=list)
+    entered: int = 0
+    discarded: int = 0
+    recorded: bool = False
+    checks: int = 0
+
+    def take(self) -> None:
+        self.taken.append(self.text)
+        self.text = ""
+
+    def do(self, step: Step) -> Reply:
+        self.now += 0.001
+        match step:
+            case Paste(text):
+                self.text += text
+            case Wait(seconds):
+                self.now += seconds
+            case Do.ENTER:
+                self.entered += 1
+                self.on_enter(self)
+            case Do.CHECK:
+                self.checks += 1
+                if self.checks > self.gone_after:
+                    raise GoneError("it ended")
+            case Do.DISCARD:
+                self.discarded += 1
+                self.unread = 0
+            case _:
+                pass
+        line = BOX + (self.text if self.shows else "")
+        return Reply(self.now, Screen.of(("hello", line), len(line), 1), self.unread, self.recorded)
+
+    def send(self, text: str, *, box: str | None = BOX, unfinished: str | None = None, lines: bool = False) -> Outcome:
+        sending = Sending(text, True, box, unfinished, 0.0, 10.0, lines)
+        steps = sending.steps()
+        step = next(steps)
+        try:
+            while True:
+                try:
+                    reply = self.do(step)
+                except GoneError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(reply)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+
+def test_what_the_box_held_is_taken() -> None:
+    agent = Scripted()
+    assert agent.send("hello") is Outcome.TAKEN
+    assert (agent.taken, agent.entered) == (["hello"], 1)
+
+
+def test_a_text_that_enter_would_complete_gets_a_space() -> None:
+    agent = Scripted()
+    agent.send("see @a", unfinished=r"@\S*\Z")
+    assert agent.taken == ["see @a "]
+
+
+def test_enter_is_pressed_again_only_while_the_box_holds_the_text() -> None:
+    swallowed = Scripted(on_enter=lambda agent: agent.take() if agent.entered > 1 else None)
+    assert swallowed.send("hello") is Outcome.TAKEN
+    assert (swallowed.taken, swallowed.entered) == (["hello"], 2)
+
+    def record(agent: Scripted) -> None:
+        agent.recorded = True
+
+    slow = Scripted(on_enter=record)
+    assert slow.send("hello") is Outcome.TAKEN
+    assert slow.entered == 1, "its record has it already"
+
+
+def test_nothing_is_typed_into_a_draft_and_what_never_shows_is_not_entered() -> None:
+    draft = Scripted(text="half a thought")
+    with pytest.raises(NoBoxError, match="half a thought"):
+        draft.send("hello")
+    assert (draft.text, draft.entered) == ("half a thought", 0)
+    blind = Scripted(shows=False)
+    with pytest.raises(NotTypedError):
+        blind.send("hello")
+    assert blind.entered == 0
+    deaf = Scripted(on_enter=lambda _agent: None)
+    with pytest.raises(NotTakenError):
+        deaf.send("hello")
+    assert deaf.entered == 2
+
+
+def test_an_agent_that_ends_meanwhile_leaves_nothing_for_a_shell() -> None:
+    agent = Scripted(gone_after=1)
+    with pytest.raises(GoneError):
+        agent.send("touch pwned")
+    assert (agent.entered, agent.discarded) == (0, 1)
+
+
+def test_without_a_box_it_is_taken_once_it_is_read() -> None:
+    assert Scripted().send("hello", box=None) is Outcome.TAKEN
+    unread = Scripted(unread=5)
+    with pytest.raises(NotReadError):
+        unread.send("hello", box=None)
+    assert unread.discarded == 1
+    anothers = Scripted(unread=None, on_enter=lambda _agent: None)
+    assert anothers.send("hello", box=None) is Outcome.SHOWN
+    with pytest.raises(LongLineError, match="4096"):
+        Scripted().send("x" * 4096, box=None, lines=True)
+
+
+def test_what_a_box_holds_is_read_over_its_rows() -> None:
+    screen = Screen.of(("> old", "------", "> one", "  two", "  three"), 7, 4)
+    assert held_in_box(screen, "> ") == "one two three"
+    assert held_in_box(Screen.of(("a question",), 5, 0), "> ") is None
