@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.stand_in import COMMAND
+from tests.support import postgresql as server
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 from tests.support.forked import launch_fork, launch_of
@@ -69,3 +70,12 @@ def served(session_folder: Path, _numbers: count[int]) -> Iterator[Gateway]:
             gateway.kill()
         problems_of_daemon = daemon.close()
     assert not [*problems, *problems_of_daemon], "\n".join([*problems, *problems_of_daemon, said])
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
+    """A PostgreSQL server."""
+    if server.programs() is None:
+        pytest.skip("postgresql is not installed")
+    with server.serving(tmp_path_factory.mktemp("postgresql")) as running:
+        yield running

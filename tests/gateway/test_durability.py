@@ -9,6 +9,7 @@ import pytest
 
 from tests.gateway.stand_in import declare, events, kinds, send, session, wait
 from tests.support.gateway import Gateway
+from tests.support.postgresql import Server
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +17,20 @@ def _running(gateway: Gateway) -> None:
     declare(gateway)
     gateway.daemon.start()
     gateway.start("--max-concurrency=2")
+
+
+async def test_a_gateway_on_postgresql_recovers_as_well(gateway: Gateway, postgresql: Server) -> None:
+    gateway.stop()
+    url = await postgresql.database()
+    gateway.start(f"--database={url}")
+    made = session(gateway)
+    first, second = send(gateway, made, "STUB-SLEEP:0.5 one"), send(gateway, made, "two")
+    wait_activity(gateway, first, "working")
+    gateway.kill()
+    gateway.restart()
+    assert wait(gateway, first)["result_text"] == "You said: STUB-SLEEP:0.5 one"
+    assert wait(gateway, second)["result_text"] == "You said: two"
+    assert [role for role, _ in said(gateway, made)] == ["user", "user", "assistant", "assistant"]
 
 
 def wait_activity(gateway: Gateway, run_id: str, wanted: str) -> None:
@@ -85,6 +100,7 @@ def test_a_run_whose_agent_is_killed_fails_with_the_signal(gateway: Gateway) -> 
     assert wait(gateway, send(gateway, made, "again"))["result_text"] == "You said: again"
 
 
+@pytest.mark.thorough
 def test_all_three_are_killed_in_a_turn(gateway: Gateway) -> None:
     made = session(gateway)
     run_id, waiting = send(gateway, made, "STUB-SLEEP:60"), send(gateway, made, "two")
@@ -99,6 +115,7 @@ def test_all_three_are_killed_in_a_turn(gateway: Gateway) -> None:
     assert wait(gateway, waiting)["result_text"] == "You said: two"
 
 
+@pytest.mark.thorough
 def test_a_canceled_turn_is_interrupted_by_the_next_gateway(gateway: Gateway) -> None:
     made = session(gateway)
     run_id, waiting = send(gateway, made, "STUB-SLEEP:60"), send(gateway, made, "two")

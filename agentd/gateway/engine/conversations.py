@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+import structlog
+
 from agentd.gateway.engine import steps
 from agentd.gateway.engine.agents import Agents
 from agentd.gateway.engine.core import Core
@@ -12,7 +14,12 @@ from agentd.gateway.engine.escalation import continue_run
 from agentd.gateway.engine.new_session import plan_session
 from agentd.gateway.engine.steps import NewRun
 from agentd.gateway.model.caller import Caller
-from agentd.gateway.model.errors import InvalidRequestError, InvalidTransitionError, NotTheLastRunError
+from agentd.gateway.model.errors import (
+    AgentNotReadyError,
+    InvalidRequestError,
+    InvalidTransitionError,
+    NotTheLastRunError,
+)
 from agentd.gateway.model.objects import EventType, Role, Run, Session
 from agentd.gateway.model.once import Once
 from agentd.gateway.model.requests import NewMessage, NewSession, SessionQuery
@@ -24,6 +31,9 @@ from agentd.gateway.store.sessions import StoredSession
 
 Also: TypeAlias = Callable[[Writer, Run], Awaitable[None]]
 """Writes more in the transaction that makes a run."""
+
+
+log = structlog.get_logger(__name__)
 
 
 class Conversations:
@@ -78,7 +88,11 @@ class Conversations:
 
         stored = await self._core.database.write(work)
         if stored.declared:
-            await self._agents.withdraw(stored)
+            try:
+                await self._agents.withdraw(stored)
+            except AgentNotReadyError as error:
+                # It is closed; housekeeping tries that again.
+                log.warning("agent_not_withdrawn", agent=stored.target, reason=str(error))
         return stored.session
 
     async def send_message(

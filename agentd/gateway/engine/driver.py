@@ -181,6 +181,7 @@ class Driver:
         except RefusedError as error:
             return await self._refused(error)
         self._posted, self._again, self._undeclared_since = message_id, _AGAIN, None
+        self._reader.hurry()
         await self._take([view])
         return None
 

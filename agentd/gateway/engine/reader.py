@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import aclosing
 from typing import Final
 
@@ -38,6 +39,7 @@ class Reader:
         self._news = news
         self._lines: list[Line] = []
         self._room = asyncio.Event()
+        self._there = asyncio.Event()
         self._lost = False
         """Whether the stream broke off, or had a gap: what became of a message has to be asked for."""
 
@@ -49,13 +51,21 @@ class Reader:
                 async with aclosing(self._turns.stream(self._agent, self._read)) as stream:
                     async for lines in stream:
                         delay = _FIRST_DELAY
+                        self._there.clear()
                         await self._put(lines)
             except (AgentdUnreachableError, RefusedError):
                 # Whoever delivers the message finds out what is wrong.
                 pass
             self._lost = True
-            await asyncio.sleep(delay)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._there.wait()
+            self._there.clear()
             delay = min(delay * 2, _LONGEST_DELAY)
+
+    def hurry(self) -> None:
+        """Say that agentd knows the agent: if the stream is not open, it is tried at once."""
+        self._there.set()
 
     async def _put(self, lines: list[Line]) -> None:
         for line in lines:

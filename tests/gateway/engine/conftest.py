@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +11,6 @@ from agentd.gateway.engine.engine import Engine
 from agentd.gateway.engine.options import EngineOptions
 from agentd.gateway.store.database import open_database, sqlite_url
 from tests.support import postgresql as server
-
-
-@pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
-    """A PostgreSQL server."""
-    if server.programs() is None:
-        pytest.skip("postgresql is not installed")
-    with server.serving(tmp_path_factory.mktemp("postgresql")) as running:
-        yield running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
