@@ -25,8 +25,12 @@ from agentd.turns.fields import mapping, text
 PROTOCOL: Final = 1
 """Version of the protocol."""
 
-_START_LIMIT: Final = 120.0
-"""Seconds for the agent to open a session: gemini takes 3 on an idle machine, and ten times that on a loaded one."""
+_START_LIMIT: Final = 180.0
+"""Seconds for the agent to open a session: gemini takes 3 on an idle machine, ten times that on a loaded one, and
+may have to wait a minute."""
+_QUIET: Final = 0.5
+"""Seconds without news of a session's past after which all of it was told."""
+_LONGEST_PAST: Final = 20.0
 _MOST_QUEUED: Final = 100
 """Messages that wait for their turn."""
 _MOST_NOISE: Final = 200
@@ -61,6 +65,8 @@ class Session:
     _turns: int = 0
     _interrupted: bool = False
     _replaying: bool = False
+    _heard: bool = True
+    """Whether anything of the session's past was told since that was last looked at."""
     _noise: int = 0
     _cost: float | None = None
     """Of the session so far, in US dollars; ``None`` if it is not known."""
@@ -128,6 +134,7 @@ class Session:
         self._turn = Turn("", self.output, None)
         try:
             await self.agent.call(method, {"sessionId": former, **place})
+            await self._settled()
         except RpcError as error:
             self.id = None
             reason = explain(str(error), error.data)
@@ -136,6 +143,13 @@ class Session:
         finally:
             self._replaying, self._turn = False, None
         return True
+
+    async def _settled(self) -> None:
+        """Wait until the past was told: gemini goes on telling it after its answer, and none of it is of a new turn."""
+        until = time.monotonic() + _LONGEST_PAST
+        while self._heard and time.monotonic() < until:
+            self._heard = False
+            await asyncio.sleep(_QUIET)
 
     async def converse(self) -> None:
         """Hand over message after message.
@@ -269,6 +283,7 @@ class Session:
         if method != "session/update" or text(params, "sessionId") != self.id:
             return
         kind = text(update, "sessionUpdate")
+        self._heard = True
         if kind == "usage_update":
             cost = cost_of(update)
             self._cost = self._cost if cost is None else cost

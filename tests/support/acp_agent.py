@@ -61,10 +61,15 @@ class Scripted:
         if not file.exists():
             raise acp.RequestError.resource_not_found(session_id)
         self.session = session_id
-        for line in file.read_text().splitlines():
+        # After the answer, as Gemini CLI does, which the protocol does not allow.
+        self.telling = asyncio.create_task(self.tell_past(file.read_text().splitlines()))
+        return schema.LoadSessionResponse()
+
+    async def tell_past(self, lines: Sequence[str]) -> None:
+        await asyncio.sleep(0.05)
+        for line in lines:
             await self.tell(acp.update_user_message_text(line))
             await self.say(f"past {line}\n")
-        return schema.LoadSessionResponse()
 
     async def cancel(self, **_: object) -> None:
         self.cancelled.set()
