@@ -41,9 +41,9 @@ def test_a_key_is_of_one_body_one_route_and_one_token(served: Gateway) -> None:
 def test_a_key_may_stand_in_the_body_and_what_made_nothing_is_no_answer_to_keep(served: Gateway) -> None:
     session = served.ask("POST", "/sessions", {"agent": "helper"}, token=ALICE)["session"]["id"]
     path = f"/sessions/{session}/messages"
-    body: dict[str, object] = {"text": "hello", "idempotency_key": "body"}
+    body: dict[str, object] = {"text": "hello", "idempotency_key": "in the body"}
     first = served.request("POST", path, body, token=ALICE)
-    assert post(served, path, {"text": "hello"}, "body").body == first.body
+    assert post(served, path, {"text": "hello"}, "in the body").body == first.body
     assert post(served, path, body, "another").status == 422
     assert post(served, path, {"text": " "}, "wrong").status == 422
     assert post(served, path, {"text": "hello"}, "wrong").status == 201

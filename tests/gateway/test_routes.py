@@ -119,7 +119,7 @@ def test_the_gateway_tells_how_it_does(served: Gateway) -> None:
         ("POST", "/sessions/{sid}/messages", {}, "text"),
         ("POST", "/sessions/{sid}/messages", {"text": "  "}, "text"),
         ("POST", "/sessions/{sid}/messages", {"text": "x", "role": "king"}, "role"),
-        ("POST", "/sessions/{sid}/messages", {"text": "x", "idempotency_key": "a b"}, "idempotency_key"),
+        ("POST", "/sessions/{sid}/messages", {"text": "x", "idempotency_key": "a\n"}, "idempotency_key"),
         ("POST", "/runs", {"session_id": "{sid}", "prompt": "x", "timeout_s": 0}, "timeout_s"),
         ("POST", "/runs/{rid}/transition", {"to_status": "cancelled"}, "to_status"),
         ("GET", "/sessions?limit=0", None, "limit"),

@@ -32,8 +32,8 @@ def _check_text(text: str) -> str:
 _Text = Annotated[str, AfterValidator(_check_text), Field(min_length=1, json_schema_extra={"pattern": r"\S"})]
 _Name = Annotated[str, Field(min_length=1, max_length=_LONGEST_KEY)]
 _Path = Annotated[str, Field(min_length=1, max_length=4096)]
-Key = Annotated[str, Field(min_length=1, max_length=_LONGEST_KEY, pattern=r"^[!-~]+$")]
-"""An idempotency key."""
+Key = Annotated[str, Field(min_length=1, max_length=_LONGEST_KEY, pattern=r"^[!-~]([ -~]*[!-~])?$")]
+"""An idempotency key: what a header can carry."""
 _Seconds = Annotated[float, Field(gt=0, le=_LONGEST_RUN, allow_inf_nan=False)]
 
 

@@ -107,7 +107,7 @@ def once_of(request: web.Request, content: object, key: str | None = None) -> On
         try:
             _KEY.validate_python(each)
         except ValidationError:
-            message = f"{HEADER}: expected 1 to 255 characters of printable ASCII without spaces"
+            message = f"{HEADER}: expected 1 to 255 characters of printable ASCII"
             raise invalid(message, "idempotency_key") from None
     if not keys:
         return None
