@@ -49,5 +49,6 @@ def test_a_failure_has_its_kind(driven: DrivenCli) -> None:
     assert isinstance(events, list)
     data = next(event["data"] for event in events if event["kind"] == "turn_ended")
     assert data["outcome"] == "failed"
-    if driven.cli.harness in RECORDED:
+    # Gemini CLI records no errors of a run like this.
+    if driven.cli.harness in ("claude-code", "codex"):
         assert data["failure"] == "auth_error"
