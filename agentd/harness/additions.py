@@ -14,6 +14,10 @@ HOOK_VARIABLE = "AGENTD_HOOK"
 """Environment variable that tells an agent the socket at which it, or a hook of it, may say what it does."""
 
 
+SANDBOXED = "sandboxed"
+"""In the memo of a run in a sandbox: its home is what agentd sees of it from outside."""
+
+
 @dataclass(frozen=True, slots=True)
 class LaunchFacts:
     """A run, as whoever watches it needs to know it."""

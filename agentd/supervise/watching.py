@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from agentd.harness.additions import HOOK_VARIABLE, Additions, LaunchFacts
+from agentd.harness.additions import HOOK_VARIABLE, SANDBOXED, Additions, LaunchFacts
 from agentd.model.spec import AgentSpec, AgentType
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
@@ -19,29 +19,33 @@ from agentd.supervise.run_watcher import DeclaredAgent, RunFiles, StartedRun
 def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mapping[str, str]) -> Additions | None:
     """What is added to a launch so that the run can be watched; ``None`` if it is not to be.
 
-    A sandboxed agent is not: neither our socket nor its own files can be reached from the other side.
+    A sandboxed agent is not, but for what it leaves when it ends: our socket cannot be reached from the other side.
     """
     spec, launch, socket = desired.spec, desired.launch, host.watcher.hook_socket
     assert launch is not None
-    if _unwatched(spec) is not None:
+    sandboxed = spec.type is AgentType.SANDBOXED
+    if not spec.turns or (sandboxed and desired.stays):
         return None
-    hook = {} if socket is None else {HOOK_VARIABLE: socket}
+    hook = {} if socket is None or sandboxed else {HOOK_VARIABLE: socket}
     file, own_socket = host.runtime.watching_paths(run_id, spec.name)
     facts = LaunchFacts(
         agent=spec.name,
         run_id=run_id,
         harness=spec.harness,
         argv=launch.argv,
-        environment={**environment, **hook},
+        # Paths in the environment of a sandbox are none out here.
+        environment={} if sandboxed else {**environment, **hook},
         workdir=spec.workdir,
-        home=Path(environment.get("HOME") or host.user.home),
+        home=host.sandboxes.home_outside(spec.name) if sandboxed else Path(environment.get("HOME") or host.user.home),
         stays=desired.stays,
         file=file,
         socket=own_socket,
         resume=host.watcher.conversation(spec.name, spec.harness, spec.workdir) if desired.resumes else None,
     )
     added = host.watcher.additions(facts)
-    return None if added is None else Additions(added.argv, {**hook, **added.environment}, added.file, added.memo)
+    if added is None or sandboxed:
+        return None if added is None else Additions(launch.argv, memo={**added.memo, SANDBOXED: "yes"})
+    return Additions(added.argv, {**hook, **added.environment}, added.file, added.memo)
 
 
 def _unwatched(spec: AgentSpec) -> str | None:

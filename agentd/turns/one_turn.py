@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from agentd.files.answering import NotAnsweringError
-from agentd.files.regular import may_open, open_regular, read_regular
+from agentd.files.regular import read_regular
+from agentd.harness.additions import SANDBOXED
 from agentd.model.states import Activity
 from agentd.model.user import AgentUser
 from agentd.turns.activity import PROCESS, Seen
@@ -31,12 +32,41 @@ _SEEK: Final = (0.1, 0.1, 0.2, 0.2, 0.5)
 """Seconds between looks for the record, the last again and again: it comes 0.3 to 1 s after the start."""
 _SOUGHT: Final = 30.0
 """Seconds after which it is not looked for any more while the program runs."""
-_FIRST_LINES: Final = 256 * 1024
-"""Bytes at the beginning of a record that say whose it is."""
+_FIRST_LINES: Final = 20
+"""Lines at the beginning of a record that say whose it is."""
 _CLOCKS: Final = 0.1
 """Seconds by which a record may seem to have begun before its process."""
 _MOST: Final = 200
 """Files that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How records of one run are read: what leads elsewhere is not."""
+
+    user: AgentUser
+    """Whose they are."""
+    places: tuple[Path, ...] = ()
+    """The home of a sandboxed agent, who may have put links there: they must not lead out of it."""
+
+    @classmethod
+    def of(cls, run: LiveRun, ground: Ground) -> Reading:
+        """Of a run that is watched."""
+        return cls(ground.user, (run.facts.home,) if run.memo.get(SANDBOXED) else ())
+
+    def all(self, path: Path, limit: int = LONGEST) -> bytes:
+        """Read a file.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read, is too long, or not the run's to read.
+        """
+        return read_regular(path, limit, self.user, self.places)
+
+    def lines(self, path: Path) -> list[bytes]:
+        """All lines of a file; raises as `all` does."""
+        return self.all(path).splitlines()
 
 
 class Record(Protocol):
@@ -133,7 +163,7 @@ class OneTurnWatch:
 
 
 def only_one(
-    paths: Iterable[Path], born: float, user: AgentUser, is_own: Callable[[Sequence[Mapping[str, object]]], bool]
+    paths: Iterable[Path], born: float, reading: Reading, is_own: Callable[[Sequence[Mapping[str, object]]], bool]
 ) -> Path | None:
     """The one file that was begun since a process was, and is of its kind; ``None`` if there are none, or several.
 
@@ -146,21 +176,23 @@ def only_one(
     """
     found = []
     for path in sorted(paths, key=lambda path: path.name, reverse=True)[:_MOST]:
-        lines = first_lines(path, user)
+        if _changed(path) < born - _CLOCKS:
+            continue
+        try:
+            lines = objects_of(reading.lines(path)[:_FIRST_LINES])
+        except OSError:
+            continue
         begun = next((at for line in lines if (at := time_of(line)) is not None), 0.0)
         if begun >= born - _CLOCKS and is_own(lines):
             found.append(path)
     return found[0] if len(found) == 1 else None
 
 
-def first_lines(path: Path, user: AgentUser) -> list[Mapping[str, object]]:
-    """The objects in the first lines of a file that the agents' user may read."""
+def _changed(path: Path) -> float:
     try:
-        with open_regular(path) as file:
-            data = file.read(_FIRST_LINES) if may_open(user, path, file.fileno()) else b""
+        return path.lstat().st_mtime
     except OSError:
-        return []
-    return objects_of(data.splitlines())
+        return 0.0
 
 
 def objects_of(lines: Iterable[bytes]) -> list[Mapping[str, object]]:
@@ -182,14 +214,3 @@ def time_of(line: Mapping[str, object]) -> float | None:
         return datetime.fromisoformat(text(line, "timestamp") or text(line, "startTime")).timestamp()
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def lines_of(path: Path, user: AgentUser) -> list[bytes]:
-    """All lines of a record.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read, is too long, or not the agents' user's to read.
-    """
-    return read_regular(path, LONGEST, user).splitlines()

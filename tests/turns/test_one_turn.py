@@ -20,7 +20,7 @@ from agentd.turns.codex.one_turn import CodexRecord
 from agentd.turns.events import Ended, Failure, Outcome, TurnEvent, Usage
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.gemini.one_turn import GeminiRecord
-from agentd.turns.one_turn import OneTurnWatch, Record
+from agentd.turns.one_turn import OneTurnWatch, Reading, Record
 from agentd.turns.run_watch import RunWatch
 from tests.turns.claude_run import Outlet, Terminal, me, wall
 
@@ -48,7 +48,7 @@ def claude(home: Path, name: str, after: float = 1.0, entry: str = "sdk-cli") ->
 
 def claude_record(home: Path) -> ClaudeRecord:
     process = ProcessIdentity(77, 5)
-    return ClaudeRecord(home, "/w", process, BORN, me())
+    return ClaudeRecord(home, "/w", process, BORN, Reading(me()))
 
 
 def codex(home: Path, name: str, after: float = 1.0, source: str = "exec", cwd: str = "/w") -> None:
@@ -68,7 +68,7 @@ def codex(home: Path, name: str, after: float = 1.0, source: str = "exec", cwd: 
 
 
 def codex_record(home: Path) -> CodexRecord:
-    return CodexRecord(home, "/w", os.getpid(), BORN, me())
+    return CodexRecord(home, "/w", os.getpid(), BORN, Reading(me()))
 
 
 def gemini(home: Path, name: str, after: float = 1.0, root: str = "/w") -> None:
@@ -90,7 +90,7 @@ def gemini(home: Path, name: str, after: float = 1.0, root: str = "/w") -> None:
 
 
 def gemini_record(home: Path) -> GeminiRecord:
-    return GeminiRecord(home, "/w", BORN, me())
+    return GeminiRecord(home, "/w", BORN, Reading(me()))
 
 
 KINDS = [
@@ -133,6 +133,21 @@ def test_the_file_that_a_process_has_open_is_its_record(tmp_path: Path) -> None:
     with next(tmp_path.rglob(f"*{own}.jsonl")).open():
         assert record.seek()
     assert [*record.told()] == ANSWERED
+
+
+@pytest.mark.parametrize(("make", "record", "others"), KINDS)
+def test_a_link_out_of_a_sandboxs_home_is_not_followed(tmp_path: Path, make, record, others) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, ARG001
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    make(home, "own")
+    found = next(path for path in home.rglob("*.jsonl"))
+    own = record(home)
+    own.reading = Reading(me(), (home,))
+    assert [*own.told()] == ANSWERED
+    outside.mkdir()
+    found.rename(outside / "x")
+    found.symlink_to(outside / "x")
+    os.utime(found, follow_symlinks=False)
+    assert [*own.told()] == []
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.messages.message import CLOCKS, same_text
-from agentd.turns.one_turn import OneTurnWatch
+from agentd.turns.one_turn import OneTurnWatch, Reading
 from agentd.turns.screen.judging import judge_screen
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,9 @@ class ClaudeAdapter:
             return ClaudeWatch(run, voice, ground)
         born = ground.wall() - run.process.age()
         workdir = str(run.facts.workdir)
-        return OneTurnWatch(run, voice, ground, ClaudeRecord(config_of(run), workdir, run.process, born, ground.user))
+        return OneTurnWatch(
+            run, voice, ground, ClaudeRecord(config_of(run), workdir, run.process, born, Reading.of(run, ground))
+        )
 
 
 CLAUDE = ClaudeAdapter()

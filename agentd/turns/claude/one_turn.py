@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentd.files.regular import read_regular
-from agentd.model.user import AgentUser
 from agentd.process.identity import ProcessIdentity
 from agentd.turns.claude import status_file
 from agentd.turns.claude.hooks import FAILURES
 from agentd.turns.claude.session_file import Errored, Interrupted, Said, Session, Used, session_path
 from agentd.turns.events import Ended, Failure, Outcome, TurnEvent
 from agentd.turns.fields import text
-from agentd.turns.one_turn import lines_of, only_one
+from agentd.turns.one_turn import Reading, only_one
 
 _ENTRY = "sdk-cli"
 """How Claude Code calls a run with ``-p``."""
@@ -30,7 +28,7 @@ class ClaudeRecord:
     process: ProcessIdentity
     born: float
     """When it began, in seconds since the epoch."""
-    user: AgentUser
+    reading: Reading
     _path: Path | None = None
 
     @property
@@ -40,7 +38,7 @@ class ClaudeRecord:
 
     def seek(self) -> bool:
         """Read the status file."""
-        data = read_regular(self.config / "sessions" / f"{self.process.pid}.json", status_file.LONGEST, self.user)
+        data = self.reading.all(self.config / "sessions" / f"{self.process.pid}.json", status_file.LONGEST)
         status = status_file.parse(data, self.process, self.born)
         if status is not None and status.session is not None:
             self._path = session_path(self.config, self.workdir, status.session)
@@ -49,12 +47,12 @@ class ClaudeRecord:
     def told(self) -> Iterator[TurnEvent]:
         """What the session file has."""
         path = self._path or self._only_one()
-        return events_of(lines_of(path, self.user)) if path is not None else iter(())
+        return events_of(self.reading.lines(path)) if path is not None else iter(())
 
     def _only_one(self) -> Path | None:
         # Too short a run to be seen: its status file is gone.
         folder = session_path(self.config, self.workdir, "x").parent
-        return only_one(folder.glob("*.jsonl"), self.born, self.user, _is_of_one_turn)
+        return only_one(folder.glob("*.jsonl"), self.born, self.reading, _is_of_one_turn)
 
 
 def _is_of_one_turn(lines: Sequence[Mapping[str, object]]) -> bool:

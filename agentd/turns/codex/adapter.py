@@ -11,7 +11,7 @@ from agentd.turns.codex.by_rollout import RolloutWatch, sessions_of
 from agentd.turns.codex.by_server import ServerWatch
 from agentd.turns.codex.dialogs import Dialogs
 from agentd.turns.codex.one_turn import CodexRecord
-from agentd.turns.one_turn import OneTurnWatch
+from agentd.turns.one_turn import OneTurnWatch, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,9 @@ class CodexAdapter:
         """Watch a run."""
         if not run.facts.stays:
             born = ground.wall() - run.process.age()
-            workdir = str(run.facts.workdir)
-            return OneTurnWatch(
-                run, voice, ground, CodexRecord(sessions_of(run), workdir, run.process.pid, born, ground.user)
-            )
+            reading = Reading.of(run, ground)
+            record = CodexRecord(sessions_of(run), str(run.facts.workdir), run.process.pid, born, reading)
+            return OneTurnWatch(run, voice, ground, record)
         rollout = RolloutWatch(run, voice, ground, Dialogs(voice, run.terminal, ground))
         return ServerWatch(run, voice, ground, rollout) if launch.SERVER in run.memo else rollout
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from agentd.model.user import AgentUser
 from agentd.turns.codex.open_files import folders, own_rollout
 from agentd.turns.codex.rollout import Rollout, is_of_command
 from agentd.turns.events import Ended, TurnEvent, Usage
 from agentd.turns.fields import mapping, text
-from agentd.turns.one_turn import lines_of, only_one
+from agentd.turns.one_turn import Reading, only_one
 
 
 @dataclass(slots=True)
@@ -24,7 +23,7 @@ class CodexRecord:
     pid: int
     born: float
     """When its process began, in seconds since the epoch."""
-    user: AgentUser
+    reading: Reading
     _path: Path | None = None
 
     @property
@@ -34,18 +33,18 @@ class CodexRecord:
 
     def seek(self) -> bool:
         """Look which file the process has open."""
-        self._path = own_rollout(self.pid, self.sessions.resolve(), self.user, is_of_command)[0]
+        self._path = own_rollout(self.pid, self.sessions.resolve(), self.reading.user, is_of_command)[0]
         return self._path is not None
 
     def told(self) -> Iterator[TurnEvent]:
         """What the file has."""
         path = self._path or self._only_one()
-        return events_of(lines_of(path, self.user)) if path is not None else iter(())
+        return events_of(self.reading.lines(path)) if path is not None else iter(())
 
     def _only_one(self) -> Path | None:
         # Too short a run to be seen.
         day = folders(self.sessions, datetime.fromtimestamp(self.born).astimezone().date())[-1]
-        return only_one(day.glob("rollout-*.jsonl"), self.born, self.user, self._is_own)
+        return only_one(day.glob("rollout-*.jsonl"), self.born, self.reading, self._is_own)
 
     def _is_own(self, lines: Sequence[Mapping[str, object]]) -> bool:
         meta = mapping(lines[0], "payload") if lines else {}

@@ -55,7 +55,7 @@ from agentd.turns.gemini.session_file import (
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.messages.message import CLOCKS, same_text
-from agentd.turns.one_turn import OneTurnWatch
+from agentd.turns.one_turn import OneTurnWatch, Reading
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.screen.styled import read_rows
 
@@ -104,7 +104,7 @@ class GeminiAdapter:
         if run.facts.stays:
             return GeminiWatch(run, voice, ground)
         home = Path(run.memo.get(launch.HOME) or run.facts.home)
-        record = GeminiRecord(home, str(run.facts.workdir), ground.wall() - run.process.age(), ground.user)
+        record = GeminiRecord(home, str(run.facts.workdir), ground.wall() - run.process.age(), Reading.of(run, ground))
         return OneTurnWatch(run, voice, ground, record, on_screen=bool(run.memo.get(launch.SCREEN)))
 
 

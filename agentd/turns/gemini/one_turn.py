@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentd.files.regular import read_regular
-from agentd.model.user import AgentUser
 from agentd.turns.events import Ended, Outcome, TurnEvent
 from agentd.turns.fields import text
 from agentd.turns.gemini.session_file import Cancelled, Errored, Said, Session, Used
-from agentd.turns.one_turn import lines_of, only_one
+from agentd.turns.one_turn import Reading, only_one
 
 _MAIN = "main"
 """Kind of a conversation that is no subagent's."""
@@ -27,7 +25,7 @@ class GeminiRecord:
     workdir: str
     born: float
     """When its process began, in seconds since the epoch."""
-    user: AgentUser
+    reading: Reading
 
     @property
     def place(self) -> Path:
@@ -41,13 +39,13 @@ class GeminiRecord:
     def told(self) -> Iterator[TurnEvent]:
         """What the session file has."""
         files = (file for folder in self._folders() for file in folder.glob("chats/session-*.jsonl"))
-        path = only_one(files, self.born, self.user, _is_main)
-        return events_of(lines_of(path, self.user)) if path is not None else iter(())
+        path = only_one(files, self.born, self.reading, _is_main)
+        return events_of(self.reading.lines(path)) if path is not None else iter(())
 
     def _folders(self) -> Iterator[Path]:
         for path in (self.place / "tmp").glob("*/.project_root"):
             try:
-                root = read_regular(path, _LONGEST_PATH, self.user)
+                root = self.reading.all(path, _LONGEST_PATH)
             except OSError:
                 continue
             if root.decode("utf-8", "replace").strip() == self.workdir:
