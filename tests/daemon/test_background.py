@@ -11,8 +11,9 @@ import pytest
 
 from agentd.turns.background import shown
 from tests.cli.support import Client
+from tests.daemon.test_turns import post
 from tests.support.agents import jcard
-from tests.support.daemon import AgentJson, Daemon
+from tests.support.daemon import Daemon
 
 AGENT = Path(__file__).parents[1] / "support" / "tool_agent.py"
 
@@ -35,34 +36,29 @@ def doing(daemon: Daemon) -> tuple[str | None, str | None]:
     return agent["activity"], agent["activity_text"]
 
 
-def wait_doing(daemon: Daemon, activity: str, text: str | None) -> AgentJson:
+def wait_doing(daemon: Daemon, activity: str, text: str | None) -> None:
     daemon.wait_for(lambda: doing(daemon) == (activity, text), what=f"it is {activity}: {text}")
-    return daemon.agents()["a"]
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["tool sleep 4711", "shell sleep 4711 & sleep 4712 & wait", "orphan sleep 4711", "server sleep 4711"],
-)
-def test_what_a_tool_leaves_running_is_work_until_it_ends(daemon: Daemon, client: Client, line: str) -> None:
+def test_what_tools_leave_running_is_work_until_it_ends(daemon: Daemon, client: Client) -> None:
     start(daemon)
-    assert client("send", "a", line).status == 0
-    if line.startswith("server"):
-        # It was started in the turn, too, but the agent talks to it.
-        daemon.wait_for(lambda: doing(daemon)[0] == "idle", what="its turn has ended")
-        assert client("send", "a", "tool sleep 4713").status == 0
-        assert wait_doing(daemon, "working", "in the background: sleep 4713")["activity_source"] == "process"
-        return
-    names = "sleep 4711, sleep 4712" if line.startswith("shell") else "sleep 4711"
-    wait_doing(daemon, "working", f"in the background: {names}")
-    # It takes messages all the same, and a turn of its own is work of another kind.
-    assert client("send", "a", "nothing").status == 0
-    daemon.wait_for(lambda: "did nothing" in daemon.screen("a"), what="it did")
-    wait_doing(daemon, "working", f"in the background: {names}")
-    for pid in map(int, (daemon.workdir / "pids").read_text().split()):
+    # The agent talks to it: it is no tool, though it began in the turn.
+    assert client("send", "a", "server sleep 4711").status == 0
+    daemon.wait_for(lambda: "did server" in daemon.screen("a"), what="it has run")
+    assert client("send", "a", "tool sleep 4712").status == 0
+    wait_doing(daemon, "working", "in the background: sleep 4712")
+    assert daemon.agents()["a"]["activity_source"] == "process"
+    tool = pids(daemon)
+    # It is the user's move all the same, and another turn takes nothing back.
+    assert post(daemon, "/v1/turns/a/messages", {"id": "m", "text": "orphan sleep 4713"})[0] == 202
+    wait_doing(daemon, "working", "in the background: sleep 4712, sleep 4713")
+    for pid in tool + pids(daemon):
         os.kill(pid, signal.SIGKILL)
-    if not line.startswith("shell"):
-        wait_doing(daemon, "idle", None)
+    wait_doing(daemon, "idle", None)
+
+
+def pids(daemon: Daemon) -> list[int]:
+    return list(map(int, (daemon.workdir / "pids").read_text().split()))
 
 
 def test_few_and_short_names_are_shown() -> None:

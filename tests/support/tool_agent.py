@@ -1,7 +1,7 @@
 """A program of one's own whose turns leave tools running.
 
-``tool``, ``shell``, ``orphan`` and ``server`` run the rest of the line: as a harness runs a tool, by a shell, as a
-process that has lost its parents, and as a harness runs an MCP server. Their pids are written into ``pids``.
+``tool``, ``orphan`` and ``server`` run the rest of the line: as a harness runs a tool, as a process that has lost its
+parents, and as a harness runs an MCP server. Its pid is written into ``pids``.
 """
 
 import http.client
@@ -24,9 +24,7 @@ def tell(event: str, **body: object) -> None:
 
 def run(how: str, command: str) -> None:
     words = command.split()
-    if how == "shell":
-        words = ["sh", "-c", command]
-    elif how == "orphan":
+    if how == "orphan":
         words = ["sh", "-c", f"setsid {command} >/dev/null 2>&1 & echo $! >pids"]
     piped = how == "server"
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 (as short as it gets)
