@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
@@ -64,6 +65,8 @@ class Responses:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._leaving: dict[str, asyncio.Task[None]] = {}
         """Of runs whose clients left, what will interrupt them."""
+        self._attending: Counter[str] = Counter()
+        """How many clients wait for each run."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -258,13 +261,25 @@ class Responses:
         await self._interrupt(caller, response)
         await self._engine.database.write(lambda writer: store.hide(writer.connection, response.id))
 
+    @contextmanager
+    def attending(self, response: StoredResponse) -> Iterator[None]:
+        """Count a client that waits for a response while the context is open."""
+        self._attending[response.run_id] += 1
+        try:
+            yield
+        finally:
+            self._attending[response.run_id] -= 1
+            if not self._attending[response.run_id]:
+                del self._attending[response.run_id]
+
     def leave(self, caller: Caller, response: StoredResponse, patience: float = 0.0) -> None:
-        """Interrupt the turn of a client that left, after the time in which it may come back."""
+        """Interrupt the turn of a client that left, after the time in which it may come back, if no other waits."""
 
         async def interrupt() -> None:
             await asyncio.sleep(patience)
             self._leaving.pop(response.run_id, None)
-            await self._interrupt(caller, response)
+            if response.run_id not in self._attending:
+                await self._interrupt(caller, response)
 
         leaving = self._leaving[response.run_id] = self._own(interrupt())
         leaving.add_done_callback(_report)

@@ -103,11 +103,13 @@ async def follow(
 async def attended(request: web.Request, response: StoredResponse, wanted: Wanted) -> AsyncGenerator[None, None]:
     """Interrupt the turn if its client leaves while the context is open, unless it is in the background.
 
-    A client that may repeat its request has a moment to do so. When the gateway stops, the turn goes on.
+    It goes on while another client waits for it, and when the gateway stops. A client that may repeat its request has a
+    moment to do so.
     """
     responses = request.app[RESPONSES]
     try:
-        yield
+        with responses.attending(response):
+            yield
     except (asyncio.CancelledError, ConnectionError):
         if not response.background and not request.app[CLOSING].is_set():
             responses.leave(caller(request), response, 0.0 if wanted.request is None else PATIENCE)

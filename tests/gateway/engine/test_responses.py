@@ -7,15 +7,20 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 from agentd.gateway.engine.engine import Engine
+from agentd.gateway.http.access import Access
+from agentd.gateway.http.app import build_app
 from agentd.gateway.http.errors import ApiError
 from agentd.gateway.ids import new_id
 from agentd.gateway.model.caller import NOBODY, Caller
 from agentd.gateway.model.requests import NewSession, SessionQuery
 from agentd.gateway.model.states import RunStatus, SessionStatus
+from agentd.gateway.openai import turn
 from agentd.gateway.openai.objects import JsonObject
 from agentd.gateway.openai.responses import Responses
+from agentd.gateway.openai.routes import ROUTES
 from agentd.gateway.openai.said import items_of
 from agentd.gateway.openai.wanted import Wanted
 from agentd.gateway.store import events, removing, runs
@@ -120,6 +125,10 @@ async def test_a_client_that_comes_back_keeps_its_turn(engine: Engine, responses
     responses.leave(NOBODY, made, 30.0)
     assert await responses.repeated("r1") is not None
     assert (await engine.get_run(NOBODY, made.run_id)).status is RunStatus.QUEUED
+    with responses.attending(made):
+        responses.leave(NOBODY, made)
+        await asyncio.wait([*responses._leaving.values()])
+    assert (await engine.get_run(NOBODY, made.run_id)).status is RunStatus.QUEUED, "another client waits for it"
     responses.leave(NOBODY, made)
     assert not (await engine.wait_run(NOBODY, made.run_id, 10.0)).timed_out
 
@@ -172,3 +181,18 @@ async def test_who_is_not_known_makes_nothing(engine: Engine, responses: Respons
     main = await engine.create_session(NOBODY, NewSession(agent="helper", main=True))
     made = await responses.create(NOBODY, wanted("hello", model="helper:main"))
     assert (await engine.get_session(NOBODY, made.session_id)).session.tmux_session == main.tmux_session == "helper"
+
+
+async def test_a_stream_in_which_nothing_comes_shows_that_it_lives(
+    engine: Engine, responses: Responses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "ALIVE_SECONDS", 0.05)
+    app = build_app(Access(), engine, ROUTES)
+    app[turn.RESPONSES] = responses
+    async with TestClient(TestServer(app)) as client:
+        asked = await client.post("/v1/responses", json={"model": "helper", "input": "hello", "stream": True})
+        assert asked.headers["content-type"].startswith("text/event-stream")
+        lines = [(await asked.content.readline()).decode() for _ in range(7)]
+        asked.close()
+    assert lines[0] == "event: response.created\n"
+    assert lines[3::2] == [": alive\n", ": alive\n"]
