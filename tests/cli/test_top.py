@@ -15,9 +15,11 @@ from textual.widgets import DataTable, Static
 from agentd.cli.agentctl.attention import needs_somebody, order
 from agentd.cli.agentctl.client import Api
 from agentd.cli.agentctl.top.actions import ActionError, command_line, perform
+from agentd.cli.agentctl.top.answer import answer_of
 from agentd.cli.agentctl.top.app import Top
 from agentd.cli.agentctl.top.dialogs import Prompt
 from agentd.cli.agentctl.top.rows import rows
+from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient, TurnView
 from agentd.model.states import Activity
 from agentd.model.status import AgentStatus
 from agentd.settings.settings import Settings, resolve_settings
@@ -106,6 +108,45 @@ async def test_the_selected_agent_stays_selected_and_says_what_it_asks(client: C
         await shown(pilot, lambda: len(names(pilot)) == 4)
         assert app.selected is not None
         assert app.selected.name == "a-working"
+
+
+def turn(text: str, outcome: str | None = None, error: str | None = None) -> TurnView:
+    return TurnView("t", "p", text, outcome, error, {})
+
+
+@pytest.mark.parametrize(
+    ("under_way", "last", "shown"),
+    [
+        (None, None, ""),
+        (None, turn("done\n", "completed"), "last answer: done"),
+        (None, turn("a\x1b[31m\nb", "completed"), "last answer: \na\\x1b[31m\nb"),
+        (None, turn("", "failed", "no quota"), "last turn failed: no quota"),
+        (turn("so far"), turn("done", "completed"), "answering: so far"),
+        (turn(""), turn("done", "completed"), "last answer: done"),
+        (None, turn("\n".join("123456789"), "completed"), "last answer, its last 6 lines: \n4\n5\n6\n7\n8\n9"),
+    ],
+)
+def test_the_last_answer_is_shown_without_control_characters(
+    under_way: TurnView | None, last: TurnView | None, shown: str
+) -> None:
+    assert answer_of(ConversationView("a", None, None, True, under_way, last, [])).plain == shown
+
+
+async def test_the_selected_agents_last_answer_is_shown(
+    client: Client, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def conversation(_: TurnsClient, agent: str) -> ConversationView | None:
+        last = turn("the answer", "completed") if agent == "idle" else None
+        return ConversationView(agent, None, None, True, None, last, [])
+
+    monkeypatch.setattr(TurnsClient, "conversation", conversation)
+    source.statuses = [WORKING, IDLE]
+    app = Top(Api(client.api_socket), settings_of(client))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shown(pilot, lambda: text_of(pilot, "#answer") == "last answer: the answer")
+        assert app.query_one("#answer").display
+        await pilot.press("j")
+        await shown(pilot, lambda: not app.query_one("#answer").display)
 
 
 async def test_words_filter_while_they_are_typed_and_escape_shows_all(client: Client, source: MemorySource) -> None:

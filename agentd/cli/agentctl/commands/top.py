@@ -7,9 +7,10 @@ import sys
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError
 
 _DETAILS = """\
-Shows all agents, whoever needs somebody first, and the screen of the selected one, live. Keys: up and down (or j and k)
-select, Enter attaches (detaching comes back), s sends a message, y and n answer a permission, w answers a question,
-i interrupts, r restarts, / filters, t sorts by name, Escape shows all again, q ends. Needs the extra agentd[top]."""
+Shows all agents, whoever needs somebody first, and the last answer and the screen of the selected one, live. Keys: up
+and down (or j and k) select, Enter attaches (detaching comes back), s sends a message, y and n answer a permission,
+w answers a question, i interrupts, r restarts, / filters, t sorts by name, Escape shows all again, q ends. Needs the
+extra agentd[top]."""
 
 _EXAMPLES = """\
 agentctl top"""

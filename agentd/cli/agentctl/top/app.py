@@ -22,10 +22,13 @@ from agentd.cli.agentctl.attention import needs_somebody
 from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
 from agentd.cli.agentctl.lookup import agent_path
 from agentd.cli.agentctl.top.actions import ActionError, command_line, perform
+from agentd.cli.agentctl.top.answer import answer_of
 from agentd.cli.agentctl.top.dialogs import Confirm, Prompt
 from agentd.cli.agentctl.top.rows import HEADING, Row, rows
+from agentd.cli.agentctl.turns_client import TurnsClient
 from agentd.model.status import AgentStatus
 from agentd.settings.settings import Settings
+from agentd.settings.sockets import turns_socket
 from agentd.text.quoting import printable
 from agentd.text.terminal import harmless, plural
 
@@ -36,7 +39,7 @@ _SCREEN_AFTER: Final = 0.5
 
 
 class Top(App[None]):
-    """All agents, and the selected one's screen.
+    """All agents, and the selected one's screen and last answer.
 
     Parameters
     ----------
@@ -52,6 +55,8 @@ class Top(App[None]):
     #agents { height: 1fr; min-height: 5; }
     #selected { height: 1fr; border-top: solid $accent; }
     #said { height: auto; max-height: 3; color: $text-muted; padding: 0 1; }
+    #answer { height: auto; max-height: 8; padding: 0 1; border-bottom: dashed $accent; }
+    #answer.nothing { display: none; }
     #filter { display: none; border: none; height: 1; padding: 0 1; }
     #filter.shown { display: block; }
     """
@@ -75,6 +80,7 @@ class Top(App[None]):
         super().__init__()
         self._api = api
         self._settings = settings
+        self._turns = TurnsClient(Api(turns_socket(settings.api_socket)))
         self._agents: Sequence[AgentStatus] = ()
         self._rows: list[Row] = []
         self._wanted = ""
@@ -88,6 +94,7 @@ class Top(App[None]):
         self._filter = Input(id="filter", placeholder="words that must be in a name, harness, state or activity")
         self._selected_box = Vertical(id="selected")
         self._said = Static("", id="said", markup=False)
+        self._answer = Static("", id="answer", classes="nothing", markup=False)
         self._screen_scroll = VerticalScroll(can_focus=False)
         self._screen_text = Static("", id="screen", markup=False)
 
@@ -98,6 +105,7 @@ class Top(App[None]):
         yield self._filter
         with self._selected_box:
             yield self._said
+            yield self._answer
             with self._screen_scroll:
                 yield self._screen_text
         yield Footer()
@@ -147,7 +155,15 @@ class Top(App[None]):
                 except (UnreachableError, ApiError) as error:
                     text = Text(printable(str(error)), "dim")
                 self._from_thread(self._show_screen, agent.name, text)
+                self._from_thread(self._show_answer, agent.name, self._read_answer(agent.name))
             self._over.wait(_SCREEN_AFTER)
+
+    def _read_answer(self, name: str) -> Text:
+        try:
+            return answer_of(self._turns.conversation(name))
+        except (UnreachableError, ApiError):
+            # Who may look at agents may not read what is said to them, and answers, everywhere.
+            return Text()
 
     def _from_thread(self, show: Callable[..., None], *values: object) -> None:
         if self.is_running:
@@ -202,8 +218,14 @@ class Top(App[None]):
             # What happens in a terminal is at its end.
             self._screen_scroll.scroll_end(animate=False)
 
+    def _show_answer(self, name: str, text: Text) -> None:
+        if self.selected is not None and self.selected.name == name:
+            self._answer.update(text)
+            self._answer.set_class(not text.plain, "nothing")
+
     def on_data_table_row_highlighted(self) -> None:
         """Show the agent that the cursor came to."""
+        self._answer.add_class("nothing")
         self._show_selected()
 
     def on_data_table_row_selected(self) -> None:
