@@ -155,9 +155,19 @@ def _check_memory(declaration: Declaration, findings: Findings) -> None:
 
 
 def _check_usage_limit(declaration: Declaration, findings: Findings) -> None:
-    for key in without_effect(None if declaration.table is None else declaration.table.on_usage_limit):
+    table = declaration.table
+    if table is None:
+        return
+    for key in without_effect(table.on_usage_limit):
         message = f"has no effect with this action, only with {quote(LimitAction.WAIT)}"
         declaration.warning(findings, message, "on_usage_limit", key)
+    limit = usage_limit_policy(table.on_usage_limit)
+    unwatched = not table.turns or table.type is AgentType.SANDBOXED
+    if unwatched and limit is not None and limit.action is LimitAction.WAIT:
+        why = "it is sandboxed" if table.turns else "turns = false"
+        declaration.warning(
+            findings, f"it cannot be told to go on: {why}, so its turns are not watched", "on_usage_limit"
+        )
 
 
 @dataclass(frozen=True, slots=True)
