@@ -25,6 +25,9 @@ ALICE = Caller("alice", frozenset({Scope.CHAT}), "a")
 
 _WHOLE = re.compile(r"SCAN (?:events|runs|messages|sessions|requests|idempotency)(?! USING)")
 
+_OF_ONE = re.compile(r"events\.(?:session_id|owner) = ")
+"""In a statement that must not look through the events of others."""
+
 
 @contextmanager
 def statements(engine: Engine) -> Iterator[dict[str, object]]:
@@ -81,5 +84,6 @@ async def test_every_statement_finds_its_rows_by_an_index(engine: Engine) -> Non
                 rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
                 plan = "\n".join(str(row.detail) for row in rows)
                 assert not _WHOLE.search(plan), f"{statement}\n{plan}"
+                assert not ("rowid>" in plan and _OF_ONE.search(statement)), f"{statement}\n{plan}"
                 explained += 1
     assert explained > 25
