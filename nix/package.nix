@@ -31,7 +31,6 @@ let
         doCheck = false;
       });
   gateway = with python3Packages; [
-    aiosqlite
     alembic
     asyncpg
     markdown-it-py

@@ -31,7 +31,7 @@ Tokens in AGENTD_AUTH_TOKEN, AGENTD_AUTH_TOKENS (parted by commas) and AGENTD_AP
 signals: SIGTERM and SIGINT end it; turns go on, and the next gateway tells how they ended.
 exit status: 0 clean end, 1 cannot start, 2 bad usage."""
 
-_OF_THE_EXTRA = ("aiosqlite", "alembic", "asyncpg", "sqlalchemy")
+_OF_THE_EXTRA = ("alembic", "asyncpg", "sqlalchemy")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--database",
         metavar="URL",
-        help="sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER@HOST/NAME [gateway.db in the state directory]",
+        help="sqlite:///PATH or postgresql+asyncpg://USER@HOST/NAME [gateway.db in the state directory]",
     )
     parser.add_argument(
         "--max-concurrency",

@@ -149,7 +149,7 @@ class GatewayTable(BaseModel):
     )
     database: Annotated[str, AfterValidator(_check_database)] | None = Field(
         None,
-        description="URL of the database: sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER@HOST/NAME. Default: an "
+        description="URL of the database: sqlite:///PATH or postgresql+asyncpg://USER@HOST/NAME. Default: an "
         "SQLite database in the state directory.",
     )
     max_concurrency: int | None = Field(

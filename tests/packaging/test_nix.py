@@ -188,7 +188,7 @@ def test_the_packages_libtmux_is_of_the_series_that_agentd_holds_to(version: str
         inherit lib;
         python3Packages = lib.genAttrs [
           "aiohttp" "durationpy" "platformdirs" "prometheus-client" "pydantic" "pyte" "structlog" "tomlkit" "watchfiles"
-          "aiosqlite" "alembic" "asyncpg" "markdown-it-py" "sqlalchemy"
+          "alembic" "asyncpg" "markdown-it-py" "sqlalchemy"
         ] (name: {{ version = name; }}) // {{
           buildPythonApplication = arguments: arguments; hatchling = null;
           fetchPypi = arguments: arguments;

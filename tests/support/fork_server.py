@@ -42,7 +42,7 @@ _OF_DATABASES = (
     "alembic.script",
     "mako.template",
     "sqlalchemy.dialects.postgresql.asyncpg",
-    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlalchemy.dialects.sqlite.pysqlite",
 )
 """What SQLAlchemy and Alembic come to import."""
 
