@@ -15,6 +15,8 @@ from agentd.gateway.http.app import build_app
 from agentd.gateway.http.errors import ApiError
 from agentd.gateway.ids import new_id
 from agentd.gateway.model.caller import NOBODY, Caller
+from agentd.gateway.model.errors import KeyTakenError
+from agentd.gateway.model.once import Once
 from agentd.gateway.model.requests import NewSession, SessionQuery
 from agentd.gateway.model.states import RunStatus, SessionStatus
 from agentd.gateway.openai import turn
@@ -77,12 +79,15 @@ async def test_of_two_that_go_on_from_one_response_one_does(engine: Engine, resp
 
 
 async def test_a_refused_response_leaves_no_session(engine: Engine, responses: Responses) -> None:
-    for number in range(engine.options.max_queue):
-        await responses.create(NOBODY, wanted(f"{number}", background=True))
-    with pytest.raises(Exception, match="wait"):
-        await responses.create(NOBODY, wanted("one more"))
-    found = (await engine.list_sessions(NOBODY, SessionQuery(limit=1))).sessions
-    assert [session.status for session in found] == [SessionStatus.CLOSED]
+    once = Once("token", "POST /v1/responses", "key", "fingerprint")
+    made = await responses.create(NOBODY, wanted("hello"), once)
+    with pytest.raises(KeyTakenError):
+        await responses.create(NOBODY, wanted("hello"), once)
+    found = (await engine.list_sessions(NOBODY, SessionQuery())).sessions
+    assert {session.id: session.status for session in found} == {
+        made.session_id: SessionStatus.OPEN,
+        found[0].id: SessionStatus.CLOSED,
+    }
 
 
 async def test_a_conversation_is_told_once_and_whole_to_another(engine: Engine, responses: Responses) -> None:

@@ -29,6 +29,7 @@ def reviewer(gateway: Gateway) -> Gateway:
     return gateway
 
 
+@pytest.mark.pages
 def test_its_code_does_what_it_says(reviewer: Gateway) -> None:
     script = "\n".join(blocks("python")).replace(ADDRESS, reviewer.url)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
