@@ -219,6 +219,11 @@ class RolloutWatch:
         """Type it."""
         await type_message(self.run_.terminal, self.voice, builtin.CODEX.facts, text)
 
+    async def go_on(self) -> bool:
+        """Make way for a message."""
+        await self._dialogs.close_offer()
+        return False
+
     async def answer(self, request: Request, answer: Answer) -> None:
         """Press the key."""
         await self._dialogs.answer(request, answer)

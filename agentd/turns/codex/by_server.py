@@ -225,6 +225,10 @@ class ServerWatch:
         params = {"threadId": self._reader.current, "input": [{"type": "text", "text": text}]}
         await connection.ask("turn/start", params)
 
+    async def go_on(self) -> bool:
+        """Leave it to a message, which needs no box where the server takes it."""
+        return False if self._connection is not None else await self._rollout.go_on()
+
     async def answer(self, request: Request, answer: Answer) -> None:
         """Answer the server."""
         if self._connection is None:

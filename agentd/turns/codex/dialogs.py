@@ -14,6 +14,9 @@ from agentd.turns.events import Decision, PermissionAsked, PermissionResolved
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.screen.styled import read_rows
 
+_OFFER, _BACK = "  Approaching rate limits", "  enter select · esc back"
+"""The first and the last row of a dialog that Codex opens by itself."""
+
 _REDRAWN: Final = 0.5
 """Seconds after a key in which the screen may still show what it answered."""
 
@@ -54,6 +57,12 @@ class Dialogs:
         tool = next((each for each in reversed(tools) if each.text and each.text in shown.text), None)
         name, identity = ("", None) if tool is None else (tool.name, tool.tool)
         self.voice.event(PermissionAsked(f"{next(self._numbers):x}", name, shown.text, identity))
+
+    async def close_offer(self) -> None:
+        """Close the dialog that offers another model at a limit of a subscription: no message is taken below it."""
+        rows = [row.text.rstrip() for row in read_rows(await self.terminal.show()) if row.text.strip()]
+        if rows and rows[-1] == _BACK and _OFFER in rows:
+            await self.terminal.press("Escape")
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Press the key, while the terminal shows what was asked.
