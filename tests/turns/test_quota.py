@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import UTC
+from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -12,7 +14,8 @@ from agentd.model.events import Detail
 from agentd.model.states import Activity
 from agentd.supervise.usage_limits import LimitHit
 from agentd.turns.activity import Doing, Shown
-from agentd.turns.adapter import Hook
+from agentd.turns.adapter import Ground, Hook, Voice
+from agentd.turns.codex.dialogs import Dialogs
 from agentd.turns.codex.quota import windows
 from agentd.turns.codex.rollout import Rollout
 from agentd.turns.conversation import Turn
@@ -21,6 +24,7 @@ from agentd.turns.events import Ended, Failure, Outcome
 from agentd.turns.limit_watch import LimitWatch
 from agentd.turns.opencode.events import Reader
 from agentd.turns.quota import QuotaWindow, Zones, failed_at, limit_hit, spent_until
+from tests.turns.claude_run import Terminal
 
 ZONES = Zones(UTC, named_zone)
 LIMITED = Shown(Doing(Activity.USAGE_LIMIT, "hooks", "You've hit your session limit \u00b7 resets 4:13pm (UTC)"), 5.0)
@@ -130,3 +134,16 @@ def test_opencode_tells_when_it_tries_again_also_to_who_connects_later() -> None
     later = Reader(session="ses_1")
     later.resume({"ses_1": status})
     assert later.doing == reader.doing
+
+
+async def test_codex_offer_of_another_model_at_a_limit_is_closed_and_nothing_else_is() -> None:
+    # As 0.169.0 showed it.
+    shown = (Path(__file__).parent / "samples" / "codex-offer-of-another-model.ansi").read_text()
+    for screen, pressed in (
+        (shown, ["Escape"]),
+        ("\u2022 It says:\n  Approaching rate limits\n\n\u203a Ask Codex to do anything", []),
+        ("", []),
+    ):
+        terminal = Terminal(shown=screen)
+        await Dialogs(cast("Voice", None), terminal, cast("Ground", None)).close_offer()
+        assert terminal.pressed == pressed
