@@ -25,6 +25,7 @@ from agentd.turns.sending import (
     NotShownError,
     NotTakenError,
     Paste,
+    PasteAndEnter,
     Reply,
     Screen,
     Sending,
@@ -90,6 +91,7 @@ class PaneTerminal:
                     box_limit=0.0,
                     limit=_SENT_LIMIT,
                     reads_lines=own is not None and own.reads_lines,
+                    at_once=True,
                 )
                 await _Typing(self, typed, own, lock).do(sending)
             finally:
@@ -102,8 +104,8 @@ class PaneTerminal:
             if own is not None:
                 own.close()
 
-    async def paste(self, text: str) -> None:
-        """Paste a text, bracketed if the program asked for that."""
+    async def paste(self, text: str, *, enter: bool) -> None:
+        """Paste a text, bracketed if the program asked for that, and perhaps press Enter behind it."""
         pane, runtime = self._pane(), self.host.runtime
         try:
             path = await asyncio.to_thread(runtime.write_paste, self.run.run_id, text.encode())
@@ -111,7 +113,7 @@ class PaneTerminal:
             raise NotNowError(f"nothing was typed for {self.run.agent}: {error.strerror}") from error
         try:
             async with self._asked("paste for"):
-                refused = await self.host.tmux.paste(pane, path)
+                refused = await self.host.tmux.paste(pane, path, enter=enter)
         finally:
             runtime.remove_paste(self.run.run_id)
         if refused is not None:
@@ -158,8 +160,8 @@ class _Typing:
         screen = await self.terminal.look() if step is Do.LOOK else None
         unread = self.own.unread if step is Do.UNREAD and self.own is not None else None
         match step:
-            case Paste(text):
-                await self.terminal.paste(text)
+            case Paste(text) | PasteAndEnter(text):
+                await self.terminal.paste(text, enter=isinstance(step, PasteAndEnter))
             case Wait(seconds):
                 await asyncio.sleep(seconds)
             case Do.LOCK:

@@ -140,8 +140,13 @@ class TmuxServer(ReconnectingClient):
         (lines,) = await self._run(command("display-message", "-p", "-t", pane.pane_id, "#{pane_tty}"))
         return parse_terminal("".join(lines))
 
-    async def paste(self, pane: Pane, file: Path) -> str | None:
+    async def paste(self, pane: Pane, file: Path, *, enter: bool) -> str | None:
         """Paste a file into a pane if the run launched in it lives, in brackets if its program asked for that.
+
+        Parameters
+        ----------
+        enter
+            Whether to press Enter behind it.
 
         Returns
         -------
@@ -154,6 +159,7 @@ class TmuxServer(ReconnectingClient):
                 pane,
                 command("copy-mode", "-q", "-t", pane.pane_id),
                 command("paste-buffer", "-p", "-t", pane.pane_id, "-b", buffer),
+                *([command("send-keys", "-t", pane.pane_id, "Enter")] if enter else []),
             )
         finally:
             await self._run(command("delete-buffer", "-b", buffer))

@@ -25,6 +25,9 @@ ENTER_AGAIN: Final = 3.0
 LONGEST_LINE: Final = 4095
 """Longest line, in bytes without its end, that Linux gives a program that reads lines; source: termios(3)."""
 
+_AT_ONCE: Final = 1024
+"""Bytes that a terminal has room for in any case: nothing of it comes after what an ended agent left is discarded."""
+
 _TAIL: Final = 24
 """Characters of the message's end that are searched for on the screen."""
 
@@ -124,13 +127,20 @@ class Paste:
 
 
 @dataclass(frozen=True, slots=True)
+class PasteAndEnter:
+    """Paste a text and press Enter, in one command: no end of ours comes between."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Wait for some seconds."""
 
     seconds: float
 
 
-Step: TypeAlias = Do | Paste | Wait
+Step: TypeAlias = Do | Paste | PasteAndEnter | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +176,9 @@ class Sending:
     """Seconds to wait for the agent to take the message."""
     reads_lines: bool
     """Whether the terminal collects lines, as for programs without an input box."""
+    at_once: bool = False
+    """Whether Enter may follow without a look: if we ended between, a text that was pasted alone would begin the next
+    one. Only without a box, and where the terminal has room for all of it."""
 
     def steps(self) -> Steps:
         """Send it.
@@ -181,6 +194,9 @@ class Sending:
         # Another sender may have been first.
         yield from self._wait_for_box()
         yield Do.CHECK
+        if self.at_once and self.enter and self.empty_box is None and len(self.text.encode()) <= _AT_ONCE:
+            yield PasteAndEnter(self._finished())
+            return (yield from self._wait_until_read())
         yield Paste(self._finished() if self.enter else self.text)
         yield from self._wait_until_typed()
         yield Wait(PAUSE)

@@ -123,4 +123,5 @@ def test_a_kill_while_a_message_is_handed_over_sends_it_at_most_once(driven: Dri
     assert done["status"] == "ended" or "may or may not have arrived" in str(done["error"])
     send(driven, "m3", "and then")
     assert wait_status(driven, "m3", "ended")["final_text"] == f"{REPLY}and then"
-    assert times(model, "only once") == (1 if done["status"] == "ended" else 0)
+    assert times(model, "only once") <= 1
+    assert done["status"] != "ended" or times(model, "only once") == 1

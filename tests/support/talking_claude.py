@@ -36,6 +36,7 @@ class Program:
         self.status_file = Path(os.environ["HOME"], ".claude", "sessions", f"{os.getpid()}.json")
         self.status_file.parent.mkdir(parents=True, exist_ok=True)
         self.status("idle")
+        threading.Thread(target=self.hook, args=("SessionStart",), daemon=True).start()
 
     def status(self, status: str) -> None:
         document = {**self.own, "status": status, "statusUpdatedAt": int(time.time() * 1000)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from agentd.turns.sending import (
     NotTypedError,
     Outcome,
     Paste,
+    PasteAndEnter,
     Reply,
     Screen,
     Sending,
@@ -150,3 +152,18 @@ def test_what_a_box_holds_is_read_over_its_rows() -> None:
     screen = Screen.of(("> old", "------", "> one", "  two", "  three"), 7, 4)
     assert held_in_box(screen, "> ") == "one two three"
     assert held_in_box(Screen.of(("a question",), 5, 0), "> ") is None
+
+
+def test_without_a_box_a_short_text_and_enter_are_one_step() -> None:
+    sending = Sending("hello", True, None, None, 0.0, 10.0, reads_lines=False, at_once=True)
+    agent, steps = Scripted(), sending.steps()
+    done: list[Step] = [next(steps)]
+    with contextlib.suppress(StopIteration):
+        while True:
+            done.append(steps.send(agent.do(done[-1])))
+    assert PasteAndEnter("hello") in done
+    assert Do.ENTER not in done
+    long = Sending("x" * 2000, True, None, None, 0.0, 10.0, reads_lines=False, at_once=True)
+    steps = long.steps()
+    first = [next(steps), steps.send(agent.do(Do.LOCK)), steps.send(agent.do(Do.CHECK))]
+    assert first == [Do.LOCK, Do.CHECK, Paste("x" * 2000)]

@@ -24,6 +24,7 @@ from agentd.turns.sending import (
     NotTypedError,
     Outcome,
     Paste,
+    PasteAndEnter,
     Reply,
     Screen,
     Sending,
@@ -91,10 +92,11 @@ class Sender:
     def _step(self, step: Step, own: AgentInput | None, stack: contextlib.ExitStack) -> Reply:
         screen, unread = None, None
         match step:
-            case Paste(text):
+            case Paste(text) | PasteAndEnter(text):
                 # From a tmux buffer, bracketed if the agent asked for that: the message is on no command line.
                 paste = ("paste-buffer", "-p", "-d", "-b", self.terminal.buffer)
-                self.terminal.type(LEAVE_COPY_MODE, paste, text=text.encode())
+                enter = [("send-keys", "Enter")] if isinstance(step, PasteAndEnter) else []
+                self.terminal.type(LEAVE_COPY_MODE, paste, *enter, text=text.encode())
             case Wait(seconds):
                 time.sleep(max(0.0, seconds))  # noqa: TID251 (a person waits, and a terminal reports nothing)
             case Do.LOOK:

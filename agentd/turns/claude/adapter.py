@@ -50,6 +50,9 @@ _LIMIT_DIALOG = "limit dialog"
 _CLOSES, _CLOSING = 2.0, 20
 """Seconds in which a dialog closes, and looks at whether it has."""
 
+_BEGUN = 30.0
+"""Seconds after its start in which Claude Code tells by a hook that its session has begun; it takes 1 s, loaded 10."""
+
 _FOUND = 5.0
 """Seconds for the status file to tell which conversation it is."""
 
@@ -368,7 +371,10 @@ class ClaudeWatch:
     # -- what others want
 
     async def hindrance(self, *, returned: str | None) -> str | None:
-        """Look whether the input box is there, and empty."""
+        """Look whether the input box is there, and empty; and whether it is there to stay."""
+        if not self._hooked and launch.HOOKED in self.run_.memo and self.run_.process.age() < _BEGUN:
+            # What is typed before its session begins may be lost, though the box showed it.
+            return "it has not begun its session yet"
         return await box_hindrance(self.run_.terminal, CLAUDE_CODE.facts, returned)
 
     async def deliver(self, text: str) -> None:

@@ -21,6 +21,9 @@ CONFIG = "config"
 SESSION = "session"
 """In the memo: the id that the conversation was given."""
 
+HOOKED = "hooked"
+"""In the memo, if hooks were set."""
+
 _NAMESPACE = uuid.UUID("6b2e9d0e-6a0b-5a62-9c5f-1d1f1f5f1a44")
 _SETTINGS = "--settings"
 _CONVERSATION = ("--session-id", "--resume", "-r", "--continue", "-c", "--fork-session", "--from-pr", "--teleport")
@@ -43,6 +46,7 @@ def additions(facts: LaunchFacts) -> Additions:
         # Given twice, the last one alone counts: then there are no hooks, and the files tell.
         file = json.dumps({"hooks": {name: _hook(facts.hook_socket, name) for name in HOOKS}}).encode()
         added += [_SETTINGS, str(facts.file)]
+        memo[HOOKED] = "yes"
     return Additions((argv[0], *added, *argv[1:]), file=file, memo=memo)
 
 
