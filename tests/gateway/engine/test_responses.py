@@ -127,8 +127,10 @@ async def test_a_repeated_request_finds_its_response_until_it_has_it(responses: 
 
 async def test_a_client_that_comes_back_keeps_its_turn(engine: Engine, responses: Responses) -> None:
     made = await responses.create(NOBODY, wanted("hello", request="r1"))
-    responses.leave(NOBODY, made, 30.0)
+    responses.leave(NOBODY, made, 0.05)
+    [leaving] = responses._leaving.values()
     assert await responses.repeated("r1") is not None
+    await asyncio.wait([leaving])
     assert (await engine.get_run(NOBODY, made.run_id)).status is RunStatus.QUEUED
     with responses.attending(made):
         responses.leave(NOBODY, made)
