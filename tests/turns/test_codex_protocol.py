@@ -133,7 +133,8 @@ def message(text: str = "go") -> Message:
 @pytest.mark.parametrize(
     "thread",
     [
-        {**THREAD, "ephemeral": True, "threadSource": "thread_title"},
+        {**THREAD, "ephemeral": True},
+        {**THREAD, "threadSource": "thread_title"},
         {**THREAD, "parentThreadId": "p"},
         {**THREAD, "source": {"subAgent": "review"}},
         {},

@@ -173,6 +173,12 @@ async def test_a_thread_is_heard_once_its_first_message_was_taken(short_folder: 
     async with run_of(short_folder, Scripted(refusals=3)) as run:
         await until(run.does(Activity.IDLE))
         await until(lambda: run.server.refusals == 2)
+        # It is not asked for again while nothing happens in it.
+        for _ in range(3):
+            await run.server.say(("warning", {}))
+            assert run.adapter._connection is not None
+            await run.adapter._connection.ask("thread/loaded/list", {})
+        assert run.server.refusals == 2
         run.server.turns = [{"id": "1", "status": "inProgress", "items": [began()[2][1]["item"]]}]
         await run.server.say(status(ACTIVE))
         await until(lambda: run.watch.conversation.turn is not None)
