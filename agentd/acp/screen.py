@@ -7,12 +7,14 @@ what to write. What the agent said passes `harmless` on its way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Final
 
 from agentd.harness.acp import BOX
 from agentd.text.quoting import printable
-from agentd.text.terminal import cut
+from agentd.text.terminal import cut, width
 
 BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
 
@@ -20,6 +22,11 @@ _BEGIN: Final = "\x1b[?2004h"
 _END: Final = "\x1b[?2004l"
 _BELOW: Final = 2
 """Rows below the conversation."""
+_KEPT: Final = 500
+"""Lines that are kept to be written again."""
+_LONGEST_KEPT: Final = 20_000
+"""Characters of the unfinished one."""
+_STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def harmless(text: str) -> str:
@@ -40,6 +47,8 @@ class Screen:
     """Whether what is printed next begins a row."""
     _status: str = ""
     _line: tuple[str, int] = "", 0
+    _said: deque[str] = field(default_factory=lambda: deque([""], maxlen=_KEPT))
+    """The last lines of the conversation, the last of them not finished."""
 
     def open(self) -> str:
         """Begin below what stands there."""
@@ -50,10 +59,28 @@ class Screen:
         return f"\x1b[{self._last};1H\x1b[J\x1b[r\x1b[{self._last};1H{_END}"
 
     def resize(self, rows: int, columns: int) -> str:
-        """Lay it out anew; the cursor is in the typed line, wherever that is now."""
+        """Lay it out anew.
+
+        tmux moves what stands there at once and tells us a quarter of a second later, so what was printed meanwhile is
+        anywhere: the rows are emptied one by one, which leaves the history alone, and written again.
+        """
         self.rows, self.columns = rows, columns
-        self._fresh = True
-        return "\r\x1b[2K\x1b[1A\x1b[2K\x1b7\x1b[r\x1b8" + self._region() + self._below()
+        emptied = "".join(f"\x1b[{row};1H\x1b[2K" for row in range(1, rows + 1))
+        again, height = self._end()
+        first = max(1, self._last - height + 1)
+        return f"\x1b[r{emptied}\x1b[1;{self._last}r\x1b[{first};1H{again}\x1b7{self._below()}"
+
+    def _end(self) -> tuple[str, int]:
+        """Give the end of what was said that has room, and how many rows it takes."""
+        lines: list[str] = []
+        height = 0
+        for line in reversed(self._said):
+            tall = max(1, -(-width(_STYLE.sub("", line).expandtabs()) // self.columns))
+            if lines and height + tall > self._last:
+                break
+            lines.insert(0, line)
+            height += tall
+        return "\n".join(lines), height
 
     @property
     def _last(self) -> int:
@@ -102,6 +129,10 @@ class Screen:
         return max(1, self.columns - len(BOX))
 
     def _print(self, text: str) -> str:
+        first, *others = text.split("\n")
+        self._said[-1] += first
+        self._said.extend(others)
+        self._said[-1] = self._said[-1][-_LONGEST_KEPT:]
         return f"\x1b8{text}\x1b7{self._below()}"
 
     def _below(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyte
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,6 +135,33 @@ def test_nothing_that_an_agent_says_acts_on_the_terminal(text: str) -> None:
     assert all(each in "\n\t" or each.isprintable() or each in "\u200c\u200d" for each in shown)
     printed = Screen(10, 20).say("message", text)
     assert printed.count("\x1b") == printed.replace(shown, "", 1).count("\x1b")
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(12, 30), (40, 120), (5, 10), (24, 80)])
+def test_another_size_shows_the_end_of_the_conversation_again(rows: int, columns: int) -> None:
+    screen = Screen(24, 80)
+    terminal = pyte.Screen(80, 24)
+    stream = pyte.Stream(terminal)
+
+    def feed(text: str) -> None:
+        # As the terminal's driver does.
+        stream.feed(text.replace("\n", "\r\n"))
+
+    feed(screen.open())
+    for number in range(40):
+        feed(screen.row(f"line {number}", "2"))
+    feed(screen.say("message", "in the mid"))
+    feed(screen.typed("half", 4))
+    terminal.resize(rows, columns)
+    # What was printed before we knew of it is anywhere.
+    feed(screen.say("message", "dle"))
+    feed(screen.resize(rows, columns))
+    feed(screen.say("message", " of it"))
+    shown = "".join(terminal.display[: screen.rows - 2]).replace(" ", "")
+    assert shown.endswith("line39inthemiddleofit")
+    assert shown.count("line39") == 1
+    assert terminal.display[-1].rstrip() == "> half"
+    assert (terminal.cursor.y, terminal.cursor.x) == (rows - 1, 6)
 
 
 # -- what is told
