@@ -228,7 +228,9 @@ class RunWatch:
 
     def _judge(self) -> None:
         last = self.conversation.last
-        doing = weigh(self._seen, None if last is None else last.end, self._background)
+        # While another turn is under way, how the last one ended says nothing of it.
+        end = None if last is None or self.conversation.turn is not None else last.end
+        doing = weigh(self._seen, end, self._background)
         before, at = self.current, self._ground.wall()
         self.current = show(before, doing, at)
         limited = self.limits.judge(self.current, last)

@@ -218,3 +218,16 @@ async def test_the_dialog_of_a_limit_is_no_question_and_is_closed_before_it_goes
         run.terminal.shown = ""
         # A message tells it then.
         assert await going is False
+
+
+async def test_a_turn_after_a_limit_is_at_no_limit_also_when_its_end_is_told_late(tmp_path: Path) -> None:
+    async with claude_run(tmp_path) as run:
+        await run.hook("UserPromptSubmit", session_id="s", prompt_id="p", prompt="hello")
+        await run.hook("StopFailure", prompt_id="p", error="rate_limit", last_assistant_message=LIMIT)
+        assert run.activity == "usage_limit"
+        await run.hook("UserPromptSubmit", session_id="s", prompt_id="q", prompt="continue")
+        assert run.activity == "working"
+        run.status({**STATUS, "sessionId": "s", "status": "idle", "statusUpdatedAt": run.now() + 5})
+        await until(lambda: run.activity != "working")
+        assert run.activity == "idle"
+        assert run.watch.limits.hit is None
