@@ -10,7 +10,7 @@ import termios
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agentd.acp.line import Action, Line
+from agentd.acp.line import Action, Leave, Line
 from agentd.acp.screen import Screen, title
 
 _LFLAG, _IFLAG = 3, 0
@@ -92,8 +92,9 @@ class Display:
         except OSError:
             typed = b""
         if not typed:
-            # The terminal is gone, and SIGHUP is on its way.
+            # The terminal is gone: nobody sees or says anything any more.
             asyncio.get_running_loop().remove_reader(self.source)
+            self.act(Leave())
             return
         for action in self.line.feed(typed, asked=self.asked()):
             self.act(action)

@@ -154,6 +154,11 @@ class AcpRun:
         """Type at the terminal."""
         os.write(self.master, text.encode())
 
+    def hang_up(self) -> None:
+        """Have the terminal gone."""
+        asyncio.get_running_loop().remove_reader(self.master)
+        os.dup2(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), self.master, inheritable=False)
+
     def resize(self, rows: int, columns: int) -> None:
         """Give the terminal another size."""
         self.screen.resize(rows, columns)

@@ -180,6 +180,10 @@ async def test_exit_leaves_and_the_agents_own_end_is_the_renderers(short_folder:
         assert turn is not None
         assert turn.end is not None
         assert (turn.end.outcome, turn.end.final_text) == (Outcome.LOST, "going")
+    async with acp_run(short_folder) as run:
+        await run.idle()
+        run.hang_up()
+        assert await run.exit_status() == 0
     async with acp_run(short_folder, ("sh", "-c", "echo cannot start >&2; exit 3")) as run:
         assert await run.exit_status() == 3
         await run.shows("cannot start")
