@@ -231,3 +231,20 @@ async def test_a_turn_after_a_limit_is_at_no_limit_also_when_its_end_is_told_lat
         await until(lambda: run.activity != "working")
         assert run.activity == "idle"
         assert run.watch.limits.hit is None
+
+
+async def test_usage_that_is_written_after_the_end_counts_to_its_turn_though_the_next_begins(tmp_path: Path) -> None:
+    path = tmp_path / "session.jsonl"
+    path.touch()
+    common = {"session_id": "s", "transcript_path": str(path)}
+    async with claude_run(tmp_path) as run:
+        await run.hook("UserPromptSubmit", prompt="one", prompt_id="p1", **common)
+        await run.hook("Stop", last_assistant_message="done", **common)
+        usage = {"input_tokens": 10, "output_tokens": 5}
+        message = {"id": "msg_1", "model": "m", "content": [{"type": "text", "text": "done"}], "usage": usage}
+        path.write_text(json.dumps({"type": "assistant", "message": message}) + "\n")
+        await run.hook("UserPromptSubmit", prompt="two", prompt_id="p2", **common)
+        first, second = run.watch.conversation.last, run.watch.conversation.turn
+        assert first is not None
+        assert second is not None
+        assert (first.usage.output_tokens, second.usage.output_tokens) == (5, 0)

@@ -108,6 +108,8 @@ class ClaudeWatch:
     _known: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once that is known."""
     _file: GrowingFile | None = None
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the session file is read: its lines are in one order."""
     _records: Session = field(default_factory=Session)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _status_stamp: Stamp | None = None
@@ -227,6 +229,10 @@ class ClaudeWatch:
             self._file_watch = self.ground.changes.watch(path, lambda _stamp: self._news.set())
 
     async def _read_session(self) -> None:
+        async with self._reading:
+            await self._read_further()
+
+    async def _read_further(self) -> None:
         file = self._file
         if file is None:
             return
@@ -335,12 +341,11 @@ class ClaudeWatch:
         return await self._hold(number, hook) if asked else None
 
     async def _end_before(self, hook: Hook) -> None:
-        """End a turn that is still open when the next message is taken: nothing told its end, which an interrupt is."""
-        turn = self.voice.conversation.turn
-        if turn is None or hook.body is None or turn.id == text(hook.body, "prompt_id"):
-            return
+        """Count to the last turn what it used, and end one that nothing told the end of, which an interrupt is."""
         await self._read_session()
-        self._end_untold()
+        turn = self.voice.conversation.turn
+        if turn is not None and hook.body is not None and turn.id != text(hook.body, "prompt_id"):
+            self._end_untold()
 
     def _see(self, hook: Hook, *, decided: bool) -> None:
         activity = activity_of(hook)
