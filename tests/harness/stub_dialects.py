@@ -1,11 +1,12 @@
 """The four model APIs that the agent CLIs speak, as far as one turn with a tool call needs them.
 
 Each dialect reads a request into a `Turn` and writes a `Reply` either as one JSON document or as server-sent events.
-The ids and token counts in the replies are constants: no CLI looks at them.
+Each reply has ids of its own, since the CLIs tell replies and calls apart by them; its token counts are constants.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,12 @@ from typing import Protocol, TypeAlias
 
 JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 Json: TypeAlias = Mapping[str, JsonValue]
+
+INPUT_TOKENS = 10
+OUTPUT_TOKENS = 5
+"""What each reply says that it took."""
+
+_NUMBERS = itertools.count(1)
 
 SHELL_TOOLS = ("Bash", "exec_command", "shell_command", "shell", "bash", "run_shell_command")
 """What the CLIs call the tool that runs a command."""
@@ -67,6 +74,11 @@ class Turn:
         return ShellCall(name, arguments)
 
 
+def fresh(prefix: str) -> str:
+    """Make an id."""
+    return f"{prefix}_{next(_NUMBERS)}"
+
+
 Reply: TypeAlias = str | ShellCall
 Event: TypeAlias = tuple[str | None, Json | str]
 """A server-sent event: its type if it has one, and its data."""
@@ -116,7 +128,11 @@ class AnthropicMessages:
             if message.get("role") == "user":
                 content = message.get("content")
                 texts += texts_of(content)
-                answered = any(part.get("type") == "tool_result" for part in items(content))
+                for part in items(content):
+                    if part.get("type") == "tool_result":
+                        answered = True
+                    elif not str(part.get("text")).lstrip().startswith(CONTEXT):
+                        answered = False
         tools = {str(tool.get("name")): mapping(tool.get("input_schema")) for tool in items(body.get("tools"))}
         return Turn(tuple(texts), answered, tools)
 
@@ -124,18 +140,18 @@ class AnthropicMessages:
         """Write one message with one block."""
         block: Json
         if isinstance(reply, ShellCall):
-            block = {"type": "tool_use", "id": "toolu_1", "name": reply.tool, "input": reply.arguments}
+            block = {"type": "tool_use", "id": fresh("toolu"), "name": reply.tool, "input": reply.arguments}
         else:
             block = {"type": "text", "text": reply}
         return {
-            "id": "msg_1",
+            "id": fresh("msg"),
             "type": "message",
             "role": "assistant",
             "model": "stub-model",
             "content": [block],
             "stop_reason": "tool_use" if isinstance(reply, ShellCall) else "end_turn",
             "stop_sequence": None,
-            "usage": {"input_tokens": 10, "output_tokens": 5},
+            "usage": {"input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS},
         }
 
     def events(self, reply: Reply) -> Iterator[Event]:
@@ -180,14 +196,14 @@ class OpenAIResponses:
     def document(self, reply: Reply) -> Json:
         """Write a response with one item."""
         usage: Json = {
-            "input_tokens": 10,
+            "input_tokens": INPUT_TOKENS,
             "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": 5,
+            "output_tokens": OUTPUT_TOKENS,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": 15,
+            "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS,
         }
         return {
-            "id": "resp_1",
+            "id": fresh("resp"),
             "object": "response",
             "created_at": 0,
             "status": "completed",
@@ -199,7 +215,7 @@ class OpenAIResponses:
     def events(self, reply: Reply) -> Iterator[Event]:
         """Write the response's start, its item, its end; a text also by a delta, which is what screens show."""
         done = self.document(reply)
-        item = self._item(reply)
+        (item,) = items(done["output"])
         created = {**done, "status": "in_progress", "output": [], "usage": None}
         data: list[dict[str, JsonValue]] = [{"type": "response.created", "response": created}]
         if isinstance(reply, str):
@@ -219,15 +235,15 @@ class OpenAIResponses:
     def _item(reply: Reply) -> Json:
         if isinstance(reply, ShellCall):
             return {
-                "id": "fc_1",
+                "id": fresh("fc"),
                 "type": "function_call",
                 "status": "completed",
-                "call_id": "call_1",
+                "call_id": fresh("call"),
                 "name": reply.tool,
                 "arguments": json.dumps(reply.arguments),
             }
         return {
-            "id": "msg_1",
+            "id": fresh("msg"),
             "type": "message",
             "status": "completed",
             "role": "assistant",
@@ -269,18 +285,22 @@ class ChatCompletions:
         if isinstance(reply, str):
             return {"role": "assistant", "content": reply}
         function: Json = {"name": reply.tool, "arguments": json.dumps(reply.arguments)}
-        call: Json = {"index": 0, "id": "call_1", "type": "function", "function": function}
+        call: Json = {"index": 0, "id": fresh("call"), "type": "function", "function": function}
         return {"role": "assistant", "content": None, "tool_calls": [call]}
 
     @staticmethod
     def _choice(kind: str, key: str, message: Json, finish: str | None) -> Json:
         return {
-            "id": "chatcmpl-1",
+            "id": fresh("chatcmpl"),
             "object": kind,
             "created": 0,
             "model": "stub-model",
             "choices": [{"index": 0, key: message, "finish_reason": finish}],
-            "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+            "usage": {
+                "prompt_tokens": INPUT_TOKENS,
+                "completion_tokens": OUTPUT_TOKENS,
+                "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS,
+            },
         }
 
 
@@ -312,7 +332,11 @@ class Gemini:
             part = {"text": reply}
         return {
             "candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0, "finishReason": "STOP"}],
-            "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15},
+            "usageMetadata": {
+                "promptTokenCount": INPUT_TOKENS,
+                "candidatesTokenCount": OUTPUT_TOKENS,
+                "totalTokenCount": INPUT_TOKENS + OUTPUT_TOKENS,
+            },
             "modelVersion": "stub-model",
         }
 

@@ -4,6 +4,8 @@ The answer is ``STUB-REPLY: `` and the user's last text. A line of that text may
 
 ``STUB-TEXT:text``
     answer exactly this text;
+``STUB-SAY:"text"``
+    answer exactly this text, a JSON string;
 ``STUB-SLEEP:seconds``
     wait so long before the answer, or until the client hangs up;
 ``STUB-BASH:command``
@@ -12,6 +14,8 @@ The answer is ``STUB-REPLY: `` and the user's last text. A line of that text may
     first ask for this tool of the CLI's, its arguments as JSON, then answer;
 ``STUB-STATUS:code``
     refuse with this HTTP status;
+``STUB-ONCE:code``
+    refuse the first request with this text by this HTTP status, then answer;
 ``STUB-LIMIT:seconds``
     refuse by a usage limit that resets so long after the first request with this text, then answer.
 
@@ -93,6 +97,9 @@ def reply_to(turn: Turn) -> Reply:
         call = turn.shell_call(command)
         if call is not None:
             return call
+    exact = marked("SAY", turn.prompt)
+    if exact is not None:
+        return str(json.loads(exact))
     return marked("TEXT", turn.prompt) or REPLY + turn.prompt
 
 
@@ -128,10 +135,10 @@ class Handler(BaseHTTPRequestHandler):
         turn = dialect.read(body)
         self._log(LoggedRequest("POST", self.path, api, turn.texts, turn.prompt, self._key()))
         pause = marked("SLEEP", turn.prompt)
-        if pause is not None and self._client_left_within(float(pause)):
+        if pause is not None and self._client_left_within(float(pause.split()[0])):
             self.close_connection = True
             return
-        refused = marked("STATUS", turn.prompt)
+        refused = marked("STATUS", turn.prompt) or self._refused_once(turn.prompt)
         if refused is not None:
             error: Json = {"type": "error", "error": {"type": "stub_error", "message": f"stub error {refused}"}}
             self._send(error, int(refused[:3]))
@@ -147,6 +154,14 @@ class Handler(BaseHTTPRequestHandler):
             kind = f"event: {event}\n" if event else ""
             text = data if isinstance(data, str) else json.dumps(data)
             self.wfile.write(f"{kind}data: {text}\n\n".encode())
+
+    def _refused_once(self, prompt: str) -> str | None:
+        assert isinstance(self.server, Server)
+        code = marked("ONCE", prompt)
+        if code is None or prompt in self.server.refused:
+            return None
+        self.server.refused.add(prompt)
+        return code
 
     def _limited(self, api: str, prompt: str) -> bool:
         seconds = marked("LIMIT", prompt)
@@ -226,6 +241,8 @@ class Server(ThreadingHTTPServer):
         self.record = record
         self.limits: dict[str, int] = {}
         """When the limit resets that a text asked for."""
+        self.refused: set[str] = set()
+        """The texts that asked to be refused once, and were."""
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that was stopped hangs up in the middle of an answer; anything else is a fault of ours."""

@@ -15,7 +15,8 @@ ASKS_BY_DEFAULT = ("claude-code", "gemini-cli")
 """Before they run a command."""
 
 
-def _judged(driven: DrivenCli) -> Judgement:
+def judged(driven: DrivenCli) -> Judgement:
+    """Judge what the agent's pane shows by the rules alone."""
     if "agent" not in driven.daemon.sessions():
         return Judgement()
     ansi = driven.daemon.tmux("capture-pane", "-e", "-p", "-t", "=agent:")
@@ -24,10 +25,10 @@ def _judged(driven: DrivenCli) -> Judgement:
 
 def _wait_for(driven: DrivenCli, activity: Activity) -> None:
     wait_for(
-        lambda: _judged(driven).activity is activity,
+        lambda: judged(driven).activity is activity,
         DEADLINE,
         what=f"the screen shows {activity}",
-        explain=lambda: f"{_judged(driven)}\n{driven.daemon.screen('agent')}",
+        explain=lambda: f"{judged(driven)}\n{driven.daemon.screen('agent')}",
     )
 
 
@@ -43,4 +44,4 @@ def test_the_screen_tells_that_it_asks(driven: DrivenCli) -> None:
         pytest.skip("it runs commands unasked")
     driven.declare(prompt="STUB-BASH:mkdir asked-first", mode="interactive")
     _wait_for(driven, Activity.WAITING_PERMISSION)
-    assert "mkdir asked-first" in (_judged(driven).text or "")
+    assert "mkdir asked-first" in (judged(driven).text or "")

@@ -1,0 +1,148 @@
+"""A day of thirty turns with a real CLI, every one of them told exactly: message, answer, end, usage.
+
+Turns are given by the API and typed by a person, with tools and without, allowed and denied here and there, with
+questions, interrupts, errors, another conversation, and a SIGKILL.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from agentd.model.states import Activity
+from tests.daemon.test_messages import Following
+from tests.harness.day import Day
+from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl
+from tests.harness.real_clis import REAL_CLIS, RealCli
+from tests.harness.stub_model import REPLY
+from tests.harness.test_real_turns import ASK, wait_activity
+
+pytestmark = REAL
+
+TURNS = 30
+
+PROSE = (
+    "# Na\u00efve\n\n1. \u6f22\u5b57 and `code`, *stars*\n\n```py\nx = {'a': \"b\"}  # \\n \U0001f389\n```\n\n"
+    "| a | b |\n|---|---|\n| <b> | $(x) |\n\n\tthe end"
+)
+LONG = "\n".join(f"line {number} of a long answer" for number in range(300))
+
+
+def says(text: str) -> str:
+    """Give the message that the model answers with this text."""
+    return f"STUB-SAY:{json.dumps(text)}"
+
+
+@pytest.fixture
+def cli(request: pytest.FixtureRequest) -> RealCli:
+    cli = next(cli for cli in REAL_CLIS if request.node.name.endswith(cli.harness.partition("-")[0]))
+    if not cli.package.installed:
+        pytest.skip(f"{cli.harness} is not installed; run tests/harness/install-clis {cli.harness}")
+    return cli
+
+
+@pytest.fixture
+def begin(driven: DrivenCli) -> Callable[..., Day]:
+    """Declares the agent, and gives its day once it is idle."""
+
+    def begun(**fields: object) -> Day:
+        driven.declare(restart="always", resume=True, **fields)
+        wait_activity(driven, "idle")
+        return Day(driven, Following(driven.daemon, "agent"))
+
+    return begun
+
+
+HANGS = "STUB-BASH:tail -f /dev/null"
+
+
+def over(day: Day) -> None:
+    """Hold what was told of the day against what it was."""
+    day.exactly()
+    assert len(day.turns) == TURNS
+
+
+def plain(day: Day) -> None:
+    """Four turns without tools."""
+    day.say("hello there")
+    day.say(says(PROSE), text=PROSE)
+    day.say(says(LONG), text=LONG)
+    day.say("- several\n- lines, isn't it")
+
+
+def killed(day: Day) -> None:
+    """Two turns: one that the agent's death ends, and one after it in the same conversation."""
+    daemon = day.driven.daemon
+    before = daemon.agents()["agent"]
+    assert before["pid"] is not None
+    day.send("STUB-SLEEP:300 until killed")
+    day.was("STUB-SLEEP:300 until killed", outcome="lost")
+    daemon.wait_for(lambda: day.count("started") == len(day.turns), DEADLINE, what="its turn has begun")
+    os.kill(before["pid"], signal.SIGKILL)
+    day.wait_ends()
+    daemon.wait_for(lambda: daemon.agents()["agent"]["pid"] not in (before["pid"], None), DEADLINE, what="the next run")
+    day.say("and now?")
+    assert daemon.agents()["agent"]["conversation"] == before["conversation"]
+
+
+def another_conversation(day: Day, command: str) -> None:
+    """A turn in another conversation, which is begun by a command of the harness's."""
+    daemon = day.driven.daemon
+    before = daemon.agents()["agent"]["conversation"]
+    agentctl(day.driven, "send", "agent", command)
+    daemon.wait_for(
+        lambda: daemon.agents()["agent"]["conversation"] != before, DEADLINE, what="it is another conversation"
+    )
+    day.say("after it")
+
+
+def typed(day: Day) -> None:
+    """Three turns: of a person, and of messages before and after that."""
+    day.type("STUB-SLEEP:2 typed by a person")
+    day.was("STUB-SLEEP:2 typed by a person")
+    waiting = day.send("queued behind it")
+    assert day.status(waiting) == "queued"
+    day.ended(waiting)
+    day.was("queued behind it")
+    day.type("typed again")
+    day.was("typed again")
+    day.wait_ends()
+
+
+def test_claude(begin: Callable[..., Day]) -> None:
+    day = begin()
+    work = day.driven.daemon.workdir
+    plain(day)
+    day.say("STUB-BASH:ls", answers=2)
+
+    def writes(name: str) -> str:
+        return f"STUB-BASH:echo yes > {work}/{name}"
+
+    day.say(writes("a"), lambda: day.answer("allow"), answers=2)
+    day.say(writes("b"), lambda: day.answer("deny", "not now"), answers=2)
+    day.say(writes("c"), lambda: day.at_dialog(Activity.WAITING_PERMISSION, "Enter"), answers=2)
+    day.say(writes("d"), lambda: day.at_dialog(Activity.WAITING_PERMISSION, "Escape"), outcome="interrupted", answers=1)
+    assert sorted(each.name for each in work.iterdir()) == ["a", "c"]
+    day.say(f"STUB-BASH:false > {work}/e", lambda: day.answer("allow"), answers=2)
+    day.say(ASK, lambda: day.answer("answer", "Blue"), answers=2)
+    day.say(f"again {ASK}", lambda: day.at_dialog(Activity.WAITING_INPUT, "Enter"), answers=2)
+    typed(day)
+    day.say("STUB-SLEEP:300", day.interrupt, outcome="interrupted")
+    day.say("go on")
+    day.say("STUB-SLEEP:301", lambda: day.escape("Escape"), outcome="interrupted")
+    day.say("and on")
+    day.say("STUB-STATUS:401", outcome="failed", failure="auth_error")
+    day.say("let in again")
+    day.say("STUB-STATUS:429", outcome="failed", failure="usage_limit")
+    day.say("STUB-STATUS:500", outcome="failed", failure="other")
+    day.say("well again")
+    another_conversation(day, "/clear")
+    killed(day)
+    day.say(HANGS, day.allow_and_interrupt, outcome="interrupted", answers=1)
+    day.say(writes("f"), lambda: day.answer("allow"), answers=2)
+    day.say(f"{REPLY}good night")
+    over(day)
