@@ -326,6 +326,14 @@ def test_a_conversation_is_gone_on_with() -> None:
     assert CODEX.additions(facts("codex", resume="c")).memo[RESUMED] == "c"
 
 
+def test_a_conversation_is_gone_on_with_under_the_permissions_of_its_arguments() -> None:
+    """Codex 0.169.0: "Permission overrides are not supported when resuming a remote task", exit status 1."""
+    script("codex", "-a", "on-request")
+    added = CODEX.additions(facts("codex", "-a", "on-request", resume="c"))
+    assert added.argv == ("codex", "resume", "c", "--no-daemon", "-a", "on-request")
+    assert (added.file, added.memo) == (None, {RESUMED: "c"})
+
+
 @pytest.mark.parametrize(
     "args",
     [

@@ -28,6 +28,12 @@ _REMOTE: Final = ("--remote", "--remote-auth-token-env")
 _LOCAL: Final = (*_REMOTE, "--add-dir", "--worktree", "--oss", "--local-provider")
 """Options that only a terminal program without our server takes."""
 
+_PERMISSIONS: Final = (
+    *("-a", "--ask-for-approval", "-s", "--sandbox", "--full-auto"),
+    *("--dangerously-bypass-approvals-and-sandbox", "--yolo"),
+)
+"""Options that a client of a server takes for a new conversation only: with ``resume`` it ends with status 1."""
+
 _NO_DAEMON: Final = "--no-daemon"
 """Keeps Codex from sharing a server of its own; with ours it is refused."""
 
@@ -51,7 +57,8 @@ def additions(facts: LaunchFacts) -> Additions:
     memo = {HOME: home} if home and home.startswith("/") else {}
     if not facts.stays or not argv:
         return Additions(argv, memo=memo)
-    served = _may_be_served(argv)
+    resumes = facts.resume is not None or RESUMED in _options(argv)
+    served = _may_be_served(argv) and not (resumes and _has(argv, _PERMISSIONS))
     if not served and _may_share(argv):
         argv = (argv[0], _NO_DAEMON, *argv[1:])
     if facts.resume is not None and RESUMED not in argv:
