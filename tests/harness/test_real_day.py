@@ -1,4 +1,4 @@
-"""A day of thirty turns with a real CLI, every one of them told exactly: message, answer, end, usage.
+"""A day of thirty turns with each real CLI, every one of them told exactly: message, answer, end, usage.
 
 Turns are given by the API and typed by a person, with tools and without, allowed and denied here and there, with
 questions, interrupts, errors, another conversation, and a SIGKILL.
@@ -144,5 +144,42 @@ def test_claude(begin: Callable[..., Day]) -> None:
     killed(day)
     day.say(HANGS, day.allow_and_interrupt, outcome="interrupted", answers=1)
     day.say(writes("f"), lambda: day.answer("allow"), answers=2)
+    day.say(f"{REPLY}good night")
+    over(day)
+
+
+def test_codex(begin: Callable[..., Day]) -> None:
+    day = begin(args=["-a", "on-request"])
+    work = day.driven.daemon.workdir
+    plain(day)
+    day.say("STUB-BASH:ls", answers=2)
+
+    def writes(name: str) -> str:
+        call = {"cmd": f"touch {work}/{name}", "sandbox_permissions": "require_escalated", "justification": "May I?"}
+        return f"STUB-TOOL:exec_command {json.dumps(call)}"
+
+    day.say(writes("a"), lambda: day.answer("allow"), answers=2)
+    day.say(writes("b"), lambda: day.answer("deny"), answers=2)
+    day.say(writes("c"), lambda: day.at_dialog(Activity.WAITING_PERMISSION, "y"), answers=2)
+    day.say(writes("d"), lambda: day.at_dialog(Activity.WAITING_PERMISSION, "Escape"), outcome="interrupted", answers=1)
+    assert sorted(each.name for each in work.iterdir()) == ["a", "c"]
+    day.say("STUB-BASH:false", answers=2)
+    typed(day)
+    day.say("STUB-SLEEP:300", day.interrupt, outcome="interrupted")
+    day.say("go on")
+    day.say("STUB-SLEEP:301", lambda: day.escape("Escape"), outcome="interrupted")
+    day.say("and on")
+    day.say("STUB-STATUS:401", outcome="failed", failure="auth_error")
+    day.say("let in again")
+    day.say("STUB-STATUS:429", outcome="failed", failure="usage_limit")
+    day.say("STUB-STATUS:500", outcome="failed", failure="other")
+    day.say("well again")
+    another_conversation(day, "/new")
+    killed(day)
+    hangs = writes("f; tail -f /dev/null")
+    day.say(hangs, day.allow_and_interrupt, outcome="interrupted", answers=1)
+    day.say(f"STUB-BASH:ls {work}", answers=2)
+    day.say(writes("e"), lambda: day.answer("allow"), answers=2)
+    day.say("STUB-STATUS:403", outcome="failed", failure="auth_error")
     day.say(f"{REPLY}good night")
     over(day)
