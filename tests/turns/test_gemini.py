@@ -363,6 +363,26 @@ async def test_after_clear_the_new_conversation_is_followed(
             assert run.watch.conversation.turn is None
 
 
+async def test_a_resumed_conversation_goes_on_in_its_first_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Gemini CLI 0.61.0 does that is resumed in another minute: it begins a second file, and leaves it there."""
+    monkeypatch.setattr("agentd.turns.gemini.adapter.is_alone", lambda _process, _workdir: True)
+    async with gemini_run(tmp_path) as run:
+        await run.begin()
+        await run.message("info", 2, content="Request cancelled.")
+        await until(lambda: run.watch.conversation.turn is None)
+        began, first = wall(), run.path
+        run.path = first.with_name(f"session-2026-11-29T02-20-{SESSION[:8]}.jsonl")
+        run.write({**header(SESSION), "startTime": datetime.fromtimestamp(began).astimezone().isoformat()})
+        run.shows(Activity.IDLE, at=began + 0.1)
+        await looked(monkeypatch)
+        run.path = first
+        await run.message("user", 3, content=[{"text": "and now?"}])
+        await until(lambda: run.watch.conversation.turn is not None)
+        assert run.watch.session == SESSION
+
+
 def test_another_gemini_in_the_folder_is_seen(tmp_path: Path) -> None:
     program = tmp_path / "gemini"
     program.write_text("#!/bin/sh\nread -r line\n")

@@ -208,6 +208,11 @@ class GeminiWatch:
         assert chats is not None
         try:
             found = await self.ground.looks.look(chats, lambda: headers(chats, self._known, self.ground.user))
+            for name in [name for name, header in found.items() if header.session == self._session]:
+                # Begun by --resume in another minute than the first. It goes on in the first, but need not.
+                del found[name]
+                self._known.add(name)
+                self._follow(chats / name, new=False)
             shown, now = self.voice.screen, self.ground.wall()
             fresh = {name: header for name, header in found.items() if header.started > now - _SHOWS}
             self._known |= found.keys() - fresh.keys()
