@@ -158,8 +158,8 @@ class Day:
         self.working()
         assert post(self.driven.daemon, "/v1/turns/agent/interrupt")[0] == 200
 
-    def escape(self, *keys: str) -> None:
-        """Interrupt the turn at the terminal."""
+    def escape(self, again: str | None = None) -> None:
+        """Interrupt the turn at the terminal; `again` is what asks for the key once more."""
         self.working()
         wait_for(
             lambda: judged(self.driven).activity is Activity.WORKING,
@@ -167,7 +167,10 @@ class Day:
             what="the screen shows that it works",
             explain=self.explain,
         )
-        self.press(*keys)
+        self.press("Escape")
+        if again is not None:
+            self.driven.wait_on_screen(again)
+            self.press("Escape")
 
     def working(self) -> None:
         """Wait until the agent works."""

@@ -57,6 +57,7 @@ def begin(driven: DrivenCli) -> Callable[..., Day]:
     return begun
 
 
+CHOICES = '"options":[{"label":"Red","description":"warm"},{"label":"Blue","description":"cold"}]}]}'
 HANGS = "STUB-BASH:tail -f /dev/null"
 
 
@@ -133,7 +134,7 @@ def test_claude(begin: Callable[..., Day]) -> None:
     typed(day)
     day.say("STUB-SLEEP:300", day.interrupt, outcome="interrupted")
     day.say("go on")
-    day.say("STUB-SLEEP:301", lambda: day.escape("Escape"), outcome="interrupted")
+    day.say("STUB-SLEEP:301", day.escape, outcome="interrupted")
     day.say("and on")
     day.say("STUB-STATUS:401", outcome="failed", failure="auth_error")
     day.say("let in again")
@@ -167,7 +168,7 @@ def test_codex(begin: Callable[..., Day]) -> None:
     typed(day)
     day.say("STUB-SLEEP:300", day.interrupt, outcome="interrupted")
     day.say("go on")
-    day.say("STUB-SLEEP:301", lambda: day.escape("Escape"), outcome="interrupted")
+    day.say("STUB-SLEEP:301", day.escape, outcome="interrupted")
     day.say("and on")
     day.say("STUB-STATUS:401", outcome="failed", failure="auth_error")
     day.say("let in again")
@@ -181,5 +182,44 @@ def test_codex(begin: Callable[..., Day]) -> None:
     day.say(f"STUB-BASH:ls {work}", answers=2)
     day.say(writes("e"), lambda: day.answer("allow"), answers=2)
     day.say("STUB-STATUS:403", outcome="failed", failure="auth_error")
+    day.say(f"{REPLY}good night")
+    over(day)
+
+
+def test_gemini(begin: Callable[..., Day]) -> None:
+    day = begin()
+    work = day.driven.daemon.workdir
+    plain(day)
+    listing = f'STUB-TOOL:list_directory {{"dir_path":"{work}"}}'
+    day.say(listing, answers=2)
+
+    def writes(name: str) -> str:
+        return f"STUB-BASH:echo yes > {work}/{name}"
+
+    day.say(writes("a"), lambda: day.answer("allow"), answers=2)
+    day.say(writes("b"), lambda: day.answer("deny"), outcome="interrupted", answers=1)
+    day.say(writes("c"), lambda: day.at_dialog(Activity.WAITING_PERMISSION, "Enter"), answers=2)
+    day.say(writes("d"), lambda: day.at_dialog(Activity.WAITING_PERMISSION, "Escape"), outcome="interrupted", answers=1)
+    assert sorted(each.name for each in work.iterdir()) == ["a", "c"]
+    day.say(f"STUB-BASH:false > {work}/e", lambda: day.answer("allow"), answers=2)
+    question = (
+        'STUB-TOOL:ask_user {"questions":[{"question":"Which colour?","header":"Colour","type":"choice",' + CHOICES
+    )
+    day.say(question, lambda: day.at_dialog(Activity.WAITING_INPUT, "Enter"), answers=2)
+    typed(day)
+    day.say("STUB-SLEEP:300", day.interrupt, outcome="interrupted")
+    day.say("go on")
+    day.say("STUB-SLEEP:301", day.escape, outcome="interrupted")
+    day.say("and on")
+    day.say("STUB-STATUS:401", outcome="failed", failure="auth_error")
+    day.say("let in again")
+    day.say("STUB-ONCE:429")
+    day.say("STUB-ONCE:500")
+    day.say("well again")
+    another_conversation(day, "/clear")
+    killed(day)
+    day.say(writes("f"), lambda: day.answer("allow"), answers=2)
+    day.say("STUB-STATUS:403", outcome="failed", failure="auth_error")
+    day.say("STUB-STATUS:400", outcome="failed", failure="other")
     day.say(f"{REPLY}good night")
     over(day)
