@@ -32,6 +32,7 @@ FUZZ_PROFILE = "fuzz"
 WHEN_ASKED_FOR = {
     "browser": pytest.mark.skip(reason="a browser takes half of the machine: run it with -m browser"),
     "clis": pytest.mark.skip(reason="takes minutes: run it with -m clis"),
+    "gateway": pytest.mark.skip(reason="together they take a quarter of the suite: run it with -m gateway"),
     "gvisor": pytest.mark.skip(reason="takes half a second each: run them with -m gvisor"),
     "installs": pytest.mark.skip(reason="takes ten seconds each: run it with -m installs"),
     "thorough": pytest.mark.skip(reason="the fault runs do the like: run it with -m thorough"),

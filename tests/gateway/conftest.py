@@ -40,6 +40,19 @@ scopes = ["read"]
 """
 
 
+IN_THE_FAST_SUITE = ("http", "test_database.py", "test_ids.py", "test_page.py", "test_start.py")
+"""Folders and files that need little, or have a marker of their own; the whole way is shown by the demo's test."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to ``-m gateway`` what takes long together: 90 s of CPU."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and item.path.relative_to(here).parts[0] not in IN_THE_FAST_SUITE:
+            item.add_marker("gateway")
+
+
 @pytest.fixture
 def gateway(request: pytest.FixtureRequest, daemon: Daemon) -> Iterator[Gateway]:
     """Make a gateway that is not started yet, beside an agentd that is not either."""

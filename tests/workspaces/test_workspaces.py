@@ -31,11 +31,12 @@ def test_any_role_has_the_files_of_the_default_filled_in(tmp_path: Path) -> None
 
 
 def test_the_roles_that_come_with_agentd_differ_in_their_soul(tmp_path: Path) -> None:
-    assert sorted(built_in()) == ["default", "engineer", "reviewer", "writer"]
+    assert sorted(built_in()) == ["default", "engineer", "manager", "reviewer", "writer"]
     texts = [
-        workspace_files(TemplateValues(role, "x", DAY), tmp_path) for role in ("engineer", "reviewer", "writer", "none")
+        workspace_files(TemplateValues(role, "x", DAY), tmp_path)
+        for role in ("engineer", "manager", "reviewer", "writer", "none")
     ]
-    assert len({each["SOUL.md"] for each in texts}) == 4
+    assert len({each["SOUL.md"] for each in texts}) == 5
     assert len({each["AGENTS.md"] for each in texts}) == 1
 
 
