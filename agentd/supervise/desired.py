@@ -151,9 +151,9 @@ def resolve_launch(
     launch = Launch(argv, environment) if error is None else None
     trusted = None if trust is None else trust.file
     names = tuple(received)
-    return DesiredAgent(
-        spec, launch, error, fingerprint, stop_keys, trusted, names, stays=request.stays, renderer=renderer
-    )
+    # A renderer of ours stays, whatever the mode.
+    stays = request.stays or renderer is not None
+    return DesiredAgent(spec, launch, error, fingerprint, stop_keys, trusted, names, stays=stays, renderer=renderer)
 
 
 def _sandbox_parts(wish: SandboxSpec, key: bytes) -> dict[str, str]:

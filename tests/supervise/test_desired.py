@@ -115,6 +115,11 @@ def test_the_stop_keys_are_those_of_the_harness_for_this_request() -> None:
     assert wish(replace(SPEC, mode=Mode.INTERACTIVE)).stop_keys == interrupts(2)
 
 
+def test_what_a_renderer_of_ours_runs_stays_with_a_prompt_too() -> None:
+    assert not wish().stays
+    assert wish(harness=OddHarness(("odd",), facts=HarnessFacts(renderer="agentd.acp"))).stays
+
+
 def test_the_plan_sees_name_policy_and_fingerprint() -> None:
     policy = Policy(restart=RestartPolicy.ALWAYS)
     desired = wish(replace(SPEC, policy=policy, enabled=False))
