@@ -169,7 +169,7 @@ def test_a_child_asks_its_parent_and_goes_on_with_the_answer(gateway: Gateway) -
     assert (child["parent_session_id"], child["parent_run_id"]) == (parent, parent_run)
     assert wait(gateway, child_run["id"])["result_text"] == "You said: do it"
 
-    asking = gateway.ask("POST", f"/sessions/{child['id']}/messages", {"text": "STUB-SLEEP:1 ask"})["run"]["id"]
+    asking = gateway.ask("POST", f"/sessions/{child['id']}/messages", {"text": "STUB-SLEEP:0.5 ask"})["run"]["id"]
     wait_status(gateway, asking, "running")
     body = {"text": "May I?", "request_kind": "question"}
     reply = gateway.ask("POST", f"/runs/{asking}/reply-parent", body)
@@ -177,8 +177,12 @@ def test_a_child_asks_its_parent_and_goes_on_with_the_answer(gateway: Gateway) -
     assert reply["event"]["event_type"] == "parent.request"
     assert status(gateway, asking) == "awaiting_parent"
     # Its turn ends, and it waits.
-    gateway.daemon.wait_for(lambda: gateway.ask("GET", f"/runs/{asking}/diagnose")["diagnostics"]["activity"] == "idle")
-    assert status(gateway, asking) == "awaiting_parent"
+    gateway.daemon.wait_for(
+        lambda: not gateway.ask("GET", f"/runs/{asking}/diagnose")["diagnostics"]["worker_alive"],
+        what="its turn is over",
+    )
+    waits = gateway.ask("GET", f"/runs/{asking}")["run"]
+    assert (waits["status"], waits["result_text"]) == ("awaiting_parent", "You said: STUB-SLEEP:0.5 ask")
     sent = gateway.ask("POST", f"/sessions/{child['id']}/send", {"text": "You may.", "from_run_id": parent_run})
     assert (sent["run"]["id"], sent["message"]["role"]) == (asking, "parent")
     assert wait(gateway, asking)["result_text"] == "You said: You may."
@@ -186,6 +190,20 @@ def test_a_child_asks_its_parent_and_goes_on_with_the_answer(gateway: Gateway) -
 
     canceled = gateway.ask("POST", f"/sessions/{child['id']}/messages", {"text": "STUB-SLEEP:60"})["run"]["id"]
     assert gateway.ask("POST", f"/runs/{parent_run}/cancel")["canceled_children"] == [canceled]
+
+
+def test_an_answer_that_comes_before_the_childs_turn_has_begun_is_heard_after_it(gateway: Gateway) -> None:
+    parent = session(gateway)
+    parent_run = send(gateway, parent, "STUB-SLEEP:60")
+    wait_status(gateway, parent_run, "running")
+    child = gateway.ask("POST", f"/runs/{parent_run}/spawn", {"task": "first"})
+    session_id, asking = child["session"]["id"], child["run"]["id"]
+    wait_status(gateway, asking, "running")
+    gateway.ask("POST", f"/runs/{asking}/reply-parent", {"text": "May I?", "request_kind": "question"})
+    gateway.ask("POST", f"/sessions/{session_id}/send", {"text": "You may.", "from_run_id": parent_run})
+    assert wait(gateway, asking)["result_text"] == "You said: You may."
+    output = [str(data["text"]) for data in of_kind(gateway, session_id, "run.output")]
+    assert "".join(output) == "You said: firstYou said: You may."
 
 
 def test_a_permission_that_a_child_asks_for_is_its_parents_to_give(gateway: Gateway) -> None:

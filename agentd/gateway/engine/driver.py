@@ -92,7 +92,8 @@ class Driver:
     async def drive(self) -> None:
         """Follow the run until its agent is free."""
         async with self._core.database.read() as connection:
-            self._progress = await progress_of(connection, self._stored.id)
+            progress = await progress_of(connection, self._stored.id)
+        self._progress = progress.next_turn() if self._stored.turn_id is None else progress
         reading = asyncio.create_task(self._reader.run(), name=f"stream of {self._stored.target}")
         try:
             while self._stored.stage is Stage.WORKING:
@@ -304,6 +305,8 @@ class Driver:
         run_id, now = self._stored.id, self._core.wall()
         stored = await self._core.database.write(lambda writer: take(writer, run_id, taken, now), lasting=False)
         assert stored is not None, "what is at work is not removed"
+        if stored.delivery_id != self._stored.delivery_id:
+            self._progress = self._progress.next_turn()
         self._stored = stored
         self._answers = self._answers or any(isinstance(change, Asked) for change in changes)
         if any(isinstance(change, Began) for change in changes):

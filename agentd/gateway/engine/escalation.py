@@ -78,7 +78,8 @@ async def escalate(writer: Writer, session: StoredSession, stored: StoredRun, sa
 async def continue_run(writer: Writer, session: StoredSession, message: Message, now: float) -> Continued | None:
     """Have the run go on that waits for its parent, if one does; `message` is stored then.
 
-    If the harness asked, the message answers that; else it is what the agent is told next.
+    If the harness asked, the message answers that; else it is what the agent is told next: at once if its turn is over,
+    else after it.
     """
     unfinished = await runs.unfinished(writer.connection, session.id)
     stored = next((each for each in unfinished if each.status is RunStatus.AWAITING_PARENT), None)
@@ -88,21 +89,21 @@ async def continue_run(writer: Writer, session: StoredSession, message: Message,
     await steps.add_message(writer, session, message)
     waiting = await requests.waiting(writer.connection, stored.id)
     run = stored.run
+    data: JsonObject = {"text": message.text, "message_id": message.id}
     if waiting:
         # It runs again once the harness has the answer.
+        data["request_id"] = waiting[0].id
         await requests.set_answer(writer.connection, stored.id, waiting[0].id, answer_in(waiting[0], message.text))
     else:
         run = (await steps.change_status(writer, session, stored, RunStatus.RUNNING, {}, now)).run
-        stage = Stage.WORKING if stored.stage is Stage.WORKING else Stage.WAITING
-        await runs.change(
-            writer.connection,
-            stored.id,
-            delivery_id=message.id,
-            delivery_text=message.text,
-            turn_id=None,
-            stage=stage.value,
-        )
-    data: JsonObject = {"text": message.text, "message_id": message.id}
+        if stored.delivery_id is None:
+            await runs.change(
+                writer.connection,
+                stored.id,
+                delivery_id=message.id,
+                delivery_text=message.text,
+                stage=Stage.WAITING.value,
+            )
     await steps.emit(writer, session, EventType.PARENT_REPLY, data, stored.id, now)
     return Continued(message, run)
 

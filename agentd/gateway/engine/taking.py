@@ -11,9 +11,9 @@ from agentd.gateway.engine.escalation import Escalated
 from agentd.gateway.engine.runs import resolve
 from agentd.gateway.engine.steps import End
 from agentd.gateway.model.follow import Asked, Began, Change, Progress, Resolved, Told
-from agentd.gateway.model.objects import Event, EventType, JsonObject, RequestKind
+from agentd.gateway.model.objects import Event, EventType, JsonObject, Message, RequestKind
 from agentd.gateway.model.states import RunStatus
-from agentd.gateway.store import events, requests, runs, sessions
+from agentd.gateway.store import events, messages, requests, runs, sessions
 from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.database import Writer
 from agentd.gateway.store.events import NewEvent
@@ -105,8 +105,12 @@ async def _ask(writer: Writer, session: StoredSession, stored: StoredRun, asked:
 
 
 async def _finish(writer: Writer, session: StoredSession, stored: StoredRun, end: End, now: float) -> StoredRun:
-    """End a run with its turn; one that waits for its parent goes on with what that says."""
+    """End a run with its turn; one that waits for its parent goes on with what that says, or has said meanwhile."""
     connection = writer.connection
+    if end.status is RunStatus.SUCCEEDED and not stored.status.terminal:
+        said = await _said_meanwhile(connection, stored)
+        if said is not None:
+            return await _go_on(writer, session, stored, said, now)
     waits = stored.status is RunStatus.AWAITING_PARENT and end.status is RunStatus.SUCCEEDED
     if waits and not await requests.waiting(connection, stored.id):
         await runs.change(
@@ -122,6 +126,28 @@ async def _finish(writer: Writer, session: StoredSession, stored: StoredRun, end
         connection, stored.id, stage=Stage.RESTING.value, delivery_id=None, delivery_text=None, turn_id=None
     )
     return replace(stored, stage=Stage.RESTING, delivery_id=None, delivery_text=None, turn_id=None)
+
+
+async def _said_meanwhile(connection: Connection, stored: StoredRun) -> Message | None:
+    """Find what the agent is told next: the first answer of the parent that is no answer to the harness."""
+    replies = await events.of_run(connection, stored.id, EventType.PARENT_REPLY)
+    said = [reply.data["message_id"] for reply in replies if "request_id" not in reply.data]
+    following = said[said.index(stored.delivery_id) + 1 :] if stored.delivery_id in said else said
+    return await messages.find(connection, str(following[0])) if following else None
+
+
+async def _go_on(writer: Writer, session: StoredSession, stored: StoredRun, said: Message, now: float) -> StoredRun:
+    """Have a run whose turn is over begin the next one."""
+    connection = writer.connection
+    if await requests.waiting(connection, stored.id):
+        # Nobody decided what it asked for, and the agent went on.
+        await requests.expire(connection, stored.id)
+        stored = await steps.change_status(writer, session, stored, RunStatus.RUNNING, {}, now)
+    await runs.change(
+        connection, stored.id, delivery_id=said.id, delivery_text=said.text, turn_id=None, working_since=now
+    )
+    await sessions.change(connection, session.id, used_at=now)
+    return replace(stored, delivery_id=said.id, delivery_text=said.text, turn_id=None, working_since=now)
 
 
 async def time_out(writer: Writer, run_id: str, end: End, now: float) -> StoredRun | None:
@@ -147,6 +173,9 @@ def _told(progress: Progress, event: Event) -> Progress:
     if not isinstance(text, str):
         return progress
     if event.event_type is EventType.RUN_OUTPUT:
+        if (number := event.data.get("message")) != progress.message and isinstance(number, int):
+            # Of the next turn: the harness told no whole message in the one before.
+            progress = Progress(number)
         return replace(progress, pieces=progress.pieces + text)
     if event.event_type is EventType.BACKEND_EVENT and event.data.get("kind") == "text":
         return Progress(progress.message + 1, "", text)

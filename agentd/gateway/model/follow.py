@@ -29,6 +29,10 @@ class Progress:
         """The newest message, as far as it is known."""
         return self.pieces or self.last
 
+    def next_turn(self) -> Progress:
+        """Begin another turn of the same run, which has an answer of its own."""
+        return Progress(self.message + (1 if self.pieces else 0))
+
 
 @dataclass(frozen=True, slots=True)
 class Told:

@@ -71,11 +71,12 @@ async def after_of_all(connection: Connection, caller: Caller, cursor: int, limi
     return [_event(row) for row in await connection.execute(statement)]
 
 
-async def of_run(connection: Connection, run_id: str) -> list[Event]:
-    """List the events of a run."""
-    return [
-        _event(row) for row in await connection.execute(select(EVENTS).where(_T.run_id == run_id).order_by(_T.cursor))
-    ]
+async def of_run(connection: Connection, run_id: str, kind: EventType | None = None) -> list[Event]:
+    """List the events of a run, or those of one kind."""
+    statement = select(EVENTS).where(_T.run_id == run_id).order_by(_T.cursor)
+    if kind is not None:
+        statement = statement.where(_T.event_type == kind.value)
+    return [_event(row) for row in await connection.execute(statement)]
 
 
 async def last_of_run(connection: Connection, run_id: str) -> Event | None:

@@ -28,6 +28,12 @@ async def add(connection: Connection, message: Message) -> None:
     )
 
 
+async def find(connection: Connection, message_id: str) -> Message | None:
+    """Find a message."""
+    found = (await connection.execute(select(MESSAGES).where(_T.id == message_id))).one_or_none()
+    return None if found is None else _message(found)
+
+
 async def of_session(connection: Connection, session_id: str) -> list[Message]:
     """List the messages of a session, the oldest first."""
     statement = select(MESSAGES).where(_T.session_id == session_id).order_by(_T.id)
