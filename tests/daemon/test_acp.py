@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import cast
 
 import psutil
+import pytest
 
 from tests.cli.support import Client
 from tests.daemon.test_messages import Json, Listener
 from tests.daemon.test_turns import post
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
-from tests.turns.acp_run import SCRIPTED
+from tests.turns.acp_run import EITHER, SCRIPTED
 
 GRACE = 60.0
 """Seconds; a stop that took as long as half of it was not C-c's."""
@@ -23,13 +24,13 @@ GRACE = 60.0
 class Scripted(Listener):
     """An agent of the protocol that is talked to."""
 
-    def __init__(self, daemon: Daemon, name: str = "a", **fields: object) -> None:
-        Listener.__init__(self, daemon, name)
+    def __init__(self, daemon: Daemon, command: tuple[str, ...], **fields: object) -> None:
+        Listener.__init__(self, daemon, "a")
         self.sessions = self.workdir / "sessions"
         self.sessions.mkdir()
         self.table |= {
             "harness": "acp",
-            "command": [*SCRIPTED, "--sessions", str(self.sessions)],
+            "command": [*command, "--sessions", str(self.sessions)],
             "grace_period": f"{GRACE:g}s",
             **fields,
         }
@@ -42,8 +43,11 @@ class Scripted(Listener):
         self.daemon.wait_for(lambda: self.activity() == activity, 60, what=f"{self.name} is {activity}")
 
 
-def test_turns_go_on_while_agentd_is_away_and_the_conversation_after_a_death(daemon: Daemon) -> None:
-    agent = Scripted(daemon, restart="always", resume=True, restart_delay="0.1s")
+@pytest.mark.parametrize("command", EITHER)
+def test_turns_go_on_while_agentd_is_away_and_the_conversation_after_a_death(
+    daemon: Daemon, command: tuple[str, ...]
+) -> None:
+    agent = Scripted(daemon, command, restart="always", resume=True, restart_delay="0.1s")
     daemon.write_jcard(jcard(agent.table))
     daemon.start("--on-shutdown=keep")
     agent.is_("idle")
@@ -76,7 +80,7 @@ def test_turns_go_on_while_agentd_is_away_and_the_conversation_after_a_death(dae
     running = daemon.agents()["a"]["pid"]
     assert running is not None
     (child,) = psutil.Process(running).children()
-    assert child.cmdline()[1:2] == [SCRIPTED[1]]
+    assert child.cmdline()[1:2] == [command[1]]
     # The agent itself has no way to agentd.
     assert "AGENTD_HOOK" not in child.environ()
     daemon.write_jcard(jcard({**agent.table, "enabled": False}))
@@ -84,7 +88,7 @@ def test_turns_go_on_while_agentd_is_away_and_the_conversation_after_a_death(dae
 
 
 def test_a_person_sends_several_lines_asks_and_answers(daemon: Daemon) -> None:
-    agent = Scripted(daemon, prompt="say started", restart="always")
+    agent = Scripted(daemon, SCRIPTED, prompt="say started", restart="always")
     daemon.write_jcard(jcard(agent.table))
     daemon.start()
     env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
@@ -128,8 +132,9 @@ def test_what_cannot_run_says_what_to_do(daemon: Daemon) -> None:
     assert 'missing: cannot find the program "no-such-agent"' in examined.out
 
 
+@pytest.mark.thorough
 def test_without_turns_it_is_shown_all_the_same(daemon: Daemon) -> None:
-    agent = Scripted(daemon, turns=False, prompt="say shown")
+    agent = Scripted(daemon, SCRIPTED, turns=False, prompt="say shown")
     daemon.write_jcard(jcard(agent.table))
     daemon.start()
     daemon.wait_for(lambda: "\nshown" in daemon.screen("a"), 60, what="the first turn is shown")

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyte
+import pytest
 
 from agentd.files.looks import Looks
 from agentd.harness.acp import RENDERER, RESUME_VARIABLE, acp_argv
@@ -38,16 +39,24 @@ from agentd.turns.turns import Turns
 from tests.turns import claude_run
 from tests.turns.claude_run import Outlet, Terminal, me
 
-SCRIPTED = (sys.executable, str(Path(__file__).parents[1] / "support" / "acp_agent.py"))
-"""The scripted agent; add ``--sessions FOLDER``."""
+SUPPORT = Path(__file__).parents[1] / "support"
+SCRIPTED = (sys.executable, str(SUPPORT / "light_acp_agent.py"))
+"""The scripted agent of a few lines; add ``--sessions FOLDER``."""
+BY_LIBRARY = (sys.executable, str(SUPPORT / "acp_agent.py"))
+"""The scripted agent by the library of the protocol's makers, which takes 0.5 s of CPU to import."""
+EITHER = [pytest.param(SCRIPTED, id="light"), pytest.param(BY_LIBRARY, id="library", marks=pytest.mark.thorough)]
+"""Both, as parameters of a test."""
 
 ROWS, COLUMNS = 30, 80
 RUN = "run-1"
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition: two programs are started first, on a machine that may be loaded."""
-    await claude_run.until(condition, 60)
+    """Wait for a condition: two programs are started first, on a machine that may be loaded.
+
+    Shorter than a test may take, or nobody would read what was missing.
+    """
+    await claude_run.until(condition, 40)
 
 
 @dataclass(slots=True)
@@ -74,8 +83,13 @@ class AcpRun:
     )
     printed: bytearray = field(default_factory=bytearray)
     looks: Looks = field(default_factory=Looks)
+    _stream: pyte.ByteStream = field(init=False)
     _turns: Turns | None = None
     _socket: HookSocket | None = None
+
+    def __post_init__(self) -> None:
+        # One for all that is read: a sequence may come in two pieces.
+        self._stream = pyte.ByteStream(self.screen)
 
     @property
     def path(self) -> Path:
@@ -134,10 +148,6 @@ class AcpRun:
             return
         self.printed += said
         self._stream.feed(said)
-
-    @property
-    def _stream(self) -> pyte.ByteStream:
-        return pyte.ByteStream(self.screen)
 
     @property
     def text(self) -> str:
@@ -222,7 +232,7 @@ class AcpRun:
 
 @contextlib.asynccontextmanager
 async def acp_run(
-    folder: Path, command: Sequence[str] = SCRIPTED, *, first: str = "", resume: str | None = None, serve: bool = True
+    folder: Path, command: Sequence[str] = BY_LIBRARY, *, first: str = "", resume: str | None = None, serve: bool = True
 ) -> AsyncIterator[AcpRun]:
     """Run the renderer."""
     master, slave = pty.openpty()

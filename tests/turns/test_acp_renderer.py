@@ -1,4 +1,8 @@
-"""The renderer of agents that speak the Agent Client Protocol, on a real terminal, with an agent by its makers."""
+"""The renderer of agents that speak the Agent Client Protocol, on a real terminal, with a real program behind it.
+
+What shows the whole way is run with an agent of a few lines; with one by the protocol's makers, and for the cases at
+the rim, when it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,16 @@ import pytest
 
 from agentd.turns.adapter import Answer, TurnsError
 from agentd.turns.events import Decision, Failure, Outcome
-from tests.turns.acp_run import SCRIPTED, AcpRun, acp_run, until
+from tests.turns.acp_run import BY_LIBRARY, EITHER, AcpRun, acp_run, until
 
 ALLOW, DENY = Answer(Decision.ALLOW), Answer(Decision.DENY)
 
 
-async def test_messages_stream_are_byte_exact_and_never_act_on_the_terminal(short_folder: Path) -> None:
-    async with acp_run(short_folder) as run:
+@pytest.mark.parametrize("command", EITHER)
+async def test_messages_stream_are_byte_exact_and_never_act_on_the_terminal(
+    short_folder: Path, command: tuple[str, ...]
+) -> None:
+    async with acp_run(short_folder, command) as run:
         await run.idle()
         assert run.watch.session is not None
         await run.shows("/exit leaves")
@@ -78,8 +85,11 @@ async def ended(run: AcpRun, turns: int) -> str | None:
     return turn.end.final_text
 
 
-async def test_permissions_are_answered_in_either_place_and_the_first_counts(short_folder: Path) -> None:
-    async with acp_run(short_folder) as run:
+@pytest.mark.parametrize("command", EITHER)
+async def test_permissions_are_answered_in_either_place_and_the_first_counts(
+    short_folder: Path, command: tuple[str, ...]
+) -> None:
+    async with acp_run(short_folder, command) as run:
         await run.idle()
         await asked(run, "rm -rf build")
         (request,) = run.watch.conversation.requests
@@ -130,8 +140,9 @@ async def test_permissions_are_answered_in_either_place_and_the_first_counts(sho
         assert decisions == ["allow", "deny", "allow", "deny", "allow", "deny", "expired"]
 
 
+@pytest.mark.thorough
 async def test_always_is_not_taken_for_an_answer_that_does_not_say_so(short_folder: Path) -> None:
-    async with acp_run(short_folder, (*SCRIPTED, "--only-always")) as run:
+    async with acp_run(short_folder, (*BY_LIBRARY, "--only-always")) as run:
         await run.idle()
         await asked(run, "rm -rf build")
         with pytest.raises(TurnsError, match="Allow for this session"):
@@ -141,8 +152,9 @@ async def test_always_is_not_taken_for_an_answer_that_does_not_say_so(short_fold
         assert await ended(run, 1) == "[cancelled]"
 
 
-async def test_a_person_types_interrupts_and_leaves(short_folder: Path) -> None:
-    async with acp_run(short_folder, first="say started with") as run:
+@pytest.mark.parametrize("command", EITHER)
+async def test_a_person_types_interrupts_and_leaves(short_folder: Path, command: tuple[str, ...]) -> None:
+    async with acp_run(short_folder, command, first="say started with") as run:
         turn = await run.idle(1)
         assert turn is not None
         assert turn.prompt == "say started with"
@@ -167,6 +179,7 @@ async def test_a_person_types_interrupts_and_leaves(short_folder: Path) -> None:
         assert await run.exit_status() == 0
 
 
+@pytest.mark.thorough
 async def test_exit_leaves_and_the_agents_own_end_is_the_renderers(short_folder: Path) -> None:
     async with acp_run(short_folder) as run:
         await run.idle()
@@ -193,6 +206,7 @@ async def test_exit_leaves_and_the_agents_own_end_is_the_renderers(short_folder:
         await run.shows("cannot be executed: No such file or directory")
 
 
+@pytest.mark.thorough
 async def test_another_daemon_learns_where_the_conversation_stands(short_folder: Path) -> None:
     async with acp_run(short_folder) as run:
         await run.idle()
@@ -223,10 +237,11 @@ async def test_another_daemon_learns_where_the_conversation_stands(short_folder:
         assert (await run.ask("say again")).prompt == "say again"
 
 
+@pytest.mark.thorough
 async def test_a_conversation_goes_on_where_the_agent_can(short_folder: Path) -> None:
     sessions = short_folder / "sessions"
     sessions.mkdir()
-    command = (*SCRIPTED, "--sessions", str(sessions))
+    command = (*BY_LIBRARY, "--sessions", str(sessions))
     (sessions / "abc").write_text("say something\n")
     async with acp_run(short_folder, command, resume="abc") as run:
         await run.idle()
@@ -246,6 +261,7 @@ async def test_a_conversation_goes_on_where_the_agent_can(short_folder: Path) ->
         await run.shows("cannot go on with a former conversation")
 
 
+@pytest.mark.thorough
 async def test_a_flood_is_told_whole_and_can_be_interrupted(short_folder: Path) -> None:
     async with acp_run(short_folder) as run:
         await run.idle()
@@ -260,6 +276,7 @@ async def test_a_flood_is_told_whole_and_can_be_interrupted(short_folder: Path) 
         assert turn.end.final_text == "fine"
 
 
+@pytest.mark.thorough
 async def test_an_agent_that_prints_garbage_is_shown_and_ended(short_folder: Path) -> None:
     garbage = "while :; do printf 'x\\033[2Jgarbage\\n[[[\\n{\"id\":1}\\n'; done"
     async with acp_run(short_folder, ("sh", "-c", garbage)) as run:
@@ -273,6 +290,7 @@ async def test_an_agent_that_prints_garbage_is_shown_and_ended(short_folder: Pat
         assert await run.exit_status() == 0
 
 
+@pytest.mark.thorough
 async def test_a_terminal_of_another_size_is_laid_out_anew(short_folder: Path) -> None:
     async with acp_run(short_folder) as run:
         await run.idle()
