@@ -34,7 +34,7 @@ WHEN_ASKED_FOR = {
     "clis": pytest.mark.skip(reason="takes minutes: run it with -m clis"),
     "gateway": pytest.mark.skip(reason="together they take a quarter of the suite: run it with -m gateway"),
     "gvisor": pytest.mark.skip(reason="takes half a second each: run them with -m gvisor"),
-    "installs": pytest.mark.skip(reason="takes ten seconds each: run it with -m installs"),
+    "installs": pytest.mark.skip(reason="takes up to ten seconds each: run it with -m installs"),
     "thorough": pytest.mark.skip(reason="the fault runs do the like: run it with -m thorough"),
     "pages": pytest.mark.skip(reason="together they take a fifth of the suite: run it with -m pages"),
 }

@@ -8,7 +8,14 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["benchmarks", "benchmarks.peers", "tests.faults", "tests.soak"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        # These import all of agentd, 3 s of CPU; .ci/run runs both programs.
+        *(pytest.param(module, marks=pytest.mark.thorough) for module in ("benchmarks", "tests.faults")),
+        *("benchmarks.peers", "tests.soak"),
+    ],
+)
 def test_each_program_has_a_help(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "--help"], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -91,18 +91,24 @@ def locked_here() -> dict[str, str]:
 def test_beside_newer_releases_of_everything_the_bootstrap_asks_for_exactly_the_lock(
     source: Path, tmp_path: Path
 ) -> None:
-    """Without installing it: that takes ten seconds, and is the next test's."""
+    """Of a dozen packages, without installing them: all of the lock is the next test's, and takes 4 s more of CPU."""
+    lock = tmp_path / "lock.txt"
+    lines = (source / "requirements/dev.txt").read_text().splitlines(keepends=True)[:12]
+    lock.write_text("".join(lines))
+    names = {normal(line.partition("==")[0]) for line in lines}
     (install,) = re.findall(r'^\t"\$venv/bin/python" (.* --requirement) "\$lock"$', BOOTSTRAP.read_text(), re.MULTILINE)
     done = subprocess.run(
         [
-            *(sys.executable, *install.split(), source / "requirements/dev.txt"),
+            *(sys.executable, *install.split(), lock),
             *("--dry-run", "--ignore-installed", "--report", tmp_path / "report"),
         ],
         env=environment(source), check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     packages = [package["metadata"] for package in json.loads((tmp_path / "report").read_text())["install"]]
-    assert {normal(package["name"]): package["version"] for package in packages} == locked_here()
+    wanted = {name: version for name, version in locked_here().items() if name in names}
+    assert len(wanted) > len(lines) / 2
+    assert {normal(package["name"]): package["version"] for package in packages} == wanted
 
 
 @pytest.mark.installs
