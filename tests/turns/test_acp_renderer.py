@@ -13,7 +13,7 @@ import pytest
 
 from agentd.turns.adapter import Answer, TurnsError
 from agentd.turns.events import Decision, Failure, Outcome
-from tests.turns.acp_run import BY_LIBRARY, EITHER, AcpRun, acp_run, until
+from tests.turns.acp_run import BY_LIBRARY, EITHER, SCRIPTED, AcpRun, acp_run, until
 
 ALLOW, DENY = Answer(Decision.ALLOW), Answer(Decision.DENY)
 
@@ -180,12 +180,20 @@ async def test_a_person_types_interrupts_and_leaves(short_folder: Path, command:
 
 
 @pytest.mark.thorough
-async def test_exit_leaves_and_the_agents_own_end_is_the_renderers(short_folder: Path) -> None:
-    async with acp_run(short_folder) as run:
+async def test_it_ends_with_exit_and_with_its_terminal(short_folder: Path) -> None:
+    async with acp_run(short_folder, SCRIPTED) as run:
         await run.idle()
         run.type("/exit\r")
         assert await run.exit_status() == 0
-    async with acp_run(short_folder) as run:
+    async with acp_run(short_folder, SCRIPTED) as run:
+        await run.idle()
+        run.hang_up()
+        assert await run.exit_status() == 0
+
+
+@pytest.mark.thorough
+async def test_the_agents_own_end_is_the_renderers(short_folder: Path) -> None:
+    async with acp_run(short_folder, SCRIPTED) as run:
         await run.idle()
         await run.deliver("say going\ndie")
         assert await run.exit_status() == 128 + signal.SIGKILL
@@ -193,10 +201,6 @@ async def test_exit_leaves_and_the_agents_own_end_is_the_renderers(short_folder:
         assert turn is not None
         assert turn.end is not None
         assert (turn.end.outcome, turn.end.final_text) == (Outcome.LOST, "going")
-    async with acp_run(short_folder) as run:
-        await run.idle()
-        run.hang_up()
-        assert await run.exit_status() == 0
     async with acp_run(short_folder, ("sh", "-c", "echo cannot start >&2; exit 3")) as run:
         assert await run.exit_status() == 3
         await run.shows("cannot start")
