@@ -32,6 +32,7 @@ FUZZ_PROFILE = "fuzz"
 WHEN_ASKED_FOR = {
     "browser": pytest.mark.skip(reason="a browser takes half of the machine: run it with -m browser"),
     "clis": pytest.mark.skip(reason="takes minutes: run it with -m clis"),
+    "days": pytest.mark.skip(reason="they take ten minutes together: run them with -m days"),
     "gateway": pytest.mark.skip(reason="together they take a quarter of the suite: run it with -m gateway"),
     "gvisor": pytest.mark.skip(reason="takes half a second each: run them with -m gvisor"),
     "installs": pytest.mark.skip(reason="takes up to ten seconds each: run it with -m installs"),

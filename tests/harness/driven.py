@@ -15,8 +15,11 @@ from tests.support.agents import jcard
 from tests.support.daemon import Daemon, program
 from tests.support.waiting import wait_for
 
-REAL = [pytest.mark.clis, pytest.mark.timeout(600), pytest.mark.usefixtures("_no_other_host")]
+_EACH = [pytest.mark.timeout(600), pytest.mark.usefixtures("_no_other_host")]
+REAL = [pytest.mark.clis, *_EACH]
 """Marks of a module of tests. Each test takes 2 to 10 s on an idle machine, and ten times that on a loaded one."""
+DAYS = [pytest.mark.days, *_EACH]
+"""Marks of a module of long conversations."""
 
 DEADLINE = 120.0
 GRACE = 120.0

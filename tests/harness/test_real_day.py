@@ -16,12 +16,12 @@ import pytest
 from agentd.model.states import Activity
 from tests.daemon.test_messages import Following
 from tests.harness.day import Day
-from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl
+from tests.harness.driven import DAYS, DEADLINE, DrivenCli, agentctl
 from tests.harness.real_clis import REAL_CLIS, RealCli
 from tests.harness.stub_model import REPLY
 from tests.harness.test_real_turns import ASK, wait_activity
 
-pytestmark = REAL
+pytestmark = DAYS
 
 TURNS = 30
 

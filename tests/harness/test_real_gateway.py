@@ -10,12 +10,12 @@ from openai import OpenAI
 from openai.types.responses import Response
 
 from tests.gateway.openai.official import Traffic, official
-from tests.harness.driven import DEADLINE, REAL, DrivenCli
+from tests.harness.driven import DAYS, DEADLINE, DrivenCli
 from tests.support.forked import launch_of
 from tests.support.gateway import Gateway
 from tests.support.waiting import wait_for
 
-pytestmark = REAL
+pytestmark = DAYS
 
 CONFIG = "OPENCODE_CONFIG_CONTENT"
 

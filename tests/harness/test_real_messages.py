@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 from tests.daemon.test_turns import post
-from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl, asked
+from tests.harness.driven import DAYS, DEADLINE, DrivenCli, agentctl, asked
 from tests.harness.stub_model import REPLY, StubModel
 from tests.harness.test_real_turns import wait_activity
 from tests.support.waiting import wait_for
 
-pytestmark = REAL
+pytestmark = DAYS
 
 Json = dict[str, object]
 
