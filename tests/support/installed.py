@@ -52,7 +52,8 @@ class Installation:
         shutil.copytree(spec.submodule_search_locations[0], self.site / "agentd")
         if version is not None:
             (self.site / "agentd" / "__init__.py").write_text(f'__version__ = "{version}"\n')
-        for name in _PINNED.findall((_ROOT / "requirements" / "run.txt").read_text()):
+        # The lock has some twice, with a version for each of two Pythons.
+        for name in dict.fromkeys(_PINNED.findall((_ROOT / "requirements" / "run.txt").read_text())):
             try:
                 found = files(name) or []
             except PackageNotFoundError:  # for another Python or system
