@@ -372,11 +372,13 @@ async def test_a_resumed_conversation_goes_on_in_its_first_file(
         await run.begin()
         await run.message("info", 2, content="Request cancelled.")
         await until(lambda: run.watch.conversation.turn is None)
+        watch = run.watch._watch
+        assert isinstance(watch, GeminiWatch)
         began, first = wall(), run.path
         run.path = first.with_name(f"session-2026-11-29T02-20-{SESSION[:8]}.jsonl")
         run.write({**header(SESSION), "startTime": datetime.fromtimestamp(began).astimezone().isoformat()})
         run.shows(Activity.IDLE, at=began + 0.1)
-        await looked(monkeypatch)
+        await until(lambda: len(watch._files) == 2)
         run.path = first
         await run.message("user", 3, content=[{"text": "and now?"}])
         await until(lambda: run.watch.conversation.turn is not None)
