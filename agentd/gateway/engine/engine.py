@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from agentd.gateway.engine.agents import Agents
+from agentd.gateway.engine.confirmations import Confirmations
 from agentd.gateway.engine.conversations import Also, Conversations
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.family import Family
@@ -74,6 +75,8 @@ class Engine:
         self._family = Family(core)
         self._happenings = Happenings(core)
         self._status = Status(core)
+        self.confirmations = Confirmations(core)
+        """What managed agents wait to be confirmed."""
         self._answers = Answers(core)
         self._scheduler = Scheduler(core, self._agents)
         self._hiring = Hiring(core)
@@ -86,6 +89,7 @@ class Engine:
         tasks = [
             asyncio.create_task(self._scheduler.run(), name="scheduler"),
             asyncio.create_task(self._housekeeping.run(), name="housekeeping"),
+            asyncio.create_task(self.confirmations.run(), name="confirmations"),
         ]
         for task in tasks:
             task.add_done_callback(_say_why)

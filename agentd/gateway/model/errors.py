@@ -27,6 +27,13 @@ class ExistsError(GatewayError):
     code = "exists"
 
 
+class DecidedError(GatewayError):
+    """Somebody else was the first to answer."""
+
+    status = HTTPStatus.CONFLICT
+    code = "decided"
+
+
 class InvalidRequestError(GatewayError):
     """A field has a value that cannot be used.
 

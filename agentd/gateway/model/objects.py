@@ -66,6 +66,8 @@ class EventType(StrEnum):
     CHILD_SPAWNED = "child.spawned"
     PARENT_REQUEST = "parent.request"
     PARENT_REPLY = "parent.reply"
+    TOOL_CONFIRMATION_REQUEST = "tool_confirmation_request"
+    TOOL_CONFIRMATION_RESPONSE = "tool_confirmation_response"
 
     @property
     def ends(self) -> bool:

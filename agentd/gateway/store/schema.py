@@ -204,3 +204,49 @@ CONVERSATION_REMOVED: Final = Table(
     Column("item_id", String, primary_key=True),
 )
 """Items of responses that were taken out of a conversation."""
+
+MANAGED_AGENTS: Final = Table(
+    "managed_agents",
+    METADATA,
+    # agentd's name of it in lower case: names differ in more than their case.
+    Column("key", String, primary_key=True),
+    Column("username", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("harness", String, nullable=False),
+    Column("session_id", String, nullable=False),
+    Column("definition", JSON, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("keep", Boolean, nullable=False),
+    Column("state", String, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("stream_after", BigInteger),
+    Index("managed_agents_by_username", "username"),
+)
+"""Agents that users made by the API."""
+
+CONFIRMATIONS: Final = Table(
+    "confirmations",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("agent", String, nullable=False),
+    Column("username", String, nullable=False),
+    Column("session_id", String, nullable=False),
+    Column("target", String, nullable=False),
+    Column("request", String, nullable=False),
+    Column("server_name", JSON, nullable=False),
+    Column("tool_name", JSON, nullable=False),
+    Column("arguments", JSON, nullable=False),
+    Column("tool", JSON(none_as_null=True)),
+    Column("timeout_ms", BigInteger, nullable=False),
+    Column("default_answer", Boolean, nullable=False),
+    Column("asked_at", Double, nullable=False),
+    Column("answer", Boolean),
+    Column("decided_by", String),
+    Column("confirmed", Boolean),
+    Column("decided_at", Double),
+    Column("gone", Boolean, nullable=False),
+    Index("confirmations_by_agent", "agent", "confirmed"),
+    Index("confirmations_by_confirmed", "confirmed", "asked_at"),
+    Index("confirmations_by_session", "session_id"),
+)
+"""Tools that somebody has to confirm; the answer is null while nobody gave one, and then yet to be passed on."""

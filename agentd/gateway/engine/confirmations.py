@@ -1,0 +1,234 @@
+"""Tools that somebody has to confirm: asked once, answered once, and the answer passed on to the agent.
+
+An answer is stored before it is passed on, so that it survives the gateway; agentd takes the first one for a request, a
+person's at the terminal included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from agentd.gateway.engine.core import Core
+from agentd.gateway.model.caller import Caller
+from agentd.gateway.model.errors import AgentdUnreachableError, DecidedError, GatewayError, NotFoundError
+from agentd.gateway.model.managed import Confirmation, Decider, ManagedAgent, SoughtTool
+from agentd.gateway.model.objects import EventType, Json, JsonObject
+from agentd.gateway.store import confirmations, events
+from agentd.gateway.store.database import Writer
+from agentd.gateway.store.events import NewEvent
+from agentd.gateway.talk.socket import RefusedError
+
+log = structlog.get_logger(__name__)
+
+_AGAIN: Final = 0.5
+"""Seconds after which an answer is passed on again that could not be."""
+
+_LONGEST_PAUSE: Final = 30.0
+
+_REFUSED: Final = "The user did not allow this tool to run."
+"""What a harness that takes a reason is told."""
+
+_WAITING: Final = "waiting_permission"
+"""agentd's word for an agent that asks for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What an agent asks for, by its stream."""
+
+    target: str
+    request: str
+    tool: str | None
+    arguments: JsonObject
+
+
+def new_request_id() -> str:
+    """Make the id of a request: 128 random bits."""
+    return f"cnf_{secrets.token_hex(16)}"
+
+
+async def ask(writer: Writer, agent: ManagedAgent, sought: SoughtTool, wanted: Ask, now: float) -> Confirmation:
+    """Ask for a confirmation, in the agent's session."""
+    asked = Confirmation(
+        id=new_request_id(),
+        agent=agent.agent,
+        username=agent.username,
+        session_id=agent.session_id,
+        target=wanted.target,
+        request=wanted.request,
+        server_name=sought.server,
+        tool_name=sought.name,
+        arguments=wanted.arguments,
+        tool=wanted.tool,
+        timeout_ms=sought.timeout_ms,
+        default=sought.default,
+        asked_at=now,
+    )
+    await confirmations.add(writer.connection, asked)
+    await _tell(writer, asked, EventType.TOOL_CONFIRMATION_REQUEST, asked.request_json(), now)
+    return asked
+
+
+async def finish(writer: Writer, asked: Confirmation, by: Decider, now: float, *, confirmed: bool) -> Confirmation:
+    """Note how it ended, and tell those who were asked."""
+    ended = replace(asked, answer=confirmed, decided_by=by, confirmed=confirmed, decided_at=now)
+    await confirmations.change(
+        writer.connection, asked.id, answer=confirmed, decided_by=by.value, confirmed=confirmed, decided_at=now
+    )
+    await _tell(writer, ended, EventType.TOOL_CONFIRMATION_RESPONSE, ended.response_json(), now)
+    return ended
+
+
+async def _tell(writer: Writer, asked: Confirmation, kind: EventType, data: JsonObject, now: float) -> None:
+    await events.add(writer, [NewEvent(asked.session_id, asked.username, kind, data)], now)
+
+
+class Confirmations:
+    """All of them."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._news = asyncio.Event()
+        self._passing: set[str] = set()
+        """Answers that somebody is passing on now."""
+
+    async def pending(self, agent: str) -> tuple[Confirmation, ...]:
+        """List what waits for an answer, the oldest first; `agent` is agentd's name of the managed one."""
+        async with self._core.database.read() as connection:
+            return tuple(each for each in await confirmations.undecided(connection, agent) if each.open)
+
+    async def confirm(
+        self, caller: Caller, request_id: str, confirmed: bool, *, agent: str | None = None
+    ) -> Confirmation:
+        """Let a tool run, or not. The first answer counts.
+
+        Parameters
+        ----------
+        agent
+            Whose request it must be; agentd's name of the managed one.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such request, or it is somebody else's.
+        DecidedError
+            If it is decided already.
+        """
+
+        async def claim(writer: Writer) -> Confirmation:
+            asked = await confirmations.find(writer.connection, request_id)
+            if asked is None or not caller.sees(asked.username) or (agent is not None and asked.agent != agent):
+                raise NotFoundError(f"there is no request {request_id}")
+            if not asked.open:
+                raise DecidedError(f"the request {request_id} is decided already")
+            return await _claim(writer, asked, Decider.USER, confirmed=confirmed)
+
+        asked = await self._core.database.write(claim)
+        ended = await self._pass_on(asked)
+        if ended.confirmed is None and ended.answer is None:
+            raise DecidedError(f"the request {request_id} was decided at the agent's terminal")
+        return ended
+
+    def asked(self) -> None:
+        """Say that there is something new to wait for."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Answer by default what nobody answered in time, and pass on answers, until cancelled."""
+        while True:
+            self._news.clear()
+            try:
+                wake = await self._step()
+            except GatewayError as error:
+                log.error("confirmations_not_kept", reason=str(error))
+                wake = _AGAIN
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wake):
+                    await self._news.wait()
+
+    async def _step(self) -> float:
+        """Do what is due; returns seconds until more is."""
+        async with self._core.database.read() as connection:
+            undecided = await confirmations.undecided(connection)
+        wake = _LONGEST_PAUSE
+        for asked in undecided:
+            now = self._core.wall()
+            if asked.open and asked.deadline > now:
+                wake = min(wake, asked.deadline - now)
+                continue
+            if asked.id in self._passing:
+                continue
+            ended = await self._pass_on(await self._with_default(asked) if asked.open else asked)
+            if ended.confirmed is None:
+                wake = min(wake, _AGAIN)
+        return wake
+
+    async def _with_default(self, asked: Confirmation) -> Confirmation:
+        async def work(writer: Writer) -> Confirmation:
+            found = await confirmations.find(writer.connection, asked.id)
+            if found is None or not found.open:
+                return found or asked
+            return await _claim(writer, found, Decider.DEFAULT, confirmed=found.default)
+
+        return await self._core.database.write(work)
+
+    async def _pass_on(self, asked: Confirmation) -> Confirmation:
+        """Give the agent the answer; returns the request as it is then."""
+        if asked.confirmed is not None or asked.id in self._passing:
+            return asked
+        self._passing.add(asked.id)
+        try:
+            if asked.answer is None:
+                return await self._look_at(asked)
+            decision, text = ("allow", "") if asked.answer else ("deny", _REFUSED)
+            await self._core.turns.answer(asked.target, asked.request, decision, text)
+        except AgentdUnreachableError as error:
+            log.warning("confirmation_not_passed_on", request=asked.id, agent=asked.target, reason=str(error))
+            self._news.set()
+            return asked
+        except RefusedError:
+            return await self._look_at(asked)
+        finally:
+            self._passing.discard(asked.id)
+        return await self._end(asked, asked.decided_by or Decider.USER, confirmed=asked.answer)
+
+    async def _look_at(self, asked: Confirmation) -> Confirmation:
+        """Find out what became of a request that takes no answer."""
+        shown = await self._core.turns.show(asked.target)
+        if shown is None or shown.get("turn") is None:
+            return await self._end(asked, Decider.NOBODY, confirmed=False)
+        if asked.gone or shown.get("activity") == _WAITING or asked.request in _requests(shown.get("requests")):
+            # Whoever follows the agent learns whether the tool ran; or it will ask again, after agentd's restart.
+            return asked
+
+        async def work(writer: Writer) -> None:
+            await confirmations.change(writer.connection, asked.id, answer=None, decided_by=None, gone=True)
+
+        await self._core.database.write(work)
+        return replace(asked, answer=None, decided_by=None, gone=True)
+
+    async def _end(self, asked: Confirmation, by: Decider, *, confirmed: bool) -> Confirmation:
+        async def work(writer: Writer) -> Confirmation:
+            found = await confirmations.find(writer.connection, asked.id)
+            if found is None or found.confirmed is not None:
+                return found or asked
+            return await finish(writer, found, by, self._core.wall(), confirmed=confirmed)
+
+        return await self._core.database.write(work)
+
+
+async def _claim(writer: Writer, asked: Confirmation, by: Decider, *, confirmed: bool) -> Confirmation:
+    await confirmations.change(writer.connection, asked.id, answer=confirmed, decided_by=by.value)
+    return replace(asked, answer=confirmed, decided_by=by)
+
+
+def _requests(shown: Json) -> Iterable[str]:
+    """Read the ids of what an agent asks for."""
+    return [str(each.get("id")) for each in (shown if isinstance(shown, list) else []) if isinstance(each, dict)]
