@@ -29,7 +29,7 @@ from tests.support.daemon import UnixConnection
 
 _STEPS, _SCHEDULER = "agentd.gateway.engine.steps", "agentd.gateway.engine.scheduler"
 _DRIVER, _AGENTS = "agentd.gateway.engine.driver", "agentd.gateway.engine.agents"
-_TURNS, _DATABASE = "agentd.gateway.talk.turns", "agentd.gateway.store.database"
+_TURNS, _DATABASE = "agentd.api.client.turns", "agentd.gateway.store.database"
 
 POINTS = (
     Point("message.before_queued", _STEPS, "queue_run", before=True),

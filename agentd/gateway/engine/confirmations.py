@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from agentd.api.client.socket import RefusedError
 from agentd.gateway.engine.core import Core
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.errors import AgentdUnreachableError, DecidedError, GatewayError, NotFoundError
@@ -23,7 +24,6 @@ from agentd.gateway.model.objects import EventType, Json, JsonObject
 from agentd.gateway.store import confirmations, events
 from agentd.gateway.store.database import Writer
 from agentd.gateway.store.events import NewEvent
-from agentd.gateway.talk.socket import RefusedError
 
 log = structlog.get_logger(__name__)
 

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from agentd.api.client.socket import Socket
+from agentd.api.client.turns import Turns
 from agentd.gateway.engine.options import EngineOptions
 from agentd.gateway.feed import Feed
+from agentd.gateway.model.errors import AgentdUnreachableError
 from agentd.gateway.store.database import Database
 from agentd.gateway.talk.agentd import Agentd
 from agentd.gateway.talk.declare import Declarations
 from agentd.gateway.talk.definitions import Definitions, Files
-from agentd.gateway.talk.turns import Turns
 from agentd.settings.sockets import turns_socket
 
 _SHORTEST_LEASE: Final = 3600.0
@@ -41,7 +43,7 @@ class Core:
         return cls(
             options,
             database,
-            Turns.at(turns_socket(options.api_socket)),
+            Turns(Socket(turns_socket(options.api_socket), AgentdUnreachableError)),
             Agentd.at(options.api_socket),
             Definitions(files),
             Declarations(options.drop_in_folder, max(options.idle_timeout, _SHORTEST_LEASE)),

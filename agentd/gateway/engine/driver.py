@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from agentd.api.client.socket import RefusedError
 from agentd.gateway.engine.agents import Agents
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.ends import Ends
@@ -32,7 +33,6 @@ from agentd.gateway.store import requests, runs, sessions
 from agentd.gateway.store.requests import Answer, Request
 from agentd.gateway.store.runs import Stage, StoredRun
 from agentd.gateway.store.sessions import StoredSession
-from agentd.gateway.talk.socket import RefusedError
 
 log = structlog.get_logger(__name__)
 

@@ -7,10 +7,10 @@ import contextlib
 from contextlib import aclosing
 from typing import Final
 
+from agentd.api.client.socket import RefusedError
+from agentd.api.client.turns import Turns
 from agentd.gateway.model.errors import AgentdUnreachableError
 from agentd.gateway.model.follow import Line
-from agentd.gateway.talk.socket import RefusedError
-from agentd.gateway.talk.turns import Turns
 
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 2.0

@@ -6,6 +6,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Final
 
+from agentd.api.client.socket import RefusedError
 from agentd.gateway.engine import steps
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.steps import End
@@ -19,7 +20,6 @@ from agentd.gateway.store import requests, runs, sessions
 from agentd.gateway.store.database import Writer
 from agentd.gateway.store.requests import Answer, Request
 from agentd.gateway.store.runs import StoredRun
-from agentd.gateway.talk.socket import RefusedError
 
 _DECISIONS: Final = ("allow", "deny", "allow_always")
 

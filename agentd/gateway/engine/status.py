@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import agentd
+from agentd.api.client.socket import RefusedError
 from agentd.files.worker import in_thread
 from agentd.gateway.engine import steps
 from agentd.gateway.engine.core import Core
@@ -23,7 +24,6 @@ from agentd.gateway.store import events, runs
 from agentd.gateway.store.runs import Stage
 from agentd.gateway.store.sessions import StoredSession
 from agentd.gateway.talk.definitions import DefinitionsError
-from agentd.gateway.talk.socket import RefusedError
 from agentd.text.timestamps import rfc3339_milliseconds
 
 _TAIL: Final = 20

@@ -7,13 +7,13 @@ from typing import Final
 
 import structlog
 
+from agentd.api.client.socket import RefusedError
 from agentd.gateway.engine.agents import Agents
 from agentd.gateway.engine.core import Core
 from agentd.gateway.model.errors import AgentNotReadyError
 from agentd.gateway.model.follow import Line
 from agentd.gateway.store.runs import StoredRun
 from agentd.gateway.store.sessions import StoredSession
-from agentd.gateway.talk.socket import RefusedError
 
 log = structlog.get_logger(__name__)
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from aiohttp import StreamReader, hdrs, web
 from pydantic import BaseModel, ConfigDict, Field
 
+from agentd.api.client.socket import RefusedError
 from agentd.gateway.http.access import caller
 from agentd.gateway.http.body import read_body, read_query
 from agentd.gateway.http.errors import ApiError
@@ -18,7 +19,6 @@ from agentd.gateway.model.objects import Json, JsonObject
 from agentd.gateway.page.files import PAGE, static_files
 from agentd.gateway.page.markdown import html_of
 from agentd.gateway.talk.definitions import OWN
-from agentd.gateway.talk.socket import RefusedError
 from agentd.model.gateway import Scope
 
 CONTENT_POLICY: Final = (

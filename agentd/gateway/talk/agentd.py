@@ -7,10 +7,10 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
+from agentd.api.client.socket import RefusedError, Socket
 from agentd.gateway.model.errors import AgentdUnreachableError
 from agentd.gateway.model.objects import Json, JsonObject
 from agentd.gateway.model.outcome import Exit
-from agentd.gateway.talk.socket import RefusedError, Socket
 from agentd.text.timestamps import rfc3339, rfc3339_milliseconds
 
 
@@ -32,7 +32,7 @@ class Agentd:
     @classmethod
     def at(cls, path: Path) -> Agentd:
         """Use the socket at this path."""
-        return cls(Socket(path))
+        return cls(Socket(path, AgentdUnreachableError))
 
     async def reachable(self) -> bool:
         """Whether it answers."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from agentd.api.client.socket import RefusedError
+from agentd.api.client.turns import Turns
 from agentd.gateway.engine.confirmations import Ask, ask
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.model.caller import Caller
@@ -17,8 +19,6 @@ from agentd.gateway.model.objects import EventType
 from agentd.gateway.model.requests import NewSession
 from agentd.gateway.store import confirmations, managed
 from agentd.gateway.store.database import Writer
-from agentd.gateway.talk.socket import RefusedError
-from agentd.gateway.talk.turns import Turns
 from agentd.model.gateway import Scope
 
 ALICE = Caller("alice", frozenset({Scope.AGENTS}), "a")

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import quote
 
-from agentd.gateway.model.follow import Line
-from agentd.gateway.model.objects import Json, JsonObject
-from agentd.gateway.talk.socket import RefusedError, Socket
+from agentd.api.client.socket import Json, JsonObject, RefusedError, Socket
+
+Line: TypeAlias = Mapping[str, Json]
+"""One line of the stream of an agent's turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """The socket; all of it raises `AgentdUnreachableError` and `RefusedError`."""
+    """The socket; all of it raises what `Socket.ask` does."""
 
     socket: Socket
 
-    @classmethod
-    def at(cls, path: Path) -> Turns:
-        """Use the socket at this path."""
-        return cls(Socket(path))
+    async def conversation(self, agent: str) -> JsonObject | None:
+        """Show an agent's conversation; ``None`` if it does not run."""
+        try:
+            found = await self.socket.ask("GET", f"/v1/turns/{quote(agent, safe='')}")
+        except RefusedError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return found if isinstance(found, dict) else None
 
     async def deliver(self, agent: str, message_id: str, text: str) -> Line:
         """Give an agent a message; again, if it has it, gives what became of that."""
@@ -79,7 +85,7 @@ def _message(answer: Json) -> Line:
     """Read a message as if it were a line of the stream."""
     message = answer.get("message") if isinstance(answer, dict) else None
     if not isinstance(message, dict):
-        raise RefusedError(HTTPStatus.OK, "expected a message: agentd and the gateway are of different versions")
+        raise RefusedError(HTTPStatus.OK, "expected a message: agentd and this program are of different versions")
     return {**message, "kind": "message", "message": message.get("id")}
 
 

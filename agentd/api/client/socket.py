@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import aiohttp
 
-from agentd.gateway.model.errors import AgentdUnreachableError
-from agentd.gateway.model.objects import Json, JsonObject
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+JsonObject: TypeAlias = dict[str, Json]
 
 _LIMIT: Final = aiohttp.ClientTimeout(total=10, sock_connect=2)
 
@@ -20,6 +20,10 @@ _STREAM_LIMIT: Final = aiohttp.ClientTimeout(total=None, sock_connect=2, sock_re
 """agentd says every 15 s that it is there."""
 
 _NOBODY: Final = "http://agentd"
+
+
+class UnreachableError(Exception):
+    """agentd does not answer; the text says where, and why."""
 
 
 class RefusedError(Exception):
@@ -37,10 +41,17 @@ class RefusedError(Exception):
 
 
 class Socket:
-    """One of agentd's sockets."""
+    """One of agentd's sockets.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    unreachable
+        What is raised if agentd does not answer: an error of the caller's own.
+    """
+
+    def __init__(self, path: Path, unreachable: type[Exception] = UnreachableError) -> None:
         self._path = path
+        self._unreachable = unreachable
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(
@@ -50,8 +61,8 @@ class Socket:
 
         Raises
         ------
-        AgentdUnreachableError
-            If agentd does not answer.
+        UnreachableError
+            If agentd does not answer; or what was given instead.
         RefusedError
             If it refuses.
         """
@@ -83,7 +94,7 @@ class Socket:
                     raise RefusedError(response.status, _reason(await response.read()))
                 yield response
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise AgentdUnreachableError(
+            raise self._unreachable(
                 f"agentd does not answer at {self._path}: {str(error) or type(error).__name__}; is it running?"
             ) from error
 
@@ -91,7 +102,7 @@ class Socket:
         try:
             read: Json = json.loads(answer)
         except ValueError as error:
-            raise AgentdUnreachableError(f"what answers at {self._path} is no agentd") from error
+            raise self._unreachable(f"what answers at {self._path} is no agentd") from error
         return read
 
     async def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Asking agentd, by its API and by its socket for turns."""
