@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import structlog
 
+from agentd.text.messages import LARGEST_IN_JSON
 from agentd.turns.peers import Peer, peer_of
 
 log = structlog.get_logger(__name__)
@@ -28,8 +29,8 @@ MOST_CONNECTIONS = 1024
 MOST_OF_ONE = 128
 """Connections of one process at once, as far as its pid tells."""
 
-LONGEST_BODY = 1 << 20
-"""Bytes of a body that is read; of a longer one only the request's name is taken."""
+LONGEST_BODY = LARGEST_IN_JSON + 4096
+"""Bytes of a body that is read: the largest message, and what else belongs to it."""
 _LONGEST_DRAINED = 64 << 20
 _MOST_IN_MEMORY = 16 << 20
 """Bytes of all bodies at once."""
@@ -56,7 +57,9 @@ class HttpRequest:
     method: str
     path: str
     body: bytes | None
-    """``None`` if it was too long."""
+    """``None`` if it was not read."""
+    too_long: bool = False
+    """Whether that is why; else too much is being asked at once."""
     takes_chunks: bool = True
     """Whether the answer may come in chunks."""
 
@@ -185,7 +188,8 @@ class HookSocket:
             self._in_memory += size if kept else 0
             try:
                 body = await reader.readexactly(size) if kept else None
-                request = HttpRequest(peer, line[1].decode(), line[2].decode(), body, line[3] == b"1")
+                too_long = size > LONGEST_BODY
+                request = HttpRequest(peer, line[1].decode(), line[2].decode(), body, too_long, line[3] == b"1")
             except BaseException:
                 self._in_memory -= size if kept else 0
                 raise

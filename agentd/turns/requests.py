@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, unquote
 
 import structlog
 
-from agentd.text.messages import MessageError, message_of
+from agentd.text.messages import TooLargeError, message_of
 from agentd.turns.adapter import Answer, Hook, TurnsError
 from agentd.turns.events import Decision
 from agentd.turns.hook_command import PATH as HOOK_PATH
@@ -41,6 +41,9 @@ TURNS_PATH: Final = "/v1/turns/"
 _ADOPTION_LIMIT: Final = 5.0
 """Seconds for which requests wait until it is known which runs a former daemon left; it takes 0.1 s."""
 
+_LONGEST_HOOK: Final = 1 << 20
+"""Bytes of a hook's body that are taken; of a longer one only the hook's name is."""
+
 _HOOKS_A_SECOND, _HOOKS_AT_ONCE = 200.0, 400.0
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
@@ -57,6 +60,7 @@ _STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
     QueueFullError: HTTPStatus.TOO_MANY_REQUESTS,
     ConflictError: HTTPStatus.CONFLICT,
     TurnsError: HTTPStatus.CONFLICT,
+    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ValueError: HTTPStatus.BAD_REQUEST,
 }
 
@@ -123,8 +127,10 @@ class Requests:
             return _refused(HTTPStatus.NOT_FOUND, f"expected {HOOK_PATH}EVENT or {TURNS_PATH}AGENT")
         if self._turns.is_in_a_run(request.peer.pid):
             return _refused(HTTPStatus.FORBIDDEN, "an agent may not talk to agents here, nor answer for itself")
-        if request.body is None:
+        if request.too_long:
             return _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {LONGEST_BODY} bytes")
+        if request.body is None:
+            return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "too much is being asked at once; ask again")
         path, _, query = request.path.removeprefix(TURNS_PATH).partition("?")
         name, _, what = path.partition("/")
         try:
@@ -144,7 +150,7 @@ class Requests:
                 log.warning("hook_flood", agent=watch.agent, reason=f"over {_HOOKS_A_SECOND:g} hooks a second")
             return _refused(HTTPStatus.TOO_MANY_REQUESTS, f"over {_HOOKS_A_SECOND:g} hooks a second")
         try:
-            body = None if request.body is None else _object(request.body)
+            body = None if request.body is None or len(request.body) > _LONGEST_HOOK else _object(request.body)
         except ValueError as error:
             return _refused(HTTPStatus.BAD_REQUEST, str(error))
         return HttpAnswer(HTTPStatus.OK, await watch.hook(Hook(name, body, request.peer.pid)) or b"")
@@ -209,10 +215,7 @@ def _text(body: Mapping[str, object], name: str) -> str | None:
 
 def _sent(body: Mapping[str, object]) -> str:
     """What is to be said: what a terminal would act on is left out, as agentctl send does."""
-    try:
-        return message_of(_text(body, "text") or "").text
-    except MessageError as error:
-        raise ValueError(str(error)) from None
+    return message_of(_text(body, "text") or "").text
 
 
 def _seconds(body: Mapping[str, object], name: str) -> float | None:

@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 
+from agentd.text.messages import LARGEST
 from tests.daemon.test_turns import Unix, post, socket_of
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
@@ -239,7 +240,10 @@ NO_MESSAGES: list[tuple[Json, int]] = [
     ({"id": "m", "text": "hello", "expires_s": -1}, 400),
     ({"id": "m", "text": "hello", "expires_s": True}, 400),
     ({"id": "m", "text": "\ud800"}, 400),
-    ({"id": "m", "text": "x" * (1 << 20)}, 413),
+    # The largest message is read, however it is written.
+    ({"id": "../m", "text": "\u00e4" * (LARGEST // 2)}, 400),
+    ({"id": "m", "text": "x" * (LARGEST + 1)}, 413),
+    ({"id": "m", "text": "x" * 4 * LARGEST}, 413),
 ]
 NO_REQUESTS = [
     ("GET", "/v1/turns/a/messages/nothing", 404),

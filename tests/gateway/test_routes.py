@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from agentd.gateway.http.openapi import describe
 from agentd.gateway.interface import AT_THE_ROOT, TWICE
+from agentd.text.messages import LARGEST
 from tests.gateway.conftest import ALICE, GUEST, ROOT
 from tests.support.gateway import Gateway
 
@@ -118,6 +120,7 @@ def test_the_gateway_tells_how_it_does(served: Gateway) -> None:
         ("POST", "/sessions", {"agent": "helper", "title": 1}, "title"),
         ("POST", "/sessions/{sid}/messages", {}, "text"),
         ("POST", "/sessions/{sid}/messages", {"text": "  "}, "text"),
+        ("POST", "/sessions/{sid}/messages", {"text": "\x1b \x7f"}, "text"),
         ("POST", "/sessions/{sid}/messages", {"text": "x", "role": "king"}, "role"),
         ("POST", "/sessions/{sid}/messages", {"text": "x", "idempotency_key": "a\n"}, "idempotency_key"),
         ("POST", "/runs", {"session_id": "{sid}", "prompt": "x", "timeout_s": 0}, "timeout_s"),
@@ -140,6 +143,35 @@ def test_a_wrong_field_or_parameter_is_named(
     error: Any = answer.json()
     assert (answer.status, error["error"]["code"]) == (422, "invalid_request")
     assert error["error"]["message"].startswith(f"{named}:")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/sessions/{sid}/messages", {"text": "…"}),
+        ("/sessions/{sid}/send", {"text": "…"}),
+        ("/sessions/{sid}/spawn", {"task": "…"}),
+        ("/runs", {"session_id": "{sid}", "prompt": "…"}),
+        ("/runs/{rid}/answer", {"request_id": "r", "decision": "allow", "text": "…"}),
+        ("/v1/responses", {"model": "helper", "input": "…"}),
+        ("/v1/chat/completions", {"model": "helper", "messages": [{"role": "user", "content": "…"}]}),
+    ],
+)
+def test_what_agentd_does_not_take_for_an_agent_is_refused_at_once(
+    served: Gateway, ids: dict[str, str], path: str, body: object
+) -> None:
+    before = served.ask("GET", "/sessions?status=open", token=ALICE), served.ask("GET", "/runs", token=ALICE)
+    sent = json.dumps(body).replace("{sid}", ids["sid"]).replace('"\\u2026"', json.dumps("ä" * (LARGEST // 2 + 1)))
+    answer = served.request("POST", path.format(**ids), sent.encode(), token=ALICE)
+    error: Any = answer.json()
+    assert (answer.status, error["error"]["code"]) == (413, "too_large")
+    assert f"more than the limit of {LARGEST}" in error["error"]["message"] or path.endswith("answer")
+    after = served.ask("GET", "/sessions?status=open", token=ALICE), served.ask("GET", "/runs", token=ALICE)
+    assert [*map(_ids, after)] == [*map(_ids, before)]
+
+
+def _ids(page: dict[str, Any]) -> list[str]:
+    return [each["id"] for each in page.get("sessions", page.get("runs", []))]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import aiohttp
+from aiohttp import hdrs
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]
@@ -86,9 +87,12 @@ class Socket:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._path), limit=0))
+        # Not by aiohttp, which writes each character beyond ASCII in six bytes or more.
+        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        headers = None if body is None else {hdrs.CONTENT_TYPE: "application/json"}
         try:
             async with self._session.request(
-                method, _NOBODY + path, json=body, params=query, timeout=limit
+                method, _NOBODY + path, data=data, headers=headers, params=query, timeout=limit
             ) as response:
                 if response.status >= HTTPStatus.BAD_REQUEST:
                     raise RefusedError(response.status, _reason(await response.read()))

@@ -13,10 +13,10 @@ from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.escalation import continue_run
 from agentd.gateway.engine.new_session import plan_session
 from agentd.gateway.engine.steps import NewRun
+from agentd.gateway.engine.texts import check_text
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.errors import (
     AgentNotReadyError,
-    InvalidRequestError,
     InvalidTransitionError,
     NotTheLastRunError,
 )
@@ -186,20 +186,6 @@ async def add_session(writer: Writer, stored: StoredSession) -> None:
     await sessions.add(writer.connection, stored)
     session = stored.session
     await steps.emit(writer, stored, EventType.SESSION_CREATED, session.json(), None, session.created_at)
-
-
-def check_text(field: str, text: str) -> None:
-    """Make sure that a text can be said to an agent.
-
-    Raises
-    ------
-    InvalidRequestError
-        If not.
-    """
-    if not text.strip():
-        raise InvalidRequestError(field, "expected a text, found none")
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidRequestError(field, "found NUL or half of a surrogate pair, which no terminal takes")
 
 
 async def _check_last(writer: Writer, session_id: str, expected: str | None) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from agentd.gateway.engine import steps
-from agentd.gateway.engine.conversations import add_session, check_text
+from agentd.gateway.engine.conversations import add_session
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.escalation import Escalated, escalate
 from agentd.gateway.engine.new_session import Parent, plan_session
 from agentd.gateway.engine.steps import NewRun
+from agentd.gateway.engine.texts import check_text
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.errors import InvalidTransitionError
 from agentd.gateway.model.objects import EventType, JsonObject, RequestKind, Role, Session

@@ -10,6 +10,7 @@ from agentd.api.client.socket import RefusedError
 from agentd.gateway.engine import steps
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.steps import End
+from agentd.gateway.engine.texts import check_answer
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.errors import AgentNotReadyError, InvalidRequestError, InvalidTransitionError, NotFoundError
 from agentd.gateway.model.objects import Event, Run, RunError
@@ -104,6 +105,7 @@ class Runs:
         """Answer what the agent asks for."""
         if decision not in _DECISIONS:
             raise InvalidRequestError("decision", f"found {decision}, expected {', '.join(_DECISIONS)}")
+        check_answer("text", text or "")
         stored, request = await self._request(caller, run_id, request_id)
         answer = _answer(request, decision, text or "")
         try:

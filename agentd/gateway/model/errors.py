@@ -48,6 +48,13 @@ class InvalidRequestError(GatewayError):
         self.field = field
 
 
+class TooLargeError(GatewayError):
+    """A message is larger than agents take."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "too_large"
+
+
 class InvalidTransitionError(GatewayError):
     """The state of a run or session does not allow it."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from agentd.gateway.model.objects import EventType, Json, JsonObject
+from agentd.turns.conversation import LONGEST_TEXT
 
 Line: TypeAlias = Mapping[str, Json]
 
@@ -184,7 +185,7 @@ def _ended(progress: Progress, line: Line) -> tuple[Progress, list[Change]]:
         changes.append(_output(progress, rest))
     ended = TurnEnded(
         outcome=_text(line, "outcome"),
-        result=progress.result if final is None else final,
+        result=_longer(progress.result, final),
         failure=_optional(line, "failure"),
         error=_optional(line, "error"),
         usage=usage_of(line.get("usage")),
@@ -199,6 +200,13 @@ def _left(progress: Progress, final: str) -> str:
         return _rest(progress.pieces, final)
     if progress.last is not None and progress.last.strip() in final:
         return ""
+    return final
+
+
+def _longer(told: str | None, final: str | None) -> str | None:
+    """Give the answer; agentd keeps the beginning of a very long one, and tells all of it while it is written."""
+    if final is None or (told is not None and len(final) >= LONGEST_TEXT and told.startswith(final)):
+        return told
     return final
 
 

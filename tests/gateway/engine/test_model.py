@@ -26,6 +26,7 @@ from agentd.gateway.model.objects import EventType, Run, RunError
 from agentd.gateway.model.outcome import Exit, outcome_of
 from agentd.gateway.model.queue import Start, Waiting, Working, startable
 from agentd.gateway.model.states import NEXT, RunStatus, legal
+from agentd.turns.conversation import LONGEST_TEXT
 
 
 def test_the_states_are_those_of_the_contract() -> None:
@@ -131,6 +132,13 @@ def test_lines_become_what_happens_in_a_run() -> None:
         Asked("q", True, "", "Which?", ("a", "b")),
         NotDelivered("failed", "why", "run"),
     ]
+
+
+def test_of_a_very_long_answer_agentd_keeps_the_beginning_and_nothing_is_missing() -> None:
+    kept = "x" * LONGEST_TEXT
+    *_, ended = taken(line("text_delta", text=kept), line("text_delta", text="y"), {**END, "final_text": kept})
+    assert isinstance(ended, TurnEnded)
+    assert ended.result == f"{kept}y"
 
 
 def test_usage_that_the_harness_does_not_tell_is_not_known() -> None:
