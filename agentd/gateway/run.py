@@ -15,16 +15,18 @@ import structlog
 
 from agentd import __version__
 from agentd.files.locks import try_lock
+from agentd.files.looks import Looks
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.engine.options import EngineOptions
-from agentd.gateway.http.access import Access
 from agentd.gateway.http.app import build_app
+from agentd.gateway.http.guard import Access
 from agentd.gateway.http.listening import check_guarded, listening
 from agentd.gateway.http.route import CLOSING
 from agentd.gateway.http.server import serve
 from agentd.gateway.interface import AT_THE_ROOT, TWICE
 from agentd.gateway.openai.responses import Responses
 from agentd.gateway.openai.turn import RESPONSES, forbid_retry
+from agentd.gateway.rereading import Rereading
 from agentd.gateway.settings import Flags, GatewaySettings, GatewayStartError, gateway_settings
 from agentd.gateway.store.database import Database, DatabaseError, open_database, sqlite_url
 from agentd.launch.identity import IdentityError, admin_group
@@ -99,9 +101,16 @@ async def _serve(settings: GatewaySettings) -> None:
             async with engine.running(), responses.running(), serve(app, sockets.values()):
                 _report(settings, addresses, database)
                 notifier.send("READY=1")
-                watchdog = asyncio.create_task(notifier.feed_watchdog(), name="watchdog")
+                looks = Looks()
+                tasks = [
+                    asyncio.create_task(notifier.feed_watchdog(), name="watchdog"),
+                    asyncio.create_task(Rereading(settings, access, looks).run(), name="settings"),
+                ]
+                tasks[1].add_done_callback(_say_why)
                 await told.wait()
-                watchdog.cancel()
+                for task in tasks:
+                    task.cancel()
+                looks.close()
                 notifier.send("STOPPING=1")
                 app[CLOSING].set()
         finally:
@@ -127,6 +136,11 @@ def _report(settings: GatewaySettings, addresses: list[str], database: Database)
         database=database.name,
         tokens=len(settings.tokens),
     )
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task_ended", task=task.get_name(), exc_info=error)
 
 
 def _signals() -> asyncio.Event:

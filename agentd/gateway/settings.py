@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
-from agentd.files.answering import NotAnsweringError, within
-from agentd.files.regular import read_regular
+from agentd.files.answering import NotAnsweringError, along
 from agentd.gateway.model.caller import Token
+from agentd.gateway.tokens import TokenError, TokenSources, fixed_tokens, read_tokens
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
 from agentd.jcard.reading import config_bytes
-from agentd.jcard.secrets import read_secret
 from agentd.model.gateway import (
     CLIENT_TOKEN,
     DEFAULT_CONCURRENCY,
@@ -22,25 +19,22 @@ from agentd.model.gateway import (
     DEFAULT_LISTEN,
     DEFAULT_QUEUE,
     DEFAULT_RETENTION,
-    DeclaredToken,
     GatewayDeclaration,
     ListenAddress,
     parse_listen,
 )
+from agentd.model.spec import LoadContext
 from agentd.settings.context import ConfigUnavailableError, load_context, resolve_agent_user, resolve_data_dir
 from agentd.settings.folders import absolute
 from agentd.settings.settings import Settings
 
-TOKEN_VARIABLES: Final = ("AGENTD_AUTH_TOKEN", "AGENTD_AUTH_TOKENS", "AGENTD_API_KEY")
-"""Each may hold several tokens, parted by commas."""
-
-_LARGEST_TOKEN_FILE: Final = 64 << 10
-_USABLE: Final = re.compile(r"[!-~]+")
-"""What a header can carry as one word."""
-
 
 class GatewayStartError(RuntimeError):
     """The gateway cannot start; the text says why and what to do."""
+
+
+class TableError(ValueError):
+    """The jcard has an error; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +71,15 @@ class GatewaySettings:
     origins: frozenset[str]
     tokens: tuple[Token, ...]
     migrate: bool
+    table: GatewayDeclaration
+    """What the jcard said."""
+    context: LoadContext
+    """What it is understood with."""
+    sources: TokenSources
+
+    def hosts_with(self, table: GatewayDeclaration) -> frozenset[str]:
+        """Give the names of this server, by what the jcard says now."""
+        return frozenset(table.hosts) | {address.host.lower() for address in self.listen if address.host is not None}
 
 
 def gateway_settings(daemon: Settings, flags: Flags, environ: Mapping[str, str]) -> GatewaySettings:
@@ -89,9 +92,11 @@ def gateway_settings(daemon: Settings, flags: Flags, environ: Mapping[str, str])
     SettingsError
         If agents cannot run as the user that was asked for.
     """
-    table = _declared(daemon, environ) or GatewayDeclaration()
+    context = _context(daemon, environ)
+    table = _declared(daemon, context)
+    sources, tokens = _tokens(daemon, table, flags, environ)
     listen = tuple(map(_address, flags.listen)) or table.listen or (parse_listen(DEFAULT_LISTEN),)
-    return GatewaySettings(
+    settings = GatewaySettings(
         daemon=daemon,
         listen=listen,
         database=flags.database or table.database,
@@ -103,28 +108,60 @@ def gateway_settings(daemon: Settings, flags: Flags, environ: Mapping[str, str])
         workdirs=table.workdirs,
         manager=table.manager,
         manager_has_token=any(token.secret == CLIENT_TOKEN for token in table.tokens),
-        hosts=frozenset(table.hosts) | {address.host.lower() for address in listen if address.host is not None},
+        hosts=frozenset(),
         origins=frozenset(table.origins),
-        tokens=(
-            *(_declared_token(token, daemon.secret_dir) for token in table.tokens),
-            *_tokens_of(environ, flags),
-        ),
+        tokens=tokens,
         migrate=flags.migrate,
+        table=table,
+        context=context,
+        sources=sources,
     )
+    return replace(settings, hosts=settings.hosts_with(table))
 
 
-def _declared(daemon: Settings, environ: Mapping[str, str]) -> GatewayDeclaration | None:
+def _context(daemon: Settings, environ: Mapping[str, str]) -> LoadContext:
     user, _ = resolve_agent_user(daemon.agent_user, environ)
     data_dir = resolve_data_dir(daemon.data_dir, user)
-    context = load_context(daemon.config, user.name, user.home, load_harnesses().harnesses, data_dir)
+    return load_context(daemon.config, user.name, user.home, load_harnesses().harnesses, data_dir)
+
+
+def _declared(daemon: Settings, context: LoadContext) -> GatewayDeclaration:
     try:
-        data = config_bytes(daemon.config)
+        return table_of(config_bytes(daemon.config), daemon.config, context)
     except ConfigUnavailableError as error:
         raise GatewayStartError(f"{error}; who is let in may stand there") from None
-    loaded = load_jcard(data, str(daemon.config), context)
+    except TableError as error:
+        raise GatewayStartError(f"{error}; agentd-gateway needs a jcard without errors") from None
+
+
+def table_of(data: bytes, config: Path, context: LoadContext) -> GatewayDeclaration:
+    """Read the jcard's table.
+
+    Raises
+    ------
+    TableError
+        If the jcard has errors, wherever.
+    """
+    loaded = load_jcard(data, str(config), context)
     if loaded.errors:
-        raise GatewayStartError(f"{loaded.errors[0]}; agentd-gateway needs a jcard without errors")
-    return loaded.gateway
+        raise TableError(str(loaded.errors[0]))
+    return loaded.gateway or GatewayDeclaration()
+
+
+def _tokens(
+    daemon: Settings, table: GatewayDeclaration, flags: Flags, environ: Mapping[str, str]
+) -> tuple[TokenSources, tuple[Token, ...]]:
+    try:
+        fixed = fixed_tokens(environ, flags.tokens)
+        sources = TokenSources(daemon.secret_dir, tuple(map(absolute, flags.token_files)), fixed)
+        tokens, errors = along(lambda way: read_tokens(table.tokens, sources, way.to))
+    except NotAnsweringError as error:
+        raise GatewayStartError(str(error.strerror)) from None
+    except TokenError as error:
+        raise GatewayStartError(str(error)) from None
+    if errors:
+        raise GatewayStartError(str(errors[0]))
+    return sources, tokens
 
 
 def _address(text: str) -> ListenAddress:
@@ -133,45 +170,3 @@ def _address(text: str) -> ListenAddress:
     except ValueError as error:
         raise GatewayStartError(f"--listen: {error}") from None
     return address if address.path is None else ListenAddress(path=str(absolute(address.path)))
-
-
-def _declared_token(token: DeclaredToken, secret_dir: Path) -> Token:
-    if token.digest is not None:
-        return Token(token.digest, token.user, token.scopes)
-    assert token.secret is not None, "the loader takes a secret or a hash"
-    path = secret_dir / token.secret
-    try:
-        value = within(path, lambda: read_secret(path))
-    except NotAnsweringError as error:
-        value = error
-    if not isinstance(value, str):
-        reason = "it is a folder" if value is None else value.strerror
-        raise GatewayStartError(f"secret file {path}: {reason}; [[gateway.tokens]] names it")
-    return Token.of(_usable(value, f"secret file {path}"), token.user, token.scopes)
-
-
-def _tokens_of(environ: Mapping[str, str], flags: Flags) -> Sequence[Token]:
-    found = [
-        (token.strip(), name) for name in TOKEN_VARIABLES for token in environ.get(name, "").split(",") if token.strip()
-    ]
-    for file in flags.token_files:
-        found += ((token, file) for token in _tokens_in(absolute(file)))
-    found += ((token, "--auth-token") for token in flags.tokens)
-    return [Token.of(_usable(token, source)) for token, source in found]
-
-
-def _tokens_in(path: Path) -> list[str]:
-    try:
-        data = within(path, lambda: read_regular(path, _LARGEST_TOKEN_FILE))
-    except OSError as error:
-        raise GatewayStartError(f"--auth-token-file {path}: {error.strerror}") from None
-    lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
-    if not any(lines):
-        raise GatewayStartError(f"--auth-token-file {path}: expected a token on each line, found none")
-    return [line for line in lines if line]
-
-
-def _usable(token: str, source: str) -> str:
-    if not _USABLE.fullmatch(token):
-        raise GatewayStartError(f"{source}: expected a token of printable ASCII without spaces")
-    return token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -51,10 +52,10 @@ def drop_ins(folder: Path) -> DropIns:
         return DropIns(unlisted={folder: str(error.strerror)})
 
 
-def jcard_source(config: Path, context: LoadContext) -> SourceFile:
+def jcard_source(config: Path, context: LoadContext, read: Callable[[Path], bytes] = config_bytes) -> SourceFile:
     """Read and load the jcard, as the first of the files that declare agents."""
     try:
-        data = config_bytes(config)
+        data = read(config)
     except ConfigUnavailableError as error:
         return SourceFile(config, None, None, unavailable=str(error).removeprefix(f"{config}: "))
     return SourceFile(config, None, load_jcard(data, str(config), context))

@@ -9,6 +9,7 @@ from typing import Final
 
 from agentd.api.client.socket import Socket
 from agentd.api.client.turns import Turns
+from agentd.files.looks import Looks
 from agentd.gateway.engine.options import EngineOptions
 from agentd.gateway.feed import Feed
 from agentd.gateway.model.errors import AgentdUnreachableError
@@ -35,6 +36,8 @@ class Core:
     feed: Feed = field(default_factory=Feed)
     wall: Callable[[], float] = time.time
     """Seconds since the epoch."""
+    looks: Looks = field(default_factory=Looks)
+    """At paths that clients name."""
 
     @classmethod
     def of(cls, options: EngineOptions, database: Database) -> Core:
@@ -53,5 +56,6 @@ class Core:
         """Close connections and threads; the database is not its own."""
         await self.turns.socket.close()
         await self.agentd.socket.close()
+        self.looks.close()
         self.definitions.close()
         self.declarations.close()

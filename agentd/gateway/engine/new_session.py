@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from agentd.files.answering import NotAnsweringError, within
+from agentd.files.answering import NotAnsweringError, Way
 from agentd.gateway.engine.core import Core
 from agentd.gateway.ids import new_id
 from agentd.gateway.model.caller import Caller
@@ -146,7 +145,7 @@ async def _of_agent(core: Core, wanted: NewSession) -> _Place:
 async def _allowed(core: Core, workdir: str) -> Path:
     """Give the folder itself, if sessions may work in it."""
     try:
-        found = await asyncio.to_thread(within, Path(workdir), partial(_inside, workdir, core.options.workdirs))
+        found = await core.looks.along(partial(_inside, workdir, core.options.workdirs))
     except (NotAnsweringError, OSError, ValueError) as error:
         raise InvalidRequestError("workdir", f"{workdir}: {getattr(error, 'strerror', None) or error}") from error
     if found is None:
@@ -154,11 +153,14 @@ async def _allowed(core: Core, workdir: str) -> Path:
     return found
 
 
-def _inside(workdir: str, allowed: tuple[Path, ...]) -> Path | None:
+def _inside(workdir: str, allowed: tuple[Path, ...], way: Way) -> Path | None:
     if not Path(workdir).is_absolute():
         raise ValueError("expected an absolute path")
+    way.to(workdir)
     # Symlinks must not lead out.
     real = Path(workdir).resolve()
+    for each in allowed:
+        way.to(each)
     if not any(real.is_relative_to(each.resolve()) for each in allowed):
         return None
     if not real.is_dir():

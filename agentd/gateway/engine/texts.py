@@ -19,10 +19,14 @@ def check_text(field: str, text: str) -> None:
     """
     try:
         message_of(text)
+        if "\0" in text:
+            raise MessageError
     except messages.TooLargeError as error:
         raise TooLargeError(f"{field}: {error}") from None
     except MessageError:
-        raise InvalidRequestError(field, "expected text in UTF-8 that is more than control characters") from None
+        raise InvalidRequestError(
+            field, "expected text in UTF-8, without NUL, that is more than control characters"
+        ) from None
 
 
 def check_answer(field: str, text: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -11,9 +10,10 @@ import structlog
 from aiohttp import hdrs, web
 
 from agentd.gateway.http.errors import ApiError
+from agentd.gateway.http.guard import Access
 from agentd.gateway.http.hosts import is_own, is_same_origin
 from agentd.gateway.http.route import ROUTE_OF, Route
-from agentd.gateway.model.caller import NOBODY, Caller, Token, caller_of
+from agentd.gateway.model.caller import NOBODY, Caller
 from agentd.model.gateway import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -26,18 +26,6 @@ _SCHEME: Final = "bearer"
 
 _CORS_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
 _CORS_SECONDS: Final = "600"
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who is let in."""
-
-    tokens: Sequence[Token] = ()
-    """None: everybody who reaches the server."""
-    hosts: frozenset[str] = frozenset()
-    """Names of the server beside those of the addresses that it listens on, in lower case."""
-    origins: frozenset[str] = frozenset()
-    """Of pages elsewhere that may use the interface."""
 
 
 ACCESS: web.AppKey[Access] = web.AppKey("access")
@@ -109,17 +97,17 @@ def _local_address(request: web.Request) -> str | None:
 async def check_token(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find out who asks, and refuse what they may not do."""
     route = request.app[ROUTE_OF].get(request.match_info.route)
-    tokens = request.app[ACCESS].tokens
-    if not tokens:
-        request[_CALLER] = NOBODY
-    elif route is None or route.scope is not None:
-        request[_CALLER] = _identify(request, tokens, route)
-    return await handler(request)
+    access = request.app[ACCESS]
+    if access.guarded and route is not None and route.scope is None:
+        return await handler(request)
+    who = request[_CALLER] = _identify(request, access, route) if access.guarded else NOBODY
+    with access.holding(request, who):
+        return await handler(request)
 
 
-def _identify(request: web.Request, tokens: Collection[Token], route: Route | None) -> Caller:
+def _identify(request: web.Request, access: Access, route: Route | None) -> Caller:
     shown = _shown(request)
-    found = None if shown is None else caller_of(shown, tokens)
+    found = None if shown is None else access.caller_of(shown)
     if found is None:
         _log.info("gateway_unauthorized", method=request.method, path=request.path, token_shown=shown is not None)
         raise ApiError(

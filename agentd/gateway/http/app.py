@@ -11,9 +11,10 @@ from weakref import WeakValueDictionary
 from aiohttp import hdrs, web
 
 from agentd.gateway.engine.engine import Engine
-from agentd.gateway.http.access import ACCESS, Access, Handler, allowed_origin, check_browser, check_token
+from agentd.gateway.http.access import ACCESS, Handler, allowed_origin, check_browser, check_token
 from agentd.gateway.http.body import LARGEST
 from agentd.gateway.http.errors import ApiError, error_response, of_aiohttp, of_engine
+from agentd.gateway.http.guard import Access
 from agentd.gateway.http.idempotent import IN_TURN
 from agentd.gateway.http.metrics import METRICS, Metrics, measure
 from agentd.gateway.http.openapi import DOCUMENT, Document

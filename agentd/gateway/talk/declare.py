@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+import structlog
+
+from agentd.files.answering import NotAnsweringError, Way
+from agentd.files.looks import Looks
 from agentd.files.replacing import Replacement
-from agentd.files.worker import Worker
 from agentd.jcard.drop_in_folder import SUFFIX
 from agentd.jcard.edit.writing import TomlValue, write_pair
 from agentd.text.durations import format_duration
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_DISK_LIMIT: Final = 10.0
+"""Seconds for one step of writing a drop-in: a busy disk may take some to make it safe."""
 
 DEFAULT_FOLDER: Final = "gateway"
 """Subfolder of the drop-ins of sessions without an owner."""
@@ -48,7 +57,9 @@ class Declarations:
     def __init__(self, folder: Path, lease: float) -> None:
         self._folder = folder
         self.lease = lease
-        self._worker = Worker("drop-ins")
+        self._looks = Looks(limit=_DISK_LIMIT)
+        self._turn = asyncio.Lock()
+        """Files are changed in the order in which that was asked for."""
 
     async def declare(
         self, owner: str | None, table: Mapping[str, TomlValue], *, leased: bool = True, file: str | None = None
@@ -69,7 +80,7 @@ class Declarations:
         """
         path = self.path(owner, str(table["name"]) if file is None else file)
         content = _document(table, self.lease if leased else None).encode()
-        await self._worker.do(lambda: _write(path, content))
+        await self._change(path, lambda: _write(path, content))
 
     async def withdraw(self, owner: str | None, name: str) -> None:
         """Declare an agent no more.
@@ -80,16 +91,35 @@ class Declarations:
             If its drop-in cannot be removed.
         """
         path = self.path(owner, name)
-        await self._worker.do(lambda: _remove(path))
+        await self._change(path, lambda: _remove(path))
+
+    async def _change(self, path: Path, change: Callable[[], None]) -> None:
+        async with self._turn:
+            try:
+                await self._looks.look(path, change)
+            except NotAnsweringError as error:
+                raise DeclareError(f"{path}: {error.strerror}") from error
 
     async def renew(self, agents: Iterable[tuple[str | None, str]]) -> None:
         """Renew the leases of agents, given by owner and name."""
         paths = [self.path(owner, name) for owner, name in agents]
-        await self._worker.do(lambda: _touch(paths))
+
+        def touch(way: Way) -> None:
+            for path in paths:
+                way.to(path)
+                # One that somebody removed is declared again by the next run.
+                with contextlib.suppress(FileNotFoundError, PermissionError):
+                    os.utime(path)
+
+        async with self._turn:
+            try:
+                await self._looks.along(touch)
+            except OSError as error:
+                log.warning("leases_not_renewed", folder=str(self._folder), reason=error.strerror)
 
     def close(self) -> None:
-        """Let the thread end."""
-        self._worker.close()
+        """Let the threads end that can."""
+        self._looks.close()
 
     def path(self, owner: str | None, name: str) -> Path:
         """Give the place of a drop-in."""
@@ -123,10 +153,3 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise DeclareError(f"{path}: cannot be removed: {error.strerror}") from error
-
-
-def _touch(paths: Iterable[Path]) -> None:
-    for path in paths:
-        # One that somebody removed is declared again by the next run.
-        with contextlib.suppress(OSError):
-            os.utime(path)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agentd.files.answering import NotAnsweringError, along, within
-from agentd.files.worker import Worker
+from agentd.files.answering import NotAnsweringError, Way
+from agentd.files.looks import Looks
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.drop_in_folder import DropIns, look_at_drop_ins
 from agentd.jcard.drop_ins import SourceFile, merge
 from agentd.jcard.reading import drop_in_source, jcard_source
 from agentd.model.spec import AgentSpec, LoadContext
-from agentd.settings.context import load_context, resolve_agent_user, resolve_data_dir
+from agentd.settings.context import load_context, read_config, resolve_agent_user, resolve_data_dir
 from agentd.settings.folders import SettingsError
 
 OWN: Final = re.compile(r".+--s-[0-9a-f]{8}")
@@ -43,7 +43,8 @@ class Definitions:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._worker = Worker("definitions")
+        self._looks = Looks()
+        self._turn = asyncio.Lock()
         self._found = DropIns()
         self._loaded: dict[Path, SourceFile] = {}
         self._changed: dict[Path, float] = {}
@@ -57,11 +58,15 @@ class Definitions:
         DefinitionsError
             If that cannot be read.
         """
-        return await self._worker.do(self._read)
+        try:
+            async with self._turn:
+                return await self._looks.along(self._read)
+        except NotAnsweringError as error:
+            raise DefinitionsError(str(error.strerror)) from error
 
     async def harnesses(self) -> frozenset[str]:
         """Give the names of the harnesses that work without a command line of their own."""
-        known = (await self._worker.do(self._load_context)).harnesses
+        known = (await self._known()).harnesses
         return frozenset(name for name, traits in known.items() if not traits.takes_command)
 
     async def data_dir(self) -> Path:
@@ -72,15 +77,19 @@ class Definitions:
         DefinitionsError
             If it is not known whose it is.
         """
-        return (await self._worker.do(self._load_context)).data_dir
+        return (await self._known()).data_dir
+
+    async def _known(self) -> LoadContext:
+        async with self._turn:
+            return await self._looks.along(lambda _: self._load_context())
 
     def since(self, source: Path | None) -> float:
         """Say when a file that declares agents was changed last, in seconds since the epoch, as it was read."""
         return 0.0 if source is None else self._changed.get(source, 0.0)
 
     def close(self) -> None:
-        """Let the thread end."""
-        self._worker.close()
+        """Let the threads end that can."""
+        self._looks.close()
 
     def _load_context(self) -> LoadContext:
         if self._context is None:
@@ -92,21 +101,21 @@ class Definitions:
             self._context = load_context(self._files.config, user.name, user.home, load_harnesses().harnesses, data_dir)
         return self._context
 
-    def _read(self) -> dict[str, AgentSpec]:
-        context = self._load_context()
-        try:
-            self._found = along(partial(look_at_drop_ins, self._files.drop_in_folder, self._found))
-        except NotAnsweringError as error:
-            raise DefinitionsError(f"{self._files.drop_in_folder}: {error.strerror}") from error
-        sources = [jcard_source(self._files.config, context)]
+    def _read(self, way: Way) -> dict[str, AgentSpec]:
+        context, config = self._load_context(), self._files.config
+        found = look_at_drop_ins(self._files.drop_in_folder, self._found, way)
+        way.to(config)
+        sources = [jcard_source(config, context, read_config)]
+        with contextlib.suppress(OSError):
+            self._changed[config] = config.stat().st_mtime
+        # From here on nothing can hang, and be given up.
+        self._found = found
         for path, file in self._found.files.items():
             if path != self._files.config and not OWN.fullmatch(path.stem):
                 sources.append(drop_in_source(file, context))
         sources = [self._with_good(source) for source in sources]
         self._loaded = {source.path: source for source in sources}
-        self._changed = {path: file.stamp.modified / 1e9 for path, file in self._found.files.items() if file.stamp}
-        with contextlib.suppress(OSError):
-            self._changed[self._files.config] = within(self._files.config, self._files.config.stat).st_mtime
+        self._changed |= {path: file.stamp.modified / 1e9 for path, file in self._found.files.items() if file.stamp}
         return {spec.name.lower(): spec for taken in merge(sources) for spec in taken.agents}
 
     def _with_good(self, source: SourceFile) -> SourceFile:

@@ -10,9 +10,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from agentd.gateway.engine.engine import Engine
-from agentd.gateway.http.access import Access
 from agentd.gateway.http.app import build_app
 from agentd.gateway.http.errors import ApiError
+from agentd.gateway.http.guard import Access
 from agentd.gateway.ids import new_id
 from agentd.gateway.model.caller import NOBODY, Caller
 from agentd.gateway.model.errors import KeyTakenError

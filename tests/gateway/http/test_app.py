@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict
 
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.http import docs, openapi
-from agentd.gateway.http.access import Access, caller
+from agentd.gateway.http.access import caller
 from agentd.gateway.http.app import build_app
 from agentd.gateway.http.body import LARGEST, read_body
+from agentd.gateway.http.guard import Access
 from agentd.gateway.http.route import Route
 from agentd.gateway.http.server import ServerLimits, serve
 from agentd.gateway.model.caller import Token
