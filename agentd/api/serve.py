@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod
 
 from agentd.api.metrics import OPEN_CONNECTIONS
@@ -248,6 +248,9 @@ class _Connection(web.RequestHandler, asyncio.BufferedProtocol):
             if exc is not None:
                 exc.__traceback__ = None
             response = _refusal(exc, message or "")
+        elif isinstance(exc, UnicodeEncodeError) and not request.headers.get(hdrs.EXPECT, "").isascii():
+            # aiohttp's own refusal quotes the header.
+            response = raised_error(web.HTTPExpectationFailed())
         else:
             _log.error("api_request_failed", method=request.method, path=request.path, exc_info=exc or True)
             response = error_response(

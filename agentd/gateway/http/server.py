@@ -13,9 +13,9 @@ from http import HTTPStatus
 from typing import Final
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from agentd.gateway.http.errors import ApiError, error_response
+from agentd.gateway.http.errors import ApiError, error_response, of_aiohttp
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -119,6 +119,9 @@ class _Connection(web.RequestHandler):
             if exc is not None:
                 # The traceback keeps what was read, in a cycle.
                 exc.__traceback__ = None
+        elif isinstance(exc, UnicodeEncodeError) and not request.headers.get(hdrs.EXPECT, "").isascii():
+            # aiohttp's own refusal quotes the header.
+            error = of_aiohttp(web.HTTPExpectationFailed())
         else:
             _log.error("gateway_request_failed", method=request.method, path=request.path, exc_info=exc or True)
             text = "internal error; the gateway's log has the details"

@@ -245,9 +245,19 @@ async def test_what_does_not_come_to_be_a_request_is_cut_off(server: Server) -> 
     for half in (b"", b"GET /who HTTP/1.1\r\nHost: loc"):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(half)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await reader.read() == b""
         writer.close()
+
+
+async def test_an_expectation_that_is_no_text_is_refused(server: Server) -> None:
+    port = int(server._base.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /who HTTP/1.1\r\nHost: localhost\r\nExpect: \xff\r\n\r\n")
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.split(b" ")[1] == b"417"
+    assert "expectation failed" in json.loads(body)["error"]["message"]
 
 
 async def test_what_is_no_request_is_told_so_in_json(server: Server) -> None:
