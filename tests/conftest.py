@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.daemon import Daemon
 from tests.support.effort import DEFAULT_PROFILE, EVERYDAY, FULL
 from tests.support.forked import AGENTCTL, AGENTD, GATEWAY, launch_of
+from tests.support.left_out import is_left_out, left_out
 from tests.support.memory_disk import temporary_folder
 from tests.support.processes import end_marked, marked
 from tests.support.skips import summary
@@ -33,10 +34,10 @@ WHEN_ASKED_FOR = {
     "browser": pytest.mark.skip(reason="a browser takes half of the machine: run it with -m browser"),
     "clis": pytest.mark.skip(reason="takes minutes: run it with -m clis"),
     "days": pytest.mark.skip(reason="they take ten minutes together: run them with -m days"),
-    "gateway": pytest.mark.skip(reason="together they take a quarter of the suite: run it with -m gateway"),
+    "gateway": pytest.mark.skip(reason="together they take a quarter of the time: run it with -m gateway"),
     "gvisor": pytest.mark.skip(reason="takes half a second each: run them with -m gvisor"),
     "installs": pytest.mark.skip(reason="takes up to ten seconds each: run it with -m installs"),
-    "thorough": pytest.mark.skip(reason="the fault runs do the like: run it with -m thorough"),
+    "thorough": pytest.mark.skip(reason="the fault runs and the demo do the like: run it with -m thorough"),
     "pages": pytest.mark.skip(reason="together they take a fifth of the suite: run it with -m pages"),
 }
 """By its marker, what a run leaves out unless it names that."""
@@ -69,11 +70,22 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     root = session.config.rootpath
     if worker is None or [root / argument for argument in session.config.args] != [root / "tests"]:
         return
-    files = sorted((root / "tests").rglob("test_*.py"))
+    files = sorted(
+        path for path in (root / "tests").rglob("test_*.py") if not pytest_ignore_collect(path, session.config)
+    )
     for path in files[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
         # What is wrong with one is said when it is collected.
         with contextlib.suppress(Exception, pytest.skip.Exception):
             importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not read what is left out whole."""
+    return is_left_out(collection_path, config.option.markexpr or "", _named(config)) or None
+
+
+def _named(config: pytest.Config) -> list[Path]:
+    return [config.invocation_params.dir / argument.split("::")[0] for argument in config.args]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -98,14 +110,16 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was left out, and how it is run."""
     skipped = terminalreporter.getreports("skipped")
-    reasons = [report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)]
-    if reasons:
-        terminalreporter.section(f"{len(reasons)} tests were skipped; they are run", sep="-")
-        for line in summary(reason.removeprefix("Skipped: ") for reason in reasons):
-            terminalreporter.line(line)
+    tests = [report.longrepr[2].removeprefix("Skipped: ") for report in skipped if isinstance(report.longrepr, tuple)]
+    files = left_out(_named(config), config.option.markexpr or "")
+    for what, reasons in (("tests", tests), ("files of tests", files)):
+        if reasons:
+            terminalreporter.section(f"{len(reasons)} {what} were skipped; they are run", sep="-")
+            for line in summary(reasons):
+                terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -119,7 +119,7 @@ async def test_a_stream_has_number_kind_and_event_and_ends_after_the_last_one_un
 
 
 async def test_who_follows_gets_what_happens_from_now_on(api: Path, journal: Journal) -> None:
-    async with asyncio.timeout(10), connected(api) as (reader, writer):
+    async with asyncio.timeout(30), connected(api) as (reader, writer):
         writer.write(follow("&agent=B"))
         await reader.readuntil(b"\r\n\r\n")
         assert await block(reader) == {"retry": "1000", "id": "2"}
@@ -134,7 +134,7 @@ async def test_who_follows_gets_what_happens_from_now_on(api: Path, journal: Jou
 async def test_a_lost_connection_is_taken_up_where_it_broke_off(api: Path, journal: Journal) -> None:
     await add(journal, *(event(n) for n in range(3, 8)))
     for headers, query in ((["Last-Event-ID: 5"], "&since=1"), (["Last-Event-ID: 5"], "&tail=1"), ([], "&since=5")):
-        async with asyncio.timeout(10), connected(api) as (reader, writer):
+        async with asyncio.timeout(30), connected(api) as (reader, writer):
             writer.write(follow(query, *headers))
             await reader.readuntil(b"\r\n\r\n")
             assert [(await block(reader))["id"] for _ in range(3)] == ["5", "6", "7"]
@@ -144,7 +144,7 @@ async def test_silence_is_broken_so_that_each_side_knows_of_the_other(
     api: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "HEARTBEAT", 0.02)
-    async with asyncio.timeout(10), connected(api) as (reader, writer):
+    async with asyncio.timeout(30), connected(api) as (reader, writer):
         writer.write(follow())
         await reader.readuntil(b"\r\n\r\n")
         await block(reader)

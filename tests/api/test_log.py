@@ -158,7 +158,7 @@ async def test_a_follower_gets_what_is_printed_until_the_run_ends(api: Path, tra
     folder = keep_run(transcripts, b"one\r\n", end=None)
     part = folder.output / "000000"
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(30),
         connected(api) as (raw, raw_out),
         connected(api) as (text, text_out),
         connected(api) as (late, late_out),
@@ -183,7 +183,7 @@ async def test_a_follower_gets_what_is_printed_until_the_run_ends(api: Path, tra
 
 async def test_a_follower_whose_run_is_removed_is_at_its_end(api: Path, transcripts: TranscriptFiles) -> None:
     folder = keep_run(transcripts, b"one", end=None)
-    async with asyncio.timeout(10), connected(api) as (reader, writer):
+    async with asyncio.timeout(30), connected(api) as (reader, writer):
         writer.write(f"GET {LOG}?raw=1&follow=1 HTTP/1.0\r\n\r\n".encode())
         await reader.readuntil(b"one")
         folder.remove()
@@ -195,7 +195,7 @@ async def test_a_slow_follower_costs_little_and_is_cut_off(
 ) -> None:
     keep_run(transcripts, b"x" * 4_000_000, end=None)
     with capture_logs() as logs, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        async with asyncio.timeout(10), serving(answer=0.1):
+        async with asyncio.timeout(30), serving(answer=0.1):
             sock.connect(str(socket_path))
             sock.sendall(f"GET {LOG}?raw=1&follow=1 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             assert (await ask(socket_path, "GET", "/v1/health")).status == 200

@@ -27,7 +27,7 @@ async def test_requests_are_counted_by_route_and_streams_are_not(api: Path) -> N
     for target in ("/v1/agents/reviewer-0", "/v1/agents/nobody", "/v1/health", "/nonsense", "/v1/events"):
         await ask(api, "GET", target)
     await ask(api, "POST", "/v1/health")
-    async with asyncio.timeout(20), connected(api) as (reader, writer):
+    async with asyncio.timeout(30), connected(api) as (reader, writer):
         writer.write(follow())
         await reader.readuntil(b"retry")
         found = await scraped(api)

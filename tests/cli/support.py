@@ -188,11 +188,11 @@ def answering(source: MemorySource, path: Path) -> Iterator[Callable[[Event], No
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        assert started.wait(10)
+        assert started.wait(30)
         yield tell
     finally:
         loop.call_soon_threadsafe(over.set)
-        thread.join(10)
+        thread.join(30)
         path.unlink()
     assert not thread.is_alive()
 
@@ -209,7 +209,7 @@ class TmuxServer:
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=20,
+            timeout=30,
             check=False,
         )
         assert not check or done.returncode == 0, f"tmux {arguments}: {done.stderr}"

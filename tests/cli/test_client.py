@@ -24,11 +24,11 @@ def test_a_full_queue_in_front_of_the_daemon_is_waited_for(client: Client) -> No
         wait_for(lambda: asking.poll() is not None or psutil.Process(asking.pid).net_connections("unix"))
         with pytest.raises(subprocess.TimeoutExpired):
             asking.wait(0.2)
-        listening.settimeout(10)
+        listening.settimeout(30)
         listening.accept()[0].close()
         ours, _ = listening.accept()
         with ours:
             ours.recv(4096)
             ours.sendall(ANSWER)
-        out, err = asking.communicate(timeout=10)
+        out, err = asking.communicate(timeout=30)
         assert (asking.returncode, out, err) == (0, "[]\n", "")

@@ -50,8 +50,8 @@ class Following:
     def end(self) -> tuple[int, str]:
         """C-c; its exit status and what it said beside the events."""
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(20)
-        self._thread.join(20)
+        self.process.wait(30)
+        self._thread.join(30)
         assert self.process.stderr is not None
         with self.process.stderr as stream:
             said = stream.read()
@@ -161,7 +161,7 @@ def test_a_reader_that_has_enough_ends_it_without_a_word(client: Client, tell: T
     tell(EXITED)
     tell(EXITED)
     try:
-        assert process.wait(20) == 141
+        assert process.wait(30) == 141
     except subprocess.TimeoutExpired:
         process.kill()
         raise

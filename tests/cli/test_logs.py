@@ -146,7 +146,7 @@ def test_following_goes_on_over_parts_and_runs_until_the_agent_has_ended(
         wait_for_text(path, f"four{end}")
         source.statuses = [ENDED]
         complete(second)
-        assert process.wait(20) == 0
+        assert process.wait(30) == 0
         assert path.read_bytes().decode() == end.join(["one", "two", "three", "four", ""])
         assert process.stderr is not None
         said = process.stderr.read()
@@ -159,7 +159,7 @@ def test_following_a_run_by_number_ends_with_it(client: Client, transcripts: Tra
     with following(client, "--run=1") as (process, path):
         wait_for_text(path, "one\n")
         complete(folder)
-        assert process.wait(20) == 0
+        assert process.wait(30) == 0
         assert path.read_text() == "one\nhalf\n"
 
 

@@ -133,7 +133,7 @@ def saying(answer: bytes, client: Client, times: int = 1) -> Iterator[None]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive()
 
 

@@ -305,7 +305,7 @@ def test_a_reader_that_stops_reading_ends_it_without_a_word(client: Client, sour
     process.stdout.close()
     with process.stderr:
         assert process.stderr.read() == ""
-    assert process.wait(20) == 128 + signal.SIGPIPE
+    assert process.wait(30) == 128 + signal.SIGPIPE
 
 
 HEAVY = {"aiohttp", "asyncio", "pydantic", "libtmux", "rich", "tomlkit", "structlog", "http.client", "watchfiles"}

@@ -63,7 +63,7 @@ def test_it_returns_when_the_state_comes(client: Client) -> None:
         tell(state_event("stopping"))
         tell(state_event("running", "another"))
         tell(state_event("running"))
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
     assert '"state": "running"' in out
     # Not by looking again and again: at the beginning, when it follows, and for what it prints.
@@ -87,7 +87,7 @@ def test_a_state_that_the_agent_only_passes_through_counts_and_it_says_so(client
         process = client.start("wait", "reviewer-0", "--for", "exited,running", "--for=failed", "--timeout", "30s")
         wait_for(lambda: source.asked >= 2, what="it follows the events")
         tell(state_event("running"))
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=30)
     assert (process.returncode, out) == (0, "reviewer-0 was running, and is starting now\n")
 
 
@@ -98,7 +98,7 @@ def test_an_agent_that_is_removed_meanwhile_fails(client: Client) -> None:
         wait_for(lambda: source.asked >= 2, what="it follows the events")
         source.statuses = []
         tell(Event(EventKind.REMOVED, "reviewer-0"))
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=30)
     assert process.returncode == 1
     assert 'there is no agent "reviewer-0"' in err
 
@@ -116,7 +116,7 @@ def test_a_restart_of_the_daemon_is_waited_out(client: Client) -> None:
         wait_for(lambda: source.asked > before, what="it asks the new daemon")
         assert process.poll() is None
         source.statuses = [RUNNING]
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (0, "reviewer-0 is running\n")
     assert "agentd went away" in err
     assert "agentd is back" in err

@@ -82,4 +82,4 @@ def test_waiting_and_following_go_on_over_a_crash_of_the_daemon(running: Client,
     kinds = [following.stdout.readline().split("\t")[3] for _ in range(2)]
     assert kinds == ["adopted", "removed"]
     following.terminate()
-    following.communicate(timeout=20)
+    following.communicate(timeout=30)

@@ -140,12 +140,12 @@ class Guest(Daemon):
 
     def inside(self, *argv: str | Path) -> None:
         """Run a command of the guest as root."""
-        subprocess.run(["nsenter", "--target", str(self.pid), "--mount", *argv], check=True, timeout=20)
+        subprocess.run(["nsenter", "--target", str(self.pid), "--mount", *argv], check=True, timeout=30)
 
     def as_user(self, user: int, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the guest as a user with its own group alone."""
         enter = ["nsenter", "--target", str(self.pid), "--mount", f"--setuid={user}", f"--setgid={user}", "--wdns=/"]
-        return subprocess.run([*enter, *argv], capture_output=True, text=True, check=False, timeout=20)
+        return subprocess.run([*enter, *argv], capture_output=True, text=True, check=False, timeout=30)
 
     def poll(self) -> dict[str, Polled]:
         """Ask as stereosd does, and read as its decoder does."""

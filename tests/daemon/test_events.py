@@ -187,7 +187,7 @@ def test_a_follower_sees_each_event_once_over_sigkill_and_restarts(daemon: Daemo
         wait_for(lambda: follower.numbers[-1] == last, what="the last event is seen")
     finally:
         follower.over.set()
-        thread.join(20)
+        thread.join(30)
     assert follower.connections >= 5
     # Every one as it is kept.
     assert follower.seen == kept(daemon)
@@ -247,7 +247,7 @@ def test_no_agent_notices_a_full_disk_and_health_says_so(small_state: Daemon) ->
         wait_for(lambda: follower.numbers[-1] == last, what="the last event is seen")
     finally:
         follower.over.set()
-        thread.join(20)
+        thread.join(30)
     assert [event["seq"] for event in kept(daemon)] == list(range(1, len(kept(daemon)) + 1)) == follower.numbers
     log = daemon.log_text()
     assert (log.count("journal_not_written"), log.count("journal_written_again")) == (1, 1)

@@ -93,7 +93,7 @@ def test_an_operator_attaches_sees_the_agent_and_types_to_it(daemon: Daemon) -> 
         assert size == "101"
         # Detaching leaves the agent alone.
         terminal.type("\x02d")
-        assert terminal.process.wait(10) == 0
+        assert terminal.process.wait(30) == 0
     assert daemon.wait_state("echoes", "running")
     with attached(daemon, "echoes") as terminal:
         daemon.wait_for(lambda: terminal.shows("grüße"))

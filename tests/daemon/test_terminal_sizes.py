@@ -51,9 +51,9 @@ def attached(daemon: Daemon, session: str, columns: int, rows: int) -> Iterator[
         yield theirs, client
     finally:
         client.terminate()
-        client.wait(timeout=10)
+        client.wait(timeout=30)
         os.close(theirs)
-        reader.join(10)
+        reader.join(30)
         os.close(ours)
 
 

@@ -25,12 +25,12 @@ class Unix(http.client.HTTPConnection):
     """A connection to the socket for hooks and answers."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("agentd", timeout=20)
+        super().__init__("agentd", timeout=30)
         self._path = str(path)
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(20)
+        self.sock.settimeout(30)
         self.sock.connect(self._path)
 
 
@@ -245,7 +245,7 @@ def test_an_agent_does_not_answer_for_itself(daemon: Daemon) -> None:
 )
 def test_what_is_no_request_is_refused(daemon_of_garbage: Daemon, request_: bytes, status: bytes) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(20)
+        connection.settimeout(30)
         connection.connect(str(socket_of(daemon_of_garbage)))
         connection.sendall(request_)
         assert connection.recv(4096).split()[1] == status

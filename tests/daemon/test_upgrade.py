@@ -27,7 +27,7 @@ class InstalledDaemon(Daemon):
         self.installation = Installation(folder)
         self._address = folder / "notify"
         self._told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._told.settimeout(20)
+        self._told.settimeout(30)
         self._told.bind(str(self._address))
 
     def command(self, *arguments: str) -> list[str]:

@@ -24,9 +24,8 @@ def shown_commands(page: str) -> list[Command]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page", [page if page == README else pytest.param(page, marks=pytest.mark.pages) for page in PAGES]
-)
+@pytest.mark.pages
+@pytest.mark.parametrize("page", PAGES)
 def test_every_command_prints_what_the_page_says(page: str, session_folder: Path) -> None:
     text = (ROOT / page).read_text()
     for tool in TOOLS:

@@ -65,7 +65,7 @@ async def test_what_answers_again_is_told_and_looked_at(
         with pytest.raises(NotAnsweringError):
             await looks.look(mount.folder, mount.folder.stat)
         mount.release()
-        await asyncio.wait_for(answered.wait(), 5)
+        await asyncio.wait_for(answered.wait(), 30)
         assert looks.stuck == ()
         assert await looks.look(mount.folder, mount.folder.is_dir)
 

@@ -66,7 +66,7 @@ def said(path: Path, request: bytes, patience: float) -> bytes:
     answer = bytearray()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.connect(str(path))
-        client.settimeout(20)
+        client.settimeout(30)
         # It may hang up in the middle of what is none of its business.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
             client.sendall(request)
@@ -199,7 +199,7 @@ class _Relay:
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(10)
+        self._thread.join(30)
 
 
 def without_streams(document: object) -> object:

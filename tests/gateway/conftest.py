@@ -15,6 +15,7 @@ from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 from tests.support.forked import launch_fork, launch_of
 from tests.support.gateway import Gateway
+from tests.support.left_out import whole_file_markers
 
 ROOT, ALICE, BOB, GUEST = "r00t-t0ken", "alices-t0ken", "bobs-t0ken", "guests-t0ken"
 """Tokens: of an administrator, of two users, and of one who may only look."""
@@ -40,16 +41,11 @@ scopes = ["read"]
 """
 
 
-IN_THE_FAST_SUITE = ("http", "test_database.py", "test_ids.py", "test_page.py", "test_start.py")
-"""Folders and files that need little, or have a marker of their own; the whole way is shown by the demo's test."""
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave to ``-m gateway`` what takes long together: 90 s of CPU."""
-    here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents and item.path.relative_to(here).parts[0] not in IN_THE_FAST_SUITE:
+        if "gateway" in whole_file_markers(item.path):
             item.add_marker("gateway")
 
 

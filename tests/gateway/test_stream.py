@@ -56,7 +56,7 @@ async def pieces(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, st
 async def events_of(response: aiohttp.ClientResponse, until: str) -> list[Any]:
     """Read until an event of this type; each has its cursor as id."""
     found = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         async for piece in pieces(response):
             if "data" in piece and "event" not in piece:
                 event = json.loads(piece["data"])
@@ -94,7 +94,7 @@ async def test_a_websocket_at_the_same_path_gives_the_same(served: Gateway, clie
     session = await asyncio.to_thread(conversation, served)
     all_of_it = await asyncio.to_thread(stored, served, session)
     address = f"{served.url}/stream?sessionId={session}&cursor={all_of_it[0]['cursor']}"
-    async with client.ws_connect(address) as socket, asyncio.timeout(20):
+    async with client.ws_connect(address) as socket, asyncio.timeout(30):
         found = [json.loads((await socket.receive()).data) for _ in all_of_it[1:]]
         assert found == all_of_it[1:]
         await asyncio.to_thread(say, served, session, "again")
@@ -134,7 +134,7 @@ async def test_streams_and_waits_end_in_words_when_the_gateway_stops(
     async with (
         client.get(f"{served.url}/stream?cursor=now") as response,
         client.ws_connect(f"{served.url}/stream?cursor=now") as socket,
-        asyncio.timeout(20),
+        asyncio.timeout(30),
     ):
         waiting = asyncio.create_task(client.get(f"{served.url}/runs/{run['run']['id']}/wait?timeout_s=60"))
         # Its connection was made first.

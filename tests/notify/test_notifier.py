@@ -124,7 +124,7 @@ async def test_a_server_that_never_answers_holds_up_no_other_rule_and_not_the_en
         async with telling(*rules) as notifier:
             notifier.take(FAILED)
             await until(lambda: web.posts)
-        assert time.monotonic() - begun < module._LAST_MOMENT + 3
+        assert time.monotonic() - begun < 30
 
 
 async def test_a_rule_that_goes_tells_no_more_and_one_that_stays_goes_on(web: Hooks) -> None:

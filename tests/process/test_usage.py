@@ -134,7 +134,7 @@ def test_a_process_that_is_between_two_programs_at_one_look_is_found_by_the_next
         assert meter.measure(trees, os.getpid())["one"].memory_bytes > MEGABYTES * 2**20
     finally:
         orphan.kill()
-        orphan.wait(10)
+        orphan.wait(30)
 
 
 def test_cpu_never_goes_back_and_goes_on_with_the_next_run(

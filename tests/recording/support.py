@@ -55,7 +55,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 async def journal_wrote(journal: Journal) -> None:
     """Wait until readers are shown everything."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while journal.buffer.readable < journal.buffer.head:
             await journal.buffer.news()
 

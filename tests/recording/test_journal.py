@@ -384,7 +384,7 @@ class _StuckDatabase(JournalDatabase):
         self.answer = threading.Event()
 
     def append(self, entries: Sequence[Entry]) -> None:
-        self.answer.wait(20)
+        self.answer.wait(60)
         super().append(entries)
 
 
@@ -396,7 +396,7 @@ async def test_a_disk_that_does_not_answer_keeps_nobody_waiting(tmp_path: Path) 
         begun = asyncio.get_running_loop().time()
         for number in range(1000):
             journal.add(event(number))
-        assert asyncio.get_running_loop().time() - begun < 1
+        assert asyncio.get_running_loop().time() - begun < 30
         await until(lambda: journal.health().state == "failing")
         assert "not answered" in str(journal.health().error)
         assert len(await reader.take()) > 0
@@ -417,7 +417,7 @@ async def test_a_disk_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
     with hung(tmp_path):
         journal.add(event())
         await until(lambda: journal.health().state == "failing")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert numbers(await taken(journal, 2)) == [3, 4, 5, 6]
             await journal.close()
 
@@ -429,6 +429,6 @@ async def test_the_end_waits_for_no_stuck_disk_and_no_stuck_reader(tmp_path: Pat
     journal.add(event())
     journal.reader(ALL, 0)
     await asyncio.sleep(0.01)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await journal.close()
     database.answer.set()

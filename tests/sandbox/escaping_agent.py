@@ -81,7 +81,7 @@ def uncover(path: str) -> object:
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", path],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=30,
         check=False,
     )
     return done.stdout

@@ -84,7 +84,7 @@ def test_a_stop_interrupts_then_terminates(sandboxed: Sandboxed, kind: str) -> N
     said = daemon.workdir / "said"
     daemon.wait_for(said.exists, what="it is ready")
     daemon.write_jcard(jcard(agent(kind, script, grace_period="4s", enabled=False)))
-    daemon.wait_state("a", "disabled", timeout=20)
+    daemon.wait_state("a", "disabled", timeout=30)
     assert said.read_text().split() == ["ready", "int", "term"]
 
 
@@ -99,7 +99,7 @@ def test_nothing_of_gvisor_outlives_the_agent(sandboxed: Sandboxed) -> None:
     inside = psutil.Process(pid).children(recursive=True)
     assert len(inside) > 2
     daemon.write_jcard(jcard(agent("gvisor", script, grace_period="500ms", enabled=False)))
-    daemon.wait_state("a", "disabled", timeout=20)
+    daemon.wait_state("a", "disabled", timeout=30)
     assert not [process for process in inside if alive(process.pid)]
     assert [path.name for path in Path(f"{daemon.tmux_socket}.runs").iterdir()] == ["hints"]
 
@@ -121,7 +121,7 @@ def test_nothing_that_it_started_outlives_it(sandboxed: Sandboxed, kind: str) ->
 
     daemon.wait_for(lambda: len(sleeping()) == 3, what="all that it starts is there")
     daemon.write_jcard(jcard(agent(kind, script, grace_period="500ms", enabled=False)))
-    daemon.wait_state("a", "disabled", timeout=20)
+    daemon.wait_state("a", "disabled", timeout=30)
     assert not sleeping()
 
 

@@ -112,7 +112,7 @@ def test_a_signal_is_passed_on_and_nothing_outlives_it(running: Sandboxed, clien
     started = client.start("sandbox", "a", "--", "sh", "-c", script)
     wait_for(ready.exists, what="it runs")
     started.terminate()
-    started.communicate(timeout=20)
+    started.communicate(timeout=30)
     assert started.returncode == 3
     assert ready.read_text().endswith("told\n")
     ready.unlink()
@@ -121,8 +121,8 @@ def test_a_signal_is_passed_on_and_nothing_outlives_it(running: Sandboxed, clien
     below = psutil.Process(started.pid).children(recursive=True)
     assert below
     started.kill()
-    started.communicate(timeout=20)
-    assert not psutil.wait_procs(below, timeout=20)[1]
+    started.communicate(timeout=30)
+    assert not psutil.wait_procs(below, timeout=30)[1]
 
 
 def test_the_agents_limits_hold_it(running: Sandboxed, client: Client) -> None:

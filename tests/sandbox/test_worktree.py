@@ -94,6 +94,6 @@ def test_a_read_only_checkout_is_one(sandboxed: Sandboxed, kind: str) -> None:
         "command": ["sh", "-c", script, "sh", str(tree / "x")],
     }
     sandboxed.start(jcard(agent))
-    ended = daemon.wait_state("a", "exited", "failed", timeout=20)
+    ended = daemon.wait_state("a", "exited", "failed", timeout=30)
     assert ended["exit_code"] == 0, daemon.screen("a", history=True)
     assert "first" in daemon.screen("a", history=True)

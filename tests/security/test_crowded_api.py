@@ -94,7 +94,7 @@ def _pushed(path: Path, says: bytes, after: bytes = b"") -> AbstractContextManag
         over = threading.Event()
         with clients(path, 500, after) as greedy:
             for client in greedy if after else ():
-                client.settimeout(10)
+                client.settimeout(30)
                 assert client.recv(1)
                 client.setblocking(False)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Literal, Protocol, TypedDict, TypeVar, cast
 
 from tests.support.processes import Process, alive, end_marked, marked
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 T = TypeVar("T")
 
@@ -278,7 +278,7 @@ class Daemon:
         except OSError:
             return False
 
-    def stop(self, timeout: float = 20.0, number: int = signal.SIGTERM) -> int:
+    def stop(self, timeout: float = PATIENCE, number: int = signal.SIGTERM) -> int:
         """Ask agentd to end and return its exit status."""
         assert self.process is not None, "agentd was not started"
         self.signal(number)
@@ -304,7 +304,7 @@ class Daemon:
         assert self.process is not None, "agentd was not started"
         self.process.send_signal(number)
 
-    def wait_exit(self, timeout: float = 20.0) -> int:
+    def wait_exit(self, timeout: float = PATIENCE) -> int:
         """Wait until agentd ended and return its exit status, negative for a signal."""
         process = self.process
         assert process is not None, "agentd was not started"
@@ -346,7 +346,7 @@ class Daemon:
         """Ask the API over its Unix socket."""
         if method == "GET" and not headers and (answer := self._ask(path)) is not None:
             return answer
-        with contextlib.closing(UnixConnection(self.api_socket, timeout=10)) as connection:
+        with contextlib.closing(UnixConnection(self.api_socket, timeout=PATIENCE)) as connection:
             connection.request(method, path, headers=dict(headers or {}))
             got = connection.getresponse()
             names = {name.lower(): value for name, value in got.getheaders()}
@@ -357,7 +357,7 @@ class Daemon:
 
         ``None`` if the answer comes in chunks.
         """
-        with contextlib.closing(UnixConnection(self.api_socket, timeout=10)) as connection:
+        with contextlib.closing(UnixConnection(self.api_socket, timeout=PATIENCE)) as connection:
             connection.connect()
             connection.sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             data = b"".join(iter(lambda: connection.sock.recv(1 << 20), b""))
@@ -395,11 +395,13 @@ class Daemon:
 
     # Waiting
 
-    def wait_for(self, probe: Callable[[], T | Literal[False] | None], timeout: float = 10.0, *, what: str = "") -> T:
+    def wait_for(
+        self, probe: Callable[[], T | Literal[False] | None], timeout: float = PATIENCE, *, what: str = ""
+    ) -> T:
         """Wait until ``probe`` returns something true; on failure show the agents and the end of the log."""
         return wait_for(probe, timeout, what=what, explain=self.explain)
 
-    def wait_state(self, name: str, *states: str, timeout: float = 10.0) -> AgentJson:
+    def wait_state(self, name: str, *states: str, timeout: float = PATIENCE) -> AgentJson:
         """Wait until the agent is in one of ``states`` and return its status."""
 
         def probe() -> AgentJson | None:
@@ -408,7 +410,7 @@ class Daemon:
 
         return self.wait_for(probe, timeout, what=f"agent {name} is {' or '.join(states)}")
 
-    def wait_gone(self, name: str, timeout: float = 10.0) -> None:
+    def wait_gone(self, name: str, timeout: float = PATIENCE) -> None:
         """Wait until the API no longer knows the agent."""
         self.wait_for(lambda: self.agent(name) is None, timeout, what=f"agent {name} is gone")
 
@@ -429,7 +431,7 @@ class Daemon:
             ["tmux", "-S", str(self.tmux_socket), *arguments],
             capture_output=True,
             env=self.environment(),
-            timeout=20,
+            timeout=PATIENCE,
             check=False,
         )
         output = done.stdout.decode("utf-8", "surrogateescape")

@@ -150,7 +150,7 @@ class ForkServer:
         """End the server; what runs in forks of it runs on."""
         if self._process is not None and self._requests is not None:
             self._requests.close()
-            assert self._process.wait(20) == 0
+            assert self._process.wait(30) == 0
         self._process = self._requests = None
 
 

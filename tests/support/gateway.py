@@ -20,6 +20,7 @@ from tests.support.daemon import (
     launch_program,
     program,
 )
+from tests.support.waiting import PATIENCE
 
 STARTED = "gateway_started"
 
@@ -94,13 +95,13 @@ class Gateway:
         self.port = int(ports[0]) if ports else 0
         return True
 
-    def stop(self, timeout: float = 20.0, number: int = signal.SIGTERM) -> int:
+    def stop(self, timeout: float = PATIENCE, number: int = signal.SIGTERM) -> int:
         """Ask the gateway to end and return its exit status."""
         assert self.process is not None, "the gateway was not started"
         self.process.send_signal(number)
         return self.wait_exit(timeout)
 
-    def wait_exit(self, timeout: float = 20.0) -> int:
+    def wait_exit(self, timeout: float = PATIENCE) -> int:
         """Wait until it ended and return its exit status, negative for a signal."""
         assert self.process is not None, "the gateway was not started"
         try:

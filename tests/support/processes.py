@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 _PIECE = 65536
 
@@ -115,7 +115,7 @@ def command_lines() -> list[bytes]:
     return lines
 
 
-def wait_until_gone(pids: Iterable[int], timeout: float = 10.0) -> None:
+def wait_until_gone(pids: Iterable[int], timeout: float = PATIENCE) -> None:
     """Wait until none of ``pids`` runs any more."""
     expected = list(pids)
     wait_for(

@@ -59,7 +59,7 @@ def test_the_end_of_a_fork_is_told_as_of_any_child_and_leaves_no_zombie(forked: 
         forked.process.wait(0.01)
     pid = forked.pid
     forked.process.send_signal(signal.SIGKILL)
-    assert forked.process.wait(10) == -signal.SIGKILL == forked.process.poll() == forked.process.returncode
+    assert forked.process.wait(30) == -signal.SIGKILL == forked.process.poll() == forked.process.returncode
     assert not psutil.pid_exists(pid)
     forked.process.kill()
     forked.start("--no-such-flag", ready=False)
@@ -72,7 +72,7 @@ def test_the_end_of_a_fork_is_told_as_of_any_child_and_leaves_no_zombie(forked: 
 def test_agentctl_says_the_same_as_a_fork(short_folder: Path, arguments: list[str]) -> None:
     argv = [program("agentctl"), *arguments]
     environment = {**os.environ, "AGENTD_API_SOCKET": str(short_folder / "s")}
-    fork = run_agentctl(argv, env=environment, cwd=short_folder, timeout=20)
+    fork = run_agentctl(argv, env=environment, cwd=short_folder, timeout=30)
     own = subprocess.run(
         argv, env=environment, cwd=short_folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )

@@ -74,7 +74,7 @@ def test_an_interrupt_is_answered_with_the_status_asked_for(short_folder: Path) 
     with subprocess.Popen(misbehaving("--on-int", "7:0.01", "--ready", ready, "--forever")) as agent:
         wait_for_file(ready)
         agent.send_signal(signal.SIGINT)
-        assert agent.wait(10) == 7
+        assert agent.wait(30) == 7
 
 
 def test_a_flood_has_exactly_the_size_asked_for() -> None:

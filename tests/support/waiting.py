@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeVar
 
+PATIENCE = 30.0
+"""Seconds that a test waits for what usually takes some ms: only a failing one, or a stalled machine, takes as long."""
+
 POLL_SECONDS = 0.005
 _SLOWEST_POLL = 0.1
 _SHARE_OF_THE_WAIT = 0.12
@@ -22,7 +25,7 @@ class WaitError(AssertionError):
 
 def wait_for(
     probe: Callable[[], T | Literal[False] | None],
-    timeout: float = 10.0,
+    timeout: float = PATIENCE,
     *,
     what: str = "",
     explain: Callable[[], str] | None = None,
@@ -35,7 +38,7 @@ def wait_for(
         Asked every 5 ms at first, and then, where it takes long to come true or to ask, less often: every
         100 ms at last.
     timeout
-        Seconds. Generous: it is only used up by a failing test.
+        Seconds.
     what
         The condition in words, for the failure message.
     explain
@@ -62,7 +65,7 @@ def wait_for(
         time.sleep(min(max(pause, POLL_SECONDS), _SLOWEST_POLL))
 
 
-def wait_for_file(path: Path, timeout: float = 10.0) -> Path:
+def wait_for_file(path: Path, timeout: float = PATIENCE) -> Path:
     """Wait until ``path`` exists."""
     wait_for(path.exists, timeout, what=f"{path} exists")
     return path

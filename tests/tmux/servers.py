@@ -14,7 +14,7 @@ import psutil
 from agentd.tmux.connection import ClientCommand
 from agentd.tmux.server import TmuxServer
 from agentd.tmux.setup import ServerUser
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 
 def environment() -> dict[str, str]:
@@ -59,7 +59,7 @@ def clients(socket: Path) -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if is_one(child)]
 
 
-def wait_for_screen(socket: Path, target: str, text: str, timeout: float = 10.0) -> str:
+def wait_for_screen(socket: Path, target: str, text: str, timeout: float = PATIENCE) -> str:
     """Wait until a pane shows a text; returns all it shows."""
 
     def shown() -> str:

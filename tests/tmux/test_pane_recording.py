@@ -51,7 +51,7 @@ async def test_what_still_comes_of_a_run_that_is_over_is_waited_for(
     await recorder.prepare()
     await recorder.begin(facts("first"))
     recorder.ended(RunEnd("first", 0.0, Exit.from_status(0), "exit status 0"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await recorder.taken("first")
     assert list(comes) == []
     await recorder.close()

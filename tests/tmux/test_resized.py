@@ -35,7 +35,7 @@ class Terminal:
 
     def tmux(self, *words: str) -> str:
         argv = ["tmux", "-u", "-S", str(self._socket), "-f", "/dev/null", *words]
-        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=20).stdout
+        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30).stdout
 
     def take(self, step: Step) -> None:
         if isinstance(step, str):

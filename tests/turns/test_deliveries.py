@@ -108,7 +108,7 @@ async def status(deliveries: Deliveries, message: str) -> Status:
 
 
 async def reached(deliveries: Deliveries, message: str, *wanted: Status) -> Message:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while (found := await deliveries.find("a", message)).status not in wanted:  # noqa: ASYNC110 (as `until`)
             await asyncio.sleep(0.005)
     return found

@@ -57,7 +57,7 @@ def test_another_waits_until_the_first_is_done(world: World) -> None:
         other.join(0.3)
         assert other.is_alive()
         assert not path.exists()
-    other.join(10)
+    other.join(30)
     assert path.exists()
     assert not taken(world.repo)
 

@@ -147,7 +147,7 @@ async def test_what_nothing_can_follow_is_closed_when_it_is_over(engine: Engine)
     # The next gateway takes it up.
     async with Responses(engine).running():
         await engine.cancel(NOBODY, made.run_id)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for event in engine.follow(NOBODY, made.session_id, 0):
                 if event.event_type.value == "session.closed":
                     break

@@ -40,7 +40,7 @@ class Proxied:
         """Send this, and read until the proxy ends the connection."""
         reader, writer = await self.open()
         writer.write(data)
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 30)
         writer.close()
         return answer
 
@@ -48,7 +48,7 @@ class Proxied:
         """Open a tunnel; the status line."""
         reader, writer = await self.open()
         writer.write(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
         return head.partition(b"\r\n")[0], reader, writer
 
     async def secure(
@@ -65,7 +65,7 @@ class Proxied:
         """Send this by TLS, and read until the end."""
         reader, writer = await self.secure(host, port)
         writer.write(data)
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 30)
         writer.close()
         return answer
 
