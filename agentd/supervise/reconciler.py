@@ -298,17 +298,18 @@ class Reconciler:
         self.host.groups.resync()
         try:
             await self.host.tmux.sizes.restore({agent.pane.window_id for agent in self.agents.values() if agent.pane})
+            # What is opened from now on may not be among them.
+            known = [(agent, agent.pane) for agent in self.agents.values()]
             states = await self.host.tmux.list_states()
         except (TmuxError, TmuxUnreachableError) as error:
             log.warning("observation_impossible", reason=str(error))
             return
         seen: list[SeenPane] = []
-        for agent in list(self.agents.values()):
+        for agent, pane in known:
             if agent.life.state is AgentState.STARTING:
                 # Its hint may have been lost with the FIFO.
                 agent.hint()
-            pane = agent.pane
-            if pane is None:
+            if pane is None or agent.pane != pane:
                 continue
             state = states.get(pane.pane_id)
             if state is None:

@@ -89,6 +89,7 @@ class RunHandle:
         self.survivors: frozenset[int] = frozenset()
         """Processes that SIGKILL did not end."""
         self._known: frozenset[ProcessIdentity] = frozenset()
+        self._closed = False
         self._early: asyncio.TimerHandle | None = None
         self._watch: ExitWatch | None = None
         self._look: asyncio.Task[Exit] | None = None
@@ -112,7 +113,7 @@ class RunHandle:
 
     def wait_for_pane(self, read: Callable[[], None]) -> None:
         """Put reports off until it is known which pane it is: who sees the agent run may type to it at once."""
-        if self._early is None:
+        if self._early is None and not self._closed:
             self._early = asyncio.get_running_loop().call_later(_LONGEST_ANSWER, read)
 
     def why_not_started(self, reason: str) -> str:
@@ -139,7 +140,7 @@ class RunHandle:
 
     def read_reports(self, *, past: bool = False) -> None:
         """Take what the launcher reported; `past` if it may have done so long ago, to a former daemon."""
-        if self._admission is not None:
+        if self._closed or self._admission is not None:
             return
         if self.process is None:
             self.process = self._host.runtime.read_process(self.run_id)
@@ -219,7 +220,8 @@ class RunHandle:
         self._report(self.run_id, Ended(ended, ago))
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching: what is hinted at from now on is another daemon's concern."""
+        self._closed = True
         if self._early is not None:
             self._early.cancel()
         if self._watch is not None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import stat
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -60,12 +61,17 @@ exec {tmux} "$@" >"$0.$$"
 """A tmux whose answers come late, 0.1 s each line, once a file is there."""
 
 
-@pytest.mark.parametrize("command", [["sleep", "600"], ["true"]], ids=["stays", "ends at once"])
-def test_an_agent_is_shown_to_run_with_its_pane_even_if_tmux_answers_late(daemon: Daemon, command: list[str]) -> None:
-    """Whoever waits for it to run sends to it next, and needs the pane."""
+def slow_tmux(daemon: Daemon) -> Path:
     tmux = daemon.bin / "tmux"
     tmux.write_text(SLOW.format(tmux=shutil.which("tmux")))
     tmux.chmod(0o755)
+    return tmux
+
+
+@pytest.mark.parametrize("command", [["sleep", "600"], ["true"]], ids=["stays", "ends at once"])
+def test_an_agent_is_shown_to_run_with_its_pane_even_if_tmux_answers_late(daemon: Daemon, command: list[str]) -> None:
+    """Whoever waits for it to run sends to it next, and needs the pane."""
+    tmux = slow_tmux(daemon)
     start(daemon, stay("other"))
     running(daemon, "other")
     tmux.with_name("tmux.slow").touch()
@@ -76,6 +82,21 @@ def test_an_agent_is_shown_to_run_with_its_pane_even_if_tmux_answers_late(daemon
     tmux.with_name("tmux.slow").unlink()
     assert shown["pane"] is not None
     daemon.wait_state("a", "running" if command[0] == "sleep" else "exited")
+
+
+def test_an_agent_whose_pane_is_opened_during_a_look_at_all_panes_is_left_alone(daemon: Daemon) -> None:
+    """Each look at these tries to give a session its name back, and waits for tmux a second time."""
+    tmux = slow_tmux(daemon)
+    start(daemon, stay("a"), flags=[SOON])
+    running(daemon, "a")
+    daemon.tmux("rename-session", "-t", "=a", "mine", ";", "new-session", "-d", "-s", "a", "sleep 601")
+    tmux.with_name("tmux.slow").touch()
+    for number in range(4):
+        declare(daemon, stay("a"), *(stay(f"n{each}") for each in range(number + 1)))
+        daemon.wait_state(f"n{number}", "running", "failed")
+    tmux.with_name("tmux.slow").unlink()
+    assert {agent["error"] for agent in daemon.agents().values()} == {None}
+    assert running(daemon, *daemon.agents())
 
 
 def test_an_agent_whose_pane_is_given_another_program_says_so(daemon: Daemon) -> None:
