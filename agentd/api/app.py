@@ -11,10 +11,10 @@ from agentd.api.events import JOURNAL
 from agentd.api.log import READER
 from agentd.api.metrics import METRICS, measured
 from agentd.api.responses import READ_METHODS, method_not_allowed
-from agentd.api.route import SOURCE
+from agentd.api.route import SOURCE, StatusSource
 from agentd.api.routes import DESCRIBING, ROUTES
 from agentd.api.screen import SCREENS
-from agentd.model.status import ScreenSource, StatusSource
+from agentd.model.screen import ScreenSource
 from agentd.recording.journal.journal import Journal
 from agentd.recording.metrics.answer import Metrics
 from agentd.recording.transcripts.reader import TranscriptReader

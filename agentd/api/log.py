@@ -16,7 +16,7 @@ from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, SOURCE, Parameter, Route
 from agentd.api.streams import stream
 from agentd.api.views import RUNS
-from agentd.model.status import RunView
+from agentd.model.run_view import RunView
 from agentd.recording.transcripts.readable import TooSlowError
 from agentd.recording.transcripts.reader import Extent, TranscriptReader
 from agentd.recording.transcripts.rendering import Rendering

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Never
+from typing import Never, Protocol
 
 from aiohttp import web
 from pydantic import JsonValue
 
 from agentd.api.responses import JSON
 from agentd.api.views import View
-from agentd.model.status import StatusSource
+from agentd.model.plan_report import PlanReport
+from agentd.model.status import AgentStatus, Health
+
+
+class StatusSource(Protocol):
+    """Where the API gets its answers: cheap, synchronous reads of the supervisor's memory."""
+
+    def health(self) -> Health:
+        """The daemon itself."""
+        ...
+
+    def agents(self) -> Sequence[AgentStatus]:
+        """All agents, sorted by name."""
+        ...
+
+    def agent(self, name: str) -> AgentStatus | None:
+        """One agent, its name compared without regard to case."""
+        ...
+
+    def plan(self) -> PlanReport:
+        """What the daemon would still do."""
+        ...
+
 
 SOURCE: web.AppKey[StatusSource] = web.AppKey("source")
 

@@ -10,7 +10,7 @@ from agentd.api.query import QueryError, only, wrong
 from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, Parameter, Route
 from agentd.api.views import SCREEN
-from agentd.model.status import NoScreenError, ScreenSource
+from agentd.model.screen import NoScreenError, ScreenSource
 
 SCREENS: web.AppKey[ScreenSource] = web.AppKey("screens")
 

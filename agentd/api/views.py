@@ -11,7 +11,10 @@ from pydantic import JsonValue, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
 from agentd.model.json_schema import Positive, Time
-from agentd.model.status import AgentStatus, Health, PlanReport, RunView, Screen
+from agentd.model.plan_report import PlanReport
+from agentd.model.run_view import RunView
+from agentd.model.screen import Screen
+from agentd.model.status import AgentStatus, Health
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 T_contra = TypeVar("T_contra", contravariant=True)

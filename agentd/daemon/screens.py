@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentd.model.status import NoScreenError, Screen
+from agentd.model.screen import NoScreenError, Screen
 from agentd.supervise.reconciler import Reconciler
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 
@@ -16,7 +16,7 @@ class DaemonScreens:
     reconciler: Reconciler
 
     async def screen(self, name: str, *, styled: bool) -> Screen | None:
-        """The screen of an agent; raises as `agentd.model.status.ScreenSource` says."""
+        """The screen of an agent; raises as `agentd.model.screen.ScreenSource` says."""
         agent = self.reconciler.find(name)
         if agent is None:
             return None

@@ -13,6 +13,7 @@ from agentd.daemon.configuration import ConfigFile, Configuration
 from agentd.files.looks import Looks
 from agentd.limits.held_run import Held
 from agentd.model.limits import LIMIT_FIELDS
+from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlannedResume, PlanReport
 from agentd.model.sandbox import SandboxStatus
 from agentd.model.spec import LoadContext
 from agentd.model.states import Activity, AgentState
@@ -25,10 +26,6 @@ from agentd.model.status import (
     Health,
     LimitsStatus,
     LimitStatus,
-    ObservedAgentView,
-    PlannedOperation,
-    PlannedResume,
-    PlanReport,
     Recording,
     RecordingHealth,
     SlowRead,

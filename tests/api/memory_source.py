@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.model.sandbox import SandboxStatus
+from agentd.model.screen import NoScreenError, Screen
 from agentd.model.status import (
     AgentCounts,
     AgentStatus,
@@ -18,13 +20,8 @@ from agentd.model.status import (
     Health,
     LimitsStatus,
     LimitStatus,
-    NoScreenError,
-    ObservedAgentView,
-    PlannedOperation,
-    PlanReport,
     Recording,
     RecordingHealth,
-    Screen,
     SlowRead,
     WorktreeStatus,
 )

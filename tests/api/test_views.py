@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.api.views import AGENT, AGENTS, PLAN
-from agentd.model.status import ObservedAgentView
+from agentd.model.plan_report import ObservedAgentView
 from tests.api.memory_source import PLAN as SOME_PLAN
 from tests.api.memory_source import RUNNING
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from agentd.api.app import build_app
 from agentd.api.serve import serve
 from agentd.model.events import Event
-from agentd.model.status import AgentStatus, NoScreenError, Screen
+from agentd.model.screen import NoScreenError, Screen
+from agentd.model.status import AgentStatus
 from agentd.recording.journal.journal import Journal
 from agentd.recording.metrics.answer import Metrics, Readings
 from agentd.recording.metrics.measures import Counters

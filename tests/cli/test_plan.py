@@ -7,8 +7,8 @@ import pytest
 
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
+from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.model.sandbox import SandboxStatus
-from agentd.model.status import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.settings.context import load_context
 from agentd.supervise.desired import resolve_launch
 from tests.cli.support import HEALTH, Client, MemorySource, TmuxServer

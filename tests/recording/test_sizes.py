@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from agentd.model.status import SizeView
+from agentd.model.run_view import SizeView
 from agentd.recording.transcripts.disk import TranscriptDisk
 from agentd.recording.transcripts.rendering import Rendering
 from agentd.recording.transcripts.retention import Retention

@@ -21,8 +21,8 @@ from agentd.jcard.secrets import secrets_for, tokens_of_gateway
 from agentd.launch.identity import base_environment
 from agentd.launch.launcher import LaunchScript
 from agentd.launch.login import read_login
+from agentd.model.plan_report import PlanReport
 from agentd.model.spec import AGENT_VARIABLE, AgentSpec, AgentType
-from agentd.model.status import PlanReport
 from agentd.model.user import AgentUser
 from agentd.sandbox.engines import Where
 from agentd.sandbox.granted import shown

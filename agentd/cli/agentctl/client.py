@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from agentd.files.answering import Way, along
 from agentd.model.limits import LIMIT_FIELDS
+from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlannedResume, PlanReport
+from agentd.model.run_view import RunView, SizeView
 from agentd.model.sandbox import SandboxStatus
 from agentd.model.status import (
     AgentCounts,
@@ -22,14 +24,8 @@ from agentd.model.status import (
     Health,
     LimitsStatus,
     LimitStatus,
-    ObservedAgentView,
-    PlannedOperation,
-    PlannedResume,
-    PlanReport,
     Recording,
     RecordingHealth,
-    RunView,
-    SizeView,
     SlowRead,
     UsageLimitStatus,
     WorktreeStatus,

@@ -12,7 +12,8 @@ from agentd.cli.agentctl.command import Invocation
 from agentd.cli.agentctl.lookup import agent_path
 from agentd.cli.agentctl.transcripts import Transcripts
 from agentd.cli.agentctl.waiting import ENDED
-from agentd.model.status import AgentStatus, RunView
+from agentd.model.run_view import RunView
+from agentd.model.status import AgentStatus
 from agentd.recording.transcripts.rendering import Rendering
 from agentd.text.quoting import printable
 from agentd.text.terminal import harmless

@@ -17,9 +17,9 @@ from agentd.jcard.given_file import GivenFile
 from agentd.jcard.load import load_jcard
 from agentd.jcard.prompts import PromptError
 from agentd.jcard.reading import drop_ins, jcard_source, prompt_text
+from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.model.spec import AgentSpec, LoadContext, Policy, RestartPolicy
 from agentd.model.states import AgentState
-from agentd.model.status import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.model.usage_limits import Hours, LimitAction, UsageLimitPolicy
 from agentd.sandbox.granted import shown
 from agentd.settings.context import ConfigUnavailableError, load_context

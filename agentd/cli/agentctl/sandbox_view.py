@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 
+from agentd.model.plan_report import PlannedOperation
 from agentd.model.sandbox import SandboxStatus
 from agentd.model.spec import Network
-from agentd.model.status import PlannedOperation
 
 _REACHES: Mapping[str, str] = {Network.HOST: "all that this machine does", Network.NONE: "no network"}
 _SYSTEM = "the system"

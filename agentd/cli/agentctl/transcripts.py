@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from agentd.cli.agentctl.client import NOT_FOUND, ApiError, UnreachableError, views
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_path, unknown
-from agentd.model.status import RunView
+from agentd.model.run_view import RunView
 from agentd.text.quoting import printable
 
 _BLOCK = 1 << 20

@@ -12,7 +12,8 @@ from agentd.cli.agentctl.client import Api, ApiError, view
 from agentd.cli.agentctl.lookup import agent_path, harness_facts
 from agentd.harness.base import NO_FACTS, HarnessFacts
 from agentd.model.events import EventKind
-from agentd.model.status import AgentStatus, Screen
+from agentd.model.screen import Screen
+from agentd.model.status import AgentStatus
 
 _LONGEST: Final = 3.0
 """Seconds until a program that starts shows its prompt or its question: 0.6 to 2.2 measured."""

@@ -13,8 +13,9 @@ from agentd.cli.agentctl.client import UnreachableError, view
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.jcard.reading import declared
+from agentd.model.plan_report import PlanReport
 from agentd.model.spec import WORKTREES
-from agentd.model.status import AgentStatus, PlanReport
+from agentd.model.status import AgentStatus
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner
 from agentd.settings.context import load_context, resolve_agent_user, resolve_data_dir

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from agentd.model.status import GapView
+from agentd.model.run_view import GapView
 from agentd.recording.transcripts.completed_runs import CompletedRuns
 from agentd.recording.transcripts.files import TranscriptFiles
 from agentd.recording.transcripts.retention import Retention

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agentd.recording.transcripts.readable import Readable, TooSlowError
 
 if TYPE_CHECKING:
-    from agentd.model.status import RunView
+    from agentd.model.run_view import RunView
     from agentd.recording.transcripts.run_metadata import RunMetadata
 
 _COLUMNS, _ROWS = 80, 24

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError
 
-from agentd.model.status import GapView, SizeView
+from agentd.model.run_view import GapView, SizeView
 
 MOST_GAPS = 100
 MOST_SIZES = 200

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from agentd.cli.agentctl.client import view
 from agentd.cli.agentctl.command import Commands, Invocation, Status, add_jcard
 from agentd.cli.agentctl.sandbox_view import planned_rows
-from agentd.model.status import PlannedOperation, PlannedResume, PlanReport
+from agentd.model.plan_report import PlannedOperation, PlannedResume, PlanReport
 from agentd.text.quoting import printable
 from agentd.text.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, lines, plural
 

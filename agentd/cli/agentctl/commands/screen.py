@@ -8,7 +8,7 @@ from dataclasses import asdict
 from agentd.cli.agentctl.client import NOT_FOUND, ApiError, UnreachableError, view
 from agentd.cli.agentctl.command import Commands, Invocation, Status, add_name
 from agentd.cli.agentctl.lookup import agent_path, unknown
-from agentd.model.status import Screen
+from agentd.model.screen import Screen
 
 _DETAILS = """\
 Prints what the agent's terminal shows now; in colour only on a terminal. Without a daemon, reads the tmux session of
