@@ -32,6 +32,7 @@ _GOES_ON = (
     (re.compile(r"\blogs .*-f\b|\bevents .*-f\b|--watch\b|\bcurl -sN"), "", b"\x03"),
     (re.compile(r"demo\.py"), "C-c here ends", b"\x03"),
     (re.compile(r"\| less\b"), "", b"q"),
+    (re.compile(r"\bagentctl top\b"), "quit", b"q"),
 )
 # What only looks may look again until it sees what happens meanwhile.
 _LOOKS = re.compile(

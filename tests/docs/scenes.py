@@ -20,6 +20,7 @@ EVENTS = "docs/how-to/events.md"
 METRICS = "docs/how-to/metrics.md"
 SCRIPTING = "docs/how-to/scripting-with-libtmux.md"
 TALK = "docs/how-to/talk-to-agents.md"
+TOP = "docs/how-to/top.md"
 TRANSCRIPTS = "docs/how-to/transcripts.md"
 WORKSPACES = "docs/how-to/workspaces.md"
 WORKTREES = "docs/how-to/worktrees.md"
@@ -234,6 +235,31 @@ def _talkers(who: Newcomer) -> None:
     )
 
 
+def _watched(who: Newcomer) -> None:
+    told = 'curl -s --unix-socket $AGENTD_HOOK -d \'{"prompt": "run the tests"}\' http://agentd/v1/hook/started'
+    asks, shell = str(ROOT / "examples/turns/agent.py"), str(ROOT / "examples/turns/agent.sh")
+    _begin(
+        who,
+        {"name": "ci", "command": _sh("echo 'no such branch: main'; exit 3")},
+        {"name": "fixer", "command": ["sh", shell]},
+        {"name": "reviewer", "command": ["python3", asks]},
+        {"name": "tester", "command": _sh(f"read -r said; {told}; sleep infinity")},
+        {"name": "writer", "command": ["sh", shell]},
+    )
+    who.wait_states({"ci": "failed", **dict.fromkeys(("fixer", "reviewer", "tester", "writer"), "running")})
+    who.type("agentctl send fixer 'which builds are old?' && agentctl wait fixer --for idle")
+    who.type("agentctl send fixer 'delete the old builds'")
+    who.type("agentctl send reviewer 'choose a colour for errors'")
+    who.type("agentctl send tester 'run the tests'")
+    who.type("agentctl send writer 'sum up the changes'")
+
+    def asked() -> bool:
+        shown = who.type("agentctl status").text
+        return all(word in shown for word in ("waiting_permission", "waiting_input", "idle", "working"))
+
+    wait_for(asked, 20, what="all are at what they were told", explain=lambda: who.type("agentctl status").text)
+
+
 def _scripted(who: Newcomer) -> None:
     answer = 'echo "ask me"; while read -r said; do echo "you said: $said"; done'
     _begin(who, {"name": "asker", "command": _sh(answer)})
@@ -306,6 +332,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (METRICS, "Watch agents with Prometheus and Grafana"): _night,
     (SCRIPTING, "… find an agent's pane"): _scripted,
     (TALK, "… send a text"): _talkers,
+    (TOP, "Look who needs you"): _watched,
     (TALK, "… write to it from several places"): _three_reviewers,
     (TRANSCRIPTS, "… read the newest run, or an earlier one"): _recorded,
     (WORKSPACES, "Hire one"): _own_agents,

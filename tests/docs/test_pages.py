@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import html
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from textual.binding import Binding
 
+from agentd.cli.agentctl.top.app import Top
 from tests.docs.newcomer import ROOT, TOOLS, newcomer, plain_words
-from tests.docs.picture import PICTURE
+from tests.docs.picture import PICTURE, TOP_PICTURE, picture_lines, shown_by_top
 from tests.docs.replay import PAGES, Command, commands, replayed, says
-from tests.docs.scenes import INSTEAD, NOT_TYPED, README, SCENES
+from tests.docs.scenes import INSTEAD, NOT_TYPED, README, SCENES, TOP
 from tests.support.forked import ONLY_PROGRAMS
 
 _CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -57,13 +58,31 @@ def test_what_is_typed_stands_in_a_console_block(page: str) -> None:
 
 
 def test_the_picture_shows_the_table_of_the_page() -> None:
-    rows: dict[str, str] = {}
-    for y, text in re.findall(r'<text [^>]*\by="([^"]+)"[^>]*>([^<]*)</text>', PICTURE.read_text()):
-        rows[y] = f"{rows.get(y, '')} {html.unescape(text)}".replace("\xa0", " ")
-    lines = [rows[y].strip() for y in sorted(rows, key=float)]
-    shown = "\n".join(line for line in lines if line not in ("", "agentctl status"))
+    shown = "\n".join(picture_lines(PICTURE))
     (status,) = (each for each in shown_commands("README.md") if each.text == "agentctl status")
     assert says(tuple(filter(None, status.answer)), shown), f"draw it anew: python -m tests.docs.picture\n{shown}"
+
+
+@pytest.mark.slow
+@pytest.mark.pages
+def test_the_picture_of_top_shows_what_top_shows(session_folder: Path) -> None:
+    with newcomer(session_folder, forks=True) as someone:
+        SCENES[TOP, "Look who needs you"](someone)
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", shown_by_top(someone))
+        someone.leave()
+    lines = [line.split() for line in shown.splitlines() if line.strip()]
+    assert [_timeless(words) for words in lines] == [_timeless(line.split()) for line in picture_lines(TOP_PICTURE)]
+
+
+def _timeless(words: list[str]) -> str:
+    # Where a colour begins, the picture has a space.
+    return re.sub(r" (?=,)|\b\d+s\b", "", " ".join(words))
+
+
+def test_the_page_of_top_has_its_keys() -> None:
+    pages = set(re.findall(r"`(.)`", "".join(re.findall(r"^\|([^|]*)\|", (ROOT / TOP).read_text(), re.MULTILINE))))
+    keys = {key for binding in Top.BINDINGS if isinstance(binding, Binding) for key in binding.key.split(",")}
+    assert pages == {"/" if key == "slash" else key for key in keys} - {"enter", "escape"}
 
 
 def test_what_varies_is_the_same_and_nothing_else() -> None:
