@@ -31,7 +31,7 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -99,7 +99,9 @@ def reply_to(turn: Turn) -> Reply:
             return call
     exact = marked("SAY", turn.prompt)
     if exact is not None:
-        return str(json.loads(exact))
+        # A request for a title has only the beginning of the text.
+        with suppress(ValueError):
+            return str(json.loads(exact))
     return marked("TEXT", turn.prompt) or REPLY + turn.prompt
 
 
