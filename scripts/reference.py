@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -290,8 +291,19 @@ PAGES: Mapping[str, Callable[[], str]] = {
 }
 
 
+def unlisted() -> list[str]:
+    """Name the pages that nobody finds: docs/README.md leads to all, docs/how-to/README.md to those of its folder."""
+    said = []
+    for index, found in ((FOLDER / "README.md", "**/*"), (FOLDER / "how-to/README.md", "*")):
+        listed = {(index.parent / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)", index.read_text())}
+        pages = {path for path in index.parent.glob(found) if path.suffix in (".md", ".1")} - {index}
+        missing = sorted(path.relative_to(index.parent) for path in pages if path.resolve() not in listed)
+        said += [f"{index.relative_to(FOLDER.parent)}: expected a link to {path}, found none\n" for path in missing]
+    return said
+
+
 def main() -> int:
-    """Write the pages, or compare them."""
+    """Write the pages, or compare them, and look whether each page can be found."""
     stale = []
     for name, write in PAGES.items():
         page, text = FOLDER / name, write()
@@ -302,8 +314,9 @@ def main() -> int:
             page.parent.mkdir(exist_ok=True)
             page.write_text(text)
     verb = "out of date, run make docs" if "--check" in sys.argv else "written"
-    sys.stdout.write("".join(f"docs/{name}: {verb}\n" for name in stale))
-    return 1 if stale and "--check" in sys.argv else 0
+    lost = unlisted()
+    sys.stdout.write("".join([*(f"docs/{name}: {verb}\n" for name in stale), *lost]))
+    return 1 if (stale or lost) and "--check" in sys.argv else 0
 
 
 if __name__ == "__main__":

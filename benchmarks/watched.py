@@ -1,0 +1,191 @@
+"""What it costs to know what 300 quiet agents are doing, and how soon a hook is seen.
+
+``python -m benchmarks.watched [--agents N] [--seconds N] [--hooks N]``. The agents stand in for Claude Code: each writes
+its status file and sleeps. Two agentd have as many of them, at the same time: one watches them, the other has
+``turns = false``, which is the reference. One agent more, a scripted one, runs hooks: from the order to run one until
+a tight poll of the API shows the activity, beside what that hook's own process takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import pwd
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from benchmarks.machine import cpu_seconds, fork_marks, load, resident_megabytes, working_folder
+from benchmarks.subject import PATIENCE, SubjectError, get
+from tests.daemon.test_turns import CLAUDE, Claude
+from tests.support.agents import jcard
+from tests.support.daemon import Daemon, UnixConnection
+
+_QUIET = f"""#!/bin/sh
+[ -z "$SCRIPTED" ] || exec {sys.executable} -I -S -X utf8 {CLAUDE} "$@"
+read -r line </proc/$$/stat
+set -- ${{line##*) }}
+shift 19
+printf '{{"pid": %d, "procStart": "%s", "version": "2.1.197", "status": "idle", "statusUpdatedAt": %d000}}' \\
+    $$ "$1" "$(date +%s)" >"$HOME/.claude/sessions/$$.json"
+exec sleep infinity
+"""
+
+_MS = 1000.0
+
+
+class Watched:
+    """An agentd with so many quiet agents."""
+
+    def __init__(self, folder: Path, count: int, *, turns: bool) -> None:
+        folder.mkdir()
+        self.daemon = daemon = Daemon(folder)
+        (daemon.home / ".claude/sessions").mkdir(parents=True)
+        program = daemon.bin / "claude"
+        program.write_text(_QUIET)
+        program.chmod(0o755)
+        common = {"turns": turns, "grace_period": "2s"}
+        home = {"HOME": str(daemon.home)}
+        self.talker = Claude(daemon, "talker", env={**home, "SCRIPTED": "1"}, **common)
+        quiet = {"name": "quiet", "harness": "claude-code", "workdir": str(daemon.workdir), "env": home, **common}
+        daemon.write_jcard(jcard({**quiet, "replicas": count}, self.talker.table))
+        self._count = count
+
+    def start(self) -> None:
+        """Start it, and wait until all agents run and are at rest."""
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        self.daemon.start(f"--agent-user={user}", "--transcripts=off", ready=False)
+        self.daemon.wait_for(self.daemon.api_socket.exists, PATIENCE, what="agentd listens")
+        self.daemon.wait_for(self._idle, PATIENCE, what="all agents run and are idle")
+
+    def _idle(self) -> bool:
+        agents = self.daemon.agents().values()
+        told = [agent for agent in agents if agent["activity"] in ("idle", "unknown")]
+        return len(told) == self._count + 1 and all(agent["state"] == "running" for agent in told)
+
+    def told(self) -> int:
+        """How many agents are known to be idle."""
+        return sum(agent["activity"] == "idle" for agent in self.daemon.agents().values())
+
+    def memory(self) -> float:
+        """Megabytes of the daemon, once the API has shown all agents."""
+        self.daemon.agents()
+        return resident_megabytes(self.daemon.pid)
+
+    def hook(self, number: int) -> tuple[float, float]:
+        """Run a hook; milliseconds until the API shows it, and those that its own process takes."""
+        name, activity, body = (
+            ("UserPromptSubmit", b'"working"', {"prompt_id": f"p{number}", "prompt": "go"})
+            if number % 2 == 0
+            else ("Stop", b'"idle"', {"prompt_id": f"p{number - 1}", "last_assistant_message": "done"})
+        )
+        before = len(self.talker.printed())
+        connection = UnixConnection(self.daemon.api_socket, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            begun = time.perf_counter()
+            self.talker.hook(name, **body)
+            while b'"activity":' + activity not in get(connection, "/v1/agents/talker"):
+                if time.perf_counter() > begun + PATIENCE:
+                    raise SubjectError(f"the API does not show that the talker is {activity.decode()}")
+            seen = _MS * (time.perf_counter() - begun)
+        self.daemon.wait_for(lambda: len(self.talker.printed()) > before, PATIENCE, what="the hook has ended")
+        return seen, _MS * self.talker.printed()[-1][2]
+
+
+@contextlib.contextmanager
+def running(count: int) -> Iterator[tuple[Watched, Watched]]:
+    """The watched ones and the reference, which leave nothing when this ends."""
+    folder = working_folder()
+    with contextlib.ExitStack() as stack:
+        both: list[Watched] = []
+        for name in ("w", "r"):
+            one = Watched(folder / name, count, turns=name == "w")
+            stack.callback(one.daemon.close)
+            one.start()
+            both.append(one)
+        yield both[0], both[1]
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, object]:
+    """Measure, and give all figures."""
+    with running(arguments.agents) as both:
+        told = [each.told() for each in both]
+        if told[0] < arguments.agents:
+            raise SubjectError(f"expected {arguments.agents} agents to be known to be idle, found {told[0]}")
+        memory = [each.memory() for each in both]
+        pids = [each.daemon.pid for each in both]
+        time.sleep(2)
+        used, marks, begun = [cpu_seconds(pid) for pid in pids], fork_marks(pids), time.perf_counter()
+        time.sleep(arguments.seconds)
+        seconds = time.perf_counter() - begun
+        cpu = [100 * (cpu_seconds(pid) - before) / seconds for pid, before in zip(pids, used, strict=True)]
+        after = fork_marks(pids)
+        hooks: list[tuple[float, float]] = []
+        for number in range(2 * arguments.hooks):
+            # Not in step with agentd's own pace.
+            time.sleep(random.uniform(0.05, 0.15))
+            hooks.append(both[0].hook(number))
+    seen, own = ([pair[side] for pair in hooks] for side in (0, 1))
+    return {
+        "cpu": cpu,
+        "forked": sum(marks[pid] != after[pid] for pid in pids),
+        "memory": memory,
+        "hook_ms": [median(seen), max(seen)],
+        "own_ms": [median(own), max(own)],
+    }
+
+
+def table(figures: dict[str, list[float]], agents: int) -> str:
+    """Write the Markdown table."""
+    (cpu, cpu_off), (memory, memory_off) = figures["cpu"], figures["memory"]
+    hook, own = figures["hook_ms"], figures["own_ms"]
+    rows = [
+        ("CPU of agentd while nothing happens [% of a core]", f"{cpu:.2f}", f"{cpu_off:.2f}", cpu - cpu_off, 1.0),
+        ("RSS of agentd [MB]", f"{memory:.1f}", f"{memory_off:.1f}", memory - memory_off, 10.0),
+    ]
+    lines = [f"| {agents} quiet agents | watched | `turns = false` | more | target | verdict |", "| --- " * 6 + "|"]
+    for what, watched, reference, more, limit in rows:
+        lines.append(
+            f"| {what} | {watched} | {reference} | {more:.2f} | {limit:g} more | {_verdict(more, limit)} |"
+        )
+    lines += [
+        "",
+        "| | until the API shows it | the hook's own process | target | verdict |",
+        "| --- " * 5 + "|",
+        f"| a hook, median (worst) [ms] | {hook[0]:.1f} ({hook[1]:.1f}) | {own[0]:.1f} ({own[1]:.1f}) | 50 "
+        f"| {_verdict(hook[0], 50)} |",
+    ]
+    return "\n".join(lines)
+
+
+def _verdict(value: float, limit: float) -> str:
+    return "met" if value < limit else "MISSED"
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agents", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=60, help="of idleness")
+    parser.add_argument("--hooks", type=int, default=30, help="turns, of two hooks each")
+    parser.add_argument("--json", action="store_true", help="the figures, instead of the table")
+    arguments = parser.parse_args()
+    before = load()
+    figures = measure(arguments)
+    if arguments.json:
+        print(json.dumps(figures))
+        return 0
+    print(f"load average before: {before}, after: {load()}; processes that forked: {figures['forked']}\n")
+    print(table(figures, arguments.agents))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
