@@ -1,7 +1,7 @@
 """What it costs to know what 300 quiet agents are doing, and how soon a hook is seen.
 
-``python -m benchmarks.watched [--agents N] [--seconds N] [--hooks N]``. The agents stand in for Claude Code: each writes
-its status file and sleeps. Two agentd have as many of them, at the same time: one watches them, the other has
+``python -m benchmarks.watched [--agents N] [--seconds N] [--hooks N]``. The agents stand in for Claude Code: each
+writes its status file and sleeps. Two agentd have as many of them, at the same time: one watches them, the other has
 ``turns = false``, which is the reference. One agent more, a scripted one, runs hooks: from the order to run one until
 a tight poll of the API shows the activity, beside what that hook's own process takes.
 """
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import pwd
 import random
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -113,7 +113,23 @@ def running(count: int) -> Iterator[tuple[Watched, Watched]]:
         folder.rmdir()
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was measured, watched and not."""
+
+    cpu: tuple[float, float]
+    """Per cent of a core."""
+    memory: tuple[float, float]
+    """Megabytes."""
+    forked: int
+    """How many of both agentd had a child while nothing happened."""
+    seen: list[float]
+    """Milliseconds of each hook, until the API showed it."""
+    own: list[float]
+    """Milliseconds that its own process took."""
+
+
+def measure(arguments: argparse.Namespace) -> Figures:
     """Measure, and give all figures."""
     with running(arguments.agents) as both:
         told = [each.told() for each in both]
@@ -133,40 +149,32 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
             time.sleep(random.uniform(0.05, 0.15))
             hooks.append(both[0].hook(number))
     seen, own = ([pair[side] for pair in hooks] for side in (0, 1))
-    return {
-        "cpu": cpu,
-        "forked": sum(marks[pid] != after[pid] for pid in pids),
-        "memory": memory,
-        "hook_ms": [median(seen), max(seen)],
-        "own_ms": [median(own), max(own)],
-    }
+    forked = sum(marks[pid] != after[pid] for pid in pids)
+    return Figures((cpu[0], cpu[1]), (memory[0], memory[1]), forked, seen, own)
 
 
-def table(figures: dict[str, list[float]], agents: int) -> str:
-    """Write the Markdown table."""
-    (cpu, cpu_off), (memory, memory_off) = figures["cpu"], figures["memory"]
-    hook, own = figures["hook_ms"], figures["own_ms"]
-    rows = [
-        ("CPU of agentd while nothing happens [% of a core]", f"{cpu:.2f}", f"{cpu_off:.2f}", cpu - cpu_off, 1.0),
-        ("RSS of agentd [MB]", f"{memory:.1f}", f"{memory_off:.1f}", memory - memory_off, 10.0),
-    ]
-    lines = [f"| {agents} quiet agents | watched | `turns = false` | more | target | verdict |", "| --- " * 6 + "|"]
-    for what, watched, reference, more, limit in rows:
-        lines.append(
-            f"| {what} | {watched} | {reference} | {more:.2f} | {limit:g} more | {_verdict(more, limit)} |"
-        )
-    lines += [
-        "",
-        "| | until the API shows it | the hook's own process | target | verdict |",
-        "| --- " * 5 + "|",
-        f"| a hook, median (worst) [ms] | {hook[0]:.1f} ({hook[1]:.1f}) | {own[0]:.1f} ({own[1]:.1f}) | 50 "
-        f"| {_verdict(hook[0], 50)} |",
-    ]
-    return "\n".join(lines)
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _verdict(value: float, limit: float) -> str:
     return "met" if value < limit else "MISSED"
+
+
+def table(figures: Figures, agents: int) -> str:
+    """Write the Markdown table."""
+    lines = [_row(f"{agents} quiet agents", "watched", "reference", "more", "target", "verdict"), _row(*["---"] * 6)]
+    for what, (watched, reference), limit in (
+        ("CPU of agentd while nothing happens [% of a core]", figures.cpu, 1.0),
+        ("RSS of agentd [MB]", figures.memory, 10.0),
+    ):
+        more = watched - reference
+        cells = (f"{watched:.2f}", f"{reference:.2f}", f"{more:.2f}", f"{limit:g} more")
+        lines.append(_row(what, *cells, _verdict(more, limit)))
+    shown, own = (f"{median(each):.1f} (worst {max(each):.1f})" for each in (figures.seen, figures.own))
+    more = median(figures.seen) - median(figures.own)
+    hook = (shown, f"{own}: its own process", f"{more:.1f}", "50", _verdict(median(figures.seen), 50))
+    return "\n".join([*lines, _row("a hook, until the API shows it [ms]", *hook)])
 
 
 def main() -> int:
@@ -175,14 +183,10 @@ def main() -> int:
     parser.add_argument("--agents", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=60, help="of idleness")
     parser.add_argument("--hooks", type=int, default=30, help="turns, of two hooks each")
-    parser.add_argument("--json", action="store_true", help="the figures, instead of the table")
     arguments = parser.parse_args()
     before = load()
     figures = measure(arguments)
-    if arguments.json:
-        print(json.dumps(figures))
-        return 0
-    print(f"load average before: {before}, after: {load()}; processes that forked: {figures['forked']}\n")
+    print(f"load average before: {before}, after: {load()}; processes that forked: {figures.forked}\n")
     print(table(figures, arguments.agents))
     return 0
 
