@@ -87,6 +87,11 @@ What stands in the table `[drop_in]` of such a file:
 | field | type | default | meaning |
 | --- | --- | --- | --- |
 {field_rows(gateway_schema()["properties"]["tokens"]["items"])}
+`[[gateway.channels]]` has, as has `pubsub_config` of a managed agent but for `agent` and `user`:
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(gateway_schema()["properties"]["channels"]["items"])}
 ## Harnesses
 
 | `harness` | program |

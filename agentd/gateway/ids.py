@@ -30,5 +30,10 @@ def new_id(kind: str, now: float | None = None) -> str:
     return f"{kind}_{_base32(milliseconds, _TIME_CHARACTERS)}{_base32(secrets.randbits(80), _RANDOM_CHARACTERS)}"
 
 
+def first_id(kind: str, now: float) -> str:
+    """Give what sorts before all ids of a kind that are made from then on."""
+    return f"{kind}_{_base32(max(0, int(now * 1000)), _TIME_CHARACTERS)}"
+
+
 def _base32(number: int, length: int) -> str:
     return "".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(length)))

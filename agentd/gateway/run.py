@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ import structlog
 from agentd import __version__
 from agentd.files.locks import try_lock
 from agentd.files.looks import Looks
+from agentd.gateway.channels.owner import Channels
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.engine.options import EngineOptions
 from agentd.gateway.http.app import build_app
@@ -95,10 +98,16 @@ async def _serve(settings: GatewaySettings) -> None:
             engine = Engine(_options(settings, addresses), database)
             responses = Responses(engine)
             access = Access(settings.tokens, settings.hosts, settings.origins)
-            app = build_app(access, engine, AT_THE_ROOT, doubled=TWICE)
+            channels = Channels(engine.inbox, settings.daemon.secret_dir, _instance(settings.daemon.state_dir))
+            app = build_app(access, engine, AT_THE_ROOT, doubled=TWICE, channels=channels)
             app[RESPONSES] = responses
             app.on_response_prepare.append(forbid_retry)
-            async with engine.running(), responses.running(), serve(app, sockets.values()):
+            async with (
+                engine.running(),
+                responses.running(),
+                channels.running(settings.channels),
+                serve(app, sockets.values()),
+            ):
                 _report(settings, addresses, database)
                 notifier.send("READY=1")
                 looks = Looks()
@@ -180,6 +189,11 @@ def _alone(state_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _instance(state_dir: Path) -> str:
+    """Tell this gateway from others, also of this machine, and also after a restart."""
+    return f"{socket.gethostname()}.{hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:12]}"
 
 
 def _make(folder: Path) -> None:

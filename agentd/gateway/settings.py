@@ -12,6 +12,7 @@ from agentd.gateway.tokens import TokenError, TokenSources, fixed_tokens, read_t
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
 from agentd.jcard.reading import config_bytes
+from agentd.model.channels import ChannelDeclaration
 from agentd.model.gateway import (
     CLIENT_TOKEN,
     DEFAULT_CONCURRENCY,
@@ -70,6 +71,7 @@ class GatewaySettings:
     hosts: frozenset[str]
     origins: frozenset[str]
     tokens: tuple[Token, ...]
+    channels: tuple[ChannelDeclaration, ...]
     migrate: bool
     table: GatewayDeclaration
     """What the jcard said."""
@@ -111,6 +113,7 @@ def gateway_settings(daemon: Settings, flags: Flags, environ: Mapping[str, str])
         hosts=frozenset(),
         origins=frozenset(table.origins),
         tokens=tokens,
+        channels=table.channels,
         migrate=flags.migrate,
         table=table,
         context=context,

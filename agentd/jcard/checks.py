@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from agentd.model.destinations import HTTPS, Destination, is_name, parse_destination
+from agentd.model.gateway import USER
 from agentd.model.spec import AGENT_NAME, AGENT_VARIABLE, ENVIRONMENT_NAME, RESERVED_SESSION, RUN_ID_VARIABLE
 from agentd.text.durations import EXAMPLES, DurationError, format_duration, parse_duration
 from agentd.text.quoting import quote, show
@@ -17,6 +18,7 @@ from agentd.text.sizes import parse_size
 
 _LONGEST_NAME: Final = 63
 _NAME: Final = re.compile(AGENT_NAME)
+_USER: Final = re.compile(USER)
 _VARIABLE: Final = re.compile(ENVIRONMENT_NAME)
 
 LONGEST_SESSION: Final = 255
@@ -45,6 +47,19 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         length = f" ({len(name)} characters)" if len(name) > _LONGEST_NAME else ""
         raise ValueError(f"found {quote(name)}{length}, {_EXPECTED_NAME}")
+    return name
+
+
+def check_user(name: str) -> str:
+    """Check the name of a user of the gateway.
+
+    Raises
+    ------
+    ValueError
+        If it does not match ``USER``.
+    """
+    if not _USER.fullmatch(name):
+        raise ValueError(f"found {quote(name)}, expected letters, digits, _ and single -")
     return name
 
 

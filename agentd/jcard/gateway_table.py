@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from agentd.jcard.checks import check_name, check_not_empty, check_path, check_variable, duration_from_toml
+from agentd.jcard.channel_table import ChannelTable, Duration, channel_declaration, contradictions
+from agentd.jcard.checks import (
+    check_name,
+    check_not_empty,
+    check_path,
+    check_user,
+    check_variable,
+)
 from agentd.jcard.explain import Fault, faults, field_name
 from agentd.jcard.findings import Findings
 from agentd.jcard.near import did_you_mean
@@ -30,7 +37,7 @@ from agentd.model.gateway import (
     parse_listen,
 )
 from agentd.model.spec import AGENT_NAME, ENVIRONMENT_NAME, LoadContext
-from agentd.text.durations import DURATION_PATTERN, EXAMPLES, format_duration
+from agentd.text.durations import format_duration
 from agentd.text.quoting import kind, quote, show
 
 TABLE: Final = "gateway"
@@ -39,7 +46,6 @@ MOST_AT_ONCE: Final = 1000
 MOST_QUEUED: Final = 1_000_000
 
 _HASH: Final = re.compile(TOKEN_HASH)
-_USER: Final = re.compile(USER)
 
 
 def _check_listen(text: str) -> str:
@@ -60,12 +66,6 @@ def _check_hash(text: str) -> str:
             'expected "sha256:" and 64 hexadecimal digits, which printf %s TOKEN | sha256sum prints in lower case'
         )
     return text
-
-
-def _check_user(name: str) -> str:
-    if not _USER.fullmatch(name):
-        raise ValueError(f"found {quote(name)}, expected letters, digits, _ and single -")
-    return name
 
 
 def _check_scope(name: object) -> object:
@@ -96,11 +96,6 @@ def _duration(description: str, default: float) -> float | None:
     return field
 
 
-_Duration = Annotated[
-    float,
-    BeforeValidator(duration_from_toml),
-    WithJsonSchema({"type": "string", "pattern": f"^(?:{DURATION_PATTERN})$", "examples": list(EXAMPLES)}),
-]
 _Path = Annotated[
     str, AfterValidator(check_not_empty), AfterValidator(check_path), Field(json_schema_extra={"minLength": 1})
 ]
@@ -121,7 +116,7 @@ class TokenTable(BaseModel):
         description="sha256: and the SHA-256 of the token, instead of a secret.",
         json_schema_extra={"pattern": f"^(?:{TOKEN_HASH})$"},
     )
-    user: Annotated[str, AfterValidator(_check_user)] | None = Field(
+    user: Annotated[str, AfterValidator(check_user)] | None = Field(
         None,
         description="Whose it is: who owns what is made with it. Only an administrator's may be nobody's.",
         json_schema_extra={"pattern": f"^(?:{USER})$"},
@@ -158,14 +153,14 @@ class GatewayTable(BaseModel):
     max_queue: int | None = Field(
         None, ge=1, le=MOST_QUEUED, description=f"Runs that may wait; one more is refused. Default: {DEFAULT_QUEUE}."
     )
-    turn_timeout: _Duration | None = _duration(
+    turn_timeout: Duration | None = _duration(
         "How long a run may take that names no time itself; it is interrupted then. 0 is no limit.", 0
     )
-    idle_timeout: _Duration | None = _duration(
+    idle_timeout: Duration | None = _duration(
         "After how long without a run a conversation's agent is withdrawn; the next message resumes it.",
         DEFAULT_IDLE_TIMEOUT,
     )
-    retention: _Duration | None = _duration(
+    retention: Duration | None = _duration(
         "How long closed sessions are remembered, and the events of open ones.", DEFAULT_RETENTION
     )
     workdirs: list[_Path] = Field(
@@ -183,6 +178,7 @@ class GatewayTable(BaseModel):
         [], description="Origins of pages elsewhere that may use it (CORS); none by default."
     )
     tokens: list[TokenTable] = Field([], description="Who is let in; without any, everybody who reaches it.")
+    channels: list[ChannelTable] = Field([], description="Messages by Kafka and Redis; none by default.")
 
 
 def read_gateway(document: Mapping[str, object], context: LoadContext, findings: Findings) -> GatewayDeclaration | None:
@@ -208,10 +204,23 @@ def read_gateway(document: Mapping[str, object], context: LoadContext, findings:
         for fault in faults(problem):
             error(fault)
         return None
-    wrong = [fault for index, token in enumerate(table.tokens) for fault in _contradictions(index, token)]
+    wrong = [*_wrong_tokens(table.tokens), *_wrong_channels(table.channels)]
     for fault in wrong:
         error(fault)
+    _warn_of_channels(table.channels, findings)
     return None if wrong else _declaration(table, context)
+
+
+def _warn_of_channels(channels: Sequence[ChannelTable], findings: Findings) -> None:
+    for index, channel in enumerate(channels):
+        if not channel.verify:
+            path = (TABLE, "channels", index, "verify")
+            text = "the broker's certificate is not checked: anybody on the way can pose as it"
+            findings.warning(path, text, field=field_name(path))
+
+
+def _wrong_tokens(tokens: Sequence[TokenTable]) -> list[Fault]:
+    return [fault for index, token in enumerate(tokens) for fault in _contradictions(index, token)]
 
 
 def _contradictions(index: int, token: TokenTable) -> list[Fault]:
@@ -223,6 +232,20 @@ def _contradictions(index: int, token: TokenTable) -> list[Fault]:
         found.append(
             Fault((*place, "user"), 'missing, expected a name; only a token with the scope "admin" needs none')
         )
+    return found
+
+
+def _wrong_channels(channels: Sequence[ChannelTable]) -> list[Fault]:
+    found = []
+    first: dict[object, int] = {}
+    for index, channel in enumerate(channels):
+        place = ("channels", index)
+        found += [Fault((*place, *fault.path), fault.message) for fault in contradictions(channel)]
+        servers = tuple(channel.bootstrap_servers or ())
+        same = (channel.channel_name, servers, channel.topic_prefix, channel.url, channel.mode)
+        if first.setdefault(same, index) != index:
+            text = f"as that of channels[{first[same]}]: each message would be answered twice"
+            found.append(Fault((*place, "channel_name"), text))
     return found
 
 
@@ -247,6 +270,7 @@ def _declaration(table: GatewayTable, context: LoadContext) -> GatewayDeclaratio
         hosts=tuple(host.lower() for host in table.hosts),
         origins=tuple(table.origins),
         tokens=tuple(map(_token, table.tokens)),
+        channels=tuple(channel_declaration(each, each.agent, each.user, context) for each in table.channels),
     )
 
 

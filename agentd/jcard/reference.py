@@ -57,6 +57,8 @@ def _type(field: dict[str, Any]) -> str:
     match field:
         case {"enum": choices} if len(choices) <= _MOST_LISTED:
             return "one of " + ", ".join(f"`{_toml(choice)}`" for choice in choices if choice)
+        case {"anyOf": [{"type": "string"} as one, {"type": "array"} as several]}:
+            return f"{_type(one)}, or {_type(several)}"
         case {"anyOf": [one, other]}:
             return f"{_type(one)}, or table" if other["type"] == "object" else "size"
         case {"examples": _, "type": "string"}:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from agentd.jcard.channel_table import ChannelTable
 from agentd.jcard.gateway_table import GatewayTable, TokenTable
 from agentd.jcard.notify_tables import NotifyTable
 from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable, DropInTable, SecretTable
@@ -81,7 +82,9 @@ def notify_schema() -> dict[str, Any]:
 def gateway_schema() -> dict[str, Any]:
     """Build the JSON Schema (2020-12) of the ``[gateway]`` table."""
     schema = GatewayTable.model_json_schema(schema_generator=_TomlSchema)
-    schema["properties"]["tokens"]["items"] = schema.pop("$defs")[TokenTable.__name__]
+    tables = schema.pop("$defs")
+    schema["properties"]["tokens"]["items"] = tables[TokenTable.__name__]
+    schema["properties"]["channels"]["items"] = tables[ChannelTable.__name__]
     return {**schema, "title": "Gateway", "description": "What agentd-gateway goes by."}
 
 

@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from agentd.model.channels import ChannelDeclaration
+
 USER: Final = r"[A-Za-z0-9](?:-?[A-Za-z0-9_]){0,31}"
 """Names of users: without two dashes in a row, which part a user from what is theirs in names of agents."""
 
@@ -113,3 +115,4 @@ class GatewayDeclaration:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     tokens: tuple[DeclaredToken, ...] = ()
+    channels: tuple[ChannelDeclaration, ...] = ()

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"-m days", 'tests/harness/install-clis && make test ARGS="-m days"'),
+    (r"fetch-brokers", 'tests/gateway/fetch-brokers && make test ARGS="-m gateway"'),
     (r"-m gateway", 'make test ARGS="-m gateway"'),
     (r"-m browser|chromium", 'apt-get install chromium && make test ARGS="-m browser"'),
     (r"-m clis|install-clis", 'tests/harness/install-clis && make test ARGS="-m clis"'),

@@ -32,6 +32,9 @@ from agentd.gateway.store.sessions import StoredSession
 Also: TypeAlias = Callable[[Writer, Run], Awaitable[None]]
 """Writes more in the transaction that makes a run."""
 
+AlsoOfSession: TypeAlias = Callable[[Writer, StoredSession], Awaitable[None]]
+"""Writes more in the transaction that makes a session."""
+
 
 log = structlog.get_logger(__name__)
 
@@ -43,13 +46,17 @@ class Conversations:
         self._core = core
         self._agents = agents
 
-    async def create(self, caller: Caller, wanted: NewSession, once: Once | None) -> Session:
+    async def create(
+        self, caller: Caller, wanted: NewSession, once: Once | None, also: AlsoOfSession | None = None
+    ) -> Session:
         """Make a session."""
         stored = await plan_session(self._core, caller, wanted)
 
         async def work(writer: Writer) -> None:
             await add_session(writer, stored)
             await steps.remember(writer, once, {"session": stored.session.json()}, stored.session.created_at)
+            if also is not None:
+                await also(writer, stored)
 
         await self._core.database.write(work)
         return stored.session

@@ -20,6 +20,7 @@ from agentd.gateway.engine.family import Family
 from agentd.gateway.engine.happenings import Answers, Happenings
 from agentd.gateway.engine.hiring import Hiring
 from agentd.gateway.engine.housekeeping import Housekeeping
+from agentd.gateway.engine.inbox import Inbox
 from agentd.gateway.engine.manager import Manager
 from agentd.gateway.engine.new_session import declared_agents
 from agentd.gateway.engine.options import EngineOptions
@@ -72,6 +73,8 @@ class Engine:
         self._agents = Agents(core)
         self._conversations = Conversations(core, self._agents)
         self._runs = Runs(core)
+        self.inbox = Inbox(core, self._conversations, self._runs)
+        """What comes by channels."""
         self._family = Family(core)
         self._happenings = Happenings(core)
         self._status = Status(core)

@@ -11,8 +11,9 @@ from agentd.gateway.engine.agents import Agents
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.manager import Manager
 from agentd.gateway.engine.options import DAY
+from agentd.gateway.ids import first_id
 from agentd.gateway.model.errors import GatewayError
-from agentd.gateway.store import events, idempotency, removing, runs, sessions
+from agentd.gateway.store import channels, events, idempotency, removing, runs, sessions
 from agentd.gateway.store.database import Writer
 from agentd.gateway.store.runs import Stage
 
@@ -72,6 +73,7 @@ class Housekeeping:
         async def some(writer: Writer) -> bool:
             connection = writer.connection
             await idempotency.remove_before(connection, now - _KEY_KEPT)
+            await channels.remove_before(connection, first_id("run", before))
             closed = await sessions.closed_before(connection, before, _AT_ONCE)
             if closed:
                 await removing.remove_sessions(connection, closed)

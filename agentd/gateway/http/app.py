@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from aiohttp import hdrs, web
 
+from agentd.gateway.channels.owner import Channels
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.http.access import ACCESS, Handler, allowed_origin, check_browser, check_token
 from agentd.gateway.http.body import LARGEST
@@ -18,7 +19,7 @@ from agentd.gateway.http.guard import Access
 from agentd.gateway.http.idempotent import IN_TURN
 from agentd.gateway.http.metrics import METRICS, Metrics, measure
 from agentd.gateway.http.openapi import DOCUMENT, Document
-from agentd.gateway.http.route import API_PREFIX, CLOSING, ENGINE, ROUTE_OF, Route, mount
+from agentd.gateway.http.route import API_PREFIX, CHANNELS, CLOSING, ENGINE, ROUTE_OF, Route, mount
 from agentd.gateway.model.errors import GatewayError
 
 NOTHING_ALLOWED: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -35,7 +36,12 @@ _ALWAYS: Final = {
 
 
 def build_app(
-    access: Access, engine: Engine, routes: Iterable[Route], *, doubled: Iterable[Route] = ()
+    access: Access,
+    engine: Engine,
+    routes: Iterable[Route],
+    *,
+    doubled: Iterable[Route] = (),
+    channels: Channels | None = None,
 ) -> web.Application:
     """Make the application.
 
@@ -47,9 +53,12 @@ def build_app(
         What is served.
     doubled
         What is served at the root and below `API_PREFIX`.
+    channels
+        Messages by brokers, if there are any.
     """
     app = web.Application(middlewares=[measure, _answer_errors, check_browser, check_token], client_max_size=LARGEST)
     app[ACCESS] = access
+    app[CHANNELS] = channels or Channels.none()
     app[CLOSING] = asyncio.Event()
     app[ENGINE] = engine
     app[IN_TURN] = WeakValueDictionary()

@@ -141,6 +141,18 @@ class HireBody(Body):
     model: _Name | None = None
 
 
+class ChannelMessageBody(Body):
+    """A message for a channel, which goes by its broker."""
+
+    content: _Text
+    channel_id: str | int | None = None
+    """Which conversation it belongs to: by default, the agent's own."""
+    metadata: dict[str, JsonValue] | None = None
+    """Given back with all answers."""
+    id: str | None = Field(None, min_length=1, max_length=_LONGEST_KEY)
+    """Given back as in_reply_to."""
+
+
 class Query(BaseModel):
     """The parameters of a query, which are texts."""
 

@@ -10,8 +10,9 @@ from typing import Final
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from agentd.gateway.http.access import Handler
-from agentd.gateway.http.route import ENGINE, Route
+from agentd.gateway.http.access import Handler, caller
+from agentd.gateway.http.route import CHANNELS, ENGINE, Route
+from agentd.gateway.model.results import ChannelCondition
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -44,6 +45,18 @@ class Metrics:
         self.streams = Gauge("agentd_gateway_streams", "Answers that go on.", registry=self.registry)
         self.runs = Gauge("agentd_gateway_runs", "Runs that wait or are at work.", ["status"], registry=self.registry)
         self.workers = Gauge("agentd_gateway_workers", "Runs that can be at work at once.", registry=self.registry)
+        self.channels = Gauge(
+            "agentd_gateway_channel_up",
+            "Whether a channel has its broker.",
+            ["agent", "backend", "channel"],
+            registry=self.registry,
+        )
+        self.messages = Gauge(
+            "agentd_gateway_channel_messages",
+            "Messages by channels since the gateway started, by what became of them.",
+            ["agent", "backend", "channel", "outcome"],
+            registry=self.registry,
+        )
         self.agentd = Gauge("agentd_gateway_agentd_up", "Whether agentd answers.", registry=self.registry)
 
 
@@ -79,6 +92,13 @@ async def _metrics(request: web.Request) -> web.Response:
     metrics.runs.labels("running").set(status.queue_counts.running_count)
     metrics.workers.set(status.max_concurrency)
     metrics.agentd.set(status.daemon_health == "ok")
+    metrics.channels.clear()
+    metrics.messages.clear()
+    for each in request.app[CHANNELS].shown(caller(request)):
+        named = (each.agent, each.backend, each.channel_name)
+        metrics.channels.labels(*named).set(each.state == ChannelCondition.CONNECTED)
+        for outcome, count in each.counts.items():
+            metrics.messages.labels(*named, outcome).set(count)
     return web.Response(body=generate_latest(metrics.registry), headers={hdrs.CONTENT_TYPE: TEXT})
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
+from agentd.gateway.channels.owner import Channels
 from agentd.gateway.engine.engine import Engine
 from agentd.model.gateway import Scope
 
@@ -47,6 +48,9 @@ class Route:
 
 ENGINE: web.AppKey[Engine] = web.AppKey("engine", Engine)
 """What all routes ask."""
+
+CHANNELS: web.AppKey[Channels] = web.AppKey("channels", Channels)
+"""Messages by brokers."""
 
 CLOSING: web.AppKey[asyncio.Event] = web.AppKey("closing", asyncio.Event)
 """Set when the gateway stops, before connections are closed."""

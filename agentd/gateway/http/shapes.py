@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
 
 from agentd.gateway.model.objects import EventType, RequestKind, Role
+from agentd.gateway.model.results import ChannelCondition
 from agentd.gateway.model.states import RunStatus, SessionStatus
 
 
@@ -216,6 +217,23 @@ class CodexInvocation(Shape):
     extra_args: list[str]
 
 
+class Channel(Shape):
+    """How messages by a broker do."""
+
+    agent: str
+    user: str | None
+    """Who owns its conversations."""
+    backend: Literal["kafka", "msk", "redis"]
+    channel_name: str
+    where: str
+    """The topic, channel or stream at the broker."""
+    state: ChannelCondition
+    error: str | None
+    """Why it is not connected, or does not get on."""
+    counts: dict[str, int]
+    """Messages since the gateway started: taken, repeated, own, skipped, dead, decided and sent."""
+
+
 class Diagnostics(Shape):
     """What is known of a run that may be stuck."""
 
@@ -237,6 +255,22 @@ class Diagnostics(Shape):
     """Without secrets."""
     activity: str | None
     codex_invocation: CodexInvocation | None
+    channel: Channel | None
+    """By which the message came."""
+
+
+class ChannelsAnswer(Shape):
+    """All channels that the caller sees."""
+
+    channels: list[Channel]
+
+
+class ChannelSentAnswer(Shape):
+    """A message that a broker has."""
+
+    channel: Channel
+    message_id: str | None
+    """The broker's; null if it gives none."""
 
 
 class DiagnosisAnswer(Shape):
@@ -254,6 +288,15 @@ class HiredAnswer(Shape):
     workspace: str
 
 
+class ChannelHealth(Shape):
+    """Whether a channel has its broker. Whose it is, is told where no token is configured."""
+
+    agent: str | None = None
+    backend: Literal["kafka", "msk", "redis"]
+    channel_name: str | None = None
+    state: ChannelCondition
+
+
 class HealthAnswer(Shape):
     """Whether the gateway answers, and agentd."""
 
@@ -261,6 +304,8 @@ class HealthAnswer(Shape):
     status: Literal["healthy"]
     version: str
     agentd: Literal["reachable", "unreachable"]
+    channels: list[ChannelHealth] | None = None
+    """Missing if there are none."""
 
 
 class DaemonStatusAnswer(Shape):

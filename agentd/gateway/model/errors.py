@@ -98,6 +98,13 @@ class AgentNotReadyError(GatewayError):
     code = "agent_not_ready"
 
 
+class BrokerUnavailableError(GatewayError):
+    """A channel's broker is not there."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "broker_unavailable"
+
+
 class DatabaseUnavailableError(GatewayError):
     """The database does not do what it is asked."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Literal
 
 from agentd.gateway.model.objects import Event, Json, JsonObject, Message, Run, Session
@@ -173,6 +175,35 @@ class DaemonStatus:
         return asdict(self)
 
 
+class ChannelCondition(StrEnum):
+    """Whether a channel has its broker."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatus:
+    """How a channel does."""
+
+    agent: str
+    user: str | None
+    backend: str
+    channel_name: str
+    where: str
+    """The topic, channel or stream at the broker."""
+    state: ChannelCondition
+    error: str | None
+    """Why it is not connected, or does not get on."""
+    counts: Mapping[str, int]
+    """Messages since the gateway started, by what became of them."""
+
+    def json(self) -> JsonObject:
+        """Give the answer's body."""
+        return asdict(self)
+
+
 @dataclass(frozen=True, slots=True)
 class CodexInvocation:
     """How Codex was started."""
@@ -202,6 +233,8 @@ class Diagnostics:
     argv: tuple[str, ...] | None
     activity: str | None
     codex_invocation: CodexInvocation | None
+    channel: ChannelStatus | None = None
+    """By which the message came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ async def add(writer: Writer, new: Sequence[NewEvent], now: float) -> list[Event
 async def after(connection: Connection, session_id: str, cursor: int, limit: int) -> list[Event]:
     """List events of a session after a cursor."""
     statement = select(EVENTS).where(_T.session_id == session_id, _T.cursor > cursor).order_by(_T.cursor).limit(limit)
-    return [_event(row) for row in await connection.execute(statement)]
+    return [event_of(row) for row in await connection.execute(statement)]
 
 
 async def after_of_all(connection: Connection, caller: Caller, cursor: int, limit: int) -> list[Event]:
@@ -68,7 +68,7 @@ async def after_of_all(connection: Connection, caller: Caller, cursor: int, limi
     statement = select(EVENTS).where(_T.cursor > cursor).order_by(_T.cursor).limit(limit)
     if not caller.sees_all:
         statement = statement.where(_T.owner == caller.user)
-    return [_event(row) for row in await connection.execute(statement)]
+    return [event_of(row) for row in await connection.execute(statement)]
 
 
 async def of_run(connection: Connection, run_id: str, kind: EventType | None = None) -> list[Event]:
@@ -76,14 +76,14 @@ async def of_run(connection: Connection, run_id: str, kind: EventType | None = N
     statement = select(EVENTS).where(_T.run_id == run_id).order_by(_T.cursor)
     if kind is not None:
         statement = statement.where(_T.event_type == kind.value)
-    return [_event(row) for row in await connection.execute(statement)]
+    return [event_of(row) for row in await connection.execute(statement)]
 
 
 async def last_of_run(connection: Connection, run_id: str) -> Event | None:
     """Find the newest event of a run."""
     statement = select(EVENTS).where(_T.run_id == run_id).order_by(_T.cursor.desc()).limit(1)
     found = (await connection.execute(statement)).one_or_none()
-    return None if found is None else _event(found)
+    return None if found is None else event_of(found)
 
 
 async def last_cursor(connection: Connection) -> int:
@@ -99,5 +99,6 @@ async def remove_before(connection: Connection, time: float, limit: int, keep: S
     return (await connection.execute(delete(EVENTS).where(_T.cursor.in_(old)))).rowcount
 
 
-def _event(row: Row[Any]) -> Event:
+def event_of(row: Row[Any]) -> Event:
+    """Give the event of a row."""
     return Event(row.cursor, row.id, row.session_id, row.run_id, EventType(row.event_type), row.data, row.created_at)

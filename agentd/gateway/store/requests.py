@@ -90,6 +90,12 @@ async def waiting(connection: Connection, run_id: str) -> list[Request]:
     return [_request(row) for row in await connection.execute(statement)]
 
 
+async def undecided(connection: Connection, request_id: str) -> list[str]:
+    """List the runs that have a request of this id which nobody decided."""
+    statement = select(_T.run_id).where(_T.request_id == request_id, _T.decision.is_(None))
+    return [*(await connection.execute(statement)).scalars()]
+
+
 async def allow_always(connection: Connection, session_id: str, name: str, text: str) -> None:
     """Allow a tool this very thing in a session, from now on."""
     if not await is_allowed(connection, session_id, name, text):

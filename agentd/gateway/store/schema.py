@@ -250,3 +250,38 @@ CONFIRMATIONS: Final = Table(
     Index("confirmations_by_session", "session_id"),
 )
 """Tools that somebody has to confirm; the answer is null while nobody gave one, and then yet to be passed on."""
+
+CHANNELS: Final = Table(
+    "channels",
+    METADATA,
+    Column("channel", String, primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+)
+"""Channels by brokers, and the last event of which their other end was told."""
+
+CHANNEL_SESSIONS: Final = Table(
+    "channel_sessions",
+    METADATA,
+    Column("channel", String, primary_key=True),
+    Column("session_id", String, primary_key=True),
+    # Hash of the channel_id; several sessions held a conversation if the former ones were closed.
+    Column("conversation", String, nullable=False),
+    Column("newest", Boolean, nullable=False),
+    Index("channel_sessions_by_session", "session_id"),
+)
+"""The sessions that hold a channel's conversations."""
+
+CHANNEL_MESSAGES: Final = Table(
+    "channel_messages",
+    METADATA,
+    Column("channel", String, primary_key=True),
+    Column("message_id", String, primary_key=True),
+    Column("run_id", String, nullable=False),
+    Column("session_id", String, nullable=False),
+    Column("in_reply_to", JSON, nullable=False),
+    Column("channel_id", JSON(none_as_null=True)),
+    Column("metadata", JSON(none_as_null=True)),
+    Index("channel_messages_by_run", "run_id"),
+    Index("channel_messages_by_session", "session_id"),
+)
+"""Messages that came by channels, by the broker's ids: each is taken once."""

@@ -5,15 +5,22 @@ from __future__ import annotations
 from aiohttp import web
 
 from agentd import __version__
+from agentd.gateway.http.access import ACCESS
+from agentd.gateway.http.body import JsonObject
 from agentd.gateway.http.idempotent import json_answer
-from agentd.gateway.http.route import ENGINE, Route
+from agentd.gateway.http.route import CHANNELS, ENGINE, Route
 from agentd.gateway.http.shapes import DaemonStatusAnswer, HealthAnswer
 
 
 async def _health(request: web.Request) -> web.Response:
     reachable = await request.app[ENGINE].agentd_reachable()
     state = "reachable" if reachable else "unreachable"
-    return json_answer({"ok": True, "status": "healthy", "version": __version__, "agentd": state})
+    known: JsonObject = {"ok": True, "status": "healthy", "version": __version__, "agentd": state}
+    if shown := request.app[CHANNELS].shown():
+        # Whoever has no token is not told whose they are.
+        names = ("backend", "state") if request.app[ACCESS].guarded else ("agent", "backend", "channel_name", "state")
+        known["channels"] = [{name: getattr(each, name) for name in names} for each in shown]
+    return json_answer(known)
 
 
 async def _status(request: web.Request) -> web.Response:

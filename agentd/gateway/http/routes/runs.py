@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from http import HTTPStatus
 
 from aiohttp import web
@@ -20,7 +21,7 @@ from agentd.gateway.http.bodies import (
 )
 from agentd.gateway.http.body import JsonObject, read_body, read_query
 from agentd.gateway.http.idempotent import answer_once, json_answer
-from agentd.gateway.http.route import CLOSING, ENGINE, Route
+from agentd.gateway.http.route import CHANNELS, CLOSING, ENGINE, Route
 from agentd.gateway.http.shapes import (
     CanceledAnswer,
     DiagnosisAnswer,
@@ -123,7 +124,10 @@ async def _reply_parent(request: web.Request) -> web.Response:
 
 
 async def _diagnose(request: web.Request) -> web.Response:
-    return json_answer((await request.app[ENGINE].diagnose(caller(request), request.match_info["id"])).json())
+    run_id = request.match_info["id"]
+    diagnosis = await request.app[ENGINE].diagnose(caller(request), run_id)
+    channel = await request.app[CHANNELS].of_run(run_id)
+    return json_answer(replace(diagnosis, diagnostics=replace(diagnosis.diagnostics, channel=channel)).json())
 
 
 ROUTES = (

@@ -1,0 +1,125 @@
+"""Declaring channels, and hearing what comes by them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from tests.gateway.stand_in import COMMAND
+from tests.support.agents import jcard
+from tests.support.gateway import Gateway
+
+AGENT = {"name": "helper", "command": COMMAND, "restart_delay": "100ms", "grace_period": "1s"}
+
+
+def declare(
+    gateway: Gateway, *channels: Mapping[str, object], agents: Sequence[Mapping[str, object]] = (AGENT,)
+) -> None:
+    """Declare channels of agents."""
+    tables = "".join(
+        "\n[[gateway.channels]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in channel.items())
+        for channel in channels
+    )
+    gateway.daemon.write_jcard(jcard(*agents) + tables)
+
+
+def status(gateway: Gateway, number: int = 0) -> Any:  # noqa: ANN401
+    """How a channel does."""
+    return gateway.ask("GET", "/channels")["channels"][number]
+
+
+def await_connected(gateway: Gateway, number: int = 0) -> None:
+    """Wait until a channel has its broker."""
+    gateway.daemon.wait_for(lambda: status(gateway, number)["state"] == "connected", what="the channel is connected")
+
+
+def user(content: str, **more: object) -> bytes:
+    """A message for the agent."""
+    return json.dumps({"type": "user", "content": content, **more}).encode()
+
+
+class Stream:
+    """Those at the other end of a stream."""
+
+    def __init__(self, client: redis.Redis, name: str) -> None:
+        self.client = client
+        self.name = f"agent:{name}"
+
+    def say(self, data: bytes) -> str:
+        """Write a message; gives its id."""
+        return bytes(self.client.xadd(self.name, {"data": data})).decode()  # type: ignore[arg-type]
+
+    def all(self, kind: str) -> list[Any]:
+        """All messages of a type."""
+        found: Any = self.client.xrange(self.name)
+        said = [json.loads(fields[b"data"]) for _, fields in found if fields[b"data"].startswith(b"{")]
+        return [each for each in said if each.get("type") == kind]
+
+    def contents(self) -> list[str]:
+        """What was answered."""
+        return [each["content"] for each in self.all("assistant")]
+
+
+def _parsed(data: bytes) -> Any:  # noqa: ANN401
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+class Topic:
+    """Those at the other end of a topic: all that is on it, from its beginning."""
+
+    def __init__(self, server: str, name: str) -> None:
+        self._server = server
+        self.name = name
+
+    async def say(self, *messages: bytes) -> list[str]:
+        """Write messages; gives their ids."""
+        producer = AIOKafkaProducer(bootstrap_servers=self._server)
+        await producer.start()
+        try:
+            sent = [await producer.send_and_wait(self.name, each) for each in messages]
+        finally:
+            await producer.stop()
+        return [f"{each.topic}/{each.partition}/{each.offset}" for each in sent]
+
+    async def all(self, kind: str) -> list[Any]:
+        """All messages of a type that are there now."""
+        said = [_parsed(each) for each in await self.values()]
+        return [each for each in said if isinstance(each, dict) and each.get("type") == kind]
+
+    async def values(self) -> list[bytes]:
+        """All that is there now."""
+        consumer = AIOKafkaConsumer(self.name, bootstrap_servers=self._server, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            partitions = [*consumer.assignment()]
+            ends = await consumer.end_offsets(partitions)
+            left = {each for each in partitions if ends[each]}
+            found: list[bytes] = []
+            while left:
+                for partition, records in (await consumer.getmany(timeout_ms=200)).items():
+                    found += [record.value for record in records]
+                    if records[-1].offset + 1 >= ends[partition]:
+                        left.discard(partition)
+        finally:
+            await consumer.stop()
+        return found
+
+    async def contents(self) -> list[str]:
+        """What was answered."""
+        return [each["content"] for each in await self.all("assistant")]
+
+    async def await_answers(self, *wanted: str) -> None:
+        """Wait until these are answered, each once, and nothing else is."""
+        found: list[str] = []
+        async with asyncio.timeout(50):
+            while len(found) < len(wanted):
+                found = await self.contents()
+        assert sorted(found) == sorted(wanted)

@@ -1,0 +1,113 @@
+"""Channels by Kafka."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.gateway.channels.talking import Topic, await_connected, declare, status, user
+from tests.support.gateway import Gateway
+from tests.support.kafka_broker import KafkaBroker
+
+
+def channel(broker: KafkaBroker, **more: object) -> dict[str, Any]:
+    # Apache's brokers take no shorter session than 6 s, and tansu lets half of it pass before a group is ready.
+    known = {"agent": "helper", "backend": "kafka", "channel_name": "c", "bootstrap_servers": broker.server}
+    return {**known, "session_timeout": "1s", **more}
+
+
+def start(gateway: Gateway, broker: KafkaBroker) -> None:
+    declare(gateway, channel(broker))
+    gateway.daemon.start()
+    gateway.start()
+    await_connected(gateway)
+
+
+async def test_a_topic_is_answered_and_bad_messages_do_not_stop_it(gateway: Gateway, broker: KafkaBroker) -> None:
+    topic = Topic(broker.server, "mcp_agent_c")
+    (early,) = await topic.say(user("sent before", channel_id="room", metadata=[1]))
+    start(gateway, broker)
+    await topic.await_answers("You said: sent before")
+    (answer,) = await topic.all("assistant")
+    assert (answer["in_reply_to"], answer["channel_id"], answer["metadata"]) == (early, "room", [1])
+    await topic.say(b'{"type":"user"', b"plain text", b'"a JSON string"', b"\xff", b'{"type":"other"}', b"[1]")
+    await topic.await_answers("You said: sent before", "You said: plain text", "You said: a JSON string")
+    gateway.daemon.wait_for(lambda: status(gateway)["counts"].get("own", 0) >= 9, what="its own are passed over")
+    counts = status(gateway)["counts"]
+    assert (counts["taken"], counts["dead"], counts["skipped"]) == (3, 2, 2)
+    dead = [json.loads(each) for each in await Topic(broker.server, "mcp_agent_c.dead").values()]
+    assert sorted(each["message"] for each in dead) == ["\\xff", '{"type":"user"']
+    assert all(each["source"].startswith("mcp_agent_c/") and each["reason"] for each in dead)
+
+
+async def test_what_is_sent_while_nobody_is_there_is_answered_once(gateway: Gateway, broker: KafkaBroker) -> None:
+    topic = Topic(broker.server, "mcp_agent_c")
+    start(gateway, broker)
+    await topic.say(user("one"))
+    await topic.await_answers("You said: one")
+    gateway.stop()
+    await topic.say(user("two"))
+    gateway.daemon.kill()
+    gateway.start()
+    await topic.say(user("three"))
+    gateway.daemon.start()
+    await topic.await_answers("You said: one", "You said: two", "You said: three")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_the_broker_is_killed_and_back_twenty_times(gateway: Gateway, broker: KafkaBroker) -> None:
+    start(gateway, broker)
+    topic = Topic(broker.server, "mcp_agent_c")
+    for number in range(20):
+        await topic.say(user(f"number {number}"))
+        if number == 0:
+            gateway.daemon.wait_for(lambda: status(gateway)["counts"].get("taken") == 1, what="one is taken")
+        broker.kill()
+        if number == 1:
+            gateway.daemon.wait_for(lambda: status(gateway)["state"] == "unavailable", what="the channel is down")
+            assert gateway.ask("GET", "/health")["channels"][0]["state"] == "unavailable"
+        broker.start()
+    wanted = {f"You said: number {number}" for number in range(20)}
+    while {each["content"] for each in await topic.all("assistant")} != wanted:
+        await_connected(gateway)
+    # An answer that a broker got when it was killed may be there twice, under the same id.
+    assert len({each["id"] for each in await topic.all("assistant")}) == len(wanted)
+
+
+async def test_the_gateway_is_killed_while_messages_come(gateway: Gateway, broker: KafkaBroker) -> None:
+    start(gateway, broker)
+    topic = Topic(broker.server, "mcp_agent_c")
+    for number in range(4):
+        await topic.say(user(f"STUB-SLEEP:0.1 number {number}"))
+        gateway.daemon.wait_for(lambda: status(gateway)["counts"].get("taken"), what="one is taken")
+        gateway.kill()
+        gateway.start()
+    wanted = {f"You said: STUB-SLEEP:0.1 number {number}" for number in range(4)}
+    while {each["content"] for each in await topic.all("assistant")} != wanted:
+        await_connected(gateway)
+    assert len({each["id"] for each in await topic.all("assistant")}) == len(wanted)
+
+
+async def test_two_gateways_share_the_messages(gateway: Gateway, second: Gateway, broker: KafkaBroker) -> None:
+    start(gateway, broker)
+    start(second, broker)
+    topic = Topic(broker.server, "mcp_agent_c")
+    # Each has half of the partitions, once the group has settled.
+    sent: list[str] = []
+
+    async def both_take() -> None:
+        while not all(status(each)["counts"].get("taken") for each in (gateway, second)):
+            text = f"number {len(sent)}"
+            sent.append(f"You said: {text}")
+            await topic.say(user(text))
+
+    await both_take()
+    await topic.await_answers(*sent)
+    # What one leaves, the other takes.
+    second.stop()
+    more = [f"after {number}" for number in range(4)]
+    await topic.say(*map(user, more))
+    await topic.await_answers(*sent, *(f"You said: {each}" for each in more))

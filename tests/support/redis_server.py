@@ -1,0 +1,101 @@
+"""A Redis server of Debian's on loopback, which keeps what it was told over a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+
+from tests.support.waiting import wait_for
+
+PASSWORD = "r3dis-pa55word"
+
+
+def program() -> str | None:
+    """The server; ``None`` if it is not installed."""
+    return shutil.which("redis-server")
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def certificates(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 that is its own authority, and its key."""
+    certificate, key = folder / "broker.crt", folder / "broker.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate, "-keyout", key],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate, key
+
+
+class RedisServer:
+    """One that runs from :meth:`start` on; with a certificate it takes TLS and a password alone."""
+
+    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.tls = tls
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Without the password."""
+        return f"{'redis' if self.tls is None else 'rediss'}://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        plain, encrypted = (self.port, 0) if self.tls is None else (0, self.port)
+        command = [
+            program() or "redis-server", "--bind", "127.0.0.1", "--port", str(plain), "--dir", str(self.folder),
+            "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no",
+        ]  # fmt: skip
+        if self.tls is not None:
+            certificate, key = self.tls
+            command += [
+                "--tls-port", str(encrypted), "--tls-cert-file", str(certificate), "--tls-key-file", str(key),
+                "--tls-auth-clients", "no", "--requirepass", PASSWORD,
+            ]  # fmt: skip
+        with (self.folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_for(self._answers, what="Redis answers")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError):
+            return bool(self.client().ping())
+        return False
+
+    def client(self) -> redis.Redis:
+        """A client of its own."""
+        secure = {} if self.tls is None else {"ssl_ca_certs": str(self.tls[0]), "password": PASSWORD}
+        client: redis.Redis = redis.Redis.from_url(self.url, socket_timeout=10, protocol=2, **secure)
+        return client
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *, tls: bool = False) -> Iterator[RedisServer]:
+    """Run one while the context is open."""
+    folder.mkdir()
+    server = RedisServer(folder, certificates(folder) if tls else None)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
