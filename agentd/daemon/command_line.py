@@ -39,9 +39,9 @@ def _main(argv: Sequence[str]) -> int:
 
 
 def _run(settings: Settings, ignored: Sequence[str]) -> int:
-    from agentd.daemon.memory import keep_imports, stop_collecting
     from agentd.process.inherited_state import reset_signals
     from agentd.process.init_process import become_init
+    from agentd.process.memory import keep_imports, stop_collecting
 
     reset_signals()
     # Before the rest is imported, which takes memory that the parent does not need.

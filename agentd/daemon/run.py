@@ -22,7 +22,6 @@ from agentd.daemon.folder_record import FolderRecord, recorded_folders
 from agentd.daemon.folders import FolderError, Folders
 from agentd.daemon.inputs import Inputs
 from agentd.daemon.measuring import DaemonMeasures
-from agentd.daemon.memory import keep_all
 from agentd.daemon.own_paths import OwnPaths
 from agentd.daemon.reports import report_started, report_stopped, report_stopping
 from agentd.daemon.resolving import Resolver
@@ -47,6 +46,7 @@ from agentd.model.spec import LoadContext
 from agentd.model.status import NOT_RECORDED
 from agentd.notify.notifier import Notifier
 from agentd.process.inherited_state import raise_file_limit
+from agentd.process.memory import keep_all
 from agentd.process.reaper import Reaper
 from agentd.recording.journal.journal import Journal
 from agentd.recording.metrics.answer import Metrics

@@ -6,10 +6,12 @@ import asyncio
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
 from agentd.process.reaper import ProcessTree
+from agentd.process.signals import on_signal
 from agentd.settings.flags import OnShutdown
 from agentd.supervise.host import Host
 from agentd.supervise.reconciler import Reconciler
@@ -30,10 +32,9 @@ class Signals:
 
     def install(self, reload: Callable[[], None]) -> None:
         """Handle SIGTERM and SIGINT, and SIGHUP by `reload`, in the running loop."""
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, number)
-        loop.add_signal_handler(signal.SIGHUP, reload)
+            on_signal(number, partial(self._stop, number))
+        on_signal(signal.SIGHUP, reload)
 
     def _stop(self, number: signal.Signals) -> None:
         if self.stop.is_set():

@@ -123,10 +123,15 @@ def _main(argv: Sequence[str]) -> int:
             f"agentd-gateway: cannot start: {', '.join(missing)} not installed: pip install 'agentd[gateway]'\n"
         )
         return 1
+    from agentd.process.memory import keep_imports, stop_collecting
+
+    stop_collecting()
     import_structlog_alone()
     import_aiohttp_without_certificates()
     from agentd.gateway.run import migrate, run
     from agentd.gateway.settings import Flags
+
+    keep_imports()
 
     flags = Flags(
         listen=tuple(arguments.listen),

@@ -17,8 +17,11 @@ from agentd.gateway.model.objects import Event
 _BUFFER: Final = 256
 """Events that a follower may be behind before it has to read them again."""
 
-_PAGE: Final = 500
-"""Events that are read at once."""
+_PAGE: Final = 100
+"""Events that are read at once. A follower that takes none holds as many in memory, at 1 kB each."""
+
+_READ_AT_ONCE: Final = 8
+"""Pages that are read at the same time: of 1000 followers that came at once, their pages took 50 MB."""
 
 
 class Follower:
@@ -68,7 +71,7 @@ class Feed:
 
     def __init__(self) -> None:
         self._followers: dict[str | None, set[Follower]] = {}
-        self._closed = False
+        self._reading = asyncio.Semaphore(_READ_AT_ONCE)
 
     def publish(self, events: list[tuple[Event, str | None]]) -> None:
         """Hand over what was committed, with the owners of the sessions."""
@@ -108,13 +111,17 @@ class Feed:
         with self.following(session_id, wants) as follower:
             while True:
                 if follower.behind():
-                    stored = await read(cursor, _PAGE)
-                    if len(stored) == _PAGE:
+                    async with self._reading:
+                        coming = deque(await read(cursor, _PAGE))
+                    if len(coming) == _PAGE:
                         follower.fell_behind()
+                    else:
+                        coming += follower.taken()
                 else:
                     await follower.news.wait()
-                    stored = []
-                for event in [*stored, *follower.taken()] if len(stored) < _PAGE else stored:
+                    coming = deque(follower.taken())
+                while coming:
+                    event = coming.popleft()
                     # What was buffered while the database was read may have been read.
                     if event.cursor > cursor:
                         cursor = event.cursor

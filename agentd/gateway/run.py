@@ -35,6 +35,8 @@ from agentd.gateway.store.database import Database, DatabaseError, open_database
 from agentd.launch.identity import IdentityError, admin_group
 from agentd.model.gateway import CLIENT_TOKEN
 from agentd.process.inherited_state import raise_file_limit
+from agentd.process.memory import keep_all
+from agentd.process.signals import on_signal
 from agentd.settings.folders import SettingsError
 from agentd.settings.logs import Redactor, configure
 from agentd.settings.settings import Settings
@@ -109,6 +111,7 @@ async def _serve(settings: GatewaySettings) -> None:
                 serve(app, sockets.values()),
             ):
                 _report(settings, addresses, database)
+                keep_all()
                 notifier.send("READY=1")
                 looks = Looks()
                 tasks = [
@@ -154,9 +157,8 @@ def _say_why(task: asyncio.Task[None]) -> None:
 
 def _signals() -> asyncio.Event:
     told = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        on_signal(number, told.set)
     return told
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -92,12 +92,18 @@ async def _as_server_sent(request: web.Request, events: AsyncIterator[Event], cu
     await _write(response, b"retry: %d\n\n" % _RETRY_MS)
     async with aclosing(bundles(events, request.app[CLOSING], ALIVE_SECONDS)) as coming:
         async for bundle in coming:
-            pieces = [b"id: %d\ndata: %s\n\n" % (event.cursor, _TEXTS.of(event)) for event in bundle]
-            await _write(response, b"".join(pieces) or b": alive\n\n")
             cursor = bundle[-1].cursor if bundle else cursor
+            await _write(response, _written(bundle))
+            # Not kept until the next one comes.
+            del bundle
     # Named, so that whoever reads unnamed events passes over it.
     await _write(response, b"event: stopping\ndata: %s\n\n" % _last(cursor))
     return response
+
+
+def _written(bundle: Sequence[Event]) -> bytes:
+    pieces = [b"id: %d\ndata: %s\n\n" % (event.cursor, _TEXTS.of(event)) for event in bundle]
+    return b"".join(pieces) or b": alive\n\n"
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:
@@ -119,7 +125,8 @@ async def _over_websocket(request: web.Request, events: AsyncIterator[Event], cu
     try:
         async with aclosing(bundles(events, over, ALIVE_SECONDS)) as coming:
             async for bundle in coming:
-                for event in bundle:
+                while bundle:
+                    event = bundle.pop(0)
                     cursor = event.cursor
                     await _send(socket, _TEXTS.of(event))
         if not left.is_set():
