@@ -90,6 +90,18 @@ async def test_a_follower_goes_on_after_its_last_event(served: Gateway, client: 
         assert response.status == 422
 
 
+async def test_who_comes_from_beyond_the_end_hears_what_happens_next(
+    served: Gateway, client: aiohttp.ClientSession
+) -> None:
+    """As after a backup of the database was put back."""
+    session = await asyncio.to_thread(conversation, served)
+    headers = {"Last-Event-ID": "999999999"}
+    async with client.get(f"{served.url}/stream?sessionId={session}", headers=headers) as response:
+        await asyncio.to_thread(served.ask, "DELETE", f"/sessions/{session}", token=ALICE)
+        (closed,) = await events_of(response, "session.closed")
+    assert closed == (await asyncio.to_thread(stored, served, session))[-1]
+
+
 async def test_a_websocket_at_the_same_path_gives_the_same(served: Gateway, client: aiohttp.ClientSession) -> None:
     session = await asyncio.to_thread(conversation, served)
     all_of_it = await asyncio.to_thread(stored, served, session)

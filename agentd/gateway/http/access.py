@@ -49,7 +49,9 @@ async def check_browser(request: web.Request, handler: Handler) -> web.StreamRes
             "the Host header names another server: use an address that the gateway listens on, or add the name to "
             "hosts in [gateway]",
         )
-    origin = request.headers.get(hdrs.ORIGIN)
+    # More than one is of no browser, and of no origin.
+    origins = request.headers.getall(hdrs.ORIGIN, [])
+    origin = ", ".join(origins) if origins else None
     if origin is None or is_same_origin(origin, host):
         return await handler(request)
     if origin in access.origins:

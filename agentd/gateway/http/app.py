@@ -8,19 +8,22 @@ from http import HTTPStatus
 from typing import Final
 from weakref import WeakValueDictionary
 
+import structlog
 from aiohttp import hdrs, web
 
 from agentd.gateway.channels.owner import Channels
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.http.access import ACCESS, Handler, allowed_origin, check_browser, check_token
 from agentd.gateway.http.body import LARGEST
-from agentd.gateway.http.errors import ApiError, error_response, of_aiohttp, of_engine
+from agentd.gateway.http.errors import ApiError, error_response, invalid, of_aiohttp, of_engine
 from agentd.gateway.http.guard import Access
 from agentd.gateway.http.idempotent import IN_TURN
 from agentd.gateway.http.metrics import METRICS, Metrics, measure
 from agentd.gateway.http.openapi import DOCUMENT, Document
 from agentd.gateway.http.route import API_PREFIX, CHANNELS, CLOSING, ENGINE, ROUTE_OF, Route, mount
-from agentd.gateway.model.errors import GatewayError
+from agentd.gateway.model.errors import DatabaseUnavailableError, GatewayError
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 NOTHING_ALLOWED: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """The Content-Security-Policy of what is no page."""
@@ -78,7 +81,16 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         if request.app[CLOSING].is_set():
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "the gateway stops: try again soon")
+        # No name and no parameter holds it, and no database takes it.
+        if "\0" in request.path:
+            raise web.HTTPNotFound
+        if any("\0" in name + value for name, value in request.query.items()):
+            raise invalid("found a parameter with a NUL character, expected one without")
         return await handler(request)
+    except DatabaseUnavailableError as error:
+        # Which one it is, and what it says, is not for clients.
+        _log.error("database_unavailable", method=request.method, path=request.path, reason=str(error))
+        return _error(request, of_engine(type(error)("the database does not do it now: try again soon")))
     except GatewayError as error:
         return _error(request, of_engine(error))
     except ApiError as error:

@@ -25,6 +25,7 @@ PATIENCE: Final = 30.0
 
 _AT_ONCE: Final = 16 << 10
 """Bytes that are parsed on the event loop, which takes up to 3 ms; more is parsed in a thread."""
+_PLAIN: Final = "identity"
 _MOST_FAULTS: Final = 5
 """Wrong fields that an error names."""
 
@@ -39,6 +40,13 @@ async def read_json(request: web.Request) -> JsonValue:
     ApiError
         400, 408, 413 or 415, if it is no such body.
     """
+    coding = request.headers.get(hdrs.CONTENT_ENCODING, _PLAIN)
+    if coding.lower() != _PLAIN:
+        raise ApiError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            f"expected a body without Content-Encoding, found {coding[:80]!r}",
+        )
     data = await _read(request)
     if not data:
         return {}
@@ -166,6 +174,8 @@ def _fault(details: ErrorDetails) -> tuple[str, str]:
             return name, "missing"
         case "extra_forbidden":
             return name, "there is no such field"
+        case "model_type" | "model_attributes_type":
+            return name, f"expected an object, found {_kind(details['input'])}"
         case "value_error":
             return name, str(details["ctx"]["error"])
         case _:

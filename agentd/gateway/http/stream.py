@@ -65,8 +65,9 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     if query.session_id is not None:
         # Before anything is sent: it may be none of the caller's.
         await engine.get_session(who, query.session_id)
-    if cursor is None:
-        cursor = await engine.last_cursor()
+    # A cursor beyond the end is of a database that was there before: all that comes is news.
+    last = await engine.last_cursor()
+    cursor = last if cursor is None else min(cursor, last)
     events = engine.follow(who, query.session_id, cursor)
     with request.app[METRICS].streams.track_inprogress():
         if "websocket" in request.headers.get(hdrs.UPGRADE, "").lower():

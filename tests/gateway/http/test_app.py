@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from agentd.gateway.http.guard import Access
 from agentd.gateway.http.route import Route
 from agentd.gateway.http.server import ServerLimits, serve
 from agentd.gateway.model.caller import Token
+from agentd.gateway.model.errors import DatabaseUnavailableError
 from agentd.model.gateway import Scope
 
 TOKENS = (Token.of("root"), Token.of("alices", "alice", [Scope.CHAT]), Token.of("bobs", "bob", [Scope.READ]))
@@ -48,6 +49,10 @@ async def _fail(_request: web.Request) -> web.Response:
     raise RuntimeError("a secret of the program")
 
 
+async def _no_database(_request: web.Request) -> web.Response:
+    raise DatabaseUnavailableError("postgresql://somebody@somewhere: it is gone")
+
+
 async def _open(_request: web.Request) -> web.Response:
     return web.json_response({"ok": True})
 
@@ -61,6 +66,7 @@ OTHERS = (
     *docs.ROUTES,
     *openapi.ROUTES,
     Route("GET", "/v1/fail", _fail, "Fail"),
+    Route("GET", "/v1/database", _no_database, "Fail for want of a database"),
     Route("POST", "/agents", _take, "Declare", scope=Scope.AGENTS),
 )
 
@@ -73,7 +79,11 @@ class Server:
         self._client, self._base = client, base
 
     async def ask(
-        self, method: str, path: str, headers: dict[str, str] | None = None, data: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+        data: bytes | None = None,
     ) -> tuple[int, Any, dict[str, str]]:
         async with self._client.request(
             method, self._base + path, headers=headers or {}, data=None if data is None else io.BytesIO(data)
@@ -155,6 +165,8 @@ async def test_a_page_of_another_origin_can_have_no_effect_and_read_nothing(serv
     foreign, kind = {"Origin": "http://evil.example", **AS_ROOT}, {"Content-Type": "application/json"}
     for method in ("POST", "DELETE", "OPTIONS", "PUT", "HEAD"):
         assert (await server.ask(method, "/who", {**foreign, **kind}, b'{"text":"x"}'))[0] == 403, method
+    twice = [*AS_ROOT.items(), *kind.items(), ("Origin", server._base), ("Origin", "http://evil.example")]
+    assert (await server.ask("POST", "/who", twice, b'{"text":"x"}'))[0] == 403
     status, _, headers = await server.ask("GET", "/who", foreign)
     assert status == 200
     assert "Access-Control-Allow-Origin" not in headers
@@ -193,6 +205,9 @@ async def test_what_goes_wrong_inside_is_not_shown(server: Server, caplog: pytes
     status, body, _ = await server.ask("GET", "/v1/fail", AS_ROOT)
     assert (status, body["error"]["type"]) == (500, "server_error")
     assert "secret" not in json.dumps(body)
+    status, body, _ = await server.ask("GET", "/v1/database", AS_ROOT)
+    assert (status, body["error"]["code"]) == (503, "database_unavailable")
+    assert "somewhere" not in json.dumps(body)
     assert not caplog.records
 
 
@@ -222,6 +237,17 @@ async def test_a_body_that_cannot_be_used_is_refused(
 ) -> None:
     found, body, _ = await server.ask("POST", "/who", {"Content-Type": kind, **AS_ROOT}, data)
     assert (found, body["error"]["code"]) == (status, code)
+
+
+async def test_a_body_in_another_coding_is_refused(server: Server) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip", **AS_ROOT}
+    status, body, _ = await server.ask("POST", "/who", headers, b'{"text":"x"}')
+    assert (status, body["error"]["code"]) == (415, "unsupported_media_type")
+
+
+async def test_a_nul_character_is_in_no_name_and_no_parameter(server: Server) -> None:
+    for path, expected in (("/nothing/%00", 404), ("/who%00", 404), ("/who?x=%00", 422), ("/v1/fail?%00", 422)):
+        assert (await server.ask("GET", path, AS_ROOT))[0] == expected, path
 
 
 async def test_a_wrong_field_is_named(server: Server) -> None:
