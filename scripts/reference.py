@@ -18,7 +18,7 @@ from agentd.gateway.interface import AT_THE_ROOT, TWICE
 from agentd.harness.base import Harness
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_rows, field_table
-from agentd.jcard.schema import drop_in_schema, gateway_schema, notify_schema
+from agentd.jcard.schema import drop_in_schema, gateway_schema, notify_schema, pool_schema
 from agentd.model.events import DETAILS, EVENT_DOCS, EventKind
 from agentd.recording.journal.database import TOTAL_BYTES
 from agentd.recording.journal.journal import UNCLEAN_GAP, JournalLimits
@@ -92,6 +92,18 @@ What stands in the table `[drop_in]` of such a file:
 | field | type | default | meaning |
 | --- | --- | --- | --- |
 {field_rows(gateway_schema()["properties"]["channels"]["items"])}
+## Workers
+
+`[pool]`, in `jcard.toml` alone, is what holds for [workers](../how-to/workers.md), the agents of the owner `workers`.
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(pool_schema())}
+`[[pool.providers]]` has:
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(pool_schema()["properties"]["providers"]["items"])}
 ## Harnesses
 
 | `harness` | program |

@@ -11,6 +11,7 @@ from agentd.jcard.problems import LoadResult
 from agentd.jcard.secrets import Secrets
 from agentd.jcard.unknown import NOTHING_UNKNOWN, UnknownSources
 from agentd.model.notification import NotifyRule
+from agentd.model.pool import NO_POLICIES, PoolDeclaration
 from agentd.supervise.desired import DesiredAgent
 
 
@@ -79,6 +80,8 @@ class Configuration:
     """Who is told what."""
     signing: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The secrets that notices are signed with, by name."""
+    pool: PoolDeclaration = NO_POLICIES
+    """What holds for workers."""
     defect: str | None = None
     """Why it could not be read."""
 

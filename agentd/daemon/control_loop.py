@@ -105,7 +105,7 @@ class ControlLoop:
         self.notifier.configure(configuration.notify, configuration.signing)
         report_configuration(self.reconciler.host, configuration, before)
         if configuration.desired is not None:
-            self.reconciler.declare(configuration.desired, configuration.unknown)
+            self.reconciler.declare(configuration.desired, configuration.unknown, configuration.pool)
 
     def _stops(self, configuration: Configuration) -> bool:
         """Whether a configuration would stop an agent that runs."""

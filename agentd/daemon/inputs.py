@@ -25,6 +25,7 @@ from agentd.jcard.secrets import (
     tokens_of_gateway,
 )
 from agentd.jcard.unknown import unknown_sources
+from agentd.model.pool import NO_POLICIES
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
 from agentd.sandbox.granted import sandboxed_places
@@ -117,6 +118,8 @@ class Inputs:
         in_force = [file.in_force for file in merged if file.in_force is not None]
         notify = tuple(rule for content in in_force for rule in content.notify)
         reading = replace(reading, secrets=replace(secrets, withheld=tokens_of_gateway(in_force)))
+        jcard = merged[0].in_force
+        pool = NO_POLICIES if jcard is None or jcard.pool is None else jcard.pool
         warnings = (
             *(warning for file in files for warning in file.warnings),
             *unlisted,
@@ -127,11 +130,12 @@ class Inputs:
         return Configuration(
             files=files,
             warnings=warnings,
-            desired=self._resolver.resolve(specs, reading),
+            desired=self._resolver.resolve(specs, reading, pool),
             unknown=unknown_sources(self._files.folder, merged, sources.unlisted),
             skipped_secrets=frozenset(secrets.warnings),
             secret_names=frozenset(secrets.values),
             notify=notify,
+            pool=pool,
             signing={name: secrets.values[name] for rule in notify if (name := rule.secret or "") in secrets.values},
         )
 

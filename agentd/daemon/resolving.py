@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from agentd.daemon.configuration import Reading
 from agentd.harness.base import Harness
 from agentd.jcard.secrets import egress_secrets_for, secrets_for, unknown_secret
+from agentd.model.pool import NO_POLICIES, PoolDeclaration
 from agentd.model.spec import AgentSpec
+from agentd.supervise.admission import bounded, is_worker, refusal
 from agentd.supervise.desired import DesiredAgent, resolve_launch, with_egress
 
 
@@ -39,16 +41,27 @@ class Resolver:
         self._key = key
         self._resolved: dict[str, _Resolved] = {}
 
-    def resolve(self, specs: Sequence[AgentSpec], reading: Reading) -> tuple[DesiredAgent, ...]:
+    def resolve(
+        self,
+        specs: Sequence[AgentSpec],
+        reading: Reading,
+        pool: PoolDeclaration = NO_POLICIES,
+    ) -> tuple[DesiredAgent, ...]:
         """Work out what each agent would be launched as; one that is as before is the same object as before."""
-        self._resolved = {spec.name: self._resolve(spec, reading) for spec in specs}
+        self._resolved = {spec.name: self._resolve(spec, reading, pool) for spec in specs}
         return tuple(resolved.desired for resolved in self._resolved.values())
 
-    def _resolve(self, spec: AgentSpec, reading: Reading) -> _Resolved:
+    def _takes_command(self, harness: str) -> bool:
+        return self._harnesses[harness].takes_command
+
+    def _resolve(self, spec: AgentSpec, reading: Reading, pool: PoolDeclaration) -> _Resolved:
+        refused = None
+        if is_worker(spec):
+            spec, refused = bounded(spec, pool), refusal(spec, pool, self._takes_command)
         path = spec.prompt_file
         prompt = None if path is None else reading.prompts.get(path)
         error = None if path is None else reading.prompt_errors.get(path)
-        error = error or unknown_secret(spec, reading.secrets)
+        error = (None if refused is None else str(refused)) or error or unknown_secret(spec, reading.secrets)
         secrets, egress = secrets_for(spec, reading.secrets), egress_secrets_for(spec, reading.secrets)
         known = self._resolved.get(spec.name)
         if (

@@ -21,6 +21,7 @@ from agentd.daemon.control_loop import ControlLoop
 from agentd.daemon.folder_record import FolderRecord, recorded_folders
 from agentd.daemon.folders import FolderError, Folders
 from agentd.daemon.inputs import Inputs
+from agentd.daemon.known_accounts import remember_accounts
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.own_paths import OwnPaths
 from agentd.daemon.reports import report_started, report_stopped, report_stopping
@@ -198,6 +199,7 @@ class _Daemon:
         transcripts = _transcripts(settings.transcripts, kept_files, tmux)
         notifier = self._notifier_for(login)
         host = self._host(stack, login, tmux, transcripts, _all(counters.take, journal.add, notifier.take))
+        await remember_accounts(journal, host.accounts)
         host.runtime.prepare()
         host.runtime.listen(host.hint)
         stack.callback(host.runtime.close)

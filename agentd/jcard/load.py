@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -18,12 +18,14 @@ from agentd.jcard.gateway_table import read_gateway
 from agentd.jcard.near import did_you_mean, near_field
 from agentd.jcard.notify_tables import read_rules
 from agentd.jcard.paths import resolve
+from agentd.jcard.pool_table import read_pool
 from agentd.jcard.positions import Path
 from agentd.jcard.problems import LoadResult, Problem
 from agentd.jcard.sandbox import check_sandbox
 from agentd.jcard.table import AgentTable
 from agentd.jcard.unexpanded import check_unexpanded
 from agentd.jcard.usage_limit_table import usage_limit_policy, without_effect
+from agentd.jcard.worker_table import read_worker
 from agentd.model.destinations import HTTPS, parse_destination
 from agentd.model.limits import SANDBOX_LIMITS, Limits
 from agentd.model.spec import (
@@ -84,6 +86,8 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     lease = read_lease(document.values, findings)
     notify = read_rules(document.values, findings)
     gateway = read_gateway(document.values, context, findings)
+    pool = read_pool(document.values, context, findings)
+    worker = read_worker(document.values, context, findings)
     if findings.has_errors:
         return LoadResult((), findings.in_order())
     source = FilePath(path)
@@ -91,9 +95,9 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     tables: dict[str, Path] = {}
     for declaration in declarations:
         for spec in _specs(declaration, context, source):
-            agents.append(spec)
+            agents.append(spec if worker is None else replace(spec, worker=worker))
             tables[spec.name] = declaration.path
-    return LoadResult(tuple(agents), findings.in_order(), lease, notify, tables, document.text, gateway)
+    return LoadResult(tuple(agents), findings.in_order(), lease, notify, tables, document.text, gateway, pool)
 
 
 def _check_fields(declaration: Declaration, findings: Findings) -> None:

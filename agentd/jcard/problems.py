@@ -9,6 +9,7 @@ from enum import StrEnum
 from agentd.jcard.scan import Path
 from agentd.model.gateway import GatewayDeclaration
 from agentd.model.notification import NotifyRule
+from agentd.model.pool import PoolDeclaration
 from agentd.model.spec import AgentSpec
 
 
@@ -87,3 +88,5 @@ class LoadResult(Checked):
     """The file, to find places in."""
     gateway: GatewayDeclaration | None = None
     """What agentd-gateway goes by."""
+    pool: PoolDeclaration | None = None
+    """What holds for workers."""

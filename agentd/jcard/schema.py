@@ -11,6 +11,7 @@ from pydantic_core import core_schema
 from agentd.jcard.channel_table import ChannelTable
 from agentd.jcard.gateway_table import GatewayTable, TokenTable
 from agentd.jcard.notify_tables import NotifyTable
+from agentd.jcard.pool_table import PoolTable, ProviderTable
 from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable, DropInTable, SecretTable
 from agentd.jcard.usage_limit_table import UsageLimitTable
 from agentd.model.spec import AgentType, Isolation
@@ -88,6 +89,13 @@ def gateway_schema() -> dict[str, Any]:
     return {**schema, "title": "Gateway", "description": "What agentd-gateway goes by."}
 
 
+def pool_schema() -> dict[str, Any]:
+    """Build the JSON Schema (2020-12) of the ``[pool]`` table."""
+    schema = PoolTable.model_json_schema(schema_generator=_TomlSchema)
+    schema["properties"]["providers"]["items"] = schema.pop("$defs")[ProviderTable.__name__]
+    return {**schema, "title": "Pool", "description": "What holds for workers."}
+
+
 def _take_empty(field: dict[str, Any]) -> None:
     """Let the schema of a scalar accept ``""``, which means "not set"."""
     field.pop("minLength", None)
@@ -127,6 +135,7 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
                 "items": {"$ref": "#/$defs/notify"},
             },
             "gateway": {"description": "What agentd-gateway goes by.", "$ref": "#/$defs/gateway"},
+            "pool": {"description": "What holds for workers.", "$ref": "#/$defs/pool"},
             "drop_in": {"description": "Of a drop-in: how long it counts.", "$ref": "#/$defs/drop_in"},
         },
         "additionalProperties": True,
@@ -135,5 +144,6 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
             "drop_in": drop_in_schema(),
             "gateway": gateway_schema(),
             "notify": notify_schema(),
+            "pool": pool_schema(),
         },
     }

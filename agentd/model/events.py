@@ -102,7 +102,9 @@ _STATES = ("state", "was")
 _TURN = ("turn", "conversation")
 
 EVENT_DOCS: Mapping[EventKind, EventDoc] = {
-    EventKind.DECLARED: EventDoc("The agent appears in the configuration.", ("state", "source")),
+    EventKind.DECLARED: EventDoc(
+        "The agent appears in the configuration.", ("state", "provider", "role", "parent", "source")
+    ),
     EventKind.CHANGED: EventDoc(
         "The agent's definition changed. It is restarted, or the change applies in place.",
         ("action", "fields", "source"),
@@ -237,10 +239,12 @@ DETAILS: Mapping[str, str] = {
     "oldest": "number of the oldest event that is kept",
     "outcome": "`completed`, `interrupted`, `failed`, or `lost` with the agent's process",
     "output_tokens": "tokens that the model gave",
+    "parent": "who spawned the worker",
     "path": "the path",
     "pid": "process id of the agent, or of the daemon; of a tmux server in `tmux_server_died`",
     "pids": "process ids, an array",
     "prompt": "the message, as the program recorded it",
+    "provider": "whose account the agent uses: its harness, or of a worker its provider",
     "quota_source": "the witness that tells of the quota",
     "ran_seconds": "from the start of the process to its end",
     "request": "id of what is asked",
@@ -249,6 +253,7 @@ DETAILS: Mapping[str, str] = {
     "restarts": "how often the agent was restarted by its policy so far",
     "resume_at": "when it will be told to go on",
     "resumes": "how often it was told to go on since a turn last ended well",
+    "role": "what the worker was spawned as",
     "run": "id of the run",
     "session": "name of the tmux session",
     "since": "the number that was asked for",

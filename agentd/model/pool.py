@@ -10,9 +10,6 @@ from typing import Final
 OWNER: Final = "workers"
 """The subfolder of the drop-ins that declares workers, and so the owner of these agents."""
 
-PARENT_VARIABLE: Final = "AGENTD_AGENT"
-"""In the environment of an agent: its name, which is the parent of what it spawns."""
-
 MIN_REMAINING_PERCENT: Final = 10.0
 USAGE_STALE_AFTER: Final = 3600.0
 """Seconds."""
@@ -98,6 +95,10 @@ class PoolDeclaration:
     """Seconds."""
     allow_keys: bool = False
     providers: tuple[PoolProvider, ...] = ()
+
+
+NO_POLICIES: Final = PoolDeclaration()
+"""What holds where the jcard says nothing of workers."""
 
 
 @dataclass(frozen=True, slots=True)

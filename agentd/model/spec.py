@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from agentd.model.destinations import Destination
 from agentd.model.limits import Limits, OomPolicy
+from agentd.model.pool import WorkerFacts
 from agentd.model.usage_limits import UsageLimitPolicy
 
 AGENT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
@@ -216,6 +217,8 @@ class AgentSpec:
     """The file that declares it."""
     owner: str | None = None
     """The subfolder of the drop-in folder that the file is in; ``None`` for the jcard and the folder itself."""
+    worker: WorkerFacts | None = None
+    """What it is beside an agent, if it is a worker whose file says so."""
 
 
 class HarnessTraits(Protocol):

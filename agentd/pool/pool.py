@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from agentd.api.client.socket import Json, JsonObject, RefusedError, Socket, UnreachableError
 from agentd.api.client.turns import Turns
 from agentd.files.worker import Worker as Thread
-from agentd.model.pool import OWNER, PARENT_VARIABLE
+from agentd.model.pool import OWNER
+from agentd.model.spec import AGENT_VARIABLE
 from agentd.pool.errors import Code, PoolError
 from agentd.settings.settings import Settings
 from agentd.settings.sockets import turns_socket
@@ -37,7 +38,7 @@ class Pool:
     def __init__(self, settings: Settings, environ: Mapping[str, str] = os.environ, parent: str | None = None) -> None:
         self.settings = settings
         self.environ = environ
-        self.parent = parent or environ.get(PARENT_VARIABLE) or None
+        self.parent = parent or environ.get(AGENT_VARIABLE) or None
         self.api = Asking(Socket(settings.api_socket), settings.api_socket)
         self.turns = Turns(Socket(turns_socket(settings.api_socket)))
         self.thread = Thread("pool")

@@ -19,6 +19,7 @@ from agentd.model.user import AgentUser
 from agentd.process.reaper import Reaper
 from agentd.sandbox.egress.service import Egress
 from agentd.sandbox.maker import Sandboxes
+from agentd.supervise.accounts import Accounts
 from agentd.supervise.life import Instant
 from agentd.supervise.run_recorder import RunRecorder
 from agentd.supervise.run_watcher import NoWatcher, RunWatcher
@@ -140,9 +141,12 @@ class Host:
     """Watches what runs do."""
     sink: EventSink = lambda _event: None
     """Takes each event."""
+    accounts: Accounts = field(default_factory=Accounts)
+    """What events tell of the accounts of providers."""
 
     def emit(self, event: Event) -> None:
         """Emit an event; secret values are redacted from its reason, which is free text."""
+        self.accounts.take(event.kind, event.agent, event.data, self.clock.wall())
         self.sink(event if event.reason is None else replace(event, reason=self.redact(event.reason)))
 
     def does(self, run_id: str) -> None:

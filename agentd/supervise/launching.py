@@ -78,6 +78,8 @@ async def make_ready(
     """
     clock = host.clock
     packages = _packages(desired.spec)
+    if desired.launch is None:
+        raise PreflightError(desired.error or "there is nothing to launch")
     if desired.spec.policy.limits:
         host.groups.expect()
     if not await folders_ready(host.folders, desired.spec, wanted, clock.today(), clock.wall(), shell):

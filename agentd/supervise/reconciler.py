@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
 from agentd.jcard.unknown import UnknownSources
 from agentd.launch.census import Census
 from agentd.model.events import Event, EventKind
+from agentd.model.pool import OWNER, PoolDeclaration
 from agentd.model.spec import AgentSpec
 from agentd.model.states import AgentState
 from agentd.sandbox.covering import Boxed, is_boxed
 from agentd.sandbox.egress.service import Running
+from agentd.supervise.admission import Admission, by_account, facts_of, provider_of
 from agentd.supervise.adoption import Adoption
 from agentd.supervise.agent import Agent
 from agentd.supervise.desired import DesiredAgent
@@ -58,6 +60,7 @@ class Reconciler:
         self._desired: dict[str, DesiredAgent] | None = None
         self._unknown = UnknownSources()
         self._left_alone: list[str] = []
+        self._admission = Admission()
         self._settled: object = None
         """What the last pass went by, if nothing was to be done."""
         self._closing = False
@@ -148,7 +151,9 @@ class Reconciler:
 
     # -- passes
 
-    def declare(self, desired: Iterable[DesiredAgent], unknown: UnknownSources) -> None:
+    def declare(
+        self, desired: Iterable[DesiredAgent], unknown: UnknownSources, pool: PoolDeclaration | None = None
+    ) -> None:
         """Take a new desired state and make a pass.
 
         Parameters
@@ -157,9 +162,14 @@ class Reconciler:
             The agents that are declared.
         unknown
             Files of which that is not known: what they declared before is left as it is.
+        pool
+            What holds for workers; ``None`` is what held before.
         """
+        self._admission.pool = pool or self._admission.pool
         self._desired = {agent.spec.name: agent for agent in desired}
         self._unknown = unknown
+        for agent in self._desired.values():
+            self.host.accounts.belongs(agent.spec.name, provider_of(agent.spec))
         told = [declared_agent(agent) for agent in self._desired.values()]
         self.host.watcher.declared(told, all_known=not unknown.covers(None))
         undeclared = (agent for name, agent in self.agents.items() if name not in self._desired)
@@ -181,7 +191,17 @@ class Reconciler:
 
     def pending(self) -> Sequence[Operation]:
         """What is still to be done; nothing while no configuration was read."""
-        return () if self._desired is None else self.plan_for(self._desired.values(), self._unknown)
+        return () if self._desired is None else self.plan_for(self._admitted().values(), self._unknown)
+
+    def _admitted(self) -> Mapping[str, DesiredAgent]:
+        """What is declared, with workers that must wait refused."""
+        accounts, pool = self.host.accounts, self._admission.pool
+        lives = {name: agent.life for name, agent in self.agents.items() if agent.described.owner == OWNER}
+        return self._admission.admit(
+            self._desired or {},
+            lives,
+            lambda provider: by_account(accounts.account(provider), pool, self.host.clock.wall()),
+        )
 
     def declared(self, name: str) -> DesiredAgent | None:
         """An agent as it is declared."""
@@ -216,15 +236,16 @@ class Reconciler:
         for name, agent in self.agents.items():
             if agent.unrecorded and (declared := self._desired.get(name)) is not None:
                 agent.assume(declared)
-        operations = self.pending()
+        admitted = self._admitted()
+        operations = self.plan_for(admitted.values(), self._unknown)
         for operation in operations:
-            self._execute(operation, self._desired.get(operation.agent))
+            self._execute(operation, admitted.get(operation.agent))
         for name, desired in self._desired.items():
             if not desired.spec.enabled and name not in self.agents:
                 self._declare(Life(name, AgentState.DISABLED), desired, "disabled")
         for name, agent in self.agents.items():
             # An adopted agent that is as declared needs no operation, but its declaration for the next launch.
-            declared = self._desired.get(name)
+            declared = admitted.get(name)
             if declared is not None and declared.spec.enabled and agent.life.desired is not declared:
                 agent.define(declared)
         # A pass with nothing to do has nothing to do again.
@@ -257,7 +278,12 @@ class Reconciler:
     def _declare(self, life: Life, desired: DesiredAgent, reason: str | None) -> Agent:
         described = Description.of(desired.spec)
         self.host.emit(
-            Event(EventKind.DECLARED, life.name, reason, {"state": life.state.value, **described.named_source})
+            Event(
+                EventKind.DECLARED,
+                life.name,
+                reason,
+                {"state": life.state.value, **facts_of(desired.spec), **described.named_source},
+            )
         )
         return self._add(life, described)
 
