@@ -24,6 +24,7 @@ class WorkerTable(BaseModel):
     provider: str
     role: str | None = None
     parent: str | None = None
+    spawned_by: str | None = None
     isolation: WorkerIsolation = Field(WorkerIsolation.NONE, strict=False)
     repo: str | None = None
     base: str | None = None

@@ -108,7 +108,9 @@ class WorkerFacts:
     provider: str
     role: str | None = None
     parent: str | None = None
-    """Who spawned it: an agent, or a conversation of a caller's own."""
+    """For whom it works: an agent, or a conversation of a caller's own."""
+    spawned_by: str | None = None
+    """Name of the agent that declared it, and so may talk to it."""
     isolation: WorkerIsolation = WorkerIsolation.NONE
     repo: str | None = None
     base: str | None = None

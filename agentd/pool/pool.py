@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.api.client.socket import Json, JsonObject, RefusedError, Socket, UnreachableError
+from agentd.api.client.socket import Json, JsonObject, Query, RefusedError, Socket, UnreachableError
 from agentd.api.client.turns import Turns
 from agentd.files.worker import Worker as Thread
 from agentd.model.pool import OWNER
@@ -68,7 +69,7 @@ class Asking:
     socket: Socket
     path: Path
 
-    async def get(self, resource: str, query: Mapping[str, str] | None = None) -> Json:
+    async def get(self, resource: str, query: Query | None = None) -> Json:
         """Ask.
 
         Raises
@@ -83,20 +84,18 @@ class Asking:
         except RefusedError as error:
             raise PoolError(Code.REFUSED, str(error), "agentctl status", status=error.status) from error
 
-    async def found(self, resource: str) -> JsonObject | None:
-        """Ask for an object; ``None`` if there is none.
-
-        Raises
-        ------
-        PoolError
-            As `get`.
-        """
+    async def get_or_none(self, resource: str) -> Json:
+        """Ask; ``None`` if there is no such thing; raises as `get`."""
         try:
-            found = await self.get(resource)
+            return await self.get(resource)
         except PoolError as error:
-            if error.details.get("status") == 404:  # noqa: PLR2004 (HTTP's)
+            if error.details.get("status") == HTTPStatus.NOT_FOUND:
                 return None
             raise
+
+    async def found(self, resource: str) -> JsonObject | None:
+        """Ask for an object; ``None`` if there is none; raises as `get`."""
+        found = await self.get_or_none(resource)
         return found if isinstance(found, dict) else None
 
 

@@ -63,12 +63,26 @@ class Accounts:
         provider, used = self._providers.get(agent.lower()), data.get("used_percent")
         if provider is None or isinstance(used, bool) or not isinstance(used, int | float):
             return
-        name, seconds = str(data.get("window")), data.get("window_seconds")
-        quota = Quota(name, float(used), _time(data.get("resets_at")), at)
-        self._quotas.setdefault(provider, {})[name] = quota
-        self._sources[provider, name] = str(data.get("quota_source") or "unknown")
-        if isinstance(seconds, int | float):
-            self._seconds[provider, name] = float(seconds)
+        quota = Quota(str(data.get("window")), float(used), _time(data.get("resets_at")), at)
+        seconds = data.get("window_seconds")
+        source = str(data.get("quota_source") or "unknown")
+        self.tell(provider, quota, source, float(seconds) if isinstance(seconds, int | float) else None)
+
+    def tell(self, provider: str, quota: Quota, source: str, seconds: float | None) -> None:
+        """Say how much of a quota is used, unless something newer is known.
+
+        Parameters
+        ----------
+        seconds
+            How long its window is.
+        """
+        known = self._quotas.setdefault(provider, {})
+        if quota.name in known and known[quota.name].at > quota.at:
+            return
+        known[quota.name] = quota
+        self._sources[provider, quota.name] = source
+        if seconds is not None:
+            self._seconds[provider, quota.name] = seconds
 
     def source(self, provider: str, quota: str) -> str:
         """Name the witness that told of a quota."""

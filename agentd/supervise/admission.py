@@ -105,7 +105,7 @@ def refusal(spec: AgentSpec, pool: PoolDeclaration, command_of: Callable[[str], 
     command_of
         Whether a harness runs any command that it is given.
     """
-    return _by_provider(spec, pool, command_of) or _by_isolation(isolation_of(spec), pool)
+    return _by_provider(spec, pool, command_of) or by_isolation(isolation_of(spec), pool)
 
 
 def _by_provider(spec: AgentSpec, pool: PoolDeclaration, command_of: Callable[[str], bool]) -> Refusal | None:
@@ -144,7 +144,8 @@ def by_provider(provider: str, pool: PoolDeclaration) -> Refusal | None:
     return None
 
 
-def _by_isolation(isolation: WorkerIsolation, pool: PoolDeclaration) -> Refusal | None:
+def by_isolation(isolation: WorkerIsolation, pool: PoolDeclaration) -> Refusal | None:
+    """Judge a kind of isolation."""
     wanted = pool.require_isolation
     if wanted is None or isolation in wanted:
         return None

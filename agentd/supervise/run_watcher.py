@@ -50,6 +50,8 @@ class DeclaredAgent:
     harness: str
     takes_no_messages: str | None
     """Why it takes no messages, where its declaration says so."""
+    spawned_by: str | None = None
+    """The agent whose worker it is, and that so may talk to it."""
 
 
 @dataclass(frozen=True, slots=True)

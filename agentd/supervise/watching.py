@@ -58,7 +58,9 @@ def _unwatched(spec: AgentSpec) -> str | None:
 def declared_agent(desired: DesiredAgent) -> DeclaredAgent:
     """An agent as those who talk to it need to know it."""
     one_shot = None if desired.stays else "it answers its prompt, and ends"
-    return DeclaredAgent(desired.spec.name, desired.spec.harness, _unwatched(desired.spec) or one_shot)
+    spec = desired.spec
+    by = None if spec.worker is None else spec.worker.spawned_by
+    return DeclaredAgent(spec.name, spec.harness, _unwatched(spec) or one_shot, by)
 
 
 def watch_run(host: Host, life: Life, described: Description, handle: RunHandle) -> None:

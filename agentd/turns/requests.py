@@ -1,8 +1,8 @@
 """What is asked on the socket for turns, and who may ask it.
 
 Hooks count for the run that the process at the other end of the connection belongs to by the kernel's account, whatever
-it says. Messages, answers and interrupts are taken from root, the agents' user and the admin group, but not from inside
-a run: an agent does not allow itself things.
+it says. Messages, answers and interrupts are taken from root, the agents' user and the admin group, but from inside a
+run only for the workers that its agent spawned: an agent does not allow itself things.
 """
 
 from __future__ import annotations
@@ -125,14 +125,15 @@ class Requests:
             return await self._hook(request, request.path.removeprefix(HOOK_PATH))
         if not request.path.startswith(TURNS_PATH):
             return _refused(HTTPStatus.NOT_FOUND, f"expected {HOOK_PATH}EVENT or {TURNS_PATH}AGENT")
-        if self._turns.is_in_a_run(request.peer.pid):
-            return _refused(HTTPStatus.FORBIDDEN, "an agent may not talk to agents here, nor answer for itself")
         if request.too_long:
             return _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {LONGEST_BODY} bytes")
         if request.body is None:
             return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "too much is being asked at once; ask again")
         path, _, query = request.path.removeprefix(TURNS_PATH).partition("?")
         name, _, what = path.partition("/")
+        if not self._turns.may_talk(request.peer.pid, unquote(name)):
+            why = "an agent may talk only to its own workers here, and not answer for itself"
+            return _refused(HTTPStatus.FORBIDDEN, why)
         try:
             return await self._talk(request, unquote(name), what, query)
         except (*_STATUSES,) as error:
@@ -155,22 +156,26 @@ class Requests:
             return _refused(HTTPStatus.BAD_REQUEST, str(error))
         return HttpAnswer(HTTPStatus.OK, await watch.hook(Hook(name, body, request.peer.pid)) or b"")
 
+    def _shown(self, watch: RunWatch) -> HttpAnswer:
+        view = conversation_view(watch, self._turns.deliveries.unfinished(watch.agent))
+        return HttpAnswer(HTTPStatus.OK, json.dumps(view).encode())
+
     async def _talk(self, request: HttpRequest, name: str, what: str, query: str) -> HttpAnswer | HttpStream:
         assert request.body is not None
         turns = self._turns
         match request.method, what.split("/"):
             case "GET", [""]:
-                return _shown(turns.running(name))
+                return self._shown(turns.running(name))
             case "POST", ["answer"]:
                 body, watch = _object(request.body or b"{}"), turns.running(name)
                 await watch.answer(_text(body, "request"), _answer(body))
-                return _shown(watch)
+                return self._shown(watch)
             case "POST", ["interrupt"]:
                 _object(request.body or b"{}")
                 watch = turns.running(name)
                 await watch.interrupt()
                 # It may have ended by that.
-                return _shown(watch)
+                return self._shown(watch)
             case "POST", ["messages"]:
                 body = _object(request.body)
                 given = _message_id(_text(body, "id") or ""), _sent(body), _seconds(body, "expires_s")
@@ -186,10 +191,6 @@ class Requests:
                     HTTPStatus.NOT_FOUND,
                     "expected GET; POST of answer, interrupt or messages; GET or DELETE of messages/ID; GET of stream",
                 )
-
-
-def _shown(watch: RunWatch) -> HttpAnswer:
-    return HttpAnswer(HTTPStatus.OK, json.dumps(conversation_view(watch)).encode())
 
 
 def _told(status: HTTPStatus, message: Message) -> HttpAnswer:

@@ -41,6 +41,24 @@ class NotYetError(Exception):
     """It is not known yet which agents are declared."""
 
 
+def is_worker_of(agent: str, name: str, declared: Mapping[str, DeclaredAgent]) -> bool:
+    """Whether an agent's workers, or theirs, are of that name.
+
+    Parameters
+    ----------
+    declared
+        By name in lower case.
+    """
+    seen = {agent.lower()}
+    at = name.lower()
+    while at not in seen and (found := declared.get(at)) is not None and found.spawned_by is not None:
+        seen.add(at)
+        at = found.spawned_by.lower()
+        if at == agent.lower():
+            return True
+    return False
+
+
 class Turns:
     """The runs that are watched.
 
@@ -291,6 +309,9 @@ class Turns:
         """The run that a process belongs to."""
         return peers.run_of(pid, self._by_pid)
 
-    def is_in_a_run(self, pid: int) -> bool:
-        """Whether a process belongs to any run."""
-        return peers.is_in_a_run(pid, self._by_pid)
+    def may_talk(self, pid: int, name: str) -> bool:
+        """Whether a process may talk to an agent: from inside a run only to that agent's workers, and to theirs."""
+        if not peers.is_in_a_run(pid, self._by_pid):
+            return True
+        watch = self.run_of(pid)
+        return watch is not None and is_worker_of(watch.agent, name, self._declared or {})

@@ -10,8 +10,14 @@ from agentd.turns.run_watch import RunWatch
 JsonObject = dict[str, object]
 
 
-def conversation_view(watch: RunWatch) -> JsonObject:
-    """Show a conversation, whole."""
+def conversation_view(watch: RunWatch, waiting: int) -> JsonObject:
+    """Show a conversation, whole.
+
+    Parameters
+    ----------
+    waiting
+        Messages to the agent whose turns have not ended.
+    """
     conversation, current = watch.conversation, watch.current
     return {
         "agent": watch.agent,
@@ -23,6 +29,7 @@ def conversation_view(watch: RunWatch) -> JsonObject:
         "last": None if conversation.last is None else _turn(conversation.last),
         "requests": [_request(each) for each in conversation.requests],
         "usage": asdict(conversation.usage),
+        "waiting": waiting,
     }
 
 

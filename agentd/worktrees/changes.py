@@ -158,6 +158,22 @@ def read_changes(git: Git, worktree: Worktree) -> Changes:
     return Changes(here, _start(here, worktree, head), head, snapshot(here, own))
 
 
+def read_repository_changes(git: Git, root: Path, base: str) -> Changes:
+    """Read what differs in a repository's own folder from a commit, whoever changed it; nothing is changed by that.
+
+    Raises
+    ------
+    GitError
+        If git fails, or has no such commit.
+    """
+    here = git.in_folder(root)
+    start, head = here.commit(base), here.commit("HEAD")
+    if start is None or head is None:
+        raise GitError(f"{root} has no commit {base} any more to compare with")
+    own = Path(os.fsdecode(here.out("rev-parse", "--absolute-git-dir").rstrip(b"\n")))
+    return Changes(here, start, head, snapshot(here, own))
+
+
 def _start(here: Git, worktree: Worktree, head: str) -> str:
     """Find the commit that the agent's work starts from.
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """A stand-in for a coding agent: it talks in turns, as one does, and needs no key.
 
-It reads messages from its terminal and tells agentd of its turns by the socket in AGENTD_HOOK. It answers with what it
-was told, word by word. These words in a message have it do more: USE-TOOL, ASK-PERMISSION, ASK-QUESTION,
-STUB-SLEEP:SECONDS, STUB-FAIL:KIND (usage_limit, auth_error or other) and STUB-EXIT:CODE. C-c interrupts a turn.
+It reads messages from its terminal, the first ones from its arguments, and tells agentd of its turns by the socket in
+AGENTD_HOOK. It answers with what it was told, word by word. These words in a message have it do more: USE-TOOL,
+ASK-PERMISSION, ASK-QUESTION, STUB-SLEEP:SECONDS, STUB-FAIL:KIND (usage_limit, auth_error or other) and STUB-EXIT:CODE.
+C-c interrupts a turn.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count
 
 NUMBERS = count(1)
 
@@ -120,7 +121,7 @@ def main() -> None:
     show("> ")
     tell("ready")
     with contextlib.suppress(KeyboardInterrupt):
-        for message in messages():
+        for message in chain(sys.argv[1:], messages()):
             turn(message)
             show("\n> ")
 

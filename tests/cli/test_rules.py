@@ -21,6 +21,8 @@ COMMANDS = (
     *("status", "list", "top", "logs", "screen", "attach", "send", "keys", "interrupt"),
     *("ask", "answer", "last", "usage", "events", "wait", "init", "hire"),
     *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart"),
+    *("inventory", "models", "smoke", "skills", "setup", "lease"),
+    *("spawn", "observe", "transcript", "artifacts", "terminate", "workers", "stats"),
     *("worktrees", "diff", "collect", "sandbox"),
     *("validate", "plan", "schema", "doctor"),
     *("session", "message", "run", "tool", "daemon", "connect"),

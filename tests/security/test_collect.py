@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.cli.agentctl.command import CommandError
-from agentd.cli.agentctl.output_folder import new_folder
+from agentd.pool.output_folder import OutputError, new_folder
 from agentd.worktrees.git import GitError
 from agentd.worktrees.tree_paths import EXECUTABLE, LINK, TreeFile, check_files, leads_outside, tree_file
 from tests.cli.support import Client, Finished
@@ -151,7 +150,7 @@ def test_what_stands_in_the_way_is_neither_written_to_nor_followed(tmp_path: Pat
                 folder.new_file("a/y")
             folder.new_file("c")
 
-    with pytest.raises(CommandError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already"):
         write()
     assert list(tmp_path.rglob("*")) == [outside]
 
@@ -164,7 +163,7 @@ def test_a_folder_that_somebody_puts_in_the_place_of_what_was_written_is_told(tm
             part.rename(tmp_path / "taken")
             part.mkdir()
 
-    with pytest.raises(CommandError, match="is not what was written"):
+    with pytest.raises(OutputError, match="is not what was written"):
         write()
 
 

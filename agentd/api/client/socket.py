@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -14,6 +14,7 @@ from aiohttp import hdrs
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]
+Query: TypeAlias = "Mapping[str, str] | Sequence[tuple[str, str]]"
 
 _LIMIT: Final = aiohttp.ClientTimeout(total=10, sock_connect=2)
 
@@ -55,9 +56,7 @@ class Socket:
         self._unreachable = unreachable
         self._session: aiohttp.ClientSession | None = None
 
-    async def ask(
-        self, method: str, path: str, body: JsonObject | None = None, query: Mapping[str, str] | None = None
-    ) -> Json:
+    async def ask(self, method: str, path: str, body: JsonObject | None = None, query: Query | None = None) -> Json:
         """Send a request; returns the JSON of the answer.
 
         Raises
@@ -70,8 +69,13 @@ class Socket:
         async with self._request(method, path, body, query, _LIMIT) as response:
             return self._read(await response.read())
 
+    async def read(self, path: str, query: Query | None = None) -> bytes:
+        """Give an answer as it is; raises as `ask`."""
+        async with self._request("GET", path, None, query, _LIMIT) as response:
+            return await response.read()
+
     @asynccontextmanager
-    async def stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[aiohttp.StreamReader]:
+    async def stream(self, path: str, query: Query) -> AsyncIterator[aiohttp.StreamReader]:
         """Open an answer that goes on; raises as `ask`, also while it is read."""
         async with self._request("GET", path, None, query, _STREAM_LIMIT) as response:
             yield response.content
@@ -82,7 +86,7 @@ class Socket:
         method: str,
         path: str,
         body: JsonObject | None,
-        query: Mapping[str, str] | None,
+        query: Query | None,
         limit: aiohttp.ClientTimeout,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:

@@ -64,8 +64,13 @@ class Turns:
 
     async def answer(self, agent: str, request_id: str, decision: str, text: str) -> None:
         """Answer what an agent asks for."""
+        await self.decide(agent, request_id, decision, text)
+
+    async def decide(self, agent: str, request_id: str | None, decision: str, text: str) -> JsonObject:
+        """Answer what an agent asks, without an id the only request; gives what `conversation` does."""
         body: JsonObject = {"request": request_id, "decision": decision, "text": text}
-        await self.socket.ask("POST", _path(agent, "answer"), body)
+        found = await self.socket.ask("POST", _path(agent, "answer"), body)
+        return found if isinstance(found, dict) else {}
 
     async def stream(self, agent: str, after: int) -> AsyncGenerator[list[Line], None]:
         """Give the lines after a number, as many at once as there are, until the agent is not declared any more."""

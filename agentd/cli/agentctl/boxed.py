@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError, view
 from agentd.cli.agentctl.command import CommandError, Invocation
-from agentd.cli.agentctl.doctor.machine import environment_of, runsc_of
+from agentd.cli.agentctl.doctor.machine import runsc_of
 from agentd.cli.agentctl.doctor.places import secrets_in
 from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.files.looks import Looks
@@ -24,6 +24,7 @@ from agentd.launch.login import read_login
 from agentd.model.plan_report import PlanReport
 from agentd.model.spec import AGENT_VARIABLE, AgentSpec, AgentType
 from agentd.model.user import AgentUser
+from agentd.pool.programs import environment_of
 from agentd.sandbox.engines import Where
 from agentd.sandbox.granted import shown
 from agentd.sandbox.maker import Ready, Sandboxes, inherited_inside

@@ -41,6 +41,23 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "stop": "stop agents and keep their definitions",
         "restart": "restart agents",
     },
+    "providers": {
+        "inventory": "list the providers of workers, and the policies for them",
+        "models": "list the models of providers",
+        "smoke": "try a round trip with each provider",
+        "skills": "print what agents need to know who hand work to others",
+        "setup": "show the first steps with workers",
+        "lease": "say who works on which paths",
+    },
+    "workers": {
+        "spawn": "hand a task to a worker",
+        "observe": "wait for what happens to workers",
+        "transcript": "print a worker's output, page by page",
+        "artifacts": "list the files that a worker changed",
+        "terminate": "end a worker",
+        "workers": "list the workers",
+        "stats": "sum up what workers did",
+    },
     "worktrees": {"worktrees": "list the agents' git worktrees, or remove unused ones"},
     "diff": {"diff": "show what an agent changed in its worktree"},
     "collect": {"collect": "collect an agent's work in a folder"},
@@ -65,6 +82,9 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
 
 Only the called command's module is imported: all of them cost 60 ms.
 """
+
+STRUCTURED = frozenset({*COMMANDS["providers"], *COMMANDS["workers"]})
+"""Commands whose errors are objects with ``--json``."""
 
 SUMMARIES: Mapping[str, str] = {name: summary for module in COMMANDS.values() for name, summary in module.items()}
 """Summaries by command."""

@@ -1,47 +1,34 @@
-"""Write an agent's work into a folder.
-
-The worktree is read by git, as the agents' user, from git's own objects: whatever the agent puts into its worktree
-meanwhile, links above all, cannot make us read another file. Nor can git's output, which that user can forge, make us
-write another one: all paths are checked before the first is written, and files are written relative to descriptors
-(`output_folder`).
-"""
+"""Write an agent's work into a folder."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_document, agent_path
-from agentd.cli.agentctl.output_folder import OutputFolder, new_folder
 from agentd.cli.agentctl.worktree_context import WorktreeContext, check_answering
+from agentd.pool.output_folder import OutputFolder, new_folder
+from agentd.pool.work_files import BUNDLE, FILES, PATCH, write_work
 from agentd.settings.folders import absolute
 from agentd.text.quoting import printable, quote
 from agentd.text.timestamps import rfc3339
-from agentd.worktrees.changes import Changes, read_changes
-from agentd.worktrees.git import CHECKOUT_LIMIT, GitError
+from agentd.worktrees.changes import read_changes
+from agentd.worktrees.git import GitError
 from agentd.worktrees.record import Worktree
-from agentd.worktrees.tree_paths import EXECUTABLE, LINK, SUBMODULE, TreeFile, folded, leads_outside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-PATCH = "changes.patch"
-BUNDLE = "commits.bundle"
-FILES = "files"
 TRANSCRIPT = "transcript.txt"
 MANIFEST = "manifest.json"
 
 _VERSION = 1
-
-MOST: Final = 4 * 1024**3
-"""Most bytes of the patch, of the bundle, and of all files together: an agent must not fill our disk."""
 
 
 def collect(invocation: Invocation, output: str | None, lines: int) -> tuple[Mapping[str, object], Path]:
@@ -127,16 +114,7 @@ def _destination(name: str, output: str | None, now: float) -> Path:
 def _collect_worktree(context: WorktreeContext, worktree: Worktree, folder: OutputFolder) -> dict[str, Any]:
     check_answering(worktree)
     changes = read_changes(context.git, worktree)
-    commits = changes.commits()
-    files = changes.files()
-    present = changes.tree_files(frozenset(file.path for file in files if file.status != "D"))
-    with folder.new_file(PATCH) as file:
-        changes.patch(file.write, MOST)
-    if commits:
-        with folder.new_file(BUNDLE) as file:
-            revisions = f"{changes.start}..HEAD"
-            bundle = ("bundle", "create", "--quiet", "-", revisions)
-            changes.git.out(*bundle, take=file.write, limit=CHECKOUT_LIMIT, most=MOST)
+    written = write_work(changes, folder)
     return {
         "path": str(worktree.path),
         "repo": worktree.record.repo,
@@ -145,49 +123,9 @@ def _collect_worktree(context: WorktreeContext, worktree: Worktree, folder: Outp
         "base_commit": changes.start,
         "head": changes.head,
         "patch": PATCH,
-        "bundle": BUNDLE if commits else None,
-        "files": FILES if present else None,
-        "commits": [asdict(commit) for commit in commits],
-        "changed": [asdict(file) for file in files],
-        "not_written": _write_files(changes, present, folder),
+        "bundle": BUNDLE if written.bundle else None,
+        "files": FILES if written.files else None,
+        "commits": [asdict(commit) for commit in written.commits],
+        "changed": [asdict(file) for file in written.changed],
+        "not_written": [asdict(each) for each in written.not_written],
     }
-
-
-def _write_files(changes: Changes, present: list[TreeFile], folder: OutputFolder) -> list[dict[str, str]]:
-    """Write the changed files as they are in the worktree, and return those left out, with the reason."""
-    files = [file for file in present if file.mode not in (LINK, SUBMODULE)]
-    links = [file for file in present if file.mode == LINK]
-    left = [{"path": file.path, "reason": "a repository of its own"} for file in present if file.mode == SUBMODULE]
-    writer = _Writer(folder)
-    try:
-        changes.read(files, writer.begin, MOST)
-    finally:
-        writer.end()
-    targets: dict[str, bytearray] = {link.path: bytearray() for link in links}
-    changes.read(links, lambda link: targets[link.path].extend, MOST)
-    # Links must not lead the reader, or a program that follows them, to the reader's own files.
-    known = {folded(link.path): link for link in links}
-    for link in links:
-        target = bytes(targets[link.path])
-        if leads_outside(link, target, known):
-            left.append({"path": link.path, "reason": f"a link that leads outside, to {quote(os.fsdecode(target))}"})
-        else:
-            folder.new_link(f"{FILES}/{link.path}", target)
-    return left
-
-
-class _Writer:
-    """Writes files one after the other."""
-
-    def __init__(self, folder: OutputFolder) -> None:
-        self._folder = folder
-        self._file: BinaryIO | None = None
-
-    def begin(self, file: TreeFile) -> Callable[[bytes], object]:
-        self.end()
-        self._file = self._folder.new_file(f"{FILES}/{file.path}", executable=file.mode == EXECUTABLE)
-        return self._file.write
-
-    def end(self) -> None:
-        if self._file is not None:
-            self._file.close()

@@ -60,6 +60,8 @@ class CommandError(Exception):
     """A command failed; the text is printed as one line."""
 
     status = Status.FAILED
+    document: object = None
+    """What is printed with ``--json``; ``None`` is the text."""
 
 
 class UsageError(CommandError):
@@ -147,6 +149,12 @@ class Invocation:
         from agentd.text.terminal import harmless
 
         print(f"agentctl: {harmless(message)}", file=sys.stderr)
+
+
+def structured(command: str, message: str, status: Status) -> object:
+    """Give the document of an error of a command about workers."""
+    code = "usage" if status is Status.USAGE else "failed"
+    return {"error": {"code": code, "message": message, "details": {"example": f"agentctl {command} --help"}}}
 
 
 def print_document(document: object) -> None:
@@ -333,7 +341,7 @@ OUTPUT_FLAGS = ("--format", "--field", "--gateway", "--auth-token")
 """Those that take a value and may stand before the command's name, beside the settings."""
 
 
-def _duration(text: str) -> float:
+def duration_argument(text: str) -> float:
     """Parse a duration into seconds; raises `argparse.ArgumentTypeError` for anything else."""
     from agentd.text.durations import DurationError, parse_duration
 
@@ -394,4 +402,6 @@ def add_timeout(parser: argparse.ArgumentParser, meaning: str, default: float | 
         Seconds; without it there is no limit.
     """
     shown = "none" if default is None else f"{default:.0f}s"
-    parser.add_argument("--timeout", metavar="DURATION", type=_duration, default=default, help=f"{meaning} [{shown}]")
+    parser.add_argument(
+        "--timeout", metavar="DURATION", type=duration_argument, default=default, help=f"{meaning} [{shown}]"
+    )

@@ -7,8 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+from agentd.cli.agentctl.catalogue import STRUCTURED
 from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
-from agentd.cli.agentctl.command import CommandError, Invocation, Status, print_document
+from agentd.cli.agentctl.command import CommandError, Invocation, Status, print_document, structured
 from agentd.process.inherited_state import reset_child_signals
 from agentd.settings.flags import OPTIONS
 from agentd.settings.folders import SettingsError
@@ -27,7 +28,7 @@ def dispatch(arguments: argparse.Namespace) -> int:
     except SettingsError as error:
         return _report(str(error), Status.USAGE, as_json)
     except CommandError as error:
-        return _report(str(error), error.status, as_json)
+        return _report(str(error), error.status, as_json, error.document or _structured(arguments, error))
     except ApiError as error:
         return _report(str(error), Status.FAILED, as_json)
     return exit_status
@@ -63,9 +64,14 @@ def _advice(invocation: Invocation) -> str:
     return f"; start agentd, or name its socket with {option.flag} or {option.environment}"
 
 
-def _report(message: str, status: Status, as_json: bool) -> Status:
+def _structured(arguments: argparse.Namespace, error: CommandError) -> object:
+    command = str(getattr(arguments, "command", ""))
+    return structured(command, str(error), error.status) if command in STRUCTURED else None
+
+
+def _report(message: str, status: Status, as_json: bool, document: object = None) -> Status:
     """Print an error on stderr; with ``--json`` on stdout too, so that there always is one document."""
     if as_json:
-        print_document({"error": message})
+        print_document(document or {"error": message})
     print(f"agentctl: {printable(message)}", file=sys.stderr)
     return status

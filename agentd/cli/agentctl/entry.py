@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from agentd import __version__
-from agentd.cli.agentctl.catalogue import COMMANDS, SUMMARIES
+from agentd.cli.agentctl.catalogue import COMMANDS, STRUCTURED, SUMMARIES
 from agentd.cli.agentctl.command import (
     NAMES_COMMAND,
     OUTPUT_FLAGS,
@@ -24,6 +24,7 @@ from agentd.cli.agentctl.command import (
     add_gateway_options,
     add_shared_options,
     print_document,
+    structured,
 )
 from agentd.files.streams import with_streams
 from agentd.settings.flags import OPTIONS
@@ -84,7 +85,9 @@ def _run(given: Sequence[str]) -> int:
         print(error.usage, end="", file=sys.stderr)
         print(error, file=sys.stderr)
         if "--json" in given:
-            print_document({"error": str(error)})
+            command = _called(given)
+            wrong = structured(command, str(error), Status.USAGE) if command in STRUCTURED else {"error": str(error)}
+            print_document(wrong)
         return Status.USAGE
     from agentd.cli.agentctl.dispatch import dispatch
 

@@ -15,9 +15,9 @@ import structlog
 
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
-from agentd.files.replacing import Replacement
 from agentd.jcard.drop_in_folder import SUFFIX
-from agentd.jcard.edit.writing import TomlValue, write_pair
+from agentd.jcard.edit.drop_ins import drop_in_text, write_drop_in
+from agentd.jcard.edit.writing import TomlValue
 from agentd.text.durations import format_duration
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -79,7 +79,7 @@ class Declarations:
             If its drop-in cannot be written.
         """
         path = self.path(owner, str(table["name"]) if file is None else file)
-        content = _document(table, self.lease if leased else None).encode()
+        content = _document(table, self.lease if leased else None)
         await self._change(path, lambda: _write(path, content))
 
     async def withdraw(self, owner: str | None, name: str) -> None:
@@ -128,19 +128,15 @@ class Declarations:
 
 
 def _document(table: Mapping[str, TomlValue], lease: float | None) -> str:
-    pairs = [write_pair((field,), value) for field, value in table.items()]
-    leased = [] if lease is None else ["[drop_in]", write_pair(("lease",), format_duration(lease)), ""]
-    return "\n".join(["# Written by agentd-gateway.", *leased, "[agent]", *pairs, ""])
+    leased: Mapping[str, Mapping[str, TomlValue]] = (
+        {} if lease is None else {"drop_in": {"lease": format_duration(lease)}}
+    )
+    return drop_in_text("Written by agentd-gateway.", {**leased, "agent": table})
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            if path.read_bytes() == content:
-                os.utime(path)
-                return
-        Replacement(path, content).take_place()
+        write_drop_in(path, text)
     except OSError as error:
         raise DeclareError(
             f"{path}: cannot be written: {error.strerror}; let agentd-gateway's user write there, "

@@ -35,7 +35,6 @@ _RECORD_LIMIT: Final = 120.0
 """Seconds for a message that was handed over to stand in the harness's record, while the agent is not at work. It
 takes 0.1 s; OpenCode's first one took 39 s on a loaded machine."""
 
-
 _COMMAND_LIMIT: Final = 10.0
 """The same for what a coding agent may take for a command of its own, which begins no turn."""
 
@@ -286,10 +285,13 @@ class Deliveries:
         known = None if queue is None else queue.current
         return known.id if known is not None and turn is not None and known.turn == turn else None
 
+    def unfinished(self, agent: str) -> int:
+        """How many messages to an agent wait, or are at their turn."""
+        return 0 if (queue := self._queues.get(agent.lower())) is None else len(queue.waiting) + queue.busy
+
     def look(self, agent: str) -> None:
         """Deliver the next message to an agent, if it is the time."""
-        queue = self._queues.get(agent.lower())
-        if queue is not None:
+        if (queue := self._queues.get(agent.lower())) is not None:
             self._look(queue)
 
     # -- delivering

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, add_name, not_empty, whole_number
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, not_empty, whole_number
 
 _TRANSCRIPT_LINES = 1000
 
@@ -34,8 +34,12 @@ def register(commands: Commands) -> None:
 
 def _collect(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.collection import collect
+    from agentd.pool.output_folder import OutputError
     from agentd.text.quoting import printable
 
-    manifest, folder = collect(invocation, invocation.arguments.output, max(0, int(invocation.arguments.lines)))
+    try:
+        manifest, folder = collect(invocation, invocation.arguments.output, max(0, int(invocation.arguments.lines)))
+    except OutputError as error:
+        raise CommandError(str(error)) from None
     invocation.print_result({"folder": str(folder), **manifest}, [printable(str(folder))])
     return Status.DONE

@@ -22,6 +22,7 @@ from agentd.launch.identity import base_environment, path_origin
 from agentd.launch.login import read_login
 from agentd.model.spec import WORKTREES
 from agentd.model.status import AgentStatus, Health
+from agentd.pool.programs import environment_of
 from agentd.settings.context import resolve_agent_user, resolve_data_dir
 from agentd.settings.limits import API_SOCKET_MODE, SOCKET_MODE
 from agentd.settings.settings import Settings
@@ -40,7 +41,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     document, findings = _ask(api)
     health = None if document is None else view(Health, document)
     pid = None if health is None else health.pid
-    daemon_environ = machine.environment_of(pid, environ)
+    daemon_environ = environment_of(pid, environ)
     user, user_warning = resolve_agent_user(settings.agent_user, environ)
     result = check(settings, environ)
     declared = sum(agent.enabled for agent in result.agents)

@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.cli.agentctl.doctor.finding import Finding, note, ok, unanswered, warning
-from agentd.files.answering import NotAnsweringError, along, within
+from agentd.files.answering import NotAnsweringError, along
 from agentd.harness.base import Credentials, Harness
 from agentd.launch.preflight import PATH_SET, PreflightError, find_program
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
-from agentd.process.runner import Runner, RunnerError
+from agentd.pool.programs import NoVersionError, credentials_found, version_of
 from agentd.text.quoting import some
-
-_LONGEST_QUESTION = 20.0
-"""Seconds for a program to print its version: 0.3 to 2.8 on an idle machine."""
-_LONGEST_ANSWER = 64 * 1024
-"""Bytes."""
 
 _TOPIC = "harness"
 
@@ -80,12 +75,12 @@ def _check_credentials(
     name: str, harness: Harness, credentials: Credentials, agents: Sequence[AgentSpec], around: AgentContext
 ) -> Iterator[Finding]:
     if not agents:
-        found = _credentials(credentials, around.environment, around)
+        found = credentials_found(credentials, around.environment, around.user.home)
         yield note("login", f"{name}: {found or 'no credentials were found'}; no agent uses it")
         return
     without: list[str] = []
     for agent in agents:
-        found = _credentials(credentials, _environment(agent, around), around)
+        found = credentials_found(credentials, _environment(agent, around), around.user.home)
         if found is None:
             without.append(agent.name)
         elif agent is agents[0]:
@@ -115,33 +110,11 @@ def _path_origin(agents: Sequence[AgentSpec], around: AgentContext) -> str:
     return PATH_SET if own else around.path_origin
 
 
-def _credentials(credentials: Credentials, environment: Mapping[str, str], around: AgentContext) -> str | None:
-    """Say which credentials there are; never their value."""
-    variable = next((name for name in credentials.variables if environment.get(name)), None)
-    if variable is not None:
-        return f"{variable} is set"
-    home = Path(environment.get("HOME") or around.user.home)
-    for file in credentials.files:
-        folder = environment.get(file.folder_variable) if file.folder_variable else None
-        path = (Path(folder) if folder else home / file.folder) / file.name
-        try:
-            if within(path, lambda path=path: path.stat().st_size):  # type: ignore[misc]  # bound early
-                return f"{path} is there"
-        except OSError:
-            continue
-    return None
-
-
 def _version(program: str, environment: Mapping[str, str], user: AgentUser) -> str:
-    """Ask a program for its version, as the agents' user: the program may be that user's to replace."""
-    own = {name: environment[name] for name in ("LANG", "TMPDIR", "HOME") if name in environment}
     try:
-        runner = Runner(user, environment)
-        done = runner.run([program, "--version"], environment=own, limit=_LONGEST_QUESTION, most=_LONGEST_ANSWER)
-    except RunnerError as failure:
-        return f"gave no version: {failure}"
-    lines = done.out.decode("utf-8", "replace").strip().splitlines()
-    return lines[0] if lines and done.status == 0 else f"says no version (status {done.status})"
+        return version_of(program, environment, user)
+    except NoVersionError as failure:
+        return str(failure)
 
 
 def _check_commands(harness: Harness, agents: Sequence[AgentSpec], around: AgentContext) -> Iterator[Finding]:

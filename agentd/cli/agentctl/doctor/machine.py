@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from agentd.cli.agentctl.doctor.finding import Finding, error, note, ok, read_line, unanswered, warning
@@ -206,16 +206,3 @@ def runsc_of(pid: int | None, otherwise: Runsc) -> Runsc:
     except OSError:
         return otherwise
     return runsc_in([os.fsdecode(word) for word in words.split(b"\0")]) if words else otherwise
-
-
-def environment_of(pid: int | None, otherwise: Mapping[str, str]) -> Mapping[str, str]:
-    """Read the environment that a process was started with, if allowed."""
-    if pid is None:
-        return otherwise
-    try:
-        pairs = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return otherwise
-    return {
-        os.fsdecode(name): os.fsdecode(value) for name, _, value in (pair.partition(b"=") for pair in pairs if pair)
-    }

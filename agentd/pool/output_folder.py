@@ -14,17 +14,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from agentd.cli.agentctl.command import CommandError
 from agentd.text.quoting import quote
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class OutputError(Exception):
+    """A folder cannot be written; the text says why, and what to do."""
+
+
 class OutputFolder:
     """A folder that is being filled, readable by its owner only.
 
-    Both methods raise `CommandError` if the name exists, and `OSError` if nothing can be created.
+    Both methods raise `OutputError` if the name exists, and `OSError` if nothing can be created.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -65,7 +68,7 @@ def _unique(path: str) -> Iterator[None]:
         yield
     except FileExistsError:
         problem = f"{quote(path)} exists already, under a name that is the same on this file system"
-        raise CommandError(problem) from None
+        raise OutputError(problem) from None
 
 
 @contextmanager
@@ -74,14 +77,14 @@ def new_folder(folder: Path) -> Iterator[OutputFolder]:
 
     Raises
     ------
-    CommandError
+    OutputError
         If it exists and is not empty, or cannot be written.
     """
     try:
         if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
             folder.rmdir()
         if os.path.lexists(folder):
-            raise CommandError(f"{folder} exists; name another folder with --output")
+            raise OutputError(f"{folder} exists; name another folder with --output")
         folder.parent.mkdir(parents=True, exist_ok=True)
         parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -89,7 +92,7 @@ def new_folder(folder: Path) -> Iterator[OutputFolder]:
         finally:
             os.close(parent)
     except OSError as error:
-        raise CommandError(f"cannot write {folder}: {error.strerror}; name another folder with --output") from error
+        raise OutputError(f"cannot write {folder}: {error.strerror}; name another folder with --output") from error
 
 
 def _filled(parent: int, folder: Path) -> Iterator[OutputFolder]:
@@ -108,4 +111,4 @@ def _filled(parent: int, folder: Path) -> Iterator[OutputFolder]:
         raise
     if (made.st_dev, made.st_ino) != (named.st_dev, named.st_ino):
         # The owner of the folder around it can do that.
-        raise CommandError(f"{folder} is not what was written: somebody else changes {folder.parent}; use --output")
+        raise OutputError(f"{folder} is not what was written: somebody else changes {folder.parent}; use --output")

@@ -1,0 +1,1 @@
+"""Texts for agents that hand work to others."""
