@@ -51,7 +51,7 @@ lint: ## ruff, mypy, the layers, the packaged units, the shell scripts
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
 	@scripts/lint-unit packaging/*.service
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/coverage scripts/debian-tree scripts/lint-unit scripts/lock tests/fuzz/install-schemathesis tests/gateway/fetch-brokers tests/packaging/fetch-pips benchmarks/peers/install scripts/audit .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/bootstrap scripts/coverage scripts/debian-tree scripts/lint-unit scripts/lock tests/fuzz/install-schemathesis tests/gateway/fetch-brokers tests/mcp/install-conformance tests/packaging/fetch-pips benchmarks/peers/install scripts/audit .ci/run; \
 	else echo "shellcheck: not installed, scripts not checked"; fi
 
 bench: ## measure against the raw floor and print the table

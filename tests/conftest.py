@@ -37,6 +37,7 @@ WHEN_ASKED_FOR = {
     "gateway": pytest.mark.skip(reason="together they take a quarter of the time: run it with -m gateway"),
     "gvisor": pytest.mark.skip(reason="takes half a second each: run them with -m gvisor"),
     "installs": pytest.mark.skip(reason="takes up to ten seconds each: run it with -m installs"),
+    "mcp": pytest.mark.skip(reason="each start takes 2 s of CPU: run it with -m mcp"),
     "thorough": pytest.mark.skip(reason="the fault runs and the demo do the like: run it with -m thorough"),
     "pages": pytest.mark.skip(reason="together they take a fifth of the suite: run it with -m pages"),
 }

@@ -187,6 +187,20 @@ OPTIONS: tuple[Option, ...] = (
 )
 """Every setting that takes a value; ``--debug`` is the one that does not."""
 
+SHARED_FIELDS = frozenset(
+    {
+        "config",
+        "config_dir",
+        "secret_dir",
+        "tmux_socket",
+        "api_socket",
+        "state_dir",
+        "data_dir",
+        "agent_user",
+    }
+)
+"""Settings that agentctl takes, too."""
+
 GATEWAY_FIELDS = (
     "config",
     "config_dir",

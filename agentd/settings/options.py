@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from agentd.settings.flags import OPTIONS, Option
+from agentd.settings.flags import OPTIONS, SHARED_FIELDS, Option
 
 TYPE_CHECKING = False  # typing costs 5 ms
 if TYPE_CHECKING:
@@ -65,6 +65,12 @@ def settings_from(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
     given = vars(arguments)
     flags = {option.field: str(given[option.field]) for option in OPTIONS if option.field in given}
     return resolve_settings(flags, environ, root=os.geteuid() == 0, debug=bool(given.get("debug", False)))
+
+
+def flags_of(settings: Settings) -> list[str]:
+    """Write the flags with which agentctl works with the same daemon."""
+    fields = ((option, getattr(settings, option.field)) for option in OPTIONS if option.field in SHARED_FIELDS)
+    return [f"{option.flag}={value}" for option, value in fields if value is not None]
 
 
 def accept_one_dash(arguments: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:

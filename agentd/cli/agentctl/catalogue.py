@@ -74,6 +74,10 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "daemon": "show how agentd-gateway is doing",
     },
     "connect": {"connect": "talk to an agent through agentd-gateway"},
+    "mcp": {
+        "mcp": "serve agents' hosts the tools to hand work to workers",
+        "mcp-config": "print or install what a host must be told to run it",
+    },
     "service": {"service": "run agentd as a systemd service"},
     "completion": {"completion": "print a shell completion script"},
     "help": {"help": "explain a topic or a command"},

@@ -10,6 +10,7 @@ from enum import IntEnum
 from itertools import islice
 
 from agentd.cli.agentctl.catalogue import SUMMARIES
+from agentd.settings.flags import SHARED_FIELDS
 from agentd.settings.options import add_options
 
 TYPE_CHECKING = (
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
     from agentd.cli.agentctl.client import Api
     from agentd.settings.settings import Settings
     from agentd.text.terminal import Display
-
-SHARED_FIELDS = frozenset(
-    {
-        "config",
-        "config_dir",
-        "secret_dir",
-        "tmux_socket",
-        "api_socket",
-        "state_dir",
-        "data_dir",
-        "agent_user",
-    }
-)
-"""The daemon's settings that agentctl takes too."""
 
 NAMES_COMMAND = "__names"
 """Hidden command for shell completion: prints the agents' names."""

@@ -16,7 +16,6 @@ from agentd.cli.agentctl.catalogue import COMMANDS, STRUCTURED, SUMMARIES
 from agentd.cli.agentctl.command import (
     NAMES_COMMAND,
     OUTPUT_FLAGS,
-    SHARED_FIELDS,
     CommandLineError,
     Commands,
     Parser,
@@ -27,7 +26,7 @@ from agentd.cli.agentctl.command import (
     structured,
 )
 from agentd.files.streams import with_streams
-from agentd.settings.flags import OPTIONS
+from agentd.settings.flags import OPTIONS, SHARED_FIELDS
 
 _DESCRIPTION = "Shows the agents that agentd runs, and edits the file that declares them."
 

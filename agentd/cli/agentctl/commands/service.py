@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError
-from agentd.cli.agentctl.command import SHARED_FIELDS, CommandError, Commands, Invocation, Status, UsageError
-from agentd.settings.flags import GATEWAY_FIELDS, OPTIONS
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError
+from agentd.settings.flags import GATEWAY_FIELDS, OPTIONS, SHARED_FIELDS
 from agentd.settings.folders import absolute, home_folder
 from agentd.settings.settings import resolve_settings
 from agentd.text.terminal import BOLD, Cell, lines

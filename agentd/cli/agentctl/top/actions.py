@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from agentd.cli.agentctl.command import SHARED_FIELDS
+from agentd.settings.options import flags_of
 from agentd.settings.settings import Settings
 from agentd.text.quoting import printable
 
@@ -22,13 +22,7 @@ class ActionError(Exception):
 
 def command_line(settings: Settings, *words: str) -> list[str]:
     """Write the command line of a command for the same daemon."""
-    options = [
-        word
-        for field in sorted(SHARED_FIELDS)
-        if (value := getattr(settings, field)) is not None
-        for word in (f"--{field.replace('_', '-')}", str(value))
-    ]
-    return [sys.executable, "-P", "-m", "agentd.cli.agentctl", *options, *words]
+    return [sys.executable, "-P", "-m", "agentd.cli.agentctl", *flags_of(settings), *words]
 
 
 def perform(argv: Sequence[str]) -> str:
