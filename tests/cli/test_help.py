@@ -62,7 +62,9 @@ def test_bad_usage_is_said_with_the_next_step(client: Client, arguments: list[st
 def test_the_manual_has_every_command_and_flag(client: Client) -> None:
     page = client("help", "--man").out
     assert page == manual_page("agentctl.1")
-    assert all(f"\n.SS agentctl {command}" in page for command in SUMMARIES)
+    assert all(
+        f"\n.SS agentctl {escaped}" in page for escaped in (command.replace("-", r"\-") for command in SUMMARIES)
+    )
     daemon = client("help", "--man", "agentd.1").out
     assert all(option.flag.replace("-", r"\-") in daemon for option in OPTIONS)
     assert client("help", "--man", "agentd.8").status == 1
