@@ -26,13 +26,15 @@ from agentd.mcp.toolsets.worker_results import (
 )
 from agentd.model.pool import WorkerEvent, WorkerIsolation
 from agentd.pool.accounts import usage
+from agentd.pool.checking import SpawnRequest
 from agentd.pool.collecting import collect
 from agentd.pool.ending import terminate
 from agentd.pool.inventory import inventory
-from agentd.pool.observing import DEFAULT_EVENTS, Detail, observe
+from agentd.pool.observing import DEFAULT_EVENTS, observe
 from agentd.pool.pool import Pool
-from agentd.pool.spawning import SpawnRequest, spawn
+from agentd.pool.spawning import spawn
 from agentd.pool.talking import answer, interrupt, send
+from agentd.pool.telling import Detail
 from agentd.pool.transcripts import transcript
 from agentd.text.durations import parse_duration
 
