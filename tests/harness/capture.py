@@ -3,8 +3,9 @@
 ``python -m tests.harness.capture FOLDER --harness NAME`` starts agentd with the agent, as it is watched best or, with
 ``--fallback``, by its fallback, and plays scenes (`tests.harness.scenes`). Each moment is a screen and a line in
 FOLDER/index.jsonl. No rule and no activity decides a label or when a screen is taken: a label is what the stub was
-asked and has answered; a screen is taken when the whole answer is on it and it has stood still for a second. While
-the model keeps the agent waiting it never does, and is taken after six seconds; otherwise after thirty.
+asked and has answered; a screen is taken when the whole answer is on it, it has stood still for a second, and no
+thread of the agent has wanted the CPU meanwhile, which one that a loaded machine keeps waiting does. While the model
+keeps the agent waiting there is no such second, and the screen is taken after six; otherwise after sixty.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ READY = {
 
 STILL, LEAST = 1.0, 2.5
 """Seconds for which a screen stands still before it is captured, and that this takes at least."""
-MOST, MOST_AT_WORK = 30.0, 6.0
-"""Seconds after which it is captured all the same. A loaded machine is late."""
+MOST, MOST_AT_WORK = 60.0, 6.0
+"""Seconds after which it is captured all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,10 +263,21 @@ class Session:
         while True:
             _pause(0.25)
             now, before, shown = time.monotonic(), shown, self._shown()
-            if shown != before:
+            if shown != before or self._wants_cpu():
                 changed = now
             if (now > changed + STILL and now > begun + LEAST) or now > begun + most:
                 return shown, self.daemon.tmux("display", "-p", "-t", "=agent:", "#{pane_title}")
+
+    def _wants_cpu(self) -> bool:
+        """Whether a thread of the agent runs, or waits for its turn."""
+        with contextlib.suppress(psutil.NoSuchProcess, TypeError):
+            pane = psutil.Process(self.daemon.agents()["agent"]["pane_pid"])
+            for process in [pane, *pane.children(recursive=True)]:
+                for state in Path(f"/proc/{process.pid}/task").glob("*/stat"):
+                    with contextlib.suppress(OSError):
+                        if state.read_text().rpartition(")")[2].split()[0] == "R":
+                            return True
+        return False
 
     def _shown(self) -> str:
         return self.daemon.tmux("capture-pane", "-e", "-p", "-t", "=agent:")

@@ -196,6 +196,35 @@ async def settled(run: ClaudeRun, turns: list[Turn]) -> None:
     turns.append(run.watch.conversation.last)
 
 
+async def test_without_hooks_a_question_is_told_from_a_permission(tmp_path: Path) -> None:
+    """The status file says the same of both."""
+    waiting: dict[str, object] = {**STATUS, "status": "waiting", "waitingFor": "permission prompt"}
+    path = tmp_path / ".claude" / "projects" / "-srv-agents-work" / "s.jsonl"
+    path.parent.mkdir(parents=True)
+
+    def record(line: dict[str, object]) -> None:
+        with path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def used(name: str, **given: object) -> dict[str, object]:
+        call = {"type": "tool_use", "id": name, "name": name, "input": given}
+        message = {"id": name, "content": [call], "usage": {"output_tokens": 1}, "stop_reason": "tool_use"}
+        return {"type": "assistant", "message": message}
+
+    async with claude_run(tmp_path, memo={"session": "s"}) as run:
+        run.status({**STATUS, "status": "busy", "statusUpdatedAt": 0})
+        await until(lambda: run.activity == "working")
+        record({"type": "user", "promptId": "p", "message": {"role": "user", "content": "hello"}})
+        record(used("AskUserQuestion", questions=[{"question": "Which?"}, {"question": "Why?"}]))
+        run.status({**waiting, "statusUpdatedAt": run.now() + 1})
+        await until(lambda: run.activity == "waiting_input")
+        assert run.watch.current is not None
+        assert run.watch.current.doing.text == "Which? Why?"
+        record(used("Bash", command="ls"))
+        run.status({**waiting, "statusUpdatedAt": run.now() + 2})
+        await until(lambda: run.activity == "waiting_permission")
+
+
 @pytest.mark.parametrize("dialog_first", [True, False])
 async def test_the_dialog_of_a_limit_is_no_question_and_is_closed_before_it_goes_on(
     tmp_path: Path, dialog_first: bool

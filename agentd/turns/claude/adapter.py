@@ -7,6 +7,7 @@ session file has the usage, and the end of a turn whose hook was lost. Where the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -23,7 +24,17 @@ from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, Tur
 from agentd.turns.claude import launch, status_file
 from agentd.turns.claude.hooks import FAILURES, activity_of, events_of, reply
 from agentd.turns.claude.one_turn import ClaudeRecord
-from agentd.turns.claude.session_file import Errored, Interrupted, Prompted, Recorded, Said, Session, Used, session_path
+from agentd.turns.claude.session_file import (
+    Asks,
+    Errored,
+    Interrupted,
+    Prompted,
+    Recorded,
+    Said,
+    Session,
+    Used,
+    session_path,
+)
 from agentd.turns.claude.status_file import Status
 from agentd.turns.conversation import Request
 from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionResolved, Started, Text
@@ -122,6 +133,8 @@ class ClaudeWatch:
     """Since when the status file says that the turn is over, though nothing told its end."""
     _said: str | None = None
     """The last that the session file has of an answer whose turn it ends."""
+    _asks: str | None = None
+    """What the model asks the user, if that is the last that the session file has of it."""
 
     # -- watching
 
@@ -190,6 +203,9 @@ class ClaudeWatch:
         if activity is Activity.WAITING_INPUT and not requests and self._ended_at_limit:
             # The dialog that opens then is no question.
             activity = Activity.IDLE
+        if activity is Activity.WAITING_PERMISSION and self._asks is not None:
+            # The status file calls a question a permission, too.
+            activity, shown = Activity.WAITING_INPUT, self._asks
         if activity in (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT) and requests:
             shown = requests[-1].text
             activity = Activity.WAITING_INPUT if requests[-1].question else Activity.WAITING_PERMISSION
@@ -244,10 +260,18 @@ class ClaudeWatch:
                 # It is made with the first message.
                 return
             for line in lines:
-                for recorded in self._records.read(line):
+                said = self._records.read(line)
+                for recorded in said:
                     self._take_recorded(recorded)
+                if said:
+                    self._note_question(said)
             if file is not self._file:
                 return
+
+    def _note_question(self, said: Sequence[Recorded]) -> None:
+        before, self._asks = self._asks, next((each.text for each in said if isinstance(each, Asks)), None)
+        if self._asks != before:
+            self._take_status(self._status)
 
     def _take_recorded(self, recorded: Recorded) -> None:
         conversation = self.voice.conversation

@@ -130,7 +130,7 @@ def _asked(body: Mapping[str, object], request: str) -> Iterator[TurnEvent]:
     if name == ASK:
         asked = questions(given)
         choices = [text(each, "label") for each in objects(asked[0], "options")] if len(asked) == 1 else []
-        yield QuestionAsked(request, " ".join(text(each, "question") for each in asked), tuple(filter(None, choices)))
+        yield QuestionAsked(request, question_of(given), tuple(filter(None, choices)))
     else:
         yield PermissionAsked(request, name, summary(given))
 
@@ -157,6 +157,11 @@ _IN_TURN = {
     "StopFailure": _stopped_failing,
 }
 """What is said by the hooks of a turn."""
+
+
+def question_of(given: Mapping[str, object]) -> str:
+    """What the input of `ASK` asks."""
+    return " ".join(text(each, "question") for each in questions(given))
 
 
 def questions(given: Mapping[str, object]) -> Sequence[Mapping[str, object]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentd.turns.claude.hooks import ASK, question_of
 from agentd.turns.events import Usage
 from agentd.turns.fields import mapping, moment, objects, text
 
@@ -54,6 +55,13 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Asks:
+    """The model asks the user a question."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """The user interrupted the turn."""
 
@@ -73,7 +81,7 @@ class Used:
     usage: Usage
 
 
-Recorded = Prompted | Said | Interrupted | Errored | Used
+Recorded = Prompted | Said | Asks | Interrupted | Errored | Used
 
 
 @dataclass(slots=True)
@@ -111,6 +119,11 @@ class Session:
             recorded.append(Used(self._more(identity, _usage(used))))
         if said:
             recorded.append(Said(said, message.get("stop_reason") == "end_turn"))
+        recorded += [
+            Asks(question_of(mapping(part, "input")))
+            for part in objects(message, "content")
+            if part.get("type") == "tool_use" and part.get("name") == ASK
+        ]
         return recorded
 
     def _more(self, identity: str, usage: Usage) -> Usage:
