@@ -16,7 +16,8 @@ import structlog
 
 from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
-from agentd.turns.activity import NOBODY_SPEAKS, SCREEN, Seen, Shown, due, line, news, show, weigh
+from agentd.turns.activity import NOBODY_SPEAKS, Seen, Shown, line
+from agentd.turns.activity_watch import ActivityWatch
 from agentd.turns.adapter import (
     Adapter,
     Answer,
@@ -93,21 +94,27 @@ class RunWatch:
         self.conversation = Conversation()
         self._talked: str | None = None
         """The conversation in which a turn was seen to begin."""
-        self.current: Shown | None = None
         self._ground = ground
         self._outlet = outlet
-        self._seen: dict[str, Seen] = {}
-        self._background: tuple[str, ...] = ()
         self._reporter = Reporter(run.facts.agent, run.facts.run_id, outlet.emit)
         self.limits = LimitWatch(run.limit, run.memo.get(ZONE), self._reporter.quota)
+        self._doing = ActivityWatch(self, self.limits, ground.wall, self._reporter.activity)
         self._watch: Watch | None = None
         self._speaks_late = False
         self._reads_from = 0.0
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._usage = LateUsage(lambda: self.conversation, lambda usage: self._reporter.event(usage, self.conversation))
         self._over = False
-        self._judge()
+        self._doing.judge()
+
+    @property
+    def current(self) -> Shown | None:
+        """What it is doing."""
+        return self._doing.current
+
+    def shows(self) -> None:
+        """What is shown of it has changed."""
+        self._outlet.changed(self)
 
     @property
     def session(self) -> str | None:
@@ -155,17 +162,17 @@ class RunWatch:
         self._watch = None
         if self._task is not None:
             self._task.cancel()
-        self._seen.clear()
+        self._doing.forget()
         self.conversation = Conversation(last=self.conversation.last, usage=self.conversation.usage)
         self._outlet.unheard(self)
-        self._judge()
+        self._doing.judge()
 
     # -- the adapter's voice
 
     @property
     def screen(self) -> Seen | None:
         """What the terminal showed last."""
-        return self._seen.get(SCREEN)
+        return self._doing.screen
 
     def event(self, event: TurnEvent) -> None:
         """Something happened in a turn."""
@@ -186,17 +193,12 @@ class RunWatch:
             self._tell(event)
         self._usage.tell_soon()
         self._note_conversation()
-        self._judge()
+        self._doing.judge()
 
     def seen(self, source: str, seen: Seen | None) -> None:
         """A witness says what the agent is doing."""
-        if self._over or self._seen.get(source) == seen:
-            return
-        if seen is None:
-            self._seen.pop(source, None)
-        else:
-            self._seen[source] = seen
-        self._judge()
+        if not self._over:
+            self._doing.seen(source, seen)
 
     def identified(self, conversation: str) -> None:
         """The harness's own id of the conversation."""
@@ -216,47 +218,11 @@ class RunWatch:
         """What a witness says of the quota of the account."""
         if not self._over and windows:
             self.limits.take(source, windows)
-            self._judge()
+            self._doing.judge()
 
     def background(self, names: tuple[str, ...]) -> None:
         """What still runs of turns that have ended."""
-        if names != self._background:
-            self._background = names
-            self._judge()
-
-    # -- what is made of it
-
-    def _judge(self) -> None:
-        last = self.conversation.last
-        # While another turn is under way, how the last one ended says nothing of it.
-        end = None if last is None or self.conversation.turn is not None else last.end
-        doing = weigh(self._seen, end, self._background)
-        before, at = self.current, self._ground.wall()
-        self.current = show(before, doing, at)
-        limited = self.limits.judge(self.current, last)
-        if self.current is not before or limited:
-            self._outlet.changed(self)
-        if self.current is not before:
-            self._schedule()
-
-    def _schedule(self) -> None:
-        assert self.current is not None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        at = due(self.current)
-        if at is not None and not self._over:
-            delay = max(0.0, at - self._ground.wall())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._settle)
-
-    def _settle(self) -> None:
-        self._timer = None
-        assert self.current is not None
-        before = self.current.told
-        # The wall clock may have been set back meanwhile.
-        self.current, new = news(self.current, max(self._ground.wall(), due(self.current) or 0.0))
-        if new:
-            self._reporter.activity(before, self.current.doing)
+        self._doing.background(names)
 
     def _tell(self, event: TurnEvent) -> None:
         self._outlet.happened(self, event)
@@ -288,7 +254,7 @@ class RunWatch:
         self.conversation, first = decide(self.conversation, found.id)
         if first:
             self._tell(PermissionResolved(found.id, answer.decision))
-            self._judge()
+            self._doing.judge()
         return found
 
     def _request(self, request: str | None) -> Request:
@@ -431,8 +397,7 @@ class RunWatch:
         """Watch no more; what goes on is not told."""
         self._over = True
         self._usage.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._doing.stop()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=_CALL_LIMIT)

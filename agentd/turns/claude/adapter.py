@@ -289,6 +289,8 @@ class ClaudeWatch:
                 self._said = said if final else None
                 if not self._hooked and conversation.turn is not None:
                     self.voice.event(Text(said))
+            case Asks():
+                pass  # no turn's event: it cannot be answered but at the terminal
             case Interrupted():
                 self._end(Ended(Outcome.INTERRUPTED))
             case Errored(error, said):
