@@ -14,10 +14,9 @@ import structlog
 
 from agentd.files.worker import Worker
 from agentd.turns.adapter import NotNowError, RefusedError, TurnsError
-from agentd.turns.conversation import Conversation
 from agentd.turns.events import Outcome
 from agentd.turns.messages import message as messages
-from agentd.turns.messages.message import UNCERTAIN, Message, Status, begins_command, same_text
+from agentd.turns.messages.message import UNCERTAIN, Message, Status, begins_command
 from agentd.turns.messages.queue import ConflictError, NoSuchMessageError, Queue, QueueFullError
 from agentd.turns.messages.receiver import Receiver
 from agentd.turns.messages.store import Store, StoreError
@@ -252,32 +251,14 @@ class Deliveries:
         if queue is None or queue.receiver is not receiver or queue.current is None:
             return []
         changes: list[Message] = []
-        for step in (self._started, self._ended):
-            after = step(queue.current, receiver.conversation)
+        for step in (messages.started, messages.ended):
+            after = step(queue.current, receiver.conversation, self._wall())
             if after is not None and after != queue.current:
                 queue.current = after
                 changes.append(after)
         for change in changes:
             self._keep(change)
         return changes
-
-    def _started(self, message: Message, conversation: Conversation) -> Message | None:
-        turn = conversation.turn
-        if turn is None or message.status not in (Status.DELIVERING, Status.DELIVERED):
-            return None
-        if turn.prompt is not None and not same_text(message.text, turn.prompt):
-            return None
-        return messages.started(message, turn, self._wall())
-
-    def _ended(self, message: Message, conversation: Conversation) -> Message | None:
-        last = conversation.last
-        if last is None or last.end is None or last.id != message.turn:
-            return None
-        if message.status is Status.ENDED and message.usage == last.usage:
-            return None
-        if message.status not in (Status.STARTED, Status.ENDED):
-            return None
-        return messages.ended(message, last.end, last.usage, self._wall())
 
     def of_turn(self, agent: str, turn: str | None) -> str | None:
         """The message that a turn began with, if it was one of ours."""

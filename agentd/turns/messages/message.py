@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from agentd.turns.conversation import NO_USAGE, Turn
+from agentd.turns.conversation import NO_USAGE, Conversation
 from agentd.turns.events import Ended, Outcome, Usage
 
 LONGEST_REASON: Final = 1000
@@ -138,13 +138,29 @@ def handed_over(message: Message, at: float) -> Message:
     return _to(message, Status.DELIVERED, at)
 
 
-def started(message: Message, turn: Turn, at: float) -> Message:
-    """A turn began with it."""
+def started(message: Message, conversation: Conversation, at: float) -> Message | None:
+    """Give it as started, if the turn under way began with it."""
+    turn = conversation.turn
+    if turn is None or message.status not in (Status.DELIVERING, Status.DELIVERED):
+        return None
+    if turn.prompt is not None and not same_text(message.text, turn.prompt):
+        return None
     return replace(_to(message, Status.STARTED, at), turn=turn.id)
 
 
-def ended(message: Message, end: Ended, usage: Usage, at: float) -> Message:
-    """Its turn ended."""
+def ended(message: Message, conversation: Conversation, at: float) -> Message | None:
+    """Give it as ended, if the last turn is its own: what that used may still grow."""
+    last = conversation.last
+    if last is None or last.end is None or last.id != message.turn:
+        return None
+    if message.status is Status.ENDED and message.usage == last.usage:
+        return None
+    if message.status not in (Status.STARTED, Status.ENDED):
+        return None
+    return _with_end(message, last.end, last.usage, at)
+
+
+def _with_end(message: Message, end: Ended, usage: Usage, at: float) -> Message:
     return replace(
         _to(message, Status.ENDED, at),
         outcome=end.outcome,
@@ -173,7 +189,7 @@ def withdrawn(message: Message, at: float) -> Message:
 def lost(message: Message, reason: str, at: float) -> Message:
     """The run that had it is gone, or not heard any more: settle it as that leaves it."""
     if message.status is Status.STARTED:
-        return ended(message, Ended(Outcome.LOST, error=reason), message.usage, at)
+        return _with_end(message, Ended(Outcome.LOST, error=reason), message.usage, at)
     return failed(message, f"{reason}: {UNCERTAIN}", at)
 
 
