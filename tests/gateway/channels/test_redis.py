@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tests.gateway.channels.talking import Stream, await_connected, declare, status, user
 from tests.support import redis_server
+from tests.support.forked import run_agentctl
 from tests.support.gateway import Gateway
 from tests.support.redis_server import PASSWORD, RedisServer
 
@@ -214,3 +216,23 @@ def test_tls_and_a_password(gateway: Gateway, tmp_path: Path) -> None:
         for secret in (PASSWORD, "wr0ng-pa55word"):
             assert secret not in gateway.log_text()
             assert secret not in json.dumps(states)
+
+
+def test_agentctl_writes_to_a_channel(gateway: Gateway, redis: RedisServer) -> None:
+    start(gateway, channel(redis, mode="stream"))
+    stream = Stream(redis.client(), "c")
+
+    def send(*words: str) -> subprocess.CompletedProcess[str]:
+        command = ["agentctl", "--gateway", gateway.url, "message", "send", *words]
+        return run_agentctl(command, env=gateway.daemon.environment(), cwd=gateway.daemon.folder, timeout=60)
+
+    about = ("--channel-id", "room", "--metadata", '{"n": 1}')
+    sent = json.loads(send("--channel", "c", *about, "--text", "hello").stdout)
+    await_answers(gateway, stream, "You said: hello")
+    (answer,) = stream.all("assistant")
+    assert (answer["in_reply_to"], answer["channel_id"], answer["metadata"]) == (sent["message_id"], "room", {"n": 1})
+    assert "there is no channel other" in send("--channel", "other", "hello").stderr
+    assert "send needs --session-id or --channel" in send("hello").stderr
+    redis.kill()
+    gateway.daemon.wait_for(lambda: status(gateway)["state"] == "unavailable", what="the channel is down")
+    assert "the channel c cannot be written to" in send("--channel", "c", "hello").stderr

@@ -37,11 +37,13 @@ agentctl session close --session-id ses_01ABC"""
 
 _MESSAGE_DETAILS = """\
 Sends a message to a session. It becomes a run, which begins as soon as the agent is free; agentctl run wait waits for
-its end. With an --idempotency-key a repeated call has no second effect. Prints JSON."""
+its end. With an --idempotency-key a repeated call has no second effect. With --channel agentd-gateway writes it to the
+channel's broker, Kafka or Redis, as others do who talk to the agent so; it is answered there. Prints JSON."""
 
 _MESSAGE_EXAMPLES = """\
 agentctl message send --session-id ses_01ABC --text "which tests fail?"
-agentctl --field run.id message send --session-id ses_01ABC - <question.md"""
+agentctl --field run.id message send --session-id ses_01ABC - <question.md
+agentctl message send --channel reviews --channel-id room-7 --text hello"""
 
 _RUN_DETAILS = """\
 A run is one message and all that the agent does about it. wait waits for its end, with --timeout-s for so many seconds,
@@ -81,7 +83,10 @@ def register(commands: Commands) -> None:
     _register_session(commands)
     message = _group(commands, "message", _MESSAGE, _MESSAGE_DETAILS, _MESSAGE_EXAMPLES)
     message.add_argument("words", metavar="TEXT", nargs="?", help="the message; - for standard input")
-    message.add_argument("--session-id", metavar="ID", type=not_empty, required=True, help="the session")
+    message.add_argument("--session-id", metavar="ID", type=not_empty, help="the session")
+    message.add_argument("--channel", metavar="NAME", type=not_empty, help="the channel, by whose broker it goes")
+    message.add_argument("--channel-id", metavar="ID", help="with --channel: which conversation it belongs to")
+    message.add_argument("--metadata", metavar="JSON", type=_object, help="with --channel: is given back with answers")
     message.add_argument("--text", metavar="TEXT", help="the message, if it is not given as a word")
     message.add_argument("--role", metavar="ROLE", help="whose message it is; only that of a user begins a run [user]")
     _add_key(message)
@@ -227,8 +232,12 @@ def _send_message(invocation: Invocation, gateway: Gateway) -> Mapping[str, Json
     text = given.words if given.text is None else given.text
     if text is None:
         raise UsageError("there is no message: give TEXT, --text TEXT, or - for standard input")
-    body = {"text": sys.stdin.read() if text == "-" else text, "role": given.role}
-    return gateway.post(f"/sessions/{_quoted(given.session_id)}/messages", body, key=given.idempotency_key)
+    text = sys.stdin.read() if text == "-" else text
+    if given.channel is not None:
+        said = {"content": text, "channel_id": given.channel_id, "metadata": given.metadata}
+        return gateway.post(f"/channels/{_quoted(given.channel)}/messages", {**said, "id": given.idempotency_key})
+    path = f"/sessions/{_quoted(_needed(invocation, 'session_id', 'channel'))}/messages"
+    return gateway.post(path, {"text": text, "role": given.role}, key=given.idempotency_key)
 
 
 def _get_run(invocation: Invocation, gateway: Gateway) -> Mapping[str, Json]:
