@@ -10,6 +10,9 @@ from typing import Final
 OWNER: Final = "workers"
 """The subfolder of the drop-ins that declares workers, and so the owner of these agents."""
 
+WORKER_NAME: Final = r"w[0-9]{4}-[0-9]{6}-[0-9a-f]{6}"
+"""Names of workers that were spawned."""
+
 MIN_REMAINING_PERCENT: Final = 10.0
 USAGE_STALE_AFTER: Final = 3600.0
 """Seconds."""

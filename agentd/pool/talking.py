@@ -67,6 +67,27 @@ async def answer(pool: Pool, worker: str, decision: str, text: str = "", request
     return Answered(name, decision, len(left) if isinstance(left, list) else 0, f"agentctl observe {name}")
 
 
+async def require_keys_allowed(pool: Pool, worker: str) -> Interrupted:
+    """Check that keys may be pressed in a worker's terminal.
+
+    Raises
+    ------
+    PoolError
+        If the policy ``allow_keys`` does not say so.
+    """
+    # Only here the files are read: that costs 50 ms.
+    from agentd.pool.around import look_around  # noqa: PLC0415
+
+    if not (await look_around(pool)).policies.allow_keys:
+        raise PoolError(
+            Code.POLICY,
+            "refused by the policy allow_keys of [pool]: keys answer anything; it passes once that is true",
+            f"agentctl answer {worker} allow|deny",
+            policy="allow_keys",
+        )
+    return Interrupted(worker, f"agentctl screen {worker}")
+
+
 async def interrupt(pool: Pool, worker: str) -> Interrupted:
     """Interrupt a worker's turn.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, not_empty, whole_number
 
 _TRANSCRIPT_LINES = 1000
@@ -10,7 +13,7 @@ _DETAILS = """\
 Writes an agent's work into a new folder: changes.patch (all changes since its worktree was created, for git apply),
 commits.bundle (its commits, for git fetch), files/ (the changed files as they are now), transcript.txt (the end of its
 output) and manifest.json (the list of these, and the state of the agent and its last run). What an agent does not have
-(a worktree, a transcript) is left out, and is null in the manifest."""
+(a worktree, a transcript) is left out, and is null in the manifest. Of a worker, summary.txt sums it up."""
 
 _EXAMPLES = """\
 agentctl collect engineer_alice
@@ -37,9 +40,42 @@ def _collect(invocation: Invocation) -> Status:
     from agentd.pool.output_folder import OutputError
     from agentd.text.quoting import printable
 
+    if _is_worker(invocation):
+        return _collect_worker(invocation)
     try:
         manifest, folder = collect(invocation, invocation.arguments.output, max(0, int(invocation.arguments.lines)))
     except OutputError as error:
         raise CommandError(str(error)) from None
     invocation.print_result({"folder": str(folder), **manifest}, [printable(str(folder))])
+    return Status.DONE
+
+
+def _is_worker(invocation: Invocation) -> bool:
+    """Whether the name is a worker's, also of one that was terminated."""
+    from agentd.cli.agentctl.client import ApiError, UnreachableError
+    from agentd.cli.agentctl.lookup import agent_path
+    from agentd.model.pool import OWNER, WORKER_NAME
+
+    try:
+        shown = invocation.api.get(agent_path(invocation.name()))
+    except ApiError:
+        return re.fullmatch(WORKER_NAME, invocation.name()) is not None
+    except UnreachableError:
+        return False
+    return isinstance(shown, dict) and shown.get("owner") == OWNER
+
+
+def _collect_worker(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.pooled import print_pooled, run_pool
+    from agentd.pool.collecting import collect
+    from agentd.settings.folders import absolute
+
+    name = invocation.name()
+    output = absolute(
+        invocation.arguments.output or f"{name}-collected-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    )
+    done = run_pool(invocation, lambda pool: collect(pool, name, output))
+    print_pooled(invocation, done, [done.folder, *done.summary.splitlines()])
+    for path in done.outside_allowed_paths:
+        invocation.warn(f"changed although it was not to: {path}")
     return Status.DONE

@@ -32,16 +32,32 @@ _LOOKS |= {"warning": Cell("warning", YELLOW, "!"), "error": Cell("error", RED, 
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    commands.add("doctor", _doctor, details=_DETAILS, examples=_EXAMPLES)
+    parser = commands.add("doctor", _doctor, details=_DETAILS, examples=_EXAMPLES)
+    parser.add_argument("--privacy", action="store_true", help="say instead what is read and stored of workers")
 
 
 def _doctor(invocation: Invocation) -> Status:
+    if invocation.arguments.privacy:
+        return _privacy(invocation)
     from agentd.cli.agentctl.doctor.examine import examine
 
     findings = list(examine(invocation.settings, os.environ))
     document = {"findings": [asdict(each) for each in findings]}
     invocation.print_result(document, finding_lines(findings, invocation.display))
     return Status.FAILED if any(each.level == "error" for each in findings) else Status.DONE
+
+
+def _privacy(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.pooled import print_pooled
+    from agentd.pool.teaching import privacy
+
+    found = privacy(invocation.settings)
+    rows = [
+        [Cell("stored" if each.stored else "read"), Cell(each.what), Cell(printable(each.where)), Cell(each.why)]
+        for each in found.entries
+    ]
+    print_pooled(invocation, found, lines(("", "WHAT", "WHERE", "WHY"), rows, invocation.display))
+    return Status.DONE
 
 
 def finding_lines(findings: Sequence[Finding], display: Display) -> list[str]:

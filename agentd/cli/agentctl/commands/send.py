@@ -149,8 +149,21 @@ def _keys(invocation: Invocation) -> Status:
         keys = [key_name(text) for text in invocation.arguments.keys]
     except KeyNameError as error:
         raise UsageError(str(error)) from None
-    _press(invocation, _running(invocation, AgentState.RUNNING, AgentState.STOPPING), [(key, 0.0) for key in keys])
+    agent = _running(invocation, AgentState.RUNNING, AgentState.STOPPING)
+    _require_keys_allowed(invocation, agent)
+    _press(invocation, agent, [(key, 0.0) for key in keys])
     return Status.DONE
+
+
+def _require_keys_allowed(invocation: Invocation, agent: AgentStatus) -> None:
+    from agentd.model.pool import OWNER
+
+    if agent.owner != OWNER:
+        return
+    from agentd.cli.agentctl.pooled import run_pool
+    from agentd.pool.talking import require_keys_allowed
+
+    run_pool(invocation, lambda pool: require_keys_allowed(pool, agent.name))
 
 
 def _interrupt(invocation: Invocation) -> Status:
