@@ -1,12 +1,17 @@
-"""Moments of real agents: what each was doing in truth, its screen, and what agentd said of it then."""
+"""Moments of real agents: what each was doing in truth, its screen, and what agentd said of it then.
+
+``python -m tests.turns.moments [FOLDER]`` prints the tables of precision and recall.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from agentd.model.states import Activity
-from agentd.turns.screen.table import Label, Outcome, precision_table
+from agentd.turns.screen.table import Label, Outcome, judge_labelled, precision_table
 
 
 class Moment(Label):
@@ -36,3 +41,16 @@ def by_witness(moments: Iterable[Moment]) -> list[Outcome]:
 def witness_table(moments: Iterable[Moment]) -> str:
     """Write the Markdown table of precision and recall by harness and witness."""
     return precision_table(by_witness(moments))
+
+
+def main() -> int:
+    """Print both tables of a folder: what the rules say of its screens, and what agentd said, by witness."""
+    parser = argparse.ArgumentParser(prog="python -m tests.turns.moments", description=main.__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent / "unseen")
+    folder = parser.parse_args().folder
+    sys.stdout.write(f"{precision_table(judge_labelled(folder))}\n{witness_table(read_moments(folder))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -155,7 +155,9 @@ class ClaudeWatch:
                 self._settle()
                 turn, last = self.voice.conversation.turn, self.voice.conversation.last
                 late = last is not None and (last.ended or 0.0) + _LATE > self.ground.wall()
-                self._follow(self._path if turn is not None or late else None)
+                # Without hooks a message, and the end of its turn, may be written after the status file has told both.
+                files_alone = not self._hooked and launch.HOOKED not in self.run_.memo
+                self._follow(self._path if turn is not None or late or files_alone else None)
         finally:
             self._follow(None)
             for watch in self._watches:
