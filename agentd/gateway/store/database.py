@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
+import structlog
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
@@ -24,6 +25,12 @@ from agentd.gateway.store.postgresql import PostgreSQL
 from agentd.gateway.store.sqlite import Sqlite
 
 _T = TypeVar("_T")
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+PATIENCE: Final = 30.0
+"""Seconds after which a database that does not answer is given up; SQLite waits 10 for another process."""
+_END_PATIENCE: Final = 5.0
 
 _SQLITE: Final = "sqlite"
 _POSTGRESQL: Final = "postgresql+asyncpg"
@@ -79,7 +86,7 @@ class Database:
             If the database fails.
         """
         with self._failing():
-            async with self._backend.read() as connection:
+            async with asyncio.timeout(PATIENCE), self._backend.read() as connection:
                 yield connection
 
     async def write(self, work: Callable[[Writer], Coroutine[object, object, _T]], *, lasting: bool = True) -> _T:
@@ -97,11 +104,14 @@ class Database:
         Raises
         ------
         DatabaseUnavailableError
-            If the database fails; nothing was done then.
+            If the database fails, and nothing was done; or if it does not answer, as a disk that hangs, and the text
+            says whether it may be done later.
         """
+        begun = asyncio.Event()
 
         async def transact() -> _T:
             async with self._turn:
+                begun.set()
                 stored: list[tuple[Event, str | None]] = []
                 with self._failing():
                     result = await self._backend.write(
@@ -111,26 +121,41 @@ class Database:
                     self.committed(stored)
                 return result
 
-        return await self._to_its_end(transact())
+        task = asyncio.create_task(transact())
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+        await asyncio.wait([task], timeout=PATIENCE)
+        if task.done():
+            return task.result()
+        if not begun.is_set():
+            task.cancel()
+        later = "it may be done later" if begun.is_set() else "nothing was done"
+        raise DatabaseUnavailableError(f"{self.name}: no answer for {PATIENCE:g} s; {later}")
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
         try:
             yield
+        except TimeoutError:
+            raise DatabaseUnavailableError(f"{self.name}: no answer for {PATIENCE:g} s") from None
         except (SQLAlchemyError, OSError) as error:
             raise DatabaseUnavailableError(f"{self.name}: {_reason(error)}") from error
 
-    async def _to_its_end(self, work: Coroutine[object, object, _T]) -> _T:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+    def _over(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Whoever waited may have left.
+            task.exception()
 
     async def close(self) -> None:
-        """Close it, once what is being written is."""
+        """Close it, once what is being written is; one that does not answer is left as it is."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
-        await self._backend.close()
+            await asyncio.wait(self._tasks, timeout=_END_PATIENCE)
+        try:
+            async with asyncio.timeout(_END_PATIENCE):
+                await self._backend.close()
+        except TimeoutError:
+            log.warning("database_not_closed", database=self.name, seconds=_END_PATIENCE)
 
 
 def sqlite_url(file: Path) -> str:
