@@ -20,7 +20,7 @@ from agentd.files.locks import try_lock
 from agentd.files.looks import Looks
 from agentd.gateway.channels.owner import Channels
 from agentd.gateway.engine.engine import Engine
-from agentd.gateway.engine.options import EngineOptions
+from agentd.gateway.engine.options import EngineOptions, ManagedOptions
 from agentd.gateway.http.app import build_app
 from agentd.gateway.http.guard import Access
 from agentd.gateway.http.listening import check_guarded, listening
@@ -34,6 +34,7 @@ from agentd.gateway.settings import Flags, GatewaySettings, GatewayStartError, g
 from agentd.gateway.store.database import Database, DatabaseError, open_database, sqlite_url
 from agentd.launch.identity import IdentityError, admin_group
 from agentd.model.gateway import CLIENT_TOKEN
+from agentd.model.spec import AgentType
 from agentd.process.inherited_state import raise_file_limit
 from agentd.process.memory import keep_all
 from agentd.process.signals import on_signal
@@ -220,6 +221,12 @@ def _options(settings: GatewaySettings, addresses: list[str]) -> EngineOptions:
         api_socket=daemon.api_socket,
         agent_user=daemon.agent_user,
         data_dir=daemon.data_dir,
+        state_dir=daemon.state_dir,
+        managed=ManagedOptions(
+            None if settings.managed_type is None else AgentType(settings.managed_type),
+            settings.managed_secrets,
+            settings.managed_env,
+        ),
         max_concurrency=settings.max_concurrency,
         max_queue=settings.max_queue,
         turn_timeout=settings.turn_timeout,

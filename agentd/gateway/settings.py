@@ -66,6 +66,9 @@ class GatewaySettings:
     retention: float
     workdirs: tuple[Path, ...]
     manager: str | None
+    managed_type: str | None
+    managed_secrets: tuple[str, ...] | None
+    managed_env: Mapping[str, str] = field(repr=False)
     manager_has_token: bool
     """Whether the secret that clients show is among the tokens."""
     hosts: frozenset[str]
@@ -109,6 +112,9 @@ def gateway_settings(daemon: Settings, flags: Flags, environ: Mapping[str, str])
         retention=DEFAULT_RETENTION if table.retention is None else table.retention,
         workdirs=table.workdirs,
         manager=table.manager,
+        managed_type=table.managed_type,
+        managed_secrets=table.managed_secrets,
+        managed_env=table.managed_env,
         manager_has_token=any(token.secret == CLIENT_TOKEN for token in table.tokens),
         hosts=frozenset(),
         origins=frozenset(table.origins),

@@ -36,7 +36,7 @@ from agentd.model.gateway import (
     Scope,
     parse_listen,
 )
-from agentd.model.spec import AGENT_NAME, ENVIRONMENT_NAME, LoadContext
+from agentd.model.spec import AGENT_NAME, ENVIRONMENT_NAME, AgentType, LoadContext
 from agentd.text.durations import format_duration
 from agentd.text.quoting import kind, quote, show
 
@@ -44,6 +44,8 @@ TABLE: Final = "gateway"
 
 MOST_AT_ONCE: Final = 1000
 MOST_QUEUED: Final = 1_000_000
+
+_TYPES: Final = [each.value for each in AgentType]
 
 _HASH: Final = re.compile(TOKEN_HASH)
 
@@ -71,6 +73,12 @@ def _check_hash(text: str) -> str:
 def _check_scope(name: object) -> object:
     if name not in [*Scope]:
         raise ValueError(f"found {show(name)}, expected one of {', '.join(map(quote, Scope))}")
+    return name
+
+
+def _check_type(name: object) -> object:
+    if name not in _TYPES:
+        raise ValueError(f"found {show(name)}, expected one of {', '.join(map(quote, _TYPES))}")
     return name
 
 
@@ -171,6 +179,19 @@ class GatewayTable(BaseModel):
         description="Name of an agent that hires and messages others; none by default.",
         json_schema_extra={"pattern": f"^(?:{AGENT_NAME})$"},
     )
+    managed_type: Annotated[str, BeforeValidator(_check_type), WithJsonSchema({"enum": _TYPES})] | None = Field(
+        None,
+        description="How agents run that users make by POST /agents: native or sandboxed. Default: sandboxed where the "
+        "machine can and agentd follows the harness's turns there, else native.",
+    )
+    managed_secrets: list[Annotated[str, AfterValidator(check_variable)]] | None = Field(
+        None,
+        description="Names of the secrets that these agents get. Default: the harness's own keys, such as "
+        "ANTHROPIC_API_KEY.",
+    )
+    managed_env: dict[Annotated[str, AfterValidator(check_variable)], str] = Field(
+        {}, description="What these agents have in their environment."
+    )
     hosts: list[Annotated[str, AfterValidator(_check_host)]] = Field(
         [], description="Names by which clients may ask for it, beside those that it listens on."
     )
@@ -267,6 +288,9 @@ def _declaration(table: GatewayTable, context: LoadContext) -> GatewayDeclaratio
         retention=table.retention,
         workdirs=tuple(resolve(path, context) for path in table.workdirs),
         manager=table.manager,
+        managed_type=table.managed_type,
+        managed_secrets=None if table.managed_secrets is None else tuple(table.managed_secrets),
+        managed_env=table.managed_env,
         hosts=tuple(host.lower() for host in table.hosts),
         origins=tuple(table.origins),
         tokens=tuple(map(_token, table.tokens)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -112,6 +113,10 @@ class GatewayDeclaration:
     workdirs: tuple[Path, ...] = ()
     """Absolute."""
     manager: str | None = None
+    managed_type: str | None = None
+    """``native`` or ``sandboxed``."""
+    managed_secrets: tuple[str, ...] | None = None
+    managed_env: Mapping[str, str] = field(default_factory=dict, repr=False)
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     tokens: tuple[DeclaredToken, ...] = ()

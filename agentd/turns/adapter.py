@@ -89,6 +89,8 @@ class Hook:
     """What it says; ``None`` if that was too long to be read."""
     pid: int = 0
     """The process that posted it, by the kernel's account."""
+    again: bool = False
+    """Whether a former daemon was asked this: it may be decided meanwhile."""
 
 
 class Terminal(Protocol):

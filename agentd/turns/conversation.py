@@ -6,6 +6,7 @@ in the middle of a turn. What is late is passed over; what lacks its beginning b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from agentd.turns.events import (
@@ -47,6 +48,10 @@ class Request:
     """When, in seconds since the epoch."""
     choices: tuple[str, ...] = ()
     tool: str | None = None
+    name: str = ""
+    """Of the tool that permission is asked for."""
+    arguments: Mapping[str, object] | None = None
+    """What that is given, where it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +167,8 @@ def _progress(conversation: Conversation, event: TurnEvent, at: float) -> Conver
         case ToolCompleted(tool):
             turn = replace(turn, tools=tuple(each for each in turn.tools if each.tool != tool))
             requests = tuple(each for each in requests if each.tool != tool)
-        case PermissionAsked(request, name, text, tool, choices):
-            asked = Request(request, text or name, question=False, asked=at, choices=choices, tool=tool)
+        case PermissionAsked(request, name, text, tool, choices, arguments):
+            asked = Request(request, text or name, False, at, choices, tool, name, arguments)
             requests = (*_without(requests, request), asked)
         case QuestionAsked(request, text, choices, tool):
             asked = Request(request, text, question=True, asked=at, choices=choices, tool=tool)

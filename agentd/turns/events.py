@@ -6,6 +6,7 @@ what it sees in these words, and whoever follows a conversation need not know th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -103,13 +104,15 @@ class PermissionAsked:
     request: str
     """Id of the request."""
     name: str
-    """Of the tool."""
+    """Of the tool; ``mcp__SERVER__TOOL`` of one of an MCP server, where the harness tells them apart so."""
     text: str
     """What is to be allowed, in one line."""
     tool: str | None = None
     """Id of the tool's use, where that is known: its run decides the request."""
     choices: tuple[str, ...] = ()
     """What the agent offers, by name: an answer in words chooses one."""
+    arguments: Mapping[str, object] | None = None
+    """What the tool is given; ``None`` where the harness does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,25 +18,39 @@ LONGEST_HOLD = 3600
 PATH = "/v1/hook/"
 """Of the requests, before the event's name."""
 
+AGAIN = "?again"
+"""Behind the event's name, where the daemon that was asked first is not there any more."""
+
+_PAUSE = 0.5
+"""Seconds before it is asked again."""
+
 # Nothing is imported but what is built in.
-_CODE = f"""import posix,sys
+_CODE = f"""import posix,sys,time
 import _socket
-try:
- b=b""
- while d:=posix.read(0,1<<16):b+=d
+def ask(p):
  s=_socket.socket(_socket.AF_UNIX,_socket.SOCK_STREAM)
  s.settimeout({LONGEST_HOLD})
- s.connect(sys.argv[1])
- h="POST {PATH}%s HTTP/1.1\\r\\nHost: agentd\\r\\nContent-Length: %d\\r\\n\\r\\n"%(sys.argv[2],len(b))
- s.sendall(h.encode()+b)
  r=b""
- while d:=s.recv(1<<16):r+=d
- posix.write(1,r.partition(b"\\r\\n\\r\\n")[2])
-except OSError:pass
+ try:
+  s.connect(sys.argv[1])
+  h="POST {PATH}%s HTTP/1.1\\r\\nHost: agentd\\r\\nContent-Length: %d\\r\\n\\r\\n"%(p,len(b))
+  s.sendall(h.encode()+b)
+  while d:=s.recv(1<<16):r+=d
+ except OSError:pass
+ s.close()
+ return r
+b=b""
+while d:=posix.read(0,1<<16):b+=d
+r=ask(sys.argv[2])
+e=time.monotonic()+{LONGEST_HOLD}
+while not r and len(sys.argv)>3 and time.monotonic()<e:
+ time.sleep({_PAUSE})
+ r=ask(sys.argv[2]+"{AGAIN}")
+posix.write(1,r.partition(b"\\r\\n\\r\\n")[2])
 """
 
 
-def hook_command(socket: str, event: str) -> str:
+def hook_command(socket: str, event: str, *, persists: bool = False) -> str:
     """Write the shell command for one event.
 
     Parameters
@@ -45,10 +59,12 @@ def hook_command(socket: str, event: str) -> str:
         Path of the daemon's socket for hooks.
     event
         The event's name, as the harness calls it.
+    persists
+        Whether it asks again, and again, while agentd is away: the agent waits for the answer.
     """
     python = Path(os.path.realpath(sys.executable))
     url = f"http://agentd{PATH}{event}"
-    own = _words(python, "-I", "-S", "-c", _CODE, socket, event)
+    own = _words(python, "-I", "-S", "-c", _CODE, socket, event, *(["persists"] if persists else []))
     curl = _words("curl", "-s", "-m", str(LONGEST_HOLD), "--unix-socket", socket, "--data-binary", "@-", url)
     # The agents' user may not be let into the folder of our interpreter.
     return f"if [ -x {_words(python)} ]; then exec {own} 2>/dev/null; else {curl} 2>/dev/null || :; fi"

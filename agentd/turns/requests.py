@@ -23,6 +23,7 @@ import structlog
 from agentd.text.messages import TooLargeError, message_of
 from agentd.turns.adapter import Answer, Hook, TurnsError
 from agentd.turns.events import Decision
+from agentd.turns.hook_command import AGAIN
 from agentd.turns.hook_command import PATH as HOOK_PATH
 from agentd.turns.hook_socket import LONGEST_BODY, HttpAnswer, HttpRequest, HttpStream
 from agentd.turns.messages.message import Message
@@ -154,7 +155,8 @@ class Requests:
             body = None if request.body is None or len(request.body) > _LONGEST_HOOK else _object(request.body)
         except ValueError as error:
             return _refused(HTTPStatus.BAD_REQUEST, str(error))
-        return HttpAnswer(HTTPStatus.OK, await watch.hook(Hook(name, body, request.peer.pid)) or b"")
+        hook = Hook(name.removesuffix(AGAIN), body, request.peer.pid, again=name.endswith(AGAIN))
+        return HttpAnswer(HTTPStatus.OK, await watch.hook(hook) or b"")
 
     def _shown(self, watch: RunWatch) -> HttpAnswer:
         view = conversation_view(watch, self._turns.deliveries.unfinished(watch.agent))

@@ -20,7 +20,7 @@ from tests.support.left_out import whole_file_markers
 ROOT, ALICE, BOB, GUEST = "r00t-t0ken", "alices-t0ken", "bobs-t0ken", "guests-t0ken"
 """Tokens: of an administrator, of two users, and of one who may only look."""
 
-_TABLE = f"""
+TOKENS = f"""
 [[gateway.tokens]]
 secret = "ROOT"
 scopes = ["admin"]
@@ -66,7 +66,7 @@ def served(session_folder: Path, _numbers: count[int]) -> Iterator[Gateway]:
     daemon = Daemon(folder, launch_fork)
     gateway = Gateway(daemon, launch_fork)
     try:
-        daemon.write_jcard(jcard({"name": "helper", "command": COMMAND}) + _TABLE)
+        daemon.write_jcard(jcard({"name": "helper", "command": COMMAND}) + TOKENS)
         daemon.write_secret("ROOT", ROOT)
         daemon.start()
         gateway.start()

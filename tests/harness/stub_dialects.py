@@ -234,12 +234,15 @@ class OpenAIResponses:
     @staticmethod
     def _item(reply: Reply) -> Json:
         if isinstance(reply, ShellCall):
+            # Codex has the tools of each MCP server in a namespace.
+            prefix, server, tool = ([*reply.tool.split("__", 2), "", ""])[:3]
+            named = {"namespace": f"mcp__{server}", "name": tool} if prefix == "mcp" else {"name": reply.tool}
             return {
                 "id": fresh("fc"),
                 "type": "function_call",
                 "status": "completed",
                 "call_id": fresh("call"),
-                "name": reply.tool,
+                **named,
                 "arguments": json.dumps(reply.arguments),
             }
         return {

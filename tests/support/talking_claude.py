@@ -2,7 +2,8 @@
 """A scripted Claude Code that is talked to: an input box, a status file, and hooks as its settings have them.
 
 A message is answered with "I hear: MESSAGE". One that begins with ``may`` asks for permission first and says what was
-decided; ``fail`` ends the turn with an error, and ``slow`` after the file ``go`` is there.
+decided; ``tool NAME ARGUMENTS`` uses a tool, and asks for it first if the project's settings say so;
+``fail`` ends the turn with an error, and ``slow`` after the file ``go`` is there.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class Program:
             behavior = json.loads(said)["hookSpecificOutput"]["decision"]["behavior"] if said else "nobody"
             self.status("busy")
             answer = f"decided: {behavior}"
+        if message.startswith("tool "):
+            answer = self.tool(prompt, *message.split(" ", 2)[1:])
         while message.startswith("slow") and not Path("go").exists():
             select.select([], [], [], 0.02)
         self.status("idle")
@@ -73,7 +76,24 @@ class Program:
         else:
             self.hook("Stop", prompt_id=prompt, last_assistant_message=answer)
 
+    def tool(self, prompt: str, name: str, arguments: str = "{}") -> str:
+        use = f"use{next(NUMBERS)}"
+        body = {"prompt_id": prompt, "tool_name": name, "tool_input": json.loads(arguments)}
+        self.hook("PreToolUse", tool_use_id=use, **body)
+        settings = Path(".claude/settings.json")
+        asks = name in json.loads(settings.read_text())["permissions"]["ask"] if settings.exists() else True
+        if asks:
+            self.status("waiting")
+            said = self.hook("PermissionRequest", **body)
+            self.status("busy")
+            if not said or json.loads(said)["hookSpecificOutput"]["decision"]["behavior"] != "allow":
+                return f"{name} was refused"
+        self.hook("PostToolUse", tool_use_id=use, **body)
+        return f"{name} ran"
+
     def run(self) -> None:
+        if "--" in sys.argv:
+            threading.Thread(target=self.turn, args=(sys.argv[-1],), daemon=True).start()
         tty.setraw(0)
         os.write(1, b"\x1b[?2004h")
         text = ""

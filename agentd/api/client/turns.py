@@ -52,16 +52,6 @@ class Turns:
         """Interrupt an agent's turn."""
         await self.socket.ask("POST", _path(agent, "interrupt"), {})
 
-    async def show(self, agent: str) -> JsonObject | None:
-        """Show what an agent is at; ``None`` if it does not run."""
-        try:
-            shown = await self.socket.ask("GET", f"/v1/turns/{quote(agent, safe='')}")
-        except RefusedError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise
-        return shown if isinstance(shown, dict) else None
-
     async def answer(self, agent: str, request_id: str, decision: str, text: str) -> None:
         """Answer what an agent asks for."""
         await self.decide(agent, request_id, decision, text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,7 +19,7 @@ from agentd.api.client.socket import RefusedError
 from agentd.gateway.engine.core import Core
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.errors import AgentdUnreachableError, DecidedError, GatewayError, NotFoundError
-from agentd.gateway.model.managed import Confirmation, Decider, ManagedAgent, SoughtTool
+from agentd.gateway.model.managed import Confirmation, Decider, ManagedAgent, SoughtTool, Tools
 from agentd.gateway.model.objects import EventType, Json, JsonObject
 from agentd.gateway.store import confirmations, events
 from agentd.gateway.store.database import Writer
@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 _AGAIN: Final = 0.5
 """Seconds after which an answer is passed on again that could not be."""
 
+_FOLLOWED: Final = 30.0
+"""Seconds after its time in which it is told how a request ended, where somebody follows the agent."""
+
 _LONGEST_PAUSE: Final = 30.0
 
 _REFUSED: Final = "The user did not allow this tool to run."
@@ -37,6 +40,7 @@ _REFUSED: Final = "The user did not allow this tool to run."
 
 _WAITING: Final = "waiting_permission"
 """agentd's word for an agent that asks for one."""
+_AT_WORK: Final = (_WAITING, "working", "unknown", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +205,18 @@ class Confirmations:
 
     async def _look_at(self, asked: Confirmation) -> Confirmation:
         """Find out what became of a request that takes no answer."""
-        shown = await self._core.turns.show(asked.target)
-        if shown is None or shown.get("turn") is None:
-            return await self._end(asked, Decider.NOBODY, confirmed=False)
-        if asked.gone or shown.get("activity") == _WAITING or asked.request in _requests(shown.get("requests")):
+        shown = await self._core.turns.conversation(asked.target)
+        if is_over(shown):
+            # Whoever follows the agent says so, once it is certain; this is for one that nobody follows any more.
+            late = self._core.wall() > asked.deadline + _FOLLOWED
+            return await self._end(asked, Decider.NOBODY, confirmed=False) if late else asked
+        assert shown is not None, "then it is over"
+        asks = _requests(shown.get("requests"))
+        again = next((each for each in asks if _is_same(asked, each)), None)
+        unheard = shown.get("turn") is None or (shown.get("activity") == _WAITING and not asks)
+        if again is not None and again.get("id") != asked.request:
+            return await self._asked_again(asked, str(again.get("id")))
+        if asked.gone or unheard or again is not None:
             # Whoever follows the agent learns whether the tool ran; or it will ask again, after agentd's restart.
             return asked
 
@@ -213,6 +225,14 @@ class Confirmations:
 
         await self._core.database.write(work)
         return replace(asked, answer=None, decided_by=None, gone=True)
+
+    async def _asked_again(self, asked: Confirmation, request: str) -> Confirmation:
+        """Note by which id the agent asks since agentd was restarted; the answer is passed on to that next."""
+        await self._core.database.write(
+            lambda writer: confirmations.change(writer.connection, asked.id, request=request, gone=False)
+        )
+        self._news.set()
+        return replace(asked, request=request, gone=False)
 
     async def _end(self, asked: Confirmation, by: Decider, *, confirmed: bool) -> Confirmation:
         async def work(writer: Writer) -> Confirmation:
@@ -224,11 +244,25 @@ class Confirmations:
         return await self._core.database.write(work)
 
 
+def is_over(shown: JsonObject | None) -> bool:
+    """Whether an agent, as agentd shows it, asks for nothing any more: it does not run, or its turn is over.
+
+    A new agentd knows of no turn at first, though there may be one.
+    """
+    return shown is None or (shown.get("turn") is None and shown.get("activity") not in _AT_WORK)
+
+
 async def _claim(writer: Writer, asked: Confirmation, by: Decider, *, confirmed: bool) -> Confirmation:
     await confirmations.change(writer.connection, asked.id, answer=confirmed, decided_by=by.value)
     return replace(asked, answer=confirmed, decided_by=by)
 
 
-def _requests(shown: Json) -> Iterable[str]:
-    """Read the ids of what an agent asks for."""
-    return [str(each.get("id")) for each in (shown if isinstance(shown, list) else []) if isinstance(each, dict)]
+def _requests(shown: Json) -> Sequence[JsonObject]:
+    return [each for each in (shown if isinstance(shown, list) else []) if isinstance(each, dict)]
+
+
+def _is_same(asked: Confirmation, shown: JsonObject) -> bool:
+    """Whether what an agent asks for is what a confirmation is about."""
+    tool = SoughtTool(asked.server_name, asked.tool_name, asked.timeout_ms, asked.default)
+    named = Tools((tool,)).find_named(str(shown.get("name") or ""), str(shown.get("text") or ""))
+    return named is not None and (shown.get("arguments") or {}) == asked.arguments

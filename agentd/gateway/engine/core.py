@@ -17,6 +17,8 @@ from agentd.gateway.store.database import Database
 from agentd.gateway.talk.agentd import Agentd
 from agentd.gateway.talk.declare import Declarations
 from agentd.gateway.talk.definitions import Definitions, Files
+from agentd.gateway.talk.trees import Trees
+from agentd.gateway.talk.user_files import UserFiles
 from agentd.settings.sockets import turns_socket
 
 _SHORTEST_LEASE: Final = 3600.0
@@ -33,6 +35,8 @@ class Core:
     agentd: Agentd
     definitions: Definitions
     declarations: Declarations
+    trees: Trees
+    user_files: UserFiles
     feed: Feed = field(default_factory=Feed)
     wall: Callable[[], float] = time.time
     """Seconds since the epoch."""
@@ -50,6 +54,8 @@ class Core:
             Agentd.at(options.api_socket),
             Definitions(files),
             Declarations(options.drop_in_folder, max(options.idle_timeout, _SHORTEST_LEASE)),
+            Trees(),
+            UserFiles(options.state_dir),
         )
 
     async def close(self) -> None:
@@ -59,3 +65,5 @@ class Core:
         self.looks.close()
         self.definitions.close()
         self.declarations.close()
+        self.trees.close()
+        self.user_files.close()

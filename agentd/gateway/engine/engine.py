@@ -17,10 +17,12 @@ from agentd.gateway.engine.confirmations import Confirmations
 from agentd.gateway.engine.conversations import Also, Conversations
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.family import Family
+from agentd.gateway.engine.following import Followers
 from agentd.gateway.engine.happenings import Answers, Happenings
 from agentd.gateway.engine.hiring import Hiring
 from agentd.gateway.engine.housekeeping import Housekeeping
 from agentd.gateway.engine.inbox import Inbox
+from agentd.gateway.engine.managed import Managed
 from agentd.gateway.engine.manager import Manager
 from agentd.gateway.engine.new_session import declared_agents
 from agentd.gateway.engine.options import EngineOptions
@@ -28,7 +30,7 @@ from agentd.gateway.engine.runs import Runs
 from agentd.gateway.engine.scheduler import Scheduler
 from agentd.gateway.engine.status import Status
 from agentd.gateway.model.caller import Caller
-from agentd.gateway.model.objects import Event, RequestKind, Run, Session
+from agentd.gateway.model.objects import Event, EventType, RequestKind, Run, Session
 from agentd.gateway.model.once import Once, Recorded
 from agentd.gateway.model.requests import Hire, NewChild, NewMessage, NewSession, RunQuery, SessionQuery
 from agentd.gateway.model.results import (
@@ -80,6 +82,9 @@ class Engine:
         self._status = Status(core)
         self.confirmations = Confirmations(core)
         """What managed agents wait to be confirmed."""
+        self.managed = Managed(core)
+        """The agents that users make."""
+        self._followers = Followers(core, self.managed, self.confirmations)
         self._answers = Answers(core)
         self._scheduler = Scheduler(core, self._agents)
         self._hiring = Hiring(core)
@@ -93,6 +98,8 @@ class Engine:
             asyncio.create_task(self._scheduler.run(), name="scheduler"),
             asyncio.create_task(self._housekeeping.run(), name="housekeeping"),
             asyncio.create_task(self.confirmations.run(), name="confirmations"),
+            asyncio.create_task(self.managed.run(), name="managed agents"),
+            asyncio.create_task(self._followers.run(), name="followers"),
         ]
         for task in tasks:
             task.add_done_callback(_say_why)
@@ -111,6 +118,9 @@ class Engine:
     def _committed(self, events: list[tuple[Event, str | None]]) -> None:
         self._core.feed.publish(events)
         self._scheduler.take(events)
+        if any(event.event_type is EventType.RUN_STARTED for event, _ in events):
+            # It may be the first in a conversation by a managed agent's definition.
+            self._followers.look()
 
     # -- agents
 

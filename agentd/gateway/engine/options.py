@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from agentd.model.spec import AgentType
+
 DAY: Final = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedOptions:
+    """How the agents run that users make."""
+
+    kind: AgentType | None = None
+    """``None``: sandboxed where that can be talked to."""
+    secrets: tuple[str, ...] | None = None
+    """Names of the secrets that they get; ``None`` for those of the harness's own keys."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What they have in their environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +38,10 @@ class EngineOptions:
     """As agentd's --agent-user."""
     data_dir: Path | None = None
     """As agentd's --data-dir."""
+    state_dir: Path | None = None
+    """Where the gateway keeps what is no database: logs, and secrets of channels."""
+    managed: ManagedOptions = field(default_factory=ManagedOptions)
+    """How managed agents run."""
     max_concurrency: int = 4
     max_queue: int = 1000
     turn_timeout: float | None = None

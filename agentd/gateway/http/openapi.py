@@ -15,8 +15,9 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 from agentd import __version__
 from agentd.gateway.http.bodies import Key, KeyedBody
 from agentd.gateway.http.body import JsonObject
-from agentd.gateway.http.errors import JSON, OPENAI_PREFIX, is_below
+from agentd.gateway.http.errors import JSON, MANAGED_PREFIX, OPENAI_PREFIX, is_below
 from agentd.gateway.http.idempotent import HEADER
+from agentd.gateway.http.managed_shapes import ManagedErrorShape
 from agentd.gateway.http.route import Route
 from agentd.gateway.http.shapes import ErrorShape, OpenAIErrorShape
 from agentd.gateway.model.objects import encoded
@@ -111,6 +112,8 @@ def _success(route: Route, by_model: _Schemas) -> JsonObject:
 
 
 def _error(route: Route) -> type[BaseModel]:
+    if is_below(route.path, MANAGED_PREFIX):
+        return ManagedErrorShape
     return OpenAIErrorShape if is_below(route.path, OPENAI_PREFIX) else ErrorShape
 
 

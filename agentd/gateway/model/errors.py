@@ -27,6 +27,13 @@ class ExistsError(GatewayError):
     code = "exists"
 
 
+class ForbiddenError(GatewayError):
+    """It is somebody else's business."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = "forbidden"
+
+
 class DecidedError(GatewayError):
     """Somebody else was the first to answer."""
 

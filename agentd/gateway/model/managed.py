@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -41,11 +42,25 @@ class ManagedAgent:
     created_at: float = 0.0
     stream_after: int | None = None
     """Number of the last line of agentd's stream that was taken."""
+    args: tuple[str, ...] = ()
+    """Of its launch, by its harness's own names, as ``model`` is."""
+    model: str | None = None
 
     @property
     def agent(self) -> str:
         """The name by which agentd knows it."""
         return f"{self.username}{SEPARATOR}{self.name}"
+
+    @property
+    def shown_name(self) -> str:
+        """The name by which users know it."""
+        return f"{self.username}/{self.name}"
+
+    @property
+    def initial_task(self) -> str | None:
+        """What it is told at its start."""
+        task = self.definition.get("initial_task")
+        return task if isinstance(task, str) else None
 
     @property
     def json_config(self) -> Mapping[str, Json]:
@@ -194,6 +209,26 @@ class Tools:
     def find(self, server: str, name: str) -> SoughtTool | None:
         """Find one."""
         return next((tool for tool in self.sought if (tool.server, tool.name) == (server, name)), None)
+
+    def find_named(self, name: str, text: str) -> SoughtTool | None:
+        """Find one by how a harness names it, or by its question where that names none."""
+        return next(
+            (tool for tool in self.sought if name in _names(tool) or (not name and _is_about(text, tool))), None
+        )
+
+
+def _names(tool: SoughtTool) -> frozenset[str]:
+    """Name a tool as Claude Code and Codex, OpenCode, and Gemini CLI do."""
+    pairs = ((tool.server, tool.name), (_clean(tool.server), _clean(tool.name)))
+    return frozenset(form.format(*pair) for pair in pairs for form in ("mcp__{}__{}", "{}_{}", "mcp_{}_{}", "{}__{}"))
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+
+
+def _is_about(text: str, tool: SoughtTool) -> bool:
+    return all(re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) for word in (tool.server, tool.name))
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:

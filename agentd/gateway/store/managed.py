@@ -23,6 +23,7 @@ async def add(connection: Connection, agent: ManagedAgent) -> None:
             harness=agent.harness,
             session_id=agent.session_id,
             definition=dict(agent.definition),
+            launch={"args": [*agent.args], "model": agent.model},
             enabled=agent.enabled,
             keep=agent.keep,
             state=agent.state.value,
@@ -68,4 +69,6 @@ def _agent(row: Row[Any]) -> ManagedAgent:
         ManagedState(row.state),
         row.created_at,
         row.stream_after,
+        tuple(row.launch["args"]),
+        row.launch["model"],
     )

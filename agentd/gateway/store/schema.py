@@ -215,6 +215,8 @@ MANAGED_AGENTS: Final = Table(
     Column("harness", String, nullable=False),
     Column("session_id", String, nullable=False),
     Column("definition", JSON, nullable=False),
+    # Not shown: arguments and model of its launch, by its harness's own names.
+    Column("launch", JSON, nullable=False),
     Column("enabled", Boolean, nullable=False),
     Column("keep", Boolean, nullable=False),
     Column("state", String, nullable=False),

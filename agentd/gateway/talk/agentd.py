@@ -54,6 +54,12 @@ class Agentd:
             raise
         return found if isinstance(found, dict) else None
 
+    async def agents(self) -> dict[str, JsonObject]:
+        """Show all agents, by name in lower case."""
+        found = await self.socket.ask("GET", "/v1/agents")
+        agents = [each for each in (found if isinstance(found, list) else []) if isinstance(each, dict)]
+        return {str(each.get("name")).lower(): each for each in agents}
+
     async def exits(self, name: str, since: float) -> list[RunExit]:
         """List the ends of an agent's runs since a time, the oldest first."""
         return [_exit(each) for each in await self._events(name, "exited", since)]

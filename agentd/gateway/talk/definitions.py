@@ -17,6 +17,7 @@ from agentd.jcard.drop_in_folder import DropIns, look_at_drop_ins
 from agentd.jcard.drop_ins import SourceFile, merge
 from agentd.jcard.reading import drop_in_source, jcard_source
 from agentd.model.spec import AgentSpec, LoadContext
+from agentd.model.user import AgentUser
 from agentd.settings.context import load_context, read_config, resolve_agent_user, resolve_data_dir
 from agentd.settings.folders import SettingsError
 
@@ -49,6 +50,7 @@ class Definitions:
         self._loaded: dict[Path, SourceFile] = {}
         self._changed: dict[Path, float] = {}
         self._context: LoadContext | None = None
+        self._user: AgentUser | None = None
 
     async def agents(self) -> dict[str, AgentSpec]:
         """Give the agents by name in lower case, without those that hold sessions.
@@ -68,6 +70,18 @@ class Definitions:
         """Give the names of the harnesses that work without a command line of their own."""
         known = (await self._known()).harnesses
         return frozenset(name for name, traits in known.items() if not traits.takes_command)
+
+    async def user(self) -> AgentUser:
+        """Give the user that agents run as.
+
+        Raises
+        ------
+        DefinitionsError
+            If it is not known who that is.
+        """
+        await self._known()
+        assert self._user is not None, "it is found with the rest"
+        return self._user
 
     async def data_dir(self) -> Path:
         """Give the folder of workspaces and worktrees.
@@ -97,6 +111,7 @@ class Definitions:
                 user, _ = resolve_agent_user(self._files.agent_user, os.environ)
             except SettingsError as error:
                 raise DefinitionsError(str(error)) from error
+            self._user = user
             data_dir = resolve_data_dir(self._files.data_dir, user)
             self._context = load_context(self._files.config, user.name, user.home, load_harnesses().harnesses, data_dir)
         return self._context

@@ -7,6 +7,8 @@ session file has the usage, and the end of a turn whose hook was lost. Where the
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -22,6 +24,8 @@ from agentd.model.states import Activity
 from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice, Watch
 from agentd.turns.claude import launch, status_file
+from agentd.turns.claude.folder import config_of
+from agentd.turns.claude.held import Held, is_of
 from agentd.turns.claude.hooks import FAILURES, activity_of, events_of, reply
 from agentd.turns.claude.one_turn import ClaudeRecord
 from agentd.turns.claude.session_file import (
@@ -42,7 +46,6 @@ from agentd.turns.fields import text
 from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
-from agentd.turns.messages.message import CLOCKS, same_text
 from agentd.turns.one_turn import OneTurnWatch, Reading
 from agentd.turns.screen.judging import judge_screen
 
@@ -54,6 +57,8 @@ _HOOKS, _STATUS = "hooks", "status file"
 _WORD_LIMIT = 1.0
 """Seconds that the end of a turn may take to be told by its hook or the session file, once the status file says that
 it is over; the hook comes within 0.1 s, on a loaded machine ten times later."""
+
+_WAITS = (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
 
 _LIMIT_DIALOG = "limit dialog"
 """The rule that tells the dialog."""
@@ -96,22 +101,15 @@ CLAUDE = ClaudeAdapter()
 
 
 @dataclass(slots=True)
-class _Held:
-    """A hook that waits for an answer."""
-
-    hook: Hook
-    reply: asyncio.Future[bytes | None]
-
-
-@dataclass(slots=True)
 class ClaudeWatch:
     """A run of Claude Code."""
 
     run_: LiveRun
     voice: Voice
     ground: Ground
-    _held: dict[str, _Held] = field(default_factory=dict)
-    _numbers: count[int] = field(default_factory=count)
+    _held: dict[str, Held] = field(default_factory=dict)
+    _numbers: count[int] = field(default_factory=lambda: count(int(time.time() * 1000)))
+    """Of requests; a former daemon gave lower ones."""
     _status: Status | None = None
     _session: str | None = None
     _path: Path | None = None
@@ -123,6 +121,8 @@ class ClaudeWatch:
     """Held while the session file is read: its lines are in one order."""
     _records: Session = field(default_factory=Session)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _told: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the status file told what the agent is doing."""
     _status_stamp: Stamp | None = None
     _status_changed: bool = False
     _watches: list[FileWatch] = field(default_factory=list)
@@ -198,6 +198,7 @@ class ClaudeWatch:
             self._status = None
             return
         self._status = status
+        self._told.set()
         if status.session is not None:
             self._identified(status.session)
         requests = self.voice.conversation.requests
@@ -208,7 +209,7 @@ class ClaudeWatch:
         if activity is Activity.WAITING_PERMISSION and self._asks is not None:
             # The status file calls a question a permission, too.
             activity, shown = Activity.WAITING_INPUT, self._asks
-        if activity in (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT) and requests:
+        if activity in _WAITS and requests:
             shown = requests[-1].text
             activity = Activity.WAITING_INPUT if requests[-1].question else Activity.WAITING_PERMISSION
         if activity is Activity.WORKING:
@@ -312,7 +313,7 @@ class ClaudeWatch:
                 return
             for line in lines:
                 recorded = records.read(line)
-                found = found or any(_is_of(each, text, since) for each in recorded)
+                found = found or any(is_of(each, text, since) for each in recorded)
                 for each in recorded if found else ():
                     self._take_recorded(each)
         if found and file.path == self._path:
@@ -349,6 +350,8 @@ class ClaudeWatch:
 
     async def hook(self, hook: Hook) -> bytes | None:
         """Take what a hook says, and hold those that ask."""
+        if hook.again and not await self._waits_still():
+            return None
         self._hooked = True
         if hook.body is not None:
             session, path = text(hook.body, "session_id"), text(hook.body, "transcript_path")
@@ -367,6 +370,13 @@ class ClaudeWatch:
         self._news.set()
         asked = any(request.id == number for request in self.voice.conversation.requests)
         return await self._hold(number, hook) if asked else None
+
+    async def _waits_still(self) -> bool:
+        """Whether Claude Code, by its status file, waits for what a former daemon was asked."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FOUND):
+                await self._told.wait()
+        return self._status is not None and self._status.activity in _WAITS
 
     async def _end_before(self, hook: Hook) -> None:
         """Count to the last turn what it used, and end one that nothing told the end of, which an interrupt is."""
@@ -387,7 +397,7 @@ class ClaudeWatch:
             self.voice.seen(_HOOKS, Seen(Activity.WORKING, self.ground.wall()))
 
     async def _hold(self, request: str, hook: Hook) -> bytes | None:
-        held = self._held[request] = _Held(hook, asyncio.get_running_loop().create_future())
+        held = self._held[request] = Held(hook, asyncio.get_running_loop().create_future())
         try:
             return await held.reply
         finally:
@@ -439,12 +449,3 @@ class ClaudeWatch:
     async def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
         """A program that stays ends its turns by its own word."""
         return None
-
-
-def config_of(run: LiveRun) -> Path:
-    """Claude Code's own folder."""
-    return Path(run.memo.get(launch.CONFIG) or run.facts.home / ".claude")
-
-
-def _is_of(recorded: Recorded, text: str, since: float) -> bool:
-    return isinstance(recorded, Prompted) and recorded.at >= since - CLOCKS and same_text(text, recorded.prompt)

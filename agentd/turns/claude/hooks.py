@@ -132,7 +132,7 @@ def _asked(body: Mapping[str, object], request: str) -> Iterator[TurnEvent]:
         choices = [text(each, "label") for each in objects(asked[0], "options")] if len(asked) == 1 else []
         yield QuestionAsked(request, question_of(given), tuple(filter(None, choices)))
     else:
-        yield PermissionAsked(request, name, summary(given))
+        yield PermissionAsked(request, name, summary(given), arguments=given)
 
 
 def _stopped(body: Mapping[str, object], _request: str) -> Iterator[TurnEvent]:

@@ -15,6 +15,9 @@ HOOKS = (
 )
 """The hooks that are set, by Claude Code's names."""
 
+ASKS = "PermissionRequest"
+"""The hook that waits for an answer."""
+
 CONFIG = "config"
 """In the memo: Claude Code's own folder."""
 
@@ -51,7 +54,8 @@ def additions(facts: LaunchFacts) -> Additions:
 
 
 def _hook(socket: str, name: str) -> list[object]:
-    command = {"type": "command", "command": hook_command(socket, name), "timeout": LONGEST_HOLD}
+    line = hook_command(socket, name, persists=name == ASKS)
+    command = {"type": "command", "command": line, "timeout": LONGEST_HOLD}
     return [{"hooks": [command]}]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from agentd.model.states import Activity
-from agentd.turns.codex.requests import Asked, read_request
+from agentd.turns.codex.requests import Asked, mcp_name, read_request
 from agentd.turns.conversation import NO_USAGE
 from agentd.turns.events import (
     Decision,
@@ -108,6 +108,8 @@ class Reader:
     """Whether the turn's beginning is still to be told: its message has not come."""
     _said: str | None = None
     """The last message of the turn."""
+    _calls: dict[str, str] = field(default_factory=dict)
+    """Uses of tools of MCP servers that are under way, by name."""
     _over: dict[str, None] = field(default_factory=dict)
     """Turns that have ended."""
 
@@ -187,7 +189,7 @@ class Reader:
 
     def request(self, identity: object, method: str, said: Mapping[str, object]) -> Iterator[TurnEvent]:
         """Take a request that the server makes of its clients."""
-        asked = read_request(identity, method, said)
+        asked = read_request(identity, method, said, self._calls)
         if asked is not None and text(said, "threadId") == self.current:
             self.asked[asked.event.request] = asked
             yield from self._begin(text(said, "turnId"))
@@ -275,6 +277,9 @@ class Reader:
             yield Text(self._said)
         elif kind in _TOOLS and identity:
             yield from self._say_begun()
+            if kind == "mcpToolCall":
+                self._calls[mcp_name(text(item, "server"), text(item, "tool"))] = identity
+                _bound(self._calls)
             if done:
                 yield ToolCompleted(identity, ok=text(item, "status") in ("completed", ""))
             else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from agentd.turns.adapter import Answer, TurnsError
 from agentd.turns.events import Decision, PermissionAsked, QuestionAsked
@@ -22,6 +23,12 @@ class Method(StrEnum):
     FILES = "item/fileChange/requestApproval"
     PERMISSIONS = "item/permissions/requestApproval"
     QUESTIONS = "item/tool/requestUserInput"
+    MCP = "mcpServer/elicitation/request"
+    """Of a server's tool, if it says so; else the server itself asks something."""
+
+
+_MCP_TOOL: Final = "mcp_tool_call"
+"""How Codex marks that it asks for the tool of an MCP server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,21 @@ class Asked:
     said: Mapping[str, object] = field(repr=False)
 
 
-def read_request(identity: object, method: str, said: Mapping[str, object]) -> Asked | None:
-    """Understand a request; ``None`` if it is none that we answer."""
+def mcp_name(server: str, tool: str) -> str:
+    """Name the tool of an MCP server as other harnesses do."""
+    return f"mcp__{server}__{tool}"
+
+
+def read_request(
+    identity: object, method: str, said: Mapping[str, object], calls: Mapping[str, str] | None = None
+) -> Asked | None:
+    """Understand a request; ``None`` if it is none that we answer.
+
+    Parameters
+    ----------
+    calls
+        Uses of MCP servers' tools that are under way, by name: the request for one does not say which it is.
+    """
     name = str(identity)
     tool, reason = text(said, "itemId") or None, text(said, "reason")
     match method:
@@ -49,6 +69,8 @@ def read_request(identity: object, method: str, said: Mapping[str, object]) -> A
             return Asked(
                 identity, method, PermissionAsked(name, "permissions", reason or "more permissions", tool), said
             )
+        case Method.MCP:
+            return _of_mcp(identity, said, calls or {})
         case Method.QUESTIONS:
             questions = objects(said, "questions")
             shown = " ".join(text(each, "question") for each in questions)
@@ -57,6 +79,17 @@ def read_request(identity: object, method: str, said: Mapping[str, object]) -> A
             return Asked(identity, method, QuestionAsked(name, shown, choices, tool), said)
         case _:
             return None
+
+
+def _of_mcp(identity: object, said: Mapping[str, object], calls: Mapping[str, str]) -> Asked | None:
+    meta = mapping(said, "_meta")
+    if text(meta, "codex_approval_kind") != _MCP_TOOL:
+        return None
+    name = mcp_name(text(said, "serverName"), text(meta, "tool_name"))
+    shown, given = text(said, "message") or name, mapping(meta, "tool_params")
+    return Asked(
+        identity, Method.MCP, PermissionAsked(str(identity), name, shown, calls.get(name), arguments=given), said
+    )
 
 
 def _command(said: Mapping[str, object]) -> str:
@@ -79,6 +112,8 @@ def reply(asked: Asked, answer: Answer) -> Mapping[str, object]:
     if answer.text:
         raise TurnsError("expected no text: Codex takes none with the answer to a permission; send it afterwards")
     allowed = answer.decision is Decision.ALLOW
+    if asked.method == Method.MCP:
+        return {"action": "accept", "content": {}} if allowed else {"action": "decline"}
     if asked.method == Method.PERMISSIONS:
         return {"permissions": mapping(asked.said, "permissions") if allowed else {}, "scope": "turn"}
     return {"decision": "accept" if allowed else "decline"}

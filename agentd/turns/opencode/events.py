@@ -69,6 +69,8 @@ class Reader:
     """Text of the last answer, by part."""
     _answer: str = ""
     """Id of the last message of the agent."""
+    _inputs: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    """What tools are given, by use."""
     _counted: dict[str, None] = field(default_factory=dict)
     """Messages whose usage was told."""
     _error: Ended | None = None
@@ -168,6 +170,8 @@ class Reader:
 
     def _tool(self, part: Mapping[str, object]) -> Iterator[TurnEvent]:
         state, call = mapping(part, "state"), text(part, "callID")
+        self._inputs[call] = mapping(state, "input")
+        _bound(self._inputs)
         match text(state, "status"):
             case "running":
                 yield ToolStarted(call, text(part, "tool"), _summary(mapping(state, "input")))
@@ -197,7 +201,9 @@ class Reader:
         first = patterns[0] if isinstance(patterns, list) and patterns and isinstance(patterns[0], str) else ""
         shown = _summary(given) or first or name
         self.doing = Doing(Activity.WAITING_PERMISSION, shown)
-        yield PermissionAsked(text(said, "id"), name, shown, text(mapping(said, "tool"), "callID") or None)
+        call = text(mapping(said, "tool"), "callID")
+        arguments = self._inputs.get(call)
+        yield PermissionAsked(text(said, "id"), name, shown, call or None, arguments=arguments)
 
     def _question(self, said: Mapping[str, object]) -> Iterator[TurnEvent]:
         asked = objects(said, "questions")

@@ -64,7 +64,7 @@ def agentd(monkeypatch: pytest.MonkeyPatch) -> Agentd:
         return await agentd.show(turns, agent)
 
     monkeypatch.setattr(Turns, "answer", answer)
-    monkeypatch.setattr(Turns, "show", show)
+    monkeypatch.setattr(Turns, "conversation", show)
     return agentd
 
 
@@ -174,5 +174,8 @@ async def test_a_person_at_the_terminal_may_be_the_first(engine: Engine, agentd:
     assert found == replace(waiting, gone=True)
     assert await engine.confirmations.pending(agent.agent) == ()
     agentd.shown = {"turn": None, "activity": "idle", "requests": []}
+    core = engine.confirmations._core
+    later = core.wall() + 60
+    engine.confirmations._core = replace(core, wall=lambda: later)
     await engine.confirmations._step()
     assert (await said(engine, agent))[1][1]["decided_by"] == "nobody"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
-from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.engine.housekeeping import Housekeeping
 from agentd.gateway.engine.manager import Manager
@@ -27,10 +27,7 @@ DAY = 86400.0
 def in_days(engine: Engine, days: float) -> Housekeeping:
     """What keeps order, so many days later."""
     core, now = engine._core, engine._core.wall()
-    later = Core(
-        core.options, core.database, core.turns, core.agentd, core.definitions, core.declarations, core.feed,
-        lambda: now + days * DAY,
-    )  # fmt: skip
+    later = replace(core, wall=lambda: now + days * DAY)
     return Housekeeping(later, engine._agents, Manager(later))
 
 

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("harness", sa.String(), nullable=False),
         sa.Column("session_id", sa.String(), nullable=False),
         sa.Column("definition", sa.JSON(), nullable=False),
+        sa.Column("launch", sa.JSON(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("keep", sa.Boolean(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),

@@ -1,0 +1,182 @@
+"""What the routes of managed agents take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, WithJsonSchema
+
+from agentd.gateway.http.bodies import Body, KeyedBody, Query
+from agentd.gateway.model.managed import DEFAULT_TIMEOUT_MS, SEPARATOR
+from agentd.model.gateway import USER
+
+_LONGEST_TIMEOUT: Final = 7 * 24 * 60 * 60 * 1000
+_MOST: Final = 100
+"""Subagents, servers, tools of a server."""
+_LONGEST_TEXT: Final = 128 * 1024 - 1
+"""The kernel's limit of an argument."""
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
+_ANSWERS: Final[Mapping[object, bool]] = {
+    **dict.fromkeys(("confirm", "confirmed", "allow", "accept", "approve", "approved", "yes", "true"), True),
+    **dict.fromkeys(("reject", "rejected", "deny", "decline", "cancel", "no", "false"), False),
+}
+
+
+def _check_user(name: str) -> str:
+    if not re.fullmatch(USER, name):
+        raise ValueError(
+            f"expected letters, digits, _ and single -, at most 32: two dashes part it from names, {name!r}"
+        )
+    return name
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(_NAME, name):
+        raise ValueError(f"expected letters, digits, _ and -, the first a letter or digit, found {name!r}")
+    return name
+
+
+def _check_server(name: str) -> str:
+    if "__" in _check_name(name):
+        raise ValueError(f"expected no two _ in a row, which part a server from its tool; found {name!r}")
+    return name
+
+
+def _answer(value: object) -> object:
+    return _ANSWERS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _check_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("found only blanks, expected text")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("found half of a surrogate pair, expected text")
+    return text
+
+
+def _check_variable(name: str) -> str:
+    if not name or "=" in name:
+        raise ValueError(f"expected the name of an environment variable, found {name!r}")
+    return name
+
+
+_User = Annotated[str, AfterValidator(_check_user), Field(json_schema_extra={"pattern": f"^(?:{USER})$"})]
+_Name = Annotated[str, AfterValidator(_check_name), Field(json_schema_extra={"pattern": f"^(?:{_NAME})$"})]
+_Server = Annotated[str, AfterValidator(_check_server), Field(json_schema_extra={"pattern": f"^(?:{_NAME})$"})]
+_Text = Annotated[
+    str,
+    AfterValidator(_check_text),
+    Field(min_length=1, max_length=_LONGEST_TEXT, json_schema_extra={"pattern": r"\S"}),
+]
+_Model = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}$")]
+_Variable = Annotated[str, AfterValidator(_check_variable)]
+_Answer = Annotated[bool, BeforeValidator(_answer), WithJsonSchema({"type": ["boolean", "string"]})]
+
+
+class SubagentBody(Body):
+    """An agent that the managed one may hand work to."""
+
+    name: _Name
+    instruction: _Text
+    servers: list[_Server] = Field([], max_length=_MOST)
+    """Names of the MCP servers whose tools it has."""
+    model: _Model | None = None
+
+
+class ToolCallBody(Body):
+    """How a tool of a server is treated."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,128}$")]
+    seek_confirm: bool = False
+    """Whether somebody has to let it run, each time."""
+    time_to_confirm: Annotated[int, Field(ge=0, le=_LONGEST_TIMEOUT)] = DEFAULT_TIMEOUT_MS
+    """Milliseconds after which the default counts."""
+    default: _Answer = False
+    """Whether it runs if nobody answers in time."""
+
+
+class ServerBody(Body):
+    """An MCP server: a program that is started, or a URL."""
+
+    command: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    args: list[str] = Field([], max_length=1000)
+    env: dict[_Variable, str] = Field({})
+    """Environment variables; they stand in a file that only the agent can read, and are shown to nobody."""
+    cwd: Annotated[str, Field(pattern="^/")] | None = None
+    url: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=4096)] | None = None
+    headers: dict[Annotated[str, Field(pattern=r"^[!-9;-~]+$")], Annotated[str, Field(pattern=r"^[^\r\n]*$")]] = Field(
+        {}
+    )
+    """HTTP headers; as ``env``."""
+    transport: Literal["stdio", "http", "streamable-http", "streamable_http", "sse"] | None = None
+    type: Literal["stdio", "http", "streamable-http", "streamable_http", "sse"] | None = None
+    """As ``transport``."""
+    description: str | None = None
+    """Has no effect."""
+    tool_calls: list[ToolCallBody] = Field([], max_length=_MOST)
+    """Tools that are treated in their own way; all others run without being asked for."""
+
+
+class McpBody(Body):
+    """The MCP servers."""
+
+    servers: dict[_Server, ServerBody] = Field({}, max_length=_MOST)
+
+
+class JsonConfigBody(Body):
+    """How an agent is set up."""
+
+    mcp: McpBody = McpBody()
+    default_model: _Model | None = None
+    """The harness's own name of it; Claude Code knows haiku, sonnet and opus."""
+    logger: dict[str, JsonValue] = Field({})
+    """Has no effect: what agents do is in their logs."""
+    pubsub_enabled: bool = False
+    pubsub_config: dict[str, JsonValue] | None = None
+    """The channel by which it is talked to."""
+
+
+class AgentBody(KeyedBody):
+    """A managed agent."""
+
+    username: _User
+    """Whose it is."""
+    name: _Name
+    """agentd knows it as USERNAME--NAME."""
+    subagents: list[SubagentBody] = Field([], max_length=_MOST)
+    json_config: JsonConfigBody = JsonConfigBody()
+    initial_task: _Text | None = None
+    harness: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """claude-code by default."""
+
+
+class ConfirmationBody(KeyedBody):
+    """The answer to a tool that waits."""
+
+    confirmed: bool
+
+
+class OwnerQuery(Query):
+    """Whose agents."""
+
+    username: _User | None = None
+    """Default: whose the token is."""
+
+
+class DeleteQuery(OwnerQuery):
+    """Whose agent, and what stays of it."""
+
+    keep: bool = False
+    """Whether its files and logs stay."""
+
+
+class LogsQuery(OwnerQuery):
+    """Whose agent, and how much."""
+
+    lines: Annotated[int, Field(ge=1, le=10_000)] = 200
+    """The newest."""
+
+
+assert SEPARATOR == "--", "names are checked for it"
