@@ -225,6 +225,24 @@ async def test_without_hooks_a_question_is_told_from_a_permission(tmp_path: Path
         await until(lambda: run.activity == "waiting_permission")
 
 
+async def test_without_hooks_a_turn_that_is_written_late_is_told(tmp_path: Path) -> None:
+    """After the status file has said that it is over, as on a loaded machine."""
+    path = tmp_path / ".claude" / "projects" / "-srv-agents-work" / "s.jsonl"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    async with claude_run(tmp_path, memo={"session": "s"}) as run:
+        for status, since in (("busy", 1), ("idle", 2)):
+            run.status({**STATUS, "status": status, "statusUpdatedAt": run.now() + since})
+            await until(lambda status=status: run.activity == {"busy": "working"}.get(status, status))  # type: ignore[misc]
+        error = {"isApiErrorMessage": True, "error": "authentication_failed", "message": {"content": []}}
+        lines = (
+            {"type": "user", "promptId": "p", "message": {"role": "user", "content": "hello"}},
+            {"type": "assistant", **error},
+        )
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        await until(lambda: run.activity == "auth_error")
+
+
 @pytest.mark.parametrize("dialog_first", [True, False])
 async def test_the_dialog_of_a_limit_is_no_question_and_is_closed_before_it_goes_on(
     tmp_path: Path, dialog_first: bool
