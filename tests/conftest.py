@@ -33,11 +33,15 @@ FUZZ_PROFILE = "fuzz"
 WHEN_ASKED_FOR = {
     "browser": pytest.mark.skip(reason="a browser takes half of the machine: run it with -m browser"),
     "clis": pytest.mark.skip(reason="takes minutes: run it with -m clis"),
+    "crowd": pytest.mark.skip(
+        reason="they measure how long others wait: run them alone, with -m crowd"
+    ),
     "days": pytest.mark.skip(reason="they take ten minutes together: run them with -m days"),
     "gateway": pytest.mark.skip(reason="together they take a quarter of the time: run it with -m gateway"),
     "gvisor": pytest.mark.skip(reason="takes half a second each: run them with -m gvisor"),
     "installs": pytest.mark.skip(reason="takes up to ten seconds each: run it with -m installs"),
     "mcp": pytest.mark.skip(reason="each start takes 2 s of CPU: run it with -m mcp"),
+    "program": pytest.mark.skip(reason="a start of the program takes ten times a fork's: run them with -m program"),
     "thorough": pytest.mark.skip(reason="the fault runs and the demo do the like: run it with -m thorough"),
     "pages": pytest.mark.skip(reason="together they take a fifth of the suite: run it with -m pages"),
 }

@@ -121,6 +121,7 @@ def without_what_each_run_has(environment: dict[str, str], workdir: Path) -> dic
     return {name: value for name, value in environment.items() if name not in ("TERM", "PWD", RUN_ID, "AGENTD_HOOK")}
 
 
+@pytest.mark.program
 def test_from_root_agents_get_a_clean_environment(daemon: Daemon) -> None:
     if os.geteuid() != 0:
         pytest.skip("not root")
@@ -191,12 +192,14 @@ def test_from_a_user_agents_get_the_daemons_environment_but_for_what_is_the_daem
     assert str(daemon.secrets / "CLOSED") in warning
 
 
+@pytest.mark.program
 def test_a_user_cannot_run_agents_as_another(of_a_user: AsUser) -> None:
     of_a_user.start("--agent-user=root", ready=False)
     assert of_a_user.wait_exit() == 1
     assert "only root can run agents as root" in of_a_user.log_text()
 
 
+@pytest.mark.program
 def test_a_users_daemon_stops_kills_and_adopts_like_roots(of_a_user: AsUser) -> None:
     daemon = of_a_user
     declare(daemon, stay("a"), stay("b", restart="always", restart_delay="10ms"))

@@ -17,6 +17,8 @@ from tests.daemon.support import declare, running, stay
 from tests.support.daemon import Daemon, program
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.program
+
 _TTY_STOPS = {signal.SIGTTIN, signal.SIGTTOU}
 """Ignored by tmux, and so in all it runs (3.3a, proc_clear_signals)."""
 

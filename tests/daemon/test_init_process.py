@@ -17,6 +17,7 @@ from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 
 pytestmark = [
+    pytest.mark.program,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a PID namespace"),
     pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed"),
 ]

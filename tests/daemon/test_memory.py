@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import psutil
+import pytest
 
 from tests.support.daemon import Daemon
 
@@ -24,6 +25,7 @@ def ask(daemon: Daemon) -> None:
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.crowd
 def test_those_who_ask_leave_little_behind(daemon: Daemon) -> None:
     daemon.start()
     for _ in range(200):

@@ -150,6 +150,7 @@ def test_an_agent_killed_by_hand_is_reported_and_follows_its_policy(daemon: Daem
     assert {agent["name"]: agent["restarts"] for agent in found} == {"no": 0, "on-failure": 1, "always": 1}
 
 
+@pytest.mark.crowd
 def test_many_agents_that_end_at_once_lose_no_status(daemon: Daemon) -> None:
     gate = daemon.folder / "gate"
     wait = f"while ! test -e {gate}; do sleep 0.05; done"

@@ -79,6 +79,7 @@ def test_a_misspelt_key_is_a_warning_and_the_agent_runs(daemon: Daemon) -> None:
     assert "restrat" in daemon.log_text()
 
 
+@pytest.mark.program
 def test_everything_can_be_told_by_the_environment(daemon: Daemon) -> None:
     declare(daemon, stay("a"))
     names = {"CONFIG": daemon.jcard, "SECRET_DIR": daemon.secrets, "STATE_DIR": daemon.state}
@@ -90,6 +91,7 @@ def test_everything_can_be_told_by_the_environment(daemon: Daemon) -> None:
     running(daemon, "a")
 
 
+@pytest.mark.program
 def test_flags_with_one_dash_are_taken(daemon: Daemon) -> None:
     declare(daemon, stay("a"))
     command = [word.removeprefix("-") for word in daemon.command()]

@@ -119,6 +119,7 @@ SLOWEST, TIMES = 500.0, 20
 wait for a server that does nothing else: whoever comes last waits until those before have been answered."""
 
 
+@pytest.mark.crowd
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("says", "number"),

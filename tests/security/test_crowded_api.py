@@ -18,6 +18,8 @@ from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 from tests.support.effort import full_effort
 
+pytestmark = pytest.mark.crowd
+
 SLOWEST = 1000.0
 """Milliseconds that an administrator waits for an answer at most."""
 MOST_FILES = 600

@@ -15,6 +15,8 @@ from tests.fuzz.crowd import latency
 from tests.security.users import AGENT_USER, account, start_guarded
 from tests.support.daemon import Daemon
 
+pytestmark = pytest.mark.crowd
+
 SLOWEST = 1000.0
 """Milliseconds that an administrator waits for an answer at most."""
 GRACE = 1.0

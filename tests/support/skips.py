@@ -16,6 +16,8 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"-m clis|install-clis", 'tests/harness/install-clis && make test ARGS="-m clis"'),
     (r"-m installs|fetch-pips", 'tests/packaging/fetch-pips && make test ARGS="-m installs"'),
     (r"-m gvisor|fetch-runsc", 'tests/sandbox/fetch-runsc && make test ARGS="-m gvisor"'),
+    (r"-m crowd", 'make test WORKERS=0 ARGS="-m crowd"'),
+    (r"-m program", 'make test ARGS="-m program"'),
     (r"-m thorough", 'make test ARGS="-m thorough"'),
     (r"-m pages", 'make test ARGS="-m pages"'),
     (r"AGENTD_TEST_TREE|debian-tree", "scripts/debian-tree DIR && AGENTD_TEST_TREE=DIR make test ARGS=tests/systemd"),

@@ -217,6 +217,7 @@ def test_exit_statuses_are_exact(folder: Path, shell: list[str]) -> None:
         assert exit_status(folder) == str(status)
 
 
+@pytest.mark.crowd
 async def test_of_300_runs_that_end_at_once_no_status_is_lost(launches: Launches) -> None:
     runs = await asyncio.gather(*(launches.start(["/bin/sh", "-c", f"exit {number % 256}"]) for number in range(300)))
     await asyncio.to_thread(wait_for, lambda: all(launches.runtime.read_exit(run.id) for run in runs), 50)
