@@ -11,13 +11,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.daemon import Daemon
 from tests.support.effort import DEFAULT_PROFILE, EVERYDAY, FULL
-from tests.support.forked import AGENTCTL, AGENTD, GATEWAY, launch_of
+from tests.support.forked import SERVERS, launch_of
 from tests.support.left_out import is_left_out, left_out
 from tests.support.memory_disk import temporary_folder
 from tests.support.processes import end_marked, marked
@@ -33,9 +34,7 @@ FUZZ_PROFILE = "fuzz"
 WHEN_ASKED_FOR = {
     "browser": pytest.mark.skip(reason="a browser takes half of the machine: run it with -m browser"),
     "clis": pytest.mark.skip(reason="takes minutes: run it with -m clis"),
-    "crowd": pytest.mark.skip(
-        reason="they measure how long others wait: run them alone, with -m crowd"
-    ),
+    "crowd": pytest.mark.skip(reason="they measure how long others wait: run them alone, with -m crowd"),
     "days": pytest.mark.skip(reason="they take ten minutes together: run them with -m days"),
     "gateway": pytest.mark.skip(reason="together they take a quarter of the time: run it with -m gateway"),
     "gvisor": pytest.mark.skip(reason="takes half a second each: run them with -m gvisor"),
@@ -63,6 +62,41 @@ settings.load_profile(DEFAULT_PROFILE)
 
 # For pytest's own folders, and where a test asks for one itself.
 tempfile.tempdir = str(temporary_folder())
+
+
+class _Worker(Protocol):
+    """What pytest-xdist knows of a process that is to run tests."""
+
+    workerinput: dict[str, object]
+
+
+_SHARED = "fork_servers"
+_shared: list[Path] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: _Worker) -> None:
+    """Give each process that is to run tests the servers that all of them share."""
+    if not _shared:
+        _shared.append(Path(tempfile.mkdtemp(prefix="agentd-forks-", dir=temporary_folder())))
+        for server in SERVERS:
+            server.share(_shared[0])
+    node.workerinput[_SHARED] = str(_shared[0])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Use the servers that all processes share."""
+    if _SHARED in (given := getattr(config, "workerinput", {})):
+        for server in SERVERS:
+            server.use_shared(Path(given[_SHARED]))
+
+
+def pytest_unconfigure() -> None:
+    """End the servers that were shared."""
+    for folder in _shared:
+        for server in SERVERS:
+            server.close()
+        shutil.rmtree(folder)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -171,9 +205,8 @@ def short_folder(session_folder: Path, _numbers: Iterator[int]) -> Iterator[Path
 def _fork_servers(session_folder: Path) -> Iterator[None]:
     assert session_folder.exists(), "or the servers' environment would not have it"
     yield
-    AGENTD.close()
-    AGENTCTL.close()
-    GATEWAY.close()
+    for server in SERVERS:
+        server.close()
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ Python and its imports are nearly all that a start of ``agentd`` or ``agentctl``
 thousand times. A fork has them already; from ``main()`` on everything is as in the command itself.
 `tests.support.forked` starts this program and talks to it: over the socket that is its standard input comes one byte
 for each run, with descriptors beside it (`DESCRIPTORS`), and back goes the pid. A run's end is said, as a decimal, on
-its own pipe.
+its own pipe. With the number of a listening socket as second argument others may connect to that, and do the same. It
+ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import importlib
 import json
 import os
 import pkgutil
+import select
 import selectors
 import signal
 import socket
@@ -104,10 +106,12 @@ def _find_packages() -> None:
 
 
 class Server:
-    """Forks for each request until the other side of the socket is closed."""
+    """Forks for each request until the other side of the first socket is closed."""
 
-    def __init__(self, requests: socket.socket) -> None:
+    def __init__(self, requests: socket.socket, listening: socket.socket | None) -> None:
         self._requests = requests
+        self._listening = listening
+        self._clients = [requests]
         self._status_pipes: dict[int, int] = {}
         self._wake, wake = socket.socketpair()
         self._wake.setblocking(False)
@@ -120,19 +124,30 @@ class Server:
     def serve(self) -> Request | None:
         """Return in each child, with what it is to do, and in the parent, without, when there will be no more."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._requests, selectors.EVENT_READ)
-            selector.register(self._wake, selectors.EVENT_READ)
+            for each in filter(None, (self._requests, self._wake, self._listening)):
+                selector.register(each, selectors.EVENT_READ)
             while True:
                 for key, _ in selector.select():
                     if key.fileobj is self._wake:
                         self._reap()
                         continue
-                    message, descriptors, _, _ = socket.recv_fds(self._requests, 1, len(DESCRIPTORS))
-                    if not message:
+                    if key.fileobj is self._listening:
+                        client, _ = self._listening.accept()
+                        selector.register(client, selectors.EVENT_READ)
+                        self._clients.append(client)
+                        continue
+                    client = next(each for each in self._clients if each is key.fileobj)
+                    message, descriptors, _, _ = socket.recv_fds(client, 1, len(DESCRIPTORS))
+                    if message:
+                        request = self._fork(client, *descriptors)
+                        if request is not None:
+                            return request
+                    elif client is self._requests:
                         return None
-                    request = self._fork(*descriptors)
-                    if request is not None:
-                        return request
+                    else:
+                        selector.unregister(client)
+                        self._clients.remove(client)
+                        client.close()
 
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -148,18 +163,20 @@ class Server:
                 os.write(pipe, b"%d" % os.waitstatus_to_exitcode(status))
             os.close(pipe)
 
-    def _fork(self, request: int, stdin: int, stdout: int, stderr: int, status: int) -> Request | None:
+    def _fork(
+        self, client: socket.socket, request: int, stdin: int, stdout: int, stderr: int, status: int
+    ) -> Request | None:
         pid = os.fork()
         if pid:
             self._status_pipes[pid] = status
             for descriptor in (request, stdin, stdout, stderr):
                 os.close(descriptor)
-            self._requests.send(b"%d" % pid)
+            client.send(b"%d" % pid)
             return None
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # To be closed with all others, and not by these objects' ends, which come when the numbers are others' already.
-        for own in (self._requests, self._wake, self._woken_by):
+        for own in filter(None, (*self._clients, self._listening, self._wake, self._woken_by)):
             own.detach()
         with open(request, encoding="utf-8") as file:
             wanted: Request = json.load(file)
@@ -226,16 +243,20 @@ def end(status: int) -> None:
     sys.exit(status)
 
 
-def work(name: str) -> None:
+def work(name: str, listening: socket.socket | None) -> None:
     """Serve; in a fork, run the command, and end as it would."""
+    requests = socket.socket(fileno=os.dup(0))
+    # One that nobody needs is not to cost what importing does.
+    ready, _, _ = select.select(list(filter(None, (requests, listening))), [], [])
+    if listening is not None and listening not in ready:
+        return
     # Looking for garbage while importing takes an eighth of that time.
     gc.disable()
     main = main_of(name)
     gc.collect()
     gc.freeze()
     gc.enable()
-    requests = socket.socket(fileno=os.dup(0))
-    wanted = Server(requests).serve()
+    wanted = Server(requests, listening).serve()
     if wanted is None:
         return
     become(wanted)
@@ -249,4 +270,4 @@ def work(name: str) -> None:
 
 
 if __name__ == "__main__":
-    work(sys.argv[1])
+    work(sys.argv[1], socket.socket(fileno=int(sys.argv[2])) if sys.argv[2:] else None)

@@ -87,18 +87,23 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """A process that has imported one command; it is started with the first run and lives until :meth:`close`."""
+    """A process that has imported one command; it is started with the first run and lives until :meth:`close`.
+
+    The processes that run tests beside each other share those of the process that started them (:meth:`share`): each
+    would import everything once more.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._one_at_a_time = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
+        self._shared: Path | None = None
         self._read_at_start: dict[str, str] = {}
 
     def can_start(self, env: Mapping[str, str]) -> bool:
         """Whether a fork can be what the program would be with this environment."""
-        return _read_at_start(env) == (self._read_at_start if self._process else _read_at_start(os.environ))
+        return _read_at_start(env) == (self._read_at_start if self._requests else _read_at_start(os.environ))
 
     def start(
         self,
@@ -133,13 +138,33 @@ class ForkServer:
             assert answer, f"the fork server of {self.name} died"
             return ForkedProcess(int(answer), reading)
 
+    def share(self, folder: Path) -> None:
+        """Start it, for others who connect to the socket in this folder."""
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(folder / self.name))
+            listening.listen()
+            self._start(listening.fileno())
+
+    def use_shared(self, folder: Path) -> None:
+        """Use the one that another process shares in this folder."""
+        self._shared = folder / self.name
+
     def _begin(self) -> socket.socket:
+        if self._shared is None:
+            return self._start()
+        self._read_at_start = _read_at_start(os.environ)
+        self._requests = socket.socket(socket.AF_UNIX)
+        self._requests.connect(str(self._shared))
+        return self._requests
+
+    def _start(self, *listening: int) -> socket.socket:
         ours, theirs = socket.socketpair()
         self._read_at_start = _read_at_start(os.environ)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", fork_server.__file__, self.name],
+                [sys.executable, "-P", fork_server.__file__, self.name, *map(str, listening)],
                 stdin=theirs.fileno(),
+                pass_fds=listening,
                 env={**os.environ, PADDING: "x" * ROOM_FOR_ENVIRONMENT},
                 start_new_session=True,
             )
@@ -148,14 +173,16 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server; what runs in forks of it runs on."""
-        if self._process is not None and self._requests is not None:
+        if self._requests is not None:
             self._requests.close()
+        if self._process is not None:
             assert self._process.wait(30) == 0
         self._process = self._requests = None
 
 
 AGENTD, AGENTCTL, GATEWAY = ForkServer("agentd"), ForkServer("agentctl"), ForkServer("agentd-gateway")
 """Those of this process; the end of the session closes them."""
+SERVERS = (AGENTD, AGENTCTL, GATEWAY)
 
 
 def launch_of(request: pytest.FixtureRequest) -> Launch:
