@@ -239,7 +239,6 @@ class TmuxServer:
         """Wait until the session's screen shows this text, and return the screen."""
         return wait_for(
             lambda: screen if text in (screen := self.screen(session)) else "",
-            20,
             what=f"{text!r} is shown",
             explain=lambda: self.screen(session),
         )

@@ -24,6 +24,7 @@ from agentd.model.states import Activity
 from agentd.model.status import AgentStatus
 from agentd.settings.settings import Settings, resolve_settings
 from tests.cli.support import RUNNING, Client, MemorySource, TmuxServer
+from tests.support.waiting import PATIENCE
 
 IDLE = replace(RUNNING, name="idle", activity=Activity.IDLE)
 WORKING = replace(RUNNING, name="a-working", activity=Activity.WORKING)
@@ -67,7 +68,7 @@ def settings_of(client: Client) -> Settings:
 
 async def shown(pilot: Pilot[None], probe: Callable[[], bool]) -> None:
     """Wait until something is so in the running view."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not probe():
         assert time.monotonic() < end, [str(row) for row in names(pilot)]
         await pilot.pause(0.02)

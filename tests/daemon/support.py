@@ -11,7 +11,7 @@ import psutil
 
 from tests.support.agents import jcard, misbehaving
 from tests.support.daemon import AgentJson, Daemon
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 RUN_ID = "AGENTD_RUN_ID"
 """The variable by which all that a run started is found."""
@@ -86,7 +86,7 @@ def refused(daemon: Daemon, *flags: str, env: dict[str, str] | None = None) -> s
     return plain[0]
 
 
-def running(daemon: Daemon, *names: str, timeout: float = 20) -> dict[str, int]:
+def running(daemon: Daemon, *names: str, timeout: float = PATIENCE) -> dict[str, int]:
     """Wait until these agents run, and give their pids."""
     return {name: pid_of(daemon.wait_state(name, "running", timeout=timeout)) for name in names}
 

@@ -64,7 +64,7 @@ def test_everything_is_as_it_was(daemon: Daemon, end: str) -> None:
         counting("done", folder, "exit 0"),
         counting("failed", folder, "exit 6"),
         bad("crashed", "--die=11"),
-        stay("late", timeout="300ms"),
+        stay("late", timeout="2s"),
         stay("broken", command=["no-such-program"]),
         stay("off", enabled=False),
         stay("named", session="other_name"),
@@ -227,7 +227,7 @@ def test_without_a_usable_jcard_the_agents_run_on_and_the_next_good_one_decides(
 def test_a_deadline_or_a_back_off_that_passed_during_the_absence_has_passed(daemon: Daemon) -> None:
     start(
         daemon,
-        stay("late", timeout="1500ms"),
+        stay("late", timeout="4s"),
         counting("due", daemon.folder, "exit 1", restart="always", restart_delay="1s", restart_delay_max="2s"),
     )
     running(daemon, "late")

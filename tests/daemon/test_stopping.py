@@ -65,7 +65,7 @@ def signals_caught(pid: int) -> set[str]:
 def test_the_order_is_interrupt_then_sigterm_at_half_then_sigkill(daemon: Daemon) -> None:
     log = daemon.folder / "signals"
     note = "".join(f"trap 'echo {name} $(date +%s.%N) >>{log}' {name}; " for name in ("INT", "TERM"))
-    agent = script("a", f"{note} echo ready >>{log}; while :; do sleep 0.05; done", grace_period="1200ms")
+    agent = script("a", f"{note} echo ready >>{log}; while :; do sleep 0.05; done", grace_period="2s")
     start(daemon, agent)
     wait_for_file(log)
     pid = running(daemon, "a")["a"]
@@ -74,7 +74,8 @@ def test_the_order_is_interrupt_then_sigterm_at_half_then_sigkill(daemon: Daemon
     assert not alive(pid)
     heard = [line.split() for line in lines(log)[1:]]
     assert [name for name, _ in heard] == ["INT", "TERM"]
-    assert float(heard[1][1]) - float(heard[0][1]) >= 0.55
+    # A second after it was sent the first; on a loaded machine that one may be heard late.
+    assert float(heard[1][1]) - float(heard[0][1]) >= 0.5
 
 
 def test_nothing_that_a_deaf_agent_started_survives_its_stop(daemon: Daemon) -> None:

@@ -31,19 +31,20 @@ def timed(shared_daemon_factory: Callable[[], Daemon]) -> Daemon:
     """A daemon whose agents run out of time, but for one."""
     daemon = shared_daemon_factory()
     folder = daemon.folder
+    # Four seconds, as some have to have ended by then, and others to catch signals, on a loaded machine, too.
     start(
         daemon,
-        counting("restarts", folder, "sleep 0.2; exit 1", restart="always", timeout="2s"),
-        counting("waits", folder, "exit 1", restart="always", restart_delay="1h", restart_delay_max="1h", timeout="1s"),
-        counting("fails", folder, "exit 1", timeout="1s"),
-        bad("polite", "--on-int=7", "--forever", timeout="1500ms", restart="always", **own_home(daemon)),
-        bad("needs-sigterm", "--ignore=INT", "--forever", timeout="1s", grace_period="1s"),
+        counting("restarts", folder, "sleep 0.2; exit 1", restart="always", timeout="4s"),
+        counting("waits", folder, "exit 1", restart="always", restart_delay="1h", restart_delay_max="1h", timeout="4s"),
+        counting("fails", folder, "exit 1", timeout="4s"),
+        bad("polite", "--on-int=7", "--forever", timeout="4s", restart="always", **own_home(daemon)),
+        bad("needs-sigterm", "--ignore=INT", "--forever", timeout="4s", grace_period="1s"),
         bad(
             "deaf",
             "--ignore=INT,TERM,HUP",
             "--grandchildren=3",
             "--forever",
-            timeout="1500ms",
+            timeout="4s",
             grace_period="800ms",
             **own_home(daemon),
         ),
@@ -55,10 +56,10 @@ def timed(shared_daemon_factory: Callable[[], Daemon]) -> Daemon:
 @pytest.mark.parametrize(
     ("name", "code", "number", "limit"),
     [
-        ("polite", 7, None, "1.5s"),
-        ("needs-sigterm", None, signal.SIGTERM, "1s"),
-        ("deaf", None, signal.SIGKILL, "1.5s"),
-        ("waits", 1, None, "1s"),
+        ("polite", 7, None, "4s"),
+        ("needs-sigterm", None, signal.SIGTERM, "4s"),
+        ("deaf", None, signal.SIGKILL, "4s"),
+        ("waits", 1, None, "4s"),
     ],
 )
 def test_an_agent_out_of_time_is_stopped_and_not_restarted(
@@ -75,13 +76,13 @@ def test_restarts_do_not_prolong_the_life(timed: Daemon) -> None:
     agent = timed.wait_state("restarts", "timed_out", timeout=30)
     assert agent["restarts"] >= 1
     times = run_times(timed.folder, "restarts")
-    assert times[-1] - times[0] < 2.0
+    assert times[-1] - times[0] < 4.0
     # The time may be over after a restart was begun and before its process could say that it runs.
     assert len(runs(timed.folder, "restarts")) - 1 in (agent["restarts"], agent["restarts"] - 1)
 
 
 def test_an_agent_that_ended_in_time_keeps_how_it_ended(timed: Daemon) -> None:
-    timed.wait_state("restarts", "timed_out", timeout=30)
+    timed.wait_state("deaf", "timed_out", timeout=30)
     agent = timed.wait_state("fails", "failed")
     assert agent["exit_code"] == 1
 

@@ -127,10 +127,15 @@ def wait_until_gone(pids: Iterable[int], timeout: float = PATIENCE) -> None:
 
 
 def end_marked(mark: str, rounds: int = 20) -> None:
-    """SIGKILL what :func:`marked` finds, until there is nothing more: killing one may let another start."""
+    """SIGKILL what :func:`marked` finds, until there is nothing more: killing one may let another start.
+
+    One that is forked while the process table is read, by a process that has been read, is found by the second look.
+    """
+    nothing = 0
     for _ in range(rounds):
         found = marked(mark)
-        if not found:
+        nothing = 0 if found else nothing + 1
+        if nothing == 2:
             return
         for process in found:
             try:

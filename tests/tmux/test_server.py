@@ -196,7 +196,7 @@ async def test_killing_the_server_ends_it_with_all_sessions_and_its_socket(serve
 
 
 async def test_a_server_that_does_not_answer_is_killed(server: TmuxServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentd.tmux.server_process._END_LIMIT", 0.05)
+    monkeypatch.setattr("agentd.tmux.server_process._END_LIMIT", 0.5)
     monkeypatch.setattr("agentd.tmux.connection._LEAVE_LIMIT", 0.05)
     assert server.identity is not None
     await server.close()
@@ -218,7 +218,7 @@ async def test_killing_the_server_works_after_the_connection_was_lost(server: Tm
 async def test_a_server_that_does_not_end_keeps_its_socket_and_is_named(
     server: TmuxServer, events: LogCapture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentd.tmux.server_process._END_LIMIT", 0.05)
+    monkeypatch.setattr("agentd.tmux.server_process._END_LIMIT", 0.5)
     monkeypatch.setattr("agentd.tmux.connection._LEAVE_LIMIT", 0.05)
     assert server.identity is not None
     await server.close()

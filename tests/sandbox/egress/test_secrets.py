@@ -129,7 +129,7 @@ def test_answers_stream_and_a_websocket_passes(guests: Guests, server: Server) -
     assert sent(server)["Authorization"] == f"Bearer {VALUE}"
     guests.do(f"curl -sSN https://localhost:{server.port}/events >stream 2>&1 &")
     stream = daemon.workdir / "stream"
-    daemon.wait_for(lambda: stream.read_text() == "data: first\n\n", what="the first event is there")
+    daemon.wait_for(lambda: stream.exists() and stream.read_text() == "data: first\n\n", what="the first is there")
     server.more.set()
     daemon.wait_for(lambda: "second" in stream.read_text(), what="the second event is there")
 
