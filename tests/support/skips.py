@@ -31,7 +31,7 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"unshare", "apt-get install util-linux && make test"),
     (r"\bman is not", "apt-get install man-db && make test"),
     (r"PyYAML", "make clean test"),
-    (r"^(\{?\w+\}?) is not installed", r"apt-get install \1 && make test"),
+    (r"^(\{?[\w-]+\}?) is not installed", r"apt-get install \1 && make test"),
     (r"open files", "ulimit -n 20000 && make test"),
     (r"only (as )?root|not root|unless one is root|what root|tests as root", "sudo make test"),
     (
