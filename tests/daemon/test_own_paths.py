@@ -88,6 +88,10 @@ FURTHER = (
 )
 
 
+MOST = ("tmux socket", "sockets, locks and runtime directory", "their folder", "state directory and their folder")
+"""Each of the others is among these."""
+
+
 @pytest.fixture
 def first(daemon: Daemon) -> Daemon:
     start(daemon, stay("a"), stay("b", restart="always"), flags=[SOON])
@@ -98,7 +102,9 @@ def first(daemon: Daemon) -> Daemon:
 # -- while agentd runs
 
 
-@pytest.mark.parametrize("lost", LOST)
+@pytest.mark.parametrize(
+    "lost", [each if each in MOST else pytest.param(each, marks=pytest.mark.thorough) for each in LOST]
+)
 def test_what_is_removed_is_made_again_and_agents_notice_nothing(first: Daemon, lost: str) -> None:
     before, server = pids(first), servers(first)
     paths = list(LOST[lost](first))

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -251,8 +252,9 @@ def test_what_is_no_request_is_refused(daemon_of_garbage: Daemon, request_: byte
         assert connection.recv(4096).split()[1] == status
 
 
-@pytest.fixture
-def daemon_of_garbage(daemon: Daemon) -> Daemon:
+@pytest.fixture(scope="module")
+def daemon_of_garbage(shared_daemon_factory: Callable[[], Daemon]) -> Daemon:
+    daemon = shared_daemon_factory()
     started(daemon)
     return daemon
 

@@ -12,9 +12,11 @@ from tests.sandbox.conftest import Sandboxed
 from tests.support.agents import jcard
 from tests.support.processes import alive
 
-BOTH = pytest.mark.parametrize("kind", ["native", "sandboxed", pytest.param("gvisor", marks=pytest.mark.gvisor)])
+NATIVE = pytest.param("native", marks=pytest.mark.thorough)
+"""What is the same without a sandbox, as tests/daemon shows too."""
+BOTH = pytest.mark.parametrize("kind", [NATIVE, "sandboxed", pytest.param("gvisor", marks=pytest.mark.gvisor)])
 
-WITHOUT_GVISOR = pytest.mark.parametrize("kind", ["native", "sandboxed"])
+WITHOUT_GVISOR = pytest.mark.parametrize("kind", [NATIVE, "sandboxed"])
 """What gVisor does not do, as docs/sandbox.md says, or nobody sees from outside."""
 
 

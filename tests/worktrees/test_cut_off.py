@@ -194,7 +194,7 @@ BEGINNING_ANEW = [
 ]
 
 
-@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("done", [True, pytest.param(False, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize(("step", "branch", "ignored"), BEGINNING_ANEW)
 def test_a_new_beginning_at_another_base_that_was_cut_off_is_finished(
     world: World, step: str, done: bool, branch: str | None, ignored: bool
