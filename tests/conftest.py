@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.daemon import Daemon
-from tests.support.effort import DEFAULT_PROFILE, EVERYDAY, FULL
+from tests.support.effort import ASKED_FOR, DEFAULT_PROFILE, EVERYDAY, FULL
 from tests.support.forked import SERVERS, launch_of
 from tests.support.left_out import is_left_out, left_out
 from tests.support.memory_disk import temporary_folder
@@ -50,7 +50,7 @@ WHEN_ASKED_FOR = {
 # gets the same examples, so that a failure is the change's; new ones are found by everybody else.
 settings.register_profile(
     DEFAULT_PROFILE,
-    max_examples=FULL if "CI" in os.environ else EVERYDAY,
+    max_examples=FULL if ASKED_FOR else EVERYDAY,
     deadline=None,
     derandomize="CI" in os.environ,
     print_blob=True,
