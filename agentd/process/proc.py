@@ -141,10 +141,12 @@ def look_for_run_id(pid: int) -> tuple[str | None, bool]:
 
 def _environment(pid: int) -> tuple[bytes, bool]:
     """The environment of a process, and whether that is all there is to know."""
+    refused = False
     try:
         environment = _read(f"{PROC}/{pid}/environ", _MAX_ENVIRONMENT)
     except PermissionError:
-        return b"", True
+        # Another user's; or, for all but root, that of a process whose first thread has ended.
+        environment, refused = b"", True
     except OSError as error:
         if error.errno in NOTHING_LEFT:
             raise
@@ -158,7 +160,7 @@ def _environment(pid: int) -> tuple[bytes, bool]:
     if fields[STAT_STATE] not in b"ZX":
         # While a program is loaded its environment seems empty, too, but execve sets the place of the code last.
         empty = fields[_CODE] != b"0" and len(set(fields[_ENVIRONMENT])) == 1
-        return b"", empty or bool(int(fields[_FLAGS]) & _KERNEL_THREAD)
+        return b"", refused or empty or bool(int(fields[_FLAGS]) & _KERNEL_THREAD)
     if int(fields[STAT_THREADS]) > 1:
         # Its first thread has ended; others run.
         for task in numbers_in(f"{PROC}/{pid}/task"):

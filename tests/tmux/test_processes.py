@@ -17,7 +17,7 @@ from structlog.testing import LogCapture
 
 from agentd.model.spec import RUN_ID_VARIABLE
 from agentd.process import identity as processes
-from agentd.process import orphans
+from agentd.process import orphans, proc
 from agentd.process import reaper as reaping
 from agentd.process.identity import ExitWatch, ProcessIdentity, runs_script, signal_group, started_by
 from agentd.process.proc import descendants, run_id_of
@@ -136,12 +136,23 @@ ctypes.CDLL(None).pthread_exit(None)
 """
 
 
-def test_a_process_whose_first_thread_ended_is_alive_and_still_marked(start: Start, short_folder: Path) -> None:
+def test_a_process_whose_first_thread_ended_is_alive_and_still_marked(
+    start: Start, short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = short_folder / "program.py"
     path.write_text(THREAD_ONLY)
     child = start(sys.executable, "-I", str(path), run="threads")
     wait_for(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE, what="the first thread ended")
     assert identity(child.pid).alive()
+    assert run_id_of(child.pid) == "threads"
+    read = proc._read
+
+    def as_others_are_refused(path: str, size: int) -> bytes:
+        if path == f"/proc/{child.pid}/environ":
+            raise PermissionError(13, "Permission denied")
+        return read(path, size)
+
+    monkeypatch.setattr(proc, "_read", as_others_are_refused)
     assert run_id_of(child.pid) == "threads"
 
 
