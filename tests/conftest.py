@@ -8,6 +8,7 @@ import importlib
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,7 +86,10 @@ def pytest_configure_node(node: _Worker) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Use the servers that all processes share."""
+    """Let C-c be what it is, and use the servers that all processes share."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a shell has it for what it starts in the background: every program of the tests would ignore C-c, too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if _SHARED in (given := getattr(config, "workerinput", {})):
         for server in SERVERS:
             server.use_shared(Path(given[_SHARED]))
