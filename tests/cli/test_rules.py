@@ -26,6 +26,7 @@ COMMANDS = (
     *("worktrees", "diff", "collect", "sandbox"),
     *("validate", "plan", "schema", "doctor"),
     *("session", "message", "run", "tool", "daemon", "connect"),
+    *("mcp", "mcp-config"),
     *("service", "completion", "help"),
 )
 CALLS = {
@@ -54,7 +55,7 @@ def test_version_names_program_and_version(client: Client) -> None:
 def test_help_names_every_command(client: Client) -> None:
     text = client("--help").out
     assert "examples:" in text
-    assert re.findall(r"^    ([a-z]+) ", text, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^    ([a-z-]+) ", text, re.MULTILINE) == list(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
