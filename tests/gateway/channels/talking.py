@@ -112,14 +112,20 @@ class Topic:
             await consumer.stop()
         return found
 
-    async def contents(self) -> list[str]:
-        """What was answered."""
-        return [each["content"] for each in await self.all("assistant")]
-
-    async def await_answers(self, *wanted: str) -> None:
+    async def await_answers(self, *wanted: str) -> list[Any]:
         """Wait until these are answered, each once, and nothing else is."""
-        found: list[str] = []
+        found: list[Any] = []
         async with asyncio.timeout(50):
+            # A broker that was just started may tell of some partitions alone.
             while len(found) < len(wanted):
-                found = await self.contents()
-        assert sorted(found) == sorted(wanted)
+                found = await self.all("assistant")
+        assert sorted(each["content"] for each in found) == sorted(wanted)
+        return found
+
+    async def await_each(self, *wanted: str) -> None:
+        """Wait until these are answered, each by one answer, however often that was sent."""
+        by_id: dict[str, str] = {}
+        async with asyncio.timeout(200):
+            while {*wanted} - {*by_id.values()}:
+                by_id = {each["id"]: each["content"] for each in await self.all("assistant")}
+        assert sorted(by_id.values()) == sorted(wanted)
