@@ -60,11 +60,18 @@ def read_regular(path: Path, limit: int, account: AgentUser | None = None, place
     OSError
         If it cannot be opened or read.
     """
+    with open_entitled(path, account, places) as file:
+        return read_up_to(path, file, limit)
+
+
+@contextmanager
+def open_entitled(path: Path, account: AgentUser | None, places: Iterable[Path] = ()) -> Iterator[BinaryIO]:
+    """Open a regular file to read it for an account; parameters and errors as for `read_regular`."""
     with open_regular(path) as file:
         if account is not None and not may_open(account, path, file.fileno()) and _could_bend(account, path):
             raise NotEntitledError(None, "leads, by way of what the agents' user may change, where it may not read")
         _require_inside(path, file.fileno(), places, account)
-        return read_up_to(path, file, limit)
+        yield file
 
 
 @contextmanager

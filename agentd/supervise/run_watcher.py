@@ -68,7 +68,7 @@ class WatchedRun:
     conversation: str | None
     """The harness's own id of it."""
     blind: bool = False
-    """Whether the witness does not tell when the agent asks something."""
+    """Whether the screen is to be looked at, too: it shows what the witness does not tell."""
     limit: LimitHit | None = None
     """The usage limit that it is at."""
 

@@ -147,8 +147,8 @@ class Voice(Protocol):
         """A witness says what the agent is doing; ``None`` if it no longer knows."""
         ...
 
-    def identified(self, conversation: str) -> None:
-        """The harness's own id of the conversation, by which it is resumed."""
+    def identified(self, conversation: str | None) -> None:
+        """The harness's own id of the conversation, by which it is resumed; ``None`` before another one has any."""
         ...
 
     def quota(self, source: str, windows: Sequence[QuotaWindow]) -> None:
@@ -212,6 +212,15 @@ class TellsAgain(Protocol):
 
 
 @runtime_checkable
+class SeesScreen(Protocol):
+    """What a `Watch` may be too: while it is the user's move, the terminal shows what its harness does not record."""
+
+    def shows(self, screen: str) -> None:
+        """Take what the terminal shows, with escape sequences for its styles: once a second while it changes."""
+        ...
+
+
+@runtime_checkable
 class Recalls(Protocol):
     """What a `Watch` may be too: its harness keeps a record of what happened while no agentd watched."""
 
@@ -222,6 +231,21 @@ class Recalls(Protocol):
         ----------
         since
             In seconds since the epoch.
+        """
+        ...
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """What a `Watch` may be too: its harness's record can be read after its program's end, and is whole then."""
+
+    async def settle(self, text: str, since: float) -> bool:
+        """Say whether the record has a message handed over since then, and tell of its turn as `Recalls` does.
+
+        Raises
+        ------
+        TurnsError
+            If the record cannot be read.
         """
         ...
 

@@ -16,7 +16,7 @@ import structlog
 
 from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
-from agentd.turns.activity import NOBODY_SPEAKS, Seen, Shown, line
+from agentd.turns.activity import NOBODY_SPEAKS, Seen, Shown
 from agentd.turns.activity_watch import ActivityWatch
 from agentd.turns.adapter import (
     Adapter,
@@ -28,10 +28,13 @@ from agentd.turns.adapter import (
     LiveRun,
     NotNowError,
     Recalls,
+    SeesScreen,
+    Settles,
     TellsAgain,
     TurnsError,
     Watch,
 )
+from agentd.turns.adapter_call import CALL_LIMIT, meant, within
 from agentd.turns.conversation import Conversation, Request, Turn, decide, expired, take
 from agentd.turns.events import Ended, Outcome, PermissionResolved, TextDelta, TurnEvent, Usage
 from agentd.turns.late_usage import LateUsage
@@ -40,9 +43,6 @@ from agentd.turns.quota import QuotaWindow, failed_at
 from agentd.turns.reporter import Reporter
 
 log = structlog.get_logger(__name__)
-
-_CALL_LIMIT = 5.0
-"""Seconds for one call of an adapter; holding a hook is none."""
 
 _DELIVERY_LIMIT = 30.0
 """Seconds for handing over a message: it is typed, seen to be typed, and Enter pressed again after 3 s."""
@@ -200,7 +200,7 @@ class RunWatch:
         if not self._over:
             self._doing.seen(source, seen)
 
-    def identified(self, conversation: str) -> None:
+    def identified(self, conversation: str | None) -> None:
         """The harness's own id of the conversation."""
         if conversation != self.session:
             self._reporter.session = conversation
@@ -249,26 +249,12 @@ class RunWatch:
         TurnsError
             If there is no such request any more, or the answer does not fit.
         """
-        watch, found = self._watching(), self._request(request)
+        watch, found = self._watching(), meant(self.agent, self.conversation.requests, request)
         await self._call(watch.answer(found, answer))
         self.conversation, first = decide(self.conversation, found.id)
         if first:
             self._tell(PermissionResolved(found.id, answer.decision))
             self._doing.judge()
-        return found
-
-    def _request(self, request: str | None) -> Request:
-        waiting = self.conversation.requests
-        if request is None and len(waiting) > 1:
-            shown = ", ".join(f"{each.id} ({line(each.text)})" for each in waiting)
-            raise TurnsError(f"{self.agent} waits for {len(waiting)} answers: say which, of {shown}")
-        found = next((each for each in waiting if request is None or each.id == request), None)
-        if found is None:
-            raise TurnsError(
-                f"{self.agent} waits for no answer that can be given here; see agentctl screen {self.agent}"
-                if request is None
-                else f"the request {request} of {self.agent} is decided already, or never was"
-            )
         return found
 
     @property
@@ -281,6 +267,21 @@ class RunWatch:
         """Whether something shows that the agent is at work or asks, also if no turn of it is known."""
         doing = NOBODY_SPEAKS if self.current is None else self.current.doing
         return self.conversation.turn is not None or (doing.activity in _NOT_THE_USERS and not doing.background)
+
+    @property
+    def wants_screen(self) -> bool:
+        """Whether its terminal is to be looked at though a record tells what the agent is doing."""
+        watch = self._watch
+        return watch is not None and isinstance(watch, SeesScreen) and not self.at_work
+
+    def saw(self, screen: str) -> None:
+        """Have the adapter take what the terminal shows."""
+        watch = self._watch
+        if watch is not None and isinstance(watch, SeesScreen):
+            try:
+                watch.shows(screen)
+            except Exception as error:  # noqa: BLE001 (an adapter may raise anything; it costs its own run's activity)
+                self._fail(error)
 
     def listens(self) -> bool:
         """Whether it is the user's move, and the run takes a message."""
@@ -333,6 +334,17 @@ class RunWatch:
         if again and turn is not None and self.conversation.turn is None:
             self.conversation = replace(self.conversation, turn=Turn(turn, text, since))
 
+    async def settle(self, text: str, since: float) -> bool | None:
+        """Say whether a program that has ended had taken a message; as `Receiver.settle`."""
+        watch = self._watch
+        if watch is None or not isinstance(watch, Settles):
+            return None
+        try:
+            return await self._call(watch.settle(text, since))
+        except TurnsError as error:
+            log.info("message_not_settled", agent=self.agent, reason=str(error))
+            return None
+
     async def go_on(self) -> bool:
         """Have the agent go on after a usage limit, where its harness has a way of its own; says whether that was done.
 
@@ -361,17 +373,8 @@ class RunWatch:
             raise TurnsError(f"{self.agent} is not watched: its harness cannot be asked; use agentctl keys")
         return self._watch
 
-    async def _call(self, call: Awaitable[T], limit: float = _CALL_LIMIT) -> T:
-        try:
-            async with asyncio.timeout(limit):
-                return await call
-        except TurnsError:
-            raise
-        except TimeoutError:
-            raise TurnsError(f"the harness of {self.agent} did not take it within {limit:g} s") from None
-        except Exception as error:
-            self._fail(error)
-            raise TurnsError(f"the harness of {self.agent} cannot be asked: {error}") from error
+    async def _call(self, call: Awaitable[T], limit: float = CALL_LIMIT) -> T:
+        return await within(call, limit, self.agent, self._fail)
 
     # -- the end
 
@@ -384,7 +387,7 @@ class RunWatch:
             end = Ended(Outcome.LOST, None, None, "the agent's process ended")
             if self._watch is not None:
                 try:
-                    async with asyncio.timeout(_CALL_LIMIT):
+                    async with asyncio.timeout(CALL_LIMIT):
                         end = await self._watch.at_exit(succeeded=succeeded) or end
                 except Exception as error:  # noqa: BLE001 (an adapter may raise anything)
                     log.warning("agent_not_watched", agent=self.agent, reason=f"{type(error).__name__}: {error}")
@@ -400,4 +403,4 @@ class RunWatch:
         self._doing.stop()
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task], timeout=_CALL_LIMIT)
+            await asyncio.wait([self._task], timeout=CALL_LIMIT)

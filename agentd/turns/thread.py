@@ -160,8 +160,9 @@ class TurnsThread:
         current = run.current
         if current is not None:
             doing = current.doing
+            blind = doing.blind or run.wants_screen
             shown = WatchedRun(
-                doing.activity, current.since, doing.source, doing.text, run.session, doing.blind, run.limits.hit
+                doing.activity, current.since, doing.source, doing.text, run.session, blind, run.limits.hit
             )
             self._to_daemon(partial(self._take, run.run.facts.run_id, shown))
 

@@ -87,6 +87,8 @@ class Turns:
         self._runs: dict[str, RunWatch] = {}
         self._by_pid: dict[int, tuple[ProcessIdentity, RunWatch]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        """What an agent's last run leaves being settled, by the agent's name in lower case."""
         self._going_on: dict[str, Callable[[str | None], None]] = {}
         """Whom to tell what became of a message to go on, by its id."""
         self.forgotten: Callable[[str], object] = lambda _run_id: None
@@ -114,6 +116,14 @@ class Turns:
         self._by_pid[run.process.pid] = run.process, watch
         if adapter is not None:
             watch.begin(adapter)
+            self._begin(watch)
+
+    def _begin(self, watch: RunWatch) -> None:
+        """Have a run take messages, once what its agent's last run was handed is settled."""
+        ending = self._ending.get(watch.agent.lower())
+        if ending is not None:
+            ending.add_done_callback(lambda _: self._begin(watch))
+        elif self._runs.get(watch.run_id) is watch:
             self.deliveries.began(watch.agent, watch)
 
     def ended(self, run_id: str, *, succeeded: bool) -> None:
@@ -127,7 +137,9 @@ class Turns:
             self._outlet.not_resumed(watch)
         if self._by_pid.get(watch.run.process.pid, (None, None))[1] is watch:
             del self._by_pid[watch.run.process.pid]
-        self._do(self._end(watch, succeeded=succeeded), f"end of {watch.agent}")
+        name = watch.agent.lower()
+        ending = self._ending[name] = self._do(self._end(watch, succeeded=succeeded), f"end of {watch.agent}")
+        ending.add_done_callback(lambda done: self._ending.pop(name) if self._ending.get(name) is done else None)
 
     def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:
         """Have a run go on after a usage limit; tells why that could not be done, or ``None``."""
@@ -135,7 +147,7 @@ class Turns:
         if watch is None:
             told("it is not running")
             return
-        self._do(self._go_on(watch, number, told), f"going on of {watch.agent}")
+        _ = self._do(self._go_on(watch, number, told), f"going on of {watch.agent}")
 
     async def _go_on(self, watch: RunWatch, number: int, told: Callable[[str | None], None]) -> None:
         try:
@@ -159,12 +171,14 @@ class Turns:
         if told is not None:
             told(None if message.status in (Status.STARTED, Status.ENDED) else message.error or message.status.value)
 
-    def _do(self, work: Coroutine[object, object, None], name: str) -> None:
+    def _do(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _end(self, watch: RunWatch, *, succeeded: bool) -> None:
+        await self.deliveries.settle(watch.agent, watch)
         await watch.end(succeeded=succeeded)
         self.deliveries.over(watch.agent, watch, "the agent ended")
         self._apply_declared()
@@ -174,6 +188,7 @@ class Turns:
         watch = self._runs.get(run_id)
         if watch is None:
             return
+        watch.saw(ansi)
         try:
             found = judge_screen(watch.run.facts.harness, ansi, title)
         except Exception as error:  # noqa: BLE001 (a third party's rules may be wrong in any way)

@@ -17,7 +17,7 @@ from agentd.model.states import Activity
 from tests.daemon.test_messages import Following
 from tests.harness.day import Day
 from tests.harness.driven import DAYS, DEADLINE, DrivenCli, agentctl
-from tests.harness.real_clis import REAL_CLIS, RealCli
+from tests.harness.real_clis import REAL_CLIS, RealCli, write_json
 from tests.harness.stub_model import REPLY
 from tests.harness.test_real_turns import ASK, wait_activity
 
@@ -220,6 +220,45 @@ def test_gemini(begin: Callable[..., Day]) -> None:
     killed(day)
     day.say(writes("f"), lambda: day.answer("allow"), answers=2)
     day.say("STUB-STATUS:403", outcome="failed", failure="auth_error")
+    day.say("STUB-STATUS:400", outcome="failed", failure="other")
+    day.say(f"{REPLY}good night")
+    over(day)
+
+
+def test_opencode(begin: Callable[..., Day], driven: DrivenCli) -> None:
+    config = driven.daemon.home / ".config" / "opencode"
+    config.mkdir(parents=True)
+    write_json(config / "opencode.json", {"permission": {"bash": "ask"}})
+    day = begin()
+    work = day.driven.daemon.workdir
+    plain(day)
+    day.say(f'STUB-TOOL:glob {{"pattern":"*","path":"{work}"}}', answers=2)
+
+    def writes(name: str) -> str:
+        return f"STUB-BASH:echo yes > {work}/{name}"
+
+    day.say(writes("a"), lambda: day.answer("allow"), answers=2)
+    day.say(writes("b"), lambda: day.answer("deny"), outcome="interrupted", answers=1)
+    day.say(writes("c"), lambda: day.at_dialog(Activity.WAITING_PERMISSION, "Enter"), answers=2)
+    day.say(writes("d"), lambda: day.at_dialog(Activity.WAITING_PERMISSION, "Escape"), outcome="interrupted", answers=1)
+    assert sorted(each.name for each in work.iterdir()) == ["a", "c"]
+    day.say(f"STUB-BASH:false > {work}/e", lambda: day.answer("allow"), answers=2)
+    question = 'STUB-TOOL:question {"questions":[{"question":"Which colour?","header":"Colour",' + CHOICES
+    day.say(question, lambda: day.answer("answer", "Blue"), answers=2)
+    day.say(f"again {question}", lambda: day.at_dialog(Activity.WAITING_INPUT, "Enter"), answers=2)
+    typed(day)
+    day.say("STUB-SLEEP:300", day.interrupt, outcome="interrupted")
+    day.say("go on")
+    day.say("STUB-SLEEP:301", lambda: day.escape("again to interrupt"), outcome="interrupted")
+    day.say("and on")
+    day.say("STUB-STATUS:401", outcome="failed", failure="auth_error")
+    day.say("let in again")
+    day.say("STUB-ONCE:429")
+    day.say("STUB-ONCE:500")
+    day.say("well again")
+    another_conversation(day, "/new")
+    killed(day)
+    day.say(HANGS, day.allow_and_interrupt, outcome="interrupted", answers=1)
     day.say("STUB-STATUS:400", outcome="failed", failure="other")
     day.say(f"{REPLY}good night")
     over(day)

@@ -12,10 +12,6 @@ from tests.support.daemon import program
 
 pytestmark = REAL
 
-RECORDED = ("claude-code", "codex", "gemini-cli")
-"""The others' answers and usage are not told."""
-
-
 def last(driven: DrivenCli, *arguments: str) -> subprocess.CompletedProcess[str]:
     sockets = [f"--api-socket={driven.daemon.api_socket}", f"--tmux-socket={driven.daemon.tmux_socket}"]
     return subprocess.run([program("agentctl"), *sockets, *arguments], capture_output=True, text=True, check=False)
@@ -31,9 +27,6 @@ def test_the_answer_and_the_usage_are_told(driven: DrivenCli, prompt: str) -> No
     assert isinstance(events, list)
     data = next(event["data"] for event in events if event["kind"] == "turn_ended")
     assert data["outcome"] == "completed"
-    if driven.cli.harness not in RECORDED:
-        assert "text" not in data
-        return
     assert data["text"] == f"STUB-REPLY: {driven.cli.received(prompt)}"
     assert last(driven, "last", "agent").stdout == f"{data['text']}\n"
     assert turns(driven, "turn_usage") == 1
@@ -50,5 +43,5 @@ def test_a_failure_has_its_kind(driven: DrivenCli) -> None:
     data = next(event["data"] for event in events if event["kind"] == "turn_ended")
     assert data["outcome"] == "failed"
     # Gemini CLI records no errors of a run like this.
-    if driven.cli.harness in ("claude-code", "codex"):
+    if driven.cli.harness != "gemini-cli":
         assert data["failure"] == "auth_error"

@@ -37,6 +37,8 @@ class Agent:
     error: Exception | None = None
     hold: asyncio.Event = field(default_factory=asyncio.Event)
     keeps_record: bool = True
+    whole_record: bool = False
+    """Whether its record can be read after its end."""
     deliveries: Deliveries | None = None
 
     def __post_init__(self) -> None:
@@ -58,6 +60,14 @@ class Agent:
             raise self.error
         self.given.append(text)
         await self.hold.wait()
+
+    async def settle(self, text: str, since: float) -> bool | None:
+        del since
+        if self.whole_record:
+            if text in self.record:
+                self.begin(text)
+            return text in self.record
+        return None
 
     async def recall(self, text: str, turn: str | None, since: float) -> None:
         del turn, since
@@ -322,3 +332,33 @@ def test_no_message_goes_back() -> None:
     over: Callable[[Message], Message] = lambda each: withdrawn(each, 2.0)  # noqa: E731
     with pytest.raises(IllegalTransitionError):
         over(over(message(1)))
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+@pytest.mark.parametrize("answers_late", [True, False])
+async def test_what_a_program_that_ended_was_handed_is_settled_by_its_whole_record(
+    path: Path, *, arrived: bool, answers_late: bool
+) -> None:
+    agent = Agent(whole_record=True)
+    deliveries = await opened(path, agent)
+    if answers_late:
+        agent.hold.clear()
+    await deliveries.accept("a", "m1", "hello", None)
+    await reached(deliveries, "m1", Status.DELIVERING if answers_late else Status.DELIVERED)
+    await until(lambda: bool(agent.given))
+    if arrived:
+        agent.record.append("hello")
+    settling = asyncio.create_task(deliveries.settle("a", agent))
+    agent.hold.set()
+    await settling
+    deliveries.over("a", agent, "the agent ended")
+    if arrived:
+        found = await reached(deliveries, "m1", Status.ENDED)
+        assert (found.outcome, found.turn) == (Outcome.LOST, "t-hello")
+    else:
+        found = await reached(deliveries, "m1", Status.QUEUED)
+        assert found.error == "the agent ended before it had arrived"
+        another = Agent("run-2", deliveries=deliveries)
+        deliveries.began("a", another)
+        await until(lambda: another.given == ["hello"])
+    await deliveries.close()

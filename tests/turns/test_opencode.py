@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
-from agentd.files.looks import Looks
 from agentd.harness.additions import LaunchFacts
 from agentd.model.states import Activity
-from agentd.process.identity import ProcessIdentity
-from agentd.turns.adapter import Answer, Ground, LiveRun, TurnsError
+from agentd.turns.adapter import Answer, TurnsError
 from agentd.turns.conversation import Conversation, Turn, take
 from agentd.turns.events import Decision, Failure, Outcome
-from agentd.turns.file_changes import FileChanges
 from agentd.turns.opencode import launch
-from agentd.turns.opencode.adapter import OPENCODE, OpenCodeWatch
+from agentd.turns.opencode.adapter import OPENCODE
 from agentd.turns.opencode.events import Reader
-from agentd.turns.run_watch import RunWatch
-from tests.turns.claude_run import Outlet, Terminal, me, until, wall
+from tests.turns.claude_run import until
+from tests.turns.opencode_run import ASKED, IDLE, doing, facts, prompt, said_of, watched
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -48,13 +41,8 @@ def replayed(name: str) -> list[Turn]:
     return turns
 
 
-def said(turn: Turn) -> tuple[str | None, str | None, str | None]:
-    assert turn.end is not None
-    return turn.prompt, turn.end.outcome.value, turn.end.final_text
-
-
 def test_the_turns_of_a_recorded_day_are_told() -> None:
-    told = [said(turn) for turn in replayed("f1")]
+    told = [said_of(turn) for turn in replayed("f1")]
     reply = "STUB-REPLY: "
     first, bash = "STUB-TRICKLE:3 from the gateway\na\nb", "STUB-BASH:echo hi > /srv/agents/work/ocf"
     assert told[:3] == [
@@ -95,18 +83,6 @@ def test_errors_end_turns(error: dict[str, object], failure: Failure) -> None:
     assert (conversation.last.end.outcome, conversation.last.end.failure) == (Outcome.FAILED, failure)
 
 
-IDLE = {"type": "session.idle", "properties": {"sessionID": "s"}}
-
-
-def prompt(message: str, text: str) -> tuple[Mapping[str, object], ...]:
-    info = {"id": message, "role": "user", "sessionID": "s"}
-    part = {"id": f"p{message}", "type": "text", "text": text, "messageID": message, "sessionID": "s"}
-    return (
-        {"type": "message.updated", "properties": {"sessionID": "s", "info": info}},
-        {"type": "message.part.updated", "properties": {"sessionID": "s", "part": part}},
-    )
-
-
 def test_sessions_of_subagents_are_passed_over() -> None:
     reader = Reader()
     child = {"type": "session.created", "properties": {"sessionID": "c", "info": {"id": "c", "parentID": "s"}}}
@@ -123,13 +99,6 @@ def test_nonsense_says_nothing(event: dict[str, object]) -> None:
 
 
 # -- launches
-
-
-def facts(*argv: str, stays: bool = True, resume: str | None = None, **environment: str) -> LaunchFacts:
-    place = Path("/nowhere")
-    return LaunchFacts(
-        "a", "run", "opencode", argv, environment, place, place, stays, place / "file", place / "socket", resume
-    )
 
 
 def test_a_launch_that_stays_serves_behind_a_password_that_is_in_no_argument() -> None:
@@ -161,84 +130,7 @@ def test_a_run_that_ends_with_its_answer_is_one_turn() -> None:
     assert (added.argv, dict(added.memo)) == (("opencode", "run", "hi"), {launch.ONE_TURN: "yes"})
 
 
-# -- a scripted server
-
-
-@dataclass
-class Scripted:
-    """A server that says what the test tells it to."""
-
-    port: int = 0
-    statuses: dict[str, object] = field(default_factory=dict)
-    posts: list[tuple[str, object]] = field(default_factory=list)
-    status: int = 200
-    streams: list[asyncio.Queue[bytes | None]] = field(default_factory=list)
-
-    async def say(self, *events: Mapping[str, object] | bytes) -> None:
-        for event in events:
-            data = event if isinstance(event, bytes) else b"data: " + json.dumps(event).encode() + b"\n\n"
-            await self.streams[-1].put(data)
-
-    async def events(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Authorization") is None:
-            return web.Response(status=401)
-        response = web.StreamResponse()
-        await response.prepare(request)
-        stream: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.streams.append(stream)
-        await self.say({"type": "server.connected", "properties": {}})
-        while (piece := await stream.get()) is not None:
-            await response.write(piece)
-        return response
-
-    async def say_statuses(self, _request: web.Request) -> web.Response:
-        return web.json_response(self.statuses)
-
-    async def take(self, request: web.Request) -> web.Response:
-        self.posts.append((request.path, await request.json()))
-        return web.json_response(True, status=self.status)
-
-
-@asynccontextmanager
-async def watched() -> AsyncIterator[tuple[Scripted, RunWatch, OpenCodeWatch]]:
-    server = Scripted()
-    app = web.Application()
-    app.router.add_get("/event", server.events)
-    app.router.add_get("/session/status", server.say_statuses)
-    app.router.add_post("/{rest:.*}", server.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.port = runner.addresses[0][1]
-    memo = {launch.PORT: str(server.port), launch.PASSWORD: "x"}
-    process = ProcessIdentity(1, None)
-    run = LiveRun(facts("opencode"), process, memo, Terminal())
-    looks = Looks()
-    watch = RunWatch(run, Ground(looks, FileChanges(looks, interval=0.01), me(), wall), Outlet())
-    watch.begin(OPENCODE)
-    await until(lambda: activity(watch) is Activity.IDLE)
-    assert isinstance(watch._watch, OpenCodeWatch)
-    yield server, watch, watch._watch
-    await watch.let_go()
-    looks.close()
-    for stream in server.streams:
-        stream.put_nowait(None)
-    await runner.cleanup()
-
-
-def activity(watch: RunWatch) -> Activity | None:
-    return None if watch.current is None else watch.current.doing.activity
-
-
-def doing(watch: RunWatch, wanted: Activity) -> Callable[[], bool]:
-    return lambda: activity(watch) is wanted
-
-
-ASKED = {
-    "type": "permission.asked",
-    "properties": {"id": "per_1", "sessionID": "s", "permission": "bash", "metadata": {"command": "make"}},
-}
+# -- answers and losses
 
 
 async def test_a_permission_is_answered_and_the_turn_interrupted() -> None:

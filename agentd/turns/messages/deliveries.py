@@ -34,6 +34,10 @@ _RECORD_LIMIT: Final = 120.0
 """Seconds for a message that was handed over to stand in the harness's record, while the agent is not at work. It
 takes 0.1 s; OpenCode's first one took 39 s on a loaded machine."""
 
+
+_SETTLE_LIMIT: Final = 5.0
+"""Seconds for a call that hands over a message to end after the program that it was for."""
+
 _COMMAND_LIMIT: Final = 10.0
 """The same for what a coding agent may take for a command of its own, which begins no turn."""
 
@@ -237,6 +241,20 @@ class Deliveries:
         await receiver.recall(current.text, current.turn, current.begun)
         self._expect(queue, _RECALL_LIMIT)
 
+    async def settle(self, agent: str, receiver: Receiver) -> None:
+        """A run's program has ended: have its record say whether it was handed the message that is under way."""
+        queue = self._queues.get(agent.lower())
+        if queue is None or queue.receiver is not receiver:
+            return
+        if queue.delivering is not None:
+            await asyncio.wait([queue.delivering], timeout=_SETTLE_LIMIT)
+        current = queue.current
+        if current is None or current.status not in (Status.DELIVERING, Status.DELIVERED):
+            return
+        arrived = await receiver.settle(current.text, current.begun)
+        if arrived is False and queue.current is current:
+            self._put_back(queue, "the agent ended before it had arrived")
+
     def over(self, agent: str, receiver: Receiver, reason: str) -> None:
         """A run is over, or is not heard any more."""
         queue = self._queues.get(agent.lower())
@@ -354,7 +372,7 @@ class Deliveries:
 
     def _put_back(self, queue: Queue, reason: str) -> None:
         current = queue.current
-        if current is not None and current.status is Status.DELIVERING:
+        if current is not None and current.status in (Status.DELIVERING, Status.DELIVERED):
             queue.current = None
             queue.waiting.insert(0, self._changed(messages.put_back(current, reason, self._wall())))
             queue.not_before = asyncio.get_running_loop().time() + _AGAIN

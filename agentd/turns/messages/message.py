@@ -41,7 +41,8 @@ class Status(StrEnum):
 _NEXT: Final[Mapping[Status, tuple[Status, ...]]] = {
     Status.QUEUED: (Status.DELIVERING, Status.FAILED, Status.EXPIRED, Status.WITHDRAWN),
     Status.DELIVERING: (Status.QUEUED, Status.DELIVERED, Status.STARTED, Status.FAILED),
-    Status.DELIVERED: (Status.STARTED, Status.FAILED),
+    # The record of a program that has ended may say that it did not arrive.
+    Status.DELIVERED: (Status.QUEUED, Status.STARTED, Status.FAILED),
     Status.STARTED: (Status.ENDED,),
     # What the model used may be recorded after the end.
     Status.ENDED: (Status.ENDED,),

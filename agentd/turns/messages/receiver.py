@@ -39,6 +39,13 @@ class Receiver(Protocol):
         """
         ...
 
+    async def settle(self, text: str, since: float) -> bool | None:
+        """Say, after its program's end, whether its record has a message that was handed over since then.
+
+        If so, its turn is taken up. ``None`` where no record tells.
+        """
+        ...
+
     async def hindrance(self, *, returned: str | None) -> str | None:
         """Why it cannot be handed a message just now; `returned` is the last one, if its turn was interrupted."""
         ...

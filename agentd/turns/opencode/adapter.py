@@ -9,29 +9,41 @@ from typing import Final
 
 import structlog
 
+from agentd.files.answering import NotAnsweringError
 from agentd.harness.additions import Additions, LaunchFacts
-from agentd.harness.builtin import OPENCODE as OPENCODE_CLI
 from agentd.model.states import Activity
 from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, NotNowError, TurnsError, Voice, Watch
 from agentd.turns.conversation import Request
-from agentd.turns.events import Decision, Ended, Outcome
+from agentd.turns.events import Decision, Ended, Outcome, PermissionResolved
+from agentd.turns.fields import mapping, number
 from agentd.turns.fields import text as text_of
 from agentd.turns.messages.message import same_text
 from agentd.turns.one_turn import OneTurnWatch
 from agentd.turns.opencode import launch
 from agentd.turns.opencode.events import Doing, Reader
-from agentd.turns.opencode.messages import as_events, is_prompt, prompt_of
-from agentd.turns.opencode.server import Server
+from agentd.turns.opencode.home_screen import is_home
+from agentd.turns.opencode.messages import as_events, is_prompt, missed, prompt_of
+from agentd.turns.opencode.record import record_of
+from agentd.turns.opencode.server import STATUS, NoAnswerError, Server
+from agentd.turns.screen.styled import read_rows
 
 log = structlog.get_logger(__name__)
 
 _SERVER: Final = "server"
 """The witness."""
-_TAKEN: Final = 20.0
+_TAKEN: Final = 15.0
 """Seconds for the server to take a message: whether it has is not known after that."""
+_BEGUN: Final = 4.0
+"""Seconds for the server to begin a conversation, and again to have it shown; no message is handed over yet."""
 _FOUND: Final = 10.0
 """Seconds for the server to be heard."""
+_MOST_MISSED: Final = 200
+"""Messages that are looked through for what was not heard."""
+_ASKS: Final = (("permission.asked", "/permission"), ("question.asked", "/question"))
+"""What may have been asked meanwhile, and where that is listed."""
+_DRAWN: Final = 60.0
+"""Seconds for the terminal to show a conversation that was begun or gone on with, on a machine ten times slower."""
 _RETRY: Final = (0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to connect; the last again and again: a start takes 4 s, loaded 18."""
 
@@ -50,7 +62,7 @@ class OpenCodeAdapter:
         """Watch a run."""
         if run.facts.stays:
             return OpenCodeWatch(run, voice, ground)
-        return OneTurnWatch(run, voice, ground, on_screen=launch.ONE_TURN not in run.memo)
+        return OneTurnWatch(run, voice, ground, record_of(run, ground), on_screen=launch.ONE_TURN not in run.memo)
 
 
 OPENCODE = OpenCodeAdapter()
@@ -66,7 +78,11 @@ class OpenCodeWatch:
     _reader: Reader = field(default_factory=Reader)
     _server: Server | None = None
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the server was connected to."""
+    """Set while the server is heard."""
+    _since: float = 0.0
+    """Since when it is not, in seconds since the epoch."""
+    _shown_from: float = 0.0
+    """From when on, by the loop's clock, the terminal shows the conversation unless it was left for the home screen."""
 
     async def run(self) -> None:
         """Follow the server's events, over its reconnections."""
@@ -76,6 +92,11 @@ class OpenCodeWatch:
             await asyncio.Event().wait()
             return
         self._reader.session = self.run_.conversation or memo.get(launch.RESUMED)
+        self._since = self.ground.wall()
+        if self.run_.conversation is None:
+            self._shown_from = asyncio.get_running_loop().time() + _DRAWN
+            # What was said in it before.
+            self._since -= self.run_.process.age()
         self._server = Server(int(port), password)
         try:
             await self._follow(self._server)
@@ -95,17 +116,55 @@ class OpenCodeWatch:
             except OSError as error:
                 reason = str(error)
             log.debug("opencode_not_heard", agent=self.run_.facts.agent, reason=reason)
+            if self._heard.is_set():
+                self._heard.clear()
+                self._since = self.ground.wall()
             self.voice.seen(_SERVER, None)
             await asyncio.sleep(_RETRY[min(failures, len(_RETRY) - 1)])
             failures += 1
 
     async def _connected(self, server: Server) -> None:
-        """Ask what is going on: what happened before was not heard."""
-        self._reader.resume(await server.get("/session/status"))
+        """Ask what is going on, and what was not heard."""
+        turn = self.voice.conversation.turn
+        statuses = await server.get(STATUS)
+        if self._reader.session is None:
+            self._reader.session = await self._begun_at_the_terminal(server)
+        session = self._reader.session
+        if session is not None:
+            said = await server.get_all(f"/session/{session}/message?limit={_MOST_MISSED}")
+            under_way = None if turn is None else turn.id
+            for event in missed(said, self._since, under_way, self._reader.knows, idle=session not in statuses):
+                self._take(event)
+        asked = [(kind, each) for kind, path in _ASKS for each in await server.get_all(path)]
+        self._reader.resume(statuses)
         self._heard.set()
-        if self.voice.conversation.turn is not None and self._reader.doing == Doing(Activity.IDLE):
+        now = self.voice.conversation.turn
+        if turn is not None and now is not None and now.id == turn.id and self._reader.doing == Doing(Activity.IDLE):
             self.voice.event(Ended(Outcome.LOST, error="the end was not heard"))
+        listed = [text_of(each, "id") for _, each in asked]
+        for request in self.voice.conversation.requests:
+            if request.id not in listed:
+                self.voice.event(PermissionResolved(request.id, Decision.EXPIRED))
         self._see()
+        for kind, each in asked:
+            if text_of(each, "sessionID") == session:
+                self._take({"type": kind, "properties": each})
+
+    async def _begun_at_the_terminal(self, server: Server) -> str | None:
+        """The conversation that was begun there before the server was heard: the only one since in the folder.
+
+        A second OpenCode in the folder has its own, and knows this one too: it is ours if the terminal shows one.
+        """
+        begun = [
+            text_of(each, "id")
+            for each in await server.get_all(f"/session?roots=true&start={round(self._since * 1000)}")
+            if number(mapping(each, "time"), "created") >= self._since * 1000 and not text_of(each, "parentID")
+        ]
+        try:
+            shown = is_home((await self.run_.terminal.look()).rows) is False
+        except TurnsError as error:
+            raise OSError(str(error)) from error
+        return begun[0] if shown and len(begun) == 1 else None
 
     def _take(self, event: Mapping[str, object]) -> None:
         for each in self._reader.read(event):
@@ -113,8 +172,7 @@ class OpenCodeWatch:
         self._see()
 
     def _see(self) -> None:
-        if self._reader.session is not None:
-            self.voice.identified(self._reader.session)
+        self.voice.identified(self._reader.session)
         doing = self._reader.doing
         if doing is not None:
             retries, at = doing.resets_at is not None, self.ground.wall()
@@ -132,12 +190,27 @@ class OpenCodeWatch:
 
     async def hindrance(self, *, returned: str | None) -> str | None:  # noqa: ARG002 (the protocol's)
         """Its server takes messages whatever is in its box; a new conversation is shown on a screen that is ready."""
-        if self._reader.session is None:
-            screen = await self.run_.terminal.look()
-            marker = OPENCODE_CLI.facts.ready_marker
-            if marker is not None and not any(marker in row for row in screen.rows):
-                return "its screen does not show that it is ready"
+        if not self._heard.is_set():
+            return "its server is not heard"
+        home = is_home((await self.run_.terminal.look()).rows)
+        self._follow_screen(home=home)
+        if self._reader.session is None and home is not True:
+            return "its screen does not show that it is ready for a new conversation"
         return None
+
+    def shows(self, screen: str) -> None:
+        """Follow the person at the terminal to the home screen: ``/new`` is no event of the server's."""
+        self._follow_screen(home=is_home([row.text for row in read_rows(screen)]))
+
+    def _follow_screen(self, *, home: bool | None) -> None:
+        if home is None or self._reader.session is None or self.voice.conversation.turn is not None:
+            return
+        now = asyncio.get_running_loop().time()
+        if not home:
+            self._shown_from = min(self._shown_from, now)
+        elif now >= self._shown_from:
+            self._reader.session = None
+            self.voice.identified(None)
 
     async def recall(self, text: str, since: float) -> None:
         """Ask the server for a turn that began while no agentd listened."""
@@ -148,7 +221,7 @@ class OpenCodeWatch:
             return
         try:
             said = await server.get_all(f"/session/{session}/message")
-            idle = session not in await server.get("/session/status")
+            idle = session not in await server.get(STATUS)
         except OSError as error:
             log.debug("opencode_not_heard", agent=self.run_.facts.agent, reason=str(error))
             return
@@ -164,16 +237,48 @@ class OpenCodeWatch:
         server, session = self._asked(), self._reader.session
         if session is None:
             session = await self._begin(server)
-        await server.post(f"/session/{session}/prompt_async", {"parts": [{"type": "text", "text": text}]}, _TAKEN)
+        parts = [{"type": "text", "text": text}]
+        try:
+            await server.post(f"/session/{session}/prompt_async", {"parts": parts}, _TAKEN)
+        except NoAnswerError as error:
+            # It may have been taken all the same: the record tells.
+            log.info("opencode_did_not_answer", agent=self.run_.facts.agent, reason=str(error))
+
+    async def settle(self, text: str, since: float) -> bool:
+        """Read the database: whether the server took a message is not known if it ended before its answer.
+
+        Messages are given no ids of ours, by which they could be found: OpenCode orders messages by their ids, which
+        it makes of the time in a way of its own.
+        """
+        record, session = record_of(self.run_, self.ground), self._reader.session
+        if session is None:
+            return False
+        try:
+            said = await self.ground.looks.look(record.place, lambda: record.prompted(text, since, session))
+        except (OSError, NotAnsweringError) as error:
+            raise TurnsError(f"OpenCode's database cannot be read: {error}") from error
+        for event in missed(said, since, None, self._reader.knows, idle=True):
+            self._take(event)
+        return bool(said)
 
     async def _begin(self, server: Server) -> str:
-        """Begin a conversation, and have it shown."""
-        made = await server.post("/session", {})
-        session = text_of(made, "id")
-        if not session:
-            raise NotNowError("opencode made a conversation without an id")
-        await server.post("/tui/select-session", {"sessionID": session})
+        """Begin a conversation, and have it shown.
+
+        Raises
+        ------
+        NotNowError
+            If it cannot: nothing was said in it. A starting OpenCode may not answer for 15 s on a loaded machine.
+        """
+        try:
+            made = await server.post("/session", {}, _BEGUN)
+            session = text_of(made, "id")
+            if not session:
+                raise NotNowError("opencode made a conversation without an id")
+            await server.post("/tui/select-session", {"sessionID": session}, _BEGUN)
+        except TurnsError as error:
+            raise NotNowError(str(error)) from error
         self._reader.session = session
+        self._shown_from = asyncio.get_running_loop().time() + _DRAWN
         return session
 
     async def answer(self, request: Request, answer: Answer) -> None:

@@ -76,6 +76,10 @@ class Reader:
     _error: Ended | None = None
     _open: bool = False
 
+    def knows(self, message: str) -> bool:
+        """Whether a message of the user was heard of."""
+        return bool(self._users.get(message))
+
     def resume(self, statuses: Mapping[str, object]) -> None:
         """Take which sessions the server says are at work, after connecting to it; the others are idle."""
         at_work = [session for session, status in statuses.items() if isinstance(status, dict)]

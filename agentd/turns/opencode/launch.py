@@ -18,6 +18,9 @@ RESUMED: Final = "session"
 ONE_TURN: Final = "one-turn"
 """In the memo, of a run that ends with its answer. With a prompt alone the program stays: what the Go agentd runs."""
 
+DATA: Final = "data"
+"""In the memo: the folder of what OpenCode keeps, if it is none in the home."""
+
 USER: Final = "opencode"
 """Whom the server knows by the password."""
 
@@ -34,14 +37,16 @@ def additions(facts: LaunchFacts) -> Additions:
     ``--port 0`` would take 4096 where that is free, and tells nobody which it took otherwise.
     """
     argv = facts.argv
+    data = facts.environment.get("XDG_DATA_HOME")
+    elsewhere = {DATA: data} if data and data.startswith("/") else {}
     own = _has(argv, _OWN) or _VARIABLE in facts.environment or (len(argv) > 1 and argv[1] in _COMMANDS)
     if not facts.stays and argv[1:2] == ("run",):
-        return Additions(argv, memo={ONE_TURN: "yes"})
+        return Additions(argv, memo={ONE_TURN: "yes", **elsewhere})
     if not facts.stays or not argv or own:
-        return Additions(argv)
+        return Additions(argv, memo=elsewhere)
     port, password = _free_port(), secrets.token_urlsafe(24)
     added = ["--hostname", "127.0.0.1", "--port", str(port)]
-    memo = {PORT: str(port), PASSWORD: password}
+    memo = {PORT: str(port), PASSWORD: password, **elsewhere}
     if facts.resume is not None and not _has(argv, _CONVERSATION):
         added += ["-s", facts.resume]
         memo[RESUMED] = facts.resume

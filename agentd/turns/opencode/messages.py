@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from agentd.turns.fields import mapping, number, objects, text
@@ -15,6 +15,54 @@ def is_prompt(message: Mapping[str, object], since: float) -> bool:
     """Whether it is a message of the user, made since then, in seconds since the epoch."""
     info = mapping(message, "info")
     return text(info, "role") == "user" and number(mapping(info, "time"), "created") / _MILLISECONDS >= since - CLOCKS
+
+
+def missed(
+    said: Sequence[Mapping[str, object]], since: float, turn: str | None, known: Callable[[str], bool], *, idle: bool
+) -> Iterator[Mapping[str, object]]:
+    """The events of a conversation that were not heard.
+
+    Parameters
+    ----------
+    said
+        Its last messages, in order.
+    since
+        From when on nothing was heard, in seconds since the epoch.
+    turn
+        The turn under way then.
+    known
+        Whether a message of the user was heard of.
+    idle
+        Whether it was the user's move before the messages were asked for.
+    """
+    at = next(
+        (
+            at
+            for at, each in enumerate(said)
+            if _id(each) == turn or (is_prompt(each, since) and prompt_of(each) and not known(_id(each)))
+        ),
+        len(said),
+    )
+    for before, each in zip((None, *said[at:]), said[at:], strict=False):
+        if before is not None and _is_over(before) and is_prompt(each, 0.0):
+            yield _idle(each)
+        yield from as_events(each)
+    if idle and at < len(said) and _is_over(said[-1]):
+        yield _idle(said[-1])
+
+
+def _id(message: Mapping[str, object]) -> str:
+    return text(mapping(message, "info"), "id")
+
+
+def _is_over(message: Mapping[str, object]) -> bool:
+    """Whether it is an answer, and nothing is added to it any more."""
+    info = mapping(message, "info")
+    return text(info, "role") == "assistant" and ("completed" in mapping(info, "time") or "error" in info)
+
+
+def _idle(message: Mapping[str, object]) -> Mapping[str, object]:
+    return {"type": "session.idle", "properties": {"sessionID": text(mapping(message, "info"), "sessionID")}}
 
 
 def prompt_of(message: Mapping[str, object]) -> str:

@@ -18,12 +18,22 @@ from agentd.turns.opencode.launch import USER
 
 _LIMIT: Final = 3.0
 """Seconds for an answer: while it starts, a request can hang for a minute."""
+_HEADERS: Final = 10.0
+"""Seconds for the events to begin."""
 _SILENCE: Final = 40.0
 """Seconds without a byte of events; a heartbeat comes every 10 s."""
 _LONGEST_EVENT: Final = 4 << 20
 """Bytes of one event; of a longer one nothing is read."""
 _LONGEST_ANSWER: Final = 64 << 10
 _LONGEST_LIST: Final = 16 << 20
+
+
+class NoAnswerError(TurnsError):
+    """The server has the request, as far as is known, and did not answer it."""
+
+
+STATUS: Final = "/session/status"
+"""Which conversations are at work, by their ids."""
 
 
 @dataclass(slots=True)
@@ -59,14 +69,20 @@ class Server:
     async def events(self) -> AsyncIterator[Mapping[str, object]]:
         """Give events until the connection ends.
 
+        Something else is asked before: while it starts, a request for events may never be answered, and of ten of them
+        OpenCode warns on its screen, over the input box.
+
         Raises
         ------
         OSError
             If it cannot be made, or is silent for too long.
         """
         timeout = aiohttp.ClientTimeout(total=None, connect=_LIMIT, sock_read=_SILENCE)
+        await self.get(STATUS)
         try:
-            async with self._client().get("/event", timeout=timeout, allow_redirects=False) as answer:
+            async with asyncio.timeout(_HEADERS):
+                answer = await self._client().get("/event", timeout=timeout, allow_redirects=False)
+            async with answer:
                 if answer.status != HTTPStatus.OK:
                     raise OSError(f"status {answer.status}")
                 async for event in _events(answer.content):
@@ -120,8 +136,10 @@ class Server:
         ------
         NotNowError
             If the server cannot be connected to.
+        NoAnswerError
+            If it does not say whether it takes it.
         TurnsError
-            If it does not take it, or does not say so.
+            If it does not take it.
         """
         try:
             timeout = aiohttp.ClientTimeout(total=limit)
@@ -133,7 +151,7 @@ class Server:
         except aiohttp.ClientConnectorError as error:
             raise NotNowError(f"opencode cannot be asked: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise TurnsError(f"opencode cannot be asked: {str(error) or type(error).__name__}") from error
+            raise NoAnswerError(f"opencode did not answer: {str(error) or type(error).__name__}") from error
 
 
 def _object(body: str) -> Mapping[str, object]:
