@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from agentd.harness.additions import HOOK_VARIABLE, SANDBOXED, Additions, LaunchFacts
 from agentd.model.spec import AgentSpec, AgentType
@@ -55,9 +56,16 @@ def _unwatched(spec: AgentSpec) -> str | None:
     return "it is sandboxed" if spec.type is AgentType.SANDBOXED else None
 
 
+ONE_TURN: Final = (
+    'it has a prompt, so a run of it is one turn, and ends with the answer; mode = "interactive" is for a program that '
+    "stays after that"
+)
+"""Why an agent takes no messages."""
+
+
 def declared_agent(desired: DesiredAgent) -> DeclaredAgent:
     """An agent as those who talk to it need to know it."""
-    one_shot = None if desired.stays else "it answers its prompt, and ends"
+    one_shot = None if desired.stays else ONE_TURN
     spec = desired.spec
     by = None if spec.worker is None else spec.worker.spawned_by
     return DeclaredAgent(spec.name, spec.harness, _unwatched(spec) or one_shot, by)

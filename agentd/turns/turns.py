@@ -295,7 +295,7 @@ class Turns:
         if refusal is None and declared.harness not in self._adapters:
             refusal = f"nothing tells of the turns of harness {declared.harness}"
         if refusal is not None:
-            raise TurnsError(f"{declared.name} takes no messages here: {refusal}; use agentctl send")
+            raise TurnsError(f"{declared.name} takes no messages here: {refusal}; agentctl send types at its terminal")
         return declared.name
 
     def stream(self, name: str) -> Stream:

@@ -57,6 +57,17 @@ def test_the_answer_is_printed_as_the_program_recorded_it(talk: Client) -> None:
     assert talk("ask", "a", "--stream", "and now?", *LIMIT).out.strip() == "I hear: and now?"
 
 
+def test_why_an_agent_takes_no_messages_is_told_in_the_daemons_words(talk: Client, daemon: Daemon) -> None:
+    (daemon.bin / "claude").write_text("#!/bin/sh\nexec sleep 600\n")
+    once = {"name": "once", "harness": "claude-code", "prompt": "do it", "workdir": str(daemon.workdir)}
+    daemon.write_jcard(jcard(once))
+    daemon.wait_for(lambda: (now := daemon.agent("once")) is not None and now["activity"] == "working", what="it works")
+    refused = talk("ask", "once", "hello", *LIMIT)
+    assert refused.status == 1
+    assert "once takes no messages here: it has a prompt, so a run of it is one turn" in refused.err
+    assert 'mode = "interactive"' in refused.err
+
+
 def test_what_is_asked_meanwhile_is_told_and_answered_from_elsewhere(
     talk: Client, daemon: Daemon, started: list[subprocess.Popen[str]]
 ) -> None:

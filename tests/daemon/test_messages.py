@@ -271,13 +271,15 @@ def test_agents_whose_turns_are_not_told_take_no_messages(daemon: Daemon) -> Non
     common = {"workdir": str(daemon.workdir), "enabled": False}
     off = {"name": "off", "command": ["cat"], "turns": False, **common}
     once = {"name": "once", "harness": "claude-code", "prompt": "do it", **common}
-    daemon.write_jcard(jcard(off, once))
+    own = {"name": "own", "command": ["cat"], "prompt": "do it", **common}
+    daemon.write_jcard(jcard(off, once, own))
     daemon.start()
     daemon.wait_state("once", "disabled")
-    for name in ("off", "once"):
+    for name, reason in (("off", "turns = false"), ("once", 'mode = "interactive"'), ("own", 'mode = "interactive"')):
         status, error = post(daemon, f"/v1/turns/{name}/messages", {"id": "m", "text": "hello"})
         assert status == 409
         assert "takes no messages here" in str(error)
+        assert reason in cast("dict[str, str]", error)["error"]
 
 
 def test_its_text_stands_in_no_file_that_others_may_read(agent: Listener) -> None:

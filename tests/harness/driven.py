@@ -18,10 +18,10 @@ from tests.support.waiting import wait_for
 _EACH = [pytest.mark.timeout(600), pytest.mark.usefixtures("_no_other_host")]
 REAL = [pytest.mark.clis, *_EACH]
 """Marks of a module of tests. Each test takes 2 to 10 s on an idle machine, and ten times that on a loaded one."""
-DAYS = [pytest.mark.days, *_EACH]
+DAYS = [pytest.mark.days, pytest.mark.timeout(1800), _EACH[1]]
 """Marks of a module of long conversations."""
 
-DEADLINE = 120.0
+DEADLINE = 240.0
 GRACE = 120.0
 """Seconds; so long that SIGTERM, at half of it, has no part in a stop that C-c should bring about."""
 

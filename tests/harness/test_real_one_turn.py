@@ -12,6 +12,7 @@ from tests.support.daemon import program
 
 pytestmark = REAL
 
+
 def last(driven: DrivenCli, *arguments: str) -> subprocess.CompletedProcess[str]:
     sockets = [f"--api-socket={driven.daemon.api_socket}", f"--tmux-socket={driven.daemon.tmux_socket}"]
     return subprocess.run([program("agentctl"), *sockets, *arguments], capture_output=True, text=True, check=False)

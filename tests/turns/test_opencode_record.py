@@ -102,6 +102,13 @@ def test_of_two_conversations_begun_since_nothing_is_told(kept: Kept) -> None:
     assert [*kept.record().told()] == []
 
 
+def test_a_turn_that_was_not_ended_has_no_end(kept: Kept) -> None:
+    one_turn(kept, "ses_1")
+    kept.message("ses_1", "user", text("and then?"))
+    kept.message("ses_1", "assistant", text("well"), time={"created": kept.at})
+    assert not any(isinstance(each, Ended) for each in kept.record().told())
+
+
 def test_an_error_has_its_kind(kept: Kept) -> None:
     kept.session("ses_1")
     kept.message("ses_1", "user", text("go"))

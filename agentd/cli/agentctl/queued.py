@@ -32,6 +32,10 @@ def has_queue(conversation: ConversationView | None, text: str) -> bool:
     return conversation is not None and is_seen(conversation) and not begins_command(text)
 
 
+class NoQueueError(CommandError):
+    """Nothing was put into a queue: there is none for this agent, or for this user."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
     """A message in an agent's queue."""
@@ -41,11 +45,13 @@ class QueuedMessage:
     id: str
 
     @classmethod
-    def send(cls, invocation: Invocation, agent: str, text: str) -> QueuedMessage | None:
-        """Put a message into the queue; ``None`` if there is none for this agent, or for this user.
+    def send(cls, invocation: Invocation, agent: str, text: str) -> QueuedMessage:
+        """Put a message into the queue.
 
         Raises
         ------
+        NoQueueError
+            If there is none, with the daemon's reason.
         CommandError
             If too many messages wait.
         """
@@ -53,11 +59,10 @@ class QueuedMessage:
         try:
             queued.client.send(agent, queued.id, text)
         except ApiError as error:
-            if error.status == _TOO_MANY:
-                raise CommandError(str(error)) from None
-            return None
-        except UnreachableError:
-            return None
+            refused = CommandError if error.status == _TOO_MANY else NoQueueError
+            raise refused(str(error)) from None
+        except UnreachableError as error:
+            raise NoQueueError(str(error)) from None
         return queued
 
     def look(self) -> MessageView:

@@ -8,7 +8,7 @@ from typing import Final
 from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import Invocation
 from agentd.cli.agentctl.lookup import find_agent, harness_facts
-from agentd.cli.agentctl.queued import QueuedMessage, has_queue
+from agentd.cli.agentctl.queued import NoQueueError, QueuedMessage, has_queue
 from agentd.cli.agentctl.sender import Sender
 from agentd.cli.agentctl.terminals import terminal_of
 from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient
@@ -59,7 +59,10 @@ def send_message(
     )
     before = conversation_of(invocation, agent.name)
     if enter and not force and has_queue(before, text):
-        queued = QueuedMessage.send(invocation, agent.name, text)
+        try:
+            queued = QueuedMessage.send(invocation, agent.name, text)
+        except NoQueueError:
+            queued = None
         if queued is not None:
             return queued.until_taken(timeout)
     outcome = sender.send(text, enter=enter)

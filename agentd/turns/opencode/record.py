@@ -19,12 +19,12 @@ from urllib.parse import quote
 
 from agentd.files.regular import open_entitled
 from agentd.turns.adapter import Ground, LiveRun
-from agentd.turns.events import Ended, TurnEvent, Usage
+from agentd.turns.events import Ended, Started, TurnEvent, Usage
 from agentd.turns.messages.message import CLOCKS, same_text
 from agentd.turns.one_turn import LONGEST, Reading
 from agentd.turns.opencode import launch
 from agentd.turns.opencode.events import Reader
-from agentd.turns.opencode.messages import as_events, is_prompt, prompt_of
+from agentd.turns.opencode.messages import is_prompt, missed, prompt_of
 
 Message = Mapping[str, object]
 
@@ -137,16 +137,21 @@ def _object(data: object) -> Message:
 
 
 def events_of(said: Sequence[Message]) -> Iterator[TurnEvent]:
-    """What a conversation has of its one turn. Pure."""
-    session = next((each["info"]["sessionID"] for each in said if isinstance(each["info"], dict)), None)
-    if not isinstance(session, str):
-        return
-    reader = Reader(session)
-    idle = {"type": "session.idle", "properties": {"sessionID": session}}
-    for event in (*(event for each in said for event in as_events(each)), idle):
+    """What a conversation has of its turns: usage, and how the last one ended, if it did. Pure."""
+    reader, end = Reader(), None
+    for event in missed(said, 0.0, None, lambda _: False, idle=True):
         for told in reader.read(event):
-            if isinstance(told, Usage | Ended):
-                yield told
+            match told:
+                case Usage():
+                    yield told
+                case Started():
+                    end = None
+                case Ended():
+                    end = told
+                case _:
+                    pass
+    if end is not None:
+        yield end
 
 
 def record_of(run: LiveRun, ground: Ground) -> OpenCodeRecord:
