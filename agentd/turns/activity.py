@@ -100,11 +100,13 @@ def weigh(seen: Mapping[str, Seen], last: Ended | None = None, background: Seque
         if last is not None and last.outcome is Outcome.FAILED and last.failure not in (None, Failure.OTHER):
             assert last.failure is not None
             return Doing(last.failure.activity, source, line(last.error or ""), resets_at=last.resets_at)
+        asked = seen.get(SCREEN)
+        if word.blind and asked is not None and asked.activity is Activity.WAITING_INPUT and asked.at >= word.at:
+            return Doing(asked.activity, SCREEN, line(asked.text), blind=True)
         if background:
             shown = line(f"in the background: {', '.join(background)}")
-            return Doing(Activity.WORKING, PROCESS, shown, background=True)
-    blind = word.blind and word.activity is Activity.WORKING
-    return Doing(word.activity, source, line(word.text), blind, word.resets_at, word.retries)
+            return Doing(Activity.WORKING, PROCESS, shown, word.blind, background=True)
+    return Doing(word.activity, source, line(word.text), word.blind, word.resets_at, word.retries)
 
 
 def line(text: str) -> str | None:

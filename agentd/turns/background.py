@@ -1,8 +1,9 @@
 """Tells of tools that still run after their turn: looked for once a turn ends, and looked at until they have ended.
 
-An agent that has left nothing running costs nothing: 300 of them took no time in a minute. A look at all processes,
-15 µs each, follows the end of a turn, and another half a second later, one for all turns that ended meanwhile, at most
-twice a second. A look at those that are known takes 50 µs for each, every 2 s.
+Measured by ``python -m benchmarks.left_running`` on a machine under load: 300 agents that have left nothing running
+take 1 ms of CPU in a minute, for nothing is looked at. A look at all processes, 20 µs each, follows the end of a turn,
+and another half a second later, one for all turns that ended meanwhile, at most twice a second: the two took 2 s where
+300 ended at once beside 1100 processes. A look at those that are known takes 70 µs for each, every 2 s.
 """
 
 from __future__ import annotations

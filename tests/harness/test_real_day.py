@@ -18,7 +18,8 @@ from tests.daemon.test_messages import Following
 from tests.harness.day import Day
 from tests.harness.driven import DAYS, DEADLINE, DrivenCli, agentctl
 from tests.harness.real_clis import REAL_CLIS, RealCli, write_json
-from tests.harness.stub_model import REPLY
+from tests.harness.stub_model import REPLY, StubModel
+from tests.harness.test_real_messages import wait_status
 from tests.harness.test_real_turns import ASK, wait_activity
 
 pytestmark = DAYS
@@ -75,6 +76,12 @@ def plain(day: Day) -> None:
     day.say("- several\n- lines, isn't it")
 
 
+def next_run_of(day: Day, killed: int) -> None:
+    """Wait until the agent runs again."""
+    agents = day.driven.daemon.agents
+    day.driven.daemon.wait_for(lambda: agents()["agent"]["pid"] not in (killed, None), DEADLINE, what="the next run")
+
+
 def killed(day: Day) -> None:
     """Two turns: one that the agent's death ends, and one after it in the same conversation."""
     daemon = day.driven.daemon
@@ -85,7 +92,7 @@ def killed(day: Day) -> None:
     daemon.wait_for(lambda: day.count("started") == len(day.turns), DEADLINE, what="its turn has begun")
     os.kill(before["pid"], signal.SIGKILL)
     day.wait_ends()
-    daemon.wait_for(lambda: daemon.agents()["agent"]["pid"] not in (before["pid"], None), DEADLINE, what="the next run")
+    next_run_of(day, before["pid"])
     day.say("and now?")
     assert daemon.agents()["agent"]["conversation"] == before["conversation"]
 
@@ -262,3 +269,23 @@ def test_opencode(begin: Callable[..., Day], driven: DrivenCli) -> None:
     day.say("STUB-STATUS:400", outcome="failed", failure="other")
     day.say(f"{REPLY}good night")
     over(day)
+
+
+def test_messages_handed_over_at_a_kill_are_settled_by_opencode(
+    begin: Callable[..., Day], driven: DrivenCli, model: StubModel
+) -> None:
+    day, daemon = begin(), driven.daemon
+    day.say("hello there")
+    sent = [f"only once, {number}" for number in range(3)]
+    for text in sent:
+        killed = daemon.agents()["agent"]["pid"]
+        assert killed is not None
+        name = day.send(text)
+        wait_status(driven, name, "delivering", "delivered", "started", "ended")
+        os.kill(killed, signal.SIGKILL)
+        # It had arrived, and its turn was lost with the program, or the next run was given it.
+        assert wait_status(driven, name, "ended")["outcome"] in ("lost", "completed")
+        next_run_of(day, killed)
+    day.say("good night")
+    told = [text for text in model.turns[-1].texts if text.startswith("only once")]
+    assert told == sent

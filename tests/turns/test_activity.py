@@ -148,5 +148,13 @@ def test_the_screen_tells_of_requests_where_the_record_does_not() -> None:
     assert weigh({"file": answered, "screen": asks}) == Doing(Activity.WORKING, "file", blind=True)
     idle = Seen(Activity.IDLE, 7.0, blind=True)
     later = Seen(Activity.WAITING_PERMISSION, 9.0, "touch it?", Rank.SCREEN)
-    assert weigh({"file": idle, "screen": later}) == Doing(Activity.IDLE, "file")
+    assert weigh({"file": idle, "screen": later}) == Doing(Activity.IDLE, "file", blind=True)
+    offers = Seen(Activity.WAITING_INPUT, 9.0, "another model?", Rank.SCREEN)
+    assert weigh({"file": idle, "screen": offers}) == Doing(
+        Activity.WAITING_INPUT, "screen", "another model?", blind=True
+    )
+    at_limit = Ended(Outcome.FAILED, failure=Failure.USAGE_LIMIT)
+    assert weigh({"file": idle, "screen": offers}, at_limit).activity is Activity.USAGE_LIMIT
+    next_turn = Seen(Activity.IDLE, 10.0, blind=True)
+    assert weigh({"file": next_turn, "screen": offers}) == Doing(Activity.IDLE, "file", blind=True)
     assert weigh({"file": Seen(Activity.WORKING, 5.0), "screen": asks}) == Doing(Activity.WORKING, "file")

@@ -285,6 +285,10 @@ def test_what_is_not_understood_says_nothing(said: Message) -> None:
         assert reader.doing is None or reader.doing == (Activity.IDLE, "")
 
 
+NO_OFFER = ("-c", "notice.hide_rate_limit_model_nudge=true")
+OFFER = "'-c' 'notice.hide_rate_limit_model_nudge=true'"
+
+
 def facts(*argv: str, **more: object) -> LaunchFacts:
     known = LaunchFacts(
         "a",
@@ -314,15 +318,16 @@ def script(*argv: str, **more: object) -> str:
 def test_a_program_that_stays_is_a_client_of_a_server() -> None:
     given = ("--no-daemon", "-m", "x", "-c", "a=1", "--enable=b", "--", "--no-daemon @SOCKET@")
     text = script("codex", *given)
-    assert "exec 'codex' '--no-daemon' '-m' 'x' '-c' 'a=1' '--enable=b' '--' '--no-daemon @SOCKET@'" in text
-    assert """app-server '-c' 'a=1' '--enable=b' --listen 'unix:///run/a.turns-socket'""" in text
-    remote = "--remote 'unix:///run/a.turns-socket' '-m' 'x' '-c' 'a=1' '--enable=b' '--' '--no-daemon @SOCKET@'"
+    assert f"exec 'codex' {OFFER} '--no-daemon' '-m' 'x' '-c' 'a=1' '--enable=b' '--' '--no-daemon @SOCKET@'" in text
+    assert f"""app-server {OFFER} '-c' 'a=1' '--enable=b' --listen 'unix:///run/a.turns-socket'""" in text
+    given_too = f"{OFFER} '-m' 'x' '-c' 'a=1' '--enable=b' '--' '--no-daemon @SOCKET@'"
+    remote = f"--remote 'unix:///run/a.turns-socket' {given_too}"
     assert text.splitlines()[-1].endswith(remote)
 
 
 def test_a_conversation_is_gone_on_with() -> None:
     text = script("codex", "-m", "x", resume="c")
-    assert text.splitlines()[-1].endswith("--remote 'unix:///run/a.turns-socket' 'resume' 'c' '-m' 'x'")
+    assert text.splitlines()[-1].endswith(f"--remote 'unix:///run/a.turns-socket' 'resume' 'c' {OFFER} '-m' 'x'")
     assert CODEX.additions(facts("codex", resume="c")).memo[RESUMED] == "c"
 
 
@@ -330,7 +335,7 @@ def test_a_conversation_is_gone_on_with_under_the_permissions_of_its_arguments()
     """Codex 0.169.0: "Permission overrides are not supported when resuming a remote task", exit status 1."""
     script("codex", "-a", "on-request")
     added = CODEX.additions(facts("codex", "-a", "on-request", resume="c"))
-    assert added.argv == ("codex", "resume", "c", "--no-daemon", "-a", "on-request")
+    assert added.argv == ("codex", "resume", "c", "--no-daemon", *NO_OFFER, "-a", "on-request")
     assert (added.file, added.memo) == (None, {RESUMED: "c"})
 
 
@@ -350,9 +355,15 @@ def test_what_a_server_does_not_take_is_launched_without_one(args: tuple[str, ..
     added = CODEX.additions(facts("codex", *args))
     # Without that it would share a server that outlasts the run.
     alone = ("--no-daemon",) if args[0] in ("--add-dir", "--worktree", "--oss") else ()
-    assert added.argv == ("codex", *alone, *args)
+    offer = () if args[0] in ("review", "exec") else NO_OFFER
+    assert added.argv == ("codex", *alone, *offer, *args)
     assert added.file is None
     assert SERVER not in added.memo
+
+
+def test_the_offer_of_another_model_is_left_to_who_decides_of_it() -> None:
+    text = script("codex", "-c", "notice.hide_rate_limit_model_nudge=false")
+    assert "=true" not in text
 
 
 def test_a_run_that_ends_with_its_answer_keeps_its_command_line() -> None:

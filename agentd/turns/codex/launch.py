@@ -37,6 +37,11 @@ _PERMISSIONS: Final = (
 _NO_DAEMON: Final = "--no-daemon"
 """Keeps Codex from sharing a server of its own; with ours it is refused."""
 
+_NUDGE: Final = "hide_rate_limit_model_nudge"
+_NO_OFFER: Final = ("-c", f"notice.{_NUDGE}=true")
+"""Keeps Codex from opening a dialog near a limit that offers another model, below which nothing can be typed: the
+setting of its configuration that its own "never show again" makes."""
+
 _COMMANDS: Final = frozenset(
     (
         *("agents", "exec", "e", "review", "login", "logout", "mcp", "plugin", "app-server", "remote-control"),
@@ -57,6 +62,8 @@ def additions(facts: LaunchFacts) -> Additions:
     memo = {HOME: home} if home and home.startswith("/") else {}
     if not facts.stays or not argv:
         return Additions(argv, memo=memo)
+    if not _COMMANDS.intersection(_options(argv)) and not any(_NUDGE in word for word in _options(argv)):
+        argv = (argv[0], *_NO_OFFER, *argv[1:])
     resumes = facts.resume is not None or RESUMED in _options(argv)
     served = _may_be_served(argv) and not (resumes and _has(argv, _PERMISSIONS))
     if not served and _may_share(argv):
