@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from agentd.mcp.errors import ToolError
 
-_PROGRAM: Final = (sys.executable, "-m", "agentd.cli.agentctl")
+_PROGRAM: Final = (sys.executable, "-P", "-m", "agentd.cli.agentctl")
 
 _LIMIT: Final = 30.0
 """Seconds that a command may take; those asked here wait for nothing but agentd."""

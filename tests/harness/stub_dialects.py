@@ -53,6 +53,14 @@ class Turn:
     """Whether a tool's result follows the last text."""
     tools: Mapping[str, Json]
     """JSON schema of the arguments, by tool."""
+    result: str = ""
+    """What the tools that were called last gave."""
+
+    def tool_named(self, name: str) -> str:
+        """Find a tool; ``*NAME`` is the one whose name ends so: hosts put an MCP server's before its tools'."""
+        if not name.startswith("*"):
+            return name
+        return next((known for known in self.tools if known.endswith(name[1:])), name[1:])
 
     @property
     def prompt(self) -> str:
@@ -124,6 +132,7 @@ class AnthropicMessages:
         """Tool results are user messages too."""
         texts: list[str] = []
         answered = False
+        result = ""
         for message in items(body.get("messages")):
             if message.get("role") == "user":
                 content = message.get("content")
@@ -131,10 +140,11 @@ class AnthropicMessages:
                 for part in items(content):
                     if part.get("type") == "tool_result":
                         answered = True
+                        result = "\n".join(texts_of(part.get("content")))
                     elif not str(part.get("text")).lstrip().startswith(CONTEXT):
                         answered = False
         tools = {str(tool.get("name")): mapping(tool.get("input_schema")) for tool in items(body.get("tools"))}
-        return Turn(tuple(texts), answered, tools)
+        return Turn(tuple(texts), answered, tools, result)
 
     def document(self, reply: Reply) -> Json:
         """Write one message with one block."""
@@ -184,14 +194,22 @@ class OpenAIResponses:
         """The input is one flat list of messages, calls and their outputs."""
         texts: list[str] = []
         answered = False
+        result = ""
         for item in items(body.get("input")):
             if item.get("role") == "user":
                 texts += texts_of(item.get("content"))
                 answered = False
             elif str(item.get("type")).endswith("_output"):
                 answered = True
-        tools = {str(tool.get("name")): mapping(tool.get("parameters")) for tool in items(body.get("tools"))}
-        return Turn(tuple(texts), answered, tools)
+                result = "\n".join(texts_of(item.get("output")))
+        tools: dict[str, Json] = {}
+        for tool in items(body.get("tools")):
+            if tool.get("type") == "namespace":
+                inner = items(tool.get("tools"))
+                tools |= {f"{tool['name']}__{each['name']}": mapping(each.get("parameters")) for each in inner}
+            else:
+                tools[str(tool.get("name"))] = mapping(tool.get("parameters"))
+        return Turn(tuple(texts), answered, tools, result)
 
     def document(self, reply: Reply) -> Json:
         """Write a response with one item."""
@@ -261,13 +279,16 @@ class ChatCompletions:
         """A tool's result has a role of its own."""
         texts: list[str] = []
         answered = False
+        result = ""
         for message in items(body.get("messages")):
             if message.get("role") == "user":
                 texts += texts_of(message.get("content"))
             answered = message.get("role") == "tool"
+            if answered:
+                result = "\n".join(texts_of(message.get("content")))
         functions = [mapping(tool.get("function")) for tool in items(body.get("tools"))]
         tools = {str(function.get("name")): mapping(function.get("parameters")) for function in functions}
-        return Turn(tuple(texts), answered, tools)
+        return Turn(tuple(texts), answered, tools, result)
 
     def document(self, reply: Reply) -> Json:
         """Write one choice."""
@@ -314,17 +335,21 @@ class Gemini:
         """A tool's result is a part of a user's message."""
         texts: list[str] = []
         answered = False
+        result = ""
         for content in items(body.get("contents")):
             if content.get("role") != "model":
                 parts = content.get("parts")
                 texts += texts_of(parts)
-                answered = any("functionResponse" in part for part in items(parts))
+                responses = [mapping(part["functionResponse"]) for part in items(parts) if "functionResponse" in part]
+                answered = bool(responses)
+                if answered:
+                    result = json.dumps(mapping(responses[-1]).get("response"), ensure_ascii=False)
         functions = [f for tool in items(body.get("tools")) for f in items(tool.get("functionDeclarations"))]
         tools = {
             str(function.get("name")): mapping(function.get("parameters") or function.get("parametersJsonSchema"))
             for function in functions
         }
-        return Turn(tuple(texts), answered, tools)
+        return Turn(tuple(texts), answered, tools, result)
 
     def document(self, reply: Reply) -> Json:
         """Write one candidate."""

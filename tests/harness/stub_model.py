@@ -11,7 +11,9 @@ The answer is ``STUB-REPLY: `` and the user's last text. A line of that text may
 ``STUB-BASH:command``
     first ask for a shell command by the CLI's own tool, then answer;
 ``STUB-TOOL:name arguments``
-    first ask for this tool of the CLI's, its arguments as JSON, then answer;
+    first ask for this tool of the CLI's, its arguments as JSON, then answer; of an MCP server's it is ``*name``;
+``STUB-RESULT:``
+    answer with what the tool gave, once one was called;
 ``STUB-STATUS:code``
     refuse with this HTTP status;
 ``STUB-ONCE:code``
@@ -53,6 +55,7 @@ from tests.harness.stub_dialects import (
 from tests.harness.stub_limits import refusal
 
 REPLY: Final = "STUB-REPLY: "
+RESULT: Final = "TOOL-RESULT: "
 
 ENDPOINTS: Final[tuple[tuple[str, str, Dialect], ...]] = (
     (r"/v1/messages", "anthropic", AnthropicMessages()),
@@ -91,7 +94,9 @@ def reply_to(turn: Turn) -> Reply:
     tool = marked("TOOL", turn.prompt)
     if tool is not None and not turn.tool_answered:
         name, _, arguments = tool.partition(" ")
-        return ShellCall(name, mapping(cast(JsonValue, json.loads(arguments))))
+        return ShellCall(turn.tool_named(name), mapping(cast(JsonValue, json.loads(arguments))))
+    if "STUB-RESULT:" in turn.prompt:
+        return RESULT + turn.result
     command = marked("BASH", turn.prompt)
     if command is not None and not turn.tool_answered:
         call = turn.shell_call(command)

@@ -14,18 +14,18 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import CallToolResult, TextContent
 from pydantic import JsonValue
 
+from tests.pool.conftest import world
 from tests.support.daemon import Daemon, program
 
-IN_THE_FAST_SUITE = ("test_hosts.py", "test_schemas.py", "test_untrusted.py")
-"""What starts no server: each start takes 2 s of CPU, most of it the SDK's imports."""
+__all__ = ["world"]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what starts servers to ``-m mcp``."""
+    """Leave all of it to ``-m mcp``: the SDK's imports take 1.5 s of CPU in each process that runs tests."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.parent == here and item.path.name not in IN_THE_FAST_SUITE:
+        if item.path.parent == here:
             item.add_marker("mcp")
 
 

@@ -1,6 +1,6 @@
 """Files of tests that a run does not even read, as it would leave out all that is in them.
 
-Reading those of the gateway and of the real coding agents takes 4 s of CPU, in each process that runs tests.
+Reading those of the gateway, the MCP server and the real agents takes 6 s of CPU, in each process that runs tests.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ def whole_file_markers(path: Path) -> tuple[str, ...]:
             return ("browser",)
         case ("gateway", *_):
             return ("gateway",)
+        case ("mcp", *_):
+            return ("mcp",)
         case ("harness", name) if name.startswith("test_real_"):
             return ("clis", "days")
         case _:

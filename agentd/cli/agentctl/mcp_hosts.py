@@ -1,8 +1,8 @@
 """What each host of MCP servers must be told to run ours. Pure.
 
-The keys beyond the command are what each was seen to need: Claude Code 2.1.328 hides a server's tools behind a search,
-Codex 0.169 leaves them out of the first turn and refuses those that change something, Gemini CLI 0.61 asks before each
-call, and OpenCode cuts a call at its time-out.
+The keys beyond the command are what each was seen to need. Claude Code 2.1.328 hides a server's tools behind a search.
+Codex 0.169 leaves them out of the first turn, refuses those that change something, and gives the server nothing of the
+environment that it is not told to. Gemini CLI 0.61 asks before each call, and OpenCode cuts a call at its time-out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from agentd.model.spec import AGENT_VARIABLE
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -56,6 +58,7 @@ def _codex(command: Sequence[str]) -> JsonObject:
         "required": True,
         "default_tools_approval_mode": "approve",
         "tool_timeout_sec": _CALL_SECONDS,
+        "env_vars": [AGENT_VARIABLE],
     }
 
 

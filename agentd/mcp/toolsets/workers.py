@@ -184,7 +184,8 @@ class _Workers:
             model=given.model,
             max_runtime=None if given.max_runtime is None else parse_duration(given.max_runtime),
             allowed_paths=given.allowed_paths,
-            parent=given.parent or call.parent,
+            # agentd lets an agent talk to the workers that name it as their parent, and to no others.
+            parent=given.parent or self.pool.parent or call.parent,
         )
         with refusals():
             return SpawnResult.of(await spawn(self.pool, request))

@@ -59,7 +59,7 @@ def _serve(invocation: Invocation) -> Status:
     if find_spec("mcp") is None:
         raise CommandError("agentctl mcp needs its extra: pip install 'agentd[mcp]'")
     given = invocation.arguments
-    argv = [sys.executable, "-m", "agentd.mcp", *_shared_flags(invocation)]
+    argv = [sys.executable, "-P", "-m", "agentd.mcp", *_shared_flags(invocation)]
     values = {flag: getattr(given, flag.replace("-", "_")) for flag in ("toolsets", "tools", "http", "token-file")}
     argv += [f"--{flag}={value}" for flag, value in values.items() if value is not None]
     argv += [f"--{flag}" for flag in ("lockdown", "no-token") if getattr(given, flag.replace("-", "_"))]
