@@ -17,7 +17,7 @@ LIMITS = {"memory": "2GiB", "pid_limit": 512}
 """Of both, since to hold an agent to limits takes time of its own."""
 
 
-@pytest.mark.thorough
+@pytest.mark.crowd
 def test_a_sandbox_is_made_in_25_ms(sandboxed: Sandboxed) -> None:
     daemon = sandboxed.daemon
     took: dict[str, list[float]] = {"native": [], "sandboxed": []}

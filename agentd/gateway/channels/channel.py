@@ -81,6 +81,10 @@ class Channel:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
+                # Both may have failed; the first says why.
+                for task in tasks:
+                    if not task.cancelled():
+                        task.exception()
             if asyncio.get_running_loop().time() - begun > _STABLE:
                 delay.reset()
             await done.pop()

@@ -93,13 +93,15 @@ async def test_two_gateways_share_the_messages(gateway: Gateway, second: Gateway
     # Each has half of the partitions, once the group has settled.
     sent: list[str] = []
 
-    async def both_take() -> None:
-        while not all(status(each)["counts"].get("taken") for each in (gateway, second)):
-            text = f"number {len(sent)}"
-            sent.append(f"You said: {text}")
-            await topic.say(user(text))
+    def taken() -> list[int]:
+        return [status(each)["counts"].get("taken", 0) for each in (gateway, second)]
 
-    await both_take()
+    while not all(taken()):
+        text = f"number {len(sent)}"
+        sent.append(f"You said: {text}")
+        await topic.say(user(text))
+        # One after the other: each costs its agent a turn.
+        gateway.daemon.wait_for(lambda: sum(taken()) >= len(sent), 30, what="one of them has taken it")
     await topic.await_answers(*sent)
     # What one leaves, the other takes.
     second.stop()
