@@ -127,7 +127,7 @@ async def test_a_repeated_request_finds_its_response_until_it_has_it(responses: 
 
 async def test_a_client_that_comes_back_keeps_its_turn(engine: Engine, responses: Responses) -> None:
     made = await responses.create(NOBODY, wanted("hello", request="r1"))
-    responses.leave(NOBODY, made, 0.05)
+    responses.leave(NOBODY, made, 60.0)
     [leaving] = responses._leaving.values()
     assert await responses.repeated("r1") is not None
     await asyncio.wait([leaving])
