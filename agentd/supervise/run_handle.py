@@ -155,7 +155,7 @@ class RunHandle:
                     self._watch_process(fresh=True)
                     return
         # Looked at first: a launcher that has become the shell for inspection has written its reports before.
-        silent = self.process is None and self.launcher is not None and inspects(self.launcher, self.run_id)
+        silent = self.process is None and self._is_inspected()
         report = self._host.runtime.read_exit(self.run_id)
         if report is None and silent:
             why = f"its launcher could not write into {self._host.runtime.path}: make room on that disk"
@@ -169,6 +169,14 @@ class RunHandle:
             self._report(self.run_id, NotStarted(report.error or "could not start"))
         else:
             self.end(Exit.from_status(report.status), report.age(self._host.clock.wall()) if past else 0.0)
+
+    def _is_inspected(self) -> bool:
+        try:
+            return self.launcher is not None and inspects(self.launcher, self.run_id)
+        except OSError as error:
+            # agentd may open no more files now; it is looked at again.
+            log.warning("launcher_report_unreadable", file=f"{self.run_id}.pid", error=error.strerror)
+            return False
 
     def _begin_admission(self, process: ProcessIdentity) -> None:
         if self.launcher is not None and process.pid not in children_of(self.launcher.pid):
