@@ -102,9 +102,7 @@ class Socket:
                     raise RefusedError(response.status, _reason(await response.read()))
                 yield response
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise self._unreachable(
-                f"agentd does not answer at {self._path}: {str(error) or type(error).__name__}; is it running?"
-            ) from error
+            raise self._unreachable(f"agentd does not answer at {self._path}: {_why(error)}; is it running?") from error
 
     def _read(self, answer: bytes) -> Json:
         try:
@@ -117,6 +115,13 @@ class Socket:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
+
+
+def _why(error: Exception) -> str:
+    """Say why nobody answers, without the library's words around the system's."""
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.strerror:
+        return error.os_error.strerror
+    return str(error) or type(error).__name__
 
 
 def _reason(answer: bytes) -> str:
