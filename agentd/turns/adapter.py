@@ -236,6 +236,15 @@ class Recalls(Protocol):
 
 
 @runtime_checkable
+class ReadsLate(Protocol):
+    """What a `Watch` may be too: it looks at its harness's record now and then, so that it may lack the last lines."""
+
+    async def read_rest(self) -> None:
+        """Tell of all that the record has by now; the program has ended."""
+        ...
+
+
+@runtime_checkable
 class Settles(Protocol):
     """What a `Watch` may be too: its harness's record can be read after its program's end, and is whole then."""
 

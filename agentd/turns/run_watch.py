@@ -27,6 +27,7 @@ from agentd.turns.adapter import (
     Hook,
     LiveRun,
     NotNowError,
+    ReadsLate,
     Recalls,
     SeesScreen,
     Settles,
@@ -333,6 +334,16 @@ class RunWatch:
         again = self._speaks_late or (isinstance(watch, TellsAgain) and watch.tells_again)
         if again and turn is not None and self.conversation.turn is None:
             self.conversation = replace(self.conversation, turn=Turn(turn, text, since))
+
+    async def read_rest(self) -> None:
+        """Take what a program that has ended recorded last: it may have taken a message, and answered, just before."""
+        watch = self._watch
+        if watch is None or not isinstance(watch, ReadsLate):
+            return
+        try:
+            await self._call(watch.read_rest())
+        except TurnsError as error:
+            log.info("record_not_read_to_its_end", agent=self.agent, reason=str(error))
 
     async def settle(self, text: str, since: float) -> bool | None:
         """Say whether a program that has ended had taken a message; as `Receiver.settle`."""

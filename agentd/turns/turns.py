@@ -178,6 +178,7 @@ class Turns:
         return task
 
     async def _end(self, watch: RunWatch, *, succeeded: bool) -> None:
+        await watch.read_rest()
         await self.deliveries.settle(watch.agent, watch)
         await watch.end(succeeded=succeeded)
         self.deliveries.over(watch.agent, watch, "the agent ended")

@@ -186,6 +186,20 @@ async def test_where_there_are_no_hooks_the_files_tell(tmp_path: Path, name: str
         assert {kind for kind, _, _ in run.outlet.events} >= {"turn_started", "turn_ended"}
 
 
+async def test_what_was_recorded_just_before_a_death_counts(tmp_path: Path) -> None:
+    path = tmp_path / ".claude" / "projects" / "-srv-agents-work" / "s-1.jsonl"
+    path.parent.mkdir(parents=True)
+    async with claude_run(tmp_path, memo={"session": "s-1"}) as run:
+        run.status({**STATUS, "status": "idle", "statusUpdatedAt": 0})
+        await until(lambda: run.activity == "idle")
+        lines = (SAMPLES / "session-a2__84b9408d-83cc-45ff-ba37-50c9c6d0631f.jsonl").read_bytes()
+        path.write_bytes(lines[: lines.index(b"\n", lines.index(PLAIN.encode())) + 1])
+        await run.watch.read_rest()
+        turn = run.watch.conversation.turn
+        assert turn is not None
+        assert turn.prompt == PLAIN
+
+
 async def settled(run: ClaudeRun, turns: list[Turn]) -> None:
     """Have the status file say that the turn under way is over, and wait until that has shown."""
     if run.watch.conversation.idle:

@@ -224,6 +224,20 @@ async def test_another_conversation_and_back_to_the_first(tmp_path: Path) -> Non
         assert [kind for kind, _, _ in run.outlet.events].count("turn_ended") == 2
 
 
+async def test_what_was_recorded_just_before_a_death_counts(tmp_path: Path) -> None:
+    async with codex_run(tmp_path) as run:
+        (tmp_path / ".codex").mkdir()
+        meta, first, second, *_ = turns_of(lines_of(TUI))
+        file = run.open(TUI.name)
+        file.write(b"".join([*meta, *first]))
+        await run.ended(SIX_LINES)
+        file.write(b"".join(second))
+        await run.watch.read_rest()
+        last = run.watch.conversation.last
+        assert last is not None
+        assert last.prompt == DAYS[TUI][1][0]
+
+
 async def test_another_run_in_the_same_folder_is_not_ours(tmp_path: Path) -> None:
     async with codex_run(tmp_path) as run:
         (tmp_path / ".codex").mkdir()

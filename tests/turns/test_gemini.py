@@ -316,6 +316,28 @@ async def test_a_death_loses_the_turn_unless_its_answer_was_recorded(tmp_path: P
         assert last.end.outcome is (DONE if answer else Outcome.LOST)
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_was_recorded_just_before_a_death_counts(tmp_path: Path, *, known: bool) -> None:
+    async with gemini_run(tmp_path) as run:
+        if known:
+            await run.begin()
+            await run.message("info", 2, content="Request cancelled.")
+            await until(lambda: run.watch.conversation.turn is None)
+        else:
+            run.write(header(SESSION))
+        await run.message("user", 3, content=[{"text": "and this?"}])
+        await run.message("gemini", 4, content="this")
+        await run.watch.read_rest()
+        turn = run.watch.conversation.turn
+        assert turn is not None
+        assert turn.prompt == "and this?"
+        await run.watch.end(succeeded=False)
+        last = run.watch.conversation.last
+        assert last is not None
+        assert last.end is not None
+        assert last.end.final_text == "this"
+
+
 async def test_a_dialog_before_any_turn_is_no_request(tmp_path: Path) -> None:
     async with gemini_run(tmp_path) as run:
         run.write(header(SESSION))

@@ -247,6 +247,10 @@ class ClaudeWatch:
         elif self._file_watch is None and path is not None:
             self._file_watch = self.ground.changes.watch(path, lambda _stamp: self._news.set())
 
+    async def read_rest(self) -> None:
+        """Read what was written since the last look, half a second ago at most."""
+        await self._read_session()
+
     async def _read_session(self) -> None:
         async with self._reading:
             await self._read_further()

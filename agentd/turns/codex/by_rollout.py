@@ -70,19 +70,25 @@ class RolloutWatch:
     """Whether the process may have opened another file."""
     _sure: bool = True
     """Whether the file is known to be its latest."""
+    _begun: float = 0.0
+    """When the watching began: of what is older the turn that is under way still is told, and no other."""
+    _born: float = 0.0
+    """When the process began: what is older is of other runs."""
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a file is read: its lines are in one order."""
 
     async def run(self) -> None:
         """Follow the file, and in a turn the screen."""
         sessions = sessions_of(self.run_)
-        now = self.ground.wall()
-        born = now - self.run_.process.age()
+        self._begun = self.ground.wall()
+        self._born = self._begun - self.run_.process.age()
         try:
             while True:
                 if self._open_changed:
                     self._open_changed = False
                     self._watch_folders(sessions)
                     await self._find(sessions)
-                await self._read(born, now)
+                await self._read()
                 self._dialogs.look()
                 await self._wait()
         finally:
@@ -145,16 +151,16 @@ class RolloutWatch:
         if path is not None:
             self._file_watch = self.ground.changes.watch(path, lambda _stamp: self._news.set())
 
-    async def _read(self, born: float, begun: float) -> None:
-        """Take what was appended.
+    async def _read(self) -> None:
+        async with self._reading:
+            await self._read_further()
 
-        Parameters
-        ----------
-        born
-            When the process began: what is older is of other runs.
-        begun
-            When the watching did: of what is older the turn that is under way still is told, and no other.
-        """
+    async def read_rest(self) -> None:
+        """Read what was written since the last look, half a second ago at most; a dead process has nothing open."""
+        await self._read()
+
+    async def _read_further(self) -> None:
+        """Take what was appended."""
         file, more = self._file, True
         while file is not None and more:
             try:
@@ -165,9 +171,9 @@ class RolloutWatch:
                 told = file.rollout.read(line)
                 if told is None:
                     continue
-                if told.at < born:
+                if told.at < self._born:
                     file.rollout.forget()
-                elif told.at >= begun:
+                elif told.at >= self._begun:
                     self._take_before(file)
                     self._take(told)
                 elif told.working is True:

@@ -249,6 +249,11 @@ class ServerWatch:
             return
         await connection.ask("turn/interrupt", {"threadId": self._reader.current, "turnId": turn})
 
+    async def read_rest(self) -> None:
+        """Read its file to the end, where that tells."""
+        if self._connection is None:
+            await self._rollout.read_rest()
+
     async def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
         """A program that stays ends its turns by its own word."""
         return None

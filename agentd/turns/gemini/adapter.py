@@ -129,6 +129,8 @@ class GeminiWatch:
     _files: list[_File] = field(default_factory=list)
     _found: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once there is a file."""
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a file is read: its lines are in one order."""
     _watches: list[FileWatch] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: count[int] = field(default_factory=count)
@@ -193,6 +195,8 @@ class GeminiWatch:
             await asyncio.sleep(_SEARCH[min(attempt, len(_SEARCH) - 1)])
 
     def _follow(self, path: Path, *, new: bool) -> None:
+        if any(file.lines.path == path for file in self._files):
+            return
         self._found.set()
         self._files.append(_File(GrowingFile(path, self.ground.user, new=new)))
         self._watches.append(self.ground.changes.watch(path, lambda _stamp: self._news.set()))
@@ -241,6 +245,20 @@ class GeminiWatch:
     # -- the session file
 
     async def _read(self, file: _File, session: str) -> None:
+        async with self._reading:
+            await self._read_further(file, session)
+
+    async def read_rest(self) -> None:
+        """Read what was written since the last look, half a second ago at most; perhaps the file, too, was new."""
+        if not self._files and self._session and self.run_.facts.resume is None and self.run_.conversation is None:
+            home = Path(self.run_.memo.get(launch.HOME) or self.run_.facts.home)
+            with contextlib.suppress(OSError, NotAnsweringError):
+                for path in await self.ground.looks.look(home, lambda: find(home, self._session)):
+                    self._follow(path, new=True)
+        for file in list(self._files):
+            await self._read(file, self._session)
+
+    async def _read_further(self, file: _File, session: str) -> None:
         more = True
         while more:
             try:
