@@ -10,9 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentd.model.spec import ForkPoint
+
 HOOK_VARIABLE = "AGENTD_HOOK"
 """Environment variable that tells an agent the socket at which it, or a hook of it, may say what it does."""
 
+
+COPY = ".jsonl"
+"""After a run's id, the name of `LaunchFacts.copy`: Claude Code takes a file for a conversation by this ending."""
 
 SANDBOXED = "sandboxed"
 """In the memo of a run in a sandbox: its home is what agentd sees of it from outside."""
@@ -40,6 +45,13 @@ class LaunchFacts:
     """Where the program may make a socket of its own, the same in all runs of the agent."""
     resume: str | None = None
     """Id of the conversation that it is to go on with."""
+    fork: ForkPoint | None = None
+    """What its conversation is to begin with; ``None`` if it goes on with one."""
+
+    @property
+    def copy(self) -> Path:
+        """Where the program may keep a file of its own until the run has ended."""
+        return self.file.with_name(self.run_id + COPY)
 
     @property
     def hook_socket(self) -> str | None:
@@ -60,3 +72,5 @@ class Additions:
     memo: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What a later daemon must know to go on watching: an id, a port. Kept in the runtime directory; no file is read
     for what stands here."""
+    forks: bool = False
+    """Whether its conversation begins as `LaunchFacts.fork` says."""

@@ -24,6 +24,7 @@ a command line that `CommandLineHarness` cannot express needs a class of its own
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from agentd.harness.trust import FolderTrust
@@ -110,6 +111,15 @@ class Credentials:
     files: tuple[CredentialFile, ...] = ()
 
 
+class Forks(StrEnum):
+    """Whether a conversation can begin with what another one was up to a turn (`LaunchFacts.fork`)."""
+
+    NO = "no"
+    SAME_FOLDER = "same folder"
+    """Only in the folder of the other one: it would work there wherever it is started."""
+    ANYWHERE = "anywhere"
+
+
 @dataclass(frozen=True, slots=True)
 class HarnessFacts:
     """Facts for commands other than a launch: what the screen shows when ready, how to resume, and so on."""
@@ -131,6 +141,8 @@ class HarnessFacts:
     """Arguments that make a one-shot run print JSON, one event a line."""
     resume: tuple[str, ...] = ()
     """Arguments that resume a conversation, before its id."""
+    forks: Forks = Forks.NO
+    """How far its adapter can fork one."""
     read_only: tuple[str, ...] = ()
     """Arguments for its read-only or plan mode."""
     acp: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from agentd.harness.base import (
     CommandLineHarness,
     CredentialFile,
     Credentials,
+    Forks,
     Harness,
     HarnessError,
     HarnessFacts,
@@ -85,6 +86,7 @@ CLAUDE_CODE = CommandLineHarness(
         # stream-json is refused without --verbose.
         machine_output=("--output-format", "stream-json", "--verbose"),
         resume=("--resume",),
+        forks=Forks.ANYWHERE,
         read_only=("--permission-mode", "plan"),
     ),
 )
@@ -115,6 +117,7 @@ OPENCODE = CommandLineHarness(
         ),
         machine_output=("--format", "json"),
         resume=("--session",),
+        forks=Forks.SAME_FOLDER,
         read_only=("--agent", "plan"),
     ),
 )
@@ -181,6 +184,7 @@ CODEX = CommandLineHarness(
         trust=FolderTrust(("Trust this folder? Codex can read, edit, and run files here",)),
         machine_output=("--json",),
         resume=("resume",),
+        forks=Forks.ANYWHERE,
         read_only=("-s", "read-only"),
     ),
 )

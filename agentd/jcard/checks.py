@@ -11,7 +11,14 @@ from typing import Final
 
 from agentd.model.destinations import HTTPS, Destination, is_name, parse_destination
 from agentd.model.gateway import USER
-from agentd.model.spec import AGENT_NAME, AGENT_VARIABLE, ENVIRONMENT_NAME, RESERVED_SESSION, RUN_ID_VARIABLE
+from agentd.model.spec import (
+    AGENT_NAME,
+    AGENT_VARIABLE,
+    ENVIRONMENT_NAME,
+    FORK_POINT,
+    RESERVED_SESSION,
+    RUN_ID_VARIABLE,
+)
 from agentd.text.durations import EXAMPLES, DurationError, format_duration, parse_duration
 from agentd.text.quoting import quote, show
 from agentd.text.sizes import parse_size
@@ -90,6 +97,13 @@ def check_revision(revision: str) -> str:
     if revision.startswith(("-", "^")) or ".." in revision or not revision.isprintable():
         raise ValueError(f'found {quote(revision)}, expected a branch, tag or commit such as "main"')
     return revision
+
+
+def check_fork_point(written: str) -> str:
+    """Check the point of a conversation that another one is a fork from."""
+    if not re.fullmatch(FORK_POINT, written, re.ASCII):
+        raise ValueError(f"found {quote(written)}, expected the id of a conversation, or CONVERSATION@TURN")
+    return written
 
 
 def check_session(session: str) -> str:

@@ -19,6 +19,7 @@ from agentd.jcard.checks import (
     check_destination,
     check_env_name,
     check_env_value,
+    check_fork_point,
     check_lease,
     check_name,
     check_not_empty,
@@ -38,6 +39,7 @@ from agentd.model.spec import (
     AGENT_NAME,
     AGENT_VARIABLE,
     ENVIRONMENT_NAME,
+    FORK_POINT,
     RESERVED_SESSION,
     RUN_ID_VARIABLE,
     AgentType,
@@ -83,6 +85,7 @@ _Revision = Annotated[
     str, AfterValidator(check_not_empty), AfterValidator(check_revision), Field(json_schema_extra={"minLength": 1})
 ]
 _Path = Annotated[str, AfterValidator(check_path), Field(json_schema_extra={"minLength": 1})]
+_ForkPoint = Annotated[str, AfterValidator(check_fork_point), Field(json_schema_extra={"pattern": whole(FORK_POINT)})]
 _FullPath = Annotated[_Path, AfterValidator(check_not_empty)]
 _Package = Annotated[
     str, AfterValidator(check_not_empty), Field(json_schema_extra={"minLength": 1, "pattern": whole(PACKAGE)})
@@ -279,6 +282,12 @@ class AgentTable(BaseModel):
         None,
         description="Whether a run goes on with the conversation of the last one, by the coding agent's own resume. "
         'Default: true for an agent without a prompt that stays and has restart = "always", else false.',
+    )
+    fork_from: _ForkPoint | None = Field(
+        None,
+        description="CONVERSATION@TURN, by the coding agent's own ids: a run that goes on with no conversation begins "
+        "with a fork of that one, up to the end of that turn; without @TURN, up to the last. The other one stays as it "
+        "is. For claude-code, codex and opencode, where an agent stays.",
     )
     restarted_at: str | None = Field(
         None, description="Any change of it restarts the agent; agentctl restart writes the time here."

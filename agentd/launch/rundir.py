@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from agentd.files.locks import stands_at
+from agentd.harness.additions import COPY
 from agentd.launch.hints import HintPipe
 from agentd.launch.launcher import (
     GO_SUFFIX,
@@ -41,7 +42,7 @@ _NEW_RECORD = ".record-new"
 _GO = os.fsdecode(GO_SUFFIX)
 _OF_SANDBOX = (os.fsdecode(SANDBOX_SUFFIX), os.fsdecode(SANDBOX_INPUT), TRUSTED_SUFFIX, NETWORK_SUFFIX, READY_SUFFIX)
 _MEMO, _FILE, _SOCKET, _PASTE = ".turns", ".turns-file", ".turns-socket", ".turns-paste"
-_SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, _GO, *_OF_SANDBOX, _MEMO, _FILE, _PASTE)
+_SUFFIXES = (SUFFIX, _PID, _EXIT, _RECORD, _NEW_RECORD, _GO, *_OF_SANDBOX, _MEMO, _FILE, _PASTE, COPY)
 _LARGEST_STATUS = 255
 _ENDED = re.compile(r"([0-9]{1,3})(?: ([0-9]{1,12}\.[0-9]{1,9}))?", re.ASCII)
 """An exit status, and the first number of /proc/uptime (proc(5)) where there is one."""

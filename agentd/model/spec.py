@@ -22,6 +22,9 @@ AGENT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 ENVIRONMENT_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 """Regular expression of a whole environment variable name, and so of a secret's."""
 
+FORK_POINT: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}(@[A-Za-z0-9][A-Za-z0-9_-]{0,127})?"
+"""Regular expression of what `ForkPoint.parse` reads."""
+
 RESERVED_SESSION: Final = "_agentd"
 """The tmux session agentd keeps for itself."""
 
@@ -183,6 +186,26 @@ class Checkout:
 
 
 @dataclass(frozen=True, slots=True)
+class ForkPoint:
+    """Where a conversation of another agent is, of which one is to be a fork."""
+
+    conversation: str
+    """The harness's own id of it."""
+    turn: str | None = None
+    """The harness's own id of the last turn that both have in common; ``None`` is the last one there is."""
+
+    @classmethod
+    def parse(cls, written: str) -> ForkPoint:
+        """Read ``CONVERSATION@TURN``, or ``CONVERSATION`` alone."""
+        conversation, _, turn = written.partition("@")
+        return cls(conversation, turn or None)
+
+    def __str__(self) -> str:
+        """Write it as `parse` reads it."""
+        return self.conversation if self.turn is None else f"{self.conversation}@{self.turn}"
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSpec:
     """One agent as declared; replicas are already separate specs."""
 
@@ -212,6 +235,8 @@ class AgentSpec:
     """Whether its turns are watched."""
     resume: bool | None = None
     """Whether a run goes on with the conversation of the last; ``None`` as `DesiredAgent.resumes` says."""
+    fork_from: ForkPoint | None = None
+    """What a run that goes on with no conversation begins with."""
     policy: Policy = Policy()
     source: Path | None = None
     """The file that declares it."""

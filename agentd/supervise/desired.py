@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from agentd.harness.base import Harness, HarnessError, Request, StopKey
+from agentd.harness.base import Forks, Harness, HarnessError, Request, StopKey
 from agentd.harness.trust import TrustFile
 from agentd.launch.launcher import oversized
 from agentd.model.packages import PACKAGE
@@ -119,7 +119,7 @@ def resolve_launch(
         argv = harness.argv(request)
         stop_keys = harness.stop_keys(request)
         trust, renderer = harness.facts.trust, harness.facts.renderer
-        error = _impossible(spec, argv, environment, renderer)
+        error = _impossible(spec, argv, environment, renderer) or _unforkable(spec, harness, request)
     except HarnessError as problem:
         error = str(problem)
     except Exception as problem:  # noqa: BLE001 (a third party's harness may raise anything: that is its agents' error)
@@ -196,3 +196,19 @@ def _impossible(
     if any("\0" in word for word in argv):
         return "the prompt or an argument contains a NUL character, which no program argument can; remove it"
     return oversized(argv, environment)
+
+
+def _unforkable(spec: AgentSpec, harness: Harness, request: Request) -> str | None:
+    """Why its conversation cannot begin with a fork, or ``None``."""
+    reason = None
+    if spec.fork_from is None:
+        return None
+    if harness.facts.forks is Forks.NO:
+        reason = f"{spec.harness} cannot fork a conversation"
+    elif not request.stays:
+        reason = "it answers its prompt, and ends"
+    elif not spec.turns:
+        reason = "turns = false, so nothing is added to its command line"
+    elif spec.type is AgentType.SANDBOXED:
+        reason = "it is sandboxed"
+    return None if reason is None else f"fork_from has no effect: {reason}; remove it"

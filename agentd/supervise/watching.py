@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.harness.additions import HOOK_VARIABLE, SANDBOXED, Additions, LaunchFacts
+from agentd.launch.preflight import PreflightError
 from agentd.model.spec import AgentSpec, AgentType
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
@@ -21,6 +22,11 @@ def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mappi
     """What is added to a launch so that the run can be watched; ``None`` if it is not to be.
 
     A sandboxed agent is not, but for what it leaves when it ends: our socket cannot be reached from the other side.
+
+    Raises
+    ------
+    PreflightError
+        If its conversation is to begin with a fork, and cannot.
     """
     spec, launch, socket = desired.spec, desired.launch, host.watcher.hook_socket
     assert launch is not None
@@ -29,6 +35,7 @@ def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mappi
         return None
     hook = {} if socket is None or sandboxed else {HOOK_VARIABLE: socket}
     file, own_socket = host.runtime.watching_paths(run_id, spec.name)
+    resume = host.watcher.conversation(spec.name, spec.harness, spec.workdir) if desired.resumes else None
     facts = LaunchFacts(
         agent=spec.name,
         run_id=run_id,
@@ -41,9 +48,15 @@ def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mappi
         stays=desired.stays,
         file=file,
         socket=own_socket,
-        resume=host.watcher.conversation(spec.name, spec.harness, spec.workdir) if desired.resumes else None,
+        resume=resume,
+        fork=spec.fork_from if resume is None else None,
     )
     added = host.watcher.additions(facts)
+    if facts.fork is not None and (added is None or not added.forks):
+        raise PreflightError(
+            f"it cannot begin with a fork of {facts.fork.conversation}: its command line names a conversation itself, "
+            "or cannot be added to; remove fork_from, or what is in the way from args"
+        )
     if added is None or sandboxed:
         return None if added is None else Additions(launch.argv, memo={**added.memo, SANDBOXED: "yes"})
     return Additions(added.argv, {**hook, **added.environment}, added.file, added.memo)

@@ -169,6 +169,7 @@ TYPES = {
     "model": "string",
     "turns": "boolean",
     "resume": "boolean",
+    "fork_from": "string",
     "restarted_at": "string",
     "memory": "size",
     "memory_high": "size",
@@ -232,6 +233,10 @@ def test_a_value_of_the_wrong_type_is_an_error_at_its_place(field: str, value: s
                 'grace_period: found "1d", but the longest unit is the hour: write "24h"; '
                 'expected a duration such as "30s", "1h30m" or "300ms"'
             ),
+        ),
+        (
+            'fork_from = "a b"',
+            'fork_from: found "a b", expected the id of a conversation, or CONVERSATION@TURN',
         ),
         ("max_restarts = -1", "max_restarts: found -1, expected at least 0"),
         ("replicas = -1", "replicas: found -1, expected at least 0"),

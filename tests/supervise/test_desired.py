@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from agentd.harness.base import (
     NO_FACTS,
     CommandLineHarness,
+    Forks,
     HarnessError,
     HarnessFacts,
     PromptForm,
@@ -20,7 +22,17 @@ from agentd.harness.base import (
     interrupts,
 )
 from agentd.launch.launcher import MAX_ARGUMENT_BYTES
-from agentd.model.spec import AgentSpec, AgentType, Mode, Network, Policy, RestartPolicy, SandboxKind, SandboxSpec
+from agentd.model.spec import (
+    AgentSpec,
+    AgentType,
+    ForkPoint,
+    Mode,
+    Network,
+    Policy,
+    RestartPolicy,
+    SandboxKind,
+    SandboxSpec,
+)
 from agentd.supervise.desired import DEFAULT_STOP_KEYS, SECRETS_PART, DesiredAgent, digest, resolve_launch
 from agentd.supervise.plan import DesiredView, changed_parts
 
@@ -118,6 +130,30 @@ def test_the_stop_keys_are_those_of_the_harness_for_this_request() -> None:
 def test_what_a_renderer_of_ours_runs_stays_with_a_prompt_too() -> None:
     assert not wish().stays
     assert wish(harness=OddHarness(("odd",), facts=HarnessFacts(renderer="agentd.acp"))).stays
+
+
+@pytest.mark.parametrize(
+    ("more", "forks", "reason"),
+    [
+        ({}, Forks.NO, "echo cannot fork a conversation"),
+        ({"prompt": "do it"}, Forks.ANYWHERE, "answers its prompt"),
+        ({"turns": False}, Forks.ANYWHERE, "turns = false"),
+        ({"type": AgentType.SANDBOXED}, Forks.SAME_FOLDER, "it is sandboxed"),
+        ({}, Forks.SAME_FOLDER, None),
+        ({"prompt": "do it", "mode": Mode.INTERACTIVE}, Forks.ANYWHERE, None),
+    ],
+)
+def test_what_cannot_begin_with_a_fork_is_an_error(more: dict[str, Any], forks: Forks, reason: str | None) -> None:
+    spec = replace(SPEC, **{"prompt": "", "fork_from": ForkPoint("c", "t"), **more})
+    error = wish(spec, harness=replace(ECHO, facts=HarnessFacts(forks=forks))).error
+    assert (error is None) if reason is None else (error is not None and reason in error and "fork_from" in error)
+
+
+def test_what_a_conversation_begins_with_is_no_other_launch() -> None:
+    harness = replace(ECHO, facts=HarnessFacts(forks=Forks.ANYWHERE))
+    stays = replace(SPEC, prompt="")
+    plain, forked = (wish(spec, harness=harness) for spec in (stays, replace(stays, fork_from=ForkPoint("c"))))
+    assert plain.fingerprint == forked.fingerprint
 
 
 def test_the_plan_sees_name_policy_and_fingerprint() -> None:

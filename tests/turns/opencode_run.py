@@ -87,7 +87,7 @@ class Scripted:
     statuses: dict[str, object] = field(default_factory=dict)
     posts: list[tuple[str, object]] = field(default_factory=list)
     status: int = 200
-    lists: dict[str, list[object]] = field(default_factory=dict)
+    lists: dict[str, object] = field(default_factory=dict)
     """What there is, by the path."""
     unanswered: int = 0
     """Requests for events that will never be answered."""
@@ -137,7 +137,7 @@ class Scripted:
 
 @asynccontextmanager
 async def watched(
-    server: Scripted | None = None, data: Path | None = None
+    server: Scripted | None = None, data: Path | None = None, **noted: str
 ) -> AsyncIterator[tuple[Scripted, RunWatch, OpenCodeWatch]]:
     server = server or Scripted()
     app = web.Application()
@@ -150,7 +150,7 @@ async def watched(
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     server.port = runner.addresses[0][1]
-    memo = {launch.PORT: str(server.port), launch.PASSWORD: "x"}
+    memo = {launch.PORT: str(server.port), launch.PASSWORD: "x", **noted}
     if data is not None:
         memo[launch.DATA] = str(data)
     process = ProcessIdentity(1, None)

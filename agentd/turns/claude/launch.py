@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 
 from agentd.harness.additions import Additions, LaunchFacts
+from agentd.turns.claude.fork import forking
 from agentd.turns.hook_command import LONGEST_HOLD, hook_command
 
 HOOKS = (
@@ -40,7 +41,8 @@ def additions(facts: LaunchFacts) -> Additions:
     if not facts.stays or not argv:
         return Additions(argv, memo=memo)
     added: list[str] = []
-    if not _has(argv, _CONVERSATION):
+    named = _has(argv, _CONVERSATION)
+    if not named:
         session = facts.resume or str(uuid.uuid5(_NAMESPACE, facts.run_id))
         added += ["--resume" if facts.resume else "--session-id", session]
         memo[SESSION] = session
@@ -50,7 +52,11 @@ def additions(facts: LaunchFacts) -> Additions:
         file = json.dumps({"hooks": {name: _hook(facts.hook_socket, name) for name in HOOKS}}).encode()
         added += [_SETTINGS, str(facts.file)]
         memo[HOOKED] = "yes"
-    return Additions((argv[0], *added, *argv[1:]), file=file, memo=memo)
+    if facts.fork is None or named:
+        return Additions((argv[0], *added, *argv[1:]), file=file, memo=memo)
+    added += ["--resume", str(facts.copy), "--fork-session"]
+    words = forking(facts.fork, facts.copy, (argv[0], *added, *argv[1:]))
+    return Additions(words, file=file, memo=memo, forks=True)
 
 
 def _hook(socket: str, name: str) -> list[object]:

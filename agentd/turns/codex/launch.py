@@ -14,6 +14,7 @@ from typing import Final
 
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.text.quoting import shell_quote
+from agentd.turns.codex.fork import FORK, FORKED, requests
 
 HOME: Final = "home"
 """In the memo: Codex's own folder."""
@@ -51,6 +52,9 @@ _COMMANDS: Final = frozenset(
 )
 """Those that are no conversation; what merely looks like one costs the server."""
 
+_NAMING: Final = _COMMANDS | {RESUMED, "fork"}
+"""Those after which a conversation cannot be named."""
+
 _OF_BOTH: Final = ("-c", "--config", "--enable", "--disable")
 """Options with a value that the server is given, too: some settings are those of the process."""
 
@@ -64,17 +68,23 @@ def additions(facts: LaunchFacts) -> Additions:
         return Additions(argv, memo=memo)
     if not _COMMANDS.intersection(_options(argv)) and not any(_NUDGE in word for word in _options(argv)):
         argv = (argv[0], *_NO_OFFER, *argv[1:])
-    resumes = facts.resume is not None or RESUMED in _options(argv)
+    forks = facts.fork is not None and not _NAMING.intersection(_options(argv))
+    resumes = facts.resume is not None or forks or RESUMED in _options(argv)
     served = _may_be_served(argv) and not (resumes and _has(argv, _PERMISSIONS))
     if not served and _may_share(argv):
         argv = (argv[0], _NO_DAEMON, *argv[1:])
-    if facts.resume is not None and RESUMED not in argv:
+    if forks:
+        argv = (argv[0], RESUMED, FORKED, *argv[1:])
+    elif facts.resume is not None and RESUMED not in argv:
         argv = (argv[0], RESUMED, facts.resume, *argv[1:])
         memo[RESUMED] = facts.resume
-    if not served:
+    if served:
+        memo[SERVER] = os.fspath(facts.socket)
+    elif not forks:
         return Additions(argv, memo=memo)
-    memo[SERVER] = os.fspath(facts.socket)
-    return Additions(("/bin/sh", os.fspath(facts.file)), file=_script(argv, facts), memo=memo)
+    return Additions(
+        ("/bin/sh", os.fspath(facts.file)), file=_script(argv, facts, served=served), memo=memo, forks=forks
+    )
 
 
 def _may_be_served(argv: Sequence[str]) -> bool:
@@ -106,7 +116,7 @@ def _server_options(argv: Sequence[str]) -> list[str]:
     return found
 
 
-def _script(argv: Sequence[str], facts: LaunchFacts) -> bytes:
+def _script(argv: Sequence[str], facts: LaunchFacts, *, served: bool) -> bytes:
     options = _options(argv)
     remote = [*(word for word in options if word != _NO_DAEMON), *argv[1 + len(options) :]]
     names = {
@@ -117,11 +127,19 @@ def _script(argv: Sequence[str], facts: LaunchFacts) -> bytes:
         b"ADDRESS": shell_quote(f"unix://{facts.socket}"),
         b"ARGUMENTS": _words(remote),
     }
-    return re.sub(rb"@([A-Z_]+)@", lambda place: names[place[1]], _TEMPLATE)
+    parts = [_COMMON]
+    if facts.fork is not None:
+        parts.append(FORK)
+        names |= {
+            b"ANSWERS": shell_quote(os.fspath(facts.copy)),
+            b"REQUESTS": _words(requests(facts.fork, facts.workdir)),
+        }
+    parts.append(_SERVED if served else b"declared\n")
+    return re.sub(rb"@([A-Z_]+)@", lambda place: names[place[1]], b"".join(parts))
 
 
 def _words(words: Sequence[str]) -> bytes:
-    return b" ".join(map(shell_quote, words))
+    return b" ".join(b'"$agentd_thread"' if word is FORKED else shell_quote(word) for word in words)
 
 
 # The process that agentd watches becomes the terminal program. What ends the server with it, however it ends, is a FIFO
@@ -132,8 +150,10 @@ def _words(words: Sequence[str]) -> bytes:
 # where it knows no server, all is as declared. What serves the agent is told from tools that still run by a pipe as its
 # input and output (`agentd.process.background`); a short document is one. A first interrupt lets the server finish its
 # turn, a second one ends it.
-_TEMPLATE: Final = rb"""declared() { exec @DECLARED@; }
+_COMMON: Final = rb"""declared() { exec @DECLARED@; }
 of_system() { (PATH=$PATH:/usr/bin:/bin:/run/current-system/sw/bin && exec "$@"); }
+"""
+_SERVED: Final = rb"""
 agentd_program=$(command -v @CODEX@) && agentd_program=$(of_system readlink -f -- "$agentd_program") || declared
 case $agentd_program in */bin/codex.js)
   agentd_package=${agentd_program%/bin/codex.js} agentd_program=

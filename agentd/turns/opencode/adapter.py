@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,9 +11,21 @@ import structlog
 
 from agentd.files.answering import NotAnsweringError
 from agentd.harness.additions import Additions, LaunchFacts
+from agentd.model.spec import ForkPoint
 from agentd.model.states import Activity
 from agentd.turns.activity import Seen
-from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, NotNowError, TurnsError, Voice, Watch
+from agentd.turns.adapter import (
+    Answer,
+    Granularity,
+    Ground,
+    Hook,
+    LiveRun,
+    NotNowError,
+    RefusedError,
+    TurnsError,
+    Voice,
+    Watch,
+)
 from agentd.turns.conversation import Request
 from agentd.turns.events import Decision, Ended, Outcome, PermissionResolved
 from agentd.turns.fields import mapping, number
@@ -22,8 +34,9 @@ from agentd.turns.messages.message import same_text
 from agentd.turns.one_turn import OneTurnWatch
 from agentd.turns.opencode import launch
 from agentd.turns.opencode.events import Doing, Reader
+from agentd.turns.opencode.fork import fork
 from agentd.turns.opencode.home_screen import is_home
-from agentd.turns.opencode.messages import as_events, is_prompt, missed, prompt_of
+from agentd.turns.opencode.messages import as_events, is_prompt, made_before, missed, prompt_of
 from agentd.turns.opencode.record import record_of
 from agentd.turns.opencode.server import STATUS, NoAnswerError, Server
 from agentd.turns.screen.styled import read_rows
@@ -77,6 +90,8 @@ class OpenCodeWatch:
     ground: Ground
     _reader: Reader = field(default_factory=Reader)
     _server: Server | None = None
+    _fork: ForkPoint | None = None
+    """What is yet to be forked, before the first message."""
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the server is heard."""
     _since: float = 0.0
@@ -97,6 +112,8 @@ class OpenCodeWatch:
             self._shown_from = asyncio.get_running_loop().time() + _DRAWN
             # What was said in it before.
             self._since -= self.run_.process.age()
+        if self._reader.session is None and launch.FORK in memo:
+            self._fork = ForkPoint.parse(memo[launch.FORK])
         self._server = Server(int(port), password)
         try:
             await self._follow(self._server)
@@ -133,6 +150,7 @@ class OpenCodeWatch:
         if session is not None:
             said = await server.get_all(f"/session/{session}/message?limit={_MOST_MISSED}")
             under_way = None if turn is None else turn.id
+            self._take_up_the_copy(said)
             for event in missed(said, self._since, under_way, self._reader.knows, idle=session not in statuses):
                 self._take(event)
         asked = [(kind, each) for kind, path in _ASKS for each in await server.get_all(path)]
@@ -149,6 +167,14 @@ class OpenCodeWatch:
         for kind, each in asked:
             if text_of(each, "sessionID") == session:
                 self._take({"type": kind, "properties": each})
+
+    def _take_up_the_copy(self, said: Sequence[Mapping[str, object]]) -> None:
+        """Go on with a copy that an agentd made of which it left no note: it has messages older than the process."""
+        if self._fork is None:
+            return
+        past = made_before(said, self.ground.wall() - self.run_.process.age())
+        if past:
+            self._reader.past, self._fork = past, None
 
     async def _begun_at_the_terminal(self, server: Server) -> str | None:
         """The conversation that was begun there before the server was heard: the only one since in the folder.
@@ -194,7 +220,7 @@ class OpenCodeWatch:
             return "its server is not heard"
         home = is_home((await self.run_.terminal.look()).rows)
         self._follow_screen(home=home)
-        if self._reader.session is None and home is not True:
+        if home is not True and (self._reader.session is None or (self._fork is not None and home is None)):
             return "its screen does not show that it is ready for a new conversation"
         return None
 
@@ -235,7 +261,7 @@ class OpenCodeWatch:
     async def deliver(self, text: str) -> None:
         """Send a message to the conversation on the screen; the first one begins it."""
         server, session = self._asked(), self._reader.session
-        if session is None:
+        if session is None or self._fork is not None:
             session = await self._begin(server)
         parts = [{"type": "text", "text": text}]
         try:
@@ -268,17 +294,32 @@ class OpenCodeWatch:
         ------
         NotNowError
             If it cannot: nothing was said in it. A starting OpenCode may not answer for 15 s on a loaded machine.
+        RefusedError
+            If there is nothing to fork.
         """
         try:
-            made = await server.post("/session", {}, _BEGUN)
-            session = text_of(made, "id")
+            if self._fork is None:
+                session = text_of(await server.post("/session", {}, _BEGUN), "id")
+            else:
+                session = await self._begin_with_fork(server, self._fork)
             if not session:
                 raise NotNowError("opencode made a conversation without an id")
             await server.post("/tui/select-session", {"sessionID": session}, _BEGUN)
+        except RefusedError:
+            raise
         except TurnsError as error:
             raise NotNowError(str(error)) from error
-        self._reader.session = session
+        self._reader.session, self._fork = session, None
         self._shown_from = asyncio.get_running_loop().time() + _DRAWN
+        return session
+
+    async def _begin_with_fork(self, server: Server, point: ForkPoint) -> str:
+        """Fork a conversation; what is told of its making is no turn."""
+        self._reader.deaf = True
+        try:
+            session, self._reader.past = await fork(server, point)
+        finally:
+            self._reader.deaf = False
         return session
 
     async def answer(self, request: Request, answer: Answer) -> None:

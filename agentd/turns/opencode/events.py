@@ -60,6 +60,10 @@ class Reader:
     """The conversation."""
     doing: Doing | None = None
     """What the last event said, if it said that."""
+    deaf: bool = False
+    """Whether no conversation is taken up: one is being copied."""
+    past: frozenset[str] = frozenset()
+    """Messages that the conversation was copied with."""
     _children: set[str] = field(default_factory=set)
     _users: dict[str, str] = field(default_factory=dict)
     """Messages of the user, by id: empty until their text is known."""
@@ -77,8 +81,8 @@ class Reader:
     _open: bool = False
 
     def knows(self, message: str) -> bool:
-        """Whether a message of the user was heard of."""
-        return bool(self._users.get(message))
+        """Whether a message of the user was heard of, or copied."""
+        return message in self.past or bool(self._users.get(message))
 
     def resume(self, statuses: Mapping[str, object]) -> None:
         """Take which sessions the server says are at work, after connecting to it; the others are idle."""
@@ -106,6 +110,9 @@ class Reader:
             self.session = session or self.session
             return
         if not session or session in self._children:
+            return
+        message = text(info, "id") or text(mapping(said, "part"), "messageID")
+        if self.deaf or message in self.past:
             return
         if kind == "message.updated" and text(info, "role") == "user":
             self.session = session

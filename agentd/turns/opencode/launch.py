@@ -15,6 +15,9 @@ PORT, PASSWORD = "port", "password"
 RESUMED: Final = "session"
 """In the memo: the conversation that it goes on with."""
 
+FORK: Final = "fork"
+"""In the memo: what its conversation begins with; it is made with the first message."""
+
 ONE_TURN: Final = "one-turn"
 """In the memo, of a run that ends with its answer. With a prompt alone the program stays: what the Go agentd runs."""
 
@@ -47,10 +50,14 @@ def additions(facts: LaunchFacts) -> Additions:
     port, password = _free_port(), secrets.token_urlsafe(24)
     added = ["--hostname", "127.0.0.1", "--port", str(port)]
     memo = {PORT: str(port), PASSWORD: password, **elsewhere}
-    if facts.resume is not None and not _has(argv, _CONVERSATION):
+    named = _has(argv, _CONVERSATION)
+    if facts.resume is not None and not named:
         added += ["-s", facts.resume]
         memo[RESUMED] = facts.resume
-    return Additions((argv[0], *added, *argv[1:]), {_VARIABLE: password}, memo=memo)
+    forks = facts.fork is not None and not named
+    if forks:
+        memo[FORK] = str(facts.fork)
+    return Additions((argv[0], *added, *argv[1:]), {_VARIABLE: password}, memo=memo, forks=forks)
 
 
 def _free_port() -> int:

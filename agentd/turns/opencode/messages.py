@@ -55,6 +55,15 @@ def _id(message: Mapping[str, object]) -> str:
     return text(mapping(message, "info"), "id")
 
 
+def made_before(said: Sequence[Mapping[str, object]], moment: float) -> frozenset[str]:
+    """The messages that were made before then, in seconds since the epoch: a copy keeps their times."""
+    return frozenset(
+        _id(each)
+        for each in said
+        if number(mapping(mapping(each, "info"), "time"), "created") / _MILLISECONDS < moment - CLOCKS
+    )
+
+
 def _is_over(message: Mapping[str, object]) -> bool:
     """Whether it is an answer, and nothing is added to it any more."""
     info = mapping(message, "info")

@@ -124,6 +124,8 @@ class Server:
                     body += piece
                     if len(body) > limit:
                         raise OSError(f"{path} has over {limit} bytes")
+                if answer.status == HTTPStatus.NOT_FOUND:
+                    raise FileNotFoundError(f"there is no {path}")
                 found: object = json.loads(body) if answer.status == HTTPStatus.OK else None
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise OSError(str(error) or type(error).__name__) from error
