@@ -56,7 +56,7 @@ class Agents:
 
     async def _table(self, session: StoredSession) -> dict[str, TomlValue]:
         shown = session.session
-        own = SessionAgent(session.target, shown.tmux_session)
+        own = SessionAgent(session.target, shown.tmux_session, fork_from=session.fork_from)
         if shown.agent is None:
             return by_harness(shown.harness, replace(own, workdir=Path(shown.workdir)))
         try:

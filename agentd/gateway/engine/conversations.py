@@ -11,6 +11,7 @@ from agentd.gateway.engine import steps
 from agentd.gateway.engine.agents import Agents
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.escalation import continue_run
+from agentd.gateway.engine.forks import plan_fork
 from agentd.gateway.engine.new_session import plan_session
 from agentd.gateway.engine.steps import NewRun
 from agentd.gateway.engine.texts import check_text
@@ -59,6 +60,12 @@ class Conversations:
                 await also(writer, stored)
 
         await self._core.database.write(work)
+        return stored.session
+
+    async def fork(self, caller: Caller, run_id: str) -> Session:
+        """Make a session that goes on from the end of a run."""
+        stored = await plan_fork(self._core, caller, run_id)
+        await self._core.database.write(lambda writer: add_session(writer, stored))
         return stored.session
 
     async def get(self, caller: Caller, session_id: str) -> SessionView:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -18,6 +19,7 @@ from agentd.api.client.socket import RefusedError
 from agentd.gateway.engine.agents import Agents
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.ends import Ends
+from agentd.gateway.engine.forks import forks, point_of
 from agentd.gateway.engine.reader import Reader
 from agentd.gateway.engine.runs import resolve
 from agentd.gateway.engine.steps import End
@@ -30,6 +32,7 @@ from agentd.gateway.model.objects import RunError
 from agentd.gateway.model.outcome import NOT_READY, TIMEOUT
 from agentd.gateway.model.states import RunStatus
 from agentd.gateway.store import requests, runs, sessions
+from agentd.gateway.store.database import Writer
 from agentd.gateway.store.requests import Answer, Request
 from agentd.gateway.store.runs import Stage, StoredRun
 from agentd.gateway.store.sessions import StoredSession
@@ -279,6 +282,8 @@ class Driver:
         if told:
             await self._store(told, None)
         if ended is not None:
+            if self._stored.fork_point is None and forks(self._session):
+                await self._note_conversation()
             over = self._stored.status.terminal
             await self._store([], End(RunStatus.CANCELED) if over else await self._ends.of_turn(self._stored, ended))
 
@@ -316,12 +321,17 @@ class Driver:
         """Keep the harness's own id of the conversation, which a new one has once its first turn began."""
         agent = await self._core.agentd.agent(self._stored.target)
         thread = None if agent is None else agent.get("conversation")
-        if isinstance(thread, str) and thread != self._session.session.provider_thread_id:
-            session_id = self._session.id
-            await self._core.database.write(
-                lambda writer: sessions.change(writer.connection, session_id, provider_thread_id=thread),
-                lasting=False,
-            )
+        if not isinstance(thread, str):
+            return
+        session_id, run_id, point = self._session.id, self._stored.id, point_of(self._session, self._stored, thread)
+
+        async def note(writer: Writer) -> None:
+            await sessions.change(writer.connection, session_id, provider_thread_id=thread)
+            await runs.change(writer.connection, run_id, fork_point=point)
+
+        if thread != self._session.session.provider_thread_id or point != self._stored.fork_point:
+            await self._core.database.write(note, lasting=False)
+            self._stored = replace(self._stored, fork_point=point)
 
 
 def _end_in(changes: list[Change]) -> TurnEnded | NotDelivered | None:

@@ -166,6 +166,16 @@ class Engine:
         """
         return await self._conversations.create(caller, wanted, once)
 
+    async def fork(self, caller: Caller, run_id: str) -> Session:
+        """Make a session whose conversation goes on from the end of a run; the run's own stays as it is.
+
+        Raises
+        ------
+        NotForkableError
+            If that cannot be done.
+        """
+        return await self._conversations.fork(caller, run_id)
+
     async def get_session(self, caller: Caller, session_id: str) -> SessionView:
         """Show a session."""
         return await self._conversations.get(caller, session_id)

@@ -42,8 +42,15 @@ class _Place:
     elsewhere: bool
 
 
-async def plan_session(core: Core, caller: Caller, wanted: NewSession, parent: Parent | None = None) -> StoredSession:
+async def plan_session(
+    core: Core, caller: Caller, wanted: NewSession, parent: Parent | None = None, fork_from: str | None = None
+) -> StoredSession:
     """Decide on everything about a new session.
+
+    Parameters
+    ----------
+    fork_from
+        What its conversation begins with, as in a jcard.
 
     Raises
     ------
@@ -75,7 +82,14 @@ async def plan_session(core: Core, caller: Caller, wanted: NewSession, parent: P
         updated_at=now,
         metadata=wanted.metadata,
     )
-    return StoredSession(session, target=place.target, own=place.own, elsewhere=place.elsewhere, used_at=now)
+    return StoredSession(
+        session,
+        target=place.target,
+        own=place.own,
+        elsewhere=place.elsewhere,
+        used_at=now,
+        fork_from=fork_from,
+    )
 
 
 async def declared_agents(core: Core) -> dict[str, AgentSpec]:

@@ -141,3 +141,9 @@ class NotTheLastRunError(GatewayError):
     def __init__(self, newest: str | None) -> None:
         super().__init__(f"expected the session's newest run; that is {newest or 'none'}")
         self.newest = newest
+
+
+class NotForkableError(GatewayError):
+    """A conversation cannot be forked at the end of a run; the text says why."""
+
+    code = "not_forkable"

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.http.errors import ApiError
 from agentd.gateway.model.caller import Caller
-from agentd.gateway.model.errors import NotFoundError
+from agentd.gateway.model.errors import NotForkableError, NotFoundError
 from agentd.gateway.model.requests import NewSession
 from agentd.gateway.model.states import SessionStatus
 from agentd.gateway.openai.conversations import Conversations
@@ -36,6 +36,8 @@ class Place:
     expect_last_run: str | None = None
     fresh: bool = False
     """Whether the session was made for it."""
+    follows: StoredResponse | None = None
+    """The response that it goes on from, if that is the last of its session."""
 
 
 class Placing:
@@ -80,7 +82,31 @@ class Placing:
             )
         if wanted.model not in (None, previous.model):
             raise not_forkable(previous.id, f"it is of {previous.model!r}, and the model asked for is another")
-        return Place(previous.session_id, previous.model, previous.harness, expect_last_run=previous.run_id)
+        if previous.conversation_id is not None:
+            # What follows is to be no part of that conversation, if it can be helped.
+            with suppress(ApiError):
+                return await self.forked(caller, previous)
+        return Place(
+            previous.session_id,
+            previous.model,
+            previous.harness,
+            expect_last_run=previous.run_id,
+            follows=previous,
+        )
+
+    async def forked(self, caller: Caller, previous: StoredResponse) -> Place:
+        """Find a place after a response, beside what followed it; a session is made for it.
+
+        Raises
+        ------
+        ApiError
+            If there is none.
+        """
+        try:
+            session = await self._engine.fork(caller, previous.run_id)
+        except (NotForkableError, NotFoundError) as error:
+            raise not_forkable(previous.id, f"the conversation went on since, or is closed, and {error}") from None
+        return Place(session.id, previous.model, previous.harness, fresh=True)
 
     async def _in_conversation(self, caller: Caller, wanted: Wanted, identity: str) -> Place:
         conversation = await self._conversations.find(caller, identity)
@@ -110,7 +136,7 @@ class Placing:
         return Place(session.id, model, session.harness, fresh=not main)
 
 
-def not_forkable(identity: str, why: str = "the conversation went on since, or is closed") -> ApiError:
+def not_forkable(identity: str, why: str) -> ApiError:
     """Say that a response cannot be continued."""
     return refuse(
         "previous_response_id",

@@ -26,7 +26,7 @@ from agentd.gateway.model.once import Once
 from agentd.gateway.model.requests import NewMessage
 from agentd.gateway.openai.conversations import Conversations
 from agentd.gateway.openai.objects import Facts, JsonObject
-from agentd.gateway.openai.placing import Place, Placing, not_forkable
+from agentd.gateway.openai.placing import Place, Placing
 from agentd.gateway.openai.refusal import missing
 from agentd.gateway.openai.said import message_to_agent
 from agentd.gateway.openai.stream import ResponseStream, RunEvent, replay
@@ -119,7 +119,13 @@ class Responses:
 
     async def _create(self, caller: Caller, wanted: Wanted, once: Once | None) -> StoredResponse:
         if wanted.conversation is None:
-            return await self._create_at(caller, wanted, await self._placing.place(caller, wanted), once)
+            place = await self._placing.place(caller, wanted)
+            try:
+                return await self._create_at(caller, wanted, place, once)
+            except (NotTheLastRunError, InvalidTransitionError):
+                if place.follows is None:
+                    raise
+            return await self._create_at(caller, wanted, await self._placing.forked(caller, place.follows), once)
         lock = self._locks.setdefault(wanted.conversation, asyncio.Lock())
         async with lock:
             return await self._create_at(caller, wanted, await self._placing.place(caller, wanted), once)
@@ -140,11 +146,9 @@ class Responses:
         message = NewMessage(text, expect_last_run=place.expect_last_run)
         try:
             await self._engine.send_message(caller, place.session_id, message, once, also)
-        except BaseException as error:
+        except BaseException:
             if place.fresh:
                 await self._engine.close_session(caller, place.session_id)
-            if isinstance(error, NotTheLastRunError | InvalidTransitionError) and wanted.previous is not None:
-                raise not_forkable(wanted.previous) from None
             raise
         if made[-1].alone:
             self._start(self._close_when_over(made[-1]))

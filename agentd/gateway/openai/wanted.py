@@ -34,8 +34,7 @@ class Wanted:
     @property
     def alone(self) -> bool:
         """Whether nothing can follow it, so that its agent is not needed after it."""
-        fresh = self.previous is None and self.conversation is None
-        return fresh and not self.stored and self.model is not None and not self.model.endswith(_MAIN)
+        return self.conversation is None and not self.stored
 
 
 def wanted_response(asked: CreateResponse, items: Sequence[JsonObject], request: str | None) -> Wanted:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, func, insert, or_, select, update
 
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.objects import Run, RunError
@@ -53,6 +53,8 @@ class StoredRun:
     stage: Stage
     working_since: float | None = None
     """When it began to be worked at; a run that was continued, the last time."""
+    fork_point: str | None = None
+    """The end of its turn, as in a jcard's ``fork_from``, where the harness has a name for it."""
 
     @property
     def id(self) -> str:
@@ -115,6 +117,15 @@ async def page(connection: Connection, caller: Caller, query: RunQuery) -> list[
 async def newest(connection: Connection, session_id: str) -> StoredRun | None:
     """Find the run of a session that was queued last."""
     statement = select(RUNS).where(_T.session_id == session_id).order_by(_T.position.desc()).limit(1)
+    found = (await connection.execute(statement)).one_or_none()
+    return None if found is None else _stored(found)
+
+
+async def last_turn(connection: Connection, stored: StoredRun) -> StoredRun | None:
+    """Find the last run up to this one that is in the agent's conversation."""
+    up_to = _T.session_id == stored.run.session_id, _T.position <= stored.position
+    there = or_(_T.fork_point.is_not(None), _T.status == RunStatus.SUCCEEDED.value)
+    statement = select(RUNS).where(*up_to, there).order_by(_T.position.desc()).limit(1)
     found = (await connection.execute(statement)).one_or_none()
     return None if found is None else _stored(found)
 
@@ -204,4 +215,5 @@ def _stored(row: Row[Any]) -> StoredRun:
         turn_id=row.turn_id,
         stage=Stage(row.stage),
         working_since=row.working_since,
+        fork_point=row.fork_point,
     )

@@ -40,6 +40,8 @@ SESSIONS: Final = Table(
     Column("declared", Boolean, nullable=False),
     Column("stream_after", BigInteger),
     Column("used_at", Double, nullable=False),
+    # What its conversation begins with, as in a jcard.
+    Column("fork_from", String),
     Index("sessions_by_owner", "owner", "id"),
     Index("sessions_by_status", "status", "id"),
     Index("sessions_by_agent", "agent", "id"),
@@ -88,6 +90,8 @@ RUNS: Final = Table(
     Column("turn_id", String),
     Column("stage", String, nullable=False),
     Column("working_since", Double),
+    # The end of its turn, as in a jcard's fork_from.
+    Column("fork_point", String),
     Index("runs_by_session", "session_id", "id"),
     Index("runs_by_status", "status", "position"),
     Index("runs_by_owner", "owner", "id"),

@@ -34,6 +34,8 @@ class StoredSession:
     """Number of the last line of agentd's stream that was taken."""
     used_at: float = 0.0
     """When a run ended last, or else the session was made."""
+    fork_from: str | None = None
+    """What its conversation begins with, as in a jcard."""
 
     @property
     def id(self) -> str:
@@ -71,6 +73,7 @@ async def add(connection: Connection, stored: StoredSession) -> None:
             declared=stored.declared,
             stream_after=stored.stream_after,
             used_at=stored.used_at,
+            fork_from=stored.fork_from,
         )
     )
 
@@ -139,4 +142,5 @@ def _stored(row: Row[Any]) -> StoredSession:
         declared=row.declared,
         stream_after=row.stream_after,
         used_at=row.used_at,
+        fork_from=row.fork_from,
     )

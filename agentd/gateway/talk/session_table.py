@@ -43,6 +43,8 @@ class SessionAgent:
     """Of tmux."""
     workdir: Path | None = None
     """``None`` is that of the definition."""
+    fork_from: str | None = None
+    """What its conversation begins with."""
 
 
 def by_definition(spec: AgentSpec, own: SessionAgent) -> dict[str, TomlValue]:
@@ -75,13 +77,14 @@ def by_harness(harness: str, own: SessionAgent) -> dict[str, TomlValue]:
 
 
 def _own(own: SessionAgent) -> dict[str, TomlValue]:
-    return {
+    table: dict[str, TomlValue] = {
         "name": own.name,
         "session": own.session,
         "mode": Mode.INTERACTIVE.value,
         "restart": RestartPolicy.ALWAYS.value,
         "resume": True,
     }
+    return table if own.fork_from is None else {**table, "fork_from": own.fork_from}
 
 
 def _program(spec: AgentSpec) -> dict[str, TomlValue]:
