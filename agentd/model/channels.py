@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -50,6 +50,8 @@ class Tls:
 
     ca_file: Path | None = None
     """Whose certificates are trusted; ``None`` for those of the system."""
+    ca: str | None = None
+    """The same, as PEM."""
     verify: bool = True
 
 
@@ -64,6 +66,8 @@ class KafkaLink:
     username: str | None = None
     password_secret: str | None = None
     """Name of the secret that is the password."""
+    password: str | None = field(default=None, repr=False)
+    """In the place of a secret, of a managed agent."""
     region: str | None = None
     """Of `Mechanism.OAUTHBEARER`."""
     session_timeout: float = DEFAULT_SESSION_TIMEOUT
@@ -79,6 +83,8 @@ class RedisLink:
     tls: Tls | None = None
     password_secret: str | None = None
     """Name of the secret that is the password."""
+    password: str | None = field(default=None, repr=False)
+    """In the place of a secret, of a managed agent."""
     session_timeout: float = DEFAULT_SESSION_TIMEOUT
     """Seconds after which what a gateway was given, and did not take, is given to others; of `Mode.STREAM`."""
 
@@ -93,6 +99,8 @@ class ChannelDeclaration:
     backend: Backend
     name: str
     link: KafkaLink | RedisLink
+    session_id: str | None = None
+    """The conversation of messages without a ``channel_id``, of a managed agent; else that of the agent itself."""
 
     @property
     def where(self) -> str:

@@ -43,7 +43,7 @@ async def opened(declared: ChannelDeclaration, secret_dir: Path, instance: str) 
         extra = f"agentd[{declared.backend}]"
         raise UnusableError(f"{', '.join(missing)} not installed: pip install '{extra}', and start the gateway again")
     link = declared.link
-    password = await _password(link.password_secret, secret_dir)
+    password = link.password or await _password(link.password_secret, secret_dir)
     if isinstance(link, KafkaLink):
         from agentd.gateway.channels.kafka import open_kafka  # noqa: PLC0415
 

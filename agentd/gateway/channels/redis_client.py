@@ -58,6 +58,7 @@ def _tls(tls: Tls) -> dict[str, str | bool]:
         "ssl_cert_reqs": "required" if tls.verify else "none",
         "ssl_check_hostname": tls.verify,
         **({} if tls.ca_file is None else {"ssl_ca_certs": str(tls.ca_file)}),
+        **({} if tls.ca is None else {"ssl_ca_data": tls.ca}),
     }
 
 

@@ -30,7 +30,7 @@ def context_of(tls: Tls) -> ssl.SSLContext:
 def _certificates(tls: Tls) -> str | None:
     path = tls.ca_file
     if path is None:
-        return None
+        return tls.ca
     try:
         data = within(path, lambda: read_regular(path, _LARGEST))
         text = data.decode("ascii")

@@ -71,6 +71,8 @@ class Inbox:
             stored = None if found is None else await sessions.find(connection, found)
         if stored is not None and stored.open:
             return stored.id
+        if channel_id is None and channel.session_id is not None:
+            return await self._bind(channel, channel.session_id)
         wanted = NewSession(
             agent=channel.agent,
             main=channel_id is None,
@@ -84,6 +86,17 @@ class Inbox:
         made = await self._conversations.create(_caller(channel), wanted, None, bind)
         (await self._followed(channel)).add(made.id)
         return made.id
+
+    async def _bind(self, channel: ChannelDeclaration, session_id: str) -> str:
+        """Have the session of a managed agent be a conversation of its channel."""
+
+        async def work(writer: Writer) -> None:
+            await channels.bind(writer.connection, channel.key, None, session_id)
+
+        if session_id not in await self._followed(channel):
+            await self._core.database.write(work)
+            (await self._followed(channel)).add(session_id)
+        return session_id
 
     async def give_up(self, channel: ChannelDeclaration, message_id: str) -> None:
         """Leave a message that was taken to another gateway: its run is canceled, and answers nobody."""
