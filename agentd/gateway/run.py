@@ -18,6 +18,7 @@ import structlog
 from agentd import __version__
 from agentd.files.locks import try_lock
 from agentd.files.looks import Looks
+from agentd.gateway.channels.managed import keep_channels
 from agentd.gateway.channels.owner import Channels
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.engine.options import EngineOptions, ManagedOptions
@@ -118,11 +119,16 @@ async def _serve(settings: GatewaySettings) -> None:
                 tasks = [
                     asyncio.create_task(notifier.feed_watchdog(), name="watchdog"),
                     asyncio.create_task(Rereading(settings, access, looks).run(), name="settings"),
+                    asyncio.create_task(
+                        keep_channels(channels, engine.managed, settings.channels), name="managed agents' channels"
+                    ),
                 ]
-                tasks[1].add_done_callback(_say_why)
+                for task in tasks:
+                    task.add_done_callback(_say_why)
                 await told.wait()
                 for task in tasks:
                     task.cancel()
+                await asyncio.wait(tasks)
                 looks.close()
                 notifier.send("STOPPING=1")
                 app[CLOSING].set()

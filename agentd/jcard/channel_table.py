@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from agentd.jcard.checks import check_name, check_not_empty, check_path, check_user, check_variable, duration_from_toml
-from agentd.jcard.explain import Fault, faults, field_name
+from agentd.jcard.explain import Fault
 from agentd.jcard.paths import resolve
 from agentd.model.channels import (
     CHANNEL_NAME,
@@ -40,6 +38,7 @@ _CHANNEL: Final = re.compile(CHANNEL_NAME)
 _PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,40}")
 _SERVER: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _REGION: Final = re.compile(r"[a-z0-9-]{1,40}")
+_DATABASE: Final = re.compile(r"(?:db=[0-9]{1,3})?")
 _SCHEMES: Final = ("redis", "rediss", "unix")
 
 
@@ -67,10 +66,14 @@ def _check_url(url: str) -> str:
         parts = urlsplit(url)
         good = parts.scheme in _SCHEMES and bool(parts.hostname or (parts.scheme == "unix" and parts.path))
         has_password = parts.password is not None or "password=" in parts.query
+        has_options = _DATABASE.fullmatch(parts.query) is None
     except ValueError:
-        good = has_password = False
+        good = has_password = has_options = False
     if has_password:
         raise ValueError("found a password; name the secret that holds it in password_secret")
+    if has_options:
+        # The client would take them instead of what the other fields say, verify among them.
+        raise ValueError('found options after "?", expected none but db=N')
     if not good:
         raise ValueError('expected a URL such as "redis://127.0.0.1:6379/0", "rediss://…" or "unix:///PATH"')
     return url
@@ -254,68 +257,16 @@ def _is_encrypted(settings: ChannelSettings) -> bool:
     return settings.backend == Backend.MSK if settings.ssl is None else settings.ssl
 
 
-class PubsubSettings(ChannelSettings):
-    """``pubsub_config`` of a managed agent: what its user writes names neither secrets nor files of the machine."""
-
-    password: Annotated[str, AfterValidator(check_not_empty)] | None = Field(
-        None, description="Instead of password_secret, which is not for users.", repr=False
-    )
-    ca: Annotated[str, AfterValidator(check_not_empty)] | None = Field(
-        None, description="Certificates that are trusted, as PEM, instead of ca_file, which is not for users."
-    )
-
-
-_OF_OPERATORS: Final = ("password_secret", "ca_file")
-_AWS: Final = re.compile(r"[A-Za-z0-9.-]+\.amazonaws\.com(?:\.cn)?:[0-9]+")
-
-
-def read_pubsub(config: Mapping[str, object]) -> PubsubSettings:
-    """Read the ``pubsub_config`` of a managed agent.
-
-    Raises
-    ------
-    ValueError
-        If something is wrong; it names the field, and holds no password.
-    """
-    for name in ("backend", "channel_name"):
-        if name not in config:
-            raise ValueError(f"{name}: missing")
-    try:
-        settings = PubsubSettings.model_validate(dict(config))
-    except ValidationError as problem:
-        first = next(iter(faults(problem)))
-        raise ValueError(f"{field_name(first.path)}: {first.message}") from None
-    wrong = [Fault((name,), "is not for users") for name in _OF_OPERATORS if getattr(settings, name) is not None]
-    # As in a jcard, where a secret holds the password.
-    wrong = wrong or contradictions(
-        settings.model_copy(update={"password_secret": settings.password and "PASSWORD", "ca_file": settings.ca})
-    )
-    of_aws = settings.verify and all(map(_AWS.fullmatch, settings.bootstrap_servers or ()))
-    if not wrong and settings.backend == Backend.MSK and not of_aws:
-        # Whoever has the gateway's token can use what its AWS credentials allow.
-        wrong = [Fault(("bootstrap_servers",), "expected servers of amazonaws.com, verified")]
-    if wrong:
-        raise ValueError(f"{field_name(wrong[0].path)}: {wrong[0].message}")
-    return settings
-
-
-def pubsub_declaration(settings: PubsubSettings, agent: str, user: str, session_id: str) -> ChannelDeclaration:
-    """Give the channel of a managed agent."""
-    declared = _declaration(settings, agent, user, None)
-    link = replace(declared.link, password=settings.password)
-    if link.tls is not None:
-        link = replace(link, tls=replace(link.tls, ca=settings.ca))
-    return replace(declared, link=link, session_id=session_id)
-
-
 def channel_declaration(
     settings: ChannelSettings, agent: str, user: str | None, context: LoadContext
 ) -> ChannelDeclaration:
     """Give what settings without contradictions declare."""
-    return _declaration(settings, agent, user, None if settings.ca_file is None else resolve(settings.ca_file, context))
+    ca_file = None if settings.ca_file is None else resolve(settings.ca_file, context)
+    return declaration(settings, agent, user, ca_file)
 
 
-def _declaration(settings: ChannelSettings, agent: str, user: str | None, ca_file: Path | None) -> ChannelDeclaration:
+def declaration(settings: ChannelSettings, agent: str, user: str | None, ca_file: Path | None) -> ChannelDeclaration:
+    """Give it, with the place of the file of certificates."""
     tls = Tls(ca_file, verify=settings.verify) if _is_encrypted(settings) else None
     timeout = DEFAULT_SESSION_TIMEOUT if settings.session_timeout is None else settings.session_timeout
     link: KafkaLink | RedisLink

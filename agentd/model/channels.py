@@ -78,7 +78,7 @@ class KafkaLink:
 class RedisLink:
     """How Redis is reached."""
 
-    url: str
+    url: str = field(repr=False)
     mode: Mode = Mode.PUBSUB
     tls: Tls | None = None
     password_secret: str | None = None
@@ -100,7 +100,7 @@ class ChannelDeclaration:
     name: str
     link: KafkaLink | RedisLink
     session_id: str | None = None
-    """The conversation of messages without a ``channel_id``, of a managed agent; else that of the agent itself."""
+    """The managed agent's own, if it is one's: another agent of the name has another channel."""
 
     @property
     def where(self) -> str:

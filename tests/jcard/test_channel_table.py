@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import jsonschema
 import pytest
 
-from agentd.jcard.channel_table import pubsub_declaration, read_pubsub
 from agentd.jcard.schema import jcard_schema
 from agentd.jcard.secrets import tokens_of_gateway
 from agentd.model.channels import Backend, ChannelDeclaration, KafkaLink, Mechanism, Mode, RedisLink, Tls
@@ -133,34 +131,3 @@ def test_the_schema_takes_what_the_loader_takes() -> None:
     schema: Any = jcard_schema()
     jsonschema.Draft202012Validator(schema).validate(tomllib.loads(GOOD))
     assert not jsonschema.Draft202012Validator(schema).is_valid({"gateway": {"channels": [{"agent": "a"}]}})
-
-
-def test_the_channel_of_a_managed_agent() -> None:
-    settings = read_pubsub(
-        {"backend": "redis", "channel_name": "c", "url": "rediss://h", "password": "pa55", "ca": "PEM"}
-    )
-    declared = pubsub_declaration(settings, "alice--helper", "alice", "ses_1")
-    link = RedisLink("rediss://h", tls=Tls(ca="PEM"), password="pa55")
-    assert declared == ChannelDeclaration("alice--helper", "alice", Backend.REDIS, "c", link, "ses_1")
-    assert declared.group == "agentd.alice.alice--helper"
-    assert "pa55" not in repr(declared)
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        ({}, "backend: missing"),
-        ({"url": "redis://:pa55@h"}, "url: found a password"),
-        ({"url": "redis://h", "password": 5}, "password"),
-        ({"url": "redis://h", "password_secret": "KEY"}, "password_secret: is not for users"),
-        ({"url": "rediss://h", "ca_file": "/etc/shadow"}, "ca_file: is not for users"),
-        ({"url": "redis://h", "ca": "PEM"}, "the connection is not encrypted"),
-        ({"url": "redis://h", "surprise": 1}, "surprise: unknown key"),
-        ({"backend": "msk", "bootstrap_servers": "h:1", "region": "eu-1"}, "servers of amazonaws.com"),
-    ],
-)
-def test_what_a_user_may_not_have(config: dict[str, object], said: str) -> None:
-    known = {"backend": "redis", "channel_name": "c"} if config else {}
-    with pytest.raises(ValueError, match=re.escape(said)) as caught:
-        read_pubsub({**known, **config})
-    assert "pa55" not in str(caught.value)

@@ -16,6 +16,7 @@ from agentd.gateway.ids import new_id
 from agentd.gateway.model.channels import Bad, Decided, Said, Skipped, buried, read
 from agentd.gateway.model.errors import (
     DatabaseUnavailableError,
+    DecidedError,
     GatewayError,
     InvalidRequestError,
     InvalidTransitionError,
@@ -141,7 +142,7 @@ class Channel:
     async def _decide(self, decided: Decided) -> None:
         try:
             await self._inbox.decide(self._declared, decided)
-        except (InvalidRequestError, InvalidTransitionError, NotFoundError) as error:
+        except (DecidedError, InvalidRequestError, InvalidTransitionError, NotFoundError) as error:
             self.state.counts["skipped"] += 1
             log.info("channel_answer_skipped", **self._named(), reason=str(error))
         else:

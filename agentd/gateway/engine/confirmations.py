@@ -53,9 +53,17 @@ class Ask:
     arguments: JsonObject
 
 
+_PREFIX: Final = "cnf_"
+
+
 def new_request_id() -> str:
     """Make the id of a request: 128 random bits."""
-    return f"cnf_{secrets.token_hex(16)}"
+    return f"{_PREFIX}{secrets.token_hex(16)}"
+
+
+def is_request_id(text: str) -> bool:
+    """Tell ids of requests from those that harnesses give."""
+    return text.startswith(_PREFIX)
 
 
 async def ask(writer: Writer, agent: ManagedAgent, sought: SoughtTool, wanted: Ask, now: float) -> Confirmation:

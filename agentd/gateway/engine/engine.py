@@ -75,13 +75,13 @@ class Engine:
         self._agents = Agents(core)
         self._conversations = Conversations(core, self._agents)
         self._runs = Runs(core)
-        self.inbox = Inbox(core, self._conversations, self._runs)
-        """What comes by channels."""
         self._family = Family(core)
         self._happenings = Happenings(core)
         self._status = Status(core)
         self.confirmations = Confirmations(core)
         """What managed agents wait to be confirmed."""
+        self.inbox = Inbox(core, self._conversations, self._runs, self.confirmations)
+        """What comes by channels."""
         self.managed = Managed(core)
         """The agents that users make."""
         self._followers = Followers(core, self.managed, self.confirmations)

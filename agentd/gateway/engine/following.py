@@ -38,20 +38,21 @@ class Followers:
 
     def look(self) -> None:
         """Say that there may be others to follow."""
-        self._managed.changed.set()
+        self._managed.changed()
 
     async def run(self) -> None:
         """Follow all, until cancelled."""
+        news = self._managed.listen()
         try:
             while True:
-                self._managed.changed.clear()
+                news.clear()
                 try:
                     await self._follow(await self._targets())
                 except GatewayError as error:
                     log.error("managed_agents_not_followed", reason=str(error))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK):
-                        await self._managed.changed.wait()
+                        await news.wait()
         finally:
             await self._end([task for _, task in self._tasks.values()])
 

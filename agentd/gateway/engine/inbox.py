@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 from agentd.gateway.engine import steps
+from agentd.gateway.engine.confirmations import Confirmations, is_request_id
 from agentd.gateway.engine.conversations import Conversations
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.runs import Runs
 from agentd.gateway.feed import Follower
 from agentd.gateway.model.caller import Caller
-from agentd.gateway.model.channels import RELEVANT, Answer, Decided, Origin, Said, answer_of
+from agentd.gateway.model.channels import (
+    CONFIRMATIONS,
+    RELEVANT,
+    Answer,
+    Decided,
+    Origin,
+    Said,
+    answer_of,
+    confirmation_of,
+)
 from agentd.gateway.model.errors import NotFoundError
-from agentd.gateway.model.objects import Event, Json, Run
+from agentd.gateway.model.managed import Tools
+from agentd.gateway.model.objects import Event, EventType, Json, Run
 from agentd.gateway.model.requests import NewMessage, NewSession
-from agentd.gateway.store import channels, requests, runs, sessions
+from agentd.gateway.store import channels, managed, requests, runs, sessions
 from agentd.gateway.store.database import Writer
 from agentd.gateway.store.sessions import StoredSession
 from agentd.model.channels import ChannelDeclaration
@@ -29,10 +40,11 @@ _AT_ONCE: Final = 200
 class Inbox:
     """Takes what comes, once; and gives what is to be sent, from where the broker has it."""
 
-    def __init__(self, core: Core, conversations: Conversations, runs_: Runs) -> None:
+    def __init__(self, core: Core, conversations: Conversations, runs_: Runs, confirmations: Confirmations) -> None:
         self._core = core
         self._conversations = conversations
         self._runs = runs_
+        self._confirmations = confirmations
         self._sessions: dict[str, set[str]] = {}
         """Of each channel, those whose events it follows."""
 
@@ -69,10 +81,11 @@ class Inbox:
         async with self._core.database.read() as connection:
             found = await channels.session_of(connection, channel.key, channel_id)
             stored = None if found is None else await sessions.find(connection, found)
+            agent = await managed.find(connection, channel.agent)
         if stored is not None and stored.open:
             return stored.id
-        if channel_id is None and channel.session_id is not None:
-            return await self._bind(channel, channel.session_id)
+        if channel_id is None and agent is not None:
+            return await self._bind(channel, agent.session_id)
         wanted = NewSession(
             agent=channel.agent,
             main=channel_id is None,
@@ -88,14 +101,9 @@ class Inbox:
         return made.id
 
     async def _bind(self, channel: ChannelDeclaration, session_id: str) -> str:
-        """Have the session of a managed agent be a conversation of its channel."""
-
-        async def work(writer: Writer) -> None:
-            await channels.bind(writer.connection, channel.key, None, session_id)
-
-        if session_id not in await self._followed(channel):
-            await self._core.database.write(work)
-            (await self._followed(channel)).add(session_id)
+        """Have a managed agent's own session be the conversation without an id."""
+        await self._core.database.write(lambda writer: channels.bind(writer.connection, channel.key, None, session_id))
+        (await self._followed(channel)).add(session_id)
         return session_id
 
     async def give_up(self, channel: ChannelDeclaration, message_id: str) -> None:
@@ -112,7 +120,7 @@ class Inbox:
         await self._core.database.write(work)
 
     async def decide(self, channel: ChannelDeclaration, decided: Decided) -> None:
-        """Answer what an agent asked in a run that came by a channel.
+        """Answer what an agent asked in a run that came by a channel, or what a managed one has to have confirmed.
 
         Raises
         ------
@@ -121,6 +129,11 @@ class Inbox:
         GatewayError
             If it is decided already, or cannot be answered now.
         """
+        if is_request_id(decided.request_id):
+            await self._confirmations.confirm(
+                _caller(channel), decided.request_id, decided.confirmed, agent=channel.agent
+            )
+            return
         async with self._core.database.read() as connection:
             asked = await requests.undecided(connection, decided.request_id)
             known = await channels.origins(connection, channel.key, asked)
@@ -139,6 +152,8 @@ class Inbox:
         """Hear of what is committed that may have to be sent."""
 
         def wants(event: Event, _owner: str | None) -> bool:
+            if event.event_type in CONFIRMATIONS:
+                return event.data.get("agent_name") == channel.agent
             return event.event_type in RELEVANT and event.session_id in self._sessions.get(channel.key, ())
 
         with self._core.feed.following(None, wants) as follower:
@@ -156,12 +171,13 @@ class Inbox:
         async with self._core.database.read() as connection:
             if cursor is None:
                 cursor = await channels.cursor_of(connection, channel.key)
-            events = await channels.events_after(connection, channel.key, cursor, _AT_ONCE)
+            agent = await managed.find(connection, channel.agent)
+            own = None if agent is None else agent.session_id
+            events = await channels.events_after(connection, channel.key, cursor, _AT_ONCE, own)
             named = {event.run_id for event in events if event.run_id is not None}
             origins = await channels.origins(connection, channel.key, [*named])
-        answers = [
-            answer_of(event, origins[event.run_id], channel.agent) for event in events if event.run_id in origins
-        ]
+        tools = None if agent is None else Tools.of(agent)
+        answers = [_told(channel, event, origins, tools) for event in events]
         return events[-1].cursor if events else cursor, [each for each in answers if each is not None]
 
     async def sent(self, channel: ChannelDeclaration, cursor: int) -> None:
@@ -184,3 +200,17 @@ class Inbox:
 def _caller(channel: ChannelDeclaration) -> Caller:
     scope = Scope.ADMIN if channel.user is None else Scope.CHAT
     return Caller(channel.user, frozenset({scope}), f"channel {channel.key}")
+
+
+def _told(
+    channel: ChannelDeclaration, event: Event, origins: Mapping[str, Origin], tools: Tools | None
+) -> Answer | None:
+    if event.event_type in CONFIRMATIONS:
+        return confirmation_of(event)
+    asked = event.event_type is EventType.RUN_AWAITING_INPUT and event.data.get("kind") == "permission"
+    name, text = event.data.get("name"), event.data.get("text")
+    if asked and tools is not None and tools.find_named(str(name or ""), str(text or "")) is not None:
+        # It is told as what has to be confirmed.
+        return None
+    origin = None if event.run_id is None else origins.get(event.run_id)
+    return None if origin is None else answer_of(event, origin, channel.agent)

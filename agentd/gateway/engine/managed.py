@@ -52,8 +52,19 @@ class Managed:
         self._core = core
         self._making = Making(core)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self.changed = asyncio.Event()
-        """Set when there are others, or they are other ones."""
+        self._listeners: list[asyncio.Event] = []
+
+    def listen(self) -> asyncio.Event:
+        """Give an event of one's own that is set when there are others, or they are other ones; now, too."""
+        event = asyncio.Event()
+        event.set()
+        self._listeners.append(event)
+        return event
+
+    def changed(self) -> None:
+        """Say that there may be others."""
+        for event in self._listeners:
+            event.set()
 
     @asynccontextmanager
     async def _alone(self, agent: str) -> AsyncIterator[None]:
@@ -88,7 +99,7 @@ class Managed:
                 # A gateway ended while it made or removed it.
                 await self._making.unmake(found, log_too=found.state is ManagedState.DELETING)
             made = await self._making.make(wanted, rendered)
-        self.changed.set()
+        self.changed()
         return await self._running(made)
 
     async def _running(self, agent: ManagedAgent) -> ManagedView:
@@ -163,6 +174,7 @@ class Managed:
             agent = replace(await self.find(caller, agent.name, agent.username), enabled=on)
             await self._change(agent, enabled=on)
             await self._making.declare(agent)
+        self.changed()
         if on:
             return await self._running(agent)
         return await self._stopped(agent)
@@ -192,9 +204,9 @@ class Managed:
         async with self._alone(agent.agent):
             agent = replace(await self.find(caller, agent.name, agent.username), keep=keep, state=ManagedState.DELETING)
             await self._change(agent, state=agent.state.value, keep=keep)
-            self.changed.set()
+            self.changed()
             await self._making.unmake(agent, log_too=True)
-        self.changed.set()
+        self.changed()
         return agent
 
     async def logs(self, caller: Caller, name: str, username: str | None, lines: int) -> tuple[ManagedAgent, list[str]]:
@@ -229,7 +241,7 @@ class Managed:
                     left = not await self._put_in_order(agent.agent) or left
             first = False
             if found:
-                self.changed.set()
+                self.changed()
             if left:
                 await asyncio.sleep(_AGAIN)
             else:

@@ -16,6 +16,7 @@ from agentd.gateway.model.requests import DEFAULT_HARNESS
 from agentd.gateway.model.wanted import WantedAgent, WantedServer, WantedSubagent, WantedTool
 from agentd.gateway.talk.definitions import OWN
 from agentd.jcard.checks import check_name
+from agentd.jcard.pubsub import PubsubError, read_pubsub
 
 HIDDEN: Final = "***"
 """Stands for what is not shown."""
@@ -44,6 +45,11 @@ def read(body: AgentBody) -> WantedAgent:
     servers = tuple(_server(name, server) for name, server in config.mcp.servers.items())
     if config.pubsub_enabled and not config.pubsub_config:
         raise InvalidRequestError("json_config.pubsub_config", "missing, though pubsub_enabled says that there is one")
+    if config.pubsub_config:
+        try:
+            read_pubsub(config.pubsub_config)
+        except PubsubError as error:
+            raise InvalidRequestError(f"json_config.pubsub_config.{error.field}", error.problem) from None
     shown, secret = parted(config.pubsub_config or {})
     return WantedAgent(
         body.username,

@@ -32,7 +32,10 @@ RELEVANT: Final = (
     EventType.RUN_CANCELED,
     EventType.RUN_TIMED_OUT,
 )
-"""The events of which those at the other end of a channel hear."""
+"""The events of runs of which those at the other end of a channel hear."""
+
+CONFIRMATIONS: Final = (EventType.TOOL_CONFIRMATION_REQUEST, EventType.TOOL_CONFIRMATION_RESPONSE)
+"""The events of a managed agent of which its channels hear, whoever began the turn."""
 
 _STATUS: Final = {
     EventType.RUN_STARTED: "running",
@@ -114,7 +117,8 @@ def _object(value: JsonObject) -> Read:
         case "user":
             return _user(value)
         case "tool_confirmation_response":
-            return _decided(value)
+            # The gateway's own says by whom.
+            return Skipped(own=True) if "decided_by" in value else _decided(value)
         case kind:
             return Skipped(own=kind in OWN)
 
@@ -206,6 +210,13 @@ def answer_of(event: Event, origin: Origin, agent: str) -> Answer | None:
         "timestamp": rfc3339_milliseconds(event.created_at),
     }
     return Answer(event.id, event.session_id if origin.channel_id is None else str(origin.channel_id), body)
+
+
+def confirmation_of(event: Event) -> Answer:
+    """Say what those at the other end hear of a tool of a managed agent's that somebody has to confirm."""
+    common: JsonObject = {"id": event.id, "session_id": event.session_id}
+    body = {"type": event.event_type.value, "timestamp": rfc3339_milliseconds(event.created_at), **event.data, **common}
+    return Answer(event.id, event.session_id, body)
 
 
 def _content(event: Event, agent: str) -> JsonObject | None:

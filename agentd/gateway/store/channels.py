@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
 
-from agentd.gateway.model.channels import RELEVANT, Origin
+from agentd.gateway.model.channels import CONFIRMATIONS, RELEVANT, Origin
 from agentd.gateway.model.objects import Event, Json
 from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.events import event_of
@@ -90,15 +90,21 @@ async def channel_of(connection: Connection, run_id: str) -> str | None:
     return found
 
 
-async def events_after(connection: Connection, channel: str, cursor: int, limit: int) -> list[Event]:
-    """List what happened in the sessions of a channel after a cursor, as far as it is told there."""
+async def events_after(
+    connection: Connection, channel: str, cursor: int, limit: int, managed: str | None
+) -> list[Event]:
+    """List what happened in the sessions of a channel after a cursor, as far as it is told there.
+
+    Parameters
+    ----------
+    managed
+        The session in which its agent asks for confirmations.
+    """
     own = select(_S.session_id).where(_S.channel == channel)
-    statement = (
-        select(EVENTS)
-        .where(EVENTS.c.session_id.in_(own), EVENTS.c.cursor > cursor, EVENTS.c.event_type.in_([*RELEVANT]))
-        .order_by(EVENTS.c.cursor)
-        .limit(limit)
-    )
+    told = EVENTS.c.session_id.in_(own) & EVENTS.c.event_type.in_([*RELEVANT])
+    if managed is not None:
+        told |= (EVENTS.c.session_id == managed) & EVENTS.c.event_type.in_([*CONFIRMATIONS])
+    statement = select(EVENTS).where(told, EVENTS.c.cursor > cursor).order_by(EVENTS.c.cursor).limit(limit)
     return [event_of(row) for row in await connection.execute(statement)]
 
 

@@ -33,6 +33,10 @@ NO_TEXT = "found NUL or half of a surrogate pair, which no terminal takes"
         ),
         (b'{"type":"assistant","content":"hi"}', Skipped(own=True)),
         (b'{"type":"tool_confirmation_request"}', Skipped(own=True)),
+        (
+            b'{"type":"tool_confirmation_response","request_id":"r","confirmed":true,"decided_by":"user"}',
+            Skipped(own=True),
+        ),
         (b'{"type":"other"}', Skipped(own=False)),
         (b'{"type":["user"]}', Skipped(own=False)),
         (b"{}", Skipped(own=False)),
