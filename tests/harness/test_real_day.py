@@ -245,7 +245,7 @@ def test_opencode(begin: Callable[..., Day], driven: DrivenCli) -> None:
         return f"STUB-BASH:echo yes > {work}/{name}"
 
     day.say(writes("a"), lambda: day.answer("allow"), answers=2)
-    day.say(writes("b"), lambda: day.answer("deny"), outcome="interrupted", answers=1)
+    day.say(writes("b"), lambda: day.answer("deny", "not now"), answers=2)
     day.say(writes("c"), lambda: day.at_dialog(Activity.WAITING_PERMISSION, "Enter"), answers=2)
     day.say(writes("d"), lambda: day.at_dialog(Activity.WAITING_PERMISSION, "Escape"), outcome="interrupted", answers=1)
     assert sorted(each.name for each in work.iterdir()) == ["a", "c"]
@@ -265,7 +265,8 @@ def test_opencode(begin: Callable[..., Day], driven: DrivenCli) -> None:
     day.say("well again")
     another_conversation(day, "/new")
     killed(day)
-    day.say(HANGS, day.allow_and_interrupt, outcome="interrupted", answers=1)
+    # OpenCode does not count what a message used that is aborted at its tool.
+    day.say(HANGS, day.allow_and_interrupt, outcome="interrupted", answers=0)
     day.say("STUB-STATUS:400", outcome="failed", failure="other")
     day.say(f"{REPLY}good night")
     over(day)

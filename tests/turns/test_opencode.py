@@ -12,7 +12,7 @@ from agentd.harness.additions import LaunchFacts
 from agentd.model.states import Activity
 from agentd.turns.adapter import Answer, TurnsError
 from agentd.turns.conversation import Conversation, Turn, take
-from agentd.turns.events import Decision, Failure, Outcome
+from agentd.turns.events import Decision, Ended, Failure, Outcome
 from agentd.turns.opencode import launch
 from agentd.turns.opencode.adapter import OPENCODE
 from agentd.turns.opencode.events import Reader
@@ -83,6 +83,41 @@ def test_errors_end_turns(error: dict[str, object], failure: Failure) -> None:
     assert (conversation.last.end.outcome, conversation.last.end.failure) == (Outcome.FAILED, failure)
 
 
+def answer(message: str, finish: str | None = None, **info: object) -> Mapping[str, object]:
+    about = {"id": message, "role": "assistant", "sessionID": "s", **info}
+    if finish is not None:
+        about |= {"finish": finish, "time": {"completed": 1}}
+    return {"type": "message.updated", "properties": {"sessionID": "s", "info": about}}
+
+
+def ends(*events: Mapping[str, object]) -> list[tuple[str, str | None]]:
+    reader = Reader()
+    told = (each for event in events for each in reader.read(event))
+    return [(each.outcome.value, each.final_text) for each in told if isinstance(each, Ended)]
+
+
+def test_a_turn_that_a_refused_tool_ends_is_interrupted() -> None:
+    # With a reason the agent goes on, and says something.
+    assert ends(*prompt("m1", "go"), answer("a1", "tool-calls"), IDLE) == [("interrupted", None)]
+    told = answer("a1", "tool-calls"), answer("a2"), answer("a2", "stop")
+    assert ends(*prompt("m1", "go"), *told, IDLE) == [("completed", "")]
+
+
+def test_the_second_end_of_an_aborted_turn_does_not_end_the_next() -> None:
+    aborted = {"name": "MessageAbortedError"}
+    error = {"type": "session.error", "properties": {"sessionID": "s", "error": aborted}}
+    left = answer("a1", error=aborted, time={"completed": 1})
+    first = *prompt("m1", "go"), answer("a1"), error, IDLE
+    second = answer("a2"), answer("a2", "stop"), IDLE
+    both = [("interrupted", None), ("completed", "")]
+    assert ends(*first, left, IDLE, *prompt("m2", "next"), *second) == both
+    assert ends(*first, *prompt("m2", "next"), left, IDLE, *second) == both
+    assert ends(*first, *prompt("m2", "next"), left, answer("a2"), IDLE) == both
+    # One that ends before the agent says anything.
+    assert ends(*first, left, IDLE, *prompt("m2", "next"), IDLE) == both
+    assert ends(*first, *prompt("m2", "next"), error, IDLE) == [both[0], both[0]]
+
+
 def test_sessions_of_subagents_are_passed_over() -> None:
     reader = Reader()
     child = {"type": "session.created", "properties": {"sessionID": "c", "info": {"id": "c", "parentID": "s"}}}
@@ -146,6 +181,14 @@ async def test_a_permission_is_answered_and_the_turn_interrupted() -> None:
         await server.say(IDLE)
         await until(doing(watch, Activity.IDLE))
         assert watch.session == "s"
+
+
+async def test_why_a_permission_is_denied_is_said_to_the_agent() -> None:
+    async with watched() as (server, watch, _):
+        await server.say(*prompt("m1", "go"), ASKED)
+        await until(doing(watch, Activity.WAITING_PERMISSION))
+        await watch.answer(None, Answer(Decision.DENY, "not now"))
+        assert server.posts == [("/permission/per_1/reply", {"reply": "reject", "message": "not now"})]
 
 
 async def test_a_refusal_of_the_server_is_said() -> None:

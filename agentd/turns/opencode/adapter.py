@@ -335,8 +335,11 @@ class OpenCodeWatch:
         elif answer.decision is Decision.ANSWER:
             raise TurnsError("expected allow or deny; the agent asks for permission")
         else:
-            reply = "once" if answer.decision is Decision.ALLOW else "reject"
-            await server.post(f"/permission/{request.id}/reply", {"reply": reply})
+            reply = {"reply": "once" if answer.decision is Decision.ALLOW else "reject"}
+            if answer.decision is Decision.DENY and answer.text:
+                # It is told why, and goes on; without a word its turn is over.
+                reply["message"] = answer.text
+            await server.post(f"/permission/{request.id}/reply", reply)
 
     async def interrupt(self) -> None:
         """Abort the turn."""

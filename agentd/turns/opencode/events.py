@@ -35,6 +35,8 @@ _QUOTA: Final = re.compile(r"quota|rate.?limit|usage.?limit|\b429\b|too many req
 _REFUSED: Final = (401, 403)
 _TOO_MANY: Final = 429
 _ABORTED: Final = "MessageAbortedError"
+_TO_TOOLS: Final = "tool-calls"
+"""Why a message ends that calls tools. A turn that ends with it was cut off by who refused a tool: that is no error."""
 _SHOWN: Final = ("command", "filePath", "path", "url", "pattern", "query", "description")
 """What of a tool's input tells a person most, best first."""
 _MOST_REMEMBERED: Final = 256
@@ -78,7 +80,11 @@ class Reader:
     _counted: dict[str, None] = field(default_factory=dict)
     """Messages whose usage was told."""
     _error: Ended | None = None
+    _cut_off: bool = False
+    """Whether the last message of the agent ended with tools, whose results it is to be given yet."""
     _open: bool = False
+    _left: str = ""
+    """The agent's message that was not complete when its turn ended: word of that, and of its end, is still to come."""
 
     def knows(self, message: str) -> bool:
         """Whether a message of the user was heard of, or copied."""
@@ -144,9 +150,15 @@ class Reader:
             self._users.setdefault(message, "")
             _bound(self._users)
             return
+        if message == self._left:
+            if "completed" in times:
+                self._counted[message] = None
+                _bound(self._counted)
+            return
         if self._answer != message:
             self._answer = message
             self._texts.clear()
+        self._cut_off = text(info, "finish") == _TO_TOOLS
         error = mapping(info, "error")
         if error:
             self._error = _failed(error)
@@ -165,7 +177,7 @@ class Reader:
         if message in self._users:
             if kind == "text" and part.get("synthetic") is not True and not self._users[message]:
                 self._users[message] = text(part, "text") or " "
-                self._open, self._error = True, None
+                self._open, self._error, self._cut_off = True, None, False
                 self._texts.clear()
                 self.doing = Doing(Activity.WORKING)
                 yield Started(message, text(part, "text"))
@@ -254,14 +266,21 @@ class Reader:
         return iter(())
 
     def _idle(self, _said: Mapping[str, object]) -> Iterator[TurnEvent]:
+        if self._open and self._left and self._answer == self._left and self._error is None:
+            # Of the turn before: a turn that is aborted is idle at once, and again when its message is complete.
+            return
         self.doing = Doing(Activity.IDLE)
-        if self._open:
+        if not self._open:
+            self._left = "" if self._left in self._counted else self._left
+        else:
             self._open = False
-            end = self._error
-            if end is None:
-                yield Ended(Outcome.COMPLETED, self._said())
+            self._left = "" if self._answer in self._counted else self._answer
+            if self._error is not None:
+                yield self._error
+            elif self._cut_off:
+                yield Ended(Outcome.INTERRUPTED)
             else:
-                yield end
+                yield Ended(Outcome.COMPLETED, self._said())
 
 
 def _retries(status: Mapping[str, object]) -> Doing:
