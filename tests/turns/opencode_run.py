@@ -97,6 +97,8 @@ class Scripted:
     """Where the connection ends without an answer."""
     refused: str | None = None
     """Where nothing is taken."""
+    slow: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Where an answer waits, and for what."""
     terminal: Terminal = field(default_factory=Terminal)
     streams: list[asyncio.Queue[bytes | None]] = field(default_factory=list)
 
@@ -131,6 +133,8 @@ class Scripted:
         if request.path == self.cut_off:
             assert request.transport is not None
             request.transport.abort()
+        if (answers := self.slow.get(request.path)) is not None:
+            await answers.wait()
         status = 503 if request.path == self.refused else self.status
         return web.json_response(self.answers.get(request.path, True), status=status)
 

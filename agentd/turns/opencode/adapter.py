@@ -47,8 +47,12 @@ _SERVER: Final = "server"
 """The witness."""
 _TAKEN: Final = 15.0
 """Seconds for the server to take a message: whether it has is not known after that."""
+_MADE: Final = 120.0
+"""Seconds for the server to begin a conversation."""
 _BEGUN: Final = 4.0
-"""Seconds for the server to begin a conversation, and again to have it shown; no message is handed over yet."""
+"""Seconds that a delivery waits for that; it is tried again then, and goes on with the same conversation."""
+_SHOWN: Final = 8.0
+"""Seconds to have it shown. With the two before and after it, it is below what a delivery may take."""
 _FOUND: Final = 10.0
 """Seconds for the server to be heard."""
 _MOST_MISSED: Final = 200
@@ -96,6 +100,8 @@ class OpenCodeWatch:
     """Set while the server is heard."""
     _since: float = 0.0
     """Since when it is not, in seconds since the epoch."""
+    _making: asyncio.Task[str] | None = None
+    """The conversation that is being begun, until it is shown."""
     _shown_from: float = 0.0
     """From when on, by the loop's clock, the terminal shows the conversation unless it was left for the home screen."""
 
@@ -118,6 +124,9 @@ class OpenCodeWatch:
         try:
             await self._follow(self._server)
         finally:
+            if self._making is not None:
+                self._making.cancel()
+                await asyncio.wait([self._making])
             await self._server.close()
 
     async def _follow(self, server: Server) -> None:
@@ -139,6 +148,7 @@ class OpenCodeWatch:
             self.voice.seen(_SERVER, None)
             await asyncio.sleep(_RETRY[min(failures, len(_RETRY) - 1)])
             failures += 1
+            server.be_patient(failures)
 
     async def _connected(self, server: Server) -> None:
         """Ask what is going on, and what was not heard."""
@@ -293,24 +303,36 @@ class OpenCodeWatch:
         Raises
         ------
         NotNowError
-            If it cannot: nothing was said in it. A starting OpenCode may not answer for 15 s on a loaded machine.
+            If it cannot yet: nothing was said in it. A starting OpenCode may not answer for 15 s on a loaded machine,
+            and makes the conversation all the same: it is not asked for a second one.
         RefusedError
             If there is nothing to fork.
         """
+        making = self._making
+        if making is None:
+            making = self._making = asyncio.create_task(self._make(server), name="a conversation of opencode")
+        done, _ = await asyncio.wait([making], timeout=_BEGUN)
+        if not done:
+            raise NotNowError("opencode has not begun a conversation yet")
         try:
-            if self._fork is None:
-                session = text_of(await server.post("/session", {}, _BEGUN), "id")
-            else:
-                session = await self._begin_with_fork(server, self._fork)
-            if not session:
-                raise NotNowError("opencode made a conversation without an id")
-            await server.post("/tui/select-session", {"sessionID": session}, _BEGUN)
-        except RefusedError:
-            raise
+            session = making.result()
+            await server.post("/tui/select-session", {"sessionID": session}, _SHOWN)
         except TurnsError as error:
+            if making.exception() is not None or not isinstance(error, NoAnswerError):
+                self._making = None
+            if isinstance(error, RefusedError):
+                raise
             raise NotNowError(str(error)) from error
-        self._reader.session, self._fork = session, None
+        self._reader.session, self._fork, self._making = session, None, None
         self._shown_from = asyncio.get_running_loop().time() + _DRAWN
+        return session
+
+    async def _make(self, server: Server) -> str:
+        if self._fork is not None:
+            return await self._begin_with_fork(server, self._fork)
+        session = text_of(await server.post("/session", {}, _MADE), "id")
+        if not session:
+            raise NotNowError("opencode made a conversation without an id")
         return session
 
     async def _begin_with_fork(self, server: Server, point: ForkPoint) -> str:

@@ -17,7 +17,9 @@ from agentd.turns.adapter import NotNowError, TurnsError
 from agentd.turns.opencode.launch import USER
 
 _LIMIT: Final = 3.0
-"""Seconds for an answer: while it starts, a request can hang for a minute."""
+"""Seconds for an answer: while it starts, a request can hang for a minute, where the next is answered at once."""
+_PATIENT: Final = 12.0
+"""The same on a machine where all answers are late."""
 _HEADERS: Final = 10.0
 """Seconds for the events to begin."""
 _SILENCE: Final = 40.0
@@ -51,13 +53,17 @@ class Server:
     port: int
     password: str = field(repr=False)
     _session: aiohttp.ClientSession | None = None
+    _limit: float = _LIMIT
+
+    def be_patient(self, failures: int) -> None:
+        """Wait for longer for what is read, after a number of attempts in a row that failed."""
+        self._limit = min(_LIMIT * 2 ** min(failures // 2, 8), _PATIENT)
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 f"http://127.0.0.1:{self.port}",
                 headers={hdrs.AUTHORIZATION: f"Basic {b64encode(f'{USER}:{self.password}'.encode()).decode()}"},
-                timeout=aiohttp.ClientTimeout(total=_LIMIT),
             )
         return self._session
 
@@ -117,8 +123,9 @@ class Server:
         return [each for each in found if isinstance(each, dict)]
 
     async def _get(self, path: str, limit: int) -> object:
+        timeout = aiohttp.ClientTimeout(total=self._limit)
         try:
-            async with self._client().get(path, allow_redirects=False) as answer:
+            async with self._client().get(path, allow_redirects=False, timeout=timeout) as answer:
                 body = bytearray()
                 async for piece in answer.content.iter_any():
                     body += piece
