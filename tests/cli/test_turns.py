@@ -57,6 +57,14 @@ def test_the_answer_is_printed_as_the_program_recorded_it(talk: Client) -> None:
     assert talk("ask", "a", "--stream", "and now?", *LIMIT).out.strip() == "I hear: and now?"
 
 
+def test_an_agent_that_has_just_been_started_is_waited_for(talk: Client, daemon: Daemon) -> None:
+    program = daemon.bin / "claude"
+    program.write_text(program.read_text().replace("exec", "sleep 1\nexec"))
+    talk("restart", "a", "--wait")
+    done = talk("ask", "a", "are you there?", *LIMIT)
+    assert (done.status, done.out, done.err) == (0, "I hear: are you there?\n", "")
+
+
 def test_why_an_agent_takes_no_messages_is_told_in_the_daemons_words(talk: Client, daemon: Daemon) -> None:
     (daemon.bin / "claude").write_text("#!/bin/sh\nexec sleep 600\n")
     once = {"name": "once", "harness": "claude-code", "prompt": "do it", "workdir": str(daemon.workdir)}
@@ -129,7 +137,7 @@ def test_send_says_that_it_is_recorded(talk: Client) -> None:
 
 
 def test_an_agent_that_does_not_tell_of_its_turns_is_said_to(talk: Client) -> None:
-    done = talk("ask", "mute", "hello", *LIMIT)
+    done = talk("ask", "mute", "hello", "--timeout", "300ms")
     assert done.status == 1
     assert "the program of mute does not tell when a turn ends" in done.err
     assert "no turn of mute has ended" in talk("last", "mute").err

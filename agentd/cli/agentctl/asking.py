@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from agentd.cli.agentctl.lookup import find_agent
 from agentd.cli.agentctl.queued import QueuedMessage, is_seen
 from agentd.cli.agentctl.talking import conversation_of
 from agentd.cli.agentctl.turns_client import MessageView, TurnsClient, TurnView
+from agentd.model.states import Activity, AgentState
 from agentd.model.status import AgentStatus
 
 _LOOK_AFTER: Final = 0.2
@@ -22,8 +24,33 @@ _LOOK_AFTER: Final = 0.2
 _AWAY: Final = 10.0
 """Seconds for agentd to be back."""
 
+_BEGINS: Final = 60.0
+"""Seconds after its start in which an agent's program may begin to tell of its turns; a loaded machine needs many."""
+
 _USAGE_LIMIT: Final = 1.0
 """Seconds that usage may come after the end of its turn."""
+
+
+def ready(invocation: Invocation, name: str, deadline: float | None) -> AgentStatus:
+    """Wait until something tells what an agent is doing, or nothing is to be expected any more; give the agent.
+
+    Raises
+    ------
+    CommandError
+        If it does not run, and is not about to.
+    """
+    end = min(time.monotonic() + _BEGINS, math.inf if deadline is None else deadline)
+    while True:
+        agent = find_agent(invocation.api, name)
+        over = time.monotonic() >= end
+        if agent.state == AgentState.RUNNING:
+            known = agent.activity not in (None, Activity.UNKNOWN)
+            if known or over or agent.uptime_seconds >= _BEGINS:
+                return agent
+        elif over or agent.state not in (AgentState.PENDING, AgentState.STARTING):
+            told = f"it is {agent.state}: agentctl status {agent.name} says why"
+            raise CommandError(f"{agent.name} is not running, {told}")
+        time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and the agent is asked for)
 
 
 @dataclass(slots=True)

@@ -10,14 +10,14 @@ from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Stat
 from agentd.cli.agentctl.kept_events import data_of, kept_events
 from agentd.cli.agentctl.lookup import find_agent
 from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient, TurnView
-from agentd.model.states import AgentState
 from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable
 
 _ASK_DETAILS = """\
 Sends TEXT once it is the agent's turn to listen, waits for the end of the turn, and prints the answer as the agent's
 program recorded it. What the agent asks meanwhile is printed on stderr; agentctl answer decides it. Exit status 1 if
-the turn failed, was interrupted or lost. Works with agents whose program tells of its turns."""
+the turn failed, was interrupted or lost. Works with agents whose program tells of its turns; one that has just been
+started is given a minute to begin to."""
 
 _ASK_EXAMPLES = """\
 agentctl ask reviewer-0 "which tests fail?"
@@ -62,7 +62,7 @@ def register(commands: Commands) -> None:
 
 
 def _ask(invocation: Invocation) -> Status:
-    from agentd.cli.agentctl.asking import Question
+    from agentd.cli.agentctl.asking import Question, ready
     from agentd.text.messages import MessageError, message_of
 
     arguments = invocation.arguments
@@ -72,9 +72,8 @@ def _ask(invocation: Invocation) -> Status:
         message = message_of(_text(arguments.text))
     except MessageError as error:
         raise CommandError(str(error)) from None
-    agent = find_agent(invocation.api, invocation.name())
-    if agent.state != AgentState.RUNNING:
-        raise CommandError(f"{agent.name} is not running, it is {agent.state}: agentctl status {agent.name} says why")
+    deadline = None if arguments.timeout is None else time.monotonic() + arguments.timeout
+    agent = ready(invocation, invocation.name(), deadline)
     if message.note is not None:
         invocation.warn(message.note)
 
@@ -82,7 +81,6 @@ def _ask(invocation: Invocation) -> Status:
         if arguments.stream:
             print(_harmless(text), end="", flush=True)
 
-    deadline = None if arguments.timeout is None else time.monotonic() + arguments.timeout
     question = Question(
         invocation,
         agent,
