@@ -13,6 +13,7 @@ from agentd.turns.events import Ended
 from agentd.turns.opencode.events import Reader
 from agentd.turns.opencode.home_screen import is_home
 from agentd.turns.opencode.messages import missed
+from agentd.turns.opencode.server import Server
 from tests.turns.claude_run import until, wall
 from tests.turns.opencode_run import (
     ASKED,
@@ -124,6 +125,14 @@ async def test_a_conversation_that_is_shown_slowly_is_the_same_one_still(monkeyp
         monkeypatch.setattr("agentd.turns.opencode.adapter._SHOWN", 10.0)
         await adapter.deliver("hello")
         assert [path for path, _ in server.posts].count("/session") == 1
+
+
+def test_a_server_that_answers_late_again_and_again_is_given_more_time() -> None:
+    server, given = Server(1, "password"), list[float]()
+    for failures in (0, 1, 2, 3, 4, 5, 1000):
+        server.be_patient(failures)
+        given.append(server._limit)
+    assert given == [3.0, 3.0, 6.0, 6.0, 12.0, 12.0, 12.0]
 
 
 # -- what was not heard
