@@ -53,6 +53,7 @@ class EventKind(StrEnum):
     TURN_USAGE = "turn_usage"
     TURN_QUOTA = "turn_quota"
     TURN_ENDED = "turn_ended"
+    MESSAGE_UNDELIVERED = "message_undelivered"
     # The daemon
     DAEMON_STARTED = "daemon_started"
     DAEMON_STOPPING = "daemon_stopping"
@@ -178,6 +179,10 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
         "It is the user's move again; the reason is what went wrong.",
         (*_TURN, "outcome", "failure", "text", "characters"),
     ),
+    EventKind.MESSAGE_UNDELIVERED: EventDoc(
+        "A message to the agent was not delivered, or it is not known whether it was; the reason says why.",
+        ("message", "sender", "status"),
+    ),
     EventKind.DAEMON_STARTED: EventDoc("agentd is up.", ("version", "pid", "adopted")),
     EventKind.DAEMON_STOPPING: EventDoc("agentd was told to end.", ("pid", "agents")),
     EventKind.DAEMON_STOPPED: EventDoc("agentd ends; its last event.", ("pid", "agents")),
@@ -234,6 +239,7 @@ DETAILS: Mapping[str, str] = {
     "limit_action": "what `on_usage_limit` says: `wait`, `stop` or `notify`",
     "limit_source": "the witness that tells of the limit",
     "lost": "how many",
+    "message": "id of the message",
     "name": "name of the tool",
     "ok": "whether it succeeded",
     "oldest": "number of the oldest event that is kept",
@@ -255,10 +261,12 @@ DETAILS: Mapping[str, str] = {
     "resumes": "how often it was told to go on since a turn last ended well",
     "role": "what the worker was spawned as",
     "run": "id of the run",
+    "sender": "who sent it, by the kernel's account: `agent:NAME`, `uid:NUMBER` or `agentd`",
     "session": "name of the tmux session",
     "since": "the number that was asked for",
     "source": "the jcard or drop-in; of an agent, the one that declares it or did last",
     "state": "the agent's state after this",
+    "status": "`failed` or `expired`",
     "text": "the answer",
     "tool": "id of this use of the tool",
     "turn": "id of the turn, the program's own where it has one",

@@ -30,6 +30,7 @@ from agentd.turns.events import Decision, Ended, TurnEvent
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.quota import QuotaWindow
 from agentd.turns.sending import Screen
+from agentd.turns.witnesses import Witnesses
 
 GROUP = "agentd.turns"
 """Entry point group of third-party adapters."""
@@ -217,6 +218,16 @@ class SeesScreen(Protocol):
 
     def shows(self, screen: str) -> None:
         """Take what the terminal shows, with escape sequences for its styles: once a second while it changes."""
+        ...
+
+
+@runtime_checkable
+class NamesWitnesses(Protocol):
+    """What a `Watch` may be too: it says who tells what became of a message."""
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """As of now."""
         ...
 
 

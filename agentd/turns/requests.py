@@ -29,12 +29,16 @@ from agentd.turns.hook_socket import LONGEST_BODY, HttpAnswer, HttpRequest, Http
 from agentd.turns.messages.message import Message
 from agentd.turns.messages.queue import ConflictError, NoSuchMessageError, QueueFullError
 from agentd.turns.messages.store import StoreError
+from agentd.turns.messages.undelivered import BY_AGENT
 from agentd.turns.peers import Peer
 from agentd.turns.run_watch import RunWatch
 from agentd.turns.turns import NoSuchAgentError, NotYetError, Turns
 from agentd.turns.views import conversation_view
 
 log = structlog.get_logger(__name__)
+
+MESSAGES_PATH: Final = "/v1/messages"
+"""Where the messages to all agents are listed."""
 
 TURNS_PATH: Final = "/v1/turns/"
 """Of the requests of those who talk to agents, before the agent's name."""
@@ -52,6 +56,8 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 _LONGEST_WAIT: Final = 30 * 86400.0
 """Seconds for which a message may wait at most, if it says so."""
 _DIGITS: Final = 19
+_MOST_LISTED: Final = 1000
+"""Messages in one list."""
 
 _STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
     NoSuchAgentError: HTTPStatus.NOT_FOUND,
@@ -124,12 +130,14 @@ class Requests:
                 await self._turns.adopted.wait()
         if request.method == "POST" and request.path.startswith(HOOK_PATH):
             return await self._hook(request, request.path.removeprefix(HOOK_PATH))
-        if not request.path.startswith(TURNS_PATH):
-            return _refused(HTTPStatus.NOT_FOUND, f"expected {HOOK_PATH}EVENT or {TURNS_PATH}AGENT")
+        if not request.path.startswith(TURNS_PATH) and request.path.partition("?")[0] != MESSAGES_PATH:
+            return _refused(HTTPStatus.NOT_FOUND, f"expected {HOOK_PATH}EVENT, {TURNS_PATH}AGENT or {MESSAGES_PATH}")
         if request.too_long:
             return _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {LONGEST_BODY} bytes")
         if request.body is None:
             return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "too much is being asked at once; ask again")
+        if not request.path.startswith(TURNS_PATH):
+            return await self._mailbox(request)
         path, _, query = request.path.removeprefix(TURNS_PATH).partition("?")
         name, _, what = path.partition("/")
         if not self._turns.may_talk(request.peer.pid, unquote(name)):
@@ -138,8 +146,29 @@ class Requests:
         try:
             return await self._talk(request, unquote(name), what, query)
         except (*_STATUSES,) as error:
-            status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
-            return _refused(status, str(error))
+            return _refused(_status_of(error), str(error))
+
+    async def _mailbox(self, request: HttpRequest) -> HttpAnswer:
+        """List messages: to all agents, or to one that the one who asks may talk to."""
+        if request.method != "GET":
+            return _refused(HTTPStatus.METHOD_NOT_ALLOWED, f"expected GET of {MESSAGES_PATH}")
+        try:
+            given = _query(request.path.partition("?")[2])
+            agent = given.get("agent")
+            if not self._turns.may_talk(request.peer.pid, agent or ""):
+                return _refused(HTTPStatus.FORBIDDEN, "an agent may see only what is sent to its own workers")
+            most = min(int(_decimal(given.get("limit", "50"), "limit")), _MOST_LISTED)
+            undelivered = given.get("undelivered", "") not in ("", "0")
+            found = await self._turns.deliveries.newest(agent, most, undelivered=undelivered)
+        except (*_STATUSES,) as error:
+            return _refused(_status_of(error), str(error))
+        listed = [{**each.message.view(), "characters": each.characters} for each in found]
+        return HttpAnswer(HTTPStatus.OK, json.dumps({"messages": listed}).encode())
+
+    def _sender(self, peer: Peer) -> str:
+        """Who sends, by the kernel's account."""
+        watch = self._turns.run_of(peer.pid)
+        return f"uid:{peer.uid}" if watch is None else f"{BY_AGENT}{watch.agent}"
 
     async def _hook(self, request: HttpRequest, name: str) -> HttpAnswer:
         watch = self._turns.run_of(request.peer.pid)
@@ -181,7 +210,8 @@ class Requests:
             case "POST", ["messages"]:
                 body = _object(request.body)
                 given = _message_id(_text(body, "id") or ""), _sent(body), _seconds(body, "expires_s")
-                return _told(HTTPStatus.ACCEPTED, await turns.deliveries.accept(turns.receiver(name), *given))
+                to, sender = turns.receiver(name), self._sender(request.peer)
+                return _told(HTTPStatus.ACCEPTED, await turns.deliveries.accept(to, *given, sender))
             case "GET", ["messages", message]:
                 return _told(HTTPStatus.OK, await turns.deliveries.find(name, _message_id(unquote(message))))
             case "DELETE", ["messages", message]:
@@ -236,13 +266,23 @@ def _message_id(given: str) -> str:
     return given
 
 
+def _query(query: str) -> Mapping[str, str]:
+    return {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True, max_num_fields=8).items()}
+
+
+def _decimal(given: str, name: str) -> str:
+    if not given.isascii() or not given.isdecimal() or len(given) > _DIGITS:
+        raise ValueError(f"expected {name} to be a number")
+    return given
+
+
 def _after(query: str) -> int | None:
-    values = parse_qs(query, keep_blank_values=True, max_num_fields=8).get("after")
-    if values is None:
-        return None
-    if not values[-1].isascii() or not values[-1].isdecimal() or len(values[-1]) > _DIGITS:
-        raise ValueError("expected after to be the number of a line")
-    return int(values[-1])
+    given = _query(query).get("after")
+    return None if given is None else int(_decimal(given, "after"))
+
+
+def _status_of(error: Exception) -> HTTPStatus:
+    return next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
 
 
 _DECISIONS = (Decision.ALLOW, Decision.DENY, Decision.ANSWER)

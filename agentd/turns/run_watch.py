@@ -26,6 +26,7 @@ from agentd.turns.adapter import (
     Ground,
     Hook,
     LiveRun,
+    NamesWitnesses,
     NotNowError,
     ReadsLate,
     Recalls,
@@ -42,6 +43,7 @@ from agentd.turns.late_usage import LateUsage
 from agentd.turns.limit_watch import ZONE, LimitWatch
 from agentd.turns.quota import QuotaWindow, failed_at
 from agentd.turns.reporter import Reporter
+from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,9 @@ _RECALL_LIMIT = 15.0
 
 _STARTED = 1.0
 """Seconds after which a program that has said nothing of itself counts as reading its terminal."""
+
+_ADAPTER = Witnesses("adapter", "adapter")
+"""Of a third party's adapter that does not say more."""
 
 T = TypeVar("T")
 
@@ -262,6 +267,12 @@ class RunWatch:
     def run_id(self) -> str:
         """Id of the run."""
         return self.run.facts.run_id
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Who says what becomes of a message."""
+        watch = self._watch
+        return watch.witnesses if watch is not None and isinstance(watch, NamesWitnesses) else _ADAPTER
 
     @property
     def at_work(self) -> bool:

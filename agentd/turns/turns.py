@@ -20,6 +20,7 @@ from agentd.turns.messages.deliveries import Deliveries
 from agentd.turns.messages.message import Message, Status
 from agentd.turns.messages.queue import ConflictError, QueueFullError
 from agentd.turns.messages.store import Store, StoreError
+from agentd.turns.messages.undelivered import OURS
 from agentd.turns.run_watch import Outlet, RunWatch
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.streams import Stream, Streams, event_line, message_line
@@ -77,7 +78,7 @@ class Turns:
         self._ground = ground
         self._outlet = outlet
         self._streams = Streams()
-        self.deliveries = Deliveries(store, ground.wall, self._message_changed)
+        self.deliveries = Deliveries(store, ground.wall, self._message_changed, self._takes_messages)
         self.background = Background()
         self.adopted = asyncio.Event()
         """Set once the runs that a former daemon left are known."""
@@ -158,7 +159,7 @@ class Turns:
             # Another daemon that is as far gives it the same id, and it is said once.
             message_id = f"go-on.{watch.run_id}.{0.0 if known is None else known.at:.0f}.{number}"
             self._going_on[message_id] = told
-            message = await self.deliveries.accept(watch.agent, message_id, GO_ON, _GO_ON_WITHIN)
+            message = await self.deliveries.accept(watch.agent, message_id, GO_ON, _GO_ON_WITHIN, OURS)
         except (TurnsError, ConflictError, QueueFullError, StoreError) as error:
             told(str(error))
         else:
@@ -254,6 +255,9 @@ class Turns:
 
     def _message_changed(self, message: Message) -> None:
         self._said_to_go_on(message)
+        if message.status in (Status.FAILED, Status.EXPIRED):
+            data = {"message": message.id, "sender": message.sender, "status": message.status.value}
+            self.emit(message.agent, EventKind.MESSAGE_UNDELIVERED, message.error, {**data})
         self._streams.of(message.agent, self._ground.wall()).add(message_line(message))
 
     # -- those who ask
@@ -298,6 +302,15 @@ class Turns:
         if refusal is not None:
             raise TurnsError(f"{declared.name} takes no messages here: {refusal}; agentctl send types at its terminal")
         return declared.name
+
+    def _takes_messages(self, name: str) -> bool:
+        try:
+            self.receiver(name)
+        except (NoSuchAgentError, TurnsError):
+            return False
+        except NotYetError:
+            return True
+        return True
 
     def stream(self, name: str) -> Stream:
         """The stream of an agent.

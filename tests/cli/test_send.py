@@ -47,7 +47,14 @@ def test_a_text_reaches_the_agent_from_an_argument_a_file_and_standard_input(dae
     path = daemon.folder / "text"
     path.write_text("one\n\n  two\n\n\n")
     document = client("send", "a", "--file", path, "--json").document
-    assert document == {"name": "a", "session": "a", "outcome": "taken", "characters": 10, "left_out": 0}
+    assert document == {
+        "name": "a",
+        "session": "a",
+        "outcome": "taken",
+        "message": None,
+        "characters": 10,
+        "left_out": 0,
+    }
     assert "got <one>\ngot <>\ngot <two>" in wait_for_text(daemon, "a", "<two>")
     assert piped(client, "three\r\n", "send", "a").status == 0
     wait_for_text(daemon, "a", "got <three>")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -191,3 +193,46 @@ def test_status_shows_whoever_needs_somebody_first(
     assert [agent["name"] for agent in agents] == ["a", "0-first", "mute"]
     talk("answer", "a", "allow")
     wait_for(lambda: started[0].poll() is not None)
+
+
+def test_the_mailbox_says_what_became_of_each_message(talk: Client, daemon: Daemon) -> None:
+    assert talk("send", "a", "--id", "m1", "slow one").out == "8 characters to a: recorded\n"
+    assert talk("send", "A", "--id", "m2", "and then\nthat").out == "13 characters to a: queued\n"
+    again = talk("send", "a", "--id", "m2", "--json", "and then\nthat").document
+    assert isinstance(again, dict)
+    assert (again["outcome"], again["message"]) == ("queued", "m2")
+    other = talk("send", "a", "--id", "m2", "another text")
+    assert (other.status, "has another text" in other.err) == (1, True)
+    assert talk("send", "a", "--id", "m3", "no more").status == 0
+    assert talk("mailbox", "a", "m3", "--withdraw", "--field", "status").out == "withdrawn\n"
+    (daemon.workdir / "go").touch()
+    wait_for(lambda: talk("mailbox", "a", "m2", "--field", "status").out == "ended\n", 30, what="it has ended")
+    rows = [line.split("\t") for line in talk("mailbox", "a").out.splitlines()]
+    sender = pwd.getpwuid(os.geteuid()).pw_name
+    assert [(row[1], row[2], row[5], row[6], row[8]) for row in rows] == [
+        ("m1", "ended", "hooks", sender, "slow one"),
+        ("m2", "ended", "hooks", sender, "and then that"),
+        ("m3", "withdrawn", "-", sender, "no more"),
+    ]
+    shown = talk("mailbox", "a", "m2").out
+    assert "and then\nthat\n" in shown
+    assert "answer:\nI hear: and then" in shown
+    assert "says hooks" in shown
+
+
+def test_a_message_waits_for_an_agent_that_does_not_run_and_its_expiry_is_told(talk: Client) -> None:
+    assert talk("stop", "a", "--wait").status == 0
+    refused = talk("send", "a", "hello")
+    assert (refused.status, "a is not running" in refused.err) == (1, True)
+    assert talk("send", "a", "--expires", "1h", "--id", "later", "hello").out == "5 characters to a: queued\n"
+    assert talk("send", "a", "--expires", "10ms", "--id", "late", "too late").status == 0
+    wait_for(lambda: talk("mailbox", "--undelivered").out, 30, what="one has expired")
+    late = talk("mailbox", "a", "late")
+    assert (late.status, "waited for longer than its sender allowed" in late.out) == (1, True)
+    (told,) = json.loads(talk("events", "--kind", "message_undelivered", "--json").out)
+    assert told["data"] == {"message": "late", "sender": f"uid:{os.geteuid()}", "status": "expired"}
+    assert talk("start", "a", "--wait").status == 0
+    wait_for(lambda: talk("mailbox", "a", "later", "--field", "final_text").out == "I hear: hello\n", 30, what="answer")
+    assert talk("mailbox", "a", "none").status == talk("mailbox", "--withdraw").status - 1 == 1
+    typed = talk("send", "a", "--id", "x", "--force", "hello")
+    assert (typed.status, "--no-enter and --force" in typed.err) == (2, True)

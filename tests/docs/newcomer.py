@@ -136,6 +136,7 @@ class Newcomer:
         """The same text with the folders as the pages call them."""
         for here, there in self._places():
             text = text.replace(str(here), there)
+        text = re.sub(rf"(?m)^(\S+ .* -  +){re.escape(_user())}(?=  )", r"\1ada", text)  # who sent a message
         return re.sub(rf"\bas {re.escape(_user())}\b", "as ada", text.replace(self._gateway_place, _GATEWAY_PLACE))
 
     def _places(self) -> Iterator[tuple[Path, str]]:

@@ -227,9 +227,10 @@ def _talkers(who: Newcomer) -> None:
         who,
         {"name": "asker", "command": _sh(answer)},
         {"name": "batch", "command": SLEEPER},
+        {"name": "nightly", "command": READER, "enabled": False},
         {"name": "reviewer", "harness": "claude-code", "grace_period": "200ms"},
     )
-    who.wait_states(dict.fromkeys(("asker", "batch", "reviewer"), "running"))
+    who.wait_states({**dict.fromkeys(("asker", "batch", "reviewer"), "running"), "nightly": "disabled"})
     who.type(
         "git init -q -b main . && git commit -q --allow-empty -m empty && echo new > notes.md && git add -N notes.md"
     )

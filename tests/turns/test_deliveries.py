@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +15,13 @@ from agentd.turns.adapter import NotNowError, RefusedError, TurnsError
 from agentd.turns.conversation import Conversation, take
 from agentd.turns.events import Ended, Outcome, Started, TurnEvent, Usage
 from agentd.turns.messages import deliveries as module
+from agentd.turns.messages import expectation
 from agentd.turns.messages import store as store_module
 from agentd.turns.messages.deliveries import Deliveries
 from agentd.turns.messages.message import UNCERTAIN, IllegalTransitionError, Message, Status, withdrawn
 from agentd.turns.messages.queue import ConflictError, NoSuchMessageError, QueueFullError
 from agentd.turns.messages.store import Store, StoreError
+from agentd.turns.witnesses import Witnesses
 from tests.turns.claude_run import until
 
 NUMBERS = itertools.count(1)
@@ -43,6 +46,10 @@ class Agent:
 
     def __post_init__(self) -> None:
         self.hold.set()
+
+    @property
+    def witnesses(self) -> Witnesses:
+        return Witnesses("terminal", "record")
 
     @property
     def at_work(self) -> bool:
@@ -104,7 +111,7 @@ def clock() -> float:
 
 
 async def opened(path: Path, agent: Agent | None = None) -> Deliveries:
-    deliveries = Deliveries(Store(path), clock, TOLD.append)
+    deliveries = Deliveries(Store(path), clock, TOLD.append, lambda agent: agent == "boss")
     await deliveries.open()
     if agent is not None:
         agent.deliveries = deliveries
@@ -117,9 +124,9 @@ async def status(deliveries: Deliveries, message: str) -> Status:
     return (await deliveries.find("a", message)).status
 
 
-async def reached(deliveries: Deliveries, message: str, *wanted: Status) -> Message:
+async def reached(deliveries: Deliveries, message: str, *wanted: Status, to: str = "a") -> Message:
     async with asyncio.timeout(30):
-        while (found := await deliveries.find("a", message)).status not in wanted:  # noqa: ASYNC110 (as `until`)
+        while (found := await deliveries.find(to, message)).status not in wanted:  # noqa: ASYNC110 (as `until`)
             await asyncio.sleep(0.005)
     return found
 
@@ -222,7 +229,8 @@ async def test_a_kill_in_any_status_types_nothing_twice(
     path: Path, kill: Kill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_AGAIN", 0.01)
-    monkeypatch.setattr(module, "_RECALL_LIMIT", 0.05)
+    monkeypatch.setattr(module, "RECALL_LIMIT", 0.05)
+    monkeypatch.setattr(expectation, "_LOOK_AFTER", 0.01)
     agent = Agent()
     await leave_at(path, kill.at, agent)
     typed = list(agent.given)
@@ -362,3 +370,74 @@ async def test_what_a_program_that_ended_was_handed_is_settled_by_its_whole_reco
         deliveries.began("a", another)
         await until(lambda: another.given == ["hello"])
     await deliveries.close()
+
+
+async def test_a_message_has_its_witnesses_and_its_sender(path: Path) -> None:
+    agent = Agent()
+    deliveries = await opened(path, agent)
+    await deliveries.accept("a", "m1", "text", None, "uid:1000")
+    handed = await reached(deliveries, "m1", Status.DELIVERED)
+    assert (handed.sender, handed.witness) == ("uid:1000", "terminal")
+    agent.begin("text")
+    agent.end("text")
+    ended = await reached(deliveries, "m1", Status.ENDED)
+    assert (ended.sender, ended.witness) == ("uid:1000", "record")
+    await deliveries.close()
+    assert Store(path).find("a", "m1") == ended
+
+
+async def test_an_agent_is_told_once_what_it_sent_in_vain(path: Path) -> None:
+    boss, worker = Agent("run-boss"), Agent("run-worker", error=RefusedError("it takes none"))
+    deliveries = await opened(path, worker)
+    boss.deliveries = deliveries
+    await deliveries.accept("a", "m1", "do this\nand that", None, "agent:boss")
+    await deliveries.accept("a", "m2", "for nobody", None, "agent:stranger")
+    await deliveries.accept("a", "m3", "for a person", None, "boss")
+    for message in ("m1", "m2", "m3"):
+        await reached(deliveries, message, Status.FAILED)
+    told = [message for message in TOLD if message.agent == "boss"]
+    assert [(each.status, each.sender) for each in told] == [(Status.QUEUED, "agentd")]
+    await deliveries.close()
+    # It is on disk together with the failure, and is handed over by a later agentd.
+    deliveries = await opened(path)
+    deliveries.began("boss", boss)
+    await reached(deliveries, told[0].id, Status.DELIVERED, to="boss")
+    (text,) = boss.given
+    assert text == "agentd: your message m1 to a was not delivered (failed: it takes none). It began: do this\nand that"
+    deliveries.over("boss", boss, "it ended")
+    failed = await reached(deliveries, told[0].id, Status.FAILED, to="boss")
+    assert UNCERTAIN in str(failed.error)
+    assert len({message.id for message in TOLD}) == 4, "nobody is told of what agentd said"
+    await deliveries.close()
+
+
+async def test_messages_are_listed_the_newest_first_and_without_the_rest_of_long_texts(path: Path) -> None:
+    agent = Agent()
+    deliveries = await opened(path, agent)
+    assert await deliveries.newest(None, 5) == []
+    await deliveries.accept("a", "m1", "x" * 5000, None)
+    await reached(deliveries, "m1", Status.DELIVERED)
+    agent.begin("x" * 5000)
+    agent.end("x" * 5000)
+    await deliveries.accept("B", "m2", "to another", None)
+    await deliveries.accept("a", "m3", "too late", 0.001)
+    await reached(deliveries, "m3", Status.EXPIRED)
+    found = await deliveries.newest(None, 2)
+    assert [(each.message.agent, each.message.id) for each in found] == [("a", "m3"), ("B", "m2")]
+    assert [each.message.id for each in await deliveries.newest("A", 9, undelivered=True)] == ["m3"]
+    (_, long) = await deliveries.newest("a", 9)
+    assert (long.characters, len(long.message.text), long.message.final_text) == (5000, 200, None)
+    assert long.message.status is Status.ENDED
+    await deliveries.close()
+
+
+def test_a_file_of_the_last_releases_is_read(path: Path) -> None:
+    """Messages had no sender and no witness."""
+    store = Store(path)
+    store.put(Message("a", "m1", "text", 1.0, changed=1.0))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE messages SET message = json_remove(message, '$.sender', '$.witness')")
+        connection.execute("INSERT INTO messages VALUES (NULL, 'a', 'bad', 1, 1.0, 'text', 'not JSON')")
+    assert Store(path).find("a", "m1") == Message("a", "m1", "text", 1.0, changed=1.0)
+    assert [each.message.id for each in Store(path).newest(None, 9, undelivered=False)] == ["m1"]

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "keys": "press keys in an agent's terminal",
         "interrupt": "interrupt an agent",
     },
+    "mailbox": {"mailbox": "show the messages to agents, and what became of them"},
     "turns": {
         "ask": "ask an agent something and print its answer",
         "answer": "allow, deny or answer what an agent asks",

@@ -37,15 +37,32 @@ class NoQueueError(CommandError):
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a sender says of a message beside its text."""
+
+    id: str | None = None
+    """Sent again with it, it is the same message; ``None`` makes one."""
+    expires: float | None = None
+    """Seconds after which it is not delivered any more."""
+
+    @property
+    def given(self) -> bool:
+        """Whether the sender said anything."""
+        return self != Receipt()
+
+
+@dataclass(frozen=True, slots=True)
 class QueuedMessage:
     """A message in an agent's queue."""
 
     client: TurnsClient
     agent: str
     id: str
+    stays: bool = False
+    """Whether it waits for as long as its sender said, whatever is in its way."""
 
     @classmethod
-    def send(cls, invocation: Invocation, agent: str, text: str) -> QueuedMessage:
+    def send(cls, invocation: Invocation, agent: str, text: str, receipt: Receipt | None = None) -> QueuedMessage:
         """Put a message into the queue.
 
         Raises
@@ -55,9 +72,11 @@ class QueuedMessage:
         CommandError
             If too many messages wait.
         """
-        queued = cls(TurnsClient.of(invocation), agent, f"agentctl-{uuid.uuid4().hex}")
+        given = receipt or Receipt()
+        message_id = given.id or f"agentctl-{uuid.uuid4().hex}"
+        queued = cls(TurnsClient.of(invocation), agent, message_id, given.expires is not None)
         try:
-            queued.client.send(agent, queued.id, text)
+            queued.client.send(agent, queued.id, text, given.expires)
         except ApiError as error:
             refused = CommandError if error.status == _TOO_MANY else NoQueueError
             raise refused(str(error)) from None
@@ -114,7 +133,7 @@ class QueuedMessage:
             return Outcome.QUEUED
         if not over:
             return None
-        if message.error is None:
+        if message.error is None or self.stays:
             return Outcome.QUEUED
         if not self.withdraw():
             return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from agentd.cli.agentctl.client import ApiError, UnreachableError
 from agentd.cli.agentctl.command import Invocation
 from agentd.cli.agentctl.lookup import find_agent, harness_facts
-from agentd.cli.agentctl.queued import NoQueueError, QueuedMessage, has_queue
+from agentd.cli.agentctl.queued import NoQueueError, QueuedMessage, Receipt, has_queue
 from agentd.cli.agentctl.sender import Sender
 from agentd.cli.agentctl.terminals import terminal_of
 from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient
@@ -22,9 +23,38 @@ _RECORD_LIMIT: Final = 3.0
 """Seconds for a message that was taken to stand in the record; it takes 0.1 s, or the end of the turn before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a text."""
+
+    outcome: Outcome
+    message: str | None = None
+    """Its id in the agent's queue; ``None`` of one that was typed."""
+
+
+def keep_message(invocation: Invocation, agent: AgentStatus, text: str, receipt: Receipt) -> Sent:
+    """Leave a message with agentd for an agent that does not run now.
+
+    Raises
+    ------
+    CommandError
+        If agentd does not keep it.
+    """
+    queued = QueuedMessage.send(invocation, agent.name, text, receipt)
+    status = queued.look().status
+    return Sent(Outcome.RECORDED if status in ("started", "ended") else Outcome.QUEUED, queued.id)
+
+
 def send_message(
-    invocation: Invocation, agent: AgentStatus, text: str, *, enter: bool, force: bool, timeout: float
-) -> Outcome:
+    invocation: Invocation,
+    agent: AgentStatus,
+    text: str,
+    *,
+    enter: bool,
+    force: bool,
+    timeout: float,
+    receipt: Receipt,
+) -> Sent:
     """Send a message by the agent's queue, or by typing it, and look for it in the record of the agent's program.
 
     Parameters
@@ -35,6 +65,8 @@ def send_message(
         Whether to send it even if the input box is not seen.
     timeout
         Seconds to wait for the input box, and again for the agent to take it.
+    receipt
+        What needs a queue, if it says anything.
 
     Raises
     ------
@@ -58,21 +90,23 @@ def send_message(
         still_running=still_running,
     )
     before = conversation_of(invocation, agent.name)
-    if enter and not force and has_queue(before, text):
+    if enter and not force and (receipt.given or has_queue(before, text)):
         try:
-            queued = QueuedMessage.send(invocation, agent.name, text)
+            queued = QueuedMessage.send(invocation, agent.name, text, receipt)
         except NoQueueError:
+            if receipt.given:
+                raise
             queued = None
         if queued is not None:
-            return queued.until_taken(timeout)
+            return Sent(queued.until_taken(timeout), queued.id)
     outcome = sender.send(text, enter=enter)
     if outcome is Outcome.TAKEN and before is not None and before.watched and before.turn is None:
         end = time.monotonic() + min(timeout, _RECORD_LIMIT)
         while time.monotonic() < end:
             if is_recorded(conversation_of(invocation, agent.name), before, text):
-                return Outcome.RECORDED
+                return Sent(Outcome.RECORDED)
             time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and the record is asked for)
-    return outcome
+    return Sent(outcome)
 
 
 def conversation_of(invocation: Invocation, agent: str) -> ConversationView | None:

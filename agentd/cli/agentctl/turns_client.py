@@ -145,13 +145,35 @@ class TurnsClient:
         document: Json = {"decision": decision, "text": text, "request": request}
         return ConversationView.of(self.api.post(_path(agent, "/answer"), document))
 
-    def send(self, agent: str, message: str, text: str) -> MessageView:
-        """Put a message into the agent's queue, under this id."""
-        return MessageView.of(self.api.post(_path(agent, "/messages"), {"id": message, "text": text}))
+    def send(self, agent: str, message: str, text: str, expires: float | None = None) -> MessageView:
+        """Put a message into the agent's queue, under this id; after `expires` seconds it is not delivered any more."""
+        document: Json = {"id": message, "text": text, "expires_s": expires}
+        return MessageView.of(self.api.post(_path(agent, "/messages"), document))
 
     def message(self, agent: str, message: str) -> MessageView:
         """Read what became of a message."""
-        return MessageView.of(self.api.get(_path(agent, f"/messages/{message}")))
+        return MessageView.of(self.message_document(agent, message))
+
+    def message_document(self, agent: str, message: str) -> Json:
+        """Read all that is known of a message."""
+        from urllib.parse import quote
+
+        return self.api.get(_path(agent, f"/messages/{quote(message, safe='')}"))
+
+    def messages(self, agent: str | None, most: int, *, undelivered: bool) -> list[JsonObject]:
+        """Read the newest messages to an agent, or to all, the newest first, without the rest of long texts."""
+        from urllib.parse import urlencode
+
+        query = {
+            "limit": str(most),
+            **({} if agent is None else {"agent": agent}),
+            "undelivered": str(int(undelivered)),
+        }
+        document = self.api.get(f"/v1/messages?{urlencode(query)}")
+        found = document.get("messages") if isinstance(document, Mapping) else None
+        if not isinstance(found, Sequence) or isinstance(found, str):
+            raise ApiError(200, "expected messages: agentd and agentctl are of different versions")
+        return [each for each in found if isinstance(each, Mapping)]
 
     def withdraw(self, agent: str, message: str) -> MessageView:
         """Take a message back that waits."""

@@ -23,6 +23,7 @@ from agentd.turns.conversation import Request
 from agentd.turns.custom.events import event_of
 from agentd.turns.events import Ended, Outcome
 from agentd.turns.fields import objects, text
+from agentd.turns.witnesses import Witnesses
 
 _HOOKS: Final = "hooks"
 """The witness."""
@@ -166,6 +167,11 @@ class AcpWatch:
     async def hindrance(self, *, returned: str | None) -> str | None:  # noqa: ARG002 (the protocol's)
         """A message is taken whatever a person is typing."""
         return None
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Who says what became of a message."""
+        return Witnesses(_HOOKS, _HOOKS)
 
     async def deliver(self, text: str) -> None:
         """Hand over a message."""

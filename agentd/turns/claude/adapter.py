@@ -48,6 +48,7 @@ from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.one_turn import OneTurnWatch, Reading
 from agentd.turns.screen.judging import judge_screen
+from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
 
@@ -423,6 +424,11 @@ class ClaudeWatch:
             # What is typed before its session begins may be lost, though the box showed it.
             return "it has not begun its session yet"
         return await box_hindrance(self.run_.terminal, CLAUDE_CODE.facts, returned)
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Who says what became of a message."""
+        return Witnesses("terminal", _HOOKS if self._hooked else "session file")
 
     async def deliver(self, text: str) -> None:
         """Type it."""

@@ -28,6 +28,7 @@ from agentd.turns.file_changes import INTERVAL, FileWatch
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.messages.message import CLOCKS, same_text
+from agentd.turns.witnesses import Witnesses
 
 _ROLLOUT: Final = "rollout"
 """The witness."""
@@ -220,6 +221,11 @@ class RolloutWatch:
     async def hindrance(self, *, returned: str | None) -> str | None:
         """Look whether the input box is there, and empty."""
         return await box_hindrance(self.run_.terminal, builtin.CODEX.facts, returned)
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Who says what became of a message."""
+        return Witnesses("terminal", _ROLLOUT)
 
     async def deliver(self, text: str) -> None:
         """Type it."""

@@ -25,6 +25,7 @@ from agentd.turns.conversation import Request
 from agentd.turns.events import Ended
 from agentd.turns.fields import mapping, number, text
 from agentd.turns.messages.message import CLOCKS
+from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
 
@@ -212,6 +213,11 @@ class ServerWatch:
         if self._reader.current is None or doing is None:
             return "it has no conversation yet"
         return None if self._reader.turn is None and doing[0] is Activity.IDLE else "it is busy"
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Who says what became of a message."""
+        return self._rollout.witnesses if self._connection is None else Witnesses(_SERVER, _SERVER)
 
     async def deliver(self, text: str) -> None:
         """Begin a turn with a message; while one is under way, it would be lost in that."""

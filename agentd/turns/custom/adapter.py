@@ -16,6 +16,7 @@ from agentd.turns.conversation import Request
 from agentd.turns.custom.events import QUOTA, READY, event_of, quota_of
 from agentd.turns.events import Decision, Ended, Outcome, PermissionAsked, PermissionResolved, QuestionAsked
 from agentd.turns.input_box import type_message
+from agentd.turns.witnesses import Witnesses
 
 _HOOKS = "hooks"
 """The witness."""
@@ -102,6 +103,11 @@ class CustomWatch:
     async def hindrance(self, *, returned: str | None) -> str | None:  # noqa: ARG002 (the protocol's)
         """Nothing is known of its terminal."""
         return None
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Who says what became of a message."""
+        return Witnesses("terminal", _HOOKS)
 
     async def deliver(self, text: str) -> None:
         """Type it."""

@@ -58,6 +58,7 @@ from agentd.turns.messages.message import CLOCKS, same_text
 from agentd.turns.one_turn import OneTurnWatch, Reading
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.screen.styled import read_rows
+from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
 
@@ -384,6 +385,11 @@ class GeminiWatch:
     async def hindrance(self, *, returned: str | None) -> str | None:
         """Look whether the input box is there, and empty."""
         return await box_hindrance(self.run_.terminal, GEMINI_CLI.facts, returned)
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Who says what became of a message."""
+        return Witnesses("terminal", "session file")
 
     async def deliver(self, text: str) -> None:
         """Type it."""

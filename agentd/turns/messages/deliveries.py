@@ -12,14 +12,16 @@ from typing import Final
 
 import structlog
 
-from agentd.files.worker import Worker
 from agentd.turns.adapter import NotNowError, RefusedError, TurnsError
 from agentd.turns.events import Outcome
 from agentd.turns.messages import message as messages
-from agentd.turns.messages.message import UNCERTAIN, Message, Status, begins_command
+from agentd.turns.messages.expectation import RECALL_LIMIT, expect
+from agentd.turns.messages.keeper import Keeper
+from agentd.turns.messages.message import UNCERTAIN, Message, Status
 from agentd.turns.messages.queue import ConflictError, NoSuchMessageError, Queue, QueueFullError
 from agentd.turns.messages.receiver import Receiver
-from agentd.turns.messages.store import Store, StoreError
+from agentd.turns.messages.store import Store, StoreError, Summary
+from agentd.turns.messages.undelivered import notice_of, sending_agent
 from agentd.turns.whole import Whole
 
 log = structlog.get_logger(__name__)
@@ -30,19 +32,8 @@ MOST_WAITING: Final = 100
 _AGAIN: Final = 1.0
 """Seconds after which a message that could not be handed over is tried again."""
 
-_RECORD_LIMIT: Final = 120.0
-"""Seconds for a message that was handed over to stand in the harness's record, while the agent is not at work. It
-takes 0.1 s; OpenCode's first one took 39 s on a loaded machine."""
-
-
 _SETTLE_LIMIT: Final = 5.0
 """Seconds for a call that hands over a message to end after the program that it was for."""
-
-_COMMAND_LIMIT: Final = 10.0
-"""The same for what a coding agent may take for a command of its own, which begins no turn."""
-
-_RECALL_LIMIT: Final = 20.0
-"""The same for a message that a former daemon handed over."""
 
 
 class Deliveries:
@@ -56,18 +47,21 @@ class Deliveries:
         Seconds since the epoch.
     tell
         Takes each change of a message.
+    takes
+        Whether an agent of that name takes messages: as a sender, it is told by one what was not delivered.
     """
 
-    def __init__(self, store: Store, wall: Callable[[], float], tell: Callable[[Message], None]) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, wall: Callable[[], float], tell: Callable[[Message], None], takes: Callable[[str], bool]
+    ) -> None:
+        self._keeper = Keeper(store)
         self._wall = wall
         self._tell = tell
-        self._disk = Worker("messages")
+        self._takes = takes
         self._queues: dict[str, Queue] = {}
         self._declared: frozenset[str] = frozenset()
         self._all_known = False
         self._opened = asyncio.Event()
-        self._writing: set[asyncio.Future[None]] = set()
         self._whole = Whole()
 
     # -- the beginning and the end
@@ -75,7 +69,7 @@ class Deliveries:
     async def open(self) -> None:
         """Take up what a former daemon left."""
         try:
-            found = await self._disk.do(self._store.live)
+            found = await self._keeper.live()
         except StoreError as error:
             log.error("messages_not_read", reason=str(error))
             found = []
@@ -86,9 +80,9 @@ class Deliveries:
             elif queue.current is None:
                 queue.current = message
             else:
-                self._keep(messages.lost(message, "another message was under way", self._wall()))
+                self._changed(messages.lost(message, "another message was under way", self._wall()))
         self._opened.set()
-        for queue in self._queues.values():
+        for queue in list(self._queues.values()):
             self._begin(queue)
         if self._declared:
             self.declared(self._declared, all_known=self._all_known)
@@ -104,14 +98,13 @@ class Deliveries:
         if tasks:
             await asyncio.wait(tasks)
         await self._whole.settled()
-        if self._writing:
-            await asyncio.wait(self._writing)
-        await self._disk.do(self._store.close)
-        self._disk.close()
+        await self._keeper.close()
 
     # -- those who send
 
-    async def accept(self, agent: str, message_id: str, text: str, expires_s: float | None) -> Message:
+    async def accept(
+        self, agent: str, message_id: str, text: str, expires_s: float | None, sender: str | None = None
+    ) -> Message:
         """Take a message, or show the one there is of that id; it is taken though its sender leaves meanwhile.
 
         Raises
@@ -124,9 +117,11 @@ class Deliveries:
             If it cannot be kept.
         """
         await self._opened.wait()
-        return await self._whole.do(self._accept(agent, message_id, text, expires_s))
+        return await self._whole.do(self._accept(agent, message_id, text, expires_s, sender))
 
-    async def _accept(self, agent: str, message_id: str, text: str, expires_s: float | None) -> Message:
+    async def _accept(
+        self, agent: str, message_id: str, text: str, expires_s: float | None, sender: str | None
+    ) -> Message:
         queue = self._queue(agent)
         async with queue.accepting:
             known = await self._find(agent, message_id)
@@ -140,8 +135,8 @@ class Deliveries:
                 )
             now = self._wall()
             expires = None if expires_s is None else now + expires_s
-            message = Message(agent, message_id, text, now, expires, changed=now)
-            await self._disk.do(lambda: self._store.put(message))
+            message = Message(agent, message_id, text, now, expires, sender, changed=now)
+            await self._keeper.put(message)
             queue.waiting.append(message)
         self._tell(message)
         self._look(queue)
@@ -162,6 +157,19 @@ class Deliveries:
         if found is None:
             raise NoSuchMessageError(f"there is no message {message_id} to {agent}")
         return found
+
+    async def newest(self, agent: str | None, most: int, *, undelivered: bool = False) -> list[Summary]:
+        """The newest messages, the newest first; raises `StoreError` if they cannot be read.
+
+        Parameters
+        ----------
+        agent
+            To whom; ``None`` is to all.
+        undelivered
+            Only those that were not delivered.
+        """
+        await self._opened.wait()
+        return await self._keeper.newest(agent, most, undelivered=undelivered)
 
     async def withdraw(self, agent: str, message_id: str) -> Message:
         """Take back a message that waits.
@@ -189,7 +197,7 @@ class Deliveries:
             found = queue.live(message_id)
             if found is not None:
                 return found
-        return await self._disk.do(lambda: self._store.find(agent, message_id))
+        return await self._keeper.find(agent, message_id)
 
     # -- the agents' side
 
@@ -239,7 +247,7 @@ class Deliveries:
         current = queue.current
         assert current is not None
         await receiver.recall(current.text, current.turn, current.begun)
-        self._expect(queue, _RECALL_LIMIT)
+        expect(queue, self._unheard_of(queue), RECALL_LIMIT)
 
     async def settle(self, agent: str, receiver: Receiver) -> None:
         """A run's program has ended: have its record say whether it was handed the message that is under way."""
@@ -269,13 +277,14 @@ class Deliveries:
         if queue is None or queue.receiver is not receiver or queue.current is None:
             return []
         changes: list[Message] = []
-        for step in (messages.started, messages.ended):
-            after = step(queue.current, receiver.conversation, self._wall())
+        now, witness = self._wall(), receiver.witnesses.started
+        began = messages.started(queue.current, receiver.conversation, witness, now)
+        for after in (began, messages.ended(began or queue.current, receiver.conversation, now)):
             if after is not None and after != queue.current:
                 queue.current = after
                 changes.append(after)
         for change in changes:
-            self._keep(change)
+            self._keeper.keep(change)
         return changes
 
     def of_turn(self, agent: str, turn: str | None) -> str | None:
@@ -324,7 +333,7 @@ class Deliveries:
             return
         message = queue.current = messages.begin(queue.waiting.pop(0), receiver.run_id, self._wall())
         try:
-            await self._disk.do(lambda: self._store.put(message))
+            await self._keeper.put(message)
         except StoreError as error:
             log.warning("message_not_delivered", agent=queue.agent, message=message.id, reason=str(error))
             self._put_back(queue, str(error))
@@ -344,8 +353,8 @@ class Deliveries:
             told = f"{error}: {UNCERTAIN}"
             self._settle(queue, lambda now: messages.failed(now, told, self._wall()))
         else:
-            self._settle(queue, lambda now: messages.handed_over(now, self._wall()))
-            self._expect(queue, _COMMAND_LIMIT if begins_command(message.text) else _RECORD_LIMIT)
+            self._settle(queue, lambda now: messages.handed_over(now, receiver.witnesses.delivered, self._wall()))
+            expect(queue, self._unheard_of(queue))
 
     def _delivered(self, queue: Queue, task: asyncio.Task[None]) -> None:
         queue.delivering = None
@@ -377,25 +386,12 @@ class Deliveries:
             queue.waiting.insert(0, self._changed(messages.put_back(current, reason, self._wall())))
             queue.not_before = asyncio.get_running_loop().time() + _AGAIN
 
-    def _expect(self, queue: Queue, limit: float) -> None:
-        """See to it that a message that was handed over does not wait for its turn, or its end, for ever."""
-        message = queue.current
-        if message is not None and not message.over:
-            since = asyncio.get_running_loop().time()
-            asyncio.get_running_loop().call_later(_AGAIN, self._still_expected, queue, message.id, since, limit)
+    def _unheard_of(self, queue: Queue) -> Callable[[str], None]:
+        def lost(reason: str) -> None:
+            self._lose(queue, reason)
+            self._look(queue)
 
-    def _still_expected(self, queue: Queue, message_id: str, since: float, limit: float) -> None:
-        current, receiver, loop = queue.current, queue.receiver, asyncio.get_running_loop()
-        if current is None or current.id != message_id or current.over or receiver is None:
-            return
-        if receiver.at_work or queue.delivering is not None:
-            since = loop.time()
-        if loop.time() - since < limit:
-            loop.call_later(_AGAIN, self._still_expected, queue, message_id, since, limit)
-            return
-        told = "no turn with it" if current.turn is None else "no end of its turn"
-        self._lose(queue, f"its program told of {told} within {limit:g} s")
-        self._look(queue)
+        return lost
 
     def _lose(self, queue: Queue, reason: str) -> None:
         if queue.current is not None and not queue.current.over:
@@ -426,20 +422,20 @@ class Deliveries:
     # -- keeping
 
     def _changed(self, message: Message) -> Message:
-        self._keep(message)
+        """Keep a change and tell it; an agent is told by a message that its own was not delivered."""
+        sender = sending_agent(message)
+        queue = None if sender is None or not self._takes(sender) else self._queue(sender)
+        if queue is None or len(queue.waiting) >= MOST_WAITING:
+            self._keeper.keep(message)
+            self._tell(message)
+            return message
+        notice = notice_of(message, queue.agent, self._wall())
+        self._keeper.keep(message, notice)
         self._tell(message)
+        queue.waiting.append(notice)
+        self._tell(notice)
+        asyncio.get_running_loop().call_soon(self._look, queue)
         return message
-
-    def _keep(self, message: Message) -> None:
-        """Write a change down, after those before it."""
-        writing = self._disk.do(lambda: self._store.put(message))
-        self._writing.add(writing)
-        writing.add_done_callback(self._kept)
-
-    def _kept(self, writing: asyncio.Future[None]) -> None:
-        self._writing.discard(writing)
-        if not writing.cancelled() and (error := writing.exception()) is not None:
-            log.warning("message_not_kept", reason=str(error))
 
 
 def _returned(last: Message | None) -> str | None:

@@ -68,6 +68,8 @@ class Message:
     """Seconds since the epoch."""
     expires: float | None = None
     """When it is not delivered any more."""
+    sender: str | None = None
+    """Who sent it, by the kernel's account: ``agent:NAME``, ``uid:NUMBER`` or ``agentd``; ``None`` if not known."""
     status: Status = Status.QUEUED
     changed: float = 0.0
     """When it got its status."""
@@ -76,6 +78,8 @@ class Message:
     run: str | None = None
     """The run that it was, or is being, handed to."""
     turn: str | None = None
+    witness: str | None = None
+    """Who says that it was handed over, or that a turn began with it."""
     outcome: Outcome | None = None
     final_text: str | None = field(default=None, repr=False)
     failure: str | None = None
@@ -93,6 +97,7 @@ class Message:
         return {
             "id": self.id,
             "agent": self.agent,
+            "sender": self.sender,
             "text": self.text,
             "status": self.status.value,
             "accepted": self.accepted,
@@ -101,6 +106,7 @@ class Message:
             "begun": self.begun or None,
             "run": self.run,
             "turn": self.turn,
+            "witness": self.witness,
             "outcome": None if self.outcome is None else self.outcome.value,
             "final_text": self.final_text,
             "failure": self.failure,
@@ -126,7 +132,7 @@ def begin(message: Message, run: str, at: float) -> Message:
 
 def put_back(message: Message, reason: str, at: float) -> Message:
     """Nothing was handed over: it waits again."""
-    return replace(_to(message, Status.QUEUED, at), run=None, error=reason[:LONGEST_REASON])
+    return replace(_to(message, Status.QUEUED, at), run=None, witness=None, error=reason[:LONGEST_REASON])
 
 
 def held_back(message: Message, reason: str) -> Message:
@@ -134,19 +140,19 @@ def held_back(message: Message, reason: str) -> Message:
     return replace(message, error=reason[:LONGEST_REASON])
 
 
-def handed_over(message: Message, at: float) -> Message:
+def handed_over(message: Message, witness: str, at: float) -> Message:
     """The agent was given it."""
-    return _to(message, Status.DELIVERED, at)
+    return replace(_to(message, Status.DELIVERED, at), witness=witness)
 
 
-def started(message: Message, conversation: Conversation, at: float) -> Message | None:
+def started(message: Message, conversation: Conversation, witness: str, at: float) -> Message | None:
     """Give it as started, if the turn under way began with it."""
     turn = conversation.turn
     if turn is None or message.status not in (Status.DELIVERING, Status.DELIVERED):
         return None
     if turn.prompt is not None and not same_text(message.text, turn.prompt):
         return None
-    return replace(_to(message, Status.STARTED, at), turn=turn.id)
+    return replace(_to(message, Status.STARTED, at), turn=turn.id, witness=witness)
 
 
 def ended(message: Message, conversation: Conversation, at: float) -> Message | None:
@@ -178,8 +184,10 @@ def failed(message: Message, reason: str, at: float) -> Message:
 
 
 def expired(message: Message, at: float) -> Message:
-    """It waited for too long."""
-    return _to(message, Status.EXPIRED, at)
+    """It waited for too long; what was in its way last stays said."""
+    kept = "it waited for longer than its sender allowed"
+    told = kept if message.error is None else f"{kept}: {message.error}"
+    return replace(_to(message, Status.EXPIRED, at), error=told[:LONGEST_REASON])
 
 
 def withdrawn(message: Message, at: float) -> Message:

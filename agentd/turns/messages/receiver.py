@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from agentd.turns.conversation import Conversation
+from agentd.turns.witnesses import Witnesses
 
 
 class Receiver(Protocol):
@@ -22,6 +23,11 @@ class Receiver(Protocol):
 
     def listens(self) -> bool:
         """Whether it is the user's move, and the run takes a message."""
+        ...
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Who says what becomes of a message to it."""
         ...
 
     @property

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -52,8 +52,27 @@ _PUT: Final = """INSERT INTO messages (agent, id, over, changed, text, message) 
     DO UPDATE SET over = excluded.over, changed = excluded.changed, message = excluded.message"""
 
 
+_NEWEST: Final = """SELECT id, substr(text, 1, :shown), length(text), json_set(message, '$.final_text', NULL)
+FROM messages WHERE (:agent IS NULL OR agent = :agent)
+AND CASE WHEN json_valid(message)
+    THEN NOT :undelivered OR json_extract(message, '$.status') IN ('failed', 'expired') ELSE 0 END
+ORDER BY seq DESC LIMIT :most"""
+_SHOWN: Final = 200
+"""Characters of each message in a list."""
+
+
 class StoreError(Exception):
     """Messages cannot be kept or read; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One message in a list."""
+
+    message: Message
+    """With the beginning of its text, and without the answer to it."""
+    characters: int
+    """Of the whole text."""
 
 
 @dataclass(slots=True)
@@ -89,26 +108,36 @@ class Store:
             )
             return None if row is None else _read(*row)
 
-    def put(self, message: Message) -> None:
-        """Keep a message, or a change of it."""
+    def newest(self, agent: str | None, most: int, *, undelivered: bool) -> list[Summary]:
+        """The newest messages to an agent, or to all; with ``undelivered`` only those that were not delivered."""
+        with self._explained():
+            if not self.path.exists():
+                return []
+            of = None if agent is None else agent.lower()
+            given = {"agent": of, "most": most, "shown": _SHOWN, "undelivered": undelivered}
+            rows = self._opened().execute(_NEWEST, given).fetchall()
+            read = [(_read(id_, text, written), length) for id_, text, length, written in rows]
+            return [Summary(message, length) for message, length in read if message is not None]
+
+    def put(self, *messages: Message) -> None:
+        """Keep messages, or changes of them, all or none."""
         with self._explained():
             try:
-                self._put(message)
+                self._put(messages)
             except sqlite3.DatabaseError as error:
                 self._set_aside_if_damaged(error)
-                self._put(message)
+                self._put(messages)
 
-    def _put(self, message: Message) -> None:
+    def _put(self, messages: Sequence[Message]) -> None:
         connection = self._opened()
-        new = message.status is Status.QUEUED
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute(
-                _PUT,
-                (message.agent.lower(), message.id, message.over, message.changed, message.text, _written(message)),
-            )
-            if new:
-                self._forget_old(connection, message)
+            for each in messages:
+                connection.execute(
+                    _PUT, (each.agent.lower(), each.id, each.over, each.changed, each.text, _written(each))
+                )
+                if each.status is Status.QUEUED:
+                    self._forget_old(connection, each)
 
     @staticmethod
     def _forget_old(connection: sqlite3.Connection, message: Message) -> None:
@@ -191,11 +220,13 @@ def _read(id_: str, text: str, written: str) -> Message | None:
             text=text,
             accepted=found["accepted"],
             expires=found["expires"],
+            sender=found.get("sender"),
             status=Status(found["status"]),
             changed=found["changed"],
             begun=found["begun"] or 0.0,
             run=found["run"],
             turn=found["turn"],
+            witness=found.get("witness"),
             outcome=None if outcome is None else Outcome(outcome),
             final_text=found["final_text"],
             failure=found["failure"],

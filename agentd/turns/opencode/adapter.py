@@ -40,6 +40,7 @@ from agentd.turns.opencode.messages import as_events, is_prompt, made_before, mi
 from agentd.turns.opencode.record import record_of
 from agentd.turns.opencode.server import STATUS, NoAnswerError, Server
 from agentd.turns.screen.styled import read_rows
+from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
 
@@ -267,6 +268,11 @@ class OpenCodeWatch:
                 self._take(event)
         if begins and idle:
             self._take({"type": "session.idle", "properties": {"sessionID": session}})
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Who says what became of a message."""
+        return Witnesses(_SERVER, _SERVER)
 
     async def deliver(self, text: str) -> None:
         """Send a message to the conversation on the screen; the first one begins it."""

@@ -8,7 +8,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, UsageError, add_name, add_timeout
+from agentd.cli.agentctl.command import (
+    CommandError,
+    Commands,
+    Invocation,
+    Status,
+    UsageError,
+    add_name,
+    add_timeout,
+    duration_argument,
+    not_empty,
+)
 from agentd.cli.agentctl.lookup import find_agent, harness_facts
 from agentd.files.regular import without_mark
 from agentd.model.states import AgentState
@@ -25,12 +35,15 @@ warning. Exit status 0 means that the agent took the message: it stands in the r
 input box, empty before, is empty again; any other program has read its input. While the agent is at work, agentd keeps
 the message and delivers it after that (queued). If none of that happens in time, the exit status is 1, and the error
 says what became of the message.
-The agent must be running. Concurrent sends to an agent take turns."""
+The agent must be running; with --expires it need only be declared: agentd keeps the message for it, and agentctl
+mailbox says what became of it. With --id a message that is sent again is the same message, and is delivered once.
+Concurrent sends to an agent take turns."""
 
 _SEND_EXAMPLES = """\
 agentctl send reviewer-0 "look at the failing test first"
 git diff | agentctl send reviewer-0
 agentctl send reviewer-0 --file notes.md
+agentctl send reviewer-0 --id nightly-7 --expires 8h "merge what is green"
 agentctl send reviewer-0 --no-enter "a draft to finish by hand"
 agentctl send reviewer-0 -- "- a message that begins with a dash\""""
 
@@ -67,6 +80,13 @@ def register(commands: Commands) -> None:
     send.add_argument("--file", metavar="FILE", help="send the content of a file")
     send.add_argument("--no-enter", action="store_true", help="paste it without pressing Enter")
     send.add_argument("--force", action="store_true", help="send even if the agent's input box is not seen")
+    send.add_argument("--id", metavar="ID", type=not_empty, help="its id: sent again with it, it is the same message")
+    send.add_argument(
+        "--expires",
+        metavar="DURATION",
+        type=duration_argument,
+        help="leave it to agentd for this long at most, also while the agent does not run",
+    )
     add_timeout(send, "how long to wait for the input box, and again for the agent to take it", _TIMEOUT)
     keys = commands.add("keys", _keys, details=_KEYS_DETAILS, examples=_KEYS_EXAMPLES)
     add_name(keys)
@@ -75,29 +95,38 @@ def register(commands: Commands) -> None:
 
 
 def _send(invocation: Invocation) -> Status:
-    message = _message(invocation.arguments)
-    agent = _running(invocation, AgentState.RUNNING)
-    from agentd.cli.agentctl.talking import send_message
+    from agentd.cli.agentctl.queued import Receipt
+    from agentd.cli.agentctl.talking import keep_message, send_message
 
     arguments = invocation.arguments
-    outcome = send_message(
-        invocation,
-        agent,
-        message.text,
-        enter=not arguments.no_enter,
-        force=arguments.force,
-        timeout=arguments.timeout,
-    )
+    receipt = Receipt(arguments.id, arguments.expires)
+    if receipt.given and (arguments.no_enter or arguments.force):
+        raise UsageError("--id and --expires are for messages that agentd delivers, not for --no-enter and --force")
+    message = _message(arguments)
+    agent = find_agent(invocation.api, invocation.name())
+    if arguments.expires is not None and agent.state is not AgentState.RUNNING:
+        sent = keep_message(invocation, agent, message.text, receipt)
+    else:
+        sent = send_message(
+            invocation,
+            _running(invocation, AgentState.RUNNING),
+            message.text,
+            enter=not arguments.no_enter,
+            force=arguments.force,
+            timeout=arguments.timeout,
+            receipt=receipt,
+        )
     if message.note is not None:
         invocation.warn(message.note)
     document = {
         "name": agent.name,
         "session": agent.session,
-        "outcome": str(outcome),
+        "outcome": str(sent.outcome),
+        "message": sent.message,
         "characters": len(message.text),
         "left_out": len(message.left_out),
     }
-    invocation.print_result(document, [f"{len(message.text)} characters to {agent.name}: {outcome}"])
+    invocation.print_result(document, [f"{len(message.text)} characters to {agent.name}: {sent.outcome}"])
     return Status.DONE
 
 
