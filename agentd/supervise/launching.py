@@ -237,7 +237,7 @@ async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pan
     Raises
     ------
     PreflightError
-        If its sandbox would have no way out.
+        If its sandbox would have no way out, or somebody else's session has its name.
     TmuxError
         If tmux refuses.
     """
@@ -261,7 +261,7 @@ async def open_pane(host: Host, spec: AgentSpec, request: PaneRequest, pane: Pan
             pane = None if taken_back else await _take_back(host, spec)
             taken_back = True
             if pane is None:
-                raise TmuxError(
+                raise PreflightError(
                     f'a tmux session "{spec.session}" exists that agentd did not open; close or rename it'
                 ) from error
         except TmuxUnreachableError:

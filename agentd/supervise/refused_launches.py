@@ -10,6 +10,7 @@ from agentd.supervise.agent import Agent
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.launching import check_launch
+from agentd.tmux.errors import TmuxUnreachableError
 
 
 class RefusedLaunches:
@@ -33,7 +34,11 @@ class RefusedLaunches:
             return
         try:
             await self._check(desired)
-        except PreflightError:
+            # Its own pane, which the next run opens in, is in a session of that name.
+            taken = not agent.life.session_open and await self._host.tmux.has_session(desired.spec.session)
+        except (PreflightError, TmuxUnreachableError):
+            taken = True
+        if taken:
             self._tried.discard(agent.name)
             return
         if agent.life.run is run and agent.life.desired is desired:

@@ -49,7 +49,7 @@ from agentd.tmux.panes import (
 from agentd.tmux.reconnecting import ReconnectingClient
 from agentd.tmux.server_children import ServerChildren, end_readers, ended_with_panes
 from agentd.tmux.server_process import end_server
-from agentd.tmux.syntax import command, execute, literal, pane_target, pipe_pane, show_option
+from agentd.tmux.syntax import command, execute, literal, pane_target, pipe_pane, session_target, show_option
 
 log = structlog.get_logger(__name__)
 
@@ -189,6 +189,14 @@ class TmuxServer(ReconnectingClient):
         except TmuxError:
             return None
         return int(lines[0]) if lines and lines[0].isdecimal() else None
+
+    async def has_session(self, session: str) -> bool:
+        """Whether there is a session of this name, whoever opened it."""
+        try:
+            await self._run(command("has-session", "-t", session_target(session)))
+        except TmuxError:
+            return False
+        return True
 
     async def rename_session(self, pane: Pane, session: str) -> None:
         """Give a pane's session its declared name back."""

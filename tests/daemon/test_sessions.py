@@ -201,14 +201,18 @@ def test_a_foreign_session_with_an_agents_name_fails_that_agent_alone(daemon: Da
     assert "taken" in daemon.sessions()
 
 
-def test_an_agent_gets_its_session_once_the_foreign_one_is_gone(daemon: Daemon) -> None:
-    start(daemon, stay("first"))
+@pytest.mark.parametrize("restart", ["no", "always"])
+def test_an_agent_gets_its_session_once_the_foreign_one_is_gone(daemon: Daemon, restart: str) -> None:
+    start(daemon, stay("first"), flags=["--interval=200ms"])
     daemon.tmux("new-session", "-d", "-s", "taken", "sleep 601")
-    agent = stay("taken", restart="always", restart_delay="50ms", restart_delay_max="100ms")
-    declare(daemon, agent)
+    declare(daemon, stay("taken", restart=restart, max_restarts=1, restart_delay="50ms", restart_delay_max="100ms"))
     daemon.wait_for(lambda: (found := daemon.agent("taken")) and found["error"])
     daemon.tmux("kill-session", "-t", "=taken")
     running(daemon, "taken")
+    # The launches before never began.
+    agent = daemon.agent("taken")
+    assert agent is not None
+    assert agent["restarts"] == 0
 
 
 def test_names_that_begin_alike_are_not_mistaken(daemon: Daemon) -> None:
