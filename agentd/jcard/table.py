@@ -280,7 +280,8 @@ class AgentTable(BaseModel):
     )
     resume: bool | None = Field(
         None,
-        description="Whether a run goes on with the conversation of the last one, by the coding agent's own resume. "
+        description="Whether a run goes on with the conversation of the last one, by the coding agent's own resume; "
+        "one that stays is not given its prompt again then. "
         'Default: true for an agent without a prompt that stays and has restart = "always", else false.',
     )
     fork_from: _ForkPoint | None = Field(

@@ -34,6 +34,9 @@ class Launch:
     argv: tuple[str, ...] = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
     """What is declared for it: secrets, then ``env``. What is merely inherited is not part of a launch."""
+    going_on: tuple[str, ...] = field(default=(), repr=False)
+    """In place of ``argv`` where a run goes on with a conversation: its prompt stands there already. Empty if there is
+    no difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +115,14 @@ def resolve_launch(
     received = {name: value for name, value in secrets.items() if name not in spec.env}
     environment = {**received, **spec.env}
     argv: tuple[str, ...] = ()
+    going_on: tuple[str, ...] = ()
     error: str | None = None
     stop_keys = DEFAULT_STOP_KEYS
     trust = renderer = None
     try:
         argv = harness.argv(request)
+        if spec.resume and text and request.stays and not spec.command:
+            going_on = harness.argv(replace(request, prompt=""))
         stop_keys = harness.stop_keys(request)
         trust, renderer = harness.facts.trust, harness.facts.renderer
         error = _impossible(spec, argv, environment, renderer) or _unforkable(spec, harness, request)
@@ -148,7 +154,7 @@ def resolve_launch(
     if not spec.turns:
         # Left out otherwise, too.
         fingerprint["turns"] = digest(key, spec.turns)
-    launch = Launch(argv, environment) if error is None else None
+    launch = Launch(argv, environment, going_on) if error is None else None
     trusted = None if trust is None else trust.file
     names = tuple(received)
     # A renderer of ours stays, whatever the mode.

@@ -67,7 +67,8 @@ class Reporter:
         stop = life.stop or before.stop
         reason = self._host.redact(outcome.describe() if stop is None else stop.reason.value)
         self._host.recorder.ended(RunEnd(run.id, run.ended + self._host.clock.offset(), outcome, reason))
-        self._host.watcher.ended(run.id, succeeded=outcome.succeeded(life.policy))
+        killed = stop is not None or outcome.signal is not None
+        self._host.watcher.ended(run.id, succeeded=outcome.succeeded(life.policy), killed=killed)
 
     def adopting(self) -> None:
         """Hold what follows back until `adopted`."""

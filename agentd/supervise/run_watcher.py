@@ -103,7 +103,7 @@ class RunWatcher(Protocol):
         """The run's process exists."""
         ...
 
-    def ended(self, run_id: str, *, succeeded: bool) -> None:
+    def ended(self, run_id: str, *, succeeded: bool, killed: bool = False) -> None:
         """The run ended, or could not be launched."""
         ...
 
@@ -146,7 +146,7 @@ class NoWatcher:
     def started(self, run: StartedRun) -> None:
         """Nothing to do."""
 
-    def ended(self, run_id: str, *, succeeded: bool) -> None:
+    def ended(self, run_id: str, *, succeeded: bool, killed: bool = False) -> None:
         """Nothing to do."""
 
     def shown(self, run_id: str) -> WatchedRun | None:  # noqa: ARG002 (the protocol's)

@@ -40,7 +40,7 @@ def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mappi
         agent=spec.name,
         run_id=run_id,
         harness=spec.harness,
-        argv=launch.argv,
+        argv=launch.argv if resume is None else launch.going_on or launch.argv,
         # Paths in the environment of a sandbox are none out here.
         environment={} if sandboxed else {**environment, **hook},
         workdir=spec.workdir,

@@ -238,11 +238,11 @@ class TurnsThread:
         """Say which agents are declared."""
         self._to_thread(partial(self._turns.declared, agents, all_known=all_known))
 
-    def ended(self, run_id: str, *, succeeded: bool) -> None:
+    def ended(self, run_id: str, *, succeeded: bool, killed: bool = False) -> None:
         """Watch a run no more."""
         self._panes.pop(run_id, None)
         if self._shown.pop(run_id, None) is not None:
-            self._to_thread(partial(self._turns.ended, run_id, succeeded=succeeded))
+            self._to_thread(partial(self._turns.ended, run_id, succeeded=succeeded, killed=killed))
 
     def shown(self, run_id: str) -> WatchedRun | None:
         """What a run is doing."""

@@ -127,14 +127,15 @@ class Turns:
         elif self._runs.get(watch.run_id) is watch:
             self.deliveries.began(watch.agent, watch)
 
-    def ended(self, run_id: str, *, succeeded: bool) -> None:
+    def ended(self, run_id: str, *, succeeded: bool, killed: bool = False) -> None:
         """Watch a run no more."""
         watch = self._runs.pop(run_id, None)
         if watch is None:
             return
         self.forgotten(run_id)
         self.background.forget(run_id)
-        if watch.run.facts.resume is not None and not watch.talked and not succeeded:
+        # One that was killed says nothing of its conversation.
+        if watch.run.facts.resume is not None and not watch.talked and not succeeded and not killed:
             self._outlet.not_resumed(watch)
         if self._by_pid.get(watch.run.process.pid, (None, None))[1] is watch:
             del self._by_pid[watch.run.process.pid]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -359,11 +360,15 @@ def argv_of(claude: Claude) -> list[str]:
     return argv
 
 
-def rerun(claude: Claude, code: int = 1) -> list[str]:
-    """End the program, and give the command line of the run that follows."""
+def rerun(claude: Claude, code: int | None = 1) -> list[str]:
+    """End the program, or kill it, and give the command line of the run that follows."""
     pid = claude.status()["pid"]
     (claude.workdir / "claude.argv").unlink()
-    claude.do(exit=code)
+    if code is None:
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    else:
+        claude.do(exit=code)
     claude.daemon.wait_for(
         lambda: claude.status()["pid"] not in (None, pid) and (claude.workdir / "claude.argv").exists(),
         what="it runs again",
@@ -403,6 +408,18 @@ def test_a_conversation_that_cannot_be_gone_on_with_is_begun_anew(daemon: Daemon
     assert "--resume" in rerun(claude)
     assert "--resume" not in rerun(claude)
     assert "conversation_not_resumed" in daemon.log_text()
+
+
+def test_a_run_that_is_killed_before_it_was_talked_to_leaves_its_conversation(daemon: Daemon) -> None:
+    # Its prompt stands in the conversation.
+    claude = resuming(daemon, prompt="begin", mode="interactive", resume=True)
+    assert argv_of(claude)[-1] == "begin"
+    claude.hook_done("UserPromptSubmit", prompt_id="p1", prompt="begin")
+    claude.wait_activity("working")
+    for _ in range(2):
+        argv = rerun(claude, code=None)
+        assert argv[argv.index("--resume") + 1] == SESSION
+        assert "begin" not in argv
 
 
 @pytest.mark.parametrize("fields", [{"resume": False}, {"prompt": "begin", "mode": "interactive"}])

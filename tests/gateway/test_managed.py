@@ -8,6 +8,7 @@ import stat
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,33 @@ def test_an_agent_is_stopped_and_started(users: Gateway) -> None:
     assert (users.daemon.data / "workspaces" / "bob--switched").is_dir()
     make(users, "switched")
     users.ask("DELETE", "/agents/switched", token=BOB)
+
+
+def test_an_initial_task_is_given_once(users: Gateway) -> None:
+    def argv(shown: Any) -> list[str]:  # noqa: ANN401
+        return psutil.Process(shown["pid"]).cmdline()
+
+    def logged(word: str) -> list[str]:
+        return [line for line in users.ask("GET", "/agents/tasked/logs", token=BOB)["logs"] if word in line]
+
+    def another_than(pid: int) -> Any:  # noqa: ANN401
+        now = users.ask("GET", "/agents/tasked", token=BOB)
+        return now if now["status"] == "running" and now["pid"] != pid else None
+
+    for _ in range(2):
+        made = make(users, "tasked", initial_task="be good")
+        # Nothing of a deleted agent's is gone on with.
+        assert argv(made)[-2:] == ["--", "be good"]
+        wait_for(lambda: logged("ended completed"), 90, what="the task is done")
+        assert len(logged(" started")) == 1
+        users.ask("POST", "/agents/tasked/stop", token=BOB)
+        started = users.ask("POST", "/agents/tasked/start", token=BOB)
+        assert "be good" not in argv(started)
+        assert "--resume" in argv(started)
+        psutil.Process(started["pid"]).kill()
+        again = wait_for(partial(another_than, started["pid"]), 90, what="it is restarted")
+        assert "be good" not in argv(again)
+        users.ask("DELETE", "/agents/tasked", token=BOB)
 
 
 def test_users_see_their_own_agents_alone(users: Gateway) -> None:

@@ -15,6 +15,7 @@ from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.managed import Managed
 from agentd.gateway.engine.reader import Reader
 from agentd.gateway.model.errors import AgentdUnreachableError, GatewayError
+from agentd.gateway.model.follow import Line
 from agentd.gateway.model.managed import ManagedAgent
 from agentd.gateway.model.user_log import log_line
 from agentd.gateway.store import managed, sessions
@@ -73,7 +74,7 @@ class Followers:
         await self._end([self._tasks.pop(name)[1] for name in over])
         for name, agent in targets.items():
             if name not in self._tasks:
-                follower = _Follower(self._core, self._confirmations, name, agent)
+                follower = _Follower(self._core, self._managed, self._confirmations, name, agent)
                 task = asyncio.create_task(follower.run(), name=f"follows {name}")
                 self._tasks[name] = agent.session_id, task
 
@@ -89,11 +90,20 @@ def _session(agent: ManagedAgent | None) -> str | None:
     return None if agent is None else agent.session_id
 
 
+def _is_before(line: Line, time: float) -> bool:
+    at = line.get("at")
+    return isinstance(at, int | float) and at < time
+
+
 class _Follower:
     """Follows one agent."""
 
-    def __init__(self, core: Core, confirmations: Confirmations, target: str, agent: ManagedAgent) -> None:
+    def __init__(
+        self, core: Core, managed_agents: Managed, confirmations: Confirmations, target: str, agent: ManagedAgent
+    ) -> None:
         self._core = core
+        self._managed = managed_agents
+        self._talked = agent.talked
         self._target = target
         self._agent = agent
         self._asking = Asking(core, confirmations, target, agent)
@@ -125,14 +135,19 @@ class _Follower:
         self._news.set()
 
     async def _take(self) -> None:
-        lines, lost = self._reader.take()
+        taken, lost = self._reader.take()
+        # agentd keeps the lines of a deleted agent of the same name for a while.
+        lines = [line for line in taken if not _is_before(line, self._agent.created_at)]
         self._asking.lost = self._asking.lost or lost
         shown = [text for line in lines if (text := log_line(line, self._target)) is not None]
         await self._core.user_files.log(self._agent.username, self._agent.name, shown)
         await self._asking.take(lines)
+        if not self._talked and self._target == self._agent.agent and any(line.get("turn") for line in lines):
+            await self._managed.talked(self._agent)
+            self._talked = True
         if self._asking.lost:
             asyncio.get_running_loop().call_later(_AGAIN, self._news.set)
-        if lines and self._target == self._agent.agent:
+        if taken and self._target == self._agent.agent:
             after = self._reader.after
             await self._core.database.write(
                 lambda writer: managed.change(writer.connection, self._agent.agent, stream_after=after), lasting=False

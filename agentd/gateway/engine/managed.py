@@ -179,6 +179,23 @@ class Managed:
             return await self._running(agent)
         return await self._stopped(agent)
 
+    async def talked(self, agent: ManagedAgent) -> None:
+        """Have an agent go on with its conversation from now on: it has one.
+
+        Raises
+        ------
+        AgentNotReadyError
+            If that cannot be declared now.
+        """
+        async with self._alone(agent.agent):
+            async with self._core.database.read() as connection:
+                found = await managed.find(connection, agent.agent)
+            if found is None or found.session_id != agent.session_id or found.state is not ManagedState.READY:
+                return
+            now = replace(found, talked=True)
+            await self._change(now, launch=now.launch)
+            await self._making.declare(now)
+
     async def _stopped(self, agent: ManagedAgent) -> ManagedView:
         shown: Mapping[str, Json] | None = None
         try:

@@ -153,7 +153,8 @@ class Making:
             "workdir": str(folder),
             "mode": Mode.INTERACTIVE.value,
             "restart": RestartPolicy.ALWAYS.value,
-            "resume": True,
+            # That it changes restarts no agent.
+            "resume": agent.talked,
             "grace_period": _GRACE,
             "args": [*agent.args],
             "secrets": [*(_own_secrets(agent.harness) if options.secrets is None else options.secrets)],

@@ -45,6 +45,14 @@ class ManagedAgent:
     args: tuple[str, ...] = ()
     """Of its launch, by its harness's own names, as ``model`` is."""
     model: str | None = None
+    talked: bool = False
+    """Whether it had a turn: from then on its runs go on with its conversation. What agentd knows of one before that is
+    of a deleted agent of the same name."""
+
+    @property
+    def launch(self) -> JsonObject:
+        """What the database keeps of its launch."""
+        return {"args": [*self.args], "model": self.model, "talked": self.talked}
 
     @property
     def agent(self) -> str:

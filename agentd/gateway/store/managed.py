@@ -23,7 +23,7 @@ async def add(connection: Connection, agent: ManagedAgent) -> None:
             harness=agent.harness,
             session_id=agent.session_id,
             definition=dict(agent.definition),
-            launch={"args": [*agent.args], "model": agent.model},
+            launch=agent.launch,
             enabled=agent.enabled,
             keep=agent.keep,
             state=agent.state.value,
@@ -71,4 +71,6 @@ def _agent(row: Row[Any]) -> ManagedAgent:
         row.stream_after,
         tuple(row.launch["args"]),
         row.launch["model"],
+        # One that an older gateway made goes on.
+        row.launch.get("talked", True),
     )
