@@ -58,6 +58,9 @@ PACKAGES = (
     Package("opencode", "opencode-ai", "1.18.33", "opencode"),
 )
 
+NEWER_CLAUDE = Package("claude-code", "@anthropic-ai/claude-code", "2.1.328", "claude")
+"""Speaks the newest revision of the Model Context Protocol, and finds tools by a search."""
+
 
 class InstallError(Exception):
     """Why something could not be installed, and what to do."""
@@ -119,7 +122,7 @@ def main() -> int:
     names = [package.harness for package in PACKAGES]
     parser = argparse.ArgumentParser(
         prog="install-clis",
-        description="Install the real agent CLIs that tests/harness/test_real_clis.py drives (1.1 GB), with npm, "
+        description="Install the real agent CLIs that tests/harness/test_real_clis.py drives (1.4 GB), with npm, "
         f"into {CACHE} ($AGENTD_TEST_CLIS). What is there already is left alone.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of {', '.join(names)}")
@@ -129,7 +132,7 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(names)}")
     try:
         npm = find_npm()
-        for package in PACKAGES:
+        for package in (*PACKAGES, NEWER_CLAUDE):
             if package.harness not in wanted:
                 continue
             what = f"{package.harness} {package.version}"

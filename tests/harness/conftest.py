@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.harness.driven import KEY, DrivenCli
 from tests.harness.loopback import loopback_only
@@ -25,18 +26,13 @@ def model() -> Iterator[StubModel]:
         yield running
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(
-            cli,
-            id=cli.harness,
-            marks=pytest.mark.skipif(
-                not cli.package.installed, reason=f"{cli.harness} is not installed; run tests/harness/install-clis"
-            ),
-        )
-        for cli in REAL_CLIS
-    ]
-)
+def installed(cli: RealCli, name: str) -> ParameterSet:
+    """Give a CLI as a parameter of tests, which are skipped where it is not installed."""
+    reason = f"{name} is not installed; run tests/harness/install-clis"
+    return pytest.param(cli, id=name, marks=pytest.mark.skipif(not cli.package.installed, reason=reason))
+
+
+@pytest.fixture(params=[installed(cli, cli.harness) for cli in REAL_CLIS])
 def cli(request: pytest.FixtureRequest) -> RealCli:
     assert isinstance(request.param, RealCli)
     return request.param

@@ -75,6 +75,24 @@ def agentctl(driven: DrivenCli, *arguments: str) -> None:
     assert done.returncode == 0, f"{arguments}: {done.stderr}\n{driven.daemon.screen('agent')}"
 
 
+def output_of(driven: DrivenCli, *arguments: str, status: int = 0) -> str:
+    """Give what agentctl prints; unlike `agentctl` with all flags that say where the daemon is."""
+    daemon = driven.daemon
+    sockets = [f"--tmux-socket={daemon.tmux_socket}", f"--api-socket={daemon.api_socket}"]
+    files = [f"--config={daemon.jcard}", f"--secret-dir={daemon.secrets}", f"--state-dir={daemon.state}"]
+    done = subprocess.run(
+        [program("agentctl"), *sockets, *files, f"--data-dir={daemon.data}", *arguments],
+        cwd=daemon.workdir,
+        env=daemon.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE + GRACE,
+    )
+    assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}\n{daemon.explain()}"
+    return done.stdout
+
+
 def asked(model: StubModel, text: str) -> bool:
     """Whether the model received the text, with what a CLI may put around it."""
     return any(text in each for turn in model.turns for each in turn.texts)

@@ -56,11 +56,11 @@ class Turn:
     result: str = ""
     """What the tools that were called last gave."""
 
-    def tool_named(self, name: str) -> str:
-        """Find a tool; ``*NAME`` is the one whose name ends so: hosts put an MCP server's before its tools'."""
+    def tool_named(self, name: str) -> str | None:
+        """Find a tool; ``*NAME`` is the one whose name ends so, if any: hosts put an MCP server's before its tools'."""
         if not name.startswith("*"):
             return name
-        return next((known for known in self.tools if known.endswith(name[1:])), name[1:])
+        return next((known for known in self.tools if known.endswith(name[1:])), None)
 
     @property
     def prompt(self) -> str:

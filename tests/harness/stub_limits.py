@@ -74,3 +74,39 @@ def refusal(api: str, resets_at: int, left: int) -> Refusal:
             return Refusal({}, {"error": error})
         case _:
             raise AssertionError(api)
+
+
+def quota(api: str, used: float, resets_at: int) -> Mapping[str, str]:
+    """Give the headers by which an answer tells how much of two quotas is used: five hours, and a week.
+
+    Parameters
+    ----------
+    used
+        Percent of the first; of the second it is half of that.
+    resets_at
+        When both reset, in seconds since the epoch.
+    """
+    match api:
+        case "anthropic":
+            unified = {
+                "status": "allowed",
+                "reset": str(resets_at),
+                "representative-claim": "five_hour",
+                "5h-status": "allowed",
+                "5h-utilization": f"{used / 100:g}",
+                "5h-reset": str(resets_at),
+                "7d-status": "allowed",
+                "7d-utilization": f"{used / 200:g}",
+                "7d-reset": str(resets_at),
+            }
+            return {f"anthropic-ratelimit-unified-{name}": value for name, value in unified.items()}
+        case "responses":
+            windows = {"primary": (used, 300), "secondary": (used / 2, 7 * 24 * 60)}
+            told = {}
+            for name, (percent, minutes) in windows.items():
+                told[f"{name}-used-percent"] = f"{percent:g}"
+                told[f"{name}-window-minutes"] = str(minutes)
+                told[f"{name}-reset-at"] = str(resets_at)
+            return {f"x-codex-{name}": value for name, value in told.items()}
+        case _:
+            return {}

@@ -11,7 +11,8 @@ The answer is ``STUB-REPLY: `` and the user's last text. A line of that text may
 ``STUB-BASH:command``
     first ask for a shell command by the CLI's own tool, then answer;
 ``STUB-TOOL:name arguments``
-    first ask for this tool of the CLI's, its arguments as JSON, then answer; of an MCP server's it is ``*name``;
+    first ask for this tool of the CLI's, its arguments as JSON, then answer; of an MCP server's it is ``*name``, and if
+    the CLI offers none of that name, the answer says so;
 ``STUB-RESULT:``
     answer with what the tool gave, once one was called;
 ``STUB-STATUS:code``
@@ -19,7 +20,9 @@ The answer is ``STUB-REPLY: `` and the user's last text. A line of that text may
 ``STUB-ONCE:code``
     refuse the first request with this text by this HTTP status, then answer;
 ``STUB-LIMIT:seconds``
-    refuse by a usage limit that resets so long after the first request with this text, then answer.
+    refuse by a usage limit that resets so long after the first request with this text, then answer;
+``STUB-QUOTA:percent seconds``
+    say by headers how much of the account's quota is used, and that it resets so long from now.
 
 Run by itself (``python -m tests.harness.stub_model``) it prints its address and logs each request to stderr.
 """
@@ -52,10 +55,11 @@ from tests.harness.stub_dialects import (
     Turn,
     mapping,
 )
-from tests.harness.stub_limits import refusal
+from tests.harness.stub_limits import quota, refusal
 
 REPLY: Final = "STUB-REPLY: "
 RESULT: Final = "TOOL-RESULT: "
+UNKNOWN_TOOL: Final = "NO-SUCH-TOOL: "
 
 ENDPOINTS: Final[tuple[tuple[str, str, Dialect], ...]] = (
     (r"/v1/messages", "anthropic", AnthropicMessages()),
@@ -77,6 +81,8 @@ class LoggedRequest:
     texts: tuple[str, ...] = ()
     """Every text in the user's messages, untouched."""
     prompt: str = ""
+    result: str = ""
+    """What the tools that were called last gave."""
     key: str = ""
     """The API key it carried."""
     at: float = field(default_factory=time.time)
@@ -94,7 +100,10 @@ def reply_to(turn: Turn) -> Reply:
     tool = marked("TOOL", turn.prompt)
     if tool is not None and not turn.tool_answered:
         name, _, arguments = tool.partition(" ")
-        return ShellCall(turn.tool_named(name), mapping(cast(JsonValue, json.loads(arguments))))
+        found = turn.tool_named(name)
+        if found is None:
+            return UNKNOWN_TOOL + name
+        return ShellCall(found, mapping(cast(JsonValue, json.loads(arguments))))
     if "STUB-RESULT:" in turn.prompt:
         return RESULT + turn.result
     command = marked("BASH", turn.prompt)
@@ -140,7 +149,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _turn(self, api: str, dialect: Dialect, body: Json) -> None:
         turn = dialect.read(body)
-        self._log(LoggedRequest("POST", self.path, api, turn.texts, turn.prompt, self._key()))
+        self._log(LoggedRequest("POST", self.path, api, turn.texts, turn.prompt, turn.result, self._key()))
         pause = marked("SLEEP", turn.prompt)
         if pause is not None and self._client_left_within(float(pause.split()[0])):
             self.close_connection = True
@@ -154,9 +163,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         reply = reply_to(turn)
         if body.get("stream") is not True and ":stream" not in self.path:
-            self._send(dialect.document(reply))
+            self._send(dialect.document(reply), headers=self._quota(api, turn.prompt))
             return
-        self._start("text/event-stream", close=True)
+        self._start("text/event-stream", close=True, headers=self._quota(api, turn.prompt))
         for event, data in dialect.events(reply):
             kind = f"event: {event}\n" if event else ""
             text = data if isinstance(data, str) else json.dumps(data)
@@ -181,6 +190,14 @@ class Handler(BaseHTTPRequestHandler):
             refused = refusal(api, resets_at, left)
             self._send(refused.body, 429, refused.headers)
         return left > 0
+
+    @staticmethod
+    def _quota(api: str, prompt: str) -> Mapping[str, str]:
+        said = marked("QUOTA", prompt)
+        if said is None:
+            return {}
+        used, seconds = said.split()[:2]
+        return quota(api, float(used), math.ceil(time.time() + float(seconds)))
 
     def _client_left_within(self, seconds: float) -> bool:
         """Wait; while it waits for an answer, all that can come from the client is the end of the connection."""
