@@ -137,7 +137,7 @@ def privacy(settings: Settings) -> Privacy:
             entry("--version of each program", "its own program", "inventory; kept by path", stored=True),
             entry(
                 "tokens, cost and quota that programs record",
-                "~/.claude/projects, $CODEX_HOME/sessions, ~/.gemini/tmp, OpenCode's server",
+                "~/.claude/projects, Claude Code's status line, $CODEX_HOME/sessions, ~/.gemini/tmp, OpenCode's server",
                 "usage and stats; kept as numbers in the journal",
                 stored=True,
             ),

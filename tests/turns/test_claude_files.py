@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ from agentd.harness.additions import HOOK_VARIABLE, LaunchFacts
 from agentd.model.states import Activity
 from agentd.process.identity import ProcessIdentity
 from agentd.turns.adapter import Answer, Hook, TurnsError
-from agentd.turns.claude import launch, status_file
+from agentd.turns.claude import launch, status_file, status_line
 from agentd.turns.claude.hooks import activity_of, events_of, reply
 from agentd.turns.claude.session_file import Session, Used, session_path
 from agentd.turns.conversation import Conversation, take
 from agentd.turns.events import Decision, Usage
 from agentd.turns.growing_file import LONGEST_LINE, MOST_BEHIND, PIECE, GrowingFile
+from agentd.turns.quota import QuotaWindow
 from tests.turns.claude_run import PROCESS, SAMPLES, STATUS, me
 
 json_values = st.recursive(
@@ -108,6 +110,62 @@ def test_an_agent_that_stays_gets_hooks_and_an_id() -> None:
     assert added.file is not None
     assert set(json.loads(added.file)["hooks"]) == set(launch.HOOKS)
     assert launch.additions(facts("claude", "--model", "m", "--", "-x")) == added
+
+
+def test_the_status_line_is_set_where_there_may_be_a_subscription() -> None:
+    def settings(**environment: str) -> dict[str, object]:
+        file = launch.additions(facts("claude", environment={HOOK_VARIABLE: "/run/x", **environment})).file
+        assert file is not None
+        found: dict[str, object] = json.loads(file)
+        return found
+
+    assert "statusLine" in settings()
+    assert "statusLine" not in settings(ANTHROPIC_API_KEY="k")
+
+
+def test_the_users_own_status_line_is_shown_and_the_nearest_one_wins(tmp_path: Path) -> None:
+    home, project = tmp_path / "home", tmp_path / "project"
+    for folder in (home, project):
+        (folder / ".claude").mkdir(parents=True)
+    command = status_line.status_line(str(tmp_path / "none.sock"))["command"]
+    given = {"workspace": {"project_dir": str(project)}, "model": {"id": "m"}}
+
+    def shown() -> str:
+        return subprocess.run(
+            ["/bin/sh", "-c", str(command)],
+            input=json.dumps(given),
+            env={"HOME": str(home), "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert shown() == ""
+    own = {"statusLine": {"type": "command", "command": "cat; echo of the user"}}
+    (home / ".claude/settings.json").write_text(json.dumps(own))
+    assert shown() == f"{json.dumps(given)}of the user\n"
+    (project / ".claude/settings.json").write_text('{"statusLine": {"command": "echo of the project"}}')
+    assert shown() == "of the project\n"
+    (project / ".claude/settings.json").write_text('{"statusLine": ')
+    assert shown().endswith("of the user\n")
+
+
+@given(st.dictionaries(st.sampled_from(("rate_limits", "model")), json_values))
+def test_whatever_a_status_line_is_given_it_is_read(body: dict[str, object]) -> None:
+    status_line.windows(body)
+
+
+def test_a_status_line_tells_of_the_quota() -> None:
+    limits = {
+        "five_hour": {"used_percentage": 93.5, "resets_at": 1_800_000_000},
+        "seven_day": {"used_percentage": 20, "resets_at": None},
+        "seven_day_opus": {"resets_at": 1},
+    }
+    assert status_line.windows({"rate_limits": limits}) == (
+        QuotaWindow("five_hour", 93.5, 5 * 3600, 1_800_000_000),
+        QuotaWindow("seven_day", 20, 7 * 86400, None),
+    )
+    assert status_line.windows({}) == ()
 
 
 @pytest.mark.parametrize(

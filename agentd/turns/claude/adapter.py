@@ -23,7 +23,7 @@ from agentd.harness.builtin import CLAUDE_CODE
 from agentd.model.states import Activity
 from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice, Watch
-from agentd.turns.claude import launch, status_file
+from agentd.turns.claude import launch, status_file, status_line
 from agentd.turns.claude.folder import config_of
 from agentd.turns.claude.held import Held, is_of
 from agentd.turns.claude.hooks import FAILURES, activity_of, events_of, reply
@@ -52,7 +52,7 @@ from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
 
-_HOOKS, _STATUS = "hooks", "status file"
+_HOOKS, _STATUS, _STATUS_LINE = "hooks", "status file", "status line"
 """Witnesses."""
 
 _WORD_LIMIT = 1.0
@@ -355,6 +355,9 @@ class ClaudeWatch:
 
     async def hook(self, hook: Hook) -> bytes | None:
         """Take what a hook says, and hold those that ask."""
+        if hook.name == status_line.EVENT:
+            self.voice.quota(_STATUS_LINE, status_line.windows(hook.body or {}))
+            return None
         if hook.again and not await self._waits_still():
             return None
         self._hooked = True

@@ -1,4 +1,4 @@
-"""What is added to a launch of Claude Code: hooks, and an id for its conversation. Pure."""
+"""What is added to a launch of Claude Code: hooks, a status line, and an id for its conversation. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 
 from agentd.harness.additions import Additions, LaunchFacts
+from agentd.turns.claude import status_line
 from agentd.turns.claude.fork import forking
 from agentd.turns.hook_command import LONGEST_HOLD, hook_command
 
@@ -49,7 +50,10 @@ def additions(facts: LaunchFacts) -> Additions:
     file = None
     if facts.hook_socket is not None and not _has(argv, (_SETTINGS,)):
         # Given twice, the last one alone counts: then there are no hooks, and the files tell.
-        file = json.dumps({"hooks": {name: _hook(facts.hook_socket, name) for name in HOOKS}}).encode()
+        settings: dict[str, object] = {"hooks": {name: _hook(facts.hook_socket, name) for name in HOOKS}}
+        if status_line.may_have_quota(facts.environment):
+            settings["statusLine"] = status_line.status_line(facts.hook_socket)
+        file = json.dumps(settings).encode()
         added += [_SETTINGS, str(facts.file)]
         memo[HOOKED] = "yes"
     if facts.fork is None or named:

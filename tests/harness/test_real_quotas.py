@@ -1,0 +1,64 @@
+"""Quota windows as the real CLIs tell them, and a spawn that is refused by them until they reset."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime
+from typing import cast
+
+import pytest
+
+from tests.harness.conftest import installed
+from tests.harness.driven import DEADLINE, REAL, DrivenCli, output_of
+from tests.harness.real_clis import REAL_CLIS, RealCli
+from tests.harness.test_real_turns import wait_activity
+from tests.harness.test_real_usage_limits import as_subscriber
+from tests.harness.test_real_workers import asked_to
+
+pytestmark = REAL
+
+SOURCES = {"claude-code": "status line", "codex": "app-server"}
+"""Who says how much of the quota is used, by harness; the others do not."""
+
+OVER = 3600
+
+
+@pytest.fixture(params=[installed(cli, cli.harness) for cli in REAL_CLIS if cli.harness in SOURCES])
+def cli(request: pytest.FixtureRequest) -> RealCli:
+    assert isinstance(request.param, RealCli)
+    return request.param
+
+
+def test_a_spawn_is_refused_until_the_quota_resets_that_the_cli_told_of(driven: DrivenCli) -> None:
+    driven, more = as_subscriber(driven)
+    if driven.cli.harness == "claude-code":
+        own = {"statusLine": {"type": "command", "command": "echo a line of the user"}}
+        (driven.daemon.home / ".claude/settings.json").write_text(
+            json.dumps({"skipDangerousModePermissionPrompt": True, **own})
+        )
+    driven.declare(**more)
+    wait_activity(driven, "idle")
+    sent = time.time()
+    output_of(driven, "ask", f"--timeout={DEADLINE / 2:g}s", "agent", f"STUB-QUOTA:94 {OVER}")
+
+    def told() -> list[dict[str, object]] | None:
+        usage = asked_to(driven, f"usage --provider {driven.cli.harness}")["providers"]
+        return cast("list[dict[str, list[dict[str, object]]]]", usage)[0]["windows"] or None
+
+    windows = driven.daemon.wait_for(told, DEADLINE, what="the windows are told")
+    assert [(each["kind"], each["used_percent"], each["remaining_percent"]) for each in windows] == [
+        ("5h", 94, 6),
+        ("weekly", 47, 53),
+    ]
+    for each in windows:
+        assert sent + OVER - 1 < datetime.fromisoformat(str(each["reset_at"])).timestamp() < time.time() + OVER + 2
+        assert (each["source"], each["confidence"]) == (SOURCES[driven.cli.harness], "observed")
+    if driven.cli.harness == "claude-code":
+        driven.wait_on_screen("a line of the user")
+
+    spawn = ["spawn", "--provider", driven.cli.harness, "--task", "x", "--repo", str(driven.daemon.workdir), "--json"]
+    refused = json.loads(output_of(driven, *spawn, status=1))["error"]
+    assert (refused["code"], refused["details"]["policy"]) == ("policy", "min_remaining_percent")
+    assert refused["details"]["until"] == windows[0]["reset_at"]
+    assert str(windows[0]["reset_at"]) in refused["message"]
