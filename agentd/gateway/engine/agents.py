@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from agentd.gateway.engine.core import Core
 from agentd.gateway.model.errors import AgentNotReadyError
 from agentd.gateway.store import runs, sessions
+from agentd.gateway.store.database import Writer
 from agentd.gateway.store.sessions import StoredSession
 from agentd.gateway.talk.declare import DeclareError
 from agentd.gateway.talk.definitions import DefinitionsError
@@ -40,15 +41,14 @@ class Agents:
         Raises
         ------
         AgentNotReadyError
-            If that cannot be done.
+            If that cannot be done, or the session is closed by now.
         """
         if not session.own:
             return
         table = await self._table(session)
         async with self._alone(session.id):
             # First in the database: a drop-in that it knows nothing of would never be withdrawn.
-            if not session.declared:
-                await self._note(session.id, declared=True)
+            await self._core.database.write(lambda writer: _note_declared(writer, session.id), lasting=False)
             try:
                 await self._core.declarations.declare(session.session.owner, table)
             except DeclareError as error:
@@ -88,9 +88,15 @@ class Agents:
                 await self._core.declarations.withdraw(session.session.owner, session.target)
             except DeclareError as error:
                 raise AgentNotReadyError(str(error)) from error
-            await self._note(session.id, declared=False)
+            await self._core.database.write(
+                lambda writer: sessions.change(writer.connection, session.id, declared=False), lasting=False
+            )
 
-    async def _note(self, session_id: str, *, declared: bool) -> None:
-        await self._core.database.write(
-            lambda writer: sessions.change(writer.connection, session_id, declared=declared), lasting=False
-        )
+
+async def _note_declared(writer: Writer, session_id: str) -> None:
+    """Note that there is a drop-in; who closes the session then removes it, and one that is closed gets none."""
+    now = await sessions.find(writer.connection, session_id)
+    if now is None or not now.open:
+        raise AgentNotReadyError("the session was closed meanwhile")
+    if not now.declared:
+        await sessions.change(writer.connection, session_id, declared=True)

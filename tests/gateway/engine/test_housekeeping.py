@@ -118,3 +118,27 @@ async def test_closing_a_session_withdraws_its_agent(engine: Engine, tmp_path: P
     await engine.close_session(NOBODY, made.id)
     assert not [*(tmp_path / "jcard.d/gateway").iterdir()]
     assert (await engine.get_run(NOBODY, run_id)).status is RunStatus.CANCELED
+
+
+@pytest.mark.parametrize("declared", [False, True], ids=["for the first time", "again"])
+async def test_a_session_that_is_closed_meanwhile_gets_no_agent(
+    engine: Engine, tmp_path: Path, *, declared: bool
+) -> None:
+    made, _ = await make(engine)
+    if declared:
+        await engine._agents.ensure(await stored(engine, made.id))
+    as_it_was = await stored(engine, made.id)
+    await engine.close_session(NOBODY, made.id)
+    with pytest.raises(AgentNotReadyError, match="closed"):
+        await engine._agents.ensure(as_it_was)
+    assert not [*(tmp_path / "jcard.d").rglob("*.toml")]
+
+
+async def test_an_agent_that_was_withdrawn_meanwhile_is_noted_again(engine: Engine) -> None:
+    made, run_id = await make(engine)
+    await engine._agents.ensure(await stored(engine, made.id))
+    as_it_was = await stored(engine, made.id)
+    await engine.cancel(NOBODY, run_id)
+    await in_days(engine, 1).withdraw_idle()
+    await engine._agents.ensure(as_it_was)
+    assert (await stored(engine, made.id)).declared
