@@ -11,7 +11,7 @@ from tests.gateway.openai.official import Traffic, official
 from tests.harness.driven import DEADLINE, REAL, DrivenCli
 from tests.harness.real_clis import RealCli
 from tests.harness.stub_model import StubModel
-from tests.support.forked import launch_fork
+from tests.support.forked import launch_of
 from tests.support.gateway import Gateway
 from tests.support.waiting import wait_for
 
@@ -27,7 +27,7 @@ def gateway(request: pytest.FixtureRequest, cli: RealCli) -> Iterator[Gateway]:
         pytest.skip(f"{cli.harness} cannot fork a conversation")
     driven: DrivenCli = request.getfixturevalue("driven")
     driven.declare()
-    gateway = Gateway(driven.daemon, launch_fork)
+    gateway = Gateway(driven.daemon, launch_of(request))
     gateway.start()
     yield gateway
     problems = gateway.close()
