@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -10,6 +11,21 @@ from typing import Final
 
 _NEW_FILE: Final = 0o640
 """Mode of a file that there was not before: its texts are for the operators."""
+
+
+def open_entry(folder: int, name: str) -> int:
+    """Open the regular file of a name in an open folder, to read it.
+
+    Raises
+    ------
+    OSError
+        If there is none, or it is a symlink or anything else.
+    """
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", name)
+    return descriptor
 
 
 class Replacement:
@@ -20,19 +36,25 @@ class Replacement:
     as this user may give them away. A group that cannot be kept gets no more than everybody has.
     """
 
-    def __init__(self, file: Path, content: bytes) -> None:
+    def __init__(self, file: Path, content: bytes, folder: int | None = None) -> None:
         """Write it.
+
+        Parameters
+        ----------
+        folder
+            The folder of the file, opened, if its path may come to lead elsewhere; a symlink there is replaced itself.
 
         Raises
         ------
         OSError
             If that is not possible; nothing is left behind then.
         """
-        self._file = file
-        self._part = file.with_name(f".{file.name}.tmp")
+        self._folder = folder
+        self._file = file if folder is None else Path(file.name)
+        self._part = self._file.with_name(f".{file.name}.tmp")
         self.discard()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._part, flags, 0o600)
+        descriptor = os.open(self._part, flags, 0o600, dir_fd=folder)
         try:
             with os.fdopen(descriptor, "wb") as part:
                 part.write(content)
@@ -44,8 +66,22 @@ class Replacement:
             raise
 
     def _dress(self, descriptor: int) -> None:
+        if self._folder is None:
+            self._dress_like(descriptor, self._file)
+            return
         try:
-            like = self._file.stat()
+            before = open_entry(self._folder, self._file.name)
+        except OSError:
+            os.fchmod(descriptor, _NEW_FILE)
+            return
+        try:
+            self._dress_like(descriptor, before)
+        finally:
+            os.close(before)
+
+    def _dress_like(self, descriptor: int, before: Path | int) -> None:
+        try:
+            like = os.stat(before)  # noqa: PTH116 (a descriptor has no path)
         except FileNotFoundError:
             os.fchmod(descriptor, _NEW_FILE)
             return
@@ -59,10 +95,10 @@ class Replacement:
                 mode = mode & ~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3
         os.fchmod(descriptor, mode)
         if hasattr(os, "listxattr"):
-            for attribute in os.listxattr(self._file):
+            for attribute in os.listxattr(before):
                 # Of some (security.*) only root may give copies away.
                 with contextlib.suppress(OSError):
-                    os.setxattr(descriptor, attribute, os.getxattr(self._file, attribute))
+                    os.setxattr(descriptor, attribute, os.getxattr(before, attribute))
 
     def take_place(self) -> None:
         """Replace the file; on disk when this returns.
@@ -73,11 +109,11 @@ class Replacement:
             If that is not possible; nothing is left behind then.
         """
         try:
-            self._part.replace(self._file)
+            os.replace(self._part, self._file, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except BaseException:
             self.discard()
             raise
-        folder = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._folder)
         try:
             os.fsync(folder)
         finally:
@@ -85,4 +121,5 @@ class Replacement:
 
     def discard(self) -> None:
         """Remove it."""
-        self._part.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._part, dir_fd=self._folder)

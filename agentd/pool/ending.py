@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files.worker import in_thread
+from agentd.jcard.edit.drop_ins import remove_drop_in
 from agentd.model.events import EventKind
 from agentd.model.spec import WORKTREES
 from agentd.pool.around import Around, DeclaredWorker, look_around
@@ -73,7 +74,7 @@ def _worktree(around: Around, name: str) -> Worktree | None:
 
 def _remove_file(declared: DeclaredWorker) -> None:
     try:
-        declared.path.unlink(missing_ok=True)
+        remove_drop_in(declared.path)
     except OSError as error:
         message = f"{declared.path}: cannot be removed: {error.strerror}"
         raise PoolError(Code.NOT_PERMITTED, message, "agentctl doctor", path=str(declared.path)) from error

@@ -18,7 +18,7 @@ from tests.support.waiting import wait_for
 pytestmark = REAL
 
 FORKING = ("claude-code", "codex", "opencode")
-SAID = ("first alpha", "second beta", "third gamma", "fourth delta", "fifth epsilon", "STUB-SLEEP:100", "sixth zeta")
+SAID = ("first alpha", "second beta", "third gamma", "fourth delta", "fifth epsilon", "STUB-SLEEP:1000", "sixth zeta")
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_a_response_that_is_not_the_last_is_forked(driven: DrivenCli, model: Stu
         assert heard(model, "fifth epsilon") == ["first alpha", "third gamma", "fifth epsilon"]
         assert len(gateway.ask("GET", "/sessions")["sessions"]) == 2, "what is the last of its conversation goes on"
 
-        at_work = say("STUB-SLEEP:100", third, background=True)
-        assert heard(model, "STUB-SLEEP:100") == ["first alpha", "third gamma", "STUB-SLEEP:100"]
+        at_work = say("STUB-SLEEP:1000", third, background=True)
+        assert heard(model, "STUB-SLEEP:1000") == ["first alpha", "third gamma", "STUB-SLEEP:1000"]
         say("sixth zeta", second)
         assert heard(model, "sixth zeta") == ["first alpha", "second beta", "sixth zeta"]
         client.responses.cancel(at_work)

@@ -12,7 +12,7 @@ from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.manager import Manager
 from agentd.gateway.engine.options import DAY
 from agentd.gateway.ids import first_id
-from agentd.gateway.model.errors import GatewayError
+from agentd.gateway.model.errors import AgentNotReadyError, GatewayError
 from agentd.gateway.store import channels, events, idempotency, removing, runs, sessions
 from agentd.gateway.store.database import Writer
 from agentd.gateway.store.runs import Stage
@@ -57,7 +57,11 @@ class Housekeeping:
             declared = await sessions.declared(connection)
         for stored in declared:
             if not stored.open or stored.used_at < before:
-                await self._agents.withdraw(stored, idle_only=stored.open)
+                try:
+                    await self._agents.withdraw(stored, idle_only=stored.open)
+                except AgentNotReadyError as error:
+                    # One owner's folder keeps nothing else from being done.
+                    log.error("agent_not_withdrawn", agent=stored.target, reason=str(error))
 
     async def renew(self) -> None:
         """Renew the leases of all agents that are declared."""

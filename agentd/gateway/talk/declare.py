@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +15,7 @@ import structlog
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
 from agentd.jcard.drop_in_folder import SUFFIX
-from agentd.jcard.edit.drop_ins import drop_in_text, write_drop_in
+from agentd.jcard.edit.drop_ins import drop_in_text, remove_drop_in, renew_drop_in, write_drop_in
 from agentd.jcard.edit.writing import TomlValue
 from agentd.text.durations import format_duration
 
@@ -109,7 +108,7 @@ class Declarations:
                 way.to(path)
                 # One that somebody removed is declared again by the next run.
                 with contextlib.suppress(FileNotFoundError, PermissionError):
-                    os.utime(path)
+                    _renew(path)
 
         async with self._turn:
             try:
@@ -144,8 +143,15 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
+def _renew(path: Path) -> None:
+    try:
+        renew_drop_in(path)
+    except NotADirectoryError as error:
+        log.warning("lease_not_renewed", file=str(path), reason=error.strerror)
+
+
 def _remove(path: Path) -> None:
     try:
-        path.unlink(missing_ok=True)
+        remove_drop_in(path)
     except OSError as error:
         raise DeclareError(f"{path}: cannot be removed: {error.strerror}") from error

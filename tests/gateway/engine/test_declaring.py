@@ -164,6 +164,49 @@ async def test_a_drop_in_is_written_renewed_and_removed(tmp_path: Path) -> None:
     declarations.close()
 
 
+async def test_no_symlink_is_followed_in_the_place_of_an_owners_folder(tmp_path: Path) -> None:
+    declarations = Declarations(tmp_path / "jcard.d", 60)
+    name = "x--s-00000000"
+    table = by_harness("codex", SessionAgent(name, name))
+    await declarations.declare("bob", table)
+    (bobs,) = (tmp_path / "jcard.d/bob").iterdir()
+    os.utime(bobs, (1, 1))
+    for target in ("bob", tmp_path / "nowhere"):
+        (tmp_path / "jcard.d/alice").symlink_to(target)
+        with pytest.raises(DeclareError, match="no symlink is followed"):
+            await declarations.declare("alice", table)
+        with pytest.raises(DeclareError, match="no symlink is followed"):
+            await declarations.withdraw("alice", name)
+        await declarations.renew([("alice", name)])
+        (tmp_path / "jcard.d/alice").unlink()
+    assert bobs.stat().st_mtime == 1
+    assert not (tmp_path / "nowhere").exists()
+    declarations.close()
+
+
+async def test_what_stands_in_the_place_of_a_drop_in_is_replaced_not_followed(tmp_path: Path) -> None:
+    declarations = Declarations(tmp_path, 60)
+    name = "x--s-00000000"
+    table = by_harness("codex", SessionAgent(name, name))
+    await declarations.declare("alice", table)
+    path, other = tmp_path / f"alice/{name}.toml", tmp_path / "other"
+    text = path.read_text()
+    path.replace(other)
+    os.utime(other, (1, 1))
+    other.chmod(0o600)
+    path.symlink_to(other)
+    await declarations.declare("alice", table)
+    assert not path.is_symlink()
+    assert path.read_text() == text
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert other.stat().st_mtime == 1
+    path.unlink()
+    os.mkfifo(path)
+    await declarations.declare("alice", table)
+    assert path.read_text() == text
+    declarations.close()
+
+
 def test_names_of_sessions_agents_fit() -> None:
     name, session = own_name("a" * 63)
     assert len(name) == 63

@@ -142,3 +142,19 @@ async def test_an_agent_that_was_withdrawn_meanwhile_is_noted_again(engine: Engi
     await in_days(engine, 1).withdraw_idle()
     await engine._agents.ensure(as_it_was)
     assert (await stored(engine, made.id)).declared
+
+
+async def test_a_folder_that_cannot_be_used_keeps_nothing_else_from_being_withdrawn(
+    engine: Engine, tmp_path: Path
+) -> None:
+    bobs = await engine.create_session(replace(NOBODY, user="bob"), NewSession(agent="helper"))
+    mine, run_id = await make(engine)
+    for made in (bobs, mine):
+        await engine._agents.ensure(await stored(engine, made.id))
+    (tmp_path / "jcard.d/bob").rename(tmp_path / "elsewhere")
+    (tmp_path / "jcard.d/bob").symlink_to(tmp_path / "elsewhere")
+    await engine.cancel(NOBODY, run_id)
+    await in_days(engine, 1).withdraw_idle()
+    assert (await stored(engine, bobs.id)).declared
+    assert not (await stored(engine, mine.id)).declared
+    assert len([*(tmp_path / "elsewhere").iterdir()]) == 1
