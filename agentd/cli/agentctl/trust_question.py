@@ -15,8 +15,11 @@ from agentd.model.events import EventKind
 from agentd.model.screen import Screen
 from agentd.model.status import AgentStatus
 
-_LONGEST: Final = 3.0
-"""Seconds until a program that starts shows its prompt or its question: 0.6 to 2.2 measured."""
+_LONGEST: Final = 15.0
+"""Seconds until a program that starts shows its prompt or its question: 0.6 to 2.2 measured, much more under load."""
+
+_STILL: Final = 3.0
+"""Seconds after which one that shows something else is taken to have started all the same."""
 
 _LOOK_AFTER: Final = 0.1
 
@@ -41,7 +44,11 @@ def waits_for(api: Api, agent: AgentStatus) -> str | None:
     UnreachableError
         If no daemon answers.
     """
-    question = asked(_facts(agent), _screen(api, agent))
+    return _waits_at(agent, _screen(api, agent))
+
+
+def _waits_at(agent: AgentStatus, screen: str) -> str | None:
+    question = asked(_facts(agent), screen)
     return None if question is None else f"waits for an answer: {question}; agentctl attach {agent.name}"
 
 
@@ -59,12 +66,17 @@ def first_seen(api: Api, agent: AgentStatus) -> tuple[str | None, str | None]:
     """
     facts = _facts(agent)
     trusted = trusted_by(api, agent)
-    end = time.monotonic() + _LONGEST
+    shown, changed = "", time.monotonic()
+    end = changed + _LONGEST
     while trusted is None and facts.trust is not None and time.monotonic() < end:
-        waiting = waits_for(api, agent)
+        before, shown = shown, _screen(api, agent)
+        waiting = _waits_at(agent, shown)
         if waiting is not None:
             return None, waiting
-        if facts.ready_marker is not None and facts.ready_marker in _screen(api, agent):
+        if shown != before:
+            changed = time.monotonic()
+        still = bool(shown.strip()) and time.monotonic() > changed + _STILL
+        if still or (facts.ready_marker is not None and facts.ready_marker in shown):
             break
         time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and a screen tells of no changes)
         # The journal may lag a little.
