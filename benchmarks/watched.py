@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.watched [--agents N] [--seconds N] [--hooks N]``. The agents stand in for Claude Code: each
 writes its status file and sleeps. Two agentd have as many of them, at the same time: one watches them, the other has
-``turns = false``, which is the reference. One agent more, a scripted one, runs hooks: from the order to run one until
-a tight poll of the API shows the activity, beside what that hook's own process takes.
+``turns = false``, which is the reference. One agent more, a scripted one, posts what hooks say: from then on until a
+tight poll of the API shows the activity, beside one look at the API. Then it runs whole hooks, beside what the process
+of each takes: that is the machine's.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import pwd
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import cpu_seconds, fork_marks, load, resident_megabytes, working_folder
 from benchmarks.subject import PATIENCE, SubjectError, get
-from tests.daemon.test_turns import CLAUDE, Claude
+from tests.daemon.test_turns import CLAUDE, SESSION, Claude, socket_of
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon, UnixConnection
 
@@ -79,22 +80,44 @@ class Watched:
 
     def hook(self, number: int) -> tuple[float, float]:
         """Run a hook; milliseconds until the API shows it, and those that its own process takes."""
-        name, activity, body = (
-            ("UserPromptSubmit", b'"working"', {"prompt_id": f"p{number}", "prompt": "go"})
-            if number % 2 == 0
-            else ("Stop", b'"idle"', {"prompt_id": f"p{number - 1}", "last_assistant_message": "done"})
-        )
+        name, activity, body = _said(number)
+        begun = time.monotonic()
+        seen, seconds, _ = self._until_shown(activity, lambda: self.talker.hook(name, **body))
+        return _MS * (seen - begun), _MS * seconds
+
+    def event(self, number: int) -> tuple[float, float]:
+        """Have a hook's event posted; milliseconds from then until the API shows it, and those of one look at that."""
+        name, activity, body = _said(number)
+        said = {"session_id": SESSION, "hook_event_name": name, **body}
+        socket = str(socket_of(self.daemon))
+        seen, posted, look = self._until_shown(activity, lambda: self.talker.do(post=name, body=said, socket=socket))
+        return _MS * (seen - posted), _MS * look
+
+    def _until_shown(self, activity: str, order: Callable[[], None]) -> tuple[float, float, float]:
+        """Give when the API showed it, what the talker noted of it, and the seconds of the last look."""
         before = len(self.talker.printed())
+        wanted = f'"activity":"{activity}"'.encode()
         connection = UnixConnection(self.daemon.api_socket, timeout=PATIENCE)
         with contextlib.closing(connection):
-            begun = time.perf_counter()
-            self.talker.hook(name, **body)
-            while b'"activity":' + activity not in get(connection, "/v1/agents/talker"):
-                if time.perf_counter() > begun + PATIENCE:
-                    raise SubjectError(f"the API does not show that the talker is {activity.decode()}")
-            seen = _MS * (time.perf_counter() - begun)
-        self.daemon.wait_for(lambda: len(self.talker.printed()) > before, PATIENCE, what="the hook has ended")
-        return seen, _MS * self.talker.printed()[-1][2]
+            order()
+            end = time.monotonic() + PATIENCE
+            while True:
+                asked = time.monotonic()
+                shown = wanted in get(connection, "/v1/agents/talker")
+                seen = time.monotonic()
+                if shown:
+                    break
+                if seen > end:
+                    raise SubjectError(f"the API does not show that the talker is {activity}")
+        self.daemon.wait_for(lambda: len(self.talker.printed()) > before, PATIENCE, what="the talker has noted it")
+        return seen, self.talker.printed()[-1][2], seen - asked
+
+
+def _said(number: int) -> tuple[str, str, Mapping[str, str]]:
+    """A hook, the activity that it tells of, and what it says: of the beginning of a turn and its end by turns."""
+    if number % 2 == 0:
+        return "UserPromptSubmit", "working", {"prompt_id": f"p{number}", "prompt": "go"}
+    return "Stop", "idle", {"prompt_id": f"p{number - 1}", "last_assistant_message": "done"}
 
 
 @contextlib.contextmanager
@@ -123,10 +146,10 @@ class Figures:
     """Megabytes."""
     forked: int
     """How many of both agentd had a child while nothing happened."""
-    seen: list[float]
-    """Milliseconds of each hook, until the API showed it."""
-    own: list[float]
-    """Milliseconds that its own process took."""
+    events: list[tuple[float, float]]
+    """Milliseconds of each event of a hook until the API showed it, and of one look at the API."""
+    hooks: list[tuple[float, float]]
+    """Milliseconds of each whole hook until the API showed it, and of its own process."""
 
 
 def measure(arguments: argparse.Namespace) -> Figures:
@@ -143,14 +166,16 @@ def measure(arguments: argparse.Namespace) -> Figures:
         seconds = time.perf_counter() - begun
         cpu = [100 * (cpu_seconds(pid) - before) / seconds for pid, before in zip(pids, used, strict=True)]
         after = fork_marks(pids)
-        hooks: list[tuple[float, float]] = []
-        for number in range(2 * arguments.hooks):
+        events, hooks = list[tuple[float, float]](), list[tuple[float, float]]()
+        for number in range(4 * arguments.hooks):
             # Not in step with agentd's own pace.
             time.sleep(random.uniform(0.05, 0.15))
-            hooks.append(both[0].hook(number))
-    seen, own = ([pair[side] for pair in hooks] for side in (0, 1))
+            if number < 2 * arguments.hooks:
+                events.append(both[0].event(number))
+            else:
+                hooks.append(both[0].hook(number))
     forked = sum(marks[pid] != after[pid] for pid in pids)
-    return Figures((cpu[0], cpu[1]), (memory[0], memory[1]), forked, seen, own)
+    return Figures((cpu[0], cpu[1]), (memory[0], memory[1]), forked, events, hooks)
 
 
 def _row(*cells: str) -> str:
@@ -164,17 +189,23 @@ def _verdict(value: float, limit: float) -> str:
 def table(figures: Figures, agents: int) -> str:
     """Write the Markdown table."""
     lines = [_row(f"{agents} quiet agents", "watched", "reference", "more", "target", "verdict"), _row(*["---"] * 6)]
-    for what, (watched, reference), limit in (
+    for what, (watched, reference), most in (
         ("CPU of agentd while nothing happens [% of a core]", figures.cpu, 1.0),
         ("RSS of agentd [MB]", figures.memory, 10.0),
     ):
         more = watched - reference
-        cells = (f"{watched:.2f}", f"{reference:.2f}", f"{more:.2f}", f"{limit:g} more")
-        lines.append(_row(what, *cells, _verdict(more, limit)))
-    shown, own = (f"{median(each):.1f} (worst {max(each):.1f})" for each in (figures.seen, figures.own))
-    more = median(figures.seen) - median(figures.own)
-    hook = (shown, f"{own}: its own process", f"{more:.1f}", "50", _verdict(median(figures.seen), 50))
-    return "\n".join([*lines, _row("a hook, until the API shows it [ms]", *hook)])
+        cells = (f"{watched:.2f}", f"{reference:.2f}", f"{more:.2f}", f"{most:g} more")
+        lines.append(_row(what, *cells, _verdict(more, most)))
+    for what, pairs, beside, limit in (
+        ("an event of a hook, until the API shows it [ms]", figures.events, "a look at the API", 50.0),
+        ("a whole hook, until the API shows it [ms]", figures.hooks, "its own process", None),
+    ):
+        sides = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        shown, own = (f"{median(each):.1f} (worst {max(each):.1f})" for each in sides)
+        later = f"{median(sides[0]) - median(sides[1]):.1f}"
+        verdict = ("", "") if limit is None else (f"{limit:g}", _verdict(median(sides[0]), limit))
+        lines.append(_row(what, shown, f"{own}: {beside}", later, *verdict))
+    return "\n".join(lines)
 
 
 def main() -> int:
@@ -182,7 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=60, help="of idleness")
-    parser.add_argument("--hooks", type=int, default=30, help="turns, of two hooks each")
+    parser.add_argument("--hooks", type=int, default=30, help="turns, of two hooks each, and as many of two events")
     arguments = parser.parse_args()
     before = load()
     figures = measure(arguments)

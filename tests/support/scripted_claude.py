@@ -3,13 +3,16 @@
 It reads JSON objects, one a line, from the FIFO ``claude.fifo`` in its workdir:
 
 ``{"status": {...}}`` writes the status file, ``{"hook": NAME, "body": {...}}`` runs a hook, and does not wait for it,
-``{"exit": N}`` exits. What a hook prints is appended to ``claude.out``, as ``[NAME, OUTPUT, SECONDS]``.
+``{"post": NAME, "body": {...}, "socket": PATH}`` posts what a hook would, without its process, ``{"exit": N}`` exits.
+What a hook prints is appended to ``claude.out``, as ``[NAME, OUTPUT, SECONDS]``; of a post the last is its monotonic
+moment.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -35,10 +38,26 @@ def main() -> None:
             order = json.loads(line)
             if "status" in order:
                 status.write_text(json.dumps({**own, "statusUpdatedAt": int(time.time() * 1000), **order["status"]}))
+            elif "post" in order:
+                post(order, out)
             elif "hook" in order:
                 threading.Thread(target=run_hook, args=(hooks, order, out), daemon=True).start()
             else:
                 os._exit(order["exit"])
+
+
+def post(order: dict[str, object], out: object) -> None:
+    body = json.dumps(order["body"]).encode()
+    head = (
+        f"POST /v1/hook/{order['post']} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    began = time.monotonic()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(order["socket"]))
+        connection.sendall(head.encode() + body)
+        while connection.recv(4096):
+            pass
+    out.write(json.dumps([order["post"], "", began]).encode() + b"\n")  # type: ignore[attr-defined]
 
 
 def run_hook(hooks: dict[str, list[dict[str, list[dict[str, str]]]]], order: dict[str, object], out: object) -> None:
