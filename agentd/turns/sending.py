@@ -6,6 +6,7 @@ in its loop.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ Counted from the paste, it was too short on a machine ten times slower."""
 
 ENTER_AGAIN: Final = 3.0
 """Seconds after which Enter is pressed again if the box is unchanged; in an empty box it has no effect."""
+
+_EMPTY_FOR: Final = 0.2
+_GONE_FOR: Final = 1.0
+"""Seconds for which the box is seen to be empty, or to be gone: one look may find a screen that is half drawn. Gemini
+CLI that draws a long conversation anew looked for a moment as if a menu stood there: Enter was not pressed again."""
 
 LONGEST_LINE: Final = 4095
 """Longest line, in bytes without its end, that Linux gives a program that reads lines; source: termios(3)."""
@@ -237,11 +243,17 @@ class Sending:
         def taken(reply: Reply) -> bool:
             return reply.recorded or self._shows_empty_box(reply)
 
-        if (yield from _until(taken, min(ENTER_AGAIN, self.limit))) or self._is_gone(typed, (yield from _look())):
+        def gone(reply: Reply) -> bool:
+            return reply.screen is not None and self._is_gone(typed, reply.screen)
+
+        def over(limit: float) -> Generator[Step, Reply, bool]:
+            return (yield from _until(taken, limit, _EMPTY_FOR)) or (yield from _until(gone, 0.0, _GONE_FOR))
+
+        if (yield from over(min(ENTER_AGAIN, self.limit))):
             return Outcome.TAKEN
         if (yield from _look()).before_cursor == typed.before_cursor:
             yield Do.ENTER
-        if (yield from _until(taken, self.limit)) or self._is_gone(typed, (yield from _look())):
+        if (yield from over(self.limit)):
             return Outcome.TAKEN
         raise NotTakenError
 
@@ -312,14 +324,15 @@ def _joined(reply: Reply) -> str:
     return "".join("".join(reply.screen.rows).split())
 
 
-def _until(condition: Callable[[Reply], bool], seconds: float) -> Generator[Step, Reply, bool]:
-    """Look until the screen is as is wanted, or the time is over."""
+def _until(condition: Callable[[Reply], bool], seconds: float, lasts: float = 0.0) -> Generator[Step, Reply, bool]:
+    """Look until the screen is as is wanted, and stays so, or the time is over before it was."""
     reply = yield Do.LOOK
-    end = reply.at + seconds
+    end, since = reply.at + seconds, math.inf
     while True:
-        if condition(reply):
+        since = min(since, reply.at) if condition(reply) else math.inf
+        if reply.at >= since + lasts or (reply.recorded and since < math.inf):
             return True
-        if reply.at >= end:
+        if reply.at >= end and since == math.inf:
             return False
         yield Wait(LOOK_AFTER)
         reply = yield Do.LOOK

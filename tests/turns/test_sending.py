@@ -45,6 +45,8 @@ class Scripted:
     discarded: int = 0
     recorded: bool = False
     checks: int = 0
+    torn: Callable[[float], bool] = lambda _now: False
+    """Whether the screen is half drawn then: without its box."""
 
     def take(self) -> None:
         self.taken.append(self.text)
@@ -69,6 +71,8 @@ class Scripted:
                 self.unread = 0
             case _:
                 pass
+        if self.torn(self.now):
+            return Reply(self.now, Screen.of(("hello", ""), 0, 1), self.unread, self.recorded)
         line = BOX + (self.text if self.shows else "")
         return Reply(self.now, Screen.of(("hello", line), len(line), 1), self.unread, self.recorded)
 
@@ -112,6 +116,40 @@ def test_enter_is_pressed_again_only_while_the_box_holds_the_text() -> None:
     slow = Scripted(on_enter=record)
     assert slow.send("hello") is Outcome.TAKEN
     assert slow.entered == 1, "its record has it already"
+
+
+@pytest.mark.parametrize("moment", [3.0, 3.4])
+def test_a_screen_that_is_half_drawn_is_no_menu(moment: float) -> None:
+    def on_enter(agent: Scripted) -> None:
+        if agent.entered == 2:
+            agent.take()
+
+    agent = Scripted(on_enter=on_enter, torn=lambda now: moment <= now < moment + 0.9)
+    assert agent.send("hello") is Outcome.TAKEN
+    assert agent.taken == ["hello"]
+
+
+def test_a_box_that_is_empty_for_one_look_is_not() -> None:
+    agent = Scripted(on_enter=lambda _agent: None)
+    flickers = iter([True])
+
+    def do(step: Step) -> Reply:
+        reply = Scripted.do(agent, step)
+        if agent.entered and step is Do.LOOK and next(flickers, False):
+            return Reply(agent.now, Screen.of(("hello", BOX), len(BOX), 1))
+        return reply
+
+    agent.do = do  # type: ignore[method-assign]
+    with pytest.raises(NotTakenError):
+        agent.send("hello")
+    assert agent.entered == 2
+
+
+def test_a_menu_in_the_place_of_the_box_has_taken_the_message() -> None:
+    agent = Scripted(on_enter=lambda _agent: None)
+    agent.torn = lambda _now: agent.entered > 0
+    assert agent.send("hello") is Outcome.TAKEN
+    assert agent.entered == 1
 
 
 def test_nothing_is_typed_into_a_draft_and_what_never_shows_is_not_entered() -> None:
