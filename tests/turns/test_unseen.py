@@ -19,7 +19,7 @@ from tests.turns.moments import Moment, by_witness, read_moments, witness_table
 UNSEEN = Path(__file__).parent / "unseen"
 MOMENTS = read_moments(UNSEEN)
 HARNESSES = ("claude-code", "codex", "gemini-cli", "opencode")
-WANTED, WANTED_OF_ALL = 0.98, 0.97
+WANTED = 0.98
 """Precision and recall of each harness: of the rules, and of all witnesses as agentd was when they were captured."""
 
 
@@ -50,7 +50,7 @@ def test_the_rules_tell_what_they_were_not_written_from(harness: str, outcomes: 
 @pytest.mark.parametrize("harness", HARNESSES)
 def test_agentd_told_what_each_was_doing(harness: str) -> None:
     mine = [each for each in by_witness(MOMENTS) if each.label.harness.startswith(f"{harness},")]
-    assert min(shares(mine)) >= WANTED_OF_ALL, explained(mine)
+    assert min(shares(mine)) >= WANTED, explained(mine)
 
 
 @pytest.mark.parametrize("harness", HARNESSES)
