@@ -10,6 +10,7 @@ import pytest
 from tests.daemon.test_turns import post
 from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl
 from tests.harness.real_clis import REAL_CLIS, RealCli
+from tests.harness.test_real_messages import message_of, send, wait_status
 from tests.harness.test_real_turns import ask, ended, turns, view, wait_activity, wait_outcomes
 
 pytestmark = REAL
@@ -99,3 +100,23 @@ def test_a_conversation_survives_a_death_in_a_turn(driven: DrivenCli) -> None:
     assert wait_outcome(driven, "and now") == ("completed", "STUB-REPLY: and now", None)
     assert wait_activity(driven, "idle")["conversation"] == first["conversation"]
     assert turns(driven, "turn_started") == 3
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_the_offer_of_another_model_is_kept_from_opening_or_seen(driven: DrivenCli, hidden: bool) -> None:
+    # Without a server of its own, as messages are typed below the dialog then.
+    shows = [] if hidden else ["-c", "notice.hide_rate_limit_model_nudge=false"]
+    driven.declare(args=["--add-dir", str(driven.daemon.home), *shows])
+    wait_activity(driven, "idle")
+    ask(driven, "STUB-LIMIT:1 please")
+    assert ended(driven, "STUB-LIMIT:1 please")["failure"] == "usage_limit"
+    if hidden:
+        ask(driven, "and now?")
+        assert wait_outcome(driven, "and now?") == ("completed", "STUB-REPLY: and now?", None)
+        assert "Approaching rate limits" not in driven.daemon.screen("agent", history=True)
+    else:
+        driven.wait_on_screen("Approaching rate limits")
+        send(driven, "m1", "and now?")
+        driven.daemon.wait_for(lambda: message_of(driven, "m1")["error"], DEADLINE, what="it is held back")
+        driven.daemon.tmux("send-keys", "-t", "=agent:", "Escape")
+        assert wait_status(driven, "m1", "ended")["final_text"] == "STUB-REPLY: and now?"
