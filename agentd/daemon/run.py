@@ -158,6 +158,7 @@ class _Daemon:
         self._admin_gid = None if folders.admins is None else folders.admins.gid
         self._folders = folders
         self._locks = locks
+        self._registry = load_harnesses()
         self._redactor = redactor
         self._looks = looks
         self._changed = changed
@@ -270,20 +271,20 @@ class _Daemon:
         """Connect to tmux, and be ready to watch what is found there."""
         await host.tmux.connect()
         stack.push_async_callback(host.tmux.close)
-        turns = TurnsPart(host, self._settings.api_socket, self._admin_gid, self._settings.state_dir)
+        settings = self._settings
+        turns = TurnsPart(host, settings.api_socket, self._admin_gid, settings.state_dir, self._registry.harnesses)
         await stack.enter_async_context(turns.watching())
         return turns
 
     async def _inputs(self, reconciler: Reconciler) -> tuple[Inputs, ConfigFiles, LoadContext]:
-        settings, user = self._settings, self._user
-        registry = load_harnesses()
-        for text in registry.warnings:
+        settings, user, harnesses = self._settings, self._user, self._registry.harnesses
+        for text in self._registry.warnings:
             log.warning("harness", warning=text)
         data_dir = resolve_data_dir(settings.data_dir, user)
-        context = load_context(settings.config, user.name, user.home, registry.harnesses, data_dir)
+        context = load_context(settings.config, user.name, user.home, harnesses, data_dir)
         identities = await recorded_folders(reconciler.host.tmux)
         files = ConfigFiles(settings.config, settings.config_dir, context, self._looks, identities, self._clock.now)
-        resolver = Resolver(registry.harnesses, user.name, reconciler.digest_key)
+        resolver = Resolver(harnesses, user.name, reconciler.digest_key)
         inputs = Inputs(files, settings.secret_dir, resolver, user if user.switch else None, self._looks)
         return inputs, files, context
 

@@ -24,6 +24,7 @@ from agentd.model.status import (
     ConfigFileStatus,
     ConfigStatus,
     Health,
+    HeldChangeStatus,
     LimitsStatus,
     LimitStatus,
     Recording,
@@ -34,12 +35,14 @@ from agentd.model.status import (
 from agentd.sandbox.granted import shown
 from agentd.supervise.agent import Agent
 from agentd.supervise.desired import SECRETS_PART, DesiredAgent
+from agentd.supervise.hold_changes import held_parts, held_until, waiting_for
 from agentd.supervise.host import Clock
 from agentd.supervise.life import Life, Run
 from agentd.supervise.plan import Action, Fingerprint, Operation
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.record import Description
 from agentd.supervise.run_watcher import WatchedRun
+from agentd.supervise.use import doing
 from agentd.text.timestamps import rfc3339
 from agentd.tmux.panes import Pane
 
@@ -180,6 +183,7 @@ class DaemonStatus:
                 operation.fields,
                 self.reconciler.source(operation.agent),
                 *self._sandboxes(operation),
+                operation.waits,
             )
             for operation in self.reconciler.pending()
         ]
@@ -191,6 +195,7 @@ class DaemonStatus:
                 policy=asdict(agent.life.policy),
                 source=agent.described.source,
                 sandbox=self._sandbox(agent.life.desired),
+                use=_use(agent),
             )
             for _, agent in sorted(self.reconciler.agents.items())
         ]
@@ -270,6 +275,28 @@ def _status(
         activity_text=None if doing is None else doing.text,
         conversation=None if doing is None else doing.conversation,
         usage_limit=_usage_limit(life) if live else None,
+        held_change=_held_change(life),
+    )
+
+
+def _use(agent: Agent) -> tuple[str, ...]:
+    if agent.life.state is not AgentState.RUNNING:
+        return ()
+    hold = agent.life.hold
+    return doing(agent.host, agent.life) if hold is None or hold.use is None else hold.use
+
+
+def _held_change(life: Life) -> HeldChangeStatus | None:
+    hold = life.hold
+    if hold is None or life.held is None:
+        return None
+    until = held_until(life)
+    return HeldChangeStatus(
+        since=rfc3339(hold.since_wall),
+        fields=held_parts(life),
+        apply=life.policy.apply.value,
+        waits=waiting_for(life),
+        apply_at=None if until is None else rfc3339(until),
     )
 
 

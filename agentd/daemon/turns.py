@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from agentd.api.socket_file import ApiSocket
 from agentd.daemon.pane_terminal import PaneTerminal
 from agentd.daemon.turn_screens import TurnScreens
 from agentd.files.path_lock import SocketTakenError
+from agentd.harness.base import Harness
 from agentd.model.events import Detail, Event
 from agentd.settings.folders import SOCKET_PATH_LIMIT
 from agentd.settings.sockets import turns_socket
@@ -45,10 +46,20 @@ class TurnsPart:
         Numeric group that may talk to agents, or ``None``.
     state_dir
         Where conversations are remembered.
+    harnesses
+        By name.
     """
 
-    def __init__(self, host: Host, api_socket: Path, admin_gid: int | None, state_dir: Path) -> None:
+    def __init__(
+        self,
+        host: Host,
+        api_socket: Path,
+        admin_gid: int | None,
+        state_dir: Path,
+        harnesses: Mapping[str, Harness],
+    ) -> None:
         self._host = host
+        self._harnesses = harnesses
         self._conversations = Conversations(state_dir / FILE)
         self._conversations.read()
         self._messages = state_dir / MESSAGES
@@ -117,9 +128,14 @@ class TurnsPart:
                 messages=self._messages,
                 changed=self._host.does,
                 terminal=lambda run: PaneTerminal(self._host, run),
+                empty_box=self._empty_box,
             )
         )
         return self._thread
+
+    def _empty_box(self, harness: str) -> str | None:
+        known = self._harnesses.get(harness)
+        return None if known is None else known.facts.empty_box
 
     @contextlib.asynccontextmanager
     async def _serve(self, bound: socket.socket) -> AsyncIterator[Callable[[socket.socket], Awaitable[None]]]:

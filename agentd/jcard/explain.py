@@ -14,7 +14,7 @@ from agentd.jcard.table import NAME_TAG, TABLE_TAG, SecretTable
 from agentd.jcard.usage_limit_table import ACTION_TAG, LIMIT_TABLE_TAG, UsageLimitTable
 from agentd.model.limits import OomPolicy
 from agentd.model.notification import NoticeFormat
-from agentd.model.spec import AgentType, Isolation, Mode, Network, RestartPolicy, SandboxKind, SecretMode
+from agentd.model.spec import AgentType, ApplyWhen, Isolation, Mode, Network, RestartPolicy, SandboxKind, SecretMode
 from agentd.model.usage_limits import LimitAction
 from agentd.text.quoting import kind, printable, quote, show
 
@@ -23,6 +23,7 @@ _CHOICES: Final[dict[str, list[str]]] = {
     "mode": [*Mode],
     "restart": [*RestartPolicy],
     "on_oom": [*OomPolicy],
+    "apply": [*ApplyWhen],
     "isolation": [*Isolation],
     "sandbox": [*SandboxKind],
     "network": [*Network],

@@ -32,6 +32,7 @@ from agentd.model.spec import (
     WORKTREES,
     AgentSpec,
     AgentType,
+    ApplyWhen,
     Checkout,
     EgressSecret,
     ForkPoint,
@@ -81,6 +82,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         _check_delays(declaration, findings)
         _check_memory(declaration, findings)
         _check_usage_limit(declaration, findings)
+        _check_apply(declaration, findings)
     check_sandbox(declarations, findings)
     _check_identities(declarations, findings)
     check_branches(declarations, findings)
@@ -175,6 +177,17 @@ def _check_usage_limit(declaration: Declaration, findings: Findings) -> None:
         )
 
 
+def _check_apply(declaration: Declaration, findings: Findings) -> None:
+    table = declaration.table
+    if table is None:
+        return
+    if table.apply_deadline and table.apply is ApplyWhen.NOW:
+        declaration.warning(findings, f"has no effect with apply = {quote(ApplyWhen.NOW)}", "apply_deadline")
+    if table.apply is ApplyWhen.IDLE and not table.turns and not table.apply_deadline:
+        message = "turns = false: it is never known to be idle, so a change waits until agentctl apply"
+        declaration.warning(findings, f"{message}; set apply_deadline, too", "apply")
+
+
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """The replica that a name or session belongs to."""
@@ -260,6 +273,9 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
         **asdict(_limits(table)),
         on_oom=table.on_oom,
         on_usage_limit=usage_limit_policy(table.on_usage_limit),
+        apply=table.apply,
+        apply_deadline=table.apply_deadline or None,
+        applied_at=table.applied_at,
     )
     sandbox = SandboxSpec(
         extra_packages=tuple(table.extra_packages),

@@ -43,6 +43,7 @@ from agentd.model.spec import (
     RESERVED_SESSION,
     RUN_ID_VARIABLE,
     AgentType,
+    ApplyWhen,
     Isolation,
     Mode,
     Network,
@@ -123,6 +124,7 @@ _Destination = Annotated[
 _SecretHost = Annotated[str, AfterValidator(check_secret_host), Field(json_schema_extra={"minLength": 1})]
 _Mode = Annotated[Mode, Field(strict=False), enumeration([*Mode])]
 _Restart = Annotated[RestartPolicy, Field(strict=False), enumeration([*RestartPolicy])]
+_Apply = Annotated[ApplyWhen, Field(strict=False), enumeration([*ApplyWhen])]
 _OnOom = Annotated[OomPolicy, Field(strict=False), enumeration([*OomPolicy])]
 
 
@@ -282,7 +284,8 @@ class AgentTable(BaseModel):
         None,
         description="Whether a run goes on with the conversation of the last one, by the coding agent's own resume; "
         "one that stays is not given its prompt again then. "
-        'Default: true for an agent without a prompt that stays and has restart = "always", else false.',
+        'Default: true for an agent without a prompt that stays and has restart = "always", apply = "idle" or "ask"; '
+        "else false.",
     )
     fork_from: _ForkPoint | None = Field(
         None,
@@ -292,6 +295,17 @@ class AgentTable(BaseModel):
     )
     restarted_at: str | None = Field(
         None, description="Any change of it restarts the agent; agentctl restart writes the time here."
+    )
+    apply: _Apply = Field(
+        _POLICY.apply,
+        description="When a change that needs a restart ends the running agent: now; idle, once its turn has ended, "
+        "nobody is attached and its input box is empty; ask, once agentctl apply says so.",
+    )
+    apply_deadline: Duration | None = Field(
+        None, description="How long such a change waits at most. Default, and 0s: as long as it takes."
+    )
+    applied_at: str | None = Field(
+        None, description="Any change of it applies a change that waits; agentctl apply writes the time here."
     )
     memory: _Memory | None = Field(
         None,

@@ -20,6 +20,9 @@ class EventKind(StrEnum):
     # An agent
     DECLARED = "declared"
     CHANGED = "changed"
+    CHANGE_HELD = "change_held"
+    CHANGE_APPLIED = "change_applied"
+    CHANGE_WITHDRAWN = "change_withdrawn"
     REMOVED = "removed"
     ADOPTED = "adopted"
     NOT_ADOPTED = "not_adopted"
@@ -109,6 +112,14 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     EventKind.CHANGED: EventDoc(
         "The agent's definition changed. It is restarted, or the change applies in place.",
         ("action", "fields", "source"),
+    ),
+    EventKind.CHANGE_HELD: EventDoc(
+        "A change that needs a restart waits, as `apply` says; the reason is what for.",
+        ("fields", "waits", "apply", "apply_at"),
+    ),
+    EventKind.CHANGE_APPLIED: EventDoc("A change that waited is applied: the agent is restarted.", ("fields",)),
+    EventKind.CHANGE_WITHDRAWN: EventDoc(
+        "A change that waited is not declared any more, or the agent is not; it goes on as it was.", ("fields",)
     ),
     EventKind.REMOVED: EventDoc("Nothing of the agent is left.", ("source",)),
     EventKind.ADOPTED: EventDoc("A run that a former daemon left was taken over.", ("state", "run", "pid", "restarts")),
@@ -216,6 +227,8 @@ DETAILS: Mapping[str, str] = {
     "action": "`restart`, `change` (in place) or `start` (enabled again)",
     "activity": "`working`, `waiting_permission`, `waiting_input`, `idle`, `usage_limit`, `auth_error` or `unknown`",
     "activity_source": "the witness that tells",
+    "apply": "what `apply` says: `idle` or `ask`",
+    "apply_at": "when the change is applied at the latest",
     "adopted": "number of agents taken over from a former daemon",
     "agents": "number of agents declared, by `source` if there is one; of a daemon that ends, `stopped` or `kept`",
     "cause": "why: `changed`, `removed`, `disabled`, `timeout`, `session lost`, `usage limit` or `shutdown`",
@@ -272,6 +285,7 @@ DETAILS: Mapping[str, str] = {
     "turn": "id of the turn, the program's own where it has one",
     "used_percent": "how much of it is used",
     "version": "version of agentd",
+    "waits": "what the change waits for, an array",
     "was": "the agent's state before; of an activity, the activity before",
     "window": "name of the quota",
     "window_seconds": "span of time that the quota is for",

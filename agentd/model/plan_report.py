@@ -27,6 +27,8 @@ class PlannedOperation:
     """What the agent's sandbox will let it do; null for one that has none, or stops."""
     sandbox_before: SandboxStatus | None
     """What it lets the agent do now; null for one that has none, or is not there yet."""
+    waits: Sequence[str]
+    """What a restart waits for, as the agent's apply says; empty if for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class ObservedAgentView:
     """The jcard or drop-in that declares it, or did last."""
     sandbox: SandboxStatus | None
     """What its sandbox lets it do; null for one that has none."""
+    use: Sequence[str]
+    """What speaks against a restart of it, in words, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)

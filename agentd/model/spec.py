@@ -75,6 +75,16 @@ class AgentType(StrEnum):
     SANDBOXED = "sandboxed"
 
 
+class ApplyWhen(StrEnum):
+    """When a change that makes another launch ends the run there is."""
+
+    NOW = "now"
+    IDLE = "idle"
+    """Once nobody uses the agent."""
+    ASK = "ask"
+    """Once somebody says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How an agent is restarted, limited and stopped; a change applies to a running agent.
@@ -105,6 +115,12 @@ class Policy:
     """What follows a run that ran out of memory; ``None`` is what ``restart`` says."""
     on_usage_limit: UsageLimitPolicy | None = None
     """What follows when a running agent has hit its usage limit; ``None`` is nothing."""
+    apply: ApplyWhen = ApplyWhen.NOW
+    """When a change of its launch ends the run there is."""
+    apply_deadline: float | None = None
+    """How long such a change waits at most; ``None`` is as long as it takes."""
+    applied_at: str | None = None
+    """Any change of it ends that wait."""
 
     @property
     def limits(self) -> Limits:

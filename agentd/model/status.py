@@ -9,7 +9,7 @@ from typing import Annotated
 from agentd.model.json_schema import Count, Digest, JsonSchema, Positive, State, Time
 from agentd.model.limits import Enforcer
 from agentd.model.sandbox import SandboxStatus
-from agentd.model.spec import AgentType
+from agentd.model.spec import AgentType, ApplyWhen
 from agentd.model.states import Activity
 from agentd.model.usage_limits import LimitAction
 
@@ -74,6 +74,22 @@ class UsageLimitStatus:
     """How often it was told to go on since a turn last ended well."""
     reason: str | None
     """What follows, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldChangeStatus:
+    """A change of an agent's definition that waits to be applied, by a restart."""
+
+    since: Time
+    """Since when it waits."""
+    fields: Sequence[str]
+    """The parts of the launch that differ."""
+    apply: Annotated[str, JsonSchema({"enum": [*ApplyWhen]})]
+    """What apply says."""
+    waits: Sequence[str]
+    """What it waits for, in words."""
+    apply_at: Time | None
+    """When it is applied at the latest; null if that is not declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +164,8 @@ class AgentStatus:
     """The harness's own id of its conversation."""
     usage_limit: UsageLimitStatus | None
     """The usage limit that it is at; null if it is at none that is known."""
+    held_change: HeldChangeStatus | None
+    """The change of its definition that waits; null if none does."""
 
 
 NOT_READ_YET = "not read yet"

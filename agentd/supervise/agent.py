@@ -10,7 +10,7 @@ from functools import partial
 from agentd.launch.preflight import PreflightError
 from agentd.model.events import EventKind
 from agentd.model.states import AgentState
-from agentd.supervise import transitions
+from agentd.supervise import hold_steps, transitions
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.launching import Prepared, facts_of, make_ready, open_pane, prepare
@@ -22,6 +22,7 @@ from agentd.supervise.life import (
     KillRun,
     LaunchRun,
     Life,
+    LookAtUse,
     ReapRun,
     ReportStopped,
     StopReason,
@@ -36,6 +37,7 @@ from agentd.supervise.record import Description, Record
 from agentd.supervise.run_holder import RunHolder
 from agentd.supervise.run_recorder import RunFacts
 from agentd.supervise.stopping import close_pane, forget_run, log_screen, terminate, type_key
+from agentd.supervise.use import look_at_use
 from agentd.tmux.errors import TmuxError
 from agentd.tmux.panes import Pane
 
@@ -59,12 +61,16 @@ class Agent(RunHolder):
 
     def define(self, desired: DesiredAgent) -> None:
         """Take a declaration."""
-        self.describe(desired)
         self._apply(transitions.define(self.life, desired, self._now()))
+        self.describe(desired)
 
     def describe(self, desired: DesiredAgent) -> None:
         """Show this declaration without acting on it: the agent is disabled."""
-        before, self.described = self.described, Description.of(desired.spec)
+        before, described = self.described, Description.of(desired.spec)
+        if self.life.held is not None:
+            # What runs is as it was launched.
+            described = replace(before, source=described.source, owner=described.owner)
+        self.described = described
         if before.source != self.described.source:
             # A later daemon looks there for what became of its declaration.
             self._records.require()
@@ -177,8 +183,8 @@ class Agent(RunHolder):
                 await self._ask_to_end(effect)
             case KillRun() | ReapRun():
                 await (self._kill() if isinstance(effect, KillRun) else self._reap())
-            case GoOn(run_id, number):
-                self.host.watcher.go_on(run_id, number, partial(self._told_on, run_id))
+            case GoOn() | LookAtUse():
+                await self._attend(effect)
             case ApplyLimits():
                 await apply_limits(self.host, self.life)
             case CloseSession():
@@ -189,6 +195,14 @@ class Agent(RunHolder):
                 if self.pane is not None:
                     await log_screen(self.host, self.pane, self._reporter)
 
+    async def _attend(self, effect: GoOn | LookAtUse) -> None:
+        run_id = effect.run_id
+        if isinstance(effect, GoOn):
+            self.host.watcher.go_on(run_id, effect.number, partial(self._told_on, run_id))
+            return
+        use = await look_at_use(self.host, self.life, self.pane)
+        self._apply(hold_steps.seen(self.life, run_id, use, self._now()))
+
     # -- launching
 
     async def _launch(self, run_id: str) -> None:
@@ -196,6 +210,7 @@ class Agent(RunHolder):
         if desired is None or not self._wants(run_id) or not await self._session_free(run_id, desired.spec.session):
             self._put_off(run_id)
             return
+        self.describe(desired)
         try:
             former = self._handle
             shell = former.launcher.pid if former is not None and former.launcher is not None else None

@@ -12,7 +12,7 @@ from agentd.harness.base import Forks, Harness, HarnessError, Request, StopKey
 from agentd.harness.trust import TrustFile
 from agentd.launch.launcher import oversized
 from agentd.model.packages import PACKAGE
-from agentd.model.spec import AgentSpec, AgentType, RestartPolicy, SandboxSpec
+from agentd.model.spec import AgentSpec, AgentType, ApplyWhen, RestartPolicy, SandboxSpec
 from agentd.supervise.plan import LIMITS_PART, DesiredView, Fingerprint
 from agentd.text.quoting import quote
 
@@ -66,7 +66,8 @@ class DesiredAgent:
         if spec.resume is not None:
             return spec.resume
         asked = bool(spec.prompt) or spec.prompt_file is not None
-        return self.stays and not asked and spec.policy.restart is RestartPolicy.ALWAYS
+        goes_on = spec.policy.restart is RestartPolicy.ALWAYS or spec.policy.apply is not ApplyWhen.NOW
+        return self.stays and not asked and goes_on
 
     @property
     def view(self) -> DesiredView:

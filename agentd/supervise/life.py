@@ -12,6 +12,7 @@ from enum import StrEnum
 from agentd.harness.base import StopKey
 from agentd.model.spec import Policy
 from agentd.model.states import AgentState
+from agentd.supervise.applying import Hold
 from agentd.supervise.desired import DEFAULT_STOP_KEYS, DesiredAgent
 from agentd.supervise.plan import Fingerprint, ObservedView
 from agentd.supervise.policy import Exit, StopStep
@@ -105,7 +106,12 @@ class Life:
     name: str
     state: AgentState = AgentState.PENDING
     desired: DesiredAgent | None = None
-    """What is declared now; ``None`` after adoption without a configuration, and once withdrawn."""
+    """What is declared now; ``None`` after adoption without a configuration, and once withdrawn. While a change waits,
+    what was declared before it."""
+    held: DesiredAgent | None = None
+    """What is declared now, while it waits to be applied."""
+    hold: Hold | None = None
+    """That wait; after adoption there is one before there is a declaration."""
     policy: Policy = Policy()
     """In force."""
     fingerprint: Fingerprint | None = None
@@ -144,6 +150,11 @@ class Life:
         return self.began + self.policy.timeout
 
     @property
+    def declared(self) -> DesiredAgent | None:
+        """What is declared now, applied or not."""
+        return self.desired if self.held is None else self.held
+
+    @property
     def refused(self) -> bool:
         """Whether its last launch was refused, so that it is to be launched once all is there."""
         if not self.refusals or self.run is None or self.stop is not None or self.desired is None:
@@ -164,7 +175,9 @@ class Life:
     def view(self) -> ObservedView:
         """What the plan needs to know."""
         leaving = self.stop is not None and self.stop.reason.leaving
-        return ObservedView(self.name, self.state, self.policy, self.fingerprint, self.session_open, leaving)
+        use, since = (None, None) if self.hold is None else (self.hold.use, self.hold.since)
+        view = ObservedView(self.name, self.state, self.policy, self.fingerprint, self.session_open, leaving)
+        return view if since is None else replace(view, use=use, held_since=since)
 
 
 # -- effects
@@ -205,6 +218,13 @@ class ApplyLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtUse:
+    """Look whether the run there is is in use: call `hold_steps.seen`."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class GoOn:
     """Tell the run there is to go on, after a usage limit."""
 
@@ -223,5 +243,16 @@ class ReportStopped:
     """All effects before this one are done: call `stopped`."""
 
 
-Effect = LaunchRun | TypeKey | TerminateGroup | KillRun | ReapRun | ApplyLimits | GoOn | CloseSession | ReportStopped
+Effect = (
+    LaunchRun
+    | TypeKey
+    | TerminateGroup
+    | KillRun
+    | ReapRun
+    | ApplyLimits
+    | LookAtUse
+    | GoOn
+    | CloseSession
+    | ReportStopped
+)
 Step = tuple[Life, tuple[Effect, ...]]

@@ -75,6 +75,8 @@ class Machine(ABC):
             self._reporter.change(before, self.life)
         if self.life.limited is not before.limited:
             self._reporter.limit(before, self.life)
+        if self.life.hold is not before.hold:
+            self._reporter.hold(before, self.life)
         self._schedule()
         self._records.changed(before, self.life, pane=self.pane is not None)
         if self._effects or self.life.gone:

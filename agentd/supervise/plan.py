@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from agentd.model.spec import Policy
 from agentd.model.states import AgentState
+from agentd.supervise.applying import waits
 
 Fingerprint = Mapping[str, str]
 """Digest of each part of a launch, by part; two launches are the same if all parts are."""
@@ -55,6 +56,10 @@ class ObservedView:
     session_open: bool
     leaving: bool = False
     """Whether a stop under way ends in removal, whatever was declared since."""
+    use: tuple[str, ...] | None = None
+    """What speaks against a restart; ``None`` while that is not known."""
+    held_since: float | None = None
+    """Since when a change waits to be applied, monotonic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class Operation:
     reason: str
     fields: tuple[str, ...] = ()
     """The parts that differ."""
+    waits: tuple[str, ...] = ()
+    """What a restart waits for; empty if for nothing."""
 
 
 def changed_parts(old: Fingerprint | None, new: Fingerprint | None) -> tuple[str, ...]:
@@ -90,22 +97,27 @@ def changed_policy(old: Policy | None, new: Policy) -> tuple[str, ...]:
     return tuple(field.name for field in fields(Policy) if getattr(old, field.name) != getattr(new, field.name))
 
 
-def plan(desired: Iterable[DesiredView], observed: Iterable[ObservedView]) -> tuple[Operation, ...]:
+def plan(desired: Iterable[DesiredView], observed: Iterable[ObservedView], now: float = 0.0) -> tuple[Operation, ...]:
     """Compute what turns the observed state into the desired one, sorted by agent.
 
-    Both sides are keyed by agent name. Applying every operation and planning again yields nothing.
+    Both sides are keyed by agent name. Applying every operation and planning again yields nothing but what waits.
+
+    Parameters
+    ----------
+    now
+        Monotonic, in seconds; it decides whether a change has waited long enough.
     """
     wanted = {view.name: view for view in desired}
     existing = {view.name: view for view in observed}
     operations = []
     for name in sorted({*wanted, *existing}):
-        operation = _plan_one(wanted.get(name), existing.get(name))
+        operation = _plan_one(wanted.get(name), existing.get(name), now)
         if operation is not None:
             operations.append(operation)
     return tuple(operations)
 
 
-def _plan_one(desired: DesiredView | None, observed: ObservedView | None) -> Operation | None:
+def _plan_one(desired: DesiredView | None, observed: ObservedView | None, now: float) -> Operation | None:
     if desired is None:
         assert observed is not None
         return Operation(Action.STOP, observed.name, "no longer declared")
@@ -119,11 +131,19 @@ def _plan_one(desired: DesiredView | None, observed: ObservedView | None) -> Ope
         return Operation(Action.RESTART, desired.name, "declared again while it was being stopped")
     parts = changed_parts(observed.fingerprint, desired.fingerprint)
     if parts:
-        return Operation(Action.RESTART, desired.name, "changed: " + ", ".join(parts), parts)
+        reason = "changed: " + ", ".join(parts)
+        return Operation(Action.RESTART, desired.name, reason, parts, _waits(desired, observed, parts, now))
     names = changed_policy(observed.policy, desired.policy)
     if names:
         return Operation(Action.CHANGE, desired.name, "changed: " + ", ".join(names), names)
     return None
+
+
+def _waits(desired: DesiredView, observed: ObservedView, parts: tuple[str, ...], now: float) -> tuple[str, ...]:
+    if observed.state is not AgentState.RUNNING:
+        return ()
+    held_for = None if observed.held_since is None else now - observed.held_since
+    return waits(observed.policy, desired.policy, parts, observed.use, held_for)
 
 
 def _plan_disabled(desired: DesiredView, observed: ObservedView | None) -> Operation | None:

@@ -187,7 +187,7 @@ class Reconciler:
             for name, agent in self.agents.items()
             if name in wanted or not unknown.covers(agent.described.source)
         ]
-        return plan(wanted.values(), observed)
+        return plan(wanted.values(), observed, self.host.clock.now())
 
     def pending(self) -> Sequence[Operation]:
         """What is still to be done; nothing while no configuration was read."""
@@ -246,7 +246,7 @@ class Reconciler:
         for name, agent in self.agents.items():
             # An adopted agent that is as declared needs no operation, but its declaration for the next launch.
             declared = admitted.get(name)
-            if declared is not None and declared.spec.enabled and agent.life.desired is not declared:
+            if declared is not None and declared.spec.enabled and agent.life.declared is not declared:
                 agent.define(declared)
         # A pass with nothing to do has nothing to do again.
         self._settled = None if operations or self._seen() != seen else seen
@@ -265,7 +265,7 @@ class Reconciler:
         known = agent is not None
         if agent is None:
             agent = self._declare(Life(operation.agent), desired, None)
-        if agent.life.desired is not desired:
+        if agent.life.declared is not desired:
             # Its state shows that an agent is launched; for anything else the reason is news.
             tell = log.debug if operation.action is Action.START else log.info
             tell("plan", action=operation.action, agent=operation.agent, reason=operation.reason)

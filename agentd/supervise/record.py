@@ -16,6 +16,7 @@ from agentd.model.events import Detail
 from agentd.model.spec import AgentSpec, Policy
 from agentd.model.states import AgentState
 from agentd.model.status import WorktreeStatus
+from agentd.supervise.applying import Hold
 from agentd.supervise.desired import DEFAULT_STOP_KEYS
 from agentd.supervise.life import Life, Run
 from agentd.supervise.policy import Exit
@@ -94,6 +95,7 @@ class Record:
     began_wall: float | None = None
     due: float | None = None
     limited: Limited | None = None
+    hold: Hold | None = None
 
     @classmethod
     def of(cls, life: Life, described: Description) -> Record:
@@ -123,6 +125,7 @@ class Record:
             began_wall=life.began_wall,
             due=life.due,
             limited=None if life.limited is None else life.limited.kept,
+            hold=None if life.hold is None else life.hold.kept,
         )
 
     def life(self, *, session_open: bool) -> Life:
@@ -144,6 +147,7 @@ class Record:
             began_wall=self.began_wall,
             due=self.due,
             limited=self.limited,
+            hold=self.hold,
             session_open=session_open,
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from agentd.model.spec import Policy
+from agentd.supervise.applying import Hold
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life
 from agentd.supervise.record import Description, Record, under_way
@@ -118,7 +119,8 @@ class RecordKeeper:
         self._on_due = lambda: None
 
 
-def _outlived(life: Life) -> tuple[Policy, int, Limited | None]:
+def _outlived(life: Life) -> tuple[Policy, int, Limited | None, Hold | None]:
     """What changes while a run is under way, and is not among the launcher's reports."""
     limited = None if life.limited is None else life.limited.kept
-    return life.policy, 0 if life.run is None else life.run.oom_kills, limited
+    hold = None if life.hold is None else life.hold.kept
+    return life.policy, 0 if life.run is None else life.run.oom_kills, limited, hold

@@ -8,6 +8,7 @@ from collections.abc import Collection
 import structlog
 
 from agentd.model.events import Detail, Event, EventKind
+from agentd.supervise.hold_changes import hold_events
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, Run
 from agentd.supervise.life_changes import describe_change, limit_events
@@ -57,6 +58,12 @@ class Reporter:
                 self._held.append(event)
             else:
                 self._host.emit(event)
+
+    def hold(self, before: Life, life: Life) -> None:
+        """Report that a change waits, was applied, or is not declared any more."""
+        for event in hold_events(before, life):
+            self.log.info("agent_change", kind=event.kind.value, reason=event.reason, **event.data)
+            self._host.emit(event)
 
     def _run_ended(self, before: Life, life: Life) -> None:
         """Tell the recorder of a run that has ended."""

@@ -111,6 +111,15 @@ class RunWatcher(Protocol):
         """What the run is doing; ``None`` if it is not watched, or has ended."""
         ...
 
+    async def box(self, run_id: str) -> str | None:
+        """Say in words what stands in the run's input box, or that it is not shown.
+
+        Returns
+        -------
+        ``None`` if it is empty, and where the harness has none that is known.
+        """
+        ...
+
     def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:
         """Have the run go on after a usage limit.
 
@@ -150,6 +159,10 @@ class NoWatcher:
         """Nothing to do."""
 
     def shown(self, run_id: str) -> WatchedRun | None:  # noqa: ARG002 (the protocol's)
+        """Nothing is known."""
+        return None
+
+    async def box(self, run_id: str) -> str | None:  # noqa: ARG002 (the protocol's)
         """Nothing is known."""
         return None
 

@@ -36,6 +36,13 @@ START_LIMIT = 60.0
 """Seconds from the launch until the agent's process must exist; a loaded machine needs milliseconds."""
 
 
+def release(life: Life) -> Life:
+    """Have a change wait no longer: what is launched next is as declared."""
+    if life.hold is None and life.held is None:
+        return life
+    return replace(life, desired=life.declared, held=None, hold=None)
+
+
 def begin(life: Life, at: Instant) -> Step:
     """Launch a definition for the first time: nothing counted from former ones applies."""
     life = replace(
@@ -53,6 +60,7 @@ def launch_again(life: Life, at: Instant) -> Step:
 
 def launch(life: Life, at: Instant, *, restart: bool = False) -> Step:
     """Launch a run, counted as a `restart` or not, after ending whatever the former one left."""
+    life = release(life)
     assert life.desired is not None
     # A stop that is wound down has ended them already.
     clean = (ReapRun(),) if life.run is not None and not life.winding_down else ()
@@ -84,6 +92,7 @@ def check_start(life: Life, at: Instant) -> Step:
 
 def request_stop(life: Life, reason: StopReason, at: Instant, error: str | None = None) -> Step:
     """Begin to stop the run there is."""
+    life = release(life)
     grace = life.policy.grace_period
     if life.run is not None and life.run.pid is not None:
         terminal = reason is not StopReason.SESSION_LOST and life.session_open
@@ -113,6 +122,7 @@ def stop_steps(life: Life, at: Instant) -> Step:
 
 def end_run(life: Life, ended: Exit, at: Instant) -> Life:
     """Note the end of the run."""
+    life = release(life)
     assert life.run is not None
     run = replace(life.run, ended=at.now)
     counted = counted_after(life.policy, life.counted, run.lasted())

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agentd.model.spec import Policy
 from agentd.model.states import AgentState
-from agentd.supervise import limit_steps
+from agentd.supervise import hold_steps, limit_steps
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import (
     ApplyLimits,
@@ -64,22 +65,24 @@ class IllegalTransitionError(RuntimeError):
 
 def define(life: Life, desired: DesiredAgent, at: Instant) -> Step:
     """Take the definition that is declared, new, changed or as before."""
-    previous = life.policy
+    previous, running = life.policy, life.desired
     policy_changed = bool(changed_policy(previous, desired.spec.policy))
-    same_launch = not changed_parts(life.fingerprint, desired.fingerprint)
-    life = replace(life, desired=desired, policy=desired.spec.policy)
+    parts = changed_parts(life.fingerprint, desired.fingerprint)
+    same_launch = not parts
+    life = replace(life, desired=desired, held=None, policy=desired.spec.policy)
     if life.winding_down:
         return life, ()
     match life.state:
         case AgentState.PENDING | AgentState.DISABLED:
             return begin(life, at)
         case AgentState.STARTING | AgentState.RUNNING:
-            if not same_launch:
+            if same_launch:
+                return _change_policy(replace(life, hold=None), previous, at)
+            if not hold_steps.holds(life, previous, parts, at):
                 return request_stop(life, StopReason.CHANGED, at)
-            life, effects = tick(life, at) if policy_changed else (life, ())
-            if previous.on_usage_limit != life.policy.on_usage_limit and not effects:
-                life, effects = limit_steps.reconsider(life, at)
-            return life, effects if previous.limits == life.policy.limits else (*effects, ApplyLimits())
+            life, looks = hold_steps.hold(life, running, at)
+            life, effects = _change_policy(life, previous, at)
+            return life, (*looks, *effects)
         case AgentState.STOPPING:
             # A changed grace period does not lengthen a stop that is under way; what follows is decided at its end.
             return life, ()
@@ -94,7 +97,7 @@ def withdraw(life: Life, reason: StopReason, at: Instant) -> Step:
     """The agent is no longer wanted: removed, disabled, or agentd shuts down."""
     if life.gone:
         return life, ()
-    life = replace(life, desired=None)
+    life = replace(life, desired=None, held=None, hold=None)
     if life.stop is not None:
         return replace(life, stop=replace(life.stop, reason=reason)), ()
     match life.state:
@@ -232,6 +235,7 @@ def exited(life: Life, run_id: str, ended: Exit, at: Instant) -> Step:
     match life.state:
         case AgentState.STARTING | AgentState.RUNNING:
             overdue = life.deadline is not None and life.deadline <= at.now
+            changed = life.held is not None
             life = replace(end_run(life, ended, at), last_exit=ended)
             if limit_steps.stops(life) and not overdue:
                 # The stop may have been begun by a former daemon.
@@ -240,6 +244,9 @@ def exited(life: Life, run_id: str, ended: Exit, at: Instant) -> Step:
             if overdue:
                 # Seen only by the next daemon: the end of a stop by timeout, or an end that came before it.
                 return wind_down(replace(life, state=AgentState.STOPPING, stop=Stop(StopReason.TIMEOUT, 0.0, ())))
+            if changed:
+                # What waited is launched next.
+                return wind_down(replace(life, state=AgentState.STOPPING, stop=Stop(StopReason.CHANGED, 0.0, ())))
             return follow(life, at), ()
         case AgentState.STOPPING:
             return wind_down(replace(end_run(life, ended, at), last_exit=ended))
@@ -312,7 +319,8 @@ def tick(life: Life, at: Instant) -> Step:
                 return replace(life, due=None, error="waiting for a valid configuration to restart"), ()
             return launch_again(life, at)
         case _:
-            return limit_steps.look(life, at)
+            step = hold_steps.look(life, at)
+            return step if step[0] is not life else limit_steps.look(life, at)
 
 
 def kill_now(life: Life, at: Instant) -> Step:
@@ -337,8 +345,9 @@ def wake_at(life: Life) -> float | None:
         case AgentState.STOPPING:
             assert life.stop is not None
             return life.stop.steps[0].at if life.stop.steps else None
-        case AgentState.RUNNING if (look := limit_steps.wake_at(life)) is not None:
-            times.append(look)
+        case AgentState.RUNNING:
+            looks = (limit_steps.wake_at(life), hold_steps.wake_at(life))
+            times.extend(look for look in looks if look is not None)
         case AgentState.BACKOFF if life.due is not None:
             times.append(life.due)
     if life.deadline is not None and life.state in (AgentState.STARTING, AgentState.RUNNING, AgentState.BACKOFF):
@@ -351,6 +360,14 @@ def wake_at(life: Life) -> float | None:
 
 def _is_current(life: Life, run_id: str) -> bool:
     return life.run is not None and life.run.id == run_id and life.run.ended is None
+
+
+def _change_policy(life: Life, previous: Policy, at: Instant) -> Step:
+    """Apply another policy than the `previous` one to a run."""
+    life, effects = tick(life, at) if changed_policy(previous, life.policy) else (life, ())
+    if previous.on_usage_limit != life.policy.on_usage_limit and not effects:
+        life, effects = limit_steps.reconsider(life, at)
+    return life, effects if previous.limits == life.policy.limits else (*effects, ApplyLimits())
 
 
 def _reconsider(life: Life, at: Instant) -> Step:

@@ -49,6 +49,7 @@ from agentd.tmux.panes import (
 from agentd.tmux.reconnecting import ReconnectingClient
 from agentd.tmux.server_children import ServerChildren, end_readers, ended_with_panes
 from agentd.tmux.server_process import end_server
+from agentd.tmux.sizes import CLIENTS_FORMAT, UNATTENDED
 from agentd.tmux.syntax import command, execute, literal, pane_target, pipe_pane, session_target, show_option
 
 log = structlog.get_logger(__name__)
@@ -239,6 +240,12 @@ class TmuxServer(ReconnectingClient):
         recent = f"#{{e|>=:#{{window_activity}},{since}}}"
         (lines,) = await self._run(command("list-panes", "-a", "-f", recent, "-F", NEWS_FORMAT))
         return parse_news(lines)
+
+    async def attended(self, pane: Pane) -> bool:
+        """Whether a terminal is attached to a session that a pane is in."""
+        here = f"#{{==:#{{pane_id}},{pane.pane_id}}}"
+        (lines,) = await self._run(command("list-panes", "-a", "-f", here, "-F", CLIENTS_FORMAT))
+        return any(line not in UNATTENDED for line in lines)
 
     async def list_attached(self) -> set[str]:
         """The sessions that terminals are attached to, by id."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -25,14 +26,16 @@ from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.events import Detail, Event, EventKind
 from agentd.model.states import Activity
 from agentd.model.user import AgentUser
+from agentd.supervise.applying import DRAFT, NO_BOX
 from agentd.supervise.run_watcher import DeclaredAgent, StartedRun, WatchedRun
 from agentd.tmux.panes import Pane
 from agentd.turns.activity import NOBODY_SPEAKS, SCREEN
-from agentd.turns.adapter import Adapter, Ground, LiveRun, Terminal, Typed
+from agentd.turns.adapter import Adapter, Ground, LiveRun, Terminal, TurnsError, Typed
 from agentd.turns.conversations import Conversations, Remembered
 from agentd.turns.events import TurnEvent
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.hook_socket import HookSocket
+from agentd.turns.input_box import held_in_box
 from agentd.turns.limit_watch import ZONE
 from agentd.turns.messages.store import Store
 from agentd.turns.requests import Access, Requests
@@ -75,6 +78,8 @@ class Setting:
     """Told the id of a run that is doing something else, in the daemon's loop."""
     terminal: Callable[[StartedRun], Terminal]
     """The terminal of a run; its calls are made in the daemon's loop."""
+    empty_box: Callable[[str], str | None]
+    """What stands left of the cursor while the input box of a harness is empty, as in its facts."""
 
 
 class TurnsThread:
@@ -92,6 +97,8 @@ class TurnsThread:
         self._shown: dict[str, WatchedRun] = {}
         self._panes: dict[str, tuple[str, Pane]] = {}
         """The harness and the pane of each run."""
+        self._terminals: dict[str, tuple[str, Terminal]] = {}
+        """The harness and the terminal of each run."""
         self._thread = threading.Thread(target=self._run, name="turns", daemon=True)
         self._thread.start()
         self._ready.wait()
@@ -225,7 +232,9 @@ class TurnsThread:
             socket=run.files.socket,
             resume=memo.get(_RESUMES) or None,
         )
-        terminal = _FarTerminal(self._setting.terminal(run), self._daemon)
+        own = self._setting.terminal(run)
+        self._terminals[run.run_id] = run.harness, own
+        terminal = _FarTerminal(own, self._daemon)
         known = self._setting.conversations.of_run(run.agent, run.run_id)
         live = LiveRun(facts, run.process, memo, terminal, known, run.limit)
         self._to_thread(partial(self._turns.started, live, by_adapter=run.memo is not None))
@@ -241,6 +250,7 @@ class TurnsThread:
     def ended(self, run_id: str, *, succeeded: bool, killed: bool = False) -> None:
         """Watch a run no more."""
         self._panes.pop(run_id, None)
+        self._terminals.pop(run_id, None)
         if self._shown.pop(run_id, None) is not None:
             self._to_thread(partial(self._turns.ended, run_id, succeeded=succeeded, killed=killed))
 
@@ -250,6 +260,20 @@ class TurnsThread:
         if shown is not None and time.monotonic() - self._beat > _STUCK:
             return replace(shown, activity=Activity.UNKNOWN, source=NOBODY_SPEAKS.source, text=None)
         return shown
+
+    async def box(self, run_id: str) -> str | None:
+        """Say in words what stands in the run's input box, or that it is not shown."""
+        harness, terminal = self._terminals.get(run_id, (None, None))
+        empty_box = None if harness is None else self._setting.empty_box(harness)
+        if terminal is None or empty_box is None:
+            return None
+        try:
+            screen = await terminal.look()
+        except TurnsError:
+            return NO_BOX
+        if re.fullmatch(empty_box, screen.before_cursor):
+            return None
+        return NO_BOX if held_in_box(screen, empty_box) is None else DRAFT
 
     def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:
         """Have a run go on after a usage limit."""

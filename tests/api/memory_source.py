@@ -61,6 +61,7 @@ RUNNING = AgentStatus(
     activity_text="rm -r build",
     conversation="5c1b1de5-2624-42c5-802e-e19ebb88b858",
     usage_limit=None,
+    held_change=None,
 )
 
 SANDBOX = SandboxStatus(
@@ -116,6 +117,7 @@ BACKING_OFF = AgentStatus(
     activity_text=None,
     conversation=None,
     usage_limit=None,
+    held_change=None,
 )
 
 HEALTH = Health(
@@ -142,15 +144,21 @@ HEALTH = Health(
 
 PLAN = PlanReport(
     operations=(
-        PlannedOperation("restart", "reviewer-0", "the model changed", ("model",), None, None, None),
-        PlannedOperation("start", "nightly", "enabled", (), None, SANDBOX, None),
+        PlannedOperation("restart", "reviewer-0", "the model changed", ("model",), None, None, None, ("working",)),
+        PlannedOperation("start", "nightly", "enabled", (), None, SANDBOX, None, ()),
     ),
     resumes=[],
     observed=(
         ObservedAgentView(
-            "reviewer-0", "running", {"argv": "c0ffee"}, {"restart": "no", "success_exit_codes": (0,)}, None, None
+            "reviewer-0",
+            "running",
+            {"argv": "c0ffee"},
+            {"restart": "no", "success_exit_codes": (0,)},
+            None,
+            None,
+            ("working",),
         ),
-        ObservedAgentView("nightly", "pending", None, None, "/etc/stereos/jcard.d/ops/wächter.toml", SANDBOX),
+        ObservedAgentView("nightly", "pending", None, None, "/etc/stereos/jcard.d/ops/wächter.toml", SANDBOX, ()),
     ),
     digest_key="k",
     agent_user="agent",

@@ -101,6 +101,7 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "activity_text": "rm -r build",
             "conversation": "5c1b1de5-2624-42c5-802e-e19ebb88b858",
             "usage_limit": None,
+            "held_change": None,
         }
 
 
@@ -129,7 +130,7 @@ async def test_the_plan_shows_operations_and_what_they_are_computed_from(client:
         plan = await answer.json()
     restart, start = plan["operations"]
     expected = {"action": "restart", "agent": "reviewer-0", "reason": "the model changed", "fields": ["model"]}
-    assert restart == {**expected, "source": None, "sandbox": None, "sandbox_before": None}
+    assert restart == {**expected, "source": None, "sandbox": None, "sandbox_before": None, "waits": ["working"]}
     assert start["sandbox"] == asdict(SANDBOX)
     assert plan["observed"][0]["launch"] == {"argv": "c0ffee"}
     assert plan["observed"][0]["policy"] == {"restart": "no", "success_exit_codes": [0]}
@@ -140,6 +141,7 @@ async def test_the_plan_shows_operations_and_what_they_are_computed_from(client:
         "policy": None,
         "source": "/etc/stereos/jcard.d/ops/wächter.toml",
         "sandbox": asdict(SANDBOX),
+        "use": [],
     }
     assert plan["default_workdir"] == "/home/agent/workspace"
 

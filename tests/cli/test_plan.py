@@ -77,7 +77,9 @@ def observed(path: Path) -> tuple[ObservedAgentView, ...]:
             key=KEY,
         )
         state = "running" if agent.enabled else "disabled"
-        views.append(ObservedAgentView(agent.name, state, desired.fingerprint, asdict(agent.policy), str(path), None))
+        views.append(
+            ObservedAgentView(agent.name, state, desired.fingerprint, asdict(agent.policy), str(path), None, ())
+        )
     return tuple(views)
 
 
@@ -93,11 +95,11 @@ def test_without_a_file_the_daemons_own_operations_are_shown(client: Client, sou
     source.plan_now = replace(
         source.plan_now,
         operations=(
-            PlannedOperation("start", "a", "declared", (), None, None, None),
-            PlannedOperation("stop", "b", "gone\x1b[2J", (), None, None, None),
-            PlannedOperation("restart", "c", "changed: argv", ("argv",), None, None, None),
-            PlannedOperation("change", "d", "changed: restart", ("restart",), None, None, None),
-            PlannedOperation("ponder", "e", "of a newer daemon", (), None, None, None),
+            PlannedOperation("start", "a", "declared", (), None, None, None, ()),
+            PlannedOperation("stop", "b", "gone\x1b[2J", (), None, None, None, ()),
+            PlannedOperation("restart", "c", "changed: argv", ("argv",), None, None, None, ("working", "attached")),
+            PlannedOperation("change", "d", "changed: restart", ("restart",), None, None, None, ()),
+            PlannedOperation("ponder", "e", "of a newer daemon", (), None, None, None, ()),
         ),
     )
     done = client("plan")
@@ -105,7 +107,7 @@ def test_without_a_file_the_daemons_own_operations_are_shown(client: Client, sou
     assert done.rows == [
         ["+", "start", "a", "declared"],
         ["-", "stop", "b", "gone\\x1b[2J"],
-        ["~", "restart", "c", "changed: argv"],
+        ["~", "restart", "c", "changed: argv (waits: working; attached)"],
         ["=", "change", "d", "changed: restart"],
         ["?", "ponder", "e", "of a newer daemon"],
     ]
@@ -119,6 +121,7 @@ def test_without_a_file_the_daemons_own_operations_are_shown(client: Client, sou
         "source": None,
         "sandbox": None,
         "sandbox_before": None,
+        "waits": ["working", "attached"],
     }
 
 
@@ -135,7 +138,7 @@ def test_on_a_terminal_the_operations_are_summed_up(
     client: Client, source: MemorySource, operator_tmux: TmuxServer
 ) -> None:
     to_do = (("start", "a"), ("start", "b"), ("stop", "c"))
-    operations = tuple(PlannedOperation(action, agent, "new", (), None, None, None) for action, agent in to_do)
+    operations = tuple(PlannedOperation(action, agent, "new", (), None, None, None, ()) for action, agent in to_do)
     source.plan_now = replace(source.plan_now, operations=operations)
     operator_tmux.session("s", client.shell_words("plan"))
     assert "3 operations: 2 to start, 1 to stop" in operator_tmux.wait_for_text("s", "[status 0]")

@@ -12,6 +12,7 @@ from tests.support.waiting import wait_for
 
 README = "README.md"
 HOW_TO = "docs/how-to/README.md"
+APPLY = "docs/how-to/apply.md"
 CHAT = "docs/how-to/chat.md"
 DOCTOR = "docs/how-to/doctor-and-service.md"
 DROP_INS = "docs/how-to/drop-ins.md"
@@ -124,6 +125,11 @@ def _four_agents(who: Newcomer) -> None:
 def _three_reviewers(who: Newcomer) -> None:
     _begin(who, {"name": "reviewer", "command": READER, "replicas": 3})
     who.wait_states(dict.fromkeys(("reviewer-0", "reviewer-1", "reviewer-2"), "running"))
+
+
+def _asks_before(who: Newcomer) -> None:
+    _begin(who, {"name": "reviewer", "command": READER, "apply": "ask"})
+    who.wait_states({"reviewer": "running"})
 
 
 def _all_states(who: Newcomer) -> None:
@@ -321,6 +327,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (README, "2. Attach"): _three_reviewers,
     (README, "3. Poll"): _all_states,
     (HOW_TO, "… find out why an agent does not run"): _reviewer,
+    (APPLY, "See what waits, and say that it may"): _asks_before,
     (CHAT, "An agent that needs no key"): _chat,
     (DOCTOR, "… find out what is in the way"): _doctors_patient,
     (DOCTOR, "… complete commands and agents' names with Tab"): _functions_folder,

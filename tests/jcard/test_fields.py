@@ -8,7 +8,7 @@ import pytest
 
 from agentd.jcard.table import AgentTable
 from agentd.model.limits import OomPolicy
-from agentd.model.spec import AgentSpec, AgentType, Mode, Policy, RestartPolicy, SandboxSpec
+from agentd.model.spec import AgentSpec, AgentType, ApplyWhen, Mode, Policy, RestartPolicy, SandboxSpec
 from tests.jcard.loading import agent_of, agents_of, error_of, errors_of, load, warnings_of
 
 
@@ -78,6 +78,9 @@ def test_every_field_reaches_the_agent() -> None:
         args = ["--flag", ""]
         model = "gpt-5"
         restarted_at = "2026-01-31T09:00:00Z"
+        apply = "idle"
+        apply_deadline = "8h"
+        applied_at = "2026-01-31T10:00:00Z"
         turns = false
         memory = "512MiB"
         memory_high = "400MiB"
@@ -107,6 +110,9 @@ def test_every_field_reaches_the_agent() -> None:
         policy=Policy(
             *(RestartPolicy.ON_FAILURE, 2, 0.3, 60, 5400, (0, 130, 255), 7200, 5),
             *(512 * 1024**2, 400 * 1024**2, 64, 1.5, OomPolicy.STOP),
+            apply=ApplyWhen.IDLE,
+            apply_deadline=28800,
+            applied_at="2026-01-31T10:00:00Z",
         ),
         turns=False,
         source=Path("jcard.toml"),
@@ -171,6 +177,9 @@ TYPES = {
     "resume": "boolean",
     "fork_from": "string",
     "restarted_at": "string",
+    "apply": "string",
+    "apply_deadline": "duration",
+    "applied_at": "string",
     "memory": "size",
     "memory_high": "size",
     "pid_limit": "integer",
@@ -217,6 +226,7 @@ def test_a_value_of_the_wrong_type_is_an_error_at_its_place(field: str, value: s
             'restart = "on_failure"',
             'restart: found "on_failure", expected one of "no", "on-failure", "always"; did you mean "on-failure"?',
         ),
+        ('apply = "later"', 'apply: found "later", expected one of "now", "idle", "ask"'),
         ("restart = false", 'restart: found false, expected one of "no", "on-failure", "always"'),
         (
             'mode = "one-shot"',
@@ -431,3 +441,17 @@ def test_what_a_sandbox_shows_is_taken_from_the_files_folder_and_the_home() -> N
     assert sandbox.read_only_paths[0].endswith("/.gitconfig")
     assert sandbox.writable_paths[0].endswith("/cache")
     assert sandbox.writable_paths[1] == "/var/x"
+
+
+@pytest.mark.parametrize(
+    ("fields", "warning"),
+    [
+        ('apply_deadline = "1h"', 'apply_deadline: has no effect with apply = "now"'),
+        ('apply = "idle"\nturns = false', "apply: turns = false: it is never known to be idle"),
+        ('apply = "idle"\nturns = false\napply_deadline = "1h"', None),
+        ('apply = "ask"\nturns = false', None),
+    ],
+)
+def test_a_wait_that_would_not_begin_or_never_end_is_a_warning(fields: str, warning: str | None) -> None:
+    found = warnings_of(f'[agent]\nname = "x"\nharness = "codex"\n{fields}\n')
+    assert [warning in str(each) for each in found if warning is not None] == [True] * (warning is not None)

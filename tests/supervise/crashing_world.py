@@ -72,7 +72,9 @@ class CrashingWorld(World):
         asked = before.state is AgentState.STOPPING or before.winding_down
         overdue = before.deadline is not None and before.deadline <= self.now
         current = before.run is not None and before.run.id == run_id and before.run.ended is None
-        if current and not asked and not overdue:
+        if before.held is not None:
+            assert not current or self.life.winding_down, "what waited is launched next"
+        elif current and not asked and not overdue:
             self._judge(before.policy, ended)
 
     def _judge(self, policy: Policy, ended: Exit) -> None:
@@ -100,6 +102,7 @@ class CrashingWorld(World):
         self.opening = None
         self.record_due = False
         before = self.life
+        self.seen_use = None
         if self.pane is not None:
             life = Record.parse(self.records[self.pane]).life(session_open=True)
             run = life.run

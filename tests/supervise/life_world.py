@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from agentd.model.spec import RestartPolicy
+from agentd.model.spec import ApplyWhen, RestartPolicy
 from agentd.model.states import Activity, AgentState
 from agentd.model.usage_limits import LimitAction, UsageLimitPolicy
-from agentd.supervise import limit_steps
+from agentd.supervise import hold_steps, limit_steps
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import (
     ApplyLimits,
@@ -19,9 +19,11 @@ from agentd.supervise.life import (
     KillRun,
     LaunchRun,
     Life,
+    LookAtUse,
     ReapRun,
     ReportStopped,
     Step,
+    StopReason,
     TerminateGroup,
     TypeKey,
 )
@@ -67,6 +69,10 @@ class World:
     resumes: int = 0
     """How often it was told to go on, since a turn ended well or the policy changed."""
     limit_policy: UsageLimitPolicy | None = None
+    use: tuple[str, ...] = ()
+    """What speaks against a restart of it."""
+    seen_use: tuple[str, ...] | None = None
+    """What did when that was last looked at, for the change that waits."""
 
     @property
     def moment(self) -> Instant:
@@ -100,7 +106,24 @@ class World:
             assert self.life.began is not None
             assert self.life.policy.timeout is not None
             assert self.life.began + self.life.policy.timeout <= self.now
+        if before.held is not None and self.life.stop is not None and before.stop is None:
+            self._check_applied(before)
+        if self.life.held is None:
+            self.seen_use = None
         self.queue.extend(effects)
+
+    def _check_applied(self, before: Life) -> None:
+        """A change that waits ends no run before its time."""
+        policy, run, hold = self.life.policy, self.life.run, before.hold
+        assert self.life.held is None
+        assert hold is not None
+        assert self.life.stop is not None
+        if self.life.stop.reason is not StopReason.CHANGED or (run is not None and run.ended is not None):
+            return
+        late = policy.apply_deadline is not None and self.now - hold.since >= policy.apply_deadline
+        unused = policy.apply is ApplyWhen.IDLE and self.seen_use == ()
+        said = policy.apply is ApplyWhen.NOW or policy.applied_at != before.policy.applied_at
+        assert late or unused or said
 
     def _launches(self, before: Life, effects: tuple[Effect, ...]) -> None:
         assert effects[-1] == LaunchRun(self.run_id)
@@ -145,6 +168,9 @@ class World:
                 self.tell(lives.stopped(self.life, self.moment))
             case GoOn():
                 self._goes_on()
+            case LookAtUse(run_id):
+                self.seen_use = self.use
+                self.tell(hold_steps.seen(self.life, run_id, self.use, self.moment))
             case TypeKey() | TerminateGroup() | ApplyLimits():
                 pass
 

@@ -11,8 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agentd.model.spec import Policy, RestartPolicy
+from agentd.model.spec import ApplyWhen, Policy, RestartPolicy
 from agentd.model.states import AgentState
+from agentd.supervise import hold_steps
 from agentd.supervise import transitions as lives
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import Life, StopReason
@@ -34,6 +35,9 @@ policies = st.builds(
     success_exit_codes=st.sampled_from([(0,), (0, 2)]),
     timeout=st.sampled_from([None, None, None, 40.0]),
     grace_period=st.sampled_from([0.0, 4.0]),
+    apply=st.sampled_from([ApplyWhen.NOW, *ApplyWhen]),
+    apply_deadline=st.sampled_from([None, 20.0]),
+    applied_at=st.sampled_from([None, None, "now"]),
 )
 names = st.sampled_from(NAMES)
 
@@ -107,12 +111,13 @@ class FleetMachine(RuleBasedStateMachine):
             if name not in operations:
                 assert self.worlds[name].life is life
                 agent = self.passed[name]
-                if agent.spec.enabled and life.desired is not agent:
+                if agent.spec.enabled and life.declared is not agent:
                     self._define(name, agent)
                     self._check_left_alone(life, self.worlds[name].life)
 
     def pending(self) -> tuple[Operation, ...]:
-        return plan([agent.view for agent in self.passed.values()], [world.life.view for world in self.worlds.values()])
+        observed = [world.life.view for world in self.worlds.values()]
+        return plan([agent.view for agent in self.passed.values()], observed, self.now)
 
     def _check_reasons(self, operations: dict[str, Operation]) -> None:
         """The plan against the simplest comparison of the two sides."""
@@ -128,9 +133,15 @@ class FleetMachine(RuleBasedStateMachine):
                 assert found is Action.START
             elif world.life.fingerprint != wanted.fingerprint or world.life.view.leaving:
                 assert found is Action.RESTART
+                assert not operations[name].waits or self._may_wait(world, wanted)
             else:
                 assert (found is Action.CHANGE) == (world.life.policy != wanted.spec.policy)
                 assert found in (None, Action.CHANGE)
+
+    @staticmethod
+    def _may_wait(world: CrashingWorld, wanted: DesiredAgent) -> bool:
+        """A change may wait for a running agent alone, and only if its policy says so."""
+        return world.life.state is AgentState.RUNNING and wanted.spec.policy.apply is not ApplyWhen.NOW
 
     def _execute(self, operation: Operation, desired: DesiredAgent | None) -> None:
         name = operation.agent
@@ -144,6 +155,12 @@ class FleetMachine(RuleBasedStateMachine):
             self.worlds[name] = CrashingWorld(life=Life(name), now=self.now)
         before = self.worlds[name].life
         self._define(name, desired)
+        if operation.waits:
+            self._check_left_alone(before, self.worlds[name].life)
+            after = self.worlds[name].life
+            assert after.stop is not None or after.held is desired
+        elif operation.action is Action.RESTART and before.state is AgentState.RUNNING and not before.winding_down:
+            assert self.worlds[name].life.stop is not None
         if operation.action is Action.CHANGE and before.state in (AgentState.STARTING, AgentState.RUNNING):
             self._check_left_alone(before, self.worlds[name].life)
 
@@ -263,11 +280,66 @@ class FleetMachine(RuleBasedStateMachine):
                 continue
             if state is not AgentState.STOPPING:
                 assert world.life.policy == table.policy
-                assert world.life.fingerprint == {"argv": table.launch}
+                if world.life.held is None:
+                    assert world.life.fingerprint == {"argv": table.launch}
+                else:
+                    assert table.policy.apply is ApplyWhen.ASK or world.seen_use
+                    assert world.life.held.fingerprint == {"argv": table.launch}
             assert alive or state is not AgentState.RUNNING
             assert not alive or state in (AgentState.RUNNING, AgentState.STOPPING)
         waiting = {name for name, world in self.worlds.items() if world.life.state is AgentState.STOPPING}
-        assert not [operation for operation in self.pending() if operation.agent not in waiting]
+        assert not [each for each in self.pending() if each.agent not in waiting and not each.waits]
+
+    @precondition(lambda self: self.worlds)
+    @rule(name=names, used=st.booleans())
+    def somebody_uses_it(self, name: str, used: bool) -> None:
+        """Somebody begins to use an agent, or stops: what waits for that is seen after a moment."""
+        world = self._some(name)
+        if world is None:
+            return
+        world.use = ("working",) if used else ()
+        if not used and world.life.held is not None and world.life.policy.apply is ApplyWhen.IDLE:
+            world.settle()
+            self.time_passes(hold_steps.LOOK_EVERY)
+            world.settle()
+            assert world.life.held is None
+
+    @rule(name=names, when=st.sampled_from([ApplyWhen.IDLE, ApplyWhen.ASK]), crash=st.booleans())
+    def a_change_while_it_is_used(self, name: str, when: ApplyWhen, crash: bool) -> None:
+        """An agent is edited while somebody uses it: what single steps rarely get to."""
+        self.declare(name, Policy(), "first", enabled=True)
+        world = self.worlds[name]
+        world.use = ()
+        for _ in range(2):
+            # The second time after the stop of what was declared before.
+            world.settle()
+            self.launcher_acts(name, fails=False, told=True)
+            self.time_passes(60.0)
+        if world.life.state is not AgentState.RUNNING or world.life.held is not None:
+            return
+        policy = Policy(apply=when)
+        self.change_policy(name, policy)
+        run, world.use = world.life.run, ("working",)
+        self.declare(name, policy, "second", enabled=True)
+        for seconds in (0.0, 1.0, 30.0):
+            world.settle()
+            self.time_passes(seconds)
+            self.reconcile()
+            assert (world.life.state, world.life.run) == (AgentState.RUNNING, run)
+            assert world.life.held is not None
+        if crash:
+            world.settle()
+            since = world.life.hold
+            self.crash()
+            world = self.worlds[name]
+            world.settle()
+            assert since is not None
+            assert world.life.hold is not None
+            assert world.life.hold.since == since.since
+            assert world.life.held is not None
+        self.declare(name, replace(policy, applied_at=f"{self.now}"), "second", enabled=True)
+        world = self.worlds[name]
+        assert world.life.stop is not None
 
     @rule()
     def crash(self) -> None:
@@ -300,6 +372,8 @@ class FleetMachine(RuleBasedStateMachine):
         """Whatever happened: with time, what is removed goes."""
         self.jcard.clear()
         self.reconcile()
+        for world in self.worlds.values():
+            world.use = ()
         for _ in range(50):
             self.settle()
             if not self.worlds:

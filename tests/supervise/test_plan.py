@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.model.spec import Policy, RestartPolicy
+from agentd.model.spec import ApplyWhen, Policy, RestartPolicy
 from agentd.model.states import AgentState
+from agentd.supervise.applying import ASKS, NOT_SEEN
 from agentd.supervise.plan import (
     Action,
     DesiredView,
@@ -248,3 +249,42 @@ def test_changed_parts_are_sorted_and_exactly_those_that_differ(
     merged = {**(old or {}), **{part: new[part] for part in parts if part in new}}
     assert {part: digest for part, digest in merged.items() if part in new} == new
     assert (not parts) == ((old or {}) == new)
+
+
+def waiting(policy: Policy, **more: object) -> tuple[str, ...]:
+    """What a changed launch of a running agent with this policy waits for."""
+    now = float(more.pop("now", 0.0))  # type: ignore[arg-type]
+    view = replace(seen(policy=policy), **more)  # type: ignore[arg-type]
+    (operation,) = plan([wanted(policy=policy, fingerprint={"argv": "2", "env": "1"})], [view], now)
+    assert (operation.action, operation.reason) == (Action.RESTART, "changed: argv")
+    return operation.waits
+
+
+IDLE = Policy(apply=ApplyWhen.IDLE, apply_deadline=60.0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "more", "waits"),
+    [
+        (NO, {"use": ("working",)}, ()),
+        (IDLE, {"use": ("working", "attached")}, ("working", "attached")),
+        (IDLE, {"use": ()}, ()),
+        (IDLE, {}, (NOT_SEEN,)),
+        (IDLE, {"use": ("working",), "held_since": 10.0, "now": 69.9}, ("working",)),
+        (IDLE, {"use": ("working",), "held_since": 10.0, "now": 70.0}, ()),
+        (Policy(apply=ApplyWhen.ASK), {"use": ()}, (ASKS,)),
+        (IDLE, {"use": ("working",), "state": AgentState.BACKOFF}, ()),
+        (IDLE, {"use": ("working",), "state": AgentState.STARTING}, ()),
+    ],
+)
+def test_a_restart_of_a_running_agent_waits_as_its_policy_says(
+    policy: Policy, more: dict[str, object], waits: tuple[str, ...]
+) -> None:
+    assert waiting(policy, **more) == waits
+
+
+def test_who_asks_for_a_restart_or_says_that_a_change_may_be_applied_is_not_kept_waiting() -> None:
+    used = replace(seen(policy=IDLE), use=("working",))
+    (restart,) = plan([wanted(policy=IDLE, fingerprint={**OLD, "restarted_at": "2"})], [used])
+    (said,) = plan([wanted(policy=replace(IDLE, applied_at="now"), fingerprint={"argv": "2", "env": "1"})], [used])
+    assert (restart.waits, said.waits) == ((), ())

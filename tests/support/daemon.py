@@ -49,6 +49,16 @@ class UsageLimitJson(TypedDict):
     reason: str | None
 
 
+class HeldChangeJson(TypedDict):
+    """The change of an agent's definition that waits."""
+
+    since: str
+    fields: list[str]
+    apply: str
+    waits: list[str]
+    apply_at: str | None
+
+
 class AgentJson(TypedDict):
     """One agent as ``/v1/agents`` shows it."""
 
@@ -84,6 +94,7 @@ class AgentJson(TypedDict):
     activity_text: str | None
     conversation: str | None
     usage_limit: UsageLimitJson | None
+    held_change: HeldChangeJson | None
 
 
 class ConfigFileJson(TypedDict):

@@ -119,6 +119,7 @@ async def watched() -> AsyncIterator[Watched]:
         messages=Path("/nonexistent/messages.db"),
         changed=lambda _run: None,
         terminal=lambda _run: Terminal(),
+        empty_box=lambda _harness: None,
     )
     thread = TurnsThread(setting)
     yield Watched(thread, events)

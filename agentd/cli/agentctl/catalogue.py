@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "start": "start stopped agents",
         "stop": "stop agents and keep their definitions",
         "restart": "restart agents",
+        "apply": "apply changes that wait",
     },
     "providers": {
         "inventory": "list the providers of workers, and the policies for them",

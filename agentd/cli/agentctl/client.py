@@ -22,6 +22,7 @@ from agentd.model.status import (
     ConfigFileStatus,
     ConfigStatus,
     Health,
+    HeldChangeStatus,
     LimitsStatus,
     LimitStatus,
     Recording,
@@ -54,6 +55,7 @@ _View = TypeVar("_View", bound="DataclassInstance")
 
 _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
     AgentStatus: {
+        "held_change": HeldChangeStatus,
         "limits": LimitsStatus,
         "sandbox": SandboxStatus,
         "usage_limit": UsageLimitStatus,
@@ -74,6 +76,9 @@ _ADDED_LATER: Mapping[str, Json] = {
     "sizes": [],
     "resumes": [],
     "usage_limit": None,
+    "held_change": None,
+    "waits": [],
+    "use": [],
     "slow_reads": [],
     "files": [],
     "owner": None,

@@ -11,11 +11,13 @@ from agentd.cli.agentctl.client import ApiError, Json, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation, Status, UsageError
 from agentd.cli.agentctl.edit import Edit, EditResult, make_edit
 from agentd.cli.agentctl.patch_view import patch_lines
+from agentd.cli.agentctl.status_view import held_change
 from agentd.cli.agentctl.waiting import wait_until_converged
 from agentd.jcard.edit.agents import FieldPath
 from agentd.jcard.edit.assignments import AssignmentError, parse_assignment
 from agentd.jcard.edit.writing import TomlValue
 from agentd.jcard.explain import field_name
+from agentd.model.status import AgentStatus
 from agentd.settings.context import resolve_agent_user
 from agentd.text.quoting import printable, quote
 
@@ -121,6 +123,10 @@ def _warnings(invocation: Invocation, result: EditResult) -> list[str]:
     return warnings
 
 
+def _state(agent: AgentStatus) -> str:
+    return f"{agent.name} is {agent.state}" + (f" (pid {agent.pid})" if agent.pid is not None else "")
+
+
 def _wait(invocation: Invocation, result: EditResult) -> tuple[Status, Sequence[Json] | None, str | None]:
     """Wait for the daemon; whatever goes wrong now, the message says that the edit is made."""
     made = "the edit is made" if result.changed else "there was nothing to edit"
@@ -138,10 +144,7 @@ def _wait(invocation: Invocation, result: EditResult) -> tuple[Status, Sequence[
         return Status.FAILED, None, f"{made}, but {error}"
     if not invocation.as_json:
         invocation.print(
-            [
-                f"{agent.name} is {agent.state}" + (f" (pid {agent.pid})" if agent.pid is not None else "")
-                for agent, _ in agents
-            ]
+            ["; ".join(filter(None, (_state(agent), held_change(agent)))) for agent, _ in agents]
             + [f"{quote(name)[1:-1]} is gone" for name in result.gone]
         )
     unwell = [

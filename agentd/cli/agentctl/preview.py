@@ -18,7 +18,7 @@ from agentd.jcard.load import load_jcard
 from agentd.jcard.prompts import PromptError
 from agentd.jcard.reading import drop_ins, jcard_source, prompt_text
 from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlanReport
-from agentd.model.spec import AgentSpec, LoadContext, Policy, RestartPolicy
+from agentd.model.spec import AgentSpec, ApplyWhen, LoadContext, Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.model.usage_limits import Hours, LimitAction, UsageLimitPolicy
 from agentd.sandbox.granted import shown
@@ -82,6 +82,7 @@ def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tupl
             sources.get(operation.agent),
             None if operation.action is Action.STOP else sandboxes.get(operation.agent),
             before.get(operation.agent),
+            operation.waits,
         )
         for operation in plan(desired, observed.values())
     ]
@@ -173,6 +174,7 @@ def _observed(view: ObservedAgentView) -> ObservedView:
         policy=None if view.policy is None else _policy(view.policy),
         fingerprint=view.launch,
         session_open=True,
+        use=tuple(view.use),
     )
 
 
@@ -188,5 +190,6 @@ def _policy(values: Mapping[str, object]) -> Policy:
     """Rebuild a policy from the API, which shows the fields of `Policy`."""
     rebuilt = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     rebuilt["restart"] = RestartPolicy(str(values["restart"]))
+    rebuilt["apply"] = ApplyWhen(str(values.get("apply", ApplyWhen.NOW)))
     rebuilt["on_usage_limit"] = _usage_limit(values.get("on_usage_limit"))
     return Policy(**rebuilt)  # type: ignore[arg-type]  # the API's own types, its schema is tested

@@ -13,6 +13,7 @@ from agentd.model.states import Activity, AgentState
 from agentd.model.status import (
     AgentStatus,
     Health,
+    HeldChangeStatus,
     LimitsStatus,
     LimitStatus,
     Recording,
@@ -95,6 +96,7 @@ def agent_lines(agent: AgentStatus, display: Display, more: str | None = None) -
     values["worktree"] = None if agent.worktree is None else _worktree(agent.worktree)
     values["limits"] = None if agent.limits is None else "; ".join(_limits(agent.limits))
     values["usage_limit"] = None if agent.usage_limit is None else _usage_limit(agent.usage_limit)
+    values["held_change"] = None if agent.held_change is None else _held_change(agent.held_change)
     values["sandbox"] = None if agent.sandbox is None else sandbox_line(agent.sandbox)
     if not display.table:
         rows = [[Cell(name), Cell(_plain(value))] for name, value in values.items()]
@@ -198,6 +200,8 @@ def detail(agent: AgentStatus) -> str:
         parts.append(f"times out {_from_now(agent.deadline)}")
     if agent.usage_limit is not None and agent.usage_limit.resume_at is not None:
         parts.append(f"goes on {_from_now(agent.usage_limit.resume_at)}")
+    if (held := held_change(agent)) is not None:
+        parts.append(held)
     if agent.recording is not None:
         parts.append(f"not recorded: {agent.recording}")
     if agent.running:
@@ -211,6 +215,17 @@ def _usage_limit(limit: UsageLimitStatus) -> str:
     follows = limit.reason or "nothing is done about it"
     when = "" if limit.resume_at is None else f" at {limit.resume_at} ({_from_now(limit.resume_at)})"
     return f"{resets}; goes on{when}: {follows}" if when else f"{resets}; {follows}"
+
+
+def held_change(agent: AgentStatus) -> str | None:
+    """Say what an agent's change that waits changes, if there is one."""
+    return None if agent.held_change is None else f"changed: {_held_change(agent.held_change)}"
+
+
+def _held_change(held: HeldChangeStatus) -> str:
+    """Say what a change that waits changes, and what it waits for."""
+    until = "" if held.apply_at is None else f"; until {held.apply_at} ({_from_now(held.apply_at)})"
+    return f"{', '.join(held.fields)} (waits: {'; '.join(held.waits)}{until})"
 
 
 def _limits(limits: LimitsStatus) -> Iterator[str]:

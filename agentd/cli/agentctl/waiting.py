@@ -14,6 +14,7 @@ from agentd.cli.agentctl.follow_events import TimeOverError, follow
 from agentd.files.answering import within
 from agentd.model.states import AgentState
 from agentd.model.status import AgentStatus, ConfigStatus
+from agentd.supervise.applying import NOT_SEEN
 from agentd.text.durations import format_duration
 
 _LOOK_EVERY = 0.025
@@ -163,9 +164,12 @@ def _unsettled(
     for name in present:
         if name not in found:
             return f"{name} is not there yet"
-        state = found[name][0].state
-        if state in _CHANGING:
-            return f"{name} is {state}"
+        agent = found[name][0]
+        if agent.state in _CHANGING:
+            return f"{name} is {agent.state}"
+        if agent.held_change is not None and NOT_SEEN in agent.held_change.waits:
+            # It is restarted in a moment, or waits for more than that.
+            return f"{name} waits to be restarted: {NOT_SEEN}"
     for name in gone:
         if name in found:
             return f"{name} is {found[name][0].state}, not gone"

@@ -16,7 +16,7 @@ from agentd.gateway.talk.declare import DeclareError
 from agentd.gateway.talk.definitions import OWN, DefinitionsError
 from agentd.jcard.checks import check_name
 from agentd.jcard.edit.writing import TomlValue
-from agentd.model.spec import RestartPolicy
+from agentd.model.spec import ApplyWhen, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.workspaces.workspace import WORKSPACES
 
@@ -72,6 +72,7 @@ class Hiring:
                 "role": wanted.role,
                 "workdir": str(workspace),
                 "restart": RestartPolicy.ALWAYS.value,
+                "apply": ApplyWhen.IDLE.value,
             }
             if wanted.model is not None:
                 table["model"] = wanted.model

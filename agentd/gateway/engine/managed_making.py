@@ -32,7 +32,7 @@ from agentd.gateway.talk.trees import TreeError
 from agentd.harness.base import Credentials
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.edit.writing import TomlValue
-from agentd.model.spec import AgentType, Mode, RestartPolicy
+from agentd.model.spec import AgentType, ApplyWhen, Mode, RestartPolicy
 from agentd.sandbox.engines import Where, look
 from agentd.sandbox.support import SandboxError
 from agentd.workspaces.workspace import WORKSPACES
@@ -155,6 +155,7 @@ class Making:
             "restart": RestartPolicy.ALWAYS.value,
             # That it changes restarts no agent.
             "resume": agent.talked,
+            "apply": ApplyWhen.IDLE.value,
             "grace_period": _GRACE,
             "args": [*agent.args],
             "secrets": [*(_own_secrets(agent.harness) if options.secrets is None else options.secrets)],

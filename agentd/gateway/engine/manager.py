@@ -13,7 +13,7 @@ from agentd.gateway.talk.declare import DeclareError
 from agentd.gateway.talk.definitions import DefinitionsError
 from agentd.jcard.edit.writing import TomlValue
 from agentd.model.gateway import CLIENT_TOKEN, CLIENT_URL
-from agentd.model.spec import RestartPolicy
+from agentd.model.spec import ApplyWhen, RestartPolicy
 from agentd.workspaces.workspace import WORKSPACES
 
 log = structlog.get_logger(__name__)
@@ -56,6 +56,7 @@ class Manager:
             "role": ROLE,
             "workdir": str(await self._core.definitions.data_dir() / WORKSPACES / name),
             "restart": RestartPolicy.ALWAYS.value,
+            "apply": ApplyWhen.IDLE.value,
             "env": {CLIENT_URL: options.url},
         }
         if options.manager_has_token:

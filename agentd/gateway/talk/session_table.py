@@ -17,6 +17,7 @@ from agentd.model.limits import Limits
 from agentd.model.spec import (
     AgentSpec,
     AgentType,
+    ApplyWhen,
     Checkout,
     Isolation,
     Mode,
@@ -83,6 +84,7 @@ def _own(own: SessionAgent) -> dict[str, TomlValue]:
         "mode": Mode.INTERACTIVE.value,
         "restart": RestartPolicy.ALWAYS.value,
         "resume": True,
+        "apply": ApplyWhen.IDLE.value,
     }
     return table if own.fork_from is None else {**table, "fork_from": own.fork_from}
 
@@ -135,6 +137,10 @@ def _policy(policy: Policy) -> Mapping[str, TomlValue]:
             written[field] = format_duration(value)
     if policy.success_exit_codes != _DEFAULT_POLICY.success_exit_codes:
         written["success_exit_codes"] = [*policy.success_exit_codes]
+    if policy.apply is not _DEFAULT_POLICY.apply:
+        written["apply"] = policy.apply.value
+    if policy.apply_deadline is not None:
+        written["apply_deadline"] = format_duration(policy.apply_deadline)
     return {**written, **_limits(policy.limits), **({} if policy.on_oom is None else {"on_oom": policy.on_oom.value})}
 
 

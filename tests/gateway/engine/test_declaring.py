@@ -13,7 +13,7 @@ from agentd.gateway.talk.definitions import Definitions, Files
 from agentd.gateway.talk.session_table import SessionAgent, by_definition, by_harness
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
-from agentd.model.spec import AgentSpec, LoadContext, Mode, Policy, RestartPolicy
+from agentd.model.spec import AgentSpec, ApplyWhen, LoadContext, Mode, Policy, RestartPolicy
 
 EVERYTHING = """
 [[agents]]
@@ -94,7 +94,7 @@ async def test_a_sessions_agent_is_as_its_definition(tmp_path: Path, context: Lo
         await declarations.declare("alice", by_definition(spec, own))
         path = tmp_path / "jcard.d/alice" / f"{own.name}.toml"
         (declared,) = load(path.read_text(), path, replace(context, folder=path.parent))
-        policy = replace(spec.policy, restart=RestartPolicy.ALWAYS, max_restarts=0, timeout=None)
+        policy = replace(spec.policy, restart=RestartPolicy.ALWAYS, max_restarts=0, timeout=None, apply=ApplyWhen.IDLE)
         expected = replace(
             spec, name=own.name, session=own.session, mode=Mode.INTERACTIVE, prompt="", resume=True, policy=policy,
             source=path,
@@ -111,7 +111,7 @@ async def test_a_sessions_agent_is_as_its_definition(tmp_path: Path, context: Lo
 
 def test_an_ad_hoc_agent_has_no_more_than_harness_and_folder(tmp_path: Path) -> None:
     table = by_harness("codex", SessionAgent("codex--s-1", "codex--s-1", tmp_path))
-    assert set(table) == {"name", "session", "harness", "mode", "restart", "resume", "workdir"}
+    assert set(table) == {"name", "session", "harness", "mode", "restart", "resume", "apply", "workdir"}
     assert Policy().restart is not RestartPolicy.ALWAYS
 
 

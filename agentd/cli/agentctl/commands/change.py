@@ -74,6 +74,11 @@ Writes the time to restarted_at; whenever that field changes, the daemon stops t
 agent that ended runs again."""
 
 
+_APPLY_DETAILS = """\
+Writes the time to applied_at. A change that waits, as the agent's apply says, is then applied: the agent is restarted,
+whatever it does. Where none waits nothing happens, nor to other replicas that are as declared already."""
+
+
 def register(commands: Commands) -> None:
     """Add the commands."""
     parser = commands.add("set", _set, details=_SET_DETAILS, examples=_SET_EXAMPLES)
@@ -102,6 +107,7 @@ def register(commands: Commands) -> None:
         ("start", _start, _START_DETAILS, _EXAMPLES),
         ("stop", _stop, _STOP_DETAILS, _EXAMPLES),
         ("restart", _restart, _RESTART_DETAILS, _EXAMPLES),
+        ("apply", _apply, _APPLY_DETAILS, _EXAMPLES),
     ):
         parser = commands.add(name, run, details=details, examples=examples.format(name))
         add_names(parser)
@@ -192,13 +198,22 @@ def _stop(invocation: Invocation) -> Status:
 
 
 def _restart(invocation: Invocation) -> Status:
-    from datetime import UTC, datetime
-
     from agentd.jcard.edit.agents import restart_agent
 
-    def restart(text: str, name: str) -> str:
-        # To the microsecond and taken under the file's lock: two restarts in one second are two changes.
-        at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        return restart_agent(text, name, at)
+    return _edit(invocation, lambda text, name: restart_agent(text, name, _now()), names=invocation.names())
 
-    return _edit(invocation, restart, names=invocation.names())
+
+def _apply(invocation: Invocation) -> Status:
+    from agentd.jcard.edit.agents import set_fields
+
+    def apply(text: str, name: str) -> str:
+        return set_fields(text, name, {("applied_at",): _now()})
+
+    return _edit(invocation, apply, names=invocation.names())
+
+
+def _now() -> str:
+    """The time, to the microsecond and taken under the file's lock: two commands in one second are two changes."""
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

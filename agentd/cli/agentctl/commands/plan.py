@@ -16,7 +16,8 @@ _DETAILS = """\
 Without FILE: what the daemon has still to do, which is normally nothing. With FILE: what it would do if FILE replaced
 its jcard now (- is standard input, and a pipe works too), with the folder of drop-ins beside FILE if there is one. FILE
 may also be one of its drop-ins, or a folder in place of all. Secrets count as unchanged.
-Marks: + start, - stop, ~ restart, = change in place, > told to go on after its usage limit, once it has reset. Under a
+Marks: + start, - stop, ~ restart, = change in place, > told to go on after its usage limit, once it has reset. What a
+restart waits for, as the agent's apply says, stands behind the reason; with FILE, as far as it is known now. Under a
 sandboxed agent stands what it may read, write and reach, or what of that changes; --json has it as sandbox and
 sandbox_before.
 When not on a terminal: one line per operation, with fields separated by tabs: mark, action, agent, reason.
@@ -64,6 +65,11 @@ def _plan(invocation: Invocation) -> Status:
     return Status.DONE
 
 
+def _reason(operation: PlannedOperation) -> str:
+    waits = f" (waits: {'; '.join(operation.waits)})" if operation.waits else ""
+    return operation.reason + waits
+
+
 def resume_lines(resumes: Sequence[PlannedResume], display: Display) -> list[str]:
     """Show who waits at a usage limit until when, a line each."""
     rows = [[Cell(">"), Cell("resume"), Cell(each.agent, BOLD), Cell(_waits(each))] for each in resumes]
@@ -83,7 +89,7 @@ def plan_lines(operations: Sequence[PlannedOperation], display: Display) -> list
             _MARKS.get(operation.action, _UNKNOWN),
             Cell(operation.action),
             Cell(operation.agent, BOLD),
-            Cell(operation.reason),
+            Cell(_reason(operation)),
         ]
         for operation in operations
     ]
