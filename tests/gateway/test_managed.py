@@ -70,9 +70,7 @@ def users(session_folder: Path, _numbers: count[int]) -> Iterator[Gateway]:
     folder = session_folder / f"managed-{next(_numbers)}"
     folder.mkdir()
     daemon = Daemon(folder, launch_fork)
-    script = daemon.bin / "claude"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S -X utf8 {talking_claude.__file__} "$@"\n')
-    script.chmod(0o755)
+    talking_claude.install(daemon.bin)
     gateway = Gateway(daemon, launch_fork)
     try:
         daemon.write_jcard(jcard({"name": "helper", "command": COMMAND}) + TOKENS)
@@ -217,6 +215,28 @@ def test_a_request_survives_the_gateway_and_agentd(users: Gateway) -> None:
     wait_for(lambda: len(events(users, made["session_id"], "tool_confirmation_request")) == 2, 90, what="it asks")
     assert result(users, second) == "mcp__toy__soon ran"
     users.ask("DELETE", "/agents/lasting", token=BOB)
+
+
+def test_nobody_talks_to_the_agent_of_another_user(users: Gateway) -> None:
+    made = make(users, "private")
+    agent = made["agentd_name"]
+    for body in ({"agent": agent}, {"agent": agent.upper(), "main": True}):
+        assert users.request("POST", "/sessions", body, token=ALICE).status == http.HTTPStatus.NOT_FOUND
+    asked = users.request("POST", "/v1/responses", {"model": agent, "input": "hi"}, token=ALICE)
+    assert asked.status == http.HTTPStatus.NOT_FOUND
+    assert users.request("GET", f"/sessions/{made['session_id']}", token=ALICE).status == http.HTTPStatus.NOT_FOUND
+    assert users.request("GET", f"/v1/models/{agent}", token=ALICE).status == http.HTTPStatus.NOT_FOUND
+
+    def listed(token: str) -> tuple[set[str], set[str]]:
+        models, agents = users.ask("GET", "/v1/models", token=token), users.ask("GET", "/page/agents", token=token)
+        return {each["id"] for each in models["data"]}, {each["name"] for each in agents["agents"]}
+
+    assert listed(ALICE) == ({"helper"}, {"helper"})
+    assert listed(BOB) == listed(ROOT) == ({"helper", agent}, {"helper", agent})
+    screen = f"/page/sessions/{made['session_id']}/screen"
+    assert users.request("GET", screen, token=BOB).status == http.HTTPStatus.OK
+    assert users.request("GET", screen, token=ALICE).status == http.HTTPStatus.NOT_FOUND
+    users.ask("DELETE", "/agents/private", token=BOB)
 
 
 def test_an_agent_is_stopped_and_started(users: Gateway) -> None:

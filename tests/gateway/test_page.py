@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, 
 
 from tests.docs.newcomer import ROOT
 from tests.gateway.stand_in import declare
+from tests.support import talking_claude
 from tests.support.gateway import Gateway
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -110,6 +111,37 @@ def test_a_conversation_with_a_tool_and_a_permission(page: Page, tmp_path: Path)
     page.get_by_label("Back to the agents").click()
     expect(page.get_by_role("button", name="helper")).to_be_visible()
     expect(page.get_by_label("Message", exact=True)).to_be_hidden()
+
+
+def test_a_tool_that_has_to_be_confirmed(page: Page, gateway: Gateway) -> None:
+    talking_claude.install(gateway.daemon.bin)
+    tool = {"name": "delete", "seek_confirm": True, "time_to_confirm": 300_000}
+    config = {"mcp": {"servers": {"toy": {"command": "toy", "tool_calls": [tool]}}}}
+    gateway.ask("POST", "/agents", {"username": "bob", "name": "helper", "json_config": config})
+    page.get_by_role("button", name="bob--helper").click()
+    page.get_by_role("list", name="Conversations").get_by_role("button").click()
+    say(page, 'tool mcp__toy__delete {"path": "/x"}')
+    card = page.locator(".request")
+    # Asked once, though the run waits for a permission, too.
+    confirm = page.get_by_role("button", name="Confirm")
+    expect(confirm).to_be_visible()
+    expect(card).to_have_count(1)
+    expect(card).to_contain_text("May the agent use delete of toy?")
+    expect(card).to_contain_text('{"path":"/x"}')
+    confirm.click()
+    expect(card).to_contain_text("→ confirmed")
+    expect(answers(page)).to_have_text("mcp__toy__delete ran")
+    # Another way was the first.
+    say(page, "tool mcp__toy__delete")
+    expect(page.get_by_role("button", name="Reject")).to_be_visible()
+    (asked,) = gateway.ask("GET", "/agents/helper/confirmations")["confirmations"]
+    gateway.ask("POST", f"/agents/helper/confirmations/{asked['request_id']}", {"confirmed": False})
+    expect(card.nth(1)).to_contain_text("→ rejected")
+    expect(answers(page).nth(1)).to_have_text("mcp__toy__delete was refused")
+    page.reload()
+    expect(answers(page)).to_have_count(2)
+    expect(card).to_have_count(2)
+    expect(page.get_by_role("button", name="Confirm")).to_have_count(0)
 
 
 def test_an_interrupt_a_question_and_several_conversations(page: Page) -> None:

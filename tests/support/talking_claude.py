@@ -25,6 +25,13 @@ SESSION = "219381a0-29ba-416c-9f0d-1d723565e43a"
 NUMBERS = itertools.count(1)
 
 
+def install(folder: Path) -> None:
+    """Put it into a folder of programs, as ``claude``."""
+    script = folder / "claude"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S -X utf8 {__file__} "$@"\n')
+    script.chmod(0o755)
+
+
 class Program:
     """The program: what stands in its box, and its turns."""
 

@@ -24,7 +24,7 @@ from agentd.gateway.engine.housekeeping import Housekeeping
 from agentd.gateway.engine.inbox import Inbox
 from agentd.gateway.engine.managed import Managed
 from agentd.gateway.engine.manager import Manager
-from agentd.gateway.engine.new_session import declared_agents
+from agentd.gateway.engine.new_session import agents_for, hidden_agents
 from agentd.gateway.engine.options import EngineOptions
 from agentd.gateway.engine.runs import Runs
 from agentd.gateway.engine.scheduler import Scheduler
@@ -124,15 +124,19 @@ class Engine:
 
     # -- agents
 
-    async def agents(self) -> tuple[DeclaredAgent, ...]:
-        """List the agents that are declared, but those that hold sessions, by name.
+    async def hidden_agents(self, caller: Caller) -> frozenset[str]:
+        """Give agentd's names, in lower case, of the agents of users that a caller does not see."""
+        return await hidden_agents(self._core, caller)
+
+    async def agents(self, caller: Caller) -> tuple[DeclaredAgent, ...]:
+        """List the agents that are declared and a caller sees, but those that hold sessions, by name.
 
         Raises
         ------
         AgentNotReadyError
             If it cannot be read which there are.
         """
-        agents = (await declared_agents(self._core)).values()
+        agents = (await agents_for(self._core, caller)).values()
         return tuple(
             DeclaredAgent(spec.name, spec.harness, self._core.definitions.since(spec.source))
             for spec in sorted(agents, key=lambda spec: spec.name)

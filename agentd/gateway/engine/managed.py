@@ -158,6 +158,12 @@ class Managed:
             raise InvalidRequestError("username", f"missing, expected one of {users}: each has an agent {name}")
         return found[0]
 
+    async def made_by(self, caller: Caller, agent: str) -> bool:
+        """Whether a caller made an agent, by agentd's name of it."""
+        async with self._core.database.read() as connection:
+            found = await managed.find(connection, agent)
+        return found is not None and caller.user is not None and found.username == caller.user
+
     async def get(self, caller: Caller, name: str, username: str | None) -> ManagedView:
         """Show an agent; raises as `find`."""
         agent = await self.find(caller, name, username)

@@ -14,6 +14,7 @@ from agentd.gateway.model.errors import AgentNotReadyError, InvalidRequestError,
 from agentd.gateway.model.objects import Session
 from agentd.gateway.model.requests import NewSession
 from agentd.gateway.model.states import SessionStatus
+from agentd.gateway.store import managed
 from agentd.gateway.store.sessions import StoredSession
 from agentd.gateway.talk.declare import own_name
 from agentd.gateway.talk.definitions import DefinitionsError
@@ -64,7 +65,7 @@ async def plan_session(
     if wanted.harness is not None:
         place = await _ad_hoc(core, wanted)
     else:
-        place = await _of_agent(core, wanted)
+        place = await _of_agent(core, caller, wanted)
     now = core.wall()
     session = Session(
         id=new_id("ses", now),
@@ -106,6 +107,21 @@ async def declared_agents(core: Core) -> dict[str, AgentSpec]:
         raise AgentNotReadyError(f"it cannot be read which agents are declared: {error}") from error
 
 
+async def agents_for(core: Core, caller: Caller) -> dict[str, AgentSpec]:
+    """Give those of `declared_agents` that are there for a caller: not what other users made."""
+    found, hidden = await declared_agents(core), await hidden_agents(core, caller)
+    return {name: spec for name, spec in found.items() if name not in hidden}
+
+
+async def hidden_agents(core: Core, caller: Caller) -> frozenset[str]:
+    """Give agentd's names, in lower case, of the agents of users that a caller does not see."""
+    if caller.sees_all:
+        return frozenset()
+    async with core.database.read() as connection:
+        agents = await managed.every(connection)
+    return frozenset(each.agent.lower() for each in agents if not caller.sees(each.username))
+
+
 async def _ad_hoc(core: Core, wanted: NewSession) -> _Place:
     if wanted.agent is not None:
         raise InvalidRequestError("harness", "expected agent or harness, found both")
@@ -125,8 +141,8 @@ async def _ad_hoc(core: Core, wanted: NewSession) -> _Place:
     return _Place(None, wanted.harness, str(workdir), target, tmux_session, own=True, elsewhere=True)
 
 
-async def _of_agent(core: Core, wanted: NewSession) -> _Place:
-    agents = await declared_agents(core)
+async def _of_agent(core: Core, caller: Caller, wanted: NewSession) -> _Place:
+    agents = await agents_for(core, caller)
     name = wanted.agent
     if name is None:
         names = sorted(spec.name for spec in agents.values())

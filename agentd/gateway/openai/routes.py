@@ -33,7 +33,7 @@ from agentd.model.gateway import Scope
 
 async def list_models(request: web.Request) -> web.Response:
     """Show the declared agents as models."""
-    agents = await request.app[ENGINE].agents()
+    agents = await request.app[ENGINE].agents(caller(request))
     return web.json_response(
         {"object": "list", "data": [model(each.name, each.harness, int(each.since)) for each in agents]}
     )
@@ -43,7 +43,7 @@ async def get_model(request: web.Request) -> web.Response:
     """Show an agent as a model."""
     name = request.match_info["model"]
     agent, _ = agent_of(name)
-    for each in await request.app[ENGINE].agents():
+    for each in await request.app[ENGINE].agents(caller(request)):
         if each.name == agent:
             return web.json_response(model(name, each.harness, int(each.since)))
     raise ApiError(HTTPStatus.NOT_FOUND, "model_not_found", f"The model '{name}' does not exist.", param="model")

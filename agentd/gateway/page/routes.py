@@ -74,11 +74,14 @@ def _file(request: web.Request, name: str) -> web.Response:
 
 async def _agents(request: web.Request) -> web.Response:
     found = await request.app[ENGINE].agentd.socket.ask("GET", "/v1/agents")
+    hidden = await request.app[ENGINE].hidden_agents(caller(request))
     shown = _SHOWN_TO_ADMINISTRATORS if caller(request).sees_all else _SHOWN
     agents: list[Json] = [
         {name: agent.get(name) for name in shown}
         for agent in (found if isinstance(found, list) else [])
-        if isinstance(agent, dict) and not OWN.fullmatch(str(agent.get("name")))
+        if isinstance(agent, dict)
+        and not OWN.fullmatch(name_ := str(agent.get("name")))
+        and name_.lower() not in hidden
     ]
     return web.json_response({"agents": agents})
 
@@ -112,7 +115,9 @@ async def _agent_of(request: web.Request) -> str:
     """
     who = caller(request)
     session = (await request.app[ENGINE].get_session(who, request.match_info["id"])).session
-    if not who.sees_all and not OWN.fullmatch(session.tmux_session):
+    # Nobody else speaks in the terminal of an agent that the user made.
+    own = OWN.fullmatch(session.tmux_session) or await request.app[ENGINE].managed.made_by(who, session.tmux_session)
+    if not who.sees_all and not own:
         raise ApiError(HTTPStatus.FORBIDDEN, "forbidden", "the agent's own terminal is shown to administrators alone")
     found = await request.app[ENGINE].agentd.socket.ask("GET", "/v1/agents")
     for agent in found if isinstance(found, list) else []:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,9 +33,7 @@ def agent(gateway: Gateway) -> Iterator[tuple[Stream, str]]:
     if redis_server.program() is None:
         pytest.skip("redis-server is not installed")
     daemon = gateway.daemon
-    script = daemon.bin / "claude"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S -X utf8 {talking_claude.__file__} "$@"\n')
-    script.chmod(0o755)
+    talking_claude.install(daemon.bin)
     daemon.write_jcard(jcard())
     daemon.start()
     gateway.start()

@@ -16,6 +16,13 @@ function element(name, attributes, ...children) {
   return made;
 }
 
+// How agents name the tool of an MCP server.
+function namesOf({ server_name: server, tool_name: tool }) {
+  const clean = (text) => text.replace(/[^A-Za-z0-9_-]/g, "_");
+  const pairs = [[server, tool], [clean(server), clean(tool)]];
+  return pairs.flatMap(([s, t]) => [`mcp__${s}__${t}`, `${s}_${t}`, `mcp_${s}_${t}`, `${s}__${t}`]);
+}
+
 export class Conversation {
   // `changed` is called when a run begins or ends; `failed` with what to tell the user.
   constructor(session, place, { changed, failed }) {
@@ -53,8 +60,9 @@ export class Conversation {
 
   get state() {
     if (this.closed) return "closed";
+    if (this.requests.size > 0) return "waits for you";
     if (this.active === null) return this.queued.size > 0 ? "queued" : "idle";
-    return this.requests.size > 0 ? "waits for you" : "working";
+    return "working";
   }
 
   stop() {
@@ -77,6 +85,8 @@ export class Conversation {
       case "run.awaiting_input": this.ask(run, data); break;
       case "run.awaiting_parent": this.note(`Waits for its parent: ${data.text ?? ""}`); break;
       case "backend.event": if (data.kind === "permission_resolved") this.resolve(data.request_id, data.decision); break;
+      case "tool_confirmation_request": this.confirm(data); break;
+      case "tool_confirmation_response": this.resolve(data.request_id, this.decision(data)); break;
       case "child.spawned": this.note(`Began a child: ${data.task ?? ""}`); break;
       case "parent.request": this.note(`A child asks: ${data.text ?? ""}`); break;
       case "session.closed": this.close(); break;
@@ -154,27 +164,67 @@ export class Conversation {
   }
 
   ask(run, { request_id: id, kind, name, text, choices }) {
-    const answer = async (decision, said) => {
-      try {
-        await post(`runs/${run}/answer`, { request_id: id, decision, ...(said === undefined ? {} : { text: said }) });
-      } catch (error) {
-        this.failed(error.message);
-      }
-    };
-    const button = (label, decision, said) => element("button", { type: "button", onclick: () => answer(decision, said) }, label);
+    // What has to be confirmed is asked for as that, before or after this.
+    if (kind === "permission" && [...this.requests.values()].some((each) => each.names?.includes(name))) return;
+    const path = `runs/${run}/answer`;
+    const answer = (decision, said) => this.answered(path, { request_id: id, decision, ...(said === undefined ? {} : { text: said }) });
     const buttons = element("div", { class: "buttons" });
     if (kind === "question") {
-      for (const each of choices ?? []) buttons.append(button(each, "allow", each));
+      for (const each of choices ?? []) buttons.append(this.button(each, () => answer("allow", each)));
       const own = element("input", { "aria-label": "Your answer", placeholder: "Another answer" });
-      buttons.append(own, element("button", { type: "button", onclick: () => answer("allow", own.value) }, "Answer"));
+      buttons.append(own, this.button("Answer", () => answer("allow", own.value)));
     } else {
-      buttons.append(button("Allow", "allow"), button("Allow always", "allow_always"), button("Deny", "deny"));
+      const decide = (label, decision) => buttons.append(this.button(label, () => answer(decision)));
+      decide("Allow", "allow");
+      decide("Allow always", "allow_always");
+      decide("Deny", "deny");
     }
     const said = kind === "question" ? text : `May the agent use ${name ?? "a tool"}?\n${text ?? ""}`;
-    const card = element("section", { class: "request", "aria-label": "The agent asks", "data-run": run }, element("p", {}, said ?? ""), buttons);
+    this.card(id, said ?? "", buttons, { "data-run": run, "data-tool": kind === "question" ? undefined : name });
+  }
+
+  // A tool of an agent that a user made: whoever answers first decides, here, by the API or by a broker.
+  confirm(asked) {
+    const [user, ...name] = asked.agent_name.split("--");
+    const id = asked.request_id;
+    const path = `agents/${encodeURIComponent(name.join("--"))}/confirmations/${id}?username=${encodeURIComponent(user)}`;
+    const names = namesOf(asked);
+    for (const [other, card] of this.requests) {
+      if (names.includes(card.dataset.tool)) {
+        this.requests.delete(other);
+        card.remove();
+      }
+    }
+    const answer = (confirmed) => this.answered(path, { confirmed });
+    const buttons = element("div", { class: "buttons" }, this.button("Confirm", () => answer(true)), this.button("Reject", () => answer(false)));
+    const until = new Date(new Date(asked.timestamp).getTime() + asked.timeout_ms).toLocaleTimeString();
+    const what = `May the agent use ${asked.tool_name} of ${asked.server_name}? Until ${until}.\n${JSON.stringify(asked.arguments)}`;
+    this.card(id, what, buttons).names = names;
+  }
+
+  decision({ confirmed, decided_by: by }) {
+    const said = confirmed ? "confirmed" : "rejected";
+    return { default: `${said}: nobody answered in time`, terminal: `${said} at the terminal`, nobody: "the agent went on without it" }[by] ?? said;
+  }
+
+  button(label, act) {
+    return element("button", { type: "button", onclick: act }, label);
+  }
+
+  async answered(path, body) {
+    try {
+      await post(path, body);
+    } catch (error) {
+      this.failed(error.message);
+    }
+  }
+
+  card(id, text, buttons, attributes = {}) {
+    const card = element("section", { class: "request", "aria-label": "The agent asks", ...attributes }, element("p", {}, text), buttons);
     this.requests.set(id, card);
     this.place.append(card);
     this.changed();
+    return card;
   }
 
   resolve(id, decision) {
