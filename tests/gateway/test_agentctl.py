@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,38 @@ def test_a_conversation_from_a_pipe(gateway: Gateway) -> None:
     assert "the turn failed: " in failed.stderr
 
 
+def test_a_program_is_asked_for_permission_too(gateway: Gateway) -> None:
+    done = connect(gateway, "ASK-PERMISSION one\n\ny\nASK-QUESTION two\nBlue\nASK-PERMISSION three\nno\n", "helper")
+    assert done.stdout.splitlines() == [
+        "You said: ASK-PERMISSION one (allowed)",
+        "You said: ASK-QUESTION two (Blue)",
+        "You said: ASK-PERMISSION three (denied: no reason)",
+    ]
+    assert done.stderr.count("allow Bash: ls? [y/n/always]") == 2
+    assert "it asks: Which colour? (Blue, Red):" in done.stderr
+
+
+def test_a_message_that_was_piped_before_a_question_does_not_answer_it(gateway: Gateway) -> None:
+    with subprocess.Popen(
+        [program("agentctl"), "--gateway", gateway.url, "connect", "helper"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=gateway.daemon.environment(),
+        text=True,
+    ) as talk:
+        assert talk.stdin is not None
+        assert talk.stdout is not None
+        assert talk.stderr is not None
+        talk.stdin.write("ASK-PERMISSION\nsomething else\n")
+        talk.stdin.close()
+        told = next(line for line in talk.stderr if "agentctl run answer" in line)
+        answer = told[told.index("run answer") :].replace("allow|deny", "allow").split()
+        agentctl(gateway, *answer)
+        assert talk.stdout.read() == "You said: ASK-PERMISSION (allowed)\nYou said: something else\n"
+        assert talk.wait(20) == 0
+
+
 def test_a_conversation_at_a_terminal(gateway: Gateway) -> None:
     folder = gateway.daemon.folder
     tmux = TmuxServer(folder / "op.sock")
@@ -117,6 +150,13 @@ def test_a_conversation_at_a_terminal(gateway: Gateway) -> None:
         shows("it asks: Which colour? (Blue, Red):")
         types("Blue", "Enter")
         shows("You said: ASK-QUESTION (Blue)")
+        types("ASK-PERMISSION again", "Enter")
+        wait_for(lambda: tmux.screen("person").count("allow Bash: ls? [y/n/always]") == 2, 20, what="it asks again")
+        run = gateway.ask("GET", "/runs?status=awaiting_input")["runs"][0]["id"]
+        asked = [event for event in _events(gateway) if event["event_type"] == "run.awaiting_input"][-1]
+        gateway.ask("POST", f"/runs/{run}/answer", {"request_id": asked["data"]["request_id"], "decision": "deny"})
+        shows("somebody else has answered")
+        shows("You said: ASK-PERMISSION again (denied: no reason)")
         types("STUB-SLEEP:60", "Enter")
         gateway.daemon.wait_for(
             lambda: gateway.ask("GET", "/daemon/status")["queue_counts"]["running_count"] == 1, what="it works"
@@ -133,6 +173,11 @@ def test_a_conversation_at_a_terminal(gateway: Gateway) -> None:
         shows("[status 1]")
     finally:
         tmux.close()
+
+
+def _events(gateway: Gateway) -> list[Any]:
+    session = gateway.ask("GET", "/sessions")["sessions"][0]["id"]
+    return list(gateway.ask("GET", f"/sessions/{session}/events?limit=1000")["events"])
 
 
 def test_nobody_of_that_name_to_connect_to(gateway: Gateway) -> None:

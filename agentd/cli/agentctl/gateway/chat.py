@@ -11,6 +11,7 @@ from agentd.cli.agentctl.client import Json
 from agentd.cli.agentctl.command import Invocation, Status
 from agentd.cli.agentctl.gateway.client import Gateway, GatewayError
 from agentd.cli.agentctl.gateway.events import last_events
+from agentd.cli.agentctl.gateway.input_lines import InputLines
 from agentd.text.quoting import printable
 from agentd.text.terminal import DIM, harmless
 
@@ -20,6 +21,9 @@ FIRST_MESSAGE = "Now let us work on working dir: {folder}"
 _EXIT = "/exit"
 _ENDED = {"run.succeeded", "run.failed", "run.canceled", "run.timed_out"}
 _DECISIONS = {"y": "allow", "yes": "allow", "n": "deny", "no": "deny", "a": "allow_always", "always": "allow_always"}
+_ASKING = {"awaiting_input", "awaiting_parent"}
+_LOOK_AFTER = 1.0
+"""Seconds after which it is looked whether somebody else has answered."""
 
 
 class Chat:
@@ -30,6 +34,7 @@ class Chat:
         self._session = session
         self._agent = agent
         self._invocation = invocation
+        self._lines = InputLines()
         self._cursor, _ = last_events(gateway, session, 0)
         self._at_line_start = True
 
@@ -46,14 +51,14 @@ class Chat:
 
     def _next(self) -> str | None:
         try:
-            text = input(f"{self._agent}> " if sys.stdin.isatty() else "")
-        except EOFError:
-            return None
+            if self._lines.terminal:
+                print(f"{self._agent}> ", end="", flush=True)
+            text = self._lines.take()
         except KeyboardInterrupt:
             print()
             self._note("C-c interrupts a turn; /exit leaves")
             return ""
-        return None if text.strip() == _EXIT else text
+        return None if text is None or text.strip() == _EXIT else text
 
     def _say(self, text: str) -> Status:
         """Send a message, and print what comes until its run has ended."""
@@ -102,25 +107,50 @@ class Chat:
         text = printable(str(data.get("text") or data.get("name") or ""))
         question = data.get("kind") == "question"
         request = str(data.get("request_id") or "")
-        if not sys.stdin.isatty():
-            self._note(f"it asks: {text}: agentctl run answer {run_id} --request-id {request} --decision allow|deny")
+        if question:
+            choices = data.get("choices")
+            offered = f" ({', '.join(map(str, choices))})" if isinstance(choices, list) and choices else ""
+            self._prompt(f"it asks: {text}{printable(offered)}: ")
+        else:
+            self._prompt(f"allow {printable(str(data.get('name') or ''))}: {text}? [y/n/always] ")
+        given: str | None = ""
+        while given is not None and not given.strip():
+            if not self._wait_for_answer(run_id):
+                return
+            given = self._lines.take()
+            if self._lines.terminal:
+                break
+        decision = None
+        if given is not None:
+            decision = "allow" if question else _DECISIONS.get(given.strip().lower())
+        if decision is None and not self._lines.terminal:
+            # What a program wrote beforehand is its next message, and no answer.
+            if given is not None:
+                self._lines.put_back(given)
+            self._note(f"no answer to that: agentctl run answer {run_id} --request-id {request} --decision allow|deny")
             return
-        decision, said = "allow", None
+        body = {"request_id": request, "decision": decision or "deny", "text": given if question else None}
         try:
-            if question:
-                choices = data.get("choices")
-                offered = f" ({', '.join(map(str, choices))})" if isinstance(choices, list) and choices else ""
-                said = input(f"it asks: {text}{printable(offered)}: ")
-            else:
-                given = input(f"allow {printable(str(data.get('name') or ''))}: {text}? [y/n/always] ").strip().lower()
-                decision = _DECISIONS.get(given, "deny")
-        except EOFError:
-            decision = "deny"
-        try:
-            body = {"request_id": request, "decision": decision, "text": said}
             self._gateway.post(f"/runs/{quote(run_id)}/answer", body)
         except GatewayError as error:
             self._note(str(error))
+
+    def _prompt(self, text: str) -> None:
+        """Ask for a line; what a program reads on standard output are the answers alone."""
+        if self._lines.terminal:
+            print(text, end="", flush=True)
+        else:
+            self._note(text.strip())
+
+    def _wait_for_answer(self, run_id: str) -> bool:
+        """Wait until there is a line to take as the answer; false if somebody else has answered."""
+        while not self._lines.wait(_LOOK_AFTER):
+            run = self._gateway.get(f"/runs/{quote(run_id)}").get("run")
+            if not isinstance(run, dict) or run.get("status") not in _ASKING:
+                self._at_line_start = not self._lines.terminal
+                self._note("somebody else has answered")
+                return False
+        return True
 
     def _write(self, text: str) -> None:
         shown = "\n".join(map(harmless, text.split("\n")))
