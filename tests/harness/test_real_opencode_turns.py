@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tests.daemon.test_turns import post
@@ -35,3 +37,14 @@ def test_messages_permissions_and_an_interrupt(driven: DrivenCli) -> None:
     assert post(daemon, "/v1/turns/agent/interrupt")[0] == 200
     assert ended(driven, "STUB-SLEEP:60")["outcome"] == "interrupted"
     agentctl(driven, "ask", "agent", "once more")
+
+
+def test_a_server_that_the_user_has_set_up_is_followed(driven: DrivenCli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    driven.declare(args=["--port", str(port)])
+    assert wait_activity(driven, "idle")["activity_source"] in ("server", "screen")
+    ask(driven, "hello there")
+    turn = ended(driven, "hello there")
+    assert (turn["outcome"], turn["text"]) == ("completed", "STUB-REPLY: hello there")
+    assert wait_activity(driven, "idle")["activity_source"] == "server"

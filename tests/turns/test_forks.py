@@ -62,7 +62,7 @@ def run(folder: Path, added: Additions) -> subprocess.CompletedProcess[str]:
         (CODEX, ("codex", "fork", "mine")),
         (CODEX, ("codex", "exec")),
         (OPENCODE, ("opencode", "-s", "mine")),
-        (OPENCODE, ("opencode", "--port", "4096")),
+        (OPENCODE, ("opencode", "--mdns")),
     ],
 )
 def test_a_command_line_that_names_a_conversation_is_none_that_forks(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from agentd.turns.events import Decision, Ended, Failure, Outcome
 from agentd.turns.opencode import launch
 from agentd.turns.opencode.adapter import OPENCODE
 from agentd.turns.opencode.events import Reader
+from agentd.turns.opencode.listening import listens
 from tests.turns.claude_run import until
 from tests.turns.opencode_run import ASKED, IDLE, doing, facts, prompt, said_of, watched
 
@@ -149,15 +153,55 @@ def test_a_launch_that_stays_serves_behind_a_password_that_is_in_no_argument() -
     "given",
     [
         facts("opencode", "--prompt", "hi", stays=False),
-        facts("opencode", "--port", "4096"),
+        facts("opencode", "--port", "0"),
+        facts("opencode", "--port"),
+        facts("opencode", "--port=70000"),
+        facts("opencode", "--port", "4096", "--hostname", "192.168.0.1"),
+        facts("opencode", "--port", "4096", OPENCODE_SERVER_USERNAME="me"),
         facts("opencode", "--hostname=0.0.0.0"),
+        facts("opencode", "--mdns"),
         facts("opencode", "serve"),
-        facts("opencode", OPENCODE_SERVER_PASSWORD="mine"),
     ],
 )
 def test_nothing_is_added_to_other_launches(given: LaunchFacts) -> None:
     added = OPENCODE.additions(given)
     assert (added.argv, dict(added.environment), dict(added.memo)) == (given.argv, {}, {})
+
+
+@pytest.mark.parametrize("words", [("--port", "4096"), ("--port=4096", "--hostname", "0.0.0.0")])  # noqa: S104
+def test_a_server_that_the_user_has_set_up_is_followed(words: tuple[str, ...]) -> None:
+    added = OPENCODE.additions(facts("opencode", *words, resume="ses_1", OPENCODE_SERVER_PASSWORD="mine"))
+    assert added.argv == ("opencode", "-s", "ses_1", *words)
+    assert dict(added.environment) == {}
+    assert dict(added.memo) == {
+        launch.PORT: "4096",
+        launch.PASSWORD: "mine",
+        launch.GIVEN: "yes",
+        launch.RESUMED: "ses_1",
+    }
+    assert OPENCODE.additions(facts("opencode", *words)).memo[launch.PASSWORD] == ""
+
+
+def test_who_listens_on_a_port_is_known() -> None:
+    code = "import socket; s=socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        assert listens(other.pid, port)
+        assert listens(os.getpid(), port), "it descends from this one"
+        with subprocess.Popen(["sleep", "60"]) as stranger:
+            assert not listens(stranger.pid, port)
+            stranger.kill()
+        other.communicate(b"\n")
+
+
+def test_a_password_of_the_users_is_kept() -> None:
+    added = OPENCODE.additions(facts("opencode", OPENCODE_SERVER_PASSWORD="mine"))
+    assert added.argv[1:4] == ("--hostname", "127.0.0.1", "--port")
+    assert (dict(added.environment), added.memo[launch.PASSWORD]) == ({}, "mine")
+    assert "mine" not in repr(added)
 
 
 def test_a_run_that_ends_with_its_answer_is_one_turn() -> None:

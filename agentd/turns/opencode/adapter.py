@@ -36,6 +36,7 @@ from agentd.turns.opencode import launch
 from agentd.turns.opencode.events import Doing, Reader
 from agentd.turns.opencode.fork import fork
 from agentd.turns.opencode.home_screen import is_home
+from agentd.turns.opencode.listening import listens
 from agentd.turns.opencode.messages import as_events, is_prompt, made_before, missed, prompt_of
 from agentd.turns.opencode.record import record_of
 from agentd.turns.opencode.server import STATUS, NoAnswerError, Server
@@ -134,6 +135,7 @@ class OpenCodeWatch:
         failures = 0
         while True:
             try:
+                await self._check(server.port)
                 async for event in server.events():
                     if event.get("type") == "server.connected":
                         await self._connected(server)
@@ -150,6 +152,11 @@ class OpenCodeWatch:
             await asyncio.sleep(_RETRY[min(failures, len(_RETRY) - 1)])
             failures += 1
             server.be_patient(failures)
+
+    async def _check(self, port: int) -> None:
+        """Ask nothing of another program that has the port that the user chose."""
+        if launch.GIVEN in self.run_.memo and not await asyncio.to_thread(listens, self.run_.process.pid, port):
+            raise OSError(f"its program does not listen on port {port}")
 
     async def _connected(self, server: Server) -> None:
         """Ask what is going on, and what was not heard."""

@@ -12,6 +12,9 @@ from agentd.harness.additions import Additions, LaunchFacts
 PORT, PASSWORD = "port", "password"
 """In the memo, which the agents' user alone may read."""
 
+GIVEN: Final = "given"
+"""In the memo, if the user has set up the server: whose port it is is not known by a password of ours."""
+
 RESUMED: Final = "session"
 """In the memo: the conversation that it goes on with."""
 
@@ -28,28 +31,40 @@ USER: Final = "opencode"
 """Whom the server knows by the password."""
 
 _VARIABLE: Final = "OPENCODE_SERVER_PASSWORD"
-_OWN: Final = ("--port", "--hostname", "--mdns", "--cors")
-"""Whoever sets up the server has a use for it: nothing is added then."""
+_NAME: Final = "OPENCODE_SERVER_USERNAME"
+_PORT, _HOST = "--port", "--hostname"
+_OWN: Final = (_PORT, _HOST, "--mdns", "--cors")
+"""Whoever sets up the server has a use for it: it is left as it is."""
+_HERE: Final = (None, "127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 (what a server may listen on)
+"""Hosts of a server that is reached on loopback."""
+_MOST_PORTS: Final = 65_535
 _CONVERSATION: Final = ("-s", "--session", "-c", "--continue")
 _COMMANDS: Final = frozenset({"run", "serve", "web", "attach", "acp", "auth", "mcp", "models", "agent", "upgrade"})
 
 
 def additions(facts: LaunchFacts) -> Additions:
-    """Have OpenCode's own server listen on a free port of loopback.
+    """Have OpenCode's own server listen on a free port of loopback, or follow the one that the user has set up.
 
     ``--port 0`` would take 4096 where that is free, and tells nobody which it took otherwise.
     """
     argv = facts.argv
     data = facts.environment.get("XDG_DATA_HOME")
     elsewhere = {DATA: data} if data and data.startswith("/") else {}
-    own = _has(argv, _OWN) or _VARIABLE in facts.environment or (len(argv) > 1 and argv[1] in _COMMANDS)
     if not facts.stays and argv[1:2] == ("run",):
         return Additions(argv, memo={ONE_TURN: "yes", **elsewhere})
-    if not facts.stays or not argv or own:
+    password = facts.environment.get(_VARIABLE)
+    of_user = _has(argv, _OWN)
+    port = _port_of(argv) if of_user else _free_port()
+    other = facts.environment.get(_NAME, USER) != USER or (argv[1:2] != () and argv[1] in _COMMANDS)
+    if not facts.stays or not argv or port is None or other:
         return Additions(argv, memo=elsewhere)
-    port, password = _free_port(), secrets.token_urlsafe(24)
-    added = ["--hostname", "127.0.0.1", "--port", str(port)]
-    memo = {PORT: str(port), PASSWORD: password, **elsewhere}
+    added, given = list[str](), dict[str, str]()
+    if not of_user:
+        added = [_HOST, "127.0.0.1", _PORT, str(port)]
+        if password is None:
+            password = secrets.token_urlsafe(24)
+            given = {_VARIABLE: password}
+    memo = {PORT: str(port), PASSWORD: password or "", **({GIVEN: "yes"} if of_user else {}), **elsewhere}
     named = _has(argv, _CONVERSATION)
     if facts.resume is not None and not named:
         added += ["-s", facts.resume]
@@ -57,7 +72,15 @@ def additions(facts: LaunchFacts) -> Additions:
     forks = facts.fork is not None and not named
     if forks:
         memo[FORK] = str(facts.fork)
-    return Additions((argv[0], *added, *argv[1:]), {_VARIABLE: password}, memo=memo, forks=forks)
+    return Additions((argv[0], *added, *argv[1:]), given, memo=memo, forks=forks)
+
+
+def _port_of(argv: Sequence[str]) -> int | None:
+    """The port of the server that a command line sets up, if it is named, and reached on loopback."""
+    port = _value(argv, _PORT)
+    if port is None or not port.isdecimal() or not 0 < int(port) <= _MOST_PORTS or _value(argv, _HOST) not in _HERE:
+        return None
+    return int(port)
 
 
 def _free_port() -> int:
@@ -65,6 +88,15 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _value(argv: Sequence[str], option: str) -> str | None:
+    for at, word in enumerate(argv):
+        if word == option:
+            return argv[at + 1] if at + 1 < len(argv) else None
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return None
 
 
 def _has(argv: Sequence[str], options: Sequence[str]) -> bool:

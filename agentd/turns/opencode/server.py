@@ -47,7 +47,7 @@ class Server:
     port
         On loopback.
     password
-        That the run was given.
+        That the run was given; empty if it has none.
     """
 
     port: int
@@ -61,10 +61,9 @@ class Server:
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                f"http://127.0.0.1:{self.port}",
-                headers={hdrs.AUTHORIZATION: f"Basic {b64encode(f'{USER}:{self.password}'.encode()).decode()}"},
-            )
+            known = b64encode(f"{USER}:{self.password}".encode()).decode()
+            headers = {hdrs.AUTHORIZATION: f"Basic {known}"} if self.password else None
+            self._session = aiohttp.ClientSession(f"http://127.0.0.1:{self.port}", headers=headers)
         return self._session
 
     async def close(self) -> None:
