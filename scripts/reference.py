@@ -18,7 +18,7 @@ from agentd.gateway.interface import AT_THE_ROOT, TWICE
 from agentd.harness.base import Harness
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_rows, field_table
-from agentd.jcard.schema import drop_in_schema, gateway_schema, notify_schema, pool_schema
+from agentd.jcard.schema import approve_schema, drop_in_schema, gateway_schema, notify_schema, pool_schema
 from agentd.model.events import DETAILS, EVENT_DOCS, EventKind
 from agentd.recording.journal.database import TOTAL_BYTES
 from agentd.recording.journal.journal import UNCLEAN_GAP, JournalLimits
@@ -75,6 +75,14 @@ What stands in the table `[drop_in]` of such a file:
 | field | type | default | meaning |
 | --- | --- | --- | --- |
 {field_rows(notify_schema())}
+## Approvals
+
+`[[approve]]`, in a jcard or drop-in, says what agents may do without anybody being asked:
+[Decide approvals by rule](../how-to/approvals.md).
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(approve_schema())}
 ## Gateway
 
 `[gateway]`, in `jcard.toml` alone, is what [agentd-gateway](gateway.md) goes by; agentd passes over it.

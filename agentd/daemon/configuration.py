@@ -10,6 +10,7 @@ from agentd.jcard.drop_in_folder import FoundFile
 from agentd.jcard.problems import LoadResult
 from agentd.jcard.secrets import Secrets
 from agentd.jcard.unknown import NOTHING_UNKNOWN, UnknownSources
+from agentd.model.approvals import ApprovalRule
 from agentd.model.notification import NotifyRule
 from agentd.model.pool import NO_POLICIES, PoolDeclaration
 from agentd.supervise.desired import DesiredAgent
@@ -78,6 +79,8 @@ class Configuration:
     """Those that there are."""
     notify: tuple[NotifyRule, ...] = ()
     """Who is told what."""
+    approvals: tuple[ApprovalRule, ...] = ()
+    """What agents may do without anybody being asked, in order."""
     signing: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The secrets that notices are signed with, by name."""
     pool: PoolDeclaration = NO_POLICIES

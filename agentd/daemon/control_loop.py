@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from agentd.daemon.configuration import Configuration
@@ -15,6 +15,7 @@ from agentd.daemon.reports import report_configuration
 from agentd.daemon.stable_reader import StableReader
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.watch import Watcher
+from agentd.model.approvals import ApprovalRule
 from agentd.notify.notifier import Notifier
 from agentd.settings.logs import Redactor
 from agentd.supervise.plan import Action
@@ -45,6 +46,8 @@ class ControlLoop:
         Called after the first read.
     on_resync
         Called at each resync.
+    approve
+        Given the rules for what agents ask for.
     """
 
     inputs: Inputs
@@ -58,6 +61,7 @@ class ControlLoop:
     interval: float
     on_ready: Callable[[], None]
     on_resync: Callable[[], None]
+    approve: Callable[[Sequence[ApprovalRule]], None]
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -105,6 +109,7 @@ class ControlLoop:
         self.notifier.configure(configuration.notify, configuration.signing)
         report_configuration(self.reconciler.host, configuration, before)
         if configuration.desired is not None:
+            self.approve(configuration.approvals)
             self.reconciler.declare(configuration.desired, configuration.unknown, configuration.pool)
 
     def _stops(self, configuration: Configuration) -> bool:

@@ -13,6 +13,7 @@ from agentd.daemon.configuration import Configuration, Reading, Sources
 from agentd.daemon.resolving import Resolver
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
+from agentd.jcard.approve_tables import approvals_in_force, nobody_told
 from agentd.jcard.prompts import PromptError, prompt_files, read_prompt
 from agentd.jcard.secrets import (
     Secrets,
@@ -117,6 +118,7 @@ class Inputs:
         )
         in_force = [file.in_force for file in merged if file.in_force is not None]
         notify = tuple(rule for content in in_force for rule in content.notify)
+        approvals = approvals_in_force(merged[0].in_force, [file.in_force for file in merged[1:]])
         reading = replace(reading, secrets=replace(secrets, withheld=tokens_of_gateway(in_force)))
         jcard = merged[0].in_force
         pool = NO_POLICIES if jcard is None or jcard.pool is None else jcard.pool
@@ -125,6 +127,7 @@ class Inputs:
             *unlisted,
             *missing_secrets(specs, secrets),
             *missing_signatures(notify, secrets),
+            *nobody_told(approvals, notify),
             *secrets.warnings,
         )
         return Configuration(
@@ -135,6 +138,7 @@ class Inputs:
             skipped_secrets=frozenset(secrets.warnings),
             secret_names=frozenset(secrets.values),
             notify=notify,
+            approvals=approvals,
             pool=pool,
             signing={name: secrets.values[name] for rule in notify if (name := rule.secret or "") in secrets.values},
         )

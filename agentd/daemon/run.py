@@ -260,6 +260,7 @@ class _Daemon:
             settings.interval,
             partial(self._notifier.send, "READY=1"),
             own.soon.set,
+            turns.approve,
         )
         kept = await self._work(reconciler, control, own, transcripts)
         report_stopped(host, os.getpid(), _fate(kept=kept))

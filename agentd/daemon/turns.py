@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from agentd.daemon.pane_terminal import PaneTerminal
 from agentd.daemon.turn_screens import TurnScreens
 from agentd.files.path_lock import SocketTakenError
 from agentd.harness.base import Harness
+from agentd.model.approvals import ApprovalRule
 from agentd.model.events import Detail, Event
 from agentd.settings.folders import SOCKET_PATH_LIMIT
 from agentd.settings.sockets import turns_socket
@@ -95,6 +96,11 @@ class TurnsPart:
         """Say that the runs of a former daemon are all known."""
         assert self._thread is not None
         self._thread.adopted()
+
+    def approve(self, rules: Sequence[ApprovalRule]) -> None:
+        """Follow these rules for what agents ask for."""
+        assert self._thread is not None
+        self._thread.approve(rules)
 
     def _no_socket(self) -> str | None:
         """Why there can be no socket, if there can be none."""

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from agentd.jcard.table import NAME_TAG, TABLE_TAG, SecretTable
 from agentd.jcard.usage_limit_table import ACTION_TAG, LIMIT_TABLE_TAG, UsageLimitTable
+from agentd.model.approvals import ApprovalAction
 from agentd.model.limits import OomPolicy
 from agentd.model.notification import NoticeFormat
 from agentd.model.spec import AgentType, ApplyWhen, Isolation, Mode, Network, RestartPolicy, SandboxKind, SecretMode
@@ -28,6 +29,7 @@ _CHOICES: Final[dict[str, list[str]]] = {
     "sandbox": [*SandboxKind],
     "network": [*Network],
     "format": [*NoticeFormat],
+    "decision": [*ApprovalAction],
 }
 
 _EXPECTED: Final = {

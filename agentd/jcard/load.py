@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path as FilePath
 from typing import Final
 
+from agentd.jcard.approve_tables import read_approvals
 from agentd.jcard.checkouts import branch_name, check_branches, check_checkout, workdir_in
 from agentd.jcard.checks import check_name
 from agentd.jcard.declarations import Declaration, Identity, read_declarations
@@ -88,6 +89,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     check_branches(declarations, findings)
     lease = read_lease(document.values, findings)
     notify = read_rules(document.values, findings)
+    approvals = read_approvals(document.values, findings, path)
     gateway = read_gateway(document.values, context, findings)
     pool = read_pool(document.values, context, findings)
     worker = read_worker(document.values, context, findings)
@@ -100,7 +102,9 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         for spec in _specs(declaration, context, source):
             agents.append(spec if worker is None else replace(spec, worker=worker))
             tables[spec.name] = declaration.path
-    return LoadResult(tuple(agents), findings.in_order(), lease, notify, tables, document.text, gateway, pool)
+    return LoadResult(
+        tuple(agents), findings.in_order(), lease, notify, approvals, tables, document.text, gateway, pool
+    )
 
 
 def _check_fields(declaration: Declaration, findings: Findings) -> None:

@@ -73,6 +73,10 @@ class NotifyTable(BaseModel):
         None,
         description="Whose: names, or patterns with * and ?. Default: every agent, and agentd itself.",
     )
+    whom: Annotated[list[Annotated[str, AfterValidator(_check_pattern)]], Field(min_length=1)] | None = Field(
+        None,
+        description="Names for [[approve]]: of approval_asked, only what a rule asks one of these is told.",
+    )
     command: Annotated[list[str], AfterValidator(check_command)] = Field(
         [],
         description="A command line that is run as the agents' user, with the notice as JSON on its standard input; "
@@ -129,7 +133,14 @@ def _read_rule(path: Path, raw: Mapping[str, object], findings: Findings) -> Not
         return None
     agents = None if table.agents is None else tuple(table.agents)
     return NotifyRule(
-        frozenset(table.on), agents, tuple(table.command), table.url, table.format, table.secret, table.per_minute
+        on=frozenset(table.on),
+        agents=agents,
+        command=tuple(table.command),
+        url=table.url,
+        format=table.format,
+        secret=table.secret,
+        whom=None if table.whom is None else tuple(table.whom),
+        per_minute=table.per_minute,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agentd.jcard.scan import Path
+from agentd.model.approvals import ApprovalRule
 from agentd.model.gateway import GatewayDeclaration
 from agentd.model.notification import NotifyRule
 from agentd.model.pool import PoolDeclaration
@@ -82,6 +83,8 @@ class LoadResult(Checked):
     """Seconds for which a drop-in counts after it was renewed last; ``None`` is for ever."""
     notify: tuple[NotifyRule, ...] = ()
     """Who is told what."""
+    approvals: tuple[ApprovalRule, ...] = ()
+    """What agents may do without anybody being asked."""
     tables: Mapping[str, Path] = field(default_factory=dict, compare=False)
     """The table that declares each agent, by the agent's name."""
     text: str = field(default="", repr=False, compare=False)

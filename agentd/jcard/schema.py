@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from agentd.jcard.approve_tables import ApproveTable
 from agentd.jcard.channel_table import ChannelTable
 from agentd.jcard.gateway_table import GatewayTable, TokenTable
 from agentd.jcard.notify_tables import NotifyTable
@@ -80,6 +81,12 @@ def notify_schema() -> dict[str, Any]:
     return {**schema, "title": "Notification", "description": "Who is told what happens."}
 
 
+def approve_schema() -> dict[str, Any]:
+    """Build the JSON Schema (2020-12) of one ``[[approve]]`` table."""
+    schema = ApproveTable.model_json_schema(schema_generator=_TomlSchema)
+    return {**schema, "title": "Approval", "description": "What agents may do without anybody being asked."}
+
+
 def gateway_schema() -> dict[str, Any]:
     """Build the JSON Schema (2020-12) of the ``[gateway]`` table."""
     schema = GatewayTable.model_json_schema(schema_generator=_TomlSchema)
@@ -134,6 +141,11 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
                 "type": "array",
                 "items": {"$ref": "#/$defs/notify"},
             },
+            "approve": {
+                "description": "What agents may do without anybody being asked.",
+                "type": "array",
+                "items": {"$ref": "#/$defs/approve"},
+            },
             "gateway": {"description": "What agentd-gateway goes by.", "$ref": "#/$defs/gateway"},
             "pool": {"description": "What holds for workers.", "$ref": "#/$defs/pool"},
             "drop_in": {"description": "Of a drop-in: how long it counts.", "$ref": "#/$defs/drop_in"},
@@ -141,6 +153,7 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
         "additionalProperties": True,
         "$defs": {
             "agent": agent_schema(harnesses),
+            "approve": approve_schema(),
             "drop_in": drop_in_schema(),
             "gateway": gateway_schema(),
             "notify": notify_schema(),

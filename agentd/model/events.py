@@ -52,6 +52,7 @@ class EventKind(StrEnum):
     TURN_TOOL_COMPLETED = "turn_tool_completed"
     TURN_PERMISSION_ASKED = "turn_permission_asked"
     TURN_PERMISSION_RESOLVED = "turn_permission_resolved"
+    APPROVAL_ASKED = "approval_asked"
     TURN_QUESTION_ASKED = "turn_question_asked"
     TURN_USAGE = "turn_usage"
     TURN_QUOTA = "turn_quota"
@@ -173,7 +174,11 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
         "The agent asks whether it may do what the reason says.", (*_TURN, "request", "name")
     ),
     EventKind.TURN_PERMISSION_RESOLVED: EventDoc(
-        "A request or a question is decided, by whomever.", (*_TURN, "request", "decision")
+        "A request or a question is decided, by whomever.", (*_TURN, "request", "decision", "by")
+    ),
+    EventKind.APPROVAL_ASKED: EventDoc(
+        "A rule of `[[approve]]` has somebody decide what the reason says.",
+        ("request", "name", "rule", "why", "whom", "timeout_seconds"),
     ),
     EventKind.TURN_QUESTION_ASKED: EventDoc(
         "The agent asks the question that the reason is.", (*_TURN, "request", "choices")
@@ -231,6 +236,7 @@ DETAILS: Mapping[str, str] = {
     "apply_at": "when the change is applied at the latest",
     "adopted": "number of agents taken over from a former daemon",
     "agents": "number of agents declared, by `source` if there is one; of a daemon that ends, `stopped` or `kept`",
+    "by": "who decided: `rule:NAME`, or by the kernel's account `uid:NUMBER` or `agent:NAME`",
     "cause": "why: `changed`, `removed`, `disabled`, `timeout`, `session lost`, `usage limit` or `shutdown`",
     "cache_read_tokens": "tokens that were read from the provider's cache",
     "cache_write_tokens": "tokens that were written to it",
@@ -273,6 +279,7 @@ DETAILS: Mapping[str, str] = {
     "resume_at": "when it will be told to go on",
     "resumes": "how often it was told to go on since a turn last ended well",
     "role": "what the worker was spawned as",
+    "rule": "name of the rule, or the file and line where it stands",
     "run": "id of the run",
     "sender": "who sent it, by the kernel's account: `agent:NAME`, `uid:NUMBER` or `agentd`",
     "session": "name of the tmux session",
@@ -281,12 +288,15 @@ DETAILS: Mapping[str, str] = {
     "state": "the agent's state after this",
     "status": "`failed` or `expired`",
     "text": "the answer",
+    "timeout_seconds": "after which it is denied, if nobody has answered",
     "tool": "id of this use of the tool",
     "turn": "id of the turn, the program's own where it has one",
     "used_percent": "how much of it is used",
     "version": "version of agentd",
     "waits": "what the change waits for, an array",
     "was": "the agent's state before; of an activity, the activity before",
+    "whom": "who is told, by the names of `[[notify]]`, an array",
+    "why": "why the rule is about it",
     "window": "name of the quota",
     "window_seconds": "span of time that the quota is for",
 }

@@ -34,3 +34,5 @@ class NotifyRule:
     """Name of the secret that posts are signed with."""
     per_minute: int = 30
     """Notices at most; what is beyond is counted, and the next one says so."""
+    whom: tuple[str, ...] | None = None
+    """Told alone of approvals that a rule puts to one of these names; ``None`` is told of whatever `on` says."""

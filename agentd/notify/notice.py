@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -86,6 +86,10 @@ def applies(rule: NotifyRule, event: Event) -> bool:
     """Whether a rule tells of an event."""
     if rule.on.isdisjoint({occasion(event), event.kind.value}):
         return False
+    if rule.whom is not None:
+        whom = event.data.get("whom")
+        if not isinstance(whom, Sequence) or set(rule.whom).isdisjoint(whom):
+            return False
     if rule.agents is None:
         return True
     name = event.agent

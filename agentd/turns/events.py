@@ -121,6 +121,8 @@ class PermissionResolved:
 
     request: str
     decision: Decision
+    by: str | None = None
+    """``uid:NUMBER`` or ``agent:NAME`` by the kernel's account, or ``rule:NAME``; ``None`` if nobody answered here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,8 @@ def told(event: TurnEvent, conversation: Conversation) -> tuple[str | None, dict
         case QuestionAsked(request, text, choices):
             data |= {"request": request, "choices": choices}
             reason = line(text)
-        case PermissionResolved(request, decision):
-            data |= {"request": request, "decision": decision.value}
+        case PermissionResolved(request, decision, by):
+            data |= {"request": request, "decision": decision.value} | ({} if by is None else {"by": by})
         case Usage():
             data |= _usage(event)
         case Ended(outcome, final_text, failure, error):

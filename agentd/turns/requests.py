@@ -22,6 +22,7 @@ import structlog
 
 from agentd.text.messages import TooLargeError, message_of
 from agentd.turns.adapter import Answer, Hook, TurnsError
+from agentd.turns.conversation import Request
 from agentd.turns.events import Decision
 from agentd.turns.hook_command import AGAIN
 from agentd.turns.hook_command import PATH as HOOK_PATH
@@ -33,7 +34,7 @@ from agentd.turns.messages.undelivered import BY_AGENT
 from agentd.turns.peers import Peer
 from agentd.turns.run_watch import RunWatch
 from agentd.turns.turns import NoSuchAgentError, NotYetError, Turns
-from agentd.turns.views import conversation_view
+from agentd.turns.views import conversation_view, verdict_view
 
 log = structlog.get_logger(__name__)
 
@@ -165,6 +166,26 @@ class Requests:
         listed = [{**each.message.view(), "characters": each.characters} for each in found]
         return HttpAnswer(HTTPStatus.OK, json.dumps({"messages": listed}).encode())
 
+    async def _act(self, request: HttpRequest, name: str, act: str) -> HttpAnswer:
+        body = _object(request.body or b"{}")
+        if act == "approvals":
+            return await self._explain(name, body)
+        watch = self._turns.running(name)
+        if act == "answer":
+            await watch.answer(_text(body, "request"), _answer(body), self._sender(request.peer))
+        else:
+            await watch.interrupt()
+        # It may have ended by that.
+        return self._shown(watch)
+
+    async def _explain(self, name: str, body: Mapping[str, object]) -> HttpAnswer:
+        """Say what the rules in force would decide."""
+        agent, workdir = self._turns.known_agent(name)
+        arguments = {key: value for key in ("command", "path") if (value := _text(body, key)) is not None}
+        given = Request("", "", question=False, asked=0.0, name=_text(body, "tool") or "", arguments=arguments)
+        verdict = await self._turns.approver.verdict(agent, given, workdir)
+        return HttpAnswer(HTTPStatus.OK, json.dumps(verdict_view(agent, verdict)).encode())
+
     def _sender(self, peer: Peer) -> str:
         """Who sends, by the kernel's account."""
         watch = self._turns.run_of(peer.pid)
@@ -197,16 +218,8 @@ class Requests:
         match request.method, what.split("/"):
             case "GET", [""]:
                 return self._shown(turns.running(name))
-            case "POST", ["answer"]:
-                body, watch = _object(request.body or b"{}"), turns.running(name)
-                await watch.answer(_text(body, "request"), _answer(body))
-                return self._shown(watch)
-            case "POST", ["interrupt"]:
-                _object(request.body or b"{}")
-                watch = turns.running(name)
-                await watch.interrupt()
-                # It may have ended by that.
-                return self._shown(watch)
+            case "POST", ["answer" | "interrupt" | "approvals" as act]:
+                return await self._act(request, name, act)
             case "POST", ["messages"]:
                 body = _object(request.body)
                 given = _message_id(_text(body, "id") or ""), _sent(body), _seconds(body, "expires_s")

@@ -247,8 +247,13 @@ class RunWatch:
             self._fail(error)
             return None
 
-    async def answer(self, request: str | None, answer: Answer) -> Request:
+    async def answer(self, request: str | None, answer: Answer, by: str | None = None) -> Request:
         """Answer a request; with no id the only one there is.
+
+        Parameters
+        ----------
+        by
+            Who answers, as `PermissionResolved` says it.
 
         Raises
         ------
@@ -259,7 +264,7 @@ class RunWatch:
         await self._call(watch.answer(found, answer))
         self.conversation, first = decide(self.conversation, found.id)
         if first:
-            self._tell(PermissionResolved(found.id, answer.decision))
+            self._tell(PermissionResolved(found.id, answer.decision, by))
             self._doing.judge()
         return found
 

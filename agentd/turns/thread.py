@@ -23,6 +23,7 @@ import structlog
 from agentd.files.looks import Looks
 from agentd.files.worker import in_thread
 from agentd.harness.additions import Additions, LaunchFacts
+from agentd.model.approvals import ApprovalRule
 from agentd.model.events import Detail, Event, EventKind
 from agentd.model.states import Activity
 from agentd.model.user import AgentUser
@@ -246,6 +247,10 @@ class TurnsThread:
     def declared(self, agents: Sequence[DeclaredAgent], *, all_known: bool) -> None:
         """Say which agents are declared."""
         self._to_thread(partial(self._turns.declared, agents, all_known=all_known))
+
+    def approve(self, rules: Sequence[ApprovalRule]) -> None:
+        """Follow these rules for what agents ask for."""
+        self._to_thread(partial(self._turns.approve, rules))
 
     def ended(self, run_id: str, *, succeeded: bool, killed: bool = False) -> None:
         """Watch a run no more."""

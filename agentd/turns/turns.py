@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 import structlog
 
+from agentd.model.approvals import ApprovalRule
 from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
 from agentd.process.identity import ProcessIdentity
@@ -14,8 +15,9 @@ from agentd.supervise.run_watcher import DeclaredAgent
 from agentd.turns import peers
 from agentd.turns.activity import SCREEN, Rank, Seen
 from agentd.turns.adapter import Adapter, Ground, LiveRun, TurnsError
+from agentd.turns.approvals.approver import Approver
 from agentd.turns.background import Background
-from agentd.turns.events import Ended, TurnEvent
+from agentd.turns.events import Ended, PermissionAsked, PermissionResolved, TurnEvent
 from agentd.turns.messages.deliveries import Deliveries
 from agentd.turns.messages.message import Message, Status
 from agentd.turns.messages.queue import ConflictError, QueueFullError
@@ -80,6 +82,7 @@ class Turns:
         self._streams = Streams()
         self.deliveries = Deliveries(store, ground.wall, self._message_changed, self._takes_messages)
         self.background = Background()
+        self.approver = Approver(ground.looks, self.emit, self._do)
         self.adopted = asyncio.Event()
         """Set once the runs that a former daemon left are known."""
         self._declared: Mapping[str, DeclaredAgent] | None = None
@@ -142,6 +145,10 @@ class Turns:
         name = watch.agent.lower()
         ending = self._ending[name] = self._do(self._end(watch, succeeded=succeeded), f"end of {watch.agent}")
         ending.add_done_callback(lambda done: self._ending.pop(name) if self._ending.get(name) is done else None)
+
+    def approve(self, rules: Sequence[ApprovalRule]) -> None:
+        """Follow these rules for what agents ask for."""
+        self.approver.configure(rules, list(self._runs.values()))
 
     def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:
         """Have a run go on after a usage limit; tells why that could not be done, or ``None``."""
@@ -237,6 +244,10 @@ class Turns:
         """Something happened in a turn."""
         if isinstance(event, Ended):
             self.background.turn_ended(run)
+        if isinstance(event, PermissionAsked):
+            self.approver.asked(run, event.request)
+        elif isinstance(event, PermissionResolved):
+            self.approver.over(run.run_id, event.request)
         changes = self.deliveries.took(run.agent, run)
         self._tell(run, event_line(event))
         for change in changes:
@@ -303,6 +314,21 @@ class Turns:
         if refusal is not None:
             raise TurnsError(f"{declared.name} takes no messages here: {refusal}; agentctl send types at its terminal")
         return declared.name
+
+    def known_agent(self, name: str) -> tuple[str, str | None]:
+        """The name of an agent as it is declared, and where it works, if it runs.
+
+        Raises
+        ------
+        NoSuchAgentError, NotYetError
+            As `receiver` does.
+        """
+        watch, declared = self._running(name), self._find_declared(name)
+        workdir = None if watch is None else str(watch.run.facts.workdir)
+        if declared is not None:
+            return declared.name, workdir
+        assert watch is not None, "or it would not have been found"
+        return watch.agent, workdir
 
     def _takes_messages(self, name: str) -> bool:
         try:

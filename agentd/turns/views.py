@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from agentd.turns.approvals.matching import Verdict
 from agentd.turns.conversation import Request, Turn
 from agentd.turns.run_watch import RunWatch
 
@@ -30,6 +31,26 @@ def conversation_view(watch: RunWatch, waiting: int) -> JsonObject:
         "requests": [_request(each) for each in conversation.requests],
         "usage": asdict(conversation.usage),
         "waiting": waiting,
+    }
+
+
+def verdict_view(agent: str, verdict: Verdict) -> JsonObject:
+    """Show what the rules say, and why."""
+    rules: list[JsonObject] = [
+        {
+            "name": each.rule.name,
+            "decision": each.rule.action.value,
+            "match": each.match.name.lower(),
+            "why": each.why,
+        }
+        for each in verdict.considered
+    ]
+    return {
+        "agent": agent,
+        "decision": None if verdict.action is None else verdict.action.value,
+        "rule": None if verdict.rule is None else verdict.rule.name,
+        "why": verdict.why,
+        "rules": rules,
     }
 
 

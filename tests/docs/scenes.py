@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from tests.support.agents import jcard
 from tests.support.waiting import wait_for
 
 README = "README.md"
+APPROVALS = "docs/how-to/approvals.md"
 HOW_TO = "docs/how-to/README.md"
 APPLY = "docs/how-to/apply.md"
 CHAT = "docs/how-to/chat.md"
@@ -267,6 +269,17 @@ def _watched(who: Newcomer) -> None:
     wait_for(asked, 20, what="all are at what they were told", explain=lambda: who.type("agentctl status").text)
 
 
+def _asking(who: Newcomer) -> None:
+    rules = re.findall(r"^```toml\n(.*?)^```$", (ROOT / APPROVALS).read_text(), re.MULTILINE | re.DOTALL)[0]
+    # Who would be told has no desktop here.
+    rules = rules.replace('"notify-send", "agentd", "{text}"', '"true"')
+    listening = [sys.executable, "-I", "-S", "-X", "utf8", str(ROOT / "tests/support/listening_agent.py"), "--all"]
+    who.write("~/.config/agentd/jcard.toml", jcard({"name": "reviewer", "command": listening}) + rules)
+    who.start()
+    who.wait_states({"reviewer": "running"})
+    wait_for(lambda: "idle" in who.type("agentctl status").text, 20, what="it listens")
+
+
 def _scripted(who: Newcomer) -> None:
     answer = 'echo "ask me"; while read -r said; do echo "you said: $said"; done'
     _begin(who, {"name": "asker", "command": _sh(answer)})
@@ -326,6 +339,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (README, "1. Edit the file"): _four_agents,
     (README, "2. Attach"): _three_reviewers,
     (README, "3. Poll"): _all_states,
+    (APPROVALS, "See what the rules would decide"): _asking,
     (HOW_TO, "… find out why an agent does not run"): _reviewer,
     (APPLY, "See what waits, and say that it may"): _asks_before,
     (CHAT, "An agent that needs no key"): _chat,

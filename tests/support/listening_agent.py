@@ -1,9 +1,9 @@
 """A program of one's own that is talked to: reads messages from its terminal, and tells of its turns.
 
 A message is answered with "I hear: MESSAGE", in two pieces. ``slow`` at its beginning waits for the file ``go``,
-``slowly`` after the first piece, when it makes the file ``said``; ``forever`` never ends, ``die`` exits in it, and
-``deaf`` has no turn at all. What it cannot post it posts again until agentd is there. Each message that it reads is
-appended to the file ``heard``, as JSON.
+``slowly`` after the first piece, when it makes the file ``said``; ``forever`` never ends, ``die`` exits in it,
+``deaf`` has no turn at all, and ``run COMMAND`` asks for permission first; with ``--all`` every message does. What it
+cannot post it posts again until agentd is there. Each message that it reads is appended to the file ``heard``, as JSON.
 """
 
 from __future__ import annotations
@@ -46,6 +46,15 @@ def messages() -> object:
             os.write(1, b"\r\n> ")
 
 
+def decided(message: str) -> str:
+    """Ask for what a message says is to be run, and say what was decided."""
+    if not message.startswith("run ") and "--all" not in sys.argv:
+        return message
+    line = message.removeprefix("run ")
+    said = tell("permission_asked", name="Bash", text=line, arguments={"command": line})
+    return f"{said.get('decision')}: {line}"
+
+
 def main() -> None:
     if "--late" in sys.argv:
         while not Path("ready").exists():
@@ -72,9 +81,10 @@ def main() -> None:
             sys.exit(3)
         if not message.startswith("slowly"):
             tell("text_delta", text="I hear: ")
-        tell("text_delta", text=message)
+        heard_as = decided(message)
+        tell("text_delta", text=heard_as)
         tell("usage", input_tokens=len(message), output_tokens=2)
-        tell("ended", final_text=f"I hear: {message}")
+        tell("ended", final_text=f"I hear: {heard_as}")
 
 
 if __name__ == "__main__":

@@ -255,7 +255,7 @@ def test_an_answer_at_the_terminal_resolves_a_request() -> None:
     wanted = {"threadId": "t", "turnId": "1", "itemId": "c", "command": "make"}
     assert [*reader.request(0, Method.COMMAND, wanted)] == [
         Started("1"),
-        PermissionAsked("0", "exec_command", "make", "c"),
+        PermissionAsked("0", "exec_command", "make", "c", arguments={"command": "make"}),
     ]
     resolved = {"threadId": "t", "requestId": 0}
     assert [*reader.read("serverRequest/resolved", resolved)] == [PermissionResolved("0", Decision.EXPIRED)]

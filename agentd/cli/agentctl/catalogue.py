@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "answer": "allow, deny or answer what an agent asks",
         "last": "print an agent's last answer",
     },
+    "approvals": {"approvals": "show who decided what agents asked for, or what the rules would decide"},
     "usage": {"usage": "show the tokens, cost and quota of the agents' models"},
     "events": {"events": "print the daemon's events"},
     "wait": {"wait": "wait until an agent is in a state"},

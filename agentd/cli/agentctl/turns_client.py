@@ -175,6 +175,11 @@ class TurnsClient:
             raise ApiError(200, "expected messages: agentd and agentctl are of different versions")
         return [each for each in found if isinstance(each, Mapping)]
 
+    def explain(self, agent: str, asked: Mapping[str, str]) -> JsonObject:
+        """Ask what the rules in force would decide; `asked` has tool, command and path, as far as they are known."""
+        found = self.api.post(_path(agent, "/approvals"), dict(asked))
+        return found if isinstance(found, Mapping) else {}
+
     def withdraw(self, agent: str, message: str) -> MessageView:
         """Take a message back that waits."""
         return MessageView.of(self.api.delete(_path(agent, f"/messages/{message}")))

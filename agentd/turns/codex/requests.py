@@ -62,7 +62,9 @@ def read_request(
     match method:
         case Method.COMMAND:
             shown = _command(said) or reason
-            return Asked(identity, method, PermissionAsked(name, "exec_command", shown, tool), said)
+            line = said.get("command")
+            given = None if line is None else {"command": line}
+            return Asked(identity, method, PermissionAsked(name, "exec_command", shown, tool, arguments=given), said)
         case Method.FILES:
             return Asked(identity, method, PermissionAsked(name, "apply_patch", reason or "change files", tool), said)
         case Method.PERMISSIONS:

@@ -67,6 +67,10 @@ class _Body:
         value = self._fields.get(name)
         return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
 
+    def mapping(self, name: str) -> Mapping[str, object] | None:
+        value = self._fields.get(name)
+        return value if isinstance(value, dict) else None
+
     def one_of(self, name: str, kind: type[_Enum], otherwise: _Enum) -> _Enum:
         return next((each for each in kind if each.value == self._fields.get(name)), otherwise)
 
@@ -84,6 +88,7 @@ def _asked(body: _Body) -> TurnEvent:
         body.text("text"),
         body.known("tool"),
         body.texts("choices"),
+        body.mapping("arguments"),
     )
 
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from agentd.cli.agentctl.client import ApiError, Json
+from agentd.cli.agentctl.actors import actor_name
+from agentd.cli.agentctl.client import ApiError
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, whole_number
 from agentd.cli.agentctl.turns_client import JsonObject, TurnsClient
 from agentd.text.terminal import BOLD, GREEN, RED, Cell, lines, span
@@ -135,16 +136,6 @@ def _since(message: JsonObject, name: str, now: float) -> int:
     return max(0, int(now - at)) if isinstance(at, int | float) else 0
 
 
-def _sender(message: Mapping[str, Json]) -> str:
+def _sender(message: JsonObject) -> str:
     sender = message.get("sender")
-    if not isinstance(sender, str):
-        return "unknown"
-    kind, _, name = sender.partition(":")
-    if kind != "uid" or not name.isdecimal():
-        return name or kind
-    import pwd
-
-    try:
-        return pwd.getpwuid(int(name)).pw_name
-    except (KeyError, OverflowError):
-        return sender
+    return actor_name(sender) if isinstance(sender, str) else "unknown"

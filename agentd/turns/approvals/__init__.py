@@ -1,0 +1,1 @@
+"""Rules that decide what agents ask for: read, matched and acted on."""
