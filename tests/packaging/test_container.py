@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 
 from agentd import __version__
+from agentd.gateway.command_line import build_parser
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
 from agentd.settings.context import load_context
 from agentd.settings.flags import OPTIONS
+from scripts.locked import read_lock
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (openapi-spec-validator brings it)")
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +32,42 @@ def manifest() -> dict[str, Any]:
 
 def variables() -> dict[str, str]:
     return dict(re.findall(r"^\s+(?:ENV )?([A-Z_]+)=(\S+)", CONTAINERFILE, re.MULTILINE))
+
+
+def stages() -> dict[str, str]:
+    """What is done in each stage, by its name; the last has none."""
+    parts = re.split(r"^FROM (?:\S+)(?: AS (\S+))?\n", CONTAINERFILE, flags=re.MULTILINE)
+    return {name or "": text for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def test_the_gateway_is_served_on_8080_with_the_clients_of_all_brokers() -> None:
+    gateway = stages()["gateway"]
+    (listen,) = re.findall(r'^ENTRYPOINT \["agentd-gateway", "--listen", "(.*)"\]$', gateway, re.MULTILINE)
+    assert build_parser().parse_args(["--listen", listen]).listen == ["0.0.0.0:8080"]
+    assert "EXPOSE 8080" in gateway
+    assert "COPY --from=build-gateway" in gateway
+    locked = {package.name for package in read_lock(ROOT / "requirements/channels.txt")}
+    assert {"aiokafka", "aws-msk-iam-sasl-signer-python", "redis"} <= locked
+    # What both locks have is the same, or one stage would undo the other.
+    run = {package.name: package.version for package in read_lock(ROOT / "requirements/run.txt")}
+    channels = {package.name: package.version for package in read_lock(ROOT / "requirements/channels.txt")}
+    assert {name: run[name] for name in run.keys() & channels.keys()} == {
+        name: channels[name] for name in run.keys() & channels.keys()
+    }
+
+
+def test_the_two_of_the_compose_file_share_what_they_meet_in() -> None:
+    compose = yaml.safe_load((ROOT / "packaging/compose.yaml").read_text())
+    agentd, gateway, redis = (compose["services"][name] for name in ("agentd", "gateway", "redis"))
+    assert agentd["volumes"] == gateway["volumes"]
+    targets = {each.split(":")[-1 if not each.endswith(":ro") else -2] for each in agentd["volumes"]}
+    values = variables()
+    assert all(any(Path(values[name]).is_relative_to(target) for target in targets) for name in PLACES)
+    (volumes,) = re.findall(r"^VOLUME (\[.*\])$", stages()["gateway"], re.MULTILINE)
+    assert {*json.loads(volumes)} <= targets
+    assert gateway["build"]["target"] in stages()
+    assert gateway["ports"] == ["127.0.0.1:8080:8080"]
+    assert redis["profiles"] == ["redis"]
 
 
 def test_the_image_names_every_path_by_the_variables_of_the_daemon() -> None:
@@ -51,7 +90,7 @@ def test_the_image_runs_without_privileges_and_copies_what_exists() -> None:
 
 
 def test_the_image_has_no_utempter_for_tmux_to_wait_for() -> None:
-    last = CONTAINERFILE.rpartition("\nFROM ")[2]
+    last = stages()["base"]
     assert last.index("path-exclude=/usr/lib/*/utempter/*") < last.index("apt-get install")
 
 
