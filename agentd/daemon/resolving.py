@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agentd.daemon.configuration import Reading
+from agentd.daemon.port_ledger import PortLedger
 from agentd.harness.base import Harness
 from agentd.jcard.secrets import egress_secrets_for, secrets_for, unknown_secret
 from agentd.model.pool import NO_POLICIES, PoolDeclaration
 from agentd.model.spec import AgentSpec
 from agentd.supervise.admission import bounded, is_worker, refusal
 from agentd.supervise.desired import DesiredAgent, resolve_launch, with_egress
+from agentd.supervise.ports import no_port, with_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,12 @@ class Resolver:
         Name of the user that agents run as.
     key
         Key of the digests in fingerprints.
+    ports
+        Gives agents their ports.
     """
 
-    def __init__(self, harnesses: Mapping[str, Harness], user: str, key: bytes) -> None:
+    def __init__(self, harnesses: Mapping[str, Harness], user: str, key: bytes, ports: PortLedger) -> None:
+        self._ports = ports
         self._harnesses = harnesses
         self._user = user
         self._key = key
@@ -48,7 +53,10 @@ class Resolver:
         pool: PoolDeclaration = NO_POLICIES,
     ) -> tuple[DesiredAgent, ...]:
         """Work out what each agent would be launched as; one that is as before is the same object as before."""
-        self._resolved = {spec.name: self._resolve(spec, reading, pool) for spec in specs}
+        ports = self._ports.give(specs)
+        self._resolved = {
+            spec.name: self._resolve(with_ports(spec, ports.get(spec.name, {})), reading, pool) for spec in specs
+        }
         return tuple(resolved.desired for resolved in self._resolved.values())
 
     def _takes_command(self, harness: str) -> bool:
@@ -61,7 +69,12 @@ class Resolver:
         path = spec.prompt_file
         prompt = None if path is None else reading.prompts.get(path)
         error = None if path is None else reading.prompt_errors.get(path)
-        error = (None if refused is None else str(refused)) or error or unknown_secret(spec, reading.secrets)
+        error = (
+            (None if refused is None else str(refused))
+            or error
+            or no_port(spec)
+            or unknown_secret(spec, reading.secrets)
+        )
         secrets, egress = secrets_for(spec, reading.secrets), egress_secrets_for(spec, reading.secrets)
         known = self._resolved.get(spec.name)
         if (

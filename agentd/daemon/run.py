@@ -24,6 +24,8 @@ from agentd.daemon.inputs import Inputs
 from agentd.daemon.known_accounts import remember_accounts
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.own_paths import OwnPaths
+from agentd.daemon.port_ledger import FILE as PORTS
+from agentd.daemon.port_ledger import PortLedger
 from agentd.daemon.reports import report_started, report_stopped, report_stopping
 from agentd.daemon.resolving import Resolver
 from agentd.daemon.screens import DaemonScreens
@@ -285,7 +287,8 @@ class _Daemon:
         context = load_context(settings.config, user.name, user.home, harnesses, data_dir)
         identities = await recorded_folders(reconciler.host.tmux)
         files = ConfigFiles(settings.config, settings.config_dir, context, self._looks, identities, self._clock.now)
-        resolver = Resolver(harnesses, user.name, reconciler.digest_key)
+        ports = PortLedger(settings.state_dir / PORTS, reconciler.host.emit)
+        resolver = Resolver(harnesses, user.name, reconciler.digest_key, ports)
         inputs = Inputs(files, settings.secret_dir, resolver, user if user.switch else None, self._looks)
         return inputs, files, context
 

@@ -39,6 +39,7 @@ from agentd.supervise.hold_changes import held_parts, held_until, waiting_for
 from agentd.supervise.host import Clock
 from agentd.supervise.life import Life, Run
 from agentd.supervise.plan import Action, Fingerprint, Operation
+from agentd.supervise.ports import ports_of
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.record import Description
 from agentd.supervise.run_watcher import WatchedRun
@@ -196,6 +197,7 @@ class DaemonStatus:
                 source=agent.described.source,
                 sandbox=self._sandbox(agent.life.desired),
                 use=_use(agent),
+                ports={} if (declared := agent.life.declared) is None else ports_of(declared.spec),
             )
             for _, agent in sorted(self.reconciler.agents.items())
         ]
@@ -275,6 +277,7 @@ def _status(
         activity_text=None if doing is None else doing.text,
         conversation=None if doing is None else doing.conversation,
         usage_limit=_usage_limit(life) if live else None,
+        ports={} if life.desired is None else ports_of(life.desired.spec),
         held_change=_held_change(life),
     )
 

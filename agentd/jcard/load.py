@@ -84,6 +84,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         _check_memory(declaration, findings)
         _check_usage_limit(declaration, findings)
         _check_apply(declaration, findings)
+        _check_ports(declaration, findings)
     check_sandbox(declarations, findings)
     _check_identities(declarations, findings)
     check_branches(declarations, findings)
@@ -190,6 +191,13 @@ def _check_apply(declaration: Declaration, findings: Findings) -> None:
     if table.apply is ApplyWhen.IDLE and not table.turns and not table.apply_deadline:
         message = "turns = false: it is never known to be idle, so a change waits until agentctl apply"
         declaration.warning(findings, f"{message}; set apply_deadline, too", "apply")
+
+
+def _check_ports(declaration: Declaration, findings: Findings) -> None:
+    table = declaration.table
+    for at, name in enumerate(() if table is None else table.ports):
+        if table is not None and name in table.env:
+            declaration.error(findings, f"found {quote(name)}, which env sets; take it out of one", "ports", at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +315,7 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
             prompt=table.prompt,
             prompt_file=prompt_file,
             env=table.env,
+            ports=tuple(dict.fromkeys(table.ports)),
             secrets=_names(table),
             enabled=table.enabled,
             command=tuple(table.command),

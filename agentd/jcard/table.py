@@ -255,6 +255,11 @@ class AgentTable(BaseModel):
             }
         },
     )
+    ports: list[_EnvName] = Field(
+        [],
+        description="Environment variables that give the agent a free port of its own each; it stays the same as long "
+        "as the agent is declared. Each replica has its own.",
+    )
     secrets: list[_Secret] | None = Field(
         None,
         description="Names of the secrets that reach the agent. Default: all but the gateway's tokens. A table instead "
@@ -384,6 +389,7 @@ class DropInTable(BaseModel):
 
 UNSET_WHEN_EMPTY: Final = frozenset(AgentTable.model_fields) - {
     "env",
+    "ports",
     "secrets",
     "success_exit_codes",
     "command",

@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     CHANGE_HELD = "change_held"
     CHANGE_APPLIED = "change_applied"
     CHANGE_WITHDRAWN = "change_withdrawn"
+    PORTS_ASSIGNED = "ports_assigned"
     REMOVED = "removed"
     ADOPTED = "adopted"
     NOT_ADOPTED = "not_adopted"
@@ -121,6 +122,9 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     EventKind.CHANGE_APPLIED: EventDoc("A change that waited is applied: the agent is restarted.", ("fields",)),
     EventKind.CHANGE_WITHDRAWN: EventDoc(
         "A change that waited is not declared any more, or the agent is not; it goes on as it was.", ("fields",)
+    ),
+    EventKind.PORTS_ASSIGNED: EventDoc(
+        "The agent was given ports of its own, or other variables name them.", ("ports",)
     ),
     EventKind.REMOVED: EventDoc("Nothing of the agent is left.", ("source",)),
     EventKind.ADOPTED: EventDoc("A run that a former daemon left was taken over.", ("state", "run", "pid", "restarts")),
@@ -269,6 +273,7 @@ DETAILS: Mapping[str, str] = {
     "pid": "process id of the agent, or of the daemon; of a tmux server in `tmux_server_died`",
     "pids": "process ids, an array",
     "prompt": "the message, as the program recorded it",
+    "ports": "the variables and their ports, an array",
     "provider": "whose account the agent uses: its harness, or of a worker its provider",
     "quota_source": "the witness that tells of the quota",
     "ran_seconds": "from the start of the process to its end",

@@ -61,6 +61,8 @@ class ObservedAgentView:
     """What its sandbox lets it do; null for one that has none."""
     use: Sequence[str]
     """What speaks against a restart of it, in words, as far as that is known."""
+    ports: Mapping[str, int]
+    """Its own ports, by the variable that names each."""
 
 
 @dataclass(frozen=True, slots=True)

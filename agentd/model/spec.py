@@ -236,6 +236,8 @@ class AgentSpec:
     prompt_file: Path | None = None
     """Absolute; wins over ``prompt``. Read above this layer."""
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ports: tuple[str, ...] = ()
+    """Variables that name a port of the agent's own each."""
     secrets: tuple[str, ...] | None = None
     """Names of the secrets that the agent may read; ``None`` is all of them."""
     enabled: bool = True

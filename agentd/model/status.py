@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -164,6 +164,8 @@ class AgentStatus:
     """The harness's own id of its conversation."""
     usage_limit: UsageLimitStatus | None
     """The usage limit that it is at; null if it is at none that is known."""
+    ports: Mapping[str, int]
+    """Its own ports, by the variable that names each."""
     held_change: HeldChangeStatus | None
     """The change of its definition that waits; null if none does."""
 

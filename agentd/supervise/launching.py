@@ -16,6 +16,7 @@ from agentd.launch.renderer import check_renderer, renderer
 from agentd.model.events import Event, EventKind
 from agentd.model.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec, AgentType
 from agentd.process.identity import ProcessIdentity
+from agentd.process.ports import is_free
 from agentd.process.reaper import ProcessTree
 from agentd.sandbox.egress.service import Running, WayOut
 from agentd.sandbox.maker import Ready, inherited_inside
@@ -23,6 +24,7 @@ from agentd.sandbox.packages import with_programs
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life
+from agentd.supervise.ports import ports_of
 from agentd.supervise.record import Record, RecordError
 from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.run_recorder import RunFacts
@@ -121,6 +123,11 @@ async def check_launch(host: Host, desired: DesiredAgent) -> None:
     if programs is None:
         # The launch itself is to find them; its program may be among them.
         return
+    for variable, port in ports_of(desired.spec).items():
+        if not is_free(port):
+            raise PreflightError(
+                f"port {port}, which {variable} gives it, is in use by another program; end that, or rename {variable}"
+            )
     origin = PATH_SET if "PATH" in launch.environment else host.path_origin
     environment = with_programs({**host.base_environment, **launch.environment}, programs)
     await host.preflight.check(desired.spec.workdir, launch.argv[0], environment, origin)

@@ -61,6 +61,7 @@ RUNNING = AgentStatus(
     activity_text="rm -r build",
     conversation="5c1b1de5-2624-42c5-802e-e19ebb88b858",
     usage_limit=None,
+    ports={"PORT": 20123},
     held_change=None,
 )
 
@@ -117,6 +118,7 @@ BACKING_OFF = AgentStatus(
     activity_text=None,
     conversation=None,
     usage_limit=None,
+    ports={},
     held_change=None,
 )
 
@@ -157,8 +159,9 @@ PLAN = PlanReport(
             None,
             None,
             ("working",),
+            {"PORT": 20123},
         ),
-        ObservedAgentView("nightly", "pending", None, None, "/etc/stereos/jcard.d/ops/wächter.toml", SANDBOX, ()),
+        ObservedAgentView("nightly", "pending", None, None, "/etc/stereos/jcard.d/ops/wächter.toml", SANDBOX, (), {}),
     ),
     digest_key="k",
     agent_user="agent",

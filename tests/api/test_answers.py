@@ -101,6 +101,7 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "activity_text": "rm -r build",
             "conversation": "5c1b1de5-2624-42c5-802e-e19ebb88b858",
             "usage_limit": None,
+            "ports": {"PORT": 20123},
             "held_change": None,
         }
 
@@ -142,6 +143,7 @@ async def test_the_plan_shows_operations_and_what_they_are_computed_from(client:
         "source": "/etc/stereos/jcard.d/ops/wächter.toml",
         "sandbox": asdict(SANDBOX),
         "use": [],
+        "ports": {},
     }
     assert plan["default_workdir"] == "/home/agent/workspace"
 

@@ -30,7 +30,7 @@ def test_text_with_surrogates_still_gives_valid_json_in_utf_8(error: str) -> Non
 
 
 def test_a_plan_with_surrogates_in_a_mapping_is_encoded() -> None:
-    seen = ObservedAgentView("a", "running", {"caf\udce9": "x"}, {"a": ("\udce9",)}, "\udce9", None, ())
+    seen = ObservedAgentView("a", "running", {"caf\udce9": "x"}, {"a": ("\udce9",)}, "\udce9", None, (), {})
     plan = replace(SOME_PLAN, observed=(seen,))
     observed = json.loads(PLAN.encode(plan))["observed"][0]
     assert observed == {
@@ -41,4 +41,5 @@ def test_a_plan_with_surrogates_in_a_mapping_is_encoded() -> None:
         "source": "?",
         "sandbox": None,
         "use": [],
+        "ports": {},
     }

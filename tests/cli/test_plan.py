@@ -78,7 +78,7 @@ def observed(path: Path) -> tuple[ObservedAgentView, ...]:
         )
         state = "running" if agent.enabled else "disabled"
         views.append(
-            ObservedAgentView(agent.name, state, desired.fingerprint, asdict(agent.policy), str(path), None, ())
+            ObservedAgentView(agent.name, state, desired.fingerprint, asdict(agent.policy), str(path), None, (), {})
         )
     return tuple(views)
 

@@ -48,6 +48,7 @@ _VARIABLE: tuple[tuple[str, str], ...] = (
     (r"\b\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \w+ \d{4}|\b\w{3} [ \d]\d \d\d:\d\d\b|\b\d\d:\d\d:\d\d\b", "TIME"),
     (r"agentd-demo-\w{8}", "agentd-demo-X"),
     (r"\b127\.0\.0\.1:\d{5}\b", "127.0.0.1:PORT"),
+    (r"\b(\w*PORT=)\d{5}\b", r"\1PORT"),
     (r"\b(pid[= ]|(?:pane_)?pid\": ?)\d+", r"\1PID"),
     (r"(?m)^(\w+) \d+$", r"\1 PID"),  # what hire prints
     (r"\brunning for \S+,", "running for TIME,"),

@@ -21,6 +21,7 @@ DROP_INS = "docs/how-to/drop-ins.md"
 EDITING = "docs/how-to/editing.md"
 EVENTS = "docs/how-to/events.md"
 METRICS = "docs/how-to/metrics.md"
+PORTS = "docs/how-to/ports.md"
 SCRIPTING = "docs/how-to/scripting-with-libtmux.md"
 TALK = "docs/how-to/talk-to-agents.md"
 TOP = "docs/how-to/top.md"
@@ -132,6 +133,11 @@ def _three_reviewers(who: Newcomer) -> None:
 def _asks_before(who: Newcomer) -> None:
     _begin(who, {"name": "reviewer", "command": READER, "apply": "ask"})
     who.wait_states({"reviewer": "running"})
+
+
+def _shops(who: Newcomer) -> None:
+    _begin(who, {"name": "shop", "command": READER, "replicas": 3, "ports": ["PORT", "DB_PORT"]})
+    who.wait_states(dict.fromkeys(("shop-0", "shop-1", "shop-2"), "running"))
 
 
 def _all_states(who: Newcomer) -> None:
@@ -352,6 +358,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (EDITING, "Rename and remove"): _one_reader,
     (EVENTS, "After a night of work"): _night,
     (METRICS, "Watch agents with Prometheus and Grafana"): _night,
+    (PORTS, "Give agents ports of their own"): _shops,
     (SCRIPTING, "… find an agent's pane"): _scripted,
     (TALK, "… send a text"): _talkers,
     (TOP, "Look who needs you"): _watched,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from agentd.daemon.config_files import ConfigFiles
 from agentd.daemon.configuration import Configuration
 from agentd.daemon.inputs import Inputs
+from agentd.daemon.port_ledger import PortLedger
 from agentd.daemon.resolving import Resolver
 from agentd.files.looks import Looks
 from agentd.harness.registry import load_harnesses
@@ -127,7 +128,9 @@ def test_what_env_prompt_and_command_hold_is_in_no_finding(value: str, table: di
 def inputs(folder: Path) -> Inputs:
     looks = Looks()
     files = ConfigFiles(folder / "jcard.toml", folder / "jcard.d", CONTEXT, looks, {}, time.monotonic)
-    resolver = Resolver(load_harnesses().harnesses, "agent", b"k" * 32)
+    resolver = Resolver(
+        load_harnesses().harnesses, "agent", b"k" * 32, PortLedger(folder / "ports.json", lambda _: None)
+    )
     return Inputs(files, folder / "secrets", resolver, None, looks)
 
 

@@ -72,6 +72,7 @@ def test_every_field_reaches_the_agent() -> None:
         grace_period = "5s"
         session = "review"
         env = { A = "1", _b2 = "" }
+        ports = ["PORT", "DB_PORT", "PORT"]
         secrets = ["TOKEN", "OTHER", "TOKEN"]
         replicas = 1
         enabled = false
@@ -100,6 +101,7 @@ def test_every_field_reaches_the_agent() -> None:
         prompt="line one\nline two",
         prompt_file=Path("/etc/stereos/prompts/review.md"),
         env={"A": "1", "_b2": ""},
+        ports=("PORT", "DB_PORT"),
         secrets=("TOKEN", "OTHER"),
         enabled=False,
         command=(),
@@ -167,6 +169,7 @@ TYPES = {
     "grace_period": "duration",
     "session": "string",
     "env": "table",
+    "ports": "strings",
     "secrets": "strings",
     "replicas": "integer",
     "enabled": "boolean",
@@ -272,6 +275,10 @@ def test_an_error_says_what_was_found_and_what_is_allowed(fields: str, message: 
 @pytest.mark.parametrize(
     ("fields", "place"),
     [
+        (
+            'ports = ["P"]\nenv = { P = "1" }',
+            '4:10: agent "x": ports[0]: found "P", which env sets; take it out of one',
+        ),
         ("success_exit_codes = [0, 256]", '4:26: agent "x": success_exit_codes[1]: found 256, expected at most 255'),
         ("success_exit_codes = [-1]", '4:23: agent "x": success_exit_codes[0]: found -1, expected at least 0'),
         ('secrets = ["A", "B C"]', '4:17: agent "x": secrets[1]: expected an environment variable name'),

@@ -95,6 +95,7 @@ class AgentJson(TypedDict):
     conversation: str | None
     usage_limit: UsageLimitJson | None
     held_change: HeldChangeJson | None
+    ports: dict[str, int]
 
 
 class ConfigFileJson(TypedDict):

@@ -77,6 +77,7 @@ _ADDED_LATER: Mapping[str, Json] = {
     "resumes": [],
     "usage_limit": None,
     "held_change": None,
+    "ports": {},
     "waits": [],
     "use": [],
     "slow_reads": [],

@@ -27,6 +27,7 @@ from agentd.settings.folders import drop_in_folder
 from agentd.settings.settings import of_daemon
 from agentd.supervise.desired import OF_SECRETS, resolve_launch
 from agentd.supervise.plan import Action, DesiredView, Fingerprint, ObservedView, plan
+from agentd.supervise.ports import with_ports
 from agentd.text.quoting import printable
 
 
@@ -65,7 +66,8 @@ def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tupl
     errors = [str(error) for taken in files if standing.get(taken.path, True) for error in taken.errors]
     if errors:
         raise CommandError("; ".join(errors))
-    agents = [agent for taken in files for agent in taken.agents]
+    ports = {view.name: view.ports for view in report.observed}
+    agents = [with_ports(agent, ports.get(agent.name, {})) for taken in files for agent in taken.agents]
     observed = {view.name: _observed(view) for view in report.observed}
     desired = [_desired(agent, observed.get(agent.name), report, registry.harnesses) for agent in agents]
     sources = {agent.name: str(agent.source) for agent in agents}

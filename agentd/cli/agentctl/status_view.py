@@ -96,6 +96,7 @@ def agent_lines(agent: AgentStatus, display: Display, more: str | None = None) -
     values["worktree"] = None if agent.worktree is None else _worktree(agent.worktree)
     values["limits"] = None if agent.limits is None else "; ".join(_limits(agent.limits))
     values["usage_limit"] = None if agent.usage_limit is None else _usage_limit(agent.usage_limit)
+    values["ports"] = ", ".join(f"{variable}={port}" for variable, port in agent.ports.items()) or None
     values["held_change"] = None if agent.held_change is None else _held_change(agent.held_change)
     values["sandbox"] = None if agent.sandbox is None else sandbox_line(agent.sandbox)
     if not display.table:

@@ -62,6 +62,8 @@ def by_definition(spec: AgentSpec, own: SessionAgent) -> dict[str, TomlValue]:
         **_place(spec, own),
         **_policy(spec.policy),
     }
+    if spec.ports:
+        table["ports"] = [*spec.ports]
     if (secrets := _secrets(spec)) is not None:
         table["secrets"] = secrets
     if spec.type is AgentType.SANDBOXED:

@@ -1,0 +1,84 @@
+"""The ports that agents have, kept over restarts of agentd in a file of the state directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agentd.model.events import Event, EventKind
+from agentd.model.spec import AgentSpec
+from agentd.process.ports import is_free
+from agentd.supervise.ports import Ports, assign
+
+log = structlog.get_logger(__name__)
+
+FILE: Final = "ports.json"
+"""Name in the state directory."""
+
+
+class PortLedger:
+    """Gives agents ports that stay theirs.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    sink
+        Takes the event that an agent got ports.
+    """
+
+    def __init__(self, path: Path, sink: Callable[[Event], None]) -> None:
+        self._path = path
+        self._sink = sink
+        self._held: Ports | None = None
+        """``None`` until an agent wants one: the file is not read before."""
+
+    def give(self, specs: Sequence[AgentSpec]) -> Ports:
+        """Give the ports of the declared agents, new ones where they have none; what is new is on disk by then."""
+        wanted = {spec.name: spec.ports for spec in specs if spec.ports}
+        if not wanted:
+            return {}
+        held = self._read() if self._held is None else self._held
+        if all(tuple(held.get(name, {})) == variables for name, variables in wanted.items()):
+            self._held = held
+            return held
+        self._held = assign(wanted, held, str(self._path), is_free)
+        if self._held != held:
+            self._write()
+        for name in wanted:
+            ports = self._held[name]
+            if ports != held.get(name) and ports:
+                shown = [f"{variable}={port}" for variable, port in ports.items()]
+                log.info("ports_assigned", agent=name, ports=shown)
+                self._sink(Event(EventKind.PORTS_ASSIGNED, name, None, {"ports": shown}))
+        return self._held
+
+    def _read(self) -> Ports:
+        try:
+            found: object = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("ports_forgotten", path=str(self._path), reason=str(error))
+            return {}
+        agents = found.items() if isinstance(found, dict) else ()
+        return {
+            str(agent): {str(name): port for name, port in ports.items() if type(port) is int}
+            for agent, ports in agents
+            if isinstance(ports, dict)
+        }
+
+    def _write(self) -> None:
+        """Write them down before anything is launched with them: 0.1 ms, and rare."""
+        part = self._path.with_name(f".{self._path.name}.new")
+        try:
+            part.touch(mode=0o600)
+            part.write_text(json.dumps(self._held))
+            part.replace(self._path)
+        except OSError as error:
+            effect = "a later agentd may give agents other ports, and restart them"
+            log.warning("ports_not_kept", path=str(self._path), reason=error.strerror, effect=effect)
