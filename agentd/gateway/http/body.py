@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from math import isfinite
 from typing import Final, TypeVar
@@ -120,27 +120,44 @@ def parse_json(data: bytes) -> JsonValue:
 
 
 def _check(value: JsonValue) -> None:
-    waiting: list[Iterator[JsonValue]] = [iter((value,))]
+    waiting: list[Iterator[tuple[str | int, JsonValue]]] = [iter((("", value),))]
+    within: list[str | int] = []
     while waiting:
-        for each in waiting[-1]:
+        for name, each in waiting[-1]:
             if isinstance(each, str):
                 if "\0" in each:
-                    raise invalid("found a text with a NUL character, expected text without")
+                    raise _unusable([*within, name], "a text with a NUL character, expected text without")
             elif isinstance(each, float):
                 if not isfinite(each):
-                    raise invalid("found a number that is too large")
+                    raise _unusable([*within, name], "a number that is too large")
             elif isinstance(each, dict | list):
                 if len(waiting) > DEEPEST:
                     raise _too_deep()
-                waiting.append(iter(each) if isinstance(each, list) else _parts(each))
+                waiting.append(_parts(each))
+                within.append(name)
                 break
         else:
             waiting.pop()
+            if within:
+                within.pop()
 
 
-def _parts(value: JsonObject) -> Iterator[JsonValue]:
-    yield from value
-    yield from value.values()
+def _parts(value: JsonObject | list[JsonValue]) -> Iterator[tuple[str | int, JsonValue]]:
+    if isinstance(value, list):
+        yield from enumerate(value)
+        return
+    for name, part in value.items():
+        yield name, name
+        yield name, part
+
+
+def _unusable(path: Sequence[str | int], found: str) -> ApiError:
+    name = _name(path[1:])
+    return invalid(f"{name}: found {found}" if name else f"found {found}", name or None)
+
+
+def _name(path: Sequence[str | int]) -> str:
+    return ".".join(str(part)[:80] for part in path).replace("\0", "\\0")
 
 
 def _too_deep() -> ApiError:
@@ -168,7 +185,7 @@ async def _read(request: web.Request) -> bytes:
 
 
 def _fault(details: ErrorDetails) -> tuple[str, str]:
-    name = ".".join(str(part)[:80] for part in details["loc"])
+    name = _name(details["loc"])
     match details["type"]:
         case "missing":
             return name, "missing"
@@ -179,8 +196,9 @@ def _fault(details: ErrorDetails) -> tuple[str, str]:
         case "value_error":
             return name, str(details["ctx"]["error"])
         case _:
-            text = details["msg"]
-            return name, f"{text[:1].lower()}{text[1:]}, found {_kind(details['input'])}"
+            text = f"{details['msg'][:1].lower()}{details['msg'][1:]}"
+            # Where the value is at fault, and not its type, the type tells nothing.
+            return name, f"{text}, found {_kind(details['input'])}" if details["type"].endswith("_type") else text
 
 
 def _kind(value: object) -> str:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.http import docs, openapi
@@ -34,7 +34,7 @@ AS_ROOT = {"Authorization": "Bearer root"}
 class Given(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     text: str
-    number: int = 0
+    number: int = Field(0, le=100)
 
 
 async def _who(request: web.Request) -> web.Response:
@@ -257,6 +257,19 @@ async def test_a_wrong_field_is_named(server: Server) -> None:
     assert (
         message == "text: missing; number: input should be a valid integer, found a text; other: there is no such field"
     )
+
+
+async def test_a_field_with_an_unusable_value_is_named(server: Server) -> None:
+    for body, expected in (
+        (b'{"text":"a\\u0000"}', "text: found a text with a NUL character, expected text without"),
+        (b'{"a":{"b":[1,["x"],{"c":"\\u0000"}]}}', "a.b.2.c: found a text with a NUL character, expected text without"),
+        (b'{"a":[{}],"b\\u0000":1}', "b\\0: found a text with a NUL character, expected text without"),
+        (b'{"a":[{}],"text":1e999}', "text: found a number that is too large"),
+        (b'"\\u0000"', "found a text with a NUL character, expected text without"),
+        (b'{"text":"x","number":5000}', "number: input should be less than or equal to 100"),
+    ):
+        status, answer, _ = await server.ask("POST", "/who", {"Content-Type": "application/json", **AS_ROOT}, body)
+        assert (status, answer["error"]["message"]) == (422, expected)
 
 
 async def test_a_body_of_the_largest_size_is_taken(server: Server) -> None:
