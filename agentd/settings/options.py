@@ -36,7 +36,8 @@ def add_options(
             option.flag,
             metavar=option.metavar,
             dest=option.field,
-            choices=option.choices or None,
+            # As plain strings: argparse shows an enum's members by their repr.
+            choices=[*map(str, option.choices)] or None,
             default=argparse.SUPPRESS,
             help=option.help if brief else f"{option.help} [{_sources(option)}]".replace("%", "%%"),
         )

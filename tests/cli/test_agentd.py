@@ -138,6 +138,13 @@ def test_bad_usage_is_status_2_with_a_reason(client: Client, jcard: Path, argume
     assert "agentd: " in done.err
 
 
+@pytest.mark.parametrize("flag", ["--on-shutdown=pause", "--log-format=xml"])
+def test_what_a_flag_takes_is_shown_as_it_is_written(client: Client, flag: str) -> None:
+    # Newer Pythons leave the quotes out.
+    err = client(flag, name="agentd").err.replace("'", "")
+    assert "choose from stop, keep" in err or "choose from console, json" in err
+
+
 @pytest.mark.parametrize(
     ("flag", "meant"), [("-cofnig", "--config"), ("--api-sock=x", "--api-socket"), ("-debg", "--debug")]
 )
