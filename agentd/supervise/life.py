@@ -63,7 +63,8 @@ class Run:
         """Seconds it ran, ``None`` if it never did."""
         if self.started is None or self.ended is None:
             return None
-        return self.ended - self.started
+        # Both are told by the age of a file, whose clock is coarser than ours.
+        return max(0.0, self.ended - self.started)
 
 
 class StopReason(StrEnum):

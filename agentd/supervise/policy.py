@@ -126,7 +126,8 @@ def after_exit(policy: Policy, ended: Exit, restarts_counted: int, jitter: float
     if not wanted:
         return End(success, None if success else ended.describe())
     if policy.max_restarts and restarts_counted >= policy.max_restarts:
-        return End(success, None if success else f"{ended.describe()}; all {policy.max_restarts} restarts are used")
+        used = "its only restart is" if policy.max_restarts == 1 else f"all {policy.max_restarts} restarts are"
+        return End(success, None if success else f"{ended.describe()}; {used} used")
     return Restart(backoff(policy, restarts_counted + refusals, jitter))
 
 

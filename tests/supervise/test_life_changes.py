@@ -179,7 +179,7 @@ def test_an_unrelated_policy_leaves_an_ended_agent_and_its_reason_as_they_are(ti
     for number in range(times):
         story = story.define(100 + number, replace(policy, grace_period=number))
     assert story.state is AgentState.FAILED
-    assert story.life.error == "no such program; all 1 restarts are used"
+    assert story.life.error == "no such program; its only restart is used"
 
 
 def test_other_success_codes_judge_an_ended_agent_anew() -> None:

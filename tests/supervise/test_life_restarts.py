@@ -103,7 +103,8 @@ def test_max_restarts_gives_one_run_more_than_restarts(allowed: int) -> None:
     assert fail_until_the_end(story, 0) == allowed + 1
     assert story.state is AgentState.FAILED
     assert story.life.restarts == allowed
-    assert story.life.error == f"exit status 1; all {allowed} restarts are used"
+    used = "its only restart is" if allowed == 1 else f"all {allowed} restarts are"
+    assert story.life.error == f"exit status 1; {used} used"
 
 
 def test_the_last_run_allowed_may_still_end_well() -> None:
@@ -224,3 +225,9 @@ def test_a_restart_runs_what_is_declared_by_then() -> None:
     story = story.tell(lives.define(story.life, desired, at(1)))
     story.wait()
     assert story.life.desired is desired
+
+
+def test_a_run_lasted_no_less_than_nothing() -> None:
+    story = running(now=5).exited(4.995)
+    assert story.life.run is not None
+    assert story.life.run.lasted() == 0
