@@ -232,6 +232,16 @@ class NamesWitnesses(Protocol):
 
 
 @runtime_checkable
+class SaysGranularity(Protocol):
+    """What a `Watch` may be too: in what pieces text comes depends on how it watches now."""
+
+    @property
+    def granularity(self) -> Granularity:
+        """As of now."""
+        ...
+
+
+@runtime_checkable
 class Recalls(Protocol):
     """What a `Watch` may be too: its harness keeps a record of what happened while no agentd watched."""
 

@@ -20,7 +20,7 @@ from agentd.harness.additions import SANDBOXED
 from agentd.model.states import Activity
 from agentd.model.user import AgentUser
 from agentd.turns.activity import PROCESS, Seen
-from agentd.turns.adapter import Answer, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
 from agentd.turns.conversation import Request
 from agentd.turns.events import Ended, Failure, Outcome, Started, TurnEvent, Usage
 from agentd.turns.fields import text
@@ -96,6 +96,11 @@ class OneTurnWatch:
     record: Record | None = None
     on_screen: bool = False
     """Whether the program stays after its answer, so that the screen tells what it does."""
+
+    @property
+    def granularity(self) -> Granularity:
+        """In what pieces text comes: the answer when it is whole."""
+        return Granularity.MESSAGE
 
     async def run(self) -> None:
         """Begin the turn, and look for the record."""

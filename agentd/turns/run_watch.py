@@ -30,6 +30,7 @@ from agentd.turns.adapter import (
     NotNowError,
     ReadsLate,
     Recalls,
+    SaysGranularity,
     SeesScreen,
     Settles,
     TellsAgain,
@@ -106,7 +107,7 @@ class RunWatch:
         self.limits = LimitWatch(run.limit, run.memo.get(ZONE), self._reporter.quota)
         self._doing = ActivityWatch(self, self.limits, ground.wall, self._reporter.activity)
         self._watch: Watch | None = None
-        self._speaks_late = False
+        self._granularity = Granularity.SCREEN
         self._reads_from = 0.0
         self._task: asyncio.Task[None] | None = None
         self._usage = LateUsage(lambda: self.conversation, lambda usage: self._reporter.event(usage, self.conversation))
@@ -143,7 +144,7 @@ class RunWatch:
             self.conversation = Conversation(last=failed_at(self.run.limit))
         try:
             self._watch = adapter.watch(self.run, self, self._ground)
-            self._speaks_late = adapter.granularity is Granularity.SCREEN
+            self._granularity = adapter.granularity
             self._reads_from = asyncio.get_running_loop().time() + _STARTED
         except Exception as error:  # noqa: BLE001 (an adapter may raise anything; it costs its own run's activity)
             self._fail(error)
@@ -278,6 +279,17 @@ class RunWatch:
         """Who says what becomes of a message."""
         watch = self._watch
         return watch.witnesses if watch is not None and isinstance(watch, NamesWitnesses) else _ADAPTER
+
+    @property
+    def granularity(self) -> Granularity:
+        """In what pieces the text of answers comes."""
+        watch = self._watch
+        return watch.granularity if watch is not None and isinstance(watch, SaysGranularity) else self._granularity
+
+    @property
+    def _speaks_late(self) -> bool:
+        """Whether its program need not say that it is there."""
+        return self._granularity is Granularity.SCREEN
 
     @property
     def at_work(self) -> bool:

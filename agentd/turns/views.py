@@ -26,6 +26,7 @@ def conversation_view(watch: RunWatch, waiting: int) -> JsonObject:
         "activity": None if current is None else current.doing.activity.value,
         "activity_source": None if current is None else current.doing.source,
         "activity_text": None if current is None else current.doing.text,
+        "granularity": watch.granularity.value,
         "turn": None if conversation.turn is None else _turn(conversation.turn),
         "last": None if conversation.last is None else _turn(conversation.last),
         "requests": [_request(each) for each in conversation.requests],

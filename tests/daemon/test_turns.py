@@ -137,6 +137,7 @@ def test_a_turn_with_a_permission_that_is_answered_from_outside(daemon: Daemon) 
     _, view = post(daemon, "/v1/turns/a", method="GET")
     assert isinstance(view, dict)
     assert (view["last"]["text"], view["last"]["prompt"], view["requests"]) == ("done\n", "remove it", [])
+    assert view["granularity"] == "line"
     daemon.wait_for(
         lambda: (
             [kind for kind in kinds(daemon) if kind.startswith("turn_")]

@@ -17,7 +17,7 @@ from agentd.files.answering import NotAnsweringError
 from agentd.harness import builtin
 from agentd.model.states import Activity
 from agentd.turns.activity import Seen
-from agentd.turns.adapter import Answer, Ground, Hook, LiveRun, Voice
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, Voice
 from agentd.turns.codex.dialogs import Dialogs
 from agentd.turns.codex.launch import HOME, RESUMED
 from agentd.turns.codex.open_files import conversation_of, folders, own_rollout, rollout_of
@@ -221,6 +221,11 @@ class RolloutWatch:
     async def hindrance(self, *, returned: str | None) -> str | None:
         """Look whether the input box is there, and empty."""
         return await box_hindrance(self.run_.terminal, builtin.CODEX.facts, returned)
+
+    @property
+    def granularity(self) -> Granularity:
+        """In what pieces text comes: each message is written when it is whole."""
+        return Granularity.MESSAGE
 
     @property
     def witnesses(self) -> Witnesses:

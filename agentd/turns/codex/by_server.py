@@ -14,7 +14,7 @@ import structlog
 
 from agentd.model.states import Activity
 from agentd.turns.activity import Seen
-from agentd.turns.adapter import Answer, Ground, Hook, LiveRun, NotNowError, TurnsError, Voice
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, NotNowError, TurnsError, Voice
 from agentd.turns.codex.by_rollout import RolloutWatch
 from agentd.turns.codex.launch import SERVER
 from agentd.turns.codex.protocol import Reader, Thread
@@ -218,6 +218,11 @@ class ServerWatch:
     def witnesses(self) -> Witnesses:
         """Who says what became of a message."""
         return self._rollout.witnesses if self._connection is None else Witnesses(_SERVER, _SERVER)
+
+    @property
+    def granularity(self) -> Granularity:
+        """In what pieces text comes: in smaller ones than the file's."""
+        return self._rollout.granularity if self._connection is None else Granularity.TOKEN
 
     async def deliver(self, text: str) -> None:
         """Begin a turn with a message; while one is under way, it would be lost in that."""

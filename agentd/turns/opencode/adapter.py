@@ -281,6 +281,11 @@ class OpenCodeWatch:
         """Who says what became of a message."""
         return Witnesses(_SERVER, _SERVER)
 
+    @property
+    def granularity(self) -> Granularity:
+        """In what pieces text comes: none does where there is no server but the screen."""
+        return Granularity.SCREEN if self._server is None else Granularity.TOKEN
+
     async def deliver(self, text: str) -> None:
         """Send a message to the conversation on the screen; the first one begins it."""
         server, session = self._asked(), self._reader.session
