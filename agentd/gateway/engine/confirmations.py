@@ -35,9 +35,6 @@ _FOLLOWED: Final = 30.0
 
 _LONGEST_PAUSE: Final = 30.0
 
-_REFUSED: Final = "The user did not allow this tool to run."
-"""What a harness that takes a reason is told."""
-
 _WAITING: Final = "waiting_permission"
 """agentd's word for an agent that asks for one."""
 _AT_WORK: Final = (_WAITING, "working", "unknown", None)
@@ -199,8 +196,8 @@ class Confirmations:
         try:
             if asked.answer is None:
                 return await self._look_at(asked)
-            decision, text = ("allow", "") if asked.answer else ("deny", _REFUSED)
-            await self._core.turns.answer(asked.target, asked.request, decision, text)
+            # No words: not all agents take them with an answer.
+            await self._core.turns.answer(asked.target, asked.request, "allow" if asked.answer else "deny", "")
         except AgentdUnreachableError as error:
             log.warning("confirmation_not_passed_on", request=asked.id, agent=asked.target, reason=str(error))
             self._news.set()
