@@ -19,10 +19,14 @@ from urllib.parse import quote
 
 import structlog
 
+from agentd.files.database_format import check, stamp
 from agentd.model.events import EventKind
 from agentd.recording.journal.entry import Entry, EventFilter
 
 log = structlog.get_logger(__name__)
+
+FORMAT = 1
+"""Of the file; tests/upgrades has one of each."""
 
 TOTAL_BYTES = 64 * 1024 * 1024
 """Kept altogether: some 250 000 events."""
@@ -160,6 +164,7 @@ class JournalDatabase:
             self._create()
         self._connection = connection = _connect(self.path, "mode=rw")
         try:
+            check(connection, FORMAT)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             self._file = self.path.stat()
@@ -176,6 +181,7 @@ class JournalDatabase:
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         with contextlib.closing(_connect(new, "mode=rw")) as connection:
             connection.executescript(_SCHEMA)
+            stamp(connection, FORMAT)
         new.replace(self.path)
 
     def _stands(self) -> bool:
@@ -259,6 +265,7 @@ class JournalDatabase:
             # Without the write-ahead log, if one is left: the last seconds of a daemon that was killed.
             connection = _connect(self.path, "mode=ro&immutable=1")
         with contextlib.closing(connection):
+            check(connection, FORMAT)
             yield connection
 
     @contextlib.contextmanager

@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from agentd.files.database_format import check
 from agentd.turns.events import Outcome, Usage
 from agentd.turns.messages.message import Message, Status
 
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 FILE: Final = "messages.db"
 """Name in the state directory."""
+
+FORMAT: Final = 1
+"""Of the file; tests/upgrades has one of each."""
 
 KEPT_SECONDS: Final = 7 * 86400.0
 KEPT_OF_ONE: Final = 1000
@@ -168,11 +172,12 @@ class Store:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
+            check(connection, FORMAT)
             connection.execute("PRAGMA journal_mode=WAL")
             # A message that is being typed must stand here even after a power failure.
             connection.execute("PRAGMA synchronous=FULL")
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'messages'").fetchone():
-                connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
+                connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={FORMAT};COMMIT;")
         except BaseException:
             connection.close()
             raise
