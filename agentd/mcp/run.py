@@ -23,6 +23,7 @@ from agentd.mcp.server import McpServer
 from agentd.mcp.toolsets.all import Sources, chosen_tools
 from agentd.mcp.updates import Updates
 from agentd.pool.pool import Pool
+from agentd.pool.teaching import skill
 from agentd.settings.settings import Settings
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -63,10 +64,8 @@ async def serve(settings: Settings, serving: Serving) -> None:
     agentctl = Agentctl(serving.flags)
     async with Pool(settings) as pool:
         tools = chosen_tools(Sources(pool, agentctl), serving.toolsets, serving.tools)
-        texts = resources.files("agentd.mcp")
-        readable = Resources(
-            AgentReader(agentctl), (texts / "onboarding.md").read_text(), (texts / "skill.md").read_text()
-        )
+        onboarding = (resources.files("agentd.mcp") / "onboarding.md").read_text(encoding="utf-8")
+        readable = Resources(AgentReader(agentctl), onboarding, skill("workers").text or "")
         updates = Updates(lambda tell: follow(pool.api.socket, tell))
         served = McpServer(tools, readable, updates, lockdown=serving.lockdown)
         if serving.address is None:

@@ -12,7 +12,7 @@ from agentd.model.events import EventKind
 from agentd.model.states import Activity
 from agentd.pool.around import Around, look_around
 from agentd.pool.pool import Pool
-from agentd.pool.results import Cost, ProviderUsage, TokenCounts, UsageReport, UsageWindow
+from agentd.pool.results.providers import Cost, ProviderUsage, TokenCounts, UsageReport, UsageWindow
 from agentd.pool.statuses import Status, events_of, fields, seconds_of, statuses
 from agentd.supervise.accounts import TOLD_BY, Accounts
 from agentd.supervise.admission import SPENT, Account, Quota, by_account, is_stale

@@ -18,15 +18,8 @@ from agentd.pool.errors import Code, PoolError
 from agentd.pool.observing import look_at
 from agentd.pool.output_folder import OutputError, OutputFolder, new_folder
 from agentd.pool.pool import Pool
-from agentd.pool.results import (
-    Artifact,
-    ArtifactPage,
-    ChangedPath,
-    CollectedCommit,
-    Collection,
-    Exit,
-    document,
-)
+from agentd.pool.results.common import Exit, document
+from agentd.pool.results.work import Artifact, ArtifactPage, ChangedPath, CollectedCommit, Collection
 from agentd.pool.statuses import Status, status_of, unknown_worker
 from agentd.pool.transcripts import last_lines
 from agentd.pool.work_files import BUNDLE, FILES, PATCH, WrittenWork, write_work

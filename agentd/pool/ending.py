@@ -15,7 +15,8 @@ from agentd.model.spec import WORKTREES
 from agentd.pool.around import Around, DeclaredWorker, look_around
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.pool import Pool
-from agentd.pool.results import Exit, Termination
+from agentd.pool.results.common import Exit
+from agentd.pool.results.workers import Termination
 from agentd.pool.statuses import Status, events_of, fields, status_of, unknown_worker, whole
 from agentd.process.runner import RunnerError
 from agentd.worktrees.git import GitError

@@ -20,7 +20,7 @@ from agentd.pool.around import Around, look_around
 from agentd.pool.model_lists import ask_models, declared_models
 from agentd.pool.pool import Pool
 from agentd.pool.programs import KnownVersions, NoVersionError, credentials_found, version_of
-from agentd.pool.results import Auth, Inventory, ModelList, Policies, Provider, ProviderModels
+from agentd.pool.results.providers import Auth, Inventory, ModelList, Policies, Provider, ProviderModels
 from agentd.pool.spawning import alive
 from agentd.pool.statuses import statuses
 from agentd.pool.worker_file import takes_effort, takes_max_turns

@@ -16,7 +16,7 @@ from agentd.pool.around import Around, look_around
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.lease_file import FILE, READ, WRITE, Held, LeaseFile, real, within
 from agentd.pool.pool import Pool
-from agentd.pool.results import Lease, LeaseList, Released
+from agentd.pool.results.leases import Lease, LeaseList, Released
 from agentd.pool.statuses import Status, statuses
 from agentd.process.runner import RunnerError
 from agentd.text.quoting import quote

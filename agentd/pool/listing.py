@@ -8,7 +8,7 @@ from agentd.model.pool import OWNER
 from agentd.model.states import AgentState
 from agentd.pool.around import look_around
 from agentd.pool.pool import Pool
-from agentd.pool.results import WorkerList
+from agentd.pool.results.workers import WorkerList
 from agentd.pool.statuses import shown, statuses
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from agentd.files.worker import in_thread
 from agentd.model.pool import PoolProvider
 from agentd.pool.around import Around
-from agentd.pool.results import Model, ProviderModels
+from agentd.pool.results.providers import Model, ProviderModels
 from agentd.process.runner import Runner, RunnerError, clean_environment
 
 _ANSWER_LIMIT: Final = 20.0

@@ -14,7 +14,7 @@ from agentd.model.pool import WorkerEvent
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.looking import KINDS, Look, first
 from agentd.pool.pool import Pool, unreachable
-from agentd.pool.results import Observation
+from agentd.pool.results.workers import Observation
 from agentd.pool.statuses import events_of, worker_status
 from agentd.pool.telling import Detail, told
 from agentd.pool.transcripts import last_lines

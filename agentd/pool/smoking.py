@@ -19,7 +19,7 @@ from agentd.pool.ending import terminate
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.observing import observe
 from agentd.pool.pool import Pool
-from agentd.pool.results import SmokeReport, SmokeResult
+from agentd.pool.results.providers import SmokeReport, SmokeResult
 from agentd.pool.spawning import spawn
 from agentd.worktrees.git import GitError
 

@@ -27,7 +27,7 @@ from agentd.pool.checking import EXAMPLE, SpawnRequest, check_request
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.places import allowed_inside, find_place
 from agentd.pool.pool import Pool
-from agentd.pool.results import Spawned
+from agentd.pool.results.workers import Spawned
 from agentd.pool.statuses import Status, status_of, statuses
 from agentd.pool.worker_file import Wish, answers_once, worker_text
 from agentd.sandbox.engines import Where, look

@@ -13,7 +13,7 @@ from agentd.model.pool import OWNER
 from agentd.pool.around import Around, look_around
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.pool import Pool
-from agentd.pool.results import Stats, StatsRow
+from agentd.pool.results.workers import Stats, StatsRow
 from agentd.pool.statuses import events_of, fields, seconds_of, whole
 from agentd.text.timestamps import rfc3339
 

@@ -13,7 +13,8 @@ from agentd.model.pool import OWNER
 from agentd.model.states import AgentState
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.pool import Pool
-from agentd.pool.results import Exit, Worker
+from agentd.pool.results.common import Exit
+from agentd.pool.results.workers import Worker
 from agentd.text.quoting import quote
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from agentd.api.client.socket import RefusedError, UnreachableError
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.pool import Pool, unreachable
-from agentd.pool.results import Answered, Interrupted, Sent
+from agentd.pool.results.workers import Answered, Interrupted, Sent
 from agentd.pool.statuses import Status, worker_status
 
 T = TypeVar("T")

@@ -10,7 +10,8 @@ from typing import Final
 
 from agentd.model.pool import WorkerEvent
 from agentd.pool.looking import Look
-from agentd.pool.results import Observation, document
+from agentd.pool.results.common import document
+from agentd.pool.results.workers import Observation
 
 
 class Detail(StrEnum):

@@ -10,7 +10,7 @@ from agentd.files.worker import in_thread
 from agentd.model.run_view import RunView
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.pool import Pool, unreachable
-from agentd.pool.results import TranscriptPage
+from agentd.pool.results.work import TranscriptPage
 from agentd.text.quoting import printable
 
 MOST_LINES: Final = 1000

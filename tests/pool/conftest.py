@@ -16,7 +16,7 @@ from agentd.model.pool import WorkerEvent, WorkerIsolation
 from agentd.pool.checking import SpawnRequest
 from agentd.pool.observing import DEFAULT_EVENTS, observe
 from agentd.pool.pool import Pool
-from agentd.pool.results import Observation, Spawned
+from agentd.pool.results.workers import Observation, Spawned
 from agentd.pool.spawning import spawn
 from agentd.settings.settings import resolve_settings
 from tests.support.daemon import Daemon

@@ -15,7 +15,8 @@ from agentd.pool.ending import terminate
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.inventory import inventory, models
 from agentd.pool.leasing import acquire_lease, list_leases, release_lease
-from agentd.pool.results import Lease, document
+from agentd.pool.results.common import document
+from agentd.pool.results.leases import Lease
 from agentd.pool.smoking import smoke
 from agentd.pool.spawning import spawn
 from agentd.supervise.run_watcher import DeclaredAgent

@@ -18,7 +18,8 @@ from agentd.pool.ending import terminate
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.listing import workers
 from agentd.pool.observing import observe
-from agentd.pool.results import Spawned, document
+from agentd.pool.results.common import document
+from agentd.pool.results.workers import Spawned
 from agentd.pool.spawning import spawn
 from agentd.pool.statistics import stats
 from agentd.pool.talking import answer, send

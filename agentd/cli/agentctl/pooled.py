@@ -58,7 +58,7 @@ def run_pool(invocation: Invocation, operation: Callable[[Pool], Awaitable[R]]) 
 
 def print_pooled(invocation: Invocation, result: DataclassInstance, lines: Iterable[str]) -> None:
     """Print a result."""
-    from agentd.pool.results import document
+    from agentd.pool.results.common import document
 
     invocation.print_result(document(result), lines)
 

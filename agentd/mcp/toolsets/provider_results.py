@@ -9,7 +9,7 @@ from agentd.mcp.tool import Result
 if TYPE_CHECKING:
     from typing import Self
 
-    from agentd.pool.results import Inventory, ProviderUsage, UsageReport
+    from agentd.pool.results.providers import Inventory, ProviderUsage, UsageReport
 
 
 class WindowResult(Result):

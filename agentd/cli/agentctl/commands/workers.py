@@ -26,7 +26,7 @@ from agentd.text.quoting import printable
 from agentd.text.terminal import BOLD, Cell, lines
 
 if TYPE_CHECKING:
-    from agentd.pool.results import Observation, StatsRow, Worker
+    from agentd.pool.results.workers import Observation, StatsRow, Worker
 
 _SPAWN_DETAILS = """\
 Declares a worker: an agent in a drop-in of its own in jcard.d/workers, which agentd runs like any other. It has the
