@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -13,11 +13,12 @@ from agentd.files.worker import in_thread
 from agentd.model.pool import PoolProvider
 from agentd.pool.around import Around
 from agentd.pool.results.providers import Model, ProviderModels
-from agentd.process.runner import Runner, RunnerError, clean_environment
+from agentd.process.runner import Runner, RunnerError
 
-_ANSWER_LIMIT: Final = 20.0
-"""Seconds: codex takes 0.2, opencode 3 on an idle machine."""
-_LONGEST_LINE: Final = 1 << 22
+_ANSWER_LIMIT: Final = 60.0
+"""Seconds: codex takes 0.2, opencode 3 on an idle machine, and ten times that on a busy one."""
+_LONGEST_ANSWER: Final = 1 << 22
+"""Bytes."""
 
 _ALIASES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "claude-code": ("aliases of claude --model, by its documentation", ("default", "opus", "sonnet", "haiku")),
@@ -39,7 +40,7 @@ async def ask_models(around: Around, provider: PoolProvider, program: str) -> Pr
     try:
         match provider.harness:
             case "codex":
-                found = await _codex(around, program, environment)
+                found = await in_thread("pool-models", partial(_codex, around, program, environment))
                 source = "codex app-server, model/list"
             case "opencode":
                 found = await in_thread("pool-models", partial(_opencode, around, program, environment))
@@ -48,15 +49,16 @@ async def ask_models(around: Around, provider: PoolProvider, program: str) -> Pr
                 return ProviderModels(
                     provider.id, declared_models(provider), "its program lists no models: others may work"
                 )
-    except (OSError, RunnerError, TimeoutError, ValueError) as error:
-        reason = str(error) or "it did not answer in time"
-        return ProviderModels(provider.id, declared_models(provider), f"its program was asked in vain: {reason}")
+    except (RunnerError, ValueError) as error:
+        return ProviderModels(provider.id, declared_models(provider), f"its program was asked in vain: {error}")
     own = [each for each in declared_models(provider) if each.id not in found]
     return ProviderModels(provider.id, [*own, *(Model(each, source, "exact") for each in found)], None)
 
 
 def _opencode(around: Around, program: str, environment: Mapping[str, str]) -> list[str]:
-    kept = {name: value for name, value in environment.items() if name.startswith(("OPENCODE_", "XDG_"))}
+    kept = {
+        name: value for name, value in environment.items() if name.startswith(("OPENCODE_", "XDG_")) or name == "HOME"
+    }
     done = Runner(around.user, environment).run([program, "models"], environment=kept, limit=_ANSWER_LIMIT)
     if done.status != 0:
         raise ValueError(done.reason)
@@ -64,47 +66,53 @@ def _opencode(around: Around, program: str, environment: Mapping[str, str]) -> l
     return [line.strip() for line in lines if "/" in line and " " not in line.strip()]
 
 
-async def _codex(around: Around, program: str, environment: Mapping[str, str]) -> list[str]:
-    own = {**clean_environment(around.user, environment)}
-    own |= {name: environment[name] for name in ("CODEX_HOME", "HOME") if name in environment}
-    async with asyncio.timeout(_ANSWER_LIMIT), _app_server(program, own) as server:
-        assert server.stdin is not None and server.stdout is not None  # noqa: PT018
-        initialize = {"clientInfo": {"name": "agentd", "version": "1"}, "capabilities": {"experimentalApi": True}}
-        _ask(server, 1, "initialize", initialize)
-        await _answer(server, 1)
-        server.stdin.write(b'{"method":"initialized"}\n')
-        _ask(server, 2, "model/list", {})
-        answer = await _answer(server, 2)
-    data = answer.get("data") if isinstance(answer, dict) else None
+def _codex(around: Around, program: str, environment: Mapping[str, str]) -> list[str]:
+    initialize = {"clientInfo": {"name": "agentd", "version": "1"}, "capabilities": {"experimentalApi": True}}
+    asked: list[dict[str, object]] = [
+        {"id": 1, "method": "initialize", "params": initialize},
+        {"method": "initialized"},
+        {"id": 2, "method": "model/list", "params": {}},
+    ]
+    own = {name: environment[name] for name in ("CODEX_HOME", "HOME") if name in environment}
+    answer = _Answer(2)
+    with contextlib.suppress(_AnsweredError):
+        Runner(around.user, environment).run(
+            [program, "app-server"],
+            stdin="".join(f"{json.dumps(each)}\n" for each in asked).encode(),
+            # It ends with its input, before it has answered.
+            stays_open=True,
+            environment=own,
+            limit=_ANSWER_LIMIT,
+            most=_LONGEST_ANSWER,
+            take=answer.take,
+        )
+    if answer.result is None:
+        raise ValueError(answer.error or "it ended without an answer")
+    data = answer.result.get("data")
     listed = data if isinstance(data, list) else []
-    return [str(each.get("id") or each.get("model")) for each in listed if isinstance(each, dict)]
+    return [str(each.get("id")) for each in listed if isinstance(each, dict) and not each.get("hidden")]
 
 
-@contextlib.asynccontextmanager
-async def _app_server(program: str, environment: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    pipe, none = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    server = await asyncio.create_subprocess_exec(
-        program, "app-server", stdin=pipe, stdout=pipe, stderr=none, env=environment, cwd="/", limit=_LONGEST_LINE
-    )
-    try:
-        yield server
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            server.kill()
-        await server.wait()
+class _AnsweredError(Exception):
+    """What was asked is answered: the program may be ended."""
 
 
-def _ask(server: asyncio.subprocess.Process, number: int, method: str, params: Mapping[str, object]) -> None:
-    assert server.stdin is not None
-    server.stdin.write(json.dumps({"id": number, "method": method, "params": params}).encode() + b"\n")
+@dataclass(slots=True)
+class _Answer:
+    """The answer to a request, among the lines that a program prints."""
 
+    number: int
+    result: Mapping[str, object] | None = None
+    error: str | None = None
+    _begun: bytes = b""
 
-async def _answer(server: asyncio.subprocess.Process, number: int) -> object:
-    assert server.stdout is not None
-    while line := await server.stdout.readline():
-        said = json.loads(line)
-        if isinstance(said, dict) and said.get("id") == number:
-            if "error" in said:
-                raise ValueError(str(said["error"]))
-            return said.get("result")
-    raise ValueError("it ended without an answer")
+    def take(self, piece: bytes) -> None:
+        """Take what was printed; raises `_AnsweredError` once the answer is there."""
+        *lines, self._begun = (self._begun + piece).split(b"\n")
+        for line in lines:
+            said = json.loads(line)
+            if isinstance(said, dict) and said.get("id") == self.number:
+                result, error = said.get("result"), said.get("error")
+                self.result = result if isinstance(result, dict) else None
+                self.error = None if error is None else str(error)
+                raise _AnsweredError

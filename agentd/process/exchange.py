@@ -20,7 +20,13 @@ class TooMuchError(Exception):
 
 
 def exchange(
-    process: subprocess.Popen[bytes], stdin: bytes, take: Callable[[bytes], object], most: int, limit: float
+    process: subprocess.Popen[bytes],
+    stdin: bytes,
+    take: Callable[[bytes], object],
+    most: int,
+    limit: float,
+    *,
+    stays_open: bool = False,
 ) -> bytes:
     """Serve a program until it has closed its output and ended.
 
@@ -34,6 +40,8 @@ def exchange(
         Bytes that it may print.
     limit
         Seconds that it may take.
+    stays_open
+        Whether its input is not closed once it is sent.
 
     Returns
     -------
@@ -68,6 +76,8 @@ def exchange(
                     data = os.read(key.fd, _CHUNK)
                 if not data:
                     selector.unregister(key.fileobj)
+                    if key.fileobj is process.stdin and stays_open:
+                        continue
                     key.fileobj.close()  # type: ignore[union-attr]  # the three streams are files
                 elif key.fileobj is process.stderr:
                     complaint += data[: _LONGEST_COMPLAINT - len(complaint)]

@@ -37,6 +37,8 @@ class RunOptions(TypedDict, total=False):
 
     stdin: bytes
     """What it reads."""
+    stays_open: bool
+    """Whether its input does not end then: a server would, too. `take` ends it, by an exception."""
     take: Callable[[bytes], object] | None
     """Called with each piece of its output, if that is not to go into the result. The program itself never has our
     file: what the agents' user runs could keep it, and write on."""
@@ -126,7 +128,8 @@ class Runner:
         process = self._start(argv, {**self._environment, **options.get("environment", {})})
         out = bytearray()
         try:
-            err = exchange(process, options.get("stdin", b""), options.get("take") or out.extend, most, limit)
+            stdin, stays_open = options.get("stdin", b""), options.get("stays_open", False)
+            err = exchange(process, stdin, options.get("take") or out.extend, most, limit, stays_open=stays_open)
         except subprocess.TimeoutExpired:
             raise RunnerError(f"{argv[0]} took longer than {limit:.0f} s and was ended") from None
         except TooMuchError:

@@ -134,6 +134,28 @@ def test_an_inventory_is_short_and_has_no_value_of_a_secret(world: World) -> Non
     assert (account.usable, account.windows, account.tokens.confidence, account.cost.usd) == (True, [], "unknown", None)
 
 
+SERVER = """#!/bin/sh
+[ "$1" = app-server ] || exit 1
+exec 3<&0
+while read -r line <&3; do
+  case $line in
+  *'"initialize"'*) echo '{"id":1,"result":{}}' ;;
+  *model/list*) echo '{"id":2,"result":{"data":[{"id":"m1"},{"id":"m0","hidden":true}]}}' ;;
+  esac
+done & # the program is started by another one, which it outlives
+wait
+"""
+
+
+def test_models_are_asked_of_the_program_which_is_ended_with_all_that_it_started(world: World) -> None:
+    program = world.daemon.bin / "codex"
+    program.write_text(SERVER)
+    program.chmod(0o755)
+    (found,) = world.run(lambda pool: models(pool, "codex")).providers
+    assert found.note is None
+    assert [(each.id, each.confidence) for each in found.models] == [("m1", "exact")]
+
+
 def test_a_round_trip_works_without_a_key(world: World) -> None:
     report = world.run(lambda pool: smoke(pool, PROVIDER, 60.0))
     assert report.passed, report
