@@ -3,8 +3,8 @@
 
 It reads messages from its terminal, the first ones from its arguments, and tells agentd of its turns by the socket in
 AGENTD_HOOK. It answers with what it was told, word by word. These words in a message have it do more: USE-TOOL,
-ASK-PERMISSION, ASK-QUESTION, STUB-SLEEP:SECONDS, STUB-FAIL:KIND (usage_limit, auth_error or other) and STUB-EXIT:CODE.
-C-c interrupts a turn.
+ASK-PERMISSION, ASK-QUESTION, WRITE-FILE:NAME, STUB-SLEEP:SECONDS, STUB-FAIL:KIND (usage_limit, auth_error or other) and
+STUB-EXIT:CODE. C-c interrupts a turn.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import termios
 import time
 from collections.abc import Iterator
 from itertools import chain, count
+from pathlib import Path
 
 NUMBERS = count(1)
 
@@ -83,6 +84,8 @@ def asked(message: str) -> str:
         time.sleep(seconds)
     if (code := number_behind("STUB-EXIT", message)) is not None:
         sys.exit(int(code))
+    if found := re.search(r"WRITE-FILE:([\w.-]+)", message):
+        Path(found[1]).write_text(f"{said}\n")
     return said
 
 

@@ -57,12 +57,12 @@ def tell(driven: DrivenCli) -> None:
             (daemon.workdir / "opencode.json").write_text(printed)
 
 
-def declare(driven: DrivenCli) -> None:
+def declare(driven: DrivenCli, **fields: object) -> None:
     """Write the jcard: the host, and a provider that needs no key."""
     # Claude Code waits 30 s for a server, which a busy machine may need to start one.
     patient = {**driven.env, "MCP_TIMEOUT": f"{1000 * DEADLINE:.0f}"}
     unasked = driven.cli.unasked if driven.cli.harness == "claude-code" else ()
-    driven.declare(args=list(unasked), env=patient)
+    driven.declare(args=list(unasked), env=patient, **fields)
     driven.daemon.write_jcard(driven.daemon.jcard.read_text() + jcard_of())
     driven.daemon.wait_for(
         lambda: (agent := driven.daemon.agent("agent")) and agent["activity"] == "idle", DEADLINE, what="it is idle"
@@ -83,16 +83,19 @@ def use(driven: DrivenCli, tool: str, **arguments: object) -> dict[str, object]:
     return given
 
 
-def until(driven: DrivenCli, worker: str, event: str, cursor: object = None) -> dict[str, object]:
-    """Have the host wait for an event of a worker, again and again if need be."""
+def until(driven: DrivenCli, workers: list[str], event: str, cursor: object = None) -> dict[str, object]:
+    """Have the host wait for an event of workers, again and again if need be."""
     seen: dict[str, object] = {"cursor": cursor}
 
     def observed() -> bool:
         after = {"cursor": seen["cursor"]} if seen["cursor"] is not None else {}
-        seen.update(use(driven, "observe_workers", workers=[worker], **{"for": [event]}, **after))
+        seen.update(use(driven, "observe_workers", workers=workers, **{"for": [event]}, **after))
         return seen.get("event") == event
 
-    wait_for(observed, DEADLINE, what=f"{worker}: {event}", explain=lambda: f"{seen}\n{driven.daemon.screen(worker)}")
+    def screens() -> str:
+        return "\n".join([str(seen), *map(driven.daemon.screen, workers)])
+
+    wait_for(observed, DEADLINE, what=f"{workers}: {event}", explain=screens)
     return seen
 
 
@@ -114,10 +117,10 @@ def test_a_host_spawns_observes_answers_and_collects(driven: DrivenCli) -> None:
     declare(driven)
     job = {"provider": PROVIDER, "task": "hello ASK-QUESTION", "repo": str(repo), "isolation": "worktree"}
     worker = str(use(driven, "spawn_worker", **job)["id"])
-    asked = until(driven, worker, "question")
+    asked = until(driven, [worker], "question")
     assert "Which colour?" in str(asked["asks"])
     use(driven, "answer_request", worker=worker, decision="answer", text="Blue")
-    done = until(driven, worker, "completed", asked["cursor"])
+    done = until(driven, [worker], "completed", asked["cursor"])
     assert "You said: hello ASK-QUESTION (Blue)" in str(done["answer"])
     agent = daemon.agent(worker)
     assert agent is not None
