@@ -41,7 +41,7 @@ def running(sandboxed: Sandboxed) -> Sandboxed:
     }
     sandboxed.start(
         jcard(
-            {**agent, "env": {"LEVEL": "3"}, "secrets": ["TOKEN"], "network": "none"},
+            {**agent, "env": {"LEVEL": "3"}, "ports": ["PORT"], "secrets": ["TOKEN"], "network": "none"},
             {"name": "n", "command": ["sleep", "600"], "workdir": "other"},
         )
     )

@@ -36,6 +36,7 @@ from agentd.settings.folders import SettingsError
 from agentd.settings.settings import Settings, of_daemon
 from agentd.supervise.check import check
 from agentd.supervise.desired import Launch, resolve_launch
+from agentd.supervise.ports import with_ports
 from agentd.text.quoting import quote, some
 
 _NATIVE = "is native: it runs without a sandbox; for one, agentctl set {} type=sandboxed"
@@ -92,6 +93,8 @@ class _Around:
     """Whether the daemon is root's."""
     daemon: int | None = None
     """Its process, if there is one."""
+    ports: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """That it gave, by agent."""
 
 
 def prepare(invocation: Invocation, name: str) -> Boxed:
@@ -107,6 +110,7 @@ def prepare(invocation: Invocation, name: str) -> Boxed:
     checked = check(settings, around.environ)
     agents = checked.agents
     spec = _find(agents, name)
+    spec = with_ports(spec, around.ports.get(spec.name, {}))
     if spec.type is not AgentType.SANDBOXED:
         raise CommandError(f"{quote(spec.name)} {_NATIVE.format(spec.name)}")
     tokens = tokens_of_gateway(file.in_force for file in checked.files if file.in_force is not None)
@@ -155,7 +159,8 @@ def _around(invocation: Invocation) -> _Around:
         root = Path(f"/proc/{health.pid}").stat().st_uid == 0
     except OSError:
         root = os.geteuid() == 0
-    return _Around(settings, user_of_agents(report.agent_user), environment_of(health.pid, environ), root, health.pid)
+    user, ports = user_of_agents(report.agent_user), {view.name: view.ports for view in report.observed}
+    return _Around(settings, user, environment_of(health.pid, environ), root, health.pid, ports)
 
 
 def user_of_agents(name: str | None) -> AgentUser:
