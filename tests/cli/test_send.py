@@ -16,6 +16,7 @@ from tests.support.agents import jcard, misbehaving
 from tests.support.daemon import Daemon, program
 from tests.support.forked import run_agentctl
 from tests.support.processes import command_lines
+from tests.support.thorough import everyday
 from tests.support.waiting import wait_for, wait_for_file
 
 RAW = {"grace_period": "200ms"}
@@ -273,7 +274,7 @@ def test_with_an_input_box_taken_means_that_the_box_is_empty_again(daemon: Daemo
     assert "no" not in daemon.screen("a").split()
 
 
-@pytest.mark.parametrize("text", ["look at @word", "a line \\", "see @a/b.c"])
+@pytest.mark.parametrize("text", everyday(["a line \\"], ["look at @word", "a line \\", "see @a/b.c"]))
 def test_the_end_of_a_text_does_not_change_what_enter_means(daemon: Daemon, client: Client, text: str) -> None:
     boxed(daemon)
     assert client("send", "a", text).out == f"{len(text)} characters to a: taken\n"

@@ -182,17 +182,19 @@ def test_control_characters_from_outside_are_made_harmless(client: Client, sourc
     assert client("status", "x", "--json").out.isascii()
 
 
-@pytest.mark.parametrize("state", AgentState)
 def test_every_state_has_a_symbol_on_a_terminal(
-    client: Client, source: MemorySource, operator_tmux: TmuxServer, state: AgentState
+    client: Client, source: MemorySource, operator_tmux: TmuxServer
 ) -> None:
-    source.statuses = [replace(RUNNING, state=str(state), running=state.live)]
+    source.statuses = [
+        replace(RUNNING, name=f"in-{state}", state=str(state), running=state.live) for state in AgentState
+    ]
     operator_tmux.session("s", client.shell_words("status"))
     screen = operator_tmux.wait_for_text("s", "[status 0]")
-    line = next(line for line in screen.splitlines() if line.startswith("reviewer-0"))
-    name, symbol, shown, *_ = line.split()
-    assert (name, shown) == ("reviewer-0", state)
-    assert not symbol.isascii()
+    lines = [line.split() for line in screen.splitlines() if line.startswith("in-")]
+    assert sorted((name, shown) for name, _, shown, *_ in lines) == sorted(
+        (f"in-{state}", state) for state in AgentState
+    )
+    assert not [symbol for _, symbol, *_ in lines if symbol.isascii()]
 
 
 def test_on_a_terminal_there_is_a_header_about_the_daemon_and_an_aligned_table(

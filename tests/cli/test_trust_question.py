@@ -14,6 +14,7 @@ from tests.cli.support import Client
 from tests.cli.test_worktrees import client_of
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
+from tests.support.thorough import everyday
 from tests.support.waiting import wait_for
 
 QUESTIONS = {
@@ -46,7 +47,7 @@ def test_a_question_is_seen_until_the_agent_is_ready(harness: str) -> None:
     assert asked(BUILT_IN["custom"].facts, QUESTIONS[harness]) is None
 
 
-@pytest.mark.parametrize("harness", QUESTIONS)
+@pytest.mark.parametrize("harness", everyday(["claude-code"], QUESTIONS))
 def test_an_agent_in_a_folder_of_the_users_is_said_to_wait(client: Client, daemon: Daemon, harness: str) -> None:
     folder = daemon.folder / "mine"
     folder.mkdir()

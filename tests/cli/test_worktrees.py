@@ -197,6 +197,7 @@ def test_what_an_agent_did_is_collected_in_a_folder(client: Client, daemon: Daem
     assert client("collect", "nobody").status == 1
 
 
+@pytest.mark.thorough
 def test_in_a_git_hook_of_another_repository_the_right_ones_are_looked_at(client: Client, daemon: Daemon) -> None:
     tree = daemon.data / "worktrees" / "alice"
     (tree / "new.txt").write_text("work\n")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.daemon.support import counting, declare, lives_on, pids, running, runs
 from tests.support.daemon import Daemon
+from tests.support.thorough import everyday
 
 BATCH = 12
 SEED = int(os.environ.get("AGENTD_TEST_SEED", "7"))
@@ -24,7 +25,7 @@ def opened(daemon: Daemon, count: int) -> None:
     daemon.wait_for(lambda: len(daemon.sessions()) > count, 30)
 
 
-@pytest.mark.parametrize("signalled_by", ["agents", "sessions", "time"])
+@pytest.mark.parametrize("signalled_by", everyday(["agents"], ["agents", "sessions", "time"]))
 def test_a_daemon_killed_while_it_launches_leaves_each_agent_one_run(daemon: Daemon, signalled_by: str) -> None:
     chance = random.Random(f"{SEED} {signalled_by}")
     agents: list[dict[str, object]] = []

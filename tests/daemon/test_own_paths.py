@@ -21,6 +21,7 @@ from tests.daemon.support import declare, pids, refused, running, script, start,
 from tests.recording.support import lines
 from tests.support.daemon import Daemon
 from tests.support.processes import alive, marked, wait_until_gone
+from tests.support.thorough import everyday
 from tests.worktrees.repositories import make_repository
 
 SOON = "--interval=200ms"
@@ -102,9 +103,7 @@ def first(daemon: Daemon) -> Daemon:
 # -- while agentd runs
 
 
-@pytest.mark.parametrize(
-    "lost", [each if each in MOST else pytest.param(each, marks=pytest.mark.thorough) for each in LOST]
-)
+@pytest.mark.parametrize("lost", everyday(MOST, LOST))
 def test_what_is_removed_is_made_again_and_agents_notice_nothing(first: Daemon, lost: str) -> None:
     before, server = pids(first), servers(first)
     paths = list(LOST[lost](first))
@@ -152,7 +151,7 @@ def test_a_folder_moved_aside_is_not_followed(first: Daemon) -> None:
     shutil.rmtree(aside)
 
 
-@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+@pytest.mark.parametrize("kind", everyday(["file", "link"], ["file", "folder", "link"]))
 @pytest.mark.parametrize("what", ["tmux_socket", "api_socket"])
 def test_what_a_stranger_put_there_stays_and_is_told(first: Daemon, what: str, kind: str) -> None:
     path: Path = getattr(first, what)
@@ -370,7 +369,7 @@ def test_a_second_daemon_on_a_state_directory_is_refused_with_the_pid_of_the_fir
     assert "--state-dir" in text
 
 
-@pytest.mark.parametrize("alias", [False, True])
+@pytest.mark.parametrize("alias", everyday([True], [False, True]))
 def test_only_one_daemon_makes_worktrees_in_a_data_directory(daemon_factory: Callable[[], Daemon], alias: bool) -> None:
     first, second, third = daemon_factory(), daemon_factory(), daemon_factory()
     first.data.mkdir()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import program
+from tests.support.forked import run_agentd
+from tests.support.waiting import PATIENCE
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 JCARDS = sorted(EXAMPLES.rglob("*.toml"))
@@ -16,6 +18,6 @@ JCARDS = sorted(EXAMPLES.rglob("*.toml"))
 @pytest.mark.parametrize("jcard", JCARDS, ids=[str(path.relative_to(EXAMPLES)) for path in JCARDS])
 def test_each_example_is_valid_and_warns_of_nothing(jcard: Path) -> None:
     command = [program("agentd"), "--check", "--config", str(jcard)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_agentd(command, env=os.environ, cwd=EXAMPLES, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning" not in done.stdout + done.stderr

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.limits.conftest import MEBIBYTE, Limited
+from tests.support.thorough import everyday
 
 MEMORY = {"memory": "64MiB"}
 
@@ -153,7 +154,7 @@ def test_a_process_without_environment_and_parents_is_found(limited: Limited) ->
     assert has_ended(hidden)
 
 
-@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize("ends", everyday([False], [True, False]))
 def test_a_later_daemon_finds_the_groups_again(limited: Limited, *, ends: bool) -> None:
     limited.declare(a=MEMORY, gone={"pid_limit": 20})
     limited.daemon.start("--on-shutdown=keep")

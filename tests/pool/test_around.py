@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,30 +24,27 @@ from agentd.supervise.run_watcher import DeclaredAgent
 from agentd.turns.turns import is_worker_of
 from tests.pool.conftest import PROVIDER, World, jcard_of
 
+REFUSED = [
+    (SpawnRequest("auto", "x", "."), Code.INVALID_ARGUMENT),
+    (SpawnRequest("stand-inn", "x", "."), Code.PROVIDER_UNKNOWN),
+    (SpawnRequest("opencode", "x", "."), Code.PROVIDER_UNAVAILABLE),
+    (SpawnRequest(PROVIDER, "x", "/no/such/repo"), Code.INVALID_ARGUMENT),
+    (SpawnRequest(PROVIDER, " ", "."), Code.INVALID_ARGUMENT),
+    (SpawnRequest(PROVIDER, "x", ".", model="m"), Code.NOT_SUPPORTED),
+    (SpawnRequest(PROVIDER, "x", ".", max_turns=3), Code.NOT_SUPPORTED),
+    (SpawnRequest(PROVIDER, "x", ".", allowed_paths=("../..",)), Code.INVALID_ARGUMENT),
+    (SpawnRequest(PROVIDER, "x", "/", WorkerIsolation.WORKTREE), Code.INVALID_ARGUMENT),
+]
 
-@pytest.mark.parametrize(
-    ("request_", "code"),
-    [
-        (SpawnRequest("auto", "x", "."), Code.INVALID_ARGUMENT),
-        (SpawnRequest("stand-inn", "x", "."), Code.PROVIDER_UNKNOWN),
-        (SpawnRequest("opencode", "x", "."), Code.PROVIDER_UNAVAILABLE),
-        (SpawnRequest(PROVIDER, "x", "/no/such/repo"), Code.INVALID_ARGUMENT),
-        (SpawnRequest(PROVIDER, " ", "."), Code.INVALID_ARGUMENT),
-        (SpawnRequest(PROVIDER, "x", ".", model="m"), Code.NOT_SUPPORTED),
-        (SpawnRequest(PROVIDER, "x", ".", max_turns=3), Code.NOT_SUPPORTED),
-        (SpawnRequest(PROVIDER, "x", ".", allowed_paths=("../..",)), Code.INVALID_ARGUMENT),
-        (SpawnRequest(PROVIDER, "x", "/", WorkerIsolation.WORKTREE), Code.INVALID_ARGUMENT),
-    ],
-)
-def test_what_cannot_be_is_refused_and_nothing_is_made(
-    world: World, request_: SpawnRequest, code: Code, monkeypatch: pytest.MonkeyPatch
-) -> None:
+
+def test_what_cannot_be_is_refused_and_nothing_is_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world.repo)
-    with pytest.raises(PoolError) as refused:
-        world.run(lambda pool: spawn(pool, request_))
-    assert refused.value.code is code
-    assert str(refused.value.details["example"]).startswith("agentctl ")
-    assert not list(world.daemon.drop_ins.glob("workers/*.toml"))
+    for request, code in REFUSED:
+        with pytest.raises(PoolError) as refused:
+            world.run(functools.partial(spawn, request=request))
+        assert refused.value.code is code, request
+        assert str(refused.value.details["example"]).startswith("agentctl "), request
+        assert not list(world.daemon.drop_ins.glob("workers/*.toml")), request
 
 
 def test_a_policy_says_which_it_is(world: World) -> None:

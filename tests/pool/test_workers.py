@@ -91,7 +91,12 @@ def test_a_word_on_the_screen_is_no_failure(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "event"), [("other", "error"), ("auth_error", "error"), ("usage_limit", "usage_limit")]
+    ("failure", "event"),
+    [
+        pytest.param("other", "error", marks=pytest.mark.thorough),
+        ("auth_error", "error"),
+        ("usage_limit", "usage_limit"),
+    ],
 )
 def test_a_failed_turn_is_told_by_its_kind(world: World, failure: str, event: str) -> None:
     worker = world.spawn(f"STUB-FAIL:{failure}").id

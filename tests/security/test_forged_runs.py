@@ -22,6 +22,7 @@ from tests.security.users import AGENT_USER, STRANGER, account, start_guarded
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 from tests.support.processes import alive, wait_until_gone
+from tests.support.thorough import everyday
 from tests.support.waiting import wait_for
 
 STATUS = "42\n"
@@ -98,7 +99,7 @@ def sparse(trap: Path, _victim: Path) -> None:
     own(trap)
 
 
-@pytest.mark.parametrize("trap", [link, hard_link, fifo, folder, sparse])
+@pytest.mark.parametrize("trap", everyday([link, fifo], [link, hard_link, fifo, folder, sparse]))
 def test_traps_beside_a_run_change_nothing_for_it_and_others(
     running: Daemon, trap: Callable[[Path, Path], None]
 ) -> None:
@@ -183,7 +184,7 @@ def started(guarded: Daemon) -> Daemon:
     return guarded
 
 
-@pytest.mark.parametrize("session", ["open", "closed"])
+@pytest.mark.parametrize("session", everyday(["closed"], ["open", "closed"]))
 def test_forged_records_lead_nowhere_and_stop_nothing(started: Daemon, session: str) -> None:
     victims = [started.folder / f"victim{suffix}" for suffix in (".sh", ".pid", ".exit", ".record")]
     for victim in victims:

@@ -14,6 +14,7 @@ import pytest
 from tests.daemon.support import declare, running, stay
 from tests.support.daemon import Daemon, launch_program, program
 from tests.support.forked import AGENTCTL, ONLY_PROGRAMS, launch_fork, run_agentctl
+from tests.support.thorough import everyday
 
 
 @pytest.fixture
@@ -68,7 +69,9 @@ def test_the_end_of_a_fork_is_told_as_of_any_child_and_leaves_no_zombie(forked: 
 
 
 @pytest.mark.skipif(ONLY_PROGRAMS, reason="there are to be none")
-@pytest.mark.parametrize("arguments", [["--version"], ["status", "--no-such-flag"], ["status"], ["explain"], []])
+@pytest.mark.parametrize(
+    "arguments", everyday([["status"], []], [["--version"], ["status", "--no-such-flag"], ["status"], ["explain"], []])
+)
 def test_agentctl_says_the_same_as_a_fork(short_folder: Path, arguments: list[str]) -> None:
     argv = [program("agentctl"), *arguments]
     environment = {**os.environ, "AGENTD_API_SOCKET": str(short_folder / "s")}

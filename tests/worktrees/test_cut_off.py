@@ -16,6 +16,7 @@ from agentd.worktrees.changes import read_changes
 from agentd.worktrees.git import Git, GitError
 from agentd.worktrees.record import Worktree, list_worktrees
 from agentd.worktrees.removal import Allowed, Removed, remove
+from tests.support.thorough import everyday
 from tests.support.waiting import wait_for
 from tests.worktrees.repositories import NOW, World, commit, git, invoking_user
 
@@ -85,9 +86,10 @@ LEFT_BY_MAKING = {
     "no HEAD": (ADD, 'rm "$own/HEAD" "$tree/a.txt"'),
     "files that git no longer knows": (ADD, 'rm -r "$own" "$tree/.git"'),
 }
+MOST_LEFT = ("nothing but a lock of its branch", "an empty commondir, which git dies of", "no link", "no HEAD")
 
 
-@pytest.mark.parametrize("left", LEFT_BY_MAKING)
+@pytest.mark.parametrize("left", everyday(MOST_LEFT, LEFT_BY_MAKING))
 def test_a_git_that_was_killed_while_it_made_one_hinders_neither_the_next_nor_other_agents(
     world: World, left: str
 ) -> None:

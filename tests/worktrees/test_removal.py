@@ -15,6 +15,7 @@ from agentd.worktrees.inspect import Work, inspect
 from agentd.worktrees.record import Worktree
 from agentd.worktrees.removal import Allowed, Removed, remove, verdict
 from agentd.worktrees.trash import TRASH
+from tests.support.thorough import everyday
 from tests.worktrees.repositories import NOW, World, commit, git, make_repository
 
 Setting = Callable[[World, Path], None]
@@ -119,6 +120,17 @@ HOLDING = (
     committed_then_folder_deleted,
     squashed_elsewhere,
 )
+MOST = (
+    staged,
+    changed,
+    untracked,
+    committed,
+    committed_on_a_detached_head,
+    rebase_under_way,
+    assumed_unchanged,
+    committed_then_folder_deleted,
+)
+"""Those that take other ways through what is looked at and saved."""
 
 
 def contents(tree: Path) -> dict[str, bytes]:
@@ -134,7 +146,7 @@ def clean(world: World, worktree: Worktree, *, force: bool = False, ignored: boo
     return remove(world.git, worktree, Allowed(force=force, ignored=ignored), NOW)
 
 
-@pytest.mark.parametrize("hold", HOLDING, ids=lambda hold: hold.__name__)
+@pytest.mark.parametrize("hold", everyday(MOST, HOLDING), ids=lambda hold: hold.__name__)
 def test_work_that_is_nowhere_else_is_kept_untouched(world: World, hold: Setting) -> None:
     worktree = world.make()
     hold(world, worktree.path)
@@ -145,7 +157,7 @@ def test_work_that_is_nowhere_else_is_kept_untouched(world: World, hold: Setting
     assert (contents(worktree.path), git(world.repo, "for-each-ref")) == before
 
 
-@pytest.mark.parametrize("hold", HOLDING, ids=lambda hold: hold.__name__)
+@pytest.mark.parametrize("hold", everyday(MOST, HOLDING), ids=lambda hold: hold.__name__)
 def test_with_force_the_work_is_gone_and_the_printed_commands_bring_it_back(world: World, hold: Setting) -> None:
     worktree = world.make()
     hold(world, worktree.path)

@@ -23,6 +23,7 @@ from agentd.worktrees.record import CREATING, RecordError, Worktree, read_record
 from agentd.worktrees.removal import Allowed, remove
 from agentd.worktrees.repository import RepositoryGoneError
 from tests.cli.support import Client
+from tests.support.thorough import everyday
 from tests.worktrees.repositories import NOW, World, git, make_repository
 
 
@@ -92,7 +93,7 @@ def on_another_file_system(world: World) -> Path:
 
 
 @pytest.mark.parametrize("move", [renamed, linked, renamed_and_replaced, on_another_file_system])
-@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("read_only", everyday([False], [False, True]))
 def test_a_repository_that_has_another_path_is_known_again(
     world: World, move: Callable[[World], Path], read_only: bool
 ) -> None:
