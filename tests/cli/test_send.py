@@ -292,7 +292,7 @@ def test_a_text_that_opens_something_else_was_taken(daemon: Daemon, client: Clie
 
 def boxed(daemon: Daemon) -> None:
     """Run the scripted agent with the input box as ``a``."""
-    (daemon.bin / "claude").symlink_to(boxed_agent.__file__)
+    boxed_agent.install(daemon.bin / "claude")
     daemon.write_jcard(jcard({"name": "a", "harness": "claude-code", "workdir": str(daemon.workdir), **RAW}))
     daemon.start()
     wait_for_text(daemon, "a", "go")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from agentd.cli.agentctl.trust_question import asked
 from agentd.harness.builtin import BUILT_IN
 from tests.cli.support import Client
 from tests.cli.test_worktrees import client_of
+from tests.support import boxed_agent
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 from tests.support.thorough import everyday
@@ -28,9 +28,8 @@ QUESTIONS = {
 
 @pytest.fixture
 def client(daemon: Daemon) -> Client:
-    boxed = Path(__file__).parents[1] / "support" / "boxed_agent.py"
     for name in ("claude", "gemini", "codex"):
-        (daemon.bin / name).symlink_to(boxed)
+        boxed_agent.install(daemon.bin / name)
     # As root the home would be the real one.
     daemon.write_secret("HOME", str(daemon.home))
     daemon.write_jcard("# none\n")

@@ -9,6 +9,7 @@ import pty
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import threading
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ def log(daemon: Daemon) -> list[str]:
 
 
 def test_every_row_is_read_after_somebody_attached_from_terminals_of_other_sizes(daemon: Daemon) -> None:
-    python = ["python3", "-I", "-S", "-c", DRAWS]
+    python = [sys.executable, "-I", "-S", "-c", DRAWS]
     start(daemon, {"name": "a", "command": python, "workdir": "work"})
     running(daemon, "a")
     daemon.wait_for(lambda: "200x50 row 50" in daemon.screen("a"))

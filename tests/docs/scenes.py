@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from tests.docs.newcomer import ROOT, Newcomer
+from tests.support import boxed_agent
 from tests.support.agents import jcard
 from tests.support.waiting import wait_for
 
@@ -235,7 +236,7 @@ def _night(who: Newcomer) -> None:
 def _talkers(who: Newcomer) -> None:
     # One with an input box like Claude Code's, which takes texts of several lines.
     (who.programs / "claude").unlink()
-    (who.programs / "claude").symlink_to(ROOT / "tests/support/boxed_agent.py")
+    boxed_agent.install(who.programs / "claude")
     answer = 'while read -r said; do echo "you said: $said"; done'
     _begin(
         who,

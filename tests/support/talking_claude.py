@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """A scripted Claude Code that is talked to: an input box, a status file, and hooks as its settings have them.
 
 A message is answered with "I hear: MESSAGE". One that begins with ``may`` asks for permission first and says what was
