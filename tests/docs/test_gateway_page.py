@@ -18,6 +18,8 @@ from agentd.jcard.load import load_jcard
 from agentd.settings.context import load_context
 from tests.docs.newcomer import ROOT
 
+pytestmark = pytest.mark.gateway
+
 PAGE = (ROOT / "docs/how-to/gateway.md").read_text()
 COMMANDS = [
     line for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -12,6 +11,8 @@ import pytest
 
 from tests.limits.conftest import Limited
 from tests.support.daemon import Daemon, Running, launch_program, program
+from tests.support.forked import run_agentctl
+from tests.support.waiting import PATIENCE
 
 _WITHOUT = 'mount --make-rprivate / && umount -R /sys/fs/cgroup && exec "$@"'
 """In a mount namespace of its own."""
@@ -40,7 +41,7 @@ def agentctl(limited: Limited, *arguments: str) -> str:
         *(program("agentctl"), f"--api-socket={daemon.api_socket}", f"--tmux-socket={daemon.tmux_socket}"),
         *(f"--config={daemon.jcard}", *arguments),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env=daemon.environment(), check=False)
+    done = run_agentctl(command, env=daemon.environment(), cwd=daemon.folder, timeout=PATIENCE)
     return done.stdout + done.stderr
 
 

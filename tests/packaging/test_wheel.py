@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.installs
+
 ROOT = Path(__file__).resolve().parents[2]
 NOT_SOURCE = (".*", "__pycache__", "dist", "build", "*.egg-info")
 
@@ -56,7 +58,6 @@ def digests(folder: Path, pattern: str) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob(pattern)}
 
 
-@pytest.mark.installs
 def test_two_builds_have_the_same_bytes(source: Path, built: Path, tmp_path: Path) -> None:
     again = tmp_path / "source"
     shutil.copytree(source, again, symlinks=True)
@@ -65,7 +66,6 @@ def test_two_builds_have_the_same_bytes(source: Path, built: Path, tmp_path: Pat
     assert build(again, tmp_path / "dist", "sdist", "wheel", umask=0o022, zone="UTC") == digests(built, "*")
 
 
-@pytest.mark.installs
 def test_the_source_distribution_builds_the_same_wheel(built: Path, tmp_path: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on

@@ -18,7 +18,7 @@ def whole_file_markers(path: Path) -> tuple[str, ...]:
             return ("gateway", "browser")
         case ("gateway", "test_page.py"):
             return ("browser",)
-        case ("gateway", *_):
+        case ("gateway", *_) | ("docs", "test_gateway_page.py"):
             return ("gateway",)
         case ("mcp", *_):
             return ("mcp",)

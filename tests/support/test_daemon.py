@@ -12,6 +12,8 @@ from tests.support.daemon import Daemon
 from tests.support.processes import marked
 from tests.support.waiting import WaitError, wait_for_file
 
+pytestmark = pytest.mark.thorough  # of what the tests stand on, which every other shows too
+
 
 def test_a_daemon_runs_an_agent_with_folders_of_its_own(daemon: Daemon) -> None:
     record = daemon.folder / "record.json"

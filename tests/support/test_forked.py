@@ -16,6 +16,8 @@ from tests.support.daemon import Daemon, launch_program, program
 from tests.support.forked import AGENTCTL, ONLY_PROGRAMS, launch_fork, run_agentctl
 from tests.support.thorough import everyday
 
+pytestmark = pytest.mark.thorough  # of what the tests stand on, which every other shows too
+
 
 @pytest.fixture
 def forked(daemon_factory: Callable[[], Daemon]) -> Daemon:

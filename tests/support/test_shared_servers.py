@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.daemon import program
 from tests.support.forked import ForkServer
+
+pytestmark = pytest.mark.thorough  # of what the tests stand on, which every other shows too
 
 
 def version_by(server: ForkServer, folder: Path) -> str:
