@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel, TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from agentd import __version__
 from agentd.gateway.http.bodies import Key, KeyedBody
@@ -41,7 +41,7 @@ class _Schema(GenerateJsonSchema):
 def describe(routes: Iterable[Route]) -> JsonObject:
     """Build the document of these routes."""
     shown = [route for route in routes if route.shown]
-    models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {}
+    models: dict[tuple[type, JsonSchemaMode], None] = {}
     for route in shown:
         if route.takes is not None:
             models[route.takes, "validation"] = None
@@ -50,7 +50,8 @@ def describe(routes: Iterable[Route]) -> JsonObject:
         if route.answers is not None:
             models[route.answers, "serialization"] = None
         models[_error(route), "serialization"] = None
-    made, document = models_json_schema(list(models), ref_template=_REFERENCE, schema_generator=_Schema)
+    adapters = [(model, mode, TypeAdapter[object](model)) for model, mode in models]
+    made, document = TypeAdapter.json_schemas(adapters, ref_template=_REFERENCE, schema_generator=_Schema)
     by_model: _Schemas = {key: made[key] for key in models}
     schemas: dict[str, JsonObject] = document["$defs"]
     paths: dict[str, JsonObject] = {}
@@ -71,7 +72,7 @@ def describe(routes: Iterable[Route]) -> JsonObject:
     }
 
 
-_Schemas = Mapping[tuple[type[BaseModel], JsonSchemaMode], JsonObject]
+_Schemas = Mapping[tuple[type, JsonSchemaMode], JsonObject]
 
 
 def _operation(route: Route, by_model: _Schemas, schemas: Mapping[str, JsonObject]) -> JsonObject:

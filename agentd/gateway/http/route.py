@@ -34,7 +34,7 @@ class Route:
     """The parameters of the query."""
     status: HTTPStatus = HTTPStatus.OK
     """Of success."""
-    answers: type[BaseModel] | None = None
+    answers: type | None = None
     """The body of success."""
     media_type: str = "application/json"
     """Of success."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from agentd.gateway.model.objects import EventType, RequestKind, Role
+from agentd.gateway.model.objects import Event, Message, Run, Session
 from agentd.gateway.model.results import ChannelCondition
-from agentd.gateway.model.states import RunStatus, SessionStatus
 
 
 class Shape(BaseModel):
@@ -46,81 +45,6 @@ class OpenAIErrorShape(Shape):
     """Any error below ``/v1``."""
 
     error: OpenAIErrorDetails
-
-
-class Session(Shape):
-    """One conversation with one agent."""
-
-    id: str
-    title: str | None
-    status: SessionStatus
-    agent: str | None
-    """The declared agent by whose definition it works; null for an ad-hoc session."""
-    harness: str
-    workdir: str
-    tmux_session: str
-    """To which people can attach."""
-    provider_thread_id: str | None
-    """The harness's own id of the conversation, once it has one."""
-    parent_session_id: str | None
-    parent_run_id: str | None
-    owner: str | None
-    """The user whose token made it."""
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
-    metadata: dict[str, JsonValue]
-
-
-class Message(Shape):
-    """What somebody said in a session."""
-
-    id: str
-    session_id: str
-    run_id: str | None
-    role: Role
-    text: str
-    request_kind: RequestKind | None
-    created_at: AwareDatetime
-
-
-class RunError(Shape):
-    """Why a run failed."""
-
-    code: str
-    message: str
-
-
-class Run(Shape):
-    """One turn."""
-
-    id: str
-    session_id: str
-    parent_run_id: str | None
-    status: RunStatus
-    prompt: str
-    result_text: str | None
-    error: RunError | None
-    exit_code: int | None
-    exit_signal: int | None
-    usage: dict[str, JsonValue] | None
-    worker_id: str | None
-    created_at: AwareDatetime
-    started_at: AwareDatetime | None
-    ended_at: AwareDatetime | None
-    timeout_s: float | None
-
-
-class Event(Shape):
-    """Something that happened in a session."""
-
-    cursor: int
-    """Ascends in the order in which events were stored."""
-    id: str
-    session_id: str
-    run_id: str | None
-    event_type: EventType
-    data: dict[str, JsonValue]
-    created_at: AwareDatetime
 
 
 class SessionAnswer(Shape):

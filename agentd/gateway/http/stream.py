@@ -17,7 +17,6 @@ from agentd.gateway.http.body import JsonObject, read_query
 from agentd.gateway.http.errors import invalid
 from agentd.gateway.http.metrics import METRICS
 from agentd.gateway.http.route import CLOSING, ENGINE, Route
-from agentd.gateway.http.shapes import Event as EventShape
 from agentd.gateway.http.waiting import bundles
 from agentd.gateway.model.objects import Event, encoded
 from agentd.text.timestamps import rfc3339_milliseconds
@@ -186,7 +185,7 @@ ROUTES = (
         _stream,
         "Follow what happens, from a cursor on: server-sent events, or a WebSocket",
         query=StreamQuery,
-        answers=EventShape,
+        answers=Event,
         media_type=MEDIA_TYPE,
     ),
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 from agentd.gateway.model.states import RunStatus, SessionStatus
 from agentd.text.timestamps import rfc3339_milliseconds
@@ -80,10 +80,34 @@ _ENDING = frozenset({EventType.RUN_SUCCEEDED, EventType.RUN_FAILED, EventType.RU
 _TIMES = frozenset({"created_at", "updated_at", "started_at", "ended_at"})
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Described:
+    """How ``/openapi.json`` describes what a field is shown as."""
+
+    schema: JsonObject
+
+    def __get_pydantic_core_schema__(self, _source: object, handler: Callable[[object], object]) -> object:
+        return handler(object)
+
+    def __get_pydantic_json_schema__(self, *_: object) -> JsonObject:
+        return dict(self.schema)
+
+
+Time: TypeAlias = Annotated[float, _Described({"type": "string", "format": "date-time"})]
+"""Seconds since the epoch; clients see it as RFC 3339."""
+
+JsonMapping: TypeAlias = Annotated[Mapping[str, Json], _Described({"type": "object", "additionalProperties": True})]
+
+
 class _Shown:
-    """Something with a JSON of its own: its fields, times as RFC 3339."""
+    """Something with a JSON of its own: its fields, times as RFC 3339. ``/openapi.json`` has its schema from them."""
 
     __slots__ = ()
+    __pydantic_config__: ClassVar[Mapping[str, object]] = {
+        "extra": "forbid",
+        "use_attribute_docstrings": True,
+        "json_schema_serialization_defaults_required": True,
+    }
 
     def json(self) -> JsonObject:
         """Give what clients see."""
@@ -93,32 +117,33 @@ class _Shown:
             if each.name in _TIMES and value is not None:
                 value = rfc3339_milliseconds(value)
             elif isinstance(value, RunError):
-                value = {"code": value.code, "message": value.message}
+                value = value.json()
             shown[each.name] = value
         return shown
 
 
 @dataclass(frozen=True, slots=True)
 class Session(_Shown):
-    """One conversation with one agent. Times are seconds since the epoch."""
+    """One conversation with one agent."""
 
     id: str
     title: str | None
     status: SessionStatus
     agent: str | None
-    """Name of the declared agent by whose definition it works; ``None`` for an ad-hoc session."""
+    """The declared agent by whose definition it works; null for an ad-hoc session."""
     harness: str
     workdir: str
     tmux_session: str
+    """To which people can attach."""
     provider_thread_id: str | None
     """The harness's own id of the conversation, once it has one."""
     parent_session_id: str | None
     parent_run_id: str | None
     owner: str | None
-    """The user whose token made it; ``None`` for an administrator's."""
-    created_at: float
-    updated_at: float
-    metadata: Mapping[str, Json] = field(default_factory=dict)
+    """The user whose token made it; null for an administrator's."""
+    created_at: Time
+    updated_at: Time
+    metadata: JsonMapping = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +156,11 @@ class Message(_Shown):
     role: Role
     text: str
     request_kind: RequestKind | None
-    created_at: float
+    created_at: Time
 
 
 @dataclass(frozen=True, slots=True)
-class RunError:
+class RunError(_Shown):
     """Why a run failed."""
 
     code: str
@@ -155,22 +180,23 @@ class Run(_Shown):
     error: RunError | None
     exit_code: int | None
     exit_signal: int | None
-    usage: Mapping[str, Json] | None
+    usage: JsonMapping | None
     worker_id: str | None
-    created_at: float
-    started_at: float | None
-    ended_at: float | None
+    created_at: Time
+    started_at: Time | None
+    ended_at: Time | None
     timeout_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Event(_Shown):
-    """Something that happened in a session; cursors ascend in the order in which events were stored."""
+    """Something that happened in a session."""
 
     cursor: int
+    """Ascends in the order in which events were stored."""
     id: str
     session_id: str
     run_id: str | None
     event_type: EventType
-    data: Mapping[str, Json]
-    created_at: float
+    data: JsonMapping
+    created_at: Time
