@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 from sqlalchemy import URL, make_url
@@ -21,8 +21,10 @@ from agentd.gateway.model.errors import DatabaseUnavailableError
 from agentd.gateway.model.objects import Event
 from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.migrating import SchemaError, check, migrate
-from agentd.gateway.store.postgresql import PostgreSQL
 from agentd.gateway.store.sqlite import Sqlite
+
+if TYPE_CHECKING:
+    from agentd.gateway.store.postgresql import PostgreSQL
 
 _T = TypeVar("_T")
 
@@ -197,7 +199,11 @@ async def open_database(address: str, *, with_migrations: bool = True) -> Databa
 
 
 def _backend(url: URL) -> Sqlite | PostgreSQL:
-    return Sqlite(url) if url.drivername == _SQLITE else PostgreSQL(url)
+    if url.drivername == _SQLITE:
+        return Sqlite(url)
+    from agentd.gateway.store.postgresql import PostgreSQL  # noqa: PLC0415 (6 MB, and not needed for SQLite)
+
+    return PostgreSQL(url)
 
 
 def _reason(error: SQLAlchemyError | OSError) -> object:

@@ -6,6 +6,7 @@ which took most of a turn's time.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -22,6 +23,9 @@ from agentd.gateway.store.connection import Connection, Parameters
 _T = TypeVar("_T")
 
 _READERS: Final = 4
+
+_READ_AT_ONCE: Final = 2 * _READERS
+"""Results on their way: of 1000 requests that came at once, they took 14 MB."""
 
 _BUSY_SECONDS: Final = 10
 """How long SQLite waits for another process, such as one that makes a backup."""
@@ -53,6 +57,7 @@ class Sqlite:
         os.close(os.open(url.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._writer = Worker("database")
         self._readers = Worker("database-reading", _READERS)
+        self._turns = asyncio.Semaphore(_READ_AT_ONCE)
         self._lasting = True
         arguments = {"timeout": _BUSY_SECONDS, "check_same_thread": False}
         plain = url.set(drivername="sqlite")
@@ -91,7 +96,7 @@ class Sqlite:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         """Give what reads: each statement sees what is committed then."""
-        yield _InThread(self._reading, self._readers)
+        yield _InThread(self._reading, self._readers, self._turns)
 
     async def close(self) -> None:
         """Close it."""
@@ -114,17 +119,19 @@ class _Inline:
 class _InThread:
     """Executes each statement by itself in another thread."""
 
-    def __init__(self, engine: Engine, worker: Worker) -> None:
+    def __init__(self, engine: Engine, worker: Worker, turns: asyncio.Semaphore) -> None:
         self._engine = engine
         self._worker = worker
+        self._turns = turns
 
     async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         def execute() -> Any:  # noqa: ANN401 (of SQLAlchemy's results, only some have a type)
             with self._engine.connect() as connection:
                 return connection.execute(statement, parameters).freeze()
 
-        frozen = await self._worker.do(execute)
-        result: CursorResult[Any] = frozen()
+        async with self._turns:
+            frozen = await self._worker.do(execute)
+            result: CursorResult[Any] = frozen()
         return result
 
 
