@@ -32,7 +32,7 @@ class WorktreeStatus:
 class LimitStatus:
     """One limit of an agent."""
 
-    value: float
+    value: int | float
     """As declared: bytes, processes or cores."""
     peak: Count | None
     """The most that the latest run used at once; null where the kernel does not tell, and for cpu."""

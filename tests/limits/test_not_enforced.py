@@ -56,6 +56,8 @@ def test_what_is_not_enforced_is_said(unlimited: Limited) -> None:
         "memory": {"value": 64 << 20, "peak": None, "enforced_by": None, "reason": why},
         "cpu": {"value": 1.5, "peak": None, "enforced_by": None, "reason": why},
     }
+    # Some clients take bytes as whole numbers only.
+    assert isinstance(unlimited.limits("a")["memory"]["value"], int)
     assert unlimited.daemon.log_text().count("limits_not_enforced") == 1
     assert f"memory and cpu not enforced: {why}" in agentctl(unlimited, "status")
     assert f"memory 64MiB (not enforced: {why}); cpu 1.5 (not enforced: {why})" in agentctl(unlimited, "status", "a")
