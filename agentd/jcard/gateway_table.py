@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from agentd.jcard.channel_table import ChannelTable, Duration, channel_declaration, contradictions
 from agentd.jcard.checks import (
@@ -18,9 +17,9 @@ from agentd.jcard.checks import (
     check_user,
     check_variable,
 )
-from agentd.jcard.explain import Fault, faults, field_name
+from agentd.jcard.explain import Fault, field_name
 from agentd.jcard.findings import Findings
-from agentd.jcard.near import did_you_mean
+from agentd.jcard.part_table import read_table
 from agentd.jcard.paths import resolve
 from agentd.model.gateway import (
     DEFAULT_CONCURRENCY,
@@ -38,7 +37,7 @@ from agentd.model.gateway import (
 )
 from agentd.model.spec import AGENT_NAME, ENVIRONMENT_NAME, AgentType, LoadContext
 from agentd.text.durations import format_duration
-from agentd.text.quoting import kind, quote, show
+from agentd.text.quoting import quote, show
 
 TABLE: Final = "gateway"
 
@@ -204,32 +203,13 @@ class GatewayTable(BaseModel):
 
 def read_gateway(document: Mapping[str, object], context: LoadContext, findings: Findings) -> GatewayDeclaration | None:
     """Read the table; ``None`` where there is none, or the findings have what is wrong with it."""
-    raw = document.get(TABLE)
-    if raw is None:
-        return None
-    if not isinstance(raw, dict):
-        findings.error((TABLE,), f"found {kind(raw)}, expected a table: write [{TABLE}] and its fields below it")
-        return None
 
-    def error(fault: Fault) -> None:
-        findings.error((TABLE, *fault.path), fault.message, field=field_name((TABLE, *fault.path)))
+    def check(table: GatewayTable) -> list[Fault]:
+        _warn_of_channels(table.channels, findings)
+        return [*_wrong_tokens(table.tokens), *_wrong_channels(table.channels)]
 
-    for key in raw:
-        if key not in GatewayTable.model_fields:
-            close = get_close_matches(key.casefold(), GatewayTable.model_fields, n=1)
-            text = f"unknown key, ignored{did_you_mean(close[0] if close else None)}"
-            findings.warning((TABLE, key), text, field=field_name((TABLE, key)))
-    try:
-        table = GatewayTable.model_validate({key: value for key, value in raw.items() if value != ""})
-    except ValidationError as problem:
-        for fault in faults(problem):
-            error(fault)
-        return None
-    wrong = [*_wrong_tokens(table.tokens), *_wrong_channels(table.channels)]
-    for fault in wrong:
-        error(fault)
-    _warn_of_channels(table.channels, findings)
-    return None if wrong else _declaration(table, context)
+    table = read_table(TABLE, GatewayTable, document, findings, check)
+    return None if table is None else _declaration(table, context)
 
 
 def _warn_of_channels(channels: Sequence[ChannelTable], findings: Findings) -> None:

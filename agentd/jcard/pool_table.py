@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from agentd.jcard.checks import (
     check_command,
@@ -16,10 +15,10 @@ from agentd.jcard.checks import (
     check_not_empty,
     check_variable,
 )
-from agentd.jcard.explain import Fault, expected_choice, faults, field_name
+from agentd.jcard.explain import Fault, expected_choice
 from agentd.jcard.field_types import Duration, whole
 from agentd.jcard.findings import Findings
-from agentd.jcard.near import did_you_mean
+from agentd.jcard.part_table import read_table
 from agentd.model.pool import (
     MAX_WORKERS,
     MIN_REMAINING_PERCENT,
@@ -31,7 +30,7 @@ from agentd.model.pool import (
 )
 from agentd.model.spec import AGENT_NAME, ENVIRONMENT_NAME, LoadContext
 from agentd.text.durations import format_duration
-from agentd.text.quoting import kind, quote, show
+from agentd.text.quoting import quote, show
 
 TABLE: Final = "pool"
 
@@ -141,36 +140,19 @@ class PoolTable(BaseModel):
 
 def read_pool(document: Mapping[str, object], context: LoadContext, findings: Findings) -> PoolDeclaration | None:
     """Read the table; ``None`` where there is none, or the findings have what is wrong with it."""
-    raw = document.get(TABLE)
-    if raw is None:
-        return None
-    if not isinstance(raw, dict):
-        findings.error((TABLE,), f"found {kind(raw)}, expected a table: write [{TABLE}] and its fields below it")
-        return None
-    if context.owner is not None:
+    if context.owner is not None and isinstance(document.get(TABLE), dict):
         findings.warning((TABLE,), "ignored: policies for workers stand in the jcard itself", field=TABLE)
         return None
 
-    def error(fault: Fault) -> None:
-        findings.error((TABLE, *fault.path), fault.message, field=field_name((TABLE, *fault.path)))
+    def check(table: PoolTable) -> list[Fault]:
+        return [
+            fault
+            for index, each in enumerate(table.providers)
+            for fault in _contradictions(index, each, table, context)
+        ]
 
-    for key in raw:
-        if key not in PoolTable.model_fields:
-            close = get_close_matches(key.casefold(), PoolTable.model_fields, n=1)
-            text = f"unknown key, ignored{did_you_mean(close[0] if close else None)}"
-            findings.warning((TABLE, key), text, field=field_name((TABLE, key)))
-    try:
-        table = PoolTable.model_validate({key: value for key, value in raw.items() if value != ""})
-    except ValidationError as problem:
-        for fault in faults(problem):
-            error(fault)
-        return None
-    wrong = [
-        fault for index, each in enumerate(table.providers) for fault in _contradictions(index, each, table, context)
-    ]
-    for fault in wrong:
-        error(fault)
-    return None if wrong else _declaration(table)
+    table = read_table(TABLE, PoolTable, document, findings, check)
+    return None if table is None else _declaration(table)
 
 
 def _contradictions(index: int, provider: ProviderTable, table: PoolTable, context: LoadContext) -> list[Fault]:
