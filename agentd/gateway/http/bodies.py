@@ -159,10 +159,6 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
-class NoQuery(Query):
-    """No parameters."""
-
-
 _Limit = Annotated[int, Field(ge=1, le=LONGEST_PAGE)]
 
 

@@ -34,12 +34,6 @@ async def find(connection: Connection, message_id: str) -> Message | None:
     return None if found is None else _message(found)
 
 
-async def of_session(connection: Connection, session_id: str) -> list[Message]:
-    """List the messages of a session, the oldest first."""
-    statement = select(MESSAGES).where(_T.session_id == session_id).order_by(_T.id)
-    return [_message(row) for row in await connection.execute(statement)]
-
-
 def _message(row: Row[Any]) -> Message:
     return Message(
         id=row.id,

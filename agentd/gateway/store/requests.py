@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, insert, select, update
 
 from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.schema import ALLOWANCES, REQUESTS
@@ -108,11 +108,6 @@ async def is_allowed(connection: Connection, session_id: str, name: str, text: s
         ALLOWANCES.c.session_id == session_id, ALLOWANCES.c.digest == _digest(name, text)
     )
     return (await connection.execute(statement)).first() is not None
-
-
-async def forget_allowances(connection: Connection, session_id: str) -> None:
-    """Forget what was allowed in a session."""
-    await connection.execute(delete(ALLOWANCES).where(ALLOWANCES.c.session_id == session_id))
 
 
 def _digest(name: str, text: str) -> str:
