@@ -69,7 +69,7 @@ def test_agentctl_hires_by_the_gateway(gateway: Gateway) -> None:
 
 
 def test_the_manager_is_declared_and_kept_while_it_is_named(gateway: Gateway) -> None:
-    declare(gateway, manager="boss", idle_timeout="2s")
+    declare(gateway, manager="boss")
     gateway.start()
     daemon = gateway.daemon
     drop_in = daemon.jcard.with_suffix(".d") / "gateway/manager.toml"

@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 _LONGEST_PAUSE: Final = 60.0
 _SHORTEST_PAUSE: Final = 0.5
+_MANAGER_PAUSE: Final = 2.0
+"""Between two looks whether the manager is still declared; one without a change reads no file."""
 
 _KEY_KEPT: Final = 2 * DAY
 """How long answers to requests that may come again are kept."""
@@ -39,6 +41,11 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Do it all, again and again."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_order(), name="order")
+            group.create_task(self._keep_manager(), name="manager")
+
+    async def _keep_order(self) -> None:
         pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, self._core.options.idle_timeout / 4))
         while True:
             try:
@@ -49,6 +56,11 @@ class Housekeeping:
             except GatewayError as error:
                 log.error("not_kept_in_order", reason=str(error))
             await asyncio.sleep(pause)
+
+    async def _keep_manager(self) -> None:
+        while self._core.options.manager is not None:
+            await asyncio.sleep(_MANAGER_PAUSE)
+            await self._manager.keep(renew=False)
 
     async def withdraw_idle(self) -> None:
         """Withdraw the agents of sessions that are closed, or were not used for long."""

@@ -32,15 +32,21 @@ class Manager:
         self._core = core
         self._told: str | None = None
 
-    async def keep(self) -> None:
-        """Declare the manager unless somebody else does; withdraw it if none is wanted."""
+    async def keep(self, *, renew: bool = True) -> None:
+        """Declare the manager unless somebody else does; withdraw it if none is wanted.
+
+        Parameters
+        ----------
+        renew
+            Whether its drop-in is written anew where it is there, in case somebody changed it.
+        """
         name = self._core.options.manager
         try:
             if name is None:
                 await self._core.declarations.withdraw(None, FILE)
                 return
             spec = (await self._core.definitions.agents()).get(name.lower())
-            if spec is None or spec.source == self._core.declarations.path(None, FILE):
+            if spec is None or (renew and spec.source == self._core.declarations.path(None, FILE)):
                 await self._core.declarations.declare(None, await self._table(name), leased=False, file=FILE)
             self._told = None
         except (AgentNotReadyError, DeclareError, DefinitionsError) as error:
