@@ -49,7 +49,6 @@ from agentd.tmux.panes import (
 from agentd.tmux.reconnecting import ReconnectingClient
 from agentd.tmux.server_children import ServerChildren, end_readers, ended_with_panes
 from agentd.tmux.server_process import end_server
-from agentd.tmux.sizes import CLIENTS_FORMAT, UNATTENDED
 from agentd.tmux.syntax import command, execute, literal, pane_target, pipe_pane, session_target, show_option
 
 log = structlog.get_logger(__name__)
@@ -57,6 +56,7 @@ log = structlog.get_logger(__name__)
 KEY_OPTION = "@agentd_key"
 
 _KILL_LIMIT = 1.0  # seconds for kill-server, which is never executed where hooks make commands wait
+_CLIENTS_FORMAT = "#{session_attached}.#{session_group_attached}.#{window_active_clients}"
 _ATTACHED = re.compile(r"0 \$[0-9]+", re.ASCII)
 _MOST_SESSIONS = 100
 """Sessions that are looked at at once because somebody is attached."""
@@ -242,10 +242,12 @@ class TmuxServer(ReconnectingClient):
         return parse_news(lines)
 
     async def attended(self, pane: Pane) -> bool:
-        """Whether a terminal is attached to a session that a pane is in."""
-        here = f"#{{==:#{{pane_id}},{pane.pane_id}}}"
-        (lines,) = await self._run(command("list-panes", "-a", "-f", here, "-F", CLIENTS_FORMAT))
-        return any(line not in UNATTENDED for line in lines)
+        """Whether a terminal is attached to a pane's session or one of its group, or shows the pane's window elsewhere.
+
+        Of 1000 panes, a list of those with this id takes tmux 7 ms.
+        """
+        (lines,) = await self._run(command("display-message", "-p", "-t", pane.pane_id, _CLIENTS_FORMAT))
+        return any(count not in ("", "0") for count in "".join(lines).split("."))
 
     async def list_attached(self) -> set[str]:
         """The sessions that terminals are attached to, by id."""

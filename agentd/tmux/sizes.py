@@ -16,11 +16,9 @@ SIZE = (200, 50)
 
 _LEFT = frozenset({"client-detached", "client-session-changed"})
 """Notifications after which nobody may be attached to a session any more; also of clients that were killed."""
-CLIENTS_FORMAT = "#{session_attached}.#{session_group_attached}"
-_FORMAT = f"#{{window_id}} #{{window_width}}x#{{window_height}} #{{window-size}} {CLIENTS_FORMAT}"
+_FORMAT = "#{window_id} #{window_width}x#{window_height} #{window-size} #{session_attached}.#{session_group_attached}"
 _DEFAULT = "{}x{}".format(*SIZE)
-UNATTENDED = frozenset({"0.", "0.0"})
-"""What that gives where nobody is attached."""
+_UNATTENDED = frozenset({"0.", "0.0"})
 
 
 class WindowSizes:
@@ -61,7 +59,7 @@ class WindowSizes:
         (lines,) = await self._run(command("list-windows", "-a", "-F", _FORMAT))
         listed = [fields for line in lines if len(fields := line.split(" ")) == _FORMAT.count(" ") + 1]
         # One window may be in several sessions.
-        attended = {window for window, _, _, clients in listed if clients not in UNATTENDED}
+        attended = {window for window, _, _, clients in listed if clients not in _UNATTENDED}
         for window in sorted({
             window for window, size, mode, _ in listed if size != _DEFAULT and mode != "manual" and window in windows
         } - attended):  # fmt: skip

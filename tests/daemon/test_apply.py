@@ -68,7 +68,7 @@ def test_an_edit_waits_until_nobody_uses_the_agent_and_keeps_its_conversation(da
     (operation,) = planned(daemon)
     assert (operation["action"], operation["fields"], operation["waits"]) == ("restart", ["argv"], ["working"])
     assert "changed: argv (waits: working)" in client("status").out
-    assert "change_held" in kinds(daemon)
+    daemon.wait_for(lambda: "change_held" in kinds(daemon), what="it is told")
 
     daemon.tmux("send-keys", "-t", "=a:", "-l", "a draft")
     with attached(daemon, "a", 120, 40):
@@ -86,6 +86,7 @@ def test_an_edit_waits_until_nobody_uses_the_agent_and_keeps_its_conversation(da
     assert argv[argv.index("--model") + 1] == "opus"
     assert argv[argv.index("--resume") + 1] == talking_claude.SESSION
     assert planned(daemon) == []
+    daemon.wait_for(lambda: "change_applied" in kinds(daemon), what="it is told")
     assert kinds(daemon).count("change_held") == kinds(daemon).count("change_applied") == 1
 
 
@@ -97,6 +98,7 @@ def test_an_edit_waits_for_agentctl_apply_over_a_restart_of_agentd(daemon: Daemo
     declare(daemon, changed)
     for name in before:
         wait_until_it_waits_for(daemon, "for agentctl apply", name=name)
+    daemon.wait_for(lambda: kinds(daemon).count("change_held") == 2, what="it is told")
     since = agent(daemon, "a-0")["held_change"]
     daemon.kill()
     daemon.start()
@@ -104,7 +106,8 @@ def test_an_edit_waits_for_agentctl_apply_over_a_restart_of_agentd(daemon: Daemo
         wait_until_it_waits_for(daemon, "for agentctl apply", name=name)
         assert agent(daemon, name)["pid"] == pid
     assert agent(daemon, "a-0")["held_change"] == since
-    assert kinds(daemon).count("change_held") == 2
+    # Not told again; a killed daemon may have lost it.
+    assert kinds(daemon).count("change_held") <= 2
 
     # One ends by itself, and is launched as declared now: what waits is applied to the other alone.
     daemon.tmux("send-keys", "-t", "=a-1:", "C-c")
@@ -127,6 +130,16 @@ def test_an_edit_that_is_taken_back_leaves_the_agent_alone(daemon: Daemon) -> No
     pid = daemon.wait_state("a", "running")["pid"]
     declare(daemon, {**fields, "workdir": "elsewhere"})
     wait_until_it_waits_for(daemon, "what it does is not known")
+    # By another session of a group, and by a window that is linked elsewhere.
+    daemon.tmux("new-session", "-d", "-s", "grouped", "-t", "=a")
+    daemon.tmux("new-session", "-d", "-s", "other", "sleep 600")
+    daemon.tmux("link-window", "-s", "=a:0", "-t", "other:5")
+    for session in ("grouped", "other"):
+        with attached(daemon, session, 80, 24):
+            wait_until_it_waits_for(daemon, "what it does is not known", "attached")
+        wait_until_it_waits_for(daemon, "what it does is not known")
+    for session in ("grouped", "other"):
+        daemon.tmux("kill-session", "-t", f"={session}")
     # What runs is shown as it runs.
     assert not agent(daemon)["workdir"].endswith("elsewhere")
     declare(daemon, fields)
@@ -148,5 +161,4 @@ def test_an_edit_that_waits_is_applied_by_its_deadline_another_policy_or_a_resta
     wait_until_it_waits_for(daemon, "what it does is not known")
     declare(daemon, {**changed, **more})
     daemon.wait_for(lambda: agent(daemon)["pid"] not in (pid, None), what="a was restarted")
-    daemon.wait_state("a", "running")
-    assert kinds(daemon).count("change_applied") == 1
+    daemon.wait_for(lambda: "change_applied" in kinds(daemon), what="it is told")
