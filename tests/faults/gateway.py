@@ -1,4 +1,5 @@
-"""The gateway, agentd and agents are SIGKILLed at every step from a message to its answer.
+"""The gateway, agentd and agents are SIGKILLed at every step from a message to its answer, its clock is set an hour on
+or back, and its database deleted while it is away.
 
 Agents write down what they hear. No message is lost, none is heard twice, and each is answered once.
 """
@@ -73,6 +74,8 @@ class _Talk:
     sessions: list[str] = field(default_factory=list)
     said: dict[str, str] = field(default_factory=dict)
     """Ids of runs by their messages."""
+    forgotten: int = 0
+    """Messages of databases that were deleted."""
     may_fail: set[str] = field(default_factory=set)
     """Messages whose agent or agentd was killed before they were answered."""
 
@@ -98,6 +101,16 @@ class _Talk:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def forget(self) -> None:
+        """Delete its database while it is away."""
+        self.kill()
+        for file in self.world.daemon.state.glob("gateway.db*"):
+            file.unlink()
+        self.forgotten += len(self.said)
+        self.sessions.clear()
+        self.said.clear()
+        self.start()
 
     def died(self, patience: float) -> bool:
         """Wait for the gateway to die at the step it was armed for, and say whether it did."""
@@ -210,11 +223,13 @@ def killed_in_a_conversation(world: World) -> str:
     chance, talk = world.chance, _TALKS[world]
     if talk.process is None:
         talk.start()
-    number = len(talk.said)
+    victim = chance.choice(("point", "point", "point", "gateway", "agentd", "agent", "both", "clock", "database"))
+    if victim == "database":
+        talk.forget()
+    number = talk.forgotten + len(talk.said)
     if len(talk.sessions) < _MOST_SESSIONS:
         made = talk.insist("/sessions", {"agent": _NAME}, f"session-{len(talk.sessions)}")
         talk.sessions.append(made["session"]["id"])
-    victim = chance.choice(("point", "point", "point", "gateway", "agentd", "agent", "both"))
     point = chance.choice(POINTS)
     if victim == "point":
         talk.trigger.arm(point, chance.choice((1, 1, 2, 3)))
@@ -226,7 +241,8 @@ def killed_in_a_conversation(world: World) -> str:
         answer = talk.insist(f"/sessions/{session}/messages", {"text": text}, f"key-{text}")
         talk.said[text] = answer["run"]["id"]
     reached = _strike(talk, victim)
-    talk.trigger.disarm()
+    if victim == "point":
+        talk.trigger.disarm()
     if talk.process is None or talk.process.poll() is not None:
         talk.start()
     try:
@@ -246,6 +262,8 @@ def _strike(talk: _Talk, victim: str) -> bool:
     world = talk.world
     if victim == "point":
         return talk.died(_REACHED)
+    if victim == "clock":
+        talk.trigger.clock_offset = world.chance.choice((3600.0, -3600.0))
     pause(world.chance.choice((0.0, 0.02, 0.05, 0.1, 0.3)))
     if victim in ("gateway", "both"):
         talk.kill()

@@ -38,7 +38,7 @@ class Core:
     trees: Trees
     user_files: UserFiles
     feed: Feed = field(default_factory=Feed)
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], float] = field(default_factory=lambda: time.time)
     """Seconds since the epoch."""
     looks: Looks = field(default_factory=Looks)
     """At paths that clients name."""
