@@ -64,6 +64,7 @@ class Asked:
 class LastTurn:
     """The last turn that ended."""
 
+    id: str | None
     outcome: str | None
     failure: str | None
     text: str | None
@@ -103,16 +104,24 @@ class Look:
         """The last turn that ended, whole while the worker runs."""
         shown = fields(None if self.conversation is None else self.conversation.get("last"))
         if shown:
+            outcome, failure = _text(shown, "outcome"), _text(shown, "failure")
             return LastTurn(
-                _text(shown, "outcome"), _text(shown, "failure"), _text(shown, "text"), _text(shown, "error"), cut=False
+                _text(shown, "id"), outcome, failure, _text(shown, "text"), _text(shown, "error"), cut=False
             )
         for event in reversed(self.events):
             if event.get("kind") == EventKind.TURN_ENDED:
                 data = fields(event.get("data"))
                 text, characters = _text(data, "text"), data.get("characters")
                 cut = isinstance(characters, int) and characters > len(text or "")
-                return LastTurn(_text(data, "outcome"), _text(data, "failure"), text, _text(event, "reason"), cut=cut)
+                turn, outcome, failure = _text(data, "turn"), _text(data, "outcome"), _text(data, "failure")
+                return LastTurn(turn, outcome, failure, text, _text(event, "reason"), cut=cut)
         return None
+
+    @property
+    def last_at(self) -> int | None:
+        """The number of the event of its end; ``None`` while that is not kept yet."""
+        last = self.last
+        return self.at(EventKind.TURN_ENDED, **({} if last is None or not last.id else {"turn": last.id}))
 
     @property
     def asked(self) -> Asked | None:
@@ -172,7 +181,7 @@ def _of_living(look: Look) -> Iterator[tuple[WorkerEvent, int | None]]:
         yield WorkerEvent.ERROR, look.at(EventKind.ACTIVITY, activity=doing)
     if look.turn_is_under_way or last is None:
         return
-    at = look.at(EventKind.TURN_ENDED)
+    at = look.last_at
     if last.outcome == Outcome.COMPLETED and doing != Activity.WORKING:
         # While tools that the turn started still run, the work is not done.
         yield WorkerEvent.COMPLETED, at

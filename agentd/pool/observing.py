@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from agentd.api.client.socket import RefusedError, UnreachableError
 from agentd.model.pool import WorkerEvent
@@ -38,9 +38,15 @@ _LOOK_AFTER: Final = 2.0
 """Seconds without news after which is looked anyway."""
 _SCREEN_AFTER: Final = 0.5
 """Seconds between looks at screens, if these are waited for."""
+_KEPT_WITHIN: Final = 1.0
+"""Seconds in which an event is kept that an agent's state tells of; it takes 10 ms."""
+_KEPT_AFTER: Final = 0.05
+"""Seconds between two looks for it."""
 _AWAY: Final = 30.0
 """Seconds for agentd to be back during a wait."""
 _AGAIN: Final = 0.2
+
+_Happened: TypeAlias = "tuple[Look, WorkerEvent, int | None]"
 
 
 async def observe(
@@ -78,7 +84,7 @@ async def observe(
         async for look in looks:
             found = first(look, wanted, after)
             if found is not None:
-                return await _found(pool, found, detail, wait.newest)
+                return await _found(pool, await _numbered(wait, found), detail, wait.newest)
     return await _nothing(pool, wait, cursor, detail)
 
 
@@ -91,7 +97,20 @@ def _number(cursor: str | None) -> int | None:
     return int(cursor)
 
 
-async def _found(pool: Pool, found: tuple[Look, WorkerEvent, int | None], detail: Detail, newest: int) -> Observation:
+async def _numbered(wait: _Wait, found: _Happened) -> _Happened:
+    """Give what happened with the number of its event, which is kept a moment later than the agent's state is told.
+
+    Without it the cursor would be an older one, and the same would be told again.
+    """
+    end = time.monotonic() + _KEPT_WITHIN
+    while found[2] is None and found[1] is not WorkerEvent.SCREEN_CHANGED and time.monotonic() < end:
+        await asyncio.sleep(_KEPT_AFTER)
+        looks = await wait.look()
+        found = (None if looks is None else first(looks, wait.wanted, wait.after)) or found
+    return found
+
+
+async def _found(pool: Pool, found: _Happened, detail: Detail, newest: int) -> Observation:
     look, event, at = found
     cursor = str(newest if at is None else at)
     lines = await last_lines(pool, look.status.name, _LINES[detail]) if detail in _LINES else None
@@ -128,7 +147,7 @@ class _Wait:
         following = asyncio.create_task(self._follow(news), name="events of workers")
         try:
             while True:
-                found = await self._look()
+                found = await self.look()
                 if found is not None:
                     self.last = found
                     yield found
@@ -158,7 +177,7 @@ class _Wait:
                 pass
             await asyncio.sleep(_AGAIN)
 
-    async def _look(self) -> list[Look] | None:
+    async def look(self) -> list[Look] | None:
         """Look at all workers; ``None`` while agentd is away for a moment."""
         try:
             looks = list(await asyncio.gather(*(self._look_at(name) for name in self.names)))
