@@ -135,4 +135,4 @@ def _summary(observation: Observation) -> Observation:
 
 
 def _size(observation: Observation) -> int:
-    return len(json.dumps(document(observation), indent=2))
+    return len(json.dumps(document(observation), separators=(",", ":")))

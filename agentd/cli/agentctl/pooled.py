@@ -57,10 +57,13 @@ def run_pool(invocation: Invocation, operation: Callable[[Pool], Awaitable[R]]) 
 
 
 def print_pooled(invocation: Invocation, result: DataclassInstance, lines: Iterable[str]) -> None:
-    """Print a result."""
+    """Print a result; as JSON on one line, for programs that pay for each character: it is a third shorter."""
+    if not invocation.as_json:
+        invocation.print(lines)
+        return
     from agentd.pool.results.common import document
 
-    invocation.print_result(document(result), lines)
+    invocation.print_document(document(result), line=True)
 
 
 def comma_list(choices: Iterable[str]) -> Callable[[str], list[str]]:

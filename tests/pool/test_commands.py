@@ -1,0 +1,141 @@
+"""The commands about workers, as they are typed: what they print, and their exit statuses."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.pool.conftest import PROVIDER, World, git, jcard_of
+from tests.support.daemon import program
+from tests.support.forked import run_agentctl
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """Types commands in the repository."""
+
+    world: World
+
+    def run(self, line: str) -> tuple[int, str, str]:
+        """Give the exit status, and what was printed on both streams."""
+        daemon = self.world.daemon
+        where = {
+            "AGENTD_CONFIG": daemon.jcard,
+            "AGENTD_API_SOCKET": daemon.api_socket,
+            "AGENTD_TMUX_SOCKET": daemon.tmux_socket,
+            "AGENTD_STATE_DIR": daemon.state,
+            "AGENTD_DATA_DIR": daemon.data,
+            "AGENTD_SECRET_DIR": daemon.secrets,
+        }
+        environment = {**daemon.environment(), **{name: str(value) for name, value in where.items()}}
+        argv = [program("agentctl"), *shlex.split(line)]
+        done = run_agentctl(argv, env=environment, cwd=self.world.repo, timeout=60)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    def __call__(self, line: str) -> dict[str, object]:
+        """Give the document of a command that succeeds."""
+        status, printed, said = self.run(f"{line} --json")
+        assert status == 0, printed + said
+        return cast("dict[str, object]", json.loads(printed))
+
+    def refused(self, line: str) -> dict[str, object]:
+        """Give the error of a command that is refused."""
+        status, printed, said = self.run(f"{line} --json")
+        assert status == 1, printed + said
+        error = cast("dict[str, dict[str, object]]", json.loads(printed))["error"]
+        assert str(cast("dict[str, object]", error["details"])["example"]).startswith("agentctl ")
+        return error
+
+
+@pytest.fixture
+def typed(world: World) -> Typed:
+    return Typed(world)
+
+
+def test_a_worker_from_spawn_to_terminate(typed: Typed, tmp_path: Path) -> None:
+    (tmp_path / "task.md").write_text("hello ASK-QUESTION WRITE-FILE:new.txt")
+    worker = str(
+        typed(f"spawn --provider {PROVIDER} --repo . --isolation worktree --task-file {tmp_path}/task.md")["id"]
+    )
+    asked = typed(f"observe {worker} --for question --timeout 60s")
+    assert (asked["event"], asked["asks"], asked["choices"]) == ("question", "Which colour?", ["Blue", "Red"])
+    typed(f"answer {worker} Blue")
+    assert typed(f"observe {worker} --for completed --timeout 60s")["timed_out"] is False
+    assert typed(f"observe {worker} --for exited --timeout 0s")["timed_out"] is True
+
+    work = typed(f"collect {worker} --output {tmp_path}/work")
+    assert sorted(
+        each.name for each in (tmp_path / "work").iterdir() if each.suffix in (".json", ".patch", ".txt")
+    ) == [
+        "changes.patch",
+        "manifest.json",
+        "summary.txt",
+        "transcript.txt",
+    ]
+    assert "(Blue)" in (tmp_path / "work/summary.txt").read_text()
+    git(typed.world.repo, "apply", "--index", str(work["patch"]))
+    assert "(Blue)" in (typed.world.repo / "new.txt").read_text()
+    assert typed.refused(f"collect {worker} --output {tmp_path}/work")["code"] == "conflict"
+
+    page = typed(f"transcript {worker} --offset 0 --limit 1")
+    assert (page["offset"], page["next_offset"], page["has_more"]) == (0, 1, True)
+    (made,) = cast("list[dict[str, object]]", typed(f"artifacts {worker}")["artifacts"])
+    assert (made["path"], made["status"]) == ("new.txt", "A")
+    (listed,) = cast("list[dict[str, object]]", typed("workers --state running --recent 5")["workers"])
+    assert (listed["id"], listed["provider"], listed["isolation"]) == (worker, PROVIDER, "worktree")
+    assert typed(f"terminate {worker} --dry-run")["dry_run"] is True
+    assert typed(f"terminate {worker}")["worktree_stays"] is True
+    assert typed("workers")["total"] == 0
+    assert typed.refused(f"observe {worker}")["code"] == "not_found"
+
+
+def test_keys_are_pressed_only_where_the_policy_allows_it(typed: Typed) -> None:
+    worker = str(typed(f"spawn --provider {PROVIDER} --repo . --task hello")["id"])
+    typed(f"observe {worker} --for completed --timeout 60s")
+    error = typed.refused(f"keys {worker} C-l")
+    assert (error["code"], cast("dict[str, object]", error["details"])["policy"]) == ("policy", "allow_keys")
+    typed.world.daemon.write_jcard(jcard_of("allow_keys = true"))
+    status, printed, said = typed.run(f"keys {worker} C-l")
+    assert status == 0, printed + said
+
+
+def test_what_is_there_is_said_without_a_worker(typed: Typed) -> None:
+    entries = cast("list[dict[str, object]]", typed("doctor --privacy")["entries"])
+    assert {"what", "where", "read", "stored", "why", "leaves_machine"} == set(entries[0])
+    assert not any(each["leaves_machine"] for each in entries)
+    (skill,) = cast("list[dict[str, object]]", typed("skills list")["skills"])
+    text = str(typed(f"skills get {skill['name']}")["text"])
+    assert "agentctl spawn" in text
+    assert "spawn_worker" in text
+    assert typed("setup")["ready"] is True
+    assert typed("stats --since 1h --by role")["rows"] == []
+    (usage,) = cast("list[dict[str, object]]", typed(f"usage --provider {PROVIDER} --refresh")["providers"])
+    assert (usage["usable"], usage["windows"], usage["unusable_reason"]) == (True, [], None)
+    assert cast("dict[str, object]", usage["tokens"])["confidence"] == "unknown"
+    providers = cast("list[object]", typed("inventory --usage")["providers"])
+    # 8 KB for five, each with two windows of 200 bytes more.
+    assert len(typed.run("inventory --usage --json")[1]) / len(providers) + 400 <= 8192 / 5
+
+
+def test_a_lease_conflict_exits_with_1(typed: Typed) -> None:
+    typed("lease acquire a.txt --mode write --repo . --owner ada --ttl 10m")
+    error = typed.refused("lease acquire ../repo/a.txt --mode read --repo . --owner bob")
+    assert error["code"] == "conflict"
+    (held,) = cast("list[dict[str, object]]", typed("lease list --repo .")["leases"])
+    assert (held["path"], held["owner"], held["mode"]) == ("a.txt", "ada", "write")
+    typed("lease release a.txt --repo . --owner ada")
+    typed("lease acquire a.txt --mode read --repo . --owner bob")
+
+
+@pytest.mark.parametrize(
+    "line", ["spawn --provider auto --repo . --task x", "spawn --provider stand-in --repo no --task x"]
+)
+def test_a_refused_spawn_makes_nothing(typed: Typed, line: str) -> None:
+    assert typed.refused(line)["code"] == "invalid_argument"
+    assert typed("workers")["total"] == 0
