@@ -27,6 +27,7 @@ from agentd.turns.claude import launch, status_file, status_line
 from agentd.turns.claude.folder import config_of
 from agentd.turns.claude.held import Held, is_of
 from agentd.turns.claude.hooks import FAILURES, activity_of, events_of, reply
+from agentd.turns.claude.limit_dialog import close_limit_dialog
 from agentd.turns.claude.one_turn import ClaudeRecord
 from agentd.turns.claude.session_file import (
     Asks,
@@ -47,7 +48,6 @@ from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.one_turn import OneTurnWatch, Reading
-from agentd.turns.screen.judging import judge_screen
 from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
@@ -60,12 +60,6 @@ _WORD_LIMIT = 1.0
 it is over; the hook comes within 0.1 s, on a loaded machine ten times later."""
 
 _WAITS = (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
-
-_LIMIT_DIALOG = "limit dialog"
-"""The rule that tells the dialog."""
-
-_CLOSES, _CLOSING = 2.0, 20
-"""Seconds in which a dialog closes, and looks at whether it has."""
 
 _BEGUN = 30.0
 """Seconds after its start in which Claude Code tells by a hook that its session has begun; it takes 1 s, loaded 10."""
@@ -152,7 +146,7 @@ class ClaudeWatch:
                 if self._status_changed:
                     self._status_changed = False
                     await self._read_status(path)
-                await self._read_session()
+                await self.read_rest()
                 self._settle()
                 turn, last = self.voice.conversation.turn, self.voice.conversation.last
                 late = last is not None and (last.ended or 0.0) + _LATE > self.ground.wall()
@@ -250,9 +244,6 @@ class ClaudeWatch:
 
     async def read_rest(self) -> None:
         """Read what was written since the last look, half a second ago at most."""
-        await self._read_session()
-
-    async def _read_session(self) -> None:
         async with self._reading:
             await self._read_further()
 
@@ -388,7 +379,7 @@ class ClaudeWatch:
 
     async def _end_before(self, hook: Hook) -> None:
         """Count to the last turn what it used, and end one that nothing told the end of, which an interrupt is."""
-        await self._read_session()
+        await self.read_rest()
         turn = self.voice.conversation.turn
         if turn is not None and hook.body is not None and turn.id != text(hook.body, "prompt_id"):
             self._end_untold()
@@ -438,14 +429,9 @@ class ClaudeWatch:
         await type_message(self.run_.terminal, self.voice, CLAUDE_CODE.facts, text)
 
     async def go_on(self) -> bool:
-        """Close the dialog that Claude Code opens at the limit of a subscription: it takes no message below it."""
-        for attempt in range(_CLOSING):
-            if judge_screen("claude-code", await self.run_.terminal.show(), "").rule != _LIMIT_DIALOG:
-                return False
-            if attempt == 0:
-                await self.run_.terminal.press("Escape")
-            await asyncio.sleep(_CLOSES / _CLOSING)
-        raise TurnsError("the dialog of its usage limit does not close")
+        """Make way for a message."""
+        await close_limit_dialog(self.run_.terminal)
+        return False
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Answer the hook that holds."""
