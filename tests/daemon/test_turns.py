@@ -82,9 +82,14 @@ class Claude:
 
     def hook_done(self, name: str, **body: object) -> None:
         """Run a hook, and wait for its end."""
-        before = len(self.printed())
+
+        def ended() -> int:
+            # Another hook, whose event was seen already, may still be about to end.
+            return sum(hook == name for hook, _, _ in self.printed())
+
+        before = ended()
         self.hook(name, **body)
-        self.daemon.wait_for(lambda: len(self.printed()) > before, what=f"the hook {name} has ended")
+        self.daemon.wait_for(lambda: ended() > before, what=f"the hook {name} has ended")
 
     def printed(self) -> list[tuple[str, str, float]]:
         path = self.workdir / "claude.out"
