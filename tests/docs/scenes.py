@@ -27,6 +27,7 @@ SCRIPTING = "docs/how-to/scripting-with-libtmux.md"
 TALK = "docs/how-to/talk-to-agents.md"
 TOP = "docs/how-to/top.md"
 TRANSCRIPTS = "docs/how-to/transcripts.md"
+WORKERS = "docs/how-to/workers.md"
 WORKSPACES = "docs/how-to/workspaces.md"
 WORKTREES = "docs/how-to/worktrees.md"
 
@@ -299,6 +300,14 @@ def _chat(who: Newcomer) -> None:
     who.start()
 
 
+def _pool(who: Newcomer) -> None:
+    stand_in = who.write("~/stand_in.py", (ROOT / "examples/gateway/stand_in.py").read_text())
+    provider = f'id = "stand-in"\nharness = "custom"\ncommand = ["{sys.executable}", "{stand_in}"]\n'
+    who.write("~/.config/agentd/jcard.toml", f"[[pool.providers]]\n{provider}")
+    who.type("git init -q shop && git -C shop commit -q --allow-empty -m Shop")
+    who.start()
+
+
 def _recorded(who: Newcomer) -> None:
     reviewer = (
         r"printf 'Reading the change...\nchecked 20%%\rchecked 60%%\rchecked 100%%\r\n';"
@@ -365,6 +374,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (TOP, "Look who needs you"): _watched,
     (TALK, "… write to it from several places"): _three_reviewers,
     (TRANSCRIPTS, "… read the newest run, or an earlier one"): _recorded,
+    (WORKERS, "Try it without a key"): _pool,
     (WORKSPACES, "Hire one"): _own_agents,
     (WORKTREES, "Declare it"): _shop,
     (WORKTREES, "See what they did"): _fixed,
