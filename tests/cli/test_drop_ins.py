@@ -130,7 +130,7 @@ def test_add_makes_a_drop_in_and_adds_to_one(client: Client) -> None:
     assert "three" in texts(client)["jcard.d/solo.toml"]
 
 
-@pytest.mark.parametrize("name", ["../jcard", "/tmp/x", ".hidden", "a/b/c", "a/.b", ".."])
+@pytest.mark.parametrize("name", ["../jcard", "/tmp/x", ".hidden", "a/b/c", "a/.b", "..", "team/"])
 def test_add_makes_no_file_that_agentd_would_not_read(files: Client, name: str) -> None:
     done = files("add", "x", "--harness", "codex", "--file", name)
     assert done.status == 1

@@ -132,7 +132,9 @@ def drop_in_path(folder: Path, name: str) -> Path:
         If agentd would not look at a file of that name.
     """
     parts = Path(name).parts
-    if name.startswith("/") or not 1 <= len(parts) <= _DEPTH or any(part.startswith(".") for part in parts):
+    # A name with a slash at its end would become a hidden file.
+    absolute_or_folder = name.startswith("/") or name.endswith("/")
+    if absolute_or_folder or not 1 <= len(parts) <= _DEPTH or any(part.startswith(".") for part in parts):
         raise CommandError(
             f"--file: expected the name of a drop-in, NAME or OWNER/NAME, with no dot in front; found {quote(name)}"
         )
