@@ -7,7 +7,8 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -26,10 +27,11 @@ from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.own_paths import OwnPaths
 from agentd.daemon.port_ledger import FILE as PORTS
 from agentd.daemon.port_ledger import PortLedger
+from agentd.daemon.replacing import replace_this_process
 from agentd.daemon.reports import report_started, report_stopped, report_stopping
 from agentd.daemon.resolving import Resolver
 from agentd.daemon.screens import DaemonScreens
-from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents
+from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents, told_to_be_replaced
 from agentd.daemon.single_instance import DataDirectory, StartError, find_living, take_locks
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.turns import TurnsPart
@@ -114,16 +116,26 @@ def run(settings: Settings, ignored: Sequence[str] = ()) -> int:
     looks = Looks(changed.set)
     try:
         with asyncio.Runner() as runner:
-            runner.run(_main(settings, redactor, looks, changed))
+            take_over = runner.run(_main(settings, redactor, looks, changed))
     except _CANNOT_START as error:
         sys.stderr.write(f"agentd: cannot start: {printable(str(error))}\n")
         looks.leave(1)
         return 1
+    if take_over is not None:
+        looks.close()
+        try:
+            take_over()
+        except OSError as error:
+            sys.stderr.write(f"agentd: the installed agentd cannot be executed: {error.strerror}; the agents go on\n")
+            return 1
     looks.leave(0)
     return 0
 
 
-async def _main(settings: Settings, redactor: Redactor, looks: Looks, changed: asyncio.Event) -> None:
+async def _main(
+    settings: Settings, redactor: Redactor, looks: Looks, changed: asyncio.Event
+) -> Callable[[], None] | None:
+    """Serve; gives what is to be done instead of ending, if anything is."""
     signals = Signals()
     signals.install(changed.set)
     user, warning = resolve_agent_user(settings.agent_user, os.environ)
@@ -134,7 +146,9 @@ async def _main(settings: Settings, redactor: Redactor, looks: Looks, changed: a
     folders.make()
     async with contextlib.AsyncExitStack() as stack:
         locks = take_locks(settings, stack, looks)
-        await _Daemon(folders, locks, redactor, looks, changed, signals).serve_unless_stopped(stack)
+        daemon = _Daemon(folders, locks, redactor, looks, changed, signals)
+        await daemon.serve_unless_stopped(stack)
+    return partial(replace_this_process, daemon.open_files) if daemon.replaced else None
 
 
 class _Daemon:
@@ -170,6 +184,10 @@ class _Daemon:
         self._notifier = ServiceNotifier(os.environ)
         self._manager = find_service_manager()
         self._started = asyncio.Event()
+        self.replaced = False
+        """Whether the program that is installed is to take over."""
+        self.open_files: int | None = None
+        """The soft limit of open files before it was raised."""
 
     async def serve_unless_stopped(self, stack: contextlib.AsyncExitStack) -> None:
         """Serve; a signal during the start takes effect after it, since what was started must be ended too."""
@@ -311,9 +329,13 @@ class _Daemon:
             ]
             report_started(host, version=__version__, pid=os.getpid(), adopted=len(reconciler.agents))
             self._started.set()
-            await self._signals.stop.wait()
-            self._notifier.send("STOPPING=1")
-            keep = await keeps_agents(self._settings.on_shutdown, self._manager)
+            self.replaced = await told_to_be_replaced(self._signals, self._looks)
+            if self.replaced:
+                log.info("replaced", effect="the agentd that is installed takes over")
+                self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            else:
+                self._notifier.send("STOPPING=1")
+            keep = self.replaced or await keeps_agents(self._settings.on_shutdown, self._manager)
             report_stopping(host, os.getpid(), _fate(kept=keep))
             for task in loops:
                 task.cancel()
@@ -355,7 +377,7 @@ class _Daemon:
         data_dir = resolve_data_dir(settings.data_dir, user)
         data = DataDirectory(data_dir)
         stack.callback(data.release)
-        open_files = raise_file_limit()
+        open_files = self.open_files = raise_file_limit()
         groups = RunGroups(self._manager or reachable_manager(), is_ours=self._instance.shares)
         stack.callback(groups.close)
         return Host(

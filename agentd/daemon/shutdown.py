@@ -10,6 +10,8 @@ from functools import partial
 
 import structlog
 
+from agentd.daemon.replacing import why_unusable
+from agentd.files.looks import Looks
 from agentd.process.reaper import ProcessTree
 from agentd.process.signals import on_signal
 from agentd.settings.flags import OnShutdown
@@ -29,12 +31,14 @@ class Signals:
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     stop_at_once: asyncio.Event = field(default_factory=asyncio.Event)
+    replace: asyncio.Event = field(default_factory=asyncio.Event)
 
     def install(self, reload: Callable[[], None]) -> None:
-        """Handle SIGTERM and SIGINT, and SIGHUP by `reload`, in the running loop."""
+        """Handle SIGTERM, SIGINT and SIGUSR2, and SIGHUP by `reload`, in the running loop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             on_signal(number, partial(self._stop, number))
         on_signal(signal.SIGHUP, reload)
+        on_signal(signal.SIGUSR2, self.replace.set)
 
     def _stop(self, number: signal.Signals) -> None:
         if self.stop.is_set():
@@ -43,6 +47,26 @@ class Signals:
         else:
             log.info("signal", signal=number.name)
         self.stop.set()
+
+
+async def told_to_be_replaced(signals: Signals, looks: Looks) -> bool:
+    """Wait until agentd is to end; says whether the program that is installed takes over its process."""
+    while True:
+        told = [asyncio.create_task(event.wait()) for event in (signals.stop, signals.replace)]
+        await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
+        for task in told:
+            task.cancel()
+        if signals.stop.is_set():
+            return False
+        signals.replace.clear()
+        # A thread that hangs in the kernel would hold up the exchange of the program for ever.
+        hung = looks.stuck
+        reason = f"{', '.join(hung)} does not answer" if hung else await why_unusable()
+        if signals.stop.is_set():
+            return False
+        if reason is None:
+            return True
+        log.error("not_replaced", reason=reason, effect="this agentd goes on")
 
 
 async def keeps_agents(on_shutdown: OnShutdown, manager: ServiceManager | None) -> bool:

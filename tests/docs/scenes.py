@@ -36,6 +36,7 @@ _INDEX = "needs a package index: tests/packaging installs the same lock"
 _PIP = "~/.local/share/agentd-venv/bin/pip install"
 
 NOT_TYPED: Mapping[tuple[str, str], str] = {
+    (HOW_TO, "agentctl upgrade"): "needs the program itself, not a fork: tests/daemon/test_replacing.py types it",
     (README, "make test"): "this is it",
     (README, "agentctl service install"): _SYSTEMD,
     (README, "systemctl restart agentd"): _SYSTEMD,

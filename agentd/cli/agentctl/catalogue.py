@@ -81,6 +81,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "mcp": "serve agents' hosts the tools to hand work to workers",
         "mcp-config": "print or install what a host must be told to run it",
     },
+    "upgrade": {"upgrade": "have the running agentd become the one that is installed"},
     "service": {"service": "run agentd as a systemd service"},
     "completion": {"completion": "print a shell completion script"},
     "help": {"help": "explain a topic or a command"},
