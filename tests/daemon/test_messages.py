@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -94,7 +95,15 @@ def started(daemon: Daemon, *listeners: Listener) -> Listener:
     daemon.start("--on-shutdown=keep")
     for listener in listeners:
         daemon.wait_state(listener.name, "running")
+        # One that has said nothing counts as reading after 1 s. Python may take longer on a loaded machine, and then
+        # discards what was typed before it has set up its terminal.
+        daemon.wait_for(partial(reads, daemon, listener.name), what=f"{listener.name} says that it is ready")
     return listeners[0]
+
+
+def reads(daemon: Daemon, name: str) -> bool:
+    found = daemon.agent(name)
+    return found is not None and found["activity"] == "idle"
 
 
 @pytest.fixture
