@@ -110,3 +110,22 @@ async def test_connections_that_a_server_cut_are_made_anew(postgresql: postgresq
     finally:
         await database.close()
         await other.close()
+
+
+async def test_a_server_that_crashes_is_gone_on_with_once_it_is_back(postgresql: postgresql.Server) -> None:
+    database = await open_database(await postgresql.database())
+    try:
+        await note(database, "first")
+        postgresql.crash()
+        try:
+            with pytest.raises(DatabaseUnavailableError):
+                await note(database, "second")
+            with pytest.raises(DatabaseUnavailableError):
+                await noted(database)
+        finally:
+            postgresql.start()
+        assert await noted(database) == 2, "nothing is half there"
+        await note(database, "third")
+        assert await noted(database) == 4
+    finally:
+        await database.close()

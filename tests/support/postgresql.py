@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -47,8 +47,36 @@ class Server:
     """A server that runs."""
 
     port: int
-    process: subprocess.Popen[bytes]
+    command: Sequence[str]
+    uid: int | None
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
     _numbers: count[int] = field(default_factory=lambda: count(1))
+
+    def start(self) -> None:
+        """Start it, and wait until it serves."""
+        before = self.log.read_bytes().count(_READY)
+
+        def serves() -> bool:
+            # Its port may be another one's for a moment.
+            if self.process is None or self.process.poll() is not None:
+                with self.log.open("ab") as log:
+                    self.process = subprocess.Popen(self.command, stdout=log, stderr=log, user=self.uid, cwd="/")
+            return self.log.read_bytes().count(_READY) > before
+
+        wait_for(serves, what="PostgreSQL is ready")
+
+    def crash(self) -> None:
+        """End it as a crash would: connections break, and the next start recovers."""
+        assert self.process is not None, "it was not started"
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait()
 
     async def database(self) -> str:
         """Make a database; returns its URL."""
@@ -99,11 +127,11 @@ def serving(folder: Path) -> Iterator[Server]:
             subprocess.run([*initdb, "--no-locale"], check=True, stdout=log, stderr=log, user=uid, cwd="/")
             settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
             command = [str(bin_folder / "postgres"), "-D", str(data), "-p", str(port), *settings]
-            with subprocess.Popen(command, stdout=log, stderr=log, user=uid, cwd="/") as process:
-                try:
-                    wait_for(lambda: _READY in (folder / _LOG).read_bytes(), what="PostgreSQL is ready")
-                    yield Server(port, process)
-                finally:
-                    process.send_signal(signal.SIGINT)
+        server = Server(port, command, uid, folder / _LOG)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(data.parent)
