@@ -24,10 +24,11 @@ _QUIET: Final = frozenset({"turn_usage", "turn_quota", "turn_tool_started", "tur
 
 async def follow(api: Socket, tell: Callable[[str], Awaitable[None]]) -> None:
     """Tell the name of each agent to which something happens, for ever; over agentd's restarts, none is left out."""
-    start = {"tail": "0"}
+    start, away = {"tail": "0"}, False
     while True:
         try:
             async with api.stream("/v1/events", {"follow": "1", **start}) as content:
+                away = False
                 async for line in content:
                     event = _event(line)
                     if event is None:
@@ -37,7 +38,9 @@ async def follow(api: Socket, tell: Callable[[str], Awaitable[None]]) -> None:
                     if agent and kind not in _QUIET:
                         await tell(agent)
         except (UnreachableError, RefusedError) as error:
-            log.debug("mcp_events_not_followed", reason=str(error))
+            if not away:
+                log.warning("mcp_events_not_followed", reason=str(error))
+            away = True
         await asyncio.sleep(_AGAIN)
 
 

@@ -24,6 +24,7 @@ from agentd.mcp.toolsets.all import Sources, chosen_tools
 from agentd.mcp.updates import Updates
 from agentd.pool.pool import Pool
 from agentd.pool.teaching import skill
+from agentd.settings.logs import Redactor, configure
 from agentd.settings.settings import Settings
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -61,6 +62,8 @@ async def serve(settings: Settings, serving: Serving) -> None:
     StartError, ToolsetError
         If it cannot start.
     """
+    # stdout is the host's; it shows its user what stands on stderr.
+    configure(settings.log_format, debug=settings.debug, redactor=Redactor())
     agentctl = Agentctl(serving.flags)
     async with Pool(settings) as pool:
         tools = chosen_tools(Sources(pool, agentctl), serving.toolsets, serving.tools)

@@ -141,3 +141,5 @@ async def test_a_host_of_before_is_told_too(restless: Daemon) -> None:
 async def test_without_agentd_it_serves_and_says_so(daemon: Daemon) -> None:
     async with hosted(daemon, "--toolsets=default,agents") as client:
         assert "agentd_unreachable" in await refused(client, "list_agents")
+    (said,) = (daemon.folder / "mcp.log").read_text().splitlines()
+    assert (json.loads(said)["level"], json.loads(said)["event"]) == ("warning", "mcp_events_not_followed")
