@@ -18,16 +18,16 @@ from agentd.cli.agentctl import client as module
 from tests.cli.support import RUNNING, Client, MemorySource
 
 COMMANDS = (
-    *("status", "list", "top", "logs", "screen", "attach", "send", "keys", "interrupt"),
-    *("ask", "answer", "last", "usage", "events", "wait", "init", "hire"),
-    *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart"),
+    *("status", "list", "top", "logs", "screen", "attach", "send", "keys", "interrupt", "mailbox"),
+    *("ask", "answer", "last", "approvals", "usage", "events", "wait", "init", "hire"),
+    *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart", "apply"),
     *("inventory", "models", "smoke", "skills", "setup", "lease"),
     *("spawn", "observe", "transcript", "artifacts", "terminate", "workers", "stats"),
     *("worktrees", "diff", "collect", "sandbox"),
     *("validate", "plan", "schema", "doctor"),
     *("session", "message", "run", "tool", "daemon", "connect"),
     *("mcp", "mcp-config"),
-    *("service", "completion", "help"),
+    *("upgrade", "service", "completion", "help"),
 )
 CALLS = {
     "status": ["status"],
