@@ -226,7 +226,8 @@ def _all_paths(patterns: Sequence[str], paths: Sequence[AskedPath], workdir: Fol
         if path.resolved is None or (workdir is not None and workdir.resolved is None):
             return Match.UNSURE, f"what {path.lexical} leads to could not be found out"
         if not _path_matches(patterns, path.resolved, None if workdir is None else workdir.resolved):
-            return Match.NO, f"{path.lexical} leads to {path.resolved}, which is none of its files"
+            # Where to is not told: agentd may be root, and follow links that who reads this may not.
+            return Match.NO, f"{path.lexical} is a link, or below one, to what is none of its files"
     return Match.YES, "all its files are allowed"
 
 
