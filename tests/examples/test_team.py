@@ -6,6 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.pool.conftest import git
 from tests.support.daemon import Daemon, program
 
@@ -31,6 +33,7 @@ def jcard_of(daemon: Daemon, name: str = "jcard.toml") -> str:
     return text.replace('"python3"', f'"{sys.executable}"')
 
 
+@pytest.mark.thorough
 def test_a_manager_spawns_two_answers_one_and_merges_both(daemon: Daemon) -> None:
     site = team_of(daemon)
     (daemon.bin / "agentctl").symlink_to(program("agentctl"))
