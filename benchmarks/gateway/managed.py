@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.gateway.__main__ import BenchError, ms, tell
 from tests.support import talking_claude
 from tests.support.daemon import Daemon
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, managed_home
 
 _TARGET = "mean at most 200 ms"
 
@@ -31,7 +31,7 @@ def main() -> int:
         daemon = Daemon(Path(folder))
         gateway = Gateway(daemon)
         talking_claude.install(daemon.bin)
-        daemon.write_jcard("[gateway]\n")
+        daemon.write_jcard(managed_home(daemon))
         daemon.start(f"--agent-user={pwd.getpwuid(os.geteuid()).pw_name}")
         try:
             gateway.start()

@@ -12,7 +12,7 @@ from tests.fuzz.effort import DEEP
 from tests.gateway.stand_in import COMMAND
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, managed_home
 
 SCHEMATHESIS = Path(__file__).parents[2] / ".cache/schemathesis/bin/schemathesis"
 
@@ -45,9 +45,8 @@ def test_schemathesis_finds_the_answers_as_the_document_says(daemon: Daemon, tmp
         (daemon.bin / name).write_text("#!/bin/sh\nexec sleep 100000\n")
         (daemon.bin / name).chmod(0o755)
     # Agents of sessions that nobody speaks to go at once, and so few stand in the way of others.
-    daemon.write_jcard(
-        jcard({"name": "helper", "command": COMMAND}) + '\n[gateway]\nidle_timeout = "1s"\nmax_queue = 20\n'
-    )
+    table = '[gateway]\nidle_timeout = "1s"\nmax_queue = 20\n'
+    daemon.write_jcard(f"{jcard({'name': 'helper', 'command': COMMAND})}\n{table}{managed_home(daemon)}")
     daemon.start()
     gateway.start("--max-concurrency=2", env={"AGENTD_AUTH_TOKEN": TOKEN})
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.agents import jcard
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, managed_home
 
 SCRIPT = Path(__file__).parents[2] / "examples/gateway/stand_in.py"
 
@@ -21,7 +21,8 @@ def declare(gateway: Gateway, *agents: Mapping[str, object], **table: object) ->
         {"name": "helper", "command": COMMAND, "restart_delay": "100ms", "grace_period": "1s"},
         *agents,
     ]
-    gateway.daemon.write_jcard(jcard(*known) + ("" if not table else "\n[gateway]\n" + _lines(table)))
+    settings = "" if not table else "\n[gateway]\n" + _lines(table)
+    gateway.daemon.write_jcard(jcard(*known) + settings + managed_home(gateway.daemon))
 
 
 def _lines(table: dict[str, object]) -> str:

@@ -22,7 +22,7 @@ from tests.support import talking_claude
 from tests.support.agents import jcard
 from tests.support.daemon import Answer, Daemon
 from tests.support.forked import launch_fork
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, managed_home
 from tests.support.waiting import wait_for
 
 SECRET = "a-secret-of-the-toy"
@@ -73,7 +73,7 @@ def users(session_folder: Path, _numbers: count[int]) -> Iterator[Gateway]:
     talking_claude.install(daemon.bin)
     gateway = Gateway(daemon, launch_fork)
     try:
-        daemon.write_jcard(jcard({"name": "helper", "command": COMMAND}) + TOKENS)
+        daemon.write_jcard(jcard({"name": "helper", "command": COMMAND}) + TOKENS + managed_home(daemon))
         daemon.write_secret("ROOT", ROOT)
         daemon.start()
         gateway.start()

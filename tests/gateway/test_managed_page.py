@@ -17,7 +17,7 @@ from agentd.settings.context import load_context
 from tests.docs.newcomer import ROOT
 from tests.support import talking_claude
 from tests.support.agents import jcard
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, managed_home
 
 PAGE = (ROOT / "docs/how-to/managed-agents.md").read_text()
 BLOCKS = re.findall(r"^```(sh|json|toml)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -45,7 +45,7 @@ def commands(block: str) -> list[str]:
 
 def test_the_page_is_typed_and_answered(gateway: Gateway) -> None:
     talking_claude.install(gateway.daemon.bin)
-    gateway.daemon.write_jcard(jcard())
+    gateway.daemon.write_jcard(jcard() + managed_home(gateway.daemon))
     gateway.daemon.start()
     gateway.start()
     known: dict[str, str] = {}

@@ -25,6 +25,14 @@ from tests.support.waiting import PATIENCE
 STARTED = "gateway_started"
 
 
+def managed_home(daemon: Daemon) -> str:
+    """Give managed agents the test's HOME, for a jcard: agentd notes in theirs that their folders are trusted.
+
+    Where root runs the tests it would be that of the account.
+    """
+    return f'[gateway.managed_env]\nHOME = "{daemon.home}"\n'
+
+
 class Gateway:
     """An agentd-gateway on a Unix socket and a free port of loopback; nothing runs until :meth:`start`."""
 

@@ -12,7 +12,7 @@ import pytest
 from tests.gateway.channels.talking import Stream, user
 from tests.support import redis_server, talking_claude
 from tests.support.agents import jcard
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, managed_home
 from tests.support.redis_server import PASSWORD
 from tests.support.waiting import wait_for
 
@@ -34,7 +34,7 @@ def agent(gateway: Gateway) -> Iterator[tuple[Stream, str]]:
         pytest.skip("redis-server is not installed")
     daemon = gateway.daemon
     talking_claude.install(daemon.bin)
-    daemon.write_jcard(jcard())
+    daemon.write_jcard(jcard() + managed_home(daemon))
     daemon.start()
     gateway.start()
     with redis_server.serving(daemon.folder / "redis", tls=True) as redis:
