@@ -17,7 +17,7 @@ from agentd.pool.errors import Code, PoolError
 from agentd.pool.pool import Pool
 from agentd.pool.results.common import Exit
 from agentd.pool.results.workers import Termination
-from agentd.pool.statuses import Status, events_of, fields, status_of, unknown_worker, whole
+from agentd.pool.statuses import KEPT_WITHIN, Status, events_of, fields, status_of, unknown_worker, whole
 from agentd.process.runner import RunnerError
 from agentd.worktrees.git import GitError
 from agentd.worktrees.inspect import inspect
@@ -50,7 +50,8 @@ async def terminate(pool: Pool, worker: str, *, dry_run: bool = False) -> Termin
         since = await _newest(pool, declared.name)
         await pool.thread.do(partial(_remove_file, declared))
         await _gone(pool, declared)
-        exit_ = exit_ or await _exit_since(pool, declared.name, since)
+        ran = status is not None and status.number("pid") is not None
+        exit_ = exit_ or await _exit_since(pool, declared.name, since, KEPT_WITHIN if ran else 0.0)
     if worktree is not None:
         stays = await in_thread("pool-worktree", partial(_clean, around, worktree, dry_run=dry_run))
     return Termination(
@@ -105,7 +106,17 @@ async def _newest(pool: Pool, name: str) -> str:
     return str(events[-1].get("seq", 0)) if events else "0"
 
 
-async def _exit_since(pool: Pool, name: str, since: str) -> Exit | None:
+async def _exit_since(pool: Pool, name: str, since: str, patience: float) -> Exit | None:
+    """Give the exit that the events tell, which may be kept a moment after the agent is gone."""
+    end = time.monotonic() + patience
+    while True:
+        found = await _exit_told(pool, name, since)
+        if found is not None or time.monotonic() >= end:
+            return found
+        await asyncio.sleep(_LOOK_AFTER)
+
+
+async def _exit_told(pool: Pool, name: str, since: str) -> Exit | None:
     kinds = (EventKind.EXITED, EventKind.STOPPED)
     for event in reversed(await events_of(pool, kinds, [name], since=since)):
         data = fields(event.get("data"))

@@ -15,7 +15,7 @@ from agentd.pool.errors import Code, PoolError
 from agentd.pool.looking import KINDS, Look, first
 from agentd.pool.pool import Pool, unreachable
 from agentd.pool.results.workers import Observation
-from agentd.pool.statuses import events_of, worker_status
+from agentd.pool.statuses import KEPT_WITHIN, events_of, worker_status
 from agentd.pool.telling import Detail, told
 from agentd.pool.transcripts import last_lines
 from agentd.text.quoting import quote
@@ -38,8 +38,6 @@ _LOOK_AFTER: Final = 2.0
 """Seconds without news after which is looked anyway."""
 _SCREEN_AFTER: Final = 0.5
 """Seconds between looks at screens, if these are waited for."""
-_KEPT_WITHIN: Final = 1.0
-"""Seconds in which an event is kept that an agent's state tells of; it takes 10 ms."""
 _KEPT_AFTER: Final = 0.05
 """Seconds between two looks for it."""
 _AWAY: Final = 30.0
@@ -102,7 +100,7 @@ async def _numbered(wait: _Wait, found: _Happened) -> _Happened:
 
     Without it the cursor would be an older one, and the same would be told again.
     """
-    end = time.monotonic() + _KEPT_WITHIN
+    end = time.monotonic() + KEPT_WITHIN
     while found[2] is None and found[1] is not WorkerEvent.SCREEN_CHANGED and time.monotonic() < end:
         await asyncio.sleep(_KEPT_AFTER)
         looks = await wait.look()

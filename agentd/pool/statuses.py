@@ -20,6 +20,9 @@ from agentd.text.quoting import quote
 if TYPE_CHECKING:
     from agentd.pool.around import DeclaredWorker
 
+KEPT_WITHIN: Final = 1.0
+"""Seconds in which an event is kept that an agent's state tells of already; it takes 10 ms."""
+
 ENDED: Final = frozenset({AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT})
 
 

@@ -48,7 +48,7 @@ def test_a_manager_spawns_two_answers_one_and_merges_both(daemon: Daemon) -> Non
     env = ", ".join(f'{name} = "{value}"' for name, value in where.items())
     daemon.write_jcard(f"{jcard_of(daemon)}env = {{ {env} }}\n")
     daemon.start()
-    manager = daemon.wait_state("manager", "exited", "failed", timeout=60)
+    manager = daemon.wait_state("manager", "exited", "failed", timeout=110)
     assert manager["exit_code"] == 0, daemon.screen("manager", history=True)
     assert git(site, "log", "--format=%s") == "Write its colour\nWrite a page\nBegin"
     assert (site / "page.txt").read_text() == "You said: Write the page. WRITE-FILE:page.txt\n"
