@@ -15,16 +15,17 @@ from tests.sandbox.conftest import KINDS, PYTHON, Sandboxed
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 
-SCRIPT = Path(__file__).with_name("escaping_agent.py")
+SCRIPT = Path(__file__).with_name("escaping_agent.py").read_text()
+"""Given as a text: a sandbox need not show this clone, as where that lies below /tmp."""
 OWN, OTHERS, UNGRANTED, WORK = "own-s3cret", "others-s3cret", "ungranted-s3cret", "the-others-work"
 
 
 def escape(**orders: object) -> list[str]:
     """The command of an agent that tries this, and stays."""
     script = (
-        f"printf '%s' \"$1\" >orders.json; {PYTHON} -I -S {SCRIPT} orders.json found.json 2>error.txt; exec sleep 600"
+        f'printf \'%s\' "$1" >orders.json; {PYTHON} -I -S -c "$2" orders.json found.json 2>error.txt; exec sleep 600'
     )
-    return ["sh", "-c", script, "sh", json.dumps(orders)]
+    return ["sh", "-c", script, "sh", json.dumps(orders), SCRIPT]
 
 
 def ended(daemon: Daemon) -> bool:
@@ -88,6 +89,7 @@ def test_nothing_outside_is_read_written_or_reached(sandboxed: Sandboxed, kind: 
             },
         )
     )
+    declared = daemon.jcard.read_text()
     daemon.wait_state("victim", "running")
     results = found(daemon, work)
     assert outcome(results, f"write {work}/ok.txt").startswith("done")
@@ -99,7 +101,7 @@ def test_nothing_outside_is_read_written_or_reached(sandboxed: Sandboxed, kind: 
         assert outcome(results, f"read {path}").startswith(("done: []", "refused"))
     # Where the sandbox has a folder of its own in the place, a file may be made, and nobody else sees it.
     assert not [path for path in write[1:] if path != daemon.jcard and path.exists()]
-    assert "was here" not in daemon.jcard.read_text()
+    assert daemon.jcard.read_text() == declared
     for path in (daemon.tmux_socket, daemon.api_socket):
         assert outcome(results, f"connect {path}").startswith("refused"), results
     for attempt in ("type", "type high"):
