@@ -21,7 +21,7 @@ from tests.daemon.support import (
 )
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
-from tests.support.processes import alive
+from tests.support.processes import alive, environment_now
 
 
 def test_agents_come_and_go_and_the_others_are_left_alone(daemon: Daemon) -> None:
@@ -348,8 +348,6 @@ def test_a_burst_of_changes_ends_with_the_last(daemon: Daemon) -> None:
     first = running(daemon, "a", "b")
     for number in range(30):
         declare(daemon, stay("a", env={"N": str(number)}), stay("b"))
-    daemon.wait_for(
-        lambda: (pid := pids(daemon)["a"]) and alive(pid) and environment_of(pid).get("N") == "29", 20, what="N is 29"
-    )
+    daemon.wait_for(lambda: (pid := pids(daemon)["a"]) and environment_now(pid).get("N") == "29", 20, what="N is 29")
     assert pids(daemon)["b"] == first["b"]
     assert daemon.sessions().count("a") == 1

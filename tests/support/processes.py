@@ -96,6 +96,14 @@ def alive(pid: int) -> bool:
         return False
 
 
+def environment_now(pid: int) -> dict[str, str]:
+    """Read the environment of a process that may end at any moment, and then has none."""
+    try:
+        return psutil.Process(pid).environ()
+    except psutil.NoSuchProcess:
+        return {}
+
+
 def descendants(pid: int) -> list[int]:
     """List the pids below ``pid``."""
     try:
