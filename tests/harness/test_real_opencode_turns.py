@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from tests.daemon.test_turns import post
-from tests.harness.driven import REAL, DrivenCli, agentctl
+from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl
 from tests.harness.real_clis import REAL_CLIS, RealCli
 from tests.harness.test_real_turns import ask, ended, wait_activity
 
@@ -23,10 +23,19 @@ def cli() -> RealCli:
     return OPENCODE
 
 
+def wait_heard(driven: DrivenCli) -> None:
+    """Wait until its server says that it is idle; its screen may show that a second before."""
+    wait_activity(driven, "idle")
+    agents = driven.daemon.agents
+    driven.daemon.wait_for(
+        lambda: agents()["agent"]["activity_source"] == "server", DEADLINE, what="its server is heard"
+    )
+
+
 def test_messages_permissions_and_an_interrupt(driven: DrivenCli) -> None:
     daemon = driven.daemon
     driven.declare()
-    assert wait_activity(driven, "idle")["activity_source"] == "server"
+    wait_heard(driven)
     ask(driven, "hello there")
     turn = ended(driven, "hello there")
     assert (turn["outcome"], turn["text"]) == ("completed", "STUB-REPLY: hello there")
@@ -47,4 +56,4 @@ def test_a_server_that_the_user_has_set_up_is_followed(driven: DrivenCli) -> Non
     ask(driven, "hello there")
     turn = ended(driven, "hello there")
     assert (turn["outcome"], turn["text"]) == ("completed", "STUB-REPLY: hello there")
-    assert wait_activity(driven, "idle")["activity_source"] == "server"
+    wait_heard(driven)

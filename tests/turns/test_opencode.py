@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from agentd.harness.additions import LaunchFacts
 from agentd.model.states import Activity
+from agentd.turns.activity import SCREEN, Rank, Seen
 from agentd.turns.adapter import Answer, TurnsError
 from agentd.turns.conversation import Conversation, Turn, take
 from agentd.turns.events import Decision, Ended, Failure, Outcome
@@ -20,7 +22,7 @@ from agentd.turns.opencode import launch
 from agentd.turns.opencode.adapter import OPENCODE
 from agentd.turns.opencode.events import Reader
 from agentd.turns.opencode.listening import listens
-from tests.turns.claude_run import until
+from tests.turns.claude_run import until, wall
 from tests.turns.opencode_run import ASKED, IDLE, doing, facts, prompt, said_of, watched
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -225,6 +227,29 @@ async def test_a_permission_is_answered_and_the_turn_interrupted() -> None:
         await server.say(IDLE)
         await until(doing(watch, Activity.IDLE))
         assert watch.session == "s"
+
+
+async def test_a_permission_that_only_the_screen_shows_yet_is_answered_once_the_server_tells_of_it() -> None:
+    async with watched() as (server, watch, _):
+        watch.seen("server", None)
+        watch.seen(SCREEN, Seen(Activity.WAITING_PERMISSION, wall(), "make", Rank.SCREEN))
+        answering = asyncio.create_task(watch.answer(None, Answer(Decision.ALLOW)))
+        await asyncio.sleep(0)
+        assert not answering.done()
+        await server.say(*prompt("m1", "go"), ASKED)
+        assert (await answering).id == "per_1"
+        assert server.posts == [("/permission/per_1/reply", {"reply": "once"})]
+
+
+async def test_an_answer_to_what_only_the_screen_shows_is_refused_after_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agentd.turns.run_watch._ASKED", 0.1)
+    async with watched() as (_, watch, _):
+        watch.seen("server", None)
+        watch.seen(SCREEN, Seen(Activity.WAITING_PERMISSION, wall(), "trust?", Rank.SCREEN))
+        with pytest.raises(TurnsError, match="no answer that can be given here"):
+            await watch.answer(None, Answer(Decision.ALLOW))
 
 
 async def test_why_a_permission_is_denied_is_said_to_the_agent() -> None:

@@ -129,8 +129,8 @@ async def test_a_conversation_that_is_shown_slowly_is_the_same_one_still(monkeyp
 
 def test_a_server_that_answers_late_again_and_again_is_given_more_time() -> None:
     server, given = Server(1, "password"), list[float]()
-    for failures in (0, 1, 2, 3, 4, 5, 1000):
-        server.be_patient(failures)
+    for late in (0, 1, 2, 3, 4, 5, 1000):
+        server.be_patient(late)
         given.append(server._limit)
     assert given == [3.0, 3.0, 6.0, 6.0, 12.0, 12.0, 12.0]
 

@@ -63,7 +63,7 @@ _ASKS: Final = (("permission.asked", "/permission"), ("question.asked", "/questi
 """What may have been asked meanwhile, and where that is listed."""
 _DRAWN: Final = 60.0
 """Seconds for the terminal to show a conversation that was begun or gone on with, on a machine ten times slower."""
-_RETRY: Final = (0.5, 1.0, 2.0, 5.0)
+_RETRY: Final = (0.5, *(1.0,) * 8, 2.0, 2.0, 5.0)
 """Seconds between attempts to connect; the last again and again: a start takes 4 s, loaded 18."""
 
 
@@ -132,18 +132,19 @@ class OpenCodeWatch:
             await self._server.close()
 
     async def _follow(self, server: Server) -> None:
-        failures = 0
+        failures = late = 0
         while True:
             try:
                 await self._check(server.port)
                 async for event in server.events():
                     if event.get("type") == "server.connected":
                         await self._connected(server)
-                    failures = 0
+                    failures = late = 0
                     self._take(event)
                 reason = "it closed the connection"
             except OSError as error:
                 reason = str(error)
+                late = late + 1 if isinstance(error.__cause__, TimeoutError) else 0
             log.debug("opencode_not_heard", agent=self.run_.facts.agent, reason=reason)
             if self._heard.is_set():
                 self._heard.clear()
@@ -151,7 +152,7 @@ class OpenCodeWatch:
             self.voice.seen(_SERVER, None)
             await asyncio.sleep(_RETRY[min(failures, len(_RETRY) - 1)])
             failures += 1
-            server.be_patient(failures)
+            server.be_patient(late)
 
     async def _check(self, port: int) -> None:
         """Ask nothing of another program that has the port that the user chose."""

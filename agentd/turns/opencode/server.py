@@ -55,9 +55,13 @@ class Server:
     _session: aiohttp.ClientSession | None = None
     _limit: float = _LIMIT
 
-    def be_patient(self, failures: int) -> None:
-        """Wait for longer for what is read, after a number of attempts in a row that failed."""
-        self._limit = min(_LIMIT * 2 ** min(failures // 2, 8), _PATIENT)
+    def be_patient(self, late: int) -> None:
+        """Wait for longer for what is read, after a number of attempts in a row whose answer did not come in time.
+
+        Not after those that nobody listened to yet: the first request to one that starts may be answered never, and
+        would be waited for 12 s.
+        """
+        self._limit = min(_LIMIT * 2 ** min(late // 2, 8), _PATIENT)
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
