@@ -181,7 +181,8 @@ def _message(progress: Progress, line: Line) -> tuple[Progress, list[Change]]:
 def _ended(progress: Progress, line: Line) -> tuple[Progress, list[Change]]:
     final = _optional(line, "final_text")
     changes: list[Change] = []
-    if final and (rest := _left(progress, final)):
+    rest = _left(progress, final) if final else ""
+    if rest:
         changes.append(_output(progress, rest))
     ended = TurnEnded(
         outcome=_text(line, "outcome"),
@@ -191,6 +192,9 @@ def _ended(progress: Progress, line: Line) -> tuple[Progress, list[Change]]:
         usage=usage_of(line.get("usage")),
         agent_run=_optional(line, "run"),
     )
+    if rest or progress.pieces:
+        # The end is told again once more is known of what the turn used.
+        progress = Progress(progress.message + 1, "", ended.result)
     return progress, [*changes, ended]
 
 
@@ -198,7 +202,8 @@ def _left(progress: Progress, final: str) -> str:
     """What of the answer was not told: some harnesses give it with the end alone."""
     if progress.pieces:
         return _rest(progress.pieces, final)
-    if progress.last is not None and progress.last.strip() in final:
+    last = progress.last
+    if last is not None and (last.strip() in final or _longer(last, final) == last):
         return ""
     return final
 

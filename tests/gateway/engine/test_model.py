@@ -107,6 +107,15 @@ def test_output_is_told_once_in_the_pieces_that_come(lines: list[Line], expected
     assert output(*lines) == expected
 
 
+@pytest.mark.parametrize("before", [[], [line("text_delta", text="two")], [line("text", text="two")]])
+def test_an_end_that_is_told_again_with_its_usage_says_the_answer_once(before: list[Line]) -> None:
+    used = {**END, "usage": {"input_tokens": 3, "output_tokens": 4}}
+    assert output(*before, END, line("usage", input_tokens=3), used) == [(0, "two")]
+    long = "x" * LONGEST_TEXT
+    pieces = line("text_delta", text=long), line("text_delta", text="y")
+    assert len(output(*pieces, {**END, "final_text": long}, {**END, "final_text": long})) == 2
+
+
 def test_lines_of_other_turns_say_nothing() -> None:
     assert taken({**line("text_delta", text="x"), "message": None}, {**END, "message": "other"}, {}) == []
 
