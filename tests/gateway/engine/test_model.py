@@ -109,7 +109,7 @@ def test_output_is_told_once_in_the_pieces_that_come(lines: list[Line], expected
 
 @pytest.mark.parametrize("before", [[], [line("text_delta", text="two")], [line("text", text="two")]])
 def test_an_end_that_is_told_again_with_its_usage_says_the_answer_once(before: list[Line]) -> None:
-    used = {**END, "usage": {"input_tokens": 3, "output_tokens": 4}}
+    used: Line = {**END, "usage": {"input_tokens": 3, "output_tokens": 4}}
     assert output(*before, END, line("usage", input_tokens=3), used) == [(0, "two")]
     long = "x" * LONGEST_TEXT
     pieces = line("text_delta", text=long), line("text_delta", text="y")
