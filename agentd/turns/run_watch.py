@@ -16,7 +16,7 @@ import structlog
 
 from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
-from agentd.turns.activity import NOBODY_SPEAKS, SCREEN, Seen, Shown
+from agentd.turns.activity import NOBODY_SPEAKS, Seen, Shown
 from agentd.turns.activity_watch import ActivityWatch
 from agentd.turns.adapter import (
     Adapter,
@@ -38,6 +38,7 @@ from agentd.turns.adapter import (
     Watch,
 )
 from agentd.turns.adapter_call import CALL_LIMIT, meant, within
+from agentd.turns.asked import Asked
 from agentd.turns.conversation import Conversation, Request, Turn, decide, expired, take
 from agentd.turns.events import Ended, Outcome, PermissionResolved, TextDelta, TurnEvent, Usage
 from agentd.turns.late_usage import LateUsage
@@ -51,11 +52,7 @@ log = structlog.get_logger(__name__)
 _DELIVERY_LIMIT = 30.0
 """Seconds for handing over a message: it is typed, seen to be typed, and Enter pressed again after 3 s."""
 
-_ASKED = 5.0
-"""Seconds for what the screen shows to be asked to be told by the harness: OpenCode's server is heard 1 s later."""
-
-_WAITS = (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
-_NOT_THE_USERS = (Activity.WORKING, *_WAITS)
+_NOT_THE_USERS = (Activity.WORKING, Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
 
 _RECALL_LIMIT = 15.0
 """Seconds for looking up a message in the harness's record, which may have to be found first."""
@@ -111,8 +108,7 @@ class RunWatch:
         self.limits = LimitWatch(run.limit, run.memo.get(ZONE), self._reporter.quota)
         self._doing = ActivityWatch(self, self.limits, ground.wall, self._reporter.activity)
         self._watch: Watch | None = None
-        self._asked = asyncio.Event()
-        """Set once there is a request."""
+        self._asked = Asked()
         self._granularity = Granularity.SCREEN
         self._reads_from = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -195,8 +191,7 @@ class RunWatch:
             self._usage.tell_now()
         before, at = self.conversation, self._ground.wall()
         self.conversation = take(before, event, at)
-        if self.conversation.requests:
-            self._asked.set()
+        self._asked.note(self.conversation)
         for resolved in expired(before, self.conversation, event):
             self._tell(resolved)
         # A long answer's pieces go on after what is kept of it is full.
@@ -270,8 +265,7 @@ class RunWatch:
             If there is no such request any more, or the answer does not fit.
         """
         watch = self._watching()
-        if request is None:
-            await self._until_asked()
+        await self._asked.wait(self.conversation, self.current)
         found = meant(self.agent, self.conversation.requests, request)
         await self._call(watch.answer(found, answer))
         self.conversation, first = decide(self.conversation, found.id)
@@ -279,16 +273,6 @@ class RunWatch:
             self._tell(PermissionResolved(found.id, answer.decision, by))
             self._doing.judge()
         return found
-
-    async def _until_asked(self) -> None:
-        """Wait a moment for the request that the screen shows, if the harness has not told of it yet."""
-        doing = None if self.current is None else self.current.doing
-        if self.conversation.requests or doing is None or doing.source != SCREEN or doing.activity not in _WAITS:
-            return
-        self._asked.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_ASKED):
-                await self._asked.wait()
 
     @property
     def run_id(self) -> str:

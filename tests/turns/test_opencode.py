@@ -244,7 +244,7 @@ async def test_a_permission_that_only_the_screen_shows_yet_is_answered_once_the_
 async def test_an_answer_to_what_only_the_screen_shows_is_refused_after_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("agentd.turns.run_watch._ASKED", 0.1)
+    monkeypatch.setattr("agentd.turns.asked.LIMIT", 0.1)
     async with watched() as (_, watch, _):
         watch.seen("server", None)
         watch.seen(SCREEN, Seen(Activity.WAITING_PERMISSION, wall(), "trust?", Rank.SCREEN))
