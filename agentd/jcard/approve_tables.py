@@ -8,18 +8,19 @@ from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from agentd.jcard.explain import Fault, faults, field_name
+from agentd.jcard.explain import Fault
 from agentd.jcard.field_types import Duration
 from agentd.jcard.findings import Findings
 from agentd.jcard.near import did_you_mean
 from agentd.jcard.positions import Path
 from agentd.jcard.problems import LoadResult
+from agentd.jcard.rule_tables import read_fields, refuse, tables_of
 from agentd.model.approvals import ApprovalAction, ApprovalRule
 from agentd.model.notification import NotifyRule
 from agentd.text.durations import format_duration
-from agentd.text.quoting import kind, quote, show
+from agentd.text.quoting import quote, show
 
 TABLE: Final = "approve"
 
@@ -108,19 +109,13 @@ class ApproveTable(BaseModel):
 
 def read_approvals(document: Mapping[str, object], findings: Findings, file: str) -> tuple[ApprovalRule, ...]:
     """Read the rules of a file; with an error in one, the findings have it."""
-    raw = document.get(TABLE)
-    if raw is None:
-        return ()
-    if not isinstance(raw, list) or not all(isinstance(each, dict) for each in raw):
-        findings.error((TABLE,), f"found {kind(raw)}, expected tables: write [[{TABLE}]] and the fields below it")
-        return ()
-    read = (_read_rule((TABLE, index), table, findings, file) for index, table in enumerate(raw))
+    read = (_read_rule(path, table, findings, file) for path, table in tables_of(TABLE, document, findings))
     return tuple(rule for rule in read if rule is not None)
 
 
 def _read_rule(path: Path, raw: Mapping[str, object], findings: Findings, file: str) -> ApprovalRule | None:
     def error(fault: Fault) -> None:
-        findings.error((*path, *fault.path), fault.message, field=field_name((*path, *fault.path)))
+        refuse(path, fault, findings)
 
     unknown = [key for key in raw if key not in ApproveTable.model_fields]
     for key in unknown:
@@ -131,11 +126,8 @@ def _read_rule(path: Path, raw: Mapping[str, object], findings: Findings, file: 
         error(Fault((), 'decision is missing: "allow", "deny" or "ask"'))
     if unknown or "decision" not in raw:
         return None
-    try:
-        table = ApproveTable.model_validate({key: value for key, value in raw.items() if value != ""})
-    except ValidationError as problem:
-        for fault in faults(problem):
-            error(fault)
+    table = read_fields(path, ApproveTable, raw, findings)
+    if table is None:
         return None
     if table.decision is not ApprovalAction.ASK:
         for field, value in (("whom", table.whom), ("timeout", table.timeout)):

@@ -7,17 +7,18 @@ from difflib import get_close_matches
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from agentd.jcard.checks import check_command, check_variable
-from agentd.jcard.explain import Fault, faults, field_name
+from agentd.jcard.explain import Fault, field_name
 from agentd.jcard.findings import Findings
 from agentd.jcard.near import did_you_mean
 from agentd.jcard.positions import Path
+from agentd.jcard.rule_tables import read_fields, refuse, tables_of
 from agentd.model.events import EventKind
 from agentd.model.notification import NoticeFormat, NotifyRule
 from agentd.model.states import Activity
-from agentd.text.quoting import kind, quote, show
+from agentd.text.quoting import quote, show
 
 TABLE: Final = "notify"
 
@@ -99,19 +100,13 @@ class NotifyTable(BaseModel):
 
 def read_rules(document: Mapping[str, object], findings: Findings) -> tuple[NotifyRule, ...]:
     """Read the rules of a file; with an error in one, the findings have it."""
-    raw = document.get(TABLE)
-    if raw is None:
-        return ()
-    if not isinstance(raw, list) or not all(isinstance(each, dict) for each in raw):
-        findings.error((TABLE,), f"found {kind(raw)}, expected tables: write [[{TABLE}]] and the fields below it")
-        return ()
-    read = (_read_rule((TABLE, index), table, findings) for index, table in enumerate(raw))
+    read = (_read_rule(path, table, findings) for path, table in tables_of(TABLE, document, findings))
     return tuple(rule for rule in read if rule is not None)
 
 
 def _read_rule(path: Path, raw: Mapping[str, object], findings: Findings) -> NotifyRule | None:
     def error(fault: Fault) -> None:
-        findings.error((*path, *fault.path), fault.message, field=field_name((*path, *fault.path)))
+        refuse(path, fault, findings)
 
     for key in raw:
         if key not in NotifyTable.model_fields:
@@ -121,11 +116,8 @@ def _read_rule(path: Path, raw: Mapping[str, object], findings: Findings) -> Not
     if "on" not in raw:
         error(Fault((), 'on is missing: name activities or kinds of events, such as ["waiting_permission", "failed"]'))
         return None
-    try:
-        table = NotifyTable.model_validate({key: value for key, value in raw.items() if value != ""})
-    except ValidationError as problem:
-        for fault in faults(problem):
-            error(fault)
+    table = read_fields(path, NotifyTable, raw, findings)
+    if table is None:
         return None
     contradiction = _contradiction(table)
     if contradiction is not None:
