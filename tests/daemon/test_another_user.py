@@ -31,6 +31,7 @@ from tests.daemon.support import (
 )
 from tests.support.daemon import Daemon
 from tests.support.processes import wait_until_gone
+from tests.support.user_database import alone_with_users
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run agents as another user")
 
@@ -255,15 +256,16 @@ def system_user(session_folder: Path) -> Iterator[str]:
         pytest.skip("no useradd")
     name = f"agentd-{uuid.uuid4().hex[:8]}"
     home = session_folder / name
-    done = subprocess.run(
-        ["useradd", "--system", "--create-home", "--home-dir", home, "--shell", "/bin/bash", name],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        pytest.skip(f"useradd: {done.stderr.decode().strip()}")
-    yield name
-    subprocess.run(["userdel", "--force", name], capture_output=True, check=True)
+    with alone_with_users():
+        done = subprocess.run(
+            ["useradd", "--system", "--create-home", "--home-dir", home, "--shell", "/bin/bash", name],
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            pytest.skip(f"useradd: {done.stderr.decode().strip()}")
+        yield name
+        subprocess.run(["userdel", "--force", name], capture_output=True, check=True)
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -5,7 +5,6 @@ Needs root and unshare, for users and mounts of its own: ``sudo make test ARGS=t
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -18,8 +17,8 @@ import pytest
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.guest import ADMIN, AGENT, Guest, python
 from tests.support.masterblaster import as_written
-from tests.support.memory_disk import temporary_folder
 from tests.support.thorough import everyday
+from tests.support.user_database import alone_with_users
 
 SECRETS = {"ANTHROPIC_API_KEY": "sk-first", "GITHUB_TOKEN": "ghp-second", "NPM_TOKEN": "npm-third"}
 GET = python(
@@ -48,8 +47,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def _turn() -> Iterator[None]:
     """Let one guest run at a time: all have their sockets at the same paths, and see each other's servers in /proc."""
-    with (temporary_folder() / "agentd-guest.lock").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with alone_with_users():
         yield
 
 
