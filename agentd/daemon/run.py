@@ -207,8 +207,8 @@ class _Daemon:
         await serving
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
-        settings, user = self._settings, self._user
-        login = await ask_login(user, os.environ)
+        settings = self._settings
+        login = await ask_login(self._user, os.environ)
         if login.problem is not None:
             log.warning("login", problem=login.problem, effect="agents have agentd's own PATH alone")
         counters = Counters(self._clock.now)
@@ -216,11 +216,36 @@ class _Daemon:
         await journal.open()
         stack.push_async_callback(journal.close)
         tmux = self._tmux()
-        kept_files = TranscriptFiles(settings.state_dir, user)
+        kept_files = TranscriptFiles(settings.state_dir, self._user)
         transcripts = _transcripts(settings.transcripts, kept_files, tmux)
         notifier = self._notifier_for(login)
         host = self._host(stack, login, tmux, transcripts, _all(counters.take, journal.add, notifier.take))
         await remember_accounts(journal, host.accounts)
+        reconciler, turns = await self._adopt(stack, host, counters, transcripts)
+        inputs, files, context = await self._inputs(reconciler)
+        status = self._status(reconciler, context, transcripts, journal)
+        metrics = Metrics(counters, self._clock.now, DaemonMeasures(status).read)
+        stack.push_async_callback(metrics.close)
+        reader = TranscriptReader(kept_files)
+        stack.callback(reader.close)
+        app = build_app(status, transcripts=reader, screens=DaemonScreens(reconciler), journal=journal, metrics=metrics)
+        api = ApiSocket(settings.api_socket, self._admin_gid, partial(serve, app))
+        try:
+            await stack.enter_async_context(api.answering())
+        except OSError as error:
+            raise StartError(f"cannot make the API socket {api.path}: {error.strerror}") from error
+        own = OwnPaths(host, self._folders, self._locks, (api, turns.socket), reconciler.restore_records)
+        control = self._control_loop(reconciler, inputs, files, status, own, turns, notifier)
+        kept = await self._work(reconciler, control, own, transcripts)
+        report_stopped(host, os.getpid(), _fate(kept=kept))
+        await notifier.close()
+        # While the API is still there, so that those who follow events get the last ones.
+        await journal.close()
+
+    async def _adopt(
+        self, stack: contextlib.AsyncExitStack, host: Host, counters: Counters, transcripts: Transcripts | None
+    ) -> tuple[Reconciler, TurnsPart]:
+        """Take over the agents that run already."""
         host.runtime.prepare()
         host.runtime.listen(host.hint)
         stack.callback(host.runtime.close)
@@ -235,15 +260,19 @@ class _Daemon:
         stack.push_async_callback(reconciler.close)
         if transcripts is not None:
             transcripts.start()
+        return reconciler, turns
 
-        inputs, files, context = await self._inputs(reconciler)
-        status = DaemonStatus(
+    def _status(
+        self, reconciler: Reconciler, context: LoadContext, transcripts: Transcripts | None, journal: Journal
+    ) -> DaemonStatus:
+        settings = self._settings
+        return DaemonStatus(
             reconciler,
             self._clock,
             str(settings.config),
             str(settings.secret_dir),
             str(settings.state_dir),
-            user.name,
+            self._user.name,
             context,
             started=self._clock.now(),
             stopping=self._signals.stop.is_set,
@@ -251,42 +280,36 @@ class _Daemon:
             journal=journal.health,
             looks=self._looks,
         )
-        metrics = Metrics(counters, self._clock.now, DaemonMeasures(status).read)
-        stack.push_async_callback(metrics.close)
-        reader = TranscriptReader(kept_files)
-        stack.callback(reader.close)
-        app = build_app(status, transcripts=reader, screens=DaemonScreens(reconciler), journal=journal, metrics=metrics)
-        api = ApiSocket(settings.api_socket, self._admin_gid, partial(serve, app))
-        try:
-            await stack.enter_async_context(api.answering())
-        except OSError as error:
-            raise StartError(f"cannot make the API socket {api.path}: {error.strerror}") from error
-        own = OwnPaths(host, self._folders, self._locks, (api, turns.socket), reconciler.restore_records)
 
+    def _control_loop(
+        self,
+        reconciler: Reconciler,
+        inputs: Inputs,
+        files: ConfigFiles,
+        status: DaemonStatus,
+        own: OwnPaths,
+        turns: TurnsPart,
+        notifier: Notifier,
+    ) -> ControlLoop:
         def changed() -> None:
             self._changed.set()
             own.soon.set()
 
         watcher = Watcher(lambda: (*inputs.watched_files(), *own.watched), inputs.watched_folders, changed, self._looks)
-        control = ControlLoop(
+        return ControlLoop(
             inputs,
             reconciler,
             status,
             watcher,
             self._redactor,
             notifier,
-            FolderRecord(tmux, lambda: files.identities),
+            FolderRecord(reconciler.host.tmux, lambda: files.identities),
             self._changed,
-            settings.interval,
+            self._settings.interval,
             partial(self._notifier.send, "READY=1"),
             own.soon.set,
             turns.approve,
         )
-        kept = await self._work(reconciler, control, own, transcripts)
-        report_stopped(host, os.getpid(), _fate(kept=kept))
-        await notifier.close()
-        # While the API is still there, so that those who follow events get the last ones.
-        await journal.close()
 
     async def _connect(self, stack: contextlib.AsyncExitStack, host: Host) -> TurnsPart:
         """Connect to tmux, and be ready to watch what is found there."""

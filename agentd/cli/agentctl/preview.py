@@ -68,14 +68,27 @@ def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tupl
         raise CommandError("; ".join(errors))
     ports = {view.name: view.ports for view in report.observed}
     agents = [with_ports(agent, ports.get(agent.name, {})) for taken in files for agent in taken.agents]
+    warnings = [
+        f"warning: {printable(str(warning))}"
+        for taken in files
+        if taken.path not in standing
+        for warning in taken.warnings
+    ]
+    had = [agent for taken in now for agent in taken.agents]
+    return _operations(agents, report, registry.harnesses), [*warnings, *worktrees_left(had, agents)]
+
+
+def _operations(
+    agents: Sequence[AgentSpec], report: PlanReport, harnesses: Mapping[str, Harness]
+) -> list[PlannedOperation]:
     observed = {view.name: _observed(view) for view in report.observed}
-    desired = [_desired(agent, observed.get(agent.name), report, registry.harnesses) for agent in agents]
-    sources = {agent.name: str(agent.source) for agent in agents}
-    sources |= {view.name: view.source for view in report.observed if view.source and view.name not in sources}
+    desired = [_desired(agent, observed.get(agent.name), report, harnesses) for agent in agents]
+    sources = {view.name: view.source for view in report.observed if view.source}
+    sources |= {agent.name: str(agent.source) for agent in agents}
     data_dir = Path(report.data_dir)
     sandboxes = {agent.name: shown(agent, data_dir, _received(agent, report.secrets)) for agent in agents}
     before = {view.name: view.sandbox for view in report.observed}
-    operations = [
+    return [
         PlannedOperation(
             str(operation.action),
             operation.agent,
@@ -88,14 +101,6 @@ def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tupl
         )
         for operation in plan(desired, observed.values())
     ]
-    warnings = [
-        f"warning: {printable(str(warning))}"
-        for taken in files
-        if taken.path not in standing
-        for warning in taken.warnings
-    ]
-    had = [agent for taken in now for agent in taken.agents]
-    return operations, [*warnings, *worktrees_left(had, agents)]
 
 
 def _sources(file: GivenFile, config: Path, folder: Path, context: LoadContext) -> Iterator[SourceFile]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from agentd import __version__
@@ -20,8 +21,9 @@ from agentd.files.held_names import holder
 from agentd.harness.registry import load_harnesses
 from agentd.launch.identity import base_environment, path_origin
 from agentd.launch.login import read_login
-from agentd.model.spec import WORKTREES
+from agentd.model.spec import WORKTREES, AgentSpec
 from agentd.model.status import AgentStatus, Health
+from agentd.model.user import AgentUser
 from agentd.pool.programs import environment_of
 from agentd.settings.context import resolve_agent_user, resolve_data_dir
 from agentd.settings.limits import API_SOCKET_MODE, SOCKET_MODE
@@ -56,55 +58,64 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     yield from findings
     if health is not None and document is not None:
         yield from _check_daemon(health, document)
-        yield from answered(
-            "socket", settings.api_socket, lambda: places.check_socket("socket", settings.api_socket, API_SOCKET_MODE)
-        )
-        yield from answered(
-            "socket", settings.tmux_socket, lambda: places.check_socket("socket", settings.tmux_socket, SOCKET_MODE)
-        )
+        yield from _check_sockets(settings)
         yield from _check_waiting(api)
     if user_warning is not None:
         yield warning("user", user_warning, "create it: useradd --create-home agent")
     else:
         yield ok("user", f"agents run as {user.name}, at home in {user.home}")
     yield from places.check_jcard(result.path, len(result.agents), result.errors, result.warnings)
-    secrets = places.secrets_in(settings.secret_dir)
-    yield from answered("secrets", settings.secret_dir, lambda: places.check_secrets(settings.secret_dir, secrets))
-    login = read_login(user, daemon_environ)
-    if login.problem is not None:
-        yield warning(
-            "user",
-            login.problem,
-            f"fix its startup files, or change its shell: usermod --shell /bin/bash {user.name}",
-        )
-    around = AgentContext(
-        user,
-        base_environment(user, daemon_environ, login, root=os.geteuid() == 0),
-        path_origin(user, login),
-        frozenset(secrets.values),
-    )
-    yield from check_harnesses(load_harnesses().harnesses, result.agents, around)
-    shown = _agents_of(api, health)
-    yield from check_sandbox(
-        result.agents,
-        user,
-        daemon_environ,
-        resolve_data_dir(settings.data_dir, user),
-        machine.runsc_of(pid, settings.runsc),
-    )
-    yield from check_limits(result.agents, shown)
-    yield from places.check_folders(result.agents)
-    yield from check_worktrees(resolve_data_dir(settings.data_dir, user) / WORKTREES, user, _names_of(health, shown))
-    yield from answered("state", settings.state_dir, lambda: places.check_space("state", settings.state_dir))
-    yield from answered(
-        "state",
-        settings.state_dir,
-        lambda: places.check_ways(user, settings.tmux_socket.parent, settings.state_dir),
-    )
+    yield from _check_environment(settings, result.agents, user, daemon_environ)
+    yield from _check_agents(settings, result.agents, user, daemon_environ, api, health)
+    yield from _check_state(settings, user)
     yield from machine.check_terminals(declared, running)
     yield from machine.check_files(machine.limits_of(pid), declared)
     yield from machine.check_watching()
     yield from machine.check_linger(user, cgroup)
+
+
+def _check_sockets(settings: Settings) -> Iterator[Finding]:
+    for path, mode in ((settings.api_socket, API_SOCKET_MODE), (settings.tmux_socket, SOCKET_MODE)):
+        yield from answered("socket", path, partial(places.check_socket, "socket", path, mode))
+
+
+def _check_environment(
+    settings: Settings, agents: Sequence[AgentSpec], user: AgentUser, environ: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Check what agents are given: secrets, the user's login environment, and the harnesses found with them."""
+    secrets = places.secrets_in(settings.secret_dir)
+    yield from answered("secrets", settings.secret_dir, lambda: places.check_secrets(settings.secret_dir, secrets))
+    login = read_login(user, environ)
+    if login.problem is not None:
+        advice = f"fix its startup files, or change its shell: usermod --shell /bin/bash {user.name}"
+        yield warning("user", login.problem, advice)
+    given = base_environment(user, environ, login, root=os.geteuid() == 0)
+    around = AgentContext(user, given, path_origin(user, login), frozenset(secrets.values))
+    yield from check_harnesses(load_harnesses().harnesses, agents, around)
+
+
+def _check_agents(
+    settings: Settings,
+    agents: Sequence[AgentSpec],
+    user: AgentUser,
+    environ: Mapping[str, str],
+    api: Api,
+    health: Health | None,
+) -> Iterator[Finding]:
+    """Check the bounds that agents run within, and where they work."""
+    shown = _agents_of(api, health)
+    data_dir = resolve_data_dir(settings.data_dir, user)
+    runsc = machine.runsc_of(None if health is None else health.pid, settings.runsc)
+    yield from check_sandbox(agents, user, environ, data_dir, runsc)
+    yield from check_limits(agents, shown)
+    yield from places.check_folders(agents)
+    yield from check_worktrees(data_dir / WORKTREES, user, _names_of(health, shown))
+
+
+def _check_state(settings: Settings, user: AgentUser) -> Iterator[Finding]:
+    state, runtime = settings.state_dir, settings.tmux_socket.parent
+    yield from answered("state", state, lambda: places.check_space("state", state))
+    yield from answered("state", state, lambda: places.check_ways(user, runtime, state))
 
 
 def _ask(api: Api) -> tuple[Json, list[Finding]]:
