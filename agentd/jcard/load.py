@@ -273,31 +273,7 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
         return
     prompt_file = None if table.prompt_file is None else resolve(table.prompt_file, context)
     repo = None if table.repo is None else resolve(table.repo, context)
-    policy = Policy(
-        restart=table.restart,
-        max_restarts=table.max_restarts,
-        restart_delay=table.restart_delay,
-        restart_delay_max=table.restart_delay_max,
-        restart_reset=table.restart_reset,
-        success_exit_codes=tuple(table.success_exit_codes),
-        timeout=table.timeout or None,
-        grace_period=table.grace_period,
-        **asdict(_limits(table)),
-        on_oom=table.on_oom,
-        on_usage_limit=usage_limit_policy(table.on_usage_limit),
-        apply=table.apply,
-        apply_deadline=table.apply_deadline or None,
-        applied_at=table.applied_at,
-    )
-    sandbox = SandboxSpec(
-        extra_packages=tuple(table.extra_packages),
-        kind=table.sandbox,
-        network=table.network,
-        network_allow=tuple(map(parse_destination, table.network_allow)),
-        egress_secrets=_egress_secrets(table),
-        read_only_paths=tuple(str(resolve(path, context)) for path in table.read_only_paths),
-        writable_paths=tuple(str(resolve(path, context)) for path in table.writable_paths),
-    )
+    policy, sandbox = _policy(table), _sandbox(table, context)
     for identity in declaration.identities():
         checkout = _checkout(table, identity, repo, context)
         root = repo if checkout is None else checkout.path
@@ -332,6 +308,37 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
             source=source,
             owner=context.owner,
         )
+
+
+def _policy(table: AgentTable) -> Policy:
+    return Policy(
+        restart=table.restart,
+        max_restarts=table.max_restarts,
+        restart_delay=table.restart_delay,
+        restart_delay_max=table.restart_delay_max,
+        restart_reset=table.restart_reset,
+        success_exit_codes=tuple(table.success_exit_codes),
+        timeout=table.timeout or None,
+        grace_period=table.grace_period,
+        **asdict(_limits(table)),
+        on_oom=table.on_oom,
+        on_usage_limit=usage_limit_policy(table.on_usage_limit),
+        apply=table.apply,
+        apply_deadline=table.apply_deadline or None,
+        applied_at=table.applied_at,
+    )
+
+
+def _sandbox(table: AgentTable, context: LoadContext) -> SandboxSpec:
+    return SandboxSpec(
+        extra_packages=tuple(table.extra_packages),
+        kind=table.sandbox,
+        network=table.network,
+        network_allow=tuple(map(parse_destination, table.network_allow)),
+        egress_secrets=_egress_secrets(table),
+        read_only_paths=tuple(str(resolve(path, context)) for path in table.read_only_paths),
+        writable_paths=tuple(str(resolve(path, context)) for path in table.writable_paths),
+    )
 
 
 def _limits(table: AgentTable) -> Limits:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import IO, Final
 
 _CHUNK: Final = 256 * 1024
@@ -54,12 +55,29 @@ def exchange(
     subprocess.TimeoutExpired
         If it takes longer than `limit`.
     """
+    end = time.monotonic() + limit
+    complaint, left = bytearray(), most
+    with contextlib.closing(_pieces(process, stdin, end, limit, stays_open=stays_open)) as pieces:
+        for stream, data in pieces:
+            if stream is process.stderr:
+                complaint += data[: _LONGEST_COMPLAINT - len(complaint)]
+                continue
+            left -= len(data)
+            if left < 0:
+                raise TooMuchError
+            take(data)
+    process.wait(_left_until(end, process, limit))
+    return bytes(complaint)
+
+
+def _pieces(
+    process: subprocess.Popen[bytes], stdin: bytes, end: float, limit: float, *, stays_open: bool
+) -> Generator[tuple[IO[bytes], bytes]]:
+    """Send the input, and give what comes from the two outputs until both are closed."""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    end = time.monotonic() + limit
-    complaint = bytearray()
-    left, unsent = most, memoryview(stdin)
+    unsent = memoryview(stdin)
     with selectors.DefaultSelector() as selector:
         _watch(selector, process.stdout, selectors.EVENT_READ)
         _watch(selector, process.stderr, selectors.EVENT_READ)
@@ -69,30 +87,24 @@ def exchange(
             process.stdin.close()
         while selector.get_map():
             for key, _ in selector.select(_left_until(end, process, limit)):
-                if key.fileobj is process.stdin:
-                    unsent = unsent[_send(process.stdin, unsent) :]
-                    data = bytes(unsent[:1])
+                stream: IO[bytes] = key.data
+                if stream is process.stdin:
+                    unsent = unsent[_send(stream, unsent) :]
+                    done = not unsent
                 else:
                     data = os.read(key.fd, _CHUNK)
-                if not data:
-                    selector.unregister(key.fileobj)
-                    if key.fileobj is process.stdin and stays_open:
-                        continue
-                    key.fileobj.close()  # type: ignore[union-attr]  # the three streams are files
-                elif key.fileobj is process.stderr:
-                    complaint += data[: _LONGEST_COMPLAINT - len(complaint)]
-                elif key.fileobj is process.stdout:
-                    left -= len(data)
-                    if left < 0:
-                        raise TooMuchError
-                    take(data)
-    process.wait(_left_until(end, process, limit))
-    return bytes(complaint)
+                    done = not data
+                    if data:
+                        yield stream, data
+                if done:
+                    selector.unregister(stream)
+                    if stream is not process.stdin or not stays_open:
+                        stream.close()
 
 
 def _watch(selector: selectors.BaseSelector, stream: IO[bytes], events: int) -> None:
     os.set_blocking(stream.fileno(), False)
-    selector.register(stream, events)
+    selector.register(stream, events, stream)
 
 
 def _send(stream: IO[bytes], unsent: memoryview) -> int:

@@ -114,25 +114,46 @@ def resolve_launch(
         prompt=text, mode=spec.mode, model=spec.model, args=spec.args, command=spec.command, read_only=read_only
     )
     received = {name: value for name, value in secrets.items() if name not in spec.env}
-    environment = {**received, **spec.env}
-    argv: tuple[str, ...] = ()
-    going_on: tuple[str, ...] = ()
-    error: str | None = None
-    stop_keys = DEFAULT_STOP_KEYS
-    trust = renderer = None
+    launch: Launch | None = None
+    stop_keys, trust, renderer = DEFAULT_STOP_KEYS, None, None
     try:
-        argv = harness.argv(request)
-        if spec.resume and text and request.stays and not spec.command:
-            going_on = harness.argv(replace(request, prompt=""))
+        launch = _launch(spec, harness, request, {**received, **spec.env})
         stop_keys = harness.stop_keys(request)
         trust, renderer = harness.facts.trust, harness.facts.renderer
-        error = _impossible(spec, argv, environment, renderer) or _unforkable(spec, harness, request)
+        error = _impossible(spec, launch, renderer) or _unforkable(spec, harness, request)
     except HarnessError as problem:
         error = str(problem)
     except Exception as problem:  # noqa: BLE001 (a third party's harness may raise anything: that is its agents' error)
         error = f'the harness "{spec.harness}" failed to build the command line: {type(problem).__name__}: {problem}'
-    fingerprint = {
-        "argv": digest(key, [list(argv), error] if error is None else [text, asdict(request), error]),
+    if error is not None:
+        launch = None
+    argv = [text, asdict(request), error] if launch is None else [list(launch.argv), error]
+    return DesiredAgent(
+        spec,
+        launch,
+        error,
+        {"argv": digest(key, argv), **_parts(spec, received, user, key)},
+        stop_keys,
+        None if trust is None else trust.file,
+        tuple(received),
+        # A renderer of ours stays, whatever the mode.
+        stays=request.stays or renderer is not None,
+        renderer=renderer,
+    )
+
+
+def _launch(spec: AgentSpec, harness: Harness, request: Request, environment: Mapping[str, str]) -> Launch:
+    argv = harness.argv(request)
+    again = spec.resume and request.prompt and request.stays and not spec.command
+    return Launch(argv, environment, harness.argv(replace(request, prompt="")) if again else ())
+
+
+def _parts(spec: AgentSpec, received: Mapping[str, str], user: str, key: bytes) -> dict[str, str]:
+    """Digest all that makes a launch another one, but for its command line.
+
+    What is at its default is left out, as by versions without it: an upgrade restarts nobody.
+    """
+    parts = {
         ENVIRONMENT_PART: digest(key, dict(spec.env)),
         SECRETS_PART: digest(key, received),
         "workdir": digest(key, str(spec.workdir)),
@@ -142,25 +163,18 @@ def resolve_launch(
         "restarted_at": digest(key, spec.restarted_at),
     }
     if spec.type is AgentType.SANDBOXED:
-        fingerprint |= _sandbox_parts(spec.sandbox, key)
+        parts |= _sandbox_parts(spec.sandbox, key)
     if spec.checkout is not None:
-        # Left out otherwise, as by versions without it: an upgrade restarts nobody.
         checkout = spec.checkout
-        fingerprint["checkout"] = digest(
+        parts["checkout"] = digest(
             key, [str(checkout.repo), str(checkout.path), checkout.branch, checkout.base, checkout.read_only]
         )
     if spec.policy.limits:
         # What they are is policy; that there are any decides whether the run has a control group.
-        fingerprint[LIMITS_PART] = digest(key, "declared")
+        parts[LIMITS_PART] = digest(key, "declared")
     if not spec.turns:
-        # Left out otherwise, too.
-        fingerprint["turns"] = digest(key, spec.turns)
-    launch = Launch(argv, environment, going_on) if error is None else None
-    trusted = None if trust is None else trust.file
-    names = tuple(received)
-    # A renderer of ours stays, whatever the mode.
-    stays = request.stays or renderer is not None
-    return DesiredAgent(spec, launch, error, fingerprint, stop_keys, trusted, names, stays=stays, renderer=renderer)
+        parts["turns"] = digest(key, spec.turns)
+    return parts
 
 
 def _sandbox_parts(wish: SandboxSpec, key: bytes) -> dict[str, str]:
@@ -185,9 +199,7 @@ def with_egress(desired: DesiredAgent, egress: Mapping[str, str], key: bytes) ->
     return replace(desired, egress=egress, fingerprint=fingerprint)
 
 
-def _impossible(
-    spec: AgentSpec, argv: tuple[str, ...], environment: Mapping[str, str], renderer: str | None
-) -> str | None:
+def _impossible(spec: AgentSpec, launch: Launch, renderer: str | None) -> str | None:
     """Why no kernel or build could run this, or ``None``."""
     if renderer is not None and spec.type is AgentType.SANDBOXED:
         return (
@@ -198,11 +210,11 @@ def _impossible(
     strange = next((name for name in packages if re.fullmatch(PACKAGE, name, re.ASCII) is None), None)
     if strange is not None:
         return f"extra_packages: expected attributes of nixpkgs, such as ripgrep, found {quote(strange)}"
-    if not argv:
+    if not launch.argv:
         return f"the harness {spec.harness} built an empty command line; expected a program"
-    if any("\0" in word for word in argv):
+    if any("\0" in word for word in launch.argv):
         return "the prompt or an argument contains a NUL character, which no program argument can; remove it"
-    return oversized(argv, environment)
+    return oversized(launch.argv, launch.environment)
 
 
 def _unforkable(spec: AgentSpec, harness: Harness, request: Request) -> str | None:

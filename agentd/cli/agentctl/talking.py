@@ -96,17 +96,22 @@ def send_message(
         except NoQueueError:
             if receipt.given:
                 raise
-            queued = None
-        if queued is not None:
+        else:
             return Sent(queued.until_taken(timeout), queued.id)
     outcome = sender.send(text, enter=enter)
     if outcome is Outcome.TAKEN and before is not None and before.watched and before.turn is None:
-        end = time.monotonic() + min(timeout, _RECORD_LIMIT)
-        while time.monotonic() < end:
-            if is_recorded(conversation_of(invocation, agent.name), before, text):
-                return Sent(Outcome.RECORDED)
-            time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and the record is asked for)
+        recorded = _becomes_recorded(invocation, agent.name, before, text, min(timeout, _RECORD_LIMIT))
+        return Sent(Outcome.RECORDED if recorded else outcome)
     return Sent(outcome)
+
+
+def _becomes_recorded(invocation: Invocation, agent: str, before: ConversationView, text: str, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if is_recorded(conversation_of(invocation, agent), before, text):
+            return True
+        time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and the record is asked for)
+    return False
 
 
 def conversation_of(invocation: Invocation, agent: str) -> ConversationView | None:
