@@ -7,7 +7,7 @@ is affected.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +56,7 @@ class TakenFile(Checked):
 
 def drop_in_context(context: LoadContext, path: Path, owner: str | None) -> LoadContext:
     """Give the context of a drop-in: its relative paths start at its own folder."""
-    return LoadContext(path.parent, context.home, context.default_workdir, context.harnesses, context.data_dir, owner)
+    return replace(context, folder=path.parent, owner=owner, drop_in=True)
 
 
 def merge(files: Iterable[SourceFile]) -> tuple[TakenFile, ...]:

@@ -203,6 +203,9 @@ class GatewayTable(BaseModel):
 
 def read_gateway(document: Mapping[str, object], context: LoadContext, findings: Findings) -> GatewayDeclaration | None:
     """Read the table; ``None`` where there is none, or the findings have what is wrong with it."""
+    if context.drop_in and TABLE in document:
+        findings.warning((TABLE,), "ignored: what agentd-gateway goes by stands in the jcard itself", field=TABLE)
+        return None
 
     def check(table: GatewayTable) -> list[Fault]:
         _warn_of_channels(table.channels, findings)

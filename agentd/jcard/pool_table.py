@@ -140,7 +140,7 @@ class PoolTable(BaseModel):
 
 def read_pool(document: Mapping[str, object], context: LoadContext, findings: Findings) -> PoolDeclaration | None:
     """Read the table; ``None`` where there is none, or the findings have what is wrong with it."""
-    if context.owner is not None and isinstance(document.get(TABLE), dict):
+    if context.drop_in and TABLE in document:
         findings.warning((TABLE,), "ignored: policies for workers stand in the jcard itself", field=TABLE)
         return None
 

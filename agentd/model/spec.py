@@ -294,3 +294,5 @@ class LoadContext:
     """Where worktrees and workspaces are, absolute."""
     owner: str | None = None
     """As `AgentSpec.owner`."""
+    drop_in: bool = False
+    """Whether it is a drop-in: some tables count in the jcard alone."""

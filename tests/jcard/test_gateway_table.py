@@ -8,9 +8,11 @@ from typing import Any
 import jsonschema
 import pytest
 
+from agentd.jcard.drop_ins import drop_in_context
+from agentd.jcard.load import load_jcard
 from agentd.jcard.schema import jcard_schema
 from agentd.model.gateway import DeclaredToken, GatewayDeclaration, ListenAddress, Scope
-from tests.jcard.loading import load
+from tests.jcard.loading import CONTEXT, load
 
 HASH = "sha256:" + "0a" * 32
 
@@ -113,3 +115,25 @@ def test_the_schema_takes_what_the_loader_takes() -> None:
     jsonschema.Draft202012Validator(schema).validate(tomllib.loads(GOOD))
     wrong = {"gateway": {"tokens": [{"secret": "KEY", "scopes": ["root"]}]}}
     assert not jsonschema.Draft202012Validator(schema).is_valid(wrong)
+
+
+@pytest.mark.parametrize("owner", [None, "team"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        '[gateway]\nmax_concurrency = "many"\n',
+        '[gateway]\nlisten = ["nowhere"]\n[[gateway.tokens]]\nuser = 3\n',
+        "gateway = 4\n",
+        '[pool]\nproviders = "all"\n',
+        '[gateway]\n[[gateway.tokens]]\nsecret = "KEY"\nuser = "alice"\n',
+    ],
+)
+def test_a_drop_in_declares_its_agents_whatever_its_table_says(table: str, owner: str | None) -> None:
+    place = Path("/etc/stereos/jcard.d/a.toml")
+    text = f'{table}[agent]\nname = "a"\nharness = "claude-code"\n'
+    result = load_jcard(text.encode(), "a.toml", drop_in_context(CONTEXT, place, owner))
+    assert [agent.name for agent in result.agents] == ["a"]
+    assert not result.errors
+    (said,) = result.problems
+    assert "stands in the jcard itself" in str(said) or "stand in the jcard itself" in str(said)
+    assert (result.gateway, result.pool) == (None, None), "its tokens count nowhere"
