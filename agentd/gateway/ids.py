@@ -1,9 +1,15 @@
-"""Ids of what the gateway remembers: they sort by time, and cannot be guessed."""
+"""Ids of what the gateway remembers: they sort by time, and cannot be guessed.
+
+Lists are in their order, so an id sorts after all of its kind that were made before, also in the same millisecond, and
+after the clock was set back.
+"""
 
 from __future__ import annotations
 
 import secrets
+import threading
 import time
+from collections.abc import Iterable
 from typing import Final
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -14,6 +20,11 @@ _TIME_CHARACTERS: Final = 10
 
 _RANDOM_CHARACTERS: Final = 16
 """80 random bits."""
+
+
+_lock = threading.Lock()
+_last: dict[str, int] = {}
+"""The time in the newest id of each kind, in milliseconds."""
 
 
 def new_id(kind: str, now: float | None = None) -> str:
@@ -27,7 +38,21 @@ def new_id(kind: str, now: float | None = None) -> str:
         Seconds since the epoch; the clock's by default.
     """
     milliseconds = int((time.time() if now is None else now) * 1000)
+    with _lock:
+        # More than one in a millisecond are ahead of the clock, until there are fewer.
+        milliseconds = _last[kind] = max(milliseconds, _last.get(kind, -1) + 1)
     return f"{kind}_{_base32(milliseconds, _TIME_CHARACTERS)}{_base32(secrets.randbits(80), _RANDOM_CHARACTERS)}"
+
+
+def go_on_after(ids: Iterable[str]) -> None:
+    """Have ids sort after these, which a former process made."""
+    for each in ids:
+        kind, _, rest = each.partition("_")
+        number = 0
+        for character in rest[:_TIME_CHARACTERS]:
+            number = number << 5 | _ALPHABET.index(character)
+        with _lock:
+            _last[kind] = max(number, _last.get(kind, -1))
 
 
 def first_id(kind: str, now: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -128,4 +129,64 @@ async def test_a_server_that_crashes_is_gone_on_with_once_it_is_back(postgresql:
         await note(database, "third")
         assert await noted(database) == 4
     finally:
+        await database.close()
+
+
+def delete(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize("which", ["all", "the database alone", "its folder"])
+async def test_one_that_is_deleted_is_put_back_and_nothing_is_lost(tmp_path: Path, which: str) -> None:
+    path = tmp_path / "state" / "db"
+    path.parent.mkdir()
+    database = await open_database(sqlite_url(path))
+    try:
+        await note(database, "first")
+        assert await noted(database) == 2
+        if which == "its folder":
+            shutil.rmtree(path.parent)
+        elif which == "all":
+            delete(path)
+        else:
+            path.unlink()
+        await note(database, "second")
+        assert await noted(database) == 4
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.unlink()
+        await database.keep()
+        assert path.exists(), "also while nothing is written"
+        assert database.trouble is None
+        path.unlink()
+    finally:
+        await database.close()
+    database = await open_database(sqlite_url(path))
+    try:
+        assert await noted(database) == 4, "also at the end"
+        assert {file.name for file in path.parent.iterdir()} == {"db", "db-wal", "db-shm"}
+    finally:
+        await database.close()
+
+
+async def test_in_the_place_of_another_file_nothing_is_written_and_what_was_there_is_kept(tmp_path: Path) -> None:
+    path, other = tmp_path / "db", tmp_path / "other"
+    database = await open_database(sqlite_url(other))
+    await note(database, "theirs")
+    await database.close()
+    database = await open_database(sqlite_url(path))
+    await note(database, "ours")
+    await note(database, "and more")
+    other.replace(path)
+    with pytest.raises(DatabaseUnavailableError, match=r"another file was put at .*/db: restart"):
+        await note(database, "third")
+    with pytest.raises(DatabaseUnavailableError, match="another file was put"):
+        await noted(database)
+    await database.keep()
+    assert database.trouble is not None
+    await database.close()
+    (kept,) = tmp_path.glob("db.replaced-*")
+    for file, count in ((path, 2), (kept, 4)):
+        database = await open_database(sqlite_url(file))
+        assert await noted(database) == count
         await database.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from typing import Any
 
 import pytest
 
 from tests.gateway.stand_in import declare, events, kinds, send, session, wait
+from tests.support.daemon import UnixConnection
 from tests.support.gateway import Gateway
 from tests.support.postgresql import Server
 
@@ -141,3 +144,26 @@ def test_a_permission_is_answered_after_a_restart_of_the_gateway(gateway: Gatewa
     answer = {"request_id": asked["data"]["request_id"], "decision": "allow"}
     gateway.ask("POST", f"/runs/{run_id}/answer", answer)
     assert wait(gateway, run_id)["result_text"].endswith("(allowed)")
+
+
+def test_it_ends_soon_though_agentd_hangs_and_its_database_is_deleted(gateway: Gateway) -> None:
+    made = session(gateway)
+    run_id = send(gateway, made, "STUB-SLEEP:60")
+    wait_activity(gateway, run_id, "working")
+    assert gateway.daemon.process is not None
+    os.kill(gateway.daemon.process.pid, signal.SIGSTOP)
+    try:
+        for file in gateway.daemon.state.glob("gateway.db*"):
+            file.unlink()
+        gateway.daemon.wait_for((gateway.daemon.state / "gateway.db").exists, what="it is put back")
+        health: Any = gateway.request("GET", "/health", timeout=5).json()
+        assert (health["status"], health["agentd"]) == ("healthy", "unreachable")
+        with contextlib.closing(UnixConnection(gateway.socket, timeout=10)) as asking:
+            # It is answered by what agentd says, which is nothing.
+            asking.request("GET", f"/runs/{run_id}/diagnose")
+            assert gateway.ask("GET", "/daemon/status")["daemon_health"] == "degraded"
+            gateway.stop(timeout=4)
+    finally:
+        os.kill(gateway.daemon.process.pid, signal.SIGCONT)
+    gateway.restart()
+    assert gateway.ask("POST", f"/runs/{run_id}/cancel")["run"]["status"] == "canceled"

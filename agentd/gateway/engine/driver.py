@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -86,6 +87,8 @@ class Driver:
         self._again = _AGAIN
         self._undeclared_since: float | None = None
         self._look_at = 0.0
+        self._since = math.nan, 0.0
+        """When the run began to be worked at, by the wall clock and by the loop's."""
 
     def nudge(self) -> None:
         """Say that the run was changed from outside."""
@@ -159,10 +162,14 @@ class Driver:
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def _deadline(self) -> float | None:
+        """When the turn has taken too long, by the loop's clock: the wall clock may be set meanwhile."""
         timeout, since = self._stored.run.timeout_s, self._stored.working_since
         if timeout is None or since is None:
             return None
-        return asyncio.get_running_loop().time() + since + timeout - self._core.wall()
+        if since != self._since[0]:
+            passed = max(0.0, self._core.wall() - since)
+            self._since = since, asyncio.get_running_loop().time() - passed
+        return self._since[1] + timeout
 
     async def _time_out(self) -> float | None:
         error = RunError(TIMEOUT, f"the turn took longer than {self._stored.run.timeout_s:g} s")

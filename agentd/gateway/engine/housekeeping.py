@@ -24,6 +24,9 @@ _SHORTEST_PAUSE: Final = 0.5
 _MANAGER_PAUSE: Final = 2.0
 """Between two looks whether the manager is still declared; one without a change reads no file."""
 
+_DATABASE_PAUSE: Final = 1.0
+"""Between two looks whether the database is there: 0.1 ms each."""
+
 _KEY_KEPT: Final = 2 * DAY
 """How long answers to requests that may come again are kept."""
 
@@ -44,6 +47,7 @@ class Housekeeping:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_order(), name="order")
             group.create_task(self._keep_manager(), name="manager")
+            group.create_task(self._keep_database(), name="database")
 
     async def _keep_order(self) -> None:
         pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, self._core.options.idle_timeout / 4))
@@ -61,6 +65,11 @@ class Housekeeping:
         while self._core.options.manager is not None:
             await asyncio.sleep(_MANAGER_PAUSE)
             await self._manager.keep(renew=False)
+
+    async def _keep_database(self) -> None:
+        while True:
+            await self._core.database.keep()
+            await asyncio.sleep(_DATABASE_PAUSE)
 
     async def withdraw_idle(self) -> None:
         """Withdraw the agents of sessions that are closed, or were not used for long."""

@@ -69,7 +69,7 @@ class Status:
             counts = await runs.counts(connection)
             busy = len(await runs.working(connection))
         return DaemonStatus(
-            daemon_health="ok" if reachable else "degraded",
+            daemon_health="ok" if reachable and self._core.database.trouble is None else "degraded",
             max_concurrency=self._core.options.max_concurrency,
             alive_workers=self._alive(reachable),
             busy_workers=busy,

@@ -224,10 +224,13 @@ class ChannelHealth(Shape):
 class HealthAnswer(Shape):
     """Whether the gateway answers, and agentd."""
 
-    ok: Literal[True]
-    status: Literal["healthy"]
+    ok: bool
+    status: Literal["healthy", "degraded"]
+    """``degraded`` while the database cannot be used."""
     version: str
     agentd: Literal["reachable", "unreachable"]
+    database: Literal["unavailable"] | None = None
+    """Missing while it can be used."""
     channels: list[ChannelHealth] | None = None
     """Missing if there are none."""
 

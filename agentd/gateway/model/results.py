@@ -160,7 +160,7 @@ class DaemonStatus:
     """How the gateway and what it stands on do."""
 
     daemon_health: Literal["ok", "degraded"]
-    """``degraded`` while agentd does not answer."""
+    """``degraded`` while agentd does not answer, or the database cannot be used."""
     max_concurrency: int
     alive_workers: int
     """As many runs as can be at work at once: none while agentd does not answer."""

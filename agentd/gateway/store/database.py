@@ -17,10 +17,12 @@ import structlog
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from agentd.gateway.ids import go_on_after
 from agentd.gateway.model.errors import DatabaseUnavailableError
 from agentd.gateway.model.objects import Event
 from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.migrating import SchemaError, check, migrate
+from agentd.gateway.store.newest import newest_ids
 from agentd.gateway.store.sqlite import Sqlite
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class Database:
         self._backend = backend
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[object]] = set()
+        self.trouble: str | None = None
+        """Why it cannot be used, as `keep` last found."""
         self.committed: Callable[[list[tuple[Event, str | None]]], None] = lambda _: None
         """Called after each commit with the events that it stored, in the order of the commits."""
 
@@ -134,6 +138,21 @@ class Database:
         later = "it may be done later" if begun.is_set() else "nothing was done"
         raise DatabaseUnavailableError(f"{self.name}: no answer for {PATIENCE:g} s; {later}")
 
+    async def keep(self) -> None:
+        """See to it that what is written lasts: a file that was deleted is put back; `trouble` says why it does not."""
+        try:
+            with self._failing():
+                async with asyncio.timeout(PATIENCE):
+                    await self._backend.keep()
+        except DatabaseUnavailableError as error:
+            if self.trouble is None:
+                log.error("database_unavailable", reason=str(error))
+            self.trouble = str(error)
+        else:
+            if self.trouble is not None:
+                log.info("database_available", database=self.name)
+            self.trouble = None
+
     @contextmanager
     def _failing(self) -> Iterator[None]:
         try:
@@ -189,6 +208,8 @@ async def open_database(address: str, *, with_migrations: bool = True) -> Databa
     database = Database(name, backend)
     try:
         await backend.prepare(migrate if with_migrations else check)
+        async with backend.read() as connection:
+            go_on_after(await newest_ids(connection))
     except SchemaError as error:
         await database.close()
         raise DatabaseError(f"{name}: {error}") from error

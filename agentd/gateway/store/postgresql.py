@@ -51,6 +51,11 @@ class PostgreSQL:
         async with self._engine.connect() as connection:
             yield _Awaited(connection)
 
+    async def keep(self) -> None:
+        """Ask whether the server answers; what is written lasts by its care."""
+        async with self._engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
     async def close(self) -> None:
         """Close it."""
         await self._engine.dispose()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from agentd.api.client.socket import RefusedError, Socket
@@ -12,6 +14,8 @@ from agentd.gateway.model.errors import AgentdUnreachableError
 from agentd.gateway.model.objects import Json, JsonObject
 from agentd.gateway.model.outcome import Exit
 from agentd.text.timestamps import rfc3339, rfc3339_milliseconds
+
+_SOON: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,11 @@ class Agentd:
         return cls(Socket(path, AgentdUnreachableError))
 
     async def reachable(self) -> bool:
-        """Whether it answers."""
+        """Whether it answers soon: whoever asks about the gateway's health has little patience."""
         try:
-            await self.socket.ask("GET", "/v1/health")
-        except AgentdUnreachableError:
+            async with asyncio.timeout(_SOON):
+                await self.socket.ask("GET", "/v1/health")
+        except (AgentdUnreachableError, TimeoutError):
             return False
         except RefusedError:
             pass

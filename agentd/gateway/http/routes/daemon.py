@@ -13,9 +13,15 @@ from agentd.gateway.http.shapes import DaemonStatusAnswer, HealthAnswer
 
 
 async def _health(request: web.Request) -> web.Response:
-    reachable = await request.app[ENGINE].agentd_reachable()
+    engine = request.app[ENGINE]
+    reachable = await engine.agentd_reachable()
     state = "reachable" if reachable else "unreachable"
-    known: JsonObject = {"ok": True, "status": "healthy", "version": __version__, "agentd": state}
+    well = engine.database.trouble is None
+    status = "healthy" if well else "degraded"
+    known: JsonObject = {"ok": well, "status": status, "version": __version__, "agentd": state}
+    if not well:
+        # Why stands in the log: it names paths and hosts, and whoever asks needs no token.
+        known["database"] = "unavailable"
     if shown := request.app[CHANNELS].shown():
         # Whoever has no token is not told whose they are.
         names = ("backend", "state") if request.app[ACCESS].guarded else ("agent", "backend", "channel_name", "state")
