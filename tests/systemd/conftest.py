@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 
 from tests.systemd.machine import Installation, Machine
 
@@ -84,14 +85,33 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     version.write_text(text)
     later = folder / "later"
     _build(source, later)
-    python = next(Path(TREE, "usr/bin").glob("python3.*[0-9]")).name.removeprefix("python")
+    python = subprocess.run(
+        ["chroot", TREE, "/usr/bin/python3", "-c", "import platform; print(platform.python_version())"],
+        check=True, capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    requirements = folder / "requirements.txt"
+    requirements.write_text(_for_python(python, (ROOT / "requirements/run.txt").read_text()))
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", f"--python-version={python}",
          *(f"--platform={tag}_{os.uname().machine}" for tag in ("manylinux2014", "manylinux_2_17", "manylinux_2_28")),
-         "--no-deps", f"--dest={folder}", f"--requirement={ROOT / 'requirements/run.txt'}"],
+         "--no-deps", f"--dest={folder}", f"--requirement={requirements}"],
         check=True,
     )  # fmt: skip
     return folder
+
+
+def _for_python(version: str, lock: str) -> str:
+    """Take what a lock says for another Python; pip would go by the markers of the one that it runs with."""
+    environment = {"python_full_version": version, "python_version": ".".join(version.split(".")[:2])}
+    kept, wanted = [], True
+    for line in lock.splitlines():
+        requirement, _, marker = line.rstrip(" \\").partition(" ; ")
+        if line and not line.startswith((" ", "#")):
+            wanted = not marker or Marker(marker).evaluate(environment)
+            line = f"{requirement} \\"  # noqa: PLW2901
+        if wanted:
+            kept.append(line)
+    return "\n".join([*kept, ""])
 
 
 def _build(source: Path, folder: Path) -> None:
