@@ -41,16 +41,24 @@ log = structlog.get_logger(__name__)
 
 
 class Conversations:
-    """As `agentd.gateway.engine.engine.Engine` describes its operations."""
+    """What clients do with sessions."""
 
     def __init__(self, core: Core, agents: Agents) -> None:
         self._core = core
         self._agents = agents
 
     async def create(
-        self, caller: Caller, wanted: NewSession, once: Once | None, also: AlsoOfSession | None = None
+        self, caller: Caller, wanted: NewSession, once: Once | None = None, also: AlsoOfSession | None = None
     ) -> Session:
-        """Make a session."""
+        """Make a session.
+
+        Raises
+        ------
+        NotFoundError
+            If no such agent is declared.
+        InvalidRequestError
+            If what is wanted contradicts itself, or the workdir is not in those that are allowed.
+        """
         stored = await plan_session(self._core, caller, wanted)
 
         async def work(writer: Writer) -> None:
@@ -63,7 +71,13 @@ class Conversations:
         return stored.session
 
     async def fork(self, caller: Caller, run_id: str) -> Session:
-        """Make a session that goes on from the end of a run."""
+        """Make a session whose conversation goes on from the end of a run; the run's own stays as it is.
+
+        Raises
+        ------
+        NotForkableError
+            If that cannot be done.
+        """
         stored = await plan_fork(self._core, caller, run_id)
         await self._core.database.write(lambda writer: add_session(writer, stored))
         return stored.session
@@ -78,14 +92,14 @@ class Conversations:
         return SessionView(stored.session, active, queued)
 
     async def list(self, caller: Caller, query: SessionQuery) -> SessionPage:
-        """List sessions."""
+        """List sessions, the newest first."""
         async with self._core.database.read() as connection:
             found = await sessions.page(connection, caller, query)
         shown = found[: query.limit]
         return SessionPage(tuple(shown), shown[-1].id if len(found) > query.limit else None)
 
     async def close(self, caller: Caller, session_id: str) -> Session:
-        """Close a session."""
+        """Close a session: its runs are canceled and its agent withdrawn. Closing it again changes nothing."""
 
         async def work(writer: Writer) -> StoredSession:
             stored = await steps.find_session(writer.connection, caller, session_id)
@@ -110,9 +124,29 @@ class Conversations:
         return stored.session
 
     async def send_message(
-        self, caller: Caller, session_id: str, message: NewMessage, once: Once | None, also: Also | None
+        self,
+        caller: Caller,
+        session_id: str,
+        message: NewMessage,
+        once: Once | None = None,
+        also: Also | None = None,
     ) -> Sent:
-        """Take a message."""
+        """Take a message; one of a user makes a run, or continues the one that waits for its parent.
+
+        Parameters
+        ----------
+        also
+            Writes more in the same transaction; only called if a run is made.
+
+        Raises
+        ------
+        NotTheLastRunError
+            If ``message.expect_last_run`` is not the session's newest.
+        QueueFullError
+            If as many runs wait as may.
+        InvalidTransitionError
+            If the session is closed.
+        """
         check_text("text", message.text)
 
         async def work(writer: Writer) -> Sent:
@@ -125,9 +159,9 @@ class Conversations:
         return await self._core.database.write(work)
 
     async def send(
-        self, caller: Caller, session_id: str, text: str, from_run_id: str | None, once: Once | None
+        self, caller: Caller, session_id: str, text: str, from_run_id: str | None = None, once: Once | None = None
     ) -> Sent:
-        """Take a message from a run in another session."""
+        """Take a message from a run in another session, as its parent's, its child's or a user's; it makes a run."""
         check_text("text", text)
 
         async def work(writer: Writer) -> Sent:
@@ -175,7 +209,7 @@ class Conversations:
         return Sent(said, queued.run)
 
     async def create_run(
-        self, caller: Caller, session_id: str, prompt: str, timeout_s: float | None, once: Once | None
+        self, caller: Caller, session_id: str, prompt: str, timeout_s: float | None = None, once: Once | None = None
     ) -> Run:
         """Queue a run."""
         check_text("prompt", prompt)

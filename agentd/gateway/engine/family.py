@@ -21,13 +21,13 @@ from agentd.gateway.store.sessions import StoredSession
 
 
 class Family:
-    """As `agentd.gateway.engine.engine.Engine` describes its operations."""
+    """What runs do with their children and their parents."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def spawn_from_run(self, caller: Caller, run_id: str, child: NewChild, once: Once | None) -> Spawned:
-        """Have another agent do a task for a run."""
+    async def spawn_from_run(self, caller: Caller, run_id: str, child: NewChild, once: Once | None = None) -> Spawned:
+        """Have another agent do a task, in a session of its own."""
         async with self._core.database.read() as connection:
             stored = await steps.find_run(connection, caller, run_id)
             session = await steps.find_session(connection, caller, stored.run.session_id)
@@ -35,8 +35,10 @@ class Family:
             raise InvalidTransitionError(f"the run {run_id} is {stored.status}, and spawns nothing any more")
         return await self._spawn(caller, session, run_id, child, once)
 
-    async def spawn_from_session(self, caller: Caller, session_id: str, child: NewChild, once: Once | None) -> Spawned:
-        """Have another agent do a task for a session."""
+    async def spawn_from_session(
+        self, caller: Caller, session_id: str, child: NewChild, once: Once | None = None
+    ) -> Spawned:
+        """As `spawn_from_run`, for the run at work in a session, if there is any."""
         async with self._core.database.read() as connection:
             session = await steps.find_session(connection, caller, session_id)
             unfinished = await runs.unfinished(connection, session_id)
@@ -69,9 +71,15 @@ class Family:
         return await self._core.database.write(work)
 
     async def reply_parent(
-        self, caller: Caller, run_id: str, text: str, request_kind: RequestKind, once: Once | None
+        self, caller: Caller, run_id: str, text: str, request_kind: RequestKind, once: Once | None = None
     ) -> Reply:
-        """Say something to the session that spawned a run's."""
+        """Say something to the session that spawned a run's; a request makes the run wait for what is sent to it.
+
+        Raises
+        ------
+        NoParentError
+            If none did.
+        """
         check_text("text", text)
 
         async def work(writer: Writer) -> Reply:

@@ -14,13 +14,13 @@ from agentd.gateway.store import events, idempotency
 
 
 class Happenings:
-    """As `agentd.gateway.engine.engine.Engine` describes its operations."""
+    """The events of sessions."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def page(self, caller: Caller, session_id: str, cursor: int, limit: int) -> EventPage:
-        """List a session's events."""
+    async def page(self, caller: Caller, session_id: str, cursor: int = 0, limit: int = 100) -> EventPage:
+        """List a session's events after a cursor."""
         async with self._core.database.read() as connection:
             await steps.find_session(connection, caller, session_id)
             found = await events.after(connection, session_id, cursor, limit + 1)
@@ -28,7 +28,10 @@ class Happenings:
         return EventPage(shown, shown[-1].cursor if shown else cursor, len(found) > limit)
 
     async def follow(self, caller: Caller, session_id: str | None, cursor: int) -> AsyncGenerator[Event, None]:
-        """Give the events after a cursor, and those to come."""
+        """Give the events after a cursor, of a session or of all that the caller sees, and those to come.
+
+        In order, none twice and none lost. Raises `NotFoundError` with the first one.
+        """
         database = self._core.database
         if session_id is not None:
             async with database.read() as connection:
@@ -47,13 +50,13 @@ class Happenings:
             yield event
 
     async def last_cursor(self) -> int:
-        """Give the cursor of the newest event."""
+        """Give the cursor of the newest event, from which only those to come follow."""
         async with self._core.database.read() as connection:
             return await events.last_cursor(connection)
 
 
 class Answers:
-    """As `agentd.gateway.engine.engine.Engine` describes its operations."""
+    """What requests with an idempotency key were answered."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -63,6 +66,13 @@ class Answers:
         async with self._core.database.read() as connection:
             return await idempotency.recall(connection, once)
 
-    async def remember(self, once: Once, recorded: Recorded) -> None:
-        """Keep an answer."""
+    async def remember(self, once: Once, status: int, body: bytes) -> None:
+        """Keep what a request was answered that made nothing.
+
+        Raises
+        ------
+        KeyTakenError
+            If another one was the first.
+        """
+        recorded = Recorded(once.fingerprint, status, body)
         await self._core.database.write(lambda writer: steps.keep(writer, once, recorded, self._core.wall()))

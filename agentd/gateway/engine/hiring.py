@@ -35,7 +35,7 @@ class Hiring:
         self._alone = asyncio.Lock()
 
     async def hire(self, caller: Caller, wanted: Hire) -> Hired:
-        """Declare an agent unless it is, and wait until it runs.
+        """Declare an agent of a role unless it is, and wait until it runs.
 
         Raises
         ------

@@ -28,7 +28,7 @@ _ERRORS: Final = {RunStatus.FAILED: "failed", RunStatus.TIMED_OUT: "timeout"}
 
 
 class Runs:
-    """As `agentd.gateway.engine.engine.Engine` describes its operations."""
+    """What clients do with runs."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -39,7 +39,7 @@ class Runs:
             return (await steps.find_run(connection, caller, run_id)).run
 
     async def list(self, caller: Caller, query: RunQuery) -> RunPage:
-        """List runs."""
+        """List runs, the newest first."""
         async with self._core.database.read() as connection:
             if query.session_id is not None:
                 await steps.find_session(connection, caller, query.session_id)
@@ -48,7 +48,7 @@ class Runs:
         return RunPage(tuple(shown), shown[-1].id if len(found) > query.limit else None)
 
     async def wait(self, caller: Caller, run_id: str, timeout_s: float) -> Waited:
-        """Wait until a run is over."""
+        """Wait until a run is over, or for so many seconds."""
         run = await self.get(caller, run_id)
 
         def ends(event: Event, _owner: str | None) -> bool:
@@ -66,8 +66,14 @@ class Runs:
                 run = await self.get(caller, run_id)
         return Waited(run, timed_out=not run.status.terminal)
 
-    async def transition(self, caller: Caller, run_id: str, to: RunStatus, reason: str | None) -> Run:
-        """Put a run into another state."""
+    async def transition(self, caller: Caller, run_id: str, to: RunStatus, reason: str | None = None) -> Run:
+        """Put a run into another state; one that is ended so is interrupted, and ``canceled`` is as `cancel`.
+
+        Raises
+        ------
+        InvalidTransitionError
+            If that may not follow.
+        """
         if to is RunStatus.CANCELED:
             return (await self._cancel(caller, run_id, reason, again=False)).run
 
@@ -86,8 +92,16 @@ class Runs:
 
         return await self._core.database.write(work)
 
-    async def cancel(self, caller: Caller, run_id: str, reason: str | None) -> Canceled:
-        """Cancel a run and all that it spawned."""
+    async def cancel(self, caller: Caller, run_id: str, reason: str | None = None) -> Canceled:
+        """Cancel a run and, from the children of its runs down, all that it spawned. Canceling again changes nothing.
+
+        It is ``canceled`` when this returns; its agent is interrupted in the background, and free after that.
+
+        Raises
+        ------
+        InvalidTransitionError
+            If it has ended in another way.
+        """
         return await self._cancel(caller, run_id, reason, again=True)
 
     async def _cancel(self, caller: Caller, run_id: str, reason: str | None, *, again: bool) -> Canceled:
@@ -101,8 +115,21 @@ class Runs:
 
         return await self._core.database.write(work)
 
-    async def answer(self, caller: Caller, run_id: str, request_id: str, decision: str, text: str | None) -> Run:
-        """Answer what the agent asks for."""
+    async def answer(self, caller: Caller, run_id: str, request_id: str, decision: str, text: str | None = None) -> Run:
+        """Answer what the agent asked for: ``allow``, ``deny`` or ``allow_always``.
+
+        ``allow_always`` allows the very same thing from then on, in this session. To a question, ``allow`` answers with
+        the text.
+
+        Raises
+        ------
+        NotFoundError
+            If the run has no such request.
+        InvalidTransitionError
+            If it is decided.
+        AgentdUnreachableError
+            If agentd does not answer.
+        """
         if decision not in _DECISIONS:
             raise InvalidRequestError("decision", f"found {decision}, expected {', '.join(_DECISIONS)}")
         check_answer("text", text or "")

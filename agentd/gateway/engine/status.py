@@ -56,7 +56,7 @@ class _Agent:
 
 
 class Status:
-    """As `agentd.gateway.engine.engine.Engine` describes its operations."""
+    """How the gateway and its runs do."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -83,7 +83,7 @@ class Status:
         return self._core.options.max_concurrency if reachable else 0
 
     async def diagnose(self, caller: Caller, run_id: str) -> Diagnosis:
-        """Say what is known of a run."""
+        """Say what is known of a run that may be stuck."""
         async with self._core.database.read() as connection:
             stored = await steps.find_run(connection, caller, run_id)
             session = await steps.find_session(connection, caller, stored.run.session_id)

@@ -63,16 +63,16 @@ async def answer_once(
         return json_answer(await act(None), status)
     async with request.app[IN_TURN].setdefault(once, asyncio.Lock()):
         engine = request.app[ENGINE]
-        recorded = await engine.recall(once)
+        recorded = await engine.answers.recall(once)
         if recorded is not None:
             return _replay(once, recorded)
         try:
             answer = await act(once)
             if not stored:
-                await engine.remember(once, status, encoded(answer))
+                await engine.answers.remember(once, status, encoded(answer))
         except KeyTakenError:
             # Of another gateway, on the same database.
-            recorded = await engine.recall(once)
+            recorded = await engine.answers.recall(once)
             if recorded is None:
                 raise
             return _replay(once, recorded)

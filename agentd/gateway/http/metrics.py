@@ -87,7 +87,7 @@ async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _metrics(request: web.Request) -> web.Response:
     metrics = request.app[METRICS]
-    status = await request.app[ENGINE].daemon_status()
+    status = await request.app[ENGINE].status.daemon()
     metrics.runs.labels("queued").set(status.queue_counts.queued_count)
     metrics.runs.labels("running").set(status.queue_counts.running_count)
     metrics.workers.set(status.max_concurrency)

@@ -63,11 +63,11 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     cursor = _after(request, query)
     if query.session_id is not None:
         # Before anything is sent: it may be none of the caller's.
-        await engine.get_session(who, query.session_id)
+        await engine.sessions.get(who, query.session_id)
     # A cursor beyond the end is of a database that was there before: all that comes is news.
-    last = await engine.last_cursor()
+    last = await engine.happenings.last_cursor()
     cursor = last if cursor is None else min(cursor, last)
-    events = engine.follow(who, query.session_id, cursor)
+    events = engine.happenings.follow(who, query.session_id, cursor)
     with request.app[METRICS].streams.track_inprogress():
         if "websocket" in request.headers.get(hdrs.UPGRADE, "").lower():
             return await _over_websocket(request, events, cursor)

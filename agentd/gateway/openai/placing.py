@@ -103,7 +103,7 @@ class Placing:
             If there is none.
         """
         try:
-            session = await self._engine.fork(caller, previous.run_id)
+            session = await self._engine.sessions.fork(caller, previous.run_id)
         except (NotForkableError, NotFoundError) as error:
             raise not_forkable(previous.id, f"the conversation went on since, or is closed, and {error}") from None
         return Place(session.id, previous.model, previous.harness, fresh=True)
@@ -116,7 +116,7 @@ class Placing:
             raise empty_input("input")
         if conversation.session_id is not None and model == conversation.model:
             with suppress(NotFoundError):
-                session = (await self._engine.get_session(caller, conversation.session_id)).session
+                session = (await self._engine.sessions.get(caller, conversation.session_id)).session
                 if session.status is SessionStatus.OPEN:
                     assert model is not None
                     return Place(session.id, model, session.harness, [*untold.values()], [*untold])
@@ -129,7 +129,7 @@ class Placing:
             raise refuse("model", "Missing required parameter: 'model'.", "missing_required_parameter")
         agent, main = agent_of(model)
         try:
-            session = await self._engine.create_session(caller, NewSession(agent=agent, main=main))
+            session = await self._engine.sessions.create(caller, NewSession(agent=agent, main=main))
         except NotFoundError:
             message = f"The model '{model}' does not exist: GET /v1/models lists those that do."
             raise ApiError(HTTPStatus.NOT_FOUND, "model_not_found", message, param="model") from None

@@ -145,10 +145,10 @@ class Responses:
         text = message_to_agent(wanted.instructions, [*place.before, *wanted.items])
         message = NewMessage(text, expect_last_run=place.expect_last_run)
         try:
-            await self._engine.send_message(caller, place.session_id, message, once, also)
+            await self._engine.sessions.send_message(caller, place.session_id, message, once, also)
         except BaseException:
             if place.fresh:
-                await self._engine.close_session(caller, place.session_id)
+                await self._engine.sessions.close(caller, place.session_id)
             raise
         if made[-1].alone:
             self._start(self._close_when_over(made[-1]))
@@ -157,9 +157,9 @@ class Responses:
     async def _close_when_over(self, response: StoredResponse) -> None:
         """Let the agent go that nobody can talk to any more."""
         with suppress(NotFoundError):
-            while (await self._engine.wait_run(NOBODY, response.run_id, _LONG)).timed_out:
+            while (await self._engine.runs.wait(NOBODY, response.run_id, _LONG)).timed_out:
                 pass
-            await self._engine.close_session(NOBODY, response.session_id)
+            await self._engine.sessions.close(NOBODY, response.session_id)
         await self._engine.database.write(lambda writer: store.set_closed(writer.connection, response.id))
 
     # -- finding and showing them
@@ -211,7 +211,7 @@ class Responses:
                 yield stream, told
         if stream.over():
             return
-        coming = self._engine.follow(caller, response.session_id, cursor)
+        coming = self._engine.happenings.follow(caller, response.session_id, cursor)
         try:
             async for event in coming:
                 if event.run_id == response.run_id and (told := stream.take(run_event(event))):
@@ -255,7 +255,7 @@ class Responses:
             If it has ended in another way.
         """
         try:
-            await self._engine.cancel(caller, response.run_id, "the response was canceled")
+            await self._engine.runs.cancel(caller, response.run_id, "the response was canceled")
         except InvalidTransitionError:
             message = f"Cannot cancel response '{response.id}': it has ended."
             raise ApiError(HTTPStatus.BAD_REQUEST, "response_ended", message) from None
@@ -290,7 +290,7 @@ class Responses:
 
     async def _interrupt(self, caller: Caller, response: StoredResponse) -> None:
         with suppress(InvalidTransitionError, NotFoundError):
-            await self._engine.cancel(caller, response.run_id, "the client left")
+            await self._engine.runs.cancel(caller, response.run_id, "the client left")
 
     async def answered(self, response: StoredResponse) -> None:
         """Note that a client has the answer."""

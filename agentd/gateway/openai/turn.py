@@ -71,13 +71,13 @@ async def begin(request: web.Request, wanted: Wanted, body: object) -> tuple[Sto
 async def _begin_once(request: web.Request, wanted: Wanted, once: Once) -> tuple[StoredResponse, bool]:
     """Begin a turn, or find the one that was begun under the same key, and say whether it was."""
     responses, engine = request.app[RESPONSES], request.app[ENGINE]
-    recorded = await engine.recall(once)
+    recorded = await engine.answers.recall(once)
     if recorded is None:
         try:
             return await responses.create(caller(request), wanted, once), False
         except KeyTakenError:
             # By another gateway, on the same database.
-            recorded = await engine.recall(once)
+            recorded = await engine.answers.recall(once)
             if recorded is None:
                 raise
     check_same(once, recorded)

@@ -114,7 +114,7 @@ async def _agent_of(request: web.Request) -> str:
         not there now.
     """
     who = caller(request)
-    session = (await request.app[ENGINE].get_session(who, request.match_info["id"])).session
+    session = (await request.app[ENGINE].sessions.get(who, request.match_info["id"])).session
     # Nobody else speaks in the terminal of an agent that the user made.
     own = OWN.fullmatch(session.tmux_session) or await request.app[ENGINE].managed.made_by(who, session.tmux_session)
     if not who.sees_all and not own:

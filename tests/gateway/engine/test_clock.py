@@ -39,15 +39,15 @@ async def test_lists_are_in_the_order_in_which_things_were_made(
             await (await open_database(database_url)).close()
         now = time.time() + ahead
         set_clock(each, lambda now=now: now)  # type: ignore[misc]
-        session = await each.create_session(NOBODY, NewSession(agent="helper"))
-        sent = await each.send_message(NOBODY, session.id, NewMessage("hello"), None)
+        session = await each.sessions.create(NOBODY, NewSession(agent="helper"))
+        sent = await each.sessions.send_message(NOBODY, session.id, NewMessage("hello"), None)
         assert sent.run is not None
         made.append(session.id)
         queued.append(sent.run.id)
-    assert [each.id for each in (await again.list_sessions(NOBODY, SessionQuery())).sessions] == made[::-1]
-    assert [each.id for each in (await again.list_runs(NOBODY, RunQuery())).runs] == queued[::-1]
-    first = await again.list_runs(NOBODY, RunQuery(limit=2))
-    rest = await again.list_runs(NOBODY, RunQuery(limit=2, cursor=first.next_cursor))
+    assert [each.id for each in (await again.sessions.list(NOBODY, SessionQuery())).sessions] == made[::-1]
+    assert [each.id for each in (await again.runs.list(NOBODY, RunQuery())).runs] == queued[::-1]
+    first = await again.runs.list(NOBODY, RunQuery(limit=2))
+    rest = await again.runs.list(NOBODY, RunQuery(limit=2, cursor=first.next_cursor))
     assert [each.id for each in (*first.runs, *rest.runs)] == queued[::-1], "page by page"
     await again.close()
 
@@ -55,8 +55,8 @@ async def test_lists_are_in_the_order_in_which_things_were_made(
 async def test_a_turn_has_its_time_whatever_the_clock_says(engine: Engine) -> None:
     now = time.time()
     set_clock(engine, lambda: now)
-    session = await engine.create_session(NOBODY, NewSession(agent="helper"))
-    run = await engine.create_run(NOBODY, session.id, "hello", timeout_s=60)
+    session = await engine.sessions.create(NOBODY, NewSession(agent="helper"))
+    run = await engine.sessions.create_run(NOBODY, session.id, "hello", timeout_s=60)
     async with engine.database.read() as connection:
         stored, of = await runs.find(connection, run.id), await sessions.find(connection, session.id)
     assert stored is not None

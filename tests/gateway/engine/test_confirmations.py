@@ -69,7 +69,7 @@ def agentd(monkeypatch: pytest.MonkeyPatch) -> Agentd:
 
 
 async def made(engine: Engine) -> ManagedAgent:
-    session = await engine.create_session(ALICE, NewSession(agent="helper"))
+    session = await engine.sessions.create(ALICE, NewSession(agent="helper"))
     agent = ManagedAgent("alice", "Files", "codex", session.id, DEFINITION, enabled=True, state=ManagedState.READY)
     await engine.database.write(lambda writer: managed.add(writer.connection, agent))
     async with engine.database.read() as connection:
@@ -93,7 +93,7 @@ async def asked(engine: Engine, agent: ManagedAgent, sought: SoughtTool | None =
 
 
 async def said(engine: Engine, agent: ManagedAgent) -> list[tuple[str, Any]]:
-    page = await engine.events(ALICE, agent.session_id)
+    page = await engine.happenings.page(ALICE, agent.session_id)
     return [(event.event_type.value, event.data) for event in page.events if event.event_type.startswith("tool_")]
 
 
@@ -137,7 +137,7 @@ async def test_the_default_counts_once_the_time_is_over(engine: Engine, agentd: 
     running = asyncio.create_task(engine.confirmations.run())
     try:
         async with asyncio.timeout(20):
-            async for event in engine.follow(ALICE, agent.session_id, 0):
+            async for event in engine.happenings.follow(ALICE, agent.session_id, 0):
                 if event.event_type is EventType.TOOL_CONFIRMATION_RESPONSE:
                     break
     finally:

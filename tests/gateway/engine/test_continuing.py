@@ -26,8 +26,8 @@ class Child:
 
     @classmethod
     async def spawn(cls, engine: Engine) -> Child:
-        parent = await engine.create_session(NOBODY, NewSession(agent="helper"))
-        spawned = await engine.spawn_from_session(NOBODY, parent.id, NewChild("do it"))
+        parent = await engine.sessions.create(NOBODY, NewSession(agent="helper"))
+        spawned = await engine.family.spawn_from_session(NOBODY, parent.id, NewChild("do it"))
         await engine._scheduler._start()
         return cls(engine, spawned.run.id, spawned.session.id)
 
@@ -38,10 +38,10 @@ class Child:
         return found
 
     async def ask(self) -> None:
-        await self.engine.reply_parent(NOBODY, self.run_id, "may I?", RequestKind.QUESTION)
+        await self.engine.family.reply_parent(NOBODY, self.run_id, "may I?", RequestKind.QUESTION)
 
     async def hear(self, text: str) -> str:
-        sent = await self.engine.send(NOBODY, self.session_id, text, None)
+        sent = await self.engine.sessions.send(NOBODY, self.session_id, text, None)
         assert sent.run is not None
         assert sent.run.id == self.run_id
         return sent.message.id

@@ -94,7 +94,7 @@ async def test_of_two_at_once_one_goes_on_and_the_other_forks(engine: Engine, re
 async def test_a_closed_conversation_is_forked(engine: Engine, responses: Responses) -> None:
     first = await responses.create(NOBODY, wanted("one"))
     await answered(engine, first, "c@1")
-    await engine.close_session(NOBODY, first.session_id)
+    await engine.sessions.close(NOBODY, first.session_id)
     assert await begins_with(engine, await responses.create(NOBODY, wanted("two", previous=first.id))) == "c@1"
 
 
@@ -128,7 +128,7 @@ async def test_a_fork_is_its_makers_and_made_once(engine: Engine, responses: Res
     once = Once("bobs", "POST /v1/responses", "key", "fingerprint")
     fork = await responses.create(BOB, wanted("three", previous=first.id), once)
     assert (await stored(engine, fork)).session.owner == "bob"
-    recorded = await engine.recall(once)
+    recorded = await engine.answers.recall(once)
     assert recorded is not None
     assert fork.run_id in recorded.body.decode()
 
@@ -157,7 +157,7 @@ async def test_what_cannot_be_forked_says_why(engine: Engine, responses: Respons
     declare(tmp_path, 'name = "other"\nharness = "codex"')
     assert "no agent helper" in await refused(responses, first)
     assert second.session_id == first.session_id
-    assert len((await engine.list_sessions(NOBODY, SessionQuery())).sessions) == 1
+    assert len((await engine.sessions.list(NOBODY, SessionQuery())).sessions) == 1
 
 
 async def test_the_own_conversation_of_an_agent_is_not_forked(engine: Engine, responses: Responses) -> None:
@@ -201,5 +201,5 @@ async def test_the_point_of_a_fork_is_what_a_jcard_can_say(engine: Engine, respo
     assert point_of(session, run, "c") is None
     assert point_of(session, begun, "c") == "c@t-1"
     assert point_of(session, begun, "no id") is None
-    main = await engine.create_session(NOBODY, NewSession(agent="helper", main=True))
+    main = await engine.sessions.create(NOBODY, NewSession(agent="helper", main=True))
     assert point_of(replace(session, session=main, own=False), begun, "c") is None

@@ -32,8 +32,8 @@ def in_days(engine: Engine, days: float) -> Housekeeping:
 
 
 async def make(engine: Engine, text: str = "hello") -> tuple[Session, str]:
-    made = await engine.create_session(NOBODY, NewSession(agent="helper"))
-    run = (await engine.send_message(NOBODY, made.id, NewMessage(text), Once("t", "r", made.id, "f"))).run
+    made = await engine.sessions.create(NOBODY, NewSession(agent="helper"))
+    run = (await engine.sessions.send_message(NOBODY, made.id, NewMessage(text), Once("t", "r", made.id, "f"))).run
     assert run is not None
     return made, run.id
 
@@ -47,14 +47,14 @@ async def stored(engine: Engine, session_id: str) -> StoredSession:
 
 async def test_closed_sessions_are_forgotten_with_all_that_is_theirs_and_open_ones_events(engine: Engine) -> None:
     (closed, _), (kept, run_id) = await make(engine), await make(engine)
-    await engine.close_session(NOBODY, closed.id)
+    await engine.sessions.close(NOBODY, closed.id)
     await in_days(engine, 29).forget()
-    assert (await engine.events(NOBODY, closed.id)).events
+    assert (await engine.happenings.page(NOBODY, closed.id)).events
     await in_days(engine, 31).forget()
     with pytest.raises(NotFoundError):
-        await engine.get_session(NOBODY, closed.id)
-    assert [run.id for run in (await engine.list_runs(NOBODY, RunQuery())).runs] == [run_id]
-    assert not (await engine.events(NOBODY, kept.id)).events
+        await engine.sessions.get(NOBODY, closed.id)
+    assert [run.id for run in (await engine.runs.list(NOBODY, RunQuery())).runs] == [run_id]
+    assert not (await engine.happenings.page(NOBODY, kept.id)).events
     async with engine.database.read() as connection:
         for table in (schema.RUNS, schema.MESSAGES, schema.EVENTS, schema.IDEMPOTENCY):
             count = (await connection.execute(select(func.count()).select_from(table))).scalar_one()
@@ -63,19 +63,19 @@ async def test_closed_sessions_are_forgotten_with_all_that_is_theirs_and_open_on
 
 async def test_cursors_are_never_given_twice(engine: Engine) -> None:
     made, _ = await make(engine)
-    last = await engine.last_cursor()
+    last = await engine.happenings.last_cursor()
     await in_days(engine, 31).forget()
-    await engine.cancel(NOBODY, (await make(engine))[1])
-    assert (await engine.events(NOBODY, made.id, last)).events == ()
-    assert await engine.last_cursor() > last + 1
+    await engine.runs.cancel(NOBODY, (await make(engine))[1])
+    assert (await engine.happenings.page(NOBODY, made.id, last)).events == ()
+    assert await engine.happenings.last_cursor() > last + 1
 
 
 async def test_answers_to_repeated_requests_are_kept_for_a_day(engine: Engine) -> None:
     made, _ = await make(engine)
     await in_days(engine, 1).forget()
-    assert await engine.recall(Once("t", "r", made.id, "f")) is not None
+    assert await engine.answers.recall(Once("t", "r", made.id, "f")) is not None
     await in_days(engine, 3).forget()
-    assert await engine.recall(Once("t", "r", made.id, "f")) is None
+    assert await engine.answers.recall(Once("t", "r", made.id, "f")) is None
 
 
 async def test_an_agent_is_declared_renewed_and_withdrawn_once_idle(engine: Engine, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ async def test_an_agent_is_declared_renewed_and_withdrawn_once_idle(engine: Engi
     # It has something to do.
     await in_days(engine, 1).withdraw_idle()
     assert file.exists()
-    await engine.cancel(NOBODY, run_id)
+    await engine.runs.cancel(NOBODY, run_id)
     await in_days(engine, 0).withdraw_idle()
     assert file.exists()
     await in_days(engine, 1).withdraw_idle()
@@ -115,9 +115,9 @@ async def test_an_agent_whose_definition_changed_is_declared_anew_and_one_withou
 async def test_closing_a_session_withdraws_its_agent(engine: Engine, tmp_path: Path) -> None:
     made, run_id = await make(engine)
     await engine._agents.ensure(await stored(engine, made.id))
-    await engine.close_session(NOBODY, made.id)
+    await engine.sessions.close(NOBODY, made.id)
     assert not [*(tmp_path / "jcard.d/gateway").iterdir()]
-    assert (await engine.get_run(NOBODY, run_id)).status is RunStatus.CANCELED
+    assert (await engine.runs.get(NOBODY, run_id)).status is RunStatus.CANCELED
 
 
 @pytest.mark.parametrize("declared", [False, True], ids=["for the first time", "again"])
@@ -128,7 +128,7 @@ async def test_a_session_that_is_closed_meanwhile_gets_no_agent(
     if declared:
         await engine._agents.ensure(await stored(engine, made.id))
     as_it_was = await stored(engine, made.id)
-    await engine.close_session(NOBODY, made.id)
+    await engine.sessions.close(NOBODY, made.id)
     with pytest.raises(AgentNotReadyError, match="closed"):
         await engine._agents.ensure(as_it_was)
     assert not [*(tmp_path / "jcard.d").rglob("*.toml")]
@@ -138,7 +138,7 @@ async def test_an_agent_that_was_withdrawn_meanwhile_is_noted_again(engine: Engi
     made, run_id = await make(engine)
     await engine._agents.ensure(await stored(engine, made.id))
     as_it_was = await stored(engine, made.id)
-    await engine.cancel(NOBODY, run_id)
+    await engine.runs.cancel(NOBODY, run_id)
     await in_days(engine, 1).withdraw_idle()
     await engine._agents.ensure(as_it_was)
     assert (await stored(engine, made.id)).declared
@@ -147,13 +147,13 @@ async def test_an_agent_that_was_withdrawn_meanwhile_is_noted_again(engine: Engi
 async def test_a_folder_that_cannot_be_used_keeps_nothing_else_from_being_withdrawn(
     engine: Engine, tmp_path: Path
 ) -> None:
-    bobs = await engine.create_session(replace(NOBODY, user="bob"), NewSession(agent="helper"))
+    bobs = await engine.sessions.create(replace(NOBODY, user="bob"), NewSession(agent="helper"))
     mine, run_id = await make(engine)
     for made in (bobs, mine):
         await engine._agents.ensure(await stored(engine, made.id))
     (tmp_path / "jcard.d/bob").rename(tmp_path / "elsewhere")
     (tmp_path / "jcard.d/bob").symlink_to(tmp_path / "elsewhere")
-    await engine.cancel(NOBODY, run_id)
+    await engine.runs.cancel(NOBODY, run_id)
     await in_days(engine, 1).withdraw_idle()
     assert (await stored(engine, bobs.id)).declared
     assert not (await stored(engine, mine.id)).declared

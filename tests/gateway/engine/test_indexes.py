@@ -50,21 +50,21 @@ def statements(engine: Engine) -> Iterator[dict[str, object]]:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_every_statement_finds_its_rows_by_an_index(engine: Engine) -> None:
     with statements(engine) as found:
-        made = await engine.create_session(ALICE, NewSession(agent="helper"))
+        made = await engine.sessions.create(ALICE, NewSession(agent="helper"))
         once = Once("t", "r", "k", "f")
-        run = (await engine.send_message(ALICE, made.id, NewMessage("hello"), once)).run
+        run = (await engine.sessions.send_message(ALICE, made.id, NewMessage("hello"), once)).run
         assert run is not None
-        await engine.spawn_from_run(ALICE, run.id, NewChild("do it"))
+        await engine.family.spawn_from_run(ALICE, run.id, NewChild("do it"))
         for caller in (ALICE, NOBODY):
-            await engine.list_sessions(caller, SessionQuery(status=SessionStatus.OPEN, agent="helper", cursor="z"))
-            await engine.list_sessions(caller, SessionQuery())
-            await engine.list_runs(caller, RunQuery())
-            await engine.list_runs(caller, RunQuery(session_id=made.id, status=RunStatus.QUEUED, cursor="z"))
-            await anext(engine.follow(caller, None, 0))
-        await engine.events(ALICE, made.id)
-        await engine.get_session(ALICE, made.id)
-        await engine.diagnose(ALICE, run.id)
-        await engine.daemon_status()
+            await engine.sessions.list(caller, SessionQuery(status=SessionStatus.OPEN, agent="helper", cursor="z"))
+            await engine.sessions.list(caller, SessionQuery())
+            await engine.runs.list(caller, RunQuery())
+            await engine.runs.list(caller, RunQuery(session_id=made.id, status=RunStatus.QUEUED, cursor="z"))
+            await anext(engine.happenings.follow(caller, None, 0))
+        await engine.happenings.page(ALICE, made.id)
+        await engine.sessions.get(ALICE, made.id)
+        await engine.status.diagnose(ALICE, run.id)
+        await engine.status.daemon()
         told = [Told(EventType.RUN_OUTPUT, {"text": "x", "message": 0})]
         await engine.database.write(lambda writer: take(writer, run.id, Taken(told, 1, None), 0.0))
         await engine.database.write(lambda writer: resolve(writer, run.id, "r", "allow", 0.0))
@@ -73,8 +73,8 @@ async def test_every_statement_finds_its_rows_by_an_index(engine: Engine) -> Non
         await engine._scheduler._start()
         await engine._housekeeping.withdraw_idle()
         await engine._housekeeping.forget()
-        await engine.cancel(ALICE, run.id)
-        await engine.close_session(ALICE, made.id)
+        await engine.runs.cancel(ALICE, run.id)
+        await engine.sessions.close(ALICE, made.id)
     backend = engine.database._backend
     assert isinstance(backend, Sqlite)
     explained = 0

@@ -50,7 +50,7 @@ def items(text: str) -> list[JsonObject]:
 async def test_a_response_is_its_run_and_its_owners(engine: Engine, responses: Responses) -> None:
     made = await responses.create(NOBODY, wanted("hello \U0001f600", instructions="Be brief."))
     assert made.id == made.run_id.replace("run_", "resp_")
-    assert (await engine.get_run(NOBODY, made.run_id)).prompt == "Be brief.\n\nhello \U0001f600"
+    assert (await engine.runs.get(NOBODY, made.run_id)).prompt == "Be brief.\n\nhello \U0001f600"
     assert await responses.find(NOBODY, made.id) == made
     with pytest.raises(ApiError) as hidden:
         await responses.find(BOB, made.id)
@@ -69,7 +69,7 @@ async def test_of_two_that_go_on_from_one_response_one_does(engine: Engine, resp
     [refused] = [each for each in made if isinstance(each, BaseException)]
     assert isinstance(refused, ApiError)
     assert (refused.status, refused.code) == (400, "previous_response_not_forkable")
-    [session] = (await engine.list_sessions(NOBODY, SessionQuery())).sessions
+    [session] = (await engine.sessions.list(NOBODY, SessionQuery())).sessions
     assert session.id == first.session_id
 
 
@@ -78,7 +78,7 @@ async def test_a_refused_response_leaves_no_session(engine: Engine, responses: R
     made = await responses.create(NOBODY, wanted("hello"), once)
     with pytest.raises(KeyTakenError):
         await responses.create(NOBODY, wanted("hello"), once)
-    found = (await engine.list_sessions(NOBODY, SessionQuery())).sessions
+    found = (await engine.sessions.list(NOBODY, SessionQuery())).sessions
     assert {session.id: session.status for session in found} == {
         made.session_id: SessionStatus.OPEN,
         found[0].id: SessionStatus.CLOSED,
@@ -92,11 +92,11 @@ async def test_a_conversation_is_told_once_and_whole_to_another(engine: Engine, 
     await conversations.add_items(NOBODY, one.id, items("I am forty"))
     second = await responses.create(NOBODY, wanted("and?", conversation=one.id))
     assert second.session_id == first.session_id
-    prompts = [(await engine.get_run(NOBODY, each.run_id)).prompt for each in (first, second)]
+    prompts = [(await engine.runs.get(NOBODY, each.run_id)).prompt for each in (first, second)]
     assert prompts == ["I am Eve\n\nhello", "I am forty\n\nand?"]
-    await engine.close_session(NOBODY, first.session_id)
+    await engine.sessions.close(NOBODY, first.session_id)
     third = await responses.create(NOBODY, wanted("still there?", conversation=one.id, model=None))
-    prompt = (await engine.get_run(NOBODY, third.run_id)).prompt
+    prompt = (await engine.runs.get(NOBODY, third.run_id)).prompt
     assert prompt == "I am Eve\n\nhello\n\nI am forty\n\nand?\n\nstill there?"
     listed = await conversations.items(NOBODY, one.id)
     assert len(listed) == 5
@@ -126,13 +126,13 @@ async def test_a_client_that_comes_back_keeps_its_turn(engine: Engine, responses
     [leaving] = responses._leaving.values()
     assert await responses.repeated("r1") is not None
     await asyncio.wait([leaving])
-    assert (await engine.get_run(NOBODY, made.run_id)).status is RunStatus.QUEUED
+    assert (await engine.runs.get(NOBODY, made.run_id)).status is RunStatus.QUEUED
     with responses.attending(made):
         responses.leave(NOBODY, made)
         await asyncio.wait([*responses._leaving.values()])
-    assert (await engine.get_run(NOBODY, made.run_id)).status is RunStatus.QUEUED, "another client waits for it"
+    assert (await engine.runs.get(NOBODY, made.run_id)).status is RunStatus.QUEUED, "another client waits for it"
     responses.leave(NOBODY, made)
-    assert not (await engine.wait_run(NOBODY, made.run_id, 10.0)).timed_out
+    assert not (await engine.runs.wait(NOBODY, made.run_id, 10.0)).timed_out
 
 
 async def test_what_nothing_can_follow_is_closed_when_it_is_over(engine: Engine) -> None:
@@ -141,9 +141,9 @@ async def test_what_nothing_can_follow_is_closed_when_it_is_over(engine: Engine)
         made = await first.create(NOBODY, wanted("hello", stored=False))
     # The next gateway takes it up.
     async with Responses(engine).running():
-        await engine.cancel(NOBODY, made.run_id)
+        await engine.runs.cancel(NOBODY, made.run_id)
         async with asyncio.timeout(30):
-            async for event in engine.follow(NOBODY, made.session_id, 0):
+            async for event in engine.happenings.follow(NOBODY, made.session_id, 0):
                 if event.event_type.value == "session.closed":
                     break
 
@@ -179,10 +179,10 @@ async def test_who_is_not_known_makes_nothing(engine: Engine, responses: Respons
     with pytest.raises(ApiError) as missing:
         await responses.create(NOBODY, wanted("hello", model=None))
     assert missing.value.param == "model"
-    assert (await engine.list_sessions(NOBODY, SessionQuery())).sessions == ()
-    main = await engine.create_session(NOBODY, NewSession(agent="helper", main=True))
+    assert (await engine.sessions.list(NOBODY, SessionQuery())).sessions == ()
+    main = await engine.sessions.create(NOBODY, NewSession(agent="helper", main=True))
     made = await responses.create(NOBODY, wanted("hello", model="helper:main"))
-    assert (await engine.get_session(NOBODY, made.session_id)).session.tmux_session == main.tmux_session == "helper"
+    assert (await engine.sessions.get(NOBODY, made.session_id)).session.tmux_session == main.tmux_session == "helper"
 
 
 async def test_a_stream_in_which_nothing_comes_shows_that_it_lives(

@@ -14,7 +14,7 @@ from agentd.gateway.http.shapes import DaemonStatusAnswer, HealthAnswer
 
 async def _health(request: web.Request) -> web.Response:
     engine = request.app[ENGINE]
-    reachable = await engine.agentd_reachable()
+    reachable = await engine.agentd.reachable()
     state = "reachable" if reachable else "unreachable"
     well = engine.database.trouble is None
     status = "healthy" if well else "degraded"
@@ -30,7 +30,7 @@ async def _health(request: web.Request) -> web.Response:
 
 
 async def _status(request: web.Request) -> web.Response:
-    return json_answer((await request.app[ENGINE].daemon_status()).json())
+    return json_answer((await request.app[ENGINE].status.daemon()).json())
 
 
 ROUTES = (

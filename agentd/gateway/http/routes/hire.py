@@ -19,7 +19,7 @@ from agentd.model.gateway import Scope
 async def _hire(request: web.Request) -> web.Response:
     body = await read_body(request, HireBody)
     wanted = Hire(body.role, body.name, body.harness or DEFAULT_HARNESS, body.model)
-    return json_answer((await request.app[ENGINE].hire(caller(request), wanted)).json())
+    return json_answer((await request.app[ENGINE].hiring.hire(caller(request), wanted)).json())
 
 
 ROUTES = (

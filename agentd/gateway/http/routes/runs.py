@@ -40,7 +40,9 @@ async def _create(request: web.Request) -> web.Response:
     body = await read_body(request, NewRunBody)
 
     async def act(once: Once | None) -> JsonObject:
-        run = await request.app[ENGINE].create_run(caller(request), body.session_id, body.prompt, body.timeout_s, once)
+        run = await request.app[ENGINE].sessions.create_run(
+            caller(request), body.session_id, body.prompt, body.timeout_s, once
+        )
         return {"run": run.json()}
 
     return await answer_once(request, body, HTTPStatus.CREATED, act)
@@ -49,23 +51,23 @@ async def _create(request: web.Request) -> web.Response:
 async def _list(request: web.Request) -> web.Response:
     query = read_query(request, RunsQuery)
     wanted = RunQuery(query.limit, query.cursor, query.session_id, query.status)
-    return json_answer((await request.app[ENGINE].list_runs(caller(request), wanted)).json())
+    return json_answer((await request.app[ENGINE].runs.list(caller(request), wanted)).json())
 
 
 async def _get(request: web.Request) -> web.Response:
-    run = await request.app[ENGINE].get_run(caller(request), request.match_info["id"])
+    run = await request.app[ENGINE].runs.get(caller(request), request.match_info["id"])
     return json_answer({"run": run.json()})
 
 
 async def _wait(request: web.Request) -> web.Response:
     query = read_query(request, WaitQuery)
     engine, who, run_id = request.app[ENGINE], caller(request), request.match_info["id"]
-    waiting = asyncio.create_task(engine.wait_run(who, run_id, query.timeout_s))
+    waiting = asyncio.create_task(engine.runs.wait(who, run_id, query.timeout_s))
     closing = asyncio.create_task(request.app[CLOSING].wait())
     try:
         await asyncio.wait([waiting, closing], return_when=asyncio.FIRST_COMPLETED)
         # A gateway that stops tells what it knows.
-        waited = await waiting if waiting.done() else await engine.wait_run(who, run_id, 0)
+        waited = await waiting if waiting.done() else await engine.runs.wait(who, run_id, 0)
     finally:
         waiting.cancel()
         closing.cancel()
@@ -77,7 +79,7 @@ async def _transition(request: web.Request) -> web.Response:
 
     async def act(_once: Once | None) -> JsonObject:
         engine, run_id = request.app[ENGINE], request.match_info["id"]
-        return {"run": (await engine.transition(caller(request), run_id, body.to_status, body.reason)).json()}
+        return {"run": (await engine.runs.transition(caller(request), run_id, body.to_status, body.reason)).json()}
 
     return await answer_once(request, body, HTTPStatus.OK, act, stored=False)
 
@@ -86,7 +88,7 @@ async def _cancel(request: web.Request) -> web.Response:
     body = await read_body(request, CancelBody)
 
     async def act(_once: Once | None) -> JsonObject:
-        return (await request.app[ENGINE].cancel(caller(request), request.match_info["id"], body.reason)).json()
+        return (await request.app[ENGINE].runs.cancel(caller(request), request.match_info["id"], body.reason)).json()
 
     return await answer_once(request, body, HTTPStatus.ACCEPTED, act, stored=False)
 
@@ -96,7 +98,7 @@ async def _answer(request: web.Request) -> web.Response:
 
     async def act(_once: Once | None) -> JsonObject:
         engine, run_id = request.app[ENGINE], request.match_info["id"]
-        run = await engine.answer(caller(request), run_id, body.request_id, body.decision, body.text)
+        run = await engine.runs.answer(caller(request), run_id, body.request_id, body.decision, body.text)
         return {"run": run.json()}
 
     return await answer_once(request, body, HTTPStatus.OK, act, stored=False)
@@ -108,7 +110,7 @@ async def _spawn(request: web.Request) -> web.Response:
 
     async def act(once: Once | None) -> JsonObject:
         run_id = request.match_info["id"]
-        return (await request.app[ENGINE].spawn_from_run(caller(request), run_id, child, once)).json()
+        return (await request.app[ENGINE].family.spawn_from_run(caller(request), run_id, child, once)).json()
 
     return await answer_once(request, body, HTTPStatus.CREATED, act)
 
@@ -118,14 +120,14 @@ async def _reply_parent(request: web.Request) -> web.Response:
 
     async def act(once: Once | None) -> JsonObject:
         engine, run_id = request.app[ENGINE], request.match_info["id"]
-        return (await engine.reply_parent(caller(request), run_id, body.text, body.request_kind, once)).json()
+        return (await engine.family.reply_parent(caller(request), run_id, body.text, body.request_kind, once)).json()
 
     return await answer_once(request, body, HTTPStatus.CREATED, act)
 
 
 async def _diagnose(request: web.Request) -> web.Response:
     run_id = request.match_info["id"]
-    diagnosis = await request.app[ENGINE].diagnose(caller(request), run_id)
+    diagnosis = await request.app[ENGINE].status.diagnose(caller(request), run_id)
     channel = await request.app[CHANNELS].of_run(run_id)
     return json_answer(replace(diagnosis, diagnostics=replace(diagnosis.diagnostics, channel=channel)).json())
 

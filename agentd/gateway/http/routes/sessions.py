@@ -36,7 +36,7 @@ async def _create(request: web.Request) -> web.Response:
     wanted = NewSession(body.agent, body.main, body.harness, body.workdir, body.title, body.metadata)
 
     async def act(once: Once | None) -> JsonObject:
-        session = await request.app[ENGINE].create_session(caller(request), wanted, once)
+        session = await request.app[ENGINE].sessions.create(caller(request), wanted, once)
         return {"session": session.json()}
 
     return await answer_once(request, body, HTTPStatus.CREATED, act)
@@ -45,15 +45,15 @@ async def _create(request: web.Request) -> web.Response:
 async def _list(request: web.Request) -> web.Response:
     query = read_query(request, SessionsQuery)
     wanted = SessionQuery(query.limit, query.cursor, query.status, query.agent)
-    return json_answer((await request.app[ENGINE].list_sessions(caller(request), wanted)).json())
+    return json_answer((await request.app[ENGINE].sessions.list(caller(request), wanted)).json())
 
 
 async def _get(request: web.Request) -> web.Response:
-    return json_answer((await request.app[ENGINE].get_session(caller(request), request.match_info["id"])).json())
+    return json_answer((await request.app[ENGINE].sessions.get(caller(request), request.match_info["id"])).json())
 
 
 async def _close(request: web.Request) -> web.Response:
-    session = await request.app[ENGINE].close_session(caller(request), request.match_info["id"])
+    session = await request.app[ENGINE].sessions.close(caller(request), request.match_info["id"])
     return json_answer({"session": session.json()})
 
 
@@ -63,7 +63,7 @@ async def _message(request: web.Request) -> web.Response:
 
     async def act(once: Once | None) -> JsonObject:
         session_id = request.match_info["id"]
-        return (await request.app[ENGINE].send_message(caller(request), session_id, message, once)).json()
+        return (await request.app[ENGINE].sessions.send_message(caller(request), session_id, message, once)).json()
 
     return await answer_once(request, body, HTTPStatus.CREATED, act)
 
@@ -73,7 +73,7 @@ async def _send(request: web.Request) -> web.Response:
 
     async def act(once: Once | None) -> JsonObject:
         session_id = request.match_info["id"]
-        sent = await request.app[ENGINE].send(caller(request), session_id, body.text, body.from_run_id, once)
+        sent = await request.app[ENGINE].sessions.send(caller(request), session_id, body.text, body.from_run_id, once)
         return sent.json()
 
     return await answer_once(request, body, HTTPStatus.CREATED, act)
@@ -85,7 +85,7 @@ async def _spawn(request: web.Request) -> web.Response:
 
     async def act(once: Once | None) -> JsonObject:
         session_id = request.match_info["id"]
-        return (await request.app[ENGINE].spawn_from_session(caller(request), session_id, child, once)).json()
+        return (await request.app[ENGINE].family.spawn_from_session(caller(request), session_id, child, once)).json()
 
     return await answer_once(request, body, HTTPStatus.CREATED, act)
 
@@ -93,7 +93,7 @@ async def _spawn(request: web.Request) -> web.Response:
 async def _events(request: web.Request) -> web.Response:
     query = read_query(request, EventsQuery)
     session_id = request.match_info["id"]
-    page = await request.app[ENGINE].events(caller(request), session_id, query.cursor, query.limit)
+    page = await request.app[ENGINE].happenings.page(caller(request), session_id, query.cursor, query.limit)
     return json_answer(page.json())
 
 
