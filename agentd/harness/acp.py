@@ -65,16 +65,9 @@ class AcpHarness:
     binary: str = "acp-agent"
     """Of no program: there is always a command."""
     facts: HarnessFacts = _FACTS
-
-    @property
-    def takes_model(self) -> bool:
-        """False: the command has a flag for it, or none."""
-        return False
-
-    @property
-    def takes_command(self) -> bool:
-        """True."""
-        return True
+    takes_model: bool = False
+    """The command has a flag for it, or none."""
+    takes_command: bool = True
 
     def argv(self, request: Request) -> tuple[str, ...]:
         """Build what `acp_argv` gives of ``COMMAND ARGS`` and the prompt.

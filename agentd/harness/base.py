@@ -254,16 +254,13 @@ class CommandLineHarness:
     """What ``mode = "auto"`` means; ``None`` is ``oneshot``."""
     model_flag: str | None = None
     facts: HarnessFacts = NO_FACTS
+    takes_command: bool = False
+    """The harness itself is the command."""
 
     @property
     def takes_model(self) -> bool:
         """Whether there is a flag for the model."""
         return self.model_flag is not None
-
-    @property
-    def takes_command(self) -> bool:
-        """False: the harness itself is the command."""
-        return False
 
     def argv(self, request: Request) -> tuple[str, ...]:
         """Build the command line, program name first.

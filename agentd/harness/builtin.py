@@ -197,16 +197,9 @@ class CustomHarness:
     binary: str = "agent"
     """Run where the jcard gives no ``command``."""
     facts: HarnessFacts = NO_FACTS
-
-    @property
-    def takes_model(self) -> bool:
-        """False: there is no flag that every program has."""
-        return False
-
-    @property
-    def takes_command(self) -> bool:
-        """True."""
-        return True
+    takes_model: bool = False
+    """There is no flag that every program has."""
+    takes_command: bool = True
 
     def argv(self, request: Request) -> tuple[str, ...]:
         """Build ``COMMAND ARGS PROMPT``, or ``COMMAND ARGS`` where the command itself has a place for the prompt.

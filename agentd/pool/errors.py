@@ -28,7 +28,6 @@ class Code(StrEnum):
     REFUSED = "refused"
     """agentd refused, in its own words."""
     FAILED = "failed"
-    SMOKE_FAILED = "smoke_failed"
 
 
 class PoolError(Exception):

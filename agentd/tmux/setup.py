@@ -26,10 +26,8 @@ from agentd.tmux.syntax import command, session_target
 log = structlog.get_logger(__name__)
 
 ANCHOR = RESERVED_SESSION
-SCROLLBACK = 50_000
-"""Lines of scrollback that a pane holds at least."""
 HISTORY_LIMIT = 56_000
-"""What tmux is told for that: it throws a tenth away when it is full. Counts for panes made after it is set."""
+"""Lines of scrollback of panes made after it is set; tmux throws a tenth away when it is full, so 50,000 are there."""
 
 _TMUX_KEEPS = frozenset({"TERM", "PWD"})
 _HAS_O_PATH = hasattr(os, "O_PATH")

@@ -56,26 +56,17 @@ class Outcome(StrEnum):
 class SendingError(Exception):
     """The message was not sent, or not seen to be taken."""
 
-    entered = True
-    """Whether something was entered, so that the message may arrive."""
-
 
 class NoBoxError(SendingError):
     """There was no empty input box; nothing was entered. The text is what stood there."""
-
-    entered = False
 
 
 class LongLineError(SendingError):
     """A line is longer than the terminal takes; nothing was entered. The text is the length."""
 
-    entered = False
-
 
 class GoneError(SendingError):
     """The run is not there any more, as the text says; nothing was entered that anybody would take for a command."""
-
-    entered = False
 
 
 class NotTypedError(SendingError):

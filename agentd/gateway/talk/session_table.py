@@ -32,8 +32,6 @@ _DEFAULT_POLICY: Final = Policy()
 
 _DURATIONS: Final = ("restart_delay", "restart_delay_max", "restart_reset", "grace_period")
 
-LEASE_TABLE: Final = "drop_in"
-
 
 @dataclass(frozen=True, slots=True)
 class SessionAgent:
