@@ -27,7 +27,7 @@ examples:
   AGENTD_AUTH_TOKEN=… agentd-gateway --listen 0.0.0.0:8765   others need the token
   agentd-gateway migrate --database postgresql+asyncpg://agentd@localhost/agentd
 
-Tokens in AGENTD_AUTH_TOKEN, AGENTD_AUTH_TOKENS (parted by commas) and AGENTD_API_KEY are an administrator's.
+Tokens in AGENTD_AUTH_TOKEN, AGENTD_AUTH_TOKENS (separated by commas) and AGENTD_API_KEY are an administrator's.
 signals: SIGTERM and SIGINT end it; turns go on, and the next gateway tells how they ended.
 exit status: 0 clean end, 1 cannot start, 2 bad usage."""
 

@@ -14,7 +14,7 @@ from agentd.jcard.secrets import read_secret
 from agentd.model.gateway import DeclaredToken
 
 TOKEN_VARIABLES: Final = ("AGENTD_AUTH_TOKEN", "AGENTD_AUTH_TOKENS", "AGENTD_API_KEY")
-"""Each may hold several tokens, parted by commas."""
+"""Each may hold several tokens, separated by commas."""
 
 _LARGEST_TOKEN_FILE: Final = 64 << 10
 _USABLE: Final = re.compile(r"[!-~]+")

@@ -125,7 +125,7 @@ class ChannelSettings(BaseModel):
         list[Annotated[str, AfterValidator(_check_server)]] | None,
         BeforeValidator(_servers),
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-    ] = Field(None, description="kafka, msk: HOST:PORT of brokers, in a list or parted by commas.")
+    ] = Field(None, description="kafka, msk: HOST:PORT of brokers, in a list or separated by commas.")
     topic_prefix: Annotated[str, AfterValidator(_check_prefix)] | None = Field(
         None, description=f"kafka, msk: what topics begin with. Default: {DEFAULT_TOPIC_PREFIX}."
     )

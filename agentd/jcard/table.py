@@ -335,7 +335,7 @@ class AgentTable(BaseModel):
     )
     on_oom: _OnOom | None = Field(
         None,
-        description="What follows a run that ended because the kernel killed a process of it for want of memory: "
+        description="What follows a run that ended because the kernel killed a process of it for lack of memory: "
         "restart runs it again, within max_restarts, stop does not. Default: what restart says.",
     )
     on_usage_limit: OnUsageLimit | None = Field(

@@ -78,7 +78,7 @@ class RunGroups:
         self._expected = -_READY_FOR
         self._getting_ready: asyncio.Future[None] | None = None
         self.on_oom: Callable[[str], None] = lambda _run_id: None
-        """Told of a run of which the kernel has killed another process for want of memory."""
+        """Told of a run of which the kernel has killed another process for lack of memory."""
 
     @property
     def enforcing(self) -> bool:
@@ -261,7 +261,7 @@ class RunGroups:
     # -- what is known
 
     def oom_kills(self, run_id: str, *, killed: bool = False) -> int:
-        """How many processes of a run the kernel has killed for want of memory.
+        """How many processes of a run the kernel has killed for lack of memory.
 
         Parameters
         ----------

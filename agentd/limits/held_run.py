@@ -82,7 +82,7 @@ class HeldRun:
         return kills is not None
 
     def count_gone(self, counted: int) -> None:
-        """Count the kill that ended it with its group, if it was one for want of memory.
+        """Count the kill that ended it with its group, if it was one for lack of memory.
 
         systemd removes a scope that is empty at once, and with it what the kernel counted there. The slice, which all
         scopes are in, has counted that, too.

@@ -138,4 +138,4 @@ def reachable(destinations: Iterable[Destination], host: str, address: Address, 
 
 
 _TRANSLATED: Final = IPv6Network("64:ff9b::/96")
-"""IPv4 addresses by way of a translator (RFC 6052)."""
+"""IPv4 addresses through a translator (RFC 6052)."""

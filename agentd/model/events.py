@@ -136,7 +136,7 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
         "agentd had the agent's harness trust the folder that agentd made for it.", ("harness", "folder", "path")
     ),
     EventKind.LAUNCHED: EventDoc("A launch began.", (*_STATES, "run", "restarts")),
-    EventKind.LAUNCH_FAILED: EventDoc("A launch came to nothing.", ("state", "run")),
+    EventKind.LAUNCH_FAILED: EventDoc("A launch failed.", ("state", "run")),
     EventKind.STARTED: EventDoc("The agent's process runs.", (*_STATES, "run", "pid", "restarts")),
     EventKind.EXITED: EventDoc(
         "The agent's process ended.", ("state", "run", "pid", "exit_code", "exit_signal", "exit_reason", "ran_seconds")
@@ -156,7 +156,7 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     EventKind.DISABLED: EventDoc("The agent is declared and not to run.", _STATES),
     EventKind.SESSION_LOST: EventDoc("The agent's tmux session went away without agentd closing it.", ("state",)),
     EventKind.OOM: EventDoc(
-        "The kernel killed processes of the agent for want of memory; the agent itself may live on.", ("run", "kills")
+        "The kernel killed processes of the agent for lack of memory; the agent itself may live on.", ("run", "kills")
     ),
     EventKind.PROCESSES_SURVIVE_SIGKILL: EventDoc(
         "Processes of the agent cannot be ended; it is not launched again while they live.", ("pids",)
@@ -224,7 +224,7 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
         "A socket, lock, folder or record of agentd's own was gone from its place, and was made again.", ("path",)
     ),
     EventKind.PATH_LOST: EventDoc(
-        "A path of agentd's own is gone or another's, and cannot be made again for now.", ("path",)
+        "A path of agentd's own is gone or another's, and cannot be made again yet.", ("path",)
     ),
     EventKind.EVENTS_LOST: EventDoc("So many events could not be written and are not in the journal.", ("lost",)),
     EventKind.EVENTS_EXPIRED: EventDoc(
@@ -250,14 +250,14 @@ DETAILS: Mapping[str, str] = {
     "cost_usd": "what the program says that it cost, in US dollars",
     "decision": "`allow`, `deny`, `answer`, or `expired`: decided at the terminal, or by the end of the turn",
     "exit_code": "exit status, if the process ended by itself",
-    "exit_reason": "`oom` if the kernel killed a process of the run for want of memory, and the run ended by that",
+    "exit_reason": "`oom` if the kernel killed a process of the run for lack of memory, and the run ended by that",
     "exit_signal": "number of the signal that ended the process",
     "failure": "`usage_limit`, `auth_error` or `other`, of a turn that failed",
     "fields": "what differs, an array",
     "folder": "the folder",
     "grace_seconds": "from the first signal to SIGKILL",
     "harness": "the agent's harness",
-    "kills": "number of processes of the run that the kernel has killed for want of memory so far",
+    "kills": "number of processes of the run that the kernel has killed for lack of memory so far",
     "input_tokens": "tokens that the model was given",
     "limit_action": "what `on_usage_limit` says: `wait`, `stop` or `notify`",
     "limit_source": "the witness that tells of the limit",

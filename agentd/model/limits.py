@@ -9,7 +9,7 @@ from typing import Final
 
 
 class OomPolicy(StrEnum):
-    """What follows a run that ended because the kernel killed a process of it for want of memory."""
+    """What follows a run that ended because the kernel killed a process of it for lack of memory."""
 
     RESTART = "restart"
     """It is run again, whatever ``restart`` says."""

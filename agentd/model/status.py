@@ -121,9 +121,9 @@ class AgentStatus:
     exit_signal: Positive | None
     """Signal that ended the last run that ended."""
     exit_reason: Annotated[str, JsonSchema({"enum": ["oom"]})] | None
-    """oom if the last run ended because the kernel killed a process of it for want of memory."""
+    """oom if the last run ended because the kernel killed a process of it for lack of memory."""
     oom_kills: Count
-    """Processes of the latest run that the kernel killed for want of memory, as far as it had limits."""
+    """Processes of the latest run that the kernel killed for lack of memory, as far as it had limits."""
     error: str | None
     """Why the agent is not as declared."""
     next_restart_at: Time | None

@@ -55,7 +55,7 @@ class Run:
     restart: bool = False
     """Whether its launch is one of the restarts."""
     oom_kills: int = 0
-    """Processes of it that the kernel killed for want of memory, as far as that was reported."""
+    """Processes of it that the kernel killed for lack of memory, as far as that was reported."""
     oom_at: float | None = None
     """When the last one was, monotonic."""
 
@@ -130,7 +130,7 @@ class Life:
     counted: int = 0
     """Restarts that count against ``max_restarts`` and for the back-off."""
     refusals: int = 0
-    """Launches in a row that were refused, for want of something that they need; they use up no restart."""
+    """Launches in a row that were refused, because something that they need was missing; they use up no restart."""
     began: float | None = None
     """When the first run of this definition was launched, monotonic: the timeout counts from here."""
     began_wall: float | None = None

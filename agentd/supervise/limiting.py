@@ -24,7 +24,7 @@ _LONGEST_NAME = 64
 """Bytes; the kernel cuts the name of a process at 15."""
 
 _RECENT = 10.0
-"""Seconds that an agent may take to end in failure after a process of it was killed for want of memory."""
+"""Seconds that an agent may take to end in failure after a process of it was killed for lack of memory."""
 
 
 def _extra(described: Description, pid: int | None, limits: Limits) -> int:
@@ -70,17 +70,17 @@ def report_oom(reporter: Reporter, life: Life, run_id: str, kills: int) -> bool:
     if run is None or run.id != run_id or run.ended is not None or kills <= run.oom_kills:
         return False
     new = kills - run.oom_kills
-    reason = f"the kernel killed {'a process' if new == 1 else f'{new} processes'} of it, for want of memory"
+    reason = f"the kernel killed {'a process' if new == 1 else f'{new} processes'} of it, for lack of memory"
     reporter.emit(logging.WARNING, "agent_oom", EventKind.OOM, reason, run=run.id, kills=kills)
     return True
 
 
 def with_reason(life: Life, ended: Exit, now: float) -> Exit:
-    """Say of an end in failure that it was for want of memory, if it was."""
+    """Say of an end in failure that it was for lack of memory, if it was."""
     run = life.run
     if run is None or run.oom_at is None or life.stop is not None or ended.succeeded(life.policy):
         return ended
     if now - run.oom_at > _RECENT:
         return ended
     what = "it" if ended.signal is not None else "a process of it"
-    return replace(ended, oom=f"the kernel killed {what}, for want of memory")
+    return replace(ended, oom=f"the kernel killed {what}, for lack of memory")

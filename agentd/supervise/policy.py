@@ -17,7 +17,7 @@ LAST_SIGNAL = 64
 """The highest signal number of Linux (SIGRTMAX, signal(7))."""
 
 OOM = "oom"
-"""Why a run ended that the kernel took a process from for want of memory."""
+"""Why a run ended that the kernel took a process from for lack of memory."""
 
 SIGNAL_BASE = 128
 """By shell convention a status over this is a signal's number plus this."""
@@ -32,7 +32,7 @@ class Exit:
     error: str | None = None
     """Why the status is unknown or nothing ran."""
     oom: str | None = None
-    """What the kernel killed for want of memory, if that is why it ended."""
+    """What the kernel killed for lack of memory, if that is why it ended."""
 
     @classmethod
     def from_status(cls, status: int) -> Exit:

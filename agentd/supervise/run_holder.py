@@ -68,7 +68,7 @@ class RunHolder(Machine):
         return (no_report and run.ended is None and handle.report_again()) or no_record
 
     def look_for_oom(self, run_id: str, *, killed: bool = False) -> None:
-        """Look whether the kernel has killed a process of this run for want of memory, its own if that was `killed`."""
+        """Look whether the kernel has killed a process of this run for lack of memory, its own if that was `killed`."""
         kills = self.host.groups.oom_kills(run_id, killed=killed)
         if report_oom(self._reporter, self.life, run_id, kills):
             self._apply(transitions.oom_killed(self.life, run_id, kills, self._now()))

@@ -255,7 +255,7 @@ def exited(life: Life, run_id: str, ended: Exit, at: Instant) -> Step:
 
 
 def oom_killed(life: Life, run_id: str, kills: int, at: Instant) -> Step:
-    """Note how many processes of a run the kernel has killed for want of memory; its agent may live on."""
+    """Note how many processes of a run the kernel has killed for lack of memory; its agent may live on."""
     if not _is_current(life, run_id):
         return life, ()
     assert life.run is not None

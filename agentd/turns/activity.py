@@ -2,7 +2,7 @@
 
 Witnesses speak in two classes. What the harness itself records (hooks, status files, its server) is believed first, and
 among those the latest word, since they overlap: an interrupt that fires no hook is in the status file a moment later.
-The screen is believed where none of them speaks. A turn that failed for want of quota or credentials outlasts the idle
+The screen is believed where none of them speaks. A turn that failed for lack of quota or credentials outlasts the idle
 prompt that follows it, until a turn ends well; tools that still run outlast the end of theirs.
 """
 

@@ -50,7 +50,7 @@ def test_an_agent_that_outgrows_its_memory_ends_with_the_reason_oom(limited: Lim
     limited.tell("a", "eat 128")
     ended = limited.daemon.wait_state("a", "failed")
     assert (ended["exit_signal"], ended["exit_reason"], ended["oom_kills"]) == (signal.SIGKILL, "oom", 1)
-    assert ended["error"] == "oom: the kernel killed it, for want of memory; ended by signal 9"
+    assert ended["error"] == "oom: the kernel killed it, for lack of memory; ended by signal 9"
     assert limited.limits("a")["memory"]["peak"] == 64 * MEBIBYTE
     exited = limited.event("a", "exited")
     assert [event["kind"] for event in limited.events("a")][-3:] == ["oom", "exited", "failed"]
@@ -83,7 +83,7 @@ def test_an_agent_that_fails_over_its_child_has_the_reason_oom(limited: Limited)
     limited.tell("a", "exit 3")
     ended = limited.daemon.wait_state("a", "failed")
     assert (ended["exit_code"], ended["exit_reason"], ended["restarts"]) == (3, "oom", 0)
-    assert ended["error"] == "oom: the kernel killed a process of it, for want of memory; exit status 3"
+    assert ended["error"] == "oom: the kernel killed a process of it, for lack of memory; exit status 3"
 
 
 def test_on_oom_runs_an_agent_again_that_nothing_else_would(limited: Limited) -> None:

@@ -56,14 +56,14 @@ class _Agent:
 
 
 class Status:
-    """How the gateway and its runs do."""
+    """The status of the gateway and its runs."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._started = time.monotonic()
 
     async def daemon(self) -> DaemonStatus:
-        """Say how the gateway does."""
+        """Report the status of the gateway."""
         reachable = await self._core.agentd.reachable()
         async with self._core.database.read() as connection:
             counts = await runs.counts(connection)

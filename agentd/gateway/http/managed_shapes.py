@@ -17,7 +17,7 @@ class ManagedErrorShape(ErrorShape):
 
 
 class ManagedAgent(Shape):
-    """An agent that a user made, and how it does."""
+    """An agent that a user made, and its state."""
 
     agent: str
     """USERNAME/NAME."""

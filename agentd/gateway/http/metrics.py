@@ -1,4 +1,4 @@
-"""``/metrics``: how the gateway does, in Prometheus' text format."""
+"""``/metrics``: the gateway's metrics, in Prometheus' text format."""
 
 from __future__ import annotations
 

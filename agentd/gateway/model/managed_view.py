@@ -17,7 +17,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class ManagedView:
-    """An agent, and how it does."""
+    """An agent and its state."""
 
     agent: ManagedAgent
     shown: Mapping[str, Json] | None

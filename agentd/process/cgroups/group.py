@@ -144,7 +144,7 @@ class Group:
                 (unified / "cgroup.kill").write_text("1")
 
     def oom_kills(self) -> int | None:
-        """How many of their processes the kernel killed for want of memory; ``None`` if it does not tell."""
+        """How many of their processes the kernel killed for lack of memory; ``None`` if it does not tell."""
         unified, memory = self.folders.get(UNIFIED), self.folders.get(MEMORY)
         for folder, file in ((unified, "memory.events"), (memory, "memory.oom_control")):
             lines = None if folder is None else _read(folder / file)

@@ -1,4 +1,4 @@
-"""Tells when the kernel may have killed a process for want of memory; nothing is asked while it does not.
+"""Tells when the kernel may have killed a process for lack of memory; nothing is asked while it does not.
 
 Source: inotify(7) and the kernel's Documentation/admin-guide/cgroup-v2.rst (a change of memory.events),
 cgroup-v1/memory.rst (an eventfd at memory.oom_control, told before the kill, and when the group is removed).

@@ -1,6 +1,6 @@
 """What a shell would execute of a line, as far as that can be known before it does. Pure.
 
-Only a list of plain commands is read without doubt: words, quotes, and ``;``, ``&&``, ``||``, ``|`` and line breaks
+Only a list of plain commands is understood for certain: words, quotes, and ``;``, ``&&``, ``||``, ``|`` and line breaks
 between commands. Whatever else a shell does is a doubt, which keeps a line from being allowed: expansions,
 redirections, subshells, variables, patterns of file names, comments, reserved words. A reading goes on behind a doubt,
 since a denied command may stand there.

@@ -41,8 +41,8 @@ def register(commands: Commands) -> None:
     from agentd.cli.agentctl.mcp_hosts import MCP_HOSTS
 
     mcp = commands.add("mcp", _serve, details=_MCP, examples=_MCP_EXAMPLES)
-    mcp.add_argument("--toolsets", metavar="NAMES", help="toolsets, parted by commas [default]")
-    mcp.add_argument("--tools", metavar="NAMES", help="only these tools of them, parted by commas")
+    mcp.add_argument("--toolsets", metavar="NAMES", help="toolsets, separated by commas [default]")
+    mcp.add_argument("--tools", metavar="NAMES", help="only these tools of them, separated by commas")
     mcp.add_argument("--lockdown", action="store_true", help="show nothing that a worker wrote [AGENTD_MCP_LOCKDOWN]")
     mcp.add_argument("--http", metavar="HOST:PORT", help="serve by HTTP here, on loopback, at /mcp")
     mcp.add_argument("--token-file", metavar="FILE", help="--http: file that holds the token")
@@ -51,7 +51,7 @@ def register(commands: Commands) -> None:
     config.add_argument("--client", required=True, choices=tuple(MCP_HOSTS), help="the host")
     config.add_argument("--install", action="store_true", help="write it into the host's settings")
     config.add_argument("--absolute-command", action="store_true", help="name agentctl by its whole path")
-    config.add_argument("--toolsets", metavar="NAMES", help="toolsets, parted by commas [default]")
+    config.add_argument("--toolsets", metavar="NAMES", help="toolsets, separated by commas [default]")
     config.add_argument("--lockdown", action="store_true", help="show nothing that a worker wrote")
 
 

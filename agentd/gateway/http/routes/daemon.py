@@ -1,4 +1,4 @@
-"""The gateway itself: whether it is well, and how it does."""
+"""The gateway itself: its health and status."""
 
 from __future__ import annotations
 
