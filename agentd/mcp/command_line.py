@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agentd.files.streams import with_streams
-from agentd.mcp.http import Address
-from agentd.mcp.run import Serving, StartError, serve
-from agentd.mcp.toolsets.all import DEFAULT, ToolsetError
+from agentd.mcp.address import Address
 from agentd.settings.folders import SettingsError
+from agentd.settings.lean_imports import import_aiohttp_without_certificates, import_structlog_alone
 from agentd.settings.options import USAGE_ERROR, add_options, flags_of, settings_from
 
 LOCKDOWN = "AGENTD_MCP_LOCKDOWN"
@@ -24,7 +23,7 @@ _NAME = "agentctl mcp"
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser."""
     parser = argparse.ArgumentParser(prog=_NAME, allow_abbrev=False)
-    parser.add_argument("--toolsets", type=_names, default=(DEFAULT,))
+    parser.add_argument("--toolsets", type=_names, default=("default",))
     parser.add_argument("--tools", type=_names)
     parser.add_argument("--lockdown", action="store_true")
     parser.add_argument("--http", type=_address)
@@ -63,6 +62,11 @@ def _main(argv: Sequence[str]) -> int:
         settings = settings_from(arguments, os.environ)
     except SettingsError as error:
         parser.exit(USAGE_ERROR, f"{_NAME}: {error}\n")
+    import_structlog_alone()
+    import_aiohttp_without_certificates()
+    from agentd.mcp.run import Serving, StartError, serve  # noqa: PLC0415 (after these)
+    from agentd.mcp.toolsets.all import ToolsetError  # noqa: PLC0415
+
     serving = Serving(
         flags=flags_of(settings),
         toolsets=arguments.toolsets,

@@ -34,8 +34,8 @@ class ToolError(Exception):
         self.quoted = quoted
 
 
-_NOT_OURS = frozenset({Code.REFUSED, Code.FAILED})
-"""Their words may hold what a worker wrote."""
+_NOT_OURS = frozenset({Code.REFUSED, Code.FAILED, Code.CONFLICT})
+"""Their words may hold what a worker wrote: the ids of its requests, what it holds leases on."""
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import socket
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,43 +15,14 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agentd.mcp.address import Address
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 PATH: Final = "/mcp"
 
-_LAST_PORT: Final = 65535
-
 _GOODBYE: Final = 2
 """Seconds for open streams to end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """Read ``HOST:PORT`` of loopback.
-
-        Raises
-        ------
-        ValueError
-            If it is something else.
-        """
-        host, colon, port = text.rpartition(":")
-        bare = host.removeprefix("[").removesuffix("]")
-        if not colon or not port.isascii() or not port.isdigit() or int(port) > _LAST_PORT:
-            raise ValueError(f"expected HOST:PORT, found {text!r}")
-        try:
-            loopback = bare == "localhost" or ipaddress.ip_address(bare).is_loopback
-        except ValueError:
-            loopback = False
-        if not loopback:
-            raise ValueError(f"expected an address of loopback, as 127.0.0.1:{port}, found {text!r}")
-        return cls(bare, int(port))
 
 
 @dataclass(frozen=True, slots=True)

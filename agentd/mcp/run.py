@@ -14,16 +14,16 @@ from typing import Final
 import structlog
 from mcp.server.stdio import stdio_server
 
+from agentd.mcp.address import Address
 from agentd.mcp.agentctl import Agentctl
 from agentd.mcp.following import follow
-from agentd.mcp.http import Address, listen, serve_http, url_of
 from agentd.mcp.reading import AgentReader
 from agentd.mcp.resources import Resources
 from agentd.mcp.server import McpServer
 from agentd.mcp.toolsets.all import Sources, chosen_tools
 from agentd.mcp.updates import Updates
 from agentd.pool.pool import Pool
-from agentd.pool.teaching import skill
+from agentd.pool.skills.skills import skill
 from agentd.settings.logs import Redactor, configure
 from agentd.settings.settings import Settings
 
@@ -75,6 +75,8 @@ async def serve(settings: Settings, serving: Serving) -> None:
             async with stdio_server() as (incoming, outgoing):
                 await served.server.run(incoming, outgoing, served.server.create_initialization_options())
             return
+        from agentd.mcp.http import listen, serve_http, url_of  # noqa: PLC0415 (uvicorn takes 50 ms of CPU to import)
+
         token = None if serving.without_token else _token(serving.token_file, settings.state_dir, os.environ)
         try:
             listening = listen(serving.address)

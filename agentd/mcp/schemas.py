@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pydantic import BaseModel, JsonValue
 
 Schema = dict[str, JsonValue]
@@ -9,13 +11,25 @@ Schema = dict[str, JsonValue]
 _NEEDLESS = ("title", "default", "$defs")
 
 
-def outline(model: type[BaseModel]) -> Schema:
-    """Give the same of a result, without what is inside its objects: who reads the result sees that."""
+def outline(model: type[BaseModel], may_be_null: Collection[str] = ()) -> Schema:
+    """Give the same of a result, without what is inside its objects: who reads the result sees that.
+
+    Parameters
+    ----------
+    may_be_null
+        Fields that are null, and not left out, where there is nothing.
+    """
     whole = compact(model)
     properties = whole.pop("properties")
     assert isinstance(properties, dict)
     whole.pop("required", None)
-    return {**whole, "properties": {name: _outlined(each) for name, each in properties.items()}}
+    outlined = {name: _outlined(each) for name, each in properties.items()}
+    nullable = {name: _or_null(each) for name, each in outlined.items() if name in may_be_null}
+    return {**whole, "properties": {**outlined, **nullable}}
+
+
+def _or_null(schema: JsonValue) -> JsonValue:
+    return {**schema, "type": [schema["type"], "null"]} if isinstance(schema, dict) else schema
 
 
 def _outlined(schema: JsonValue) -> JsonValue:

@@ -35,11 +35,13 @@ from pydantic import JsonValue, ValidationError
 
 from agentd import __version__
 from agentd.mcp.errors import ToolError
+from agentd.mcp.progress import told_of
 from agentd.mcp.prompts import PROMPTS, prompt
 from agentd.mcp.resources import Resources
 from agentd.mcp.tool import Call, Tool
 from agentd.mcp.untrusted import Fence, shown
 from agentd.mcp.updates import Updates
+from agentd.mcp.uris import agent_uri
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -124,13 +126,20 @@ class McpServer:
             raise MCPError(INVALID_PARAMS, f"there is no tool {params.name!r} here: tools/list names those there are")
         fence = self._fence()
         try:
-            result = await tool.call(params.arguments or {}, Call(request.session.report_progress, _parent(request)))
+            called = tool.call(params.arguments or {}, self._made(request))
+            result = await told_of(called, request.session.report_progress)
         except ValidationError as error:
             return _failed(ToolError("invalid_arguments", _wrong(error)), fence)
         except ToolError as failure:
             return _failed(failure, fence)
         given = shown(result, fence)
         return CallToolResult(content=[_text(given)], structured_content=given)
+
+    def _made(self, request: Request) -> Call:
+        def follow(agent: str) -> None:
+            self._updates.subscribe(request.session, agent_uri(agent, "events"))
+
+        return Call(_parent(request), follow)
 
     # -- resources
 

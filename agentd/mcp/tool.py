@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, ClassVar, Final, TypeVar
 
 from mcp_types import Tool as ToolDeclaration
 from mcp_types import ToolAnnotations
@@ -23,6 +23,9 @@ class Arguments(BaseModel):
 class Result(BaseModel):
     """What a tool answers."""
 
+    always: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are there also where they are ``None``."""
+
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
@@ -34,17 +37,15 @@ def _is_duration(text: str) -> str:
 Duration = Annotated[str, AfterValidator(_is_duration)]
 """As the jcard writes it: ``1h30m``."""
 
-Progress = Callable[[float, float, str], Awaitable[None]]
-"""Tells the caller how far a call is: done, of, and words of ours."""
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """A call of a tool."""
 
-    progress: Progress
-    parent: str | None = None
+    parent: str | None
     """The conversation, or the tool's use in it, that calls."""
+    follow: Callable[[str], None]
+    """Has the caller told, from now on, that something happens to an agent of this name."""
 
 
 A = TypeVar("A", bound=Arguments)
@@ -98,19 +99,16 @@ def tool(
         name=name,
         description=description,
         input_schema=compact(arguments),
-        output_schema=outline(result),
+        output_schema=outline(result, result.always),
         annotations=_annotations(effect),
     )
     return Tool(declaration, call)
 
 
 def _annotations(effect: Effect) -> ToolAnnotations:
-    """Say it without what hosts take for granted: that a tool destroys, and is not idempotent, unless it only reads."""
-    if effect.read_only:
-        return ToolAnnotations(read_only_hint=True, open_world_hint=False)
     return ToolAnnotations(
-        read_only_hint=False,
-        destructive_hint=None if effect.destructive else False,
-        idempotent_hint=True if effect.idempotent else None,
+        read_only_hint=effect.read_only,
+        destructive_hint=effect.destructive,
+        idempotent_hint=effect.idempotent,
         open_world_hint=False,
     )

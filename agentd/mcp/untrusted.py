@@ -6,12 +6,15 @@ shown between two lines that hold a random number which it cannot know; in lockd
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
+
+from agentd.mcp.tool import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +23,15 @@ class _Mark:
 
 
 _MARK: Final = _Mark()
+_ID: Final = "id"
 
 Untrusted = Annotated[str, _MARK]
 """A text that a worker, or what it works on, has written: an answer, a question, a file's name."""
+
+UntrustedId = Annotated[str, _MARK, _ID]
+"""The same, of what callers give back as it is: shown without a fence where it is short and one word."""
+
+_WORD: Final = re.compile(r"[A-Za-z0-9_.:@/-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +50,8 @@ class Fence:
         return f"<untrusted {self.number}>\n{text}\n</untrusted {self.number}>"
 
 
-def shown(value: BaseModel, fence: Fence | None) -> dict[str, JsonValue]:
-    """Give a result as JSON, without what is ``None``.
+def shown(value: Result, fence: Fence | None) -> dict[str, JsonValue]:
+    """Give a result as JSON; what is ``None`` is left out, but for the fields that are there always.
 
     Parameters
     ----------
@@ -52,23 +61,28 @@ def shown(value: BaseModel, fence: Fence | None) -> dict[str, JsonValue]:
     given: dict[str, JsonValue] = {}
     for name, field in type(value).model_fields.items():
         inner = getattr(value, name)
-        marked = _MARK in field.metadata or _marks(field.annotation)
-        told = _json(inner, fence, marked=marked)
-        if told is not None:
+        marked = _has(_MARK, field.metadata, field.annotation)
+        bare = fence is not None and _has(_ID, field.metadata, field.annotation) and _is_word(inner)
+        told = _json(inner, fence, marked=marked and not bare)
+        if told is not None or name in value.always:
             given[name] = told
     return given
 
 
-def _marks(annotation: object) -> bool:
-    """Whether a type holds marked texts: ``Untrusted | None``, ``tuple[Untrusted, ...]``."""
-    if _MARK in getattr(annotation, "__metadata__", ()):
+def _has(mark: object, metadata: Sequence[object], annotation: object) -> bool:
+    """Whether a field, or a type in its own, is marked: ``Untrusted | None``, ``tuple[Untrusted, ...]``."""
+    if mark in metadata or mark in getattr(annotation, "__metadata__", ()):
         return True
-    return any(_marks(each) for each in getattr(annotation, "__args__", ()))
+    return any(_has(mark, (), each) for each in getattr(annotation, "__args__", ()))
+
+
+def _is_word(text: object) -> bool:
+    return isinstance(text, str) and _WORD.fullmatch(text) is not None
 
 
 def _json(value: object, fence: Fence | None, *, marked: bool) -> JsonValue:
     match value:
-        case BaseModel():
+        case Result():
             return shown(value, fence)
         case str() if marked:
             return None if fence is None else fence.around(value)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote as quote_url
 
 from agentd.api.client.socket import Json, JsonObject
+from agentd.model.events import EventKind
 from agentd.model.pool import OWNER
 from agentd.model.states import AgentState
 from agentd.pool.errors import Code, PoolError
@@ -131,6 +132,7 @@ def shown(worker: DeclaredWorker | None, status: Status | None) -> Worker:
         activity=None if status is None else status.text("activity"),
         role=None if facts is None else facts.role,
         parent=None if facts is None else facts.parent,
+        spawned_by=None if facts is None else facts.spawned_by,
         isolation=isolation,
         repo=None if facts is None else facts.repo,
         workdir=None if status is None else status.text("workdir"),
@@ -179,3 +181,14 @@ async def events_of(
     query += [("tail", str(tail))] if tail is not None else []
     found = await pool.api.get("/v1/events", query=query)
     return [each for each in (found if isinstance(found, list) else []) if isinstance(each, dict)]
+
+
+async def exit_told(pool: Pool, worker: str, since: str | None = None) -> Exit | None:
+    """Give the last exit that events tell of a worker that was terminated; raises as `events_of`."""
+    for event in reversed(await events_of(pool, (EventKind.EXITED, EventKind.STOPPED), [worker], since=since)):
+        data = fields(event.get("data"))
+        code, signal = whole(data.get("exit_code")), whole(data.get("exit_signal"))
+        if code is not None or signal is not None:
+            by_us = event.get("kind") == EventKind.STOPPED or data.get("state") == AgentState.STOPPING
+            return Exit(code, signal, "terminated" if by_us else None)
+    return None

@@ -1,19 +1,14 @@
-"""What agents and people are told who begin with workers: skills, first steps, and what is read and stored."""
+"""What agents and people are told who begin with workers: first steps, and what is read and stored."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Final
 
-from agentd.pool.errors import Code, PoolError
 from agentd.pool.inventory import inventory
 from agentd.pool.pool import Pool
 from agentd.settings.settings import Settings
-from agentd.text.quoting import quote
-
-_SKILLS: Final = {"workers": "hand work to other coding agents, watch them, answer them, collect their patches"}
 
 _INSTALL: Final = {
     "claude-code": "npm install -g @anthropic-ai/claude-code",
@@ -21,23 +16,6 @@ _INSTALL: Final = {
     "gemini-cli": "npm install -g @google/gemini-cli",
     "opencode": "npm install -g opencode-ai",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Skill:
-    """A text for agents."""
-
-    name: str
-    description: str
-    text: str | None
-    """Null in a list."""
-
-
-@dataclass(frozen=True, slots=True)
-class SkillList:
-    """The skills that there are."""
-
-    skills: Sequence[Skill]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +56,6 @@ class Privacy:
     entries: Sequence[Handled]
 
 
-def skills() -> SkillList:
-    """List the skills."""
-    return SkillList([Skill(name, description, None) for name, description in _SKILLS.items()])
-
-
-def skill(name: str) -> Skill:
-    """Give a skill.
-
-    Raises
-    ------
-    PoolError
-        If there is none of that name.
-    """
-    if name not in _SKILLS:
-        message = f"there is no skill {quote(name)}; there is {', '.join(_SKILLS)}"
-        raise PoolError(Code.NOT_FOUND, message, "agentctl skills list")
-    text = files("agentd.pool.skills").joinpath(f"{name}.md").read_text(encoding="utf-8")
-    return Skill(name, _SKILLS[name], text)
-
-
 async def setup(pool: Pool, provider: str | None = None) -> Setup:
     """Say what is to be done before workers can be spawned.
 
@@ -111,7 +69,7 @@ async def setup(pool: Pool, provider: str | None = None) -> Setup:
     for each in found.providers:
         install = _INSTALL.get(each.harness)
         steps.append(Step(each.id, each.installed, "its program is installed", None if each.installed else install))
-        if each.installed:
+        if each.installed and each.auth.present is not None:
             login = None if each.auth.present or each.binary is None else each.binary
             steps.append(Step(each.id, each.auth.present, "it can log in", login))
         if not each.allowed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -10,7 +9,7 @@ from typing import Final
 
 from agentd.model.pool import WorkerEvent
 from agentd.pool.looking import Look
-from agentd.pool.results.common import document
+from agentd.pool.results.common import cut, size_of
 from agentd.pool.results.workers import Observation
 
 
@@ -102,17 +101,13 @@ def _next(name: str, event: WorkerEvent | None, cursor: str) -> str:
             return f"agentctl observe {name} --cursor {cursor}"
 
 
-def _cut(text: str | None, most: int) -> str | None:
-    return text if text is None or len(text) <= most else f"{text[: most - 1]}…"
-
-
 def _shortened(observation: Observation, detail: Detail) -> Observation:
     match detail:
         case Detail.FULL:
             return observation
         case Detail.EXCERPT:
-            cut = _cut(observation.answer, _EXCERPT)
-            return replace(observation, answer=cut, answer_cut=observation.answer_cut or cut != observation.answer)
+            short = cut(observation.answer, _EXCERPT)
+            return replace(observation, answer=short, answer_cut=observation.answer_cut or short != observation.answer)
         case _:
             return _summary(observation)
 
@@ -120,19 +115,15 @@ def _shortened(observation: Observation, detail: Detail) -> Observation:
 def _summary(observation: Observation) -> Observation:
     short = replace(
         observation,
-        asks=_cut(observation.asks, _SHORT),
-        error=_cut(observation.error, _SHORT),
-        choices=tuple(str(_cut(each, 40)) for each in observation.choices[:6]),
+        asks=cut(observation.asks, _SHORT),
+        error=cut(observation.error, _SHORT),
+        choices=tuple(str(cut(each, 40)) for each in observation.choices[:6]),
     )
     answer, most = short.answer, len(short.answer or "")
-    while most > 0 and _size(short) > SUMMARY_BYTES:
-        most -= max(1, (_size(short) - SUMMARY_BYTES) // 6)
+    while most > 0 and size_of(short) > SUMMARY_BYTES:
+        most -= max(1, (size_of(short) - SUMMARY_BYTES) // 6)
         # Of a long answer the beginning is its gist more often than its end.
-        short = replace(short, answer=_cut(answer, max(1, most)), answer_cut=True)
-    if _size(short) > SUMMARY_BYTES:
-        short = replace(short, asks=_cut(short.asks, 60), error=_cut(short.error, 60), choices=short.choices[:2])
+        short = replace(short, answer=cut(answer, max(1, most)), answer_cut=True)
+    if size_of(short) > SUMMARY_BYTES:
+        short = replace(short, asks=cut(short.asks, 60), error=cut(short.error, 60), choices=short.choices[:2])
     return short
-
-
-def _size(observation: Observation) -> int:
-    return len(json.dumps(document(observation), separators=(",", ":")))

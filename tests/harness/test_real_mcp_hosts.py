@@ -129,4 +129,8 @@ def test_a_host_spawns_observes_answers_and_collects(driven: DrivenCli) -> None:
     git(repo, "apply", "--index", str(work["patch"]))
     assert (repo / "new.txt").read_text() == "made\n"
     listed = json.loads(output_of(driven, "workers", "--json"))
-    assert [(each["id"], each["parent"]) for each in listed["workers"]] == [(worker, "agent")]
+    assert [(each["id"], each["spawned_by"]) for each in listed["workers"]] == [(worker, "agent")]
+    # Claude Code says which use of a tool calls, Codex which of its threads; the others say nothing.
+    (parent,) = (str(each["parent"]) for each in listed["workers"])
+    linked = {"claude-code": r"toolu_\w+", "codex": r"[0-9a-f]{8}-[0-9a-f-]{27}"}
+    assert re.fullmatch(linked.get(driven.cli.harness, "agent"), parent), parent

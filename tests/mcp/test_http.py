@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from agentd.mcp.http import Address
+from agentd.mcp.address import Address
 from tests.mcp.serving import http_server
 from tests.support.daemon import Daemon
 

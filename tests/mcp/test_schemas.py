@@ -13,6 +13,7 @@ from agentd.mcp.agentctl import Agentctl
 from agentd.mcp.schemas import compact, outline
 from agentd.mcp.tool import Arguments, Result, Tool
 from agentd.mcp.toolsets.all import TOOLSETS, Sources, ToolsetError, chosen_tools
+from agentd.mcp.untrusted import shown
 from agentd.model.pool import WorkerIsolation
 from agentd.pool.pool import Pool
 from agentd.settings.settings import resolve_settings
@@ -50,6 +51,15 @@ class Given2(Result):
     text: str | None = None
 
 
+class WithNull(Result):
+    """A result that says it where there is nothing."""
+
+    always = frozenset({"text", "one"})
+    text: str | None = None
+    one: Inside | None = None
+    other: str | None = None
+
+
 def test_a_schema_has_no_titles_no_defaults_and_no_references() -> None:
     assert compact(Given) == {
         "type": "object",
@@ -75,6 +85,19 @@ def test_an_outline_leaves_out_the_inside_of_objects() -> None:
     }
 
 
+def test_what_may_be_null_is_said_and_shown() -> None:
+    schema = outline(WithNull, WithNull.always)
+    given = shown(WithNull(), None)
+    assert given == {"text": None, "one": None}
+    jsonschema.validate(given, schema)
+    jsonschema.validate(shown(WithNull(one=Inside(a=1), text="x"), None), schema)
+    assert schema["properties"] == {
+        "text": {"type": ["string", "null"]},
+        "one": {"type": ["object", "null"]},
+        "other": {"type": "string"},
+    }
+
+
 def listed(tools: list[Tool]) -> str:
     """Write a list of tools as a host gets it."""
     return json.dumps(
@@ -95,8 +118,23 @@ def test_every_tool_says_what_it_takes_gives_and_does(sources: Sources, toolset:
         jsonschema.Draft202012Validator.check_schema(declared.input_schema)
         assert declared.output_schema is not None
         jsonschema.Draft202012Validator.check_schema(declared.output_schema)
-        assert declared.annotations is not None
-        assert declared.annotations.read_only_hint is not None
+        hints = declared.annotations
+        assert hints is not None
+        assert None not in (hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint)
+        assert not (hints.read_only_hint and hints.destructive_hint)
+
+
+def test_the_default_tools_say_truly_what_they_do_to_the_world(sources: Sources) -> None:
+    hints = {tool.name: tool.declaration.annotations for tool in chosen_tools(sources, ["default"])}
+    assert {name for name, each in hints.items() if each and each.read_only_hint} == {
+        *("inventory", "get_usage", "observe_workers", "read_transcript"),
+    }
+    assert {name for name, each in hints.items() if each and each.destructive_hint} == {
+        *("answer_request", "terminate_worker"),
+    }
+    assert {name for name, each in hints.items() if each and not each.idempotent_hint} == {
+        *("spawn_worker", "send_message", "answer_request", "collect_work"),
+    }
 
 
 def test_tools_are_chosen_by_name_of_any_toolset(sources: Sources) -> None:

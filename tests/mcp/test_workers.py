@@ -7,11 +7,16 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 
 import pytest
 from mcp.client.client import Client
+from mcp.client.session import IncomingMessage
+from mcp_types import CallToolResult, RequestParamsMeta, ResourceUpdatedNotification
 from pydantic import JsonValue
 
+from agentd.pool.listing import workers
+from agentd.pool.results.workers import Worker
 from tests.mcp.conftest import called, hosted, mcp_command, refused
 from tests.pool.conftest import PROVIDER, World, git
 
@@ -49,7 +54,7 @@ async def test_a_worker_is_spawned_asked_answered_collected_and_ended(world: Wor
         done = await until(client, worker, "completed")
         assert "You said: hello ASK-QUESTION (Blue)" in str(done["answer"])
         assert str(done["answer"]).startswith("<untrusted ")
-        assert len(json.dumps(done)) <= 1200
+        assert len(json.dumps(done)) <= 1024
         sent = await called(client, "send_message", worker=worker, text="more")
         assert sent["worker"] == worker
         tree = world.daemon.agents()[worker]["workdir"]
@@ -84,6 +89,47 @@ async def test_locked_down_not_a_byte_of_a_worker_is_shown(world: World) -> None
         assert "Which colour?" not in str(said)
 
 
+async def test_locked_down_what_a_worker_holds_leases_on_is_not_shown(world: World) -> None:
+    acquire = {"path": CANARY, "mode": "write", "repo": str(world.repo)}
+    async with hosted(world.daemon, "--toolsets=leases") as client:
+        assert CANARY in str(await called(client, "acquire_lease", owner=CANARY, **acquire))
+    async with hosted(world.daemon, "--toolsets=leases", "--lockdown") as client:
+        said = [str(await called(client, "list_leases")), await refused(client, "acquire_lease", owner="o", **acquire)]
+        assert CANARY not in str(said)
+        assert "conflict" in said[1]
+
+
+async def test_who_calls_is_the_parent_of_its_workers_and_is_told_of_them_unasked(world: World) -> None:
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    async def hear(message: IncomingMessage) -> None:
+        if isinstance(message, ResourceUpdatedNotification):
+            told.put_nowait(message.params.uri)
+
+    job: dict[str, JsonValue] = {"provider": PROVIDER, "task": "ASK-QUESTION", "repo": str(world.repo)}
+    linked: dict[str, RequestParamsMeta] = {
+        "thread-1": {"threadId": "thread-1"},  # type: ignore[typeddict-unknown-key]  # codex's own
+        "toolu_1": {"claudecode/toolUseId": "toolu_1"},  # type: ignore[typeddict-unknown-key]  # Claude Code's own
+    }
+    async with hosted(world.daemon, era="legacy", hear=hear, env={"AGENTD_AGENT": "boss"}) as client:
+        for parent, meta in linked.items():
+            result = await client.call_tool("spawn_worker", job, meta=meta)
+            assert isinstance(result, CallToolResult)
+            assert result.structured_content is not None
+            worker = str(result.structured_content["id"])
+            uri = f"agentd://agents/{worker}/events"
+            assert uri in result.structured_content["resources"]
+            while await told.get() != uri:
+                pass
+            (shown,) = (each for each in await asyncio.to_thread(listed, world) if each.id == worker)
+            assert (shown.parent, shown.spawned_by) == (parent, "boss")
+
+
+def listed(world: World) -> Sequence[Worker]:
+    """List the workers."""
+    return world.run(workers).workers
+
+
 async def test_a_wait_blocks_nobody_tells_its_progress_and_ends_when_it_is_cancelled(world: World) -> None:
     async with hosted(world.daemon) as client:
         worker = await spawned(client, world, "STUB-SLEEP:300")
@@ -107,7 +153,7 @@ async def test_a_wait_blocks_nobody_tells_its_progress_and_ends_when_it_is_cance
         wait.cancel()
         await asyncio.wait([wait])
         told = await called(client, "observe_workers", workers=[worker], timeout_seconds=0)
-        assert told["timed_out"] is True
+        assert (told["timed_out"], told["event"], told["worker"], told["exit"]) == (True, None, worker, None)
         await called(client, "terminate_worker", worker=worker)
 
 

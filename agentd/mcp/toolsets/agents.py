@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 from agentd.mcp.agentctl import Agentctl, operand
 from agentd.mcp.errors import ToolError
 from agentd.mcp.tool import READS, Arguments, Call, Result, Tool, tool
-from agentd.mcp.untrusted import Untrusted
+from agentd.mcp.untrusted import Untrusted, UntrustedId
 
 _MOST_LINES: Final = 1000
 
@@ -55,7 +55,7 @@ class Agent(ShortAgent):
     type: str
     workdir: str
     restarts: int
-    model: str | None = None
+    model: UntrustedId | None = None
     pid: int | None = None
     session: str | None = None
     started_at: str | None = None

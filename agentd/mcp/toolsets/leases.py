@@ -8,6 +8,7 @@ from typing import Literal
 from agentd.mcp.errors import refusals
 from agentd.mcp.tool import CHANGES, READS, Arguments, Call, Duration, Result, Tool, tool
 from agentd.mcp.toolsets.worker_results import Shortened
+from agentd.mcp.untrusted import Untrusted, UntrustedId
 from agentd.pool.leasing import acquire_lease, list_leases, release_lease
 from agentd.pool.pool import Pool
 from agentd.text.durations import parse_duration
@@ -43,10 +44,10 @@ class LeaseResult(Shortened):
     """A lease."""
 
     id: str
-    path: str
+    path: Untrusted
     repo: str
     mode: str
-    owner: str
+    owner: UntrustedId
     acquired_at: str
     expires_at: str | None = None
 

@@ -85,7 +85,7 @@ class ProviderResult(Result):
     harness: str
     installed: bool
     allowed: bool
-    logged_in: bool
+    logged_in: bool | None = None
     version: str | None = None
     models: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import Literal
 from agentd.mcp.errors import refusals
 from agentd.mcp.tool import READS, Arguments, Call, Duration, Result, Tool, tool
 from agentd.mcp.toolsets.worker_results import Shortened
+from agentd.mcp.untrusted import UntrustedId
 from agentd.pool.pool import Pool
 from agentd.pool.statistics import stats
 from agentd.text.durations import parse_duration
@@ -25,7 +26,8 @@ class Range(Arguments):
 class Row(Shortened):
     """What one of them did."""
 
-    key: str
+    key: UntrustedId
+    """Its provider or name, or the role that somebody gave it"""
     workers: int
     runs: int
     limits_hit: int

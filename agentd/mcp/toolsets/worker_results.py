@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentd.mcp.tool import Result
-from agentd.mcp.untrusted import Untrusted
+from agentd.mcp.untrusted import Untrusted, UntrustedId
+from agentd.mcp.uris import PARTS, agent_uri
 
 if TYPE_CHECKING:
     from typing import Self
@@ -43,10 +44,20 @@ class SpawnResult(Shortened):
     attach: str
     cursor: str
     warnings: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    """Where it can be read; hosts drop links."""
+
+    @classmethod
+    def of(cls, found: DataclassInstance) -> Self:
+        """Shorten it."""
+        short = super().of(found)
+        return short.model_copy(update={"resources": tuple(agent_uri(short.id, part) for part in PARTS)})
 
 
 class ObserveResult(Shortened):
     """What happened first, or nothing yet."""
+
+    always = frozenset({"event", "worker", "exit", "answer"})
 
     event: str | None = None
     worker: str | None = None
@@ -56,7 +67,7 @@ class ObserveResult(Shortened):
     answer: Untrusted | None = None
     answer_cut: bool = False
     asks: Untrusted | None = None
-    request: str | None = None
+    request: UntrustedId | None = None
     choices: tuple[Untrusted, ...] = ()
     error: Untrusted | None = None
     output: tuple[Untrusted, ...] | None = None

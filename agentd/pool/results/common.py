@@ -5,6 +5,7 @@ A pydantic ``TypeAdapter`` makes a JSON Schema of each.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,16 @@ Confidence = Annotated[str, JsonSchema({"enum": ["exact", "observed", "declared"
 def document(result: DataclassInstance) -> dict[str, object]:
     """Give a result as a JSON object."""
     return asdict(result)
+
+
+def size_of(result: DataclassInstance) -> int:
+    """Count the bytes of a result as agentctl prints it."""
+    return len(json.dumps(document(result), separators=(",", ":")))
+
+
+def cut(text: str | None, most: int) -> str | None:
+    """Cut a text off after some characters."""
+    return text if text is None or len(text) <= most else f"{text[: most - 1]}…"
 
 
 @dataclass(frozen=True, slots=True)

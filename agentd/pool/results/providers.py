@@ -14,8 +14,8 @@ from agentd.pool.results.common import Confidence, Isolation
 class Auth:
     """Whether a provider's program can log in; never with what."""
 
-    present: bool
-    """Whether credentials were found."""
+    present: bool | None
+    """Whether credentials were found; null where it is not known what they would be."""
     source: str | None
     """Where: the variable, secret or file; null if none was found."""
 

@@ -20,6 +20,8 @@ class Worker:
     activity: Doing | None
     role: str | None
     parent: str | None
+    spawned_by: str | None
+    """The agent that declared it, and so may talk to it."""
     isolation: Isolation
     repo: str | None
     workdir: str | None

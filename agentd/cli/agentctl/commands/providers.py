@@ -66,7 +66,7 @@ def _inventory(invocation: Invocation) -> Status:
             Cell(each.id, BOLD),
             Cell("yes" if each.installed else "no"),
             Cell(printable(each.version or "")),
-            Cell("yes" if each.auth.present else "no"),
+            Cell({True: "yes", False: "no", None: ""}[each.auth.present]),
             Cell("yes" if each.allowed else "no"),
             Cell("" if each.usage is None else "yes" if each.usage.usable else "no"),
             Cell(printable(each.note or "")),
@@ -114,7 +114,7 @@ def _smoke(invocation: Invocation) -> Status:
 
 def _skills(invocation: Invocation) -> Status:
     from agentd.pool.errors import PoolError
-    from agentd.pool.teaching import skill, skills
+    from agentd.pool.skills.skills import skill, skills
 
     given = invocation.arguments
     if given.action == "list":
