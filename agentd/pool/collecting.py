@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files.worker import in_thread
+from agentd.model.events import EventKind
 from agentd.model.pool import WorkerFacts, WorkerIsolation
 from agentd.model.spec import WORKTREES
 from agentd.pool.around import Around, look_around
@@ -20,7 +21,7 @@ from agentd.pool.output_folder import OutputError, OutputFolder, new_folder
 from agentd.pool.pool import Pool
 from agentd.pool.results.common import Exit, document
 from agentd.pool.results.work import Artifact, ArtifactPage, ChangedPath, CollectedCommit, Collection
-from agentd.pool.statuses import Status, status_of, unknown_worker
+from agentd.pool.statuses import Status, events_of, exit_told, fields, status_of, unknown_worker
 from agentd.pool.transcripts import last_lines
 from agentd.pool.work_files import BUNDLE, FILES, PATCH, WrittenWork, write_work
 from agentd.process.runner import RunnerError
@@ -55,6 +56,14 @@ class _Found:
     worktree: Worktree | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What it said last, and how it ended; of one that was terminated, as the events that are kept tell."""
+
+    answer: str | None
+    exit: Exit | None
+
+
 async def collect(pool: Pool, worker: str, output: Path | None = None) -> Collection:
     """Write a worker's work into a new folder.
 
@@ -70,13 +79,14 @@ async def collect(pool: Pool, worker: str, output: Path | None = None) -> Collec
     """
     around = await look_around(pool)
     found = await _find(pool, around, worker)
-    lines = await last_lines(pool, found.name, _LINES) if found.status is not None else []
-    answer = None if found.status is None else await _answer(pool, found.status)
+    lines = await last_lines(pool, found.name, _LINES)
+    answer = await _answer(pool, found)
+    exit_ = found.status.exit if found.status is not None else await exit_told(pool, found.name)
     now = time.time()
     if output is None:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         output = around.daemon.data_dir / COLLECTED / f"{found.name}-{stamp}"
-    return await in_thread("pool-collect", partial(_collect, around, found, output, lines, answer, now))
+    return await in_thread("pool-collect", partial(_collect, around, found, output, lines, _Said(answer, exit_), now))
 
 
 async def _find(pool: Pool, around: Around, worker: str) -> _Found:
@@ -96,9 +106,13 @@ async def _find(pool: Pool, around: Around, worker: str) -> _Found:
     return _Found(name, facts, status, worktree)
 
 
-async def _answer(pool: Pool, status: Status) -> str | None:
-    last = (await look_at(pool, status.name)).last
-    return None if last is None else last.text
+async def _answer(pool: Pool, found: _Found) -> str | None:
+    if found.status is not None:
+        last = (await look_at(pool, found.name)).last
+        return None if last is None else last.text
+    ends = await events_of(pool, (EventKind.TURN_ENDED,), [found.name], tail=1)
+    text = fields(ends[-1].get("data")).get("text") if ends else None
+    return text if isinstance(text, str) else None
 
 
 def _changes(around: Around, found: _Found) -> Changes | None:
@@ -111,9 +125,7 @@ def _changes(around: Around, found: _Found) -> Changes | None:
     return None
 
 
-def _collect(
-    around: Around, found: _Found, output: Path, lines: Sequence[str], answer: str | None, now: float
-) -> Collection:
+def _collect(around: Around, found: _Found, output: Path, lines: Sequence[str], said: _Said, now: float) -> Collection:
     output = absolute(str(output))
     try:
         changes = _changes(around, found)
@@ -123,8 +135,8 @@ def _collect(
             if changes is not None:
                 summary = changes.stat().decode("utf-8", "replace").strip() or "nothing was changed"
             _write(folder, TRANSCRIPT, "".join(f"{line}\n" for line in lines))
-            _write(folder, SUMMARY, f"{answer or ''}\n\n{summary}\n".lstrip())
-            result = _result(found, output, changes, work, summary, answer)
+            _write(folder, SUMMARY, f"{said.answer or ''}\n\n{summary}\n".lstrip())
+            result = _result(found, output, changes, work, summary, said)
             _write(folder, MANIFEST, json.dumps(_manifest(result, work, now), indent=2) + "\n")
     except (GitError, RunnerError, RecordError) as error:
         raise PoolError(Code.FAILED, str(error), f"agentctl transcript {found.name} --tail-lines 50") from error
@@ -141,7 +153,7 @@ def _write(folder: OutputFolder, name: str, text: str) -> None:
 
 
 def _result(
-    found: _Found, output: Path, changes: Changes | None, work: WrittenWork | None, summary: str, answer: str | None
+    found: _Found, output: Path, changes: Changes | None, work: WrittenWork | None, summary: str, said: _Said
 ) -> Collection:
     status = found.status
     files = (
@@ -153,13 +165,13 @@ def _result(
         else [CollectedCommit(each.id, each.author, each.date, each.subject) for each in work.commits]
     )
     patch = None if work is None else str(output / PATCH)
-    exit_: Exit | None = None if status is None else status.exit
-    base = "" if changes is None else f"git -C {found.facts.repo or 'REPO'} apply --index {patch}"
+    repo = found.facts.repo if found.worktree is None else found.worktree.record.repo
+    base = "" if changes is None else f"git -C {repo} apply --index {patch}"
     return Collection(
         worker=found.name,
         folder=str(output),
         summary=summary[:_LONGEST_SUMMARY],
-        answer=None if answer is None else answer[:_LONGEST_SUMMARY],
+        answer=None if said.answer is None else said.answer[:_LONGEST_SUMMARY],
         base=None if changes is None else changes.start,
         head=None if changes is None else changes.head,
         patch=patch,
@@ -171,7 +183,7 @@ def _result(
         transcript=str(output / TRANSCRIPT),
         manifest=str(output / MANIFEST),
         state=None if status is None else status.state.value,
-        exit=exit_,
+        exit=said.exit,
         next=base if patch and work is not None and work.patch_bytes else f"agentctl terminate {found.name}",
     )
 

@@ -10,14 +10,13 @@ from typing import Final
 
 from agentd.files.worker import in_thread
 from agentd.jcard.edit.drop_ins import remove_drop_in
-from agentd.model.events import EventKind
 from agentd.model.spec import WORKTREES
 from agentd.pool.around import Around, DeclaredWorker, look_around
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.pool import Pool
 from agentd.pool.results.common import Exit
 from agentd.pool.results.workers import Termination
-from agentd.pool.statuses import KEPT_WITHIN, Status, events_of, fields, status_of, unknown_worker, whole
+from agentd.pool.statuses import KEPT_WITHIN, Status, events_of, exit_told, status_of, unknown_worker
 from agentd.process.runner import RunnerError
 from agentd.worktrees.git import GitError
 from agentd.worktrees.inspect import inspect
@@ -110,20 +109,10 @@ async def _exit_since(pool: Pool, name: str, since: str, patience: float) -> Exi
     """Give the exit that the events tell, which may be kept a moment after the agent is gone."""
     end = time.monotonic() + patience
     while True:
-        found = await _exit_told(pool, name, since)
+        found = await exit_told(pool, name, since)
         if found is not None or time.monotonic() >= end:
             return found
         await asyncio.sleep(_LOOK_AFTER)
-
-
-async def _exit_told(pool: Pool, name: str, since: str) -> Exit | None:
-    kinds = (EventKind.EXITED, EventKind.STOPPED)
-    for event in reversed(await events_of(pool, kinds, [name], since=since)):
-        data = fields(event.get("data"))
-        code, signal = whole(data.get("exit_code")), whole(data.get("exit_signal"))
-        if code is not None or signal is not None:
-            return Exit(code, signal, "terminated")
-    return None
 
 
 def _clean(around: Around, worktree: Worktree, *, dry_run: bool) -> bool:

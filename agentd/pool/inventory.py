@@ -20,6 +20,7 @@ from agentd.pool.around import Around, look_around
 from agentd.pool.model_lists import ask_models, declared_models
 from agentd.pool.pool import Pool
 from agentd.pool.programs import KnownVersions, NoVersionError, credentials_found, version_of
+from agentd.pool.results.common import cut, size_of
 from agentd.pool.results.providers import Auth, Inventory, ModelList, Policies, Provider, ProviderModels
 from agentd.pool.spawning import alive
 from agentd.pool.statuses import statuses
@@ -30,6 +31,11 @@ from agentd.turns.registry import load_adapters
 PREFERENCES: Final = "preferences.md"
 _LONGEST_PREFERENCES: Final = 2000
 """Characters: an inventory is read by programs that pay for each."""
+_EACH_PROVIDER: Final = 8192 // 6
+"""Bytes of an inventory: of five providers it has at most 8 KB."""
+_LONGEST_NOTE: Final = 200
+_LONGEST_VERSION: Final = 80
+"""Characters: the PATH that was searched may be long, and what a program prints, too."""
 _LARGEST_PREFERENCES: Final = 1 << 20
 
 _QUOTA: Final = ("claude-code", "codex")
@@ -65,7 +71,7 @@ async def inventory(pool: Pool, provider: str | None = None, *, usage: bool = Fa
         known, now = await known_accounts(pool, around, tokens=True), time.time()
         found = [replace(each, usage=usage_of(each.id, each.harness, known, around, now)) for each in found]
     policies = around.policies
-    return Inventory(
+    whole = Inventory(
         found,
         Policies(
             policies.max_workers,
@@ -77,6 +83,17 @@ async def inventory(pool: Pool, provider: str | None = None, *, usage: bool = Fa
         ),
         await in_thread("pool-preferences", partial(_preferences, around.daemon.settings.config.parent)),
     )
+    return _bounded(whole)
+
+
+def _bounded(whole: Inventory) -> Inventory:
+    """Cut what the operator wrote to what room there is: a kilobyte and a half for each provider, and that again."""
+    text, room = whole.preferences, _EACH_PROVIDER * (len(whole.providers) + 1)
+    while text and (over := size_of(whole) - room) > 0:
+        # A character takes up to six bytes of JSON.
+        text = text[: max(0, len(text) - max(1, over // 6))]
+        whole = replace(whole, preferences=f"{text}…" if text else None)
+    return whole
 
 
 def _preferences(folder: Path) -> str | None:
@@ -108,12 +125,12 @@ def _look(around: Around, provider: PoolProvider, versions: KnownVersions) -> Pr
         harness=provider.harness,
         installed=program is not None,
         binary=program,
-        version=version,
-        auth=Auth(login is not None, login),
+        version=cut(version, _LONGEST_VERSION),
+        auth=Auth(None if credentials is None else login is not None, login),
         models=declared_models(provider)[:8],
         capabilities=_capabilities(provider, harness),
         allowed=refusal is None,
-        note=str(refusal) if refusal is not None else reason,
+        note=cut(str(refusal) if refusal is not None else reason, _LONGEST_NOTE),
         usage=None,
     )
 

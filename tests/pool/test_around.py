@@ -16,7 +16,7 @@ from agentd.pool.ending import terminate
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.inventory import inventory, models
 from agentd.pool.leasing import acquire_lease, list_leases, release_lease
-from agentd.pool.results.common import document
+from agentd.pool.results.common import document, size_of
 from agentd.pool.results.leases import Lease
 from agentd.pool.smoking import smoke
 from agentd.pool.spawning import spawn
@@ -113,19 +113,23 @@ def test_a_lease_ends_with_its_owner(world: World) -> None:
 
 def test_an_inventory_is_short_and_has_no_value_of_a_secret(world: World) -> None:
     world.daemon.write_secret("ANTHROPIC_API_KEY", "sk-ant-very-secret")
-    (world.daemon.folder / "preferences.md").write_text("Prefer stand-in for small tasks.\n")
+    prefer = "Prefer stand-in for small tasks. "
+    (world.daemon.folder / "preferences.md").write_text(prefer + "\N{SNOWMAN}" * 1900)
     program = world.daemon.bin / "claude"
-    program.write_text("#!/bin/sh\necho '9.9.9 (Claude Code)'\n")
+    program.write_text("#!/bin/sh\nprintf '9.9.9 (Claude Code)%05000d' 0\n")
     program.chmod(0o755)
     world.daemon.wait_for(lambda: world.run(inventory).providers[0].auth.present, what="agentd has read the secret")
     found = world.run(lambda pool: inventory(pool, usage=True))
     text = json.dumps(document(found), indent=2)
     assert "very-secret" not in text
     claude = found.providers[0]
-    assert (claude.id, claude.installed, claude.version) == ("claude-code", True, "9.9.9 (Claude Code)")
+    assert (claude.id, claude.installed) == ("claude-code", True)
+    assert (claude.version or "").startswith("9.9.9 (Claude Code)000")
     assert claude.auth.source == "ANTHROPIC_API_KEY is set"
-    assert found.preferences == "Prefer stand-in for small tasks."
-    assert len(json.dumps(document(found))) <= 8192
+    assert (found.preferences or "").startswith(prefer + "\N{SNOWMAN}")
+    # 8 KB for five; here are more.
+    assert size_of(found) <= 8192 * (len(found.providers) + 1) / 6
+    assert all(len(each.note or "") <= 200 for each in found.providers)
     listed = world.run(lambda pool: models(pool, "claude-code")).providers[0]
     assert {each.confidence for each in listed.models} == {"declared"}
     (account,) = world.run(lambda pool: usage(pool, PROVIDER)).providers

@@ -93,6 +93,15 @@ def test_a_worker_from_spawn_to_terminate(typed: Typed, tmp_path: Path) -> None:
     assert typed(f"terminate {worker}")["worktree_stays"] is True
     assert typed("workers")["total"] == 0
     assert typed.refused(f"observe {worker}")["code"] == "not_found"
+    after = typed(f"collect {worker} --output {tmp_path}/after")
+    assert after["exit"] == {"code": 0, "signal": None, "reason": "terminated"}
+    assert after["answer"] == work["answer"]
+    assert str(after["next"]).startswith(f"git -C {typed.world.repo} apply")
+
+
+@pytest.mark.parametrize("line", ["send {} hi", "answer {} allow", "interrupt {}", "keys {} Enter", "collect {}"])
+def test_of_a_worker_that_there_is_not_all_commands_say_so_as_an_object(typed: Typed, line: str) -> None:
+    assert typed.refused(line.format("w1130-000000-aaaaaa"))["message"]
 
 
 def test_keys_are_pressed_only_where_the_policy_allows_it(typed: Typed) -> None:
@@ -113,7 +122,13 @@ def test_what_is_there_is_said_without_a_worker(typed: Typed) -> None:
     text = str(typed(f"skills get {skill['name']}")["text"])
     assert "agentctl spawn" in text
     assert "spawn_worker" in text
-    assert typed("setup")["ready"] is True
+    setup = typed(f"setup {PROVIDER}")
+    assert setup["ready"] is True
+    # Of any command it is not known what it would log in with.
+    steps = cast("list[dict[str, object]]", setup["steps"])
+    assert [each["what"] for each in steps] == ["agentd runs", "its program is installed", "try a round trip"]
+    (provider,) = cast("list[dict[str, object]]", typed(f"inventory --provider {PROVIDER}")["providers"])
+    assert provider["auth"] == {"present": None, "source": None}
     assert typed("stats --since 1h --by role")["rows"] == []
     (usage,) = cast("list[dict[str, object]]", typed(f"usage --provider {PROVIDER} --refresh")["providers"])
     assert (usage["usable"], usage["windows"], usage["unusable_reason"]) == (True, [], None)

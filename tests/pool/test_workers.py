@@ -18,7 +18,7 @@ from agentd.pool.ending import terminate
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.listing import workers
 from agentd.pool.observing import observe
-from agentd.pool.results.common import document
+from agentd.pool.results.common import Exit, document
 from agentd.pool.results.workers import Spawned
 from agentd.pool.spawning import spawn
 from agentd.pool.statistics import stats
@@ -127,7 +127,9 @@ def test_the_patch_has_commits_staged_unstaged_untracked_and_binary(world: World
     # What was not merged stays, also once nobody declares the worker.
     assert world.run(lambda pool: terminate(pool, worker)).worktree_stays is True
     assert (worktree / "b.bin").exists()
-    assert world.run(lambda pool: collect(pool, worker, tmp_path / "again")).patch_bytes == done.patch_bytes
+    again = world.run(lambda pool: collect(pool, worker, tmp_path / "again"))
+    assert again.patch_bytes == done.patch_bytes
+    assert again.exit == Exit(0, None, None)
 
 
 def test_what_was_changed_beside_the_allowed_paths_is_told(world: World, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
 Only the called command's module is imported: all of them cost 60 ms.
 """
 
-STRUCTURED = frozenset({*COMMANDS["providers"], *COMMANDS["workers"]})
+STRUCTURED = frozenset({*COMMANDS["providers"], *COMMANDS["workers"], *COMMANDS["mcp"]})
 """Commands whose errors are objects with ``--json``."""
 
 SUMMARIES: Mapping[str, str] = {name: summary for module in COMMANDS.values() for name, summary in module.items()}

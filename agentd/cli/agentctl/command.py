@@ -140,7 +140,7 @@ class Invocation:
 
 def structured(command: str, message: str, status: Status) -> object:
     """Give the document of an error of a command about workers."""
-    code = "usage" if status is Status.USAGE else "failed"
+    code = {Status.USAGE: "usage", Status.UNREACHABLE: "agentd_unreachable"}.get(status, "failed")
     return {"error": {"code": code, "message": message, "details": {"example": f"agentctl {command} --help"}}}
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
 from agentd.cli.agentctl.catalogue import STRUCTURED
 from agentd.cli.agentctl.client import Api, ApiError, UnreachableError
 from agentd.cli.agentctl.command import CommandError, Invocation, Status, print_document, structured
+from agentd.model.pool import WORKER_NAME
 from agentd.process.inherited_state import reset_child_signals
 from agentd.settings.flags import OPTIONS
 from agentd.settings.folders import SettingsError
@@ -28,9 +30,9 @@ def dispatch(arguments: argparse.Namespace) -> int:
     except SettingsError as error:
         return _report(str(error), Status.USAGE, as_json)
     except CommandError as error:
-        return _report(str(error), error.status, as_json, error.document or _structured(arguments, error))
+        return _report(str(error), error.status, as_json, error.document or _structured(arguments, error, error.status))
     except ApiError as error:
-        return _report(str(error), Status.FAILED, as_json)
+        return _report(str(error), Status.FAILED, as_json, _structured(arguments, error, Status.FAILED))
     return exit_status
 
 
@@ -46,11 +48,8 @@ def _run(arguments: argparse.Namespace, as_json: bool) -> int:
     try:
         command_status: int = arguments.run(invocation)
     except UnreachableError as error:
-        return _report(
-            f"agentd is not reachable on {settings.api_socket}: {error}{_advice(invocation)}",
-            Status.UNREACHABLE,
-            as_json,
-        )
+        message = f"agentd is not reachable on {settings.api_socket}: {error}{_advice(invocation)}"
+        return _report(message, Status.UNREACHABLE, as_json, _structured(arguments, message, Status.UNREACHABLE))
     return command_status
 
 
@@ -64,9 +63,11 @@ def _advice(invocation: Invocation) -> str:
     return f"; start agentd, or name its socket with {option.flag} or {option.environment}"
 
 
-def _structured(arguments: argparse.Namespace, error: CommandError) -> object:
+def _structured(arguments: argparse.Namespace, error: object, status: Status) -> object:
+    """Give the error as an object where the command is about workers, by itself or by the name that it was given."""
     command = str(getattr(arguments, "command", ""))
-    return structured(command, str(error), error.status) if command in STRUCTURED else None
+    about_workers = command in STRUCTURED or re.fullmatch(WORKER_NAME, str(getattr(arguments, "name", "")))
+    return structured(command, str(error), status) if about_workers else None
 
 
 def _report(message: str, status: Status, as_json: bool, document: object = None) -> Status:
