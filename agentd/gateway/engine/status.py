@@ -132,13 +132,14 @@ class Status:
             return _Agent()
         return _Agent(True, shown, screen)
 
-    async def _codex(self, session: StoredSession) -> CodexInvocation | None:
+    async def _codex(self, session: StoredSession) -> CodexInvocation:
+        # Scripts ask for its fields of whatever run.
         if session.session.harness != _CODEX:
-            return None
+            return codex_invocation(())
         try:
             agents = await self._core.definitions.agents()
         except DefinitionsError:
-            return None
+            return codex_invocation(())
         spec = agents.get((session.session.agent or "").lower())
         return codex_invocation(() if spec is None else spec.args)
 

@@ -178,7 +178,7 @@ class Diagnostics(Shape):
     argv: list[str] | None
     """Without secrets."""
     activity: str | None
-    codex_invocation: CodexInvocation | None
+    codex_invocation: CodexInvocation
     channel: Channel | None
     """By which the message came."""
 

@@ -232,7 +232,7 @@ class Diagnostics:
     stderr_tail: str | None
     argv: tuple[str, ...] | None
     activity: str | None
-    codex_invocation: CodexInvocation | None
+    codex_invocation: CodexInvocation
     channel: ChannelStatus | None = None
     """By which the message came."""
 
