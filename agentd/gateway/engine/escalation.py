@@ -40,27 +40,24 @@ class Escalated:
 
 
 async def escalate(writer: Writer, session: StoredSession, stored: StoredRun, said: Escalated, now: float) -> Reply:
-    """Tell the parent of a session something; a request makes the run wait for what is sent to it.
+    """Tell the parent of a session something; a request makes a run that is not over wait for what is sent to it.
 
     Raises
     ------
     NoParentError
         If the session has none.
     InvalidTransitionError
-        If the run is not at work.
+        If the run has not begun.
     """
     parent_id = session.session.parent_session_id
     parent = None if parent_id is None else await sessions.find(writer.connection, parent_id)
     if parent is None:
         raise NoParentError(f"the session {session.id} of the run {stored.id} was not spawned by another one")
     request: JsonObject = {} if said.request_id is None else {"request_id": said.request_id}
-    if said.kind.waits:
-        if stored.status is RunStatus.AWAITING_PARENT:
-            # It says more before it was answered.
-            pass
-        else:
-            waiting: JsonObject = {"request_kind": said.kind.value, "text": said.text, **request}
-            await steps.change_status(writer, session, stored, RunStatus.AWAITING_PARENT, waiting, now)
+    # One that waits says more before it was answered; one that is over stays so, and the answer begins a new run.
+    if said.kind.waits and stored.status is not RunStatus.AWAITING_PARENT and not stored.status.terminal:
+        waiting: JsonObject = {"request_kind": said.kind.value, "text": said.text, **request}
+        await steps.change_status(writer, session, stored, RunStatus.AWAITING_PARENT, waiting, now)
     message = steps.message_of(parent, Role.CHILD, said.text, now, session.session.parent_run_id, said.kind)
     await steps.add_message(writer, parent, message)
     data: JsonObject = {

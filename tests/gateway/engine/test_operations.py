@@ -256,6 +256,10 @@ async def test_a_child_is_its_parents(engine: Engine) -> None:
     ]
     with pytest.raises(InvalidTransitionError):
         await engine.family.reply_parent(ALICE, spawned.run.id, "may I?", RequestKind.QUESTION)
+    await engine.runs.cancel(ALICE, spawned.run.id)
+    late = await engine.family.reply_parent(ALICE, spawned.run.id, "might I have?", RequestKind.QUESTION)
+    assert (late.message.session_id, late.message.text) == (parent.id, "might I have?")
+    assert (await engine.runs.get(ALICE, spawned.run.id)).status is RunStatus.CANCELED
     run = await queued(engine, parent.id)
     with pytest.raises(NoParentError):
         await engine.family.reply_parent(ALICE, run.id, "x", RequestKind.INFO)
