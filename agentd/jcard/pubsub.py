@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from agentd.jcard.agent_manager import own_form
 from agentd.jcard.channel_table import ChannelSettings, contradictions, declaration
 from agentd.jcard.checks import check_not_empty
 from agentd.jcard.explain import Fault, faults, field_name
@@ -56,9 +57,12 @@ def read_pubsub(config: Mapping[str, object]) -> PubsubSettings:
     PubsubError
         If something is wrong.
     """
+    config, wrong = own_form(config)
     for name in ("backend", "channel_name"):
         if name not in config:
             raise PubsubError(name, "missing")
+    if wrong:
+        raise PubsubError(field_name(wrong[0].path), wrong[0].message)
     try:
         settings = PubsubSettings.model_validate(_with_password_apart(config))
     except ValidationError as problem:

@@ -110,6 +110,11 @@ class ChannelDeclaration:
         return f"agent:{self.name}"
 
     @property
+    def own_ids(self) -> frozenset[str]:
+        """Name the channel as those at the other end may call it."""
+        return frozenset({self.where, f"agent:{self.name}"})
+
+    @property
     def group(self) -> str:
         """Name the group of those who share the messages: one for each user and agent."""
         return f"agentd.{self.user or '-'}.{self.agent}"

@@ -324,9 +324,10 @@ def test_users_see_their_own_agents_alone(users: Gateway) -> None:
         ({"json_config": {"mcp": {"servers": {"x": {}}}}}, "json_config.mcp.servers.x"),
         ({"json_config": {"mcp": {"servers": {"x": {"command": "c", "surprise": 1}}}}}, "surprise"),
         ({"json_config": {"pubsub_enabled": True}}, "json_config.pubsub_config"),
+        ({"json_config": {"anthropic": {"api_key": "sk-own"}}}, "json_config.anthropic.api_key"),
         (
-            {"json_config": {"pubsub_config": {"backend": "redis", "channel_name": "c"}}},
-            "json_config.pubsub_config.url",
+            {"json_config": {"pubsub_config": {"backend": "kafka", "channel_name": "c"}}},
+            "json_config.pubsub_config.bootstrap_servers",
         ),
         (
             {"json_config": {"pubsub_config": {"backend": "redis", "channel_name": "c", "ca_file": "/etc/shadow"}}},
@@ -339,4 +340,5 @@ def test_what_cannot_be_is_refused_by_field(users: Gateway, change: dict[str, An
     answer = users.request("POST", "/agents", {"username": "bob", "name": "refused", **change}, token=ROOT)
     assert answer.status == http.HTTPStatus.UNPROCESSABLE_ENTITY
     assert field in body_of(answer)["detail"]
+    assert b"sk-own" not in answer.body
     assert users.ask("GET", "/agents", token=ROOT) == []

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from agentd.jcard.pubsub import PubsubError, pubsub_declaration, read_pubsub
-from agentd.model.channels import Backend, ChannelDeclaration, RedisLink, Tls
+from agentd.model.channels import Backend, ChannelDeclaration, KafkaLink, Mechanism, RedisLink, Tls
 
 
 def test_the_channel_of_a_managed_agent() -> None:
@@ -35,6 +35,13 @@ def test_the_channel_of_a_managed_agent() -> None:
         ({"url": "redis://h", "ca": "PEM"}, "the connection is not encrypted"),
         ({"url": "redis://h", "surprise": 1}, "surprise: unknown key"),
         ({"backend": "msk", "bootstrap_servers": "h:1", "region": "eu-1"}, "servers of amazonaws.com"),
+        ({"redis": {"host": "h/../x"}}, "redis.host: expected the name"),
+        ({"redis": {"port": 70000}}, "redis.port: expected a whole number up to 65535"),
+        ({"redis": {"port": True}}, "redis.port: expected"),
+        ({"redis": {"db": -1}}, "redis.db: expected"),
+        ({"redis": {"channel_prefix": "x:"}}, 'redis.channel_prefix: expected "agent:"'),
+        ({"redis": {"surprise": 1}}, "surprise: unknown key"),
+        ({"redis": "h"}, "redis: unknown key"),
     ],
 )
 def test_what_a_user_may_not_have(config: dict[str, object], said: str) -> None:
@@ -47,3 +54,56 @@ def test_what_a_user_may_not_have(config: dict[str, object], said: str) -> None:
 def test_the_password_of_a_url_is_told_by_itself() -> None:
     settings = read_pubsub({"backend": "redis", "channel_name": "c", "url": "redis://ann:p%405@[::1]:7/2"})
     assert (settings.url, settings.password) == ("redis://ann@[::1]:7/2", "p@5")
+
+
+def read(**config: object) -> ChannelDeclaration:
+    return pubsub_declaration(read_pubsub({"channel_name": "c", **config}), "a--b", "a", "ses_1")
+
+
+@pytest.mark.parametrize(
+    ("config", "url"),
+    [
+        ({"backend": "redis"}, "redis://127.0.0.1:6379/0"),
+        ({"backend": "redis", "redis": {}}, "redis://127.0.0.1:6379/0"),
+        ({"use_redis": True, "redis": {"host": "redis", "port": 7, "db": 2}}, "redis://redis:7/2"),
+        ({"backend": "redis", "redis": {"host": "::1", "channel_prefix": "agent:"}}, "redis://[::1]:6379/0"),
+        ({"backend": "redis", "url": "redis://h", "redis": {"host": "other"}}, "redis://h"),
+        ({"backend": "redis", "redis": {"url": "redis://:pa55@h/1"}}, "redis://h/1"),
+    ],
+)
+def test_redis_as_agent_manager_has_it(config: dict[str, object], url: str) -> None:
+    link = read(**config).link
+    assert isinstance(link, RedisLink)
+    assert link.url == url
+
+
+def test_a_password_for_redis_as_agent_manager_has_it() -> None:
+    link = read(backend="redis", redis={"host": "h", "password": "pa55"}).link
+    assert isinstance(link, RedisLink)
+    assert (link.url, link.password) == ("redis://h:6379/0", "pa55")
+
+
+AGENT_MANAGERS = {
+    "aws_region": "ap-south-1",
+    "topic_prefix": "mcp_agent_",
+    "security_protocol": "SASL_SSL",
+    "sasl_mechanism": "OAUTHBEARER",
+    "ssl_config": {"check_hostname": False, "verify_mode": "none"},
+    "producer_config": {"acks": "all", "client_id": "mcp_agent_producer"},
+    "consumer_config": {"auto_offset_reset": "latest", "enable_auto_commit": True},
+}
+
+
+def test_msk_as_agent_manager_has_it() -> None:
+    """Its certificates are checked all the same: who stood between would be given the gateway's token."""
+    server = "b-3-public.example.aewd11.c4.kafka.ap-south-1.amazonaws.com:9198"
+    link = read(backend="msk", msk={"bootstrap_servers": [server], **AGENT_MANAGERS}, redis={"host": "unused"}).link
+    assert link == KafkaLink((server,), tls=Tls(), mechanism=Mechanism.OAUTHBEARER, region="ap-south-1")
+
+
+def test_kafka_as_agent_manager_has_msk() -> None:
+    tls = {"security_protocol": "SSL", "ssl_config": {"verify_mode": "none"}}
+    link = read(backend="kafka", kafka={"bootstrap_servers": "h:1", **tls}).link
+    assert link == KafkaLink(("h:1",), tls=Tls(verify=False))
+    link = read(backend="kafka", kafka={"bootstrap_servers": "h:1", **tls, "ssl_config": {}}).link
+    assert link == KafkaLink(("h:1",), tls=Tls())

@@ -66,7 +66,9 @@ class Inbox:
         async with self._core.database.read() as connection:
             if await channels.is_known(connection, channel.key, message_id):
                 return False
-        session_id = await self._session(channel, said.channel_id)
+        # By the channel's own name nobody tells conversations apart: it is the agent itself that is meant.
+        conversation = None if said.channel_id in channel.own_ids else said.channel_id
+        session_id = await self._session(channel, conversation)
 
         async def note(writer: Writer, run: Run) -> None:
             origin = Origin(run.id, said.id or name or message_id, said.channel_id, said.metadata)

@@ -62,6 +62,12 @@ def _check_variable(name: str) -> str:
     return name
 
 
+def _check_no_key(key: str) -> str:
+    if key:
+        raise ValueError("expected none: store it as agentd's secret ANTHROPIC_API_KEY")
+    return key
+
+
 _User = Annotated[str, AfterValidator(_check_user), Field(json_schema_extra={"pattern": f"^(?:{USER})$"})]
 _Name = Annotated[str, AfterValidator(_check_name), Field(json_schema_extra={"pattern": f"^(?:{_NAME})$"})]
 _Server = Annotated[str, AfterValidator(_check_server), Field(json_schema_extra={"pattern": f"^(?:{_NAME})$"})]
@@ -113,6 +119,8 @@ class ServerBody(Body):
     transport: Literal["stdio", "http", "streamable-http", "streamable_http", "sse"] | None = None
     type: Literal["stdio", "http", "streamable-http", "streamable_http", "sse"] | None = None
     """As ``transport``."""
+    name: str | None = None
+    """Has no effect."""
     description: str | None = None
     """Has no effect."""
     tool_calls: list[ToolCallBody] = Field([], max_length=_MOST)
@@ -123,6 +131,13 @@ class McpBody(Body):
     """The MCP servers."""
 
     servers: dict[_Server, ServerBody] = Field({}, max_length=_MOST)
+
+
+class AnthropicBody(Body):
+    """What Agent Manager has here; the key is agentd's to give."""
+
+    api_key: Annotated[str, AfterValidator(_check_no_key), Field(json_schema_extra={"maxLength": 0})] | None = None
+    """Empty; agents get the secrets that managed_secrets names."""
 
 
 class JsonConfigBody(Body):
@@ -136,6 +151,7 @@ class JsonConfigBody(Body):
     pubsub_enabled: bool = False
     pubsub_config: dict[str, JsonValue] | None = None
     """The channel by which it is talked to."""
+    anthropic: AnthropicBody | None = None
 
 
 class AgentBody(KeyedBody):
