@@ -18,7 +18,15 @@ from agentd.gateway.interface import AT_THE_ROOT, TWICE
 from agentd.harness.base import Harness
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_rows, field_table
-from agentd.jcard.schema import approve_schema, drop_in_schema, gateway_schema, notify_schema, pool_schema
+from agentd.jcard.schema import (
+    approve_schema,
+    drop_in_schema,
+    gateway_schema,
+    limits_schema,
+    notify_schema,
+    pool_schema,
+    pools_schema,
+)
 from agentd.model.events import DETAILS, EVENT_DOCS, EventKind
 from agentd.recording.journal.database import TOTAL_BYTES
 from agentd.recording.journal.journal import UNCLEAN_GAP, JournalLimits
@@ -100,6 +108,18 @@ What stands in the table `[drop_in]` of such a file:
 | field | type | default | meaning |
 | --- | --- | --- | --- |
 {field_rows(gateway_schema()["properties"]["channels"]["items"])}
+## Queue
+
+`[limits]`, in `jcard.toml` alone, is what [all agents share](../how-to/queue.md); who does not fit is `queued`.
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(limits_schema())}
+`[[pools]]`, there too, has slots for some of them:
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(pools_schema())}
 ## Workers
 
 `[pool]`, in `jcard.toml` alone, is what holds for [workers](../how-to/workers.md), the agents of the owner `workers`.

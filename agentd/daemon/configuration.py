@@ -11,6 +11,7 @@ from agentd.jcard.problems import LoadResult
 from agentd.jcard.secrets import Secrets
 from agentd.jcard.unknown import NOTHING_UNKNOWN, UnknownSources
 from agentd.model.approvals import ApprovalRule
+from agentd.model.capacity import Capacity
 from agentd.model.notification import NotifyRule
 from agentd.model.pool import NO_POLICIES, PoolDeclaration
 from agentd.supervise.desired import DesiredAgent
@@ -37,6 +38,8 @@ class Reading:
     """Text by file; ``None`` where it cannot be read."""
     prompt_errors: Mapping[Path, str]
     secrets: Secrets = field(repr=False)
+    repositories: Mapping[Path, str | None] = field(default_factory=dict)
+    """The root of the repository that a path is in, ``None`` if in none; only of those that count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class Configuration:
     """The secrets that notices are signed with, by name."""
     pool: PoolDeclaration = NO_POLICIES
     """What holds for workers."""
+    capacity: Capacity | None = None
+    """How many agents run at once; ``None`` is any number."""
     defect: str | None = None
     """Why it could not be read."""
 

@@ -110,7 +110,9 @@ class ControlLoop:
         report_configuration(self.reconciler.host, configuration, before)
         if configuration.desired is not None:
             self.approve(configuration.approvals)
-            self.reconciler.declare(configuration.desired, configuration.unknown, configuration.pool)
+            self.reconciler.declare(
+                configuration.desired, configuration.unknown, configuration.pool, configuration.capacity
+            )
 
     def _stops(self, configuration: Configuration) -> bool:
         """Whether a configuration would stop an agent that runs."""

@@ -12,8 +12,10 @@ from agentd.daemon.config_files import ConfigFiles
 from agentd.daemon.configuration import Configuration, Reading, Sources
 from agentd.daemon.resolving import Resolver
 from agentd.files.answering import NotAnsweringError, Way
+from agentd.files.git_root import git_root
 from agentd.files.looks import Looks
 from agentd.jcard.approve_tables import approvals_in_force, nobody_told
+from agentd.jcard.capacity_tables import not_counted
 from agentd.jcard.prompts import PromptError, prompt_files, read_prompt
 from agentd.jcard.secrets import (
     Secrets,
@@ -30,6 +32,7 @@ from agentd.model.pool import NO_POLICIES
 from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
 from agentd.sandbox.granted import sandboxed_places
+from agentd.supervise.claims import places, with_roots
 from agentd.text.quoting import printable
 
 
@@ -62,8 +65,16 @@ class Inputs:
     async def read(self) -> Reading:
         """Read all files once, none of which is kept waiting for another that does not answer."""
         sources, secrets = await asyncio.gather(self._files.read(), self._read_secrets())
-        prompts, errors = await self._read_prompts(self._specs(sources))
-        return Reading(sources, prompts, errors, secrets)
+        specs = self._specs(sources)
+        prompts, errors = await self._read_prompts(specs)
+        jcard = self._files.merged(sources)[0].in_force
+        wanted = places(None if jcard is None else jcard.capacity, specs)
+        return Reading(sources, prompts, errors, secrets, await self._repositories(wanted))
+
+    async def _repositories(self, wanted: frozenset[Path]) -> dict[Path, str | None]:
+        found = await self._looks.each(sorted(wanted), git_root)
+        # What does not answer is taken for a repository of its own: two agents that are there may write to one.
+        return {path: str(path) if isinstance(root, OSError) else root for path, root in found.items()}
 
     def _specs(self, sources: Sources) -> Sequence[AgentSpec]:
         return [spec for file in self._files.merged(sources) for spec in file.agents]
@@ -122,24 +133,29 @@ class Inputs:
         reading = replace(reading, secrets=replace(secrets, withheld=tokens_of_gateway(in_force)))
         jcard = merged[0].in_force
         pool = NO_POLICIES if jcard is None or jcard.pool is None else jcard.pool
+        capacity = None if jcard is None else jcard.capacity
+        if capacity is not None:
+            capacity = with_roots(capacity, reading.repositories)
         warnings = (
             *(warning for file in files for warning in file.warnings),
             *unlisted,
             *missing_secrets(specs, secrets),
             *missing_signatures(notify, secrets),
             *nobody_told(approvals, notify),
+            *not_counted(capacity, specs),
             *secrets.warnings,
         )
         return Configuration(
             files=files,
             warnings=warnings,
-            desired=self._resolver.resolve(specs, reading, pool),
+            desired=self._resolver.resolve(specs, reading, pool, counted=capacity is not None),
             unknown=unknown_sources(self._files.folder, merged, sources.unlisted),
             skipped_secrets=frozenset(secrets.warnings),
             secret_names=frozenset(secrets.values),
             notify=notify,
             approvals=approvals,
             pool=pool,
+            capacity=capacity,
             signing={name: secrets.values[name] for rule in notify if (name := rule.secret or "") in secrets.values},
         )
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentd.daemon.configuration import Reading
 from agentd.daemon.port_ledger import PortLedger
 from agentd.harness.base import Harness
 from agentd.jcard.secrets import egress_secrets_for, secrets_for, unknown_secret
+from agentd.model.capacity import Claims
 from agentd.model.pool import NO_POLICIES, PoolDeclaration
 from agentd.model.spec import AgentSpec
-from agentd.supervise.admission import bounded, is_worker, refusal
+from agentd.supervise.claims import claims_of
 from agentd.supervise.desired import DesiredAgent, resolve_launch, with_egress
 from agentd.supervise.ports import no_port, with_ports
+from agentd.supervise.worker_policies import bounded, is_worker, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,31 @@ class Resolver:
         specs: Sequence[AgentSpec],
         reading: Reading,
         pool: PoolDeclaration = NO_POLICIES,
+        *,
+        counted: bool = False,
     ) -> tuple[DesiredAgent, ...]:
-        """Work out what each agent would be launched as; one that is as before is the same object as before."""
+        """Work out what each agent would be launched as; one that is as before is the same object as before.
+
+        Parameters
+        ----------
+        counted
+            Whether they claim something of what all share.
+        """
         ports = self._ports.give(specs)
         self._resolved = {
-            spec.name: self._resolve(with_ports(spec, ports.get(spec.name, {})), reading, pool) for spec in specs
+            spec.name: self._claiming(
+                self._resolve(with_ports(spec, ports.get(spec.name, {})), reading, pool),
+                claims_of(spec, reading.repositories) if counted else None,
+            )
+            for spec in specs
         }
         return tuple(resolved.desired for resolved in self._resolved.values())
+
+    @staticmethod
+    def _claiming(resolved: _Resolved, claims: Claims | None) -> _Resolved:
+        if resolved.desired.claims == claims:
+            return resolved
+        return replace(resolved, desired=replace(resolved.desired, claims=claims))
 
     def _takes_command(self, harness: str) -> bool:
         return self._harnesses[harness].takes_command

@@ -27,6 +27,7 @@ from agentd.model.status import (
     HeldChangeStatus,
     LimitsStatus,
     LimitStatus,
+    QueuedStatus,
     Recording,
     RecordingHealth,
     SlowRead,
@@ -279,6 +280,8 @@ def _status(
         usage_limit=_usage_limit(life) if live else None,
         ports={} if life.desired is None else ports_of(life.desired.spec),
         held_change=_held_change(life),
+        queued=_queued(life),
+        priority=life.policy.priority,
     )
 
 
@@ -301,6 +304,11 @@ def _held_change(life: Life) -> HeldChangeStatus | None:
         waits=waiting_for(life),
         apply_at=None if until is None else rfc3339(until),
     )
+
+
+def _queued(life: Life) -> QueuedStatus | None:
+    queued = None if life.desired is None or life.state is not AgentState.QUEUED else life.desired.queued
+    return None if queued is None else QueuedStatus(queued.place, queued.reason, rfc3339(queued.since))
 
 
 def _usage_limit(life: Life) -> UsageLimitStatus | None:

@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from typing import Final
 
 from agentd.jcard.approve_tables import read_approvals
+from agentd.jcard.capacity_tables import read_capacity
 from agentd.jcard.checkouts import branch_name, check_branches, check_checkout, workdir_in
 from agentd.jcard.checks import check_name
 from agentd.jcard.declarations import Declaration, Identity, read_declarations
@@ -93,6 +94,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     approvals = read_approvals(document.values, findings, path)
     gateway = read_gateway(document.values, context, findings)
     pool = read_pool(document.values, context, findings)
+    capacity = read_capacity(document.values, context, findings)
     worker = read_worker(document.values, context, findings)
     if findings.has_errors:
         return LoadResult((), findings.in_order())
@@ -104,7 +106,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
             agents.append(spec if worker is None else replace(spec, worker=worker))
             tables[spec.name] = declaration.path
     return LoadResult(
-        tuple(agents), findings.in_order(), lease, notify, approvals, tables, document.text, gateway, pool
+        tuple(agents), findings.in_order(), lease, notify, approvals, tables, document.text, gateway, pool, capacity
     )
 
 
@@ -326,6 +328,7 @@ def _policy(table: AgentTable) -> Policy:
         apply=table.apply,
         apply_deadline=table.apply_deadline or None,
         applied_at=table.applied_at,
+        priority=table.priority,
     )
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from agentd.jcard.scan import Path
 from agentd.model.approvals import ApprovalRule
+from agentd.model.capacity import Capacity
 from agentd.model.gateway import GatewayDeclaration
 from agentd.model.notification import NotifyRule
 from agentd.model.pool import PoolDeclaration
@@ -93,3 +94,5 @@ class LoadResult(Checked):
     """What agentd-gateway goes by."""
     pool: PoolDeclaration | None = None
     """What holds for workers."""
+    capacity: Capacity | None = None
+    """How many agents run at once."""

@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from agentd.jcard.approve_tables import ApproveTable
+from agentd.jcard.capacity_tables import LimitsTable, PoolsTable
 from agentd.jcard.channel_table import ChannelTable
 from agentd.jcard.gateway_table import GatewayTable, TokenTable
 from agentd.jcard.notify_tables import NotifyTable
@@ -103,6 +104,18 @@ def pool_schema() -> dict[str, Any]:
     return {**schema, "title": "Pool", "description": "What holds for workers."}
 
 
+def limits_schema() -> dict[str, Any]:
+    """Build the JSON Schema (2020-12) of the ``[limits]`` table."""
+    schema = LimitsTable.model_json_schema(schema_generator=_TomlSchema)
+    return {**schema, "title": "Limits", "description": "How many agents run at once."}
+
+
+def pools_schema() -> dict[str, Any]:
+    """Build the JSON Schema (2020-12) of one ``[[pools]]`` table."""
+    schema = PoolsTable.model_json_schema(schema_generator=_TomlSchema)
+    return {**schema, "title": "Slots", "description": "Slots for agents of a repository or an account."}
+
+
 def _take_empty(field: dict[str, Any]) -> None:
     """Let the schema of a scalar accept ``""``, which means "not set"."""
     field.pop("minLength", None)
@@ -148,6 +161,12 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
             },
             "gateway": {"description": "What agentd-gateway goes by.", "$ref": "#/$defs/gateway"},
             "pool": {"description": "What holds for workers.", "$ref": "#/$defs/pool"},
+            "limits": {"description": "How many agents run at once.", "$ref": "#/$defs/limits"},
+            "pools": {
+                "description": "Slots for agents of a repository or an account.",
+                "type": "array",
+                "items": {"$ref": "#/$defs/pools"},
+            },
             "drop_in": {"description": "Of a drop-in: how long it counts.", "$ref": "#/$defs/drop_in"},
         },
         "additionalProperties": True,
@@ -156,7 +175,9 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
             "approve": approve_schema(),
             "drop_in": drop_in_schema(),
             "gateway": gateway_schema(),
+            "limits": limits_schema(),
             "notify": notify_schema(),
             "pool": pool_schema(),
+            "pools": pools_schema(),
         },
     }

@@ -57,6 +57,7 @@ from agentd.text.durations import format_duration
 from agentd.text.sizes import SIZE_PATTERN, format_size
 
 MOST_REPLICAS: Final = 1000
+MOST_PRIORITY: Final = 1000
 
 _POLICY: Final = Policy()
 _SANDBOX: Final = SandboxSpec()
@@ -311,6 +312,13 @@ class AgentTable(BaseModel):
     )
     applied_at: str | None = Field(
         None, description="Any change of it applies a change that waits; agentctl apply writes the time here."
+    )
+    priority: int = Field(
+        _POLICY.priority,
+        ge=-MOST_PRIORITY,
+        le=MOST_PRIORITY,
+        description="Where [limits] or [[pools]] have agents wait, those with a higher number are launched first. "
+        "Nobody who runs is stopped for them.",
     )
     memory: _Memory | None = Field(
         None,

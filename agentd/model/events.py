@@ -29,6 +29,7 @@ class EventKind(StrEnum):
     NOT_ADOPTED = "not_adopted"
     RECORD_LOST = "record_lost"
     TRUSTED = "trusted"
+    QUEUED = "queued"
     LAUNCHED = "launched"
     LAUNCH_FAILED = "launch_failed"
     STARTED = "started"
@@ -135,7 +136,8 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     EventKind.TRUSTED: EventDoc(
         "agentd had the agent's harness trust the folder that agentd made for it.", ("harness", "folder", "path")
     ),
-    EventKind.LAUNCHED: EventDoc("A launch began.", (*_STATES, "run", "restarts")),
+    EventKind.QUEUED: EventDoc("The agent waits for a slot; the reason is what for.", (*_STATES, "place", "priority")),
+    EventKind.LAUNCHED: EventDoc("A launch began.", (*_STATES, "run", "restarts", "queued_seconds")),
     EventKind.LAUNCH_FAILED: EventDoc("A launch failed.", ("state", "run")),
     EventKind.STARTED: EventDoc("The agent's process runs.", (*_STATES, "run", "pid", "restarts")),
     EventKind.EXITED: EventDoc(
@@ -273,8 +275,11 @@ DETAILS: Mapping[str, str] = {
     "pid": "process id of the agent, or of the daemon; of a tmux server in `tmux_server_died`",
     "pids": "process ids, an array",
     "prompt": "the message, as the program recorded it",
+    "place": "its place in the queue, from 1",
     "ports": "the variables and their ports, an array",
+    "priority": "the agent's priority",
     "provider": "whose account the agent uses: its harness, or of a worker its provider",
+    "queued_seconds": "how long the agent waited for a slot",
     "quota_source": "the witness that tells of the quota",
     "ran_seconds": "from the start of the process to its end",
     "request": "id of what is asked",

@@ -121,6 +121,8 @@ class Policy:
     """How long such a change waits at most; ``None`` is as long as it takes."""
     applied_at: str | None = None
     """Any change of it ends that wait."""
+    priority: int = 0
+    """Whoever has a higher one is launched before others that wait."""
 
     @property
     def limits(self) -> Limits:

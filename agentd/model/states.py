@@ -10,6 +10,8 @@ class AgentState(StrEnum):
 
     PENDING = "pending"
     """Declared, not launched yet."""
+    QUEUED = "queued"
+    """To be launched once there is a slot for it."""
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"

@@ -93,6 +93,18 @@ class HeldChangeStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class QueuedStatus:
+    """An agent's place in the queue for a slot."""
+
+    place: Positive
+    """From 1, over all agents that wait."""
+    reason: str
+    """What it waits for."""
+    since: Time
+    """Since when it waits."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatus:
     """One agent; times are RFC 3339 in UTC, with seconds and a ``Z``."""
 
@@ -168,6 +180,10 @@ class AgentStatus:
     """Its own ports, by the variable that names each."""
     held_change: HeldChangeStatus | None
     """The change of its definition that waits; null if none does."""
+    queued: QueuedStatus | None
+    """Its place in the queue; null unless its state is queued."""
+    priority: int
+    """As the jcard has it: who has a higher one is launched before others that wait."""
 
 
 NOT_READ_YET = "not read yet"

@@ -15,7 +15,7 @@ from agentd.pool.pool import Pool
 from agentd.pool.results.providers import Cost, ProviderUsage, TokenCounts, UsageReport, UsageWindow
 from agentd.pool.statuses import Status, events_of, fields, seconds_of, statuses
 from agentd.supervise.accounts import TOLD_BY, Accounts
-from agentd.supervise.admission import SPENT, Account, Quota, by_account, is_stale
+from agentd.supervise.worker_policies import SPENT, Account, Quota, by_account, is_stale
 from agentd.text.timestamps import rfc3339
 
 _HOUR, _DAY = 3600.0, 86400.0

@@ -25,7 +25,7 @@ from agentd.pool.results.providers import Auth, Inventory, ModelList, Policies, 
 from agentd.pool.spawning import alive
 from agentd.pool.statuses import statuses
 from agentd.pool.worker_file import takes_effort, takes_max_turns
-from agentd.supervise.admission import by_provider
+from agentd.supervise.worker_policies import by_provider
 from agentd.turns.registry import load_adapters
 
 PREFERENCES: Final = "preferences.md"

@@ -12,7 +12,7 @@ from typing import Final
 from agentd.files.answering import within
 from agentd.files.worker import in_thread
 from agentd.pool.around import Around
-from agentd.supervise.admission import Quota
+from agentd.supervise.worker_policies import Quota
 from agentd.turns.codex.quota import windows
 from agentd.turns.fields import mapping
 

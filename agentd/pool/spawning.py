@@ -32,7 +32,7 @@ from agentd.pool.statuses import Status, status_of, statuses
 from agentd.pool.worker_file import Wish, answers_once, worker_text
 from agentd.sandbox.engines import Where, look
 from agentd.sandbox.support import SandboxError
-from agentd.supervise.admission import Refusal, by_account, by_count, by_isolation, by_provider
+from agentd.supervise.worker_policies import Refusal, by_account, by_count, by_isolation, by_provider
 from agentd.text.timestamps import rfc3339, rfc3339_milliseconds
 
 _LOCK_LIMIT: Final = 60.0

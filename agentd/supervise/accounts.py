@@ -8,7 +8,7 @@ from datetime import datetime
 
 from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
-from agentd.supervise.admission import Account, Quota
+from agentd.supervise.worker_policies import Account, Quota
 
 TOLD_BY = frozenset({EventKind.DECLARED, EventKind.TURN_QUOTA})
 """The kinds of events that tell of accounts, also after their agents are gone."""

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from agentd.harness.base import Forks, Harness, HarnessError, Request, StopKey
 from agentd.harness.trust import TrustFile
 from agentd.launch.launcher import oversized
+from agentd.model.capacity import Claims, Queued
 from agentd.model.packages import PACKAGE
 from agentd.model.spec import AgentSpec, AgentType, ApplyWhen, RestartPolicy, SandboxSpec
 from agentd.supervise.plan import LIMITS_PART, DesiredView, Fingerprint
@@ -58,6 +59,10 @@ class DesiredAgent:
     """Whether its program is asked to stay and take messages."""
     renderer: str | None = None
     """As in the harness' facts."""
+    claims: Claims | None = None
+    """What it takes of the capacity; ``None`` where there is none to share."""
+    queued: Queued | None = None
+    """Its place in the queue, if it must not be launched yet."""
 
     @property
     def resumes(self) -> bool:
@@ -72,7 +77,7 @@ class DesiredAgent:
     @property
     def view(self) -> DesiredView:
         """What the plan needs to know."""
-        return DesiredView(self.spec.name, self.spec.enabled, self.spec.policy, self.fingerprint)
+        return DesiredView(self.spec.name, self.spec.enabled, self.spec.policy, self.fingerprint, self.queued)
 
 
 def digest(key: bytes, value: object) -> str:

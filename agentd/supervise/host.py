@@ -15,6 +15,7 @@ from agentd.launch.preflight import Preflight
 from agentd.launch.rundir import RuntimeDirectory
 from agentd.limits.groups import RunGroups
 from agentd.model.events import Event, EventSink
+from agentd.model.states import AgentState
 from agentd.model.user import AgentUser
 from agentd.process.reaper import Reaper
 from agentd.sandbox.egress.service import Egress
@@ -141,6 +142,8 @@ class Host:
     """Watches what runs do."""
     sink: EventSink = lambda _event: None
     """Takes each event."""
+    state_changed: Callable[[AgentState], None] = lambda _state: None
+    """Told the new state of an agent, when it is another."""
     accounts: Accounts = field(default_factory=Accounts)
     """What events tell of the accounts of providers."""
 

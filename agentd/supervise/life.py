@@ -10,6 +10,7 @@ from datetime import UTC, tzinfo
 from enum import StrEnum
 
 from agentd.harness.base import StopKey
+from agentd.model.capacity import Claims
 from agentd.model.spec import Policy
 from agentd.model.states import AgentState
 from agentd.supervise.applying import Hold
@@ -117,6 +118,8 @@ class Life:
     """In force."""
     fingerprint: Fingerprint | None = None
     """Of the launch in force, or of the last one."""
+    claims: Claims | None = None
+    """What the launch in force, or the last one, takes of the capacity; ``None`` if that was not counted."""
     stop_keys: tuple[StopKey, ...] = DEFAULT_STOP_KEYS
     run: Run | None = None
     """The run there is, or the last one."""

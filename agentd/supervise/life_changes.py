@@ -20,6 +20,7 @@ _LEVELS = {
 """Of the change to these states; of all others ``INFO``."""
 
 _ARRIVALS = {
+    AgentState.QUEUED: EventKind.QUEUED,
     AgentState.STARTING: EventKind.LAUNCHED,
     AgentState.RUNNING: EventKind.STARTED,
     AgentState.STOPPING: EventKind.STOPPING,
@@ -122,16 +123,28 @@ def _new_state(before: Life, life: Life, now: float) -> Iterator[Event]:
         yield Event(EventKind.STOPPED, life.name, before.stop.error, states | cause | ended)
     kind = _ARRIVALS.get(life.state)
     if kind is not None:
-        yield Event(kind, life.name, _reason(life), states | _details(life, now))
+        yield Event(kind, life.name, _reason(life), states | _details(life, now) | _waited(before, life))
+
+
+def _waited(before: Life, life: Life) -> dict[str, Detail]:
+    """How long it waited for a slot that it has now."""
+    queued = None if before.state is not AgentState.QUEUED or before.desired is None else before.desired.queued
+    if queued is None or life.state is not AgentState.STARTING or life.began_wall is None:
+        return {}
+    return {"queued_seconds": round(max(0.0, life.began_wall - queued.since), 3)}
 
 
 def _reason(life: Life) -> str | None:
+    if life.state is AgentState.QUEUED and life.desired is not None and life.desired.queued is not None:
+        return life.desired.queued.reason
     return life.stop.error if life.state is AgentState.STOPPING and life.stop is not None else life.error
 
 
 def _details(life: Life, now: float) -> dict[str, Detail]:
     run = life.run
     match life.state:
+        case AgentState.QUEUED if life.desired is not None and life.desired.queued is not None:
+            return {"place": life.desired.queued.place, "priority": life.policy.priority}
         case AgentState.STARTING if run is not None:
             return {"run": run.id, "restarts": life.restarts}
         case AgentState.RUNNING if run is not None:

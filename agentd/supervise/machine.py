@@ -73,6 +73,8 @@ class Machine(ABC):
             return
         if self.life.state is not before.state or self.life.run is not before.run:
             self._reporter.change(before, self.life)
+        if self.life.state is not before.state:
+            self.host.state_changed(self.life.state)
         if self.life.limited is not before.limited:
             self._reporter.limit(before, self.life)
         if self.life.hold is not before.hold:

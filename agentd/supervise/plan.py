@@ -10,9 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
+from agentd.model.capacity import Queued
 from agentd.model.spec import Policy
 from agentd.model.states import AgentState
 from agentd.supervise.applying import waits
+
+_NOT_YET = {
+    AgentState.PENDING: "declared and not launched yet",
+    AgentState.QUEUED: "declared and not launched yet",
+    AgentState.DISABLED: "enabled",
+}
+"""Why an agent is launched, by its state before."""
 
 Fingerprint = Mapping[str, str]
 """Digest of each part of a launch, by part; two launches are the same if all parts are."""
@@ -41,6 +49,8 @@ class DesiredView:
     policy: Policy
     fingerprint: Fingerprint | None
     """``None`` while the launch cannot be known (an unreadable prompt file): that is no reason to stop what runs."""
+    queued: Queued | None = None
+    """Its place in the queue, if it must not be launched yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Operation:
     fields: tuple[str, ...] = ()
     """The parts that differ."""
     waits: tuple[str, ...] = ()
-    """What a restart waits for; empty if for nothing."""
+    """What a start or restart waits for; empty if for nothing."""
 
 
 def changed_parts(old: Fingerprint | None, new: Fingerprint | None) -> tuple[str, ...]:
@@ -123,16 +133,17 @@ def _plan_one(desired: DesiredView | None, observed: ObservedView | None, now: f
         return Operation(Action.STOP, observed.name, "no longer declared")
     if not desired.enabled:
         return _plan_disabled(desired, observed)
-    if observed is None or observed.state is AgentState.PENDING:
-        return Operation(Action.START, desired.name, "declared and not launched yet")
-    if observed.state is AgentState.DISABLED:
-        return Operation(Action.START, desired.name, "enabled")
+    queued = () if desired.queued is None else (str(desired.queued),)
+    if observed is None or observed.state in _NOT_YET:
+        state = AgentState.PENDING if observed is None else observed.state
+        reason = "there is a slot for it" if state is AgentState.QUEUED and not queued else _NOT_YET[state]
+        return Operation(Action.START, desired.name, reason, waits=queued)
     if observed.leaving:
         return Operation(Action.RESTART, desired.name, "declared again while it was being stopped")
     parts = changed_parts(observed.fingerprint, desired.fingerprint)
     if parts:
         reason = "changed: " + ", ".join(parts)
-        return Operation(Action.RESTART, desired.name, reason, parts, _waits(desired, observed, parts, now))
+        return Operation(Action.RESTART, desired.name, reason, parts, queued or _waits(desired, observed, parts, now))
     names = changed_policy(observed.policy, desired.policy)
     if names:
         return Operation(Action.CHANGE, desired.name, "changed: " + ", ".join(names), names)

@@ -14,13 +14,14 @@ import structlog
 
 from agentd.jcard.unknown import UnknownSources
 from agentd.launch.census import Census
+from agentd.model.capacity import Capacity
 from agentd.model.events import Event, EventKind
 from agentd.model.pool import OWNER, PoolDeclaration
 from agentd.model.spec import AgentSpec
 from agentd.model.states import AgentState
 from agentd.sandbox.covering import Boxed, is_boxed
 from agentd.sandbox.egress.service import Running
-from agentd.supervise.admission import Admission, by_account, facts_of, provider_of
+from agentd.supervise.admission import Admission
 from agentd.supervise.adoption import Adoption
 from agentd.supervise.agent import Agent
 from agentd.supervise.desired import DesiredAgent
@@ -32,6 +33,7 @@ from agentd.supervise.record import Description
 from agentd.supervise.refused_launches import RefusedLaunches
 from agentd.supervise.run_recorder import SeenPane
 from agentd.supervise.watching import declared_agent
+from agentd.supervise.worker_policies import by_account, facts_of, provider_of
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
 from agentd.tmux.server import KEY_OPTION
@@ -64,6 +66,7 @@ class Reconciler:
         self._settled: object = None
         """What the last pass went by, if nothing was to be done."""
         self._closing = False
+        self._next_pass: asyncio.Handle | None = None
         self._empty = asyncio.Event()
         self._server: ServerIdentity | None = None
         self._refused, self._overmounts = RefusedLaunches(host), Overmounts(host)
@@ -73,6 +76,7 @@ class Reconciler:
         host.sandboxes.running = self._boxed
         host.groups.on_oom = self._look_for_oom
         host.egress.runs = self._served
+        host.state_changed = self._state_changed
 
     def find(self, name: str) -> Agent | None:
         """An agent by its name, compared without regard to case."""
@@ -148,11 +152,25 @@ class Reconciler:
             self.host.emit(Event(EventKind.REMOVED, agent.name, None, agent.described.named_source))
         if not self.agents:
             self._empty.set()
+        self._state_changed(None)
+
+    def _state_changed(self, state: AgentState | None) -> None:
+        """Make a pass soon if an agent waits for a slot: there may be one."""
+        if self._next_pass is None and (self._admission.waits or state is AgentState.QUEUED) and not self._closing:
+            self._next_pass = asyncio.get_running_loop().call_soon(self._pass_now)
+
+    def _pass_now(self) -> None:
+        self._next_pass = None
+        self.reconcile()
 
     # -- passes
 
     def declare(
-        self, desired: Iterable[DesiredAgent], unknown: UnknownSources, pool: PoolDeclaration | None = None
+        self,
+        desired: Iterable[DesiredAgent],
+        unknown: UnknownSources,
+        pool: PoolDeclaration | None = None,
+        capacity: Capacity | None = None,
     ) -> None:
         """Take a new desired state and make a pass.
 
@@ -164,8 +182,11 @@ class Reconciler:
             Files of which that is not known: what they declared before is left as it is.
         pool
             What holds for workers; ``None`` is what held before.
+        capacity
+            How many agents run at once; ``None`` is any number.
         """
         self._admission.pool = pool or self._admission.pool
+        self._admission.capacity = capacity
         self._desired = {agent.spec.name: agent for agent in desired}
         self._unknown = unknown
         for agent in self._desired.values():
@@ -194,13 +215,15 @@ class Reconciler:
         return () if self._desired is None else self.plan_for(self._admitted().values(), self._unknown)
 
     def _admitted(self) -> Mapping[str, DesiredAgent]:
-        """What is declared, with workers that must wait refused."""
+        """What is declared, of those that must wait with the reason."""
         accounts, pool = self.host.accounts, self._admission.pool
-        lives = {name: agent.life for name, agent in self.agents.items() if agent.described.owner == OWNER}
+        now = self.host.clock.wall()
         return self._admission.admit(
             self._desired or {},
-            lives,
-            lambda provider: by_account(accounts.account(provider), pool, self.host.clock.wall()),
+            {name: agent.life for name, agent in self.agents.items()},
+            now,
+            {name for name, agent in self.agents.items() if agent.described.owner == OWNER},
+            lambda provider: by_account(accounts.account(provider), pool, now),
         )
 
     def declared(self, name: str) -> DesiredAgent | None:
@@ -269,7 +292,7 @@ class Reconciler:
             # Its state shows that an agent is launched; for anything else the reason is news.
             tell = log.debug if operation.action is Action.START else log.info
             tell("plan", action=operation.action, agent=operation.agent, reason=operation.reason)
-            if known:
+            if known and agent.life.state is not AgentState.QUEUED:
                 source = Description.of(desired.spec).named_source
                 data = {"action": operation.action.value, "fields": operation.fields, **source}
                 self.host.emit(Event(EventKind.CHANGED, operation.agent, operation.reason, data))

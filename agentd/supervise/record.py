@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 
 from agentd.harness.base import StopKey
+from agentd.model.capacity import Claims
 from agentd.model.events import Detail
 from agentd.model.spec import AgentSpec, Policy
 from agentd.model.states import AgentState
@@ -96,6 +97,7 @@ class Record:
     due: float | None = None
     limited: Limited | None = None
     hold: Hold | None = None
+    claims: Claims | None = None
 
     @classmethod
     def of(cls, life: Life, described: Description) -> Record:
@@ -126,6 +128,7 @@ class Record:
             due=life.due,
             limited=None if life.limited is None else life.limited.kept,
             hold=None if life.hold is None else life.hold.kept,
+            claims=life.claims,
         )
 
     def life(self, *, session_open: bool) -> Life:
@@ -148,6 +151,7 @@ class Record:
             due=self.due,
             limited=self.limited,
             hold=self.hold,
+            claims=self.claims,
             session_open=session_open,
         )
 

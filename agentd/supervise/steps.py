@@ -48,7 +48,13 @@ def begin(life: Life, at: Instant) -> Step:
     life = replace(
         life, restarts=0, counted=0, refusals=0, limited=None, began=None, began_wall=None, error=None, gone=False
     )
-    return launch(life, at)
+    declared = life.declared
+    return launch(life, at) if declared is None or declared.queued is None else (enqueue(life), ())
+
+
+def enqueue(life: Life) -> Life:
+    """Wait for a slot: a later declaration says that there is one."""
+    return replace(release(life), state=AgentState.QUEUED, stop=None, due=None)
 
 
 def launch_again(life: Life, at: Instant) -> Step:
@@ -75,6 +81,7 @@ def launch(life: Life, at: Instant, *, restart: bool = False) -> Step:
         # What it waits for is kept by a run that goes on with the same conversation.
         limited=life.limited if restart and life.desired.resumes else None,
         fingerprint=life.desired.fingerprint,
+        claims=life.desired.claims,
         stop_keys=life.desired.stop_keys,
     )
     return life, (*clean, LaunchRun(at.run_id))

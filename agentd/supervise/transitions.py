@@ -6,7 +6,7 @@ order. What is late or repeated is ignored explicitly; what cannot happen raises
 ::
 
     pending --> starting --> running --> exited | failed
-       ^            |          |   \--> backoff --> starting
+       ^  \-> queued -/        |   \--> backoff --> starting
     disabled        v          v
                  stopping <----+        (stop, change, timeout, session lost)
                     \--> starting | disabled | timed_out | backoff | failed | gone
@@ -45,6 +45,7 @@ from agentd.supervise.steps import (
     begin,
     check_start,
     end_run,
+    enqueue,
     follow,
     launch_again,
     leave,
@@ -73,7 +74,7 @@ def define(life: Life, desired: DesiredAgent, at: Instant) -> Step:
     if life.winding_down:
         return life, ()
     match life.state:
-        case AgentState.PENDING | AgentState.DISABLED:
+        case AgentState.PENDING | AgentState.QUEUED | AgentState.DISABLED:
             return begin(life, at)
         case AgentState.STARTING | AgentState.RUNNING:
             if same_launch:
@@ -104,6 +105,8 @@ def withdraw(life: Life, reason: StopReason, at: Instant) -> Step:
         case AgentState.STARTING | AgentState.RUNNING:
             return request_stop(life, reason, at)
         case AgentState.PENDING | AgentState.DISABLED:
+            return leave(life, reason), ()
+        case AgentState.QUEUED if life.run is None:
             return leave(life, reason), ()
         case _:
             return wind_down(replace(life, stop=Stop(reason, 0.0, ())))
@@ -165,6 +168,9 @@ def prerequisites_met(life: Life, at: Instant, *, tried: bool = False) -> Step:
         due = life.run.ended + backoff(life.policy, life.refusals - 1, at.jitter)
         if life.state is AgentState.BACKOFF or at.now < due:
             return life, ()
+    if life.state is AgentState.FAILED and life.desired is not None and life.desired.claims is not None:
+        # It gave up its slot when it failed.
+        return enqueue(life), ()
     return launch_again(life, at)
 
 
@@ -371,7 +377,15 @@ def _change_policy(life: Life, previous: Policy, at: Instant) -> Step:
 
 
 def _reconsider(life: Life, at: Instant) -> Step:
-    """Decide again after a change of policy for an agent that is not running."""
+    """Decide again after a change of policy for an agent that is not running; it may have to wait for a slot."""
+    again, effects = _decide_again(life, at)
+    queued = life.desired is not None and life.desired.queued is not None
+    if queued and again.state in (AgentState.STARTING, AgentState.BACKOFF):
+        return enqueue(life), ()
+    return again, effects
+
+
+def _decide_again(life: Life, at: Instant) -> Step:
     if life.state is AgentState.TIMED_OUT:
         assert life.began is not None
         if life.policy.timeout is not None and life.began + life.policy.timeout <= at.now:

@@ -63,6 +63,8 @@ RUNNING = AgentStatus(
     usage_limit=None,
     ports={"PORT": 20123},
     held_change=None,
+    queued=None,
+    priority=0,
 )
 
 SANDBOX = SandboxStatus(
@@ -120,6 +122,8 @@ BACKING_OFF = AgentStatus(
     usage_limit=None,
     ports={},
     held_change=None,
+    queued=None,
+    priority=0,
 )
 
 HEALTH = Health(

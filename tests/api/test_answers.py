@@ -103,6 +103,8 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "usage_limit": None,
             "ports": {"PORT": 20123},
             "held_change": None,
+            "queued": None,
+            "priority": 0,
         }
 
 

@@ -23,6 +23,7 @@ EDITING = "docs/how-to/editing.md"
 EVENTS = "docs/how-to/events.md"
 METRICS = "docs/how-to/metrics.md"
 PORTS = "docs/how-to/ports.md"
+QUEUE = "docs/how-to/queue.md"
 SCRIPTING = "docs/how-to/scripting-with-libtmux.md"
 TALK = "docs/how-to/talk-to-agents.md"
 TOP = "docs/how-to/top.md"
@@ -131,6 +132,17 @@ def _four_agents(who: Newcomer) -> None:
 def _three_reviewers(who: Newcomer) -> None:
     _begin(who, {"name": "reviewer", "command": READER, "replicas": 3})
     who.wait_states(dict.fromkeys(("reviewer-0", "reviewer-1", "reviewer-2"), "running"))
+
+
+def _a_queue(who: Newcomer) -> None:
+    fix = {"name": "fix", "command": READER, "memory": "4GiB", "replicas": 3}
+    urgent = {"name": "urgent", "command": READER, "memory": "4GiB", "priority": 10}
+    limits = '[limits]\nrunning = 2\nmemory = "24GiB"\n'
+    who.write("~/.config/agentd/jcard.toml", limits + jcard(fix))
+    who.start()
+    who.wait_states({"fix-0": "running", "fix-1": "running", "fix-2": "queued"})
+    who.write("~/.config/agentd/jcard.toml", limits + jcard(fix, urgent))
+    who.wait_states({"fix-0": "running", "fix-1": "running", "fix-2": "queued", "urgent": "queued"})
 
 
 def _asks_before(who: Newcomer) -> None:
@@ -370,6 +382,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (EVENTS, "After a night of work"): _night,
     (METRICS, "Watch agents with Prometheus and Grafana"): _night,
     (PORTS, "Give agents ports of their own"): _shops,
+    (QUEUE, "Have agents wait for their turn"): _a_queue,
     (SCRIPTING, "… find an agent's pane"): _scripted,
     (TALK, "… send a text"): _talkers,
     (TOP, "Look who needs you"): _watched,

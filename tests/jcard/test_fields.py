@@ -82,6 +82,7 @@ def test_every_field_reaches_the_agent() -> None:
         apply = "idle"
         apply_deadline = "8h"
         applied_at = "2026-01-31T10:00:00Z"
+        priority = -3
         turns = false
         memory = "512MiB"
         memory_high = "400MiB"
@@ -115,6 +116,7 @@ def test_every_field_reaches_the_agent() -> None:
             apply=ApplyWhen.IDLE,
             apply_deadline=28800,
             applied_at="2026-01-31T10:00:00Z",
+            priority=-3,
         ),
         turns=False,
         source=Path("jcard.toml"),
@@ -183,6 +185,7 @@ TYPES = {
     "apply": "string",
     "apply_deadline": "duration",
     "applied_at": "string",
+    "priority": "integer",
     "memory": "size",
     "memory_high": "size",
     "pid_limit": "integer",

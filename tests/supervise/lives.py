@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agentd.harness.base import StopKey
+from agentd.model.capacity import Queued
 from agentd.model.spec import AgentSpec, Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
@@ -40,6 +41,11 @@ def declared(
     if launch is None:
         return DesiredAgent(spec, None, "the prompt file is missing", None)
     return DesiredAgent(spec, Launch((launch,), {}), None, {"argv": launch}, keys)
+
+
+def waiting(policy: Policy = NO, launch: str = "first") -> DesiredAgent:
+    """Declare an agent for which there is no slot."""
+    return replace(declared(policy, launch), queued=Queued(1, "all slots are taken", 0.0))
 
 
 @dataclass
@@ -146,6 +152,7 @@ def in_state(state: AgentState, policy: Policy = NO) -> Story:
     """Bring a life into a state by events alone, all at monotonic 0."""
     tales: dict[AgentState, Callable[[], Story]] = {
         AgentState.PENDING: Story,
+        AgentState.QUEUED: lambda: Story().tell(lives.define(Life("a"), waiting(policy), at(0))),
         AgentState.DISABLED: lambda: Story().withdraw(0, StopReason.DISABLED),
         AgentState.STARTING: lambda: Story().define(0, policy).opened(0),
         AgentState.RUNNING: lambda: running(policy),

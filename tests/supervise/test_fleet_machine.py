@@ -11,10 +11,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from agentd.model.capacity import Capacity, Claims
 from agentd.model.spec import ApplyWhen, Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.supervise import hold_steps
 from agentd.supervise import transitions as lives
+from agentd.supervise.admission import Admission
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import Life, StopReason
 from agentd.supervise.plan import Action, Operation, plan
@@ -40,6 +42,8 @@ policies = st.builds(
     applied_at=st.sampled_from([None, None, "now"]),
 )
 names = st.sampled_from(NAMES)
+NOT_YET = (AgentState.PENDING, AgentState.QUEUED, AgentState.DISABLED)
+HAVE_SLOTS = (AgentState.STARTING, AgentState.RUNNING, AgentState.STOPPING, AgentState.BACKOFF)
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,13 @@ class FleetMachine(RuleBasedStateMachine):
         self.jcard: dict[str, Table] = {}
         self.passed: dict[str, DesiredAgent] = {}
         """The declarations of the last pass."""
+        self.admitted: dict[str, DesiredAgent] = {}
+        """The same, of those that wait for a slot with their places."""
         self.worlds: dict[str, CrashingWorld] = {}
         self.now = 0.0
+        self.admission = Admission()
+        self.allowed = 0
+        """How many may run: who has a slot when the limit is lowered keeps it."""
 
     # -- the jcard
 
@@ -90,50 +99,59 @@ class FleetMachine(RuleBasedStateMachine):
         self.jcard.pop(name, None)
         self.reconcile()
 
+    @rule(running=st.sampled_from([None, 1, 2]))
+    def limit(self, running: int | None) -> None:
+        self.admission.capacity = None if running is None else Capacity(running)
+        self.allowed = max(running or 0, self._slots())
+        self.reconcile()
+
     @rule()
     def reconcile(self) -> None:
         """A pass, as the reconciler makes it; agents that the plan does not name are left alone."""
         desired = {name: self.passed.get(name) for name in self.jcard}
         for name, table in self.jcard.items():
-            fresh = table.desired(name)
+            claims = None if self.admission.capacity is None else Claims("custom")
+            fresh = replace(table.desired(name), claims=claims)
             former = desired[name]
             desired[name] = former if former == fresh else fresh
         self.passed = {name: agent for name, agent in desired.items() if agent is not None}
+        alive = {name: world.life for name, world in self.worlds.items()}
+        self.admitted = dict(self.admission.admit(self.passed, alive, self.now))
         operations = {operation.agent: operation for operation in self.pending()}
         self._check_reasons(operations)
         before = {name: world.life for name, world in self.worlds.items()}
         for name, operation in operations.items():
-            self._execute(operation, self.passed.get(name))
+            self._execute(operation, self.admitted.get(name))
         for name, agent in self.passed.items():
             if not agent.spec.enabled and name not in self.worlds:
                 self.worlds[name] = CrashingWorld(life=Life(name, AgentState.DISABLED), now=self.now)
         for name, life in before.items():
             if name not in operations:
                 assert self.worlds[name].life is life
-                agent = self.passed[name]
+                agent = self.admitted[name]
                 if agent.spec.enabled and life.declared is not agent:
                     self._define(name, agent)
                     self._check_left_alone(life, self.worlds[name].life)
 
     def pending(self) -> tuple[Operation, ...]:
         observed = [world.life.view for world in self.worlds.values()]
-        return plan([agent.view for agent in self.passed.values()], observed, self.now)
+        return plan([agent.view for agent in self.admitted.values()], observed, self.now)
 
     def _check_reasons(self, operations: dict[str, Operation]) -> None:
         """The plan against the simplest comparison of the two sides."""
         for name in {*self.passed, *self.worlds}:
-            wanted, world = self.passed.get(name), self.worlds.get(name)
+            wanted, world = self.admitted.get(name), self.worlds.get(name)
             found = operations[name].action if name in operations else None
             if wanted is None:
                 assert found is Action.STOP
             elif not wanted.spec.enabled:
                 running = world is not None and world.life.state is not AgentState.DISABLED
                 assert (found is Action.STOP) == running
-            elif world is None or world.life.state in (AgentState.PENDING, AgentState.DISABLED):
+            elif world is None or world.life.state in NOT_YET:
                 assert found is Action.START
             elif world.life.fingerprint != wanted.fingerprint or world.life.view.leaving:
                 assert found is Action.RESTART
-                assert not operations[name].waits or self._may_wait(world, wanted)
+                assert not operations[name].waits or self._may_wait(world, wanted) or wanted.queued is not None
             else:
                 assert (found is Action.CHANGE) == (world.life.policy != wanted.spec.policy)
                 assert found in (None, Action.CHANGE)
@@ -155,7 +173,7 @@ class FleetMachine(RuleBasedStateMachine):
             self.worlds[name] = CrashingWorld(life=Life(name), now=self.now)
         before = self.worlds[name].life
         self._define(name, desired)
-        if operation.waits:
+        if operation.waits and desired.queued is None:
             self._check_left_alone(before, self.worlds[name].life)
             after = self.worlds[name].life
             assert after.stop is not None or after.held is desired
@@ -268,7 +286,22 @@ class FleetMachine(RuleBasedStateMachine):
             world.settle()
             if world.life.gone:
                 self._forget(name)
+        # Who has ended since gave way to the next.
+        while not self._full() and any(each.life.state is AgentState.QUEUED for each in self.worlds.values()):
+            self.reconcile()
+            assert any(not world.idle for world in self.worlds.values()), "somebody waits for a slot that is free"
+            for world in self.worlds.values():
+                world.settle()
         self._check_settled()
+
+    def _full(self) -> bool:
+        """Whether as many agents have slots as may."""
+        capacity = self.admission.capacity
+        most = None if capacity is None else capacity.running
+        return most is not None and self._slots() >= most
+
+    def _slots(self) -> int:
+        return sum(world.life.state in HAVE_SLOTS for world in self.worlds.values())
 
     def _check_settled(self) -> None:
         for name, world in self.worlds.items():
@@ -277,6 +310,10 @@ class FleetMachine(RuleBasedStateMachine):
             table, state = self.jcard.get(name), world.life.state
             if table is None or not table.enabled:
                 assert state in (AgentState.STOPPING, AgentState.DISABLED)
+                continue
+            if state is AgentState.QUEUED:
+                assert self._full()
+                assert world.life.policy == table.policy
                 continue
             if state is not AgentState.STOPPING:
                 assert world.life.policy == table.policy
@@ -365,6 +402,12 @@ class FleetMachine(RuleBasedStateMachine):
     @invariant()
     def never_two_runs_of_an_agent(self) -> None:
         FleetMachine.steps += 1
+        if self.admission.capacity is not None:
+            most = self.admission.capacity.running or 0
+            # By state, for a run that ended while there was no daemon has its slot until that is seen.
+            self.allowed = max(most, min(self.allowed, self._slots()))
+            alive = [world for world in self.worlds.values() if any(each.alive for each in world.processes.values())]
+            assert len(alive) <= self.allowed
         for world in self.worlds.values():
             assert sum(process.alive for process in world.processes.values()) <= 1
 

@@ -65,9 +65,10 @@ LAUNCH = "starting: ReapRun LaunchRun"
 
 # The agent that is stopping does so because it was declared with another launch.
 OUTCOMES: Mapping[str, Mapping[str, str]] = {
-    "declared as it is": {"pending": FIRST_LAUNCH, "disabled": FIRST_LAUNCH, "stopping": KEPT},
+    "declared as it is": {"pending": FIRST_LAUNCH, "queued": FIRST_LAUNCH, "disabled": FIRST_LAUNCH, "stopping": KEPT},
     "declared, launch unknown": {
         "pending": FIRST_LAUNCH,
+        "queued": FIRST_LAUNCH,
         "disabled": FIRST_LAUNCH,
         "starting": KEPT,
         "running": KEPT,
@@ -79,6 +80,7 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
     },
     "declared with another launch": {
         "pending": FIRST_LAUNCH,
+        "queued": FIRST_LAUNCH,
         "disabled": FIRST_LAUNCH,
         "starting": "stopping:",
         "running": "stopping: TypeKey",
@@ -90,6 +92,7 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
     },
     "declared with restart always": {
         "pending": FIRST_LAUNCH,
+        "queued": FIRST_LAUNCH,
         "disabled": FIRST_LAUNCH,
         "starting": KEPT,
         "running": KEPT,
@@ -100,6 +103,7 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
     },
     "declared with restart no": {
         "pending": FIRST_LAUNCH,
+        "queued": FIRST_LAUNCH,
         "disabled": FIRST_LAUNCH,
         "stopping": KEPT,
         "backoff": "failed:",
@@ -107,6 +111,7 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
     },
     "declared with a timeout that is over": {
         "pending": FIRST_LAUNCH,
+        "queued": FIRST_LAUNCH,
         "disabled": FIRST_LAUNCH,
         "starting": "stopping:",
         "running": "stopping: TypeKey",
@@ -118,6 +123,7 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
     },
     "removed": {
         "pending": "gone:",
+        "queued": "gone:",
         "disabled": "gone:",
         "starting": "stopping:",
         "running": "stopping: TypeKey",
@@ -129,6 +135,7 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
     },
     "disabled": {
         "pending": "disabled:",
+        "queued": "disabled:",
         "starting": "stopping:",
         "running": "stopping: TypeKey",
         "stopping": KEPT,
@@ -139,6 +146,7 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
     },
     "shut down": {
         "pending": "gone:",
+        "queued": "gone:",
         "disabled": "gone:",
         "starting": "stopping:",
         "running": "stopping: TypeKey",

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentd.model.capacity import Queued
 from agentd.model.spec import ApplyWhen, Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.supervise.applying import ASKS, NOT_SEEN
@@ -21,7 +22,8 @@ from agentd.supervise.plan import (
 )
 from tests.supervise.lives import ALWAYS, NO
 
-ENDED_OR_ALIVE = [state for state in AgentState if state not in (AgentState.PENDING, AgentState.DISABLED)]
+NOT_YET = (AgentState.PENDING, AgentState.QUEUED, AgentState.DISABLED)
+ENDED_OR_ALIVE = [state for state in AgentState if state not in NOT_YET]
 OLD: Fingerprint = {"argv": "1", "env": "1"}
 
 
@@ -288,3 +290,15 @@ def test_who_asks_for_a_restart_or_says_that_a_change_may_be_applied_is_not_kept
     (restart,) = plan([wanted(policy=IDLE, fingerprint={**OLD, "restarted_at": "2"})], [used])
     (said,) = plan([wanted(policy=replace(IDLE, applied_at="now"), fingerprint={"argv": "2", "env": "1"})], [used])
     assert (restart.waits, said.waits) == ((), ())
+
+
+def test_who_waits_for_a_slot_is_started_with_the_reason() -> None:
+    place = Queued(2, "all 2 of [limits] running are taken", 0.0)
+    waiting = replace(wanted(), queued=place)
+    says = ("queued, place 2: all 2 of [limits] running are taken",)
+    for state in (*NOT_YET, None):
+        (operation,) = plan([waiting], [] if state is None else [seen(state)])
+        assert (operation.action, operation.waits) == (Action.START, says)
+    (operation,) = plan([replace(waiting, fingerprint={"argv": "2"})], [seen(AgentState.EXITED)])
+    assert (operation.action, operation.waits) == (Action.RESTART, says)
+    assert plan([wanted()], [seen(AgentState.QUEUED)]) == (Operation(Action.START, "a", "there is a slot for it"),)

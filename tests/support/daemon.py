@@ -59,6 +59,14 @@ class HeldChangeJson(TypedDict):
     apply_at: str | None
 
 
+class QueuedJson(TypedDict):
+    """The place of an agent in the queue."""
+
+    place: int
+    reason: str
+    since: str
+
+
 class AgentJson(TypedDict):
     """One agent as ``/v1/agents`` shows it."""
 
@@ -95,6 +103,8 @@ class AgentJson(TypedDict):
     conversation: str | None
     usage_limit: UsageLimitJson | None
     held_change: HeldChangeJson | None
+    queued: QueuedJson | None
+    priority: int
     ports: dict[str, int]
 
 

@@ -25,6 +25,7 @@ from agentd.model.status import (
     HeldChangeStatus,
     LimitsStatus,
     LimitStatus,
+    QueuedStatus,
     Recording,
     RecordingHealth,
     SlowRead,
@@ -56,6 +57,7 @@ _View = TypeVar("_View", bound="DataclassInstance")
 _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
     AgentStatus: {
         "held_change": HeldChangeStatus,
+        "queued": QueuedStatus,
         "limits": LimitsStatus,
         "sandbox": SandboxStatus,
         "usage_limit": UsageLimitStatus,
@@ -77,6 +79,8 @@ _ADDED_LATER: Mapping[str, Json] = {
     "resumes": [],
     "usage_limit": None,
     "held_change": None,
+    "queued": None,
+    "priority": 0,
     "ports": {},
     "waits": [],
     "use": [],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.declaring_files import DeclaringFiles
+from agentd.cli.agentctl.preview_queue import preview_queue
 from agentd.cli.agentctl.worktrees_left import worktrees_left
 from agentd.harness.base import Harness
 from agentd.harness.registry import load_harnesses
@@ -17,6 +18,7 @@ from agentd.jcard.given_file import GivenFile
 from agentd.jcard.load import load_jcard
 from agentd.jcard.prompts import PromptError
 from agentd.jcard.reading import drop_ins, jcard_source, prompt_text
+from agentd.model.capacity import Capacity
 from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.model.spec import AgentSpec, ApplyWhen, LoadContext, Policy, RestartPolicy
 from agentd.model.states import AgentState
@@ -75,14 +77,20 @@ def preview(invocation: Invocation, report: PlanReport, file: GivenFile) -> tupl
         for warning in taken.warnings
     ]
     had = [agent for taken in now for agent in taken.agents]
-    return _operations(agents, report, registry.harnesses), [*warnings, *worktrees_left(had, agents)]
+    jcard = files[0].in_force
+    capacity = None if jcard is None else jcard.capacity
+    return _operations(agents, capacity, report, registry.harnesses), [*warnings, *worktrees_left(had, agents)]
 
 
 def _operations(
-    agents: Sequence[AgentSpec], report: PlanReport, harnesses: Mapping[str, Harness]
+    agents: Sequence[AgentSpec], capacity: Capacity | None, report: PlanReport, harnesses: Mapping[str, Harness]
 ) -> list[PlannedOperation]:
     observed = {view.name: _observed(view) for view in report.observed}
-    desired = [_desired(agent, observed.get(agent.name), report, harnesses) for agent in agents]
+    queued = preview_queue(capacity, agents, observed)
+    desired = [
+        replace(_desired(agent, observed.get(agent.name), report, harnesses), queued=queued.get(agent.name))
+        for agent in agents
+    ]
     sources = {view.name: view.source for view in report.observed if view.source}
     sources |= {agent.name: str(agent.source) for agent in agents}
     data_dir = Path(report.data_dir)

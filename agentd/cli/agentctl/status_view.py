@@ -16,6 +16,7 @@ from agentd.model.status import (
     HeldChangeStatus,
     LimitsStatus,
     LimitStatus,
+    QueuedStatus,
     Recording,
     RecordingHealth,
     UsageLimitStatus,
@@ -35,6 +36,7 @@ class Look(NamedTuple):
 
 _LOOKS: Mapping[str, Look] = {
     AgentState.PENDING: Look("◌", CYAN),
+    AgentState.QUEUED: Look("◌", YELLOW),
     AgentState.STARTING: Look("◔", CYAN),
     AgentState.RUNNING: Look("●", GREEN),
     AgentState.STOPPING: Look("◕", YELLOW),
@@ -98,6 +100,7 @@ def agent_lines(agent: AgentStatus, display: Display, more: str | None = None) -
     values["usage_limit"] = None if agent.usage_limit is None else _usage_limit(agent.usage_limit)
     values["ports"] = ", ".join(f"{variable}={port}" for variable, port in agent.ports.items()) or None
     values["held_change"] = None if agent.held_change is None else _held_change(agent.held_change)
+    values["queued"] = None if agent.queued is None else _queued(agent.queued)
     values["sandbox"] = None if agent.sandbox is None else sandbox_line(agent.sandbox)
     if not display.table:
         rows = [[Cell(name), Cell(_plain(value))] for name, value in values.items()]
@@ -107,6 +110,7 @@ def agent_lines(agent: AgentStatus, display: Display, more: str | None = None) -
     values["uptime"] = _uptime(agent)
     del values["uptime_seconds"], values["running"]
     values["oom_kills"] = agent.oom_kills or None
+    values["priority"] = agent.priority or None
     for name in ("next_restart_at", "deadline"):
         if values[name] is not None:
             values[name] = f"{values[name]} ({_from_now(values[name])})"
@@ -195,6 +199,8 @@ def _exit(agent: AgentStatus) -> str:
 def detail(agent: AgentStatus) -> str:
     """What is to be known beside an agent's state: its error, when it is restarted or times out."""
     parts = [agent.error] if agent.error is not None else []
+    if agent.queued is not None:
+        parts.append(_queued(agent.queued))
     if agent.next_restart_at is not None:
         parts.append(f"restart {_from_now(agent.next_restart_at)}")
     if agent.running and agent.deadline is not None:
@@ -227,6 +233,11 @@ def _held_change(held: HeldChangeStatus) -> str:
     """Say what a change that waits changes, and what it waits for."""
     until = "" if held.apply_at is None else f"; until {held.apply_at} ({_from_now(held.apply_at)})"
     return f"{', '.join(held.fields)} (waits: {'; '.join(held.waits)}{until})"
+
+
+def _queued(queued: QueuedStatus) -> str:
+    """Say which place an agent has in the queue, and why."""
+    return f"place {queued.place}: {queued.reason}"
 
 
 def _limits(limits: LimitsStatus) -> Iterator[str]:

@@ -41,7 +41,7 @@ _AGAIN: Final = 5.0
 _LONG: Final = 60.0
 """Seconds between looks at what is to be put in order."""
 
-_ON_ITS_WAY: Final = frozenset({None, AgentState.DISABLED, AgentState.PENDING, AgentState.STARTING})
+_ON_ITS_WAY: Final = frozenset({None, AgentState.DISABLED, AgentState.PENDING, AgentState.QUEUED, AgentState.STARTING})
 """States of an agent that is to run, before agentd has seen so, and before it does."""
 
 

@@ -139,6 +139,8 @@ def _policy(policy: Policy) -> Mapping[str, TomlValue]:
         written["success_exit_codes"] = [*policy.success_exit_codes]
     if policy.apply is not _DEFAULT_POLICY.apply:
         written["apply"] = policy.apply.value
+    if policy.priority != _DEFAULT_POLICY.priority:
+        written["priority"] = policy.priority
     if policy.apply_deadline is not None:
         written["apply_deadline"] = format_duration(policy.apply_deadline)
     return {**written, **_limits(policy.limits), **({} if policy.on_oom is None else {"on_oom": policy.on_oom.value})}

@@ -40,6 +40,7 @@ class Metric:
 
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_LONG = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 BUILD = Metric("agentd_build_info", MetricType.GAUGE, "The running agentd; always 1.", ("version",))
@@ -85,6 +86,12 @@ LAUNCH = Metric(
     "From the decision to launch until the agent's process runs.",
     bounds=_SLOW,
 )
+QUEUE = Metric(
+    "agentd_queue_duration_seconds",
+    MetricType.HISTOGRAM,
+    "How long agents waited for a slot, of those that have one since.",
+    bounds=_LONG,
+)
 RECONCILE = Metric("agentd_reconcile_duration_seconds", MetricType.HISTOGRAM, "One pass over all agents.", bounds=_FAST)
 API = Metric(
     "agentd_api_request_duration_seconds",
@@ -106,8 +113,8 @@ RECORDING_LOST = Metric(
 )
 
 METRICS = (
-    BUILD, CONFIG_VALID, AGENTS, AGENT_STATE, RESTARTS, EXITS, CPU, MEMORY, SCAN, LAUNCH, RECONCILE, API, CONNECTIONS,
-    STREAMS, EVENTS, RECORDING_OK, RECORDING_BYTES, RECORDING_LOST,
+    BUILD, CONFIG_VALID, AGENTS, AGENT_STATE, RESTARTS, EXITS, CPU, MEMORY, SCAN, LAUNCH, QUEUE, RECONCILE, API,
+    CONNECTIONS, STREAMS, EVENTS, RECORDING_OK, RECORDING_BYTES, RECORDING_LOST,
 )  # fmt: skip
 """In the order of /metrics, which also has prometheus-client's ``process_*`` of the daemon."""
 
@@ -176,6 +183,7 @@ class Counters:
         self._exits: Counter[Labels] = Counter()
         self._launched: dict[str, float] = {}
         self._launches = Histogram(LAUNCH.bounds)
+        self._queued = Histogram(QUEUE.bounds)
         self._passes = Histogram(RECONCILE.bounds)
         self._requests: dict[Labels, Histogram] = {}
 
@@ -188,6 +196,8 @@ class Counters:
         match event.kind:
             case EventKind.LAUNCHED:
                 self._launched[agent] = self._now()
+                if isinstance(waited := data.get("queued_seconds"), float):
+                    self._queued.observe(waited)
                 if data.get("was") == AgentState.BACKOFF:
                     self._restarts[(agent,)] += 1
             case EventKind.STARTED:
@@ -226,6 +236,7 @@ class Counters:
             Family(RESTARTS, {(agent,): self._restarts[(agent,)] for agent in agents}),
             Family(EXITS, dict(self._exits)),
             Family(LAUNCH, histograms={(): self._launches.snapshot()}),
+            Family(QUEUE, histograms={(): self._queued.snapshot()}),
             Family(RECONCILE, histograms={(): self._passes.snapshot()}),
             Family(API, histograms={labels: each.snapshot() for labels, each in self._requests.items()}),
             Family(EVENTS, {(kind.value,): self._events[(kind.value,)] for kind in EventKind}),

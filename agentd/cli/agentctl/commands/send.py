@@ -165,7 +165,7 @@ def _running(invocation: Invocation, *states: AgentState) -> AgentStatus:
     reason = f" ({agent.error})" if agent.error else ""
     hint = (
         f"try again after agentctl wait {agent.name} --for running"
-        if agent.state in (AgentState.PENDING, AgentState.STARTING, AgentState.BACKOFF)
+        if agent.state in (AgentState.PENDING, AgentState.QUEUED, AgentState.STARTING, AgentState.BACKOFF)
         else f"agentctl status {agent.name} says why"
     )
     raise CommandError(f"{agent.name} is not running, it is {agent.state}{reason}: {hint}")

@@ -11,7 +11,7 @@ from agentd.model.events import Detail, EventKind
 from agentd.model.pool import OWNER, Block, PoolDeclaration, PoolProvider, WorkerFacts, WorkerIsolation
 from agentd.model.spec import AgentSpec, AgentType, Checkout
 from agentd.supervise.accounts import Accounts
-from agentd.supervise.admission import (
+from agentd.supervise.worker_policies import (
     Account,
     Quota,
     bounded,
