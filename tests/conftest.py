@@ -17,6 +17,7 @@ from typing import Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.account_home import account_home, traces
 from tests.support.daemon import Daemon
 from tests.support.effort import ASKED_FOR, DEFAULT_PROFILE, EVERYDAY, FULL
 from tests.support.forked import SERVERS, launch_of
@@ -188,6 +189,8 @@ def session_folder() -> Iterator[Path]:
     left = marked(str(folder))
     end_marked(str(folder))
     shutil.rmtree(folder)
+    written = traces(account_home(), folder)
+    assert not written, f"agents of the tests wrote into the home of this account: {', '.join(map(str, written))}"
     assert not left, "the tests left these processes behind:\n" + "\n".join(str(process) for process in left)
 
 

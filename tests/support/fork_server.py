@@ -19,6 +19,7 @@ import importlib
 import json
 import os
 import pkgutil
+import pwd
 import select
 import selectors
 import signal
@@ -196,12 +197,29 @@ def become(wanted: Request) -> None:
     os.umask(wanted["umask"])
     os.environ.clear()
     os.environ.update(wanted["env"])
+    if "HOME" in wanted["env"]:
+        move_account(wanted["env"]["HOME"])
     time.tzset()
     sys.argv = list(wanted["argv"])
     sys.stdin, sys.stdout = text(0, sys.stdin, "r"), text(1, sys.stdout, "w")
     sys.stderr = text(2, sys.stderr, "w", buffering=1)
     if sys.platform == "linux":
         show_in_process_table(Path(wanted["argv"][0]).name, wanted["env"])
+
+
+def move_account(home: str) -> None:
+    """Have the user database say that this account's home is there.
+
+    As root, agentd gives agents the home of their account and not its own HOME: scripted agents, and shells that read
+    their start files, would use that of whoever runs the tests.
+    """
+    uid, by_uid, by_name = os.geteuid(), pwd.getpwuid, pwd.getpwnam
+
+    def moved(entry: pwd.struct_passwd) -> pwd.struct_passwd:
+        return pwd.struct_passwd((*entry[:5], home, entry.pw_shell)) if entry.pw_uid == uid else entry
+
+    setattr(pwd, "getpwuid", lambda uid: moved(by_uid(uid)))  # noqa: B010 (mypy takes no other function there)
+    setattr(pwd, "getpwnam", lambda name: moved(by_name(name)))  # noqa: B010
 
 
 def highest_descriptor() -> int:

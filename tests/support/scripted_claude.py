@@ -26,7 +26,7 @@ def main() -> None:
     hooks = {} if settings is None else json.loads(settings.read_text())["hooks"]
     Path("claude.argv").write_text(json.dumps(argv))
     started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-    own = {"pid": os.getpid(), "procStart": started, "version": "2.1.197"}
+    own = {"pid": os.getpid(), "procStart": started, "version": "2.1.197", "cwd": str(Path.cwd())}
     status = Path(os.environ["HOME"], ".claude", "sessions", f"{os.getpid()}.json")
     status.parent.mkdir(parents=True, exist_ok=True)
     status.write_text(json.dumps({**own, "status": "idle", "statusUpdatedAt": int(time.time() * 1000)}))

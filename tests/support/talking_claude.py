@@ -39,7 +39,13 @@ class Program:
         settings = Path(argv[argv.index("--settings") + 1]) if "--settings" in argv else None
         self.hooks = {} if settings is None else json.loads(settings.read_text())["hooks"]
         started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-        self.own = {"pid": os.getpid(), "procStart": started, "version": "2.1.197", "sessionId": SESSION}
+        self.own = {
+            "pid": os.getpid(),
+            "procStart": started,
+            "version": "2.1.197",
+            "sessionId": SESSION,
+            "cwd": str(Path.cwd()),
+        }
         self.status_file = Path(os.environ["HOME"], ".claude", "sessions", f"{os.getpid()}.json")
         self.status_file.parent.mkdir(parents=True, exist_ok=True)
         self.status("idle")
