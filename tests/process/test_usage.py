@@ -14,6 +14,7 @@ import pytest
 
 from agentd.process.cgroups.usage import Cgroups
 from agentd.process.usage import Tree, UsageMeter
+from tests.support.control_groups import FOLDER, control_groups
 from tests.support.waiting import wait_for
 
 MEGABYTES = 40
@@ -160,7 +161,6 @@ def test_cpu_never_goes_back_and_goes_on_with_the_next_run(
 @pytest.fixture
 def groups() -> Iterator[Path]:
     """A control group of version 1 for each accounting controller, by a common name."""
-    folder = Path("/sys/fs/cgroup")
     name = f"agentd-test-{os.getpid()}"
     made = []
     try:
@@ -169,8 +169,8 @@ def groups() -> Iterator[Path]:
             inside = next((line.split(":", 2)[2] for line in here.splitlines() if f":{controller}:" in line), None)
             if inside is None:
                 pytest.skip("there are no control groups of version 1")
-            parent = folder / controller / inside.lstrip("/")
-            parent = parent if parent.is_dir() else folder / controller
+            parent = FOLDER / controller / inside.lstrip("/")
+            parent = parent if parent.is_dir() else FOLDER / controller
             (parent / name).mkdir()
             made.append(parent / name)
     except OSError as error:
@@ -192,9 +192,9 @@ def test_a_control_group_of_its_own_counts_what_ended_unseen(
 ) -> None:
     name = f"agentd-test-{os.getpid()}"
     files = [
-        str(path)
-        for path in Path("/sys/fs/cgroup").glob(f"*/**/{name}/cgroup.procs")
-        if path.parts[4] in ("cpuacct", "memory")
+        str(path / "cgroup.procs")
+        for controller in ("cpuacct", "memory")
+        for path in control_groups(name, FOLDER / controller)
     ]
     assert groups.exists()
     gone, script = tmp_path / "gone", tmp_path / "agent.sh"

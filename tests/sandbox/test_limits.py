@@ -10,6 +10,7 @@ import pytest
 from tests.limits.conftest import can_limit
 from tests.sandbox.conftest import PYTHON, Sandboxed
 from tests.support.agents import jcard
+from tests.support.control_groups import control_groups
 
 pytestmark = pytest.mark.skipif(
     not can_limit("memory", "pid_limit"), reason="needs root and control groups of memory and processes"
@@ -106,7 +107,7 @@ def test_no_group_is_left_after_a_shutdown(sandboxed: Sandboxed) -> None:
     runs |= {path.stem for path in Path(f"{daemon.tmux_socket}.runs").glob("*.record")}
     assert len(runs) == 2
     assert daemon.stop() == 0
-    assert not [path for run in runs for path in Path("/sys/fs/cgroup").glob(f"*/**/agentd/{run}")]
+    assert not [path for run in runs for path in control_groups(run)]
 
 
 @pytest.mark.gvisor

@@ -6,7 +6,6 @@ import os
 import signal
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -16,6 +15,7 @@ from agentd.cli.agentctl.command import CommandError
 from tests.cli.support import Client, TmuxServer
 from tests.sandbox.conftest import Sandboxed
 from tests.support.agents import jcard
+from tests.support.control_groups import control_groups
 from tests.support.daemon import LimitJson
 from tests.support.waiting import wait_for
 
@@ -136,14 +136,15 @@ def test_the_agents_limits_hold_it(running: Sandboxed, client: Client) -> None:
         return limit if limit is not None and limit["value"] == 20 else None
 
     limit = daemon.wait_for(taken, what="the limit is taken")
-    before = set(Path("/sys/fs/cgroup").glob("**/agentd/try-*"))
-    done = client("sandbox", "a", "--", "sh", "-c", "for i in $(seq 40); do sleep 5 & done; jobs | wc -l")
+    script = "for i in $(seq 40); do sleep 5 & done; jobs | wc -l"
+    started = client.start("sandbox", "a", "--", "sh", "-c", script)
+    said = started.communicate(timeout=30)[1]
     if limit["enforced_by"] is None:
-        assert "not held to pid_limit" in done.err
+        assert "not held to pid_limit" in said
     else:
-        assert "not held" not in done.err
-        assert "fork" in done.err
-    assert set(Path("/sys/fs/cgroup").glob("**/agentd/try-*")) <= before
+        assert "not held" not in said
+        assert "fork" in said
+    assert control_groups(f"try-{started.pid}") == []
 
 
 def test_what_would_be_run_is_shown_without_a_secret(client: Client) -> None:

@@ -90,7 +90,7 @@ def proxies(daemon: Daemon) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # All but this it keeps from its own user.
-            argv = (process / "cmdline").read_text().split("\0")
+            argv = (process / "cmdline").read_text(errors="replace").split("\0")
             if "agentd.sandbox.egress.process" in argv and runtime in argv:
                 found.append(int(process.name))
     return sorted(found)
