@@ -67,6 +67,8 @@ class Additions:
     """The whole command line in place of the declared one."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables beside the declared ones, which win."""
+    amended: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables in place of those of the same name: what is declared, and something beside it."""
     file: bytes | None = field(default=None, repr=False)
     """Content of `LaunchFacts.file`, if the program needs one."""
     memo: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -177,7 +177,7 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
     environment = {**base, **own, **given, **launch.environment}
     added = additions(host, desired, run_id, environment)
     if added is not None:
-        environment = {**base, **own, **given, **added.environment, **launch.environment}
+        environment = {**base, **own, **given, **added.environment, **launch.environment, **added.amended}
     argv = launch.argv if added is None else added.argv
     if desired.renderer is not None:
         argv = (*renderer(desired.renderer), *argv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +60,7 @@ def additions(host: Host, desired: DesiredAgent, run_id: str, environment: Mappi
         )
     if added is None or sandboxed:
         return None if added is None else Additions(launch.argv, memo={**added.memo, SANDBOXED: "yes"})
-    return Additions(added.argv, {**hook, **added.environment}, added.file, added.memo)
+    return replace(added, environment={**hook, **added.environment})
 
 
 def _unwatched(spec: AgentSpec) -> str | None:

@@ -22,6 +22,7 @@ from agentd.turns.opencode import launch
 from agentd.turns.opencode.adapter import OPENCODE
 from agentd.turns.opencode.events import Reader
 from agentd.turns.opencode.fork import fork
+from agentd.turns.opencode.port import Port
 from agentd.turns.opencode.server import Server
 
 POINT = ForkPoint("conversation", "t2")
@@ -238,9 +239,9 @@ async def opencode() -> AsyncIterator[tuple[Forking, Server]]:
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server = Server(runner.addresses[0][1], "x")
+    server = Server(Port(runner.addresses[0][1], "x"))
     yield forking, server
-    await server.close()
+    await server.door.close()
     await runner.cleanup()
 
 
@@ -281,10 +282,10 @@ async def test_what_opencode_cannot_fork_is_refused(
 
 
 async def test_an_opencode_that_cannot_be_asked_is_asked_later() -> None:
-    server = Server(1, "x")
+    server = Server(Port(1, "x"))
     with pytest.raises(NotNowError):
         await fork(server, POINT)
-    await server.close()
+    await server.door.close()
 
 
 def test_an_opencode_that_begins_with_a_fork_notes_it(tmp_path: Path) -> None:

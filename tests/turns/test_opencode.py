@@ -65,6 +65,13 @@ def test_the_turns_of_a_recorded_day_are_told() -> None:
     assert told[-1] == ("after restart", "completed", reply + "after restart")
 
 
+def test_the_turns_that_a_recorded_plugin_heard_are_told() -> None:
+    texts = "STUB-TRICKLE:2 a\nb", "STUB-BASH:echo hi > /srv/agents/work/og"
+    assert [said_of(turn) for turn in replayed("plugin")] == [
+        (text, "completed", f"STUB-REPLY: {text}") for text in texts
+    ]
+
+
 @pytest.mark.parametrize(
     ("error", "failure"),
     [

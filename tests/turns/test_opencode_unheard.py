@@ -13,6 +13,7 @@ from agentd.turns.events import Ended
 from agentd.turns.opencode.events import Reader
 from agentd.turns.opencode.home_screen import is_home
 from agentd.turns.opencode.messages import missed
+from agentd.turns.opencode.port import Port
 from agentd.turns.opencode.server import Server
 from tests.turns.claude_run import until, wall
 from tests.turns.opencode_run import (
@@ -128,7 +129,7 @@ async def test_a_conversation_that_is_shown_slowly_is_the_same_one_still(monkeyp
 
 
 def test_a_server_that_answers_late_again_and_again_is_given_more_time() -> None:
-    server, given = Server(1, "password"), list[float]()
+    server, given = Server(Port(1, "password")), list[float]()
     for late in (0, 1, 2, 3, 4, 5, 1000):
         server.be_patient(late)
         given.append(server._limit)
@@ -164,7 +165,7 @@ def test_turns_that_were_not_heard_are_told_from_the_list() -> None:
 
 async def test_what_was_said_before_the_server_was_heard_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     # Where it starts just then, the first request is never answered.
-    monkeypatch.setattr("agentd.turns.opencode.server._HEADERS", 0.5)
+    monkeypatch.setattr("agentd.turns.opencode.port._HEADERS", 0.5)
     server = Scripted(unanswered=1)
     server.lists = {
         "/session": [{"id": "s", "time": {"created": round(1000 * wall()) + 60_000}}],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,6 +22,7 @@ from agentd.turns.conversation import Request
 from agentd.turns.custom.events import event_of
 from agentd.turns.events import Ended, Outcome
 from agentd.turns.fields import objects, text
+from agentd.turns.wishes import Wishes
 from agentd.turns.witnesses import Witnesses
 
 _HOOKS: Final = "hooks"
@@ -50,15 +50,6 @@ ACP = AcpAdapter()
 
 
 @dataclass(slots=True)
-class _Wish:
-    """Something for the renderer to do."""
-
-    document: Mapping[str, object]
-    handed: asyncio.Future[None]
-    """Over once it was handed over."""
-
-
-@dataclass(slots=True)
 class AcpWatch:
     """A run of the renderer."""
 
@@ -67,8 +58,7 @@ class AcpWatch:
     ground: Ground
     _taken: int | None = None
     """Number of the last batch; ``None`` as long as nothing is known."""
-    _wishes: deque[_Wish] = field(default_factory=deque)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _wishes: Wishes = field(default_factory=Wishes)
     _answers: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     """By request: over once the renderer has taken the answer."""
 
@@ -88,7 +78,7 @@ class AcpWatch:
         if hook.name == "events":
             return self._take(hook.body or {})
         if hook.name == "next":
-            return self._unknown() if self._taken is None else await self._next()
+            return self._unknown() if self._taken is None else await self._wishes.next()
         return None
 
     def _unknown(self) -> bytes:
@@ -144,26 +134,6 @@ class AcpWatch:
             seen = Seen(Activity.IDLE if conversation.turn is None else Activity.WORKING, self.ground.wall())
         self.voice.seen(_HOOKS, seen)
 
-    async def _next(self) -> bytes:
-        while not self._wishes:
-            self._news.clear()
-            await self._news.wait()
-        wish = self._wishes.popleft()
-        if not wish.handed.done():
-            wish.handed.set_result(None)
-        return json.dumps(wish.document).encode()
-
-    async def _hand(self, document: Mapping[str, object]) -> None:
-        """Give the renderer something to do; returns once it was handed over."""
-        wish = _Wish(document, asyncio.get_running_loop().create_future())
-        self._wishes.append(wish)
-        self._news.set()
-        try:
-            await wish.handed
-        finally:
-            if wish in self._wishes:
-                self._wishes.remove(wish)
-
     async def hindrance(self, *, returned: str | None) -> str | None:  # noqa: ARG002 (the protocol's)
         """A message is taken whatever a person is typing."""
         return None
@@ -177,7 +147,7 @@ class AcpWatch:
         """Hand over a message."""
         try:
             async with asyncio.timeout(_TAKEN_WITHIN):
-                await self._hand({"message": text})
+                await self._wishes.hand({"message": text})
         except TimeoutError:
             raise NotNowError(f"what shows {self.run_.facts.agent} takes no message now") from None
 
@@ -187,14 +157,14 @@ class AcpWatch:
         self._answers[request.id] = taken
         given = {"request": request.id, "decision": answer.decision.value, "text": answer.text}
         try:
-            await self._hand({"answer": given})
+            await self._wishes.hand({"answer": given})
             await taken
         finally:
             self._answers.pop(request.id, None)
 
     async def interrupt(self) -> None:
         """Have the turn cancelled."""
-        await self._hand({"interrupt": True})
+        await self._wishes.hand({"interrupt": True})
 
     async def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
         """A turn is lost with its renderer."""

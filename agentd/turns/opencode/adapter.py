@@ -1,4 +1,4 @@
-"""OpenCode, watched: its server tells all; without one, as where the user has set it up, the screen is left."""
+"""OpenCode, watched: its server tells all, asked by its port, or where that cannot be by a plugin."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ from agentd.turns.opencode import launch
 from agentd.turns.opencode.events import Doing, Reader
 from agentd.turns.opencode.fork import fork
 from agentd.turns.opencode.home_screen import is_home
-from agentd.turns.opencode.listening import listens
 from agentd.turns.opencode.messages import as_events, is_prompt, made_before, missed, prompt_of
+from agentd.turns.opencode.plugin import Plugin
+from agentd.turns.opencode.port import Port
 from agentd.turns.opencode.record import record_of
 from agentd.turns.opencode.server import STATUS, NoAnswerError, Server
 from agentd.turns.screen.styled import read_rows
@@ -45,8 +46,6 @@ from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
 
-_SERVER: Final = "server"
-"""The witness."""
 _TAKEN: Final = 15.0
 """Seconds for the server to take a message: whether it has is not known after that."""
 _MADE: Final = 120.0
@@ -80,11 +79,20 @@ class OpenCodeAdapter:
     def watch(self, run: LiveRun, voice: Voice, ground: Ground) -> Watch:
         """Watch a run."""
         if run.facts.stays:
-            return OpenCodeWatch(run, voice, ground)
+            plugin = Plugin() if launch.PLUGIN in run.memo else None
+            door = plugin or _port(run)
+            return OpenCodeWatch(run, voice, ground, _server=None if door is None else Server(door), _plugin=plugin)
         return OneTurnWatch(run, voice, ground, record_of(run, ground), on_screen=launch.ONE_TURN not in run.memo)
 
 
 OPENCODE = OpenCodeAdapter()
+
+
+def _port(run: LiveRun) -> Port | None:
+    port, password = run.memo.get(launch.PORT, ""), run.memo.get(launch.PASSWORD)
+    if not port.isdecimal() or password is None:
+        return None
+    return Port(int(port), password, run.process.pid if launch.GIVEN in run.memo else None)
 
 
 @dataclass(slots=True)
@@ -96,6 +104,8 @@ class OpenCodeWatch:
     ground: Ground
     _reader: Reader = field(default_factory=Reader)
     _server: Server | None = None
+    _plugin: Plugin | None = None
+    """By which the server is asked, if not by its port."""
     _fork: ForkPoint | None = None
     """What is yet to be forked, before the first message."""
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
@@ -109,9 +119,8 @@ class OpenCodeWatch:
 
     async def run(self) -> None:
         """Follow the server's events, over its reconnections."""
-        memo = self.run_.memo
-        port, password = memo.get(launch.PORT, ""), memo.get(launch.PASSWORD)
-        if not port.isdecimal() or password is None:
+        memo, server = self.run_.memo, self._server
+        if server is None:
             await asyncio.Event().wait()
             return
         self._reader.session = self.run_.conversation or memo.get(launch.RESUMED)
@@ -122,20 +131,18 @@ class OpenCodeWatch:
             self._since -= self.run_.process.age()
         if self._reader.session is None and launch.FORK in memo:
             self._fork = ForkPoint.parse(memo[launch.FORK])
-        self._server = Server(int(port), password)
         try:
-            await self._follow(self._server)
+            await self._follow(server)
         finally:
             if self._making is not None:
                 self._making.cancel()
                 await asyncio.wait([self._making])
-            await self._server.close()
+            await server.door.close()
 
     async def _follow(self, server: Server) -> None:
         failures = late = 0
         while True:
             try:
-                await self._check(server.port)
                 async for event in server.events():
                     if event.get("type") == "server.connected":
                         await self._connected(server)
@@ -149,15 +156,10 @@ class OpenCodeWatch:
             if self._heard.is_set():
                 self._heard.clear()
                 self._since = self.ground.wall()
-            self.voice.seen(_SERVER, None)
+            self.voice.seen(server.door.witness, None)
             await asyncio.sleep(_RETRY[min(failures, len(_RETRY) - 1)])
             failures += 1
             server.be_patient(late)
-
-    async def _check(self, port: int) -> None:
-        """Ask nothing of another program that has the port that the user chose."""
-        if launch.GIVEN in self.run_.memo and not await asyncio.to_thread(listens, self.run_.process.pid, port):
-            raise OSError(f"its program does not listen on port {port}")
 
     async def _connected(self, server: Server) -> None:
         """Ask what is going on, and what was not heard."""
@@ -222,11 +224,11 @@ class OpenCodeWatch:
         if doing is not None:
             retries, at = doing.resets_at is not None, self.ground.wall()
             seen = Seen(doing.activity, at, doing.text, resets_at=doing.resets_at, retries=retries)
-            self.voice.seen(_SERVER, seen)
+            self.voice.seen(self._witness, seen)
 
-    async def hook(self, hook: Hook) -> bytes | None:  # noqa: ARG002 (the protocol's)
-        """OpenCode has no hooks of ours."""
-        return None
+    async def hook(self, hook: Hook) -> bytes | None:
+        """Take what the plugin posts."""
+        return None if self._plugin is None else await self._plugin.hook(hook)
 
     def _asked(self) -> Server:
         if self._server is None:
@@ -280,7 +282,11 @@ class OpenCodeWatch:
     @property
     def witnesses(self) -> Witnesses:
         """Who says what became of a message."""
-        return Witnesses(_SERVER, _SERVER)
+        return Witnesses(self._witness, self._witness)
+
+    @property
+    def _witness(self) -> str:
+        return "server" if self._server is None else self._server.door.witness
 
     @property
     def granularity(self) -> Granularity:

@@ -1,4 +1,4 @@
-"""What is added to a launch of OpenCode: its own server on loopback, behind a password."""
+"""What is added to a launch of OpenCode: its own server on loopback, behind a password, or a plugin."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from agentd.harness.additions import Additions, LaunchFacts
+from agentd.turns.opencode.plugin import CONFIG, PROGRAM, configured
 
 PORT, PASSWORD = "port", "password"
 """In the memo, which the agents' user alone may read."""
@@ -17,6 +18,9 @@ GIVEN: Final = "given"
 
 RESUMED: Final = "session"
 """In the memo: the conversation that it goes on with."""
+
+PLUGIN: Final = "plugin"
+"""In the memo, if a plugin tells, since the server that the user has set up cannot be followed."""
 
 FORK: Final = "fork"
 """In the memo: what its conversation begins with; it is made with the first message."""
@@ -35,6 +39,8 @@ _NAME: Final = "OPENCODE_SERVER_USERNAME"
 _PORT, _HOST = "--port", "--hostname"
 _OWN: Final = (_PORT, _HOST, "--mdns", "--cors")
 """Whoever sets up the server has a use for it: it is left as it is."""
+_BARE: Final = ("--pure",)
+"""Without plugins."""
 _HERE: Final = (None, "127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 (what a server may listen on)
 """Hosts of a server that is reached on loopback."""
 _MOST_PORTS: Final = 65_535
@@ -45,6 +51,7 @@ _COMMANDS: Final = frozenset({"run", "serve", "web", "attach", "acp", "auth", "m
 def additions(facts: LaunchFacts) -> Additions:
     """Have OpenCode's own server listen on a free port of loopback, or follow the one that the user has set up.
 
+    Where that one's address or user is not known, a plugin does what the server would.
     ``--port 0`` would take 4096 where that is free, and tells nobody which it took otherwise.
     """
     argv = facts.argv
@@ -55,16 +62,22 @@ def additions(facts: LaunchFacts) -> Additions:
     password = facts.environment.get(_VARIABLE)
     of_user = _has(argv, _OWN)
     port = _port_of(argv) if of_user else _free_port()
-    other = facts.environment.get(_NAME, USER) != USER or (argv[1:2] != () and argv[1] in _COMMANDS)
-    if not facts.stays or not argv or port is None or other:
+    if not facts.stays or not argv or (argv[1:2] != () and argv[1] in _COMMANDS):
         return Additions(argv, memo=elsewhere)
-    added, given = list[str](), dict[str, str]()
-    if not of_user:
+    added, given, amended, file, memo = list[str](), dict[str, str](), dict[str, str](), None, dict(elsewhere)
+    if port is None or facts.environment.get(_NAME, USER) != USER:
+        config = configured(facts.environment.get(CONFIG), facts.file)
+        if facts.hook_socket is None or config is None or _has(argv, _BARE):
+            return Additions(argv, memo=elsewhere)
+        amended, file, memo = {CONFIG: config}, PROGRAM, {PLUGIN: "yes", **elsewhere}
+    elif of_user:
+        memo |= {PORT: str(port), PASSWORD: password or "", GIVEN: "yes"}
+    else:
         added = [_HOST, "127.0.0.1", _PORT, str(port)]
         if password is None:
             password = secrets.token_urlsafe(24)
             given = {_VARIABLE: password}
-    memo = {PORT: str(port), PASSWORD: password or "", **({GIVEN: "yes"} if of_user else {}), **elsewhere}
+        memo |= {PORT: str(port), PASSWORD: password}
     named = _has(argv, _CONVERSATION)
     if facts.resume is not None and not named:
         added += ["-s", facts.resume]
@@ -72,7 +85,7 @@ def additions(facts: LaunchFacts) -> Additions:
     forks = facts.fork is not None and not named
     if forks:
         memo[FORK] = str(facts.fork)
-    return Additions((argv[0], *added, *argv[1:]), given, memo=memo, forks=forks)
+    return Additions((argv[0], *added, *argv[1:]), given, amended, file, memo, forks)
 
 
 def _port_of(argv: Sequence[str]) -> int | None:
