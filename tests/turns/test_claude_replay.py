@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from agentd.turns.adapter import Granularity
+from agentd.turns.claude import launch
 from agentd.turns.conversation import Turn
 from agentd.turns.events import Failure, Outcome
 from tests.turns.claude_run import SAMPLES, STATUS, ClaudeRun, claude_run, recorded, until
@@ -309,3 +311,12 @@ async def test_usage_that_is_written_after_the_end_counts_to_its_turn_though_the
         assert first is not None
         assert second is not None
         assert (first.usage.output_tokens, second.usage.output_tokens) == (5, 0)
+
+
+async def test_text_comes_by_the_line_from_hooks_and_by_the_message_from_the_session_file(tmp_path: Path) -> None:
+    async with claude_run(tmp_path) as run:
+        told = [run.watch.granularity]
+        await run.hook("UserPromptSubmit", prompt="one", prompt_id="p1")
+        assert [*told, run.watch.granularity] == [Granularity.MESSAGE, Granularity.LINE]
+    async with claude_run(tmp_path, memo={launch.HOOKED: "yes"}) as run:
+        assert run.watch.granularity is Granularity.LINE

@@ -204,7 +204,13 @@ async def test_an_answer_that_is_too_long_or_no_json_is_none() -> None:
 
 # -- launches
 
-SOCKET = {HOOK_VARIABLE: "/run/agentd.sock.turns"}
+
+def hooked(*argv: str, stays: bool = True, **environment: str) -> LaunchFacts:
+    """A launch with a socket for hooks."""
+    given = facts(*argv, stays=stays)
+    return replace(given, environment={HOOK_VARIABLE: "/run/agentd.sock.turns", **environment})
+
+
 ELSEWHERE = [
     ("--port", "0"),
     ("--port",),
@@ -217,7 +223,7 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("words", ELSEWHERE)
 def test_where_the_server_cannot_be_followed_a_plugin_is_added(words: tuple[str, ...]) -> None:
-    given = facts("opencode", *words, resume="ses_1", **SOCKET)
+    given = replace(hooked("opencode", *words), resume="ses_1")
     added = OPENCODE.additions(given)
     assert added.argv == ("opencode", "-s", "ses_1", *words)
     assert (dict(added.environment), added.file) == ({}, PROGRAM)
@@ -226,8 +232,8 @@ def test_where_the_server_cannot_be_followed_a_plugin_is_added(words: tuple[str,
 
 
 def test_what_the_user_has_configured_is_kept_and_shown_nowhere() -> None:
-    own = {CONFIG: json.dumps({"model": "m", "plugin": ["mine"], "key": "hunter2"})}
-    added = OPENCODE.additions(facts("opencode", "--mdns", **SOCKET, **own))
+    own = json.dumps({"model": "m", "plugin": ["mine"], "key": "hunter2"})
+    added = OPENCODE.additions(hooked("opencode", "--mdns", OPENCODE_CONFIG_CONTENT=own))
     assert json.loads(added.amended[CONFIG]) == {
         "model": "m",
         "plugin": ["mine", "file:///nowhere/file"],
@@ -237,7 +243,7 @@ def test_what_the_user_has_configured_is_kept_and_shown_nowhere() -> None:
 
 
 def test_the_server_of_another_user_is_told_of_by_the_plugin() -> None:
-    added = OPENCODE.additions(facts("opencode", "--port", "4096", OPENCODE_SERVER_USERNAME="me", **SOCKET))
+    added = OPENCODE.additions(hooked("opencode", "--port", "4096", OPENCODE_SERVER_USERNAME="me"))
     assert launch.PLUGIN in added.memo
 
 
@@ -245,12 +251,12 @@ def test_the_server_of_another_user_is_told_of_by_the_plugin() -> None:
     "given",
     [
         facts("opencode", "--mdns"),
-        facts("opencode", "--mdns", "--pure", **SOCKET),
-        facts("opencode", "--mdns", stays=False, **SOCKET),
-        facts("opencode", "serve", "--mdns", **SOCKET),
-        facts("opencode", "--mdns", OPENCODE_CONFIG_CONTENT="{ // a comment\n}", **SOCKET),
-        facts("opencode", "--mdns", OPENCODE_CONFIG_CONTENT='{"plugin": 5}', **SOCKET),
-        facts("opencode", "--mdns", OPENCODE_CONFIG_CONTENT="[]", **SOCKET),
+        hooked("opencode", "--mdns", "--pure"),
+        hooked("opencode", "--mdns", stays=False),
+        hooked("opencode", "serve", "--mdns"),
+        hooked("opencode", "--mdns", OPENCODE_CONFIG_CONTENT="{ // a comment\n}"),
+        hooked("opencode", "--mdns", OPENCODE_CONFIG_CONTENT='{"plugin": 5}'),
+        hooked("opencode", "--mdns", OPENCODE_CONFIG_CONTENT="[]"),
     ],
 )
 def test_it_is_not_where_it_would_not_be_loaded(given: LaunchFacts) -> None:

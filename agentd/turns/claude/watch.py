@@ -1,0 +1,432 @@
+"""Claude Code, watched: hooks tell its turns, the status file what it is doing, the session file what neither tells.
+
+The hooks are its best word, but an interrupt fires none; the status file is right in every state but errors; the
+session file has the usage, and the end of a turn whose hook was lost. Where there are no hooks, the files tell all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import structlog
+
+from agentd.files.answering import NotAnsweringError
+from agentd.files.regular import read_regular
+from agentd.harness.builtin import CLAUDE_CODE
+from agentd.model.states import Activity
+from agentd.turns.activity import Seen
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.claude import launch, status_file, status_line
+from agentd.turns.claude.folder import config_of
+from agentd.turns.claude.held import Held, is_of
+from agentd.turns.claude.hooks import FAILURES, activity_of, events_of, reply
+from agentd.turns.claude.limit_dialog import close_limit_dialog
+from agentd.turns.claude.session_file import (
+    Asks,
+    Errored,
+    Interrupted,
+    Prompted,
+    Recorded,
+    Said,
+    Session,
+    Used,
+    session_path,
+)
+from agentd.turns.claude.status_file import Status
+from agentd.turns.conversation import Request
+from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionResolved, Started, Text
+from agentd.turns.fields import text
+from agentd.turns.file_changes import FileWatch, Stamp
+from agentd.turns.growing_file import GrowingFile
+from agentd.turns.input_box import box_hindrance, type_message
+from agentd.turns.witnesses import Witnesses
+
+log = structlog.get_logger(__name__)
+
+_HOOKS, _STATUS, _STATUS_LINE = "hooks", "status file", "status line"
+"""Witnesses."""
+
+_WORD_LIMIT = 1.0
+"""Seconds that the end of a turn may take to be told by its hook or the session file, once the status file says that
+it is over; the hook comes within 0.1 s, on a loaded machine ten times later."""
+
+_WAITS = (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
+
+_BEGUN = 30.0
+"""Seconds after its start in which Claude Code tells by a hook that its session has begun; it takes 1 s, loaded 10."""
+
+_FOUND = 5.0
+"""Seconds for the status file to tell which conversation it is."""
+
+_LATE = 3.0
+"""Seconds after a turn's end in which its usage may still be written; it takes 0.1 s."""
+
+
+@dataclass(slots=True)
+class ClaudeWatch:
+    """A run of Claude Code."""
+
+    run_: LiveRun
+    voice: Voice
+    ground: Ground
+    _held: dict[str, Held] = field(default_factory=dict)
+    _numbers: count[int] = field(default_factory=lambda: count(int(time.time() * 1000)))
+    """Of requests; a former daemon gave lower ones."""
+    _status: Status | None = None
+    _session: str | None = None
+    _path: Path | None = None
+    """Of the session file, as a hook told it, or as it must be."""
+    _known: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once that is known."""
+    _file: GrowingFile | None = None
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the session file is read: its lines are in one order."""
+    _records: Session = field(default_factory=Session)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _told: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the status file told what the agent is doing."""
+    _status_stamp: Stamp | None = None
+    _status_changed: bool = False
+    _watches: list[FileWatch] = field(default_factory=list)
+    _file_watch: FileWatch | None = None
+    _hooked: bool = False
+    """Whether hooks are in force; otherwise the files tell of turns, too."""
+    _over_since: float | None = None
+    """Since when the status file says that the turn is over, though nothing told its end."""
+    _said: str | None = None
+    """The last that the session file has of an answer whose turn it ends."""
+    _asks: str | None = None
+    """What the model asks the user, if that is the last that the session file has of it."""
+
+    # -- watching
+
+    async def run(self) -> None:
+        """Follow the files."""
+        session = self.run_.memo.get(launch.SESSION)
+        if session is not None:
+            self._identified(session)
+        path = config_of(self.run_) / "sessions" / f"{self.run_.process.pid}.json"
+        self._watches.append(self.ground.changes.watch(path, self._status_may_have_changed))
+        try:
+            while True:
+                await self._wait()
+                if self._status_changed:
+                    self._status_changed = False
+                    await self._read_status(path)
+                await self.read_rest()
+                self._settle()
+                turn, last = self.voice.conversation.turn, self.voice.conversation.last
+                late = last is not None and (last.ended or 0.0) + _LATE > self.ground.wall()
+                # Without hooks a message, and the end of its turn, may be written after the status file has told both.
+                self._follow(self._path if turn is not None or late or self._by_files else None)
+        finally:
+            self._follow(None)
+            for watch in self._watches:
+                self.ground.changes.forget(watch)
+            for held in self._held.values():
+                held.reply.cancel()
+
+    @property
+    def _by_files(self) -> bool:
+        """Whether there are no hooks."""
+        return not self._hooked and launch.HOOKED not in self.run_.memo
+
+    @property
+    def granularity(self) -> Granularity:
+        """In what pieces text comes: the session file has a message once it is whole."""
+        return Granularity.MESSAGE if self._by_files else Granularity.LINE
+
+    async def _wait(self) -> None:
+        limit = _WORD_LIMIT / 2 if self._over_since is not None else None
+        if limit is None and self._file_watch is not None:
+            limit = _LATE
+        try:
+            async with asyncio.timeout(limit):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        self._news.clear()
+
+    def _status_may_have_changed(self, stamp: Stamp | None) -> None:
+        self._status_stamp, self._status_changed = stamp, True
+        self._news.set()
+
+    async def _read_status(self, path: Path) -> None:
+        status = None
+        if self._status_stamp is not None:
+            user, limit = self.ground.user, status_file.LONGEST
+            try:
+                data = await self.ground.looks.look(path, lambda: read_regular(path, limit, user))
+            except (OSError, NotAnsweringError) as error:
+                log.debug("status_file_unreadable", agent=self.run_.facts.agent, reason=error.strerror)
+            else:
+                status = status_file.parse(data, self.run_.process, self.ground.wall())
+        self._take_status(status)
+
+    def _take_status(self, status: Status | None) -> None:
+        if status is None or status.activity is Activity.UNKNOWN:
+            self.voice.seen(_STATUS, None)
+            self._status = None
+            return
+        self._status = status
+        self._told.set()
+        if status.session is not None:
+            self._identified(status.session)
+        requests = self.voice.conversation.requests
+        activity, shown = status.activity, ""
+        if activity is Activity.WAITING_INPUT and not requests and self._ended_at_limit:
+            # The dialog that opens then is no question.
+            activity = Activity.IDLE
+        if activity is Activity.WAITING_PERMISSION and self._asks is not None:
+            # The status file calls a question a permission, too.
+            activity, shown = Activity.WAITING_INPUT, self._asks
+        if activity in _WAITS and requests:
+            shown = requests[-1].text
+            activity = Activity.WAITING_INPUT if requests[-1].question else Activity.WAITING_PERMISSION
+        if activity is Activity.WORKING:
+            for request in requests:
+                if request.asked < status.at:
+                    # Somebody decided at the terminal: the hook that holds is not asked any more.
+                    self.voice.event(PermissionResolved(request.id, Decision.EXPIRED))
+                    self._release(request.id)
+        self.voice.seen(_STATUS, Seen(activity, status.at, shown))
+
+    @property
+    def _ended_at_limit(self) -> bool:
+        turn, last = self.voice.conversation.turn, self.voice.conversation.last
+        end = None if turn is not None or last is None else last.end
+        return end is not None and end.failure is Failure.USAGE_LIMIT
+
+    def _identified(self, session: str, path: Path | None = None) -> None:
+        path = path or session_path(config_of(self.run_), str(self.run_.facts.workdir), session)
+        self._session = session
+        self.voice.identified(session)
+        if path == self._path:
+            return
+        self._path = path
+        self._known.set()
+        self._follow(None)
+        # What it holds at first is of turns before this run, or before this daemon.
+        self._file, self._records = GrowingFile(path, self.ground.user), Session()
+        self._news.set()
+
+    def _follow(self, path: Path | None) -> None:
+        """Be told of changes of the session file, while they matter."""
+        if self._file_watch is not None and path is None:
+            self.ground.changes.forget(self._file_watch)
+            self._file_watch = None
+        elif self._file_watch is None and path is not None:
+            self._file_watch = self.ground.changes.watch(path, lambda _stamp: self._news.set())
+
+    async def read_rest(self) -> None:
+        """Read what was written since the last look, half a second ago at most."""
+        async with self._reading:
+            await self._read_further()
+
+    async def _read_further(self) -> None:
+        file = self._file
+        if file is None:
+            return
+        more = True
+        while more:
+            try:
+                lines, more = await self.ground.looks.look(file.path, file.read)
+            except (OSError, NotAnsweringError):
+                # It is made with the first message.
+                return
+            for line in lines:
+                said = self._records.read(line)
+                for recorded in said:
+                    self._take_recorded(recorded)
+                if said:
+                    self._note_question(said)
+            if file is not self._file:
+                return
+
+    def _note_question(self, said: Sequence[Recorded]) -> None:
+        before, self._asks = self._asks, next((each.text for each in said if isinstance(each, Asks)), None)
+        if self._asks != before:
+            self._take_status(self._status)
+
+    def _take_recorded(self, recorded: Recorded) -> None:
+        conversation = self.voice.conversation
+        match recorded:
+            case Used(usage):
+                self.voice.event(usage)
+            case Prompted(turn, prompt):
+                if not self._hooked:
+                    if self._said is not None and conversation.turn is not None and conversation.turn.id != turn:
+                        # The next message is taken only after its end.
+                        self._end_untold()
+                    self.voice.event(Started(turn, prompt))
+                self._said = None
+            case Said(said, final):
+                self._said = said if final else None
+                if not self._hooked and conversation.turn is not None:
+                    self.voice.event(Text(said))
+            case Asks():
+                pass  # no turn's event: it cannot be answered but at the terminal
+            case Interrupted():
+                self._end(Ended(Outcome.INTERRUPTED))
+            case Errored(error, said):
+                self._end(Ended(Outcome.FAILED, None, FAILURES.get(error, Failure.OTHER), said or error or None))
+
+    async def recall(self, text: str, since: float) -> None:
+        """Look into the session file for a turn that began while no agentd listened."""
+        async with asyncio.timeout(_FOUND):
+            await self._known.wait()
+        assert self._path is not None
+        file, records, found = GrowingFile(self._path, self.ground.user, new=True), Session(), False
+        more = True
+        while more:
+            try:
+                lines, more = await self.ground.looks.look(file.path, file.read)
+            except (OSError, NotAnsweringError):
+                return
+            for line in lines:
+                recorded = records.read(line)
+                found = found or any(is_of(each, text, since) for each in recorded)
+                for each in recorded if found else ():
+                    self._take_recorded(each)
+        if found and file.path == self._path:
+            # What follows is read once.
+            self._file, self._records = file, records
+        self._news.set()
+
+    def _end(self, end: Ended) -> None:
+        if self.voice.conversation.turn is not None:
+            self.voice.event(end)
+
+    def _settle(self) -> None:
+        """End a turn that the status file says is over, once its end has had time to be told."""
+        status, turn = self._status, self.voice.conversation.turn
+        over = turn is not None and status is not None and status.activity is Activity.IDLE
+        # A turn that a hook began is over only by a later word: while that hook runs, the agent is busy. One that was
+        # found in the session file may have ended before it was found.
+        if not over or (self._hooked and turn is not None and status is not None and status.at < turn.started):
+            self._over_since = None
+            return
+        now = self.ground.wall()
+        if self._over_since is None:
+            self._over_since = now
+        if now - self._over_since >= _WORD_LIMIT or (self._said is not None and not self._hooked):
+            self._over_since = None
+            self._end_untold()
+
+    def _end_untold(self) -> None:
+        """End a turn whose end nothing told, by what the session file has of it."""
+        said = self._said
+        self._end(Ended(Outcome.INTERRUPTED) if said is None else Ended(Outcome.COMPLETED, said))
+
+    # -- hooks
+
+    async def hook(self, hook: Hook) -> bytes | None:
+        """Take what a hook says, and hold those that ask."""
+        if hook.name == status_line.EVENT:
+            self.voice.quota(_STATUS_LINE, status_line.windows(hook.body or {}))
+            return None
+        if hook.again and not await self._waits_still():
+            return None
+        self._hooked = True
+        if hook.body is not None:
+            session, path = text(hook.body, "session_id"), text(hook.body, "transcript_path")
+            if session and hook.name != "SessionEnd":
+                self._identified(session, Path(path) if path.startswith("/") else None)
+        if hook.name == "UserPromptSubmit":
+            await self._end_before(hook)
+        number = f"{next(self._numbers):x}"
+        before = {request.id for request in self.voice.conversation.requests}
+        for event in events_of(hook, self.voice.conversation, number):
+            self.voice.event(event)
+        self._release(*(before - {request.id for request in self.voice.conversation.requests}))
+        self._see(hook, decided=bool(before) and not self.voice.conversation.requests)
+        if self._ended_at_limit:
+            self._take_status(self._status)
+        self._news.set()
+        asked = any(request.id == number for request in self.voice.conversation.requests)
+        return await self._hold(number, hook) if asked else None
+
+    async def _waits_still(self) -> bool:
+        """Whether Claude Code, by its status file, waits for what a former daemon was asked."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FOUND):
+                await self._told.wait()
+        return self._status is not None and self._status.activity in _WAITS
+
+    async def _end_before(self, hook: Hook) -> None:
+        """Count to the last turn what it used, and end one that nothing told the end of, which an interrupt is."""
+        await self.read_rest()
+        turn = self.voice.conversation.turn
+        if turn is not None and hook.body is not None and turn.id != text(hook.body, "prompt_id"):
+            self._end_untold()
+
+    def _see(self, hook: Hook, *, decided: bool) -> None:
+        activity = activity_of(hook)
+        if hook.name == "SessionEnd":
+            self.voice.seen(_HOOKS, None)
+        elif activity is not None:
+            requests = self.voice.conversation.requests
+            asks = requests[-1].text if requests and hook.name == "PermissionRequest" else ""
+            self.voice.seen(_HOOKS, Seen(activity, self.ground.wall(), asks))
+        elif decided:
+            self.voice.seen(_HOOKS, Seen(Activity.WORKING, self.ground.wall()))
+
+    async def _hold(self, request: str, hook: Hook) -> bytes | None:
+        held = self._held[request] = Held(hook, asyncio.get_running_loop().create_future())
+        try:
+            return await held.reply
+        finally:
+            # Also when the hook's process ends: the agent has gone on, or the turn was interrupted.
+            self._held.pop(request, None)
+            self.voice.event(PermissionResolved(request, Decision.EXPIRED))
+
+    def _release(self, *requests: str) -> None:
+        for request in requests:
+            held = self._held.get(request)
+            if held is not None and not held.reply.done():
+                held.reply.set_result(None)
+
+    # -- what others want
+
+    async def hindrance(self, *, returned: str | None) -> str | None:
+        """Look whether the input box is there, and empty; and whether it is there to stay."""
+        if not self._hooked and launch.HOOKED in self.run_.memo and self.run_.process.age() < _BEGUN:
+            # What is typed before its session begins may be lost, though the box showed it.
+            return "it has not begun its session yet"
+        return await box_hindrance(self.run_.terminal, CLAUDE_CODE.facts, returned)
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Who says what became of a message."""
+        return Witnesses("terminal", _HOOKS if self._hooked else "session file")
+
+    async def deliver(self, text: str) -> None:
+        """Type it."""
+        await type_message(self.run_.terminal, self.voice, CLAUDE_CODE.facts, text)
+
+    async def go_on(self) -> bool:
+        """Make way for a message."""
+        await close_limit_dialog(self.run_.terminal)
+        return False
+
+    async def answer(self, request: Request, answer: Answer) -> None:
+        """Answer the hook that holds."""
+        held = self._held.get(request.id)
+        if held is None or held.hook.body is None or held.reply.done():
+            raise TurnsError("the request was not made by a hook that waits; answer it at the terminal")
+        held.reply.set_result(reply(held.hook.body, answer))
+        self.voice.seen(_HOOKS, Seen(Activity.WORKING, self.ground.wall()))
+
+    async def interrupt(self) -> None:
+        """Press Escape."""
+        await self.run_.terminal.press("Escape")
+
+    async def at_exit(self, *, succeeded: bool) -> Ended | None:  # noqa: ARG002 (the protocol's)
+        """A program that stays ends its turns by its own word."""
+        return None
