@@ -30,6 +30,7 @@ from agentd.gateway.http.server import serve
 from agentd.gateway.interface import AT_THE_ROOT, TWICE
 from agentd.gateway.openai.responses import Responses
 from agentd.gateway.openai.turn import RESPONSES, forbid_retry
+from agentd.gateway.preload import preload
 from agentd.gateway.rereading import Rereading
 from agentd.gateway.settings import Flags, GatewaySettings, GatewayStartError, gateway_settings
 from agentd.gateway.store.database import Database, DatabaseError, open_database, sqlite_url
@@ -98,6 +99,7 @@ async def _serve(settings: GatewaySettings) -> None:
     ):
         database = await _open(settings, with_migrations=settings.migrate)
         try:
+            await asyncio.to_thread(preload)
             addresses = list(sockets)
             engine = Engine(_options(settings, addresses), database)
             responses = Responses(engine)

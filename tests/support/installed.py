@@ -22,7 +22,7 @@ class Watch:
         os.write(imports, f"{{time.monotonic()}} {{name}}\\n".encode())
 imports = os.open({log!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 sys.meta_path.insert(0, Watch())
-from agentd.daemon.command_line import main
+from {module} import main
 import agentd
 assert agentd.__file__.startswith({site!r}), agentd.__file__
 sys.exit(main())
@@ -30,13 +30,19 @@ sys.exit(main())
 
 
 class Installation:
-    """The package and what it needs, in ``folder/site``; nothing else of the tests' environment can be imported."""
+    """The package and what it needs, in ``folder/site``; nothing else of the tests' environment can be imported.
 
-    def __init__(self, folder: Path, version: str | None = None) -> None:
+    Parameters
+    ----------
+    module
+        Whose ``main`` the program is.
+    """
+
+    def __init__(self, folder: Path, version: str | None = None, module: str = "agentd.daemon.command_line") -> None:
         self.site = folder / "site"
         self._log = folder / "imports"
         self._program = folder / "agentd.py"
-        self._program.write_text(_PROGRAM.format(site=str(self.site), log=str(self._log)))
+        self._program.write_text(_PROGRAM.format(site=str(self.site), log=str(self._log), module=module))
         self.install(version)
 
     def command(self) -> list[str]:

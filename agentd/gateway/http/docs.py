@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 from importlib.util import find_spec
@@ -58,6 +59,13 @@ async def _file(request: web.Request) -> web.Response:
     kind, path = _FILES[name]
     body = await asyncio.to_thread(_read, path)
     return web.Response(body=body, content_type=kind, headers={hdrs.CACHE_CONTROL: _DAY})
+
+
+def read_docs() -> None:
+    """Read Swagger UI, if it is installed: an upgrade may take it away."""
+    with suppress(ApiError, OSError):
+        for _, path in _FILES.values():
+            _read(path)
 
 
 @cache
