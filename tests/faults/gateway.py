@@ -1,5 +1,6 @@
 """The gateway, agentd and agents are SIGKILLed at every step from a message to its answer, its clock is set an hour on
-or back, and its database deleted while it is away.
+or back, its database deleted, also under it, its disk is full, its server of databases crashes, and its package is
+removed or replaced under it.
 
 Agents write down what they hear. No message is lost, none is heard twice, and each is answered once.
 """
@@ -13,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,13 +22,11 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from agentd.gateway import command_line
-from agentd.gateway import run as _imported_before_the_fork  # noqa: F401
-from tests.faults.forked import ForkedProcess
+from tests.faults.gateway_homes import Home, home_of
 from tests.faults.points import Point, Trigger
 from tests.faults.waits import pause
 from tests.faults.world import BrokenPromiseError, World
-from tests.support.daemon import UnixConnection
+from tests.support.daemon import Running, UnixConnection
 
 _STEPS, _SCHEDULER = "agentd.gateway.engine.steps", "agentd.gateway.engine.scheduler"
 _DRIVER, _AGENTS = "agentd.gateway.engine.driver", "agentd.gateway.engine.agents"
@@ -62,6 +62,8 @@ _BOUND = 60.0
 """Seconds for an answer. A message that agentd was just typing when it was killed fails after 30 s: nobody knows then
 whether it arrived, and it is not typed twice."""
 _MOST_SESSIONS = 3
+_END = 12.0
+"""Seconds that a database that does not answer may hold its end up, and some."""
 
 
 @dataclass(slots=True)
@@ -69,8 +71,9 @@ class _Talk:
     """The gateway of a world, and what was said by it."""
 
     world: World
+    home: Home
     trigger: Trigger = field(default_factory=lambda: Trigger(POINTS))
-    process: ForkedProcess | None = None
+    process: Running | None = None
     sessions: list[str] = field(default_factory=list)
     said: dict[str, str] = field(default_factory=dict)
     """Ids of runs by their messages."""
@@ -92,15 +95,33 @@ class _Talk:
         argv = [
             f"--config={daemon.jcard}", f"--secret-dir={daemon.secrets}", f"--api-socket={daemon.api_socket}",
             f"--state-dir={daemon.state}", f"--data-dir={daemon.data}", f"--listen=unix:{self.socket}", *daemon.flags,
+            *self.home.arguments(),
         ]  # fmt: skip
         environment, log = daemon.environment(), daemon.folder / "gateway.log"
-        self.process = daemon.fork_program(command_line.main, argv, environment, self.trigger, log)
+        self.process = self.home.launch(argv, environment, self.trigger, log)
         self.world.await_true(lambda: self.ask("GET", "/health") is not None, "the gateway answers")
 
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def end(self) -> None:
+        """SIGTERM it."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(_END)
+        except subprocess.TimeoutExpired:
+            raise BrokenPromiseError(f"the gateway did not end within {_END:g} s of SIGTERM") from None
+        if status != 0:
+            raise BrokenPromiseError(f"the gateway ended with status {status} after SIGTERM, expected 0")
+
+    def delete(self) -> None:
+        """Delete its database under it."""
+        for file in self.world.daemon.state.glob("gateway.db*"):
+            file.unlink(missing_ok=True)
+        self.world.await_true((self.world.daemon.state / "gateway.db").exists, "the database is put back")
 
     def forget(self) -> None:
         """Delete its database while it is away."""
@@ -121,7 +142,7 @@ class _Talk:
             return False
 
     def ask(self, method: str, path: str, body: object = None, key: str | None = None) -> Any:  # noqa: ANN401
-        """Ask the gateway; ``None`` if it gives no answer."""
+        """Ask the gateway; ``None`` if it gives no answer, or says that its database is away."""
         headers = {"Content-Type": "application/json", **({} if key is None else {"Idempotency-Key": key})}
         try:
             with contextlib.closing(UnixConnection(self.socket, timeout=_ANSWER)) as connection:
@@ -130,17 +151,28 @@ class _Talk:
                 read = answer.read()
         except (OSError, http.client.HTTPException):
             return None
+        if answer.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+            return None
         assert answer.status < http.HTTPStatus.BAD_REQUEST, f"{method} {path}: {answer.status} {read!r}"
         return json.loads(read)
 
     def insist(self, path: str, body: object, key: str) -> Any:  # noqa: ANN401
         """Send a request again until it is answered, as a careful client does."""
+        end = time.monotonic() + _BOUND
         while (answer := self.ask("POST", path, body, key)) is None:
+            if time.monotonic() > end:
+                raise BrokenPromiseError(f"POST {path} was not answered for {_BOUND:g} s")
             if self.process is None or self.process.poll() is not None:
                 self.trigger.disarm()
                 self.start()
             pause(0.02)
         return answer
+
+    def meet(self) -> None:
+        """Make a session, until there are enough."""
+        if len(self.sessions) < _MOST_SESSIONS:
+            made = self.insist("/sessions", {"agent": _NAME}, f"session-{len(self.sessions)}")
+            self.sessions.append(made["session"]["id"])
 
     def explain(self, texts: list[str]) -> str:
         """What became of some messages, for a failure message."""
@@ -204,7 +236,7 @@ _TALKS: WeakKeyDictionary[World, _Talk] = WeakKeyDictionary()
 
 def prepare_gateway(world: World) -> None:
     """Declare an agent that listens, and start a gateway with the first round."""
-    talk = _TALKS[world] = _Talk(world)
+    talk = _TALKS[world] = _Talk(world, home_of(world))
     world.foreign = lambda name: name.startswith(_NAME)
     talk.folder.mkdir()
     command = json.dumps([sys.executable, "-I", "-S", str(_AGENT)])
@@ -223,23 +255,22 @@ def killed_in_a_conversation(world: World) -> str:
     chance, talk = world.chance, _TALKS[world]
     if talk.process is None:
         talk.start()
-    victim = chance.choice(("point", "point", "point", "gateway", "agentd", "agent", "both", "clock", "database"))
+    victim = chance.choice((*talk.home.victims, "gateway", "agentd", "agent", "both", "end"))
     if victim == "database":
         talk.forget()
     number = talk.forgotten + len(talk.said)
-    if len(talk.sessions) < _MOST_SESSIONS:
-        made = talk.insist("/sessions", {"agent": _NAME}, f"session-{len(talk.sessions)}")
-        talk.sessions.append(made["session"]["id"])
+    talk.meet()
     point = chance.choice(POINTS)
     if victim == "point":
         talk.trigger.arm(point, chance.choice((1, 1, 2, 3)))
     texts = [f"m{number + each}" for each in range(chance.choice((1, 2, 3)))]
     if victim in ("agentd", "agent", "both"):
         talk.may_fail.update(texts)
-    for text in texts:
-        session = chance.choice(talk.sessions)
-        answer = talk.insist(f"/sessions/{session}/messages", {"text": text}, f"key-{text}")
-        talk.said[text] = answer["run"]["id"]
+    said = [(text, f"/sessions/{chance.choice(talk.sessions)}/messages") for text in texts]
+    if victim == "trouble":
+        _trouble(talk, said)
+    for text, path in said:
+        talk.said[text] = talk.insist(path, {"text": text}, f"key-{text}")["run"]["id"]
     reached = _strike(talk, victim)
     if victim == "point":
         talk.trigger.disarm()
@@ -250,7 +281,24 @@ def killed_in_a_conversation(world: World) -> str:
     except BrokenPromiseError as error:
         raise BrokenPromiseError(f"{victim} {point.name}: {talk.explain(texts)}\n{error}") from None
     world.converge()
-    return f"{point.name}{'' if reached else ' (not passed)'}" if victim == "point" else victim
+    what = f"{point.name}{'' if reached else ' (not passed)'}" if victim == "point" else victim
+    return f"{talk.home.name}, {what}"
+
+
+def _trouble(talk: _Talk, said: list[tuple[str, str]]) -> None:
+    """Say it while there is trouble: what is taken then is taken, and what is not is said again."""
+    chance = talk.world.chance
+    with talk.home.troubled():
+        for text, path in said:
+            talk.ask("POST", path, {"text": text}, f"key-{text}")
+        pause(chance.choice((0.0, 0.1, 0.5, 1.5)))
+        if talk.process is not None and talk.process.poll() is not None:
+            raise BrokenPromiseError(f"the gateway ended by itself: {talk.process.poll()}")
+        how = chance.choice(("goes on", "SIGTERM", "SIGKILL"))
+        if how == "SIGTERM":
+            talk.end()
+        elif how == "SIGKILL":
+            talk.kill()
 
 
 def _over(talk: _Talk, text: str) -> bool:
@@ -267,6 +315,10 @@ def _strike(talk: _Talk, victim: str) -> bool:
     pause(world.chance.choice((0.0, 0.02, 0.05, 0.1, 0.3)))
     if victim in ("gateway", "both"):
         talk.kill()
+    if victim == "end":
+        talk.end()
+    if victim == "deleted":
+        talk.delete()
     if victim in ("agentd", "both"):
         world.daemon.kill()
         world.daemon.start(ready=False)

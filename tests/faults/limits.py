@@ -126,14 +126,15 @@ def _give_back(disks: Path) -> None:
 
 
 @contextmanager
-def _full(folder: Path) -> Iterator[None]:
+def filled(folder: Path, size: int) -> Iterator[None]:
+    """Fill a small disk while the context is open."""
     path = folder / "filler"
     with path.open("wb", buffering=0) as file:
         try:
-            for size in (65536, 4096, 1):
+            for block in (65536, 4096, 1):
                 with suppress(OSError):
-                    while file.tell() <= _SIZE:
-                        file.write(b"x" * size)
+                    while file.tell() <= size:
+                        file.write(b"x" * block)
             if os.statvfs(folder).f_bavail:
                 raise AssertionError(f"{folder} could not be filled")
             yield
@@ -169,7 +170,7 @@ def no_disk(world: World) -> str:
     chance, daemon = world.chance, world.daemon
     way, killed, lasting = chance.choice(("full", "immutable")), chance.random() < 0.3, chance.uniform(0.1, 0.6)
     folder = chance.choice((daemon.runtime, daemon.runtime, daemon.state))
-    with _full(folder) if way == "full" else _read_only(folder):
+    with filled(folder, _SIZE) if way == "full" else _read_only(folder):
         _under(world, lasting, killed=killed)
     # Started where nothing could be written it may have refused to, at once or a moment later.
     world.await_true(lambda: not daemon.running or _answers(world), "agentd answers, or has ended")
