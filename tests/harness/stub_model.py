@@ -8,6 +8,8 @@ The answer is ``STUB-REPLY: `` and the user's last text. A line of that text may
     answer exactly this text, a JSON string;
 ``STUB-SLEEP:seconds``
     wait so long before the answer, or until the client hangs up;
+``STUB-LINGER:seconds``
+    wait so long between the answer's text and its end, with Codex;
 ``STUB-BASH:command``
     first ask for a shell command by the CLI's own tool, then answer;
 ``STUB-TOOL:name arguments``
@@ -166,10 +168,14 @@ class Handler(BaseHTTPRequestHandler):
             self._send(dialect.document(reply), headers=self._quota(api, turn.prompt))
             return
         self._start("text/event-stream", close=True, headers=self._quota(api, turn.prompt))
+        lingers = marked("LINGER", turn.prompt)
         for event, data in dialect.events(reply):
             kind = f"event: {event}\n" if event else ""
             text = data if isinstance(data, str) else json.dumps(data)
             self.wfile.write(f"{kind}data: {text}\n\n".encode())
+            if lingers is not None and event == "response.output_text.delta":
+                self.wfile.flush()
+                time.sleep(float(lingers.split()[0]))  # noqa: TID251 (for nothing)
 
     def _refused_once(self, prompt: str) -> str | None:
         assert isinstance(self.server, Server)
