@@ -23,6 +23,7 @@ import structlog
 from agentd.text.messages import TooLargeError, message_of
 from agentd.turns.adapter import Answer, Hook, TurnsError
 from agentd.turns.conversation import Request
+from agentd.turns.conversations import Remembered
 from agentd.turns.events import Decision
 from agentd.turns.hook_command import AGAIN
 from agentd.turns.hook_command import PATH as HOOK_PATH
@@ -57,6 +58,8 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 _LONGEST_WAIT: Final = 30 * 86400.0
 """Seconds for which a message may wait at most, if it says so."""
 _DIGITS: Final = 19
+_LONGEST_WORD: Final = 4096
+"""Characters, as in a path."""
 _MOST_LISTED: Final = 1000
 """Messages in one list."""
 
@@ -220,6 +223,9 @@ class Requests:
                 return self._shown(turns.running(name))
             case "POST", ["answer" | "interrupt" | "approvals" as act]:
                 return await self._act(request, name, act)
+            case "POST", ["conversation"]:
+                turns.restore(name, _conversation(_object(request.body)))
+                return HttpAnswer(HTTPStatus.OK, b"{}")
             case "POST", ["messages"]:
                 body = _object(request.body)
                 given = _message_id(_text(body, "id") or ""), _sent(body), _seconds(body, "expires_s")
@@ -234,7 +240,8 @@ class Requests:
             case _:
                 return _refused(
                     HTTPStatus.NOT_FOUND,
-                    "expected GET; POST of answer, interrupt or messages; GET or DELETE of messages/ID; GET of stream",
+                    "expected GET; POST of answer, interrupt, conversation or messages; GET or DELETE of messages/ID; "
+                    "GET of stream",
                 )
 
 
@@ -250,6 +257,13 @@ def _object(body: bytes) -> Mapping[str, object]:
     if not isinstance(found, dict):
         raise ValueError("expected a JSON object")  # noqa: TRY004 (what is wrong is a value that somebody sent)
     return found
+
+
+def _conversation(body: Mapping[str, object]) -> Remembered:
+    given = [_text(body, each) or "" for each in ("harness", "workdir", "id")]
+    if not all(0 < len(each) <= _LONGEST_WORD for each in given):
+        raise ValueError(f"expected harness, workdir and id, each a text of 1 to {_LONGEST_WORD} characters")
+    return Remembered(*given)
 
 
 def _text(body: Mapping[str, object], name: str) -> str | None:

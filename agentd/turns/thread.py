@@ -138,8 +138,11 @@ class TurnsThread:
         """Remember a conversation."""
         facts = run.run.facts
         assert run.session is not None
-        conversation = Remembered(facts.harness, str(facts.workdir), run.session, facts.run_id)
-        if self._setting.conversations.remember(facts.agent, conversation):
+        self.restored(facts.agent, Remembered(facts.harness, str(facts.workdir), run.session, facts.run_id))
+
+    def restored(self, agent: str, conversation: Remembered) -> None:
+        """Remember a conversation that somebody brought back."""
+        if self._setting.conversations.remember(agent, conversation):
             self._writing = in_thread("conversations", self._setting.conversations.write)
 
     def not_resumed(self, run: RunWatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Protocol
 
 import structlog
 
@@ -17,6 +18,7 @@ from agentd.turns.activity import SCREEN, Rank, Seen
 from agentd.turns.adapter import Adapter, Ground, LiveRun, TurnsError
 from agentd.turns.approvals.approver import Approver
 from agentd.turns.background import Background
+from agentd.turns.conversations import Remembered
 from agentd.turns.events import Ended, PermissionAsked, PermissionResolved, TurnEvent
 from agentd.turns.messages.deliveries import Deliveries
 from agentd.turns.messages.message import Message, Status
@@ -62,6 +64,14 @@ def is_worker_of(agent: str, name: str, declared: Mapping[str, DeclaredAgent]) -
     return False
 
 
+class Memory(Outlet, Protocol):
+    """Where news go, and conversations are remembered."""
+
+    def restored(self, agent: str, conversation: Remembered) -> None:
+        """Somebody brought back a conversation that the agent's next run is to go on with."""
+        ...
+
+
 class Turns:
     """The runs that are watched.
 
@@ -75,7 +85,7 @@ class Turns:
         Keeps messages.
     """
 
-    def __init__(self, adapters: Mapping[str, Adapter], ground: Ground, outlet: Outlet, store: Store) -> None:
+    def __init__(self, adapters: Mapping[str, Adapter], ground: Ground, outlet: Memory, store: Store) -> None:
         self._adapters = adapters
         self._ground = ground
         self._outlet = outlet
@@ -314,6 +324,19 @@ class Turns:
         if refusal is not None:
             raise TurnsError(f"{declared.name} takes no messages here: {refusal}; agentctl send types at its terminal")
         return declared.name
+
+    def restore(self, name: str, conversation: Remembered) -> None:
+        """Have the agent's next run go on with a conversation; the agent need not be declared yet.
+
+        Raises
+        ------
+        TurnsError
+            If it runs: it would go on with the one that it has.
+        """
+        if self._running(name) is not None:
+            raise TurnsError(f"{name} is running: stop it first")
+        declared = self._find_declared(name)
+        self._outlet.restored(name if declared is None else declared.name, conversation)
 
     def known_agent(self, name: str) -> tuple[str, str | None]:
         """The name of an agent as it is declared, and where it works, if it runs.

@@ -40,9 +40,9 @@ def create_worktree(git: Git, checkout: Checkout, agent: str, now: float, former
     repository = git.in_folder(checkout.repo)
     path = checkout.path
     commit, ref = resolve_base(repository, checkout)
-    _create_parent(git, path.parent)
+    create_parent(git, path.parent)
     remove_torn_metadata(repository)
-    _clear_path(repository, path, now)
+    clear_path(repository, path, now)
     record, existing = _new_record(repository, checkout, agent, commit, ref, now)
     _add(repository, record, path, former, existing=existing)
     if checkout.read_only:
@@ -130,7 +130,14 @@ def _new_record(
     return WorktreeRecord(agent, str(checkout.repo), checkout.branch, checkout.base, ref, start, made), existing
 
 
-def _create_parent(git: Git, folder: Path) -> None:
+def create_parent(git: Git, folder: Path) -> None:
+    """Create the worktrees folder if it is missing.
+
+    Raises
+    ------
+    RunnerError
+        If it cannot be created.
+    """
     done = git.runner.script(b"umask 077; mkdir -p -- " + shell_quote(folder))
     if done.status != 0:
         raise RunnerError(
@@ -139,8 +146,14 @@ def _create_parent(git: Git, folder: Path) -> None:
         )
 
 
-def _clear_path(repository: Git, path: Path, now: float) -> None:
-    """Remove what an earlier attempt left: an incomplete worktree, or the entry of one whose folder is gone."""
+def clear_path(repository: Git, path: Path, now: float) -> None:
+    """Remove what an earlier attempt left: an incomplete worktree, or the entry of one whose folder is gone.
+
+    Raises
+    ------
+    GitError, RunnerError
+        If that fails.
+    """
     try:
         delete(repository, removal_path(path))
     except RunnerError as error:

@@ -72,7 +72,7 @@ def read_record(path: Path) -> WorktreeRecord | None:
         values = json.loads(read_regular(file, _LARGEST))
         # Older records lack the fields that have a default.
         known = [field.name for field in fields(WorktreeRecord) if field.default is MISSING or field.name in values]
-        return _checked(WorktreeRecord(**{name: _text_of(values[name]) for name in known}))  # type: ignore[arg-type]  # checked
+        return checked(WorktreeRecord(**{name: _text_of(values[name]) for name in known}))  # type: ignore[arg-type]  # checked
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -81,7 +81,7 @@ def read_record(path: Path) -> WorktreeRecord | None:
         raise RecordError(f"{file} is not a record of agentd's: {error}; move it away") from error
 
 
-def _checked(record: WorktreeRecord) -> WorktreeRecord:
+def checked(record: WorktreeRecord) -> WorktreeRecord:
     """Refuse values that git would take for an option, and relative paths."""
     if not all(isinstance(text, str) for text in (record.agent, record.repo, record.base_commit, record.made)):
         raise TypeError("expected text, found null")

@@ -15,6 +15,7 @@ from agentd.worktrees.inspect import Work, inspect, processes_in
 from agentd.worktrees.record import Worktree, delete_record, read_record, removal_path
 from agentd.worktrees.recovery import recover
 from agentd.worktrees.repository import RepositoryGoneError, repository_of
+from agentd.worktrees.snapshots import REMOVED, SavedWorktree, Snapshot, write_snapshot
 from agentd.worktrees.trash import save_work
 
 _CHANGED: Final = "it was changed just now; try again"
@@ -94,7 +95,10 @@ def remove(git: Git, worktree: Worktree, allowed: Allowed, now: float) -> Remove
     kept = verdict(work, allowed)
     if kept is not None:
         return kept_because(worktree, kept)
-    saved = save_work(git, worktree, work, now) if work.reasons() else []
+    saved = save_work(git, worktree, work, now) if work.reasons() else None
+    if saved is not None:
+        kept_as = Snapshot.taken(worktree.name, now, REMOVED, saved)
+        write_snapshot(git.runner, worktree.path.parent.parent, kept_as)
     if os.path.lexists(worktree.path):
         # What was added since was neither checked nor saved.
         if inspect(git, worktree) != work:
@@ -158,7 +162,7 @@ def _move_away(git: Git, worktree: Worktree) -> None:
     git.runner.must(script, f"cannot remove {worktree.path}")
 
 
-def _recovery(repository: Git, branch: str | None, work: Work, saved: list[str]) -> tuple[str, ...]:
+def _recovery(repository: Git, branch: str | None, work: Work, saved: SavedWorktree | None) -> tuple[str, ...]:
     user = repository.runner.user
     # git refuses other users, and root must not run what the repository configures.
     become = f"sudo -u {shlex.quote(user.name)} " if user.switch else ""
@@ -166,8 +170,7 @@ def _recovery(repository: Git, branch: str | None, work: Work, saved: list[str])
     commands = []
     if branch is not None and work.tip is not None:
         commands.append(f"{at} branch {shlex.quote(branch)} {work.tip}")
-    for ref in saved:
-        kind = ref.rpartition("/")[2]
-        if kind != "branch":
-            commands.append(f"{at} branch recovered-{kind} {ref}")
+    for kind, found in () if saved is None else (("work", saved.work), ("head", saved.head)):
+        if found is not None:
+            commands.append(f"{at} branch recovered-{kind} {found.ref}")
     return tuple(commands)

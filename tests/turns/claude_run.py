@@ -21,6 +21,7 @@ from agentd.turns.activity import Doing
 from agentd.turns.adapter import Ground, Hook, LiveRun, Typed
 from agentd.turns.claude.adapter import CLAUDE
 from agentd.turns.conversation import Turn
+from agentd.turns.conversations import Remembered
 from agentd.turns.events import TurnEvent
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.run_watch import RunWatch
@@ -72,6 +73,9 @@ class Outlet:
             self.shown.append(run.current.doing)
 
     def talked(self, run: RunWatch) -> None:
+        pass
+
+    def restored(self, agent: str, conversation: Remembered) -> None:
         pass
 
     def not_resumed(self, run: RunWatch) -> None:

@@ -61,7 +61,11 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "workers": "list the workers",
         "stats": "sum up what workers did",
     },
-    "worktrees": {"worktrees": "list the agents' git worktrees, or remove unused ones"},
+    "worktrees": {"worktrees": "list the agents' git worktrees, remove unused ones, or restore removed ones"},
+    "snapshot": {
+        "snapshot": "save an agent's worktree, conversation and definition",
+        "restore": "bring an agent back as a snapshot has it",
+    },
     "diff": {"diff": "show what an agent changed in its worktree"},
     "collect": {"collect": "collect an agent's work in a folder"},
     "sandbox": {"sandbox": "run a command in an agent's sandbox, to try it"},

@@ -180,6 +180,10 @@ class TurnsClient:
         found = self.api.post(_path(agent, "/approvals"), dict(asked))
         return found if isinstance(found, Mapping) else {}
 
+    def restore(self, agent: str, harness: str, workdir: str, conversation: str) -> None:
+        """Have the agent's next run go on with a conversation."""
+        self.api.post(_path(agent, "/conversation"), {"harness": harness, "workdir": workdir, "id": conversation})
+
     def withdraw(self, agent: str, message: str) -> MessageView:
         """Take a message back that waits."""
         return MessageView.of(self.api.delete(_path(agent, f"/messages/{message}")))

@@ -82,7 +82,7 @@ class WorktreeContext:
         CommandError
             If the folder of worktrees cannot be read, or belongs to another user.
         """
-        self._check_owner()
+        self.check_owner()
         try:
             worktrees, problems = list_worktrees(self.data_dir / WORKTREES)
         except RecordError as error:
@@ -91,8 +91,14 @@ class WorktreeContext:
             invocation.warn(printable(problem))
         return worktrees
 
-    def _check_owner(self) -> None:
-        """Refuse to run git in another user's worktrees: hooks and filters set there would run with our rights."""
+    def check_owner(self) -> None:
+        """Refuse to run git in another user's worktrees: hooks and filters set there would run with our rights.
+
+        Raises
+        ------
+        CommandError
+            If they are another user's.
+        """
         folder = self.data_dir / WORKTREES
         require_answer(folder)
         try:

@@ -66,6 +66,16 @@ def find_agent(text: str, name: str) -> str:
     return found
 
 
+def agent_fields(text: str, name: str) -> dict[str, object]:
+    """Give the fields of an agent's table as they stand in the file."""
+    found: object = tomllib.loads(text)
+    for step in _find(text, name).path:
+        assert isinstance(found, dict | list)
+        found = found[step]  # type: ignore[index]  # a key of a table, an index of a list
+    assert isinstance(found, dict)
+    return found
+
+
 def add_agent(text: str, name: str, fields: Mapping[str, TomlValue]) -> str:
     """Add an agent behind the last one, as ``[[agents]]`` (or in ``agents = [ ]`` where that is how they are written).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, not_empty
 from agentd.text.terminal import BOLD, DIM, GREEN, YELLOW, Cell, lines
 
 if TYPE_CHECKING:
@@ -24,28 +24,36 @@ keeps a worktree, and says why, if work would be lost: uncommitted, conflicted o
 branch, remote branch or tag, an unfinished rebase or merge. --force saves such work in the repository under
 refs/agentd/trash, removes the worktree, and prints the commands that restore it. Files that git ignores cannot be saved
 and keep a worktree too; --ignored deletes them. Worktrees with submodules or repositories inside, locked ones, and ones
-that a process uses are always kept."""
+that a process uses are always kept.
+
+restore: brings back worktrees by the snapshots of agentctl snapshot, and by those that agentd took before it removed a
+worktree with work: branch, commits, what was staged, and uncommitted and untracked files. A worktree that is there is
+saved by a snapshot and removed first. --at names a snapshot other than the newest."""
 
 _EXAMPLES = """\
 agentctl worktrees list
 agentctl worktrees clean --dry-run
 agentctl worktrees clean
-agentctl worktrees clean reviewer-2 --force"""
+agentctl worktrees clean reviewer-2 --force
+agentctl worktrees restore reviewer-2"""
 
 
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add("worktrees", _worktrees, details=_DETAILS, examples=_EXAMPLES)
-    parser.add_argument("action", metavar="list|clean", choices=("list", "clean"), help="what to do")
+    parser.add_argument("action", metavar="list|clean|restore", choices=("list", "clean", "restore"), help="what to do")
     parser.add_argument("names", metavar="NAME", nargs="*", default=(), help="only these; case is ignored")
     parser.add_argument("--force", action="store_true", help="clean: save work that exists only there, then remove it")
-    parser.add_argument("--ignored", action="store_true", help="clean: delete files that git ignores")
+    parser.add_argument("--ignored", action="store_true", help="delete files that git ignores")
     parser.add_argument("--dry-run", action="store_true", help="clean: only say what would be removed")
+    parser.add_argument("--at", metavar="TIME", type=not_empty, help="restore: the snapshot of that time")
 
 
 def _worktrees(invocation: Invocation) -> Status:
     from agentd.cli.agentctl.worktree_context import WorktreeContext, find_worktree
 
+    if invocation.arguments.action == "restore":
+        return _restore(invocation)
     context = WorktreeContext.of(invocation)
     worktrees = context.worktrees(invocation)
     if invocation.arguments.names:
@@ -179,6 +187,21 @@ def _remove(invocation: Invocation, context: WorktreeContext, worktree: Worktree
         return Removed(worktree.name, str(worktree.path), None, orphan_verdict(worktree, allowed, error))
     except (GitError, RecordError, RunnerError) as error:
         return kept_because(worktree, str(error))
+
+
+def _restore(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.restoring import restore_worktrees
+    from agentd.text.quoting import printable
+
+    names = list(dict.fromkeys(invocation.arguments.names))
+    if not names:
+        raise UsageError("expected the NAME of a worktree: agentctl snapshot --list shows what can be restored")
+    done = restore_worktrees(invocation, names, invocation.arguments.at, ignored=bool(invocation.arguments.ignored))
+    invocation.print_result(
+        [{"name": each.name, "stamp": each.stamp} for each in done],
+        [f"restored {printable(each.name)} as of {each.stamp}" for each in done],
+    )
+    return Status.DONE
 
 
 def _result_lines(result: Removed, dry: bool) -> list[str]:
