@@ -36,7 +36,8 @@ _GOES_ON = (
 )
 # What only looks may look again until it sees what happens meanwhile.
 _LOOKS = re.compile(
-    r"(agentctl (status|events|logs|screen|list|plan|diff|worktrees list|snapshot --list|doctor|approvals)\b|curl |jq |cat |ls |git -C)"
+    r"(agentctl (status|events|logs|screen|list|plan|diff|worktrees list|snapshot --list|doctor|approvals)\b"
+    r"|curl |jq |cat |ls |git -C)"
 )
 _LOOK_SECONDS = 20.0
 

@@ -67,6 +67,10 @@ class Trees:
         self._branches += 1
         return f"topic-{self._branches}"
 
+    def files(self, name: str) -> dict[str, str]:
+        """The files in the worktree of an agent."""
+        return {file.name: file.read_text() for file in sorted((self.folder / name).glob("*.txt"))}
+
     def start_of(self, checkout: Mapping[str, str]) -> str:
         """The commit that a worktree is to start from."""
         return git(Path(checkout["repo"]), "rev-parse", checkout.get("base", "HEAD"))
@@ -130,7 +134,11 @@ class Trees:
             yield from self._amiss_of(agent, listed)
         yield from self._left_over(set(listed))
         for path, (_, each) in listed.items():
-            if each.notes:
+            # What a cleaning was killed at is for the next one.
+            cut_off = (
+                path.with_name(f"{path.name}.json").exists() and not path.exists() and path.name not in self.agents()
+            )
+            if each.notes and not cut_off:
                 yield f"{path}: {', '.join(each.notes)}"
         for repo in self.repositories:
             yield from _unsound(repo)

@@ -19,13 +19,14 @@ def _git(*words: str) -> Callable[..., bool]:
 
 
 _CREATE, _ENSURE, _REMOVAL = "agentd.worktrees.create", "agentd.worktrees.ensure", "agentd.worktrees.removal"
+_RESTORE = "agentd.worktrees.restore"
 _FOLDERS = "agentd.supervise.work_folders"
 _TRASH = "agentd.worktrees.trash"
 _GIT, _RUNNER = "agentd.worktrees.git", "agentd.process.runner"
 
 WORKTREE_POINTS = (
-    Point("make.folder", _CREATE, "_create_parent"),
-    Point("make.cleared", _CREATE, "_clear_path"),
+    Point("make.folder", _CREATE, "create_parent"),
+    Point("make.cleared", _CREATE, "clear_path"),
     Point("make.adding", _RUNNER, "Runner._start", when=_git("worktree", "add")),
     Point("make.added", _GIT, "Git.out", when=_git("worktree", "add")),
     Point("make.before_known", _CREATE, "write_record", before=True),
@@ -48,6 +49,7 @@ WORKTREE_POINTS = (
     Point("remove.looked", _REMOVAL, "inspect"),
     Point("remove.work_saved", _TRASH, "_keep"),
     Point("remove.all_saved", _REMOVAL, "save_work"),
+    Point("remove.snapshot_kept", _REMOVAL, "write_snapshot"),
     Point("remove.moved_away", _REMOVAL, "_move_away"),
     Point("remove.deleting", _REMOVAL, "delete", before=True),
     Point("remove.before_removed", _GIT, "Git.out", before=True, when=_git("worktree", "remove")),
@@ -55,5 +57,16 @@ WORKTREE_POINTS = (
     Point("remove.removed", _GIT, "Git.out", when=_git("worktree", "remove")),
     Point("remove.branch_removed", _GIT, "Git.out", when=_git("update-ref", "-d")),
     Point("remove.forgotten", _REMOVAL, "delete_record"),
+    Point("restore.begun", _RESTORE, "restore_worktree", before=True),
+    Point("restore.room_made", _RESTORE, "_make_room"),
+    Point("restore.branch", _RESTORE, "_branch"),
+    Point("restore.before_known", _RESTORE, "write_record", before=True),
+    Point("restore.known", _RESTORE, "write_record"),
+    Point("restore.adding", _RUNNER, "Runner._start", when=_git("worktree", "add")),
+    Point("restore.added", _GIT, "Git.out", when=_git("worktree", "add")),
+    Point("restore.putting_back", _RESTORE, "_put_work_back", before=True),
+    Point("restore.files_back", _GIT, "Git.out", when=_git("read-tree", "-u")),
+    Point("restore.back", _RESTORE, "_put_work_back"),
+    Point("restore.unlocked", _GIT, "Git.out", when=_git("worktree", "unlock")),
 )
-"""Steps of making, setting aside, beginning anew and removing a worktree, by the daemon or by agentctl."""
+"""Steps of making, setting aside, beginning anew, removing and restoring a worktree, by the daemon or by agentctl."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from agentd.cli.agentctl.entry import main as agentctl
@@ -46,6 +47,7 @@ _BASE = _Doing(
     ("base", "remove", "make"), ("update-ref --no-deref", "update-ref -d", "worktree remove", "worktree add")
 )
 _REMOVE = _Doing(("remove",), ("worktree remove", "update-ref -d"))
+_RESTORE = _Doing(("restore",), ("worktree add", "update-ref -m", "read-tree", "worktree unlock"))
 _SAVE = _Doing(("remove",), ("worktree remove", "update-ref -d", "update-ref -m", "add --all", "commit-tree"))
 
 
@@ -235,6 +237,7 @@ def _cleaned(world: World, trees: Trees) -> str:
     names = chance.sample(sorted(trees.agents()), min(len(trees.agents()) - 1, chance.choice((1, 2))))
     fault = _draw(world, _SAVE if force else _REMOVE)
     former = {name: world.agents[name] for name in names}
+    before = {name: trees.files(name) for name in names}
     for name in names:
         world.remove(name)
     world.write()
@@ -263,12 +266,43 @@ def _cleaned(world: World, trees: Trees) -> str:
         world.converge()
     else:
         world.await_true(lambda: _clean_again(world, trees, force=force), "cleaning ends well")
+        if force:
+            _restored(world, trees, before)
         world.converge()
     _await_git(world, trees)
     return f"{fault.name if isinstance(fault, Point) else fault}{'' if reached else ' (not passed)'}"
 
 
+def _restored(world: World, trees: Trees, before: Mapping[str, Mapping[str, str]]) -> None:
+    """Kill a restoration, restore again, and clean: all that was in a worktree with work must have been there."""
+    daemon = world.daemon
+    for name in sorted(each for each in before if (daemon.data / "snapshots" / each).exists()):
+        trigger, fault = Trigger(WORKTREE_POINTS), _draw(world, _RESTORE)
+        if isinstance(fault, Point):
+            trigger.arm(fault, 1)
+        else:
+            trees.git.arm(fault)
+        process = _agentctl(world, trigger, "worktrees", "restore", name)
+        if isinstance(fault, GitFault) and fault.action == HOLD and _taken(trees):
+            pause(0.2)
+            process.kill()
+        process.wait(_CLEANED)
+        trees.git.disarm()
+        world.await_true(partial(_restored_again, world, name), f"{name} is restored")
+        if (found := trees.files(name)) != before[name]:
+            raise AssertionError(f"{name} was restored as {found}, and was {before[name]}")
+        world.await_true(lambda: _clean_again(world, trees, force=True), "what was restored is removed again")
+
+
+def _restored_again(world: World, name: str) -> bool:
+    return _agentctl(world, Trigger(WORKTREE_POINTS), "worktrees", "restore", name).wait(_CLEANED) == 0
+
+
 def _clean(world: World, trigger: Trigger, *, force: bool) -> ForkedProcess:
+    return _agentctl(world, trigger, "worktrees", "clean", *(["--force"] if force else []))
+
+
+def _agentctl(world: World, trigger: Trigger, *argv: str) -> ForkedProcess:
     daemon = world.daemon
     environment = daemon.environment(
         AGENTD_API_SOCKET=str(daemon.api_socket),
@@ -276,8 +310,7 @@ def _clean(world: World, trigger: Trigger, *, force: bool) -> ForkedProcess:
         AGENTD_CONFIG=str(daemon.jcard),
         AGENTD_DATA_DIR=str(daemon.data),
     )
-    argv = ["worktrees", "clean", *(["--force"] if force else [])]
-    return daemon.fork_program(agentctl, argv, environment, trigger, daemon.folder / "agentctl.log")
+    return daemon.fork_program(agentctl, list(argv), environment, trigger, daemon.folder / "agentctl.log")
 
 
 def _clean_again(world: World, trees: Trees, *, force: bool) -> bool:
