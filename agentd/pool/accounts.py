@@ -10,6 +10,7 @@ from typing import Final
 from agentd.api.client.socket import Json, JsonObject
 from agentd.model.events import EventKind
 from agentd.model.states import Activity
+from agentd.model.usage_sources import cost_source, usage_source
 from agentd.pool.around import Around, look_around
 from agentd.pool.pool import Pool
 from agentd.pool.results.providers import Cost, ProviderUsage, TokenCounts, UsageReport, UsageWindow
@@ -156,7 +157,6 @@ def usage_of(provider: str, harness: str, known: Known, around: Around, now: flo
     account, policies = known.account(provider), around.policies
     refusal = by_account(account, policies, now)
     used = known.used.get(provider, Used())
-    source = f"{harness}'s own record"
     tokens = used.tokens or dict.fromkeys(_TOKENS)
     until = None if refusal is None else refusal.until
     return ProviderUsage(
@@ -169,13 +169,13 @@ def usage_of(provider: str, harness: str, known: Known, around: Around, now: flo
             output=tokens["output_tokens"],
             cache_read=tokens["cache_read_tokens"],
             cache_write=tokens["cache_write_tokens"],
-            source=source if used.tokens else None,
+            source=usage_source(harness) if used.tokens else None,
             confidence="exact" if used.tokens else "unknown",
             age_seconds=_age(used.at, now),
         ),
         cost=Cost(
             used.cost,
-            None if used.cost is None else source,
+            None if used.cost is None else cost_source(harness),
             "unknown" if used.cost is None else "exact",
             _age(used.cost_at, now),
         ),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from agentd.cli.agentctl.client import Json
+from agentd.cli.agentctl.kept_events import data_of
 from agentd.cli.agentctl.used import Used, document, quota_text
 
 NOW = datetime(2026, 1, 31, 9, 10, tzinfo=UTC)
@@ -78,3 +79,11 @@ def test_the_latest_word_on_each_window_counts_whatever_run_said_it() -> None:
         "primary 42.5 %, resets in 2h00m (rollout, 2m00s ago); "
         "secondary 7 %, was to reset 1m00s ago (rollout, 2m00s ago)"
     )
+
+
+def test_what_comes_late_of_a_turn_is_no_other_turn_and_claude_codes_status_line_tells_the_cost() -> None:
+    first, late = used("2026-01-31T09:00:00Z"), used("2026-01-31T09:00:02Z", cost=0.5)
+    sums = summed(*({**each, "data": {**data_of(each), "turn": "t1"}} for each in (first, late)))
+    assert sums.turns == 1
+    shown = document(sums, "claude-code", NOW)
+    assert (shown["source"], shown["cost_source"]) == ("claude-code's own record", "claude-code's status line")

@@ -23,6 +23,8 @@ SOURCES = {"claude-code": "status line", "codex": "app-server"}
 
 OVER = 3600
 
+OF_CLAUDE = "--provider claude-code"
+
 
 @pytest.fixture(params=[installed(cli, cli.harness) for cli in REAL_CLIS if cli.harness in SOURCES])
 def cli(request: pytest.FixtureRequest) -> RealCli:
@@ -56,6 +58,13 @@ def test_a_spawn_is_refused_until_the_quota_resets_that_the_cli_told_of(driven: 
         assert (each["source"], each["confidence"]) == (SOURCES[driven.cli.harness], "observed")
     if driven.cli.harness == "claude-code":
         driven.wait_on_screen("a line of the user")
+
+        def cost() -> dict[str, object] | None:
+            (account,) = cast("list[dict[str, dict[str, object]]]", asked_to(driven, f"usage {OF_CLAUDE}")["providers"])
+            return account["cost"] if account["cost"]["usd"] else None
+
+        told_cost = driven.daemon.wait_for(cost, DEADLINE, what="the cost is told")
+        assert (told_cost["source"], told_cost["confidence"]) == ("claude-code's status line", "exact")
 
     spawn = ["spawn", "--provider", driven.cli.harness, "--task", "x", "--repo", str(driven.daemon.workdir), "--json"]
     refused = json.loads(output_of(driven, *spawn, status=1))["error"]

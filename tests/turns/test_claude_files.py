@@ -155,6 +155,16 @@ def test_whatever_a_status_line_is_given_it_is_read(body: dict[str, object]) -> 
     status_line.windows(body)
 
 
+def test_a_status_line_tells_what_came_to_the_cost() -> None:
+    cost = status_line.Cost()
+    totals: list[object] = [0.25, 0.25, 0.75, None, "x", 0.5, 0.5625]
+    # The first is of a conversation that was resumed, or of turns that a former agentd told of.
+    assert [cost.more({"cost": {"total_cost_usd": total}}) for total in totals] == [
+        *(None, None, 0.5, None, None, None, 0.0625),
+    ]
+    assert cost.more({}) is None
+
+
 def test_a_status_line_tells_of_the_quota() -> None:
     limits = {
         "five_hour": {"used_percentage": 93.5, "resets_at": 1_800_000_000},

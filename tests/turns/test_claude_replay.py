@@ -320,3 +320,19 @@ async def test_text_comes_by_the_line_from_hooks_and_by_the_message_from_the_ses
         assert [*told, run.watch.granularity] == [Granularity.MESSAGE, Granularity.LINE]
     async with claude_run(tmp_path, memo={launch.HOOKED: "yes"}) as run:
         assert run.watch.granularity is Granularity.LINE
+
+
+async def test_the_cost_that_the_status_line_tells_is_of_the_turn(tmp_path: Path) -> None:
+    async with claude_run(tmp_path) as run:
+
+        async def shown(total: float) -> None:
+            await run.hook("StatusLine", cost={"total_cost_usd": total})
+
+        await shown(0.5)  # resumed
+        await run.hook("UserPromptSubmit", session_id="s", prompt_id="p1", prompt="hello")
+        await shown(0.75)
+        await run.hook("Stop", session_id="s", prompt_id="p1", last_assistant_message="hi")
+        await shown(0.875)
+        last = run.watch.conversation.last
+        assert last is not None
+        assert last.usage.cost_usd == 0.375

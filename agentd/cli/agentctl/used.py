@@ -9,6 +9,7 @@ from typing import Final
 
 from agentd.cli.agentctl.client import Json
 from agentd.cli.agentctl.kept_events import data_of
+from agentd.model.usage_sources import cost_source, usage_source
 
 USAGE, QUOTA = "turn_usage", "turn_quota"
 """The kinds of events."""
@@ -29,6 +30,8 @@ class Used:
     cost_at: str = ""
     quota: dict[str, Mapping[str, Json]] = field(default_factory=dict)
     """The latest event of each window."""
+    _turn: Json = None
+    """The turn of the last event."""
     runs: dict[str, Used] = field(default_factory=dict)
     """By run, in the order of their first number; those of which none was told, or by an agentd that named none, are
     left out."""
@@ -45,7 +48,10 @@ class Used:
         if event.get("kind") == QUOTA:
             self.quota[str(data.get("window"))] = event
             return
-        self.turns += 1
+        turn = data.get("turn")
+        # What comes late of a turn is an event of its own.
+        self.turns += turn is None or turn != self._turn
+        self._turn = turn
         self.at = str(event.get("time") or self.at)
         self.tokens = self.tokens or dict.fromkeys(TOKENS, 0)
         for name in TOKENS:
@@ -59,7 +65,7 @@ class Used:
 
 def document(used: Used, harness: str, now: datetime) -> dict[str, Json]:
     """Show the sums; what no program told is null."""
-    source = f"{harness}'s own record"
+    source = usage_source(harness)
     return {
         "turns": used.turns,
         **(used.tokens or dict.fromkeys(TOKENS)),
@@ -67,7 +73,7 @@ def document(used: Used, harness: str, now: datetime) -> dict[str, Json]:
         "at": used.at or None,
         "age_seconds": age(used.at, now),
         "cost_usd": used.cost,
-        "cost_source": None if used.cost is None else source,
+        "cost_source": None if used.cost is None else cost_source(harness),
         "cost_at": used.cost_at or None,
         "cost_age_seconds": age(used.cost_at, now),
         "quota": [_window(name, event, now) for name, event in used.quota.items()] or None,

@@ -1,4 +1,4 @@
-"""Claude Code's status line: the only place where it says how much of its account's quota is used. Pure.
+"""Claude Code's status line: the only place where it says how much of its quota is used, and what it cost. Pure.
 
 It is a command that Claude Code runs now and then with all that it knows on stdin, to show what it prints. Ours hands
 that on, and prints what the user's own status line would, which it takes from the user's and the project's settings.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -85,3 +86,18 @@ def windows(body: Mapping[str, object]) -> tuple[QuotaWindow, ...]:
         if used is not None:
             found.append(QuotaWindow(name, used, _SECONDS.get(name), amount(window, "resets_at")))
     return tuple(found)
+
+
+@dataclass(slots=True)
+class Cost:
+    """What a run costs: a status line is given the sum since the program's start, or since that of what it resumed."""
+
+    _told: float | None = None
+
+    def more(self, body: Mapping[str, object]) -> float | None:
+        """Give what came to it since the last look; ``None`` for nothing. At the first look all is of turns before."""
+        total = amount(mapping(body, "cost"), "total_cost_usd")
+        if total is None:
+            return None
+        before, self._told = self._told, total
+        return total - before if before is not None and total > before else None

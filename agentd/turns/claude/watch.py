@@ -40,7 +40,7 @@ from agentd.turns.claude.session_file import (
 )
 from agentd.turns.claude.status_file import Status
 from agentd.turns.conversation import Request
-from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionResolved, Started, Text
+from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionResolved, Started, Text, Usage
 from agentd.turns.fields import text
 from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.growing_file import GrowingFile
@@ -78,6 +78,7 @@ class ClaudeWatch:
     _held: dict[str, Held] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=lambda: count(int(time.time() * 1000)))
     """Of requests; a former daemon gave lower ones."""
+    _cost: status_line.Cost = field(default_factory=status_line.Cost)
     _status: Status | None = None
     _session: str | None = None
     _path: Path | None = None
@@ -330,6 +331,8 @@ class ClaudeWatch:
         """Take what a hook says, and hold those that ask."""
         if hook.name == status_line.EVENT:
             self.voice.quota(_STATUS_LINE, status_line.windows(hook.body or {}))
+            if (cost := self._cost.more(hook.body or {})) is not None:
+                self.voice.event(Usage(cost_usd=cost))
             return None
         if hook.again and not await self._waits_still():
             return None
