@@ -342,9 +342,9 @@ class TestLease:
         assert {name: pids(daemon)[name] for name in before} == before
 
     def test_a_renewed_drop_in_counts(self, daemon: Daemon) -> None:
-        begin(daemon, {"b.toml": text_of(stay("b"), lease="1s")})
+        begin(daemon, {"b.toml": text_of(stay("b"), lease="3s")})
         before = running(daemon, "b")
-        renewed_until = time.monotonic() + 1.3
+        renewed_until = time.monotonic() + 3.3  # a stalled machine renews late
         while time.monotonic() < renewed_until:
             (daemon.drop_ins / "b.toml").touch()
             seen(daemon, str(time.monotonic_ns()))
@@ -353,9 +353,9 @@ class TestLease:
         daemon.wait_gone("b")
 
     def test_an_invalid_renewal_is_one(self, daemon: Daemon) -> None:
-        begin(daemon, {"b.toml": text_of(stay("b"), lease="1s")})
+        begin(daemon, {"b.toml": text_of(stay("b"), lease="3s")})
         before = running(daemon, "b")
-        renewed_until = time.monotonic() + 1.3
+        renewed_until = time.monotonic() + 3.3  # a stalled machine renews late
         while time.monotonic() < renewed_until:
             (daemon.drop_ins / "b.toml").write_text(f"[ {time.monotonic_ns()}")
             seen(daemon, str(time.monotonic_ns()))
