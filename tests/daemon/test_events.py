@@ -168,6 +168,7 @@ class Follower:
         return [cast("int", event["seq"]) for event in self.seen]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_follower_sees_each_event_once_over_sigkill_and_restarts(daemon: Daemon) -> None:
     restless = counting("restless", daemon.folder, "exit 1", restart="always", restart_delay_max="20ms")

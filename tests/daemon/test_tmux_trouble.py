@@ -176,6 +176,7 @@ def test_a_moved_pane_is_still_the_agents(daemon: Daemon) -> None:
     wait_until_gone(before.values())
 
 
+@pytest.mark.thorough
 def test_a_tmux_server_that_dies_while_sessions_are_closed_holds_nothing_up(daemon: Daemon) -> None:
     for _ in range(3):
         start(daemon, *(stay(f"a{n}") for n in range(10)))
@@ -229,6 +230,7 @@ def test_agents_that_die_with_the_tmux_server_follow_their_policy_and_say_why(da
     assert {"deaf", "always", "on-failure"} <= set(daemon.sessions())
 
 
+@pytest.mark.thorough
 def test_the_tmux_server_may_die_again_and_again(daemon: Daemon) -> None:
     count = 10
     agents = [stay(f"a{n}", restart="always", restart_delay="10ms", restart_delay_max="50ms") for n in range(count)]

@@ -266,6 +266,7 @@ def daemon_of_garbage(shared_daemon_factory: Callable[[], Daemon]) -> Daemon:
     return daemon
 
 
+@pytest.mark.thorough
 def test_a_flood_of_hooks_holds_up_neither_the_api_nor_other_agents(daemon: Daemon) -> None:
     code = (
         "import socket,sys,time\n"
@@ -289,6 +290,7 @@ def test_a_flood_of_hooks_holds_up_neither_the_api_nor_other_agents(daemon: Daem
     assert daemon.agents()["noisy"]["activity"] == "unknown"
 
 
+@pytest.mark.thorough
 def test_a_body_that_is_too_long_costs_its_content_only(daemon: Daemon) -> None:
     claude = started(daemon)
     claude.hook("UserPromptSubmit", prompt_id="p1", prompt="go")

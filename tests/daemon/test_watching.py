@@ -294,6 +294,7 @@ def test_a_folder_that_is_removed_and_made_again_is_watched_again(daemon: Daemon
     move_to_new_folders(daemon, 5)
 
 
+@pytest.mark.thorough
 def test_watching_other_folders_needs_no_second_inotify_instance(sparse: Daemon) -> None:
     start(sparse, stay("a"), flags=[NEVER])
     move_to_new_folders(sparse, 3)

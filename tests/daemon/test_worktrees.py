@@ -168,6 +168,7 @@ def test_a_daemon_killed_while_git_works_leaves_nothing_that_the_next_cannot_use
     assert (daemon.data / "worktrees" / "slow" / "x.big").read_text() == "x\n"
 
 
+@pytest.mark.thorough
 def test_thirty_agents_of_one_repository_start_together(daemon: Daemon, repo: Path) -> None:
     assert repo.exists()
     start(daemon, own("a", replicas=30))

@@ -252,6 +252,7 @@ for number in range(10):
 """
 
 
+@pytest.mark.thorough
 def test_many_writers_at_once_lose_no_edit(jcard: Path) -> None:
     seen: set[bytes] = set()
     over = threading.Event()

@@ -45,6 +45,7 @@ def agentctl(limited: Limited, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_what_is_not_enforced_is_said(unlimited: Limited) -> None:
     unlimited.declare(a={"memory": "64MiB", "cpu": 1.5}, off={"pid_limit": 5, "enabled": False})
     unlimited.daemon.start()

@@ -130,6 +130,7 @@ def test_beside_newer_releases_of_everything_exactly_the_lock_is_installed(sourc
     }
 
 
+@pytest.mark.thorough
 def test_an_install_that_resolves_takes_what_is_newer(source: Path, tmp_path: Path) -> None:
     """The index has teeth: for a name alone it gives a release that cannot be imported."""
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(tmp_path), "pytest"]

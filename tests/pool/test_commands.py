@@ -13,6 +13,7 @@ import pytest
 from tests.pool.conftest import PROVIDER, World, git, jcard_of
 from tests.support.daemon import program
 from tests.support.forked import run_agentctl
+from tests.support.thorough import everyday
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ def test_keys_are_pressed_only_where_the_policy_allows_it(typed: Typed) -> None:
     assert status == 0, printed + said
 
 
+@pytest.mark.thorough
 def test_what_is_there_is_said_without_a_worker(typed: Typed) -> None:
     entries = cast("list[dict[str, object]]", typed("doctor --privacy")["entries"])
     assert {"what", "where", "read", "stored", "why", "leaves_machine"} == set(entries[0])
@@ -138,6 +140,7 @@ def test_what_is_there_is_said_without_a_worker(typed: Typed) -> None:
     assert len(typed.run("inventory --usage --json")[1]) / len(providers) + 400 <= 8192 / 5
 
 
+@pytest.mark.thorough
 def test_a_lease_conflict_exits_with_1(typed: Typed) -> None:
     typed("lease acquire a.txt --mode write --repo . --owner ada --ttl 10m")
     error = typed.refused("lease acquire ../repo/a.txt --mode read --repo . --owner bob")
@@ -148,9 +151,10 @@ def test_a_lease_conflict_exits_with_1(typed: Typed) -> None:
     typed("lease acquire a.txt --mode read --repo . --owner bob")
 
 
-@pytest.mark.parametrize(
-    "line", ["spawn --provider auto --repo . --task x", "spawn --provider stand-in --repo no --task x"]
-)
+_REFUSED = ["spawn --provider auto --repo . --task x", "spawn --provider stand-in --repo no --task x"]
+
+
+@pytest.mark.parametrize("line", everyday(_REFUSED[:1], _REFUSED))
 def test_a_refused_spawn_makes_nothing(typed: Typed, line: str) -> None:
     assert typed.refused(line)["code"] == "invalid_argument"
     assert typed("workers")["total"] == 0

@@ -146,6 +146,7 @@ def test_what_was_changed_beside_the_allowed_paths_is_told(world: World, tmp_pat
     assert world.run(lambda pool: collect(pool, worker, tmp_path / "out")).outside_allowed_paths == ["a.txt"]
 
 
+@pytest.mark.thorough
 def test_twenty_spawns_at_once_with_a_limit_of_four_give_four(world: World) -> None:
     world.daemon.write_jcard(jcard_of("max_workers = 4"))
 
@@ -203,6 +204,7 @@ def test_a_drop_in_by_hand_does_not_go_around_the_policies(world: World) -> None
     assert daemon.wait_state("w4", "running")["deadline"] is not None
 
 
+@pytest.mark.thorough
 def test_a_summary_is_short_whatever_was_said(world: World) -> None:
     worker = world.spawn("\N{SNOWMAN} and a long story " * 80).id
     seen = world.observe(worker)

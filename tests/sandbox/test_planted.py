@@ -14,6 +14,7 @@ import pytest
 from tests.sandbox.conftest import Sandboxed
 from tests.sandbox.test_escapes import WORK, escape, found, outcome
 from tests.support.agents import jcard
+from tests.support.thorough import everyday
 
 
 def others_scripts(sandboxed: Sandboxed) -> Path:
@@ -156,7 +157,7 @@ def visible() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("adopted", [False, True])
+@pytest.mark.parametrize("adopted", everyday([True], [False, True]))
 def test_an_agent_that_is_declared_later_is_hidden_from_what_runs(
     sandboxed: Sandboxed, visible: Path, adopted: bool
 ) -> None:

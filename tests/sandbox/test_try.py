@@ -88,6 +88,7 @@ def test_pipes_and_the_exit_status_are_the_commands(client: Client) -> None:
     assert client("sandbox", "a", "--", "./not-there").status == 127
 
 
+@pytest.mark.thorough
 def test_at_a_terminal_it_is_resized_and_interrupted(client: Client, operator: TmuxServer) -> None:
     operator.session("s", client.shell_words("sandbox", "a"))
     operator.wait_for_text("s", "$")
@@ -106,6 +107,7 @@ def test_at_a_terminal_it_is_resized_and_interrupted(client: Client, operator: T
     assert "42" in shown
 
 
+@pytest.mark.thorough
 def test_a_signal_is_passed_on_and_nothing_outlives_it(running: Sandboxed, client: Client) -> None:
     ready = running.daemon.workdir / "ready"
     script = "trap 'echo told >>ready; exit 3' TERM; echo $$ >ready; while :; do sleep 0.05; done"

@@ -37,6 +37,7 @@ def output_of(world: World, task: str, isolation: WorkerIsolation) -> tuple[str,
     return worker, "\n".join(world.run(lambda pool: transcript(pool, worker)).lines)
 
 
+@pytest.mark.thorough
 def test_one_that_only_reads_cannot_change_what_it_reads(world: World, tmp_path: Path) -> None:
     task = (
         f"cat a.txt; echo two >>a.txt; touch new.txt; touch {world.repo}/x; cat {world.daemon.folder}/outside; exit 0"

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import agentd
 
 PACKAGE = Path(agentd.__file__).parent
@@ -25,6 +27,7 @@ def started_modules() -> Iterator[tuple[str, set[object]]]:
                     yield f"{file.relative_to(PACKAGE)}:{node.lineno}", words
 
 
+@pytest.mark.thorough
 def test_modules_of_the_current_folder_are_not_executed() -> None:
     """A sandboxed agent could write ``agentd/__init__.py`` into the folder that agentd is started in, often root's."""
     found = dict(started_modules())

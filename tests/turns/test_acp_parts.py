@@ -230,6 +230,7 @@ def test_no_hook_is_longer_than_agentd_reads(piece: str) -> None:
         outbox.taken()
 
 
+@pytest.mark.thorough
 def test_a_daemon_that_stays_away_costs_no_memory() -> None:
     outbox = Outbox("s")
     for number in range(12_000):

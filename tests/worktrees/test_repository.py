@@ -92,7 +92,10 @@ def on_another_file_system(world: World) -> Path:
     return other
 
 
-@pytest.mark.parametrize("move", [renamed, linked, renamed_and_replaced, on_another_file_system])
+_MOVES = [renamed, linked, renamed_and_replaced, on_another_file_system]
+
+
+@pytest.mark.parametrize("move", everyday([linked, renamed_and_replaced], _MOVES))
 @pytest.mark.parametrize("read_only", everyday([False], [False, True]))
 def test_a_repository_that_has_another_path_is_known_again(
     world: World, move: Callable[[World], Path], read_only: bool

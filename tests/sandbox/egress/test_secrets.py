@@ -119,6 +119,7 @@ proxy.once("data", () => {
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")
 def test_answers_stream_and_a_websocket_passes(guests: Guests, server: Server) -> None:
     daemon = guests.daemon
@@ -134,6 +135,7 @@ def test_answers_stream_and_a_websocket_passes(guests: Guests, server: Server) -
     daemon.wait_for(lambda: "second" in stream.read_text(), what="the second event is there")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 def test_bodies_and_git_credentials(guests: Guests, server: Server) -> None:
     daemon = guests.daemon
