@@ -90,7 +90,7 @@ class PoolsTable(BaseModel):
 
 def read_capacity(document: Mapping[str, object], context: LoadContext, findings: Findings) -> Capacity | None:
     """Read the tables; ``None`` where there are none, or the findings have what is wrong with them."""
-    if context.owner is not None:
+    if context.drop_in:
         for name in (LIMITS, POOLS):
             if isinstance(document.get(name), dict | list):
                 findings.warning((name,), "ignored: how many agents run at once stands in the jcard itself", field=name)

@@ -11,6 +11,7 @@ from typing import Final
 
 from agentd.model.destinations import HTTPS, Destination, is_name, parse_destination
 from agentd.model.gateway import USER
+from agentd.model.order import OUTCOMES
 from agentd.model.spec import (
     AGENT_NAME,
     AGENT_VARIABLE,
@@ -103,6 +104,15 @@ def check_fork_point(written: str) -> str:
     """Check the point of a conversation that another one is a fork from."""
     if not re.fullmatch(FORK_POINT, written, re.ASCII):
         raise ValueError(f"found {quote(written)}, expected the id of a conversation, or CONVERSATION@TURN")
+    return written
+
+
+def check_after(written: str) -> str:
+    """Check what an agent is launched after."""
+    if not re.fullmatch(AGENT_NAME + OUTCOMES, written, re.ASCII):
+        raise ValueError(
+            f'found {quote(written)}, expected the name of an agent, with ":success", ":failure" or ":end" behind it'
+        )
     return written
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from agentd.jcard.order import circle_of, in_words
 from agentd.jcard.positions import Position, locate
 from agentd.jcard.problems import Checked, LoadResult, Problem, Severity
 from agentd.model.spec import AgentSpec, LoadContext
@@ -62,9 +63,13 @@ def drop_in_context(context: LoadContext, path: Path, owner: str | None) -> Load
 def merge(files: Iterable[SourceFile]) -> tuple[TakenFile, ...]:
     """Take files together, in the order in which they are given: the jcard, then the drop-ins by path.
 
-    A name, session or branch that an earlier file has taken is an error of the later one.
+    A name, session or branch that an earlier file has taken is an error of the later one, and so is a circle of agents
+    that would wait for each other.
     """
-    claims = _Claims()
+    files = tuple(files)
+    contents = [content for file in files for content in (file.loaded, file.good) if content is not None]
+    # Which file is to blame is looked for only then: 1000 files would each look at all agents.
+    claims = _Claims(circular=bool(circle_of(spec for content in contents for spec in content.agents)))
     return tuple(claims.take(file) for file in files)
 
 
@@ -92,8 +97,9 @@ class _Holder:
 class _Claims:
     """What the files so far have taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, circular: bool) -> None:
         self._holders: dict[_Claim, _Holder] = {}
+        self._circular = circular
 
     def take(self, file: SourceFile) -> TakenFile:
         problems = list(() if file.loaded is None else file.loaded.problems)
@@ -104,7 +110,7 @@ class _Claims:
             problems.append(_expired(file))
             return TakenFile(file.path, file.owner, tuple(problems), file.good, (), expired=True)
         if file.loaded is not None and usable:
-            clashes = list(self._clashes(file.path, file.loaded))
+            clashes = [*self._clashes(file.path, file.loaded), *self._circles(file.path, file.loaded)]
             problems += clashes
             usable = not clashes
         in_force = file.loaded if usable else file.good
@@ -126,6 +132,17 @@ class _Claims:
             if taken is not None and table not in reported:
                 reported.add(table)
                 yield _clash(_Holder(spec, path, content), self._holders[taken], taken)
+
+    def _circles(self, path: Path, content: LoadResult) -> Iterator[Problem]:
+        """Find agents that would wait for those of the files before, which wait for them."""
+        if not self._circular:
+            return
+        before = [holder.spec for claim, holder in self._holders.items() if claim.kind == "name"]
+        circle = circle_of((*before, *content.agents))
+        spec = next((spec for spec in content.agents if spec.name in circle), None)
+        if spec is not None:
+            line, column = _Holder(spec, path, content).place("after")
+            yield Problem(Severity.ERROR, str(path), in_words(circle), line, column, spec.name, "after")
 
 
 def _claims(spec: AgentSpec) -> Iterator[_Claim]:

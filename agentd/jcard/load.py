@@ -19,6 +19,7 @@ from agentd.jcard.findings import Findings
 from agentd.jcard.gateway_table import read_gateway
 from agentd.jcard.near import did_you_mean, near_field
 from agentd.jcard.notify_tables import read_rules
+from agentd.jcard.order import check_circles, parse_after
 from agentd.jcard.paths import resolve
 from agentd.jcard.pool_table import read_pool
 from agentd.jcard.positions import Path
@@ -89,6 +90,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     check_sandbox(declarations, findings)
     _check_identities(declarations, findings)
     check_branches(declarations, findings)
+    check_circles(declarations, findings)
     lease = read_lease(document.values, findings)
     notify = read_rules(document.values, findings)
     approvals = read_approvals(document.values, findings, path)
@@ -306,6 +308,7 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
             turns=table.turns,
             resume=table.resume,
             fork_from=None if table.fork_from is None else ForkPoint.parse(table.fork_from),
+            after=parse_after(table.after),
             policy=policy,
             source=source,
             owner=context.owner,

@@ -14,6 +14,7 @@ from agentd.jcard.checks import (
     LONGEST_SESSION,
     NOT_FIRST_IN_SESSION,
     NOWHERE_IN_SESSION,
+    check_after,
     check_branch,
     check_command,
     check_destination,
@@ -34,6 +35,7 @@ from agentd.jcard.checks import (
 from agentd.jcard.field_types import Duration, enumeration, whole
 from agentd.jcard.usage_limit_table import OnUsageLimit
 from agentd.model.limits import SANDBOX_LIMITS, OomPolicy
+from agentd.model.order import OUTCOMES
 from agentd.model.packages import PACKAGE
 from agentd.model.spec import (
     AGENT_NAME,
@@ -96,6 +98,7 @@ _Text = Annotated[str, AfterValidator(check_not_empty), Field(json_schema_extra=
 _Variable = Annotated[
     str, AfterValidator(check_variable), Field(json_schema_extra={"pattern": whole(ENVIRONMENT_NAME)})
 ]
+_After = Annotated[str, AfterValidator(check_after), Field(json_schema_extra={"pattern": whole(AGENT_NAME + OUTCOMES)})]
 _EnvName = Annotated[str, AfterValidator(check_env_name)]
 _EnvValue = Annotated[str, AfterValidator(check_env_value)]
 _ExitCode = Annotated[int, Field(ge=0, le=255)]
@@ -313,6 +316,11 @@ class AgentTable(BaseModel):
     applied_at: str | None = Field(
         None, description="Any change of it applies a change that waits; agentctl apply writes the time here."
     )
+    after: list[_After] = Field(
+        [],
+        description="Agents that must have ended before this one is launched: NAME:success, NAME:failure or NAME:end; "
+        "NAME alone is NAME:success. The name of replicas is all of them. Until then it is queued.",
+    )
     priority: int = Field(
         _POLICY.priority,
         ge=-MOST_PRIORITY,
@@ -398,6 +406,7 @@ class DropInTable(BaseModel):
 UNSET_WHEN_EMPTY: Final = frozenset(AgentTable.model_fields) - {
     "env",
     "ports",
+    "after",
     "secrets",
     "success_exit_codes",
     "command",

@@ -51,8 +51,8 @@ class Claims:
 class Queued:
     """An agent's place in the queue."""
 
-    place: int
-    """From 1."""
+    place: int | None
+    """From 1; ``None`` if it is not its turn yet, since it comes after others."""
     reason: str
     """What it waits for, in words."""
     since: float
@@ -60,4 +60,4 @@ class Queued:
 
     def __str__(self) -> str:
         """Say it on one line."""
-        return f"queued, place {self.place}: {self.reason}"
+        return f"queued: {self.reason}" if self.place is None else f"queued, place {self.place}: {self.reason}"

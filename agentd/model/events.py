@@ -136,7 +136,9 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     EventKind.TRUSTED: EventDoc(
         "agentd had the agent's harness trust the folder that agentd made for it.", ("harness", "folder", "path")
     ),
-    EventKind.QUEUED: EventDoc("The agent waits for a slot; the reason is what for.", (*_STATES, "place", "priority")),
+    EventKind.QUEUED: EventDoc(
+        "The agent waits for a slot, or for another agent; the reason is what for.", (*_STATES, "place", "priority")
+    ),
     EventKind.LAUNCHED: EventDoc("A launch began.", (*_STATES, "run", "restarts", "queued_seconds")),
     EventKind.LAUNCH_FAILED: EventDoc("A launch failed.", ("state", "run")),
     EventKind.STARTED: EventDoc("The agent's process runs.", (*_STATES, "run", "pid", "restarts")),

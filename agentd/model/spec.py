@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from agentd.model.destinations import Destination
 from agentd.model.limits import Limits, OomPolicy
+from agentd.model.order import After
 from agentd.model.pool import WorkerFacts
 from agentd.model.usage_limits import UsageLimitPolicy
 
@@ -257,6 +258,8 @@ class AgentSpec:
     """Whether a run goes on with the conversation of the last; ``None`` as `DesiredAgent.resumes` says."""
     fork_from: ForkPoint | None = None
     """What a run that goes on with no conversation begins with."""
+    after: tuple[After, ...] = ()
+    """What it is launched after."""
     policy: Policy = Policy()
     source: Path | None = None
     """The file that declares it."""

@@ -11,7 +11,7 @@ class AgentState(StrEnum):
     PENDING = "pending"
     """Declared, not launched yet."""
     QUEUED = "queued"
-    """To be launched once there is a slot for it."""
+    """To be launched once there is a slot for it, and those it comes after have ended."""
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"

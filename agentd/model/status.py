@@ -96,8 +96,8 @@ class HeldChangeStatus:
 class QueuedStatus:
     """An agent's place in the queue for a slot."""
 
-    place: Positive
-    """From 1, over all agents that wait."""
+    place: Positive | None
+    """From 1, over all agents that wait for a slot; null for one that waits for another agent."""
     reason: str
     """What it waits for."""
     since: Time

@@ -11,11 +11,12 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from agentd.model.capacity import Capacity, Claims
+from agentd.model.capacity import Capacity, Claims, Queued
 from agentd.model.pool import NO_POLICIES, PoolDeclaration
 from agentd.model.states import AgentState
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import Life
+from agentd.supervise.ordering import unmet
 from agentd.supervise.plan import changed_parts
 from agentd.supervise.queueing import Candidate, Holder, queue
 from agentd.supervise.worker_policies import Refusal, by_count, is_worker, provider_of
@@ -96,12 +97,20 @@ class Admission:
     def _enqueue(
         self, desired: Mapping[str, DesiredAgent], lives: Mapping[str, Life], now: float
     ) -> Mapping[str, DesiredAgent]:
-        """Give those for which there is no slot their places in the queue."""
-        if self.capacity is None:
+        """Have those wait that are to be launched after others, and for which there is no slot."""
+        later = unmet(desired, lives)
+        if self.capacity is None and not later:
             self._queued = {}
             return desired
         holders = {each.name: each for each in _holders(desired, lives)}
-        waiting = queue(self._candidates(desired, lives, holders, now), holders.values(), self.capacity)
+        waiting = {
+            name: Queued(None, reason, self._since(name, now))
+            for name, reason in later.items()
+            if name not in holders and _is_launchable(desired[name], lives.get(name))
+        }
+        if self.capacity is not None:
+            candidates = self._candidates(desired, lives, holders, now)
+            waiting |= queue((each for each in candidates if each.name not in waiting), holders.values(), self.capacity)
         queued: dict[str, tuple[DesiredAgent, DesiredAgent]] = {}
         for name, place in waiting.items():
             declared = desired[name]
@@ -118,21 +127,22 @@ class Admission:
     ) -> Iterator[Candidate]:
         for order, (name, declared) in enumerate(desired.items()):
             claims, life, holder = declared.claims, lives.get(name), holders.get(name)
-            if claims is None or not declared.spec.enabled or declared.launch is None:
-                # What cannot be launched says why instead of waiting to say so.
+            judged = _is_launchable(declared, life) if holder is None else claims not in holder.claims
+            if claims is None or not judged:
                 continue
-            if holder is not None and claims in holder.claims:
-                continue
-            if holder is None and not _to_be_launched(declared, life):
-                continue
-            known = self._queued.get(name)
-            since = now if known is None or known[1].queued is None else known[1].queued.since
             policy = declared.spec.policy
-            yield Candidate(name, policy.memory, claims, policy.priority, since, order, holder)
+            yield Candidate(name, policy.memory, claims, policy.priority, self._since(name, now), order, holder)
+
+    def _since(self, name: str, now: float) -> float:
+        known = self._queued.get(name)
+        return now if known is None or known[1].queued is None else known[1].queued.since
 
 
-def _to_be_launched(desired: DesiredAgent, life: Life | None) -> bool:
+def _is_launchable(desired: DesiredAgent, life: Life | None) -> bool:
     """Whether an agent that holds no slot is to be launched, or may be by another policy."""
+    if not desired.spec.enabled or desired.launch is None:
+        # What cannot be launched says why instead of waiting to say so.
+        return False
     if life is None or life.state in _NOT_YET or life.view.leaving:
         return True
     return not _stays_ended(desired, life) or life.policy != desired.spec.policy

@@ -144,7 +144,8 @@ def _details(life: Life, now: float) -> dict[str, Detail]:
     run = life.run
     match life.state:
         case AgentState.QUEUED if life.desired is not None and life.desired.queued is not None:
-            return {"place": life.desired.queued.place, "priority": life.policy.priority}
+            place = life.desired.queued.place
+            return {} if place is None else {"place": place, "priority": life.policy.priority}
         case AgentState.STARTING if run is not None:
             return {"run": run.id, "restarts": life.restarts}
         case AgentState.RUNNING if run is not None:

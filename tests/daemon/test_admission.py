@@ -28,7 +28,7 @@ def wait_states(daemon: Daemon, **expected: str) -> None:
     daemon.wait_for(lambda: states(daemon) == expected, what=f"agents are {expected}")
 
 
-def place(daemon: Daemon, name: str) -> tuple[int, str]:
+def place(daemon: Daemon, name: str) -> tuple[int | None, str]:
     queued = daemon.agents()[name]["queued"]
     assert queued is not None
     return queued["place"], queued["reason"]
@@ -143,3 +143,21 @@ def test_who_cannot_be_launched_keeps_a_slot_only_while_it_is_tried_again(
     wait_states(daemon, broken="queued", next="running")
     daemon.write_jcard(limited("[limits]\nrunning = 1", broken))
     wait_states(daemon, broken="running")
+
+
+def test_an_agent_is_launched_once_another_has_ended_with_success(daemon: Daemon) -> None:
+    """A build that fails first and is mended; the tests wait, also over another daemon."""
+    fails = {"name": "build", "command": ["sh", "-c", "exit 1"]}
+    test, tell = stay("test", after=["build:success"]), stay("tell", after=["build:failure"])
+    daemon.write_jcard(jcard(fails, test, tell))
+    daemon.start()
+    wait_states(daemon, build="failed", test="queued", tell="running")
+    assert place(daemon, "test") == (None, "build is to end with success, and is failed")
+    assert "(waits: queued: build is to end with success, and is failed)" in client_of(daemon)("plan").out
+    daemon.kill()
+    daemon.start()
+    wait_states(daemon, build="failed", test="queued", tell="running")
+    pid = daemon.agents()["tell"]["pid"]
+    daemon.write_jcard(jcard({**fails, "command": ["true"]}, test, tell))
+    wait_states(daemon, build="exited", test="running", tell="running")
+    assert daemon.agents()["tell"]["pid"] == pid

@@ -145,6 +145,12 @@ def _a_queue(who: Newcomer) -> None:
     who.wait_states({"fix-0": "running", "fix-1": "running", "fix-2": "queued", "urgent": "queued"})
 
 
+def _a_build(who: Newcomer) -> None:
+    build: dict[str, object] = {"name": "build", "command": READER}
+    _begin(who, build, {"name": "review", "command": READER, "after": ["build:success"]})
+    who.wait_states({"build": "running", "review": "queued"})
+
+
 def _asks_before(who: Newcomer) -> None:
     _begin(who, {"name": "reviewer", "command": READER, "apply": "ask"})
     who.wait_states({"reviewer": "running"})
@@ -383,6 +389,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (METRICS, "Watch agents with Prometheus and Grafana"): _night,
     (PORTS, "Give agents ports of their own"): _shops,
     (QUEUE, "Have agents wait for their turn"): _a_queue,
+    (QUEUE, "One after another"): _a_build,
     (SCRIPTING, "… find an agent's pane"): _scripted,
     (TALK, "… send a text"): _talkers,
     (TOP, "Look who needs you"): _watched,

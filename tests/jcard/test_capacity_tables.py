@@ -71,7 +71,7 @@ def test_an_unknown_key_of_limits_is_a_warning() -> None:
 
 
 def test_a_drop_in_has_none() -> None:
-    result = load_jcard(GOOD.encode(), "a.toml", replace(CONTEXT, owner="team"))
+    result = load_jcard(GOOD.encode(), "a.toml", replace(CONTEXT, drop_in=True))
     assert result.capacity is None
     assert ["ignored: how many agents run at once" in each.message for each in result.warnings] == [True, True]
 

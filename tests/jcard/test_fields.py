@@ -8,6 +8,7 @@ import pytest
 
 from agentd.jcard.table import AgentTable
 from agentd.model.limits import OomPolicy
+from agentd.model.order import After
 from agentd.model.spec import AgentSpec, AgentType, ApplyWhen, Mode, Policy, RestartPolicy, SandboxSpec
 from tests.jcard.loading import agent_of, agents_of, error_of, errors_of, load, warnings_of
 
@@ -83,6 +84,7 @@ def test_every_field_reaches_the_agent() -> None:
         apply_deadline = "8h"
         applied_at = "2026-01-31T10:00:00Z"
         priority = -3
+        after = ["build:success"]
         turns = false
         memory = "512MiB"
         memory_high = "400MiB"
@@ -119,6 +121,7 @@ def test_every_field_reaches_the_agent() -> None:
             priority=-3,
         ),
         turns=False,
+        after=(After("build"),),
         source=Path("jcard.toml"),
     )
 
@@ -185,6 +188,7 @@ TYPES = {
     "apply": "string",
     "apply_deadline": "duration",
     "applied_at": "string",
+    "after": "strings",
     "priority": "integer",
     "memory": "size",
     "memory_high": "size",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agentd.model.capacity import Capacity, Claims
+from agentd.model.order import After
 from agentd.model.spec import ApplyWhen, Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.supervise import hold_steps
@@ -53,11 +54,12 @@ class Table:
     enabled: bool = True
     policy: Policy = Policy()
     launch: str = "first"
+    after: tuple[After, ...] = ()
 
     def desired(self, name: str) -> DesiredAgent:
         """What the reconciler is given of it."""
         agent = declared(self.policy, self.launch)
-        return replace(agent, spec=replace(agent.spec, name=name, enabled=self.enabled))
+        return replace(agent, spec=replace(agent.spec, name=name, enabled=self.enabled, after=self.after))
 
 
 class FleetMachine(RuleBasedStateMachine):
@@ -97,6 +99,13 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(name=names)
     def remove(self, name: str) -> None:
         self.jcard.pop(name, None)
+        self.reconcile()
+
+    @precondition(lambda self: self.jcard)
+    @rule(name=st.sampled_from(["b", "c"]), after=st.sampled_from([(), (After("a"),)]))
+    def put_after(self, name: str, after: tuple[After, ...]) -> None:
+        if name in self.jcard:
+            self.jcard[name] = replace(self.jcard[name], after=after)
         self.reconcile()
 
     @rule(running=st.sampled_from([None, 1, 2]))
@@ -173,6 +182,8 @@ class FleetMachine(RuleBasedStateMachine):
             self.worlds[name] = CrashingWorld(life=Life(name), now=self.now)
         before = self.worlds[name].life
         self._define(name, desired)
+        if before.state not in HAVE_SLOTS and self.worlds[name].life.state in HAVE_SLOTS and desired.spec.after:
+            assert self.worlds["a"].life.state is AgentState.EXITED
         if operation.waits and desired.queued is None:
             self._check_left_alone(before, self.worlds[name].life)
             after = self.worlds[name].life
@@ -287,9 +298,8 @@ class FleetMachine(RuleBasedStateMachine):
             if world.life.gone:
                 self._forget(name)
         # Who has ended since gave way to the next.
-        while not self._full() and any(each.life.state is AgentState.QUEUED for each in self.worlds.values()):
+        for _ in NAMES:
             self.reconcile()
-            assert any(not world.idle for world in self.worlds.values()), "somebody waits for a slot that is free"
             for world in self.worlds.values():
                 world.settle()
         self._check_settled()
@@ -312,7 +322,10 @@ class FleetMachine(RuleBasedStateMachine):
                 assert state in (AgentState.STOPPING, AgentState.DISABLED)
                 continue
             if state is AgentState.QUEUED:
-                assert self._full()
+                queued, first = self.admitted[name].queued, self.worlds.get("a")
+                assert queued is not None
+                waits = table.after and (first is None or first.life.state is not AgentState.EXITED)
+                assert waits if queued.place is None else self._full()
                 assert world.life.policy == table.policy
                 continue
             if state is not AgentState.STOPPING:

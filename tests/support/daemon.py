@@ -62,7 +62,7 @@ class HeldChangeJson(TypedDict):
 class QueuedJson(TypedDict):
     """The place of an agent in the queue."""
 
-    place: int
+    place: int | None
     reason: str
     since: str
 

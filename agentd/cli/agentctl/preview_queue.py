@@ -1,4 +1,4 @@
-"""Which agents of other files would wait for a slot, as far as that is known before they are in force."""
+"""Which agents of other files would wait for a slot or for others, as far as that is known before they are in force."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from agentd.model.capacity import Capacity, Queued
 from agentd.model.spec import AgentSpec
 from agentd.model.states import AgentState
 from agentd.supervise.claims import claims_of, places, with_roots
+from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.life import Life
+from agentd.supervise.ordering import unmet
 from agentd.supervise.plan import ObservedView
 from agentd.supervise.queueing import Candidate, Holder, queue
 
@@ -21,8 +24,14 @@ def preview_queue(
     capacity: Capacity | None, specs: Sequence[AgentSpec], observed: Mapping[str, ObservedView]
 ) -> Mapping[str, Queued]:
     """Say who would wait, if those that these files do not declare had ended."""
+    later = unmet(
+        {spec.name: DesiredAgent(spec, None, None, None) for spec in specs},
+        {name: Life(name, view.state) for name, view in observed.items()},
+    )
+    enabled = [spec.name for spec in specs if spec.enabled and not _stays(observed.get(spec.name))]
+    waiting = {name: Queued(None, later[name], 0.0) for name in enabled if name in later}
     if capacity is None:
-        return {}
+        return waiting
     roots = {path: _root(path) for path in places(capacity, specs)}
     holders, candidates = [], []
     for order, spec in enumerate(specs):
@@ -31,9 +40,14 @@ def preview_queue(
             continue
         if there is not None and there.state in _HOLDS:
             holders.append(Holder(spec.name, memory, (claims,)))
-        elif there is None or not there.state.ended:
+        elif spec.name not in waiting and not _stays(there):
             candidates.append(Candidate(spec.name, memory, claims, spec.policy.priority, 0.0, order))
-    return queue(candidates, holders, with_roots(capacity, roots))
+    return {**waiting, **queue(candidates, holders, with_roots(capacity, roots))}
+
+
+def _stays(there: ObservedView | None) -> bool:
+    """Whether an agent runs, or has ended."""
+    return there is not None and (there.state in _HOLDS or there.state.ended)
 
 
 def _root(path: Path) -> str | None:

@@ -237,7 +237,7 @@ def _held_change(held: HeldChangeStatus) -> str:
 
 def _queued(queued: QueuedStatus) -> str:
     """Say which place an agent has in the queue, and why."""
-    return f"place {queued.place}: {queued.reason}"
+    return queued.reason if queued.place is None else f"place {queued.place}: {queued.reason}"
 
 
 def _limits(limits: LimitsStatus) -> Iterator[str]:
