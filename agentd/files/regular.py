@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from agentd.files.beneath import open_beneath, stat_beneath
 from agentd.files.links import followed, inside
 from agentd.files.permissions import may_change, may_enter, may_read
 from agentd.files.planted import PlantedError, not_in
@@ -36,7 +37,13 @@ def without_mark(data: bytes) -> bytes:
     return data.removeprefix(codecs.BOM_UTF8)
 
 
-def read_regular(path: Path, limit: int, account: AgentUser | None = None, places: Iterable[Path] = ()) -> bytes:
+def read_regular(
+    path: Path,
+    limit: int,
+    account: AgentUser | None = None,
+    places: Iterable[Path] = (),
+    beneath: Path | None = None,
+) -> bytes:
     """Read a regular file, following symlinks.
 
     Parameters
@@ -48,6 +55,8 @@ def read_regular(path: Path, limit: int, account: AgentUser | None = None, place
         could bend leads only to what it may read itself. A symlink in its workspace is no way to our files.
     places
         Folders that sandboxed agents may write: a path that enters one must not lead out of it.
+    beneath
+        A folder that the path begins with, below which no link is followed.
 
     Raises
     ------
@@ -60,14 +69,16 @@ def read_regular(path: Path, limit: int, account: AgentUser | None = None, place
     OSError
         If it cannot be opened or read.
     """
-    with open_entitled(path, account, places) as file:
+    with open_entitled(path, account, places, beneath) as file:
         return read_up_to(path, file, limit)
 
 
 @contextmanager
-def open_entitled(path: Path, account: AgentUser | None, places: Iterable[Path] = ()) -> Iterator[BinaryIO]:
+def open_entitled(
+    path: Path, account: AgentUser | None, places: Iterable[Path] = (), beneath: Path | None = None
+) -> Iterator[BinaryIO]:
     """Open a regular file to read it for an account; parameters and errors as for `read_regular`."""
-    with open_regular(path) as file:
+    with open_regular(path, beneath) as file:
         if account is not None and not may_open(account, path, file.fileno()) and _could_bend(account, path):
             raise NotEntitledError(None, "leads, by way of what the agents' user may change, where it may not read")
         _require_inside(path, file.fileno(), places, account)
@@ -75,8 +86,13 @@ def open_entitled(path: Path, account: AgentUser | None, places: Iterable[Path] 
 
 
 @contextmanager
-def open_regular(path: Path) -> Iterator[BinaryIO]:
+def open_regular(path: Path, beneath: Path | None = None) -> Iterator[BinaryIO]:
     """Open a regular file to read, following symlinks.
+
+    Parameters
+    ----------
+    beneath
+        A folder that the path begins with, below which none is followed.
 
     Raises
     ------
@@ -85,6 +101,13 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
     OSError
         If it cannot be opened.
     """
+    if beneath is not None:
+        _require_regular(path, stat_beneath(beneath, path))
+        descriptor = open_beneath(beneath, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            _require_regular(path, os.fstat(descriptor))
+            yield file
+        return
     _require_regular(path, path.stat())
     with open(path, "rb", opener=_open_without_blocking) as file:
         _require_regular(path, os.fstat(file.fileno()))

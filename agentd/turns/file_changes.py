@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.files.answering import NotAnsweringError, Way
+from agentd.files.beneath import stat_beneath
 from agentd.files.looks import Looks
 
 INTERVAL = 0.5
@@ -29,6 +30,8 @@ class FileWatch:
     path: Path
     on_change: Callable[[Stamp | None], None]
     """Told the new stamp; ``None`` once the file is gone, or does not answer."""
+    beneath: Path | None = None
+    """The folder of a sandboxed agent that the path begins with: below it no link is followed."""
     last: Stamp | None = None
     """As it was last told."""
 
@@ -46,14 +49,20 @@ class FileChanges:
         self._looks = looks
         self._interval = interval
         self._watches: dict[FileWatch, None] = {}
-        self._folders: dict[str, dict[str, None]] = {}
+        self._folders: dict[str, dict[str, Path | None]] = {}
         """The names of the files in each folder; made anew before the next look when a watch comes or goes."""
         self._grouped = True
         self._any = asyncio.Event()
 
-    def watch(self, path: Path, on_change: Callable[[Stamp | None], None]) -> FileWatch:
-        """Call back at each change, first if the file is there now."""
-        watch = FileWatch(path, on_change)
+    def watch(self, path: Path, on_change: Callable[[Stamp | None], None], beneath: Path | None = None) -> FileWatch:
+        """Call back at each change, first if the file is there now.
+
+        Parameters
+        ----------
+        beneath
+            A folder that the path begins with, below which no link is followed.
+        """
+        watch = FileWatch(path, on_change, beneath)
         self._watches[watch] = None
         self._grouped = False
         self._any.set()
@@ -69,7 +78,7 @@ class FileChanges:
     def _group(self) -> None:
         self._folders, self._grouped = {}, True
         for watch in self._watches:
-            self._folders.setdefault(str(watch.path.parent), {})[watch.path.name] = None
+            self._folders.setdefault(str(watch.path.parent), {})[watch.path.name] = watch.beneath
 
     async def run(self) -> None:
         """Look, until cancelled; not at all while nobody waits."""
@@ -95,16 +104,17 @@ class FileChanges:
                 watch.on_change(stamp)
 
 
-def _stamps(folders: Mapping[str, Mapping[str, None]], way: Way) -> dict[str, Stamp]:
+def _stamps(folders: Mapping[str, Mapping[str, Path | None]], way: Way) -> dict[str, Stamp]:
     found: dict[str, Stamp] = {}
     for folder, names in folders.items():
         try:
             way.to(folder)
-            for name in names:
+            for name, beneath in names.items():
                 way.to_entry(folder, name)
                 path = f"{folder}/{name}"
                 try:
-                    status = os.stat(path)  # noqa: PTH116 (a path object costs more than the look)
+                    # A path object costs more than the look.
+                    status = os.stat(path) if beneath is None else stat_beneath(beneath, Path(path))  # noqa: PTH116
                 except OSError:
                     continue
                 found[path] = status.st_ino, status.st_size, status.st_mtime_ns

@@ -31,10 +31,13 @@ class GrowingFile:
         Who writes it: what this user may not read is not read.
     new
         Whether all of it is of now, so that it is read from its beginning.
+    beneath
+        The folder of a sandboxed agent that the path begins with: below it no link is followed.
     """
 
-    def __init__(self, path: Path, account: AgentUser, *, new: bool = False) -> None:
+    def __init__(self, path: Path, account: AgentUser, *, new: bool = False, beneath: Path | None = None) -> None:
         self.path = path
+        self._beneath = beneath
         self._account = account
         self._new = new
         """Also if it was not there at first."""
@@ -57,7 +60,7 @@ class GrowingFile:
             If it cannot be read.
         """
         try:
-            with open_regular(self.path) as file:
+            with open_regular(self.path, self._beneath) as file:
                 return self._read(file)
         except FileNotFoundError:
             self._new = True
