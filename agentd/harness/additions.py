@@ -22,6 +22,9 @@ COPY = ".jsonl"
 SANDBOXED = "sandboxed"
 """In the memo of a run in a sandbox: its home is what agentd sees of it from outside."""
 
+HOOKED = "agentd-hooks"
+"""In the memo of such a run, if it has a socket for hooks of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchFacts:
@@ -47,11 +50,28 @@ class LaunchFacts:
     """Id of the conversation that it is to go on with."""
     fork: ForkPoint | None = None
     """What its conversation is to begin with; ``None`` if it goes on with one."""
+    home_inside: Path | None = None
+    """What `home` is in the sandbox of the program, if it has one. Then the command line, `file` and `socket` are of
+    inside, and all else is of outside."""
+    on_loopback: bool = True
+    """Whether what it serves on its loopback interface is reached from outside of its sandbox."""
 
     @property
     def copy(self) -> Path:
         """Where the program may keep a file of its own until the run has ended."""
-        return self.file.with_name(self.run_id + COPY)
+        return (self.home_inside or self.file.parent) / (self.run_id + COPY)
+
+    def outside(self, path: Path) -> Path | None:
+        """Find what the program calls by a path; ``None`` if that is not kept for us to see."""
+        if self.home_inside is None:
+            return path
+        return self.home / path.relative_to(self.home_inside) if path.is_relative_to(self.home_inside) else None
+
+    def inside(self, path: Path) -> Path:
+        """Say how the program calls what is ours to see."""
+        if self.home_inside is None or not path.is_relative_to(self.home):
+            return path
+        return self.home_inside / path.relative_to(self.home)
 
     @property
     def hook_socket(self) -> str | None:

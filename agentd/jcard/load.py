@@ -42,6 +42,7 @@ from agentd.model.spec import (
     Isolation,
     LoadContext,
     Policy,
+    SandboxKind,
     SandboxSpec,
 )
 from agentd.model.usage_limits import LimitAction
@@ -178,9 +179,10 @@ def _check_usage_limit(declaration: Declaration, findings: Findings) -> None:
         message = f"has no effect with this action, only with {quote(LimitAction.WAIT)}"
         declaration.warning(findings, message, "on_usage_limit", key)
     limit = usage_limit_policy(table.on_usage_limit)
-    unwatched = not table.turns or table.type is AgentType.SANDBOXED
+    boxed = table.type is AgentType.SANDBOXED and declaration.written("sandbox") == SandboxKind.GVISOR
+    unwatched = not table.turns or boxed
     if unwatched and limit is not None and limit.action is LimitAction.WAIT:
-        why = "it is sandboxed" if table.turns else "turns = false"
+        why = "it is in gVisor's sandbox" if table.turns else "turns = false"
         declaration.warning(
             findings, f"it cannot be told to go on: {why}, so its turns are not watched", "on_usage_limit"
         )

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from agentd.files.locks import stands_at
 from agentd.harness.additions import COPY
+from agentd.launch.exit_report import ExitReport
 from agentd.launch.hints import HintPipe
+from agentd.launch.hooks_folder import HOOKS_SUFFIX, HooksFolder
 from agentd.launch.launcher import (
     GO_SUFFIX,
     HINTS,
@@ -54,33 +56,6 @@ _RECORD_LIMIT = 1 << 20
 """Bytes; a record is one line of some hundred, plus an error's text."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExitReport:
-    """What a launcher wrote when its run ended."""
-
-    status: int | None
-    """By shell convention: over 128 is 128 + signal. ``None`` when there was no agent to run."""
-    error: str | None = None
-    written: float = 0.0
-    """Seconds since the epoch."""
-    uptime: float | None = None
-    """Seconds since boot, which no change of the wall clock touches; ``None`` where the launcher could not tell."""
-
-    def age(self, wall: float) -> float:
-        """Seconds since the run ended.
-
-        Parameters
-        ----------
-        wall
-            Now, in seconds since the epoch.
-        """
-        if not hasattr(time, "CLOCK_BOOTTIME"):
-            return max(0.0, wall - self.written)
-        booted = time.clock_gettime(time.CLOCK_BOOTTIME)
-        # Who may write the file may date it, too, but no run is older than the boot.
-        return min(booted, max(0.0, wall - self.written if self.uptime is None else booted - self.uptime))
-
-
 class RuntimeDirectory:
     """The folder where launchers and agentd meet.
 
@@ -107,6 +82,8 @@ class RuntimeDirectory:
         """Agents' processes, by run, that were found without a report."""
         self._listed: tuple[tuple[int, int], frozenset[str]] | None = None
         """When names in the folder changed last, in nanoseconds, which folder it is, and the names there were then."""
+        self._hooked: set[str] = set()
+        """Runs whose socket for hooks we have bound."""
         self._memos: dict[str, str] = {}
         """How runs are watched."""
 
@@ -209,6 +186,37 @@ class RuntimeDirectory:
         if file is not None:
             self._folder.create(run_id + _FILE, file)
 
+    def write_hooks(self, run_id: str, file: bytes | None) -> None:
+        """Make the folder that the sandbox of a run shows to its agent.
+
+        Raises
+        ------
+        OSError
+            If it cannot be made: disk full, folder gone.
+        """
+        self._hooks(run_id).write(file)
+
+    def hooks_path(self, run_id: str) -> Path:
+        """Where that folder stands."""
+        return self.path / (run_id + HOOKS_SUFFIX)
+
+    def bind_hooks(self, run_id: str) -> socket.socket | None:
+        """Bind the socket for hooks in that folder; ``None`` if that was done.
+
+        Raises
+        ------
+        OSError
+            If it cannot be made.
+        """
+        if run_id in self._hooked:
+            return None
+        bound = self._hooks(run_id).bind()
+        self._hooked.add(run_id)
+        return bound
+
+    def _hooks(self, run_id: str) -> HooksFolder:
+        return HooksFolder(self._folder.descriptor, run_id, self._owner, self._group)
+
     def write_paste(self, run_id: str, text: bytes) -> Path:
         """Write what tmux is to paste into a run's terminal, in place of what was left there.
 
@@ -308,8 +316,10 @@ class RuntimeDirectory:
         """Remove everything of a run."""
         self._found.pop(run_id, None)
         self._memos.pop(run_id, None)
+        self._hooked.discard(run_id)
         for suffix in _SUFFIXES:
             self._folder.forget(run_id + suffix)
+        self._hooks(run_id).remove()
 
     def run_ids(self) -> set[str]:
         """Every run of ours that has a file here."""
@@ -317,14 +327,21 @@ class RuntimeDirectory:
 
     def _run_files(self) -> list[tuple[str, str]]:
         with os.scandir(self._folder.descriptor) as entries:
-            names = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+            folders = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        names = [name for name, folder in folders.items() if folder == name.endswith(HOOKS_SUFFIX)]
         split = [name.rpartition(".") for name in names]
-        return [(stem, f".{suffix}") for stem, dot, suffix in split if dot and f".{suffix}" in _SUFFIXES]
+        return [
+            (stem, f".{suffix}") for stem, dot, suffix in split if dot and f".{suffix}" in (*_SUFFIXES, HOOKS_SUFFIX)
+        ]
 
     def remove_all_but(self, run_ids: set[str]) -> None:
         """Remove what runs of former daemons left, launch scripts with their secrets first of all."""
         for stem, suffix in self._run_files():
-            if stem not in run_ids:
+            if stem in run_ids:
+                continue
+            if suffix == HOOKS_SUFFIX:
+                self._hooks(stem).remove()
+            else:
                 self._folder.remove(stem + suffix)
 
     def announce_closing(self) -> None:

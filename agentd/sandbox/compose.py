@@ -12,6 +12,7 @@ from typing import Final
 from agentd.files.links import Go, Look, followed, inside
 from agentd.files.permissions import closed_folder
 from agentd.files.planted import not_in
+from agentd.launch.hooks_folder import INSIDE
 from agentd.model.spec import AgentSpec, Network
 from agentd.model.user import AgentUser
 from agentd.sandbox.granted import Granted
@@ -78,6 +79,8 @@ class Command:
     """Whether it reaches by name what is declared."""
     trusted: Path | None = None
     """What is to be at `TRUSTED`."""
+    hooks: Path | None = None
+    """What is to be at `agentd.launch.hooks_folder.INSIDE`: its own socket for hooks, and nothing else of agentd's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,8 @@ def compose(spec: AgentSpec, command: Command, others: Sequence[Granted], ground
     rules.append(Rule(base, Access.READ if granted.root_read_only else Access.WRITE))
     if command.trusted is not None:
         rules.append(Rule(TRUSTED, Access.READ, command.trusted))
+    if command.hooks is not None:
+        rules.append(Rule(INSIDE, Access.READ, command.hooks))
     pinned = Pinned(tuple((str(path), identity(path)) for path in dict.fromkeys(given)), support.stat)
     sandbox = Sandbox(tuple(rules), workdir, spec.sandbox.network is Network.HOST, command.proxied)
     return Composed(sandbox, pinned, spec.policy.limits.pid_limit)

@@ -31,6 +31,12 @@ class KnownEngine:
         self._known: tuple[float, Engine | SandboxError] | None = None
         self._look: asyncio.Task[None] | None = None
 
+    @property
+    def known(self) -> Engine | None:
+        """What was found last; ``None`` if nothing was."""
+        found = None if self._known is None else self._known[1]
+        return None if isinstance(found, SandboxError) else found
+
     async def get(self) -> Engine:
         """Find out what sandboxes are made with.
 

@@ -41,6 +41,8 @@ class Ready:
     workdir: str
     home: Path
     """As the agent sees it."""
+    hooks: bool
+    """Whether it shows the agent its socket for hooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class _Wanted:
     program: str
     environment: Mapping[str, str] = field(repr=False)
     way_out: WayOut | None
+    hooks: Path | None
 
 
 def inherited_inside(base: Mapping[str, str], home: Path) -> dict[str, str]:
@@ -93,6 +96,12 @@ class Sandboxes:
         """
         return await self._engines[kind].get()
 
+    def is_gvisor(self, spec: AgentSpec) -> bool:
+        """Whether an agent's sandbox is gVisor's, as far as is known by now."""
+        engine = self._engines[spec.sandbox.kind].known
+        kind = spec.sandbox.kind if engine is None else engine.kind
+        return kind is SandboxKind.GVISOR
+
     async def cover(self, spec: AgentSpec) -> None:
         """Hide where an agent is about to work from sandboxes that run."""
         await self._coverings.cover(spec, self.running())
@@ -102,7 +111,12 @@ class Sandboxes:
         return home_of(agent, self._own.data_dir)
 
     async def make_ready(
-        self, spec: AgentSpec, program: str, environment: Mapping[str, str], way_out: WayOut | None = None
+        self,
+        spec: AgentSpec,
+        program: str,
+        environment: Mapping[str, str],
+        way_out: WayOut | None = None,
+        hooks: Path | None = None,
     ) -> Ready:
         """Work out an agent's sandbox, and make its home where that is missing.
 
@@ -114,6 +128,8 @@ class Sandboxes:
             The agent's, whole.
         way_out
             How it reaches by name what is declared.
+        hooks
+            The folder with its socket for hooks, which will be there by then.
 
         Raises
         ------
@@ -122,7 +138,7 @@ class Sandboxes:
         """
         engine = await self.engine(spec.sandbox.kind)
         others = [Granted.of(other) for other in self.specs() if other.name != spec.name]
-        wanted = _Wanted(program, environment, way_out)
+        wanted = _Wanted(program, environment, way_out, hooks if engine.kind is SandboxKind.BUBBLEWRAP else None)
         try:
             return await self._looks.along(lambda way: self._make(spec, wanted, engine, others, way))
         except NotAnsweringError as error:
@@ -147,11 +163,12 @@ class Sandboxes:
             Path(os.path.realpath(outside)),
             proxied=way_out is not None,
             trusted=None if way_out is None else way_out.trusted_at,
+            hooks=wanted.hooks,
         )
         composed = compose(spec, command, others, Ground(self._own, engine.support, self._user), way.to)
         self._coverings.note(spec.name, composed.sandbox.rules)
         wrapper = engine.wrap(composed, self._own.runtime, None if way_out is None else way_out.pipes)
-        return Ready(wrapper, str(composed.sandbox.workdir), command.home)
+        return Ready(wrapper, str(composed.sandbox.workdir), command.home, wanted.hooks is not None)
 
     def _home_inside(self, environment: Mapping[str, str], support: Support) -> Path:
         """Where its user has it, if a folder can be mounted there: some users' homes are /nonexistent or /usr/sbin."""

@@ -28,7 +28,7 @@ from agentd.supervise.ports import ports_of
 from agentd.supervise.record import Record, RecordError
 from agentd.supervise.run_handle import RunHandle
 from agentd.supervise.run_recorder import RunFacts
-from agentd.supervise.watching import additions
+from agentd.supervise.watching import additions, serve_hooks
 from agentd.supervise.work_folders import folders_ready, while_wanted
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 from agentd.tmux.panes import Pane
@@ -99,7 +99,8 @@ async def make_ready(
         if spec.sandbox.reach:
             way_out = await host.egress.make_ready(run_id, spec.name, spec.sandbox, desired.egress)
         environment = with_programs({**host.base_environment, **desired.launch.environment}, programs)
-        sandbox = await host.sandboxes.make_ready(spec, desired.launch.argv[0], environment, way_out)
+        hooks = host.runtime.hooks_path(run_id) if spec.turns and desired.stays else None
+        sandbox = await host.sandboxes.make_ready(spec, desired.launch.argv[0], environment, way_out, hooks)
     await give_trust(host, desired)
     return Prepared(sandbox, way_out, programs)
 
@@ -175,7 +176,7 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
     base = host.base_environment if sandbox is None else inherited_inside(host.base_environment, sandbox.home)
     given = {} if way_out is None else way_out.environment
     environment = {**base, **own, **given, **launch.environment}
-    added = additions(host, desired, run_id, environment)
+    added = additions(host, desired, run_id, environment, sandbox)
     if added is not None:
         environment = {**base, **own, **given, **added.environment, **launch.environment, **added.amended}
     argv = launch.argv if added is None else added.argv
@@ -204,7 +205,10 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
         if way_out is not None and way_out.trusted is not None:
             host.runtime.write_trusted(run_id, way_out.trusted)
         if added is not None:
-            host.runtime.write_watching(run_id, json.dumps(dict(added.memo)), added.file)
+            inside = sandbox is not None and sandbox.hooks
+            host.runtime.write_watching(run_id, json.dumps(dict(added.memo)), None if inside else added.file)
+        if sandbox is not None and sandbox.hooks:
+            host.runtime.write_hooks(run_id, None if added is None else added.file)
         script = LaunchScript(
             agent=spec.name,
             run_id=run_id,
@@ -216,7 +220,9 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
             held=held,
         )
         extra = 0 if sandbox is None else sandbox.wrapper.processes(limits.pid_limit or 0)
-        return PaneRequest(run_id, host.runtime.write_script(script), held, way_out=way_out, extra=extra)
+        path = host.runtime.write_script(script)
+        serve_hooks(host, spec.name, run_id, {} if added is None else added.memo)
+        return PaneRequest(run_id, path, held, way_out=way_out, extra=extra)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PreflightError(f"cannot write the launch script in {host.runtime.path}: {reason}") from error

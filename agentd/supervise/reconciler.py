@@ -191,7 +191,7 @@ class Reconciler:
         self._unknown = unknown
         for agent in self._desired.values():
             self.host.accounts.belongs(agent.spec.name, provider_of(agent.spec))
-        told = [declared_agent(agent) for agent in self._desired.values()]
+        told = [declared_agent(self.host, agent) for agent in self._desired.values()]
         self.host.watcher.declared(told, all_known=not unknown.covers(None))
         undeclared = (agent for name, agent in self.agents.items() if name not in self._desired)
         left = sorted(agent.name for agent in undeclared if unknown.covers(agent.described.source))

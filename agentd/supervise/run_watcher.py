@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,10 @@ class RunWatcher(Protocol):
         """
         ...
 
+    def serve(self, run_id: str, bound: socket.socket) -> None:
+        """Take on this socket what the sandbox of a run posts, which is to be launched, or is."""
+        ...
+
     def started(self, run: StartedRun) -> None:
         """The run's process exists."""
         ...
@@ -151,6 +156,10 @@ class NoWatcher:
 
     def declared(self, agents: Sequence[DeclaredAgent], *, all_known: bool) -> None:
         """Nothing to do."""
+
+    def serve(self, run_id: str, bound: socket.socket) -> None:  # noqa: ARG002 (the protocol's)
+        """Nobody listens."""
+        bound.close()
 
     def started(self, run: StartedRun) -> None:
         """Nothing to do."""

@@ -14,15 +14,17 @@ paths that users or agents control are touched with `Ground.looks` alone, socket
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from agentd.files.looks import Looks
-from agentd.harness.additions import Additions, LaunchFacts
+from agentd.harness.additions import SANDBOXED, Additions, LaunchFacts
 from agentd.model.user import AgentUser
 from agentd.process.identity import ProcessIdentity
+from agentd.process.sandboxed import BoxedAgent, agent_in
 from agentd.supervise.usage_limits import LimitHit
 from agentd.turns.activity import Seen
 from agentd.turns.conversation import Conversation, Request
@@ -31,6 +33,9 @@ from agentd.turns.file_changes import FileChanges
 from agentd.turns.quota import QuotaWindow
 from agentd.turns.sending import Screen
 from agentd.turns.witnesses import Witnesses
+
+_IN_SANDBOX = 0.1
+"""Seconds between two looks for the agent in its sandbox."""
 
 GROUP = "agentd.turns"
 """Entry point group of third-party adapters."""
@@ -185,6 +190,18 @@ class LiveRun:
     """The conversation that a former daemon saw it talk in last."""
     limit: LimitHit | None = None
     """The usage limit that its conversation was at when a former daemon, or run, last knew of it."""
+
+    def own(self) -> BoxedAgent | None:
+        """Find the agent's own process, and its pid as it knows it; ``None`` while it is not in its sandbox yet."""
+        if not self.memo.get(SANDBOXED):
+            return BoxedAgent(self.process, self.process.pid)
+        return agent_in(self.process)
+
+    async def begun(self) -> BoxedAgent:
+        """Give the same, once it is there: a sandbox takes 14 ms, and longer where its network is to be served."""
+        while (own := self.own()) is None:  # noqa: ASYNC110 (the kernel tells of no such thing)
+            await asyncio.sleep(_IN_SANDBOX)
+        return own
 
 
 @runtime_checkable

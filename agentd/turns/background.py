@@ -70,8 +70,10 @@ class Background:
         last = run.conversation.last
         if last is None or last.ended is None or not run.run.facts.stays:
             return
-        now = boot_time()
-        turn = Turn(run.run_id, run.run.process, now - (last.ended - last.started) - _EARLIER, now)
+        now, own = boot_time(), run.run.own()
+        # In a sandbox there are two of its own above the agent.
+        process = run.run.process if own is None else own.process
+        turn = Turn(run.run_id, process, now - (last.ended - last.started) - _EARLIER, now)
         earlier = self._ended.get(run.run_id)
         self._ended[run.run_id] = turn if earlier is None else Turn(turn.run_id, turn.process, earlier.began, now)
         self._runs[run.run_id] = run

@@ -25,15 +25,22 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-MOST_CONNECTIONS = 1024
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a socket takes at once."""
+
+    connections: int = 1024
+    in_memory: int = 16 << 20
+    """Bytes of all bodies."""
+
+
 MOST_OF_ONE = 128
 """Connections of one process at once, as far as its pid tells."""
 
 LONGEST_BODY = LARGEST_IN_JSON + 4096
 """Bytes of a body that is read: the largest message, and what else belongs to it."""
 _LONGEST_DRAINED = 64 << 20
-_MOST_IN_MEMORY = 16 << 20
-"""Bytes of all bodies at once."""
 _LONGEST_HEAD = 16 * 1024
 _REQUEST_LIMIT = 5.0
 """Seconds for a request to arrive, whole."""
@@ -92,9 +99,12 @@ class HookSocket:
         Whether a peer has any business here.
     handle
         Answers a request; cancelled if the peer goes away meanwhile.
+    bounds
+        What is taken at once.
     """
 
-    def __init__(self, may_connect: Callable[[Peer], bool], handle: Handler) -> None:
+    def __init__(self, may_connect: Callable[[Peer], bool], handle: Handler, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
         self._may_connect = may_connect
         self._handle = handle
         self._server: asyncio.Server | None = None
@@ -140,7 +150,7 @@ class HookSocket:
         peer = peer_of(writer.get_extra_info("socket"))
         if not self._may_connect(peer):
             return
-        if self._open >= MOST_CONNECTIONS or self._of_one[peer.pid] >= MOST_OF_ONE:
+        if self._open >= self._bounds.connections or self._of_one[peer.pid] >= MOST_OF_ONE:
             await _send(writer, HttpAnswer(HTTPStatus.SERVICE_UNAVAILABLE))
             return
         self._open += 1
@@ -182,7 +192,7 @@ class HookSocket:
             size = 0 if length is None else int(length[1])
             if _EXPECTS.search(head):
                 writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            kept = size <= LONGEST_BODY and self._in_memory + size <= _MOST_IN_MEMORY
+            kept = size <= LONGEST_BODY and self._in_memory + size <= self._bounds.in_memory
             if not kept:
                 await _drain(reader, size)
             self._in_memory += size if kept else 0

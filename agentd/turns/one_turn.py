@@ -15,18 +15,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from agentd.files.answering import NotAnsweringError
-from agentd.files.regular import read_regular
-from agentd.harness.additions import SANDBOXED
 from agentd.model.states import Activity
-from agentd.model.user import AgentUser
 from agentd.turns.activity import PROCESS, Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
 from agentd.turns.conversation import Request
 from agentd.turns.events import Ended, Failure, Outcome, Started, TurnEvent, Usage
 from agentd.turns.fields import text
-
-LONGEST: Final = 16 << 20
-"""Bytes of a record; a longer one is not read."""
+from agentd.turns.reading import Reading
 
 _SEEK: Final = (0.1, 0.1, 0.2, 0.2, 0.5)
 """Seconds between looks for the record, the last again and again: it comes 0.3 to 1 s after the start."""
@@ -38,35 +33,6 @@ _CLOCKS: Final = 0.1
 """Seconds by which a record may seem to have begun before its process."""
 _MOST: Final = 200
 """Files that are looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How records of one run are read: what leads elsewhere is not."""
-
-    user: AgentUser
-    """Whose they are."""
-    places: tuple[Path, ...] = ()
-    """The home of a sandboxed agent, who may have put links there: they must not lead out of it."""
-
-    @classmethod
-    def of(cls, run: LiveRun, ground: Ground) -> Reading:
-        """Of a run that is watched."""
-        return cls(ground.user, (run.facts.home,) if run.memo.get(SANDBOXED) else ())
-
-    def all(self, path: Path, limit: int = LONGEST) -> bytes:
-        """Read a file.
-
-        Raises
-        ------
-        OSError
-            If it cannot be read, is too long, or not the run's to read.
-        """
-        return read_regular(path, limit, self.user, self.places)
-
-    def lines(self, path: Path) -> list[bytes]:
-        """All lines of a file; raises as `all` does."""
-        return self.all(path).splitlines()
 
 
 class Record(Protocol):
@@ -181,7 +147,7 @@ def only_one(
     """
     found = []
     for path in sorted(paths, key=lambda path: path.name, reverse=True)[:_MOST]:
-        if _changed(path) < born - _CLOCKS:
+        if reading.changed(path) / 1e9 < born - _CLOCKS:
             continue
         try:
             lines = objects_of(reading.lines(path)[:_FIRST_LINES])
@@ -191,13 +157,6 @@ def only_one(
         if begun >= born - _CLOCKS and is_own(lines):
             found.append(path)
     return found[0] if len(found) == 1 else None
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.lstat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def objects_of(lines: Iterable[bytes]) -> list[Mapping[str, object]]:

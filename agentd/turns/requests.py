@@ -152,6 +152,18 @@ class Requests:
         except (*_STATUSES,) as error:
             return _refused(_status_of(error), str(error))
 
+    async def of_sandbox(self, run_id: str, request: HttpRequest) -> HttpAnswer:
+        """Answer what came by the socket of one run, from its sandbox: hooks of that run, and nothing else."""
+        if request.method != "POST" or not request.path.startswith(HOOK_PATH):
+            return _refused(HTTPStatus.NOT_FOUND, f"expected {HOOK_PATH}EVENT")
+        watch = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ADOPTION_LIMIT):
+                watch = await self._turns.known(run_id)
+        if watch is None or self._turns.run_of(request.peer.pid) is not watch:
+            return _refused(HTTPStatus.FORBIDDEN, "the process that posts this does not belong to the run")
+        return await self._hook_of(watch, request, request.path.removeprefix(HOOK_PATH))
+
     async def _mailbox(self, request: HttpRequest) -> HttpAnswer:
         """List messages: to all agents, or to one that the one who asks may talk to."""
         if request.method != "GET":
@@ -198,6 +210,9 @@ class Requests:
         watch = self._turns.run_of(request.peer.pid)
         if watch is None:
             return _refused(HTTPStatus.FORBIDDEN, "the process that posts this belongs to no run")
+        return await self._hook_of(watch, request, name)
+
+    async def _hook_of(self, watch: RunWatch, request: HttpRequest, name: str) -> HttpAnswer:
         flow = self._flows.setdefault(watch.run_id, _Flow())
         if not flow.take(asyncio.get_running_loop().time()):
             if not flow.told:

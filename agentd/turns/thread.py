@@ -40,6 +40,7 @@ from agentd.turns.input_box import held_in_box
 from agentd.turns.limit_watch import ZONE
 from agentd.turns.messages.store import Store
 from agentd.turns.requests import Access, Requests
+from agentd.turns.run_sockets import RunSockets
 from agentd.turns.run_watch import RunWatch
 from agentd.turns.sending import Screen
 from agentd.turns.turns import Turns
@@ -56,7 +57,7 @@ _STUCK = 10.0
 
 _END_LIMIT = 2.0
 
-_HOME, _STAYS, _RESUMES = "agentd-home", "agentd-stays", "agentd-resumes"
+_HOME, _HOME_INSIDE, _STAYS, _RESUMES = "agentd-home", "agentd-home-inside", "agentd-stays", "agentd-resumes"
 """In the memo, beside what the adapter keeps there."""
 
 
@@ -118,6 +119,7 @@ class TurnsThread:
         self._turns = Turns(self._setting.adapters, ground, self, Store(self._setting.messages))
         requests = Requests(self._turns, self._setting.access)
         self._socket = HookSocket(requests.may_connect, requests.handle)
+        self._run_sockets = RunSockets(requests.may_connect, requests.of_sandbox)
         self._stop = asyncio.Event()
         tasks = [
             asyncio.create_task(changes.run(), name="files"),
@@ -131,6 +133,7 @@ class TurnsThread:
             task.cancel()
         await asyncio.wait(tasks)
         await self._socket.close()
+        await self._run_sockets.close_all()
         await self._turns.close()
         looks.close()
 
@@ -205,6 +208,7 @@ class TurnsThread:
                 log.warning("agent_not_watched", agent=facts.agent, harness=facts.harness, reason=reason)
         own = {
             _HOME: str(facts.home),
+            **({} if facts.home_inside is None else {_HOME_INSIDE: str(facts.home_inside)}),
             _STAYS: "yes" if facts.stays else "",
             _RESUMES: facts.resume or "",
             ZONE: facts.environment.get("TZ", ""),
@@ -215,6 +219,10 @@ class TurnsThread:
     def conversation(self, agent: str, harness: str, workdir: Path) -> str | None:
         """The conversation that a run may go on with."""
         return self._setting.conversations.of(agent, harness, str(workdir))
+
+    def serve(self, run_id: str, bound: socket.socket) -> None:
+        """Take on this socket what the sandbox of a run posts."""
+        self._to_thread(partial(self._run_sockets.serve, run_id, bound))
 
     def started(self, run: StartedRun) -> None:
         """Watch a run; by its screen alone if it was launched without our additions."""
@@ -235,6 +243,7 @@ class TurnsThread:
             file=run.files.file,
             socket=run.files.socket,
             resume=memo.get(_RESUMES) or None,
+            home_inside=Path(memo[_HOME_INSIDE]) if memo.get(_HOME_INSIDE) else None,
         )
         own = self._setting.terminal(run)
         self._terminals[run.run_id] = run.harness, own
@@ -259,6 +268,7 @@ class TurnsThread:
         """Watch a run no more."""
         self._panes.pop(run_id, None)
         self._terminals.pop(run_id, None)
+        self._to_thread(partial(self._run_sockets.close, run_id))
         if self._shown.pop(run_id, None) is not None:
             self._to_thread(partial(self._turns.ended, run_id, succeeded=succeeded, killed=killed))
 

@@ -99,6 +99,8 @@ class Turns:
         """By name in lower case; ``None`` while that is not known."""
         self._all_known = False
         self._runs: dict[str, RunWatch] = {}
+        self._arrival = asyncio.Event()
+        """Set when the next run is watched."""
         self._by_pid: dict[int, tuple[ProcessIdentity, RunWatch]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: dict[str, asyncio.Task[None]] = {}
@@ -127,6 +129,8 @@ class Turns:
         adapter = self._adapters.get(run.facts.harness) if by_adapter else None
         watch = RunWatch(run, self._ground, self)
         self._runs[run.facts.run_id] = watch
+        self._arrival.set()
+        self._arrival = asyncio.Event()
         self._by_pid[run.process.pid] = run.process, watch
         if adapter is not None:
             watch.begin(adapter)
@@ -383,6 +387,12 @@ class Turns:
         if self._declared is None:
             raise NotYetError("agentd has not read yet which agents are declared; try again")
         raise NoSuchAgentError(f"no agent {name} is declared")
+
+    async def known(self, run_id: str) -> RunWatch:
+        """Wait for a run whose process may not be reported yet."""
+        while run_id not in self._runs:
+            await self._arrival.wait()
+        return self._runs[run_id]
 
     def run_of(self, pid: int) -> RunWatch | None:
         """The run that a process belongs to."""

@@ -70,12 +70,17 @@ def test_what_has_no_effect_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "why"), [("turns = false", "turns = false"), ('type = "sandboxed"', "it is sandboxed")]
+    ("field", "why"),
+    [("turns = false", "turns = false"), ('type = "sandboxed"\nsandbox = "gvisor"', "it is in gVisor's sandbox")],
 )
 def test_one_that_cannot_be_told_to_go_on_is_a_warning(field: str, why: str) -> None:
     (found,) = warnings_of(written('"wait"') + field + "\n")
     assert f"it cannot be told to go on: {why}, so its turns are not watched" in found
     assert warnings_of(written('"stop"') + field + "\n") == []
+
+
+def test_one_in_a_sandbox_that_is_watched_is_told_to_go_on() -> None:
+    assert warnings_of(written('"wait"') + 'type = "sandboxed"\n') == []
 
 
 @pytest.mark.parametrize(

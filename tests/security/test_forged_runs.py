@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from agentd.launch.exit_report import ExitReport
 from agentd.launch.launcher import HINTS
-from agentd.launch.rundir import ExitReport, RuntimeDirectory
+from agentd.launch.rundir import RuntimeDirectory
 from agentd.process.identity import ProcessIdentity, signal_group
 from tests.daemon.support import stay
 from tests.security.users import AGENT_USER, STRANGER, account, start_guarded

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentd.launch.exit_report import ExitReport
 from agentd.launch.launcher import LaunchScript
-from agentd.launch.rundir import ExitReport, RuntimeDirectory
+from agentd.launch.rundir import RuntimeDirectory
 from agentd.model.spec import RUN_ID_VARIABLE
 from agentd.process.identity import ProcessIdentity
 from agentd.tmux.panes import Pane

@@ -12,9 +12,10 @@ import pytest
 from structlog.testing import LogCapture
 
 from agentd.launch import rundir
+from agentd.launch.exit_report import ExitReport
 from agentd.launch.launcher import HINTS, LaunchScript
 from agentd.launch.owned_folder import RuntimeDirectoryError
-from agentd.launch.rundir import CLOSING, ExitReport, RuntimeDirectory
+from agentd.launch.rundir import CLOSING, RuntimeDirectory
 from agentd.process.identity import ProcessIdentity
 from tests.support.waiting import wait_for
 

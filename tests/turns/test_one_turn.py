@@ -20,7 +20,8 @@ from agentd.turns.codex.one_turn import CodexRecord
 from agentd.turns.events import Ended, Failure, Outcome, TurnEvent, Usage
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.gemini.one_turn import GeminiRecord
-from agentd.turns.one_turn import OneTurnWatch, Reading, Record
+from agentd.turns.one_turn import OneTurnWatch, Record
+from agentd.turns.reading import Reading
 from agentd.turns.run_watch import RunWatch
 from tests.turns.claude_run import Outlet, Terminal, me, wall
 
@@ -141,7 +142,7 @@ def test_a_link_out_of_a_sandboxs_home_is_not_followed(tmp_path: Path, make, rec
     make(home, "own")
     found = next(path for path in home.rglob("*.jsonl"))
     own = record(home)
-    own.reading = Reading(me(), (home,))
+    own.reading = Reading(me(), home)
     assert [*own.told()] == ANSWERED
     outside.mkdir()
     found.rename(outside / "x")

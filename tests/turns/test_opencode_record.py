@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from agentd.turns.events import Ended, Failure, Outcome, Usage
-from agentd.turns.one_turn import Reading
 from agentd.turns.opencode.record import OpenCodeRecord
+from agentd.turns.reading import Reading
 from tests.turns.claude_run import me, wall
 from tests.turns.opencode_run import said_of, watched
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.turns.adapter import Granularity, Ground, LiveRun, Voice, Watch
 from agentd.turns.claude import launch
-from agentd.turns.claude.folder import config_of
 from agentd.turns.claude.one_turn import ClaudeRecord
 from agentd.turns.claude.watch import ClaudeWatch
-from agentd.turns.one_turn import OneTurnWatch, Reading
+from agentd.turns.one_turn import OneTurnWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +26,7 @@ class ClaudeAdapter:
         """Watch a run."""
         if run.facts.stays:
             return ClaudeWatch(run, voice, ground)
-        born = ground.wall() - run.process.age()
-        workdir = str(run.facts.workdir)
-        return OneTurnWatch(
-            run, voice, ground, ClaudeRecord(config_of(run), workdir, run.process, born, Reading.of(run, ground))
-        )
+        return OneTurnWatch(run, voice, ground, ClaudeRecord.of(run, ground))
 
 
 CLAUDE = ClaudeAdapter()

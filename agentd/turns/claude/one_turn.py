@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.process.identity import ProcessIdentity
+from agentd.turns.adapter import Ground, LiveRun
 from agentd.turns.claude import status_file
+from agentd.turns.claude.folder import config_of
 from agentd.turns.claude.hooks import FAILURES
 from agentd.turns.claude.session_file import Errored, Interrupted, Said, Session, Used, session_path
 from agentd.turns.events import Ended, Failure, Outcome, TurnEvent
 from agentd.turns.fields import text
-from agentd.turns.one_turn import Reading, only_one
+from agentd.turns.one_turn import only_one
+from agentd.turns.reading import Reading
 
 _ENTRY = "sdk-cli"
 """How Claude Code calls a run with ``-p``."""
@@ -30,6 +33,12 @@ class ClaudeRecord:
     """When it began, in seconds since the epoch."""
     reading: Reading
     _path: Path | None = None
+
+    @classmethod
+    def of(cls, run: LiveRun, ground: Ground) -> ClaudeRecord:
+        """Of a run that is watched."""
+        born = ground.wall() - run.process.age()
+        return cls(config_of(run), str(run.facts.workdir), run.process, born, Reading.of(run, ground))
 
     @property
     def place(self) -> Path:
@@ -52,7 +61,7 @@ class ClaudeRecord:
     def _only_one(self) -> Path | None:
         # Too short a run to be seen: its status file is gone.
         folder = session_path(self.config, self.workdir, "x").parent
-        return only_one(folder.glob("*.jsonl"), self.born, self.reading, _is_of_one_turn)
+        return only_one(self.reading.glob(folder, "*.jsonl"), self.born, self.reading, _is_of_one_turn)
 
 
 def _is_of_one_turn(lines: Sequence[Mapping[str, object]]) -> bool:

@@ -17,9 +17,9 @@ from pathlib import Path
 import structlog
 
 from agentd.files.answering import NotAnsweringError
-from agentd.files.regular import read_regular
 from agentd.harness.builtin import CLAUDE_CODE
 from agentd.model.states import Activity
+from agentd.process.identity import ProcessIdentity
 from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
 from agentd.turns.claude import launch, status_file, status_line
@@ -45,6 +45,7 @@ from agentd.turns.fields import text
 from agentd.turns.file_changes import FileWatch, Stamp
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
+from agentd.turns.reading import Reading
 from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
@@ -75,6 +76,7 @@ class ClaudeWatch:
     run_: LiveRun
     voice: Voice
     ground: Ground
+    _files: Reading = field(init=False)
     _held: dict[str, Held] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=lambda: count(int(time.time() * 1000)))
     """Of requests; a former daemon gave lower ones."""
@@ -107,19 +109,23 @@ class ClaudeWatch:
 
     # -- watching
 
+    def __post_init__(self) -> None:
+        self._files = Reading.of(self.run_, self.ground)
+
     async def run(self) -> None:
         """Follow the files."""
         session = self.run_.memo.get(launch.SESSION)
         if session is not None:
             self._identified(session)
-        path = config_of(self.run_) / "sessions" / f"{self.run_.process.pid}.json"
-        self._watches.append(self.ground.changes.watch(path, self._status_may_have_changed))
+        process = (await self.run_.begun()).inside
+        path = config_of(self.run_) / "sessions" / f"{process.pid}.json"
+        self._watches.append(self._files.watch(self.ground.changes, path, self._status_may_have_changed))
         try:
             while True:
                 await self._wait()
                 if self._status_changed:
                     self._status_changed = False
-                    await self._read_status(path)
+                    await self._read_status(path, process)
                 await self.read_rest()
                 self._settle()
                 turn, last = self.voice.conversation.turn, self.voice.conversation.last
@@ -158,16 +164,15 @@ class ClaudeWatch:
         self._status_stamp, self._status_changed = stamp, True
         self._news.set()
 
-    async def _read_status(self, path: Path) -> None:
+    async def _read_status(self, path: Path, process: ProcessIdentity) -> None:
         status = None
         if self._status_stamp is not None:
-            user, limit = self.ground.user, status_file.LONGEST
             try:
-                data = await self.ground.looks.look(path, lambda: read_regular(path, limit, user))
+                data = await self.ground.looks.look(path, lambda: self._files.all(path, status_file.LONGEST))
             except (OSError, NotAnsweringError) as error:
                 log.debug("status_file_unreadable", agent=self.run_.facts.agent, reason=error.strerror)
             else:
-                status = status_file.parse(data, self.run_.process, self.ground.wall())
+                status = status_file.parse(data, process, self.ground.wall())
         self._take_status(status)
 
     def _take_status(self, status: Status | None) -> None:
@@ -214,7 +219,7 @@ class ClaudeWatch:
         self._known.set()
         self._follow(None)
         # What it holds at first is of turns before this run, or before this daemon.
-        self._file, self._records = GrowingFile(path, self.ground.user), Session()
+        self._file, self._records = self._files.growing(path), Session()
         self._news.set()
 
     def _follow(self, path: Path | None) -> None:
@@ -223,7 +228,7 @@ class ClaudeWatch:
             self.ground.changes.forget(self._file_watch)
             self._file_watch = None
         elif self._file_watch is None and path is not None:
-            self._file_watch = self.ground.changes.watch(path, lambda _stamp: self._news.set())
+            self._file_watch = self._files.watch(self.ground.changes, path, lambda _stamp: self._news.set())
 
     async def read_rest(self) -> None:
         """Read what was written since the last look, half a second ago at most."""
@@ -283,7 +288,7 @@ class ClaudeWatch:
         async with asyncio.timeout(_FOUND):
             await self._known.wait()
         assert self._path is not None
-        file, records, found = GrowingFile(self._path, self.ground.user, new=True), Session(), False
+        file, records, found = self._files.growing(self._path, new=True), Session(), False
         more = True
         while more:
             try:
@@ -340,7 +345,7 @@ class ClaudeWatch:
         if hook.body is not None:
             session, path = text(hook.body, "session_id"), text(hook.body, "transcript_path")
             if session and hook.name != "SessionEnd":
-                self._identified(session, Path(path) if path.startswith("/") else None)
+                self._identified(session, self.run_.facts.outside(Path(path)) if path.startswith("/") else None)
         if hook.name == "UserPromptSubmit":
             await self._end_before(hook)
         number = f"{next(self._numbers):x}"

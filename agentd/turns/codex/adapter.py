@@ -11,7 +11,8 @@ from agentd.turns.codex.by_rollout import RolloutWatch, sessions_of
 from agentd.turns.codex.by_server import ServerWatch
 from agentd.turns.codex.dialogs import Dialogs
 from agentd.turns.codex.one_turn import CodexRecord
-from agentd.turns.one_turn import OneTurnWatch, Reading
+from agentd.turns.one_turn import OneTurnWatch
+from agentd.turns.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,9 @@ class CodexAdapter:
         if not run.facts.stays:
             born = ground.wall() - run.process.age()
             reading = Reading.of(run, ground)
-            record = CodexRecord(sessions_of(run), str(run.facts.workdir), run.process.pid, born, reading)
+            sessions = sessions_of(run)
+            inside = run.facts.inside(sessions)
+            record = CodexRecord(sessions, str(run.facts.workdir), run.process.pid, born, reading, inside)
             return OneTurnWatch(run, voice, ground, record)
         rollout = RolloutWatch(run, voice, ground, Dialogs(voice, run.terminal, ground))
         return ServerWatch(run, voice, ground, rollout) if launch.SERVER in run.memo else rollout

@@ -28,6 +28,7 @@ from agentd.turns.file_changes import INTERVAL, FileWatch
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.messages.message import CLOCKS, same_text
+from agentd.turns.reading import Reading
 from agentd.turns.witnesses import Witnesses
 
 _ROLLOUT: Final = "rollout"
@@ -59,6 +60,7 @@ class RolloutWatch:
     voice: Voice
     ground: Ground
     _dialogs: Dialogs
+    _files: Reading = field(init=False)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _known: dict[Path, _Followed] = field(default_factory=dict)
     """The files that were followed: a conversation may be gone back to."""
@@ -77,6 +79,10 @@ class RolloutWatch:
     """When the process began: what is older is of other runs."""
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a file is read: its lines are in one order."""
+
+    def __post_init__(self) -> None:
+        """Know how its files are read."""
+        self._files = Reading.of(self.run_, self.ground)
 
     async def run(self) -> None:
         """Follow the file, and in a turn the screen."""
@@ -118,20 +124,21 @@ class RolloutWatch:
             self.ground.changes.forget(self._folders.pop(gone))
         for path in wanted:
             if path not in self._folders:
-                self._folders[path] = self.ground.changes.watch(path, lambda _stamp: self._look_again())
+                self._folders[path] = self._files.watch(self.ground.changes, path, lambda _stamp: self._look_again())
 
     def _look_again(self) -> None:
         self._open_changed = True
         self._news.set()
 
     async def _find(self, sessions: Path) -> None:
-        pid, user = self.run_.process.pid, self.ground.user
+        pid, inside = self.run_.process.pid, self.run_.facts.inside(sessions)
+        reading = self._files
         # Codex opens a conversation that it goes on with at its first message, which no folder shows.
         resumed = self.run_.memo.get(RESUMED) if self._file is None else None
 
         def find() -> tuple[Path | None, bool]:
-            path, sure = own_rollout(pid, sessions.resolve(), user)
-            return path or (rollout_of(resumed, sessions.resolve()) if resumed else None), sure
+            path, sure = own_rollout(pid, sessions, inside, reading)
+            return path or (rollout_of(resumed, reading.resolved(sessions), reading) if resumed else None), sure
 
         try:
             path, self._sure = await self.ground.looks.look(sessions, find)
@@ -139,7 +146,7 @@ class RolloutWatch:
             return
         if path is None or (self._file is not None and self._file.lines.path == path):
             return
-        self._file = self._known.setdefault(path, _Followed(GrowingFile(path, user, new=True)))
+        self._file = self._known.setdefault(path, _Followed(reading.growing(path, new=True)))
         self._follow(path)
         conversation = conversation_of(path)
         assert conversation is not None
@@ -150,7 +157,7 @@ class RolloutWatch:
             self.ground.changes.forget(self._file_watch)
             self._file_watch = None
         if path is not None:
-            self._file_watch = self.ground.changes.watch(path, lambda _stamp: self._news.set())
+            self._file_watch = self._files.watch(self.ground.changes, path, lambda _stamp: self._news.set())
 
     async def _read(self) -> None:
         async with self._reading:

@@ -71,7 +71,7 @@ class ServerWatch:
         try:
             while met or failures < _LAST_ATTEMPT:
                 try:
-                    async with connect(path, self.ground) as connection:
+                    async with connect(path, self.run_, self.ground) as connection:
                         await self._read_no_more()
                         failures, met = 0, True
                         await self._follow(connection)

@@ -126,8 +126,9 @@ def _script(argv: Sequence[str], facts: LaunchFacts, *, served: bool) -> bytes:
         b"SOCKET": shell_quote(os.fspath(facts.socket)),
         b"ADDRESS": shell_quote(f"unix://{facts.socket}"),
         b"ARGUMENTS": _words(remote),
+        b"START": _BY_JOBS if facts.home_inside is None else _BY_SESSIONS,
     }
-    parts = [_COMMON]
+    parts = [_COMMON, *((_PARTS,) if served else ()), *((_PART,) if served and facts.home_inside is not None else ())]
     if facts.fork is not None:
         parts.append(FORK)
         names |= {
@@ -153,6 +154,55 @@ def _words(words: Sequence[str]) -> bytes:
 _COMMON: Final = rb"""declared() { exec @DECLARED@; }
 of_system() { (PATH=$PATH:/usr/bin:/bin:/run/current-system/sw/bin && exec "$@"); }
 """
+_PARTS: Final = rb"""
+agentd_up=@SOCKET@.up
+serve() {
+  agentd_pause=1
+  while :; do
+    "$agentd_program" app-server @SERVER_OPTIONS@ --listen @ADDRESS@
+    [ -p "$agentd_up" ] && of_system rm -f "$agentd_up" && exit
+    of_system sleep $agentd_pause
+    [ $agentd_pause -gt 60 ] || agentd_pause=$((agentd_pause * 2))
+  done
+}
+end_server() {
+  of_system cat -- "$agentd_up"
+  for agentd_signal in INT INT KILL; do
+    kill -$agentd_signal -$agentd_server || exit
+    of_system sleep 1
+  done
+}
+"""
+_BY_JOBS: Final = rb"""set -m 2>/dev/null
+case $- in *m*) ;; *) declared ;; esac
+(serve) <<end >&0 2>&0 &
+nothing
+end
+agentd_server=$!
+(end_server) <<end >&0 2>&0 &
+nothing
+end
+agentd_ends=$!
+set +m
+"""
+# In a sandbox dash ends at "set +m": the group that had the terminal before has no number there.
+_BY_SESSIONS: Final = rb"""find_program() { PATH=$PATH:/usr/bin:/bin:/run/current-system/sw/bin && command -v "$1"; }
+agentd_setsid=$(find_program setsid) && agentd_env=$(find_program env) || declared
+"$agentd_setsid" "$agentd_env" --default-signal=INT,QUIT /bin/sh "$0" serve "$agentd_program" <<end >&0 2>&0 &
+nothing
+end
+agentd_server=$!
+"$agentd_setsid" /bin/sh "$0" end_server "$agentd_program" $agentd_server <<end >&0 2>&0 &
+nothing
+end
+agentd_ends=$!
+"""
+_PART: Final = rb"""if [ $# -gt 0 ]; then
+  agentd_program=$2 agentd_server=$3
+  "$1"
+  exit
+fi
+"""
 _SERVED: Final = rb"""
 agentd_program=$(command -v @CODEX@) && agentd_program=$(of_system readlink -f -- "$agentd_program") || declared
 case $agentd_program in */bin/codex.js)
@@ -165,35 +215,9 @@ case $agentd_program in */bin/codex.js)
 esac
 case $(of_system head -c 4 -- "$agentd_program" 2>/dev/null) in *ELF) ;; *) declared ;; esac
 case $("$agentd_program" --help 2>/dev/null </dev/null) in *unix://PATH*) ;; *) declared ;; esac
-agentd_up=@SOCKET@.up
 of_system rm -f @SOCKET@ "$agentd_up"
 of_system mkfifo -m 600 "$agentd_up" || declared
-set -m 2>/dev/null
-case $- in *m*) ;; *) declared ;; esac
-(
-  agentd_pause=1
-  while :; do
-    "$agentd_program" app-server @SERVER_OPTIONS@ --listen @ADDRESS@
-    [ -p "$agentd_up" ] && of_system rm -f "$agentd_up" && exit
-    of_system sleep $agentd_pause
-    [ $agentd_pause -gt 60 ] || agentd_pause=$((agentd_pause * 2))
-  done
-) <<end >&0 2>&0 &
-nothing
-end
-agentd_server=$!
-(
-  of_system cat -- "$agentd_up"
-  for agentd_signal in INT INT KILL; do
-    kill -$agentd_signal -$agentd_server || exit
-    of_system sleep 1
-  done
-) <<end >&0 2>&0 &
-nothing
-end
-agentd_ends=$!
-set +m
-agentd_looks=0
+@START@agentd_looks=0
 until [ -S @SOCKET@ ]; do
   agentd_looks=$((agentd_looks + 1))
   if [ $agentd_looks -gt 200 ] || ! [ -p "$agentd_up" ]; then

@@ -11,7 +11,8 @@ from agentd.turns.codex.open_files import folders, own_rollout
 from agentd.turns.codex.rollout import Rollout, is_of_command
 from agentd.turns.events import Ended, TurnEvent, Usage
 from agentd.turns.fields import mapping, text
-from agentd.turns.one_turn import Reading, only_one
+from agentd.turns.one_turn import only_one
+from agentd.turns.reading import Reading
 
 
 @dataclass(slots=True)
@@ -24,6 +25,8 @@ class CodexRecord:
     born: float
     """When its process began, in seconds since the epoch."""
     reading: Reading
+    inside: Path | None = None
+    """The same folder, as the program names it, if that is in a sandbox."""
     _path: Path | None = None
 
     @property
@@ -33,7 +36,7 @@ class CodexRecord:
 
     def seek(self) -> bool:
         """Look which file the process has open."""
-        self._path = own_rollout(self.pid, self.sessions.resolve(), self.reading.user, is_of_command)[0]
+        self._path = own_rollout(self.pid, self.sessions, self.inside or self.sessions, self.reading, is_of_command)[0]
         return self._path is not None
 
     def told(self) -> Iterator[TurnEvent]:
@@ -44,7 +47,7 @@ class CodexRecord:
     def _only_one(self) -> Path | None:
         # Too short a run to be seen.
         day = folders(self.sessions, datetime.fromtimestamp(self.born).astimezone().date())[-1]
-        return only_one(day.glob("rollout-*.jsonl"), self.born, self.reading, self._is_own)
+        return only_one(self.reading.glob(day, "rollout-*.jsonl"), self.born, self.reading, self._is_own)
 
     def _is_own(self, lines: Sequence[Mapping[str, object]]) -> bool:
         meta = mapping(lines[0], "payload") if lines else {}

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files.regular import may_open, open_regular
-from agentd.model.user import AgentUser
 from agentd.process.proc import PROC, descendants
 from agentd.turns.codex.rollout import is_of_user
+from agentd.turns.reading import Reading
 
 _NAME: Final = re.compile(r"rollout-.*-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.jsonl")
 _LONGEST_FIRST: Final = 1 << 20
@@ -35,25 +35,33 @@ def folders(sessions: Path, today: date) -> tuple[Path, ...]:
     return sessions, year, year / f"{today:%m}", year / f"{today:%m}" / f"{today:%d}"
 
 
-def rollout_of(conversation: str, sessions: Path) -> Path | None:
+def rollout_of(conversation: str, sessions: Path, reading: Reading) -> Path | None:
     """The file of a conversation that is gone on with, which may be of any day."""
-    return next(sessions.glob(f"*/*/*/rollout-*-{glob.escape(conversation)}.jsonl"), None)
+    return next(reading.glob(sessions, "*", "*", "*", f"rollout-*-{glob.escape(conversation)}.jsonl"), None)
 
 
 def own_rollout(
-    pid: int, sessions: Path, account: AgentUser, is_own: Callable[[bytes], bool] = is_of_user
+    pid: int, sessions: Path, inside: Path, reading: Reading, is_own: Callable[[bytes], bool] = is_of_user
 ) -> tuple[Path | None, bool]:
     """The file that a process, or one below it, has open and wrote last, and whether that is sure.
+
+    Parameters
+    ----------
+    inside
+        The folder of conversations as the process names it.
 
     After ``/new`` the one before stays open, and those of subagents are open, too. It is not sure while the first line
     of a file, which says whose it is, is still to come.
     """
+    sessions, named = reading.resolved(sessions), inside.resolve() if inside == sessions else inside
     found: dict[str, None] = {}
     for process in (pid, *descendants(pid)):
-        found.update(dict.fromkeys(_open_below(process, f"{os.fspath(sessions)}/")))
+        found.update(dict.fromkeys(_open_below(process, f"{os.fspath(named)}/")))
     sure = True
-    for path in sorted(filter(conversation_of, map(Path, found)), key=_changed, reverse=True):
-        line = _first_line(path, account)
+    paths = [sessions / Path(each).relative_to(named) for each in found]
+    last = sorted(((reading.changed(path), path.name, path) for path in paths if conversation_of(path)), reverse=True)
+    for _, _, path in last:
+        line = _first_line(path, reading)
         if line is not None and is_own(line):
             return path, sure
         sure = sure and (line is None or line.endswith(b"\n") or len(line) == _LONGEST_FIRST)
@@ -77,16 +85,9 @@ def _open_below(pid: int, folder: str) -> list[str]:
     return found
 
 
-def _changed(path: Path) -> tuple[int, str]:
+def _first_line(path: Path, reading: Reading) -> bytes | None:
     try:
-        return path.stat().st_mtime_ns, path.name
-    except OSError:
-        return 0, path.name
-
-
-def _first_line(path: Path, account: AgentUser) -> bytes | None:
-    try:
-        with open_regular(path) as file:
-            return file.readline(_LONGEST_FIRST) if may_open(account, path, file.fileno()) else None
+        with open_regular(path, reading.beneath) as file:
+            return file.readline(_LONGEST_FIRST) if may_open(reading.user, path, file.fileno()) else None
     except OSError:
         return None

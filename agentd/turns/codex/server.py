@@ -20,7 +20,9 @@ import aiohttp
 
 from agentd import __version__
 from agentd.files.answering import NotAnsweringError
-from agentd.turns.adapter import Ground, TurnsError
+from agentd.files.beneath import open_beneath, read_link_beneath
+from agentd.process.sandboxed import open_root
+from agentd.turns.adapter import Ground, LiveRun, TurnsError
 from agentd.turns.codex.protocol import UNWANTED
 from agentd.turns.fields import mapping, text
 
@@ -127,8 +129,8 @@ def _parse(message: aiohttp.WSMessage) -> Message:
 
 
 @contextlib.asynccontextmanager
-async def connect(path: Path, ground: Ground) -> AsyncIterator[Connection]:
-    """Connect to the server, and say who we are.
+async def connect(path: Path, run: LiveRun, ground: Ground) -> AsyncIterator[Connection]:
+    """Connect to the server of a run, and say who we are.
 
     Raises
     ------
@@ -138,7 +140,7 @@ async def connect(path: Path, ground: Ground) -> AsyncIterator[Connection]:
     if _O_PATH is None:
         raise OSError("this system opens no sockets")
     try:
-        found = await ground.looks.look(path, lambda: _open(path, ground.user.uid))
+        found = await ground.looks.look(path, lambda: _open(path, run, ground.user.uid))
     except NotAnsweringError as error:
         raise OSError(f"{path} does not answer") from error
     async with contextlib.AsyncExitStack() as stack:
@@ -178,8 +180,8 @@ async def _introduce(connection: Connection, socket: aiohttp.ClientWebSocketResp
         raise OSError(str(error) or "it does not answer") from error
 
 
-def _open(path: Path, owner: int) -> int:
-    """Open a socket as what it is. Blocks.
+def _open(path: Path, run: LiveRun, owner: int) -> int:
+    """Open a socket as what it is, in the sandbox of the run if it has one. Blocks.
 
     Raises
     ------
@@ -187,9 +189,30 @@ def _open(path: Path, owner: int) -> int:
         If it is none, or another user's.
     """
     assert _O_PATH is not None
-    found: int = os.open(path, _O_PATH | os.O_CLOEXEC)
+    found: int = _open_inside(path, run) if run.facts.home_inside else os.open(path, _O_PATH | os.O_CLOEXEC)
     status = os.fstat(found)
     if not stat.S_ISSOCK(status.st_mode) or status.st_uid != owner:
         os.close(found)
         raise OSError(f"{path} is no socket of the agents' user")
     return found
+
+
+def _open_inside(path: Path, run: LiveRun) -> int:
+    """Open what is at a path in a sandbox, or what a link there leads to, seen from the sandbox's own root folder.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or its way leads through any other link.
+    """
+    assert _O_PATH is not None
+    boxed = run.own()
+    if boxed is None:
+        raise OSError("the agent is not in its sandbox yet")
+    root = open_root(boxed)
+    try:
+        with contextlib.suppress(OSError):
+            path = Path(read_link_beneath(root, path))
+        return open_beneath(root, path, _O_PATH)
+    finally:
+        os.close(root)

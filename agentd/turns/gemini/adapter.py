@@ -55,7 +55,8 @@ from agentd.turns.gemini.session_file import (
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.messages.message import CLOCKS, same_text
-from agentd.turns.one_turn import OneTurnWatch, Reading
+from agentd.turns.one_turn import OneTurnWatch
+from agentd.turns.reading import Reading
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.screen.styled import read_rows
 from agentd.turns.witnesses import Witnesses
@@ -127,6 +128,7 @@ class GeminiWatch:
     run_: LiveRun
     voice: Voice
     ground: Ground
+    _disk: Reading = field(init=False)
     _files: list[_File] = field(default_factory=list)
     _found: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once there is a file."""
@@ -150,6 +152,10 @@ class GeminiWatch:
     """Whether there are files there that may be to be looked into."""
     _decided: float = 0.0
     """When a dialog was last answered here."""
+
+    def __post_init__(self) -> None:
+        """Know how its files are read."""
+        self._disk = Reading.of(self.run_, self.ground)
 
     async def run(self) -> None:
         """Follow the session file, and in a turn the screen."""
@@ -181,7 +187,7 @@ class GeminiWatch:
         home = Path(self.run_.memo.get(launch.HOME) or self.run_.facts.home)
         for attempt in count():
             try:
-                paths = await self.ground.looks.look(home, lambda: find(home, session))
+                paths = await self.ground.looks.look(home, lambda: find(home, session, self._disk))
             except (OSError, NotAnsweringError) as error:
                 log.debug("session_file_not_found", agent=self.run_.facts.agent, reason=str(error))
                 paths = []
@@ -190,8 +196,8 @@ class GeminiWatch:
             if paths:
                 self._chats = chats = paths[-1].parent
                 with contextlib.suppress(NotAnsweringError):
-                    self._known = await self.ground.looks.look(chats, partial(names_in, chats))
-                self._watches.append(self.ground.changes.watch(chats, self._folder_changed))
+                    self._known = await self.ground.looks.look(chats, partial(names_in, chats, self._disk))
+                self._watches.append(self._disk.watch(self.ground.changes, chats, self._folder_changed))
                 return
             await asyncio.sleep(_SEARCH[min(attempt, len(_SEARCH) - 1)])
 
@@ -199,8 +205,8 @@ class GeminiWatch:
         if any(file.lines.path == path for file in self._files):
             return
         self._found.set()
-        self._files.append(_File(GrowingFile(path, self.ground.user, new=new)))
-        self._watches.append(self.ground.changes.watch(path, lambda _stamp: self._news.set()))
+        self._files.append(_File(self._disk.growing(path, new=new)))
+        self._watches.append(self._disk.watch(self.ground.changes, path, lambda _stamp: self._news.set()))
         self._news.set()
 
     def _folder_changed(self, _stamp: Stamp | None) -> None:
@@ -212,7 +218,7 @@ class GeminiWatch:
         chats, run = self._chats, self.run_
         assert chats is not None
         try:
-            found = await self.ground.looks.look(chats, lambda: headers(chats, self._known, self.ground.user))
+            found = await self.ground.looks.look(chats, lambda: headers(chats, self._known, self._disk))
             for name in [name for name, header in found.items() if header.session == self._session]:
                 # Begun by --resume in another minute than the first. It goes on in the first, but need not.
                 del found[name]
@@ -254,7 +260,7 @@ class GeminiWatch:
         if not self._files and self._session and self.run_.facts.resume is None and self.run_.conversation is None:
             home = Path(self.run_.memo.get(launch.HOME) or self.run_.facts.home)
             with contextlib.suppress(OSError, NotAnsweringError):
-                for path in await self.ground.looks.look(home, lambda: find(home, self._session)):
+                for path in await self.ground.looks.look(home, lambda: find(home, self._session, self._disk)):
                     self._follow(path, new=True)
         for file in list(self._files):
             await self._read(file, self._session)
@@ -280,7 +286,7 @@ class GeminiWatch:
         async with asyncio.timeout(_FOUND):
             await self._found.wait()
         followed = self._files[-1]
-        file, found, more = _File(GrowingFile(followed.lines.path, self.ground.user, new=True)), False, True
+        file, found, more = _File(self._disk.growing(followed.lines.path, new=True)), False, True
         while more:
             try:
                 lines, more = await self.ground.looks.look(file.lines.path, file.lines.read)

@@ -11,32 +11,26 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from agentd.model.user import AgentUser
 from agentd.process.identity import ProcessIdentity
 from agentd.process.proc import PROC, ancestors, command_of, descendants, numbers_in
 from agentd.turns.gemini.session_file import Header, Session
-from agentd.turns.growing_file import GrowingFile
+from agentd.turns.reading import Reading
 
 _MOST_NEW: Final = 16
 """Files that are looked into at once."""
 
 
-def names_in(chats: Path) -> set[str]:
+def names_in(chats: Path, reading: Reading) -> set[str]:
     """The session files of a folder. Blocks."""
-    try:
-        with os.scandir(chats) as entries:
-            names = {entry.name for entry in entries}
-    except OSError:
-        return set()
-    return {name for name in names if name.startswith("session-") and name.endswith(".jsonl")}
+    return {path.name for path in reading.glob(chats, "session-*.jsonl")}
 
 
-def headers(chats: Path, known: Collection[str], account: AgentUser) -> dict[str, Header]:
+def headers(chats: Path, known: Collection[str], reading: Reading) -> dict[str, Header]:
     """The first lines of the files that are not known, by their names. Blocks."""
     found: dict[str, Header] = {}
-    for name in sorted(names_in(chats).difference(known))[-_MOST_NEW:]:
+    for name in sorted(names_in(chats, reading).difference(known))[-_MOST_NEW:]:
         try:
-            lines, _ = GrowingFile(chats / name, account, new=True).read()
+            lines, _ = reading.growing(chats / name, new=True).read()
         except OSError:
             continue
         for recorded in Session().read(lines[0]) if lines else ():

@@ -9,7 +9,8 @@ from pathlib import Path
 from agentd.turns.events import Ended, Outcome, TurnEvent
 from agentd.turns.fields import text
 from agentd.turns.gemini.session_file import Cancelled, Errored, Said, Session, Used
-from agentd.turns.one_turn import Reading, only_one
+from agentd.turns.one_turn import only_one
+from agentd.turns.reading import Reading
 
 _MAIN = "main"
 """Kind of a conversation that is no subagent's."""
@@ -38,12 +39,12 @@ class GeminiRecord:
 
     def told(self) -> Iterator[TurnEvent]:
         """What the session file has."""
-        files = (file for folder in self._folders() for file in folder.glob("chats/session-*.jsonl"))
+        files = (file for folder in self._folders() for file in self.reading.glob(folder, "chats", "session-*.jsonl"))
         path = only_one(files, self.born, self.reading, _is_main)
         return events_of(self.reading.lines(path)) if path is not None else iter(())
 
     def _folders(self) -> Iterator[Path]:
-        for path in (self.place / "tmp").glob("*/.project_root"):
+        for path in self.reading.glob(self.place / "tmp", "*", ".project_root"):
             try:
                 root = self.reading.all(path, _LONGEST_PATH)
             except OSError:

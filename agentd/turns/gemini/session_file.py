@@ -14,16 +14,18 @@ messages; neither is news. Measured with 0.61.0:
 
 from __future__ import annotations
 
+import glob
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
 from agentd.turns.events import Failure, Usage
 from agentd.turns.fields import mapping, moment, number, objects, text
+from agentd.turns.reading import Reading
 
 _CONTEXT: Final = "<session_context>\n"
 _CANCELLED: Final = "Request cancelled."
@@ -192,7 +194,7 @@ class Session:
         return [Tool(tool, text(call, "name"), text(call, "description") or _argument(mapping(call, "args")), ok)]
 
 
-def find(home: Path, session: str) -> list[Path]:
+def find(home: Path, session: str, reading: Reading) -> list[Path]:
     """Find the files of a conversation: one, and another if it was resumed. Blocks.
 
     Parameters
@@ -202,24 +204,9 @@ def find(home: Path, session: str) -> list[Path]:
     """
     found: list[Path] = []
     ending = f"-{session[:8]}.jsonl"
-    try:
-        with os.scandir(home / ".gemini" / "tmp") as folders:
-            for count, folder in enumerate(folders):
-                if count >= _MOST_FOLDERS:
-                    break
-                found += _in_folder(Path(folder.path) / "chats", ending)
-    except OSError:
-        return []
+    for folder in islice(reading.glob(home / ".gemini" / "tmp", "*"), _MOST_FOLDERS):
+        found += reading.glob(folder / "chats", f"session-*{glob.escape(ending)}")
     return sorted(found)[-_MOST_FILES:]
-
-
-def _in_folder(chats: Path, ending: str) -> list[Path]:
-    try:
-        with os.scandir(chats) as entries:
-            names = [entry.name for entry in entries]
-        return [chats / name for name in names if name.startswith("session-") and name.endswith(ending)]
-    except OSError:
-        return []
 
 
 def _words(found: Mapping[str, object], name: str) -> str:

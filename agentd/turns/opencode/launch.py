@@ -51,7 +51,8 @@ _COMMANDS: Final = frozenset({"run", "serve", "web", "attach", "acp", "auth", "m
 def additions(facts: LaunchFacts) -> Additions:
     """Have OpenCode's own server listen on a free port of loopback, or follow the one that the user has set up.
 
-    Where that one's address or user is not known, a plugin does what the server would.
+    Where that one's address or user is not known, and in a sandbox with a loopback of its own, a plugin does what the
+    server would.
     ``--port 0`` would take 4096 where that is free, and tells nobody which it took otherwise.
     """
     argv = facts.argv
@@ -65,7 +66,7 @@ def additions(facts: LaunchFacts) -> Additions:
     if not facts.stays or not argv or (argv[1:2] != () and argv[1] in _COMMANDS):
         return Additions(argv, memo=elsewhere)
     added, given, amended, file, memo = list[str](), dict[str, str](), dict[str, str](), None, dict(elsewhere)
-    if port is None or facts.environment.get(_NAME, USER) != USER:
+    if port is None or not facts.on_loopback or facts.environment.get(_NAME, USER) != USER:
         config = configured(facts.environment.get(CONFIG), facts.file)
         if facts.hook_socket is None or config is None or _has(argv, _BARE):
             return Additions(argv, memo=elsewhere)

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from agentd.files.regular import open_entitled
 from agentd.turns.adapter import Ground, LiveRun
 from agentd.turns.events import Ended, Started, TurnEvent, Usage
 from agentd.turns.messages.message import CLOCKS, same_text
-from agentd.turns.one_turn import LONGEST, Reading
 from agentd.turns.opencode import launch
 from agentd.turns.opencode.events import Reader
 from agentd.turns.opencode.messages import is_prompt, missed, prompt_of
+from agentd.turns.reading import LONGEST, Reading
 
 Message = Mapping[str, object]
 
@@ -90,7 +89,7 @@ class OpenCodeRecord:
         return said[next(begins, len(said)) :]
 
     def _open(self) -> sqlite3.Connection:
-        with open_entitled(self.database, self.reading.user, self.reading.places):
+        with self.reading.opened(self.database):
             path = quote(str(self.database))
         try:
             database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_LIMIT / 4, check_same_thread=False)
