@@ -54,7 +54,7 @@ POINTS = (
 )
 
 _AGENT = Path(__file__).parents[1] / "support/listening_agent.py"
-_NAME = "listener"
+NAME = "listener"
 _REACHED = 1.5
 """Seconds in which a point that will be passed is passed."""
 _ANSWER = 5.0
@@ -67,7 +67,7 @@ _END = 12.0
 
 
 @dataclass(slots=True)
-class _Talk:
+class Talk:
     """The gateway of a world, and what was said by it."""
 
     world: World
@@ -91,6 +91,11 @@ class _Talk:
         return self.world.daemon.folder / "listeners"
 
     def start(self) -> None:
+        self.launch()
+        self.world.await_true(lambda: self.ask("GET", "/health") is not None, "the gateway answers")
+
+    def launch(self) -> None:
+        """Start it without waiting for it."""
         daemon = self.world.daemon
         argv = [
             f"--config={daemon.jcard}", f"--secret-dir={daemon.secrets}", f"--api-socket={daemon.api_socket}",
@@ -99,7 +104,6 @@ class _Talk:
         ]  # fmt: skip
         environment, log = daemon.environment(), daemon.folder / "gateway.log"
         self.process = self.home.launch(argv, environment, self.trigger, log)
-        self.world.await_true(lambda: self.ask("GET", "/health") is not None, "the gateway answers")
 
     def kill(self) -> None:
         if self.process is not None:
@@ -171,7 +175,7 @@ class _Talk:
     def meet(self) -> None:
         """Make a session, until there are enough."""
         if len(self.sessions) < _MOST_SESSIONS:
-            made = self.insist("/sessions", {"agent": _NAME}, f"session-{len(self.sessions)}")
+            made = self.insist("/sessions", {"agent": NAME}, f"session-{len(self.sessions)}")
             self.sessions.append(made["session"]["id"])
 
     def explain(self, texts: list[str]) -> str:
@@ -179,7 +183,7 @@ class _Talk:
         heard = self.heard()
         runs = [f"{text}, heard {heard[text]} times: {json.dumps(self.run(self.said[text]))}" for text in texts]
         log = (self.world.daemon.folder / "gateway.log").read_text().splitlines()[-15:]
-        screens = [f"--- {name}: {self._screen(name)}" for name in self.world.daemon.agents() if name.startswith(_NAME)]
+        screens = [f"--- {name}: {self._screen(name)}" for name in self.world.daemon.agents() if name.startswith(NAME)]
         return "\n".join([*runs, f"all that was heard: {dict(heard)}", *screens, "--- the gateway's log", *log])
 
     def _screen(self, name: str) -> str:
@@ -231,23 +235,28 @@ class _Talk:
                 yield f"{run_id} ended {ends[run_id]} times, with {output[run_id]} answers"
 
 
-_TALKS: WeakKeyDictionary[World, _Talk] = WeakKeyDictionary()
+_TALKS: WeakKeyDictionary[World, Talk] = WeakKeyDictionary()
 
 
 def prepare_gateway(world: World) -> None:
     """Declare an agent that listens, and start a gateway with the first round."""
-    talk = _TALKS[world] = _Talk(world, home_of(world))
-    world.foreign = lambda name: name.startswith(_NAME)
+    talk = _TALKS[world] = declare(world, Talk(world, home_of(world)))
+    world.judges.append(talk.amiss)
+
+
+def declare(world: World, talk: Talk) -> Talk:
+    """Declare the agent that is talked to."""
+    world.foreign = lambda name: name.startswith(NAME)
     talk.folder.mkdir()
     command = json.dumps([sys.executable, "-I", "-S", str(_AGENT)])
     world.daemon.write_drop_in(
-        f"{_NAME}.toml",
-        f'[agent]\nname = "{_NAME}"\nharness = "custom"\ncommand = {command}\nworkdir = "{talk.folder}"\n'
+        f"{NAME}.toml",
+        f'[agent]\nname = "{NAME}"\nharness = "custom"\ncommand = {command}\nworkdir = "{talk.folder}"\n'
         'restart_delay = "20ms"\nrestart_delay_max = "20ms"\ngrace_period = "1s"\nenabled = false\n',
     )
-    world.judges.append(talk.amiss)
     # Before agentd is ended, which says what was left behind.
     world.before_the_end.append(talk.kill)
+    return talk
 
 
 def killed_in_a_conversation(world: World) -> str:
@@ -285,7 +294,7 @@ def killed_in_a_conversation(world: World) -> str:
     return f"{talk.home.name}, {what}"
 
 
-def _trouble(talk: _Talk, said: list[tuple[str, str]]) -> None:
+def _trouble(talk: Talk, said: list[tuple[str, str]]) -> None:
     """Say it while there is trouble: what is taken then is taken, and what is not is said again."""
     chance = talk.world.chance
     with talk.home.troubled():
@@ -301,12 +310,12 @@ def _trouble(talk: _Talk, said: list[tuple[str, str]]) -> None:
             talk.kill()
 
 
-def _over(talk: _Talk, text: str) -> bool:
+def _over(talk: Talk, text: str) -> bool:
     run = talk.run(talk.said[text])
     return run is not None and run["ended_at"] is not None
 
 
-def _strike(talk: _Talk, victim: str) -> bool:
+def _strike(talk: Talk, victim: str) -> bool:
     world = talk.world
     if victim == "point":
         return talk.died(_REACHED)
@@ -323,7 +332,7 @@ def _strike(talk: _Talk, victim: str) -> bool:
         world.daemon.kill()
         world.daemon.start(ready=False)
     if victim == "agent":
-        agents = [agent for name, agent in world.daemon.agents().items() if name.startswith(_NAME) and agent["pid"]]
+        agents = [agent for name, agent in world.daemon.agents().items() if name.startswith(NAME) and agent["pid"]]
         for agent in agents[:1]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(agent["pid"] or 0, signal.SIGKILL)
