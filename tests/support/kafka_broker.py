@@ -28,6 +28,8 @@ class KafkaBroker:
     def __init__(self, folder: Path, store: str) -> None:
         self.folder = folder
         self.port = free_port()
+        self.door: int | None = None
+        """The port that clients are told of, if it is not the own one."""
         self._store = store
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -40,9 +42,9 @@ class KafkaBroker:
         """Start it, and wait until it listens."""
         found = program()
         assert found is not None, "tests/gateway/fetch-brokers fetches it"
-        address = f"tcp://{self.server}"
+        told = f"tcp://127.0.0.1:{self.door or self.port}"
         command = [
-            str(found), "--listener-url", address, "--advertised-listener-url", address, "--storage-engine",
+            str(found), "--listener-url", f"tcp://{self.server}", "--advertised-listener-url", told, "--storage-engine",
             f"s3://{object_store.BUCKET}/",
         ]  # fmt: skip
         environment = {

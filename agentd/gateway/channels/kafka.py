@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Final, NoReturn
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -21,7 +22,21 @@ from agentd.gateway.model.channels import LARGEST, Answer
 from agentd.model.channels import ChannelDeclaration, KafkaLink, Mechanism
 
 # It tells each retry; what lasts is told by the channel.
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+_LIBRARY: Final = logging.getLogger("aiokafka")
+_LIBRARY.propagate = False
+
+_heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+"""What the library logs while it connects: its error says that it did not, but not why."""
+
+
+class _Hearing(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        heard = _heard.get()
+        if heard is not None:
+            heard.append(record.getMessage())
+
+
+_LIBRARY.handlers = [_Hearing(logging.ERROR)]
 
 _LOOK: Final = 1.0
 """Seconds without a message after which is looked whether the broker is there."""
@@ -31,6 +46,8 @@ _AT_ONCE: Final = 100
 
 _HEARTBEATS: Final = 3
 """In the time after which a member of the group is taken for gone."""
+
+_REFUSED: Final = "the broker refused the user or the password"
 
 _STOP: Final = 3.0
 """Seconds for hanging up."""
@@ -154,6 +171,8 @@ async def open_kafka(declared: ChannelDeclaration, link: KafkaLink, password: st
     """
     options = await _options(link, password)
     listener = _Listener()
+    heard: list[str] = []
+    _heard.set(heard)
     timeout = int(link.session_timeout * 1000)
     try:
         producer = AIOKafkaProducer(**options, acks="all", max_request_size=LARGEST + 65536)
@@ -179,10 +198,10 @@ async def open_kafka(declared: ChannelDeclaration, link: KafkaLink, password: st
             async with asyncio.timeout(DEADLINE + 2 * link.session_timeout):
                 await consumer.start()
         except (KafkaError, OSError, TimeoutError) as error:
-            raise LinkError(_text(error)) from error
+            raise LinkError(_why(heard) or _text(error)) from error
         except KeyError as error:
             # How the library says that SCRAM ended without the broker's signature.
-            raise LinkError("the broker refused the user or the password") from error
+            raise LinkError(_REFUSED) from error
         listener.link = opened = _Kafka(consumer, producer, declared.where)
         yield opened
     finally:
@@ -227,6 +246,14 @@ def _incoming(record: ConsumerRecord) -> Incoming:
     name = f"{record.topic}/{record.partition}/{record.offset}"
     # Where a topic was made anew, its offsets begin at 0 again.
     return Incoming(f"{name}/{record.timestamp}", name, record.value or b"")
+
+
+def _why(heard: Sequence[str]) -> str | None:
+    """Say why there is no connection, if the library has told."""
+    told = [each for each in heard if each.strip().rpartition(":")[2]]
+    if any("SaslAuthenticationFailed" in each for each in told):
+        return _REFUSED
+    return told[-1] if told else None
 
 
 def _text(error: Exception) -> str:

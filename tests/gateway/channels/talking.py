@@ -75,13 +75,13 @@ def _parsed(data: bytes) -> Any:  # noqa: ANN401
 class Topic:
     """Those at the other end of a topic: all that is on it, from its beginning."""
 
-    def __init__(self, server: str, name: str) -> None:
-        self._server = server
+    def __init__(self, server: str, name: str, **options: object) -> None:
+        self._options = {"bootstrap_servers": server, **options}
         self.name = name
 
     async def say(self, *messages: bytes) -> list[str]:
         """Write messages; gives their ids."""
-        producer = AIOKafkaProducer(bootstrap_servers=self._server)
+        producer = AIOKafkaProducer(**self._options)
         await producer.start()
         try:
             sent = [await producer.send_and_wait(self.name, each) for each in messages]
@@ -96,7 +96,7 @@ class Topic:
 
     async def values(self) -> list[bytes]:
         """All that is there now."""
-        consumer = AIOKafkaConsumer(self.name, bootstrap_servers=self._server, auto_offset_reset="earliest")
+        consumer = AIOKafkaConsumer(self.name, **self._options, auto_offset_reset="earliest")
         await consumer.start()
         try:
             partitions = [*consumer.assignment()]
