@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.daemon.support import environment_of
 from tests.gateway.conftest import ALICE, BOB, GUEST, ROOT, TOKENS
 from tests.gateway.stand_in import COMMAND
 from tests.support import talking_claude
@@ -122,13 +123,19 @@ def result(gateway: Gateway, run: str) -> str:
     return str(waited["run"]["result_text"])
 
 
+def argv_of(shown: Any) -> list[str]:  # noqa: ANN401
+    """Read an agent's command line, once its launcher has become the agent."""
+    environment_of(shown["pid"])
+    return wait_for(psutil.Process(shown["pid"]).cmdline)
+
+
 def test_an_agent_is_made_as_its_user_said(users: Gateway) -> None:
     daemon = users.daemon
     made = make(users, "whole", initial_task="tool mcp__toy__hello")
     assert (made["agent"], made["name"], made["username"]) == ("bob/whole", "whole", "bob")
     assert made["message"] == "agent bob/whole created"
     assert made["status"] == "running"
-    argv = psutil.Process(made["pid"]).cmdline()
+    argv = argv_of(made)
     assert argv[-2:] == ["--", "tool mcp__toy__hello"]
     assert argv[argv.index("--model") + 1] == "sonnet"
     assert not any(SECRET in word for word in argv)
@@ -256,9 +263,6 @@ def test_an_agent_is_stopped_and_started(users: Gateway) -> None:
 
 
 def test_an_initial_task_is_given_once(users: Gateway) -> None:
-    def argv(shown: Any) -> list[str]:  # noqa: ANN401
-        return psutil.Process(shown["pid"]).cmdline()
-
     def logged(word: str) -> list[str]:
         return [line for line in users.ask("GET", "/agents/tasked/logs", token=BOB)["logs"] if word in line]
 
@@ -269,16 +273,16 @@ def test_an_initial_task_is_given_once(users: Gateway) -> None:
     for _ in range(2):
         made = make(users, "tasked", initial_task="be good")
         # Nothing of a deleted agent's is gone on with.
-        assert argv(made)[-2:] == ["--", "be good"]
+        assert argv_of(made)[-2:] == ["--", "be good"]
         wait_for(lambda: logged("ended completed"), 90, what="the task is done")
         assert len(logged(" started")) == 1
         users.ask("POST", "/agents/tasked/stop", token=BOB)
         started = users.ask("POST", "/agents/tasked/start", token=BOB)
-        assert "be good" not in argv(started)
-        assert "--resume" in argv(started)
+        assert "be good" not in argv_of(started)
+        assert "--resume" in argv_of(started)
         psutil.Process(started["pid"]).kill()
         again = wait_for(partial(another_than, started["pid"]), 90, what="it is restarted")
-        assert "be good" not in argv(again)
+        assert "be good" not in argv_of(again)
         users.ask("DELETE", "/agents/tasked", token=BOB)
 
 
