@@ -105,6 +105,18 @@ def test_of_a_worker_that_there_is_not_all_commands_say_so_as_an_object(typed: T
     assert typed.refused(line.format("w1130-000000-aaaaaa"))["message"]
 
 
+def test_the_worktree_of_a_worker_that_lives_is_never_removed(typed: Typed) -> None:
+    # It is not ready for its task at once, shows the word that no state is read from, and lives.
+    task = "'sleep 0.3; echo exception: caught; touch here; exec sleep 600'"
+    worker = str(typed(f"spawn --provider shell --repo . --isolation worktree --task {task}")["id"])
+    tree = Path(typed.world.daemon.agents()[worker]["workdir"])
+    typed.world.daemon.wait_for((tree / "here").exists, what="it has taken its task")
+    for flag in ("", "--force"):
+        assert typed.run(f"worktrees {flag} clean {worker} --json")[0] == 1
+        assert (tree / "here").exists()
+    assert typed(f"observe {worker} --timeout 0s")["state"] == "running"
+
+
 def test_keys_are_pressed_only_where_the_policy_allows_it(typed: Typed) -> None:
     worker = str(typed(f"spawn --provider {PROVIDER} --repo . --task hello")["id"])
     typed(f"observe {worker} --for completed --timeout 60s")
