@@ -8,134 +8,15 @@ Run it with the path of its program::
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO, TypeAlias
 
-from mcp.client.client import Client
-from mcp.client.stdio import StdioServerParameters, stdio_client
-
-BIN = Path(sys.executable).parent
-ASKS = Path(__file__).parents[1] / "examples/gateway/stand_in.py"
-PATIENCE = 60.0
-
-Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | None"
-Row: TypeAlias = tuple[str, str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A command that was run."""
-
-    document: Mapping[str, Json]
-    size: int
-    """Bytes that it printed."""
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """One of both programs."""
-
-    argv: Sequence[str]
-    environment: Mapping[str, str]
-    repo: Path
-
-    def run(self, *arguments: str) -> Call:
-        """Run a command."""
-        began = time.monotonic()
-        done = subprocess.run(
-            [*self.argv, *arguments, "--json"],
-            env=self.environment,
-            cwd=self.repo,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=2 * PATIENCE,
-        )
-        seconds = time.monotonic() - began
-        document: object = json.loads(done.stdout or "{}")
-        return Call(document if isinstance(document, dict) else {}, len(done.stdout.encode()), seconds)
-
-    def spawn(self, provider: str, task: str) -> tuple[str, float]:
-        """Spawn a worker; give its id and when that began."""
-        began = time.monotonic()
-        made = self.run("spawn", "--provider", provider, "--repo", str(self.repo), "--task", task).document
-        return str(made.get("session_id") or made.get("id")), began
-
-    def until(self, worker: str, right: Callable[[Mapping[str, Json]], bool]) -> Call | None:
-        """Observe a worker until it is as it should be."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            call = self.run("observe", worker)
-            if right(call.document):
-                return call
-        return None
-
-    def tools(self) -> tuple[int, int, float]:
-        """Give how many tools there are, the bytes of their list, and the seconds until it is there."""
-        with Path(os.devnull).open("w") as quiet:
-            return asyncio.run(self._tools(quiet))
-
-    async def _tools(self, quiet: TextIO) -> tuple[int, int, float]:
-        began = time.monotonic()
-        command, *arguments = (*self.argv, "mcp")
-        parameters = StdioServerParameters(command=command, args=arguments, env=dict(self.environment))
-        async with Client(stdio_client(parameters, errlog=quiet), mode="legacy") as client:
-            found = (await client.list_tools()).tools
-            seconds = time.monotonic() - began
-        listed = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in found]
-        return len(found), len(json.dumps(listed, separators=(",", ":"))), seconds
-
-
-@contextmanager
-def ours(folder: Path, repo: Path) -> Iterator[Pool]:
-    """Run agentd, with two providers that need no key."""
-    where = {
-        "AGENTD_CONFIG": folder / "jcard.toml",
-        "AGENTD_API_SOCKET": folder / "api.sock",
-        "AGENTD_TMUX_SOCKET": folder / "tmux.sock",
-        "AGENTD_STATE_DIR": folder / "state",
-        "AGENTD_DATA_DIR": folder / "data",
-        "AGENTD_SECRET_DIR": folder / "secrets",
-    }
-    environment = {**os.environ, "HOME": str(folder), **{name: str(path) for name, path in where.items()}}
-    provider = '[[pool.providers]]\nid = "{}"\nharness = "custom"\ncommand = {}\n'
-    where["AGENTD_CONFIG"].write_text(
-        provider.format("asks", json.dumps([sys.executable, str(ASKS)])) + provider.format("shell", '["/bin/sh", "-c"]')
-    )
-    daemon = subprocess.Popen([str(BIN / "agentd")], env=environment, stderr=subprocess.DEVNULL)
-    try:
-        pool = Pool([str(BIN / "agentctl")], environment, repo)
-        while not where["AGENTD_API_SOCKET"].exists() or "error" in pool.run("workers").document:
-            time.sleep(0.05)
-        yield pool
-    finally:
-        daemon.terminate()
-        daemon.wait()
-
-
-@contextmanager
-def theirs(program: str, folder: Path, repo: Path) -> Iterator[Pool]:
-    """Prepare the other, with a tmux server of its own."""
-    environment = {**os.environ, "HOME": str(folder), "TMUX_TMPDIR": str(folder)}
-    environment.pop("TMUX", None)
-    pool = Pool([program], environment, repo)
-    subprocess.run([program, "init"], env=environment, capture_output=True, check=True)
-    try:
-        yield pool
-    finally:
-        subprocess.run(["tmux", "kill-server"], env=environment, capture_output=True, check=False)
+from benchmarks.correctness import OURS, THEIRS, commands, correctness
+from benchmarks.pools import ASKS, Pool, ours, theirs
 
 
 def measured(pool: Pool, asks: str) -> Iterator[tuple[str, str]]:
@@ -166,19 +47,33 @@ def main() -> None:
     """Measure both, and print a table."""
     folder = Path(tempfile.mkdtemp(prefix="workers-", dir="/dev/shm"))
     try:
-        repo = folder / "repo"
-        subprocess.run(["git", "init", "-q", str(repo)], check=True)
-        who = ["-c", "user.name=b", "-c", "user.email=b@localhost"]
-        subprocess.run(["git", "-C", str(repo), *who, "commit", "-q", "--allow-empty", "-m", "one"], check=True)
-        for name in ("a", "b"):
-            (folder / name).mkdir()
-        with ours(folder / "a", repo) as agentd, theirs(sys.argv[1], folder / "b", repo) as other:
-            found = zip(measured(agentd, "asks"), measured(other, "fake-question"), strict=True)
+        places = [_place(folder / name) for name in ("a", "b")]
+        (home, repo, own), (other_home, other_repo, its) = places
+        own = {**own, "asks": [sys.executable, str(ASKS)]}
+        with ours(home, repo, own) as agentd, theirs(sys.argv[1], other_home, other_repo, its) as other:
             print("| | agentd | agentpool-cli |\n| --- | --- | --- |")
-            for (name, own), (_, its) in found:
-                print(f"| {name} | {own} | {its} |", flush=True)
+            _print(measured(agentd, "asks"), measured(other, "fake-question"))
+            _print(correctness(agentd, OURS, home), correctness(other, THEIRS, other_home))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place(folder: Path) -> tuple[Path, Path, Mapping[str, Sequence[str]]]:
+    """Make a home with a repository, and the workers' programs."""
+    repo = folder / "repo"
+    (repo / "src").mkdir(parents=True)
+    pool = Pool([], {}, repo)
+    pool.git("init", "-q")
+    (repo / "src/b.txt").write_text("b\n")
+    (repo / "a.txt").write_text("a\n")
+    pool.git("add", ".")
+    pool.git("commit", "-q", "-m", "one")
+    return folder, repo, commands(folder)
+
+
+def _print(own: Iterator[tuple[str, str]], its: Iterator[tuple[str, str]]) -> None:
+    for (name, ours_), (_, theirs_) in zip(own, its, strict=True):
+        print(f"| {name} | {ours_} | {theirs_} |", flush=True)
 
 
 if __name__ == "__main__":
