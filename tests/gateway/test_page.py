@@ -22,7 +22,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 OFFLINE = "ERR_INTERNET_DISCONNECTED"
 """What Chromium says of requests while the test has it offline."""
 
-DESKTOP, PHONE = (1100, 700), (390, 800)
+DESKTOP, PHONE, SMALL = (1100, 700), (390, 800), (320, 560)
 PICTURES = ROOT / "docs"
 """Of the documentation; written where WRITE_PICTURES is set."""
 
@@ -99,6 +99,10 @@ def test_a_conversation_with_a_tool_and_a_permission(page: Page, tmp_path: Path)
     expect(allow).to_be_visible()
     expect(page.locator("#activity")).to_have_text("custom, waits for you")
     picture(page, "chat-desktop.png", tmp_path)
+    for width, height in (SMALL, PHONE, DESKTOP):
+        # With Interrupt beside Send.
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     allow.click()
     expect(answers(page).nth(1)).to_have_text("You said: And now ASK-PERMISSION first (allowed)")
     expect(page.locator(".request")).to_contain_text("→ allow")

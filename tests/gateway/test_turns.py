@@ -168,6 +168,8 @@ def test_a_child_asks_its_parent_and_goes_on_with_the_answer(gateway: Gateway) -
     child, child_run = spawned["session"], spawned["run"]
     assert (child["parent_session_id"], child["parent_run_id"]) == (parent, parent_run)
     assert wait(gateway, child_run["id"])["result_text"] == "You said: do it"
+    grandchild = gateway.ask("POST", f"/runs/{child_run['id']}/spawn", {"task": "more"})
+    assert grandchild["run"]["parent_run_id"] == child_run["id"], "after its end, too"
 
     asking = gateway.ask("POST", f"/sessions/{child['id']}/messages", {"text": "STUB-SLEEP:0.5 ask"})["run"]["id"]
     wait_status(gateway, asking, "running")
@@ -226,6 +228,8 @@ def test_canceling_a_parent_cancels_its_children(gateway: Gateway) -> None:
     canceled = gateway.ask("POST", f"/runs/{parent_run}/transition", {"to_status": "canceled"})
     assert canceled["run"]["status"] == "canceled"
     assert [status(gateway, each) for each in (child, grandchild)] == ["canceled", "canceled"]
+    refused = gateway.request("POST", f"/runs/{child}/spawn", {"task": "more"})
+    assert (refused.status, b"invalid_transition" in refused.body) == (422, True)
 
 
 def test_an_idle_agent_is_withdrawn_and_comes_back_with_the_next_message(gateway: Gateway) -> None:

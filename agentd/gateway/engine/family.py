@@ -15,6 +15,7 @@ from agentd.gateway.model.objects import EventType, JsonObject, RequestKind, Rol
 from agentd.gateway.model.once import Once
 from agentd.gateway.model.requests import NewChild, NewSession
 from agentd.gateway.model.results import Reply, Spawned
+from agentd.gateway.model.states import RunStatus
 from agentd.gateway.store import runs, sessions
 from agentd.gateway.store.database import Writer
 from agentd.gateway.store.sessions import StoredSession
@@ -31,7 +32,8 @@ class Family:
         async with self._core.database.read() as connection:
             stored = await steps.find_run(connection, caller, run_id)
             session = await steps.find_session(connection, caller, stored.run.session_id)
-        if stored.status.terminal:
+        if stored.status.terminal and stored.status is not RunStatus.SUCCEEDED:
+            # Whoever canceled it wants none of its children.
             raise InvalidTransitionError(f"the run {run_id} is {stored.status}, and spawns nothing any more")
         return await self._spawn(caller, session, run_id, child, once)
 
