@@ -28,6 +28,10 @@ def wait_states(daemon: Daemon, **expected: str) -> None:
     daemon.wait_for(lambda: states(daemon) == expected, what=f"agents are {expected}")
 
 
+def wait_ended(daemon: Daemon, number: int) -> None:
+    daemon.wait_for(lambda: list(states(daemon).values()).count("exited") >= number, what=f"{number} have ended")
+
+
 def place(daemon: Daemon, name: str) -> tuple[int | None, str]:
     queued = daemon.agents()[name]["queued"]
     assert queued is not None
@@ -89,6 +93,26 @@ def test_exactly_as_many_run_as_may_however_they_end(daemon: Daemon) -> None:
     counts = [int(line) for line in seen.read_text().split()]
     assert len(counts) == 14
     assert max(counts) <= 3
+
+
+def test_a_killed_agentd_gives_no_slot_twice(daemon: Daemon) -> None:
+    """It is killed at whatever moment while agents go through two slots; each counts who else lives."""
+    counted, seen = daemon.folder / "slots", daemon.folder / "seen"
+    counted.mkdir()
+    # A run that is ended with the daemon that lost it leaves its mark.
+    alive = f"for pid in $(ls {counted}); do test -d /proc/$pid && echo; done | wc -l"
+    script = f"mkdir {counted}/$$; {alive} >> {seen}; sleep 0.1; rmdir {counted}/$$"
+    agents: list[dict[str, object]] = [{"name": f"a{at}", "command": ["sh", "-c", script]} for at in range(10)]
+    daemon.write_jcard(limited("[limits]\nrunning = 2", *agents))
+    for ended in (1, 3, 5, 7):
+        daemon.start()
+        wait_ended(daemon, ended)
+        daemon.kill()
+    daemon.start()
+    wait_states(daemon, **{f"a{at}": "exited" for at in range(10)})
+    counts = [int(line) for line in seen.read_text().split()]
+    assert len(counts) >= 10
+    assert max(counts) <= 2
 
 
 def test_two_never_write_to_one_repository_without_worktrees(daemon: Daemon) -> None:

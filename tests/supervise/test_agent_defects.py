@@ -32,6 +32,7 @@ async def test_a_launch_that_a_defect_ends_has_failed(monkeypatch: pytest.Monkey
         redact=lambda text: text,
         debug=False,
         recorder=SimpleNamespace(ended=lambda _end: None),
+        state_changed=lambda _state: None,
     )
     agent = Agent(cast("Host", host), Life("a"), Description("custom", "native", "a", "/"), lambda _agent: None)
     agent.define(declared())
