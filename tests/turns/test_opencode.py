@@ -17,10 +17,10 @@ from agentd.model.states import Activity
 from agentd.turns.activity import SCREEN, Rank, Seen
 from agentd.turns.adapter import Answer, TurnsError
 from agentd.turns.conversation import Conversation, Turn, take
-from agentd.turns.events import Decision, Ended, Failure, Outcome
+from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionAsked
 from agentd.turns.opencode import launch
 from agentd.turns.opencode.adapter import OPENCODE
-from agentd.turns.opencode.events import Reader
+from agentd.turns.opencode.events import Doing, Reader
 from agentd.turns.opencode.listening import listens
 from tests.turns.claude_run import until, wall
 from tests.turns.opencode_run import ASKED, IDLE, doing, facts, prompt, said_of, watched
@@ -129,6 +129,48 @@ def test_the_second_end_of_an_aborted_turn_does_not_end_the_next() -> None:
     # One that ends before the agent says anything.
     assert ends(*first, left, IDLE, *prompt("m2", "next"), IDLE) == both
     assert ends(*first, *prompt("m2", "next"), error, IDLE) == [both[0], both[0]]
+
+
+def _of_a_tool(status: str, given: Mapping[str, object]) -> Mapping[str, object]:
+    state = {"status": status, "input": given}
+    part = {"id": "p", "type": "tool", "tool": "toy_delete", "callID": "c", "messageID": "a", "state": state}
+    return {"type": "message.part.updated", "properties": {"sessionID": "s", "part": part}}
+
+
+def _asking_early() -> Reader:
+    """A server's tool is asked for before it is told what it is given, as measured with 1.18.33."""
+    reader = Reader(session="s")
+    tool = {"messageID": "a", "callID": "c"}
+    asked = {"id": "per", "sessionID": "s", "permission": "toy_delete", "patterns": ["*"], "metadata": {}, "tool": tool}
+    for event in (*prompt("m", "go"), _of_a_tool("pending", {}), {"type": "permission.asked", "properties": asked}):
+        told = [*reader.read(event)]
+        assert not any(isinstance(each, PermissionAsked) for each in told)
+    assert reader.holds
+    return reader
+
+
+def test_what_is_asked_for_before_its_input_is_known_is_told_with_it() -> None:
+    reader = _asking_early()
+    _, asked = reader.read(_of_a_tool("running", {"path": "/x"}))
+    assert asked == PermissionAsked("per", "toy_delete", "toy_delete", "c", arguments={"path": "/x"})
+    assert reader.doing == Doing(Activity.WAITING_PERMISSION, "toy_delete")
+    assert not reader.holds
+
+
+def test_what_is_asked_for_is_told_also_if_its_input_never_comes() -> None:
+    reader = _asking_early()
+    assert [*reader.release()] == [PermissionAsked("per", "toy_delete", "toy_delete", "c", arguments={})]
+    assert [*reader.release()] == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [IDLE, {"type": "permission.replied", "properties": {"sessionID": "s", "requestID": "per", "reply": "once"}}],
+)
+def test_what_is_decided_or_over_is_not_asked_for(event: Mapping[str, object]) -> None:
+    reader = _asking_early()
+    assert not any(isinstance(each, PermissionAsked) for each in reader.read(event))
+    assert not reader.holds
 
 
 def test_sessions_of_subagents_are_passed_over() -> None:

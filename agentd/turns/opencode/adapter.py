@@ -58,6 +58,8 @@ _FOUND: Final = 10.0
 """Seconds for the server to be heard."""
 _MOST_MISSED: Final = 200
 """Messages that are looked through for what was not heard."""
+_INPUT: Final = 2.0
+"""Seconds after which what an agent asks for is told of without its tool's input, which follows at once as measured."""
 _ASKS: Final = (("permission.asked", "/permission"), ("question.asked", "/question"))
 """What may have been asked meanwhile, and where that is listed."""
 _DRAWN: Final = 60.0
@@ -216,7 +218,14 @@ class OpenCodeWatch:
     def _take(self, event: Mapping[str, object]) -> None:
         for each in self._reader.read(event):
             self.voice.event(each)
+        if self._reader.holds:
+            asyncio.get_running_loop().call_later(_INPUT, self._release)
         self._see()
+
+    def _release(self) -> None:
+        for each in self._reader.release():
+            self.voice.event(each)
+            self._see()
 
     def _see(self) -> None:
         self.voice.identified(self._reader.session)

@@ -39,6 +39,8 @@ _TO_TOOLS: Final = "tool-calls"
 """Why a message ends that calls tools. A turn that ends with it was cut off by who refused a tool: that is no error."""
 _SHOWN: Final = ("command", "filePath", "path", "url", "pattern", "query", "description")
 """What of a tool's input tells a person most, best first."""
+_ANY: Final = "*"
+"""The pattern of a permission that is about a tool of an MCP server: it says nothing."""
 _MOST_REMEMBERED: Final = 256
 
 _T = TypeVar("_T")
@@ -77,6 +79,10 @@ class Reader:
     """Id of the last message of the agent."""
     _inputs: dict[str, Mapping[str, object]] = field(default_factory=dict)
     """What tools are given, by use."""
+    _pending: dict[str, None] = field(default_factory=dict)
+    """Uses of tools whose input is not known yet."""
+    _held: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    """Permissions that are asked for before it is, by use: those of MCP servers' tools."""
     _counted: dict[str, None] = field(default_factory=dict)
     """Messages whose usage was told."""
     _error: Ended | None = None
@@ -101,6 +107,17 @@ class Reader:
         status = mapping(statuses, self.session or "")
         if text(status, "type") == "retry":
             self.doing = _retries(status)
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is asked for that is not told of yet, as its tool's input is not known."""
+        return bool(self._held)
+
+    def release(self) -> Iterator[TurnEvent]:
+        """Tell of what is asked for without the input."""
+        held, self._held = self._held, {}
+        for said in held.values():
+            yield from self._ask(said)
 
     def read(self, event: Mapping[str, object]) -> Iterator[TurnEvent]:
         """Give what an event says of the conversation."""
@@ -195,9 +212,15 @@ class Reader:
         state, call = mapping(part, "state"), text(part, "callID")
         self._inputs[call] = mapping(state, "input")
         _bound(self._inputs)
+        self._pending.pop(call, None)
         match text(state, "status"):
+            case "pending":
+                self._pending[call] = None
+                _bound(self._pending)
             case "running":
                 yield ToolStarted(call, text(part, "tool"), _summary(mapping(state, "input")))
+                if call in self._held:
+                    yield from self._ask(self._held.pop(call))
             case "completed" | "error" as status:
                 yield ToolCompleted(call, ok=status == "completed")
             case _:
@@ -219,13 +242,20 @@ class Reader:
         return "".join(self._texts.values())
 
     def _asked(self, said: Mapping[str, object]) -> Iterator[TurnEvent]:
+        call = text(mapping(said, "tool"), "callID")
+        if call in self._pending:
+            self._held[call] = said
+        else:
+            yield from self._ask(said)
+
+    def _ask(self, said: Mapping[str, object]) -> Iterator[TurnEvent]:
         name, given = text(said, "permission"), mapping(said, "metadata")
         patterns = said.get("patterns")
         first = patterns[0] if isinstance(patterns, list) and patterns and isinstance(patterns[0], str) else ""
-        shown = _summary(given) or first or name
-        self.doing = Doing(Activity.WAITING_PERMISSION, shown)
         call = text(mapping(said, "tool"), "callID")
         arguments = self._inputs.get(call)
+        shown = _summary(given) or (first if first != _ANY else "") or name
+        self.doing = Doing(Activity.WAITING_PERMISSION, shown)
         yield PermissionAsked(text(said, "id"), name, shown, call or None, arguments=arguments)
 
     def _question(self, said: Mapping[str, object]) -> Iterator[TurnEvent]:
@@ -236,6 +266,7 @@ class Reader:
         yield QuestionAsked(text(said, "id"), shown, choices, text(mapping(said, "tool"), "callID") or None)
 
     def _replied(self, said: Mapping[str, object]) -> Iterator[TurnEvent]:
+        self._held = {call: each for call, each in self._held.items() if text(each, "id") != text(said, "requestID")}
         self.doing = Doing(Activity.WORKING)
         decision = Decision.DENY if text(said, "reply") == "reject" else Decision.ALLOW
         yield PermissionResolved(text(said, "requestID"), decision)
@@ -270,6 +301,7 @@ class Reader:
             # Of the turn before: a turn that is aborted is idle at once, and again when its message is complete.
             return
         self.doing = Doing(Activity.IDLE)
+        self._held.clear()
         if not self._open:
             self._left = "" if self._left in self._counted else self._left
         else:
