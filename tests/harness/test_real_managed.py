@@ -23,7 +23,13 @@ pytestmark = REAL
 
 TOY = Path(__file__).parents[1] / "support" / "mcp_server.py"
 
-CLIS = [cli for cli in REAL_CLIS if cli.harness in ("claude-code", "codex")]
+TOOLS = {"claude-code": "mcp__toy__{}", "codex": "mcp__toy__{}", "opencode": "toy_{}"}
+"""How each names the tools of the server."""
+
+ENDS = ("opencode",)
+"""Those whose turn ends when a tool is rejected."""
+
+CLIS = [cli for cli in REAL_CLIS if cli.harness in TOOLS]
 
 
 @pytest.fixture(params=CLIS, ids=lambda cli: cli.harness)
@@ -73,18 +79,18 @@ def make(gateway: Gateway, cli: RealCli, timeout_ms: int, default: object) -> An
 
 
 def say(gateway: Gateway, made: Any, tool: str) -> str:  # noqa: ANN401
-    text = f'STUB-TOOL:mcp__toy__{tool} {{"path":"/x"}}'
+    text = f'STUB-TOOL:{TOOLS[made["harness"]].format(tool)} {{"path":"/x"}}'
     return str(gateway.ask("POST", f"/sessions/{made['session_id']}/messages", {"text": text})["run"]["id"])
 
 
-def ended(gateway: Gateway, run: str) -> None:
+def ended(gateway: Gateway, run: str, status: str = "succeeded") -> None:
     def over() -> Any:  # noqa: ANN401
         waited = gateway.ask("GET", f"/runs/{run}/wait?timeout_s=20")
         return None if waited["timed_out"] else waited["run"]
 
     explain = gateway.daemon.explain
     done = wait_for(over, DEADLINE, what="the turn is over", explain=lambda: f"{_screens(gateway)}\n{explain()}")
-    assert done["status"] == "succeeded", f"{done['error']}\n{_screens(gateway)}"
+    assert done["status"] == status, f"{done['error']}\n{_screens(gateway)}"
 
 
 def _screens(gateway: Gateway) -> str:
@@ -105,6 +111,7 @@ def calls(gateway: Gateway) -> list[str]:
 
 
 def test_a_tool_is_confirmed_rejected_and_timed_out(gateway: Gateway, cli: RealCli) -> None:
+    rejected = "canceled" if cli.harness in ENDS else "succeeded"
     made = make(gateway, cli, 600_000, default=False)
     ended(gateway, say(gateway, made, "hello"))
     assert calls(gateway) == ["hello"]
@@ -118,13 +125,13 @@ def test_a_tool_is_confirmed_rejected_and_timed_out(gateway: Gateway, cli: RealC
         gateway.ask("POST", path, {"confirmed": confirmed})
         again = gateway.request("POST", path, {"confirmed": not confirmed})
         assert again.status == http.HTTPStatus.CONFLICT
-        ended(gateway, run)
+        ended(gateway, run, "succeeded" if confirmed else rejected)
     assert calls(gateway) == ["hello", "delete"]
     gateway.ask("DELETE", f"/agents/{made['name']}")
 
     for default in ("confirm", "reject"):
         made = make(gateway, cli, 500, default)
-        ended(gateway, say(gateway, made, "delete"))
+        ended(gateway, say(gateway, made, "delete"), "succeeded" if default == "confirm" else rejected)
         events = gateway.ask("GET", f"/sessions/{made['session_id']}/events?limit=1000")["events"]
         (response,) = [each["data"] for each in events if each["event_type"] == "tool_confirmation_response"]
         assert (response["confirmed"], response["decided_by"]) == (default == "confirm", "default")
