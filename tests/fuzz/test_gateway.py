@@ -45,8 +45,8 @@ def test_schemathesis_finds_the_answers_as_the_document_says(daemon: Daemon, tmp
         (daemon.bin / name).write_text("#!/bin/sh\nexec sleep 100000\n")
         (daemon.bin / name).chmod(0o755)
     # Agents of sessions that nobody speaks to go at once, and so few stand in the way of others.
-    table = '[gateway]\nidle_timeout = "1s"\nmax_queue = 20\n'
-    daemon.write_jcard(f"{jcard({'name': 'helper', 'command': COMMAND})}\n{table}{managed_home(daemon)}")
+    table = '[gateway]\nidle_timeout = "1s"\nmax_queue = 20\nmanaged_type = "native"\n'
+    daemon.write_jcard(f"{jcard({'name': 'helper', 'command': COMMAND})}\n{table}{managed_home(daemon, table=True)}")
     daemon.start()
     gateway.start("--max-concurrency=2", env={"AGENTD_AUTH_TOKEN": TOKEN})
     try:

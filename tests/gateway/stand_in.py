@@ -21,8 +21,8 @@ def declare(gateway: Gateway, *agents: Mapping[str, object], **table: object) ->
         {"name": "helper", "command": COMMAND, "restart_delay": "100ms", "grace_period": "1s"},
         *agents,
     ]
-    settings = "" if not table else "\n[gateway]\n" + _lines(table)
-    gateway.daemon.write_jcard(jcard(*known) + settings + managed_home(gateway.daemon))
+    settings = "\n[gateway]\n" + _lines({"managed_type": "native", **table})
+    gateway.daemon.write_jcard(jcard(*known) + settings + managed_home(gateway.daemon, table=True))
 
 
 def _lines(table: dict[str, object]) -> str:

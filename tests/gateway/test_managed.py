@@ -134,6 +134,7 @@ def test_an_agent_is_made_as_its_user_said(users: Gateway) -> None:
     made = make(users, "whole", initial_task="tool mcp__toy__hello")
     assert (made["agent"], made["name"], made["username"]) == ("bob/whole", "whole", "bob")
     assert made["message"] == "agent bob/whole created"
+    assert made["type"] == "native"
     assert made["status"] == "running"
     argv = argv_of(made)
     assert argv[-2:] == ["--", "tool mcp__toy__hello"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http
 import json
-import sys
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from tests.harness.driven import DEADLINE, KEY, REAL
 from tests.harness.real_clis import REAL_CLIS, Place, RealCli
 from tests.harness.stub_model import StubModel
+from tests.sandbox.conftest import PYTHON, Sandboxed
 from tests.support.daemon import Daemon
 from tests.support.forked import launch_of
 from tests.support.gateway import Gateway
@@ -21,7 +22,11 @@ from tests.support.waiting import wait_for
 
 pytestmark = REAL
 
-TOY = Path(__file__).parents[1] / "support" / "mcp_server.py"
+NAMES = ("toy600000False", "toy500confirm", "toy500reject")
+"""Of the agents that are made."""
+
+TOY = (Path(__file__).parents[1] / "support" / "mcp_server.py").read_text()
+"""Given as a text: a sandbox need not show this clone."""
 
 TOOLS = {"claude-code": "mcp__toy__{}", "codex": "mcp__toy__{}", "opencode": "toy_{}"}
 """How each names the tools of the server."""
@@ -40,21 +45,41 @@ def cli(request: pytest.FixtureRequest) -> RealCli:
     return found
 
 
+@pytest.fixture(params=["native", "sandboxed"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """How the agents run; sandboxed by themselves."""
+    found: str = request.param
+    if found == "sandboxed" and shutil.which("bwrap") is None:
+        pytest.skip("there is no sandbox without bubblewrap")
+    return found
+
+
 @pytest.fixture
-def gateway(request: pytest.FixtureRequest, daemon: Daemon, cli: RealCli, model: StubModel) -> Iterator[Gateway]:
+def gateway(
+    request: pytest.FixtureRequest, daemon: Daemon, cli: RealCli, model: StubModel, kind: str
+) -> Iterator[Gateway]:
     temporary = daemon.folder / "tmp"
     temporary.mkdir()
-    prepared = cli.prepare(Place(daemon.home, daemon.workdir, model.url, KEY))
+    boxed = Sandboxed(daemon) if kind == "sandboxed" else None
+    homes = [daemon.home] if boxed is None else [daemon.data / "sandboxes" / f"alice--{name}" for name in NAMES]
+    prepared: Mapping[str, str] = {}
+    for home in homes:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        prepared = cli.prepare(Place(home, daemon.workdir, model.url, KEY))
     env = {"HOME": str(daemon.home), "TMPDIR": str(temporary), **prepared}
+    if boxed is not None:
+        # Each finds its files where its home is.
+        env = {"SHELL": "/bin/bash"} | {name: value for name, value in prepared.items() if str(homes[-1]) not in value}
+        for path in (daemon.data, *daemon.data.rglob("*")):
+            boxed.give(path)
     lines = "".join(f"{json.dumps(name)} = {json.dumps(value)}\n" for name, value in env.items())
-    daemon.write_jcard(
-        f'[gateway]\nmanaged_type = "native"\nmanaged_secrets = ["{cli.secret}"]\n[gateway.managed_env]\n{lines}'
-    )
+    declared = 'managed_type = "native"\n' if boxed is None else ""
+    daemon.write_jcard(f'[gateway]\n{declared}managed_secrets = ["{cli.secret}"]\n[gateway.managed_env]\n{lines}')
     daemon.write_secret(cli.secret, KEY)
     (daemon.bin / cli.package.binary).symlink_to(cli.package.program)
-    daemon.start()
+    daemon.start(*(() if boxed is None else boxed.flags))
     gateway = Gateway(daemon, launch_of(request))
-    gateway.start()
+    gateway.start(*(() if boxed is None else boxed.flags[:1]))
     yield gateway
     problems = gateway.close()
     assert not problems, "\n".join([*problems, gateway.log_text()])
@@ -63,9 +88,9 @@ def gateway(request: pytest.FixtureRequest, daemon: Daemon, cli: RealCli, model:
 def make(gateway: Gateway, cli: RealCli, timeout_ms: int, default: object) -> Any:  # noqa: ANN401
     tool = {"name": "delete", "seek_confirm": True, "time_to_confirm": timeout_ms, "default": default}
     server = {
-        "command": sys.executable,
-        "args": [str(TOY)],
-        "env": {"TOY_CALLS": str(gateway.daemon.folder / "calls")},
+        "command": PYTHON,
+        "args": ["-I", "-S", "-c", TOY],
+        "env": {"TOY_CALLS": "calls"},
         "tool_calls": [tool],
     }
     body = {
@@ -105,28 +130,29 @@ def asked(gateway: Gateway, made: Any) -> Any:  # noqa: ANN401
     return wait_for(waiting, DEADLINE, what="it asks", explain=lambda: f"{_screens(gateway)}\n{explain()}")[0]
 
 
-def calls(gateway: Gateway) -> list[str]:
-    file = gateway.daemon.folder / "calls"
+def calls(gateway: Gateway, made: Any) -> list[str]:  # noqa: ANN401
+    file = gateway.daemon.data / "workspaces" / str(made["agentd_name"]) / "calls"
     return [json.loads(line)[0] for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def test_a_tool_is_confirmed_rejected_and_timed_out(gateway: Gateway, cli: RealCli) -> None:
+def test_a_tool_is_confirmed_rejected_and_timed_out(gateway: Gateway, cli: RealCli, kind: str) -> None:
     rejected = "canceled" if cli.harness in ENDS else "succeeded"
     made = make(gateway, cli, 600_000, default=False)
     ended(gateway, say(gateway, made, "hello"))
-    assert calls(gateway) == ["hello"]
+    assert made["type"] == kind
+    assert calls(gateway, made) == ["hello"]
     for confirmed in (True, False):
         run = say(gateway, made, "delete")
         waiting = asked(gateway, made)
         assert (waiting["server_name"], waiting["tool_name"]) == ("toy", "delete")
         assert waiting["arguments"] == {"path": "/x"}
-        assert calls(gateway)[1:] == ([] if confirmed else ["delete"])
+        assert calls(gateway, made)[1:] == ([] if confirmed else ["delete"])
         path = f"/agents/{made['name']}/confirmations/{waiting['request_id']}"
         gateway.ask("POST", path, {"confirmed": confirmed})
         again = gateway.request("POST", path, {"confirmed": not confirmed})
         assert again.status == http.HTTPStatus.CONFLICT
         ended(gateway, run, "succeeded" if confirmed else rejected)
-    assert calls(gateway) == ["hello", "delete"]
+    assert calls(gateway, made) == ["hello", "delete"]
     gateway.ask("DELETE", f"/agents/{made['name']}")
 
     for default in ("confirm", "reject"):
@@ -135,5 +161,5 @@ def test_a_tool_is_confirmed_rejected_and_timed_out(gateway: Gateway, cli: RealC
         events = gateway.ask("GET", f"/sessions/{made['session_id']}/events?limit=1000")["events"]
         (response,) = [each["data"] for each in events if each["event_type"] == "tool_confirmation_response"]
         assert (response["confirmed"], response["decided_by"]) == (default == "confirm", "default")
+        assert calls(gateway, made) == (["delete"] if default == "confirm" else [])
         gateway.ask("DELETE", f"/agents/{made['name']}")
-    assert calls(gateway) == ["hello", "delete", "delete"]

@@ -24,13 +24,23 @@ from tests.support.waiting import PATIENCE
 
 STARTED = "gateway_started"
 
+NATIVE = 'managed_type = "native"\n'
+"""Of the table ``[gateway]``."""
 
-def managed_home(daemon: Daemon) -> str:
+
+def managed_home(daemon: Daemon, *, table: bool = False) -> str:
     """Give managed agents the test's HOME, for a jcard: agentd notes in theirs that their folders are trusted.
 
-    Where root runs the tests it would be that of the account.
+    Where root runs the tests it would be that of the account. They are native, wherever the tests run: their programs
+    stand in this clone, which a sandbox need not show.
+
+    Parameters
+    ----------
+    table
+        Whether the jcard has a table ``[gateway]``, which says that they are native.
     """
-    return f'[gateway.managed_env]\nHOME = "{daemon.home}"\n'
+    native = "" if table else f"[gateway]\n{NATIVE}"
+    return f'{native}[gateway.managed_env]\nHOME = "{daemon.home}"\n'
 
 
 class Gateway:

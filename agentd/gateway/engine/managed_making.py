@@ -32,8 +32,9 @@ from agentd.gateway.talk.trees import TreeError
 from agentd.harness.base import Credentials
 from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.edit.writing import TomlValue
-from agentd.model.spec import AgentType, ApplyWhen, Mode, RestartPolicy
+from agentd.model.spec import AgentType, ApplyWhen, Mode, RestartPolicy, SandboxKind
 from agentd.sandbox.engines import Where, look
+from agentd.sandbox.granted import home_of
 from agentd.sandbox.support import SandboxError
 from agentd.workspaces.workspace import WORKSPACES
 
@@ -42,7 +43,7 @@ log = structlog.get_logger(__name__)
 FAILURES: Final = (DeclareError, DefinitionsError, TreeError, OSError)
 """Why an agent cannot be made or removed."""
 
-TALKED_TO_SANDBOXED: Final[frozenset[str]] = frozenset()
+TALKED_TO_SANDBOXED: Final = frozenset({"claude-code", "codex", "opencode", "gemini-cli"})
 """Harnesses whose turns agentd follows in a sandbox, too; others could not be talked to there, nor asked."""
 
 _ROLE: Final = "default"
@@ -59,7 +60,7 @@ class Making:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._kind: AgentType | None = None
+        self._can_be_sandboxed = False
 
     async def folder(self, agent: str) -> Path:
         """Give the place of an agent's folder."""
@@ -175,16 +176,17 @@ class Making:
         wanted = self._core.options.managed.kind
         if wanted is not None or harness not in TALKED_TO_SANDBOXED:
             return wanted or AgentType.NATIVE
-        if self._kind is None:
+        if not self._can_be_sandboxed:
             user = await self._core.definitions.user()
             try:
-                await asyncio.to_thread(look, None, Where(user, os.environ))
+                # In gVisor's they could not be talked to.
+                await asyncio.to_thread(look, SandboxKind.BUBBLEWRAP, Where(user, os.environ))
             except SandboxError as error:
+                # What cannot be now may be later: it is tried for each.
                 log.warning("managed_agents_not_sandboxed", reason=str(error))
-                self._kind = AgentType.NATIVE
-            else:
-                self._kind = AgentType.SANDBOXED
-        return self._kind
+                return AgentType.NATIVE
+            self._can_be_sandboxed = True
+        return AgentType.SANDBOXED
 
     async def unmake(self, agent: ManagedAgent, *, log_too: bool) -> None:
         """Remove an agent and all that is its own.
@@ -198,8 +200,9 @@ class Making:
             await self._core.declarations.withdraw(agent.username, agent.agent)
             await self._gone(agent.agent)
             if not agent.keep:
-                folder = await self.folder(agent.agent)
-                await self._core.trees.remove(await self._core.definitions.user(), folder)
+                home = home_of(agent.agent, await self._core.definitions.data_dir())
+                for folder in (await self.folder(agent.agent), home):
+                    await self._core.trees.remove(await self._core.definitions.user(), folder)
             await self._core.user_files.remove(agent.username, agent.name, log=log_too and not agent.keep)
         except FAILURES as error:
             raise AgentNotReadyError(f"the agent {agent.agent} cannot be removed yet: {error}") from error
