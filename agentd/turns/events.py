@@ -7,7 +7,7 @@ what it sees in these words, and whoever follows a conversation need not know th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -146,6 +146,10 @@ class Usage:
     cache_write_tokens: int = 0
     cost_usd: float | None = None
     """``None`` where the harness does not say."""
+
+    def view(self) -> dict[str, object] | None:
+        """Show it; ``None`` where the harness said nothing."""
+        return None if self == Usage() else asdict(self)
 
     def __add__(self, other: Usage) -> Usage:
         """Add up; the cost is known once any is."""

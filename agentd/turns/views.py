@@ -30,7 +30,7 @@ def conversation_view(watch: RunWatch, waiting: int) -> JsonObject:
         "turn": None if conversation.turn is None else _turn(conversation.turn),
         "last": None if conversation.last is None else _turn(conversation.last),
         "requests": [_request(each) for each in conversation.requests],
-        "usage": asdict(conversation.usage),
+        "usage": conversation.usage.view(),
         "waiting": waiting,
     }
 
@@ -67,7 +67,7 @@ def _turn(turn: Turn) -> JsonObject:
         "failure": None if end is None or end.failure is None else end.failure.value,
         "error": None if end is None else end.error,
         "tools": [asdict(tool) for tool in turn.tools],
-        "usage": asdict(turn.usage),
+        "usage": turn.usage.view(),
     }
 
 

@@ -18,6 +18,7 @@ def tell(event: str, **body: object) -> dict[str, str]:
     return answer
 
 
+tell("ready")
 while True:
     line = input("> ")
     tell("started", prompt=line)

@@ -2,6 +2,7 @@
 # A program of one's own that tells agentd of its turns: it answers each line, and asks before it "deletes" something.
 tell() { curl -s --unix-socket "$AGENTD_HOOK" --data-binary "$2" "http://agentd/v1/hook/$1"; }
 quoted() { printf %s "$1" | sed 's/["\\]/\\&/g'; }
+tell ready '{}'
 while printf '> ' && IFS= read -r line; do
 	tell started "{\"prompt\": \"$(quoted "$line")\"}"
 	case $line in delete*) decision=$(tell permission_asked "{\"text\": \"$(quoted "$line")\"}") ;; *) decision=none ;; esac

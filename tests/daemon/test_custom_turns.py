@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -41,10 +42,11 @@ def activity(daemon: Daemon) -> object:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_example_in_sh_has_turns_and_asks_for_permission(daemon: Daemon, client: Client) -> None:
     start(daemon, "sh", str(EXAMPLES / "agent.sh"))
-    assert activity(daemon) == "unknown"
-    assert client("send", "a", 'say "hi"').status == 0
-    daemon.wait_for(lambda: activity(daemon) == "idle", what="its first turn has ended")
-    assert client("last", "a").out == 'done: say "hi"\n'
+    daemon.wait_for(lambda: activity(daemon) == "idle", what="it is ready")
+    said = json.loads(client("ask", "a", 'say "hi"', "--json", *LIMIT).out)
+    # It does not say what it used: nothing is guessed.
+    assert (said["text"], said["usage"]) == ('done: say "hi"', None)
+    assert json.loads(client("last", "a", "--json").out)["usage"] is None
     assert client("send", "a", "delete all").status == 0
     daemon.wait_for(lambda: activity(daemon) == "waiting_permission", what="it asks")
     assert client("answer", "a", "deny").status == 0
@@ -54,15 +56,16 @@ def test_the_example_in_sh_has_turns_and_asks_for_permission(daemon: Daemon, cli
 
 def test_the_example_in_python_is_asked_and_answered(daemon: Daemon, client: Client) -> None:
     start(daemon, sys.executable, "-S", "-X", "utf8", str(EXAMPLES / "agent.py"))
-    client("send", "a", "hello")
-    daemon.wait_for(lambda: activity(daemon) == "idle", what="its first turn has ended")
-    assert client("ask", "a", "again", *LIMIT).out == "done: again (nothing)\n"
+    daemon.wait_for(lambda: activity(daemon) == "idle", what="it is ready")
+    assert client("ask", "a", "hello", *LIMIT).out == "done: hello (nothing)\n"
+    again = json.loads(client("ask", "a", "again", "--json", *LIMIT).out)
+    assert again["usage"]["input_tokens"] == len("again")
     assert client("send", "a", "which colour?").status == 0
     daemon.wait_for(lambda: activity(daemon) == "waiting_input", what="it asks a question")
     assert client("answer", "a", "Blue").status == 0
     daemon.wait_for(lambda: activity(daemon) == "idle")
     assert client("last", "a").out == "done: which colour? (Blue)\n"
-    daemon.wait_for(lambda: kinds(daemon).count("turn_usage") == 3)
+    daemon.wait_for(lambda: [kinds(daemon).count(each) for each in ("turn_usage", "turn_ended")] == [3, 3])
     (row,) = client("usage").rows
     assert row[:4] == ["a", "3", str(len("hello" + "again" + "which colour?")), "15"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -111,7 +111,7 @@ class Message:
             "final_text": self.final_text,
             "failure": self.failure,
             "error": self.error,
-            "usage": asdict(self.usage),
+            "usage": self.usage.view(),
         }
 
 

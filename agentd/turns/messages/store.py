@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -209,7 +209,7 @@ def _used(connection: sqlite3.Connection) -> int:
 
 
 def _written(message: Message) -> str:
-    document = message.view()
+    document = {**message.view(), "usage": asdict(message.usage)}
     del document["text"], document["id"]
     return json.dumps(document)
 

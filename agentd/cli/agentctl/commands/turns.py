@@ -130,7 +130,7 @@ def _document(name: str, turn: TurnView) -> Json:
         "outcome": turn.outcome,
         "text": turn.text,
         "error": turn.error,
-        "usage": dict(turn.usage),
+        "usage": dict(turn.usage) or None,
     }
 
 
