@@ -79,7 +79,8 @@ def told(event: TurnEvent, conversation: Conversation) -> tuple[str | None, dict
     conversation
         After the event.
     """
-    turn = conversation.turn or conversation.last
+    # What a turn used is told after its end, when the next may be under way.
+    turn = conversation.last if isinstance(event, Usage) else conversation.turn or conversation.last
     data: dict[str, Detail] = {} if turn is None or not turn.id else {"turn": turn.id}
     reason: str | None = None
     match event:

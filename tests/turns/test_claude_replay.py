@@ -311,6 +311,8 @@ async def test_usage_that_is_written_after_the_end_counts_to_its_turn_though_the
         assert first is not None
         assert second is not None
         assert (first.usage.output_tokens, second.usage.output_tokens) == (5, 0)
+        await run.hook("Stop", last_assistant_message="done", **common)
+        assert [data["turn"] for kind, _, data in run.outlet.events if kind == "turn_usage"] == ["p1"]
 
 
 async def test_text_comes_by_the_line_from_hooks_and_by_the_message_from_the_session_file(tmp_path: Path) -> None:
