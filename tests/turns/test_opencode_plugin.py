@@ -127,6 +127,26 @@ async def test_what_was_lost_is_asked_for(pieces: int) -> None:
         assert watch.conversation.usage.input_tokens == 10
 
 
+async def test_a_turn_of_a_former_agentd_is_looked_up_however_late_the_plugin_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agentd.turns.opencode.adapter._FOUND", 0.02)
+    said = [message(1, "user", "go"), message(2, "assistant", "done", tokens=TOKENS)]
+    async with standing_in() as (other, watch, adapter):
+        other.answers["/session/s/message"] = said
+        adapter._reader.session = "s"
+        adapter._since = wall() + 3600
+        adapter._heard.clear()
+        await watch.recall("go", None, 0.0)
+        told = watch.conversation.last
+        await other.say(lost=True)
+        await until(lambda: watch.conversation.last is not None)
+        last = watch.conversation.last
+        assert told is None
+        assert last is not None
+        assert said_of(last) == ("go", "completed", "done")
+
+
 async def test_another_program_of_the_run_is_not_believed() -> None:
     async with standing_in() as (other, watch, _):
         other.pid = OTHER

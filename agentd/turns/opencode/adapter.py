@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -114,6 +115,8 @@ class OpenCodeWatch:
     """Set while the server is heard."""
     _since: float = 0.0
     """Since when it is not, in seconds since the epoch."""
+    _sought: tuple[str, float] | None = None
+    """A message whose turn is to be looked up once the server is heard, and since when."""
     _making: asyncio.Task[str] | None = None
     """The conversation that is being begun, until it is shown."""
     _shown_from: float = 0.0
@@ -148,6 +151,7 @@ class OpenCodeWatch:
                 async for event in server.events():
                     if event.get("type") == "server.connected":
                         await self._connected(server)
+                        await self._look_up()
                     failures = late = 0
                     self._take(event)
                 reason = "it closed the connection"
@@ -269,12 +273,19 @@ class OpenCodeWatch:
             self.voice.identified(None)
 
     async def recall(self, text: str, since: float) -> None:
-        """Ask the server for a turn that began while no agentd listened."""
-        async with asyncio.timeout(_FOUND):
-            await self._heard.wait()
-        session, server = self._reader.session, self._server
-        if session is None or server is None:
+        """Ask the server for a turn that began while no agentd listened; later, if it is not heard in time."""
+        self._sought = text, since
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FOUND):
+                await self._heard.wait()
+            await self._look_up()
+
+    async def _look_up(self) -> None:
+        session, server, sought = self._reader.session, self._server, self._sought
+        self._sought = None
+        if session is None or server is None or sought is None:
             return
+        text, since = sought
         try:
             said = await server.get_all(f"/session/{session}/message")
             idle = session not in await server.get(STATUS)
