@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
+from tests.support.processes import children_named
 
 pytestmark = [
     pytest.mark.program,
@@ -45,13 +45,17 @@ def container(daemon: Daemon) -> Iterator[psutil.Process]:
 
 
 def zombies(first: psutil.Process) -> list[str]:
-    states = [Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] for child in first.children()]
-    return [state for state in states if state == "Z"]
+    found = []
+    for child in first.children():
+        # It is reaped meanwhile.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(child.status())
+    return [state for state in found if state == psutil.STATUS_ZOMBIE]
 
 
 def test_orphans_are_reaped_and_a_signal_stops_the_agents(daemon: Daemon, container: psutil.Process) -> None:
     daemon.wait_for(lambda: not zombies(container), what="no zombie is left")
-    assert len([child for child in container.children() if "agentd" in child.name()]) == 1
+    assert len(children_named(container.pid, "agentd")) == 1
     assert daemon.health()["pid"] != 1
     container.send_signal(signal.SIGTERM)
     assert daemon.wait_exit() == 0
@@ -60,6 +64,6 @@ def test_orphans_are_reaped_and_a_signal_stops_the_agents(daemon: Daemon, contai
 
 
 def test_the_status_is_the_daemons(daemon: Daemon, container: psutil.Process) -> None:
-    the_daemon = next(child for child in container.children() if "agentd" in child.name())
+    (the_daemon,) = children_named(container.pid, "agentd")
     the_daemon.kill()
     assert daemon.wait_exit() == 128 + signal.SIGKILL

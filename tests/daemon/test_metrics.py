@@ -6,12 +6,12 @@ import json
 import re
 from pathlib import Path
 
-import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from agentd.recording.metrics.measures import METRICS, MetricType
 from tests.daemon.support import counting, declare, script, start, stay
 from tests.support.daemon import Daemon
+from tests.support.processes import children_named
 
 DASHBOARD = Path(__file__).parents[2] / "packaging" / "grafana-dashboard.json"
 
@@ -43,7 +43,10 @@ def test_agents_and_the_daemon_are_measured(daemon: Daemon) -> None:
     tree = daemon.agent("tree")
     assert tree is not None
     assert tree["pid"] is not None
-    [loop, _] = sorted(psutil.Process(tree["pid"]).children(), key=lambda child: child.name() == "sleep")
+    pid = tree["pid"]
+    # It may still be its launcher, and the second of them a shell.
+    daemon.wait_for(lambda: children_named(pid, "sleep"), what="the agent has started both")
+    (loop,) = children_named(pid, "sh")
     daemon.wait_for(lambda: sum(loop.cpu_times()[:2]) > 0.2, what="the loop has used some CPU")
     found = scrape(daemon)
     assert found["agentd_agents"]["running",] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,14 +14,13 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from agentd.files.held_names import name_of
 from tests.daemon.support import declare, pids, refused, running, script, start, stay
 from tests.recording.support import lines
 from tests.support.daemon import Daemon
-from tests.support.processes import alive, marked, wait_until_gone
+from tests.support.processes import alive, children_named, marked, wait_until_gone
 from tests.support.thorough import everyday
 from tests.worktrees.repositories import make_repository
 
@@ -42,9 +42,10 @@ def servers(daemon: Daemon) -> list[int]:
     """The tmux servers that were told to serve the daemon's socket, whatever stands at its path."""
     found = {}
     for process in marked(str(daemon.tmux_socket)):
-        name = Path(f"/proc/{process.pid}/comm")
-        if name.exists() and name.read_text() == "tmux: server\n":
-            found[process.pid] = process.parent
+        # It may end meanwhile.
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{process.pid}/comm").read_text() == "tmux: server\n":
+                found[process.pid] = process.parent
     # A child that has not executed its program yet looks like the server.
     return [pid for pid, parent in found.items() if parent not in found]
 
@@ -244,7 +245,7 @@ def test_a_run_whose_tmux_server_died_unseen_is_ended_before_the_next(daemon: Da
 def test_a_lost_server_is_not_replaced_when_its_client_dies_too(first: Daemon) -> None:
     before, server = pids(first), servers(first)
     first.signal(signal.SIGSTOP)
-    client = next(each for each in psutil.Process(first.pid).children() if each.name().startswith("tmux"))
+    client = children_named(first.pid, "tmux")[0]
     first.tmux_socket.unlink()
     client.kill()
     first.signal(signal.SIGCONT)

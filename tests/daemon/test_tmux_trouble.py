@@ -14,7 +14,7 @@ import pytest
 
 from tests.daemon.support import another_run, bad, counting, declare, lines, pids, running, runs, settled, start, stay
 from tests.support.daemon import Daemon
-from tests.support.processes import alive, wait_until_gone
+from tests.support.processes import alive, children_named, wait_until_gone
 from tests.support.waiting import wait_for_file
 
 SOON = "--interval=500ms"
@@ -24,7 +24,7 @@ NOT_WAITED_FOR = 1.0
 
 def control_client(daemon: Daemon) -> psutil.Process:
     """Find the daemon's own tmux client."""
-    (client,) = [child for child in psutil.Process(daemon.pid).children() if child.name().startswith("tmux")]
+    (client,) = children_named(daemon.pid, "tmux")
     return client
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterable
@@ -110,6 +111,16 @@ def descendants(pid: int) -> list[int]:
         return [child.pid for child in psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def children_named(pid: int, name: str) -> list[psutil.Process]:
+    """List the children of a process whose names begin like this; others may end meanwhile."""
+    found = []
+    for child in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.name().startswith(name):
+                found.append(child)
+    return found
 
 
 def command_lines() -> list[bytes]:
