@@ -23,7 +23,7 @@ COMMANDS = (
     *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart", "apply"),
     *("inventory", "models", "smoke", "skills", "setup", "lease"),
     *("spawn", "observe", "transcript", "artifacts", "terminate", "workers", "stats"),
-    *("worktrees", "diff", "collect", "sandbox"),
+    *("worktrees", "snapshot", "restore", "diff", "collect", "sandbox"),
     *("validate", "plan", "schema", "doctor"),
     *("session", "message", "run", "tool", "daemon", "connect"),
     *("mcp", "mcp-config"),

@@ -30,9 +30,10 @@ first. With --from DIR, made by agentctl snapshot --output, the commits are fetc
 is declared in the jcard as it was if nothing declares it. agentctl worktrees restore restores the worktree alone."""
 
 _RESTORE_EXAMPLES = """\
-agentctl stop fixer-0 --wait && agentctl restore fixer-0 && agentctl start fixer-0
+agentctl restore fixer-0
 agentctl restore fixer-0 --at 20261130T091500.000000Z
-agentctl restore fixer-0 --from /mnt/backup/fixer-0 --repo ~/src/shop"""
+agentctl restore fixer-0 --from /mnt/backup/fixer-0 --repo ~/src/shop
+agentctl stop fixer-0 --wait && agentctl restore fixer-0 && agentctl start fixer-0"""
 
 _HEADING: Final = ("NAME", "TIME", "BRANCH", "CONVERSATION", "WHY")
 
