@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pytest
@@ -19,8 +20,11 @@ from tests.docs.newcomer import ROOT
 from tests.gateway.stand_in import COMMAND
 from tests.support import redis_server, talking_claude
 from tests.support.agents import jcard
+from tests.support.forked import run_agentctl
 from tests.support.gateway import Gateway, managed_home
 from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(300)
 
 SERVER = "http://127.0.0.1:8765"
 TABLE = re.compile(r"^## The same calls$.*?(?=^## )", re.MULTILINE | re.DOTALL)
@@ -64,6 +68,9 @@ class Shell:
             return ""
         for old, new in {SERVER: self.gateway.url, **self.replaced}.items():
             line = line.replace(old, new)
+        own = re.fullmatch(r"(?:(\w+)=\$\()?(agentctl .*?)\)?", line)
+        if own is not None:
+            return self._agentctl(own[2], own[1], said)
         kept = self.folder / "variables"
         script = f"set -a\n{line}\nstatus=$?\nenv -0 >{shlex.quote(str(kept))}\nexit $status\n"
         done = subprocess.run(
@@ -78,6 +85,15 @@ class Shell:
         )
         assert done.returncode == 0, (line, done)
         self.env = dict(each.split("=", 1) for each in kept.read_text().split("\0") if "=" in each)
+        return done.stdout
+
+    def _agentctl(self, line: str, variable: str | None, said: str) -> str:
+        """Execute a plain call as a fork: there are 40, and each start of the program costs 0.3 s of CPU."""
+        words = shlex.split(Template(line).substitute(self.env))
+        done = run_agentctl(words, env=self.env, cwd=self.folder, timeout=90, given=said.encode())
+        assert done.returncode == 0, (line, done)
+        if variable is not None:
+            self.env[variable] = done.stdout.strip()
         return done.stdout
 
     def follow(self, line: str, until: str) -> None:
