@@ -10,11 +10,10 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
-from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
 from agentd.turns.activity import NOBODY_SPEAKS, Seen, Shown
 from agentd.turns.activity_watch import ActivityWatch
@@ -43,6 +42,7 @@ from agentd.turns.conversation import Conversation, Request, Turn, decide, expir
 from agentd.turns.events import Ended, Outcome, PermissionResolved, TextDelta, TurnEvent, Usage
 from agentd.turns.late_usage import LateUsage
 from agentd.turns.limit_watch import ZONE, LimitWatch
+from agentd.turns.outlet import Outlet
 from agentd.turns.quota import QuotaWindow, failed_at
 from agentd.turns.reporter import Reporter
 from agentd.turns.witnesses import Witnesses
@@ -66,38 +66,10 @@ _ADAPTER = Witnesses("adapter", "adapter")
 T = TypeVar("T")
 
 
-class Outlet(Protocol):
-    """Where a run's news go."""
-
-    def changed(self, run: RunWatch) -> None:
-        """What is shown of it has changed."""
-        ...
-
-    def talked(self, run: RunWatch) -> None:
-        """A turn began in the conversation that the run has."""
-        ...
-
-    def not_resumed(self, run: RunWatch) -> None:
-        """A run that was to go on with a conversation failed before any turn: the next one begins another."""
-        ...
-
-    def happened(self, run: RunWatch, event: TurnEvent) -> None:
-        """Something happened in a turn; what was made of it stands in the run's conversation."""
-        ...
-
-    def unheard(self, run: RunWatch) -> None:
-        """Nothing more is heard of its turns, though it may go on."""
-        ...
-
-    def emit(self, agent: str, kind: EventKind, reason: str | None, data: dict[str, Detail]) -> None:
-        """Something that the journal keeps."""
-        ...
-
-
 class RunWatch:
     """A run and its adapter; also the adapter's `Voice`."""
 
-    def __init__(self, run: LiveRun, ground: Ground, outlet: Outlet) -> None:
+    def __init__(self, run: LiveRun, ground: Ground, outlet: Outlet[RunWatch]) -> None:
         self.run = run
         self.conversation = Conversation()
         self._talked: str | None = None

@@ -25,7 +25,8 @@ from agentd.turns.messages.message import Message, Status
 from agentd.turns.messages.queue import ConflictError, QueueFullError
 from agentd.turns.messages.store import Store, StoreError
 from agentd.turns.messages.undelivered import OURS
-from agentd.turns.run_watch import Outlet, RunWatch
+from agentd.turns.outlet import Outlet
+from agentd.turns.run_watch import RunWatch
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.streams import Stream, Streams, event_line, message_line
 
@@ -64,7 +65,7 @@ def is_worker_of(agent: str, name: str, declared: Mapping[str, DeclaredAgent]) -
     return False
 
 
-class Memory(Outlet, Protocol):
+class Memory(Outlet[RunWatch], Protocol):
     """Where news go, and conversations are remembered."""
 
     def restored(self, agent: str, conversation: Remembered) -> None:
