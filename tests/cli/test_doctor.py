@@ -22,17 +22,8 @@ KEY = "sk-needle-0123456789"
 @pytest.fixture
 def client(daemon: Daemon) -> Client:
     """Point agentctl at the daemon's files, as its environment does."""
-    return Client(
-        daemon.folder,
-        {
-            "AGENTD_API_SOCKET": str(daemon.api_socket),
-            "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket),
-            "AGENTD_SECRET_DIR": str(daemon.secrets),
-            "AGENTD_STATE_DIR": str(daemon.state),
-            "HOME": str(daemon.home),
-            "PATH": daemon.environment()["PATH"],
-        },
-    )
+    environment = daemon.environment()
+    return Client(daemon.folder, {**daemon.places, "HOME": environment["HOME"], "PATH": environment["PATH"]})
 
 
 def stand_in(daemon: Daemon, name: str, body: str) -> None:

@@ -17,8 +17,7 @@ def running(daemon: Daemon) -> Client:
     daemon.write_jcard(jcard({"name": "worker", "command": ["cat"]}))
     daemon.start()
     daemon.wait_state("worker", "running")
-    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
-    return Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    return Client(daemon.folder, daemon.places)
 
 
 def test_an_agent_comes_changes_and_goes_with_its_drop_in(running: Client, daemon: Daemon) -> None:

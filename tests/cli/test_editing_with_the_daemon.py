@@ -16,8 +16,7 @@ def running(daemon: Daemon) -> Client:
     """A daemon with one agent, and the client told where it is."""
     daemon.write_jcard(jcard({"name": "worker", "command": ["cat"]}, {"name": "other", "command": ["cat"]}))
     daemon.start()
-    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
-    client = Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    client = Client(daemon.folder, daemon.places)
     daemon.wait_state("worker", "running")
     return client
 

@@ -24,17 +24,7 @@ SOON = 15.0
 @pytest.fixture
 def client(daemon: Daemon) -> Client:
     """Point agentctl at the daemon's files."""
-    return Client(
-        daemon.folder,
-        {
-            "AGENTD_API_SOCKET": str(daemon.api_socket),
-            "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket),
-            "AGENTD_SECRET_DIR": str(daemon.secrets),
-            "AGENTD_STATE_DIR": str(daemon.state),
-            "AGENTD_DATA_DIR": str(daemon.data),
-            "HOME": str(daemon.home),
-        },
-    )
+    return Client(daemon.folder, {**daemon.places, "HOME": str(daemon.home)})
 
 
 @pytest.fixture(autouse=True)

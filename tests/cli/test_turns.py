@@ -35,8 +35,7 @@ def talk(daemon: Daemon) -> Client:
     daemon.start()
     daemon.wait_for(lambda: (agent := daemon.agent("a")) is not None and agent["activity"] == "idle", what="a is idle")
     daemon.wait_state("mute", "running")
-    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
-    return Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    return Client(daemon.folder, daemon.places)
 
 
 @pytest.fixture

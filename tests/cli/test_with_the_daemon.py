@@ -21,8 +21,7 @@ def running(daemon: Daemon) -> Client:
     )
     daemon.start()
     daemon.wait_state("done", "exited")
-    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
-    client = Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    client = Client(daemon.folder, daemon.places)
     assert client("wait", "worker", "--for", "running", "--timeout", "20s").status == 0
     assert client("wait", "done", "--for", "exited", "--timeout", "20s").status == 0
     return client

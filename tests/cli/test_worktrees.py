@@ -35,13 +35,7 @@ def repo(daemon: Daemon) -> Path:
 
 
 def client_of(daemon: Daemon) -> Client:
-    env = {
-        "AGENTD_API_SOCKET": str(daemon.api_socket),
-        "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket),
-        "AGENTD_CONFIG": str(daemon.jcard),
-        "AGENTD_DATA_DIR": str(daemon.data),
-    }
-    return Client(daemon.folder, env)
+    return Client(daemon.folder, daemon.places)
 
 
 @pytest.fixture

@@ -91,8 +91,7 @@ def test_a_person_sends_several_lines_asks_and_answers(daemon: Daemon) -> None:
     agent = Scripted(daemon, SCRIPTED, prompt="say started", restart="always")
     daemon.write_jcard(jcard(agent.table))
     daemon.start()
-    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
-    client = Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    client = Client(daemon.folder, daemon.places)
     daemon.wait_for(lambda: "started" in client("last", "a").out, 60, what="the prompt was its first turn")
     assert client("send", "a", "say one\nsay  two", "--timeout", "60s").status == 0
     daemon.wait_for(lambda: client("last", "a").out == "one two\n", 60, what="the paste was one message")

@@ -39,7 +39,7 @@ def place(daemon: Daemon, name: str) -> tuple[int | None, str]:
 
 
 def client_of(daemon: Daemon) -> Client:
-    return Client(daemon.folder, {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_CONFIG": str(daemon.jcard)})
+    return Client(daemon.folder, daemon.places)
 
 
 def test_no_more_run_than_may_and_the_next_one_follows(daemon: Daemon) -> None:

@@ -18,8 +18,7 @@ from tests.support.daemon import AgentJson, Daemon
 
 @pytest.fixture
 def client(daemon: Daemon) -> Client:
-    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
-    return Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    return Client(daemon.folder, daemon.places)
 
 
 def planned(daemon: Daemon) -> Sequence[Mapping[str, object]]:

@@ -40,8 +40,7 @@ command = ["sh", "-c", "cat >>{told}"]
 
 
 def client_of(daemon: Daemon) -> Client:
-    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
-    return Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    return Client(daemon.folder, daemon.places)
 
 
 def answer(agent: Listener, message: str, line: str) -> str:

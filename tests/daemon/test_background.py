@@ -20,8 +20,7 @@ AGENT = Path(__file__).parents[1] / "support" / "tool_agent.py"
 
 @pytest.fixture
 def client(daemon: Daemon) -> Client:
-    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
-    return Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    return Client(daemon.folder, daemon.places)
 
 
 def start(daemon: Daemon) -> None:

@@ -24,8 +24,7 @@ LIMIT = ("--timeout", "30s")
 @pytest.fixture
 def client(daemon: Daemon) -> Client:
     """The client of a daemon that is not started yet."""
-    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
-    return Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    return Client(daemon.folder, daemon.places)
 
 
 def start(daemon: Daemon, *command: str) -> None:

@@ -36,7 +36,7 @@ def test_each_replica_has_ports_that_stay_over_edits_and_restarts_of_agentd(daem
     pids = {name: daemon.agents()[name]["pid"] for name in ports}
     assert len({port for each in ports.values() for port in each.values()}) == 4
     daemon.wait_for(lambda: kinds(daemon).count("ports_assigned") == 2, what="it is told")
-    client = Client(daemon.folder, {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_CONFIG": str(daemon.jcard)})
+    client = Client(daemon.folder, daemon.places)
     assert client("plan", str(daemon.jcard)).out == ""
     assert f"ports\tPORT={ports['a-0']['PORT']}, DB_PORT={ports['a-0']['DB_PORT']}\n" in client("status", "a-0").out
 

@@ -37,15 +37,7 @@ def jcard_of(daemon: Daemon, name: str = "jcard.toml") -> str:
 def test_a_manager_spawns_two_answers_one_and_merges_both(daemon: Daemon) -> None:
     site = team_of(daemon)
     (daemon.bin / "agentctl").symlink_to(program("agentctl"))
-    where = {
-        "AGENTD_CONFIG": daemon.jcard,
-        "AGENTD_API_SOCKET": daemon.api_socket,
-        "AGENTD_TMUX_SOCKET": daemon.tmux_socket,
-        "AGENTD_STATE_DIR": daemon.state,
-        "AGENTD_DATA_DIR": daemon.data,
-        "AGENTD_SECRET_DIR": daemon.secrets,
-    }
-    env = ", ".join(f'{name} = "{value}"' for name, value in where.items())
+    env = ", ".join(f'{name} = "{value}"' for name, value in daemon.places.items())
     daemon.write_jcard(f"{jcard_of(daemon)}env = {{ {env} }}\n")
     daemon.start()
     manager = daemon.wait_state("manager", "exited", "failed", timeout=110)

@@ -25,15 +25,7 @@ class Typed:
     def run(self, line: str) -> tuple[int, str, str]:
         """Give the exit status, and what was printed on both streams."""
         daemon = self.world.daemon
-        where = {
-            "AGENTD_CONFIG": daemon.jcard,
-            "AGENTD_API_SOCKET": daemon.api_socket,
-            "AGENTD_TMUX_SOCKET": daemon.tmux_socket,
-            "AGENTD_STATE_DIR": daemon.state,
-            "AGENTD_DATA_DIR": daemon.data,
-            "AGENTD_SECRET_DIR": daemon.secrets,
-        }
-        environment = {**daemon.environment(), **{name: str(value) for name, value in where.items()}}
+        environment = {**daemon.environment(), **daemon.places}
         argv = [program("agentctl"), *shlex.split(line)]
         done = run_agentctl(argv, env=environment, cwd=self.world.repo, timeout=60)
         assert "Traceback" not in done.stderr, done.stderr

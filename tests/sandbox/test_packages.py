@@ -89,8 +89,7 @@ def test_a_command_in_its_sandbox_finds_them_too(sandboxed: Sandboxed) -> None:
     daemon = sandboxed.daemon
     sandboxed.start(jcard(agent("a", "hello-extra")))
     wait_said(sandboxed, "a")
-    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
-    client = Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    client = Client(daemon.folder, daemon.places)
     done = client("sandbox", "a", "--", "hello-extra")
     assert (done.status, done.out) == (0, "from Nix\n"), done.err
 

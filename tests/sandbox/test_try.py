@@ -53,8 +53,7 @@ def running(sandboxed: Sandboxed) -> Sandboxed:
 def client(running: Sandboxed) -> Client:
     """The client of that daemon."""
     daemon = running.daemon
-    env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_TMUX_SOCKET": str(daemon.tmux_socket)}
-    return Client(daemon.folder, {**env, "AGENTD_CONFIG": str(daemon.jcard)})
+    return Client(daemon.folder, daemon.places)
 
 
 @pytest.fixture

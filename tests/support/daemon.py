@@ -251,6 +251,18 @@ class Daemon:
         """Whether the daemon process lives."""
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def places(self) -> dict[str, str]:
+        """The environment by which agentctl finds its files and sockets."""
+        return {
+            "AGENTD_CONFIG": str(self.jcard),
+            "AGENTD_API_SOCKET": str(self.api_socket),
+            "AGENTD_TMUX_SOCKET": str(self.tmux_socket),
+            "AGENTD_STATE_DIR": str(self.state),
+            "AGENTD_DATA_DIR": str(self.data),
+            "AGENTD_SECRET_DIR": str(self.secrets),
+        }
+
     def environment(self, **more: str) -> dict[str, str]:
         """Build the daemon's environment: this process' own, with another HOME and PATH."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AGENTD_", "TMUX"))}
