@@ -14,6 +14,7 @@ from agentd.launch.launcher import LaunchScript, oversized
 from agentd.launch.preflight import PATH_SET, PreflightError
 from agentd.launch.renderer import check_renderer, renderer
 from agentd.model.events import Event, EventKind
+from agentd.model.limits import Limits
 from agentd.model.spec import AGENT_VARIABLE, RUN_ID_VARIABLE, AgentSpec, AgentType
 from agentd.process.identity import ProcessIdentity
 from agentd.process.ports import is_free
@@ -196,10 +197,7 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
             environment=sorted(environment),
         )
     limits = spec.policy.limits
-    held = bool(limits) and host.groups.enforcing
-    if limits and not held:
-        reasons = {name: host.groups.foreseen(name)[1] for name in limits.declared()}
-        log.warning("limits_not_enforced", agent=spec.name, run=run_id, reasons=reasons)
+    held = _is_held(host, spec.name, run_id, limits)
     try:
         host.runtime.write_record(run_id, record)
         if way_out is not None and way_out.trusted is not None:
@@ -226,6 +224,15 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PreflightError(f"cannot write the launch script in {host.runtime.path}: {reason}") from error
+
+
+def _is_held(host: Host, agent: str, run_id: str, limits: Limits) -> bool:
+    """Whether a run gets a control group for its limits; logs those that cannot be enforced."""
+    if limits and not host.groups.enforcing:
+        reasons = {name: host.groups.foreseen(name)[1] for name in limits.declared()}
+        log.warning("limits_not_enforced", agent=agent, run=run_id, reasons=reasons)
+        return False
+    return bool(limits)
 
 
 def served(life: Life, handle: RunHandle | None) -> Running | None:
