@@ -63,14 +63,19 @@ def test_rules_decide_and_it_is_known_who_did(daemon: Daemon) -> None:
 
     agent.send("m4", "run git status; make")
     assert client("wait", "a", "--for", "waiting_permission", "--timeout", "30s").status == 0
-    waiting = cast("list[dict[str, object]]", client("approvals", "--json").document)[-1]
-    assert (waiting["what"], waiting["decision"]) == ("git status; make", None)
+
+    def last() -> tuple[object, object]:
+        waiting = cast("list[dict[str, object]]", client("approvals", "--json").document)[-1]
+        return waiting["what"], waiting["decision"]
+
+    # What is told is kept a moment later.
+    daemon.wait_for(lambda: last() == ("git status; make", None), what="the last of the list waits")
     assert client("answer", "a", "allow").status == 0
     agent.wait("m4", "ended")
 
-    rows = [line.split("\t")[1:] for line in client("approvals").out.splitlines()]
     user = pwd.getpwuid(os.geteuid()).pw_name
-    assert rows == [
+    daemon.wait_for(lambda: last() == ("git status; make", "allow"), what="the answer is kept")
+    assert [line.split("\t")[1:] for line in client("approvals").out.splitlines()] == [
         ["a", "Bash", "allow", "rule status", "git status --short"],
         ["a", "Bash", "deny", "rule no-rm", "ls; rm -rf x"],
         ["a", "Bash", "deny", "rule ops", "git push"],
