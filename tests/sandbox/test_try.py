@@ -65,9 +65,10 @@ def operator(client: Client) -> Iterator[TmuxServer]:
 
 
 def of_interest(text: str, running: Sandboxed) -> list[str]:
-    """All but the console, which is the agent's terminal, and what others mount meanwhile."""
+    """All but the console, which is the agent's terminal, what others mount meanwhile, and the run's own socket."""
     ours = f"{running.daemon.folder}/"
-    return [line for line in text.splitlines() if not line.startswith("/dev/") or line.startswith(ours)]
+    lines = [line for line in text.splitlines() if not line.startswith("/dev/") or line.startswith(ours)]
+    return [line for line in lines if not line.startswith(("/run/agentd/hooks ", "AGENTD_HOOK="))]
 
 
 def test_it_sees_what_the_agent_sees(running: Sandboxed, client: Client) -> None:
