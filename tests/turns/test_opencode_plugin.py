@@ -47,6 +47,8 @@ class StandIn:
     watch: RunWatch
     answers: dict[str, object] = field(default_factory=lambda: {"/session/status": {}})
     posts: list[tuple[str, object]] = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
+    """What is not answered once."""
     silent: bool = False
     pieces: int = 1
     pid: int = OWN
@@ -65,6 +67,10 @@ class StandIn:
                 await self.answer(wish)
 
     async def answer(self, wish: Mapping[str, object]) -> None:
+        if wish["path"] in self.failing:
+            self.failing.remove(str(wish["path"]))
+            await self.post("answer", id=wish["id"], status=503, text="", last=True)
+            return
         path = str(wish["path"]).partition("?")[0]
         if wish["method"] == "POST":
             self.posts.append((path, wish["document"]))
@@ -131,14 +137,16 @@ async def test_a_turn_of_a_former_agentd_is_looked_up_however_late_the_plugin_is
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("agentd.turns.opencode.adapter._FOUND", 0.02)
-    said = [message(1, "user", "go"), message(2, "assistant", "done", tokens=TOKENS)]
+    # Before this agentd was started.
+    said = [message(1, "user", "go", time={"created": 1}), message(2, "assistant", "done", tokens=TOKENS)]
     async with standing_in() as (other, watch, adapter):
         other.answers["/session/s/message"] = said
         adapter._reader.session = "s"
-        adapter._since = wall() + 3600
         adapter._heard.clear()
         await watch.recall("go", None, 0.0)
         told = watch.conversation.last
+        # It is asked again where it does not answer.
+        other.failing.append("/session/s/message")
         await other.say(lost=True)
         await until(lambda: watch.conversation.last is not None)
         last = watch.conversation.last

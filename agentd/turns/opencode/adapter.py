@@ -275,23 +275,22 @@ class OpenCodeWatch:
     async def recall(self, text: str, since: float) -> None:
         """Ask the server for a turn that began while no agentd listened; later, if it is not heard in time."""
         self._sought = text, since
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(OSError):
             async with asyncio.timeout(_FOUND):
                 await self._heard.wait()
             await self._look_up()
 
     async def _look_up(self) -> None:
+        """Look up the turn that is sought, as long as that has not been done; raises `OSError` if it cannot be."""
         session, server, sought = self._reader.session, self._server, self._sought
-        self._sought = None
         if session is None or server is None or sought is None:
             return
         text, since = sought
-        try:
-            said = await server.get_all(f"/session/{session}/message")
-            idle = session not in await server.get(STATUS)
-        except OSError as error:
-            log.debug("opencode_not_heard", agent=self.run_.facts.agent, reason=str(error))
+        said = await server.get_all(f"/session/{session}/message")
+        idle = session not in await server.get(STATUS)
+        if self._sought is not sought:
             return
+        self._sought = None
         begins = [at for at, each in enumerate(said) if is_prompt(each, since) and same_text(text, prompt_of(each))]
         for each in said[begins[-1] :] if begins else ():
             for event in as_events(each):
