@@ -114,7 +114,7 @@ class Installed(Home):
     """A program whose package is removed or replaced under it, and then is another version."""
 
     name = "installed"
-    victims: tuple[str, ...] = ("trouble",) * 6
+    victims: tuple[str, ...] = ("trouble", "trouble")
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
