@@ -105,6 +105,7 @@ def test_names_are_those_of_the_daemon(client: Client, source: MemorySource) -> 
     assert client("__names").out == client("__names", "--api-socket", client.api_socket).out == "a\nb\n"
 
 
+@pytest.mark.thorough
 def test_every_command_and_option_of_the_help_is_in_every_script(client: Client) -> None:
     scripts = {shell: client("completion", shell).out for shell in SHELLS}
     for command in re.findall(r"^    ([a-z]+) ", client("--help").out, re.MULTILINE):

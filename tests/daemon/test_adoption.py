@@ -353,6 +353,7 @@ def test_agents_whose_sessions_are_closed_during_the_absence_follow_their_policy
         daemon.kill()
 
 
+@pytest.mark.thorough
 def test_another_shell_that_starts_agentd_restarts_no_agent(daemon: Daemon) -> None:
     start(daemon, stay("a"))
     before = running(daemon, "a")

@@ -109,6 +109,7 @@ def test_the_worktree_of_a_worker_that_lives_is_never_removed(typed: Typed) -> N
     assert typed(f"observe {worker} --timeout 0s")["state"] == "running"
 
 
+@pytest.mark.thorough
 def test_keys_are_pressed_only_where_the_policy_allows_it(typed: Typed) -> None:
     worker = str(typed(f"spawn --provider {PROVIDER} --repo . --task hello")["id"])
     typed(f"observe {worker} --for completed --timeout 60s")

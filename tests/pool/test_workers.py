@@ -57,6 +57,7 @@ def test_a_message_that_waits_is_work_so_an_old_end_is_not_told_again(world: Wor
     assert world.observe(worker, WorkerEvent.COMPLETED).answer == "You said: second STUB-SLEEP:0.5"
 
 
+@pytest.mark.thorough
 def test_of_several_workers_the_first_event_is_told_and_no_other_is_lost(world: World) -> None:
     first, second = world.spawn("one").id, world.spawn("two STUB-SLEEP:1").id
     told = world.run(lambda pool: observe(pool, [second, first], patience=60))
@@ -177,6 +178,7 @@ def test_a_worker_ends_in_time_although_nobody_looks(world: World) -> None:
     assert seen.exit.reason == "timed_out"
 
 
+@pytest.mark.thorough
 def test_a_drop_in_by_hand_does_not_go_around_the_policies(world: World) -> None:
     daemon = world.daemon
     daemon.write_jcard(jcard_of('denied_providers = ["codex"]\nmax_workers = 1\nmax_runtime = "1h"'))

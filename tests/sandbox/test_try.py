@@ -80,6 +80,7 @@ def test_it_sees_what_the_agent_sees(running: Sandboxed, client: Client) -> None
     assert "s3cret-OTHER" not in done.out
 
 
+@pytest.mark.thorough
 def test_pipes_and_the_exit_status_are_the_commands(client: Client) -> None:
     piped = client.shell("echo up | agentctl sandbox a -- sh -c 'tr a-z A-Z; echo wrong >&2; exit 7'")
     assert (piped.out, piped.err, piped.status) == ("UP\n", "wrong\n", 7)
