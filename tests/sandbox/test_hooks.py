@@ -134,3 +134,15 @@ def test_another_process_of_its_user_cannot_use_its_socket(sandboxed: Sandboxed)
     daemon.wait_for((daemon.workdir / "said").read_text, what="it has written that down")
     assert (daemon.workdir / "said").read_text().startswith("403")
     assert "forged" not in json.dumps(post(daemon, "/v1/turns/a", method="GET")[1])
+
+
+def test_in_gvisors_sandbox_it_takes_no_messages_and_says_why(sandboxed: Sandboxed) -> None:
+    daemon = sandboxed.daemon
+    sandboxed.start(jcard(posting("a", "turns", sandbox="gvisor", enabled=False)))
+
+    def answered() -> tuple[int, object] | None:
+        answer = post(daemon, "/v1/turns/a/messages", {"id": "m", "text": "hello"})
+        return None if answer[0] == 503 else answer
+
+    status, found = daemon.wait_for(answered, what="it is known which agents are declared")
+    assert (status, "gVisor's sandbox" in json.dumps(found)) == (409, True), found
