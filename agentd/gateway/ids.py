@@ -45,10 +45,12 @@ def new_id(kind: str, now: float | None = None) -> str:
 
 
 def go_on_after(ids: Iterable[str]) -> None:
-    """Have ids sort after these, which a former process made."""
+    """Have ids sort after these, which a former process made; those of another form are passed over."""
     for each in ids:
         kind, _, rest = each.partition("_")
         number = 0
+        if len(rest) < _TIME_CHARACTERS or not set(rest) <= set(_ALPHABET):
+            continue
         for character in rest[:_TIME_CHARACTERS]:
             number = number << 5 | _ALPHABET.index(character)
         with _lock:

@@ -28,7 +28,7 @@ def test_ids_sort_in_the_order_in_which_they_were_made_whatever_the_clock_says()
 def test_ids_sort_after_those_of_a_former_process() -> None:
     former = new_id("run", 2000.0)
     ids._last.clear()
-    go_on_after([former])
+    go_on_after([former, "run_x", "run", "ses_0123456789-?!", ""])
     assert new_id("run", 1000.0) > former
 
 
