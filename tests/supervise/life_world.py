@@ -98,6 +98,9 @@ class World:
         assert len(launches) <= 1
         if self.life.restarts > before.restarts:
             self._restarted(before)
+        elif self.life.state is AgentState.QUEUED:
+            # Nothing counted from former definitions applies to what waits for a slot.
+            assert self.life.restarts in (0, before.restarts)
         elif self.life.restarts < before.restarts and not launches and not self.life.gone:
             # A restart that never began.
             assert self.life.restarts == before.restarts - 1
