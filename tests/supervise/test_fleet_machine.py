@@ -419,12 +419,11 @@ class FleetMachine(RuleBasedStateMachine):
             most = self.admission.capacity.running or 0
             # By state, for a run that ended while there was no daemon has its slot until that is seen.
             self.allowed = max(most, min(self.allowed, self._slots()))
-            # A launch that is given up since nothing was seen of it is being killed.
-            given_up = [name for name, world in self.worlds.items() if world.life.state.ended and not world.idle]
+            # A launch that is given up, since nothing was seen of it, is being killed when its slot is given on.
             alive = [
-                name
-                for name, world in self.worlds.items()
-                if name not in given_up and any(each.alive for each in world.processes.values())
+                world
+                for world in self.worlds.values()
+                if world.life.state in HAVE_SLOTS and any(each.alive for each in world.processes.values())
             ]
             assert len(alive) <= self.allowed
         for world in self.worlds.values():
