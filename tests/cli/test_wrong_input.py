@@ -96,7 +96,7 @@ def test_collect_takes_whole_numbers_of_lines(client: Client, lines: str) -> Non
 
 
 def test_worktrees_asks_for_what_is_missing_alone(client: Client) -> None:
-    assert "are required: list|clean; " in client("worktrees").err
+    assert "are required: list|clean|restore; " in client("worktrees").err
 
 
 def test_a_text_of_control_characters_alone_is_said_to_be_that() -> None:
