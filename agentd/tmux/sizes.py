@@ -34,6 +34,8 @@ class WindowSizes:
         self._run = run
         self.due = True
         """Whether a client may have left; at first, while there was no daemon."""
+        self._unclaimed: frozenset[str] = frozenset()
+        """Windows of another size that were no agent's at the last look: between two runs an agent has none."""
 
     def noticed(self, notification: Notification) -> bool:
         """Take a notification, and say whether it means that a client has left."""
@@ -53,16 +55,16 @@ class WindowSizes:
         TmuxUnreachableError
             If it does not answer.
         """
-        if not self.due:
+        if not self.due and self._unclaimed.isdisjoint(windows):
             return
         self.due = False
         (lines,) = await self._run(command("list-windows", "-a", "-F", _FORMAT))
         listed = [fields for line in lines if len(fields := line.split(" ")) == _FORMAT.count(" ") + 1]
         # One window may be in several sessions.
         attended = {window for window, _, _, clients in listed if clients not in _UNATTENDED}
-        for window in sorted({
-            window for window, size, mode, _ in listed if size != _DEFAULT and mode != "manual" and window in windows
-        } - attended):  # fmt: skip
+        other = {window for window, size, mode, _ in listed if size != _DEFAULT and mode != "manual"} - attended
+        self._unclaimed = frozenset(other.difference(windows))
+        for window in sorted(other.intersection(windows)):
             await self._run(
                 command("resize-window", "-t", window, "-x", str(SIZE[0]), "-y", str(SIZE[1])),
                 # Resizing marks the size as set by hand, which no client would change.
