@@ -63,10 +63,12 @@ def left_running(turn: Turn, parents: Parents) -> tuple[ProcessIdentity, ...]:
     for pid, (parent, _) in parents.items():
         children.setdefault(parent, []).append(pid)
     below = set(_tops(turn.process.pid, turn, parents, children))
+    # An agent that is talked to at once began as its turn did, and so did the sandbox above it.
+    own = {turn.process.pid, *_above(turn.process.pid, parents)}
     orphans = {
         pid
         for pid, (parent, started) in parents.items()
-        if _within(turn, started) and parent not in below and _is_orphan(pid, turn, parents) and pid not in below
+        if _within(turn, started) and parent not in below and pid not in below | own and _is_orphan(pid, turn, parents)
     }
     return tuple(
         ProcessIdentity(pid, parents[pid][1]) for pid in sorted(below | orphans) if not serves(pid) and pid in parents
@@ -89,16 +91,20 @@ def _tops(pid: int, turn: Turn, parents: Parents, children: Mapping[int, Sequenc
 
 def _is_orphan(pid: int, turn: Turn, parents: Parents) -> bool:
     """Whether a process lost its parents, and is of the run."""
-    seen, above = set[int](), parents[pid][0]
+    for above in _above(pid, parents):
+        # What is above it is the one to judge, if that began in the turn.
+        if above == turn.process.pid or _within(turn, parents[above][1]):
+            return False
+    return run_id_of(pid) == turn.run_id
+
+
+def _above(pid: int, parents: Parents) -> Iterator[int]:
+    """The processes above one, the nearest first."""
+    seen, above = {pid}, parents[pid][0] if pid in parents else 0
     while above in parents and above not in seen:
-        if above == turn.process.pid:
-            return False
-        if _within(turn, parents[above][1]):
-            # What is above it is the one to judge.
-            return False
+        yield above
         seen.add(above)
         above = parents[above][0]
-    return run_id_of(pid) == turn.run_id
 
 
 def serves(pid: int) -> bool:

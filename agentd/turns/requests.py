@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, unquote
 
 import structlog
 
+from agentd.process.proc import run_id_of
 from agentd.text.messages import TooLargeError, message_of
 from agentd.turns.adapter import Answer, Hook, TurnsError
 from agentd.turns.conversation import Request
@@ -47,6 +48,9 @@ TURNS_PATH: Final = "/v1/turns/"
 
 _ADOPTION_LIMIT: Final = 5.0
 """Seconds for which requests wait until it is known which runs a former daemon left; it takes 0.1 s."""
+
+_START_LIMIT: Final = 2.0
+"""Seconds for which a hook waits until its run is known; under load programs have posted before that."""
 
 _LONGEST_HOOK: Final = 1 << 20
 """Bytes of a hook's body that are taken; of a longer one only the hook's name is."""
@@ -207,10 +211,21 @@ class Requests:
         return f"uid:{peer.uid}" if watch is None else f"{BY_AGENT}{watch.agent}"
 
     async def _hook(self, request: HttpRequest, name: str) -> HttpAnswer:
-        watch = self._turns.run_of(request.peer.pid)
+        watch = self._turns.run_of(request.peer.pid) or await self._just_launched(request.peer.pid)
         if watch is None:
             return _refused(HTTPStatus.FORBIDDEN, "the process that posts this belongs to no run")
         return await self._hook_of(watch, request, name)
+
+    async def _just_launched(self, pid: int) -> RunWatch | None:
+        """Wait for the run of a process that posts before its start was told."""
+        run_id = run_id_of(pid)
+        if run_id is None:
+            return None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_START_LIMIT):
+                await self._turns.known(run_id)
+        # Its environment may say anything; it is the kernel that tells whose it is.
+        return self._turns.run_of(pid)
 
     async def _hook_of(self, watch: RunWatch, request: HttpRequest, name: str) -> HttpAnswer:
         flow = self._flows.setdefault(watch.run_id, _Flow())

@@ -97,6 +97,26 @@ def test_an_orphan_of_the_run_is_left_and_outlives_its_shell(start: Start) -> No
         os.kill(pid, signal.SIGKILL)
 
 
+def test_an_agent_that_began_with_its_turn_and_the_sandbox_above_it_are_no_tools(start: Start) -> None:
+    began = later()
+    sandbox = start("sh", "-c", "sleep 4715; true")
+    wait_for(lambda: [pid for pid in still_running_below(sandbox.pid) if command(pid) == "sleep 4715"])
+    [inner] = still_running_below(sandbox.pid)
+    agent = ProcessIdentity.of(inner)
+    assert agent is not None
+    found = left_running(Turn(RUN, agent, began, later()), read_parents())
+    assert {sandbox.pid, inner}.isdisjoint(each.pid for each in found)
+
+
+def still_running_below(pid: int) -> list[int]:
+    return [each for each, (parent, _) in read_parents().items() if parent == pid]
+
+
+def command(pid: int) -> str:
+    identity = ProcessIdentity.of(pid)
+    return " ".join(names_of([identity])) if identity is not None else ""
+
+
 def test_what_is_below_one_that_has_ended_is_still_known(start: Start) -> None:
     shell = start("sh", "-c", "sleep 4714 & wait")
     identity = ProcessIdentity.of(shell.pid)

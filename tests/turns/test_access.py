@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from agentd.files.looks import Looks
+from agentd.harness.additions import LaunchFacts
+from agentd.model.spec import RUN_ID_VARIABLE
 from agentd.process.identity import ProcessIdentity
+from agentd.process.proc import run_id_of
+from agentd.turns.adapter import Ground, LiveRun
+from agentd.turns.custom.adapter import CUSTOM
+from agentd.turns.file_changes import FileChanges
+from agentd.turns.hook_socket import HttpAnswer, HttpRequest
+from agentd.turns.messages.store import Store
 from agentd.turns.peers import Peer, is_in_a_run, run_of
-from agentd.turns.requests import Access, _Flow
+from agentd.turns.requests import Access, Requests, _Flow
+from agentd.turns.turns import Turns
 from tests.support.waiting import wait_for
+from tests.turns.acp_run import Seen
+from tests.turns.claude_run import Terminal, me
 
 ADMIN, AGENT, OWN = 4, 1000, 33
 
@@ -56,6 +71,39 @@ def test_a_process_belongs_to_the_run_that_it_descends_from() -> None:
         assert run_of(1, runs) is run_of(2**22 + 1, runs) is None
         assert agent.stdin is not None
         agent.stdin.close()
+
+
+@pytest.mark.parametrize("told", ["its own run", "another run"])
+async def test_a_hook_that_comes_before_its_run_is_known_waits_for_it(tmp_path: Path, told: str) -> None:
+    looks = Looks()
+    outlet = Seen()
+    turns = Turns({"custom": CUSTOM}, Ground(looks, FileChanges(looks), me(), time.time), outlet, Store(tmp_path / "m"))
+    turns.adopted.set()
+    await turns.deliveries.open()
+    requests = Requests(turns, Access(OWN, OWN, None))
+    with (
+        subprocess.Popen(["sleep", "60"], env={**os.environ, RUN_ID_VARIABLE: told}) as agent,
+        subprocess.Popen(["sleep", "60"]) as other,
+    ):
+        try:
+            peer = Peer(agent.pid, OWN, OWN, frozenset())
+            wait_for(lambda: run_id_of(agent.pid) == told, what="it is the program")
+            post = asyncio.create_task(requests.handle(HttpRequest(peer, "POST", "/v1/hook/ready", b"{}")))
+            await asyncio.sleep(0)
+            assert not post.done()
+            process = ProcessIdentity.of(agent.pid if told == "its own run" else other.pid)
+            assert process is not None
+            facts = LaunchFacts("a", told, "custom", (), {}, tmp_path, tmp_path, True, tmp_path / "f", tmp_path / "s")
+            turns.started(LiveRun(facts, process, {}, Terminal()), by_adapter=True)
+            answer = await post
+            # Of another's run its environment only says that it is.
+            assert isinstance(answer, HttpAnswer)
+            assert answer.status == (200 if told == "its own run" else 403)
+        finally:
+            agent.kill()
+            other.kill()
+    await turns.close()
+    looks.close()
 
 
 def test_a_flood_is_cut_to_a_rate_and_ends() -> None:
