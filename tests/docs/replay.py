@@ -43,6 +43,7 @@ _LOOK_SECONDS = 20.0
 
 # What a reader would call the same. Each rule names what it is for; nothing else may differ.
 _VARIABLE: tuple[tuple[str, str], ...] = (
+    (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
     (r"(?<!\S)([0-9a-f]{40}|[0-9a-f]{7})(?!\S)", "HASH"),
     (r"\b\d{8}T\d{6}\.\d+Z", "TIME"),
     (r"\b\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?Z?)?)?", "TIME"),
