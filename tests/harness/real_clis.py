@@ -129,6 +129,9 @@ class OpenCode(RealCli):
             "OPENCODE_DISABLE_AUTOUPDATE": "1",
             "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
             "OPENCODE_DISABLE_MODELS_FETCH": "1",
+            # Plugins wait for a library that it installs: 70 s where no registry answers.
+            "npm_config_registry": "http://127.0.0.1:9/",
+            "npm_config_fetch_retries": "0",
         }
 
     def received(self, prompt: str) -> str:
