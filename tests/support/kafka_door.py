@@ -74,6 +74,8 @@ class _Visitor:
             await asyncio.gather(_pump(self._reader, outer), _pump(inner, self._writer))
         finally:
             outer.close()
+            with contextlib.suppress(OSError):
+                await outer.wait_closed()
 
     async def _authenticate(self, inner: asyncio.StreamReader, outer: asyncio.StreamWriter) -> None:
         mechanism, scram, done = "", _Scram("sha256"), False
@@ -129,8 +131,10 @@ def door(port: int, inner: int, tls: tuple[Path, Path], *, sasl: bool) -> Iterat
     context.load_cert_chain(*tls)
     ready, loop = threading.Event(), asyncio.new_event_loop()
     over = asyncio.Event()
+    writers: list[asyncio.StreamWriter] = []
 
     async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         # A task of a stream that is cancelled would be told of.
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await _Visitor(reader, writer, sasl=sasl).serve(inner)
@@ -145,6 +149,10 @@ def door(port: int, inner: int, tls: tuple[Path, Path], *, sasl: bool) -> Iterat
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for writer in writers:
+            # One that is closed waits 30 s for its peer to say so, too.
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
