@@ -48,6 +48,7 @@ class RedisServer:
         self.port = free_port()
         self.tls = tls
         self._process: subprocess.Popen[bytes] | None = None
+        self._clients: list[redis.Redis] = []
 
     @property
     def url(self) -> str:
@@ -72,15 +73,22 @@ class RedisServer:
         wait_for(self._answers, what="Redis answers")
 
     def _answers(self) -> bool:
-        with contextlib.suppress(redis.RedisError):
-            return bool(self.client().ping())
+        with contextlib.suppress(redis.RedisError), self.client() as client:
+            return bool(client.ping())
         return False
 
     def client(self) -> redis.Redis:
-        """A client of its own."""
+        """A client of its own, closed with the server: a collected one may leave its socket to a later test."""
         secure = {} if self.tls is None else {"ssl_ca_certs": str(self.tls[0]), "password": PASSWORD}
         client: redis.Redis = redis.Redis.from_url(self.url, socket_timeout=10, protocol=2, **secure)
+        self._clients.append(client)
         return client
+
+    def close(self) -> None:
+        """End it and its clients."""
+        for client in self._clients:
+            client.close()
+        self.kill()
 
     def kill(self) -> None:
         """SIGKILL it."""
@@ -98,4 +106,4 @@ def serving(folder: Path, *, tls: bool = False) -> Iterator[RedisServer]:
     try:
         yield server
     finally:
-        server.kill()
+        server.close()
