@@ -192,10 +192,10 @@ class Requests:
         watch = self._turns.running(name)
         if act == "answer":
             await watch.answer(_text(body, "request"), _answer(body), self._sender(request.peer))
-        else:
-            await watch.interrupt()
+            return self._shown(watch)
+        interrupted = await watch.interrupt()
         # It may have ended by that.
-        return self._shown(watch)
+        return self._shown(watch, interrupted=interrupted)
 
     async def _explain(self, name: str, body: Mapping[str, object]) -> HttpAnswer:
         """Say what the rules in force would decide."""
@@ -241,9 +241,9 @@ class Requests:
         hook = Hook(name.removesuffix(AGAIN), body, request.peer.pid, again=name.endswith(AGAIN))
         return HttpAnswer(HTTPStatus.OK, await watch.hook(hook) or b"")
 
-    def _shown(self, watch: RunWatch) -> HttpAnswer:
+    def _shown(self, watch: RunWatch, **more: bool) -> HttpAnswer:
         view = conversation_view(watch, self._turns.deliveries.unfinished(watch.agent))
-        return HttpAnswer(HTTPStatus.OK, json.dumps(view).encode())
+        return HttpAnswer(HTTPStatus.OK, json.dumps({**view, **more}).encode())
 
     async def _talk(self, request: HttpRequest, name: str, what: str, query: str) -> HttpAnswer | HttpStream:
         assert request.body is not None

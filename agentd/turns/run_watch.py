@@ -275,6 +275,12 @@ class RunWatch:
         return self.conversation.turn is not None or (doing.activity in _NOT_THE_USERS and not doing.background)
 
     @property
+    def _rests(self) -> bool:
+        """Whether it is known that no turn is under way."""
+        known = self.current is not None and self.current.doing.activity is not Activity.UNKNOWN
+        return known and not self.at_work
+
+    @property
     def wants_screen(self) -> bool:
         """Whether its terminal is to be looked at though a record tells what the agent is doing."""
         watch = self._watch
@@ -374,15 +380,21 @@ class RunWatch:
         watch = self._watching()
         return isinstance(watch, GoesOn) and await self._call(watch.go_on())
 
-    async def interrupt(self) -> None:
-        """Interrupt the turn under way.
+    async def interrupt(self) -> bool:
+        """Interrupt the turn under way; says whether that was asked for: where none is known to be, nothing is done.
+
+        At a prompt, the key that interrupts a turn ends many programs.
 
         Raises
         ------
         TurnsError
             If that cannot be done.
         """
-        await self._call(self._watching().interrupt())
+        watch = self._watching()
+        if self._rests:
+            return False
+        await self._call(watch.interrupt())
+        return True
 
     def _watching(self) -> Watch:
         if self._watch is None:

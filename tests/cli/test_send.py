@@ -244,7 +244,12 @@ def test_interrupt_presses_the_harness_own_keys(daemon: Daemon, client: Client) 
         wait_for_text(daemon, name, "go")
     assert client("interrupt", "a").out == "a: interrupted\n"
     assert daemon.wait_state("a", "failed")["exit_code"] == 7
-    assert client("interrupt", "b", "--json").document == {"name": "b", "session": "b", "keys": []}
+    assert client("interrupt", "b", "--json").document == {
+        "name": "b",
+        "session": "b",
+        "keys": [],
+        "interrupted": True,
+    }
     wait_for_text(daemon, "b", "033")
 
 

@@ -69,6 +69,23 @@ def test_the_example_in_python_is_asked_and_answered(daemon: Daemon, client: Cli
     assert row[:4] == ["a", "3", str(len("hello" + "again" + "which colour?")), "15"]
 
 
+def test_an_agent_between_two_turns_is_not_interrupted_which_would_end_it(daemon: Daemon, client: Client) -> None:
+    start(daemon, sys.executable, "-S", "-X", "utf8", str(EXAMPLES / "agent.py"))
+    daemon.wait_for(lambda: activity(daemon) == "idle", what="it is ready")
+    assert client("interrupt", "a").out == "a: no turn is under way, nothing was interrupted\n"
+    assert client("interrupt", "a", "--json").document == {
+        "name": "a",
+        "session": "a",
+        "keys": [],
+        "interrupted": False,
+    }
+    assert client("ask", "a", "hello", *LIMIT).out == "done: hello (nothing)\n"
+    assert client("send", "a", "which colour?").status == 0
+    daemon.wait_for(lambda: activity(daemon) == "waiting_input", what="it asks a question")
+    assert client("interrupt", "a").out == "a: interrupted\n"
+    daemon.wait_state("a", "failed", "exited", "backoff")
+
+
 def test_an_answer_is_printed_while_it_is_written(daemon: Daemon, client: Client) -> None:
     program = EXAMPLES.parents[1] / "tests/support/listening_agent.py"
     start(daemon, sys.executable, "-I", "-S", "-X", "utf8", str(program))

@@ -253,9 +253,10 @@ async def test_a_turn_is_interrupted(short_folder: Path) -> None:
         assert run.server.asked[-1]["params"] == {"threadId": "t", "turnId": "1"}
         await run.server.say(*ended("interrupted"))
         await until(lambda: run.watch.conversation.last is not None)
-        # With no turn, the key does no harm.
-        await run.watch.interrupt()
-        assert run.terminal.pressed == ["Escape"]
+        # With no turn there is nothing to interrupt.
+        assert not await run.watch.interrupt()
+        assert run.terminal.pressed == []
+        assert run.server.methods().count("turn/interrupt") == 1
 
 
 async def test_the_quota_is_told(short_folder: Path) -> None:

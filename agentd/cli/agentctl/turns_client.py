@@ -192,9 +192,10 @@ class TurnsClient:
         """Follow what happens in the agent's turns after that line, one a line; the caller closes the stream."""
         return self.api.stream(_path(agent, "/stream" if after is None else f"/stream?after={after}"))
 
-    def interrupt(self, agent: str) -> None:
-        """Have the agent's program interrupt its turn."""
-        self.api.post(_path(agent, "/interrupt"), {})
+    def interrupt(self, agent: str) -> bool:
+        """Have the agent's program interrupt its turn; says whether there was one, as far as is known."""
+        answer = self.api.post(_path(agent, "/interrupt"), {})
+        return not isinstance(answer, dict) or answer.get("interrupted") is not False
 
 
 def _path(agent: str, below: str = "") -> str:

@@ -59,8 +59,9 @@ agentctl keys reviewer-0 C-l"""
 
 _INTERRUPT_DETAILS = """\
 Interrupts by the agent's program itself where that can be asked. Else presses the keys that do: Escape in Claude Code,
-Codex and Gemini CLI, Escape twice in OpenCode, and C-c in others, which ends most of them. Exit status 0 means that the
-program was asked, or the keys were pressed."""
+Codex and Gemini CLI, Escape twice in OpenCode, and C-c in others, which ends most of them. An agent of which it is
+known that no turn is under way is left alone. Exit status 0 means that the program was asked, the keys were pressed, or
+there was nothing to interrupt, which is said."""
 
 _INTERRUPT_EXAMPLES = """\
 agentctl interrupt reviewer-0
@@ -209,11 +210,12 @@ def _interrupt_by_program(invocation: Invocation, agent: AgentStatus) -> bool:
     from agentd.cli.agentctl.turns_client import TurnsClient
 
     try:
-        TurnsClient.of(invocation).interrupt(agent.name)
+        interrupted = TurnsClient.of(invocation).interrupt(agent.name)
     except (ApiError, UnreachableError):
         return False
-    document = {"name": agent.name, "session": agent.session, "keys": []}
-    invocation.print_result(document, [f"{agent.name}: interrupted"])
+    document = {"name": agent.name, "session": agent.session, "keys": [], "interrupted": interrupted}
+    said = "interrupted" if interrupted else "no turn is under way, nothing was interrupted"
+    invocation.print_result(document, [f"{agent.name}: {said}"])
     return True
 
 
