@@ -1,8 +1,8 @@
 """Who may be launched now: workers as ``[pool]`` allows, and all agents as there are slots.
 
 Judged in one place and one step of the event loop, from what is declared and the lives there are, so that two launches
-never take one slot. A slot is held from the admission until the last run has ended for good: whoever waits to be
-restarted keeps it.
+never take one slot. A slot is held from the admission until the last run has ended for good, a launch that was given up
+only once its processes are gone: whoever waits to be restarted keeps it.
 """
 
 from __future__ import annotations

@@ -77,6 +77,7 @@ class StopReason(StrEnum):
     TIMEOUT = "timeout"
     SESSION_LOST = "session lost"
     USAGE_LIMIT = "usage limit"
+    NOT_STARTED = "not started"
     SHUTDOWN = "shutdown"
 
     @property

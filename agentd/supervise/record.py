@@ -31,13 +31,13 @@ _UNDER_WAY = frozenset({AgentState.STARTING, AgentState.RUNNING, AgentState.STOP
 def under_way(life: Life) -> bool:
     """Whether there is a run that has not ended: the launcher's reports say what became of it since its launch.
 
-    One that is being stopped is under way until the stop is complete: a later daemon, which does not know why it was
-    stopped, has to decide that anew.
+    One that is being stopped, or whose launch was given up, is under way until that is complete: a later daemon, which
+    does not know why it was stopped, has to decide that anew.
     """
     run = life.run
     if run is None or life.state not in _UNDER_WAY:
         return False
-    return run.ended is None or life.state is AgentState.STOPPING
+    return run.ended is None or life.stop is not None or life.state is AgentState.STOPPING
 
 
 class RecordError(ValueError):

@@ -92,9 +92,14 @@ def check_start(life: Life, at: Instant) -> Step:
     assert life.run is not None
     if life.run.launched is None or at.now < life.run.launched + START_LIMIT:
         return life, ()
-    error = f"did not start within {format_duration(START_LIMIT)}"
-    life = follow(end_run(life, Exit(error=error), at), at)
-    return replace(life, session_open=False), (ReapRun(), CloseSession())
+    life, (reap, *then) = give_up(life, f"did not start within {format_duration(START_LIMIT)}", at)
+    return replace(life, session_open=False), (reap, CloseSession(), *then)
+
+
+def give_up(life: Life, error: str, at: Instant) -> Step:
+    """Give up a launch that has a pane: until what it may have started is gone, it shows its state and keeps its slot."""
+    life = end_run(life, Exit(error=error), at)
+    return wind_down(replace(life, stop=Stop(StopReason.NOT_STARTED, 0.0, (), error)))
 
 
 def request_stop(life: Life, reason: StopReason, at: Instant, error: str | None = None) -> Step:

@@ -47,6 +47,7 @@ from agentd.supervise.steps import (
     end_run,
     enqueue,
     follow,
+    give_up,
     launch_again,
     leave,
     request_stop,
@@ -128,7 +129,10 @@ def launch_failed(life: Life, run_id: str, error: str, at: Instant) -> Step:
     """There will be no process of this run."""
     if not _is_current(life, run_id):
         return life, ()
+    assert life.run is not None
     match life.state:
+        case AgentState.STARTING if life.run.launched is not None:
+            return give_up(life, error, at)
         case AgentState.STARTING:
             return follow(end_run(life, Exit(error=error), at), at), ()
         case AgentState.STOPPING:
@@ -289,7 +293,7 @@ def stopped(life: Life, at: Instant) -> Step:
         if extended and life.desired is not None:
             return begin(life, at)
         return time_out(life), ()
-    # The session was lost, or the limit reached: a failure nobody asked for, whatever status the launcher recorded.
+    # The session was lost, the launch given up, or the limit reached: a failure nobody asked for, whatever status the launcher recorded.
     if life.outcome is None or life.outcome.error is None:
         life = replace(life, outcome=Exit(error=stop.error))
     return (stop_at_limit(life) if stop.reason is StopReason.USAGE_LIMIT else follow(life, at)), ()

@@ -4,11 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from agentd.model.capacity import Capacity, Claims
+from agentd.model.spec import AgentType
 from agentd.model.states import AgentState
 from agentd.supervise import transitions as lives
+from agentd.supervise.admission import Admission
 from agentd.supervise.life import CloseSession, KillRun, LaunchRun, ReapRun, ReportStopped, StopReason, TypeKey
+from agentd.supervise.record import Description, Record
 from agentd.supervise.steps import START_LIMIT
-from tests.supervise.lives import ALWAYS, NO, SUCCESS, Story, at, running
+from tests.supervise.lives import ALWAYS, NO, SUCCESS, Story, at, declared, running
 
 
 def test_the_first_launch_has_nothing_to_end() -> None:
@@ -49,6 +53,31 @@ def test_a_launch_whose_process_does_not_appear_in_time_has_failed() -> None:
     assert story.life.error == "did not start within 1m"
     now, effects = story.wake()
     assert effects == (ReapRun(), LaunchRun(f"run-{now:g}"))
+
+
+def test_a_launch_given_up_keeps_its_slot_until_its_process_is_gone() -> None:
+    life = replace(Story().define(0, NO).opened(10).life, claims=Claims("codex"))
+    admission = Admission(capacity=Capacity(running=1))
+    waiting = declared(NO)
+    desired = {"b": replace(waiting, spec=replace(waiting.spec, name="b"), claims=Claims("codex"))}
+    closed = lives.session_lost(life, "closed", at(11))[0]
+    for given_up, effects in (
+        lives.tick(life, at(10 + START_LIMIT)),
+        lives.launch_failed(closed, "run-0", "its tmux session was closed", at(11)),
+    ):
+        assert (given_up.state, effects[0], effects[-1]) == (AgentState.STARTING, ReapRun(), ReportStopped())
+        assert admission.admit(desired, {"a": given_up}, 71.0)["b"].queued is not None, "its processes may live"
+        kept = Record.of(given_up, Description("codex", AgentType.NATIVE, "a", "/"))
+        assert kept.run is not None
+        assert (kept.state, kept.run.ended) == (AgentState.STARTING, None), "a later daemon looks again"
+        assert lives.wake_at(given_up) is None
+        # Whoever declares it anew meanwhile has it launched once that is done.
+        again, effects = lives.define(given_up, declared(NO, "second"), at(72))
+        assert (again.state, effects) == (AgentState.STARTING, ())
+        assert lives.stopped(again, at(73))[0].run != given_up.run
+        gone = lives.stopped(given_up, at(73))[0]
+        assert gone.state is AgentState.FAILED
+        assert admission.admit(desired, {"a": gone}, 74.0)["b"].queued is None
 
 
 def test_a_pane_told_twice_does_not_lengthen_the_time_to_start() -> None:

@@ -157,7 +157,7 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
         "timed_out": "gone: ReapRun",
     },
     "opened": {},
-    "launch failed": {"starting": "failed:", "stopping": LAUNCH},
+    "launch failed": {"starting": "failed: ReapRun", "stopping": LAUNCH},
     "launch refused": {"starting": "failed:", "stopping": LAUNCH},
     "all found": {},
     "workdir covered": {"running": "stopping: TypeKey"},

@@ -231,9 +231,10 @@ def test_no_operation_touches_an_agent_that_is_as_declared(
 ) -> None:
     declared = {view.name: view for view in desired}
     touched = {operation.agent for operation in plan(desired, observed)}
+    not_yet = (AgentState.PENDING, AgentState.QUEUED, AgentState.DISABLED)
     for view in observed:
         wish = declared.get(view.name)
-        if wish is None or not wish.enabled or view.state in (AgentState.PENDING, AgentState.DISABLED) or view.leaving:
+        if wish is None or not wish.enabled or view.state in not_yet or view.leaving:
             continue
         same_launch = wish.fingerprint is None or wish.fingerprint == view.fingerprint
         same_policy = view.policy in (None, wish.policy)
