@@ -42,6 +42,8 @@ class RunOptions(TypedDict, total=False):
     take: Callable[[bytes], object] | None
     """Called with each piece of its output, if that is not to go into the result. The program itself never has our
     file: what the agents' user runs could keep it, and write on."""
+    descriptor: int
+    """It has this one open as well."""
     environment: Mapping[str, str]
     """Variables beside the usual ones."""
     limit: float
@@ -125,7 +127,8 @@ class Runner:
             If `cancel` was called.
         """
         limit, most = options.get("limit", LIMIT), options.get("most", MOST)
-        process = self._start(argv, {**self._environment, **options.get("environment", {})})
+        environment = {**self._environment, **options.get("environment", {})}
+        process = self._start(argv, environment, options.get("descriptor"))
         out = bytearray()
         try:
             stdin, stays_open = options.get("stdin", b""), options.get("stays_open", False)
@@ -162,7 +165,9 @@ class Runner:
             raise RunnerError(f"{failure}: {done.reason}")
         return done.out
 
-    def _start(self, argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, argv: Sequence[str], environment: Mapping[str, str], descriptor: int | None = None
+    ) -> subprocess.Popen[bytes]:
         user = self.user
         become = {"user": user.uid, "group": user.gid, "extra_groups": user.groups} if user.switch else {}
         with self._lock:
@@ -178,7 +183,7 @@ class Runner:
                     cwd="/",
                     # Filters that git starts are ended with it.
                     start_new_session=True,
-                    pass_fds=() if self.kept is None else (self.kept,),
+                    pass_fds=[each for each in (self.kept, descriptor) if each is not None],
                     **become,  # type: ignore[call-overload]  # the same three for every overload
                 )
             except OSError as error:

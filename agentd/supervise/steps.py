@@ -97,7 +97,7 @@ def check_start(life: Life, at: Instant) -> Step:
 
 
 def give_up(life: Life, error: str, at: Instant) -> Step:
-    """Give up a launch that has a pane: until what it may have started is gone, it shows its state and keeps its slot."""
+    """Give up a launch that has a pane: it keeps its state, and its slot, until what it may have started is gone."""
     life = end_run(life, Exit(error=error), at)
     return wind_down(replace(life, stop=Stop(StopReason.NOT_STARTED, 0.0, (), error)))
 

@@ -293,7 +293,8 @@ def stopped(life: Life, at: Instant) -> Step:
         if extended and life.desired is not None:
             return begin(life, at)
         return time_out(life), ()
-    # The session was lost, the launch given up, or the limit reached: a failure nobody asked for, whatever status the launcher recorded.
+    # The session was lost, the launch given up, or the limit reached: a failure nobody asked for, whatever status the
+    # launcher recorded.
     if life.outcome is None or life.outcome.error is None:
         life = replace(life, outcome=Exit(error=stop.error))
     return (stop_at_limit(life) if stop.reason is StopReason.USAGE_LIMIT else follow(life, at)), ()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryFile
 
+from agentd.files.regular import open_regular
 from agentd.worktrees.branches import refuse_in_use, refuse_name_in_the_way
 from agentd.worktrees.cleanup import remove_torn_metadata
 from agentd.worktrees.create import clear_path, create_parent, write_protect
@@ -58,6 +62,36 @@ def restore_worktree(git: Git, path: Path, saved: SavedWorktree, now: float, *, 
         write_protect(here)
     write_record(git.runner, path, record)
     repository.out("worktree", "unlock", path)
+
+
+def fetch_bundle(git: Git, repo: Path, bundle: Path, refs: Sequence[str], beside: Path) -> None:
+    """Fetch refs from a file that ``git bundle`` wrote, which we may read and git's user perhaps not.
+
+    Parameters
+    ----------
+    beside
+        A folder on the disk that is to hold a copy, if git runs as another user: without a name, and that user's own.
+
+    Raises
+    ------
+    GitError
+        If the file or what it should have cannot be read.
+    """
+    fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head")
+    wanted, here, user = [f"{ref}:{ref}" for ref in refs], git.in_folder(repo), git.runner.user
+    if not user.switch:
+        here.out(*fetch, bundle, *wanted, limit=CHECKOUT_LIMIT)
+        return
+    try:
+        with open_regular(bundle, beneath=bundle.parent) as file, TemporaryFile(dir=beside) as copy:
+            copyfileobj(file, copy)
+            copy.flush()
+            os.fchown(copy.fileno(), user.uid, user.gid)
+            # git opens it again, now as its owner.
+            again = f"/dev/fd/{copy.fileno()}"
+            here.out(*fetch, again, *wanted, limit=CHECKOUT_LIMIT, descriptor=copy.fileno())
+    except OSError as error:
+        raise GitError(f"cannot copy {bundle} to {beside}: {error.strerror}") from error
 
 
 def _make_room(git: Git, path: Path, now: float, *, ignored: bool) -> None:

@@ -72,8 +72,8 @@ def test_a_launch_given_up_keeps_its_slot_until_its_process_is_gone() -> None:
         assert (kept.state, kept.run.ended) == (AgentState.STARTING, None), "a later daemon looks again"
         assert lives.wake_at(given_up) is None
         # Whoever declares it anew meanwhile has it launched once that is done.
-        again, effects = lives.define(given_up, declared(NO, "second"), at(72))
-        assert (again.state, effects) == (AgentState.STARTING, ())
+        again, done = lives.define(given_up, declared(NO, "second"), at(72))
+        assert (again.state, done) == (AgentState.STARTING, ())
         assert lives.stopped(again, at(73))[0].run != given_up.run
         gone = lives.stopped(given_up, at(73))[0]
         assert gone.state is AgentState.FAILED

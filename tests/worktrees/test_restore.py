@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agentd.model.user import AgentUser
+from agentd.process.runner import Runner
 from agentd.worktrees.cleanup import remove_unfinished
-from agentd.worktrees.git import GitError
+from agentd.worktrees.git import Git, GitError
 from agentd.worktrees.inspect import CREATION_LOCK, inspect
 from agentd.worktrees.record import CREATING, RecordError, Worktree, read_record, write_record
-from agentd.worktrees.restore import restore_worktree
+from agentd.worktrees.restore import fetch_bundle, restore_worktree
 from agentd.worktrees.snapshots import (
     FOLDER,
     SavedRef,
@@ -25,7 +29,7 @@ from agentd.worktrees.snapshots import (
 )
 from agentd.worktrees.trash import SNAPSHOTS, save_work
 from tests.support.thorough import everyday
-from tests.worktrees.repositories import NOW, World, commit, git
+from tests.worktrees.repositories import NOW, World, commit, git, make_repository
 from tests.worktrees.test_removal import HOLDING, Setting, clean, committed, contents, staged, untracked
 
 LOST = {"conflicted", "rebase_under_way"}
@@ -209,3 +213,29 @@ def test_a_snapshot_is_no_link_to_another_file_and_counts_under_its_own_name_onl
     found, problems = list_snapshots(world.folder, None)
     assert [each.name for each in found] == ["alice"]
     assert len(problems) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that the agents' user may not read")
+def test_a_bundle_that_only_root_may_read_is_fetched_by_another_user(short_folder: Path) -> None:
+    """As a folder of `agentctl snapshot --output` is; nothing of it is left beside the worktrees."""
+    other = pwd.getpwnam("daemon")
+    repo, carried, beside = short_folder / "shop", short_folder / "carried", short_folder / "data"
+    source = make_repository(short_folder / "source")
+    make_repository(repo)
+    for folder in (carried, beside):
+        folder.mkdir(mode=0o700)
+    ref = "refs/agentd/snapshots/a/20260101T000000.000000Z/work"
+    git(source, "update-ref", ref, "HEAD")
+    git(source, "bundle", "create", "-q", carried / "work.bundle", ref)
+    subprocess.run(["chown", "-R", "daemon:", repo, beside], check=True)
+    user = AgentUser("daemon", other.pw_uid, other.pw_gid, (), short_folder, "/bin/sh", switch=True)
+    runner = Runner(user, {"PATH": os.environ["PATH"]})
+    fetch_bundle(Git(runner, short_folder), repo, carried / "work.bundle", [ref], beside)
+    own = ("-c", "safe.directory=*")
+    assert git(repo, *own, "rev-parse", ref) == git(source, "rev-parse", "HEAD")
+    assert list(beside.iterdir()) == []
+    (beside / "mine").symlink_to(carried / "work.bundle")
+    with pytest.raises(GitError, match="cannot copy"):
+        fetch_bundle(Git(runner, short_folder), repo, beside / "mine", [ref], beside)
+    with pytest.raises(GitError, match=r"gone\.bundle.*No such file"):
+        fetch_bundle(Git(runner, short_folder), repo, carried / "gone.bundle", [ref], beside)

@@ -20,10 +20,10 @@ from agentd.model.spec import WORKTREES
 from agentd.process.runner import RunnerError
 from agentd.settings.context import resolve_agent_user
 from agentd.settings.folders import absolute
-from agentd.worktrees.git import CHECKOUT_LIMIT, GitError
+from agentd.worktrees.git import GitError
 from agentd.worktrees.record import RecordError
 from agentd.worktrees.repository_lock import repository_lock
-from agentd.worktrees.restore import restore_worktree
+from agentd.worktrees.restore import fetch_bundle, restore_worktree
 from agentd.worktrees.snapshots import SavedWorktree, Snapshot
 
 
@@ -95,8 +95,7 @@ def _restore_worktree(
     try:
         with repository_lock(git.runner, repo):
             if carried is not None and saved.refs:
-                fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(carried / BUNDLE))
-                git.in_folder(repo).out(*fetch, *(f"{ref}:{ref}" for ref in saved.refs), limit=CHECKOUT_LIMIT)
+                fetch_bundle(git, repo, carried / BUNDLE, saved.refs, context.data_dir)
             restore_worktree(git, context.data_dir / WORKTREES / name, saved, now, ignored=ignored)
     except (GitError, RecordError, RunnerError) as error:
         raise CommandError(str(error)) from None
