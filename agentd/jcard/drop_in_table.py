@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from agentd.jcard.checks import check_lease
 from agentd.jcard.explain import faults, field_name
+from agentd.jcard.field_types import Duration
 from agentd.jcard.findings import Findings
 from agentd.jcard.near import did_you_mean
-from agentd.jcard.table import DropInTable
 from agentd.text.quoting import kind
 
 TABLE: Final = "drop_in"
 _LEASE: Final = "lease"
+
+_Lease = Annotated[Duration, AfterValidator(check_lease)]
+
+
+class DropInTable(BaseModel):
+    """The ``[drop_in]`` table of a drop-in."""
+
+    model_config = ConfigDict(
+        strict=True, extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False}
+    )
+
+    lease: _Lease | None = Field(
+        None,
+        description="The file counts only while somebody renews it: its modification time must move within each such "
+        "span, or its agents are stopped as if it were removed. Default: it counts for ever.",
+    )
 
 
 def read_lease(document: Mapping[str, object], findings: Findings) -> float | None:

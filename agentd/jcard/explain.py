@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from agentd.jcard.table import NAME_TAG, TABLE_TAG, SecretTable
+from agentd.jcard.secret_table import NAME_TAG, TABLE_TAG, SecretTable
 from agentd.jcard.usage_limit_table import ACTION_TAG, LIMIT_TABLE_TAG, UsageLimitTable
 from agentd.model.approvals import ApprovalAction
 from agentd.model.limits import OomPolicy

@@ -11,10 +11,12 @@ from pydantic_core import core_schema
 from agentd.jcard.approve_tables import ApproveTable
 from agentd.jcard.capacity_tables import LimitsTable, PoolsTable
 from agentd.jcard.channel_table import ChannelTable
+from agentd.jcard.drop_in_table import DropInTable
 from agentd.jcard.gateway_table import GatewayTable, TokenTable
 from agentd.jcard.notify_tables import NotifyTable
 from agentd.jcard.pool_table import PoolTable, ProviderTable
-from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable, DropInTable, SecretTable
+from agentd.jcard.secret_table import SecretTable
+from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable
 from agentd.jcard.usage_limit_table import UsageLimitTable
 from agentd.model.spec import AgentType, Isolation
 

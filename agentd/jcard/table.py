@@ -6,57 +6,54 @@ The JSON Schema, the reference documentation and the loader's checks are derived
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
-from agentd.jcard.checks import (
-    LONGEST_SESSION,
-    NOT_FIRST_IN_SESSION,
-    NOWHERE_IN_SESSION,
-    check_after,
-    check_branch,
-    check_command,
-    check_destination,
-    check_env_name,
-    check_env_value,
-    check_fork_point,
-    check_lease,
-    check_name,
-    check_not_empty,
-    check_path,
-    check_revision,
-    check_secret_host,
-    check_session,
-    check_variable,
-    cores_from_toml,
-    size_from_toml,
+from agentd.jcard.agent_fields import (
+    After,
+    ApplyChoice,
+    Branch,
+    Command,
+    Cores,
+    Destination,
+    EnvName,
+    EnvValue,
+    ExitCode,
+    ForkPoint,
+    FullPath,
+    IsolationChoice,
+    Memory,
+    ModeChoice,
+    Name,
+    NetworkChoice,
+    OnOomChoice,
+    Package,
+    PidLimit,
+    RestartChoice,
+    Revision,
+    SandboxChoice,
+    Session,
+    Text,
+    TypeChoice,
+    WrittenPath,
 )
-from agentd.jcard.field_types import Duration, enumeration, whole
+from agentd.jcard.field_types import Duration, whole
+from agentd.jcard.secret_table import Secret
 from agentd.jcard.usage_limit_table import OnUsageLimit
-from agentd.model.limits import SANDBOX_LIMITS, OomPolicy
-from agentd.model.order import OUTCOMES
-from agentd.model.packages import PACKAGE
+from agentd.model.limits import SANDBOX_LIMITS
 from agentd.model.spec import (
-    AGENT_NAME,
     AGENT_VARIABLE,
     ENVIRONMENT_NAME,
-    FORK_POINT,
-    RESERVED_SESSION,
     RUN_ID_VARIABLE,
     AgentType,
-    ApplyWhen,
     Isolation,
     Mode,
-    Network,
     Policy,
-    RestartPolicy,
-    SandboxKind,
     SandboxSpec,
-    SecretMode,
 )
 from agentd.text.durations import format_duration
-from agentd.text.sizes import SIZE_PATTERN, format_size
+from agentd.text.sizes import format_size
 
 MOST_REPLICAS: Final = 1000
 MOST_PRIORITY: Final = 1000
@@ -65,102 +62,10 @@ _POLICY: Final = Policy()
 _SANDBOX: Final = SandboxSpec()
 
 
-def _none_of(characters: str) -> str:
-    """Write a negated character class that JavaScript and Rust read alike."""
-    plain = "".join(sorted(set(characters) - set("-\\")))
-    return f"[^{plain}" + ("\\\\" if "\\" in characters else "") + ("-" if "-" in characters else "") + "]"
-
-
-_Name = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"pattern": whole(AGENT_NAME)})]
-_Session = Annotated[
-    str,
-    AfterValidator(check_session),
-    Field(
-        json_schema_extra={
-            "minLength": 1,
-            "maxLength": LONGEST_SESSION,
-            "pattern": f"^{_none_of(NOT_FIRST_IN_SESSION + NOWHERE_IN_SESSION)}{_none_of(NOWHERE_IN_SESSION)}*$",
-            "not": {"const": RESERVED_SESSION},
-        }
-    ),
-]
-_Branch = Annotated[str, AfterValidator(check_branch), Field(json_schema_extra={"minLength": 1})]
-_Revision = Annotated[
-    str, AfterValidator(check_not_empty), AfterValidator(check_revision), Field(json_schema_extra={"minLength": 1})
-]
-_Path = Annotated[str, AfterValidator(check_path), Field(json_schema_extra={"minLength": 1})]
-_ForkPoint = Annotated[str, AfterValidator(check_fork_point), Field(json_schema_extra={"pattern": whole(FORK_POINT)})]
-_FullPath = Annotated[_Path, AfterValidator(check_not_empty)]
-_Package = Annotated[
-    str, AfterValidator(check_not_empty), Field(json_schema_extra={"minLength": 1, "pattern": whole(PACKAGE)})
-]
-_Text = Annotated[str, AfterValidator(check_not_empty), Field(json_schema_extra={"minLength": 1})]
-_Variable = Annotated[
-    str, AfterValidator(check_variable), Field(json_schema_extra={"pattern": whole(ENVIRONMENT_NAME)})
-]
-_After = Annotated[str, AfterValidator(check_after), Field(json_schema_extra={"pattern": whole(AGENT_NAME + OUTCOMES)})]
-_EnvName = Annotated[str, AfterValidator(check_env_name)]
-_EnvValue = Annotated[str, AfterValidator(check_env_value)]
-_ExitCode = Annotated[int, Field(ge=0, le=255)]
-_Lease = Annotated[Duration, AfterValidator(check_lease)]
-_Memory = Annotated[
-    int,
-    BeforeValidator(size_from_toml),
-    AfterValidator(lambda size: size or None),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": whole(SIZE_PATTERN)}]}),
-]
-_PidLimit = Annotated[int, Field(ge=0), AfterValidator(lambda limit: limit or None)]
-_Cores = Annotated[
-    float,
-    BeforeValidator(cores_from_toml),
-    AfterValidator(lambda cores: cores or None),
-    WithJsonSchema({"type": "number", "minimum": 0, "examples": [1.5]}),
-]
-# Strict mode would take only members of the enumerations, and TOML has strings.
-_Type = Annotated[AgentType, Field(strict=False), enumeration([*AgentType])]
-_Isolation = Annotated[Isolation, Field(strict=False), enumeration([*Isolation])]
-_Kind = Annotated[SandboxKind, Field(strict=False), enumeration([*SandboxKind])]
-_Network = Annotated[Network, Field(strict=False), enumeration([*Network])]
-_SecretMode = Annotated[SecretMode, Field(strict=False), enumeration([*SecretMode])]
-_Destination = Annotated[
-    str, AfterValidator(check_destination), Field(json_schema_extra={"pattern": whole(r".+:[0-9]+")})
-]
-_SecretHost = Annotated[str, AfterValidator(check_secret_host), Field(json_schema_extra={"minLength": 1})]
-_Mode = Annotated[Mode, Field(strict=False), enumeration([*Mode])]
-_Restart = Annotated[RestartPolicy, Field(strict=False), enumeration([*RestartPolicy])]
-_Apply = Annotated[ApplyWhen, Field(strict=False), enumeration([*ApplyWhen])]
-_OnOom = Annotated[OomPolicy, Field(strict=False), enumeration([*OomPolicy])]
-
-
 def _duration_field(default: float, description: str) -> float:
     """Declare a duration field whose default the schema shows in its notation."""
     field: float = Field(default, description=description, json_schema_extra={"default": format_duration(default)})
     return field
-
-
-class SecretTable(BaseModel):
-    """A secret in ``secrets`` that the agent uses without being able to read it."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    name: _Variable = Field(description="The secret's name.")
-    to: list[_SecretHost] = Field(
-        min_length=1,
-        description="Names of the hosts that its value is for, by TLS, with :PORT if that is not 443. The agent "
-        "reaches them without network_allow.",
-    )
-    mode: _SecretMode = Field(
-        description="egress: the agent gets a placeholder, and its value is put in on the way to these hosts."
-    )
-
-
-NAME_TAG, TABLE_TAG = "[name]", "[table]"
-"""Stand in the paths of pydantic's errors for which kind of secret was written."""
-
-_Secret = Annotated[
-    Annotated[_Variable, Tag(NAME_TAG)] | Annotated[SecretTable, Tag(TABLE_TAG)],
-    Discriminator(lambda written: TABLE_TAG if isinstance(written, dict | SecretTable) else NAME_TAG),
-]
 
 
 class AgentTable(BaseModel):
@@ -173,55 +78,55 @@ class AgentTable(BaseModel):
         strict=True, extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False}
     )
 
-    name: _Name | None = Field(
+    name: Name | None = Field(
         None,
         description="The agent's name, unique also without regard to case. Default: the harness name, "
         "with -0, -1 … where several unnamed agents share a harness.",
     )
-    harness: _Text = Field(description="The coding agent to run: a registered harness.")
-    type: _Type = Field(AgentType.NATIVE, description="Where the agent runs: native, or sandboxed.")
+    harness: Text = Field(description="The coding agent to run: a registered harness.")
+    type: TypeChoice = Field(AgentType.NATIVE, description="Where the agent runs: native, or sandboxed.")
     prompt: str = Field("", description="What the agent is asked to do. Empty means interactive.")
-    mode: _Mode = Field(
+    mode: ModeChoice = Field(
         Mode.AUTO,
         description="How the harness treats the prompt: oneshot answers and exits, interactive stays, "
         "auto is the harness's own way.",
     )
-    prompt_file: _Path | None = Field(
+    prompt_file: WrittenPath | None = Field(
         None,
         description="File with the prompt; wins over prompt. Relative to the file's folder, UTF-8, "
         "surrounding white space trimmed.",
     )
-    workdir: _Path | None = Field(
+    workdir: WrittenPath | None = Field(
         None,
         description="Working directory; ~ and paths relative to the file's folder work. "
         "Default: /home/agent/workspace for the agent user agent, else the jcard's folder. With repo: a folder "
         "inside the repository or the agent's checkout of it; default: its root.",
     )
-    repo: _Path | None = Field(
+    repo: WrittenPath | None = Field(
         None, description="Git repository that the agent works in; ~ and paths relative to the file's folder work."
     )
-    isolation: _Isolation = Field(
+    isolation: IsolationChoice = Field(
         Isolation.NONE,
         description="How the agent gets repo: none is the repository itself; worktree a git worktree and branch of its "
         "own, for each replica; read_only a checkout whose files are write-protected, with the harness's own "
         "read-only or plan mode.",
     )
-    branch: _Branch | None = Field(
+    branch: Branch | None = Field(
         None,
         description="Branch of the agent's worktree, made where it is missing; with replicas followed by -0, -1 …. "
         "Default: agentd/NAME.",
     )
-    base: _Revision | None = Field(
+    base: Revision | None = Field(
         None,
         description="Branch, tag or commit that the worktree starts from, and that changes are shown against. "
         "Default: what repo has checked out.",
     )
-    role: _Name | None = Field(
+    role: Name | None = Field(
         None,
         description="The agent's workdir is a workspace of this role: made from its templates where it is missing, and "
         "with today's daily note at every start.",
     )
-    restart: _Restart = Field(_POLICY.restart, description="When an agent that ended is run again.")
+    restart: RestartChoice = Field(_POLICY.restart, description="When an agent that ended is run again.")
     max_restarts: int = Field(
         _POLICY.max_restarts,
         ge=0,
@@ -235,7 +140,7 @@ class AgentTable(BaseModel):
         _POLICY.restart_reset,
         "A run that lasted this long resets the back-off and what counts against max_restarts.",
     )
-    success_exit_codes: list[_ExitCode] = Field(
+    success_exit_codes: list[ExitCode] = Field(
         list(_POLICY.success_exit_codes), description="Exit codes after which on-failure does not restart."
     )
     timeout: Duration | None = Field(
@@ -246,10 +151,10 @@ class AgentTable(BaseModel):
     grace_period: Duration = _duration_field(
         _POLICY.grace_period, "Time from the first stop signal until everything the agent started is killed."
     )
-    session: _Session | None = Field(
+    session: Session | None = Field(
         None, description="Name of the agent's tmux session, unique. Default: the agent's name."
     )
-    env: dict[_EnvName, _EnvValue] = Field(
+    env: dict[EnvName, EnvValue] = Field(
         {},
         description="Environment variables; they win over secrets of the same name.",
         json_schema_extra={
@@ -259,12 +164,12 @@ class AgentTable(BaseModel):
             }
         },
     )
-    ports: list[_EnvName] = Field(
+    ports: list[EnvName] = Field(
         [],
         description="Environment variables that give the agent a free port of its own each; it stays the same as long "
         "as the agent is declared. Each replica has its own.",
     )
-    secrets: list[_Secret] | None = Field(
+    secrets: list[Secret] | None = Field(
         None,
         description="Names of the secrets that reach the agent. Default: all but the gateway's tokens. A table instead "
         "of a name grants a sandboxed agent with network none the use of a secret that it cannot read.",
@@ -277,13 +182,13 @@ class AgentTable(BaseModel):
         "0 declares none.",
     )
     enabled: bool = Field(True, description="false: declared, but not run.")
-    command: Annotated[list[str], AfterValidator(check_command)] = Field(
+    command: Command = Field(
         [],
         description="The command line of the harnesses custom and acp. For custom, {prompt} in it is replaced by the "
         "prompt; without it the prompt is the last argument.",
     )
     args: list[str] = Field([], description="Arguments added to what the harness builds, before the prompt.")
-    model: _Text | None = Field(None, description="Model to use, passed with the harness's own flag.")
+    model: Text | None = Field(None, description="Model to use, passed with the harness's own flag.")
     turns: bool = Field(
         True,
         description="Whether agentd watches what the agent does and asks: by options that it adds to the command line "
@@ -296,7 +201,7 @@ class AgentTable(BaseModel):
         'Default: true for an agent without a prompt that stays and has restart = "always", apply = "idle" or "ask"; '
         "else false.",
     )
-    fork_from: _ForkPoint | None = Field(
+    fork_from: ForkPoint | None = Field(
         None,
         description="CONVERSATION@TURN, by the coding agent's own ids: a run that goes on with no conversation begins "
         "with a fork of that one, up to the end of that turn; without @TURN, up to the last. The other one stays as it "
@@ -305,7 +210,7 @@ class AgentTable(BaseModel):
     restarted_at: str | None = Field(
         None, description="Any change of it restarts the agent; agentctl restart writes the time here."
     )
-    apply: _Apply = Field(
+    apply: ApplyChoice = Field(
         _POLICY.apply,
         description="When a change that needs a restart ends the running agent: now; idle, once its turn has ended, "
         "nobody is attached and its input box is empty; ask, once agentctl apply says so.",
@@ -316,7 +221,7 @@ class AgentTable(BaseModel):
     applied_at: str | None = Field(
         None, description="Any change of it applies a change that waits; agentctl apply writes the time here."
     )
-    after: list[_After] = Field(
+    after: list[After] = Field(
         [],
         description="Agents that must have ended before this one is launched: NAME:success, NAME:failure or NAME:end; "
         "NAME alone is NAME:success. The name of replicas is all of them. Until then it is queued.",
@@ -328,28 +233,28 @@ class AgentTable(BaseModel):
         description="Where [limits] or [[pools]] have agents wait, those with a higher number are launched first. "
         "Nobody who runs is stopped for them.",
     )
-    memory: _Memory | None = Field(
+    memory: Memory | None = Field(
         None,
         description="Memory that the agent and all it starts may use together: KiB MiB GiB KB MB GB in any case, or "
         "bytes. Beyond it the kernel kills one of these processes. 0 is the default: no limit, "
         f"{format_size(SANDBOX_LIMITS.memory or 0)} for a sandboxed agent.",
     )
-    memory_high: _Memory | None = Field(
+    memory_high: Memory | None = Field(
         None,
         description="Memory beyond which the agent is slowed down and its memory is taken back, before anything is "
         "killed. Default, and 0: no limit.",
     )
-    pid_limit: _PidLimit | None = Field(
+    pid_limit: PidLimit | None = Field(
         None,
         description="Processes and threads that the agent and all it starts may be at once. 0 is the default: no "
         f"limit, {SANDBOX_LIMITS.pid_limit} for a sandboxed agent.",
     )
-    cpu: _Cores | None = Field(
+    cpu: Cores | None = Field(
         None,
         description="Cores' worth of CPU time that the agent and all it starts may use together, such as 1.5. "
         "Default, and 0: no limit.",
     )
-    on_oom: _OnOom | None = Field(
+    on_oom: OnOomChoice | None = Field(
         None,
         description="What follows a run that ended because the kernel killed a process of it for lack of memory: "
         "restart runs it again, within max_restarts, stop does not. Default: what restart says.",
@@ -360,46 +265,32 @@ class AgentTable(BaseModel):
         "reset, stop ends it, notify is an event alone. A table also has jitter, max_resumes and hours. Default: "
         "nothing but its activity.",
     )
-    extra_packages: list[_Package] = Field(
+    extra_packages: list[Package] = Field(
         list(_SANDBOX.extra_packages),
         description="Packages of nixpkgs, such as ripgrep, that a sandboxed agent has first on its PATH; needs Nix.",
     )
-    sandbox: _Kind | None = Field(
+    sandbox: SandboxChoice | None = Field(
         None, description="What a sandboxed agent's sandbox is made with. Default: what there is, bubblewrap first."
     )
-    network: _Network = Field(
+    network: NetworkChoice = Field(
         _SANDBOX.network,
         description="What a sandboxed agent reaches over the network: host is all that the host does, none is only "
         "what network_allow and secrets name.",
     )
-    network_allow: list[_Destination] = Field(
+    network_allow: list[Destination] = Field(
         [],
         description="What a sandboxed agent with network none reaches all the same, through a proxy: host:port, where "
         "the host is a name, *.NAME for all names below one, an address or a network.",
     )
-    read_only_paths: list[_FullPath] = Field(
+    read_only_paths: list[FullPath] = Field(
         [],
         description="Files and folders that a sandboxed agent may read although its sandbox hides them, such as those "
         "in a home; ~ and paths relative to the file's folder work.",
     )
-    writable_paths: list[_FullPath] = Field(
+    writable_paths: list[FullPath] = Field(
         [],
         description="Files and folders that a sandboxed agent may write beside its workdir; they must be there. "
         "~ and paths relative to the file's folder work.",
-    )
-
-
-class DropInTable(BaseModel):
-    """The ``[drop_in]`` table of a drop-in."""
-
-    model_config = ConfigDict(
-        strict=True, extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False}
-    )
-
-    lease: _Lease | None = Field(
-        None,
-        description="The file counts only while somebody renews it: its modification time must move within each such "
-        "span, or its agents are stopped as if it were removed. Default: it counts for ever.",
     )
 
 
