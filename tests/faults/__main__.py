@@ -23,6 +23,7 @@ from tests.faults.world import BrokenPromiseError, World
 from tests.support.daemon import SIGNS_OF_A_DEFECT
 
 _WORKERS = 2
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 @dataclass
@@ -53,7 +54,7 @@ def lives_of(family: Family, rounds: int, families: list[Family]) -> int:
 
 def live(family: Family, number: int, arguments: argparse.Namespace) -> Tally:
     """Let one world go through its rounds."""
-    tally, seed = Tally(), arguments.seed
+    tally, seed, open_before = Tally(), arguments.seed, len(list(_DESCRIPTORS.iterdir()))
     folder = Path(tempfile.mkdtemp(prefix="agentd-", dir="/tmp"))
     folder.chmod(0o755)
     world = World(folder, random.Random(f"{seed} {family.name} {number}"), family.daemon)
@@ -79,6 +80,9 @@ def live(family: Family, number: int, arguments: argparse.Namespace) -> Tally:
             shutil.copy(world.daemon.log, f"{folder}.log")
             problems.append(f"kept: {folder}.log")
         problems += world.close()
+        # The worlds after it fork, and would hand them on.
+        left_open = len(list(_DESCRIPTORS.iterdir())) - open_before
+        problems += [f"left {left_open} descriptors open"] if left_open > 0 else []
     tally.slowest[family.name] = world.slowest
     if problems:
         again = f'make faults ARGS="--seed {seed} --only {family.name} --life {number}"'

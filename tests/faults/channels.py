@@ -77,11 +77,13 @@ class _Channel:
     def say(self, text: str) -> None:
         """Write a message, which is on the disk then."""
         message = {"type": "user", "content": text, "id": text, "channel_id": self.world.chance.randrange(_ROOMS)}
-        self.redis.client().xadd("agent:c", {"data": json.dumps(message)})
+        with self.redis.client() as client:
+            client.xadd("agent:c", {"data": json.dumps(message)})
 
     def told(self) -> list[Any]:
         """All that the gateway wrote."""
-        entries: Any = self.redis.client().xrange("agent:c")
+        with self.redis.client() as client:
+            entries: Any = client.xrange("agent:c")
         said = [json.loads(fields[b"data"]) for _, fields in entries]
         return [each for each in said if "in_reply_to" in each]
 
@@ -118,7 +120,7 @@ def prepare_channels(world: World) -> None:
     folder.mkdir()
     redis = RedisServer(folder)
     redis.start()
-    world.before_the_end.append(redis.kill)
+    world.before_the_end.append(redis.close)
     config = world.daemon.folder / "gateway.toml"
     table = {"agent": NAME, "backend": "redis", "channel_name": "c", "url": redis.url, "mode": "stream"}
     lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in table.items())

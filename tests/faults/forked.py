@@ -16,9 +16,8 @@ from agentd.daemon import command_line as entry
 from agentd.daemon import run as _imported_before_the_fork  # noqa: F401
 from tests.faults.points import Trigger
 from tests.support.daemon import Daemon, Running
+from tests.support.fork_server import highest_descriptor
 from tests.support.waiting import WaitError, wait_for
-
-_HIGHEST_DESCRIPTOR = 256
 
 
 class ForkedProcess:
@@ -112,7 +111,8 @@ class ForkedDaemon(Daemon):
         os.dup2(null, 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        os.closerange(3, _HIGHEST_DESCRIPTOR)
+        # All: a file that fills a disk would go on filling it, open in an agentd that knows nothing of it.
+        os.closerange(3, highest_descriptor() + 1)
         os.chdir(self.folder)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
