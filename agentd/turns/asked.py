@@ -29,7 +29,9 @@ class Asked:
 
     async def wait(self, conversation: Conversation, shown: Shown | None) -> None:
         """Wait, if the screen alone shows that it asks, until its request is known; not for long."""
-        if conversation.requests or shown is None or shown.doing.source != SCREEN or shown.doing.activity not in _WAITS:
+        if conversation.requests or shown is None or shown.doing.activity not in _WAITS:
+            return
+        if shown.doing.source != SCREEN and not shown.doing.blind:
             return
         self._known.clear()
         with contextlib.suppress(TimeoutError):

@@ -172,3 +172,36 @@ def test_another_conversation_and_a_death_in_a_turn(driven: DrivenCli) -> None:
     os.kill(pid, signal.SIGKILL)
     daemon.wait_state("agent", "failed", timeout=DEADLINE)
     wait_outcomes(driven, "completed", "completed", "lost")
+
+
+def test_without_hooks_dialogs_are_answered_by_their_keys(driven: DrivenCli) -> None:
+    daemon = driven.daemon
+    driven.declare(args=["--settings", "{}"])
+    wait_activity(driven, "idle")
+
+    def answered(message: str, activity: str, answer: str, outcome: str) -> None:
+        ask(driven, message)
+        wait_activity(driven, activity)
+        agentctl(driven, "answer", "agent", answer)
+        turn = ended(driven, message)
+        assert turn["outcome"] == outcome
+        assert view(driven)["requests"] == []
+
+    def writes(name: str) -> str:
+        return f"STUB-BASH:echo {name} > {daemon.workdir}/{name}"
+
+    answered(writes("allowed"), "waiting_permission", "allow", "completed")
+    answered(writes("denied"), "waiting_permission", "deny", "interrupted")
+    answered(ASK, "waiting_input", "Blue", "completed")
+    answered(f"again {ASK}", "waiting_input", "deny", "interrupted")
+    assert [each.name for each in daemon.workdir.iterdir()] == ["allowed"]
+    events = daemon.get("/v1/events")
+    assert isinstance(events, list)
+    decided = [event["data"]["decision"] for event in events if event["kind"] == "turn_permission_resolved"]
+    assert decided == ["allow", "deny", "answer", "deny"]
+
+    ask(driven, writes("at-terminal"))
+    wait_activity(driven, "waiting_permission")
+    daemon.wait_for(lambda: view(driven)["requests"], DEADLINE, what="what it asks is told")
+    agentctl(driven, "keys", "agent", "1")
+    assert ended(driven, writes("at-terminal"))["outcome"] == "completed"

@@ -19,10 +19,10 @@ import structlog
 from agentd.files.answering import NotAnsweringError
 from agentd.harness.builtin import CLAUDE_CODE
 from agentd.model.states import Activity
-from agentd.process.identity import ProcessIdentity
 from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
-from agentd.turns.claude import launch, status_file, status_line
+from agentd.turns.claude import launch, status_line
+from agentd.turns.claude.dialogs import WAITS, Dialogs
 from agentd.turns.claude.folder import config_of
 from agentd.turns.claude.held import Held, is_of
 from agentd.turns.claude.hooks import FAILURES, activity_of, events_of, reply
@@ -39,10 +39,11 @@ from agentd.turns.claude.session_file import (
     session_path,
 )
 from agentd.turns.claude.status_file import Status
+from agentd.turns.claude.status_watch import StatusWatch, waits_since
 from agentd.turns.conversation import Request
 from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionResolved, Started, Text, Usage
 from agentd.turns.fields import text
-from agentd.turns.file_changes import FileWatch, Stamp
+from agentd.turns.file_changes import FileWatch
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.reading import Reading
@@ -56,8 +57,6 @@ _HOOKS, _STATUS, _STATUS_LINE = "hooks", "status file", "status line"
 _WORD_LIMIT = 1.0
 """Seconds that the end of a turn may take to be told by its hook or the session file, once the status file says that
 it is over; the hook comes within 0.1 s, on a loaded machine ten times later."""
-
-_WAITS = (Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
 
 _BEGUN = 30.0
 """Seconds after its start in which Claude Code tells by a hook that its session has begun; it takes 1 s, loaded 10."""
@@ -94,9 +93,10 @@ class ClaudeWatch:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _told: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the status file told what the agent is doing."""
-    _status_stamp: Stamp | None = None
-    _status_changed: bool = False
-    _watches: list[FileWatch] = field(default_factory=list)
+    _status_watch: StatusWatch | None = None
+    _dialogs: Dialogs = field(init=False)
+    _answering: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a key answers a dialog: what follows is told after that."""
     _file_watch: FileWatch | None = None
     _hooked: bool = False
     """Whether hooks are in force; otherwise the files tell of turns, too."""
@@ -111,6 +111,7 @@ class ClaudeWatch:
 
     def __post_init__(self) -> None:
         self._files = Reading.of(self.run_, self.ground)
+        self._dialogs = Dialogs(self.voice, self.run_.terminal, self.ground)
 
     async def run(self) -> None:
         """Follow the files."""
@@ -118,24 +119,24 @@ class ClaudeWatch:
         if session is not None:
             self._identified(session)
         process = (await self.run_.begun()).inside
-        path = config_of(self.run_) / "sessions" / f"{process.pid}.json"
-        self._watches.append(self._files.watch(self.ground.changes, path, self._status_may_have_changed))
+        config, agent = config_of(self.run_), self.run_.facts.agent
+        status = self._status_watch = StatusWatch(agent, config, process, self._files, self.ground, self._news.set)
         try:
             while True:
                 await self._wait()
-                if self._status_changed:
-                    self._status_changed = False
-                    await self._read_status(path, process)
-                await self.read_rest()
-                self._settle()
+                async with self._answering:
+                    if status.changed:
+                        self._take_status(await status.read())
+                    await self.read_rest()
+                    self._settle()
+                    self._look_at_dialog()
                 turn, last = self.voice.conversation.turn, self.voice.conversation.last
                 late = last is not None and (last.ended or 0.0) + _LATE > self.ground.wall()
                 # Without hooks a message, and the end of its turn, may be written after the status file has told both.
                 self._follow(self._path if turn is not None or late or self._by_files else None)
         finally:
             self._follow(None)
-            for watch in self._watches:
-                self.ground.changes.forget(watch)
+            status.forget()
             for held in self._held.values():
                 held.reply.cancel()
 
@@ -150,7 +151,7 @@ class ClaudeWatch:
         return Granularity.MESSAGE if self._by_files else Granularity.LINE
 
     async def _wait(self) -> None:
-        limit = _WORD_LIMIT / 2 if self._over_since is not None else None
+        limit = _WORD_LIMIT / 2 if self._over_since is not None or self._at_dialog else None
         if limit is None and self._file_watch is not None:
             limit = _LATE
         try:
@@ -159,21 +160,6 @@ class ClaudeWatch:
         except TimeoutError:
             return
         self._news.clear()
-
-    def _status_may_have_changed(self, stamp: Stamp | None) -> None:
-        self._status_stamp, self._status_changed = stamp, True
-        self._news.set()
-
-    async def _read_status(self, path: Path, process: ProcessIdentity) -> None:
-        status = None
-        if self._status_stamp is not None:
-            try:
-                data = await self.ground.looks.look(path, lambda: self._files.all(path, status_file.LONGEST))
-            except (OSError, NotAnsweringError) as error:
-                log.debug("status_file_unreadable", agent=self.run_.facts.agent, reason=error.strerror)
-            else:
-                status = status_file.parse(data, process, self.ground.wall())
-        self._take_status(status)
 
     def _take_status(self, status: Status | None) -> None:
         if status is None or status.activity is Activity.UNKNOWN:
@@ -192,7 +178,7 @@ class ClaudeWatch:
         if activity is Activity.WAITING_PERMISSION and self._asks is not None:
             # The status file calls a question a permission, too.
             activity, shown = Activity.WAITING_INPUT, self._asks
-        if activity in _WAITS and requests:
+        if activity in WAITS and requests:
             shown = requests[-1].text
             activity = Activity.WAITING_INPUT if requests[-1].question else Activity.WAITING_PERMISSION
         if activity is Activity.WORKING:
@@ -201,7 +187,19 @@ class ClaudeWatch:
                     # Somebody decided at the terminal: the hook that holds is not asked any more.
                     self.voice.event(PermissionResolved(request.id, Decision.EXPIRED))
                     self._release(request.id)
-        self.voice.seen(_STATUS, Seen(activity, status.at, shown))
+        self.voice.seen(_STATUS, Seen(activity, status.at, shown, blind=self._at_dialog))
+
+    def _look_at_dialog(self) -> None:
+        if self._at_dialog or self._dialogs.open:
+            since = waits_since(self._status) if self._at_dialog else None
+            permission = self._status is not None and self._status.permission
+            self._dialogs.look(since, permission=permission, patience=0.0 if self._by_files else _FOUND)
+
+    @property
+    def _at_dialog(self) -> bool:
+        """Whether the terminal may ask something that no hook waits for: then the screen alone shows what that is."""
+        waits = self.voice.conversation.turn is not None if self._status is None else self._status.activity in WAITS
+        return waits and not self._held
 
     @property
     def _ended_at_limit(self) -> bool:
@@ -277,7 +275,7 @@ class ClaudeWatch:
                 if not self._hooked and conversation.turn is not None:
                     self.voice.event(Text(said))
             case Asks():
-                pass  # no turn's event: it cannot be answered but at the terminal
+                pass  # the screen tells of it
             case Interrupted():
                 self._end(Ended(Outcome.INTERRUPTED))
             case Errored(error, said):
@@ -348,6 +346,8 @@ class ClaudeWatch:
                 self._identified(session, self.run_.facts.outside(Path(path)) if path.startswith("/") else None)
         if hook.name == "UserPromptSubmit":
             await self._end_before(hook)
+        if hook.name == launch.ASKS:
+            self._dialogs.drop()
         number = f"{next(self._numbers):x}"
         before = {request.id for request in self.voice.conversation.requests}
         for event in events_of(hook, self.voice.conversation, number):
@@ -365,7 +365,7 @@ class ClaudeWatch:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FOUND):
                 await self._told.wait()
-        return self._status is not None and self._status.activity in _WAITS
+        return self._status is not None and self._status.activity in WAITS
 
     async def _end_before(self, hook: Hook) -> None:
         """Count to the last turn what it used, and end one that nothing told the end of, which an interrupt is."""
@@ -424,7 +424,12 @@ class ClaudeWatch:
         return False
 
     async def answer(self, request: Request, answer: Answer) -> None:
-        """Answer the hook that holds."""
+        """Answer the hook that holds; where none does, the dialog."""
+        if self._dialogs.has(request.id):
+            assert self._status_watch is not None
+            async with self._answering:
+                await self._dialogs.answer(request, answer, self._status_watch.waits_since)
+            return
         held = self._held.get(request.id)
         if held is None or held.hook.body is None or held.reply.done():
             raise TurnsError("the request was not made by a hook that waits; answer it at the terminal")
