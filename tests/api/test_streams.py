@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from agentd.api.streams import stream
 from tests.api.conftest import Serving
 from tests.api.memory_source import ask, connected
+from tests.support.loop_clock import pass_time
 
 ASK = b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -61,10 +62,8 @@ class Endless(Source):
 
 async def test_pieces_are_sent_as_they_come_and_the_answer_ends_with_them(serving: Serving, socket_path: Path) -> None:
     source = Source()
-    # It takes far longer than a request or an answer may.
     async with (
-        asyncio.timeout(30),
-        serving(source.route(), answer=0.1, idle=0.1),
+        serving(source.route(), answer=10, idle=10),
         connected(socket_path) as (reader, writer),
     ):
         writer.write(ASK)
@@ -72,7 +71,7 @@ async def test_pieces_are_sent_as_they_come_and_the_answer_ends_with_them(servin
         assert head.startswith(b"HTTP/1.1 200")
         assert b"Content-Type: text/x-pieces\r\n" in head
         for piece in (b"one", b"two"):
-            await asyncio.sleep(0.3)
+            await pass_time(30)  # far longer than a request or an answer may take
             source.queue.put_nowait(piece)
             assert await reader.readuntil(piece + b"\r\n") == b"3\r\n" + piece + b"\r\n"
         source.queue.put_nowait(None)
@@ -113,11 +112,11 @@ async def test_a_client_that_takes_little_at_a_time_is_not_cut_off(serving: Serv
     source = Endless()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         # A Unix socket tells the sender of room only when three quarters of its 200 KiB are free.
-        async with asyncio.timeout(30), serving(source.route(), answer=1.0):
+        async with serving(source.route(), answer=10):
             sock.connect(str(socket_path))
             sock.sendall(ASK)
             for _ in range(15):
-                await asyncio.sleep(0.1)
+                await pass_time(1)
                 assert len(await asyncio.to_thread(sock.recv, 131072)) > 0
             assert not source.closed.is_set()
 

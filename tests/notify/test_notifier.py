@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import getpass
 import hashlib
@@ -11,7 +10,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from agentd.model.user import AgentUser
 from agentd.notify import notifier as module
 from agentd.notify.notifier import Notifier
 from tests.notify.web import Hooks, hooks
-from tests.support.waiting import wait_for
+from tests.support.waiting import until
 
 FAILED = Event(EventKind.FAILED, "a", "exit status 3, s3cret-value", {"state": "failed"})
 ON_FAILED = frozenset({"failed"})
@@ -51,10 +50,6 @@ async def telling(*rules: NotifyRule, **secrets: str) -> AsyncIterator[Notifier]
     notifier.configure(rules, secrets)
     yield notifier
     await notifier.close()
-
-
-async def until(probe: Callable[[], object]) -> None:
-    await asyncio.to_thread(wait_for, probe)
 
 
 async def test_a_command_gets_the_notice_and_the_sentence(short_folder: Path) -> None:

@@ -22,7 +22,7 @@ from agentd.recording.journal.entry import Entry, EventFilter
 from agentd.recording.journal.journal import UNCLEAN_GAP, Journal, JournalLimits
 from tests.recording.support import ALL, EPOCH, event, journal_wrote, lines, read_all, taken, written
 from tests.support.hung import hung
-from tests.support.waiting import wait_for
+from tests.support.waiting import until
 
 SMALL = JournalLimits(total_bytes=1 << 20, recent=10, unwritten=20, gather=0.001, retry=0.02, stuck=30)
 STUCK_SOON = replace(SMALL, stuck=0.05)
@@ -51,10 +51,6 @@ async def fill(journal: Journal, count: int) -> None:
 
 def numbers(entries: Sequence[Entry]) -> list[int]:
     return [entry.seq for entry in entries]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    await asyncio.to_thread(wait_for, condition)
 
 
 async def test_events_are_numbered_dated_written_and_read(tmp_path: Path) -> None:
@@ -381,9 +377,11 @@ class _StuckDatabase(JournalDatabase):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.asked = threading.Event()
         self.answer = threading.Event()
 
     def append(self, entries: Sequence[Entry]) -> None:
+        self.asked.set()
         self.answer.wait(60)
         super().append(entries)
 
@@ -428,7 +426,7 @@ async def test_the_end_waits_for_no_stuck_disk_and_no_stuck_reader(tmp_path: Pat
     journal._database = database = _StuckDatabase(tmp_path)
     journal.add(event())
     journal.reader(ALL, 0)
-    await asyncio.sleep(0.01)
+    await until(database.asked.is_set)
     async with asyncio.timeout(30):
         await journal.close()
     database.answer.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,3 +70,8 @@ def wait_for_file(path: Path, timeout: float = PATIENCE) -> Path:
     """Wait until ``path`` exists."""
     wait_for(path.exists, timeout, what=f"{path} exists")
     return path
+
+
+async def until(probe: Callable[[], object], *, what: str = "") -> None:
+    """Wait for a condition while the event loop goes on; asked in a thread."""
+    await asyncio.to_thread(wait_for, probe, what=what)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -67,8 +66,3 @@ def wait_for_screen(socket: Path, target: str, text: str, timeout: float = PATIE
 
     wait_for(lambda: text in shown(), timeout, what=f"{target} shows {text!r}", explain=shown)
     return shown()
-
-
-async def until(probe: Callable[[], object], *, what: str = "") -> None:
-    """Wait for a condition while the event loop goes on; asked in a thread."""
-    await asyncio.to_thread(wait_for, probe, what=what)

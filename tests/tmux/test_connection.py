@@ -18,7 +18,8 @@ from agentd.tmux.protocol import Notification
 from agentd.tmux.server import TmuxServer
 from agentd.tmux.syntax import command
 from tests.support.processes import alive
-from tests.tmux.servers import client_command, clients, environment, tmux, until, wait_for_screen
+from tests.support.waiting import until
+from tests.tmux.servers import client_command, clients, environment, tmux, wait_for_screen
 
 Connect = Callable[..., Awaitable[ControlConnection]]
 

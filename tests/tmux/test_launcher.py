@@ -23,9 +23,8 @@ from agentd.text.quoting import shell_quote
 from tests.support.agents import misbehaving
 from tests.support.effort import examples
 from tests.support.processes import alive
-from tests.support.waiting import wait_for
+from tests.support.waiting import until, wait_for
 from tests.tmux.launches import Launches, dumping, own_environment, read_dump
-from tests.tmux.servers import until
 
 # /bin/sh is dash on Debian, bash on Fedora and macOS.
 _SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"]}

@@ -23,10 +23,10 @@ from agentd.process.identity import ExitWatch, ProcessIdentity, runs_script, sig
 from agentd.process.proc import descendants, run_id_of
 from agentd.process.reaper import Look, ProcessTree, Reaper, end_found, snapshot
 from tests.support.descriptors import no_descriptor_left
+from tests.support.loop_clock import pass_time
 from tests.support.processes import alive, wait_until_gone
-from tests.support.waiting import wait_for, wait_for_file
+from tests.support.waiting import until, wait_for, wait_for_file
 from tests.tmux.launches import Launches
-from tests.tmux.servers import until
 
 RUN = f"{os.getpid()}-processes"
 """Of this process alone: a search ends whatever carries it, wherever that is."""
@@ -268,7 +268,8 @@ async def test_without_pidfds_a_process_is_looked_at_now_and_then(
     child = start("sleep", "1000")
     told: list[int] = []
     ExitWatch(identity(child.pid), lambda: told.append(1))
-    await asyncio.sleep(0.02)
+    for _ in range(3):
+        await pass_time(1)
     assert told == []
     child.kill()
     await until(lambda: told)

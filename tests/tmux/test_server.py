@@ -21,8 +21,8 @@ from agentd.tmux.server import TmuxServer
 from agentd.tmux.setup import ANCHOR, ServerUser
 from tests.support.descriptors import descriptors_limited
 from tests.support.processes import alive
-from tests.support.waiting import wait_for, wait_for_file
-from tests.tmux.servers import clients, environment, make_server, tmux, until, wait_for_screen
+from tests.support.waiting import until, wait_for, wait_for_file
+from tests.tmux.servers import clients, environment, make_server, tmux, wait_for_screen
 
 STRANGE_NAMES = [
     "a b",

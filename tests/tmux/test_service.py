@@ -10,7 +10,8 @@ import pytest
 from structlog.testing import LogCapture
 
 from agentd.systemd.run import ServiceManager, ServiceManagerError, served, service_manager
-from tests.tmux.servers import make_server, until
+from tests.support.waiting import until
+from tests.tmux.servers import make_server
 
 SYSTEM = {"SYSTEMD_EXEC_PID": "42", "INVOCATION_ID": "x"}
 USERS = SYSTEM | {"MANAGERPID": "7"}

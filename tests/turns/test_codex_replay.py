@@ -319,7 +319,7 @@ async def test_a_permission_is_answered_by_keys_while_it_is_shown(tmp_path: Path
         # It is drawn once more as it was.
         shows()
         file.write(b"".join(lines_of(HOOKED)[-1:]))
-        await asyncio.sleep(0.05)
+        await until(lambda: run.watch.conversation.turn is None)
         assert run.watch.conversation.requests == ()
         assert [reason for kind, reason, _ in run.outlet.events if kind == "turn_permission_asked"] == [asked]
 

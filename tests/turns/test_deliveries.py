@@ -37,6 +37,8 @@ class Agent:
     record: list[str] = field(default_factory=list)
     """What it has recorded, and tells to a later agentd."""
     in_the_way: str | None = None
+    asked: int = 0
+    """How often it was asked what is in the way."""
     error: Exception | None = None
     hold: asyncio.Event = field(default_factory=asyncio.Event)
     keeps_record: bool = True
@@ -60,6 +62,7 @@ class Agent:
 
     async def hindrance(self, *, returned: str | None) -> str | None:
         del returned
+        self.asked += 1
         return self.in_the_way
 
     async def deliver(self, text: str) -> None:
@@ -192,7 +195,8 @@ async def test_what_is_in_the_way_holds_a_message_back_and_is_told_once(
     deliveries = await opened(path, agent)
     await deliveries.accept("a", "m1", "text", None)
     await until(lambda: any(message.error == "a draft" for message in TOLD))
-    await asyncio.sleep(0.05)
+    asked = agent.asked
+    await until(lambda: agent.asked > asked + 3)
     assert [message.status for message in TOLD] == [Status.QUEUED, Status.QUEUED]
     agent.in_the_way = None
     assert (await reached(deliveries, "m1", Status.DELIVERED)).error is None
