@@ -10,6 +10,7 @@ import pytest
 from tests.daemon.test_turns import post
 from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl
 from tests.harness.real_clis import REAL_CLIS, RealCli
+from tests.harness.stub_dialects import INPUT_TOKENS, OUTPUT_TOKENS
 from tests.harness.test_real_turns import ask, ended, turns, view, wait_activity
 
 pytestmark = REAL
@@ -50,6 +51,45 @@ def test_messages_permissions_and_an_interrupt(driven: DrivenCli) -> None:
     assert post(daemon, "/v1/turns/agent/interrupt")[0] == 200
     assert ended(driven, "STUB-SLEEP:60")["outcome"] == "interrupted"
     agentctl(driven, "ask", "agent", "once more")
+
+
+@pytest.mark.parametrize("args", [[], ["--hostname", "127.0.0.2"]])
+def test_a_turn_that_a_person_began_is_told_whole_by_a_later_agentd(driven: DrivenCli, args: list[str]) -> None:
+    daemon = driven.daemon
+    asks = {"OPENCODE_CONFIG_CONTENT": json.dumps(json.loads(driven.env["OPENCODE_CONFIG_CONTENT"]) | ASKS)}
+    driven.declare(args=args, env={**driven.env, **asks})
+    wait_heard(driven, "plugin" if args else "server")
+    # Before its first turn it may not take what is typed yet.
+    ask(driven, "hello there")
+    ended(driven, "hello there")
+    typed = f"STUB-BASH:echo yes > {daemon.workdir}/allowed"
+    daemon.tmux("send-keys", "-t", "=agent:", "-l", typed)
+    driven.wait_on_screen("STUB-BASH")
+    pressed = 0
+
+    def asked() -> bool:
+        nonlocal pressed
+        pressed += 1
+        if pressed % 60 == 1:
+            # A loaded program takes the first for a part of what was typed.
+            daemon.tmux("send-keys", "-t", "=agent:", "Enter")
+        return daemon.agents()["agent"]["activity"] == "waiting_permission"
+
+    daemon.wait_for(asked, DEADLINE, what="it asks")
+    daemon.kill()
+    daemon.start()
+    daemon.wait_for(lambda: view(driven)["requests"], DEADLINE, what="what it asks is told")
+    assert post(daemon, "/v1/turns/agent/answer", {"decision": "allow"})[0] == 200
+    turn = ended(driven, typed)
+    assert (turn["outcome"], turn["text"]) == ("completed", f"STUB-REPLY: {typed}")
+
+    def used() -> list[object]:
+        last = view(driven)["last"]
+        assert isinstance(last, dict)
+        usage = last["usage"] or {}
+        return [usage.get("input_tokens"), usage.get("output_tokens")]
+
+    daemon.wait_for(lambda: used() == [2 * INPUT_TOKENS, 2 * OUTPUT_TOKENS], DEADLINE, what="what it used is told")
 
 
 def test_a_server_that_the_user_has_set_up_is_followed(driven: DrivenCli) -> None:

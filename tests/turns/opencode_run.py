@@ -141,7 +141,12 @@ class Scripted:
 
 @asynccontextmanager
 async def watched(
-    server: Scripted | None = None, data: Path | None = None, **noted: str
+    server: Scripted | None = None,
+    data: Path | None = None,
+    *,
+    conversation: str | None = None,
+    wanted: Activity = Activity.IDLE,
+    **noted: str,
 ) -> AsyncIterator[tuple[Scripted, RunWatch, OpenCodeWatch]]:
     server = server or Scripted()
     app = web.Application()
@@ -158,11 +163,11 @@ async def watched(
     if data is not None:
         memo[launch.DATA] = str(data)
     process = ProcessIdentity(1, None)
-    run = LiveRun(facts("opencode"), process, memo, server.terminal)
+    run = LiveRun(facts("opencode"), process, memo, server.terminal, conversation)
     looks = Looks()
     watch = RunWatch(run, Ground(looks, FileChanges(looks, interval=0.01), me(), wall), Outlet())
     watch.begin(OPENCODE)
-    await until(lambda: activity(watch) is Activity.IDLE)
+    await until(lambda: activity(watch) is wanted)
     assert isinstance(watch._watch, OpenCodeWatch)
     yield server, watch, watch._watch
     await watch.let_go()

@@ -191,6 +191,61 @@ async def test_a_conversation_of_another_one_in_the_folder_is_not_taken(begun: i
         assert watch.session is None
 
 
+BUSY = {"s": {"type": "busy"}}
+
+
+LONG_AGO: dict[str, object] = {"created": 1, "completed": 1}
+
+
+def at_work() -> list[dict[str, object]]:
+    """A conversation whose last turn has used a tool, and writes its answer."""
+    writes = message(5, "assistant", "half ", time={"created": 1})
+    return [
+        message(1, "user", "before", time=LONG_AGO),
+        message(2, "assistant", "before", time=LONG_AGO, finish="stop"),
+        message(3, "user", "typed", time=LONG_AGO),
+        message(4, "assistant", "", time=LONG_AGO, tokens=TOKENS, finish="tool-calls"),
+        {**writes, "parts": [{**part, "time": {}} for part in parts(writes)]},
+    ]
+
+
+def parts(said: dict[str, object]) -> list[dict[str, object]]:
+    found = said["parts"]
+    assert isinstance(found, list)
+    return found
+
+
+@pytest.mark.parametrize("known", [None, "s", "another"])
+async def test_a_turn_that_is_under_way_when_agentd_starts_is_told_whole(known: str | None) -> None:
+    server = Scripted(statuses={**BUSY, "of its subagent": {"type": "busy"}})
+    server.lists = {"/session/s": {"id": "s"}, "/session/of its subagent": {"parentID": "s"}}
+    server.lists["/session/s/message"] = at_work()
+    server.terminal.shown = CONVERSATION_ROWS
+    async with watched(server, conversation=known, wanted=Activity.WORKING) as (_, watch, _):
+        turn = watch.conversation.turn
+        assert turn is not None
+        assert (turn.prompt, turn.usage.input_tokens, watch.session) == ("typed", 10, "s")
+        text = {**parts(at_work()[-1])[0], "text": "half done", "time": {"end": 1}}
+        whole = {"id": "m5", "role": "assistant", "sessionID": "s", "time": {"completed": 1}, "tokens": TOKENS}
+        for kind, said in (("message.part.updated", {"part": text}), ("message.updated", {"info": whole})):
+            await server.say({"type": kind, "properties": {"sessionID": "s", **said}})
+        await server.say(IDLE)
+        await until(lambda: watch.conversation.last is not None)
+        assert watch.conversation.last is not None
+        assert said_of(watch.conversation.last) == ("typed", "completed", "half done")
+        assert watch.conversation.last.usage.input_tokens == 20
+
+
+async def test_what_a_conversation_is_at_after_its_last_turn_is_none() -> None:
+    server = Scripted(statuses=dict(BUSY))
+    server.lists = {
+        "/session/s": {"id": "s"},
+        "/session/s/message": [*at_work()[:2], message(3, "user", "", time=LONG_AGO)],
+    }
+    async with watched(server, conversation="s", wanted=Activity.WORKING) as (_, watch, _):
+        assert watch.conversation.turn is None
+
+
 async def test_a_turn_that_ends_while_the_server_is_not_heard_is_told() -> None:
     async with watched() as (server, watch, adapter):
         await server.say(*prompt("m1", "go"), ASKED)

@@ -37,7 +37,7 @@ from agentd.turns.opencode import launch
 from agentd.turns.opencode.events import Doing, Reader
 from agentd.turns.opencode.fork import fork
 from agentd.turns.opencode.home_screen import is_home
-from agentd.turns.opencode.messages import as_events, is_prompt, made_before, missed, prompt_of
+from agentd.turns.opencode.messages import as_events, is_prompt, made_before, missed, prompt_of, under_way
 from agentd.turns.opencode.plugin import Plugin
 from agentd.turns.opencode.port import Port
 from agentd.turns.opencode.record import record_of
@@ -59,6 +59,8 @@ _FOUND: Final = 10.0
 """Seconds for the server to be heard."""
 _MOST_MISSED: Final = 200
 """Messages that are looked through for what was not heard."""
+_MOST_AT_WORK: Final = 16
+"""Conversations at work, those of subagents among them, of which the one is sought that the terminal has."""
 _INPUT: Final = 2.0
 """Seconds after which what an agent asks for is told of without its tool's input, which follows at once as measured."""
 _ASKS: Final = (("permission.asked", "/permission"), ("question.asked", "/question"))
@@ -171,14 +173,18 @@ class OpenCodeWatch:
         """Ask what is going on, and what was not heard."""
         turn = self.voice.conversation.turn
         statuses = await server.get(STATUS)
+        if self._reader.session not in statuses:
+            self._reader.session = await self._at_work(server, statuses) or self._reader.session
         if self._reader.session is None:
             self._reader.session = await self._begun_at_the_terminal(server)
         session = self._reader.session
         if session is not None:
             said = await server.get_all(f"/session/{session}/message?limit={_MOST_MISSED}")
-            under_way = None if turn is None else turn.id
+            idle = session not in statuses
+            # One that began while no agentd listened is told from its beginning.
+            at_work = (None if idle else under_way(said)) if turn is None else turn.id
             self._take_up_the_copy(said)
-            for event in missed(said, self._since, under_way, self._reader.knows, idle=session not in statuses):
+            for event in missed(said, self._since, at_work, self._reader.knows, idle=idle):
                 self._take(event)
         asked = [(kind, each) for kind, path in _ASKS for each in await server.get_all(path)]
         self._reader.resume(statuses)
@@ -194,6 +200,15 @@ class OpenCodeWatch:
         for kind, each in asked:
             if text_of(each, "sessionID") == session:
                 self._take({"type": kind, "properties": each})
+
+    async def _at_work(self, server: Server, statuses: Mapping[str, object]) -> str | None:
+        """The only conversation at work, if there is but one: the terminal's, which was gone over to unheard."""
+        found = []
+        for session in list(statuses)[:_MOST_AT_WORK]:
+            with contextlib.suppress(FileNotFoundError):
+                if not text_of(await server.get(f"/session/{session}"), "parentID"):
+                    found.append(session)
+        return found[0] if len(found) == 1 else None
 
     def _take_up_the_copy(self, said: Sequence[Mapping[str, object]]) -> None:
         """Go on with a copy that an agentd made of which it left no note: it has messages older than the process."""

@@ -9,6 +9,8 @@ from agentd.turns.fields import mapping, number, objects, text
 from agentd.turns.messages.message import CLOCKS
 
 _MILLISECONDS: Final = 1000.0
+_GOES_ON: Final = ("tool-calls", "unknown")
+"""Why an answer ends after which another one follows."""
 
 
 def is_prompt(message: Mapping[str, object], since: float) -> bool:
@@ -49,6 +51,21 @@ def missed(
         yield from as_events(each)
     if idle and at < len(said) and _is_over(said[-1]):
         yield _idle(said[-1])
+
+
+def under_way(said: Sequence[Mapping[str, object]]) -> str | None:
+    """The message of the user whose turn is under way, of a conversation that is at work.
+
+    ``None`` if its last turn has ended: what it is at is then no turn, but a summary of it, say.
+    """
+    at = next((at for at in range(len(said) - 1, -1, -1) if is_prompt(said[at], 0.0) and prompt_of(said[at])), None)
+    if at is None or any(_is_over(each) and _finish(each) not in _GOES_ON for each in said[at:]):
+        return None
+    return _id(said[at])
+
+
+def _finish(message: Mapping[str, object]) -> str:
+    return text(mapping(message, "info"), "finish")
 
 
 def _id(message: Mapping[str, object]) -> str:
