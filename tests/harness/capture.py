@@ -1,11 +1,12 @@
 """Capture what the real CLIs show and what agentd says of them, labelled by what the stub model was doing.
 
 ``python -m tests.harness.capture FOLDER --harness NAME`` starts agentd with the agent, as it is watched best or, with
-``--fallback``, by its fallback, and plays scenes (`tests.harness.scenes`). Each moment is a screen and a line in
-FOLDER/index.jsonl. No rule and no activity decides a label or when a screen is taken: a label is what the stub was
-asked and has answered; a screen is taken when the whole answer is on it, it has stood still for a second, and no
-thread of the agent has wanted the CPU meanwhile, which one that a loaded machine keeps waiting does. While the model
-keeps the agent waiting there is no such second, and the screen is taken after six; otherwise after sixty.
+``--fallback``, by its fallback, or with ``--plugin`` OpenCode by its plugin, and plays scenes
+(`tests.harness.scenes`). Each moment is a screen and a line in FOLDER/index.jsonl. No rule and no activity decides a
+label or when a screen is taken: a label is what the stub was asked and has answered; a screen is taken when the whole
+answer is on it, it has stood still for a second, and no thread of the agent has wanted the CPU meanwhile, which one
+that a loaded machine keeps waiting does. While the model keeps the agent waiting there is no such second, and the
+screen is taken after six; otherwise after sixty.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import cast
 
@@ -65,6 +67,14 @@ class Look:
     theme: str
     colours: str
     """``truecolor``, or nothing for 256."""
+
+
+class Way(Enum):
+    """How an agent is watched; the value stands in the names of its screens."""
+
+    BEST = "w"
+    FALLBACK = "f"
+    PLUGIN = "p"
 
 
 THEMES = {
@@ -292,7 +302,7 @@ def _pause(seconds: float) -> None:
     time.sleep(seconds)  # noqa: TID251 (a person at a terminal takes time; nothing is waited for)
 
 
-def _dress(cli: RealCli, daemon: Daemon, env: Mapping[str, str], look: Look, *, fallback: bool) -> dict[str, object]:
+def _dress(cli: RealCli, daemon: Daemon, env: Mapping[str, str], look: Look, way: Way) -> dict[str, object]:
     """Set the theme, and give what the jcard says of the agent."""
     given = dict(env)
     if look.colours:
@@ -301,25 +311,27 @@ def _dress(cli: RealCli, daemon: Daemon, env: Mapping[str, str], look: Look, *, 
     match cli.harness:
         case "claude-code":
             _merge(daemon.home / ".claude.json", {"theme": look.theme})
-            args = ["--settings", "{}"] if fallback else []
+            args = ["--settings", "{}"] if way is Way.FALLBACK else []
         case "codex":
             config = daemon.home / ".codex" / "config.toml"
             text = config.read_text()
             more = f'[tui]\ntheme = "{look.theme}"\n[features]\ndefault_mode_request_user_input = true\n'
             config.write_text(text + more)
-            args = ["-a", "on-request", *(["--add-dir", str(daemon.home)] if fallback else [])]
+            args = ["-a", "on-request", *(["--add-dir", str(daemon.home)] if way is Way.FALLBACK else [])]
         case "gemini-cli":
             _merge(
                 daemon.home / ".gemini" / "settings.json",
                 {"ui": {"theme": look.theme}, "model": {"disableLoopDetection": True}},
             )
         case _:
+            # A server at another address is one that agentd does not follow.
+            args = ["--hostname", "127.0.0.2"] if way is Way.PLUGIN else []
             (daemon.home / ".config" / "opencode").mkdir(parents=True)
             write_json(daemon.home / ".config" / "opencode" / "tui.json", {"theme": look.theme})
             content = cast("dict[str, object]", json.loads(given["OPENCODE_CONFIG_CONTENT"]))
             given["OPENCODE_CONFIG_CONTENT"] = json.dumps({**content, "permission": {"bash": "ask", "edit": "ask"}})
     model = {} if cli.model is None else {"model": cli.model}
-    turns = {"turns": False} if fallback and cli.harness in ("gemini-cli", "opencode") else {}
+    turns = {"turns": False} if way is Way.FALLBACK and cli.harness in ("gemini-cli", "opencode") else {}
     return {"args": args, "env": {"HOME": str(daemon.home), **given}, **model, **turns}
 
 
@@ -340,7 +352,7 @@ def _plain(ansi: str) -> str:
     return "\n".join(rows[-14:])
 
 
-def capture(folder: Path, cli: RealCli, look: Look, prefix: str, *, seed: int, fallback: bool) -> list[Moment]:
+def capture(folder: Path, cli: RealCli, look: Look, prefix: str, *, seed: int, way: Way) -> list[Moment]:
     """Play one session, and give its moments."""
     base = Path(tempfile.mkdtemp(prefix="m-"))
     base.chmod(0o755)
@@ -356,7 +368,7 @@ def capture(folder: Path, cli: RealCli, look: Look, prefix: str, *, seed: int, f
             wait_for(daemon.api_socket.exists, DEADLINE, what="agentd listens", explain=daemon.explain)
             daemon.wait_answers()
             session = Session(daemon, cli, model, look, folder, prefix)
-            session.start(_dress(cli, daemon, {"TMPDIR": str(temporary), **env}, look, fallback=fallback))
+            session.start(_dress(cli, daemon, {"TMPDIR": str(temporary), **env}, look, way))
             for scene in scenes(cli.harness, str(daemon.workdir), _traps(cli.harness, random.Random(seed))):
                 _try(lambda scene=scene: session.play(scene), f"{cli.harness}, {scene.note}", session)  # type: ignore[misc]
             _try(session.kill, f"{cli.harness}, SIGKILL", session)
@@ -381,8 +393,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--harness", choices=[cli.harness for cli in REAL_CLIS], required=True)
     parser.add_argument("--size", action="append", help="COLUMNSxROWS, one session each; default 80x50 120x50 200x50")
     parser.add_argument("--seed", type=int, default=1, help="chooses themes, colours and the texts that mislead")
-    parser.add_argument("--fallback", action="store_true", help="watch by the fallback of the harness")
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--fallback", action="store_true", help="watch by the fallback of the harness")
+    ways.add_argument("--plugin", action="store_true", help="watch OpenCode by its plugin")
     given = parser.parse_args(arguments)
+    if given.plugin and given.harness != "opencode":
+        parser.error("--plugin is for --harness opencode")
+    way = Way.FALLBACK if given.fallback else Way.PLUGIN if given.plugin else Way.BEST
     cli = next(cli for cli in REAL_CLIS if cli.harness == given.harness)
     with loopback_only():
         for number, size in enumerate(given.size or ("80x50", "120x50", "200x50")):
@@ -390,8 +407,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chance = random.Random(f"{given.harness} {seed}")
             columns, rows = (int(part) for part in size.split("x"))
             look = Look(columns, rows, chance.choice(THEMES[cli.harness]), chance.choice(("", "truecolor")))
-            prefix = f"{given.seed}{'f' if given.fallback else 'w'}{size}"
-            capture(given.folder, cli, look, prefix, seed=seed, fallback=given.fallback)
+            prefix = f"{given.seed}{way.value}{size}"
+            capture(given.folder, cli, look, prefix, seed=seed, way=way)
     return 0
 
 
