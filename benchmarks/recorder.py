@@ -53,7 +53,7 @@ async def _journal(path: Path, folder: Path) -> None:
         listening.listen()
         source, reader = MemorySource(), TranscriptReader(files_in(folder.with_name("transcripts")))
         metrics = Metrics(Counters(time.monotonic), time.monotonic, lambda: Readings((), (), (), 0))
-        app = build_app(source, transcripts=reader, screens=source, journal=journal, metrics=metrics)
+        app = build_app(source, transcripts=reader, screens=source, processes=source, journal=journal, metrics=metrics)
         async with serve(app, listening):
             await _lines(lambda: journal.add(EVENT))
         reader.close()

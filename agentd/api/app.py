@@ -10,10 +10,12 @@ from aiohttp import web
 from agentd.api.events import JOURNAL
 from agentd.api.log import READER
 from agentd.api.metrics import METRICS, measured
+from agentd.api.processes import PROCESS_SOURCE
 from agentd.api.responses import READ_METHODS, method_not_allowed
 from agentd.api.route import SOURCE, StatusSource
 from agentd.api.routes import DESCRIBING, ROUTES
 from agentd.api.screen import SCREENS
+from agentd.model.processes import ProcessSource
 from agentd.model.screen import ScreenSource
 from agentd.recording.journal.journal import Journal
 from agentd.recording.metrics.answer import Metrics
@@ -25,6 +27,7 @@ def build_app(
     *,
     transcripts: TranscriptReader,
     screens: ScreenSource,
+    processes: ProcessSource,
     journal: Journal,
     metrics: Metrics,
 ) -> web.Application:
@@ -39,6 +42,7 @@ def build_app(
     app[METRICS] = metrics
     app[READER] = transcripts
     app[SCREENS] = screens
+    app[PROCESS_SOURCE] = processes
     app.add_routes([web.get(route.path, route.handler) for route in ROUTES])
     return app
 

@@ -13,6 +13,7 @@ from agentd.api.events import EVENTS_ROUTE
 from agentd.api.log import LOG_ROUTE, RUNS_ROUTE
 from agentd.api.metrics import METRICS_ROUTE
 from agentd.api.openapi import describe
+from agentd.api.processes import PROCESSES_ROUTE
 from agentd.api.responses import error_response, json_response
 from agentd.api.route import AGENT_NAME, NO_SUCH_AGENT, SOURCE, Route
 from agentd.api.screen import SCREEN_ROUTE
@@ -71,6 +72,7 @@ ROUTES = (
     RUNS_ROUTE,
     LOG_ROUTE,
     SCREEN_ROUTE,
+    PROCESSES_ROUTE,
     EVENTS_ROUTE,
     Route("/v1/plan", "getPlan", "What the daemon would still do, and why; normally no operations", _plan, PLAN),
     METRICS_ROUTE,

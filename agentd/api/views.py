@@ -12,6 +12,7 @@ from pydantic_core import PydanticSerializationError
 
 from agentd.model.json_schema import Positive, Time
 from agentd.model.plan_report import PlanReport
+from agentd.model.processes import AgentProcesses
 from agentd.model.run_view import RunView
 from agentd.model.screen import Screen
 from agentd.model.status import AgentStatus, Health
@@ -76,6 +77,7 @@ AGENT = View(AgentStatus)
 PLAN = View(PlanReport)
 RUNS = View(list[RunView])
 SCREEN = View(Screen)
+PROCESSES = View(AgentProcesses)
 DOCUMENT: View[Mapping[str, object]] = View(dict[str, object])
 EVENTS = View(list[RecordedEvent])
 ERROR = View(ErrorBody)

@@ -26,6 +26,7 @@ from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.own_paths import OwnPaths
 from agentd.daemon.port_ledger import FILE as PORTS
 from agentd.daemon.port_ledger import PortLedger
+from agentd.daemon.process_watch import ProcessWatch
 from agentd.daemon.reports import report_started, report_stopped, report_stopping
 from agentd.daemon.resolving import Resolver
 from agentd.daemon.screens import DaemonScreens
@@ -154,11 +155,15 @@ class Daemon:
         reconciler, turns = await self._adopt(stack, host, counters, transcripts)
         inputs, files, context = await self._inputs(reconciler)
         status = self._status(reconciler, context, transcripts, journal)
-        metrics = Metrics(counters, self._clock.now, DaemonMeasures(status).read)
+        processes = ProcessWatch(reconciler)
+        metrics = Metrics(counters, self._clock.now, DaemonMeasures(status, processes).read)
         stack.push_async_callback(metrics.close)
         reader = TranscriptReader(kept_files)
         stack.callback(reader.close)
-        app = build_app(status, transcripts=reader, screens=DaemonScreens(reconciler), journal=journal, metrics=metrics)
+        screens = DaemonScreens(reconciler)
+        app = build_app(
+            status, transcripts=reader, screens=screens, processes=processes, journal=journal, metrics=metrics
+        )
         api = ApiSocket(settings.api_socket, self._admin_gid, partial(serve, app))
         try:
             await stack.enter_async_context(api.answering())
@@ -166,7 +171,7 @@ class Daemon:
             raise StartError(f"cannot make the API socket {api.path}: {error.strerror}") from error
         own = OwnPaths(host, self._folders, self._locks, (api, turns.socket), reconciler.restore_records)
         control = self._control_loop(reconciler, inputs, files, status, own, turns, notifier)
-        kept = await self._work(reconciler, control, own, transcripts)
+        kept = await self._work(reconciler, control, own, processes, transcripts)
         report_stopped(host, os.getpid(), _fate(kept=kept))
         await notifier.close()
         # While the API is still there, so that those who follow events get the last ones.
@@ -264,7 +269,12 @@ class Daemon:
         return inputs, files, context
 
     async def _work(
-        self, reconciler: Reconciler, control: ControlLoop, own: OwnPaths, transcripts: Transcripts | None
+        self,
+        reconciler: Reconciler,
+        control: ControlLoop,
+        own: OwnPaths,
+        processes: ProcessWatch,
+        transcripts: Transcripts | None,
     ) -> bool:
         """Run the loops until a signal, then stop the agents unless they are kept; says whether they are."""
         host = reconciler.host
@@ -279,6 +289,7 @@ class Daemon:
                 tasks.create_task(control.run(), name="configuration"),
                 tasks.create_task(self._notifier.feed_watchdog(), name="watchdog"),
                 tasks.create_task(own.run(self._settings.interval), name="own paths"),
+                tasks.create_task(processes.run(), name="processes of agents"),
             ]
             report_started(host, version=__version__, pid=os.getpid(), adopted=len(reconciler.agents))
             self._started.set()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agentd import __version__
+from agentd.daemon.process_watch import ProcessWatch, trees_of
 from agentd.daemon.status import DaemonStatus
 from agentd.model.states import Activity, AgentState
-from agentd.process.usage import Tree
 from agentd.recording.metrics.answer import Readings
 from agentd.recording.metrics.measures import (
     AGENT_STATE,
@@ -28,12 +28,13 @@ class DaemonMeasures:
     """Reads what there is to measure."""
 
     status: DaemonStatus
+    processes: ProcessWatch
 
     def read(self) -> Readings:
         """What there is at this moment; 1 ms for 300 agents."""
         reconciler = self.status.reconciler
         agents = sorted(reconciler.agents)
-        return Readings(tuple(self._families()), agents, tuple(self._trees()), reconciler.host.reaper.server)
+        return Readings(tuple(self._families()), agents, tuple(trees_of(reconciler)), reconciler.host.reaper.server)
 
     def _families(self) -> Iterator[Family]:
         agents = self.status.reconciler.agents
@@ -50,10 +51,4 @@ class DaemonMeasures:
         yield Family(RECORDING_OK, {labels: part.state == "ok" for labels, part in kept.items()})
         yield Family(RECORDING_BYTES, {labels: part.bytes for labels, part in kept.items()})
         yield Family(RECORDING_LOST, {labels: part.lost for labels, part in kept.items()})
-
-    def _trees(self) -> Iterator[Tree]:
-        for name, agent in self.status.reconciler.agents.items():
-            tree = agent.tree
-            if tree is not None and tree.launcher is not None and agent.pane is not None:
-                process = tree.agent if agent.life.state.live else None
-                yield Tree(name, tree.run_id, tree.launcher.pid, None if process is None else process.pid)
+        yield from self.processes.families()

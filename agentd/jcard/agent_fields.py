@@ -25,9 +25,8 @@ from agentd.jcard.checks import (
     check_session,
     check_variable,
     cores_from_toml,
-    size_from_toml,
 )
-from agentd.jcard.field_types import enumeration, whole
+from agentd.jcard.field_types import Size, enumeration, whole
 from agentd.model.limits import OomPolicy
 from agentd.model.order import OUTCOMES
 from agentd.model.packages import PACKAGE
@@ -45,7 +44,6 @@ from agentd.model.spec import (
     SandboxKind,
     SecretMode,
 )
-from agentd.text.sizes import SIZE_PATTERN
 
 
 def _none_of(characters: str) -> str:
@@ -84,12 +82,7 @@ EnvName = Annotated[str, AfterValidator(check_env_name)]
 EnvValue = Annotated[str, AfterValidator(check_env_value)]
 Command = Annotated[list[str], AfterValidator(check_command)]
 ExitCode = Annotated[int, Field(ge=0, le=255)]
-Memory = Annotated[
-    int,
-    BeforeValidator(size_from_toml),
-    AfterValidator(lambda size: size or None),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": whole(SIZE_PATTERN)}]}),
-]
+Memory = Annotated[Size, AfterValidator(lambda size: size or None)]
 PidLimit = Annotated[int, Field(ge=0), AfterValidator(lambda limit: limit or None)]
 Cores = Annotated[
     float,

@@ -36,6 +36,11 @@ NOWHERE_IN_SESSION: Final = ".:#$\\"
 NOT_FIRST_IN_SESSION: Final = "=$@%-+!{~^"
 """tmux gives targets that begin with one of these a meaning."""
 
+REAP: Final = "idle:"
+"""How `reap` begins."""
+SHORTEST_REAP: Final = 1.0
+"""Seconds: what ends with a turn has ended by then."""
+
 SHORTEST_LEASE: Final = "200ms"
 """A renewal may be seen this late."""
 
@@ -113,6 +118,22 @@ def check_after(written: str) -> str:
         raise ValueError(
             f'found {quote(written)}, expected the name of an agent, with ":success", ":failure" or ":end" behind it'
         )
+    return written
+
+
+def reap_after(written: str) -> float:
+    """Read after how many seconds of an agent's idleness its orphans are ended."""
+    if not written.startswith(REAP):
+        raise ValueError(f'found {quote(written)}, expected "{REAP}" and a duration, such as "{REAP}30m"')
+    seconds = parse_duration(written.removeprefix(REAP))
+    if seconds < SHORTEST_REAP:
+        raise ValueError(f"found {quote(written)}, expected at least {REAP}{format_duration(SHORTEST_REAP)}")
+    return seconds
+
+
+def check_reap(written: str) -> str:
+    """Check when orphans are ended."""
+    reap_after(written)
     return written
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from agentd.jcard.approve_tables import read_approvals
 from agentd.jcard.capacity_tables import read_capacity
 from agentd.jcard.checkouts import branch_name, check_branches, check_checkout, workdir_in
-from agentd.jcard.checks import check_name
+from agentd.jcard.checks import check_name, reap_after
 from agentd.jcard.declarations import Declaration, Identity, read_declarations
 from agentd.jcard.document import parse_document
 from agentd.jcard.drop_in_table import read_lease
@@ -87,6 +87,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         _check_memory(declaration, findings)
         _check_usage_limit(declaration, findings)
         _check_apply(declaration, findings)
+        _check_reap(declaration, findings)
         _check_ports(declaration, findings)
     check_sandbox(declarations, findings)
     _check_identities(declarations, findings)
@@ -197,6 +198,16 @@ def _check_apply(declaration: Declaration, findings: Findings) -> None:
     if table.apply is ApplyWhen.IDLE and not table.turns and not table.apply_deadline:
         message = "turns = false: it is never known to be idle, so a change waits until agentctl apply"
         declaration.warning(findings, f"{message}; set apply_deadline, too", "apply")
+
+
+def _check_reap(declaration: Declaration, findings: Findings) -> None:
+    table = declaration.table
+    if table is None or table.reap is None:
+        return
+    if not table.turns:
+        declaration.warning(findings, "has no effect with turns = false: it is never known to be idle", "reap")
+    elif table.type is AgentType.SANDBOXED:
+        declaration.warning(findings, "has no effect in a sandbox, which keeps what loses its parents", "reap")
 
 
 def _check_ports(declaration: Declaration, findings: Findings) -> None:
@@ -334,6 +345,8 @@ def _policy(table: AgentTable) -> Policy:
         apply_deadline=table.apply_deadline or None,
         applied_at=table.applied_at,
         priority=table.priority,
+        reap=None if table.reap is None else reap_after(table.reap),
+        growth_notice=table.growth_notice or None,
     )
 
 

@@ -38,7 +38,7 @@ from agentd.jcard.agent_fields import (
     TypeChoice,
     WrittenPath,
 )
-from agentd.jcard.field_types import Duration, whole
+from agentd.jcard.field_types import Duration, Reap, Size, whole
 from agentd.jcard.secret_table import Secret
 from agentd.jcard.usage_limit_table import OnUsageLimit
 from agentd.model.limits import SANDBOX_LIMITS
@@ -232,6 +232,17 @@ class AgentTable(BaseModel):
         le=MOST_PRIORITY,
         description="Where [limits] or [[pools]] have agents wait, those with a higher number are launched first. "
         "Nobody who runs is stopped for them.",
+    )
+    reap: Reap | None = Field(
+        None,
+        description='"idle:30m" ends processes that the agent has left behind, once it has been idle that long: those '
+        "whose parents are gone, by SIGTERM and five seconds later SIGKILL, with an event for each. Never while a turn "
+        "is under way, never servers that it talks to. Default: they stay.",
+    )
+    growth_notice: Size = Field(
+        _POLICY.growth_notice or 0,
+        description="Event processes_grew when the memory of the agent and all it starts has grown by this, at most "
+        "once an hour. 0: never.",
     )
     memory: Memory | None = Field(
         None,

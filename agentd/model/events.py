@@ -45,6 +45,8 @@ class EventKind(StrEnum):
     SESSION_LOST = "session_lost"
     OOM = "oom"
     PROCESSES_SURVIVE_SIGKILL = "processes_survive_sigkill"
+    PROCESSES_GREW = "processes_grew"
+    ORPHAN_ENDED = "orphan_ended"
     # What an agent is doing, and its turns
     ACTIVITY = "activity"
     LIMIT_REACHED = "limit_reached"
@@ -164,6 +166,13 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     ),
     EventKind.PROCESSES_SURVIVE_SIGKILL: EventDoc(
         "Processes of the agent cannot be ended; it is not launched again while they live.", ("pids",)
+    ),
+    EventKind.PROCESSES_GREW: EventDoc(
+        "The agent's processes have grown by `growth_notice`, or by 64, since the run had least; at most once an hour.",
+        ("run", "processes", "memory_bytes"),
+    ),
+    EventKind.ORPHAN_ENDED: EventDoc(
+        "A process that the idle agent had left behind was ended, as `reap` says.", ("run", "pid", "command", "signal")
     ),
     EventKind.ACTIVITY: EventDoc(
         "The agent is doing something else than before; the reason is what it asks.",

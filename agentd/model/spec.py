@@ -124,6 +124,10 @@ class Policy:
     """Any change of it ends that wait."""
     priority: int = 0
     """Whoever has a higher one is launched before others that wait."""
+    reap: float | None = None
+    """Seconds that the agent must have been idle until its orphans are ended; ``None``: they are not."""
+    growth_notice: int | None = 2 * 1024**3
+    """Bytes by which the memory of its processes must have grown to be told; ``None``: it is not."""
 
     @property
     def limits(self) -> Limits:

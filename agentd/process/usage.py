@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from agentd.process.cgroups.usage import Cgroups
 from agentd.process.proc import look_for_run_id
@@ -44,7 +44,9 @@ class Usage:
     """Resident now."""
 
 
-class _Process(NamedTuple):  # a frozen dataclass takes 1 µs more to make, for each of a thousand
+class SeenProcess(NamedTuple):  # a frozen dataclass takes 1 µs more to make, for each of a thousand
+    """One process at a look."""
+
     pid: int
     parent: int
     session: int
@@ -52,6 +54,16 @@ class _Process(NamedTuple):  # a frozen dataclass takes 1 µs more to make, for 
     """Of CPU, its ended and awaited children's included."""
     started: int
     pages: int
+    """Resident."""
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes."""
+        return self.pages * _PAGE
+
+
+Strangers: TypeAlias = "Mapping[tuple[int, int], str | None]"
+"""Run of each process that no launcher is above, by pid and start: what it was started with does not change."""
 
 
 @dataclass(slots=True)
@@ -78,8 +90,7 @@ class UsageMeter:
 
     cgroups: Cgroups = field(default_factory=Cgroups)
     _seen: dict[str, _Seen] = field(default_factory=dict)
-    _strangers: dict[tuple[int, int], str | None] = field(default_factory=dict)
-    """Run of each process that no launcher is above, by pid and start: what it was started with does not change."""
+    _strangers: Strangers = field(default_factory=dict)
 
     def measure(self, trees: Sequence[Tree], server: int) -> Mapping[str, Usage]:
         """Look once; blocks.
@@ -125,43 +136,59 @@ class UsageMeter:
         return seen.total
 
     def _sums(self, trees: Sequence[Tree]) -> Mapping[str, _Sum]:
-        processes = _processes()
-        launchers = {tree.launcher: tree.agent for tree in trees}
-        runs = {tree.run_id: tree.agent for tree in trees}
-        owners: dict[int, str | None] = dict(launchers)
-        strangers: dict[tuple[int, int], str | None] = {}
+        processes = read_processes()
+        owners, self._strangers = owners_of(processes, trees, self._strangers)
+        launchers = {tree.launcher for tree in trees}
         sums = {tree.agent: _Sum() for tree in trees}
         for pid, process in processes.items():
-            for below in _unowned(pid, processes, owners):
-                owner = owners.get(below.parent) or launchers.get(below.session)
-                if owner is None:
-                    known = below.pid, below.started
-                    run, sure = self._strangers.get(known), True
-                    if known not in self._strangers:
-                        run, sure = look_for_run_id(below.pid)
-                    if sure:
-                        strangers[known] = run
-                    owner = None if run is None else runs.get(run)
-                owners[below.pid] = owner
             owner = owners[pid]
             if owner is not None:
                 sums[owner].ticks += process.ticks
                 sums[owner].pages += 0 if pid in launchers else process.pages
-        self._strangers = strangers
         return sums
 
 
-def _unowned(pid: int, processes: Mapping[int, _Process], owners: Mapping[int, str | None]) -> list[_Process]:
+def owners_of(
+    processes: Mapping[int, SeenProcess], trees: Sequence[Tree], known: Strangers
+) -> tuple[Mapping[int, str | None], Strangers]:
+    """Say whose agent's each process is.
+
+    Parameters
+    ----------
+    known
+        What the last look returned beside.
+    """
+    launchers = {tree.launcher: tree.agent for tree in trees}
+    runs = {tree.run_id: tree.agent for tree in trees}
+    owners: dict[int, str | None] = dict(launchers)
+    strangers: dict[tuple[int, int], str | None] = {}
+    for pid in processes:
+        for below in _unowned(pid, processes, owners):
+            owner = owners.get(below.parent) or launchers.get(below.session)
+            if owner is None:
+                process = below.pid, below.started
+                run, sure = known.get(process), True
+                if process not in known:
+                    run, sure = look_for_run_id(below.pid)
+                if sure:
+                    strangers[process] = run
+                owner = None if run is None else runs.get(run)
+            owners[below.pid] = owner
+    return owners, strangers
+
+
+def _unowned(pid: int, processes: Mapping[int, SeenProcess], owners: Mapping[int, str | None]) -> list[SeenProcess]:
     """The process and those above it of which it is not known whose they are, the topmost first."""
-    found: list[_Process] = []
+    found: list[SeenProcess] = []
     while pid not in owners and pid in processes:
         found.append(processes[pid])
         pid = processes[pid].parent
     return found[::-1]
 
 
-def _processes() -> Mapping[int, _Process]:
-    found: dict[int, _Process] = {}
+def read_processes() -> Mapping[int, SeenProcess]:
+    """Look at all processes once."""
+    found: dict[int, SeenProcess] = {}
     for pid in os.listdir("/proc"):  # noqa: PTH208 (paths cost more than the files)
         if not pid.isdecimal():
             continue
@@ -177,7 +204,7 @@ def _processes() -> Mapping[int, _Process]:
         finally:
             os.close(descriptor)
         fields = line[line.rfind(b")") + 2 :].split(b" ", _RESIDENT + 1)
-        found[int(pid)] = _Process(
+        found[int(pid)] = SeenProcess(
             int(pid),
             int(fields[_PARENT]),
             int(fields[_SESSION]),

@@ -72,6 +72,8 @@ class WatchedRun:
     """Whether the screen is to be looked at, too: it shows what the witness does not tell."""
     limit: LimitHit | None = None
     """The usage limit that it is at."""
+    background: bool = False
+    """Whether its turn has ended and only what that left is at work."""
 
 
 class RunWatcher(Protocol):

@@ -176,7 +176,14 @@ class TurnsThread:
             doing = current.doing
             blind = doing.blind or run.wants_screen
             shown = WatchedRun(
-                doing.activity, current.since, doing.source, doing.text, run.session, blind, run.limits.hit
+                doing.activity,
+                current.since,
+                doing.source,
+                doing.text,
+                run.session,
+                blind,
+                run.limits.hit,
+                doing.background,
             )
             self._to_daemon(partial(self._take, run.run.facts.run_id, shown))
 

@@ -73,7 +73,7 @@ def serving(source: MemorySource, journal: Journal, listening: socket.socket, tr
     async def start(*routes: web.RouteDef, **limits: float) -> AsyncIterator[None]:
         reader = TranscriptReader(transcripts)
         metrics = Metrics(Counters(time.monotonic), time.monotonic, lambda: NOTHING)
-        app = build_app(source, transcripts=reader, screens=source, journal=journal, metrics=metrics)
+        app = build_app(source, transcripts=reader, screens=source, processes=source, journal=journal, metrics=metrics)
         app.add_routes(routes)
         async with serve(app, listening, ClientLimits(**limits)):  # type: ignore[arg-type]  # connections is an int
             yield

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlanReport
+from agentd.model.processes import AgentProcesses, CommandProcesses
 from agentd.model.sandbox import SandboxStatus
 from agentd.model.screen import NoScreenError, Screen
 from agentd.model.status import (
@@ -197,6 +198,13 @@ class MemorySource:
 
     def plan(self) -> PlanReport:
         return self.plan_now
+
+    async def processes(self, name: str) -> AgentProcesses | None:
+        agent = self.agent(name)
+        if agent is None:
+            return None
+        own = CommandProcesses("claude", "agent", 1, 4096, [11])
+        return AgentProcesses(agent.name, 1, 4096, [own])
 
     async def screen(self, name: str, *, styled: bool) -> Screen | None:
         agent = self.agent(name)

@@ -142,6 +142,7 @@ def test_every_path_answers_with_the_schema_of_its_values() -> None:
         "/v1/events": {"type": "array", "items": {"$ref": "#/components/schemas/RecordedEvent"}},
         "/v1/agents/{name}/runs": {"type": "array", "items": {"$ref": "#/components/schemas/RunView"}},
         "/v1/agents/{name}/screen": {"$ref": "#/components/schemas/Screen"},
+        "/v1/agents/{name}/processes": {"$ref": "#/components/schemas/AgentProcesses"},
         "/v1/plan": {"$ref": "#/components/schemas/PlanReport"},
         "/v1/openapi.json": {"type": "object", "additionalProperties": True},
     }

@@ -169,7 +169,9 @@ def answering(source: MemorySource, path: Path) -> Iterator[Callable[[Event], No
             reader = TranscriptReader(files_in(path.parent / "state"))
             screens = TmuxScreens(source, path.parent / "tmux.sock")
             metrics = Metrics(Counters(time.monotonic), time.monotonic, lambda: Readings((), (), (), 0))
-            app = build_app(source, transcripts=reader, screens=screens, journal=journal, metrics=metrics)
+            app = build_app(
+                source, transcripts=reader, screens=screens, processes=source, journal=journal, metrics=metrics
+            )
             async with serve(app, listening):
                 started.set()
                 await over.wait()

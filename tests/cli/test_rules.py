@@ -18,7 +18,7 @@ from agentd.cli.agentctl import client as module
 from tests.cli.support import RUNNING, Client, MemorySource
 
 COMMANDS = (
-    *("status", "list", "top", "logs", "screen", "attach", "send", "keys", "interrupt", "mailbox"),
+    *("status", "list", "top", "ps", "logs", "screen", "attach", "send", "keys", "interrupt", "mailbox"),
     *("ask", "answer", "last", "approvals", "usage", "events", "wait", "init", "hire"),
     *("add", "set", "unset", "scale", "rename", "remove", "start", "stop", "restart", "apply"),
     *("inventory", "models", "smoke", "skills", "setup", "lease"),

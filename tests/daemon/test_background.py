@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from agentd.turns.background import shown
 from tests.cli.support import Client
+from tests.daemon.test_events import events
 from tests.daemon.test_turns import post
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
@@ -23,9 +26,9 @@ def client(daemon: Daemon) -> Client:
     return Client(daemon.folder, daemon.places)
 
 
-def start(daemon: Daemon) -> None:
+def start(daemon: Daemon, **fields: object) -> None:
     command = [sys.executable, "-I", "-S", str(AGENT)]
-    daemon.write_jcard(jcard({"name": "a", "command": command, "workdir": str(daemon.workdir)}))
+    daemon.write_jcard(jcard({"name": "a", "command": command, "workdir": str(daemon.workdir), **fields}))
     daemon.start()
     daemon.wait_for(lambda: ">" in daemon.screen("a"), what="it takes a line")
 
@@ -58,6 +61,31 @@ def test_what_tools_leave_running_is_work_until_it_ends(daemon: Daemon, client: 
 
 def pids(daemon: Daemon) -> list[int]:
     return list(map(int, (daemon.workdir / "pids").read_text().split()))
+
+
+def kinds(client: Client) -> dict[str, str]:
+    """The kind of each process, by its pid."""
+    rows = [line.split("\t") for line in client("ps", "a").out.splitlines()]
+    return {pid: kind for _, kind, _, _, each in rows for pid in each.split()}
+
+
+def test_orphans_of_an_idle_agent_are_ended_and_its_servers_and_tools_are_not(daemon: Daemon, client: Client) -> None:
+    start(daemon, reap="idle:1s")
+    for line in ("server sleep 4714", "tool sleep 4715", "orphan sleep 4716"):
+        assert client("send", "a", line).status == 0
+        did = f"did {line.split()[0]}"
+        daemon.wait_for(partial(lambda did: did in daemon.screen("a"), did), what="it has run")
+    daemon.wait_for(lambda: [each for each in events(daemon) if each["kind"] == "orphan_ended"], what="it is ended")
+    [ended] = [each for each in events(daemon) if each["kind"] == "orphan_ended"]
+    data = cast("dict[str, object]", ended["data"])
+    assert (data["command"], data["signal"]) == ("sleep", "SIGTERM")
+    left = kinds(client)
+    assert str(data["pid"]) not in left
+    assert sorted(left.values()) == ["agent", "server", "tool"]
+    assert left[str(daemon.agents()["a"]["pid"])] == "agent"
+    wait_doing(daemon, "working", "in the background: sleep 4715")
+    measured = daemon.request("GET", "/metrics").body.decode()
+    assert 'agentd_agent_processes{agent="a",kind="server"} 1' in measured
 
 
 def test_few_and_short_names_are_shown() -> None:

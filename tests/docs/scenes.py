@@ -22,6 +22,7 @@ DROP_INS = "docs/how-to/drop-ins.md"
 EDITING = "docs/how-to/editing.md"
 EVENTS = "docs/how-to/events.md"
 METRICS = "docs/how-to/metrics.md"
+LEAKS = "docs/how-to/leaks.md"
 PORTS = "docs/how-to/ports.md"
 QUEUE = "docs/how-to/queue.md"
 SCRIPTING = "docs/how-to/scripting-with-libtmux.md"
@@ -159,6 +160,13 @@ def _asks_before(who: Newcomer) -> None:
 def _shops(who: Newcomer) -> None:
     _begin(who, {"name": "shop", "command": READER, "replicas": 3, "ports": ["PORT", "DB_PORT"]})
     who.wait_states(dict.fromkeys(("shop-0", "shop-1", "shop-2"), "running"))
+
+
+def _leaves_a_server(who: Newcomer) -> None:
+    server = "(setsid python3 -m http.server --bind 127.0.0.1 0 </dev/null >/dev/null 2>&1 &); exec cat"
+    _begin(who, {"name": "fixer", "command": _sh(server), "reap": "idle:30m"})
+    who.wait_states({"fixer": "running"})
+    who.type("until agentctl ps fixer | grep -q http.server; do sleep 0.1; done")
 
 
 def _all_states(who: Newcomer) -> None:
@@ -386,6 +394,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (EDITING, "Change it"): _reader,
     (EDITING, "Rename and remove"): _one_reader,
     (EVENTS, "After a night of work"): _night,
+    (LEAKS, "Find and end what agents leave behind"): _leaves_a_server,
     (METRICS, "Watch agents with Prometheus and Grafana"): _night,
     (PORTS, "Give agents ports of their own"): _shops,
     (QUEUE, "Have agents wait for their turn"): _a_queue,

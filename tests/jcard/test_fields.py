@@ -84,6 +84,7 @@ def test_every_field_reaches_the_agent() -> None:
         apply_deadline = "8h"
         applied_at = "2026-01-31T10:00:00Z"
         priority = -3
+        growth_notice = "512MiB"
         after = ["build:success"]
         turns = false
         memory = "512MiB"
@@ -119,6 +120,7 @@ def test_every_field_reaches_the_agent() -> None:
             apply_deadline=28800,
             applied_at="2026-01-31T10:00:00Z",
             priority=-3,
+            growth_notice=512 * 1024**2,
         ),
         turns=False,
         after=(After("build"),),
@@ -190,6 +192,8 @@ TYPES = {
     "applied_at": "string",
     "after": "strings",
     "priority": "integer",
+    "reap": "string",
+    "growth_notice": "size",
     "memory": "size",
     "memory_high": "size",
     "pid_limit": "integer",
@@ -469,3 +473,17 @@ def test_what_a_sandbox_shows_is_taken_from_the_files_folder_and_the_home() -> N
 def test_a_wait_that_would_not_begin_or_never_end_is_a_warning(fields: str, warning: str | None) -> None:
     found = warnings_of(f'[agent]\nname = "x"\nharness = "codex"\n{fields}\n')
     assert [warning in str(each) for each in found if warning is not None] == [True] * (warning is not None)
+
+
+def test_reap_is_read_and_what_makes_it_idle_is_said() -> None:
+    assert agent_of('command = ["x"]\nreap = "idle:1h30m"', "custom").policy.reap == 5400
+    assert agent_of('command = ["x"]\ngrowth_notice = 0', "custom").policy.growth_notice is None
+    for text, problem in (
+        ('reap = "30m"', 'found "30m", expected "idle:" and a duration, such as "idle:30m"'),
+        ('reap = "idle:soon"', "soon"),
+        ('reap = "idle:10ms"', "expected at least idle:1s"),
+        ('reap = "idle:30m"\nturns = false', "has no effect with turns = false"),
+        ('reap = "idle:30m"\ntype = "sandboxed"', "has no effect in a sandbox"),
+    ):
+        found = load(f'[[agents]]\nname = "a"\nharness = "codex"\n{text}\n')
+        assert any(problem in str(each) for each in found.problems), (text, found.problems)

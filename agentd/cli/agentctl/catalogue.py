@@ -10,6 +10,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "list": "list the agents and where they run",
     },
     "top": {"top": "show all agents live, and talk to them"},
+    "ps": {"ps": "list an agent's processes, by command"},
     "logs": {"logs": "print an agent's output"},
     "screen": {"screen": "print an agent's screen"},
     "attach": {"attach": "open an agent's terminal"},

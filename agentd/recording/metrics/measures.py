@@ -79,6 +79,19 @@ MEMORY = Metric(
     "Resident memory of the agent's whole process tree; outside cgroups, shared pages count in each process.",
     ("agent",),
 )
+PROCESSES = Metric(
+    "agentd_agent_processes",
+    MetricType.GAUGE,
+    "Processes of a running agent at the last look, at most a minute ago: its own, servers that it talks to by pipes, "
+    "tools, and orphans, whose parents are gone.",
+    ("agent", "kind"),
+)
+PROCESS_MEMORY = Metric(
+    "agentd_agent_process_memory_bytes",
+    MetricType.GAUGE,
+    "Resident memory of these; shared pages count in each process.",
+    ("agent", "kind"),
+)
 SCAN = Metric("agentd_usage_scan_seconds", MetricType.GAUGE, "CPU that the last look at all agents' processes took.")
 LAUNCH = Metric(
     "agentd_launch_duration_seconds",
@@ -113,7 +126,8 @@ RECORDING_LOST = Metric(
 )
 
 METRICS = (
-    BUILD, CONFIG_VALID, AGENTS, AGENT_STATE, RESTARTS, EXITS, CPU, MEMORY, SCAN, LAUNCH, QUEUE, RECONCILE, API,
+    BUILD, CONFIG_VALID, AGENTS, AGENT_STATE, RESTARTS, EXITS, CPU, MEMORY, PROCESSES,
+    PROCESS_MEMORY, SCAN, LAUNCH, QUEUE, RECONCILE, API,
     CONNECTIONS, STREAMS, EVENTS, RECORDING_OK, RECORDING_BYTES, RECORDING_LOST,
 )  # fmt: skip
 """In the order of /metrics, which also has prometheus-client's ``process_*`` of the daemon."""
