@@ -202,6 +202,9 @@ def launch_put_off(life: Life, run_id: str, at: Instant) -> Step:
 
 def launch_interrupted(life: Life, at: Instant) -> Life:
     """Go back to before a launch that a former daemon decided on and of which nothing was found."""
+    if life.winding_down:
+        # It was given up meanwhile, by a report of its launcher.
+        return life
     assert life.run is not None
     if life.restarts == 0:
         return replace(life, state=AgentState.PENDING, run=None, session_open=False)

@@ -75,6 +75,7 @@ def test_a_launch_given_up_keeps_its_slot_until_its_process_is_gone() -> None:
         again, done = lives.define(given_up, declared(NO, "second"), at(72))
         assert (again.state, done) == (AgentState.STARTING, ())
         assert lives.stopped(again, at(73))[0].run != given_up.run
+        assert lives.launch_interrupted(given_up, at(72)) is given_up
         gone = lives.stopped(given_up, at(73))[0]
         assert gone.state is AgentState.FAILED
         assert admission.admit(desired, {"a": gone}, 74.0)["b"].queued is None
