@@ -166,7 +166,7 @@ class Agent(RunHolder):
             self.hint(past=True)
             if self.life.state is AgentState.RUNNING:
                 handle.end(Exit(error="its tmux session was closed while agentd did not run"))
-            elif self.life.state is AgentState.STARTING:
+            elif self.life.state is AgentState.STARTING and not self.life.winding_down:
                 self.life = transitions.launch_interrupted(self.life, self._now())
             self.life = replace(self.life, session_open=False)
         self._schedule()
