@@ -12,6 +12,7 @@ import pytest
 from tests.cli.support import Client
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
+from tests.support.thorough import everyday
 from tests.worktrees.repositories import World, commit, git, make_repository
 
 
@@ -55,7 +56,7 @@ def test_scaling_says_which_worktrees_stay(client: Client, replicas: str, left: 
     assert len(document["warnings"]) == (left is not None)
 
 
-@pytest.mark.parametrize("field", ["branch=topic", "repo=other", "isolation=read_only"])
+@pytest.mark.parametrize("field", everyday(["repo=other"], ["branch=topic", "repo=other", "isolation=read_only"]))
 def test_a_worktree_that_makes_room_is_told(client: Client, world: World, field: str) -> None:
     make_repository(world.folder / "other")
     assert "alice gets another worktree: the former one" in client("set", "alice", field).err

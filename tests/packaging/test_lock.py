@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 
 from scripts.locked import Locked, read_lock
 from tests.packaging.tomorrow import NEWER, ROOT, add_locked, add_newer, normal
+from tests.support.thorough import everyday
 
 BOOTSTRAP = ROOT / "scripts/bootstrap"
 PIPS = ROOT / ".cache/pips"
@@ -162,7 +163,7 @@ def locked_for(env: dict[str, str], lock: str = "dev") -> list[Locked]:
 
 @pytest.mark.parametrize("lock", ["run", "dev"])
 @pytest.mark.parametrize("system", SYSTEMS)
-@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("python", everyday([PYTHONS[0], PYTHONS[-1]], PYTHONS))
 def test_the_lock_is_complete_for_every_python(python: str, system: tuple[str, str], lock: str) -> None:
     """Nothing is resolved at an installation, so whatever a locked package needs has to be locked, too."""
     env = environment_of(python, system)

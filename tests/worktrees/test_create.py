@@ -20,6 +20,7 @@ from agentd.worktrees.git import Git, GitError
 from agentd.worktrees.inspect import CREATION_LOCK, inspect
 from agentd.worktrees.record import RecordError, list_worktrees, read_record
 from agentd.worktrees.removal import Allowed, remove
+from tests.support.thorough import everyday
 from tests.worktrees.repositories import NOW, World, commit, git, invoking_user, make_repository
 
 
@@ -148,7 +149,7 @@ def move_on(world: World) -> str:
     return commit(world.repo, "second")
 
 
-@pytest.mark.parametrize("work", [committed_work, a_new_file, a_commit_off_the_branch])
+@pytest.mark.parametrize("work", everyday([a_new_file], [committed_work, a_new_file, a_commit_off_the_branch]))
 def test_another_base_leaves_a_worktree_that_has_work(world: World, work: Callable[[World, Path], None]) -> None:
     later = move_on(world)
     worktree = world.make(world.checkout(base="old"))
@@ -161,7 +162,7 @@ def test_another_base_leaves_a_worktree_that_has_work(world: World, work: Callab
     assert not needs_git(world.checkout(base="main"))
 
 
-@pytest.mark.parametrize("holds", [None, what_git_ignores, a_switch_to_another_branch])
+@pytest.mark.parametrize("holds", everyday([what_git_ignores], [None, what_git_ignores, a_switch_to_another_branch]))
 def test_a_worktree_without_work_begins_anew_at_another_base(
     world: World, holds: Callable[[World, Path], None] | None
 ) -> None:

@@ -217,7 +217,11 @@ def stashed(world: World, tree: Path) -> None:
     git(tree, "stash")
 
 
-@pytest.mark.parametrize("hold", [nothing, merged, pushed, on_another_branch, stashed], ids=lambda hold: hold.__name__)
+@pytest.mark.parametrize(
+    "hold",
+    everyday([merged, stashed], [nothing, merged, pushed, on_another_branch, stashed]),
+    ids=lambda hold: hold.__name__,
+)
 def test_what_is_also_elsewhere_may_go_and_is_still_elsewhere(world: World, hold: Setting) -> None:
     worktree = world.make()
     hold(world, worktree.path)

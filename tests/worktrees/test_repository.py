@@ -27,7 +27,7 @@ from tests.support.thorough import everyday
 from tests.worktrees.repositories import NOW, World, git, make_repository
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", everyday([True], [False, True]))
 @pytest.mark.parametrize(
     ("there", "wanted"), [("feature", "feature/x"), ("feature/x", "feature"), ("a", "a/b/c"), ("a/b/c", "a/b")]
 )
