@@ -143,8 +143,12 @@ class HookSocket:
             # By `close`. asyncio of Python 3.11 would log it as an error of its own.
             pass
         finally:
-            self._tasks.discard(task)
             writer.transport.abort()
+            # Else the error that a connection ended with is logged as never retrieved, where the collector of garbage
+            # comes to it before it comes to its stream.
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await writer.wait_closed()
+            self._tasks.discard(task)
 
     async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = peer_of(writer.get_extra_info("socket"))
@@ -230,7 +234,8 @@ async def _end(*tasks: asyncio.Future[T] | asyncio.Future[bytes]) -> None:
     for task in tasks:
         task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.wait(tasks)
+        # Their errors are of a peer that has gone, or were raised already.
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _write_pieces(stream: HttpStream, writer: asyncio.StreamWriter) -> None:
