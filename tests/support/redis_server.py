@@ -29,6 +29,14 @@ def free_port() -> int:
         return port
 
 
+def held_port() -> socket.socket:
+    """A port of loopback that nobody else is given while the socket is open; a server with SO_REUSEADDR may have it."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
 def certificates(folder: Path) -> tuple[Path, Path]:
     """Make a certificate for 127.0.0.1 that is its own authority, and its key."""
     certificate, key = folder / "broker.crt", folder / "broker.key"
@@ -45,7 +53,8 @@ class RedisServer:
 
     def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
         self.folder = folder
-        self.port = free_port()
+        self._held = held_port()
+        self.port: int = self._held.getsockname()[1]
         self.tls = tls
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[redis.Redis] = []
@@ -89,6 +98,7 @@ class RedisServer:
         for client in self._clients:
             client.close()
         self.kill()
+        self._held.close()
 
     def kill(self) -> None:
         """SIGKILL it."""
