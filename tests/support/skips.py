@@ -42,6 +42,7 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"mount|user namespace|control group|no controller", "make test, as root outside of a container"),
     (r"no user|may execute|cannot run|useradd", "make test, as root in a clone that all users may read"),
     (r"the others have a form|runs commands unasked|cannot fork", "nothing: it is about one coding agent alone"),
+    (r"pidfds", "make test, on Linux"),
     (r"there are to be none", "make test, without AGENTD_TEST_START"),
 )
 """Of a reason, by a part of it, the command that runs what was skipped."""
