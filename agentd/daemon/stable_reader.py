@@ -53,7 +53,7 @@ class StableReader:
             again = await self._inputs.read()
             if again == reading:
                 return self._take(reading, configuration)
-            settled = agreed(reading, again, self._taken)
+            settled = agreed(reading, again, self._taken, stopping=hold)
             if settled is not None and settled != self._taken:
                 configuration = await asyncio.to_thread(self._inputs.understand, settled)
                 if hold or not self._stops(configuration):
@@ -70,10 +70,16 @@ class StableReader:
         return configuration
 
 
-def agreed(first: Reading, again: Reading, taken: Reading | None) -> Reading | None:
+def agreed(first: Reading, again: Reading, taken: Reading | None, *, stopping: bool) -> Reading | None:
     """Give what two readings agree on, with each file that they do not agree on as it was taken last.
 
     ``None`` where that is not known, or where it is no file that declares agents that they do not agree on.
+
+    Parameters
+    ----------
+    stopping
+        Whether agents that no file declares are to be stopped: then a file that was not taken before, and changes,
+        is one whose content is not known, where else it is left out. It may have been there before agentd started.
     """
     if taken is None or (first.prompts, first.prompt_errors, first.secrets) != (
         again.prompts,
@@ -81,7 +87,7 @@ def agreed(first: Reading, again: Reading, taken: Reading | None) -> Reading | N
         again.secrets,
     ):
         return None
-    files = _agreed(first.sources.files, again.sources.files, taken.sources.files)
+    files = _agreed(first.sources.files, again.sources.files, taken.sources.files, stopping=stopping)
     # What was renewed between the two readings has not expired.
     expired = first.sources.expired & again.sources.expired
     # The last good content of a file may name other prompt files than the one that is not taken yet.
@@ -95,13 +101,19 @@ def agreed(first: Reading, again: Reading, taken: Reading | None) -> Reading | N
 
 
 def _agreed(
-    first: Mapping[Path, FoundFile], again: Mapping[Path, FoundFile], taken: Mapping[Path, FoundFile]
+    first: Mapping[Path, FoundFile],
+    again: Mapping[Path, FoundFile],
+    taken: Mapping[Path, FoundFile],
+    *,
+    stopping: bool,
 ) -> dict[Path, FoundFile]:
     jcard = next(iter(again))
     files = {}
     for path in (jcard, *sorted({*first, *again, *taken} - {jcard}, key=str)):
         file = again.get(path)
         settled = file if first.get(path) == file else taken.get(path)
+        if settled is None and stopping and (changing := file or first.get(path)) is not None:
+            settled = FoundFile(path, changing.owner, None, "it is being written")
         if settled is not None:
             files[path] = settled
     return files

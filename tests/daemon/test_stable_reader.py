@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agentd.daemon import stable_reader
 from agentd.daemon.configuration import Reading, Sources
-from agentd.daemon.stable_reader import agreed
 from agentd.jcard.drop_in_folder import FoundFile
 from agentd.jcard.secrets import Secrets
 
@@ -21,6 +21,10 @@ def reading(*expired: Path, prompt: str = "p", **texts: str) -> Reading:
     return Reading(Sources(files, {}, frozenset(expired)), {Path("/p"): prompt}, {}, Secrets())
 
 
+def agreed(first: Reading, again: Reading, taken: Reading | None, *, stopping: bool = False) -> Reading | None:
+    return stable_reader.agreed(first, again, taken, stopping=stopping)
+
+
 def texts(found: Reading | None) -> dict[str, str]:
     """What the drop-ins say."""
     assert found is not None
@@ -34,6 +38,13 @@ def test_a_file_that_changes_is_as_it_was_taken_and_holds_up_no_other() -> None:
 
 def test_a_new_file_that_changes_is_not_there_yet() -> None:
     assert texts(agreed(reading(a="1", b="1"), reading(a="1", b="2"), reading(a="1"))) == {"a": "1"}
+
+
+def test_a_new_file_that_changes_is_not_taken_for_none_where_agents_are_to_be_stopped() -> None:
+    found = agreed(reading(a="1", b="1"), reading(a="1", b="2"), reading(), stopping=True)
+    assert texts(found) == {"a": "1", "b": ""}
+    assert found is not None
+    assert found.sources.files[B].unavailable == "it is being written"
 
 
 def test_a_file_counts_as_removed_once_two_readings_are_without_it() -> None:
