@@ -109,12 +109,20 @@ class _Kafka:
         if skipped is not None:
             async with self._turn:
                 if assigned == self._assigned:
-                    await self._consumer.commit({partition: skipped + 1})
+                    await self._commit_to(partition, skipped + 1)
         return True
+
+    async def _commit_to(self, partition: TopicPartition, offset: int) -> None:
+        try:
+            # The library goes on for as long as the broker is away, and the channel would count as open.
+            async with asyncio.timeout(DEADLINE):
+                await self._consumer.commit({partition: offset})
+        except TimeoutError as error:
+            raise LinkError("no broker notes what was read") from error
 
     async def _commit(self, partition: TopicPartition, record: ConsumerRecord, handler: Handler) -> None:
         try:
-            await self._consumer.commit({partition: record.offset + 1})
+            await self._commit_to(partition, record.offset + 1)
         except (CommitFailedError, IllegalStateError) as error:
             # This gateway was taken for gone: the message is given to another one, or to this one again.
             await handler.give_up(_incoming(record))
