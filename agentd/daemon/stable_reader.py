@@ -78,8 +78,8 @@ def agreed(first: Reading, again: Reading, taken: Reading | None, *, stopping: b
     Parameters
     ----------
     stopping
-        Whether agents that no file declares are to be stopped: then a file that was not taken before, and changes,
-        is one whose content is not known, where else it is left out. It may have been there before agentd started.
+        Whether what is returned may stop agents. A file that was not taken before and still changes is then one whose
+        content is not known, since it may declare an agent that runs; otherwise it is left out.
     """
     if taken is None or (first.prompts, first.prompt_errors, first.secrets) != (
         again.prompts,
