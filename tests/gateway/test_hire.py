@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 import pytest
 
+from agentd.gateway.engine.hiring import PATIENCE
 from tests.gateway.stand_in import COMMAND, SCRIPT, declare
 from tests.support.forked import run_agentctl
 from tests.support.gateway import Gateway
@@ -58,6 +60,17 @@ def test_what_cannot_be_hired_is_refused_by_field(gateway: Gateway, wanted: obje
     assert answer.status == 422
     assert answer.body.startswith(f'{{"error":{{"code":"invalid_request","message":"{said}'.encode())
     assert list(gateway.daemon.jcard.parent.glob("*.d/gateway/*")) == []
+
+
+def test_hiring_says_at_once_that_the_program_is_not_there(gateway: Gateway) -> None:
+    gateway.start()
+    began = monotonic()
+    wanted = {"role": "engineer", "name": "alice", "harness": "gemini-cli"}
+    answer = gateway.request("POST", "/hire", wanted)
+    assert monotonic() - began < PATIENCE / 2
+    assert answer.status == 503
+    assert answer.body.startswith(b'{"error":{"code":"agent_not_ready","message":"the agent engineer_alice is declared')
+    assert b'cannot find the program \\"gemini\\"' in answer.body
 
 
 def test_agentctl_hires_by_the_gateway(gateway: Gateway) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.new_session import declared_agents
 from agentd.gateway.model.caller import Caller
+from agentd.gateway.model.diagnosis import program_missing
 from agentd.gateway.model.errors import AgentNotReadyError, ExistsError, InvalidRequestError
 from agentd.gateway.model.objects import Json
 from agentd.gateway.model.requests import Hire
@@ -44,7 +45,7 @@ class Hiring:
         ExistsError
             If somebody else hired one of that name.
         AgentNotReadyError
-            If it cannot be declared, or does not run in time.
+            If it cannot be declared, its harness's program is not there, or it does not run in time.
         """
         name = _name_of(wanted)
         async with self._alone:
@@ -90,8 +91,8 @@ class Hiring:
                         state, pid, last = agent.get("state"), agent.get("pid"), _reason(agent.get("error"))
                         if state == AgentState.RUNNING and isinstance(pid, int):
                             return Hired(str(agent.get("name")), pid, str(agent.get("workdir")))
-                        if state in _HOPELESS:
-                            raise AgentNotReadyError(f"the agent {name} is {state}{last or ''}")
+                        if state in _HOPELESS or (state == AgentState.BACKOFF and program_missing(last)):
+                            raise AgentNotReadyError(f"the agent {name} is declared, and {state}{last or ''}")
                     await asyncio.sleep(_PAUSE)
         except TimeoutError:
             raise AgentNotReadyError(

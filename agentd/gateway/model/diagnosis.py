@@ -48,6 +48,11 @@ _UNREACHABLE: Final = re.compile(
 )
 
 
+def program_missing(error: str | None) -> bool:
+    """Whether an agent does not start because its program is not there, by what agentd says of it."""
+    return error is not None and _MISSING.search(error) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is known beside the run itself."""
@@ -94,8 +99,7 @@ def _running(facts: Facts) -> Issue:
     if facts.activity in (Issue.AUTH_ERROR, Issue.USAGE_LIMIT):
         return Issue(facts.activity)
     if facts.agent_state in ("backoff", "failed", "exited", "timed_out", "disabled"):
-        missing = facts.agent_error is not None and _MISSING.search(facts.agent_error)
-        return Issue.HARNESS_MISSING if missing else Issue.WORKER_LOST
+        return Issue.HARNESS_MISSING if program_missing(facts.agent_error) else Issue.WORKER_LOST
     quiet = facts.seconds_since_event is not None and facts.seconds_since_event > QUIET
     return Issue.NO_OUTPUT if quiet else Issue.NONE
 
@@ -107,7 +111,7 @@ def _failed(run: Run) -> Issue:
     if code == WORKER_LOST:
         return Issue.WORKER_LOST
     if code == NOT_READY:
-        return Issue.HARNESS_MISSING if _MISSING.search(message) else Issue.WORKER_LOST
+        return Issue.HARNESS_MISSING if program_missing(message) else Issue.WORKER_LOST
     if code == HARNESS_FAILED and _UNREACHABLE.search(message):
         return Issue.PROVIDER_UNREACHABLE
     return Issue.HARNESS_FAILED
