@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from agentd.gateway.openai.objects import JsonObject
 from agentd.gateway.openai.refusal import refuse
-from agentd.gateway.openai.request import Metadata, Number, Whole, check_format, check_tools
+from agentd.gateway.openai.request import Metadata, Number, Whole, check_format, check_model, check_tools
 from agentd.gateway.openai.said import items_of
 
 
@@ -24,46 +24,53 @@ class CreateCompletion(BaseModel):
     stream_options: dict[str, object] | None = None
 
     # Passed over.
-    frequency_penalty: Number | None = None
-    max_completion_tokens: Whole | None = None
-    max_tokens: Whole | None = None
     metadata: Metadata | None = None
     parallel_tool_calls: StrictBool | None = None
     prediction: dict[str, object] | None = None
-    presence_penalty: Number | None = None
     prompt_cache_key: str | None = None
     prompt_cache_options: dict[str, object] | None = None
     prompt_cache_retention: str | None = None
-    reasoning_effort: str | None = None
     safety_identifier: str | None = None
     seed: int | None = None
     service_tier: str | None = None
     store: StrictBool | None = None
-    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
     user: str | None = None
-    verbosity: str | None = None
 
     # Refused, unless they ask for what is so anyway.
     audio: dict[str, object] | None = None
+    frequency_penalty: Number | None = None
     function_call: str | dict[str, object] | None = None
     functions: list[object] | None = None
     logit_bias: dict[str, float] | None = None
     logprobs: StrictBool | None = None
+    max_completion_tokens: Whole | None = None
+    max_tokens: Whole | None = None
     modalities: list[str] | None = None
     moderation: dict[str, object] | None = None
     n: int | None = None
+    presence_penalty: Number | None = None
+    reasoning_effort: str | None = None
     response_format: dict[str, object] | None = None
     stop: str | list[str] | None = None
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
     tool_choice: str | dict[str, object] | None = None
     tools: list[object] | None = None
     top_logprobs: Whole | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    verbosity: str | None = None
     web_search_options: dict[str, object] | None = None
 
     @property
     def shows_usage(self) -> bool:
         """Whether the last piece of a stream shows the usage."""
         return (self.stream_options or {}).get("include_usage") is True
+
+
+_OF_MODEL: Final = {
+    "frequency_penalty", "max_completion_tokens", "max_tokens", "presence_penalty", "reasoning_effort", "temperature",
+    "top_p", "verbosity",
+}  # fmt: skip
+"""Parameters that would have the agent's model answer in another way."""
 
 
 def check_completion(asked: CreateCompletion) -> None:
@@ -76,6 +83,7 @@ def check_completion(asked: CreateCompletion) -> None:
     """
     check_tools(asked.tools or asked.functions, asked.tool_choice or asked.function_call)
     check_format(asked.response_format, "response_format")
+    check_model(asked.model_dump(include=_OF_MODEL))
     others = [each for each in asked.modalities or [] if each != "text"]
     refused = {
         "n": (asked.n not in (None, 1), "An agent gives one answer: leave it out."),

@@ -6,7 +6,8 @@ another one, and else passed over, as OpenAI passes over what a model does not k
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
@@ -47,17 +48,13 @@ class CreateResponse(BaseModel):
 
     # Shown again, or passed over.
     include: list[str] | None = None
-    max_output_tokens: Whole | None = None
     parallel_tool_calls: StrictBool | None = None
     prompt_cache_key: str | None = None
     prompt_cache_options: dict[str, object] | None = None
     prompt_cache_retention: str | None = None
-    reasoning: dict[str, object] | None = None
     safety_identifier: str | None = None
     service_tier: str | None = None
     stream_options: dict[str, object] | None = None
-    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
     truncation: Literal["auto", "disabled"] | None = None
     user: str | None = None
     access_programs: dict[str, object] | None = None
@@ -66,13 +63,17 @@ class CreateResponse(BaseModel):
     image: dict[str, object] | None = None
 
     # Refused, unless they ask for what is so anyway.
+    max_output_tokens: Whole | None = None
     max_tool_calls: int | None = None
     moderation: dict[str, object] | None = None
     prompt: dict[str, object] | None = None
+    reasoning: dict[str, object] | None = None
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
     text: dict[str, object] | None = None
     tool_choice: str | dict[str, object] | None = None
     tools: list[object] | None = None
     top_logprobs: Whole | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
 
     @property
     def conversation_id(self) -> str | None:
@@ -97,8 +98,17 @@ def check(asked: CreateResponse) -> None:
     if asked.background and asked.store is False:
         raise refuse("store", "A response in the background must be stored: leave out 'store'.", "invalid_value")
     check_tools(asked.tools, asked.tool_choice)
-    form = (asked.text or {}).get("format")
-    check_format(form, "text.format")
+    text, reasoning = asked.text or {}, asked.reasoning or {}
+    check_format(text.get("format"), "text.format")
+    check_model(
+        {
+            "max_output_tokens": asked.max_output_tokens,
+            "temperature": asked.temperature,
+            "top_p": asked.top_p,
+            "reasoning.effort": reasoning.get("effort"),
+            "text.verbosity": text.get("verbosity"),
+        }
+    )
     refused = {
         "prompt": (asked.prompt, "There are no stored prompts: send 'instructions' and 'input'."),
         "moderation": (asked.moderation, "Nothing is moderated here."),
@@ -108,6 +118,39 @@ def check(asked: CreateResponse) -> None:
     for name, (value, why) in refused.items():
         if value is not None:
             raise refuse(name, f"'{name}' is not supported. {why}")
+
+
+_AS_IT_IS: Final[Mapping[str, object]] = {
+    "temperature": 1,
+    "top_p": 1,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+    "text.verbosity": "medium",
+    "verbosity": "medium",
+}
+"""What changes nothing: OpenAI's defaults."""
+
+
+def check_model(asked: Mapping[str, object]) -> None:
+    """Refuse to have the agent's model answer in another way than it does.
+
+    Parameters
+    ----------
+    asked
+        Values by the names of their parameters; ``None`` is one that was not sent.
+
+    Raises
+    ------
+    ApiError
+        Of status 400, which names the parameter.
+    """
+    for name, value in asked.items():
+        if value is not None and value != _AS_IT_IS.get(name):
+            usual = f", or {_AS_IT_IS[name]!r}" if name in _AS_IT_IS else ""
+            raise refuse(
+                name,
+                f"'{name}' is not supported. How an agent's model answers is its own affair: leave it out{usual}.",
+            )
 
 
 def check_tools(tools: list[object] | None, choice: object) -> None:

@@ -38,18 +38,19 @@ def test_every_parameter_may_be_null_or_what_is_so_anyway() -> None:
     optional = dict.fromkeys(CreateResponse.model_fields, None)
     check(parse(CreateResponse, {**optional, **RESPONSE}))
     harmless = {
-        "tools": [], "tool_choice": "auto", "text": {"format": {"type": "text"}, "verbosity": "low"},
-        "temperature": 0.2, "top_p": 1, "max_output_tokens": 100, "top_logprobs": 0,
+        "tools": [], "tool_choice": "auto", "text": {"format": {"type": "text"}, "verbosity": "medium"},
+        "temperature": 1, "top_p": 1.0, "top_logprobs": 0,
         "include": ["reasoning.encrypted_content"],
-        "reasoning": {"effort": "low"}, "parallel_tool_calls": True, "service_tier": "auto", "truncation": "auto",
-        "metadata": {"a": "b"}, "user": "u", "store": True, "stream_options": {"include_obfuscation": False},
+        "reasoning": {"effort": None, "summary": "auto"}, "parallel_tool_calls": True, "service_tier": "auto",
+        "truncation": "auto", "metadata": {"a": "b"}, "user": "u", "store": True,
+        "stream_options": {"include_obfuscation": False},
     }  # fmt: skip
     check(parse(CreateResponse, {**RESPONSE, **harmless}))
     optional = dict.fromkeys(CreateCompletion.model_fields, None)
     check_completion(parse(CreateCompletion, {**optional, **CHAT}))
     harmless = {
-        "n": 1, "temperature": 0, "max_tokens": 5, "stop": [], "tools": [], "response_format": {"type": "text"},
-        "logprobs": False, "modalities": ["text"], "seed": 1, "presence_penalty": 0.5,
+        "n": 1, "temperature": 1.0, "stop": [], "tools": [], "response_format": {"type": "text"},
+        "logprobs": False, "modalities": ["text"], "seed": 1, "presence_penalty": 0, "verbosity": "medium",
     }  # fmt: skip
     check_completion(parse(CreateCompletion, {**CHAT, **harmless}))
 
@@ -71,6 +72,12 @@ def test_every_parameter_may_be_null_or_what_is_so_anyway() -> None:
         ({"top_logprobs": 3}, "top_logprobs", "unsupported_parameter"),
         ({"prompt": {"id": "p"}}, "prompt", "unsupported_parameter"),
         ({"max_tool_calls": 1}, "max_tool_calls", "unsupported_parameter"),
+        ({"max_output_tokens": 100}, "max_output_tokens", "unsupported_parameter"),
+        ({"temperature": 0.2}, "temperature", "unsupported_parameter"),
+        ({"temperature": 0}, "temperature", "unsupported_parameter"),
+        ({"top_p": 0}, "top_p", "unsupported_parameter"),
+        ({"reasoning": {"effort": "low"}}, "reasoning.effort", "unsupported_parameter"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity", "unsupported_parameter"),
         ({"previous_response_id": "r", "conversation": "c"}, "conversation", "mutually_exclusive_parameters"),
         ({"background": True, "store": False}, "store", "invalid_value"),
     ],
@@ -91,6 +98,11 @@ def test_what_cannot_be_had_in_a_response_is_refused_by_name(more: JsonObject, p
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
         ({"logprobs": True}, "logprobs"),
         ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"temperature": 0}, "temperature"),
+        ({"max_tokens": 5}, "max_tokens"),
+        ({"max_completion_tokens": 5}, "max_completion_tokens"),
+        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"reasoning_effort": "low"}, "reasoning_effort"),
     ],
 )
 def test_what_cannot_be_had_in_a_chat_is_refused_by_name(more: JsonObject, param: str) -> None:

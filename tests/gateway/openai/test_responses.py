@@ -46,8 +46,7 @@ def test_a_conversation(client: OpenAI) -> None:
         input="hello",
         instructions="Be brief.",
         metadata={"a": "b"},
-        temperature=0.2,
-        max_output_tokens=90,
+        temperature=1,
     )
     assert (first.status, first.error, first.metadata, first.instructions) == (
         "completed",
@@ -55,7 +54,10 @@ def test_a_conversation(client: OpenAI) -> None:
         {"a": "b"},
         "Be brief.",
     )
-    assert (first.temperature, first.max_output_tokens) == (0.2, 90)
+    assert (first.temperature, first.max_output_tokens) == (1, None)
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="alice", input="hello", max_output_tokens=90)
+    assert (refused.value.code, refused.value.param) == ("unsupported_parameter", "max_output_tokens")
     assert "Be brief.\n\nhello" in first.output_text
     then = client.responses.create(model="alice", input="and you?", previous_response_id=first.id)
     assert (then.previous_response_id, then.status) == (first.id, "completed")
