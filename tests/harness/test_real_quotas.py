@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
 import pytest
 
+from tests.harness.clis import NEWER_CLAUDE
 from tests.harness.conftest import installed
 from tests.harness.driven import DEADLINE, REAL, DrivenCli, output_of
 from tests.harness.real_clis import REAL_CLIS, RealCli
@@ -58,16 +60,36 @@ def test_a_spawn_is_refused_until_the_quota_resets_that_the_cli_told_of(driven: 
         assert (each["source"], each["confidence"]) == (SOURCES[driven.cli.harness], "observed")
     if driven.cli.harness == "claude-code":
         driven.wait_on_screen("a line of the user")
-
-        def cost() -> dict[str, object] | None:
-            (account,) = cast("list[dict[str, dict[str, object]]]", asked_to(driven, f"usage {OF_CLAUDE}")["providers"])
-            return account["cost"] if account["cost"]["usd"] else None
-
-        told_cost = driven.daemon.wait_for(cost, DEADLINE, what="the cost is told")
-        assert (told_cost["source"], told_cost["confidence"]) == ("claude-code's status line", "exact")
+        assert_cost_told(driven)
 
     spawn = ["spawn", "--provider", driven.cli.harness, "--task", "x", "--repo", str(driven.daemon.workdir), "--json"]
     refused = json.loads(output_of(driven, *spawn, status=1))["error"]
     assert (refused["code"], refused["details"]["policy"]) == ("policy", "min_remaining_percent")
     assert refused["details"]["until"] == windows[0]["reset_at"]
     assert str(windows[0]["reset_at"]) in refused["message"]
+
+
+def assert_cost_told(driven: DrivenCli) -> None:
+    def cost() -> dict[str, object] | None:
+        (account,) = cast("list[dict[str, dict[str, object]]]", asked_to(driven, f"usage {OF_CLAUDE}")["providers"])
+        return account["cost"] if account["cost"]["usd"] else None
+
+    told = driven.daemon.wait_for(cost, DEADLINE, what="the cost is told")
+    assert (told["source"], told["confidence"]) == ("claude-code's status line", "exact")
+
+
+_CLAUDE = next(cli for cli in REAL_CLIS if cli.harness == "claude-code")
+
+
+@pytest.mark.parametrize(
+    "cli",
+    [installed(replace(_CLAUDE, package=each), each.version) for each in (_CLAUDE.package, NEWER_CLAUDE)],
+    indirect=True,
+)
+def test_with_an_api_key_the_cost_is_told_and_no_quota(driven: DrivenCli) -> None:
+    driven.declare()
+    wait_activity(driven, "idle")
+    output_of(driven, "ask", f"--timeout={DEADLINE / 2:g}s", "agent", "hello")
+    assert_cost_told(driven)
+    (account,) = cast("list[dict[str, object]]", asked_to(driven, f"usage {OF_CLAUDE}")["providers"])
+    assert account["windows"] == []

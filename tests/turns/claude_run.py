@@ -150,7 +150,9 @@ def me() -> AgentUser:
 
 
 @contextlib.asynccontextmanager
-async def claude_run(home: Path, *, stays: bool = True, memo: dict[str, str] | None = None) -> AsyncIterator[ClaudeRun]:
+async def claude_run(
+    home: Path, *, stays: bool = True, memo: dict[str, str] | None = None, conversation: str | None = None
+) -> AsyncIterator[ClaudeRun]:
     """Watch a run."""
     looks = Looks()
     changes = FileChanges(looks, interval=0.01)
@@ -168,7 +170,7 @@ async def claude_run(home: Path, *, stays: bool = True, memo: dict[str, str] | N
         socket=home / "socket",
     )
     ground = Ground(looks, changes, me(), wall)
-    watch = RunWatch(LiveRun(facts, PROCESS, memo or {}, terminal), ground, outlet)
+    watch = RunWatch(LiveRun(facts, PROCESS, memo or {}, terminal, conversation), ground, outlet)
     watch.begin(CLAUDE)
     looking = asyncio.create_task(changes.run())
     try:

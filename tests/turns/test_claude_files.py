@@ -112,15 +112,11 @@ def test_an_agent_that_stays_gets_hooks_and_an_id() -> None:
     assert launch.additions(facts("claude", "--model", "m", "--", "-x")) == added
 
 
-def test_the_status_line_is_set_where_there_may_be_a_subscription() -> None:
-    def settings(**environment: str) -> dict[str, object]:
-        file = launch.additions(facts("claude", environment={HOOK_VARIABLE: "/run/x", **environment})).file
-        assert file is not None
-        found: dict[str, object] = json.loads(file)
-        return found
-
-    assert "statusLine" in settings()
-    assert "statusLine" not in settings(ANTHROPIC_API_KEY="k")
+@pytest.mark.parametrize("environment", [{}, {"ANTHROPIC_API_KEY": "k"}, {"CLAUDE_CODE_USE_BEDROCK": "1"}])
+def test_the_status_line_is_set_however_it_is_paid(environment: dict[str, str]) -> None:
+    file = launch.additions(facts("claude", environment={HOOK_VARIABLE: "/run/x", **environment})).file
+    assert file is not None
+    assert json.loads(file)["statusLine"] == status_line.status_line("/run/x")
 
 
 def test_the_users_own_status_line_is_shown_and_the_nearest_one_wins(tmp_path: Path) -> None:
@@ -163,6 +159,8 @@ def test_a_status_line_tells_what_came_to_the_cost() -> None:
         *(None, None, 0.5, None, None, None, 0.0625),
     ]
     assert cost.more({}) is None
+    new = status_line.Cost(0.0)
+    assert [new.more({"cost": {"total_cost_usd": total}}) for total in (0.25, 0.75)] == [0.25, 0.5]
 
 
 def test_a_status_line_tells_of_the_quota() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agentd.harness.additions import LaunchFacts
 from agentd.turns.adapter import Granularity
 from agentd.turns.claude import launch
 from agentd.turns.conversation import Turn
@@ -338,3 +340,16 @@ async def test_the_cost_that_the_status_line_tells_is_of_the_turn(tmp_path: Path
         last = run.watch.conversation.last
         assert last is not None
         assert last.usage.cost_usd == 0.375
+
+
+async def test_the_first_cost_that_is_told_is_of_a_run_that_is_new(tmp_path: Path) -> None:
+    facts = LaunchFacts("a", "run-1", "claude-code", ("claude",), {}, tmp_path, tmp_path, True, tmp_path, tmp_path)
+    new = launch.additions(facts).memo
+    resumed = launch.additions(replace(facts, resume="i")).memo
+    for memo, seen, told in ((new, None, 0.5), (resumed, None, None), (new, "i", None)):
+        async with claude_run(tmp_path, memo=dict(memo), conversation=seen) as run:
+            await run.hook("UserPromptSubmit", session_id="s", prompt_id="p1", prompt="hello")
+            await run.hook("StatusLine", cost={"total_cost_usd": 0.5})
+            turn = run.watch.conversation.turn
+            assert turn is not None
+            assert turn.usage.cost_usd == told

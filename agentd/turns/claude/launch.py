@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 
 from agentd.harness.additions import Additions, LaunchFacts
+from agentd.turns.adapter import LiveRun
 from agentd.turns.claude import status_line
 from agentd.turns.claude.fork import forking
 from agentd.turns.hook_command import LONGEST_HOLD, hook_command
@@ -44,15 +45,14 @@ def additions(facts: LaunchFacts) -> Additions:
     added: list[str] = []
     named = _has(argv, _CONVERSATION)
     if not named:
-        session = facts.resume or str(uuid.uuid5(_NAMESPACE, facts.run_id))
+        session = facts.resume or _new_session(facts.run_id)
         added += ["--resume" if facts.resume else "--session-id", session]
         memo[SESSION] = session
     file = None
     if facts.hook_socket is not None and not _has(argv, (_SETTINGS,)):
         # Given twice, the last one alone counts: then there are no hooks, and the files tell.
         settings: dict[str, object] = {"hooks": {name: _hook(facts.hook_socket, name) for name in HOOKS}}
-        if status_line.may_have_quota(facts.environment):
-            settings["statusLine"] = status_line.status_line(facts.hook_socket)
+        settings["statusLine"] = status_line.status_line(facts.hook_socket)
         file = json.dumps(settings).encode()
         added += [_SETTINGS, str(facts.file)]
         memo[HOOKED] = "yes"
@@ -61,6 +61,15 @@ def additions(facts: LaunchFacts) -> Additions:
     added += ["--resume", str(facts.copy), "--fork-session"]
     words = forking(facts.fork, facts.copy, (argv[0], *added, *argv[1:]))
     return Additions(words, file=file, memo=memo, forks=True)
+
+
+def is_new(run: LiveRun) -> bool:
+    """Whether a run goes on with no conversation, and nobody has seen one of it yet: all it costs is its own."""
+    return run.conversation is None and run.memo.get(SESSION) == _new_session(run.facts.run_id)
+
+
+def _new_session(run_id: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, run_id))
 
 
 def _hook(socket: str, name: str) -> list[object]:

@@ -21,9 +21,6 @@ from agentd.turns.quota import QuotaWindow
 EVENT: Final = "StatusLine"
 """What the socket for hooks is told."""
 
-_BY_KEY: Final = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX")
-"""Variables with which it uses no subscription: only these have a quota."""
-
 _SECONDS: Final = {"five_hour": 5 * 3600.0, "seven_day": 7 * 86400.0}
 
 _PATIENCE: Final = 2
@@ -50,11 +47,6 @@ if isinstance(c,str):
  import subprocess
  sys.exit(subprocess.run(["/bin/sh","-c",c],input=b).returncode)
 """
-
-
-def may_have_quota(environment: Mapping[str, str]) -> bool:
-    """Whether Claude Code may be logged in by a subscription."""
-    return not any(environment.get(name) for name in _BY_KEY)
 
 
 def status_line(socket: str) -> dict[str, object]:
@@ -92,12 +84,13 @@ def windows(body: Mapping[str, object]) -> tuple[QuotaWindow, ...]:
 class Cost:
     """What a run costs: a status line is given the sum since the program's start, or since that of what it resumed."""
 
-    _told: float | None = None
+    told: float | None = None
+    """The sum of what was told of already; ``None`` if that is not known: at the first look all is of turns before."""
 
     def more(self, body: Mapping[str, object]) -> float | None:
-        """Give what came to it since the last look; ``None`` for nothing. At the first look all is of turns before."""
+        """Give what came to it since the last look; ``None`` for nothing."""
         total = amount(mapping(body, "cost"), "total_cost_usd")
         if total is None:
             return None
-        before, self._told = self._told, total
+        before, self.told = self.told, total
         return total - before if before is not None and total > before else None

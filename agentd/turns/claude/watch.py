@@ -21,7 +21,7 @@ from agentd.harness.builtin import CLAUDE_CODE
 from agentd.model.states import Activity
 from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
-from agentd.turns.claude import launch, status_line
+from agentd.turns.claude import launch
 from agentd.turns.claude.dialogs import WAITS, Dialogs
 from agentd.turns.claude.folder import config_of
 from agentd.turns.claude.held import Held, is_of
@@ -39,9 +39,10 @@ from agentd.turns.claude.session_file import (
     session_path,
 )
 from agentd.turns.claude.status_file import Status
+from agentd.turns.claude.status_told import StatusLine
 from agentd.turns.claude.status_watch import StatusWatch, waits_since
 from agentd.turns.conversation import Request
-from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionResolved, Started, Text, Usage
+from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionResolved, Started, Text
 from agentd.turns.fields import text
 from agentd.turns.file_changes import FileWatch
 from agentd.turns.growing_file import GrowingFile
@@ -51,7 +52,7 @@ from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
 
-_HOOKS, _STATUS, _STATUS_LINE = "hooks", "status file", "status line"
+_HOOKS, _STATUS = "hooks", "status file"
 """Witnesses."""
 
 _WORD_LIMIT = 1.0
@@ -79,7 +80,7 @@ class ClaudeWatch:
     _held: dict[str, Held] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=lambda: count(int(time.time() * 1000)))
     """Of requests; a former daemon gave lower ones."""
-    _cost: status_line.Cost = field(default_factory=status_line.Cost)
+    _status_line: StatusLine = field(init=False)
     _status: Status | None = None
     _session: str | None = None
     _path: Path | None = None
@@ -112,6 +113,7 @@ class ClaudeWatch:
     def __post_init__(self) -> None:
         self._files = Reading.of(self.run_, self.ground)
         self._dialogs = Dialogs(self.voice, self.run_.terminal, self.ground)
+        self._status_line = StatusLine.of(self.run_, self.voice)
 
     async def run(self) -> None:
         """Follow the files."""
@@ -332,10 +334,7 @@ class ClaudeWatch:
 
     async def hook(self, hook: Hook) -> bytes | None:
         """Take what a hook says, and hold those that ask."""
-        if hook.name == status_line.EVENT:
-            self.voice.quota(_STATUS_LINE, status_line.windows(hook.body or {}))
-            if (cost := self._cost.more(hook.body or {})) is not None:
-                self.voice.event(Usage(cost_usd=cost))
+        if self._status_line.takes(hook):
             return None
         if hook.again and not await self._waits_still():
             return None
