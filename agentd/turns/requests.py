@@ -49,6 +49,9 @@ TURNS_PATH: Final = "/v1/turns/"
 _ADOPTION_LIMIT: Final = 5.0
 """Seconds for which requests wait until it is known which runs a former daemon left; it takes 0.1 s."""
 
+_READING_LIMIT: Final = 5.0
+"""Seconds for which requests wait after a start until the files have been read; it takes 0.1 s."""
+
 _START_LIMIT: Final = 2.0
 """Seconds for which a hook waits until its run is known; under load programs have posted before that."""
 
@@ -67,7 +70,13 @@ _LONGEST_WORD: Final = 4096
 _MOST_LISTED: Final = 1000
 """Messages in one list."""
 
+
+class _ForbiddenError(Exception):
+    """Who asks may not."""
+
+
 _STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
+    _ForbiddenError: HTTPStatus.FORBIDDEN,
     NoSuchAgentError: HTTPStatus.NOT_FOUND,
     NoSuchMessageError: HTTPStatus.NOT_FOUND,
     NotYetError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -148,13 +157,19 @@ class Requests:
             return await self._mailbox(request)
         path, _, query = request.path.removeprefix(TURNS_PATH).partition("?")
         name, _, what = path.partition("/")
-        if not self._turns.may_talk(request.peer.pid, unquote(name)):
-            why = "an agent may talk only to its own workers here, and not answer for itself"
-            return _refused(HTTPStatus.FORBIDDEN, why)
         try:
-            return await self._talk(request, unquote(name), what, query)
+            return await self._talk_once_known(request, unquote(name), what, query)
         except (*_STATUSES,) as error:
             return _refused(_status_of(error), str(error))
+
+    async def _talk_once_known(self, request: HttpRequest, name: str, what: str, query: str) -> HttpAnswer | HttpStream:
+        """Answer; after a start what needs the declarations waits for their first reading."""
+        with contextlib.suppress(NotYetError):
+            return await self._talk(request, name, what, query)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_READING_LIMIT):
+                await self._turns.told.wait()
+        return await self._talk(request, name, what, query)
 
     async def of_sandbox(self, run_id: str, request: HttpRequest) -> HttpAnswer:
         """Answer what came by the socket of one run, from its sandbox: hooks of that run, and nothing else."""
@@ -176,7 +191,7 @@ class Requests:
             given = _query(request.path.partition("?")[2])
             agent = given.get("agent")
             if not self._turns.may_talk(request.peer.pid, agent or ""):
-                return _refused(HTTPStatus.FORBIDDEN, "an agent may see only what is sent to its own workers")
+                raise _ForbiddenError("an agent may see only what is sent to its own workers")
             most = min(int(_decimal(given.get("limit", "50"), "limit")), _MOST_LISTED)
             undelivered = given.get("undelivered", "") not in ("", "0")
             found = await self._turns.deliveries.newest(agent, most, undelivered=undelivered)
@@ -246,6 +261,8 @@ class Requests:
         return HttpAnswer(HTTPStatus.OK, json.dumps({**view, **more}).encode())
 
     async def _talk(self, request: HttpRequest, name: str, what: str, query: str) -> HttpAnswer | HttpStream:
+        if not self._turns.may_talk(request.peer.pid, name):
+            raise _ForbiddenError("an agent may talk only to its own workers here, and not answer for itself")
         assert request.body is not None
         turns = self._turns
         match request.method, what.split("/"):

@@ -99,6 +99,8 @@ class Turns:
         self._declared: Mapping[str, DeclaredAgent] | None = None
         """By name in lower case; ``None`` while that is not known."""
         self._all_known = False
+        self.told = asyncio.Event()
+        """Set once it is known which agents are declared."""
         self._runs: dict[str, RunWatch] = {}
         self._arrival = asyncio.Event()
         """Set when the next run is watched."""
@@ -117,6 +119,7 @@ class Turns:
         """Say which agents are declared; without `all_known` there may be more."""
         self._declared = {agent.name.lower(): agent for agent in agents}
         self._all_known = all_known
+        self.told.set()
         self._apply_declared()
 
     def _apply_declared(self) -> None:
@@ -386,7 +389,7 @@ class Turns:
         if self._running(name) is not None and not self._all_known:
             return None
         if self._declared is None:
-            raise NotYetError("agentd has not read yet which agents are declared; try again")
+            raise _not_read()
         raise NoSuchAgentError(f"no agent {name} is declared")
 
     async def known(self, run_id: str) -> RunWatch:
@@ -400,8 +403,22 @@ class Turns:
         return peers.run_of(pid, self._by_pid)
 
     def may_talk(self, pid: int, name: str) -> bool:
-        """Whether a process may talk to an agent: from inside a run only to that agent's workers, and to theirs."""
+        """Whether a process may talk to an agent: from inside a run only to that agent's workers, and to theirs.
+
+        Raises
+        ------
+        NotYetError
+            If it is in a run, and who is whose worker is not known yet.
+        """
         if not peers.is_in_a_run(pid, self._by_pid):
             return True
         watch = self.run_of(pid)
-        return watch is not None and is_worker_of(watch.agent, name, self._declared or {})
+        if watch is None:
+            return False
+        if self._declared is None:
+            raise _not_read()
+        return is_worker_of(watch.agent, name, self._declared)
+
+
+def _not_read() -> NotYetError:
+    return NotYetError("agentd has not read yet which agents are declared; try again")

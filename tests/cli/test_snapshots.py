@@ -115,7 +115,8 @@ def test_a_conversation_that_agentd_has_forgotten_goes_on_after_a_restoration(da
     file.unlink()
     (claude.workdir / "claude.argv").unlink()
     daemon.start("--on-shutdown=keep")
-    assert client("restore", "a").status == 0
+    done = client("restore", "a")
+    assert (done.status, done.err) == (0, "")
     assert client("start", "a", "--wait").status == 0
     daemon.wait_for((claude.workdir / "claude.argv").exists, what="it runs again")
     argv = argv_of(claude)

@@ -16,6 +16,7 @@ from agentd.harness.additions import LaunchFacts
 from agentd.model.spec import RUN_ID_VARIABLE
 from agentd.process.identity import ProcessIdentity
 from agentd.process.proc import run_id_of
+from agentd.supervise.run_watcher import DeclaredAgent
 from agentd.turns.adapter import Ground, LiveRun
 from agentd.turns.custom.adapter import CUSTOM
 from agentd.turns.file_changes import FileChanges
@@ -112,3 +113,29 @@ def test_a_flood_is_cut_to_a_rate_and_ends() -> None:
     assert taken == 399
     assert sum(flow.take(11.0) for _ in range(1000)) == pytest.approx(200, abs=1)
     assert flow.take(60.0)
+
+
+@pytest.mark.parametrize("read", [True, False])
+async def test_what_is_asked_before_the_files_are_read_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: bool
+) -> None:
+    looks = Looks()
+    turns = Turns({}, Ground(looks, FileChanges(looks), me(), time.time), Seen(), Store(tmp_path / "m"))
+    turns.adopted.set()
+    await turns.deliveries.open()
+    requests = Requests(turns, Access(OWN, OWN, None))
+    peer, body = Peer(os.getpid(), OWN, OWN, frozenset()), b'{"harness": "custom", "workdir": "/w", "id": "c1"}'
+    if not read:
+        monkeypatch.setattr("agentd.turns.requests._READING_LIMIT", 0.01)
+    try:
+        post = asyncio.create_task(requests.handle(HttpRequest(peer, "POST", "/v1/turns/a/conversation", body)))
+        await asyncio.sleep(0)
+        assert not post.done()
+        if read:
+            turns.declared([DeclaredAgent("a", "custom", None)], all_known=True)
+        answer = await post
+        assert isinstance(answer, HttpAnswer)
+        assert answer.status == (200 if read else 503)
+    finally:
+        await turns.close()
+        looks.close()

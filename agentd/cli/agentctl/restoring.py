@@ -34,6 +34,8 @@ class Restored:
     snapshot: Snapshot
     declared_in: Path | None
     """The file that declares the agent since."""
+    conversation_lost: str | None
+    """Why its next run will not go on with the conversation; ``None`` if it will, or there is none."""
 
 
 def restore(invocation: Invocation) -> Restored:
@@ -57,8 +59,8 @@ def restore(invocation: Invocation) -> Restored:
     _check_stopped(context, snapshot.name)
     if snapshot.worktree is not None:
         _restore_worktree(context, snapshot.name, snapshot.worktree, carried, ignored=bool(given.ignored))
-    _restore_conversation(invocation, context, snapshot)
-    return Restored(snapshot, _declare(invocation, context, snapshot))
+    lost = _restore_conversation(invocation, context, snapshot)
+    return Restored(snapshot, _declare(invocation, context, snapshot), lost)
 
 
 def restore_worktrees(invocation: Invocation, names: list[str], stamp: str | None, *, ignored: bool) -> list[Snapshot]:
@@ -101,16 +103,18 @@ def _restore_worktree(
         raise CommandError(str(error)) from None
 
 
-def _restore_conversation(invocation: Invocation, context: WorktreeContext, snapshot: Snapshot) -> None:
+def _restore_conversation(invocation: Invocation, context: WorktreeContext, snapshot: Snapshot) -> str | None:
+    """Have the next run go on with the conversation; says why it will not."""
     if snapshot.conversation is None or snapshot.harness is None or snapshot.workdir is None:
-        return
+        return None
     # A worktree may be elsewhere than it was.
     in_worktree = snapshot.worktree is not None
     workdir = str(context.data_dir / WORKTREES / snapshot.name) if in_worktree else snapshot.workdir
     try:
         TurnsClient.of(invocation).restore(snapshot.name, snapshot.harness, workdir, snapshot.conversation)
     except (ApiError, UnreachableError) as error:
-        invocation.warn(f"the conversation {snapshot.conversation} is not gone on with: {error}")
+        return str(error)
+    return None
 
 
 def _declare(invocation: Invocation, context: WorktreeContext, snapshot: Snapshot) -> Path | None:

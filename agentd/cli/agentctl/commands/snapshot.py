@@ -96,8 +96,15 @@ def _restore(invocation: Invocation) -> Status:
         shown.append(f"  declared in {printable(str(done.declared_in))}")
     document = _document(done.snapshot)
     document["declared_in"] = None if done.declared_in is None else str(done.declared_in)
+    document["conversation_lost"] = done.conversation_lost
     invocation.print_result(document, shown)
-    return Status.DONE
+    if done.conversation_lost is None:
+        return Status.DONE
+    invocation.warn(
+        f"the conversation {done.snapshot.conversation} is not gone on with: {done.conversation_lost}; "
+        "all else is restored: run it again once agentd answers"
+    )
+    return Status.FAILED
 
 
 def _branch(snapshot: Snapshot) -> str | None:
