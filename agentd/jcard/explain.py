@@ -10,9 +10,11 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from agentd.jcard.budget_table import EXAMPLE, BudgetTable
 from agentd.jcard.secret_table import NAME_TAG, TABLE_TAG, SecretTable
 from agentd.jcard.usage_limit_table import ACTION_TAG, LIMIT_TABLE_TAG, UsageLimitTable
 from agentd.model.approvals import ApprovalAction
+from agentd.model.budgets import BreachAction
 from agentd.model.limits import OomPolicy
 from agentd.model.notification import NoticeFormat
 from agentd.model.spec import AgentType, ApplyWhen, Isolation, Mode, Network, RestartPolicy, SandboxKind, SecretMode
@@ -86,6 +88,8 @@ def faults(error: ValidationError) -> Iterator[Fault]:
                 message = _about_secret(details, path)
             case "on_usage_limit":
                 message = _about_usage_limit(details)
+            case "budget":
+                message = _about_budget(details, path)
             case field:
                 message = _message(details, str(field))
         yield Fault(path, message)
@@ -128,6 +132,18 @@ def _about_usage_limit(details: ErrorDetails) -> str:
             return expected_choice(details["input"], [*LimitAction])
         case _:
             return _message(details, "on_usage_limit")
+
+
+def _about_budget(details: ErrorDetails, path: tuple[str | int, ...]) -> str:
+    match details["type"]:
+        case "extra_forbidden":
+            return f"unknown key, expected {', '.join(BudgetTable.model_fields)}"
+        case "enum":
+            return expected_choice(details["input"], [*BreachAction])
+        case _ if len(path) == 1:
+            return f"found {show(details['input'])}, expected a table such as {EXAMPLE}"
+        case _:
+            return _message(details, "budget")
 
 
 def _message(details: ErrorDetails, field: str) -> str:

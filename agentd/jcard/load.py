@@ -8,6 +8,8 @@ from pathlib import Path as FilePath
 from typing import Final
 
 from agentd.jcard.approve_tables import read_approvals
+from agentd.jcard.budget_check import check_budget
+from agentd.jcard.budget_table import budget_of
 from agentd.jcard.capacity_tables import read_capacity
 from agentd.jcard.checkouts import branch_name, check_branches, check_checkout, workdir_in
 from agentd.jcard.checks import check_name, reap_after
@@ -86,6 +88,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         _check_delays(declaration, findings)
         _check_memory(declaration, findings)
         _check_usage_limit(declaration, findings)
+        check_budget(declaration, findings)
         _check_apply(declaration, findings)
         _check_reap(declaration, findings)
         _check_ports(declaration, findings)
@@ -341,6 +344,7 @@ def _policy(table: AgentTable) -> Policy:
         **asdict(_limits(table)),
         on_oom=table.on_oom,
         on_usage_limit=usage_limit_policy(table.on_usage_limit),
+        budget=budget_of(table.budget),
         apply=table.apply,
         apply_deadline=table.apply_deadline or None,
         applied_at=table.applied_at,

@@ -66,7 +66,7 @@ def _type(field: dict[str, Any]) -> str:
         case {"type": "array", "items": items}:
             return _list_type(items)
         case {"type": "object"}:
-            return "table of strings"
+            return "table" if "properties" in field else "table of strings"
         case {"type": [scalar, "string"]}:
             return str(scalar)
         case _:

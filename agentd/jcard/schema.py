@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from agentd.jcard.approve_tables import ApproveTable
+from agentd.jcard.budget_table import BudgetTable
 from agentd.jcard.capacity_tables import LimitsTable, PoolsTable
 from agentd.jcard.channel_table import ChannelTable
 from agentd.jcard.drop_in_table import DropInTable
@@ -50,6 +51,8 @@ def agent_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
     tables = schema.pop("$defs")
     secrets, limit = schema["properties"]["secrets"], schema["properties"]["on_usage_limit"]
     secrets["items"] = {"anyOf": [secrets["items"]["oneOf"][0], tables[SecretTable.__name__]]}
+    described = schema["properties"]["budget"]["description"]
+    schema["properties"]["budget"] = {**tables[BudgetTable.__name__], "description": described}
     limit["anyOf"] = [limit.pop("oneOf")[0], tables[UsageLimitTable.__name__]]
     schema["title"] = "Agent"
     schema["description"] = "One AI coding agent, run in a tmux session of its own."

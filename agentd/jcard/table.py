@@ -38,6 +38,7 @@ from agentd.jcard.agent_fields import (
     TypeChoice,
     WrittenPath,
 )
+from agentd.jcard.budget_table import BudgetTable
 from agentd.jcard.field_types import Duration, Reap, Size, whole
 from agentd.jcard.secret_table import Secret
 from agentd.jcard.usage_limit_table import OnUsageLimit
@@ -276,6 +277,11 @@ class AgentTable(BaseModel):
         "reset, stop ends it, notify is an event alone. A table also has jitter, max_resumes and hours. Default: "
         "nothing but its activity.",
     )
+    budget: BudgetTable | None = Field(
+        None,
+        description="What the agent may use up: usd in a run and in a day, turns in a run, and what follows "
+        "on_breach. Default: no limit.",
+    )
     extra_packages: list[Package] = Field(
         list(_SANDBOX.extra_packages),
         description="Packages of nixpkgs, such as ripgrep, that a sandboxed agent has first on its PATH; needs Nix.",
@@ -310,6 +316,7 @@ UNSET_WHEN_EMPTY: Final = frozenset(AgentTable.model_fields) - {
     "ports",
     "after",
     "secrets",
+    "budget",
     "success_exit_codes",
     "command",
     "args",

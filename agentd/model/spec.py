@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
 
+from agentd.model.budgets import Budget
 from agentd.model.destinations import Destination
 from agentd.model.limits import Limits, OomPolicy
 from agentd.model.order import After
@@ -116,6 +117,8 @@ class Policy:
     """What follows a run that ran out of memory; ``None`` is what ``restart`` says."""
     on_usage_limit: UsageLimitPolicy | None = None
     """What follows when a running agent has hit its usage limit; ``None`` is nothing."""
+    budget: Budget | None = None
+    """What it may use up; ``None`` is no limit."""
     apply: ApplyWhen = ApplyWhen.NOW
     """When a change of its launch ends the run there is."""
     apply_deadline: float | None = None

@@ -42,7 +42,7 @@ _A_SECOND, _AT_ONCE = 20.0, 200.0
 
 
 @dataclass(slots=True)
-class Budget:
+class Allowance:
     """How many events a run may still have kept: it must not fill the journal."""
 
     left: float = _AT_ONCE

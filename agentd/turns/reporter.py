@@ -11,7 +11,7 @@ from agentd.model.events import Detail, EventKind
 from agentd.turns.activity import Doing
 from agentd.turns.conversation import Conversation
 from agentd.turns.events import TurnEvent, Usage
-from agentd.turns.journal import Budget, kind_of, told
+from agentd.turns.journal import Allowance, kind_of, told
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ class Reporter:
         self._agent = agent
         self._run_id = run_id
         self._emit = emit
-        self._budget = Budget()
+        self._allowance = Allowance()
         self.session: str | None = None
         """The harness's id of the conversation."""
 
@@ -40,8 +40,8 @@ class Reporter:
         kind = kind_of(event)
         if kind is None:
             return
-        if not self._budget.take(asyncio.get_running_loop().time()):
-            if self._budget.first_refused:
+        if not self._allowance.take(asyncio.get_running_loop().time()):
+            if self._allowance.first_refused:
                 log.warning("turn_events_left_out", agent=self._agent, reason="too many at once")
             return
         reason, data = told(event, conversation)
@@ -51,7 +51,7 @@ class Reporter:
 
     def quota(self, data: dict[str, Detail]) -> None:
         """Tell of a quota."""
-        if self._budget.take(asyncio.get_running_loop().time()):
+        if self._allowance.take(asyncio.get_running_loop().time()):
             self._emit(self._agent, EventKind.TURN_QUOTA, None, data | {"run": self._run_id})
 
     def activity(self, before: Doing | None, doing: Doing) -> None:

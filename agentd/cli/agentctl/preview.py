@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 from agentd.cli.agentctl.command import CommandError, Invocation
@@ -18,6 +19,7 @@ from agentd.jcard.given_file import GivenFile
 from agentd.jcard.load import load_jcard
 from agentd.jcard.prompts import PromptError
 from agentd.jcard.reading import drop_ins, jcard_source, prompt_text
+from agentd.model.budgets import BreachAction, Budget
 from agentd.model.capacity import Capacity
 from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.model.spec import AgentSpec, ApplyWhen, LoadContext, Policy, RestartPolicy
@@ -201,10 +203,19 @@ def _usage_limit(values: object) -> UsageLimitPolicy | None:
     return UsageLimitPolicy(**rebuilt)
 
 
+def _budget(values: object) -> Budget | None:
+    if not isinstance(values, Mapping):
+        return None
+    usd, day = (None if values[name] is None else Decimal(str(values[name])) for name in ("usd", "day"))
+    action = None if values["on_breach"] is None else BreachAction(values["on_breach"])
+    return Budget(usd, day, values["turns"], action)
+
+
 def _policy(values: Mapping[str, object]) -> Policy:
     """Rebuild a policy from the API, which shows the fields of `Policy`."""
     rebuilt = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     rebuilt["restart"] = RestartPolicy(str(values["restart"]))
     rebuilt["apply"] = ApplyWhen(str(values.get("apply", ApplyWhen.NOW)))
     rebuilt["on_usage_limit"] = _usage_limit(values.get("on_usage_limit"))
+    rebuilt["budget"] = _budget(values.get("budget"))
     return Policy(**rebuilt)  # type: ignore[arg-type]  # the API's own types, its schema is tested

@@ -1,0 +1,32 @@
+"""What of a budget is not held, since nothing tells what the agent uses up."""
+
+from __future__ import annotations
+
+from agentd.jcard.budget_table import budget_of
+from agentd.jcard.declarations import Declaration
+from agentd.jcard.findings import Findings
+from agentd.model.spec import AgentType, SandboxKind
+from agentd.model.usage_sources import says_cost
+from agentd.text.quoting import quote
+
+
+def check_budget(declaration: Declaration, findings: Findings) -> None:
+    """Warn of a budget that is not held, since nothing tells what it is about."""
+    table = declaration.table
+    budget = None if table is None else budget_of(table.budget)
+    if table is None or budget is None:
+        return
+    boxed = table.type is AgentType.SANDBOXED and table.sandbox is SandboxKind.GVISOR
+    if not table.turns or boxed:
+        why = "it is in gVisor's sandbox" if table.turns else "turns = false"
+        declaration.warning(findings, f"is not held: {why}, so its turns are not watched", "budget")
+        return
+    if not says_cost(table.harness):
+        for key in ("usd", "day"):
+            if getattr(budget, key) is not None:
+                declaration.warning(findings, not_held(table.harness), "budget", key)
+
+
+def not_held(harness: str) -> str:
+    """Why a budget of money is not held."""
+    return f"is not held: {quote(harness)} does not say what its turns cost; turns is"
