@@ -94,6 +94,8 @@ What stands in the table `[drop_in]` of such a file:
 ## Gateway
 
 `[gateway]`, in `jcard.toml` alone, is what [agentd-gateway](gateway.md) goes by; agentd passes over it.
+An error in it is a warning of agentd, which starts agents all the same; agentd-gateway does not start with it, and one
+that runs goes on by what it read before.
 
 | field | type | default | meaning |
 | --- | --- | --- | --- |

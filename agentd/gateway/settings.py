@@ -152,8 +152,8 @@ def table_of(data: bytes, config: Path, context: LoadContext) -> GatewayDeclarat
         If the jcard has errors, wherever.
     """
     loaded = load_jcard(data, str(config), context)
-    if loaded.errors:
-        raise TableError(str(loaded.errors[0]))
+    if errors := [*loaded.errors, *loaded.gateway_errors]:
+        raise TableError(str(errors[0]))
     return loaded.gateway or GatewayDeclaration()
 
 

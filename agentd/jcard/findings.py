@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 
 from agentd.jcard.positions import Path, Position, Positions
@@ -28,6 +30,25 @@ class Findings:
     def position(self, path: Path) -> Position:
         """Give the position of a key."""
         return self._positions.key(path)
+
+    def apart(self) -> Findings:
+        """Make an empty list for a part of the file that does not decide whether the rest of it counts."""
+        return Findings(self._file, self._text)
+
+    def tell(self, problems: Iterable[Problem], consequence: str) -> None:
+        """Add problems of such a part: none of them makes the file unusable.
+
+        Parameters
+        ----------
+        consequence
+            What an error among them has for one.
+        """
+        for problem in problems:
+            if problem.severity is Severity.ERROR:
+                told = replace(problem, severity=Severity.WARNING, message=f"{problem.message}; {consequence}")
+                self._problems.append(told)
+            else:
+                self._problems.append(problem)
 
     @property
     def has_errors(self) -> bool:

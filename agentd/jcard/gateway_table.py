@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -41,12 +41,16 @@ from agentd.text.quoting import quote, show
 
 TABLE: Final = "gateway"
 
+OF_GATEWAY: Final = "agents are started all the same, and agentd-gateway is not"
+"""What an error in the table has for a consequence."""
+
 MOST_AT_ONCE: Final = 1000
 MOST_QUEUED: Final = 1_000_000
 
 _TYPES: Final = [each.value for each in AgentType]
 
 _HASH: Final = re.compile(TOKEN_HASH)
+_NAME: Final = re.compile(ENVIRONMENT_NAME)
 
 
 def _check_listen(text: str) -> str:
@@ -213,6 +217,40 @@ def read_gateway(document: Mapping[str, object], context: LoadContext, findings:
 
     table = read_table(TABLE, GatewayTable, document, findings, check)
     return None if table is None else _declaration(table, context)
+
+
+def gateway_secrets(
+    table: GatewayDeclaration | None, document: Mapping[str, object], context: LoadContext
+) -> frozenset[str]:
+    """Name the secrets of the gateway, which agents do not get; of a table with errors, what may be the name of one.
+
+    Parameters
+    ----------
+    table
+        As it was read; ``None`` if there is none, or it has errors.
+    document
+        The file.
+    """
+    if table is not None:
+        named = [token.secret for token in table.tokens] + [each.link.password_secret for each in table.channels]
+        return frozenset(name for name in named if name is not None)
+    raw = document.get(TABLE)
+    if context.drop_in or not isinstance(raw, Mapping):
+        return frozenset()
+    return frozenset(_names([raw.get("tokens"), raw.get("channels")]))
+
+
+def _names(value: object) -> Iterator[str]:
+    """Give every string in a value that may be the name of a secret."""
+    if isinstance(value, str):
+        if _NAME.fullmatch(value):
+            yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _names(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _names(each)
 
 
 def _warn_of_channels(channels: Sequence[ChannelTable], findings: Findings) -> None:

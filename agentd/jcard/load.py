@@ -18,14 +18,14 @@ from agentd.jcard.document import parse_document
 from agentd.jcard.drop_in_table import read_lease
 from agentd.jcard.explain import expected_choice, one_of
 from agentd.jcard.findings import Findings
-from agentd.jcard.gateway_table import read_gateway
+from agentd.jcard.gateway_table import OF_GATEWAY, gateway_secrets, read_gateway
 from agentd.jcard.near import did_you_mean, near_field
 from agentd.jcard.notify_tables import read_rules
 from agentd.jcard.order import check_circles, parse_after
 from agentd.jcard.paths import resolve
 from agentd.jcard.pool_table import read_pool
 from agentd.jcard.positions import Path
-from agentd.jcard.problems import LoadResult, Problem
+from agentd.jcard.problems import LoadResult, Problem, Severity
 from agentd.jcard.sandbox import check_sandbox
 from agentd.jcard.table import AgentTable
 from agentd.jcard.unexpanded import check_unexpanded
@@ -99,7 +99,9 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     lease = read_lease(document.values, findings)
     notify = read_rules(document.values, findings)
     approvals = read_approvals(document.values, findings, path)
-    gateway = read_gateway(document.values, context, findings)
+    apart = findings.apart()
+    gateway = read_gateway(document.values, context, apart)
+    findings.tell(apart.in_order(), OF_GATEWAY)
     pool = read_pool(document.values, context, findings)
     capacity = read_capacity(document.values, context, findings)
     worker = read_worker(document.values, context, findings)
@@ -113,7 +115,18 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
             agents.append(spec if worker is None else replace(spec, worker=worker))
             tables[spec.name] = declaration.path
     return LoadResult(
-        tuple(agents), findings.in_order(), lease, notify, approvals, tables, document.text, gateway, pool, capacity
+        tuple(agents),
+        findings.in_order(),
+        lease,
+        notify,
+        approvals,
+        tables,
+        document.text,
+        gateway,
+        tuple(problem for problem in apart.in_order() if problem.severity is Severity.ERROR),
+        gateway_secrets(gateway, document.values, context),
+        pool,
+        capacity,
     )
 
 

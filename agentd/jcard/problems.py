@@ -92,6 +92,10 @@ class LoadResult(Checked):
     """The file, to find places in."""
     gateway: GatewayDeclaration | None = None
     """What agentd-gateway goes by."""
+    gateway_errors: tuple[Problem, ...] = ()
+    """For which agentd-gateway refuses it; among the problems they are warnings, as agentd does not."""
+    gateway_secrets: frozenset[str] = frozenset()
+    """Names of the gateway's own secrets, also of a table with errors."""
     pool: PoolDeclaration | None = None
     """What holds for workers."""
     capacity: Capacity | None = None

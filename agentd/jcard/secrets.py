@@ -138,10 +138,7 @@ def _egress_names(spec: AgentSpec) -> list[str]:
 
 def tokens_of_gateway(contents: Iterable[LoadResult]) -> frozenset[str]:
     """Name the secrets of the gateway: an agent that has one could act as people do, or as the gateway at a broker."""
-    tables = [content.gateway for content in contents if content.gateway is not None]
-    named = [token.secret for table in tables for token in table.tokens]
-    named += [channel.link.password_secret for table in tables for channel in table.channels]
-    return frozenset(name for name in named if name is not None)
+    return frozenset(name for content in contents for name in content.gateway_secrets)
 
 
 def missing_secrets(specs: Iterable[AgentSpec], secrets: Secrets) -> tuple[str, ...]:

@@ -110,13 +110,13 @@ REDIS = 'backend = "redis"\nurl = "redis://h"\n'
 def test_what_is_wrong_is_said_without_passwords(text: str, said: str) -> None:
     result = load(f'[[gateway.channels]]\nagent = "a"\nchannel_name = "c"\n{text}')
     assert result.gateway is None
-    assert said in str(result.errors[0])
-    assert not any("pa55" in str(error) for error in result.errors if "pa55-1" not in text)
+    assert said in str(result.gateway_errors[0])
+    assert not any("pa55" in str(error) for error in result.problems if "pa55-1" not in text)
 
 
 def test_one_topic_for_two_agents_is_an_error() -> None:
     table = f'[[gateway.channels]]\nagent = "{{}}"\nchannel_name = "c"\n{KAFKA}'
-    (error,) = load(table.format("a") + table.format("b")).errors
+    (error,) = load(table.format("a") + table.format("b")).gateway_errors
     assert "channels[1].channel_name: as that of channels[0]" in str(error)
 
 

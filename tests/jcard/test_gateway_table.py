@@ -11,6 +11,7 @@ import pytest
 from agentd.jcard.drop_ins import drop_in_context
 from agentd.jcard.load import load_jcard
 from agentd.jcard.schema import jcard_schema
+from agentd.jcard.secrets import tokens_of_gateway
 from agentd.model.gateway import DeclaredToken, GatewayDeclaration, ListenAddress, Scope
 from tests.jcard.loading import CONTEXT, load
 
@@ -98,9 +99,41 @@ def test_the_table_is_read() -> None:
 def test_what_is_wrong_is_said_without_what_may_be_secret(text: str, said: str) -> None:
     result = load(text)
     assert result.gateway is None
-    (error,) = result.errors
+    (error,) = result.gateway_errors
     assert said in str(error)
     assert "pa55" not in str(error)
+    (warning,) = result.warnings
+    assert result.valid
+    assert str(warning) == f"{error}; agents are started all the same, and agentd-gateway is not"
+
+
+def test_agents_are_declared_whatever_the_table_says_and_get_none_of_its_secrets() -> None:
+    text = """
+[[agents]]
+name = "a"
+harness = "claude-code"
+
+[gateway]
+max_concurrency = "many"
+managed_secrets = ["ANTHROPIC_API_KEY"]
+
+[[gateway.tokens]]
+secret = "ROOT"
+scopes = ["admin"]
+
+[[gateway.tokens]]
+secrte = "MISSPELLED"
+
+[[gateway.channels]]
+backend = "redis"
+password_secret = "REDIS_PASSWORD"
+"""
+    result = load(text)
+    assert [agent.name for agent in result.agents] == ["a"]
+    assert result.gateway is None
+    withheld = tokens_of_gateway([result])
+    assert {"ROOT", "MISSPELLED", "REDIS_PASSWORD"} <= withheld
+    assert "ANTHROPIC_API_KEY" not in withheld
 
 
 def test_an_unknown_key_is_a_warning() -> None:
