@@ -70,34 +70,43 @@ class ControlLoop:
         ready = False
         loop = asyncio.get_running_loop()
         resync = loop.time() + self.interval
+        passes = self.status.passes
         while True:
+            passes.begin()
             reading = boundary.next_change(self.status.configuration)
             resyncs = loop.time() >= resync
             if resyncs:
                 resync = loop.time() + self.interval
                 configuration = await self._look_at_everything(reading)
             else:
+                passes.does("reads the files")
                 configuration = await reading
             # Before anything is launched: what a later daemon needs to know when it runs.
+            passes.does("notes the folders in tmux")
             await self.folder_record.keep()
             if configuration is not None:
                 self.redactor.update(reader.secret_values)
+                passes.does("brings the agents to what is declared")
                 self._take(configuration)
             if not resyncs or configuration is not None or self.watcher.outdated:
+                passes.does("watches the files")
                 await self.watcher.refresh()
             if not ready:
                 ready = True
                 self.on_ready()
             if not reader.unsettled:
                 expiry = self.inputs.next_expiry
+                until = resync if expiry is None else min(resync, expiry)
+                passes.end(max(until, loop.time()))
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(resync if expiry is None else min(resync, expiry)):
+                    async with asyncio.timeout_at(until):
                         await self.changed.wait()
             self.changed.clear()
 
     async def _look_at_everything(self, reading: Coroutine[None, None, Configuration | None]) -> Configuration | None:
         """Do all that a resync does at once, so that its looks share one change of threads."""
         self.on_resync()
+        self.status.passes.does("reads the files and looks at tmux")
         self.reconciler.reconcile()
         self.reconciler.look_soon()
         configuration, _, _ = await asyncio.gather(reading, self.watcher.refresh(), self.reconciler.observe())

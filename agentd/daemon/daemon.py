@@ -24,6 +24,7 @@ from agentd.daemon.inputs import Inputs
 from agentd.daemon.known_accounts import remember_accounts
 from agentd.daemon.measuring import DaemonMeasures
 from agentd.daemon.own_paths import OwnPaths
+from agentd.daemon.pass_watch import PassWatch
 from agentd.daemon.port_ledger import FILE as PORTS
 from agentd.daemon.port_ledger import PortLedger
 from agentd.daemon.process_watch import ProcessWatch
@@ -214,6 +215,7 @@ class Daemon:
             transcripts=(lambda: NOT_RECORDED) if transcripts is None else transcripts.health,
             journal=journal.health,
             looks=self._looks,
+            passes=PassWatch(self._clock.now),
         )
 
     def _control_loop(

@@ -16,6 +16,7 @@ from agentd.recording.metrics.measures import (
     AGENTS,
     BUILD,
     CONFIG_VALID,
+    RECONCILING,
     RECORDING_BYTES,
     RECORDING_LOST,
     RECORDING_OK,
@@ -42,6 +43,7 @@ class DaemonMeasures:
         health = self.status.health()
         yield Family(BUILD, {(__version__,): 1})
         yield Family(CONFIG_VALID, {(): health.config.valid})
+        yield Family(RECONCILING, {(): health.problem is None})
         activities = Counter(each.activity for each in self.status.agents() if each.activity is not None)
         counted: dict[tuple[str, ...], float] = {(state.value, ""): states[state] for state in AgentState}
         yield Family(AGENTS, counted | {("", each.value): activities[each.value] for each in Activity})

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from agentd import __version__
 from agentd.daemon.configuration import ConfigFile, Configuration
+from agentd.daemon.pass_watch import PassWatch
 from agentd.files.looks import Looks
 from agentd.limits.held_run import Held
 from agentd.model.limits import LIMIT_FIELDS
@@ -71,6 +72,7 @@ class DaemonStatus:
     transcripts: Callable[[], RecordingHealth]
     journal: Callable[[], RecordingHealth]
     looks: Looks
+    passes: PassWatch
     configuration: Configuration | None = None
     loaded_at: float | None = None
     """When the configuration in force was taken, wall clock."""
@@ -134,6 +136,7 @@ class DaemonStatus:
             agents=counts,
             recording=Recording(self.transcripts(), self.journal()),
             slow_reads=[SlowRead(look.path, int(look.seconds)) for look in self.looks.slow()],
+            problem=self.passes.problem(),
         )
 
     def agents(self) -> Sequence[AgentStatus]:

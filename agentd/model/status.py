@@ -299,3 +299,5 @@ class Health:
     """What is kept of what happened; trouble with it affects no agent."""
     slow_reads: Sequence[SlowRead]
     """Paths you named that have not answered for a second, the slowest first; what needs one waits or fails."""
+    problem: str | None
+    """Why agentd does nothing though it answers: a pass has not ended, or begun, for 10 s; null while all is well."""

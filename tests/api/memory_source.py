@@ -147,6 +147,7 @@ HEALTH = Health(
     agents=AgentCounts(total=3, running=2, failed=0),
     recording=Recording(RecordingHealth("off", None, 0, 0), RecordingHealth("ok", None, 4096, 2)),
     slow_reads=(SlowRead("/mnt/share", 12),),
+    problem=None,
 )
 
 PLAN = PlanReport(

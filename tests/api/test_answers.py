@@ -60,6 +60,7 @@ async def test_health_is_the_document_the_contract_shows(client: aiohttp.ClientS
                 "journal": {"state": "ok", "error": None, "bytes": 4096, "lost": 2},
             },
             "slow_reads": [{"path": "/mnt/share", "seconds": 12}],
+            "problem": None,
         }
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 from dataclasses import asdict, replace
+from typing import cast
 
 import pytest
 
@@ -350,3 +351,19 @@ def test_what_a_sandbox_lets_the_agent_do_is_said(
     shown = operator_tmux.wait_for_text("s", "[status 0]")
     assert re.search(r"^may reach +api.example.com:443$", shown, re.MULTILINE)
     assert re.search(r"^secrets +TOKEN$", shown, re.MULTILINE)
+
+
+def test_a_daemon_that_answers_but_does_nothing_is_never_well(
+    client: Client, source: MemorySource, operator_tmux: TmuxServer
+) -> None:
+    source.health_now = replace(HEALTH, problem="a pass has not ended for 12s, it reads\x1b[2J")
+    done = client("status")
+    assert (done.status, len(done.rows)) == (1, 2)
+    assert done.err == "agentctl: a pass has not ended for 12s, it reads\\x1b[2J\n"
+    done = client("status", "--json")
+    assert done.status == 1
+    document = cast("dict[str, dict[str, object]]", done.document)
+    assert document["daemon"]["problem"] == source.health_now.problem
+    assert client("status", "builder").status == 0
+    operator_tmux.session("s", client.shell_words("status"))
+    assert "  problem: a pass has not ended for 12s" in operator_tmux.wait_for_text("s", "[status 1]")

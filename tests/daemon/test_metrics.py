@@ -65,6 +65,7 @@ def test_agents_and_the_daemon_are_measured(daemon: Daemon) -> None:
     assert found["agentd_launch_duration_seconds_count"][()] == 4
     assert found["agentd_reconcile_duration_seconds_count"][()] >= 1
     assert found["agentd_config_valid"][()] == 1
+    assert found["agentd_reconciling"][()] == 1
     assert found["agentd_recording_ok"]["journal",] == 1
     assert found["agentd_recording_bytes"]["journal",] > 0
     assert found["agentd_events_total"]["launched",] == 4

@@ -149,6 +149,7 @@ class HealthJson(TypedDict):
     config: ConfigJson
     agents: dict[str, int]
     slow_reads: list[SlowReadJson]
+    problem: str | None
 
 
 class Running(Protocol):

@@ -85,6 +85,7 @@ _ADDED_LATER: Mapping[str, Json] = {
     "waits": [],
     "use": [],
     "slow_reads": [],
+    "problem": None,
     "files": [],
     "owner": None,
     "source": None,

@@ -136,8 +136,10 @@ def _header(health: Health, display: Display) -> list[str]:
         f" {counts.running} running, {display.paint(failed, RED) if counts.failed else failed}"
     )
     config = health.config
-    shown = [
-        summary,
+    shown = [summary]
+    if health.problem is not None:
+        shown.append(f"  {display.paint('problem:', RED)} {printable(health.problem)}")
+    shown += [
         f"config {printable(config.path)}: "
         + (display.paint("valid", GREEN) if config.valid else display.paint("not valid", RED)),
     ]

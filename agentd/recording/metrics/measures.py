@@ -45,6 +45,11 @@ _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 BUILD = Metric("agentd_build_info", MetricType.GAUGE, "The running agentd; always 1.", ("version",))
 CONFIG_VALID = Metric("agentd_config_valid", MetricType.GAUGE, "Whether the jcard as it is now can be used.")
+RECONCILING = Metric(
+    "agentd_reconciling",
+    MetricType.GAUGE,
+    "Whether the passes that bring the agents to what is declared come to their end; 0: see problem in /v1/health.",
+)
 AGENTS = Metric(
     "agentd_agents",
     MetricType.GAUGE,
@@ -126,7 +131,7 @@ RECORDING_LOST = Metric(
 )
 
 METRICS = (
-    BUILD, CONFIG_VALID, AGENTS, AGENT_STATE, RESTARTS, EXITS, CPU, MEMORY, PROCESSES,
+    BUILD, CONFIG_VALID, RECONCILING, AGENTS, AGENT_STATE, RESTARTS, EXITS, CPU, MEMORY, PROCESSES,
     PROCESS_MEMORY, SCAN, LAUNCH, QUEUE, RECONCILE, API,
     CONNECTIONS, STREAMS, EVENTS, RECORDING_OK, RECORDING_BYTES, RECORDING_LOST,
 )  # fmt: skip

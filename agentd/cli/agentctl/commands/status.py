@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from agentd.cli.agentctl.client import Json, views
+from agentd.cli.agentctl.client import Json, view, views
 from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name
 from agentd.cli.agentctl.lookup import agent_document, find_agent
 from agentd.cli.agentctl.status_view import agent_lines, list_lines, overview_lines
-from agentd.model.status import AgentStatus
+from agentd.model.status import AgentStatus, Health
 from agentd.text.quoting import printable
 
 _STATUS_DETAILS = """\
 When not on a terminal: one line per agent, with fields separated by tabs: name, state, uptime in seconds, restarts,
 exit (status or signal of the last run that ended), pid, harness, session, the error, question or next restart, and the
 activity. With NAME: one line per field of that agent, as name, tab, value; the field detail says whether the agent
-waits for somebody to trust its folder."""
+waits for somebody to trust its folder. Without NAME the exit status is 1 if agentd answers but does not do its work
+("problem" in the JSON)."""
 
 _STATUS_EXAMPLES = """\
 agentctl status
@@ -49,21 +50,45 @@ def _status(invocation: Invocation) -> Status:
     if invocation.arguments.watch:
         return _watch(invocation)
     if not invocation.as_json:
-        invocation.print(_lines(invocation))
-    elif invocation.arguments.name is None:
-        invocation.print_document({"daemon": invocation.api.get("/v1/health"), "agents": _documents(invocation)})
-    else:
+        return _print_lines(invocation)
+    if invocation.arguments.name is not None:
         invocation.print_document(agent_document(invocation.api, invocation.name()))
-    return Status.DONE
+        return Status.DONE
+    document = invocation.api.get("/v1/health")
+    invocation.print_document({"daemon": document, "agents": _documents(invocation)})
+    return _green(view(Health, document))
+
+
+def _print_lines(invocation: Invocation) -> Status:
+    if invocation.arguments.name is not None:
+        invocation.print(_agent_lines(invocation))
+        return Status.DONE
+    health = invocation.api.health()
+    invocation.print(_overview(invocation, health))
+    return _green(health)
+
+
+def _green(health: Health) -> Status:
+    """A daemon that answers, but does not do its work, is none that is well."""
+    return Status.DONE if health.problem is None else Status.FAILED
 
 
 def _lines(invocation: Invocation) -> list[str]:
     if invocation.arguments.name is not None:
-        from agentd.cli.agentctl.trust_question import waits_for
+        return _agent_lines(invocation)
+    return _overview(invocation, invocation.api.health())
 
-        agent = find_agent(invocation.api, invocation.name())
-        return agent_lines(agent, invocation.display, waits_for(invocation.api, agent))
-    health = invocation.api.health()
+
+def _agent_lines(invocation: Invocation) -> list[str]:
+    from agentd.cli.agentctl.trust_question import waits_for
+
+    agent = find_agent(invocation.api, invocation.name())
+    return agent_lines(agent, invocation.display, waits_for(invocation.api, agent))
+
+
+def _overview(invocation: Invocation, health: Health) -> list[str]:
+    if not invocation.display.table and health.problem is not None:
+        invocation.warn(printable(health.problem))
     if not invocation.display.table and not health.config.valid:
         # On a terminal the header says it.
         invocation.warn(f"config {printable(health.config.path)}: not valid: {printable(health.config.error or '')}")

@@ -149,6 +149,13 @@ def _check_daemon(health: Health, document: Json) -> Iterator[Finding]:
         counts = health.agents
         text = f"agentd {health.version}, pid {health.pid}: {counts.running} of {counts.total} agents run"
         yield ok("daemon", text)
+    if health.problem is not None:
+        yield error(
+            "daemon",
+            f"agentd does not do its work: {health.problem}",
+            "see agentd's log; if tmux hangs, resume or end it; else restart agentd, with --on-shutdown keep if the "
+            "agents are to keep running",
+        )
     if not health.config.valid:
         yield error(
             "daemon",
