@@ -10,12 +10,12 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2 + 1)
 ARGS ?=
 
-.PHONY: help demo test coverage faults fuzz soak lint bench peers audit sbom docs dist lock clean
+.PHONY: help demo test fleet-test coverage faults fuzz soak lint bench peers audit sbom docs dist lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
 	@echo "agentd: AI coding agents, supervised like services, in tmux"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 demo: ## watch four scripted agents being supervised; C-c ends it (DEMO_SECONDS=N: unattended)
 	@scripts/bootstrap run
@@ -25,6 +25,10 @@ test: ## run the whole test suite (ARGS="-k name" selects)
 	@scripts/bootstrap dev
 	@$(BIN)/python -m compileall -q -j 0 agentd tests/support
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+fleet-test: ## set Ray up, and run the tests of many hosts on it (each Ray node takes 0.4 GB)
+	@scripts/bootstrap fleet
+	$(BIN)/python -m pytest -m fleet tests/fleet $(ARGS)
 
 coverage: ## run it once more, twice as long, and say which lines agentd and agentctl did not reach
 	@scripts/bootstrap dev

@@ -38,6 +38,7 @@ WHEN_ASKED_FOR = {
     "clis": pytest.mark.skip(reason="takes minutes: run it with -m clis"),
     "crowd": pytest.mark.skip(reason="they measure how long others wait: run them alone, with -m crowd"),
     "days": pytest.mark.skip(reason="they take ten minutes together: run them with -m days"),
+    "fleet": pytest.mark.skip(reason="a Ray node takes 0.4 GB and ten seconds: run them with -m fleet"),
     "gateway": pytest.mark.skip(reason="together they take a quarter of the time: run it with -m gateway"),
     "gvisor": pytest.mark.skip(reason="takes half a second each: run them with -m gvisor"),
     "installs": pytest.mark.skip(reason="takes up to ten seconds each: run it with -m installs"),

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"-m days", 'tests/harness/install-clis && make test ARGS="-m days"'),
     (r"fetch-brokers", 'tests/gateway/fetch-brokers && make test ARGS="-m gateway"'),
+    (r"-m fleet|there is no ray", "make fleet-test"),
     (r"-m gateway", 'make test ARGS="-m gateway"'),
     (r"install-conformance", 'tests/mcp/install-conformance && make test ARGS="-m mcp"'),
     (r"-m mcp", 'make test ARGS="-m mcp"'),

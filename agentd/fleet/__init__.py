@@ -1,0 +1,1 @@
+"""The same jcard over many hosts: where agents are placed, and how the fleet is asked."""
