@@ -24,6 +24,7 @@ from agentd.jcard.schema import (
     gateway_schema,
     limits_schema,
     notify_schema,
+    place_schema,
     pool_schema,
     pools_schema,
 )
@@ -65,6 +66,13 @@ one (`[[agnets]]`, `[Agent]`). A jcard is TOML 1.0. Jcards of the Go agentd are 
 - `agentctl schema` prints the JSON Schema, for completion and checks in editors.
 - `agentctl validate` checks a file without a daemon.
 
+## Place
+
+`[agents.place]`, or `[agent.place]`, says where an agent may run in a [fleet of hosts](../explanation/fleet.md):
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(place_schema())}
 ## Drop-ins
 
 Every `*.toml` in the folder `jcard.d` beside `jcard.toml` (`--config-dir`), and in its direct subfolders, declares

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from agentd.jcard.budget_table import EXAMPLE, BudgetTable
+from agentd.jcard.place_table import PLACE_CHOICES, PlaceTable
 from agentd.jcard.secret_table import NAME_TAG, TABLE_TAG, SecretTable
 from agentd.jcard.usage_limit_table import ACTION_TAG, LIMIT_TABLE_TAG, UsageLimitTable
 from agentd.model.approvals import ApprovalAction
@@ -90,6 +91,8 @@ def faults(error: ValidationError) -> Iterator[Fault]:
                 message = _about_usage_limit(details)
             case "budget":
                 message = _about_budget(details, path)
+            case "place":
+                message = _about_place(details, path)
             case field:
                 message = _message(details, str(field))
         yield Fault(path, message)
@@ -144,6 +147,16 @@ def _about_budget(details: ErrorDetails, path: tuple[str | int, ...]) -> str:
             return f"found {show(details['input'])}, expected a table such as {EXAMPLE}"
         case _:
             return _message(details, "budget")
+
+
+def _about_place(details: ErrorDetails, path: tuple[str | int, ...]) -> str:
+    match details["type"]:
+        case "extra_forbidden":
+            return f"unknown key in the table place, expected {', '.join(PlaceTable.model_fields)}"
+        case "enum":
+            return expected_choice(details["input"], PLACE_CHOICES[str(path[-1])])
+        case _:
+            return _message(details, "place")
 
 
 def _message(details: ErrorDetails, field: str) -> str:

@@ -23,6 +23,7 @@ from agentd.jcard.near import did_you_mean, near_field
 from agentd.jcard.notify_tables import read_rules
 from agentd.jcard.order import check_circles, parse_after
 from agentd.jcard.paths import resolve
+from agentd.jcard.place_table import place_of
 from agentd.jcard.pool_table import read_pool
 from agentd.jcard.positions import Path
 from agentd.jcard.problems import LoadResult, Problem, Severity
@@ -339,6 +340,7 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
             fork_from=None if table.fork_from is None else ForkPoint.parse(table.fork_from),
             after=parse_after(table.after),
             policy=policy,
+            place=place_of(table.place),
             source=source,
             owner=context.owner,
         )

@@ -15,6 +15,7 @@ from agentd.jcard.channel_table import ChannelTable
 from agentd.jcard.drop_in_table import DropInTable
 from agentd.jcard.gateway_table import GatewayTable, TokenTable
 from agentd.jcard.notify_tables import NotifyTable
+from agentd.jcard.place_table import PlaceTable
 from agentd.jcard.pool_table import PoolTable, ProviderTable
 from agentd.jcard.secret_table import SecretTable
 from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable
@@ -51,8 +52,9 @@ def agent_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
     tables = schema.pop("$defs")
     secrets, limit = schema["properties"]["secrets"], schema["properties"]["on_usage_limit"]
     secrets["items"] = {"anyOf": [secrets["items"]["oneOf"][0], tables[SecretTable.__name__]]}
-    described = schema["properties"]["budget"]["description"]
-    schema["properties"]["budget"] = {**tables[BudgetTable.__name__], "description": described}
+    for name, table in (("budget", BudgetTable), ("place", PlaceTable)):
+        described = schema["properties"][name]["description"]
+        schema["properties"][name] = {**tables[table.__name__], "description": described}
     limit["anyOf"] = [limit.pop("oneOf")[0], tables[UsageLimitTable.__name__]]
     schema["title"] = "Agent"
     schema["description"] = "One AI coding agent, run in a tmux session of its own."
@@ -71,6 +73,11 @@ def agent_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
         **{field: {"anyOf": [{"properties": {field: {"const": ""}}}, isolated]} for field in CHECKOUT_FIELDS},
     }
     return schema
+
+
+def place_schema() -> dict[str, Any]:
+    """Build the JSON Schema (2020-12) of the ``[agents.place]`` table."""
+    return PlaceTable.model_json_schema(schema_generator=_TomlSchema)
 
 
 def drop_in_schema() -> dict[str, Any]:

@@ -40,6 +40,7 @@ from agentd.jcard.agent_fields import (
 )
 from agentd.jcard.budget_table import BudgetTable
 from agentd.jcard.field_types import Duration, Reap, Size, whole
+from agentd.jcard.place_table import PlaceTable
 from agentd.jcard.secret_table import Secret
 from agentd.jcard.usage_limit_table import OnUsageLimit
 from agentd.model.limits import SANDBOX_LIMITS
@@ -282,6 +283,11 @@ class AgentTable(BaseModel):
         description="What the agent may use up: usd in a run and in a day, turns in a run, and what follows "
         "on_breach. Default: no limit.",
     )
+    place: PlaceTable | None = Field(
+        None,
+        description="Where the agent may run in a fleet of hosts; one agentd by itself ignores it. Default: anywhere, "
+        "on one slot.",
+    )
     extra_packages: list[Package] = Field(
         list(_SANDBOX.extra_packages),
         description="Packages of nixpkgs, such as ripgrep, that a sandboxed agent has first on its PATH; needs Nix.",
@@ -322,6 +328,7 @@ UNSET_WHEN_EMPTY: Final = frozenset(AgentTable.model_fields) - {
     "args",
     "extra_packages",
     "network_allow",
+    "place",
     "read_only_paths",
     "writable_paths",
 }

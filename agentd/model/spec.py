@@ -15,6 +15,7 @@ from agentd.model.budgets import Budget
 from agentd.model.destinations import Destination
 from agentd.model.limits import Limits, OomPolicy
 from agentd.model.order import After
+from agentd.model.placement import Place
 from agentd.model.pool import WorkerFacts
 from agentd.model.usage_limits import UsageLimitPolicy
 
@@ -274,6 +275,8 @@ class AgentSpec:
     """The subfolder of the drop-in folder that the file is in; ``None`` for the jcard and the folder itself."""
     worker: WorkerFacts | None = None
     """What it is beside an agent, if it is a worker whose file says so."""
+    place: Place = Place()
+    """Where in a fleet it may run; no part of its launch."""
 
 
 class HarnessTraits(Protocol):

@@ -202,6 +202,7 @@ TYPES = {
     "on_oom": "string",
     "on_usage_limit": "string",
     "budget": "budget",
+    "place": "table",
     "extra_packages": "strings",
     "sandbox": "string",
     "network": "string",

@@ -22,6 +22,7 @@ from agentd.harness.base import (
     interrupts,
 )
 from agentd.launch.launcher import MAX_ARGUMENT_BYTES
+from agentd.model.placement import Place
 from agentd.model.spec import (
     AgentSpec,
     AgentType,
@@ -196,6 +197,7 @@ def test_the_fingerprint_has_a_digest_of_every_part() -> None:
         ({"mode": Mode.ONESHOT}, set()),
         ({"prompt_file": Path("/srv/prompt")}, set()),
         ({"sandbox": SandboxSpec(network=Network.NONE)}, set()),
+        ({"place": Place(slots=2, host="h1")}, set()),
     ],
     ids=lambda value: " ".join(f"{name}={new}" for name, new in value.items()) if isinstance(value, dict) else "",
 )
