@@ -43,8 +43,13 @@ _SEEN_WITHIN: Final = 5.0
 _LOOK_AFTER: Final = 0.03
 
 
-async def spawn(pool: Pool, request: SpawnRequest) -> Spawned:
+async def spawn(pool: Pool, request: SpawnRequest, of: PoolProvider | None = None) -> Spawned:
     """Declare a worker, which agentd launches.
+
+    Parameters
+    ----------
+    of
+        Its provider; ``None`` is the one that is declared by the id of the request.
 
     Raises
     ------
@@ -58,7 +63,7 @@ async def spawn(pool: Pool, request: SpawnRequest) -> Spawned:
             f"the jcard has errors, so its policies are not known: {around.jcard_error}",
             "agentctl validate",
         )
-    provider = _provider(around, request)
+    provider = of or _provider(around, request)
     await in_thread("pool-check", partial(_check_able, around, provider, request))
     wish = await in_thread("pool-place", partial(_wish, pool, around, provider, request))
     before = await _newest_event(pool)

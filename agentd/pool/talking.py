@@ -67,7 +67,7 @@ async def answer(pool: Pool, worker: str, decision: str, text: str = "", request
     return Answered(name, decision, len(left) if isinstance(left, list) else 0, f"agentctl observe {name}")
 
 
-async def require_keys_allowed(pool: Pool, worker: str) -> Interrupted:
+async def require_keys_allowed(pool: Pool, worker: str) -> None:
     """Check that keys may be pressed in a worker's terminal.
 
     Raises
@@ -85,11 +85,10 @@ async def require_keys_allowed(pool: Pool, worker: str) -> Interrupted:
             f"agentctl answer {worker} allow|deny",
             policy="allow_keys",
         )
-    return Interrupted(worker, f"agentctl screen {worker}")
 
 
 async def interrupt(pool: Pool, worker: str) -> Interrupted:
-    """Interrupt a worker's turn.
+    """Interrupt a worker's turn, if one is under way.
 
     Raises
     ------
@@ -97,8 +96,8 @@ async def interrupt(pool: Pool, worker: str) -> Interrupted:
         If there is no such worker, or it is not running.
     """
     name = (await _running(pool, worker)).name
-    await _talk(pool.turns.interrupt(name), name)
-    return Interrupted(name, f"agentctl observe {name} --for idle,exited")
+    interrupted = await _talk(pool.turns.interrupt(name), name)
+    return Interrupted(name, interrupted, f"agentctl observe {name} --for idle,exited")
 
 
 async def _running(pool: Pool, worker: str) -> Status:

@@ -55,9 +55,15 @@ async def test_a_worker_is_spawned_asked_answered_collected_and_ended(world: Wor
         assert "You said: hello ASK-QUESTION (Blue)" in str(done["answer"])
         assert str(done["answer"]).startswith("<untrusted ")
         assert len(json.dumps(done)) <= 1024
-        sent = await called(client, "send_message", worker=worker, text="more")
+        assert (await called(client, "interrupt_worker", worker=worker))["interrupted"] is False
+        sent = await called(client, "send_message", worker=worker, text="more STUB-SLEEP:60")
         assert sent["worker"] == worker
-        tree = world.daemon.agents()[worker]["workdir"]
+        agents = world.daemon.agents
+        await asyncio.to_thread(
+            world.daemon.wait_for, lambda: agents()[worker]["activity"] == "working", what="its turn is under way"
+        )
+        assert (await called(client, "interrupt_worker", worker=worker))["interrupted"] is True
+        tree = agents()[worker]["workdir"]
         with open(f"{tree}/new.txt", "w") as file:  # noqa: PTH123 (a test's file)
             file.write("made\n")
         work = await called(client, "collect_work", worker=worker)

@@ -158,10 +158,20 @@ def test_models_are_asked_of_the_program_which_is_ended_with_all_that_it_started
     assert [(each.id, each.confidence) for each in found.models] == [("m1", "exact")]
 
 
-def test_a_round_trip_works_without_a_key(world: World) -> None:
-    report = world.run(lambda pool: smoke(pool, PROVIDER, 60.0))
+def test_a_round_trip_works_without_a_key_and_without_any_harness(world: World) -> None:
+    world.daemon.write_jcard("[pool]\n")
+    report = world.run(lambda pool: smoke(pool, None, 60.0))
     assert report.passed, report
+    first, *others = report.results
+    assert (first.provider, first.passed, first.answer) == ("stand-in", True, "ready")
+    assert all(each.skipped for each in others), report
     assert not list(Path(world.daemon.drop_ins).glob("workers/*.toml"))
+    # What could not be tried has not passed.
+    world.daemon.write_jcard("[pool]\nallowed_providers = ['opencode']\n")
+    report = world.run(smoke)
+    assert not report.passed
+    assert all(each.skipped for each in report.results), report
+    assert "allowed_providers" in str(report.results[0].error)
 
 
 def test_an_agent_may_talk_to_its_workers_and_theirs_only() -> None:

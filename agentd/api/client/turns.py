@@ -48,9 +48,10 @@ class Turns:
         """Take a message back that waits."""
         await self.socket.ask("DELETE", _path(agent, f"messages/{quote(message_id)}"))
 
-    async def interrupt(self, agent: str) -> None:
-        """Interrupt an agent's turn."""
-        await self.socket.ask("POST", _path(agent, "interrupt"), {})
+    async def interrupt(self, agent: str) -> bool:
+        """Interrupt an agent's turn; says whether there was one, as far as is known."""
+        found = await self.socket.ask("POST", _path(agent, "interrupt"), {})
+        return not isinstance(found, dict) or found.get("interrupted") is not False
 
     async def answer(self, agent: str, request_id: str, decision: str, text: str) -> None:
         """Answer what an agent asks for."""

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from agentd.pool.errors import PoolError
     from agentd.pool.pool import Pool
 
-    R = TypeVar("R", bound=DataclassInstance)
-else:
-    R = TypeVar("R")
+R = TypeVar("R")
 
 
 class PooledError(CommandError):

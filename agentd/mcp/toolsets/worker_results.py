@@ -92,9 +92,10 @@ class AnswerResult(Shortened):
 
 
 class InterruptResult(Shortened):
-    """An interrupted worker."""
+    """Whether a turn was under way; otherwise nothing was done."""
 
     worker: str
+    interrupted: bool
 
 
 class ChangedResult(Shortened):

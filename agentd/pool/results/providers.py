@@ -166,7 +166,7 @@ class SmokeResult:
     provider: str
     passed: bool
     skipped: bool
-    """Whether it is not installed."""
+    """Whether it was not tried: it is not installed, or a policy forbids it."""
     seconds: float
     answer: str | None
     error: str | None

@@ -109,9 +109,11 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A worker's turn was interrupted."""
+    """A worker whose turn was to be interrupted."""
 
     worker: str
+    interrupted: bool
+    """Whether a turn was under way; otherwise nothing was done."""
     next: str
 
 

@@ -13,8 +13,10 @@ whether credentials were found (never which), what they can do, and the policies
 known of their accounts. preferences.md beside the jcard is shown to whoever decides."""
 
 _SMOKE_DETAILS = """\
-Spawns a worker of each installed provider in a repository made for that, waits for its answer, and ends it. Exit status
-1 if one fails; providers whose program is not installed are skipped."""
+Spawns a worker of each installed provider in a repository made for that, waits for its answer, and ends it. Before them
+it does so with a stand-in of its own, which is offline and needs no key: with --provider stand-in that alone is tried.
+Exit status 1 if one fails, or nothing could be tried; providers whose program is not installed, or which a policy of
+[pool] forbids, are skipped."""
 
 _LEASE_DETAILS = """\
 Says who works on which paths of a repository. Leases are advisory: nobody is kept from writing. A path is its real one,
@@ -39,7 +41,7 @@ def register(commands: Commands) -> None:
     inventory.add_argument("--usage", action="store_true", help="with what is known of their accounts")
     models = commands.add("models", _models, examples="agentctl models --provider codex")
     models.add_argument("--provider", metavar="P", type=not_empty, help="only this one")
-    smoke = commands.add("smoke", _smoke, details=_SMOKE_DETAILS, examples="agentctl smoke --provider codex")
+    smoke = commands.add("smoke", _smoke, details=_SMOKE_DETAILS, examples="agentctl smoke --provider stand-in")
     smoke.add_argument("--provider", metavar="P", type=not_empty, help="only this one")
     add_timeout(smoke, "how long each may take", 120.0)
     skills = commands.add("skills", _skills, examples="agentctl skills list\nagentctl skills get workers >SKILL.md")
