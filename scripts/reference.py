@@ -24,6 +24,7 @@ from agentd.jcard.schema import (
     gateway_schema,
     limits_schema,
     notify_schema,
+    otel_schema,
     place_schema,
     pool_schema,
     pools_schema,
@@ -142,6 +143,13 @@ that runs goes on by what it read before.
 | field | type | default | meaning |
 | --- | --- | --- | --- |
 {field_rows(pool_schema()["properties"]["providers"]["items"])}
+## OpenTelemetry
+
+`[otel]`, in `jcard.toml` alone, says what is sent to a collector.
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(otel_schema())}
 ## Harnesses
 
 | `harness` | program |

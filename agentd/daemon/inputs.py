@@ -19,13 +19,14 @@ from agentd.jcard.capacity_tables import not_counted
 from agentd.jcard.prompts import PromptError, prompt_files, read_prompt
 from agentd.jcard.secrets import (
     Secrets,
+    missing_headers,
     missing_secrets,
     missing_signatures,
     read_secret,
     secret_paths,
     secrets_of,
     secrets_unlisted,
-    tokens_of_gateway,
+    withheld_secrets,
 )
 from agentd.jcard.unknown import unknown_sources
 from agentd.model.pool import NO_POLICIES
@@ -130,7 +131,7 @@ class Inputs:
         in_force = [file.in_force for file in merged if file.in_force is not None]
         notify = tuple(rule for content in in_force for rule in content.notify)
         approvals = approvals_in_force(merged[0].in_force, [file.in_force for file in merged[1:]])
-        reading = replace(reading, secrets=replace(secrets, withheld=tokens_of_gateway(in_force)))
+        reading = replace(reading, secrets=replace(secrets, withheld=withheld_secrets(in_force)))
         jcard = merged[0].in_force
         pool = NO_POLICIES if jcard is None or jcard.pool is None else jcard.pool
         capacity = None if jcard is None else jcard.capacity
@@ -141,6 +142,7 @@ class Inputs:
             *unlisted,
             *missing_secrets(specs, secrets),
             *missing_signatures(notify, secrets),
+            *missing_headers(None if jcard is None else jcard.telemetry, secrets),
             *nobody_told(approvals, notify),
             *not_counted(capacity, specs),
             *secrets.warnings,

@@ -19,6 +19,7 @@ from agentd.model.budgets import BreachAction
 from agentd.model.limits import OomPolicy
 from agentd.model.notification import NoticeFormat
 from agentd.model.spec import AgentType, ApplyWhen, Isolation, Mode, Network, RestartPolicy, SandboxKind, SecretMode
+from agentd.model.telemetry import Signal
 from agentd.model.usage_limits import LimitAction
 from agentd.text.quoting import kind, printable, quote, show
 
@@ -33,6 +34,7 @@ _CHOICES: Final[dict[str, list[str]]] = {
     "network": [*Network],
     "format": [*NoticeFormat],
     "decision": [*ApprovalAction],
+    "send": [*Signal],
 }
 
 _EXPECTED: Final = {
@@ -45,7 +47,7 @@ _EXPECTED: Final = {
 }
 """By pydantic's type of error."""
 
-_CONCEALED: Final = frozenset({"env", "secrets", "prompt", "command", "args", "url", "database", "tokens"})
+_CONCEALED: Final = frozenset({"env", "secrets", "prompt", "command", "args", "url", "database", "tokens", "endpoint"})
 """Fields whose values may be secret or long: messages give only their type."""
 
 

@@ -22,6 +22,7 @@ from agentd.jcard.gateway_table import OF_GATEWAY, gateway_secrets, read_gateway
 from agentd.jcard.near import did_you_mean, near_field
 from agentd.jcard.notify_tables import read_rules
 from agentd.jcard.order import check_circles, parse_after
+from agentd.jcard.otel_table import read_otel
 from agentd.jcard.paths import resolve
 from agentd.jcard.place_table import place_of
 from agentd.jcard.pool_table import read_pool
@@ -105,6 +106,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     findings.tell(apart.in_order(), OF_GATEWAY)
     pool = read_pool(document.values, context, findings)
     capacity = read_capacity(document.values, context, findings)
+    telemetry = read_otel(document.values, context, findings)
     worker = read_worker(document.values, context, findings)
     if findings.has_errors:
         return LoadResult((), findings.in_order())
@@ -128,6 +130,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         gateway_secrets(gateway, document.values, context),
         pool,
         capacity,
+        telemetry,
     )
 
 

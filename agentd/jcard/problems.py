@@ -13,6 +13,7 @@ from agentd.model.gateway import GatewayDeclaration
 from agentd.model.notification import NotifyRule
 from agentd.model.pool import PoolDeclaration
 from agentd.model.spec import AgentSpec
+from agentd.model.telemetry import Telemetry
 
 
 class Severity(StrEnum):
@@ -100,3 +101,5 @@ class LoadResult(Checked):
     """What holds for workers."""
     capacity: Capacity | None = None
     """How many agents run at once."""
+    telemetry: Telemetry | None = None
+    """What is sent to a collector."""

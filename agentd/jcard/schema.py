@@ -15,6 +15,7 @@ from agentd.jcard.channel_table import ChannelTable
 from agentd.jcard.drop_in_table import DropInTable
 from agentd.jcard.gateway_table import GatewayTable, TokenTable
 from agentd.jcard.notify_tables import NotifyTable
+from agentd.jcard.otel_table import OtelTable
 from agentd.jcard.place_table import PlaceTable
 from agentd.jcard.pool_table import PoolTable, ProviderTable
 from agentd.jcard.secret_table import SecretTable
@@ -128,6 +129,12 @@ def pools_schema() -> dict[str, Any]:
     return {**schema, "title": "Slots", "description": "Slots for agents of a repository or an account."}
 
 
+def otel_schema() -> dict[str, Any]:
+    """Build the JSON Schema (2020-12) of the ``[otel]`` table."""
+    schema = OtelTable.model_json_schema(schema_generator=_TomlSchema)
+    return {**schema, "title": "OpenTelemetry", "description": "What is sent to a collector of OpenTelemetry."}
+
+
 def _take_empty(field: dict[str, Any]) -> None:
     """Let the schema of a scalar accept ``""``, which means "not set"."""
     field.pop("minLength", None)
@@ -179,6 +186,7 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
                 "type": "array",
                 "items": {"$ref": "#/$defs/pools"},
             },
+            "otel": {"description": "What is sent to a collector of OpenTelemetry.", "$ref": "#/$defs/otel"},
             "drop_in": {"description": "Of a drop-in: how long it counts.", "$ref": "#/$defs/drop_in"},
         },
         "additionalProperties": True,
@@ -189,6 +197,7 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
             "gateway": gateway_schema(),
             "limits": limits_schema(),
             "notify": notify_schema(),
+            "otel": otel_schema(),
             "pool": pool_schema(),
             "pools": pools_schema(),
         },

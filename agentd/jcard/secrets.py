@@ -15,6 +15,7 @@ from agentd.files.regular import read_regular, without_mark
 from agentd.jcard.problems import LoadResult
 from agentd.model.notification import NotifyRule
 from agentd.model.spec import ENVIRONMENT_NAME, OWN_VARIABLE_PREFIX, AgentSpec
+from agentd.model.telemetry import Telemetry
 from agentd.text.quoting import printable, quote, some
 
 _LARGEST: Final = 128 * 1024
@@ -136,9 +137,18 @@ def _egress_names(spec: AgentSpec) -> list[str]:
     return [secret.name for secret in spec.sandbox.egress_secrets]
 
 
-def tokens_of_gateway(contents: Iterable[LoadResult]) -> frozenset[str]:
-    """Name the secrets of the gateway: an agent that has one could act as people do, or as the gateway at a broker."""
-    return frozenset(name for content in contents for name in content.gateway_secrets)
+def withheld_secrets(contents: Iterable[LoadResult]) -> frozenset[str]:
+    """Name the secrets that are not for agents.
+
+    With one of the gateway's an agent could act as people do, or as the gateway at a broker; with one for a collector
+    it could send there what it likes.
+    """
+    return frozenset(name for each in contents for name in (*each.gateway_secrets, *headers_of(each.telemetry)))
+
+
+def headers_of(telemetry: Telemetry | None) -> frozenset[str]:
+    """Name the secrets that are sent to a collector."""
+    return frozenset() if telemetry is None else frozenset(secret for _, secret in telemetry.headers)
 
 
 def missing_secrets(specs: Iterable[AgentSpec], secrets: Secrets) -> tuple[str, ...]:
@@ -163,6 +173,15 @@ def missing_signatures(rules: Iterable[NotifyRule], secrets: Secrets) -> tuple[s
     named = sorted({rule.secret for rule in rules if rule.secret is not None})
     missing = (name for name in named if name not in secrets.values and name not in secrets.unknown)
     return tuple(f"secret {quote(name)} does not exist; [[notify]] signs with it" for name in missing)
+
+
+def missing_headers(telemetry: Telemetry | None, secrets: Secrets) -> tuple[str, ...]:
+    """Warn of each secret that is to be sent to a collector and that does not exist."""
+    if secrets.unlisted is not None:
+        return ()
+    named = sorted(headers_of(telemetry))
+    missing = (name for name in named if name not in secrets.values and name not in secrets.unknown)
+    return tuple(f"secret {quote(name)} does not exist; [otel] sends it in a header" for name in missing)
 
 
 def _read_secret(path: Path) -> str:

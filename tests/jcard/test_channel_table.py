@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from agentd.jcard.schema import jcard_schema
-from agentd.jcard.secrets import tokens_of_gateway
+from agentd.jcard.secrets import withheld_secrets
 from agentd.model.channels import Backend, ChannelDeclaration, KafkaLink, Mechanism, Mode, RedisLink, Tls
 from tests.jcard.loading import load
 
@@ -73,7 +73,7 @@ def test_the_tables_are_read() -> None:
 
 
 def test_agents_are_not_given_the_passwords() -> None:
-    assert tokens_of_gateway([load(GOOD)]) == {"KAFKA_PASSWORD", "REDIS_PASSWORD"}
+    assert withheld_secrets([load(GOOD)]) == {"KAFKA_PASSWORD", "REDIS_PASSWORD"}
 
 
 KAFKA = 'backend = "kafka"\nbootstrap_servers = "h:1"\n'

@@ -11,7 +11,7 @@ import pytest
 from agentd.jcard.drop_ins import drop_in_context
 from agentd.jcard.load import load_jcard
 from agentd.jcard.schema import jcard_schema
-from agentd.jcard.secrets import tokens_of_gateway
+from agentd.jcard.secrets import withheld_secrets
 from agentd.model.gateway import DeclaredToken, GatewayDeclaration, ListenAddress, Scope
 from tests.jcard.loading import CONTEXT, load
 
@@ -131,7 +131,7 @@ password_secret = "REDIS_PASSWORD"
     result = load(text)
     assert [agent.name for agent in result.agents] == ["a"]
     assert result.gateway is None
-    withheld = tokens_of_gateway([result])
+    withheld = withheld_secrets([result])
     assert {"ROOT", "MISSPELLED", "REDIS_PASSWORD"} <= withheld
     assert "ANTHROPIC_API_KEY" not in withheld
 

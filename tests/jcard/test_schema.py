@@ -23,7 +23,17 @@ def test_the_schema_describes_both_forms_and_leaves_other_tables_alone() -> None
     assert schema["additionalProperties"] is True
     assert schema["properties"]["agent"]["$ref"] == "#/$defs/agent"
     assert schema["properties"]["agents"]["items"] == {"$ref": "#/$defs/agent"}
-    assert list(schema["$defs"]) == ["agent", "approve", "drop_in", "gateway", "limits", "notify", "pool", "pools"]
+    assert list(schema["$defs"]) == [
+        "agent",
+        "approve",
+        "drop_in",
+        "gateway",
+        "limits",
+        "notify",
+        "otel",
+        "pool",
+        "pools",
+    ]
 
 
 @pytest.mark.parametrize(("lease", "good"), [("30s", True), ("1h30m", True), ("30", False), (30, False), ("", True)])

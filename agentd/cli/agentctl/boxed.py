@@ -17,7 +17,7 @@ from agentd.files.looks import Looks
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.prompts import PromptError
 from agentd.jcard.reading import prompt_text
-from agentd.jcard.secrets import secrets_for, tokens_of_gateway
+from agentd.jcard.secrets import secrets_for, withheld_secrets
 from agentd.launch.identity import base_environment
 from agentd.launch.launcher import LaunchScript
 from agentd.launch.login import read_login
@@ -113,7 +113,7 @@ def prepare(invocation: Invocation, name: str) -> Boxed:
     spec = with_ports(spec, around.ports.get(spec.name, {}))
     if spec.type is not AgentType.SANDBOXED:
         raise CommandError(f"{quote(spec.name)} {_NATIVE.format(spec.name)}")
-    tokens = tokens_of_gateway(file.in_force for file in checked.files if file.in_force is not None)
+    tokens = withheld_secrets(file.in_force for file in checked.files if file.in_force is not None)
     secrets = secrets_for(spec, replace(secrets_in(settings.secret_dir), withheld=tokens))
     launch = _launch(spec, secrets, user)
     base = base_environment(user, around.environ, read_login(user, around.environ), root=around.root)
