@@ -13,12 +13,15 @@ from pydantic_core import ErrorDetails
 from agentd.jcard.budget_table import EXAMPLE, BudgetTable
 from agentd.jcard.place_table import PLACE_CHOICES, PlaceTable
 from agentd.jcard.secret_table import NAME_TAG, TABLE_TAG, SecretTable
+from agentd.jcard.stall_table import EXAMPLE as STALL_EXAMPLE
+from agentd.jcard.stall_table import StallTable
 from agentd.jcard.usage_limit_table import ACTION_TAG, LIMIT_TABLE_TAG, UsageLimitTable
 from agentd.model.approvals import ApprovalAction
 from agentd.model.budgets import BreachAction
 from agentd.model.limits import OomPolicy
 from agentd.model.notification import NoticeFormat
 from agentd.model.spec import AgentType, ApplyWhen, Isolation, Mode, Network, RestartPolicy, SandboxKind, SecretMode
+from agentd.model.stall import StallAction
 from agentd.model.telemetry import Signal
 from agentd.model.usage_limits import LimitAction
 from agentd.text.quoting import kind, printable, quote, show
@@ -95,6 +98,8 @@ def faults(error: ValidationError) -> Iterator[Fault]:
                 message = _about_budget(details, path)
             case "place":
                 message = _about_place(details, path)
+            case "stall":
+                message = _about_stall(details, path)
             case field:
                 message = _message(details, str(field))
         yield Fault(path, message)
@@ -159,6 +164,20 @@ def _about_place(details: ErrorDetails, path: tuple[str | int, ...]) -> str:
             return expected_choice(details["input"], PLACE_CHOICES[str(path[-1])])
         case _:
             return _message(details, "place")
+
+
+def _about_stall(details: ErrorDetails, path: tuple[str | int, ...]) -> str:
+    match details["type"]:
+        case "extra_forbidden":
+            return f"unknown key, expected {', '.join(StallTable.model_fields)}"
+        case "enum":
+            return expected_choice(details["input"], [*StallAction])
+        case "too_short":
+            return f"found an empty array, {one_of([*StallAction])}"
+        case _ if len(path) == 1:
+            return f"found {show(details['input'])}, expected a table such as {STALL_EXAMPLE}"
+        case _:
+            return _message(details, "stall")
 
 
 def _message(details: ErrorDetails, field: str) -> str:

@@ -29,6 +29,8 @@ from agentd.jcard.pool_table import read_pool
 from agentd.jcard.positions import Path
 from agentd.jcard.problems import LoadResult, Problem, Severity
 from agentd.jcard.sandbox import check_sandbox
+from agentd.jcard.stall_check import check_stall
+from agentd.jcard.stall_table import stall_of
 from agentd.jcard.table import AgentTable
 from agentd.jcard.unexpanded import check_unexpanded
 from agentd.jcard.usage_limit_table import usage_limit_policy, without_effect
@@ -93,6 +95,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         check_budget(declaration, findings)
         _check_apply(declaration, findings)
         _check_reap(declaration, findings)
+        check_stall(declaration, findings)
         _check_ports(declaration, findings)
     check_sandbox(declarations, findings)
     _check_identities(declarations, findings)
@@ -369,6 +372,7 @@ def _policy(table: AgentTable) -> Policy:
         priority=table.priority,
         reap=None if table.reap is None else reap_after(table.reap),
         growth_notice=table.growth_notice or None,
+        stall=stall_of(table.stall),
     )
 
 

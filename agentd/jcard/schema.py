@@ -19,6 +19,7 @@ from agentd.jcard.otel_table import OtelTable
 from agentd.jcard.place_table import PlaceTable
 from agentd.jcard.pool_table import PoolTable, ProviderTable
 from agentd.jcard.secret_table import SecretTable
+from agentd.jcard.stall_table import StallTable
 from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable
 from agentd.jcard.usage_limit_table import UsageLimitTable
 from agentd.model.spec import AgentType, Isolation
@@ -53,7 +54,7 @@ def agent_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
     tables = schema.pop("$defs")
     secrets, limit = schema["properties"]["secrets"], schema["properties"]["on_usage_limit"]
     secrets["items"] = {"anyOf": [secrets["items"]["oneOf"][0], tables[SecretTable.__name__]]}
-    for name, table in (("budget", BudgetTable), ("place", PlaceTable)):
+    for name, table in (("budget", BudgetTable), ("place", PlaceTable), ("stall", StallTable)):
         described = schema["properties"][name]["description"]
         schema["properties"][name] = {**tables[table.__name__], "description": described}
     limit["anyOf"] = [limit.pop("oneOf")[0], tables[UsageLimitTable.__name__]]

@@ -42,6 +42,7 @@ from agentd.jcard.budget_table import BudgetTable
 from agentd.jcard.field_types import Duration, Reap, Size, whole
 from agentd.jcard.place_table import PlaceTable
 from agentd.jcard.secret_table import Secret
+from agentd.jcard.stall_table import StallTable
 from agentd.jcard.usage_limit_table import OnUsageLimit
 from agentd.model.limits import SANDBOX_LIMITS
 from agentd.model.spec import (
@@ -288,6 +289,12 @@ class AgentTable(BaseModel):
         description="Where the agent may run in a fleet of hosts; one agentd by itself ignores it. Default: anywhere, "
         "on one slot.",
     )
+    stall: StallTable | None = Field(
+        None,
+        description="What is done once the agent is at work and does not go on: model is how long it may wait for "
+        "its model (10m), tool how long a tool may do nothing (30m), action what is tried then, in order: interrupt, "
+        "resume, restart, notify. Default: nothing.",
+    )
     extra_packages: list[Package] = Field(
         list(_SANDBOX.extra_packages),
         description="Packages of nixpkgs, such as ripgrep, that a sandboxed agent has first on its PATH; needs Nix.",
@@ -323,6 +330,7 @@ UNSET_WHEN_EMPTY: Final = frozenset(AgentTable.model_fields) - {
     "after",
     "secrets",
     "budget",
+    "stall",
     "success_exit_codes",
     "command",
     "args",

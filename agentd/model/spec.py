@@ -17,6 +17,7 @@ from agentd.model.limits import Limits, OomPolicy
 from agentd.model.order import After
 from agentd.model.placement import Place
 from agentd.model.pool import WorkerFacts
+from agentd.model.stall import Stall
 from agentd.model.usage_limits import UsageLimitPolicy
 
 AGENT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
@@ -132,6 +133,8 @@ class Policy:
     """Seconds that the agent must have been idle until its orphans are ended; ``None``: they are not."""
     growth_notice: int | None = 2 * 1024**3
     """Bytes by which the memory of its processes must have grown to be told; ``None``: it is not."""
+    stall: Stall | None = None
+    """What is done once it is at work and does not go on; ``None`` is nothing."""
 
     @property
     def limits(self) -> Limits:

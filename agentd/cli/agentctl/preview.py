@@ -23,6 +23,7 @@ from agentd.model.budgets import BreachAction, Budget
 from agentd.model.capacity import Capacity
 from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlanReport
 from agentd.model.spec import AgentSpec, ApplyWhen, LoadContext, Policy, RestartPolicy
+from agentd.model.stall import Stall, StallAction
 from agentd.model.states import AgentState
 from agentd.model.usage_limits import Hours, LimitAction, UsageLimitPolicy
 from agentd.sandbox.granted import shown
@@ -211,6 +212,12 @@ def _budget(values: object) -> Budget | None:
     return Budget(usd, day, values["turns"], action)
 
 
+def _stall(values: object) -> Stall | None:
+    if not isinstance(values, Mapping):
+        return None
+    return Stall(values["model"], values["tool"], tuple(map(StallAction, values["action"])))
+
+
 def _policy(values: Mapping[str, object]) -> Policy:
     """Rebuild a policy from the API, which shows the fields of `Policy`."""
     rebuilt = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
@@ -218,4 +225,5 @@ def _policy(values: Mapping[str, object]) -> Policy:
     rebuilt["apply"] = ApplyWhen(str(values.get("apply", ApplyWhen.NOW)))
     rebuilt["on_usage_limit"] = _usage_limit(values.get("on_usage_limit"))
     rebuilt["budget"] = _budget(values.get("budget"))
+    rebuilt["stall"] = _stall(values.get("stall"))
     return Policy(**rebuilt)  # type: ignore[arg-type]  # the API's own types, its schema is tested
