@@ -14,6 +14,7 @@ from agentd.model.approvals import ApprovalRule
 from agentd.model.capacity import Capacity
 from agentd.model.notification import NotifyRule
 from agentd.model.pool import NO_POLICIES, PoolDeclaration
+from agentd.model.telemetry import Telemetry
 from agentd.supervise.desired import DesiredAgent
 
 
@@ -90,6 +91,10 @@ class Configuration:
     """What holds for workers."""
     capacity: Capacity | None = None
     """How many agents run at once; ``None`` is any number."""
+    telemetry: Telemetry | None = None
+    """What is sent to a collector."""
+    telemetry_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The secrets that are sent to it, by name."""
     defect: str | None = None
     """Why it could not be read."""
 

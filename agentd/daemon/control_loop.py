@@ -11,12 +11,12 @@ from agentd.daemon.configuration import Configuration
 from agentd.daemon.error_boundary import ErrorBoundary
 from agentd.daemon.folder_record import FolderRecord
 from agentd.daemon.inputs import Inputs
+from agentd.daemon.outgoing import Outgoing
 from agentd.daemon.reports import report_configuration
 from agentd.daemon.stable_reader import StableReader
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.watch import Watcher
 from agentd.model.approvals import ApprovalRule
-from agentd.notify.notifier import Notifier
 from agentd.settings.logs import Redactor
 from agentd.supervise.plan import Action
 from agentd.supervise.reconciler import Reconciler
@@ -34,8 +34,8 @@ class ControlLoop:
         Told to take the files to watch anew after each read.
     redactor
         Given the secrets in force before anything is logged of them.
-    notifier
-        Given the rules in force before anything is told by them.
+    outgoing
+        Given who is told what before anything is told.
     folder_record
         Remembers the folders of the drop-ins for the next daemon.
     changed
@@ -55,7 +55,7 @@ class ControlLoop:
     status: DaemonStatus
     watcher: Watcher
     redactor: Redactor
-    notifier: Notifier
+    outgoing: Outgoing
     folder_record: FolderRecord
     changed: asyncio.Event
     interval: float
@@ -115,7 +115,7 @@ class ControlLoop:
     def _take(self, configuration: Configuration) -> None:
         before = self.status.configuration
         self.status.take(configuration)
-        self.notifier.configure(configuration.notify, configuration.signing)
+        self.outgoing.configure(configuration)
         report_configuration(self.reconciler.host, configuration, before)
         if configuration.desired is not None:
             self.approve(configuration.approvals)

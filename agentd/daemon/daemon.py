@@ -23,6 +23,7 @@ from agentd.daemon.folders import Folders
 from agentd.daemon.inputs import Inputs
 from agentd.daemon.known_accounts import remember_accounts
 from agentd.daemon.measuring import DaemonMeasures
+from agentd.daemon.outgoing import Outgoing
 from agentd.daemon.own_paths import OwnPaths
 from agentd.daemon.pass_watch import PassWatch
 from agentd.daemon.port_ledger import FILE as PORTS
@@ -49,6 +50,7 @@ from agentd.model.events import Event, EventSink
 from agentd.model.spec import LoadContext
 from agentd.model.status import NOT_RECORDED
 from agentd.notify.notifier import Notifier
+from agentd.otel.exporter import Exporter
 from agentd.process.inherited_state import raise_file_limit
 from agentd.process.memory import keep_all
 from agentd.process.reaper import Reaper
@@ -150,14 +152,16 @@ class Daemon:
         tmux = self._tmux()
         kept_files = TranscriptFiles(settings.state_dir, self._user)
         transcripts = _transcripts(settings.transcripts, kept_files, tmux)
-        notifier = self._notifier_for(login)
-        host = self._host(stack, login, tmux, transcripts, _all(counters.take, journal.add, notifier.take))
+        outgoing = self._outgoing(login)
+        sink = _all(counters.take, journal.add, outgoing.take)
+        host = self._host(stack, login, tmux, transcripts, sink)
         await remember_accounts(journal, host.accounts)
         reconciler, turns = await self._adopt(stack, host, counters, transcripts)
         inputs, files, context = await self._inputs(reconciler)
         status = self._status(reconciler, context, transcripts, journal)
         processes = ProcessWatch(reconciler)
-        metrics = Metrics(counters, self._clock.now, DaemonMeasures(status, processes).read)
+        metrics = Metrics(counters, self._clock.now, DaemonMeasures(status, processes, outgoing.exporter).read)
+        outgoing.exporter.families = metrics.families
         stack.push_async_callback(metrics.close)
         reader = TranscriptReader(kept_files)
         stack.callback(reader.close)
@@ -171,10 +175,10 @@ class Daemon:
         except OSError as error:
             raise StartError(f"cannot make the API socket {api.path}: {error.strerror}") from error
         own = OwnPaths(host, self._folders, self._locks, (api, turns.socket), reconciler.restore_records)
-        control = self._control_loop(reconciler, inputs, files, status, own, turns, notifier)
+        control = self._control_loop(reconciler, inputs, files, status, own, turns, outgoing)
         kept = await self._work(reconciler, control, own, processes, transcripts)
         report_stopped(host, os.getpid(), _fate(kept=kept))
-        await notifier.close()
+        await outgoing.close()
         # While the API is still there, so that those who follow events get the last ones.
         await journal.close()
 
@@ -226,7 +230,7 @@ class Daemon:
         status: DaemonStatus,
         own: OwnPaths,
         turns: TurnsPart,
-        notifier: Notifier,
+        outgoing: Outgoing,
     ) -> ControlLoop:
         def changed() -> None:
             self._changed.set()
@@ -239,7 +243,7 @@ class Daemon:
             status,
             watcher,
             self._redactor,
-            notifier,
+            outgoing,
             FolderRecord(reconciler.host.tmux, lambda: files.identities),
             self._changed,
             self._settings.interval,
@@ -316,9 +320,10 @@ class Daemon:
                 await close_server(host)
         return keep
 
-    def _notifier_for(self, login: Login) -> Notifier:
+    def _outgoing(self, login: Login) -> Outgoing:
         environment = base_environment(self._user, os.environ, login, root=os.geteuid() == 0)
-        return Notifier(self._user, environment, self._redactor, self._clock.wall, self._clock.now)
+        notifier = Notifier(self._user, environment, self._redactor, self._clock.wall, self._clock.now)
+        return Outgoing(notifier, Exporter(self._instance.state, self._redactor, self._clock.wall))
 
     def _tmux(self) -> TmuxServer:
         user, admins = self._user, self._folders.admins

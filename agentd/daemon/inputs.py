@@ -19,6 +19,7 @@ from agentd.jcard.capacity_tables import not_counted
 from agentd.jcard.prompts import PromptError, prompt_files, read_prompt
 from agentd.jcard.secrets import (
     Secrets,
+    headers_of,
     missing_headers,
     missing_secrets,
     missing_signatures,
@@ -135,6 +136,7 @@ class Inputs:
         jcard = merged[0].in_force
         pool = NO_POLICIES if jcard is None or jcard.pool is None else jcard.pool
         capacity = None if jcard is None else jcard.capacity
+        telemetry = None if jcard is None else jcard.telemetry
         if capacity is not None:
             capacity = with_roots(capacity, reading.repositories)
         warnings = (
@@ -142,7 +144,7 @@ class Inputs:
             *unlisted,
             *missing_secrets(specs, secrets),
             *missing_signatures(notify, secrets),
-            *missing_headers(None if jcard is None else jcard.telemetry, secrets),
+            *missing_headers(telemetry, secrets),
             *nobody_told(approvals, notify),
             *not_counted(capacity, specs),
             *secrets.warnings,
@@ -158,6 +160,8 @@ class Inputs:
             approvals=approvals,
             pool=pool,
             capacity=capacity,
+            telemetry=telemetry,
+            telemetry_secrets={name: secrets.values[name] for name in headers_of(telemetry) if name in secrets.values},
             signing={name: secrets.values[name] for rule in notify if (name := rule.secret or "") in secrets.values},
         )
 

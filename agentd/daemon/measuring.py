@@ -10,6 +10,7 @@ from agentd import __version__
 from agentd.daemon.process_watch import ProcessWatch, trees_of
 from agentd.daemon.status import DaemonStatus
 from agentd.model.states import Activity, AgentState
+from agentd.otel.exporter import Exporter
 from agentd.recording.metrics.answer import Readings
 from agentd.recording.metrics.measures import (
     AGENT_STATE,
@@ -30,6 +31,7 @@ class DaemonMeasures:
 
     status: DaemonStatus
     processes: ProcessWatch
+    exporter: Exporter
 
     def read(self) -> Readings:
         """What there is at this moment; 1 ms for 300 agents."""
@@ -54,3 +56,4 @@ class DaemonMeasures:
         yield Family(RECORDING_BYTES, {labels: part.bytes for labels, part in kept.items()})
         yield Family(RECORDING_LOST, {labels: part.lost for labels, part in kept.items()})
         yield from self.processes.families()
+        yield self.exporter.outcomes()

@@ -7,7 +7,7 @@ docs/reference/events.md is written from this. The set is open: whoever reads ev
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -92,6 +92,18 @@ class Event:
     """Why, or what is wrong, for people."""
     data: Mapping[str, Detail] = field(default_factory=dict)
     """What programs want to know; which values there are depends on the kind."""
+
+
+def redacted(event: Event, redact: Callable[[str], str]) -> Event:
+    """Take secrets out of the texts of an event that leaves the machine."""
+
+    def each(value: Detail) -> Detail:
+        if isinstance(value, str):
+            return redact(value)
+        return tuple(map(redact, value)) if isinstance(value, Sequence) else value
+
+    reason = None if event.reason is None else redact(event.reason)
+    return replace(event, reason=reason, data={name: each(value) for name, value in event.data.items()})
 
 
 EventSink: TypeAlias = Callable[[Event], None]

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from agentd.files.worker import in_thread
-from agentd.model.events import Detail, Event
+from agentd.model.events import Event, redacted
 from agentd.model.notification import NotifyRule
 from agentd.model.user import AgentUser
 from agentd.notify.delivery import LIMIT, Delivery, DeliveryError
@@ -80,18 +80,13 @@ class Notifier:
             state.rate, left_out = admit(state.rate, rule.per_minute, self._now())
             if left_out is None:
                 continue
-            notice = Notice(f"msg_{random.token_hex(12)}", self._redacted(event), self._wall(), self._host, left_out)
+            notice = Notice(
+                f"msg_{random.token_hex(12)}", redacted(event, self._redact), self._wall(), self._host, left_out
+            )
             try:
                 state.waiting.put_nowait(notice)
             except asyncio.QueueFull:
                 state.rate = replace(state.rate, left_out=state.rate.left_out + left_out + 1)
-
-    def _redacted(self, event: Event) -> Event:
-        def redacted(value: Detail) -> Detail:
-            return self._redact(value) if isinstance(value, str) else value
-
-        data = {name: redacted(value) for name, value in event.data.items()}
-        return replace(event, reason=None if event.reason is None else self._redact(event.reason), data=data)
 
     async def _tell(self, rule: NotifyRule, notice: Notice) -> None:
         for pause in (*_BACK_OFF, None):

@@ -56,16 +56,19 @@ class Metrics:
     _cost: float = 0.0
     _looking: asyncio.Task[None] | None = None
 
-    async def text(self, more: Sequence[Family] = ()) -> bytes:
-        """Give all metrics, and those that only the caller knows, in Prometheus' text format."""
+    async def families(self) -> Sequence[Family]:
+        """Give all metrics but those that only a caller knows."""
         age = float("inf") if self._looked is None else self.now() - self._looked
         if self._looking is None and age >= LOOK_AFTER - _EARLY:
             self._looking = asyncio.get_running_loop().create_task(self._look(), name="usage")
         if self._looking is not None and age >= STALE_AFTER:
             await asyncio.wait([self._looking])
         readings = self.read()
-        counted, used = self.counters.snapshot(readings.agents), self._used(readings.agents)
-        families = [*more, *readings.families, *counted, *used]
+        return [*readings.families, *self.counters.snapshot(readings.agents), *self._used(readings.agents)]
+
+    async def text(self, more: Sequence[Family] = ()) -> bytes:
+        """Give all metrics, and those that only the caller knows, in Prometheus' text format."""
+        families = [*more, *await self.families()]
         if to_write(families) <= _WRITTEN_AT_ONCE:
             # On a busy machine a thread gets its turn 10 ms later than this is done.
             return exposition(families)

@@ -130,10 +130,18 @@ RECORDING_LOST = Metric(
     ("part",),
 )
 
+TELEMETRY = Metric(
+    "agentd_telemetry_total",
+    MetricType.COUNTER,
+    "Spans, log records and readings of metrics for the collector of [otel], since that was declared last; `failed` "
+    "did not arrive, `dropped` were too many to wait.",
+    ("signal", "outcome"),
+)
+
 METRICS = (
     BUILD, CONFIG_VALID, RECONCILING, AGENTS, AGENT_STATE, RESTARTS, EXITS, CPU, MEMORY, PROCESSES,
     PROCESS_MEMORY, SCAN, LAUNCH, QUEUE, RECONCILE, API,
-    CONNECTIONS, STREAMS, EVENTS, RECORDING_OK, RECORDING_BYTES, RECORDING_LOST,
+    CONNECTIONS, STREAMS, EVENTS, RECORDING_OK, RECORDING_BYTES, RECORDING_LOST, TELEMETRY,
 )  # fmt: skip
 """In the order of /metrics, which also has prometheus-client's ``process_*`` of the daemon."""
 
