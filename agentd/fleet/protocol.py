@@ -2,7 +2,8 @@
 
 The socket is `agentd.settings.sockets.fleet_socket`, mode and group those of agentd's own. It speaks HTTP with JSON
 like agentd's; an error is ``{"error": "..."}`` with its status. 503 says that the Controller does not answer, 404 that
-an agent or host is not known, 409 that a host does not answer now, 422 that a jcard is refused (a line a problem).
+an agent or host is not known, 409 that a host does not answer now, 422 that a jcard is refused (a line a problem). The
+first byte of an answer comes within 4 s: agentctl takes 5 s without one for nobody there.
 
 What agentd serves on its sockets, for all hosts:
 
@@ -11,8 +12,9 @@ What agentd serves on its sockets, for all hosts:
 - ``GET /v1/agents/NAME`` and what is below it, such as ``/logs``, ``/runs`` and ``/screen``: what the agentd of the
   agent's host answers, with its status and headers; also where the answer goes on.
 - any method on ``/v1/turns/NAME`` and what is below it: what that host's socket for turns answers.
-- ``GET /v1/events`` with agentd's parameters: the events of all hosts by time, each with ``host``. ``seq`` counts those
-  that this socket has shown, so ``since`` takes a time alone. With ``follow=true`` it goes on.
+- ``GET /v1/events`` with exactly one ``agent``: as what is below an agent, so with the numbers of its host. Else, with
+  agentd's other parameters, the events of all hosts by time, each with ``host``; ``since`` takes a time alone, and
+  ``follow`` may be refused with 501.
 - ``GET /v1/health``: as agentd's, of agentd-fleet itself; ``agents`` counts those of all hosts, ``config.path`` is the
   jcard that was applied last, as it was named.
 

@@ -81,6 +81,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "tool": "spawn and message sessions, from agent to agent",
         "daemon": "show how agentd-gateway is doing",
     },
+    "fleet": {"fleet": "run agents on many hosts"},
     "connect": {"connect": "talk to an agent through agentd-gateway"},
     "mcp": {
         "mcp": "serve agents' hosts the tools to hand work to workers",

@@ -82,6 +82,11 @@ class Invocation:
         self.compact = given.get("format") == "json"
         self.field: str | None = given.get("field")
 
+    @property
+    def fleet(self) -> bool:
+        """Whether all hosts of a fleet are asked."""
+        return bool(getattr(self.arguments, "fleet", False))
+
     def name(self) -> str:
         """Return the NAME argument."""
         return str(self.arguments.name)
@@ -358,6 +363,11 @@ def add_name(parser: argparse.ArgumentParser, *, optional: bool = False) -> None
         parser.add_argument("name", metavar="NAME", nargs="?", help="name of an agent; case is ignored")
     else:
         parser.add_argument("name", metavar="NAME", help="name of the agent; case is ignored")
+
+
+def add_fleet(parser: argparse.ArgumentParser) -> None:
+    """Add the ``--fleet`` option."""
+    parser.add_argument("--fleet", action="store_true", help="ask all hosts of the fleet, by agentd-fleet")
 
 
 def add_names(parser: argparse.ArgumentParser) -> None:

@@ -38,6 +38,13 @@ def dispatch(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, as_json: bool) -> int:
     settings = settings_from(arguments, os.environ)
+    program = "agentd"
+    if getattr(arguments, "fleet", False):
+        from dataclasses import replace
+
+        from agentd.settings.sockets import fleet_socket
+
+        settings, program = replace(settings, api_socket=fleet_socket(settings.api_socket)), "agentd-fleet"
     invocation = Invocation(
         arguments=arguments,
         settings=settings,
@@ -48,12 +55,14 @@ def _run(arguments: argparse.Namespace, as_json: bool) -> int:
     try:
         command_status: int = arguments.run(invocation)
     except UnreachableError as error:
-        message = f"agentd is not reachable on {settings.api_socket}: {error}{_advice(invocation)}"
+        message = f"{program} is not reachable on {settings.api_socket}: {error}{_advice(invocation)}"
         return _report(message, Status.UNREACHABLE, as_json, _structured(arguments, message, Status.UNREACHABLE))
     return command_status
 
 
 def _advice(invocation: Invocation) -> str:
+    if invocation.fleet:
+        return "; start agentd-fleet head or join beside this agentd"
     from agentd.cli.agentctl.answers import answers
 
     option = next(option for option in OPTIONS if option.field == "api_socket")

@@ -54,6 +54,7 @@ _ACTIVITY_STYLES: Mapping[str, str] = {
     Activity.IDLE: DIM,
 }
 """Of those that need somebody, and of those that do nothing."""
+_EMPTY = Cell("")
 _UNKNOWN = Look("?", BOLD)
 """For a state of a newer daemon."""
 
@@ -64,35 +65,74 @@ _WIDE_HEADING = ("OWNER", "FILE")
 
 def overview_lines(health: Health, agents: Sequence[AgentStatus], display: Display) -> list[str]:
     """Format the daemon and all agents; when not on a terminal only the agents."""
+    table = overview_table(agents, display)
+    if not display.table:
+        return table
+    header = _header(health, display)
+    return [*header, "", *table] if agents else [*header, "no agents"]
+
+
+def overview_table(
+    agents: Sequence[AgentStatus],
+    display: Display,
+    hosts: Mapping[str, str] | None = None,
+    missing: Sequence[tuple[str, str, str]] = (),
+) -> list[str]:
+    """Show agents, a line each.
+
+    Parameters
+    ----------
+    hosts
+        The host of each; without it there is no such column.
+    missing
+        Agents that run nowhere, by name: the host of each, and the reason.
+    """
     rows = [_row(agent, display) for agent in agents]
+    rows += ([Cell(name, BOLD), Cell(AgentState.PENDING, CYAN), *[_EMPTY] * 7, Cell(why)] for name, _, why in missing)
+    of = {**(hosts or {}), **{name: host for name, host, _ in missing}}
+    if missing:
+        rows.sort(key=lambda row: row[0].text)
     if not display.table:
         # Last, since scripts count the fields before it.
         at = _HEADING.index("ACTIVITY")
-        return lines(_HEADING, [[*row[:at], *row[at + 1 :], row[at]] for row in rows], display)
+        rows = [[*row[:at], *row[at + 1 :], row[at]] for row in rows]
+        return lines(
+            (), [[*row, Cell(of.get(row[0].text, ""))] for row in rows] if hosts is not None else rows, display
+        )
     left_out = set[str]()
     if all(agent.session == agent.name for agent in agents):
         left_out.add("SESSION")
     if all(agent.activity in (None, Activity.UNKNOWN) for agent in agents):
         left_out.add("ACTIVITY")
     shown = [column for column, title in enumerate(_HEADING) if title not in left_out]
-    table = lines([_HEADING[column] for column in shown], [[row[column] for column in shown] for row in rows], display)
-    header = _header(health, display)
-    return [*header, "", *table] if agents else [*header, "no agents"]
+    heading = [_HEADING[column] for column in shown]
+    cells = [[row[column] for column in shown] for row in rows]
+    if hosts is not None:
+        heading.insert(1, "HOST")
+        for row in cells:
+            row.insert(1, Cell(of.get(row[0].text, ""), CYAN))
+    return lines(heading, cells, display)
 
 
-def list_lines(agents: Sequence[AgentStatus], display: Display, *, wide: bool = False) -> list[str]:
-    """Show all agents and where they run; if wide, who declares them too."""
+def list_lines(
+    agents: Sequence[AgentStatus], display: Display, *, wide: bool = False, hosts: Mapping[str, str] | None = None
+) -> list[str]:
+    """Show all agents and where they run; if wide, who declares them too; with `hosts`, the host of each too."""
     rows = [
         [Cell(agent.name, BOLD), Cell(agent.harness), Cell(agent.type), Cell(agent.session), Cell(agent.workdir)]
         + ([Cell(agent.owner or ""), Cell(agent.source or "")] if wide else [])
+        + ([] if hosts is None else [Cell(hosts.get(agent.name, ""), CYAN)])
         for agent in agents
     ]
-    return lines(_LIST_HEADING + (_WIDE_HEADING if wide else ()), rows, display)
+    heading = _LIST_HEADING + (_WIDE_HEADING if wide else ()) + (() if hosts is None else ("HOST",))
+    return lines(heading, rows, display)
 
 
-def agent_lines(agent: AgentStatus, display: Display, more: str | None = None) -> list[str]:
-    """Format one agent, a field a line; `more` is added as the field detail."""
+def agent_lines(agent: AgentStatus, display: Display, more: str | None = None, host: str | None = None) -> list[str]:
+    """Format one agent, a field a line; `more` is added as the field detail, and `host` as host."""
     values = {field.name: getattr(agent, field.name) for field in fields(agent)}
+    if host is not None:
+        values = {"name": agent.name, "host": host, **values}
     if more is not None:
         values["detail"] = more
     values["worktree"] = None if agent.worktree is None else _worktree(agent.worktree)

@@ -40,7 +40,7 @@ class Transcripts:
             raise
         except UnreachableError:
             folder = self._invocation.settings.state_dir / "agents" / self.name / "runs"
-            if folder.is_dir():
+            if folder.is_dir() and not self._invocation.fleet:
                 self._invocation.warn(f"its transcripts are in {printable(str(folder))}")
             raise
 

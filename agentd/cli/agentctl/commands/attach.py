@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_fleet, add_name
 from agentd.cli.agentctl.tmux_client import environment, owner_of
 from agentd.text.quoting import printable
 from agentd.tmux.syntax import literal
@@ -16,10 +16,12 @@ from agentd.tmux.syntax import literal
 _DETAILS = """\
 Shows the agent's terminal; what you type reaches the agent. C-b d (or d after the tmux server's own prefix) detaches
 and leaves the agent running. Works inside another tmux too; there, type the prefix twice.
-With --json, prints the tmux command line instead of running it."""
+With --json, prints the tmux command line instead of running it. With --fleet, runs agentctl attach on the agent's host
+by ssh; AGENTD_FLEET_SSH is another command for that (ssh -t), AGENTD_FLEET_AGENTCTL what agentctl is called there."""
 
 _EXAMPLES = """\
 agentctl attach reviewer-0
+agentctl attach --fleet reviewer-0
 agentctl attach reviewer-0 --json | jq -r '.argv | @sh'"""
 
 _HINT_SHOWN = "4000"
@@ -30,10 +32,14 @@ _EVERY_TERMINAL = "xterm-256color"
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    add_name(commands.add("attach", _attach, details=_DETAILS, examples=_EXAMPLES))
+    parser = commands.add("attach", _attach, details=_DETAILS, examples=_EXAMPLES)
+    add_name(parser)
+    add_fleet(parser)
 
 
 def _attach(invocation: Invocation) -> Status:
+    if invocation.fleet:
+        return _attach_there(invocation)
     from agentd.cli.agentctl.terminals import open_terminal
 
     terminal = open_terminal(invocation)
@@ -61,6 +67,26 @@ def _attach(invocation: Invocation) -> Status:
     if run_in_own_terminal(argv, around, owner) != 0:
         raise CommandError("tmux failed; its error is above")
     return Status.DONE
+
+
+def _attach_there(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.fleet.client import FleetClient
+    from agentd.cli.agentctl.fleet.overview import address_of
+    from agentd.cli.agentctl.fleet.remote import SSH_VARIABLE, attach_argv
+
+    found = address_of(FleetClient(invocation.api), invocation.name())
+    argv = attach_argv(found.address, found.agent, os.environ)
+    if invocation.as_json:
+        invocation.print_document({"name": found.agent, "host": found.host, "argv": argv})
+        return Status.DONE
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise CommandError("attach needs a terminal; agentctl screen and agentctl logs do not")
+    try:
+        _become(argv, os.environ)
+    except OSError as error:
+        raise CommandError(
+            f"{argv[0]}: {error.strerror}; set {SSH_VARIABLE} to the command that reaches hosts"
+        ) from None
 
 
 def _terminal_type(name: str) -> str:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 import time
 
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, not_empty, whole_number
+from agentd.cli.agentctl.command import (
+    CommandError,
+    Commands,
+    Invocation,
+    Status,
+    add_fleet,
+    add_name,
+    not_empty,
+    whole_number,
+)
 
 _TRANSCRIPT_LINES = 1000
 
@@ -13,7 +22,8 @@ _DETAILS = """\
 Writes an agent's work into a new folder: changes.patch (all changes since its worktree was created, for git apply),
 commits.bundle (its commits, for git fetch), files/ (the changed files as they are now), transcript.txt (the end of its
 output) and manifest.json (the list of these, and the state of the agent and its last run). What an agent does not have
-(a worktree, a transcript) is left out, and is null in the manifest. Of a worker, summary.txt sums it up."""
+(a worktree, a transcript) is left out, and is null in the manifest. Of a worker, summary.txt sums it up.
+With --fleet, the agent's host collects it, and it is brought here by ssh, as agentctl attach --help says."""
 
 _EXAMPLES = """\
 agentctl collect engineer_alice
@@ -33,6 +43,7 @@ def register(commands: Commands) -> None:
         default=_TRANSCRIPT_LINES,
         help=f"most lines of the transcript [{_TRANSCRIPT_LINES}]",
     )
+    add_fleet(parser)
 
 
 def _collect(invocation: Invocation) -> Status:
@@ -40,6 +51,8 @@ def _collect(invocation: Invocation) -> Status:
     from agentd.pool.output_folder import OutputError
     from agentd.text.quoting import printable
 
+    if invocation.fleet:
+        return _collect_there(invocation)
     if _is_worker(invocation):
         return _collect_worker(invocation)
     try:
@@ -71,11 +84,34 @@ def _collect_worker(invocation: Invocation) -> Status:
     from agentd.settings.folders import absolute
 
     name = invocation.name()
-    output = absolute(
-        invocation.arguments.output or f"{name}-collected-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    )
+    output = absolute(invocation.arguments.output or _folder(name))
     done = run_pool(invocation, lambda pool: collect(pool, name, output))
     print_pooled(invocation, done, [done.folder, *done.summary.splitlines()])
     for path in done.outside_allowed_paths:
         invocation.warn(f"changed although it was not to: {path}")
+    return Status.DONE
+
+
+def _folder(name: str) -> str:
+    return f"{name}-collected-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+
+
+def _collect_there(invocation: Invocation) -> Status:
+    import os
+
+    from agentd.cli.agentctl.fleet.client import FleetClient
+    from agentd.cli.agentctl.fleet.overview import address_of
+    from agentd.cli.agentctl.fleet.remote import collect_from
+    from agentd.pool.output_folder import OutputError
+    from agentd.settings.folders import absolute
+    from agentd.text.quoting import printable
+
+    found = address_of(FleetClient(invocation.api), invocation.name())
+    folder = absolute(invocation.arguments.output or _folder(found.agent))
+    try:
+        collect_from(found.address, found.agent, max(0, int(invocation.arguments.lines)), folder, os.environ)
+    except OutputError as error:
+        raise CommandError(str(error)) from None
+    document = {"folder": str(folder), "name": found.agent, "host": found.host}
+    invocation.print_result(document, [printable(str(folder))])
     return Status.DONE

@@ -13,6 +13,7 @@ from agentd.cli.agentctl.command import (
     Invocation,
     Status,
     UsageError,
+    add_fleet,
     add_gateway_options,
     not_empty,
     whole_number,
@@ -94,6 +95,7 @@ def register(commands: Commands) -> None:
         help="only events after this number, or within this time (90s, 12h)",
     )
     parser.add_argument("-n", "--lines", metavar="N", type=whole_number, help="only the last N events")
+    add_fleet(parser)
 
 
 def _wrapped(text: str) -> str:
@@ -188,6 +190,9 @@ def _line(event: Mapping[str, Json], display: Display) -> str:
     texts = {name: _text(event.get(name)) for name in ("seq", "time", "agent", "kind", "reason")}
     found = event.get("data")
     data = found if isinstance(found, dict) else {}
+    if "host" in event:
+        # Of a fleet.
+        data = {"host": event["host"], **data}
     if not display.table:
         values = " ".join(f"{name}={_value(value)}" for name, value in data.items())
         return "\t".join(printable(text) or NOTHING for text in (*texts.values(), values))

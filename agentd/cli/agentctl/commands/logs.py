@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name, whole_number
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_fleet, add_name, whole_number
 
 _DETAILS = """\
 Prints the output of the agent's newest run, or of the run that --run names, as readable text: overwritten text is left
@@ -31,6 +31,7 @@ def register(commands: Commands) -> None:
     which.add_argument("--run", dest="number", metavar="N", type=whole_number, help="the run of this number [newest]")
     which.add_argument("--previous", action="store_true", help="the run before the newest")
     parser.add_argument("--raw", action="store_true", help="the original bytes")
+    add_fleet(parser)
 
 
 def _logs(invocation: Invocation) -> Status:

@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict
 
 from agentd.cli.agentctl.client import NOT_FOUND, ApiError, UnreachableError, view
-from agentd.cli.agentctl.command import Commands, Invocation, Status, add_name
+from agentd.cli.agentctl.command import Commands, Invocation, Status, add_fleet, add_name
 from agentd.cli.agentctl.lookup import agent_path, unknown
 from agentd.model.screen import Screen
 
@@ -23,7 +23,9 @@ _OTHER_THAN_STYLE = re.compile(r"\x1b(?!\[[0-9;:]*m)")
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    add_name(commands.add("screen", _screen, details=_DETAILS, examples=_EXAMPLES))
+    parser = commands.add("screen", _screen, details=_DETAILS, examples=_EXAMPLES)
+    add_name(parser)
+    add_fleet(parser)
 
 
 def _screen(invocation: Invocation) -> Status:
@@ -43,6 +45,8 @@ def _screen(invocation: Invocation) -> Status:
             raise unknown(invocation.api, invocation.name()) from None
         raise
     except UnreachableError:
+        if invocation.fleet:
+            raise
         return _from_tmux(invocation)
     _print(invocation, lines)
     return Status.DONE

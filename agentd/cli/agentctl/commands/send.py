@@ -14,6 +14,7 @@ from agentd.cli.agentctl.command import (
     Invocation,
     Status,
     UsageError,
+    add_fleet,
     add_name,
     add_timeout,
     duration_argument,
@@ -36,7 +37,8 @@ input box, empty before, is empty again; any other program has read its input. W
 the message and delivers it after that (queued). If none of that happens in time, the exit status is 1, and the error
 says what became of the message.
 The agent must be running; with --expires it need only be declared: agentd keeps the message for it, and agentctl
-mailbox says what became of it. With --id a message that is sent again is the same message, and is delivered once.
+mailbox says what became of it. With --fleet a message is delivered by the agentd of the agent's host, or not at all:
+nothing is typed over the network. With --id a message that is sent again is the same message, and is delivered once.
 Concurrent sends to an agent take turns."""
 
 _SEND_EXAMPLES = """\
@@ -89,6 +91,7 @@ def register(commands: Commands) -> None:
         help="leave it to agentd for this long at most, also while the agent does not run",
     )
     add_timeout(send, "how long to wait for the input box, and again for the agent to take it", _TIMEOUT)
+    add_fleet(send)
     keys = commands.add("keys", _keys, details=_KEYS_DETAILS, examples=_KEYS_EXAMPLES)
     add_name(keys)
     keys.add_argument("keys", metavar="KEY", nargs="+", help="name of a key")
@@ -101,11 +104,18 @@ def _send(invocation: Invocation) -> Status:
 
     arguments = invocation.arguments
     receipt = Receipt(arguments.id, arguments.expires)
-    if receipt.given and (arguments.no_enter or arguments.force):
-        raise UsageError("--id and --expires are for messages that agentd delivers, not for --no-enter and --force")
+    if (receipt.given or invocation.fleet) and (arguments.no_enter or arguments.force):
+        given = "--fleet is" if invocation.fleet else "--id and --expires are"
+        raise UsageError(f"{given} for messages that agentd delivers, not for --no-enter and --force")
     message = _message(arguments)
     agent = find_agent(invocation.api, invocation.name())
-    if arguments.expires is not None and agent.state is not AgentState.RUNNING:
+    if invocation.fleet:
+        from agentd.cli.agentctl.fleet.sending import send_in_fleet
+
+        if arguments.expires is None:
+            agent = _running(invocation, AgentState.RUNNING)
+        sent = send_in_fleet(invocation, agent, message.text, receipt, arguments.timeout)
+    elif arguments.expires is not None and agent.state is not AgentState.RUNNING:
         sent = keep_message(invocation, agent, message.text, receipt)
     else:
         sent = send_message(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentd.cli.agentctl.client import Json, view, views
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_fleet, add_name
 from agentd.cli.agentctl.lookup import agent_document, find_agent
 from agentd.cli.agentctl.status_view import agent_lines, list_lines, overview_lines
 from agentd.model.status import AgentStatus, Health
@@ -12,9 +12,9 @@ from agentd.text.quoting import printable
 _STATUS_DETAILS = """\
 When not on a terminal: one line per agent, with fields separated by tabs: name, state, uptime in seconds, restarts,
 exit (status or signal of the last run that ended), pid, harness, session, the error, question or next restart, and the
-activity. With NAME: one line per field of that agent, as name, tab, value; the field detail says whether the agent
-waits for somebody to trust its folder. Without NAME the exit status is 1 if agentd answers but does not do its work
-("problem" in the JSON)."""
+activity; with --fleet also the host. With NAME: one line per field of that agent, as name, tab, value; the field
+detail says whether the agent waits for somebody to trust its folder. Without NAME the exit status is 1 if agentd
+answers but does not do its work ("problem" in the JSON)."""
 
 _STATUS_EXAMPLES = """\
 agentctl status
@@ -25,7 +25,7 @@ agentctl status --json | jq '.agents[] | select(.running) | .pid'"""
 
 _LIST_DETAILS = """\
 When not on a terminal: one line per agent, with fields separated by tabs: name, harness, type, session, workdir; with
---wide also owner and file."""
+--wide also owner and file, with --fleet the host last."""
 
 _LIST_EXAMPLES = """\
 agentctl list
@@ -42,11 +42,17 @@ def register(commands: Commands) -> None:
     add_name(parser, optional=True)
     parser.add_argument("--watch", action="store_true", help="update it until C-c")
     parser.add_argument("--attention", action="store_true", help="show whoever needs somebody first")
+    add_fleet(parser)
     parser = commands.add("list", _list, details=_LIST_DETAILS, examples=_LIST_EXAMPLES)
     parser.add_argument("--wide", action="store_true", help="show the file that declares each agent, and its owner")
+    add_fleet(parser)
 
 
 def _status(invocation: Invocation) -> Status:
+    if invocation.fleet:
+        from agentd.cli.agentctl.fleet.overview import fleet_status
+
+        return fleet_status(invocation)
     if invocation.arguments.watch:
         return _watch(invocation)
     if not invocation.as_json:
@@ -123,7 +129,19 @@ def _watch(invocation: Invocation) -> Status:
 
 
 def _list(invocation: Invocation) -> Status:
+    if invocation.fleet:
+        return _list_fleet(invocation)
     agents = invocation.api.agents()
     document = [{name: getattr(agent, name) for name in _LISTED} for agent in agents]
     invocation.print_result(document, list_lines(agents, invocation.display, wide=bool(invocation.arguments.wide)))
+    return Status.DONE
+
+
+def _list_fleet(invocation: Invocation) -> Status:
+    from agentd.cli.agentctl.fleet.overview import with_hosts
+
+    agents, hosts = with_hosts(invocation.api.get("/v1/agents"))
+    document = [{**{name: getattr(agent, name) for name in _LISTED}, "host": hosts[agent.name]} for agent in agents]
+    wide = bool(invocation.arguments.wide)
+    invocation.print_result(document, list_lines(agents, invocation.display, wide=wide, hosts=hosts))
     return Status.DONE

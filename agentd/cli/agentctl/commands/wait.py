@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from agentd.cli.agentctl.client import Json, UnreachableError, view
-from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, add_timeout
+from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_fleet, add_name, add_timeout
 from agentd.cli.agentctl.lookup import agent_document
 from agentd.model.events import EventKind
 from agentd.model.states import Activity, AgentState
@@ -46,6 +46,7 @@ def register(commands: Commands) -> None:
         help="one or more of " + ", ".join(_WANTED),
     )
     add_timeout(parser, "time limit, such as 30s or 5m")
+    add_fleet(parser)
 
 
 def _states(text: str) -> list[str]:

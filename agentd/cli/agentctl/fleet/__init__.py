@@ -1,0 +1,1 @@
+"""What agentctl asks of a fleet, and shows of it."""

@@ -1,0 +1,206 @@
+"""Show hosts, and where all agents are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Final, NamedTuple
+
+from agentd.cli.agentctl.client import Json, views
+from agentd.cli.agentctl.command import CommandError, Invocation, Status, UsageError
+from agentd.cli.agentctl.fleet.client import FleetClient
+from agentd.cli.agentctl.lookup import agent_document, unknown_agent
+from agentd.cli.agentctl.status_view import agent_lines, overview_table
+from agentd.fleet.protocol import FleetView, HostState, HostView, PlacedView, Placement
+from agentd.model.status import AgentStatus
+from agentd.text.quoting import printable
+from agentd.text.sizes import about
+from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Cell, Display, lines, plural
+
+HOST: Final = "HOST"
+
+_HOST_STYLES: Final = {
+    HostState.READY: GREEN,
+    HostState.DRAINING: YELLOW,
+    HostState.LOST: RED,
+    HostState.FENCED: RED,
+}
+_PLACEMENT_STYLES: Final = {
+    Placement.PENDING: RED,
+    Placement.WAITING: YELLOW,
+    Placement.MOVING: YELLOW,
+    Placement.LEAVING: DIM,
+}
+
+
+def host_lines(hosts: Sequence[HostView], display: Display) -> list[str]:
+    """Show hosts, a line each."""
+    heading = ("NAME", "STATE", "AGENTS", "SLOTS", "CPUS", "MEMORY", "GPUS", "LABELS", "VERSION", "ADDRESS", "NOTE")
+    rows = [
+        [
+            Cell(host.name, BOLD),
+            Cell(host.state, _HOST_STYLES.get(host.state, "")),
+            Cell(str(host.agents)),
+            Cell(f"{host.used_slots}/{host.slots}"),
+            Cell(_of(host.used_cpus, host.cpus)),
+            Cell(f"{about(host.used_memory)}/{about(host.memory)}" if host.memory else ""),
+            Cell(_of(host.used_gpus, host.gpus)),
+            Cell(",".join(f"{name}={value}" for name, value in sorted(host.labels.items()))),
+            Cell(host.version or ""),
+            Cell(host.address or ""),
+            Cell(host.note or "", RED),
+        ]
+        for host in hosts
+    ]
+    if not hosts and display.table:
+        return ["no hosts: agentd-fleet join ADDRESS adds one"]
+    return lines(heading, rows, display)
+
+
+def _of(used: float, there_is: float) -> str:
+    return f"{used:g}/{there_is:g}" if there_is else ""
+
+
+def fleet_lines(client: FleetClient, display: Display) -> list[str]:
+    """Show the fleet: hosts, and the agents that are not where they are to be; off a terminal all agents."""
+    placed = client.placed()
+    if not display.table:
+        return _placed_lines(placed, display)
+    shown = [*_header(client.fleet(), display), "", *host_lines(client.hosts(), display)]
+    waiting = [each for each in placed if each.placement != Placement.PLACED]
+    return [*shown, *(["", *_placed_lines(waiting, display)] if waiting else [])]
+
+
+def _placed_lines(placed: Sequence[PlacedView], display: Display) -> list[str]:
+    rows = [
+        [
+            Cell(each.name, BOLD),
+            Cell(each.placement, _PLACEMENT_STYLES.get(each.placement, "")),
+            Cell(each.host or "", CYAN),
+            Cell(each.previous or ""),
+            Cell(each.reason),
+        ]
+        for each in placed
+    ]
+    return lines(("NAME", "PLACEMENT", HOST, "FROM", "REASON"), rows, display)
+
+
+def _header(fleet: FleetView, display: Display) -> list[str]:
+    where = f" on {printable(fleet.controller)}" if fleet.controller else ""
+    jcard = (
+        "no jcard has been applied: agentctl fleet apply FILE"
+        if fleet.jcard is None
+        else f"jcard {printable(fleet.jcard)}, revision {fleet.revision}, applied {printable(fleet.applied_at or '')}"
+    )
+    pending = f"{fleet.agents_pending} pending"
+    return [
+        f"{display.paint(f'fleet {printable(fleet.version)}', BOLD)}{where}: {fleet.hosts_ready} of "
+        f"{plural(fleet.hosts, 'host')} ready, {plural(fleet.agents, 'agent')}, {fleet.agents_placed} placed, "
+        + (display.paint(pending, RED) if fleet.agents_pending else pending),
+        jcard,
+        *(f"  {display.paint('warning:', YELLOW)} {printable(warning)}" for warning in fleet.warnings),
+    ]
+
+
+def fleet_document(client: FleetClient) -> dict[str, object]:
+    """Give what ``fleet status --json`` prints."""
+    return {
+        "fleet": asdict(client.fleet()),
+        "hosts": [asdict(host) for host in client.hosts()],
+        "agents": [asdict(each) for each in client.placed()],
+    }
+
+
+def with_hosts(documents: Json) -> tuple[list[AgentStatus], Mapping[str, str]]:
+    """Read the agents of a fleet, and the host of each."""
+    agents = views(AgentStatus, documents)
+    raw = documents if isinstance(documents, list) else []
+    hosts = {agent.name: str(each.get("host") or "") for agent, each in zip(agents, raw, strict=True)}
+    return agents, hosts
+
+
+def fleet_status(invocation: Invocation) -> Status:
+    """Show all agents of the fleet as ``agentctl status`` does, or one.
+
+    Raises
+    ------
+    UsageError
+        If something is asked for that a fleet does not have.
+    """
+    arguments = invocation.arguments
+    if arguments.attention or arguments.watch:
+        flag = "--attention" if arguments.attention else "--watch"
+        raise UsageError(f"{flag} is for the agents of one host; leave it or --fleet out")
+    if arguments.name is not None and not invocation.as_json:
+        invocation.print(_one_agent(invocation))
+    elif arguments.name is not None:
+        invocation.print_document(agent_document(invocation.api, invocation.name()))
+    elif invocation.as_json:
+        invocation.print_document(_status_document(FleetClient(invocation.api)))
+    else:
+        invocation.print(_status_lines(FleetClient(invocation.api), invocation.display))
+    return Status.DONE
+
+
+def _status_lines(client: FleetClient, display: Display) -> list[str]:
+    agents, hosts = with_hosts(client.api.get("/v1/agents"))
+    running = {agent.name for agent in agents}
+    missing = [each for each in client.placed() if each.name not in running]
+    table = overview_table(agents, display, hosts, [(each.name, each.host or "", _why(each)) for each in missing])
+    return [*_header(client.fleet(), display), "", *table] if display.table else table
+
+
+def _why(placed: PlacedView) -> str:
+    return placed.reason or {
+        Placement.PLACED: "its host has not said yet that it has it",
+        Placement.MOVING: f"it is being stopped on {placed.previous}",
+    }.get(Placement(placed.placement), placed.placement)
+
+
+def _status_document(client: FleetClient) -> dict[str, object]:
+    return {
+        "fleet": asdict(client.fleet()),
+        "agents": client.api.get("/v1/agents"),
+        "placed": [asdict(each) for each in client.placed()],
+    }
+
+
+def _one_agent(invocation: Invocation) -> list[str]:
+    """Show one agent, or where it is to be if it does not run."""
+    client, wanted = FleetClient(invocation.api), invocation.name().lower()
+    placed = next((each for each in client.placed() if each.name.lower() == wanted), None)
+    try:
+        document = agent_document(invocation.api, invocation.name())
+    except CommandError:
+        if placed is None:
+            raise
+        return _placed_lines([placed], invocation.display)
+    [agent], hosts = with_hosts([document])
+    return agent_lines(agent, invocation.display, None, hosts[agent.name] or (placed.host if placed else None) or "")
+
+
+class Reached(NamedTuple):
+    """An agent, and how its host is reached."""
+
+    agent: str
+    host: str
+    address: str
+
+
+def address_of(client: FleetClient, agent: str) -> Reached:
+    """Find the host of an agent, and the address that it is reached by.
+
+    Raises
+    ------
+    CommandError
+        If the agent is not known, or has no host.
+    """
+    placed = client.placed()
+    found = next((each for each in placed if each.name.lower() == agent.lower()), None)
+    if found is None:
+        raise unknown_agent(agent, [each.name for each in placed], otherwise="agentctl list --fleet shows all agents")
+    at = found.previous or found.host if found.placement == Placement.MOVING else found.host
+    if at is None:
+        raise CommandError(f"{found.name} has no host: {found.reason or found.placement}")
+    host = next((each for each in client.hosts() if each.name == at), None)
+    return Reached(found.name, at, host.address if host is not None and host.address else at)
