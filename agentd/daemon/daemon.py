@@ -34,6 +34,7 @@ from agentd.daemon.resolving import Resolver
 from agentd.daemon.screens import DaemonScreens
 from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents, told_to_be_replaced
 from agentd.daemon.single_instance import DataDirectory, StartError, find_living
+from agentd.daemon.stall_watch import StallWatch
 from agentd.daemon.status import DaemonStatus
 from agentd.daemon.turns import TurnsPart
 from agentd.daemon.watch import Watcher
@@ -296,6 +297,7 @@ class Daemon:
                 tasks.create_task(self._notifier.feed_watchdog(), name="watchdog"),
                 tasks.create_task(own.run(self._settings.interval), name="own paths"),
                 tasks.create_task(processes.run(), name="processes of agents"),
+                tasks.create_task(StallWatch(reconciler, self._registry.harnesses).run(), name="progress of agents"),
             ]
             report_started(host, version=__version__, pid=os.getpid(), adopted=len(reconciler.agents))
             self._started.set()

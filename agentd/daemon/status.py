@@ -32,6 +32,7 @@ from agentd.model.status import (
     Recording,
     RecordingHealth,
     SlowRead,
+    StalledStatus,
     UsageLimitStatus,
 )
 from agentd.sandbox.granted import shown
@@ -281,6 +282,7 @@ def _status(
         activity_text=None if doing is None else doing.text,
         conversation=None if doing is None else doing.conversation,
         usage_limit=_usage_limit(life) if live else None,
+        stalled=_stalled(life) if live else None,
         ports={} if life.desired is None else ports_of(life.desired.spec),
         held_change=_held_change(life),
         queued=_queued(life),
@@ -312,6 +314,22 @@ def _held_change(life: Life) -> HeldChangeStatus | None:
 def _queued(life: Life) -> QueuedStatus | None:
     queued = None if life.desired is None or life.state is not AgentState.QUEUED else life.desired.queued
     return None if queued is None else QueuedStatus(queued.place, queued.reason, rfc3339(queued.since))
+
+
+def _stalled(life: Life) -> StalledStatus | None:
+    stalled = life.stalled
+    if stalled is None:
+        return None
+    actions = () if life.policy.stall is None else life.policy.stall.action
+    left = actions[stalled.taken :]
+    return StalledStatus(
+        since=rfc3339(stalled.since),
+        phase=stalled.phase.value,
+        reason=stalled.why,
+        action=stalled.action.value,
+        tried=stalled.taken,
+        next=left[0].value if left else None,
+    )
 
 
 def _usage_limit(life: Life) -> UsageLimitStatus | None:

@@ -51,6 +51,7 @@ class EventKind(StrEnum):
     ACTIVITY = "activity"
     LIMIT_REACHED = "limit_reached"
     LIMIT_RESUMED = "limit_resumed"
+    STALLED = "stalled"
     TURN_STARTED = "turn_started"
     TURN_TOOL_STARTED = "turn_tool_started"
     TURN_TOOL_COMPLETED = "turn_tool_completed"
@@ -196,6 +197,10 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
         ("run", "limit_action", "limit_source", "resets_at", "resume_at", "resumes"),
     ),
     EventKind.LIMIT_RESUMED: EventDoc("The agent was told to go on after its usage limit.", ("run", "resumes")),
+    EventKind.STALLED: EventDoc(
+        "The agent is at work and does not go on, so the next action of `stall` is tried; the reason is what was seen.",
+        ("run", "phase", "stall_action", "tried", "stalled_since"),
+    ),
     EventKind.TURN_STARTED: EventDoc("The agent's program took a message.", (*_TURN, "prompt", "characters")),
     EventKind.TURN_TOOL_STARTED: EventDoc("The agent uses a tool; the reason is what for.", (*_TURN, "tool", "name")),
     EventKind.TURN_TOOL_COMPLETED: EventDoc("A tool has run.", (*_TURN, "tool", "ok")),
@@ -266,7 +271,7 @@ DETAILS: Mapping[str, str] = {
     "adopted": "number of agents taken over from a former daemon",
     "agents": "number of agents declared, by `source` if there is one; of a daemon that ends, `stopped` or `kept`",
     "by": "who decided: `rule:NAME`, or by the kernel's account `uid:NUMBER` or `agent:NAME`",
-    "cause": "why: `changed`, `removed`, `disabled`, `timeout`, `session lost`, `usage limit` or `shutdown`",
+    "cause": "why: `changed`, `removed`, `disabled`, `timeout`, `session lost`, `usage limit`, `stalled` or `shutdown`",
     "cache_read_tokens": "tokens that were read from the provider's cache",
     "cache_write_tokens": "tokens that were written to it",
     "characters": "how long the text is; of a longer one than 4000 characters, that many are kept",
@@ -295,6 +300,7 @@ DETAILS: Mapping[str, str] = {
     "output_tokens": "tokens that the model gave",
     "parent": "who spawned the worker",
     "path": "the path",
+    "phase": "what it waits for: `model` or `tool`",
     "pid": "process id of the agent, or of the daemon; of a tmux server in `tmux_server_died`",
     "pids": "process ids, an array",
     "prompt": "the message, as the program recorded it",
@@ -318,11 +324,14 @@ DETAILS: Mapping[str, str] = {
     "session": "name of the tmux session",
     "since": "the number that was asked for",
     "source": "the jcard or drop-in; of an agent, the one that declares it or did last",
+    "stall_action": "what is tried now: `interrupt`, `resume`, `restart` or `notify`",
+    "stalled_since": "since when it has not gone on",
     "state": "the agent's state after this",
     "status": "`failed` or `expired`",
     "text": "the answer",
     "timeout_seconds": "after which it is denied, if nobody has answered",
     "tool": "id of this use of the tool",
+    "tried": "how many actions of `stall` were tried since it last went on, this one too",
     "turn": "id of the turn, the program's own where it has one",
     "used_percent": "how much of it is used",
     "version": "version of agentd",

@@ -10,6 +10,7 @@ from agentd.model.json_schema import Count, Digest, JsonSchema, Positive, State,
 from agentd.model.limits import Enforcer
 from agentd.model.sandbox import SandboxStatus
 from agentd.model.spec import AgentType, ApplyWhen
+from agentd.model.stall import StallAction, StallPhase
 from agentd.model.states import Activity
 from agentd.model.usage_limits import LimitAction
 
@@ -74,6 +75,24 @@ class UsageLimitStatus:
     """How often it was told to go on since a turn last ended well."""
     reason: str | None
     """What follows, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class StalledStatus:
+    """An agent that is at work and does not go on."""
+
+    since: Time
+    """Since when it has not gone on."""
+    phase: Annotated[str, JsonSchema({"enum": [*StallPhase]})]
+    """What it waits for: an answer of its model, or a tool; tool also where nothing tells which of both."""
+    reason: str
+    """What was seen."""
+    action: Annotated[str, JsonSchema({"enum": [*StallAction]})]
+    """What was tried last."""
+    tried: Positive
+    """How many actions of stall were tried since it last went on."""
+    next: Annotated[str, JsonSchema({"enum": [*StallAction]})] | None
+    """What is tried after another such time; null if nothing is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +195,8 @@ class AgentStatus:
     """The harness's own id of its conversation."""
     usage_limit: UsageLimitStatus | None
     """The usage limit that it is at; null if it is at none that is known."""
+    stalled: StalledStatus | None
+    """What was tried since it last went on; null while it goes on."""
     ports: Mapping[str, int]
     """Its own ports, by the variable that names each."""
     held_change: HeldChangeStatus | None

@@ -19,6 +19,7 @@ from agentd.supervise.life import (
     CloseSession,
     Effect,
     GoOn,
+    InterruptTurn,
     KillRun,
     LaunchRun,
     Life,
@@ -183,7 +184,7 @@ class Agent(RunHolder):
                 await self._ask_to_end(effect)
             case KillRun() | ReapRun():
                 await (self._kill() if isinstance(effect, KillRun) else self._reap())
-            case GoOn() | LookAtUse():
+            case GoOn() | LookAtUse() | InterruptTurn():
                 await self._attend(effect)
             case ApplyLimits():
                 await apply_limits(self.host, self.life)
@@ -195,8 +196,11 @@ class Agent(RunHolder):
                 if self.pane is not None:
                     await log_screen(self.host, self.pane, self._reporter)
 
-    async def _attend(self, effect: GoOn | LookAtUse) -> None:
+    async def _attend(self, effect: GoOn | LookAtUse | InterruptTurn) -> None:
         run_id = effect.run_id
+        if isinstance(effect, InterruptTurn):
+            self.host.watcher.interrupt(run_id, self._told_to_stop)
+            return
         if isinstance(effect, GoOn):
             self.host.watcher.go_on(run_id, effect.number, partial(self._told_on, run_id))
             return
@@ -236,7 +240,8 @@ class Agent(RunHolder):
                 pids = ", ".join(map(str, sorted(former.survivors)))
                 raise PreflightError(f"processes of the former run cannot be ended: {pids}")
             record = Record.of(self.life, self.described).dump()
-            request = prepare(self.host, desired, run_id, record, prepared)
+            launched = desired.launched_as(None if self.life.run is None else self.life.run.resume)
+            request = prepare(self.host, launched, run_id, record, prepared)
             if former is not None:
                 await self.host.recorder.taken(former.run_id)
             writer = await self.host.recorder.begin(facts_of(self.host, desired, run_id))

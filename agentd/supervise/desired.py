@@ -14,6 +14,7 @@ from agentd.launch.launcher import oversized
 from agentd.model.capacity import Claims, Queued
 from agentd.model.packages import PACKAGE
 from agentd.model.spec import AgentSpec, AgentType, ApplyWhen, RestartPolicy, SandboxSpec
+from agentd.model.stall import StallAction
 from agentd.supervise.plan import LIMITS_PART, DesiredView, Fingerprint
 from agentd.text.quoting import quote
 
@@ -73,6 +74,10 @@ class DesiredAgent:
         asked = bool(spec.prompt) or spec.prompt_file is not None
         goes_on = spec.policy.restart is RestartPolicy.ALWAYS or spec.policy.apply is not ApplyWhen.NOW
         return self.stays and not asked and goes_on
+
+    def launched_as(self, resume: bool | None) -> DesiredAgent:
+        """The same, with a conversation that goes on or not; ``None`` is as declared."""
+        return self if resume is None else replace(self, spec=replace(self.spec, resume=resume))
 
     @property
     def view(self) -> DesiredView:
@@ -149,7 +154,9 @@ def resolve_launch(
 
 def _launch(spec: AgentSpec, harness: Harness, request: Request, environment: Mapping[str, str]) -> Launch:
     argv = harness.argv(request)
-    again = spec.resume and request.prompt and request.stays and not spec.command
+    stall = spec.policy.stall
+    resumes = spec.resume or (stall is not None and StallAction.RESUME in stall.action)
+    again = resumes and request.prompt and request.stays and not spec.command
     return Launch(argv, environment, harness.argv(replace(request, prompt="")) if again else ())
 
 

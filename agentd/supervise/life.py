@@ -17,6 +17,7 @@ from agentd.supervise.applying import Hold
 from agentd.supervise.desired import DEFAULT_STOP_KEYS, DesiredAgent
 from agentd.supervise.plan import Fingerprint, ObservedView
 from agentd.supervise.policy import Exit, StopStep
+from agentd.supervise.stalls import Stalled
 from agentd.supervise.usage_limits import Limited
 
 
@@ -59,6 +60,8 @@ class Run:
     """Processes of it that the kernel killed for lack of memory, as far as that was reported."""
     oom_at: float | None = None
     """When the last one was, monotonic."""
+    resume: bool | None = None
+    """Whether its launch goes on with the conversation of the last run; ``None`` is as declared."""
 
     def lasted(self) -> float | None:
         """Seconds it ran, ``None`` if it never did."""
@@ -77,6 +80,7 @@ class StopReason(StrEnum):
     TIMEOUT = "timeout"
     SESSION_LOST = "session lost"
     USAGE_LIMIT = "usage limit"
+    STALLED = "stalled"
     NOT_STARTED = "not started"
     SHUTDOWN = "shutdown"
 
@@ -143,6 +147,8 @@ class Life:
     stop: Stop | None = None
     limited: Limited | None = None
     """The usage limit that it is at, or has gone on from."""
+    stalled: Stalled | None = None
+    """What was tried since it last went on; ``None`` if nothing was."""
     session_open: bool = False
     gone: bool = False
     """Whether nothing is left of it and it can be forgotten."""
@@ -239,6 +245,13 @@ class GoOn:
 
 
 @dataclass(frozen=True, slots=True)
+class InterruptTurn:
+    """Interrupt the turn of the run there is, which does not go on."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CloseSession:
     """Close the agent's pane, and its session with it."""
 
@@ -257,6 +270,7 @@ Effect = (
     | ApplyLimits
     | LookAtUse
     | GoOn
+    | InterruptTurn
     | CloseSession
     | ReportStopped
 )

@@ -77,6 +77,8 @@ class Machine(ABC):
             self.host.state_changed(self.life.state)
         if self.life.limited is not before.limited:
             self._reporter.limit(before, self.life)
+        if self.life.stalled is not before.stalled:
+            self._reporter.stall(before, self.life)
         if self.life.hold is not before.hold:
             self._reporter.hold(before, self.life)
         self._schedule()

@@ -21,6 +21,7 @@ from agentd.supervise.applying import Hold
 from agentd.supervise.desired import DEFAULT_STOP_KEYS
 from agentd.supervise.life import Life, Run
 from agentd.supervise.policy import Exit
+from agentd.supervise.stalls import Stalled
 from agentd.supervise.usage_limits import Limited
 
 VERSION = 1
@@ -98,6 +99,7 @@ class Record:
     limited: Limited | None = None
     hold: Hold | None = None
     claims: Claims | None = None
+    stalled: Stalled | None = None
 
     @classmethod
     def of(cls, life: Life, described: Description) -> Record:
@@ -129,6 +131,7 @@ class Record:
             limited=None if life.limited is None else life.limited.kept,
             hold=None if life.hold is None else life.hold.kept,
             claims=life.claims,
+            stalled=life.stalled,
         )
 
     def life(self, *, session_open: bool) -> Life:
@@ -152,6 +155,7 @@ class Record:
             limited=self.limited,
             hold=self.hold,
             claims=self.claims,
+            stalled=self.stalled,
             session_open=session_open,
         )
 

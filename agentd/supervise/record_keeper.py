@@ -12,6 +12,7 @@ from agentd.supervise.applying import Hold
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life
 from agentd.supervise.record import Description, Record, under_way
+from agentd.supervise.stalls import Stalled
 from agentd.supervise.usage_limits import Limited
 from agentd.tmux.errors import TmuxError, TmuxUnreachableError
 
@@ -119,8 +120,8 @@ class RecordKeeper:
         self._on_due = lambda: None
 
 
-def _outlived(life: Life) -> tuple[Policy, int, Limited | None, Hold | None]:
+def _outlived(life: Life) -> tuple[Policy, int, Limited | None, Hold | None, Stalled | None]:
     """What changes while a run is under way, and is not among the launcher's reports."""
     limited = None if life.limited is None else life.limited.kept
     hold = None if life.hold is None else life.hold.kept
-    return life.policy, 0 if life.run is None else life.run.oom_kills, limited, hold
+    return life.policy, 0 if life.run is None else life.run.oom_kills, limited, hold, life.stalled

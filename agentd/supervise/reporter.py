@@ -14,6 +14,7 @@ from agentd.supervise.life import Life, Run
 from agentd.supervise.life_changes import describe_change, limit_events
 from agentd.supervise.policy import Exit
 from agentd.supervise.run_recorder import RunEnd
+from agentd.supervise.stall_changes import stall_events
 
 
 class Reporter:
@@ -58,6 +59,12 @@ class Reporter:
                 self._held.append(event)
             else:
                 self._host.emit(event)
+
+    def stall(self, before: Life, life: Life) -> None:
+        """Report that it does not go on, and what is tried."""
+        for event in stall_events(before, life):
+            self.log.warning("agent_stalled", reason=event.reason, **event.data)
+            self._host.emit(event)
 
     def hold(self, before: Life, life: Life) -> None:
         """Report that a change waits, was applied, or is not declared any more."""

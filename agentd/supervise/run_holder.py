@@ -7,7 +7,7 @@ from functools import partial
 
 from agentd.process.reaper import ProcessTree
 from agentd.sandbox.egress.service import Running
-from agentd.supervise import hold_steps, limit_steps, transitions
+from agentd.supervise import hold_steps, limit_steps, stall_steps, transitions
 from agentd.supervise.host import Host
 from agentd.supervise.launching import served
 from agentd.supervise.life import Life
@@ -15,6 +15,7 @@ from agentd.supervise.limiting import admit, report_oom, with_reason
 from agentd.supervise.machine import LogScreen, Machine
 from agentd.supervise.record import Description
 from agentd.supervise.run_handle import Ended, NotStarted, Report, RunHandle, Started
+from agentd.supervise.stalls import Silence
 from agentd.supervise.watching import watch_run
 from agentd.tmux.panes import Pane
 
@@ -94,6 +95,18 @@ class RunHolder(Machine):
         """Take whether a run was told to go on."""
         if error is not None:
             self._apply(limit_steps.not_told(self.life, run_id, self.host.redact(error), self._now()))
+
+    def look(self, silence: Silence, *, went_on: bool) -> bool:
+        """Take what a look found of what it does; says whether something is tried with it now."""
+        before = self.life.stalled
+        self._apply(stall_steps.seen(self.life, silence, self._now(), went_on=went_on))
+        now = self.life.stalled
+        return now is not None and now is not before
+
+    def _told_to_stop(self, error: str | None) -> None:
+        """Take whether the turn of a run that does not go on was interrupted: what else there is follows."""
+        if error is not None:
+            self._reporter.log.warning("agent_not_interrupted", reason=self.host.redact(error))
 
     def _reported(self, run_id: str, report: Report) -> None:
         match report:

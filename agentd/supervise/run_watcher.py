@@ -76,6 +76,16 @@ class WatchedRun:
     """Whether its turn has ended and only what that left is at work."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The last word that a run's program told of its turn."""
+
+    at: float
+    """Monotonic, in seconds."""
+    tools: tuple[str, ...]
+    """Names of the tools under way since then."""
+
+
 class RunWatcher(Protocol):
     """Watches what runs do. Nothing here raises, or delays anything."""
 
@@ -116,6 +126,20 @@ class RunWatcher(Protocol):
 
     def shown(self, run_id: str) -> WatchedRun | None:
         """What the run is doing; ``None`` if it is not watched, or has ended."""
+        ...
+
+    def told(self, run_id: str) -> Told | None:
+        """What the run's program told last of a turn; ``None`` if it told nothing to this daemon."""
+        ...
+
+    def interrupt(self, run_id: str, told: Callable[[str | None], None]) -> None:
+        """Interrupt the run's turn.
+
+        Parameters
+        ----------
+        told
+            Called in the loop of the caller once that was asked for, or with why it was not.
+        """
         ...
 
     async def box(self, run_id: str) -> str | None:
@@ -172,6 +196,14 @@ class NoWatcher:
     def shown(self, run_id: str) -> WatchedRun | None:  # noqa: ARG002 (the protocol's)
         """Nothing is known."""
         return None
+
+    def told(self, run_id: str) -> Told | None:  # noqa: ARG002 (the protocol's)
+        """Nothing is known."""
+        return None
+
+    def interrupt(self, run_id: str, told: Callable[[str | None], None]) -> None:  # noqa: ARG002 (the protocol's)
+        """Nobody can be asked."""
+        told("turns are not watched")
 
     async def box(self, run_id: str) -> str | None:  # noqa: ARG002 (the protocol's)
         """Nothing is known."""

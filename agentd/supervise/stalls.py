@@ -61,8 +61,10 @@ class Stalled:
     """How many actions were tried, whichever daemon did."""
     why: str
     """What was seen, in words."""
-    stops: bool = False
-    """Whether it is being stopped to be launched again."""
+    action: StallAction
+    """What was tried last."""
+    run: str
+    """The run that it was tried with."""
 
 
 def follow(before: Silence | None, seen: Seen) -> tuple[Silence, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agentd.model.stall import StallAction
 from agentd.model.states import AgentState
 from agentd.supervise.life import (
     CloseSession,
@@ -46,7 +47,16 @@ def release(life: Life) -> Life:
 def begin(life: Life, at: Instant) -> Step:
     """Launch a definition for the first time: nothing counted from former ones applies."""
     life = replace(
-        life, restarts=0, counted=0, refusals=0, limited=None, began=None, began_wall=None, error=None, gone=False
+        life,
+        restarts=0,
+        counted=0,
+        refusals=0,
+        limited=None,
+        stalled=None,
+        began=None,
+        began_wall=None,
+        error=None,
+        gone=False,
     )
     declared = life.declared
     return launch(life, at) if declared is None or declared.queued is None else (enqueue(life), ())
@@ -69,17 +79,21 @@ def launch(life: Life, at: Instant, *, restart: bool = False) -> Step:
     life = release(life)
     assert life.desired is not None
     # A stop that is wound down has ended them already.
+    stalled = life.stalled if life.stop is not None and life.stop.reason is StopReason.STALLED else None
+    resume = None if stalled is None else stalled.action is StallAction.RESUME
     clean = (ReapRun(),) if life.run is not None and not life.winding_down else ()
     life = replace(
         life,
         state=AgentState.STARTING,
-        run=Run(at.run_id, restart=restart),
+        run=Run(at.run_id, restart=restart, resume=resume),
         began=at.now if life.began is None else life.began,
         began_wall=at.wall if life.began is None else life.began_wall,
         due=None,
         stop=None,
         # What it waits for is kept by a run that goes on with the same conversation.
         limited=life.limited if restart and life.desired.resumes else None,
+        # What was tried is, until it goes on.
+        stalled=stalled,
         fingerprint=life.desired.fingerprint,
         claims=life.desired.claims,
         stop_keys=life.desired.stop_keys,

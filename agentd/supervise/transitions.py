@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from agentd.model.spec import Policy
 from agentd.model.states import AgentState
-from agentd.supervise import hold_steps, limit_steps
+from agentd.supervise import hold_steps, limit_steps, stall_steps
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import (
     ApplyLimits,
@@ -191,8 +191,9 @@ def launch_put_off(life: Life, run_id: str, at: Instant) -> Step:
         return life, ()
     match life.state:
         case AgentState.STARTING:
-            restart = life.run is not None and life.run.restart
-            return replace(life, run=Run(at.run_id, restart=restart)), (LaunchRun(at.run_id),)
+            assert life.run is not None
+            again = Run(at.run_id, restart=life.run.restart, resume=life.run.resume)
+            return replace(life, run=again), (LaunchRun(at.run_id),)
         case AgentState.STOPPING:
             # What a former run left was ended before this launch got its turn.
             return stopped(replace(life, run=None), at)
@@ -254,6 +255,9 @@ def exited(life: Life, run_id: str, ended: Exit, at: Instant) -> Step:
                 # The stop may have been begun by a former daemon.
                 stop = Stop(StopReason.USAGE_LIMIT, 0.0, (), limit_steps.stop_error(life))
                 return wind_down(replace(life, state=AgentState.STOPPING, stop=stop))
+            if stall_steps.stops(life) and not overdue:
+                stop = Stop(StopReason.STALLED, 0.0, (), stall_steps.stop_error(life))
+                return wind_down(replace(life, state=AgentState.STOPPING, stop=stop))
             if overdue:
                 # Seen only by the next daemon: the end of a stop by timeout, or an end that came before it.
                 return wind_down(replace(life, state=AgentState.STOPPING, stop=Stop(StopReason.TIMEOUT, 0.0, ())))
@@ -291,16 +295,22 @@ def stopped(life: Life, at: Instant) -> Step:
         if changed or stop.reason is StopReason.CHANGED:
             return begin(life, at)
     if stop.reason is StopReason.TIMEOUT:
-        assert life.began is not None
-        extended = life.policy.timeout is None or life.began + life.policy.timeout > at.now
-        if extended and life.desired is not None:
-            return begin(life, at)
-        return time_out(life), ()
+        return _after_timeout(life, at)
     # The session was lost, the launch given up, or the limit reached: a failure nobody asked for, whatever status the
     # launcher recorded.
     if life.outcome is None or life.outcome.error is None:
         life = replace(life, outcome=Exit(error=stop.error))
+    if stop.reason is StopReason.STALLED:
+        return stall_steps.launch_after(life, at)
     return (stop_at_limit(life) if stop.reason is StopReason.USAGE_LIMIT else follow(life, at)), ()
+
+
+def _after_timeout(life: Life, at: Instant) -> Step:
+    assert life.began is not None
+    extended = life.policy.timeout is None or life.began + life.policy.timeout > at.now
+    if extended and life.desired is not None:
+        return begin(life, at)
+    return time_out(life), ()
 
 
 def session_lost(life: Life, reason: str, at: Instant) -> Step:

@@ -28,7 +28,7 @@ from agentd.model.events import Detail, Event, EventKind
 from agentd.model.states import Activity
 from agentd.model.user import AgentUser
 from agentd.supervise.applying import DRAFT, NO_BOX
-from agentd.supervise.run_watcher import DeclaredAgent, StartedRun, WatchedRun
+from agentd.supervise.run_watcher import DeclaredAgent, StartedRun, Told, WatchedRun
 from agentd.tmux.panes import Pane
 from agentd.turns.activity import NOBODY_SPEAKS, SCREEN
 from agentd.turns.adapter import Adapter, Ground, LiveRun, Terminal, TurnsError, Typed
@@ -97,6 +97,8 @@ class TurnsThread:
         self._hook_socket = setting.hook_socket
         self._beat = time.monotonic()
         self._shown: dict[str, WatchedRun] = {}
+        self._told: dict[str, Told] = {}
+        """Written in the thread, a value at a time: a call of the daemon's loop for each word would be too many."""
         self._panes: dict[str, tuple[str, Pane]] = {}
         """The harness and the pane of each run."""
         self._terminals: dict[str, tuple[str, Terminal]] = {}
@@ -154,8 +156,12 @@ class TurnsThread:
         if self._setting.conversations.forget(run.agent):
             self._writing = in_thread("conversations", self._setting.conversations.write)
 
-    def happened(self, run: RunWatch, event: TurnEvent) -> None:
-        """Nothing to do: the journal is told by `emit`."""
+    def happened(self, run: RunWatch, event: TurnEvent) -> None:  # noqa: ARG002 (the protocol's)
+        """Note that the program told something, and what its tools are; the journal is told by `emit`."""
+        turn = run.conversation.turn
+        tools = () if turn is None else tuple(each.name for each in turn.tools)
+        if run.run_id in self._shown:
+            self._told[run.run_id] = Told(time.monotonic(), tools)
 
     def unheard(self, run: RunWatch) -> None:
         """Nothing to do: what is shown of the run changes, too."""
@@ -276,7 +282,9 @@ class TurnsThread:
         self._panes.pop(run_id, None)
         self._terminals.pop(run_id, None)
         self._to_thread(partial(self._run_sockets.close, run_id))
-        if self._shown.pop(run_id, None) is not None:
+        shown = self._shown.pop(run_id, None)
+        self._told.pop(run_id, None)
+        if shown is not None:
             self._to_thread(partial(self._turns.ended, run_id, succeeded=succeeded, killed=killed))
 
     def shown(self, run_id: str) -> WatchedRun | None:
@@ -285,6 +293,14 @@ class TurnsThread:
         if shown is not None and time.monotonic() - self._beat > _STUCK:
             return replace(shown, activity=Activity.UNKNOWN, source=NOBODY_SPEAKS.source, text=None)
         return shown
+
+    def told(self, run_id: str) -> Told | None:
+        """What the run's program told last of a turn."""
+        return self._told.get(run_id)
+
+    def interrupt(self, run_id: str, told: Callable[[str | None], None]) -> None:
+        """Interrupt the run's turn."""
+        self._to_thread(partial(self._turns.interrupt, run_id, lambda error: self._to_daemon(partial(told, error))))
 
     async def box(self, run_id: str) -> str | None:
         """Say in words what stands in the run's input box, or that it is not shown."""

@@ -191,6 +191,20 @@ class Turns:
         else:
             self._said_to_go_on(message)
 
+    def interrupt(self, run_id: str, told: Callable[[str | None], None]) -> None:
+        """Interrupt a run's turn; tells why that could not be asked for, or ``None``."""
+        watch = self._runs.get(run_id)
+        if watch is None:
+            told("it is not running")
+            return
+        _ = self._do(self._interrupt(watch, told), f"interrupting {watch.agent}")
+
+    async def _interrupt(self, watch: RunWatch, told: Callable[[str | None], None]) -> None:
+        try:
+            told(None if await watch.interrupt() else "no turn of it is known to be under way")
+        except TurnsError as error:
+            told(str(error))
+
     def _said_to_go_on(self, message: Message) -> None:
         if message.status in (Status.QUEUED, Status.DELIVERING, Status.DELIVERED):
             return
@@ -262,6 +276,7 @@ class Turns:
         """Something happened in a turn."""
         if isinstance(event, Ended):
             self.background.turn_ended(run)
+        self._outlet.happened(run, event)
         if isinstance(event, PermissionAsked):
             self.approver.asked(run, event.request)
         elif isinstance(event, PermissionResolved):

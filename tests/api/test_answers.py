@@ -102,6 +102,7 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "activity_text": "rm -r build",
             "conversation": "5c1b1de5-2624-42c5-802e-e19ebb88b858",
             "usage_limit": None,
+            "stalled": None,
             "ports": {"PORT": 20123},
             "held_change": None,
             "queued": None,

@@ -16,6 +16,7 @@ from agentd.supervise.life import (
     Effect,
     GoOn,
     Instant,
+    InterruptTurn,
     KillRun,
     LaunchRun,
     Life,
@@ -140,8 +141,14 @@ class World:
 
     def _restarted(self, before: Life) -> None:
         assert self.life.restarts == before.restarts + 1
-        assert before.state in (AgentState.BACKOFF, AgentState.EXITED, AgentState.FAILED)
-        assert self.life.policy.restart is not RestartPolicy.NO
+        if before.stop is not None and before.stop.reason is StopReason.STALLED:
+            # That it does not go on is a reason of its own to restart it.
+            assert before.state is AgentState.STOPPING
+            assert before.stalled is not None
+            assert before.stalled.action.stops
+        else:
+            assert before.state in (AgentState.BACKOFF, AgentState.EXITED, AgentState.FAILED)
+            assert self.life.policy.restart is not RestartPolicy.NO
         deadline = before.deadline
         assert deadline is None or deadline > self.now or self.life.policy != before.policy
         self.automatic += 1
@@ -174,7 +181,7 @@ class World:
             case LookAtUse(run_id):
                 self.seen_use = self.use
                 self.tell(hold_steps.seen(self.life, run_id, self.use, self.moment))
-            case TypeKey() | TerminateGroup() | ApplyLimits():
+            case TypeKey() | TerminateGroup() | ApplyLimits() | InterruptTurn():
                 pass
 
     def _launch(self, run_id: str, *, refuse: bool) -> None:

@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agentd.model.spec import Policy, RestartPolicy
+from agentd.model.stall import Stall, StallAction, StallPhase
 from agentd.model.states import Activity, AgentState
 from agentd.model.usage_limits import Hours, LimitAction, UsageLimitPolicy
+from agentd.supervise import stall_steps
 from agentd.supervise import transitions as lives
 from agentd.supervise.life import KillRun, LaunchRun, Life, ReportStopped, StopReason
 from agentd.supervise.plan import plan
 from agentd.supervise.policy import Exit
 from agentd.supervise.record import Description, Record
+from agentd.supervise.stalls import Seen, Silence
 from agentd.supervise.usage_limits import LimitHit
 from tests.supervise.life_world import World
 from tests.supervise.lives import declared, stale
@@ -41,6 +44,9 @@ policies = st.builds(
         jitter=st.sampled_from([0.0, 5.0]),
         max_resumes=st.sampled_from([0, 1, 2]),
         hours=st.sampled_from([None, None, Hours(0, 60)]),
+    ),
+    stall=st.sampled_from(
+        [None, Stall(10.0, 30.0, tuple(StallAction)), Stall(10.0, None, (StallAction.RESTART, StallAction.NOTIFY))]
     ),
 )
 launches = st.sampled_from(["first", "second", None])
@@ -151,6 +157,24 @@ class LifeMachine(RuleBasedStateMachine):
         limited = activity is Activity.USAGE_LIMIT
         hit = LimitHit(wall, None if left is None else wall + left, "hooks", "at its limit") if limited else None
         self.world.does(activity, hit)
+
+    @rule(phase=st.sampled_from(StallPhase), lasts=st.sampled_from([0.0, 10.0, 30.0]), went_on=st.booleans())
+    def a_look_at_its_progress(self, phase: StallPhase, lasts: float, went_on: bool) -> None:
+        before, moment = self.life, self.world.moment
+        silence = Silence(Seen(self.world.run_id, moment.now, phase), moment.now - lasts)
+        self.world.tell(stall_steps.seen(before, silence, moment, went_on=went_on))
+        after, stall = self.life.stalled, before.policy.stall
+        if before.state is not AgentState.RUNNING:
+            assert self.life is before
+        elif went_on or stall is None:
+            assert after is None
+        elif after is not before.stalled:
+            assert after is not None
+            taken = 0 if before.stalled is None else before.stalled.taken
+            # Each action once, in order, and none before its time.
+            assert (after.taken, after.action) == (taken + 1, stall.action[taken])
+            assert lasts >= (stall.budget(phase) or 0.0)
+            assert (self.life.state is AgentState.STOPPING) == after.action.stops
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0, 60.0]))
     def time_passes(self, seconds: float) -> None:

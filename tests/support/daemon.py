@@ -37,6 +37,17 @@ class LimitJson(TypedDict):
     reason: str | None
 
 
+class StalledJson(TypedDict):
+    """What is shown of an agent that does not go on."""
+
+    since: str
+    phase: str
+    reason: str
+    action: str
+    tried: int
+    next: str | None
+
+
 class UsageLimitJson(TypedDict):
     """The usage limit that an agent is at."""
 
@@ -102,6 +113,7 @@ class AgentJson(TypedDict):
     activity_text: str | None
     conversation: str | None
     usage_limit: UsageLimitJson | None
+    stalled: StalledJson | None
     held_change: HeldChangeJson | None
     queued: QueuedJson | None
     priority: int

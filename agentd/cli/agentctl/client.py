@@ -29,6 +29,7 @@ from agentd.model.status import (
     Recording,
     RecordingHealth,
     SlowRead,
+    StalledStatus,
     UsageLimitStatus,
     WorktreeStatus,
 )
@@ -60,6 +61,7 @@ _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
         "queued": QueuedStatus,
         "limits": LimitsStatus,
         "sandbox": SandboxStatus,
+        "stalled": StalledStatus,
         "usage_limit": UsageLimitStatus,
         "worktree": WorktreeStatus,
     },
@@ -78,6 +80,7 @@ _ADDED_LATER: Mapping[str, Json] = {
     "sizes": [],
     "resumes": [],
     "usage_limit": None,
+    "stalled": None,
     "held_change": None,
     "queued": None,
     "priority": 0,

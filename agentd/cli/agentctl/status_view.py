@@ -19,6 +19,7 @@ from agentd.model.status import (
     QueuedStatus,
     Recording,
     RecordingHealth,
+    StalledStatus,
     UsageLimitStatus,
     WorktreeStatus,
 )
@@ -138,6 +139,7 @@ def agent_lines(agent: AgentStatus, display: Display, more: str | None = None, h
     values["worktree"] = None if agent.worktree is None else _worktree(agent.worktree)
     values["limits"] = None if agent.limits is None else "; ".join(_limits(agent.limits))
     values["usage_limit"] = None if agent.usage_limit is None else _usage_limit(agent.usage_limit)
+    values["stalled"] = None if agent.stalled is None else _stalled(agent.stalled)
     values["ports"] = ", ".join(f"{variable}={port}" for variable, port in agent.ports.items()) or None
     values["held_change"] = None if agent.held_change is None else _held_change(agent.held_change)
     values["queued"] = None if agent.queued is None else _queued(agent.queued)
@@ -247,6 +249,8 @@ def detail(agent: AgentStatus) -> str:
         parts.append(f"restart {_from_now(agent.next_restart_at)}")
     if agent.running and agent.deadline is not None:
         parts.append(f"times out {_from_now(agent.deadline)}")
+    if agent.stalled is not None:
+        parts.append(f"stalled: {_stalled(agent.stalled)}")
     if agent.usage_limit is not None and agent.usage_limit.resume_at is not None:
         parts.append(f"goes on {_from_now(agent.usage_limit.resume_at)}")
     if (held := held_change(agent)) is not None:
@@ -264,6 +268,12 @@ def _usage_limit(limit: UsageLimitStatus) -> str:
     follows = limit.reason or "nothing is done about it"
     when = "" if limit.resume_at is None else f" at {limit.resume_at} ({_from_now(limit.resume_at)})"
     return f"{resets}; goes on{when}: {follows}" if when else f"{resets}; {follows}"
+
+
+def _stalled(stalled: StalledStatus) -> str:
+    """Say what was seen of an agent that does not go on, and what was tried."""
+    then = "nothing is left to try" if stalled.next is None else f"then {stalled.next}"
+    return f"{stalled.reason}; tried {stalled.action}, {then}"
 
 
 def held_change(agent: AgentStatus) -> str | None:
