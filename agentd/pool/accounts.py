@@ -159,6 +159,9 @@ def usage_of(provider: str, harness: str, known: Known, around: Around, now: flo
     used = known.used.get(provider, Used())
     tokens = used.tokens or dict.fromkeys(_TOKENS)
     until = None if refusal is None else refusal.until
+    if until not in {each.resets_at for each in account.quotas} | {account.limit_resets_at}:
+        # Then it passes because what is known is too old: whether it is usable then nobody knows.
+        until = None
     return ProviderUsage(
         provider=provider,
         usable=refusal is None,

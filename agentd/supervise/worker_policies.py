@@ -5,7 +5,7 @@ Judged for every launch, whoever declared the worker; who spawns one asks here f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -51,7 +51,11 @@ class Quota:
 
     def holds(self, now: float, stale_after: float) -> bool:
         """Whether it still counts: what is used stays used until the quota resets."""
-        return self.resets_at > now if self.resets_at is not None else now - self.at <= stale_after
+        return self.ends(stale_after) >= now if self.resets_at is None else self.resets_at > now
+
+    def ends(self, stale_after: float) -> float:
+        """Until when it counts."""
+        return self.at + stale_after if self.resets_at is None else self.resets_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +176,12 @@ def _by_limit(account: Account, pool: PoolDeclaration, now: float) -> Refusal | 
     over = account.at_limit and (account.limit_resets_at is None or account.limit_resets_at > now)
     if Block.LIMIT_REACHED not in pool.block_on or not (over or spent):
         return None
-    resets = [each.resets_at for each in spent] + ([account.limit_resets_at] if over else [])
+    resets = [each.ends(pool.usage_stale_after) for each in spent] + ([account.limit_resets_at] if over else [])
     known = [each for each in resets if each is not None]
-    until = max(known) if known and len(known) == len(resets) else None
+    until = max(known) if len(known) == len(resets) else None
     names = ", ".join(each.name for each in spent) or "its usage limit"
-    return Refusal("block_on", f"limit_reached: {names} is used up", until, "when that resets is not known")
+    why = f"limit_reached: {names} is used up{_untold(spent)}"
+    return Refusal("block_on", why, until, "when that resets is not known")
 
 
 def _by_remaining(account: Account, pool: PoolDeclaration, now: float) -> Refusal | None:
@@ -188,10 +193,16 @@ def _by_remaining(account: Account, pool: PoolDeclaration, now: float) -> Refusa
     if not low:
         return None
     least = max(low, key=lambda each: each.used_percent)
-    until = max(each.resets_at for each in low if each.resets_at) if all(each.resets_at for each in low) else None
+    until = max(each.ends(pool.usage_stale_after) for each in low)
     left = SPENT - least.used_percent
-    why = f"{left:g} % of {least.name} is left, and {pool.min_remaining_percent:g} % must be"
-    return Refusal("min_remaining_percent", why, until, "when it resets is not known")
+    why = f"{left:g} % of {least.name} is left, and {pool.min_remaining_percent:g} % must be{_untold(low)}"
+    return Refusal("min_remaining_percent", why, until)
+
+
+def _untold(quotas: Sequence[Quota]) -> str:
+    """Say of quotas whose reset nobody told how long they count."""
+    untold = any(each.resets_at is None for each in quotas)
+    return " (when it resets was not told: it counts for usage_stale_after)" if untold else ""
 
 
 def _by_knowledge(account: Account, pool: PoolDeclaration, now: float) -> Refusal | None:

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from agentd.model.events import Detail, EventKind
-from agentd.model.pool import OWNER, Block, PoolDeclaration, PoolProvider, WorkerFacts, WorkerIsolation
+from agentd.model.pool import (
+    OWNER,
+    USAGE_STALE_AFTER,
+    Block,
+    PoolDeclaration,
+    PoolProvider,
+    WorkerFacts,
+    WorkerIsolation,
+)
 from agentd.model.spec import AgentSpec, AgentType, Checkout
 from agentd.supervise.accounts import Accounts
 from agentd.supervise.worker_policies import (
@@ -77,6 +85,19 @@ def test_a_life_is_bounded_by_max_runtime() -> None:
     assert bounded(WORKER, PoolDeclaration()) is WORKER
 
 
+def test_when_a_refusal_passes_is_said_also_where_no_reset_was_told() -> None:
+    pool = PoolDeclaration()
+    for used, name in ((95.0, "min_remaining_percent"), (100.0, "block_on")):
+        account = Account((Quota("weekly", used, None, NOW),))
+        refusal = by_account(account, pool, NOW)
+        assert refusal is not None
+        assert str(refusal).startswith(f"refused by the policy {name} of [pool]")
+        assert "(when it resets was not told: it counts for usage_stale_after); it would pass from" in str(refusal)
+        assert refusal.until is not None
+        assert by_account(account, pool, refusal.until) is not None
+        assert by_account(account, pool, refusal.until + 1) is None
+
+
 def test_a_full_pool_says_so() -> None:
     pool = PoolDeclaration(max_workers=2)
     assert by_count(1, pool) is None
@@ -90,7 +111,9 @@ def test_a_full_pool_says_so() -> None:
         (Account((Quota("weekly", 89, NOW + 9, NOW - 9999),)), None, None),
         (Account((Quota("weekly", 95, NOW + 9, NOW - 9999),)), "min_remaining_percent", NOW + 9),
         (Account((Quota("weekly", 95, NOW - 1, NOW - 9999),)), None, None),
-        (Account((Quota("weekly", 95, None, NOW - 60),)), "min_remaining_percent", None),
+        (Account((Quota("weekly", 95, None, NOW - 60),)), "min_remaining_percent", NOW - 60 + USAGE_STALE_AFTER),
+        (Account((Quota("5h", 100, None, NOW - 60),)), "block_on", NOW - 60 + USAGE_STALE_AFTER),
+        (Account((Quota("5h", 100, None, NOW),), at_limit=True), "block_on", None),
         (Account((Quota("weekly", 95, None, NOW - 9999),)), None, None),
         (Account((Quota("5h", 100, NOW + 5, NOW),)), "block_on", NOW + 5),
         (Account(at_limit=True, limit_resets_at=NOW + 7), "block_on", NOW + 7),
