@@ -25,3 +25,11 @@ def test_contributing_lists_every_folder_from_the_top_floor_to_the_ground() -> N
 def test_every_folder_has_its_floor() -> None:
     folders = {path.parent.name for path in (ROOT / "agentd").glob("*/__init__.py")}
     assert folders == set(_layers())
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks/README.md"]
+    named = {found for page in pages for found in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text())}
+    assert named
+    missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / file).read_text()]
+    assert not missing
