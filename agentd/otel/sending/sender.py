@@ -32,7 +32,7 @@ from agentd.otel.records import Record
 from agentd.otel.sending.counted import MOST_WAITING, Counts, kept_reasons
 from agentd.otel.sending.metrics import metrics_data
 from agentd.otel.sending.session import session_with, verify_by
-from agentd.otel.values import Span
+from agentd.otel.values import Span, Value
 from agentd.recording.metrics.measures import Family
 
 TIMEOUT: Final = 10.0
@@ -148,14 +148,14 @@ class Sender:
 
     def _readable(self, span: Span) -> ReadableSpan:
         return ReadableSpan(
-            span.name,
+            _unicode(span.name),
             _context(span.trace, span.id),
             None if span.parent is None else _context(span.trace, span.parent),
             self._resource,
-            dict(span.attributes),
-            [Event(each.name, dict(each.attributes), _nanoseconds(each.at)) for each in span.events],
+            _attributes(span.attributes),
+            [Event(each.name, _attributes(each.attributes), _nanoseconds(each.at)) for each in span.events],
             kind=SpanKind.INTERNAL,
-            status=Status(StatusCode.ERROR, span.message) if span.error else Status(StatusCode.UNSET),
+            status=_status(span),
             start_time=_nanoseconds(span.start),
             end_time=_nanoseconds(span.end),
             instrumentation_scope=self._scope,
@@ -205,14 +205,35 @@ def _log_record(record: Record) -> LogRecord:
         context=context,
         severity_number=SeverityNumber(record.severity.value),
         severity_text=record.severity.name,
-        body=record.body,
-        attributes=dict(record.attributes),
+        body=_unicode(record.body),
+        attributes=_attributes(record.attributes),
         event_name=record.name,
     )
 
 
 def _context(trace: int, span: int) -> SpanContext:
     return SpanContext(trace, span, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+
+
+def _attributes(attributes: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: _value(value) for name, value in attributes.items()}
+
+
+def _value(value: Value) -> Value:
+    if isinstance(value, tuple):
+        return tuple(map(_unicode, value))
+    return _unicode(value) if isinstance(value, str) else value
+
+
+def _unicode(text: str) -> str:
+    """Take out of a text what no UTF-8 can hold, such as undecodable bytes of a path: it would stop its whole batch."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _status(span: Span) -> Status:
+    if not span.error:
+        return Status(StatusCode.UNSET)
+    return Status(StatusCode.ERROR, None if span.message is None else _unicode(span.message))
 
 
 def _nanoseconds(seconds: float) -> int:

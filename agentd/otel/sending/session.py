@@ -42,4 +42,5 @@ def verify_by(session: requests.Session, certificate: str | None) -> None:
 def _no_redirect(response: requests.Response, **_: object) -> None:
     if response.status_code in _REDIRECTS:
         # The exporters take it for success.
+        response.close()
         raise requests.RequestException(f"status {response.status_code}: redirects are not followed")
