@@ -65,6 +65,7 @@ python3Packages.buildPythonApplication {
   # The names of pyproject.toml's dependencies in nixpkgs; tests/packaging/test_nix.py holds the two together.
   dependencies = with python3Packages; [
     aiohttp
+    cronsim
     durationpy
     libtmux
     platformdirs

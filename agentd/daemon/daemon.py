@@ -31,6 +31,8 @@ from agentd.daemon.port_ledger import PortLedger
 from agentd.daemon.process_watch import ProcessWatch
 from agentd.daemon.reports import report_started, report_stopped, report_stopping
 from agentd.daemon.resolving import Resolver
+from agentd.daemon.schedule_ledger import FILE as SCHEDULES
+from agentd.daemon.schedule_ledger import ScheduleLedger
 from agentd.daemon.screens import DaemonScreens
 from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_agents, told_to_be_replaced
 from agentd.daemon.single_instance import DataDirectory, StartError, find_living
@@ -74,6 +76,7 @@ from agentd.settings.logs import Redactor
 from agentd.supervise.host import Clock, Host
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.run_recorder import RunRecorder
+from agentd.supervise.scheduler import Scheduler
 from agentd.supervise.work_folders import WorkFolders
 from agentd.systemd.notify import ServiceNotifier
 from agentd.systemd.run import find_service_manager, reachable_manager
@@ -353,6 +356,7 @@ class Daemon:
         open_files = self.open_files = raise_file_limit()
         groups = RunGroups(self._manager or reachable_manager(), is_ours=self._instance.shares)
         stack.callback(groups.close)
+        schedules = ScheduleLedger(settings.state_dir / SCHEDULES)
         return Host(
             tmux=tmux,
             runtime=RuntimeDirectory(runtime_path(settings), user.uid, user.gid, self._instance.shares),
@@ -374,6 +378,7 @@ class Daemon:
             sink=sink,
             debug=settings.debug,
             redact=self._redactor,
+            scheduler=Scheduler(schedules.load, schedules.keep, self._clock.wall, os.environ.get("TZ")),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -14,7 +14,7 @@ from agentd.daemon.pass_watch import PassWatch
 from agentd.files.looks import Looks
 from agentd.limits.held_run import Held
 from agentd.model.limits import LIMIT_FIELDS
-from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlannedResume, PlanReport
+from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlannedResume, PlannedStart, PlanReport
 from agentd.model.sandbox import SandboxStatus
 from agentd.model.spec import LoadContext
 from agentd.model.states import Activity, AgentState
@@ -51,7 +51,7 @@ from agentd.text.timestamps import rfc3339
 from agentd.tmux.panes import Pane
 
 _Shown: TypeAlias = tuple[
-    Life, Description, int | None, float, str | None, Pane | None, Mapping[str, Held], WatchedRun | None
+    Life, Description, int | None, float, str | None, Pane | None, Mapping[str, Held], WatchedRun | None, float | None
 ]
 """All that a status is made from."""
 
@@ -156,7 +156,8 @@ class DaemonStatus:
         uptime = None if since is None else int(now - since)
         held = agent.host.groups.report(agent.run_id, agent.life.policy.limits)
         watched = None if run is None else agent.host.watcher.shown(run.id)
-        state = agent.life, agent.described, uptime, offset, problem, agent.pane, held, watched
+        start = agent.host.scheduler.next_start(agent.name)
+        state = agent.life, agent.described, uptime, offset, problem, agent.pane, held, watched, start
         cached = self._cached.get(agent.name)
         # Tuples compare what is not the same object alone.
         if cached is not None and cached[0] == state:
@@ -178,6 +179,15 @@ class DaemonStatus:
         there = self.reconciler.agents.get(operation.agent)
         declared = None if operation.action is Action.STOP else self.reconciler.declared(operation.agent)
         return self._sandbox(declared), None if there is None else self._sandbox(there.life.desired)
+
+    def _starts(self, others: Collection[str]) -> Sequence[PlannedStart]:
+        """Who is started by the clock, but for those of whom an operation tells."""
+        scheduler = self.reconciler.host.scheduler
+        times = ((scheduler.next_start(name), name) for name in self.reconciler.agents if name not in others)
+        return [
+            PlannedStart(name, rfc3339(time), f"its schedule is {scheduler.in_words(name)}")
+            for time, name in sorted((time, name) for time, name in times if time is not None)
+        ]
 
     def plan(self) -> PlanReport:
         """What the daemon would still do."""
@@ -213,6 +223,7 @@ class DaemonStatus:
         ]
         return PlanReport(
             operations=operations,
+            starts=self._starts({operation.agent for operation in operations}),
             resumes=[PlannedResume(name, rfc3339(due), why) for due, name, why in sorted(waiting)],
             observed=observed,
             digest_key=self.reconciler.digest_key.hex(),
@@ -246,6 +257,7 @@ def _status(
     live = state.live and run is not None and run.ended is None
     running_since = run.started if live and run is not None else None
     deadline, pane = life.deadline, agent.pane
+    start = agent.host.scheduler.next_start(life.name)
     doing = _doing(run, watched) if live else None
     return AgentStatus(
         name=life.name,
@@ -286,6 +298,7 @@ def _status(
         ports={} if life.desired is None else ports_of(life.desired.spec),
         held_change=_held_change(life),
         queued=_queued(life),
+        next_start_at=None if start is None else rfc3339(start),
         priority=life.policy.priority,
     )
 

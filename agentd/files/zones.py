@@ -1,4 +1,4 @@
-"""Time zones, from the system's database."""
+"""The time zone that a process has."""
 
 from __future__ import annotations
 
@@ -10,18 +10,11 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from agentd.files.named_zones import named_zone
+
 log = structlog.get_logger(__name__)
 
 _LOCAL: Final = Path("/etc/localtime")
-
-
-@lru_cache(maxsize=64)
-def named_zone(name: str) -> tzinfo | None:
-    """The zone of this name in the database; ``None`` if there is none."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, OSError, ValueError):
-        return None
 
 
 @lru_cache(maxsize=64)

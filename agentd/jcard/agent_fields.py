@@ -10,6 +10,7 @@ from agentd.jcard.checks import (
     LONGEST_SESSION,
     NOT_FIRST_IN_SESSION,
     NOWHERE_IN_SESSION,
+    ZONE_EXAMPLE,
     check_after,
     check_branch,
     check_command,
@@ -23,12 +24,13 @@ from agentd.jcard.checks import (
     check_revision,
     check_secret_host,
     check_session,
+    check_time_zone,
     check_variable,
     cores_from_toml,
 )
 from agentd.jcard.field_types import Size, enumeration, whole
 from agentd.model.limits import OomPolicy
-from agentd.model.order import OUTCOMES
+from agentd.model.order import OUTCOMES, Overlap
 from agentd.model.packages import PACKAGE
 from agentd.model.spec import (
     AGENT_NAME,
@@ -44,6 +46,7 @@ from agentd.model.spec import (
     SandboxKind,
     SecretMode,
 )
+from agentd.text.cron import EXAMPLE, check_cron
 
 
 def _none_of(characters: str) -> str:
@@ -103,4 +106,13 @@ SecretHost = Annotated[str, AfterValidator(check_secret_host), Field(json_schema
 ModeChoice = Annotated[Mode, Field(strict=False), enumeration([*Mode])]
 RestartChoice = Annotated[RestartPolicy, Field(strict=False), enumeration([*RestartPolicy])]
 ApplyChoice = Annotated[ApplyWhen, Field(strict=False), enumeration([*ApplyWhen])]
+OverlapChoice = Annotated[Overlap, Field(strict=False), enumeration([*Overlap])]
+Cron = Annotated[
+    str,
+    AfterValidator(check_cron),
+    Field(json_schema_extra={"pattern": r"^\s*\S+(?:\s+\S+){4,5}\s*$", "examples": [EXAMPLE]}),
+]
+TimeZone = Annotated[
+    str, AfterValidator(check_time_zone), Field(json_schema_extra={"minLength": 1, "examples": [ZONE_EXAMPLE]})
+]
 OnOomChoice = Annotated[OomPolicy, Field(strict=False), enumeration([*OomPolicy])]

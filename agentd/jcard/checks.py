@@ -9,6 +9,7 @@ import math
 import re
 from typing import Final
 
+from agentd.files.named_zones import named_zone
 from agentd.model.destinations import HTTPS, Destination, is_name, parse_destination
 from agentd.model.gateway import USER
 from agentd.model.order import OUTCOMES
@@ -40,6 +41,8 @@ REAP: Final = "idle:"
 """How `reap` begins."""
 SHORTEST_REAP: Final = 1.0
 """Seconds: what ends with a turn has ended by then."""
+
+ZONE_EXAMPLE: Final = "Europe/Berlin"
 
 SHORTEST_LEASE: Final = "200ms"
 """A renewal may be seen this late."""
@@ -119,6 +122,13 @@ def check_after(written: str) -> str:
             f'found {quote(written)}, expected the name of an agent, with ":success", ":failure" or ":end" behind it'
         )
     return written
+
+
+def check_time_zone(name: str) -> str:
+    """Check that the system's database knows a time zone."""
+    if named_zone(name) is None:
+        raise ValueError(f'found {quote(name)}, expected a time zone of the IANA database such as "{ZONE_EXAMPLE}"')
+    return name
 
 
 def reap_after(written: str) -> float:

@@ -20,6 +20,7 @@ from agentd.model.approvals import ApprovalAction
 from agentd.model.budgets import BreachAction
 from agentd.model.limits import OomPolicy
 from agentd.model.notification import NoticeFormat
+from agentd.model.order import Overlap
 from agentd.model.spec import AgentType, ApplyWhen, Isolation, Mode, Network, RestartPolicy, SandboxKind, SecretMode
 from agentd.model.stall import StallAction
 from agentd.model.telemetry import Signal
@@ -33,6 +34,7 @@ _CHOICES: Final[dict[str, list[str]]] = {
     "on_oom": [*OomPolicy],
     "apply": [*ApplyWhen],
     "isolation": [*Isolation],
+    "overlap": [*Overlap],
     "sandbox": [*SandboxKind],
     "network": [*Network],
     "format": [*NoticeFormat],

@@ -29,6 +29,7 @@ from agentd.jcard.pool_table import read_pool
 from agentd.jcard.positions import Path
 from agentd.jcard.problems import LoadResult, Problem, Severity
 from agentd.jcard.sandbox import check_sandbox
+from agentd.jcard.schedules import check_schedule, schedule_of
 from agentd.jcard.stall_check import check_stall
 from agentd.jcard.stall_table import stall_of
 from agentd.jcard.table import AgentTable
@@ -97,6 +98,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         _check_reap(declaration, findings)
         check_stall(declaration, findings)
         _check_ports(declaration, findings)
+        check_schedule(declaration, findings)
     check_sandbox(declarations, findings)
     _check_identities(declarations, findings)
     check_branches(declarations, findings)
@@ -345,6 +347,7 @@ def _specs(declaration: Declaration, context: LoadContext, source: FilePath) -> 
             resume=table.resume,
             fork_from=None if table.fork_from is None else ForkPoint.parse(table.fork_from),
             after=parse_after(table.after),
+            schedule=schedule_of(table),
             policy=policy,
             place=place_of(table.place),
             source=source,

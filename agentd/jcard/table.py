@@ -16,6 +16,7 @@ from agentd.jcard.agent_fields import (
     Branch,
     Command,
     Cores,
+    Cron,
     Destination,
     EnvName,
     EnvValue,
@@ -28,6 +29,7 @@ from agentd.jcard.agent_fields import (
     Name,
     NetworkChoice,
     OnOomChoice,
+    OverlapChoice,
     Package,
     PidLimit,
     RestartChoice,
@@ -35,6 +37,7 @@ from agentd.jcard.agent_fields import (
     SandboxChoice,
     Session,
     Text,
+    TimeZone,
     TypeChoice,
     WrittenPath,
 )
@@ -45,6 +48,7 @@ from agentd.jcard.secret_table import Secret
 from agentd.jcard.stall_table import StallTable
 from agentd.jcard.usage_limit_table import OnUsageLimit
 from agentd.model.limits import SANDBOX_LIMITS
+from agentd.model.order import CATCH_UP, Overlap
 from agentd.model.spec import (
     AGENT_VARIABLE,
     ENVIRONMENT_NAME,
@@ -228,6 +232,26 @@ class AgentTable(BaseModel):
         [],
         description="Agents that must have ended before this one is launched: NAME:success, NAME:failure or NAME:end; "
         "NAME alone is NAME:success. The name of replicas is all of them. Until then it is queued.",
+    )
+    schedule: Cron | None = Field(
+        None,
+        description="When the agent is started, and only then: a cron expression, minute, hour, day of the month, "
+        "month, day of the week; with six fields, the first is the second. Until then it is queued.",
+    )
+    time_zone: TimeZone | None = Field(
+        None,
+        description="Time zone of the schedule, by its name in the IANA database such as Europe/Berlin. "
+        "Default: the machine's.",
+    )
+    catch_up: Duration = _duration_field(
+        CATCH_UP,
+        "How late a start of the schedule may be, such as after agentd or the machine was off; of several that were "
+        "missed, the last is made.",
+    )
+    overlap: OverlapChoice = Field(
+        Overlap.SKIP,
+        description="What follows when a start of the schedule is due and the last run is not over: skip leaves the "
+        "start out, queue makes it after that run, stop ends that run.",
     )
     priority: int = Field(
         _POLICY.priority,

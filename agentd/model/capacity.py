@@ -52,11 +52,13 @@ class Queued:
     """An agent's place in the queue."""
 
     place: int | None
-    """From 1; ``None`` if it is not its turn yet, since it comes after others."""
+    """From 1; ``None`` if it is not its turn yet, since it comes after others, or its schedule starts it later."""
     reason: str
     """What it waits for, in words."""
     since: float
     """Seconds since the epoch."""
+    by_clock: bool = False
+    """Whether it waits for its schedule, and for nobody."""
 
     def __str__(self) -> str:
         """Say it on one line."""

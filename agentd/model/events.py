@@ -30,6 +30,9 @@ class EventKind(StrEnum):
     RECORD_LOST = "record_lost"
     TRUSTED = "trusted"
     QUEUED = "queued"
+    SCHEDULE_DUE = "schedule_due"
+    SCHEDULE_SKIPPED = "schedule_skipped"
+    SCHEDULE_MISSED = "schedule_missed"
     LAUNCHED = "launched"
     LAUNCH_FAILED = "launch_failed"
     STARTED = "started"
@@ -121,6 +124,7 @@ class EventDoc:
 
 
 _STATES = ("state", "was")
+_SCHEDULED = ("due", "late_seconds", "schedule")
 _TURN = ("turn", "conversation")
 
 EVENT_DOCS: Mapping[EventKind, EventDoc] = {
@@ -152,7 +156,14 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
         "agentd had the agent's harness trust the folder that agentd made for it.", ("harness", "folder", "path")
     ),
     EventKind.QUEUED: EventDoc(
-        "The agent waits for a slot, or for another agent; the reason is what for.", (*_STATES, "place", "priority")
+        "The agent waits for a slot, for another agent, or for its schedule; the reason is what for.",
+        (*_STATES, "place", "priority"),
+    ),
+    EventKind.SCHEDULE_DUE: EventDoc("The agent's schedule starts it.", _SCHEDULED),
+    EventKind.SCHEDULE_SKIPPED: EventDoc("A start of the agent's schedule is left out; the reason is why.", _SCHEDULED),
+    EventKind.SCHEDULE_MISSED: EventDoc(
+        "Starts of the agent's schedule were missed, up to the one told; the reason is how late it would be.",
+        _SCHEDULED,
     ),
     EventKind.LAUNCHED: EventDoc("A launch began.", (*_STATES, "run", "restarts", "queued_seconds")),
     EventKind.LAUNCH_FAILED: EventDoc("A launch failed.", ("state", "run")),
@@ -278,6 +289,7 @@ DETAILS: Mapping[str, str] = {
     "choices": "the answers that are offered, an array",
     "conversation": "the program's own id of the conversation",
     "cost_usd": "what the program says that it cost, in US dollars",
+    "due": "when the start was due",
     "decision": "`allow`, `deny`, `answer`, or `expired`: decided at the terminal, or by the end of the turn",
     "exit_code": "exit status, if the process ended by itself",
     "exit_reason": "`oom` if the kernel killed a process of the run for lack of memory, and the run ended by that",
@@ -291,6 +303,7 @@ DETAILS: Mapping[str, str] = {
     "input_tokens": "tokens that the model was given",
     "limit_action": "what `on_usage_limit` says: `wait`, `stop` or `notify`",
     "limit_source": "the witness that tells of the limit",
+    "late_seconds": "how long ago that was",
     "lost": "how many",
     "message": "id of the message",
     "name": "name of the tool",
@@ -320,6 +333,7 @@ DETAILS: Mapping[str, str] = {
     "role": "what the worker was spawned as",
     "rule": "name of the rule, or the file and line where it stands",
     "run": "id of the run",
+    "schedule": "the cron expression",
     "sender": "who sent it, by the kernel's account: `agent:NAME`, `uid:NUMBER` or `agentd`",
     "session": "name of the tmux session",
     "since": "the number that was asked for",

@@ -1,4 +1,4 @@
-"""In which order agents run: what one waits for."""
+"""When agents run: after others, and by the clock."""
 
 from __future__ import annotations
 
@@ -45,3 +45,31 @@ def by_name(agents: Iterable[str]) -> Mapping[str, Sequence[str]]:
             replicas.setdefault(stem, []).append(each)
         names[each.casefold()] = (each,)
     return {**replicas, **names}
+
+
+CATCH_UP: Final = 60.0
+"""Seconds by which a start may be late by default: agentd itself is away for that long while it is upgraded."""
+
+
+class Overlap(StrEnum):
+    """What follows a start that is due while the former run is not over."""
+
+    SKIP = "skip"
+    """It is left out."""
+    QUEUE = "queue"
+    """It waits for the end of that run; of several that wait, one is made."""
+    STOP = "stop"
+    """That run is stopped for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When an agent is started."""
+
+    cron: str
+    """Minute, hour, day of the month, month, day of the week; with six fields, the first is the second."""
+    zone: str | None = None
+    """Name of the time zone that this is in; ``None`` is the machine's."""
+    catch_up: float = CATCH_UP
+    """Seconds that a start may be late."""
+    overlap: Overlap = Overlap.SKIP

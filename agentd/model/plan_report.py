@@ -44,6 +44,18 @@ class PlannedResume:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedStart:
+    """An agent that has ended, and will be started by its schedule."""
+
+    agent: str
+    """Name of the agent."""
+    start_at: Time
+    """When."""
+    reason: str
+    """Why then."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedAgentView:
     """What ``agentctl plan`` compares a file against."""
 
@@ -73,6 +85,8 @@ class PlanReport:
     """What the daemon would still do."""
     resumes: Sequence[PlannedResume]
     """Agents at their usage limit that wait until they are told to go on, by time."""
+    starts: Sequence[PlannedStart]
+    """Agents that are started by their schedules, and for which nothing else is to be done, by time."""
     observed: Sequence[ObservedAgentView]
     """What is there now."""
     digest_key: str

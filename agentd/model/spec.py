@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from agentd.model.budgets import Budget
 from agentd.model.destinations import Destination
 from agentd.model.limits import Limits, OomPolicy
-from agentd.model.order import After
+from agentd.model.order import After, Schedule
 from agentd.model.placement import Place
 from agentd.model.pool import WorkerFacts
 from agentd.model.stall import Stall
@@ -271,6 +271,8 @@ class AgentSpec:
     """What a run that goes on with no conversation begins with."""
     after: tuple[After, ...] = ()
     """What it is launched after."""
+    schedule: Schedule | None = None
+    """When it is started; ``None``: at once."""
     policy: Policy = Policy()
     source: Path | None = None
     """The file that declares it."""

@@ -203,6 +203,8 @@ class AgentStatus:
     """The change of its definition that waits; null if none does."""
     queued: QueuedStatus | None
     """Its place in the queue; null unless its state is queued."""
+    next_start_at: Time | None
+    """When its schedule starts it next; null if it has none. In the past, if that start waits."""
     priority: int
     """As the jcard has it: who has a higher one is launched before others that wait."""
 

@@ -106,7 +106,7 @@ class Admission:
         waiting = {
             name: Queued(None, reason, self._since(name, now))
             for name, reason in later.items()
-            if name not in holders and _is_launchable(desired[name], lives.get(name))
+            if name not in holders and desired[name].queued is None and _is_launchable(desired[name], lives.get(name))
         }
         if self.capacity is not None:
             candidates = self._candidates(desired, lives, holders, now)
@@ -128,7 +128,7 @@ class Admission:
         for order, (name, declared) in enumerate(desired.items()):
             claims, life, holder = declared.claims, lives.get(name), holders.get(name)
             judged = _is_launchable(declared, life) if holder is None else claims not in holder.claims
-            if claims is None or not judged:
+            if claims is None or not judged or declared.queued is not None:
                 continue
             policy = declared.spec.policy
             yield Candidate(name, policy.memory, claims, policy.priority, self._since(name, now), order, holder)

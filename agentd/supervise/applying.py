@@ -12,6 +12,9 @@ from agentd.model.states import Activity
 RESTARTED_PART: Final = "restarted_at"
 """Part of a launch by which somebody asks for a restart."""
 
+SCHEDULE_PART: Final = "schedule"
+"""Part of a launch that says for which time of a schedule it is."""
+
 ASKS: Final = "for agentctl apply"
 NOT_SEEN: Final = "what it does is not seen yet"
 ATTACHED: Final = "attached"
@@ -79,7 +82,7 @@ def waits(
         Seconds it has waited; ``None`` if it does not wait yet.
     """
     said = before is not None and before.applied_at != policy.applied_at
-    if policy.apply is ApplyWhen.NOW or RESTARTED_PART in parts or said:
+    if policy.apply is ApplyWhen.NOW or RESTARTED_PART in parts or SCHEDULE_PART in parts or said:
         return ()
     if policy.apply_deadline is not None and held_for is not None and held_for >= policy.apply_deadline:
         return ()

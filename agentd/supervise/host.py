@@ -24,6 +24,7 @@ from agentd.supervise.accounts import Accounts
 from agentd.supervise.life import Instant
 from agentd.supervise.run_recorder import RunRecorder
 from agentd.supervise.run_watcher import NoWatcher, RunWatcher
+from agentd.supervise.scheduler import Scheduler
 from agentd.supervise.work_folders import WorkFolders
 from agentd.tmux.server import TmuxServer
 
@@ -146,6 +147,8 @@ class Host:
     """Told the new state of an agent, when it is another."""
     accounts: Accounts = field(default_factory=Accounts)
     """What events tell of the accounts of providers."""
+    scheduler: Scheduler = field(default_factory=Scheduler)
+    """Starts agents by the clock."""
 
     def emit(self, event: Event) -> None:
         """Emit an event; secret values are redacted from its reason, which is free text."""

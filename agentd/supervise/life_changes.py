@@ -127,9 +127,9 @@ def _new_state(before: Life, life: Life, now: float) -> Iterator[Event]:
 
 
 def _waited(before: Life, life: Life) -> dict[str, Detail]:
-    """How long it waited for a slot that it has now."""
+    """How long it waited for a slot, or for another agent."""
     queued = None if before.state is not AgentState.QUEUED or before.desired is None else before.desired.queued
-    if queued is None or life.state is not AgentState.STARTING or life.began_wall is None:
+    if queued is None or queued.by_clock or life.state is not AgentState.STARTING or life.began_wall is None:
         return {}
     return {"queued_seconds": round(max(0.0, life.began_wall - queued.since), 3)}
 

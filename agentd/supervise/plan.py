@@ -13,7 +13,7 @@ from enum import StrEnum
 from agentd.model.capacity import Queued
 from agentd.model.spec import Policy
 from agentd.model.states import AgentState
-from agentd.supervise.applying import waits
+from agentd.supervise.applying import SCHEDULE_PART, waits
 
 _NOT_YET = {
     AgentState.PENDING: "declared and not launched yet",
@@ -21,6 +21,8 @@ _NOT_YET = {
     AgentState.DISABLED: "enabled",
 }
 """Why an agent is launched, by its state before."""
+
+_DUE = "due by its schedule"
 
 Fingerprint = Mapping[str, str]
 """Digest of each part of a launch, by part; two launches are the same if all parts are."""
@@ -93,9 +95,10 @@ def changed_parts(old: Fingerprint | None, new: Fingerprint | None) -> tuple[str
     if new is None or old == new:
         return ()
     old = dict(old or {})
-    if LIMITS_PART not in new:
-        # The last limit is taken away in place.
-        old.pop(LIMITS_PART, None)
+    for part in (LIMITS_PART, SCHEDULE_PART):
+        if part not in new:
+            # The last limit is taken away in place; a run goes on without the schedule that started it.
+            old.pop(part, None)
     return tuple(sorted(part for part in {*old, *new} if old.get(part) != new.get(part)))
 
 
@@ -137,12 +140,17 @@ def _plan_one(desired: DesiredView | None, observed: ObservedView | None, now: f
     if observed is None or observed.state in _NOT_YET:
         state = AgentState.PENDING if observed is None else observed.state
         reason = "there is a slot for it" if state is AgentState.QUEUED and not queued else _NOT_YET[state]
+        if SCHEDULE_PART in changed_parts(None if observed is None else observed.fingerprint, desired.fingerprint):
+            reason = _DUE
         return Operation(Action.START, desired.name, reason, waits=queued)
     if observed.leaving:
         return Operation(Action.RESTART, desired.name, "declared again while it was being stopped")
     parts = changed_parts(observed.fingerprint, desired.fingerprint)
     if parts:
-        reason = "changed: " + ", ".join(parts)
+        others = [part for part in parts if part != SCHEDULE_PART]
+        reason = "; ".join([_DUE] * (SCHEDULE_PART in parts) + ["changed: " + ", ".join(others)] * bool(others))
+        if parts == (SCHEDULE_PART,) and observed.state.ended:
+            return Operation(Action.START, desired.name, reason, parts, queued)
         return Operation(Action.RESTART, desired.name, reason, parts, queued or _waits(desired, observed, parts, now))
     names = changed_policy(observed.policy, desired.policy)
     if names:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from agentd.files.zones import named_zone, zone_of
+from agentd.files.named_zones import named_zone
+from agentd.files.zones import zone_of
 from agentd.model.events import Detail
 from agentd.model.states import Activity
 from agentd.supervise.usage_limits import LimitHit

@@ -66,6 +66,7 @@ RUNNING = AgentStatus(
     ports={"PORT": 20123},
     held_change=None,
     queued=None,
+    next_start_at=None,
     priority=0,
 )
 
@@ -126,6 +127,7 @@ BACKING_OFF = AgentStatus(
     ports={},
     held_change=None,
     queued=None,
+    next_start_at=None,
     priority=0,
 )
 
@@ -158,6 +160,7 @@ PLAN = PlanReport(
         PlannedOperation("start", "nightly", "enabled", (), None, SANDBOX, None, ()),
     ),
     resumes=[],
+    starts=[],
     observed=(
         ObservedAgentView(
             "reviewer-0",

@@ -106,6 +106,7 @@ async def test_an_agent_is_the_document_the_contract_shows(client: aiohttp.Clien
             "ports": {"PORT": 20123},
             "held_change": None,
             "queued": None,
+            "next_start_at": None,
             "priority": 0,
         }
 

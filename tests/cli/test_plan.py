@@ -46,6 +46,7 @@ def jcard(client: Client, source: MemorySource) -> Path:
     source.plan_now = PlanReport(
         (),
         (),
+        (),
         observed(path),
         KEY.hex(),
         "agent",
@@ -129,7 +130,7 @@ def test_nothing_to_do_is_said_on_a_terminal_and_is_no_line_elsewhere(
     client: Client, jcard: Path, operator_tmux: TmuxServer
 ) -> None:
     assert client("plan").out == ""
-    assert client("plan", "--json").document == {"operations": [], "resumes": []}
+    assert client("plan", "--json").document == {"operations": [], "resumes": [], "starts": []}
     operator_tmux.session("s", client.shell_words("plan", str(jcard)))
     assert "nothing to do" in operator_tmux.wait_for_text("s", "[status 0]")
 

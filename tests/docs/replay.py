@@ -56,8 +56,9 @@ _VARIABLE: tuple[tuple[str, str], ...] = (
     (r"\brunning for \S+,", "running for TIME,"),
     (r"(?m)^(\S+ +\S+ +(?:queued|ended) +)\d+s( +)\d+s( )", r"\1FOR\2AGE\3"),  # a row of the mailbox
     (r"(?m)^(\S+ +)\d+( +nothing)", r"\1PID\2"),  # what an upgrade would do
+    (r"\bit would be \w+ late", "it would be LONG late"),
     (r"\b(restart|next run) in [\d.]+ ?m?s", r"\1 in TIME"),
-    (r"\b((?:restart_in|ran|uptime)_seconds(?:=|\": ?))[\d.]+", r"\1TIME"),
+    (r"\b((?:restart_in|ran|uptime|late)_seconds(?:=|\": ?))[\d.]+", r"\1TIME"),
     # A row of the status table: uptime and pid, or none; restarts and exit are held.
     (r"(?m)^(\S+ +[●◌↻✓✗⏱■·○]? ?[a-z_]+ +)\S+( +\d+ +\S+ +)\d+( )", r"\1UPTIME\2PID\3"),
     (r"(\"pane\":)\"%\d+\"", r"\1PANE"),

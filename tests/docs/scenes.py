@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -25,6 +26,7 @@ METRICS = "docs/how-to/metrics.md"
 LEAKS = "docs/how-to/leaks.md"
 PORTS = "docs/how-to/ports.md"
 QUEUE = "docs/how-to/queue.md"
+SCHEDULE = "docs/how-to/schedule.md"
 SCRIPTING = "docs/how-to/scripting-with-libtmux.md"
 TALK = "docs/how-to/talk-to-agents.md"
 TOP = "docs/how-to/top.md"
@@ -150,6 +152,22 @@ def _a_build(who: Newcomer) -> None:
     build: dict[str, object] = {"name": "build", "command": READER}
     _begin(who, build, {"name": "review", "command": READER, "after": ["build:success"]})
     who.wait_states({"build": "running", "review": "queued"})
+
+
+def _a_digest(who: Newcomer) -> None:
+    schedule = {"schedule": "30 7 * * 1-5", "time_zone": "Asia/Tokyo"}
+    _begin(who, {"name": "digest", "command": _sh("echo nothing is new"), **schedule})
+    who.wait_states({"digest": "queued"})
+
+
+def _a_missed_digest(who: Newcomer) -> None:
+    who.leave()
+    path = who.home / ".local/state/agentd/schedules.json"
+    kept = json.loads(path.read_text())
+    kept["agents"]["digest"]["since"] -= 30 * 86400
+    path.write_text(json.dumps(kept))
+    who.start()
+    who.wait_states({"digest": "queued"})
 
 
 def _asks_before(who: Newcomer) -> None:
@@ -399,6 +417,8 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (PORTS, "Give agents ports of their own"): _shops,
     (QUEUE, "Have agents wait for their turn"): _a_queue,
     (QUEUE, "One after another"): _a_build,
+    (SCHEDULE, "Start agents by the clock"): _a_digest,
+    (SCHEDULE, "When it was missed"): _a_missed_digest,
     (SCRIPTING, "… find an agent's pane"): _scripted,
     (TALK, "… send a text"): _talkers,
     (TOP, "Look who needs you"): _watched,

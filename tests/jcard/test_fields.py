@@ -8,7 +8,7 @@ import pytest
 
 from agentd.jcard.table import AgentTable
 from agentd.model.limits import OomPolicy
-from agentd.model.order import After
+from agentd.model.order import After, Overlap, Schedule
 from agentd.model.spec import AgentSpec, AgentType, ApplyWhen, Mode, Policy, RestartPolicy, SandboxSpec
 from tests.jcard.loading import agent_of, agents_of, error_of, errors_of, load, warnings_of
 
@@ -86,6 +86,10 @@ def test_every_field_reaches_the_agent() -> None:
         priority = -3
         growth_notice = "512MiB"
         after = ["build:success"]
+        schedule = " 0 9  * * 1-5"
+        time_zone = "Europe/Berlin"
+        catch_up = "8h"
+        overlap = "queue"
         turns = false
         memory = "512MiB"
         memory_high = "400MiB"
@@ -124,6 +128,7 @@ def test_every_field_reaches_the_agent() -> None:
         ),
         turns=False,
         after=(After("build"),),
+        schedule=Schedule("0 9 * * 1-5", "Europe/Berlin", 28800, Overlap.QUEUE),
         source=Path("jcard.toml"),
     )
 
@@ -193,6 +198,10 @@ TYPES = {
     "apply_deadline": "duration",
     "applied_at": "string",
     "after": "strings",
+    "schedule": "string",
+    "time_zone": "string",
+    "catch_up": "duration",
+    "overlap": "string",
     "priority": "integer",
     "reap": "string",
     "growth_notice": "size",

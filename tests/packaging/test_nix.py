@@ -187,8 +187,8 @@ def test_the_packages_libtmux_is_of_the_series_that_agentd_holds_to(version: str
       map (each: {{ inherit (each) version; hash = each.src.hash or null; }}) (import {ROOT}/nix/package.nix {{
         inherit lib;
         python3Packages = lib.genAttrs [
-          "aiohttp" "durationpy" "platformdirs" "prometheus-client" "pydantic" "pyte" "structlog" "tomlkit" "watchfiles"
-          "alembic" "asyncpg" "markdown-it-py" "sqlalchemy"
+          "aiohttp" "cronsim" "durationpy" "platformdirs" "prometheus-client" "pydantic" "pyte" "structlog" "tomlkit"
+          "watchfiles" "alembic" "asyncpg" "markdown-it-py" "sqlalchemy"
         ] (name: {{ version = name; }}) // {{
           buildPythonApplication = arguments: arguments; hatchling = null;
           fetchPypi = arguments: arguments;

@@ -116,6 +116,7 @@ class AgentJson(TypedDict):
     stalled: StalledJson | None
     held_change: HeldChangeJson | None
     queued: QueuedJson | None
+    next_start_at: str | None
     priority: int
     ports: dict[str, int]
 

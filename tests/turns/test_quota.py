@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from agentd.files.zones import named_zone
+from agentd.files.named_zones import named_zone
 from agentd.model.events import Detail
 from agentd.model.states import Activity
 from agentd.supervise.usage_limits import LimitHit

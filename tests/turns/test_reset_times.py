@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.files.zones import named_zone
+from agentd.files.named_zones import named_zone
 from agentd.turns.reset_times import reset_time
 
 BERLIN = ZoneInfo("Europe/Berlin")

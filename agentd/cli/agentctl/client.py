@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from agentd.files.answering import Way, along
 from agentd.model.limits import LIMIT_FIELDS
-from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlannedResume, PlanReport
+from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlannedResume, PlannedStart, PlanReport
 from agentd.model.run_view import RunView, SizeView
 from agentd.model.sandbox import SandboxStatus
 from agentd.model.status import (
@@ -70,7 +70,12 @@ _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
     Health: {"config": ConfigStatus, "agents": AgentCounts, "recording": Recording, "slow_reads": SlowRead},
     ObservedAgentView: {"sandbox": SandboxStatus},
     PlannedOperation: {"sandbox": SandboxStatus, "sandbox_before": SandboxStatus},
-    PlanReport: {"operations": PlannedOperation, "resumes": PlannedResume, "observed": ObservedAgentView},
+    PlanReport: {
+        "operations": PlannedOperation,
+        "resumes": PlannedResume,
+        "starts": PlannedStart,
+        "observed": ObservedAgentView,
+    },
     Recording: {"transcripts": RecordingHealth, "journal": RecordingHealth},
     RunView: {"sizes": SizeView},
 }
@@ -79,6 +84,8 @@ _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
 _ADDED_LATER: Mapping[str, Json] = {
     "sizes": [],
     "resumes": [],
+    "starts": [],
+    "next_start_at": None,
     "usage_limit": None,
     "stalled": None,
     "held_change": None,

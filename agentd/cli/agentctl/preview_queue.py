@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agentd.files.answering import within
 from agentd.files.git_root import git_root
+from agentd.files.named_zones import named_zone
+from agentd.files.zones import zone_of
 from agentd.model.capacity import Capacity, Queued
 from agentd.model.spec import AgentSpec
 from agentd.model.states import AgentState
@@ -16,6 +20,8 @@ from agentd.supervise.life import Life
 from agentd.supervise.ordering import unmet
 from agentd.supervise.plan import ObservedView
 from agentd.supervise.queueing import Candidate, Holder, queue
+from agentd.supervise.scheduling import until
+from agentd.text.cron import following
 
 _HOLDS = frozenset({AgentState.STARTING, AgentState.RUNNING, AgentState.STOPPING, AgentState.BACKOFF})
 
@@ -30,6 +36,7 @@ def preview_queue(
     )
     enabled = [spec.name for spec in specs if spec.enabled and not _stays(observed.get(spec.name))]
     waiting = {name: Queued(None, later[name], 0.0) for name in enabled if name in later}
+    waiting |= _by_the_clock(specs, observed)
     if capacity is None:
         return waiting
     roots = {path: _root(path) for path in places(capacity, specs)}
@@ -43,6 +50,20 @@ def preview_queue(
         elif spec.name not in waiting and not _stays(there):
             candidates.append(Candidate(spec.name, memory, claims, spec.policy.priority, 0.0, order))
     return {**waiting, **queue(candidates, holders, with_roots(capacity, roots))}
+
+
+def _by_the_clock(specs: Sequence[AgentSpec], observed: Mapping[str, ObservedView]) -> Mapping[str, Queued]:
+    """Say who would wait for the next start of its schedule: also one that has ended, if its launch is another."""
+    waiting, now = {}, time.time()
+    for spec in specs:
+        there, schedule = observed.get(spec.name), spec.schedule
+        if schedule is None or not spec.enabled or (there is not None and there.state in _HOLDS):
+            continue
+        zone = (None if schedule.zone is None else named_zone(schedule.zone)) or zone_of(os.environ.get("TZ"))
+        waiting[spec.name] = Queued(
+            None, until(following(schedule.cron, now, zone), schedule, zone), now, by_clock=True
+        )
+    return waiting
 
 
 def _stays(there: ObservedView | None) -> bool:

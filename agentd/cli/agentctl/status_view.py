@@ -245,6 +245,8 @@ def detail(agent: AgentStatus) -> str:
     parts = [agent.error] if agent.error is not None else []
     if agent.queued is not None:
         parts.append(_queued(agent.queued))
+    elif agent.next_start_at is not None:
+        parts.append(f"its schedule starts it {_from_now(agent.next_start_at)}")
     if agent.next_restart_at is not None:
         parts.append(f"restart {_from_now(agent.next_restart_at)}")
     if agent.running and agent.deadline is not None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from agentd.cli.agentctl.client import view
 from agentd.cli.agentctl.command import Commands, Invocation, Status, add_jcard
 from agentd.cli.agentctl.sandbox_view import planned_rows
-from agentd.model.plan_report import PlannedOperation, PlannedResume, PlanReport
+from agentd.model.plan_report import PlannedOperation, PlannedResume, PlannedStart, PlanReport
 from agentd.text.quoting import printable
 from agentd.text.terminal import BOLD, DIM, GREEN, RED, YELLOW, Cell, Display, lines, plural
 
@@ -57,11 +57,13 @@ def _plan(invocation: Invocation) -> Status:
         for text in remarks:
             invocation.warn(text)
     resumes = report.resumes if file is None else ()
+    starts = report.starts if file is None else ()
     document: dict[str, object] = {"operations": [asdict(operation) for operation in operations]}
     if file is None:
         document["resumes"] = [asdict(resume) for resume in resumes]
+        document["starts"] = [asdict(start) for start in starts]
     shown = plan_lines(operations, invocation.display)
-    invocation.print_result(document, [*shown, *resume_lines(resumes, invocation.display)])
+    invocation.print_result(document, [*shown, *later_lines(resumes, starts, invocation.display)])
     return Status.DONE
 
 
@@ -70,10 +72,16 @@ def _reason(operation: PlannedOperation) -> str:
     return operation.reason + waits
 
 
-def resume_lines(resumes: Sequence[PlannedResume], display: Display) -> list[str]:
-    """Show who waits at a usage limit until when, a line each."""
+def later_lines(resumes: Sequence[PlannedResume], starts: Sequence[PlannedStart], display: Display) -> list[str]:
+    """Show who goes on after a usage limit, and who is started by the clock, a line each."""
     rows = [[Cell(">"), Cell("resume"), Cell(each.agent, BOLD), Cell(_waits(each))] for each in resumes]
-    return lines((), rows, display)
+    rows += [
+        [Cell(">"), Cell("start"), Cell(each.agent, BOLD), Cell(f"at {each.start_at}: {each.reason}")]
+        for each in starts
+    ]
+    if not rows:
+        return []
+    return [*([""] if display.table else []), *lines(("", "LATER", "AGENT", "WHEN"), rows, display)]
 
 
 def _waits(resume: PlannedResume) -> str:
