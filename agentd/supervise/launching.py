@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from agentd.harness.additions import Additions
 from agentd.launch.launcher import LaunchScript, oversized
 from agentd.launch.preflight import PATH_SET, PreflightError
 from agentd.launch.renderer import check_renderer, renderer
@@ -170,12 +171,47 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
     PreflightError
         With the reason why they cannot be written.
     """
-    launch, spec = desired.launch, desired.spec
+    spec, sandbox = desired.spec, prepared.sandbox
+    execution = _execution(host, desired, run_id, prepared)
+    limits = spec.policy.limits
+    held = _is_held(host, spec.name, run_id, limits)
+    script = LaunchScript(
+        agent=spec.name,
+        run_id=run_id,
+        argv=execution.argv,
+        environment=execution.environment,
+        workdir=str(spec.workdir),
+        open_files=host.open_files,
+        wrapper=None if sandbox is None else sandbox.wrapper,
+        held=held,
+    )
+    try:
+        host.runtime.write_record(run_id, record)
+        _write_beside(host, run_id, prepared, execution.added)
+        path = host.runtime.write_script(script)
+        serve_hooks(host, spec.name, run_id, {} if execution.added is None else execution.added.memo)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise PreflightError(f"cannot write the launch script in {host.runtime.path}: {reason}") from error
+    extra = 0 if sandbox is None else sandbox.wrapper.processes(limits.pid_limit or 0)
+    return PaneRequest(run_id, path, held, way_out=prepared.way_out, extra=extra)
+
+
+@dataclass(frozen=True, slots=True)
+class _Execution:
+    """What a run executes, with all that is added to what is declared."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    added: Additions | None
+
+
+def _execution(host: Host, desired: DesiredAgent, run_id: str, prepared: Prepared) -> _Execution:
+    launch, spec, sandbox = desired.launch, desired.spec, prepared.sandbox
     assert launch is not None
     own = {AGENT_VARIABLE: spec.name, RUN_ID_VARIABLE: run_id}
-    sandbox, way_out = prepared.sandbox, prepared.way_out
     base = host.base_environment if sandbox is None else inherited_inside(host.base_environment, sandbox.home)
-    given = {} if way_out is None else way_out.environment
+    given = {} if prepared.way_out is None else prepared.way_out.environment
     environment = {**base, **own, **given, **launch.environment}
     added = additions(host, desired, run_id, environment, sandbox)
     if added is not None:
@@ -196,34 +232,19 @@ def prepare(host: Host, desired: DesiredAgent, run_id: str, record: str, prepare
             workdir=str(spec.workdir),
             environment=sorted(environment),
         )
-    limits = spec.policy.limits
-    held = _is_held(host, spec.name, run_id, limits)
-    try:
-        host.runtime.write_record(run_id, record)
-        if way_out is not None and way_out.trusted is not None:
-            host.runtime.write_trusted(run_id, way_out.trusted)
-        if added is not None:
-            inside = sandbox is not None and sandbox.hooks
-            host.runtime.write_watching(run_id, json.dumps(dict(added.memo)), None if inside else added.file)
-        if sandbox is not None and sandbox.hooks:
-            host.runtime.write_hooks(run_id, None if added is None else added.file)
-        script = LaunchScript(
-            agent=spec.name,
-            run_id=run_id,
-            argv=argv,
-            environment=environment,
-            workdir=str(spec.workdir),
-            open_files=host.open_files,
-            wrapper=None if sandbox is None else sandbox.wrapper,
-            held=held,
-        )
-        extra = 0 if sandbox is None else sandbox.wrapper.processes(limits.pid_limit or 0)
-        path = host.runtime.write_script(script)
-        serve_hooks(host, spec.name, run_id, {} if added is None else added.memo)
-        return PaneRequest(run_id, path, held, way_out=way_out, extra=extra)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise PreflightError(f"cannot write the launch script in {host.runtime.path}: {reason}") from error
+    return _Execution(argv, environment, added)
+
+
+def _write_beside(host: Host, run_id: str, prepared: Prepared, added: Additions | None) -> None:
+    """Write what stands beside the launch script."""
+    sandbox, way_out = prepared.sandbox, prepared.way_out
+    inside = sandbox is not None and sandbox.hooks
+    if way_out is not None and way_out.trusted is not None:
+        host.runtime.write_trusted(run_id, way_out.trusted)
+    if added is not None:
+        host.runtime.write_watching(run_id, json.dumps(dict(added.memo)), None if inside else added.file)
+    if inside:
+        host.runtime.write_hooks(run_id, None if added is None else added.file)
 
 
 def _is_held(host: Host, agent: str, run_id: str, limits: Limits) -> bool:
