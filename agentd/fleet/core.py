@@ -1,0 +1,251 @@
+"""What the Controller decides: where agents are, what each host is told, and when what ran on a lost one has ended.
+
+Pure: time is an argument, and every change of the `Book` is handed to `write` before anything of it is said to a host.
+One rule keeps an agent from running twice: it has one `Run` at most. That names the only host that is told to have it,
+and ends only once that host says that it is gone, or was cut off for so long that its lease has ended it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from agentd.fleet.definitions import Definition, Wanted
+from agentd.fleet.leases import LeaseTerms
+from agentd.fleet.ledger import Book, Run
+from agentd.fleet.messages import HostReport, Orders
+from agentd.fleet.placement import place
+from agentd.fleet.plans import Assignment, Host, Leaving, Plan, Step
+from agentd.model.placement import Place
+
+_NONE: Final[Mapping[str, Definition]] = {}
+
+
+@dataclass(slots=True)
+class Heard:
+    """When and from whom a host was heard last."""
+
+    granted: float
+    """When it was answered last, or when this Controller started: a former one may have answered until then."""
+    heard: bool = False
+    """By this Controller."""
+    token: str = ""
+    number: int = -1
+    version: str | None = None
+    note: str | None = None
+
+
+class Core:
+    """The fleet, as the Controller knows it.
+
+    Parameters
+    ----------
+    book
+        As the ledger has it.
+    write
+        Makes a change of it lasting; it is not done if that raises.
+    wanted
+        What the jcard in the book asks for.
+    now
+        By the monotonic clock, in seconds, as everywhere here.
+    """
+
+    def __init__(
+        self, book: Book, write: Callable[[Book, Book], None], wanted: Wanted, terms: LeaseTerms, now: float
+    ) -> None:
+        self._book = book
+        self._write = write
+        self.wanted = wanted
+        self.terms = terms
+        self._started = now
+        self._heard = {name: Heard(now) for name in book.hosts}
+        self.plan = Plan(())
+        self._decided: tuple[object, ...] = ()
+        self._decide(now)
+
+    @property
+    def book(self) -> Book:
+        """All that is written down."""
+        return self._book
+
+    def last_heard(self, host: str) -> Heard | None:
+        """What is known of a host beside its record."""
+        return self._heard.get(host)
+
+    # What happens
+
+    def hear(self, report: HostReport, now: float) -> Orders | None:
+        """Take a host's question, and answer it; ``None`` if it is a late one, which must not be answered."""
+        name = report.host.name
+        heard = self._heard.get(name) or Heard(now)
+        if report.number > 0 and (report.token != heard.token or report.number <= heard.number):
+            return None
+        known = self._book.hosts.get(name)
+        record = replace(report.host, draining=known.draining if known else False)
+        hosts = self._book.hosts if record == known else {**self._book.hosts, name: record}
+        runs = dict(self._book.runs)
+        for agent in report.files:
+            # What nobody wrote down: the ledger is a new one. Nothing else may be done with it until it is gone.
+            if agent not in runs:
+                runs[agent] = Run(agent, name, leased=False, grace=0)
+        if report.number > 0:
+            self._conclude(report, runs)
+        self._heard[name] = Heard(now, True, report.token, report.number, report.version, report.note)
+        self._store(replace(self._book, hosts=hosts, runs=runs))
+        self._decide(now)
+        return self._orders(name, report.files)
+
+    def _conclude(self, report: HostReport, runs: dict[str, Run]) -> None:
+        definitions = self.wanted.definitions or _NONE
+        for agent, run in list(runs.items()):
+            if run.host != report.host.name:
+                continue
+            definition = definitions.get(agent)
+            if run.leaving and report.present is not None and agent not in report.present | report.files.keys():
+                del runs[agent]
+            elif definition is not None and definition.leased and report.files.get(agent) == definition.digest:
+                # What it was given before has been replaced.
+                runs[agent] = replace(run, leased=True, grace=max(run.grace, definition.grace))
+
+    def apply(self, text: str, path: str, wanted: Wanted, at: float, now: float) -> Plan:
+        """Take another jcard; gives what is done."""
+        book = self._book
+        self._store(replace(book, revision=book.revision + 1, jcard=text, path=path, applied_at=at))
+        self.wanted = wanted
+        self._decide(now)
+        return self.plan
+
+    def drain(self, host: str, *, draining: bool, now: float) -> Plan:
+        """Empty a host, or use it again.
+
+        Raises
+        ------
+        KeyError
+            If there is none of that name.
+        """
+        record = replace(self._book.hosts[host], draining=draining)
+        self._store(replace(self._book, hosts={**self._book.hosts, host: record}))
+        self._decide(now)
+        return self.plan
+
+    def move(self, agents: Mapping[str, str], now: float) -> None:
+        """Have agents leave the hosts named here, to be placed anew."""
+        runs = {
+            **self._book.runs,
+            **{
+                name: replace(run, leaving=True)
+                for name, run in self._book.runs.items()
+                if agents.get(name) == run.host
+            },
+        }
+        self._store(replace(self._book, runs=runs))
+        self._decide(now)
+
+    def tick(self, now: float) -> None:
+        """Let time pass: hosts may have been lost, and what ran there may have ended."""
+        self._decide(now)
+
+    # What follows
+
+    def preview(self, wanted: Wanted, now: float) -> Plan:
+        """Say what another jcard would do."""
+        return self._planned(wanted, self._book.runs, now)
+
+    def _decide(self, now: float) -> None:
+        # Placing 5000 agents takes half a second: not at each question of each host.
+        known = (self._book, self.wanted, tuple(self.hosts(now)), self._may_start(now))
+        if known == self._decided:
+            return
+        runs = dict(self._book.runs)
+        for agent, run in self._book.runs.items():
+            if run.leaving and run.leased and self.ended(run.host, now):
+                del runs[agent]
+        self.plan = plan = self._planned(self.wanted, runs, now)
+        for each in plan.assignments:
+            changed = self._follow(each, runs.pop(each.agent, None), now)
+            if changed is not None:
+                runs[each.agent] = changed
+        for agent, _ in plan.removed:
+            if agent in runs:
+                runs[agent] = replace(runs[agent], leaving=True)
+        self._store(replace(self._book, runs=runs))
+        self._decided = (self._book, *known[1:])
+
+    def _follow(self, each: Assignment, run: Run | None, now: float) -> Run | None:
+        """What may run of an agent once its part of a plan is being done."""
+        definition = (self.wanted.definitions or _NONE)[each.agent]
+        if run is None:
+            starts = each.step is Step.START and each.host is not None and self._may_start(now)
+            return _new(each, definition) if starts else None
+        match each.step:
+            case Step.STAY:
+                return _told(run, definition)
+            case Step.WAIT:
+                return run
+            case Step.START if run.leased and self.ended(run.host, now):
+                return _new(each, definition)
+            case _:
+                return replace(run, leaving=True)
+
+    def _planned(self, wanted: Wanted, runs: Mapping[str, Run], now: float) -> Plan:
+        places = {wish.name: wish.place for wish in wanted.wishes}
+        leaving = [Leaving(run.host, places.get(run.agent, Place())) for run in runs.values() if run.leaving]
+        staying = {run.agent: run.host for run in runs.values() if not run.leaving}
+        # One that is still leaving its host is placed once it has.
+        wishes = [wish for wish in wanted.wishes if not (wish.name in runs and runs[wish.name].leaving)]
+        return place(wishes, self.hosts(now), staying, leaving)
+
+    def _may_start(self, now: float) -> bool:
+        """Whether all hosts that were known when this Controller started have been asked, or had the time to say."""
+        return all(each.heard for each in self._heard.values()) or now >= self._started + self.terms.lost_after
+
+    def hosts(self, now: float) -> list[Host]:
+        """List the hosts as they are now."""
+        return [
+            Host(
+                each.name, each.slots, each.cpus, each.memory, each.gpus, each.labels,
+                draining=each.draining, alive=self.alive(each.name, now), fenced=self.ended(each.name, now),
+            )
+            for each in self._book.hosts.values()
+        ]  # fmt: skip
+
+    def alive(self, host: str, now: float) -> bool:
+        """Whether a host has been heard lately."""
+        return now < self._heard[host].granted + self.terms.lost_after
+
+    def ended(self, host: str, now: float) -> bool:
+        """Whether all that has a lease on a host has surely ended."""
+        if self.alive(host, now):
+            return False
+        grace = max((run.grace for run in self._book.runs.values() if run.host == host), default=0.0)
+        return now >= self.terms.ended_by(self._heard[host].granted, grace)
+
+    def _orders(self, host: str, files: Mapping[str, str]) -> Orders:
+        definitions = self.wanted.definitions or _NONE
+        wanted = {
+            run.agent: definitions[run.agent]
+            for run in self._book.runs.values()
+            if run.host == host and not run.leaving and run.agent in definitions
+        }
+        return Orders(
+            self._book.epoch,
+            self.terms,
+            {name: each.digest for name, each in wanted.items()},
+            frozenset(name for name, each in wanted.items() if each.leased),
+            {name: each.text for name, each in wanted.items() if files.get(name) != each.digest},
+        )
+
+    def _store(self, book: Book) -> None:
+        if book != self._book:
+            self._write(self._book, book)
+            self._book = book
+
+
+def _new(each: Assignment, definition: Definition) -> Run | None:
+    return None if each.host is None else Run(each.agent, each.host, definition.leased, definition.grace)
+
+
+def _told(run: Run, definition: Definition) -> Run:
+    """What may run on a host once it is told this definition: the old one, or the new one."""
+    return replace(run, leased=run.leased and definition.leased, grace=max(run.grace, definition.grace))

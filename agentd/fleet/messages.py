@@ -1,0 +1,44 @@
+"""What hosts and the Controller say to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agentd.fleet.leases import LeaseTerms
+from agentd.fleet.ledger import HostRecord
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """A host's question: what it has, and so, what it is to have."""
+
+    host: HostRecord
+    token: str
+    """Of this start of the host's Node."""
+    number: int
+    """Counts the questions of this start: a late one tells nothing. 0 is the first, of which nothing is concluded."""
+    files: Mapping[str, str]
+    """Digests of the drop-ins that are there, by agent."""
+    present: frozenset[str] | None = None
+    """Agents that may run without a drop-in: what agentd still lists, and what was withdrawn a moment ago. ``None`` if
+    that is not known: agentd does not answer, or has just started."""
+    version: str | None = None
+    """Of agentd; ``None`` if it does not answer."""
+    note: str | None = None
+    """What is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """The answer: what a host is to have, no more and no less."""
+
+    epoch: int
+    """Of the Controller: an older one's orders are not followed."""
+    terms: LeaseTerms
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Digests by agent."""
+    leased: frozenset[str] = frozenset()
+    """The ones among them that have a lease."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Of those that the host does not have so."""
