@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from agentd import __version__
+from agentd.daemon.budget_status import budget_status
 from agentd.daemon.configuration import ConfigFile, Configuration
 from agentd.daemon.pass_watch import PassWatch
 from agentd.files.looks import Looks
+from agentd.files.zones import zone_of
 from agentd.limits.held_run import Held
 from agentd.model.limits import LIMIT_FIELDS
 from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlannedResume, PlannedStart, PlanReport
@@ -22,6 +24,7 @@ from agentd.model.status import (
     NOT_READ_YET,
     AgentCounts,
     AgentStatus,
+    BudgetStatus,
     ConfigFileStatus,
     ConfigStatus,
     Health,
@@ -51,7 +54,16 @@ from agentd.text.timestamps import rfc3339
 from agentd.tmux.panes import Pane
 
 _Shown: TypeAlias = tuple[
-    Life, Description, int | None, float, str | None, Pane | None, Mapping[str, Held], WatchedRun | None, float | None
+    Life,
+    Description,
+    int | None,
+    float,
+    str | None,
+    Pane | None,
+    Mapping[str, Held],
+    WatchedRun | None,
+    float | None,
+    BudgetStatus | None,
 ]
 """All that a status is made from."""
 
@@ -157,12 +169,13 @@ class DaemonStatus:
         held = agent.host.groups.report(agent.run_id, agent.life.policy.limits)
         watched = None if run is None else agent.host.watcher.shown(run.id)
         start = agent.host.scheduler.next_start(agent.name)
-        state = agent.life, agent.described, uptime, offset, problem, agent.pane, held, watched, start
+        budget = self._budget(agent)
+        state = agent.life, agent.described, uptime, offset, problem, agent.pane, held, watched, start, budget
         cached = self._cached.get(agent.name)
         # Tuples compare what is not the same object alone.
         if cached is not None and cached[0] == state:
             return cached[1]
-        status = _status(agent, now, offset, self._sandbox(agent.life.desired), held, watched)
+        status = _status(agent, now, offset, self._sandbox(agent.life.desired), held, watched, budget)
         self._cached[agent.name] = state, status
         return status
 
@@ -170,6 +183,13 @@ class DaemonStatus:
         """One agent, its name compared without regard to case."""
         found = self.reconciler.find(name)
         return None if found is None else self._status(found, self.clock.now(), self.clock.offset())
+
+    def _budget(self, agent: Agent) -> BudgetStatus | None:
+        budget, use = agent.life.policy.budget, agent.host.watcher.budget(agent.name)
+        if budget is None and use is None:
+            return None
+        wall, zone = self.clock.wall(), zone_of(os.environ.get("TZ"))
+        return budget_status(agent.name, agent.described.harness, budget, use, wall, zone)
 
     def _sandbox(self, desired: DesiredAgent | None) -> SandboxStatus | None:
         return None if desired is None else shown(desired.spec, self.context.data_dir, desired.secrets)
@@ -251,6 +271,7 @@ def _status(
     sandbox: SandboxStatus | None,
     held: Mapping[str, Held],
     watched: WatchedRun | None,
+    budget: BudgetStatus | None,
 ) -> AgentStatus:
     life, described = agent.life, agent.described
     run, ended, state = life.run, life.last_exit, life.state
@@ -295,6 +316,7 @@ def _status(
         conversation=None if doing is None else doing.conversation,
         usage_limit=_usage_limit(life) if live else None,
         stalled=_stalled(life) if live else None,
+        budget=budget,
         ports={} if life.desired is None else ports_of(life.desired.spec),
         held_change=_held_change(life),
         queued=_queued(life),

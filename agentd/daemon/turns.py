@@ -23,6 +23,8 @@ from agentd.settings.folders import SOCKET_PATH_LIMIT
 from agentd.settings.sockets import turns_socket
 from agentd.supervise.host import Host
 from agentd.turns import peers
+from agentd.turns.budgets.ledger import FILE as LEDGER
+from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversations import FILE, Conversations
 from agentd.turns.messages.store import FILE as MESSAGES
 from agentd.turns.registry import load_adapters
@@ -64,6 +66,7 @@ class TurnsPart:
         self._conversations = Conversations(state_dir / FILE)
         self._conversations.read()
         self._messages = state_dir / MESSAGES
+        self._ledger = Ledger(state_dir / LEDGER)
         self._adapters = load_adapters()
         for text in self._adapters.warnings:
             log.warning("harness", warning=text)
@@ -132,6 +135,7 @@ class TurnsPart:
                 redact=self._host.redact,
                 conversations=self._conversations,
                 messages=self._messages,
+                ledger=self._ledger,
                 changed=self._host.does,
                 terminal=lambda run: PaneTerminal(self._host, run),
                 empty_box=self._empty_box,

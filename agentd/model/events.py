@@ -55,6 +55,7 @@ class EventKind(StrEnum):
     LIMIT_REACHED = "limit_reached"
     LIMIT_RESUMED = "limit_resumed"
     STALLED = "stalled"
+    BUDGET_BREACHED = "budget_breached"
     TURN_STARTED = "turn_started"
     TURN_TOOL_STARTED = "turn_tool_started"
     TURN_TOOL_COMPLETED = "turn_tool_completed"
@@ -212,6 +213,10 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
         "The agent is at work and does not go on, so the next action of `stall` is tried; the reason is what was seen.",
         ("run", "phase", "stall_action", "tried", "stalled_since"),
     ),
+    EventKind.BUDGET_BREACHED: EventDoc(
+        "A number of the agent's budget is used up; the reason says which, and by how much.",
+        ("run", "budget", "used", "limit", "budget_action", "budget_source"),
+    ),
     EventKind.TURN_STARTED: EventDoc("The agent's program took a message.", (*_TURN, "prompt", "characters")),
     EventKind.TURN_TOOL_STARTED: EventDoc("The agent uses a tool; the reason is what for.", (*_TURN, "tool", "name")),
     EventKind.TURN_TOOL_COMPLETED: EventDoc("A tool has run.", (*_TURN, "tool", "ok")),
@@ -302,6 +307,11 @@ DETAILS: Mapping[str, str] = {
     "kills": "number of processes of the run that the kernel has killed for lack of memory so far",
     "input_tokens": "tokens that the model was given",
     "limit_action": "what `on_usage_limit` says: `wait`, `stop` or `notify`",
+    "budget": "the number of the budget: usd (dollars in the run), day (dollars in the day) or turns",
+    "used": "what was used",
+    "limit": "what may be used",
+    "budget_action": "what follows: pause, stop or notify",
+    "budget_source": "who says what was used",
     "limit_source": "the witness that tells of the limit",
     "late_seconds": "how long ago that was",
     "lost": "how many",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from agentd.model.budgets import BreachAction
 from agentd.model.json_schema import Count, Digest, JsonSchema, Positive, State, Time
 from agentd.model.limits import Enforcer
 from agentd.model.sandbox import SandboxStatus
@@ -93,6 +94,38 @@ class StalledStatus:
     """How many actions of stall were tried since it last went on."""
     next: Annotated[str, JsonSchema({"enum": [*StallAction]})] | None
     """What is tried after another such time; null if nothing is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundStatus:
+    """One number of a budget."""
+
+    name: Annotated[str, JsonSchema({"enum": ["usd", "day", "turns"]})]
+    """usd is US dollars in a run, day is US dollars in a day, turns is turns in a run."""
+    limit: float
+    """What may be used."""
+    used: float | None
+    """What was used in the run there is or was last, or today; null where nobody says it."""
+    source: str | None
+    """Who says it; null where nobody does."""
+    told_at: Time | None
+    """When it was said last; null for what agentd counts itself, and where it was not said yet."""
+    resets_at: Time | None
+    """When it begins anew; null for what a new run begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """What an agent has used of its budget."""
+
+    on_breach: Annotated[str, JsonSchema({"enum": [*BreachAction]})]
+    """What follows when it is used up."""
+    bounds: Sequence[BoundStatus]
+    """Its numbers."""
+    breached: bool
+    """Whether one is used up, of its own budget or of the agent's that spawned it."""
+    reason: str | None
+    """Which, and what follows; null if none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +230,8 @@ class AgentStatus:
     """The usage limit that it is at; null if it is at none that is known."""
     stalled: StalledStatus | None
     """What was tried since it last went on; null while it goes on."""
+    budget: BudgetStatus | None
+    """What it has used of its budget; null if it has none."""
     ports: Mapping[str, int]
     """Its own ports, by the variable that names each."""
     held_change: HeldChangeStatus | None

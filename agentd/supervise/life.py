@@ -81,6 +81,7 @@ class StopReason(StrEnum):
     SESSION_LOST = "session lost"
     USAGE_LIMIT = "usage limit"
     STALLED = "stalled"
+    BUDGET = "budget"
     NOT_STARTED = "not started"
     SHUTDOWN = "shutdown"
 
@@ -149,6 +150,8 @@ class Life:
     """The usage limit that it is at, or has gone on from."""
     stalled: Stalled | None = None
     """What was tried since it last went on; ``None`` if nothing was."""
+    over_budget: str | None = None
+    """Why it is stopped for its budget, if it is."""
     session_open: bool = False
     gone: bool = False
     """Whether nothing is left of it and it can be forgotten."""

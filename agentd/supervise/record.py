@@ -100,6 +100,7 @@ class Record:
     hold: Hold | None = None
     claims: Claims | None = None
     stalled: Stalled | None = None
+    over_budget: str | None = None
 
     @classmethod
     def of(cls, life: Life, described: Description) -> Record:
@@ -132,6 +133,7 @@ class Record:
             hold=None if life.hold is None else life.hold.kept,
             claims=life.claims,
             stalled=life.stalled,
+            over_budget=life.over_budget,
         )
 
     def life(self, *, session_open: bool) -> Life:
@@ -156,6 +158,7 @@ class Record:
             hold=self.hold,
             claims=self.claims,
             stalled=self.stalled,
+            over_budget=self.over_budget,
             session_open=session_open,
         )
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from agentd.process.reaper import ProcessTree
 from agentd.sandbox.egress.service import Running
-from agentd.supervise import hold_steps, limit_steps, stall_steps, transitions
+from agentd.supervise import budget_steps, hold_steps, limit_steps, stall_steps, transitions
 from agentd.supervise.host import Host
 from agentd.supervise.launching import served
 from agentd.supervise.life import Life
@@ -89,6 +89,8 @@ class RunHolder(Machine):
         shown = None if run is None else self.host.watcher.shown(run.id)
         if run is not None and shown is not None:
             self._apply(limit_steps.observed(self.life, run.id, shown.activity, shown.limit, self._now()))
+            used = self.host.watcher.budget(self.life.name)
+            self._apply(budget_steps.observed(self.life, run.id, used, self._now()))
             self._apply((hold_steps.activity_changed(self.life, shown.activity, self._now()), ()))
 
     def _told_on(self, run_id: str, error: str | None) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from agentd.harness.additions import Additions, LaunchFacts
+from agentd.model.budgets import Budget
 from agentd.model.states import Activity
 from agentd.process.identity import ProcessIdentity
+from agentd.supervise.budgets import BudgetUse
 from agentd.supervise.usage_limits import LimitHit
 from agentd.tmux.panes import Pane
 
@@ -53,6 +55,10 @@ class DeclaredAgent:
     """Why it takes no messages, where its declaration says so."""
     spawned_by: str | None = None
     """The agent whose worker it is, and that so may talk to it."""
+    budget: Budget | None = None
+    """What it may use up."""
+    stays: bool = True
+    """Whether it is there between turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +148,10 @@ class RunWatcher(Protocol):
         """
         ...
 
+    def budget(self, agent: str) -> BudgetUse | None:
+        """What an agent has used, running or not; ``None`` if that is not known, or it has no budget."""
+        ...
+
     async def box(self, run_id: str) -> str | None:
         """Say in words what stands in the run's input box, or that it is not shown.
 
@@ -204,6 +214,10 @@ class NoWatcher:
     def interrupt(self, run_id: str, told: Callable[[str | None], None]) -> None:  # noqa: ARG002 (the protocol's)
         """Nobody can be asked."""
         told("turns are not watched")
+
+    def budget(self, agent: str) -> BudgetUse | None:  # noqa: ARG002 (the protocol's)
+        """Nothing is known."""
+        return None
 
     async def box(self, run_id: str) -> str | None:  # noqa: ARG002 (the protocol's)
         """Nothing is known."""

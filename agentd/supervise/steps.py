@@ -94,6 +94,7 @@ def launch(life: Life, at: Instant, *, restart: bool = False) -> Step:
         limited=life.limited if restart and life.desired.resumes else None,
         # What was tried is, until it goes on.
         stalled=stalled,
+        over_budget=None,
         fingerprint=life.desired.fingerprint,
         claims=life.desired.claims,
         stop_keys=life.desired.stop_keys,

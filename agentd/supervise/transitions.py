@@ -258,6 +258,9 @@ def exited(life: Life, run_id: str, ended: Exit, at: Instant) -> Step:
             if stall_steps.stops(life) and not overdue:
                 stop = Stop(StopReason.STALLED, 0.0, (), stall_steps.stop_error(life))
                 return wind_down(replace(life, state=AgentState.STOPPING, stop=stop))
+            if life.over_budget is not None and not overdue:
+                stop = Stop(StopReason.BUDGET, 0.0, (), life.over_budget)
+                return wind_down(replace(life, state=AgentState.STOPPING, stop=stop))
             if overdue:
                 # Seen only by the next daemon: the end of a stop by timeout, or an end that came before it.
                 return wind_down(replace(life, state=AgentState.STOPPING, stop=Stop(StopReason.TIMEOUT, 0.0, ())))
@@ -302,7 +305,7 @@ def stopped(life: Life, at: Instant) -> Step:
         life = replace(life, outcome=Exit(error=stop.error))
     if stop.reason is StopReason.STALLED:
         return stall_steps.launch_after(life, at)
-    return (stop_at_limit(life) if stop.reason is StopReason.USAGE_LIMIT else follow(life, at)), ()
+    return (stop_at_limit(life) if stop.reason in (StopReason.USAGE_LIMIT, StopReason.BUDGET) else follow(life, at)), ()
 
 
 def _after_timeout(life: Life, at: Instant) -> Step:

@@ -113,7 +113,9 @@ def declared_agent(host: Host, desired: DesiredAgent) -> DeclaredAgent:
     one_shot = None if desired.stays else ONE_TURN
     spec = desired.spec
     by = None if spec.worker is None else spec.worker.spawned_by
-    return DeclaredAgent(spec.name, spec.harness, _unwatched(host, spec) or one_shot, by)
+    return DeclaredAgent(
+        spec.name, spec.harness, _unwatched(host, spec) or one_shot, by, spec.policy.budget, desired.stays
+    )
 
 
 def watch_run(host: Host, life: Life, described: Description, handle: RunHandle) -> None:

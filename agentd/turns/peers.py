@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from agentd.process.identity import ProcessIdentity
 from agentd.process.proc import PROC, STAT_PARENT, STAT_STARTED, read_bytes, run_id_of
+from agentd.supervise.run_watcher import DeclaredAgent
 
 _CREDENTIALS = struct.Struct("iII")
 _DEEPEST = 64
@@ -80,3 +81,21 @@ def run_of(pid: int, runs: Mapping[int, tuple[ProcessIdentity, T]]) -> T | None:
 def is_in_a_run(pid: int, runs: Mapping[int, tuple[ProcessIdentity, T]]) -> bool:
     """Whether a process belongs to any run, also if it has lost its parents."""
     return pid != os.getpid() and (run_of(pid, runs) is not None or run_id_of(pid) is not None)
+
+
+def is_worker_of(agent: str, name: str, declared: Mapping[str, DeclaredAgent]) -> bool:
+    """Whether an agent's workers, or theirs, are of that name.
+
+    Parameters
+    ----------
+    declared
+        By name in lower case.
+    """
+    seen = {agent.lower()}
+    at = name.lower()
+    while at not in seen and (found := declared.get(at)) is not None and found.spawned_by is not None:
+        seen.add(at)
+        at = found.spawned_by.lower()
+        if at == agent.lower():
+            return True
+    return False

@@ -28,10 +28,12 @@ from agentd.model.events import Detail, Event, EventKind
 from agentd.model.states import Activity
 from agentd.model.user import AgentUser
 from agentd.supervise.applying import DRAFT, NO_BOX
+from agentd.supervise.budgets import BudgetUse
 from agentd.supervise.run_watcher import DeclaredAgent, StartedRun, Told, WatchedRun
 from agentd.tmux.panes import Pane
 from agentd.turns.activity import NOBODY_SPEAKS, SCREEN
 from agentd.turns.adapter import Adapter, Ground, LiveRun, Terminal, TurnsError, Typed
+from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversations import Conversations, Remembered
 from agentd.turns.events import TurnEvent
 from agentd.turns.file_changes import FileChanges
@@ -76,6 +78,8 @@ class Setting:
     conversations: Conversations
     messages: Path
     """The file that keeps messages."""
+    ledger: Ledger
+    """Keeps what agents have used of their budgets."""
     changed: Callable[[str], None]
     """Told the id of a run that is doing something else, in the daemon's loop."""
     terminal: Callable[[StartedRun], Terminal]
@@ -99,6 +103,8 @@ class TurnsThread:
         self._shown: dict[str, WatchedRun] = {}
         self._told: dict[str, Told] = {}
         """Written in the thread, a value at a time: a call of the daemon's loop for each word would be too many."""
+        self._used: dict[str, BudgetUse] = {}
+        """By the agent's name in lower case."""
         self._panes: dict[str, tuple[str, Pane]] = {}
         """The harness and the pane of each run."""
         self._terminals: dict[str, tuple[str, Terminal]] = {}
@@ -118,7 +124,7 @@ class TurnsThread:
         looks = Looks()
         changes = FileChanges(looks)
         ground = Ground(looks, changes, self._setting.user, time.time)
-        self._turns = Turns(self._setting.adapters, ground, self, Store(self._setting.messages))
+        self._turns = Turns(self._setting.adapters, ground, self, Store(self._setting.messages), self._setting.ledger)
         requests = Requests(self._turns, self._setting.access)
         self._socket = HookSocket(requests.may_connect, requests.handle)
         self._run_sockets = RunSockets(requests.may_connect, requests.of_sandbox)
@@ -127,6 +133,7 @@ class TurnsThread:
             asyncio.create_task(changes.run(), name="files"),
             asyncio.create_task(self._live(), name="beat"),
             asyncio.create_task(self._turns.background.run(), name="background"),
+            asyncio.create_task(self._turns.budgets.run(), name="budgets"),
             asyncio.create_task(self._turns.deliveries.open(), name="messages of a former daemon"),
         ]
         self._ready.set()
@@ -162,6 +169,10 @@ class TurnsThread:
         tools = () if turn is None else tuple(each.name for each in turn.tools)
         if run.run_id in self._shown:
             self._told[run.run_id] = Told(time.monotonic(), tools)
+
+    def used(self, agent: str, run_ids: tuple[str, ...], use: BudgetUse) -> None:
+        """Pass on what an agent has used of its budget."""
+        self._to_daemon(partial(self._take_use, agent, run_ids, use))
 
     def unheard(self, run: RunWatch) -> None:
         """Nothing to do: what is shown of the run changes, too."""
@@ -302,6 +313,10 @@ class TurnsThread:
         """Interrupt the run's turn."""
         self._to_thread(partial(self._turns.interrupt, run_id, lambda error: self._to_daemon(partial(told, error))))
 
+    def budget(self, agent: str) -> BudgetUse | None:
+        """What an agent has used of its budget."""
+        return self._used.get(agent.lower())
+
     async def box(self, run_id: str) -> str | None:
         """Say in words what stands in the run's input box, or that it is not shown."""
         harness, terminal = self._terminals.get(run_id, (None, None))
@@ -352,6 +367,11 @@ class TurnsThread:
             text = None if shown.text is None else self._setting.redact(shown.text)
             limit = None if shown.limit is None else replace(shown.limit, text=text)
             self._shown[run_id] = replace(shown, text=text, limit=limit)
+            self._setting.changed(run_id)
+
+    def _take_use(self, agent: str, run_ids: tuple[str, ...], use: BudgetUse) -> None:
+        self._used[agent.lower()] = use
+        for run_id in run_ids:
             self._setting.changed(run_id)
 
     def _to_thread(self, call: Callable[[], None]) -> None:

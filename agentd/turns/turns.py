@@ -18,6 +18,8 @@ from agentd.turns.activity import SCREEN, Rank, Seen
 from agentd.turns.adapter import Adapter, Ground, LiveRun, TurnsError
 from agentd.turns.approvals.approver import Approver
 from agentd.turns.background import Background
+from agentd.turns.budgets.book import Budgets, Shows
+from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversations import Remembered
 from agentd.turns.events import Ended, PermissionAsked, PermissionResolved, TurnEvent
 from agentd.turns.messages.deliveries import Deliveries
@@ -47,25 +49,7 @@ class NotYetError(Exception):
     """It is not known yet which agents are declared."""
 
 
-def is_worker_of(agent: str, name: str, declared: Mapping[str, DeclaredAgent]) -> bool:
-    """Whether an agent's workers, or theirs, are of that name.
-
-    Parameters
-    ----------
-    declared
-        By name in lower case.
-    """
-    seen = {agent.lower()}
-    at = name.lower()
-    while at not in seen and (found := declared.get(at)) is not None and found.spawned_by is not None:
-        seen.add(at)
-        at = found.spawned_by.lower()
-        if at == agent.lower():
-            return True
-    return False
-
-
-class Memory(Outlet[RunWatch], Protocol):
+class Memory(Outlet[RunWatch], Shows, Protocol):
     """Where news go, and conversations are remembered."""
 
     def restored(self, agent: str, conversation: Remembered) -> None:
@@ -84,14 +68,21 @@ class Turns:
         Where their news go, beside the streams.
     store
         Keeps messages.
+    ledger
+        Keeps what agents have used of their budgets.
     """
 
-    def __init__(self, adapters: Mapping[str, Adapter], ground: Ground, outlet: Memory, store: Store) -> None:
+    def __init__(
+        self, adapters: Mapping[str, Adapter], ground: Ground, outlet: Memory, store: Store, ledger: Ledger
+    ) -> None:
         self._adapters = adapters
         self._ground = ground
         self._outlet = outlet
         self._streams = Streams()
-        self.deliveries = Deliveries(store, ground.wall, self._message_changed, self._takes_messages)
+        self.budgets = Budgets(ledger, ground.wall, outlet, self._do)
+        self.deliveries = Deliveries(
+            store, ground.wall, self._message_changed, self._takes_messages, self.budgets.holds
+        )
         self.background = Background()
         self.approver = Approver(ground.looks, self.emit, self._do)
         self.adopted = asyncio.Event()
@@ -121,6 +112,7 @@ class Turns:
         self._all_known = all_known
         self.told.set()
         self._apply_declared()
+        self.budgets.declared(self._declared)
 
     def _apply_declared(self) -> None:
         if self._declared is not None:
@@ -136,6 +128,7 @@ class Turns:
         self._arrival.set()
         self._arrival = asyncio.Event()
         self._by_pid[run.process.pid] = run.process, watch
+        self.budgets.started(watch)
         if adapter is not None:
             watch.begin(adapter)
             self._begin(watch)
@@ -155,6 +148,7 @@ class Turns:
             return
         self.forgotten(run_id)
         self.background.forget(run_id)
+        self.budgets.ended(run_id)
         # One that was killed says nothing of its conversation.
         if watch.run.facts.resume is not None and not watch.talked and not succeeded and not killed:
             self._outlet.not_resumed(watch)
@@ -177,6 +171,10 @@ class Turns:
         _ = self._do(self._go_on(watch, number, told), f"going on of {watch.agent}")
 
     async def _go_on(self, watch: RunWatch, number: int, told: Callable[[str | None], None]) -> None:
+        held = self.budgets.holds(watch.agent)
+        if held is not None:
+            told(held)
+            return
         try:
             if await watch.go_on():
                 told(None)
@@ -247,6 +245,7 @@ class Turns:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.deliveries.close()
+        await self.budgets.close()
 
     # -- the runs' news
 
@@ -281,6 +280,7 @@ class Turns:
             self.approver.asked(run, event.request)
         elif isinstance(event, PermissionResolved):
             self.approver.over(run.run_id, event.request)
+        self.budgets.happened(run, event)
         changes = self.deliveries.took(run.agent, run)
         self._tell(run, event_line(event))
         for change in changes:
@@ -432,7 +432,7 @@ class Turns:
             return False
         if self._declared is None:
             raise _not_read()
-        return is_worker_of(watch.agent, name, self._declared)
+        return peers.is_worker_of(watch.agent, name, self._declared)
 
 
 def _not_read() -> NotYetError:

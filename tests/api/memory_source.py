@@ -16,6 +16,8 @@ from agentd.model.screen import NoScreenError, Screen
 from agentd.model.status import (
     AgentCounts,
     AgentStatus,
+    BoundStatus,
+    BudgetStatus,
     ConfigFileStatus,
     ConfigStatus,
     Health,
@@ -63,6 +65,16 @@ RUNNING = AgentStatus(
     conversation="5c1b1de5-2624-42c5-802e-e19ebb88b858",
     usage_limit=None,
     stalled=None,
+    budget=BudgetStatus(
+        on_breach="pause",
+        bounds=[
+            BoundStatus("usd", 5.0, 1.25, "claude-code's status line", "2026-01-31T09:01:00Z", None),
+            BoundStatus("day", 40.0, 7.5, "claude-code's status line", "2026-01-31T09:01:00Z", "2026-02-01T00:00:00Z"),
+            BoundStatus("turns", 50.0, 12.0, "agentd", None, None),
+        ],
+        breached=False,
+        reason=None,
+    ),
     ports={"PORT": 20123},
     held_change=None,
     queued=None,
@@ -124,6 +136,7 @@ BACKING_OFF = AgentStatus(
     conversation=None,
     usage_limit=None,
     stalled=None,
+    budget=None,
     ports={},
     held_change=None,
     queued=None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ async def test_a_handlers_failure_is_as_described(api: Path, source: MemorySourc
     ids=str,
 )
 def test_the_check_of_answers_notices_a_wrong_one(wrong: dict[str, object]) -> None:
-    body = json.dumps({**{field.name: getattr(RUNNING, field.name) for field in fields(RUNNING)}, **wrong})
+    body = json.dumps({**asdict(RUNNING), **wrong})
     with pytest.raises(jsonschema.ValidationError):
         check(Answer(200, {"content-type": "application/json"}, body.encode()), DOCUMENT, "/v1/agents/{name}")
 

@@ -21,7 +21,7 @@ from agentd.pool.results.leases import Lease
 from agentd.pool.smoking import smoke
 from agentd.pool.spawning import spawn
 from agentd.supervise.run_watcher import DeclaredAgent
-from agentd.turns.turns import is_worker_of
+from agentd.turns.peers import is_worker_of
 from tests.pool.conftest import PROVIDER, World, jcard_of
 
 REFUSED = [

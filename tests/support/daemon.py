@@ -60,6 +60,26 @@ class UsageLimitJson(TypedDict):
     reason: str | None
 
 
+class BoundJson(TypedDict):
+    """One number of a budget."""
+
+    name: str
+    limit: float
+    used: float | None
+    source: str | None
+    told_at: str | None
+    resets_at: str | None
+
+
+class BudgetJson(TypedDict):
+    """What an agent has used of its budget."""
+
+    on_breach: str
+    bounds: list[BoundJson]
+    breached: bool
+    reason: str | None
+
+
 class HeldChangeJson(TypedDict):
     """The change of an agent's definition that waits."""
 
@@ -114,6 +134,7 @@ class AgentJson(TypedDict):
     conversation: str | None
     usage_limit: UsageLimitJson | None
     stalled: StalledJson | None
+    budget: BudgetJson | None
     held_change: HeldChangeJson | None
     queued: QueuedJson | None
     next_start_at: str | None

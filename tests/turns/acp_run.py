@@ -29,6 +29,7 @@ from agentd.model.spec import RUN_ID_VARIABLE
 from agentd.process.identity import ProcessIdentity
 from agentd.turns.acp.adapter import ACP
 from agentd.turns.adapter import Ground, LiveRun
+from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversation import Turn
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.hook_socket import HookSocket
@@ -104,7 +105,9 @@ class AcpRun:
         """Be agentd, one that knows nothing."""
         access = Access(os.getuid(), os.getuid(), None)
         ground = Ground(self.looks, FileChanges(self.looks), me(), time.time)
-        self._turns = Turns({"acp": ACP}, ground, self.outlet, Store(self.folder / "messages.sqlite3"))
+        self._turns = Turns(
+            {"acp": ACP}, ground, self.outlet, Store(self.folder / "messages.sqlite3"), Ledger(self.folder / "b")
+        )
         self._turns.adopted.set()
         await self._turns.deliveries.open()
         requests = Requests(self._turns, access)

@@ -17,6 +17,7 @@ from agentd.harness.additions import LaunchFacts
 from agentd.model.events import Detail, EventKind
 from agentd.model.user import AgentUser
 from agentd.process.identity import ProcessIdentity
+from agentd.supervise.budgets import BudgetUse
 from agentd.turns.activity import Doing
 from agentd.turns.adapter import Ground, Hook, LiveRun, Typed
 from agentd.turns.claude.adapter import CLAUDE
@@ -86,6 +87,9 @@ class Outlet:
         self.happenings.append(event)
 
     def unheard(self, run: RunWatch) -> None:
+        pass
+
+    def used(self, agent: str, run_ids: tuple[str, ...], use: BudgetUse) -> None:
         pass
 
     def emit(self, agent: str, kind: EventKind, reason: str | None, data: dict[str, Detail]) -> None:

@@ -18,6 +18,7 @@ from agentd.process.identity import ProcessIdentity
 from agentd.process.proc import run_id_of
 from agentd.supervise.run_watcher import DeclaredAgent
 from agentd.turns.adapter import Ground, LiveRun
+from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.custom.adapter import CUSTOM
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.hook_socket import HttpAnswer, HttpRequest
@@ -78,7 +79,13 @@ def test_a_process_belongs_to_the_run_that_it_descends_from() -> None:
 async def test_a_hook_that_comes_before_its_run_is_known_waits_for_it(tmp_path: Path, told: str) -> None:
     looks = Looks()
     outlet = Seen()
-    turns = Turns({"custom": CUSTOM}, Ground(looks, FileChanges(looks), me(), time.time), outlet, Store(tmp_path / "m"))
+    turns = Turns(
+        {"custom": CUSTOM},
+        Ground(looks, FileChanges(looks), me(), time.time),
+        outlet,
+        Store(tmp_path / "m"),
+        Ledger(tmp_path / "b"),
+    )
     turns.adopted.set()
     await turns.deliveries.open()
     requests = Requests(turns, Access(OWN, OWN, None))
@@ -120,7 +127,9 @@ async def test_what_is_asked_before_the_files_are_read_waits_for_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: bool
 ) -> None:
     looks = Looks()
-    turns = Turns({}, Ground(looks, FileChanges(looks), me(), time.time), Seen(), Store(tmp_path / "m"))
+    turns = Turns(
+        {}, Ground(looks, FileChanges(looks), me(), time.time), Seen(), Store(tmp_path / "m"), Ledger(tmp_path / "b")
+    )
     turns.adopted.set()
     await turns.deliveries.open()
     requests = Requests(turns, Access(OWN, OWN, None))

@@ -20,6 +20,7 @@ from agentd.supervise.run_watcher import RunFiles, StartedRun
 from agentd.turns import thread as thread_module
 from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversation import Request
 from agentd.turns.conversations import Conversations
 from agentd.turns.events import Ended
@@ -117,6 +118,7 @@ async def watched() -> AsyncIterator[Watched]:
         redact=lambda text: text.replace("secret", "[secret]"),
         conversations=Conversations(Path("/nonexistent/conversations.json")),
         messages=Path("/nonexistent/messages.db"),
+        ledger=Ledger(Path("/nonexistent/budgets.json")),
         changed=lambda _run: None,
         terminal=lambda _run: Terminal(),
         empty_box=lambda _harness: None,

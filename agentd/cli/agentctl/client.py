@@ -19,6 +19,8 @@ from agentd.model.sandbox import SandboxStatus
 from agentd.model.status import (
     AgentCounts,
     AgentStatus,
+    BoundStatus,
+    BudgetStatus,
     ConfigFileStatus,
     ConfigStatus,
     Health,
@@ -57,6 +59,7 @@ _View = TypeVar("_View", bound="DataclassInstance")
 
 _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
     AgentStatus: {
+        "budget": BudgetStatus,
         "held_change": HeldChangeStatus,
         "queued": QueuedStatus,
         "limits": LimitsStatus,
@@ -65,6 +68,7 @@ _NESTED: Mapping[type, Mapping[str, type[DataclassInstance]]] = {
         "usage_limit": UsageLimitStatus,
         "worktree": WorktreeStatus,
     },
+    BudgetStatus: {"bounds": BoundStatus},
     ConfigStatus: {"files": ConfigFileStatus},
     LimitsStatus: dict.fromkeys(LIMIT_FIELDS, LimitStatus),
     Health: {"config": ConfigStatus, "agents": AgentCounts, "recording": Recording, "slow_reads": SlowRead},
@@ -88,6 +92,7 @@ _ADDED_LATER: Mapping[str, Json] = {
     "next_start_at": None,
     "usage_limit": None,
     "stalled": None,
+    "budget": None,
     "held_change": None,
     "queued": None,
     "priority": 0,

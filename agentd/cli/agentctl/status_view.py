@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
+from agentd.cli.agentctl.budget_view import budget_line
 from agentd.cli.agentctl.sandbox_view import sandbox_line, sandbox_rows
 from agentd.model.limits import LIMIT_FIELDS
 from agentd.model.states import Activity, AgentState
@@ -140,6 +141,7 @@ def agent_lines(agent: AgentStatus, display: Display, more: str | None = None, h
     values["limits"] = None if agent.limits is None else "; ".join(_limits(agent.limits))
     values["usage_limit"] = None if agent.usage_limit is None else _usage_limit(agent.usage_limit)
     values["stalled"] = None if agent.stalled is None else _stalled(agent.stalled)
+    values["budget"] = None if agent.budget is None else budget_line(agent.budget)
     values["ports"] = ", ".join(f"{variable}={port}" for variable, port in agent.ports.items()) or None
     values["held_change"] = None if agent.held_change is None else _held_change(agent.held_change)
     values["queued"] = None if agent.queued is None else _queued(agent.queued)
@@ -255,6 +257,7 @@ def detail(agent: AgentStatus) -> str:
         parts.append(f"stalled: {_stalled(agent.stalled)}")
     if agent.usage_limit is not None and agent.usage_limit.resume_at is not None:
         parts.append(f"goes on {_from_now(agent.usage_limit.resume_at)}")
+    parts += _over_budget(agent)
     if (held := held_change(agent)) is not None:
         parts.append(held)
     if agent.recording is not None:
@@ -262,6 +265,11 @@ def detail(agent: AgentStatus) -> str:
     if agent.running:
         parts += _not_enforced(agent)
     return "; ".join(parts)
+
+
+def _over_budget(agent: AgentStatus) -> list[str]:
+    breached = agent.running and agent.budget is not None and agent.budget.breached
+    return [f"over budget: {agent.budget.reason}"] if breached and agent.budget is not None else []
 
 
 def _usage_limit(limit: UsageLimitStatus) -> str:

@@ -13,7 +13,6 @@ from typing import Final
 import structlog
 
 from agentd.turns.adapter import NotNowError, RefusedError, TurnsError
-from agentd.turns.events import Outcome
 from agentd.turns.messages import message as messages
 from agentd.turns.messages.expectation import RECALL_LIMIT, expect
 from agentd.turns.messages.keeper import Keeper
@@ -49,15 +48,23 @@ class Deliveries:
         Takes each change of a message.
     takes
         Whether an agent of that name takes messages: as a sender, it is told by one what was not delivered.
+    holds
+        Why no turn of an agent may begin, if none may.
     """
 
     def __init__(
-        self, store: Store, wall: Callable[[], float], tell: Callable[[Message], None], takes: Callable[[str], bool]
+        self,
+        store: Store,
+        wall: Callable[[], float],
+        tell: Callable[[Message], None],
+        takes: Callable[[str], bool],
+        holds: Callable[[str], str | None] = lambda _agent: None,
     ) -> None:
         self._keeper = Keeper(store)
         self._wall = wall
         self._tell = tell
         self._takes = takes
+        self._holds = holds
         self._queues: dict[str, Queue] = {}
         self._declared: frozenset[str] = frozenset()
         self._all_known = False
@@ -325,7 +332,7 @@ class Deliveries:
         task.add_done_callback(lambda done: self._delivered(queue, done))
 
     async def _deliver(self, queue: Queue, receiver: Receiver) -> None:
-        reason = await receiver.hindrance(returned=_returned(queue.current))
+        reason = self._holds(queue.agent) or await receiver.hindrance(returned=messages.returned(queue.current))
         if not queue.waiting or queue.receiver is not receiver or not receiver.listens():
             return
         if reason is not None:
@@ -339,8 +346,8 @@ class Deliveries:
             self._put_back(queue, str(error))
             return
         self._tell(message)
-        if not receiver.listens():
-            self._put_back(queue, "the agent has begun something else")
+        if (held := self._holds(queue.agent)) is not None or not receiver.listens():
+            self._put_back(queue, held or "the agent has begun something else")
             return
         try:
             await receiver.deliver(message.text)
@@ -436,10 +443,3 @@ class Deliveries:
         self._tell(notice)
         asyncio.get_running_loop().call_soon(self._look, queue)
         return message
-
-
-def _returned(last: Message | None) -> str | None:
-    """The last message, if it may stand in the input box: its turn was interrupted, or was not seen to begin."""
-    if last is None:
-        return None
-    return last.text if last.outcome is Outcome.INTERRUPTED or last.status is Status.FAILED else None

@@ -206,3 +206,10 @@ def _to(message: Message, status: Status, at: float) -> Message:
     if status not in _NEXT.get(message.status, ()):
         raise IllegalTransitionError(f"the message {message.id} is {message.status}, and cannot become {status}")
     return replace(message, status=status, changed=at)
+
+
+def returned(last: Message | None) -> str | None:
+    """The last message, if it may stand in the input box: its turn was interrupted, or was not seen to begin."""
+    if last is None:
+        return None
+    return last.text if last.outcome is Outcome.INTERRUPTED or last.status is Status.FAILED else None

@@ -1,0 +1,1 @@
+"""Budgets of agents, held while their turns are watched."""

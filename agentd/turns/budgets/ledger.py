@@ -1,0 +1,145 @@
+"""What agents have used, in a file that agentd alone writes: it outlives agentd, or a restart would refill budgets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agentd.supervise.budgets import Account, Bound
+
+log = structlog.get_logger(__name__)
+
+FILE: Final = "budgets.json"
+"""Name in the state directory."""
+
+VERSION: Final = 1
+"""Of the format."""
+
+_MOST_BYTES: Final = 16 * 1024 * 1024
+
+
+class LedgerError(ValueError):
+    """What was read is not what agentd writes."""
+
+
+class Ledger:
+    """The file.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._newer = False
+        """Whether a newer agentd wrote it: it is left as it is."""
+
+    def read(self) -> dict[str, Account]:
+        """Read what a former daemon wrote, by agent in lower case; what cannot be understood is left out, and said."""
+        try:
+            with self._path.open("rb") as file:
+                return self._parse(file.read(_MOST_BYTES))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            effect = "what was used before does not count to any budget"
+            log.warning("budgets_forgotten", path=str(self._path), reason=str(error), effect=effect)
+            return {}
+
+    def _parse(self, data: bytes) -> dict[str, Account]:
+        found: object = json.loads(data)
+        version = _object(found).get("version")
+        if not isinstance(version, int):
+            raise LedgerError("expected a version, found none")
+        if version > VERSION:
+            self._newer = True
+            raise LedgerError(f"expected version {VERSION}, found {version}: a newer agentd wrote it")
+        return {name: account(each) for name, each in _object(_object(found).get("agents")).items()}
+
+    def write(self, accounts: Mapping[str, Account], day: str, zone: str) -> bool:
+        """Write it whole, or leave it as it was, with a line in the log; says whether it was written.
+
+        Parameters
+        ----------
+        day, zone
+            The date, and the time zone that it is one of: only for people.
+        """
+        if self._newer:
+            return True
+        part = self._path.with_name(f".{self._path.name}.new")
+        agents = {name: _plain(each) for name, each in accounts.items()}
+        try:
+            part.touch(mode=0o600)
+            part.write_text(json.dumps({"version": VERSION, "day": day, "zone": zone, "agents": agents}))
+            part.replace(self._path)
+        except OSError as error:
+            log.warning("budgets_not_kept", path=str(self._path), reason=error.strerror, effect="it is tried again")
+            return False
+        return True
+
+
+def _plain(each: Account) -> dict[str, object]:
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(each).items()}
+
+
+def account(given: object) -> Account:
+    """Read one account.
+
+    Raises
+    ------
+    LedgerError
+        If it is none.
+    """
+    found = _object(given)
+    try:
+        return Account(
+            run=_text(found.get("run")),
+            run_usd=_money(found.get("run_usd", "0")),
+            run_turns=int(_number(found.get("run_turns", 0))),
+            turn=_text(found.get("turn")),
+            day=_text(found.get("day")) or "",
+            day_usd=_money(found.get("day_usd", "0")),
+            told_at=None if found.get("told_at") is None else _number(found["told_at"]),
+            breached=tuple(bound for bound in Bound if bound in _texts(found.get("breached", []))),
+        )
+    except (InvalidOperation, OverflowError):
+        raise LedgerError("expected a number, found something else") from None
+
+
+def _object(found: object) -> Mapping[str, object]:
+    if isinstance(found, dict):
+        return found
+    raise LedgerError("expected an object, found something else")
+
+
+def _number(found: object) -> float:
+    if isinstance(found, int | float) and not isinstance(found, bool) and found >= 0:
+        return found
+    raise LedgerError("expected a number, found something else")
+
+
+def _text(found: object) -> str | None:
+    if found is None or isinstance(found, str):
+        return found
+    raise LedgerError("expected a text, found something else")
+
+
+def _texts(found: object) -> list[object]:
+    if isinstance(found, list):
+        return found
+    raise LedgerError("expected a list, found something else")
+
+
+def _money(found: object) -> Decimal:
+    amount = Decimal(_text(found) or "0")
+    if not amount.is_finite() or amount < 0:
+        raise LedgerError(f"expected an amount, found {amount}")
+    return amount
