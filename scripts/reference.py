@@ -145,7 +145,7 @@ that runs goes on by what it read before.
 {field_rows(pool_schema()["properties"]["providers"]["items"])}
 ## OpenTelemetry
 
-`[otel]`, in `jcard.toml` alone, says what is sent to a collector.
+`[otel]`, in `jcard.toml` alone, says what is sent [to a collector](../how-to/opentelemetry.md).
 
 | field | type | default | meaning |
 | --- | --- | --- | --- |

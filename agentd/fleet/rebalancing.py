@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from heapq import heappop, heappush
+from itertools import islice
+from typing import Final, TypeAlias
 
 from agentd.fleet.capacity import Room, demand_of, rooms_of
 from agentd.fleet.placement import place
 from agentd.fleet.plans import Assignment, Host, Plan, Step, Wish
-from agentd.model.placement import Spread
+from agentd.model.placement import Place, Spread
 
 MOST_MOVES: Final = 1000
 
@@ -30,78 +32,79 @@ def rebalance(
     wishes = {wish.name: wish for wish in desired}
     known = {host.name: host for host in hosts}
     plan = place(wishes.values(), known.values(), current)
-    open_hosts = {name for name, host in known.items() if host.alive and not host.cordoned and not host.draining}
     rooms = rooms_of(known.values())
-    on: dict[str, set[str]] = {name: set() for name in open_hosts}
     for agent, host in plan.placed.items():
         rooms[host].take(demand_of(wishes[agent].place), wishes[agent].group)
-        if host in on:
-            on[host].add(agent)
-    moved: dict[str, Assignment] = {}
-    by_name = {each.agent: each for each in plan.assignments}
-    movable = {
-        agent
-        for agent, wish in wishes.items()
-        if wish.place.spread is Spread.HOSTS and wish.place.host is None and by_name[agent].step is Step.STAY
-    }
-    for agent, source, target in _moves(wishes, known, {name: rooms[name] for name in on}, on, movable, most):
-        reason = f"{source} is fuller than {target}"
-        moved[agent] = replace(by_name[agent], step=Step.MOVE, host=target, reason=reason)
-    return Plan(tuple(moved.get(each.agent, each) for each in plan.assignments), plan.removed)
+    open_hosts = [name for name, host in known.items() if host.alive and not host.cordoned and not host.draining]
+    evening = _Evening(known, {name: rooms[name] for name in sorted(open_hosts)})
+    for each in plan.assignments:
+        wish = wishes[each.agent]
+        free = wish.place.spread is Spread.HOSTS and wish.place.host is None
+        if each.step is Step.STAY and free and each.host is not None:
+            evening.may_move(wish, each.host)
+    moved = {agent: (source, target) for agent, source, target in islice(evening.moves(), most)}
+    return Plan(tuple(_with_move(each, moved.get(each.agent)) for each in plan.assignments), plan.removed)
 
 
-def _moves(
-    wishes: Mapping[str, Wish],
-    hosts: Mapping[str, Host],
-    rooms: Mapping[str, Room],
-    on: Mapping[str, set[str]],
-    movable: set[str],
-    most: int,
-) -> Iterator[tuple[str, str, str]]:
-    """Give agents with the host that each leaves, and the one that it goes to; each agent at most once."""
-    for _ in range(most):
-        found = _best_move(wishes, hosts, rooms, on, movable)
-        if found is None:
-            return
-        agent, source, target = found
-        demand, group = demand_of(wishes[agent].place), wishes[agent].group
-        rooms[source].give_back(demand, group)
-        rooms[target].take(demand, group)
-        on[source].discard(agent)
-        on[target].add(agent)
-        movable.discard(agent)
-        yield found
+def _with_move(each: Assignment, move: tuple[str, str] | None) -> Assignment:
+    if move is None:
+        return each
+    source, target = move
+    return replace(each, step=Step.MOVE, host=target, reason=f"{source} is fuller than {target}")
 
 
-def _best_move(
-    wishes: Mapping[str, Wish],
-    hosts: Mapping[str, Host],
-    rooms: Mapping[str, Room],
-    on: Mapping[str, set[str]],
-    movable: set[str],
-) -> tuple[str, str, str] | None:
-    by_load = sorted(rooms, key=lambda name: (rooms[name].load, name))
-    for source in reversed(by_load):
-        candidates = sorted(on[source] & movable)
-        for target in by_load:
-            if not candidates or rooms[target].load >= rooms[source].load:
-                break
-            fit = [
-                agent for agent in candidates if _improves(wishes[agent], hosts[target], rooms[source], rooms[target])
-            ]
-            if fit:
+_Kind: TypeAlias = tuple[str | None, Place]
+"""Group and place of agents that are alike."""
+
+
+def _more(there: Room, here: Room, group: str | None) -> int:
+    return there.replicas(group) - here.replicas(group)
+
+
+class _Evening:
+    """Hosts while agents are moved between them."""
+
+    def __init__(self, hosts: Mapping[str, Host], rooms: Mapping[str, Room]) -> None:
+        self._hosts = hosts
+        self._rooms = rooms
+        self._movable: dict[str, dict[_Kind, list[str]]] = {name: {} for name in rooms}
+        """Agents that may leave, by host and kind: heaps of names."""
+
+    def may_move(self, wish: Wish, host: str) -> None:
+        """Let an agent leave its host, if that is one of these."""
+        if host in self._movable:
+            heappush(self._movable[host].setdefault((wish.group, wish.place), []), wish.name)
+
+    def moves(self) -> Iterator[tuple[str, str, str]]:
+        """Give agents with the host that each leaves, and the one that it goes to; each agent at most once."""
+        while (found := self._best()) is not None:
+            kind, source, target = found
+            (group, place), names = kind, self._movable[source][kind]
+            agent = heappop(names)
+            if not names:
+                del self._movable[source][kind]
+            demand = demand_of(place)
+            self._rooms[source].give_back(demand, group)
+            self._rooms[target].take(demand, group)
+            yield agent, source, target
+
+    def _best(self) -> tuple[_Kind, str, str] | None:
+        by_load = sorted(self._rooms, key=lambda name: (self._rooms[name].load, name))
+        for source in reversed(by_load):
+            candidates, room = self._movable[source], self._rooms[source]
+            for target in by_load:
+                if not candidates or self._rooms[target].load >= room.load:
+                    break
+                there = self._rooms[target]
                 # Those of which the fuller host has more replicas first.
-                best = min(fit, key=lambda agent: (_more_there(wishes[agent], rooms[target], rooms[source]), agent))
-                return best, source, target
-    return None
+                fit = [kind for kind in candidates if self._improves(kind[1], room, target)]
+                if fit:
+                    best = min(fit, key=lambda kind: (_more(there, room, kind[0]), candidates[kind][0]))
+                    return best, source, target
+        return None
 
-
-def _more_there(wish: Wish, target: Room, source: Room) -> int:
-    return target.replicas(wish.group) - source.replicas(wish.group)
-
-
-def _improves(wish: Wish, target: Host, source: Room, room: Room) -> bool:
-    demand = demand_of(wish.place)
-    if not room.fits(demand) or not set(wish.place.labels) <= set(target.labels):
-        return False
-    return room.load_with(room.slots - demand.slots) < source.load
+    def _improves(self, place: Place, source: Room, target: str) -> bool:
+        demand, room = demand_of(place), self._rooms[target]
+        if room.load_with(room.slots - demand.slots) >= source.load or not room.fits(demand):
+            return False
+        return all(label in self._hosts[target].labels for label in place.labels)

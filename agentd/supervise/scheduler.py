@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Final
@@ -108,7 +108,7 @@ class Scheduler:
         self._standings = standings
         if changed:
             self.keep(standings)
-        self._set_timer(now)
+        self._set_timer([standings[name].upcoming for name in given], now)
         if self._all.keys() != desired.keys() or any(
             self._all[name] is not given.get(name, (each, each))[1] for name, each in desired.items()
         ):
@@ -150,11 +150,12 @@ class Scheduler:
         zone = None if schedule.zone is None else named_zone(schedule.zone)
         return zone_of(self.zone) if zone is None else zone
 
-    def _set_timer(self, now: float) -> None:
+    def _set_timer(self, starts: Iterable[float | None], now: float) -> None:
+        """Wake at the first start: of those that are declared, since that of another is in the past and stays there."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        upcoming = [each.upcoming for each in (self._standings or {}).values() if each.upcoming is not None]
+        upcoming = [each for each in starts if each is not None]
         if upcoming:
             delay = min(max(0.0, min(upcoming) - now), LONGEST_SLEEP)
             self._timer = asyncio.get_running_loop().call_later(delay, self._woken)

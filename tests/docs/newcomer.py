@@ -17,7 +17,7 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +65,8 @@ class Newcomer:
     _daemons: list[Running] = field(default_factory=list)
     _gateway: subprocess.Popen[bytes] | None = None
     _gateway_place: str = _GATEWAY_PLACE
+    _beside: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """Programs of others that run beside agentd."""
 
     @property
     def home(self) -> Path:
@@ -161,14 +163,17 @@ class Newcomer:
         wait_for(self._answers, 20, what="agentd answers", explain=self.log)
 
     def _start_gateway(self) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self._gateway_place = f"127.0.0.1:{found.getsockname()[1]}"
+        self._gateway_place = f"127.0.0.1:{free_port()}"
         log = self.folder / "gateway.log"
         with log.open("ab") as file:
             command = [program(GATEWAY), f"--listen={self._gateway_place}"]
             self._gateway = subprocess.Popen(command, env=self.environment(), cwd=self.home, stdout=file, stderr=file)
         wait_for(lambda: "gateway_started" in log.read_text(), 20, what="the gateway serves", explain=log.read_text)
+
+    def start_beside(self, command: Sequence[str], output: str) -> None:
+        """Start another program, which writes to a file; ``~`` is this home."""
+        with Path(output.replace("~", str(self.home))).open("wb") as file:
+            self._beside.append(subprocess.Popen(command, env=self.environment(), cwd=self.home, stdout=file))
 
     def log(self) -> str:
         """What agentd said."""
@@ -217,6 +222,17 @@ class Newcomer:
             if daemon.poll() is None:
                 daemon.send_signal(signal.SIGINT)
             daemon.wait(30)
+        for other in self._beside:
+            other.kill()
+            other.wait(30)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 def _user() -> str:

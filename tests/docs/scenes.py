@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.docs.newcomer import ROOT, Newcomer
+from tests.docs.newcomer import ROOT, Newcomer, free_port
 from tests.support import boxed_agent
 from tests.support.agents import jcard
 from tests.support.waiting import wait_for
@@ -23,6 +23,7 @@ DROP_INS = "docs/how-to/drop-ins.md"
 EDITING = "docs/how-to/editing.md"
 EVENTS = "docs/how-to/events.md"
 METRICS = "docs/how-to/metrics.md"
+OTEL = "docs/how-to/opentelemetry.md"
 LEAKS = "docs/how-to/leaks.md"
 PORTS = "docs/how-to/ports.md"
 QUEUE = "docs/how-to/queue.md"
@@ -59,6 +60,7 @@ NOT_TYPED: Mapping[tuple[str, str], str] = {
         METRICS,
         "socat TCP-LISTEN:9464,bind=127.0.0.1,fork,reuseaddr UNIX-CONNECT:$XDG_RUNTIME_DIR/agentd/agentd.sock &",
     ): "socat is not everywhere, and a fixed port may be taken",
+    (OTEL, "python3 receiver.py > spans.txt &"): "a fixed port may be taken: the scene starts it on a free one",
     (
         TRANSCRIPTS,
         "agentctl status reviewer --json | jq -r .recording",
@@ -395,6 +397,17 @@ def _fixed(who: Newcomer) -> None:
     who.type(f"cd ~/.local/share/agentd/worktrees/fixer-0 && {work}")
 
 
+def _collected(who: Newcomer) -> None:
+    """An agent whose telemetry a receiver prints."""
+    port = free_port()
+    who.start_beside([sys.executable, str(ROOT / "examples/otel/receiver.py"), str(port)], "~/spans.txt")
+    agent = jcard({"name": "reviewer", "command": ["python3", str(ROOT / "examples/turns/agent.py")]})
+    who.write("~/.config/agentd/jcard.toml", f'{agent}\n[otel]\nendpoint = "http://127.0.0.1:{port}"\n')
+    who.start()
+    who.wait_states({"reviewer": "running"})
+    wait_for(lambda: "idle" in who.type("agentctl status").text, 20, what="it takes a line")
+
+
 SCENES: Mapping[tuple[str, str], Scene] = {
     (README, "The file"): _bad_jcard,
     (README, "1. Edit the file"): _four_agents,
@@ -414,6 +427,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (EVENTS, "After a night of work"): _night,
     (LEAKS, "Find and end what agents leave behind"): _leaves_a_server,
     (METRICS, "Watch agents with Prometheus and Grafana"): _night,
+    (OTEL, "Look what is sent"): _collected,
     (PORTS, "Give agents ports of their own"): _shops,
     (QUEUE, "Have agents wait for their turn"): _a_queue,
     (QUEUE, "One after another"): _a_build,

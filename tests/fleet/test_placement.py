@@ -9,6 +9,7 @@ import pytest
 
 from agentd.fleet.placement import place
 from agentd.fleet.plans import Assignment, Host, Leaving, Plan, Step, Wish
+from agentd.fleet.rebalancing import rebalance
 from agentd.model.placement import OnHostLoss, Place, Spread
 
 GIB = 1024**3
@@ -182,3 +183,15 @@ def test_what_is_wished_for_no_more_is_removed() -> None:
 def test_what_is_being_stopped_takes_its_room_until_then() -> None:
     plan = place([Wish("a")], [Host("h0", 1)], {}, [Leaving("h0"), Leaving("unknown")])
     assert plan.assignments[0].reason == "h0: no room (slots)"
+
+
+def test_whoever_comes_first_by_name_stays_where_all_are_alike() -> None:
+    wishes = [Wish("b"), Wish("a")]
+    for told in (wishes, wishes[::-1]):
+        assert place(told, [Host("h0", 1)], {"a": "h0", "b": "h0"}).placed == {"a": "h0"}
+
+
+def test_no_move_is_offered_that_only_turns_things_round() -> None:
+    wishes = replicas(5)
+    current = {wish.name: "h0" if at < 3 else "h1" for at, wish in enumerate(wishes)}
+    assert rebalance(wishes, hosts(2), current).changes == ()

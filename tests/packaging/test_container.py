@@ -25,9 +25,9 @@ CONTAINERFILE = (ROOT / "Containerfile").read_text()
 
 @pytest.fixture(scope="module")
 def manifest() -> dict[str, Any]:
-    """The objects by kind."""
+    """The first object of each kind; the other ConfigMap is that of drop-ins (tests/packaging/test_kubernetes.py)."""
     found = list(yaml.safe_load_all((ROOT / "packaging/kubernetes.yaml").read_text()))
-    return {each["kind"]: each for each in found}
+    return {each["kind"]: each for each in reversed(found)}
 
 
 def variables() -> dict[str, str]:

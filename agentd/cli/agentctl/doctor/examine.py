@@ -14,6 +14,7 @@ from agentd.cli.agentctl.doctor.finding import Finding, answered, error, note, o
 from agentd.cli.agentctl.doctor.harnesses import AgentContext, check_harnesses
 from agentd.cli.agentctl.doctor.limits import check_limits
 from agentd.cli.agentctl.doctor.sandbox import check_sandbox
+from agentd.cli.agentctl.doctor.telemetry import check_telemetry
 from agentd.cli.agentctl.doctor.worktrees import check_worktrees
 from agentd.cli.agentctl.trust_question import waits_for
 from agentd.files.answering import NotAnsweringError, within
@@ -68,6 +69,9 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
     yield from _check_environment(settings, result.agents, user, daemon_environ)
     yield from _check_agents(settings, result.agents, user, daemon_environ, api, health)
     yield from _check_state(settings, user)
+    in_force = result.files[0].in_force if result.files else None
+    if in_force is not None and in_force.telemetry is not None:
+        yield from check_telemetry(in_force.telemetry, places.secrets_in(settings.secret_dir).values)
     yield from machine.check_terminals(declared, running)
     yield from machine.check_files(machine.limits_of(pid), declared)
     yield from machine.check_watching()
