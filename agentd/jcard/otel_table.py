@@ -95,7 +95,9 @@ class OtelTable(BaseModel):
         description="Whether what agents are told, what they answer and what they use tools for is sent, too.",
     )
     interval: Annotated[Duration, AfterValidator(_check_interval)] = Field(
-        INTERVAL, description='How often metrics are sent. Default: "1m".'
+        INTERVAL,
+        description="How often metrics are sent.",
+        json_schema_extra={"default": format_duration(INTERVAL)},
     )
     certificate: Annotated[str, AfterValidator(check_not_empty), AfterValidator(check_path)] | None = Field(
         None, description="File of the certificates that the endpoint's is checked by. Default: the public ones."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agentd.jcard.schema import agent_schema
+from agentd.text.durations import EXAMPLES
 
 _MOST_LISTED: Final = 10
 """Choices that a cell of the table lists."""
@@ -61,7 +62,7 @@ def _type(field: dict[str, Any]) -> str:
             return f"{_type(one)}, or {_type(several)}"
         case {"anyOf": [one, other]}:
             return f"{_type(one)}, or table" if other["type"] == "object" else "size"
-        case {"examples": _, "type": "string"}:
+        case {"type": "string", "examples": [*examples]} if examples == [*EXAMPLES]:
             return "duration"
         case {"type": "array", "items": items}:
             return _list_type(items)
