@@ -7,35 +7,28 @@ again under its id.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from agentd.gateway.channels import redis_stream as _imported_before_the_fork  # noqa: F401
+from tests.faults.brokers import Broker, Kafka, Redis
 from tests.faults.gateway import NAME, POINTS, Talk, declare
 from tests.faults.gateway_homes import Home
 from tests.faults.points import Point, Trigger
 from tests.faults.waits import pause
 from tests.faults.world import BrokenPromiseError, World
-from tests.support import redis_server
-from tests.support.redis_server import RedisServer
+from tests.support import kafka_broker, redis_server
 
 _CHANNEL, _INBOX = "agentd.gateway.channels.channel", "agentd.gateway.engine.inbox"
-_STREAM = "agentd.gateway.channels.redis_stream"
 
 _POINTS = (
-    Point("channel.claimed", _STREAM, "_Stream._claim"),
-    Point("channel.read", _STREAM, "_Stream._entries", answered=True),
     Point("channel.before_taken", _CHANNEL, "Channel.take", before=True),
     Point("channel.session_found", _INBOX, "Inbox._session"),
     Point("channel.stored", _INBOX, "Inbox.take"),
     Point("channel.taken", _CHANNEL, "Channel.take"),
-    Point("channel.acknowledged", _STREAM, "_Stream._take"),
     Point("answer.read", _INBOX, "Inbox.outgoing"),
-    Point("answer.before_sent", _STREAM, "_Stream.send", before=True),
-    Point("answer.sent", _STREAM, "_Stream.send"),
     Point("answer.noted", _INBOX, "Inbox.sent"),
     *POINTS,
 )
@@ -60,32 +53,33 @@ class _Home(Home):
 
 
 def lacks_redis() -> str | None:
-    """What the machine lacks for this family."""
+    """What the machine lacks for the family of Redis."""
     return None if redis_server.program() is not None else "redis-server is not installed"
+
+
+def lacks_kafka() -> str | None:
+    """What the machine lacks for the family of Kafka."""
+    return None if kafka_broker.program() is not None else "tests/gateway/fetch-brokers was not run"
 
 
 @dataclass(slots=True)
 class _Channel:
-    """A stream, and what was said by it."""
+    """A stream or topic, and what was said by it."""
 
     world: World
-    redis: RedisServer
+    broker: Broker
     talk: Talk
     texts: list[str] = field(default_factory=list)
     may_fail: set[str] = field(default_factory=set)
 
     def say(self, text: str) -> None:
-        """Write a message, which is on the disk then."""
-        message = {"type": "user", "content": text, "id": text, "channel_id": self.world.chance.randrange(_ROOMS)}
-        with self.redis.client() as client:
-            client.xadd("agent:c", {"data": json.dumps(message)})
+        """Write a message, which is kept then."""
+        room = self.world.chance.randrange(_ROOMS)
+        self.broker.say({"type": "user", "content": text, "id": text, "channel_id": room})
 
     def told(self) -> list[Any]:
         """All that the gateway wrote."""
-        with self.redis.client() as client:
-            entries: Any = client.xrange("agent:c")
-        said = [json.loads(fields[b"data"]) for _, fields in entries]
-        return [each for each in said if "in_reply_to" in each]
+        return [each for each in self.broker.all() if "in_reply_to" in each]
 
     def over(self, texts: list[str]) -> bool:
         """Whether each is answered, or has failed."""
@@ -116,18 +110,25 @@ _CHANNELS: WeakKeyDictionary[World, _Channel] = WeakKeyDictionary()
 
 def prepare_channels(world: World) -> None:
     """Declare an agent that listens, and start Redis."""
-    folder = world.daemon.folder / "redis"
+    _prepare(world, Redis)
+
+
+def prepare_kafka(world: World) -> None:
+    """Declare an agent that listens, and start a broker like Kafka."""
+    _prepare(world, Kafka)
+
+
+def _prepare(world: World, kind: Callable[[World, Path], Broker]) -> None:
+    folder = world.daemon.folder / "broker"
     folder.mkdir()
-    redis = RedisServer(folder)
-    redis.start()
-    world.before_the_end.append(redis.close)
+    broker = kind(world, folder)
+    broker.start()
     config = world.daemon.folder / "gateway.toml"
-    table = {"agent": NAME, "backend": "redis", "channel_name": "c", "url": redis.url, "mode": "stream"}
+    table = {"agent": NAME, "channel_name": "c", **broker.table()}
     lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in table.items())
-    # What another process of the gateway's was given and did not take is taken over soon.
-    config.write_text(f'[[gateway.channels]]\n{lines}session_timeout = "500ms"\n')
-    talk = declare(world, Talk(world, _Home(world, config), Trigger(_POINTS)))
-    channel = _CHANNELS[world] = _Channel(world, redis, talk)
+    config.write_text(f"[[gateway.channels]]\n{lines}")
+    talk = declare(world, Talk(world, _Home(world, config), Trigger((*broker.points, *_POINTS))))
+    channel = _CHANNELS[world] = _Channel(world, broker, talk)
     world.judges.append(channel.amiss)
 
 
@@ -137,7 +138,7 @@ def killed_on_a_channel(world: World) -> str:
     talk = channel.talk
     if talk.process is None or talk.process.poll() is not None:
         talk.start()
-    victim, point = chance.choice(_VICTIMS), chance.choice(_POINTS)
+    victim, point = chance.choice(_VICTIMS), chance.choice((*channel.broker.points, *channel.broker.points, *_POINTS))
     number = len(channel.texts)
     texts = [f"m{number + each}" for each in range(chance.choice((1, 2, 3)))]
     if victim in ("agentd", "all"):
@@ -171,11 +172,11 @@ def _strike(channel: _Channel, victim: str) -> bool:
     if victim in ("gateway", "all"):
         channel.talk.kill()
     if victim in ("broker", "all"):
-        channel.redis.kill()
+        channel.broker.kill()
     if victim in ("agentd", "all"):
         world.daemon.kill()
         world.daemon.start(ready=False)
     if victim in ("broker", "all"):
         pause(world.chance.choice((0.0, 0.3)))
-        channel.redis.start()
+        channel.broker.start()
     return True

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.channels import killed_on_a_channel, lacks_redis, prepare_channels
+from tests.faults.channels import killed_on_a_channel, lacks_kafka, lacks_redis, prepare_channels, prepare_kafka
 from tests.faults.drop_ins import broken_drop_ins, prepare_drop_ins
 from tests.faults.edits import killed_while_editing
 from tests.faults.files import jcard_storm, secrets_storm
@@ -79,6 +79,7 @@ FAMILIES = (
     Family("worktrees", broken_worktrees, 4, 10, prepare_worktrees),
     Family("gateway", killed_in_a_conversation, 8, 15, prepare_gateway),
     Family("channels", killed_on_a_channel, 6, 15, prepare_channels, lacks_redis),
+    Family("kafka", killed_on_a_channel, 2, 5, prepare_kafka, lacks_kafka),
     Family("clock", clock_jumps, 3, 10),
     Family("descriptors", no_descriptors, 3, 10),
     Family("processes", no_processes, 2, 10, lacking=no_processes_group),
