@@ -78,7 +78,8 @@ def _is_beside(pid: int, asked: Asked, processes: Mapping[int, SeenProcess], lef
     passed: list[int] = []
     at = pid
     while at not in left_out:
-        if at in (asked.tree.launcher, asked.tree.process):
+        # Codex' server, whose tools they are, is itself below what its other half talks to.
+        if at == asked.tree.launcher or _is_own(at, asked):
             left_out[at] = False
             break
         if at not in processes or at in passed or _talks(at, asked, processes):
