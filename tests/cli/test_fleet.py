@@ -320,6 +320,8 @@ def test_attach_runs_there_by_ssh(client: Client, fleet: FleetStandIn) -> None:
     assert "there is no agent" in client("attach", "--fleet", "nobody").err
     assert "attach needs a terminal" in client("attach", "--fleet", NAME).err
     assert "is empty" in client("attach", "--fleet", NAME, "--json", AGENTD_FLEET_SSH=" ").err
+    fleet.placed[1] = PlacedView(NAME, Placement.LEAVING, None, "h1", "")
+    assert client("attach", "--fleet", NAME, "--field", "host").out == "h1\n"
     fleet.hosts[0] = replace(HOST, address="-oProxyCommand=x")
     assert "ssh would take for an option" in client("attach", "--fleet", NAME, "--json").err
 

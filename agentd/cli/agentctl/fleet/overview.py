@@ -33,6 +33,9 @@ _PLACEMENT_STYLES: Final = {
 }
 
 
+_STOPPING: Final = frozenset({Placement.MOVING, Placement.LEAVING})
+
+
 def host_lines(hosts: Sequence[HostView], display: Display) -> list[str]:
     """Show hosts, a line each."""
     heading = ("NAME", "STATE", "AGENTS", "SLOTS", "CPUS", "MEMORY", "GPUS", "LABELS", "VERSION", "ADDRESS", "NOTE")
@@ -199,7 +202,8 @@ def address_of(client: FleetClient, agent: str) -> Reached:
     found = next((each for each in placed if each.name.lower() == agent.lower()), None)
     if found is None:
         raise unknown_agent(agent, [each.name for each in placed], otherwise="agentctl list --fleet shows all agents")
-    at = found.previous or found.host if found.placement == Placement.MOVING else found.host
+    # One that is being stopped is still where it was.
+    at = found.previous if found.placement in _STOPPING and found.previous else found.host
     if at is None:
         raise CommandError(f"{found.name} has no host: {found.reason or found.placement}")
     host = next((each for each in client.hosts() if each.name == at), None)
