@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agentd.files.answering import NotAnsweringError, along
 from agentd.gateway.model.caller import Token
+from agentd.gateway.model.names import own_names
 from agentd.gateway.tokens import TokenError, TokenSources, fixed_tokens, read_tokens
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
@@ -84,7 +85,7 @@ class GatewaySettings:
 
     def hosts_with(self, table: GatewayDeclaration) -> frozenset[str]:
         """Give the names of this server, by what the jcard says now."""
-        return frozenset(table.hosts) | {address.host.lower() for address in self.listen if address.host is not None}
+        return own_names([address.host for address in self.listen if address.host is not None], table.hosts)
 
 
 def gateway_settings(daemon: Settings, flags: Flags, environ: Mapping[str, str]) -> GatewaySettings:

@@ -11,8 +11,13 @@ import pytest
 
 from agentd import __version__
 from agentd.gateway.command_line import build_parser
+from agentd.gateway.http.hosts import is_own
+from agentd.gateway.model.names import own_names
+from agentd.gateway.tokens import fixed_tokens
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
+from agentd.model.channels import RedisLink
+from agentd.model.gateway import parse_listen
 from agentd.settings.context import load_context
 from agentd.settings.flags import OPTIONS
 from scripts.locked import read_lock
@@ -68,6 +73,45 @@ def test_the_two_of_the_compose_file_share_what_they_meet_in() -> None:
     assert gateway["build"]["target"] in stages()
     assert gateway["ports"] == ["127.0.0.1:8080:8080"]
     assert redis["profiles"] == ["redis"]
+
+
+def test_the_published_port_of_the_compose_file_is_the_one_that_is_listened_on_and_may_be_asked_for() -> None:
+    compose = yaml.safe_load((ROOT / "packaging/compose.yaml").read_text())
+    gateway = compose["services"]["gateway"]
+    (listen,) = re.findall(r'^ENTRYPOINT \["agentd-gateway", "--listen", "(.*)"\]$', CONTAINERFILE, re.MULTILINE)
+    address = parse_listen(listen)
+    assert address.host is not None
+    ((published, port, inside),) = (each.split(":") for each in gateway["ports"])
+    assert int(inside) == address.port
+    assert f"EXPOSE {inside}" in stages()["gateway"]
+    assert f"http://127.0.0.1:{inside}/health" in stages()["gateway"], "its health is asked for where it listens"
+    # A connection to a published port arrives at an address of the container's.
+    names = own_names([address.host], [])
+    assert is_own(f"{published}:{port}", "172.18.0.2", names)
+    assert is_own(f"localhost:{port}", "172.18.0.2", names)
+    assert {*gateway["environment"]} == {"AGENTD_AUTH_TOKEN"}, "what the gateway reads of its environment"
+    assert fixed_tokens({"AGENTD_AUTH_TOKEN": "t0ken"}, ())
+    assert gateway["environment"]["AGENTD_AUTH_TOKEN"].startswith("${AGENTD_AUTH_TOKEN:?"), "none is refused at once"
+
+
+def test_redis_of_the_compose_file_is_where_channels_say_it_is() -> None:
+    text = (ROOT / "packaging/compose.yaml").read_text()
+    compose = yaml.safe_load(text)
+    (url,) = re.findall(r'url = "(redis://.*?)"', text)
+    channel = f'[[gateway.channels]]\nagent = "a"\nbackend = "redis"\nchannel_name = "c"\nurl = "{url}"\n'
+    home = Path("/home/agent")
+    context = load_context(Path("/etc/stereos/jcard.toml"), "agent", home, load_harnesses().harnesses, home / "data")
+    loaded = load_jcard(channel.encode(), "jcard.toml", context)
+    assert not loaded.problems
+    assert loaded.gateway is not None
+    (declared,) = loaded.gateway.channels
+    assert isinstance(declared.link, RedisLink)
+    assert declared.link.url.startswith("redis://redis:6379/"), "the name of the service, and the image's port"
+    # A stream is to outlive the container, and the image's server works in /data.
+    assert compose["services"]["redis"]["command"] == ["redis-server", "--appendonly", "yes"]
+    assert compose["services"]["redis"]["volumes"] == ["redis:/data"]
+    used = {each.split(":")[0] for service in compose["services"].values() for each in service["volumes"]}
+    assert {each for each in used if each.isidentifier()} == {*compose["volumes"]}
 
 
 def test_the_image_names_every_path_by_the_variables_of_the_daemon() -> None:

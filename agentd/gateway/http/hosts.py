@@ -7,8 +7,9 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from agentd.gateway.model.names import LOOPBACK_NAME
+
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_LOOPBACK_NAME: Final = "localhost"
 
 
 def name_of(host: str) -> str | None:
@@ -39,12 +40,12 @@ def is_own(host: str, local: str, names: Collection[str]) -> bool:
     name = name_of(host)
     if name is None:
         return False
-    return name in names or name == local or (is_loopback(local) and (name == _LOOPBACK_NAME or is_loopback(name)))
+    return name in names or name == local or (is_loopback(local) and (name == LOOPBACK_NAME or is_loopback(name)))
 
 
 def is_loopback(address: str) -> bool:
     """Whether it is an address, or the name, of this machine alone."""
-    if address == _LOOPBACK_NAME:
+    if address == LOOPBACK_NAME:
         return True
     try:
         parsed = ip_address(address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentd.gateway.http.hosts import is_loopback, is_own, is_same_origin
+from agentd.gateway.model.names import own_names
 
 LOCAL = "127.0.0.1"
 
@@ -44,6 +45,16 @@ def test_a_host_that_the_server_has_is_taken(host: str, local: str) -> None:
 )
 def test_any_other_host_is_refused(host: str, local: str) -> None:
     assert not is_own(host, local, {"gateway.example"})
+
+
+@pytest.mark.parametrize("listened", ["0.0.0.0", "::"])  # noqa: S104
+def test_who_listens_everywhere_is_called_by_loopback_at_any_address(listened: str) -> None:
+    names = own_names(["192.0.2.9", listened], ["Gateway.example"])
+    for host in ("127.0.0.1:8080", "localhost:8080", "[::1]:8080", "gateway.example", "172.18.0.2:8080"):
+        assert is_own(host, "172.18.0.2", names)
+    for host in ("172.18.0.3:8080", "evil.example", "127.0.0.1.evil.example"):
+        assert not is_own(host, "172.18.0.2", names)
+    assert not is_own("127.0.0.1:8080", "172.18.0.2", own_names(["172.18.0.2"], []))
 
 
 @pytest.mark.parametrize(
