@@ -18,6 +18,7 @@ from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Ground, Terminal, TurnsError, Voice
 from agentd.turns.conversation import Request
 from agentd.turns.events import Decision, PermissionAsked, PermissionResolved, QuestionAsked
+from agentd.turns.request_numbers import request_numbers
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.screen.styled import read_rows
 
@@ -55,7 +56,7 @@ class Dialogs:
     ground: Ground
     _told: dict[str, _Dialog] = field(default_factory=dict)
     """By the ids of their requests."""
-    _numbers: count[int] = field(default_factory=lambda: count(1))
+    _numbers: count[int] = field(default_factory=request_numbers)
     _unasked: float | None = None
     """Since when Claude Code waits, and no request is known."""
     _decided: float = 0.0

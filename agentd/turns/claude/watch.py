@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -48,6 +47,7 @@ from agentd.turns.file_changes import FileWatch
 from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.reading import Reading
+from agentd.turns.request_numbers import request_numbers
 from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
@@ -78,8 +78,7 @@ class ClaudeWatch:
     ground: Ground
     _files: Reading = field(init=False)
     _held: dict[str, Held] = field(default_factory=dict)
-    _numbers: count[int] = field(default_factory=lambda: count(int(time.time() * 1000)))
-    """Of requests; a former daemon gave lower ones."""
+    _numbers: count[int] = field(default_factory=request_numbers)
     _status_line: StatusLine = field(init=False)
     _status: Status | None = None
     _session: str | None = None

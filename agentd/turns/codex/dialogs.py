@@ -11,6 +11,7 @@ from agentd.turns.activity import Seen
 from agentd.turns.adapter import Answer, Ground, Terminal, TurnsError, Voice
 from agentd.turns.conversation import Request
 from agentd.turns.events import Decision, PermissionAsked, PermissionResolved
+from agentd.turns.request_numbers import request_numbers
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.screen.styled import read_rows
 
@@ -31,7 +32,7 @@ class Dialogs:
     voice: Voice
     terminal: Terminal
     ground: Ground
-    _numbers: count[int] = field(default_factory=count)
+    _numbers: count[int] = field(default_factory=request_numbers)
     _decided: float = 0.0
     """When one was last answered here."""
 

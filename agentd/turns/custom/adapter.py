@@ -16,6 +16,7 @@ from agentd.turns.conversation import Request
 from agentd.turns.custom.events import QUOTA, READY, event_of, quota_of
 from agentd.turns.events import Decision, Ended, Outcome, PermissionAsked, PermissionResolved, QuestionAsked
 from agentd.turns.input_box import type_message
+from agentd.turns.request_numbers import request_numbers
 from agentd.turns.witnesses import Witnesses
 
 _HOOKS = "hooks"
@@ -48,7 +49,7 @@ class CustomWatch:
     voice: Voice
     ground: Ground
     _held: dict[str, asyncio.Future[bytes]] = field(default_factory=dict)
-    _numbers: count[int] = field(default_factory=lambda: count(1))
+    _numbers: count[int] = field(default_factory=request_numbers)
 
     async def run(self) -> None:
         """Wait for hooks."""

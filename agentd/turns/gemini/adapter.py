@@ -57,6 +57,7 @@ from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.messages.message import CLOCKS, same_text
 from agentd.turns.one_turn import OneTurnWatch
 from agentd.turns.reading import Reading
+from agentd.turns.request_numbers import request_numbers
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.screen.styled import read_rows
 from agentd.turns.witnesses import Witnesses
@@ -136,7 +137,7 @@ class GeminiWatch:
     """Held while a file is read: its lines are in one order."""
     _watches: list[FileWatch] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _numbers: count[int] = field(default_factory=count)
+    _numbers: count[int] = field(default_factory=request_numbers)
     _recorded: float = 0.0
     """When the last record of the turn was written, in seconds since the epoch."""
     _said: str | None = None
