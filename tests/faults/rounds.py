@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.faults.admission import killed_while_they_wait, prepare_admission
 from tests.faults.channels import killed_on_a_channel, lacks_kafka, lacks_redis, prepare_channels, prepare_kafka
 from tests.faults.drop_ins import broken_drop_ins, prepare_drop_ins
 from tests.faults.edits import killed_while_editing
@@ -26,6 +27,7 @@ from tests.faults.limits import (
     prepare_terminals,
 )
 from tests.faults.machine import no_mounts, no_processes_group, no_user_namespace
+from tests.faults.messages import killed_in_a_turn, prepare_messages
 from tests.faults.operators import operators
 from tests.faults.paths import lost_paths, prepare_paths
 from tests.faults.records import killed_while_recording, prepare_records
@@ -77,6 +79,8 @@ FAMILIES = (
     Family("upgrade", upgraded, 3, 5, daemon=UpgradedDaemon),
     Family("hostile", hostile_agents, 4, 10),
     Family("worktrees", broken_worktrees, 4, 10, prepare_worktrees),
+    Family("admission", killed_while_they_wait, 6, 10, prepare_admission),
+    Family("messages", killed_in_a_turn, 6, 10, prepare_messages),
     Family("gateway", killed_in_a_conversation, 8, 15, prepare_gateway),
     Family("channels", killed_on_a_channel, 6, 15, prepare_channels, lacks_redis),
     Family("kafka", killed_on_a_channel, 2, 5, prepare_kafka, lacks_kafka),

@@ -90,6 +90,8 @@ class World:
         self.agents: dict[str, Declared] = {}
         self.drop_ins: dict[str, str] = {}
         """Which agents have a drop-in of their own, and its name in the folder."""
+        self.top: dict[str, object] = {}
+        """What the jcard says beside its agents."""
         self.slowest = 0.0
         """Longest convergence so far, in seconds."""
         self.long_stop = 1.0
@@ -128,7 +130,7 @@ class World:
     def text(self) -> str:
         """The jcard of the agents there are that have no drop-in."""
         tables = (agent.table(self.marks_folder) for agent in self.agents.values() if agent.name not in self.drop_ins)
-        return jcard(*tables)
+        return jcard(*tables, **self.top)
 
     def drop_in_text(self, name: str) -> str:
         """The drop-in of one agent."""
