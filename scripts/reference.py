@@ -20,6 +20,7 @@ from agentd.harness.builtin import BUILT_IN
 from agentd.jcard.reference import field_rows, field_table
 from agentd.jcard.schema import (
     approve_schema,
+    budget_schema,
     drop_in_schema,
     gateway_schema,
     limits_schema,
@@ -119,6 +120,14 @@ that runs goes on by what it read before.
 | field | type | default | meaning |
 | --- | --- | --- | --- |
 {field_rows(gateway_schema()["properties"]["channels"]["items"])}
+## Budgets
+
+`budget` of an agent has these, and so has the table `[budget]`, in `jcard.toml` alone: what an agent does not say
+itself it has from there, and a worker from the agent that spawned it. [Hold agents to a budget](../how-to/budgets.md).
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(budget_schema())}
 ## Queue
 
 `[limits]`, in `jcard.toml` alone, is what [all agents share](../how-to/queue.md); who does not fit is `queued`.

@@ -1,13 +1,28 @@
-"""What of a budget is not held, since nothing tells what the agent uses up."""
+"""The table ``[budget]`` for all agents, and what of a budget is not held, since nothing tells what an agent uses."""
 
 from __future__ import annotations
 
-from agentd.jcard.budget_table import budget_of
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import ConfigDict
+
+from agentd.jcard.budget_table import BudgetTable, budget_of
 from agentd.jcard.declarations import Declaration
 from agentd.jcard.findings import Findings
-from agentd.model.spec import AgentType, SandboxKind
+from agentd.jcard.part_table import read_table
+from agentd.model.budgets import Budget
+from agentd.model.spec import AgentType, LoadContext, SandboxKind
 from agentd.model.usage_sources import says_cost
 from agentd.text.quoting import quote
+
+TABLE: Final = "budget"
+
+
+class CommonTable(BudgetTable):
+    """The table ``[budget]``, whose unknown keys are warnings as in other tables."""
+
+    model_config = ConfigDict(extra="ignore")
 
 
 def check_budget(declaration: Declaration, findings: Findings) -> None:
@@ -30,3 +45,12 @@ def check_budget(declaration: Declaration, findings: Findings) -> None:
 def not_held(harness: str) -> str:
     """Why a budget of money is not held."""
     return f"is not held: {quote(harness)} does not say what its turns cost; turns is"
+
+
+def read_budget(document: Mapping[str, object], context: LoadContext, findings: Findings) -> Budget | None:
+    """Read ``[budget]``; ``None`` where there is none, or the findings have what is wrong with it."""
+    if context.drop_in:
+        if isinstance(document.get(TABLE), dict):
+            findings.warning((TABLE,), "ignored: the budget of all agents stands in the jcard itself", field=TABLE)
+        return None
+    return budget_of(read_table(TABLE, CommonTable, document, findings, lambda _: ()))

@@ -45,9 +45,7 @@ def _money(per: str) -> BeforeValidator:
 
 
 def _schema(per: str) -> WithJsonSchema:
-    return WithJsonSchema(
-        {"type": "string", "pattern": whole(_AMOUNT + f"(?:{per})?"), "examples": ["5", f"5.50{per}"]}
-    )
+    return WithJsonSchema({"type": "string", "pattern": whole(_AMOUNT + f"(?:{per})?")})
 
 
 class BudgetTable(BaseModel):

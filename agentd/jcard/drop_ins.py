@@ -6,11 +6,13 @@ is affected.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from agentd.jcard.budget_check import TABLE
+from agentd.jcard.budget_inheritance import inherit, not_held
 from agentd.jcard.order import circle_of, in_words
 from agentd.jcard.positions import Position, locate
 from agentd.jcard.problems import Checked, LoadResult, Problem, Severity
@@ -70,7 +72,26 @@ def merge(files: Iterable[SourceFile]) -> tuple[TakenFile, ...]:
     contents = [content for file in files for content in (file.loaded, file.good) if content is not None]
     # Which file is to blame is looked for only then: 1000 files would each look at all agents.
     claims = _Claims(circular=bool(circle_of(spec for content in contents for spec in content.agents)))
-    return tuple(claims.take(file) for file in files)
+    return _with_budgets(tuple(claims.take(file) for file in files))
+
+
+def _with_budgets(files: tuple[TakenFile, ...]) -> tuple[TakenFile, ...]:
+    """Give agents what they inherit of budgets."""
+    specs = [spec for file in files for spec in file.agents]
+    common = next((each.budget for file in files if (each := file.in_force) is not None and each.budget), None)
+    found = inherit(specs, common)
+    unheld = not_held(common, specs)
+    return tuple(_with_budget(file, found, unheld) for file in files) if found or unheld else files
+
+
+def _with_budget(file: TakenFile, found: Mapping[str, AgentSpec], unheld: str | None) -> TakenFile:
+    problems, content = file.problems, file.in_force
+    if unheld is not None and content is not None and content.budget is not None:
+        line, column = locate(content.text, (TABLE,))
+        problems = (*problems, Problem(Severity.WARNING, str(file.path), unheld, line, column, None, TABLE))
+    if problems is file.problems and found.keys().isdisjoint(spec.name for spec in file.agents):
+        return file
+    return replace(file, problems=problems, agents=tuple(found.get(spec.name, spec) for spec in file.agents))
 
 
 class _Claim(NamedTuple):

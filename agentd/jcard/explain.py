@@ -39,6 +39,7 @@ _CHOICES: Final[dict[str, list[str]]] = {
     "network": [*Network],
     "format": [*NoticeFormat],
     "decision": [*ApprovalAction],
+    "on_breach": [*BreachAction],
     "send": [*Signal],
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import Final
 
 from agentd.jcard.approve_tables import read_approvals
-from agentd.jcard.budget_check import check_budget
+from agentd.jcard.budget_check import check_budget, read_budget
 from agentd.jcard.budget_table import budget_of
 from agentd.jcard.capacity_tables import read_capacity
 from agentd.jcard.checkouts import branch_name, check_branches, check_checkout, workdir_in
@@ -110,6 +110,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     gateway = read_gateway(document.values, context, apart)
     findings.tell(apart.in_order(), OF_GATEWAY)
     pool = read_pool(document.values, context, findings)
+    budget = read_budget(document.values, context, findings)
     capacity = read_capacity(document.values, context, findings)
     telemetry = read_otel(document.values, context, findings)
     worker = read_worker(document.values, context, findings)
@@ -135,6 +136,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         gateway_secrets(gateway, document.values, context),
         pool,
         capacity,
+        budget,
         telemetry,
     )
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from agentd.jcard.scan import Path
 from agentd.model.approvals import ApprovalRule
+from agentd.model.budgets import Budget
 from agentd.model.capacity import Capacity
 from agentd.model.gateway import GatewayDeclaration
 from agentd.model.notification import NotifyRule
@@ -101,5 +102,7 @@ class LoadResult(Checked):
     """What holds for workers."""
     capacity: Capacity | None = None
     """How many agents run at once."""
+    budget: Budget | None = None
+    """What agents may use up that do not say it themselves."""
     telemetry: Telemetry | None = None
     """What is sent to a collector."""

@@ -118,6 +118,12 @@ def pool_schema() -> dict[str, Any]:
     return {**schema, "title": "Pool", "description": "What holds for workers."}
 
 
+def budget_schema() -> dict[str, Any]:
+    """Build the JSON Schema (2020-12) of the ``[budget]`` table."""
+    schema = BudgetTable.model_json_schema(schema_generator=_TomlSchema)
+    return {**schema, "title": "Budget", "description": "What agents may use up that do not say it themselves."}
+
+
 def limits_schema() -> dict[str, Any]:
     """Build the JSON Schema (2020-12) of the ``[limits]`` table."""
     schema = LimitsTable.model_json_schema(schema_generator=_TomlSchema)
@@ -181,6 +187,10 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
             },
             "gateway": {"description": "What agentd-gateway goes by.", "$ref": "#/$defs/gateway"},
             "pool": {"description": "What holds for workers.", "$ref": "#/$defs/pool"},
+            "budget": {
+                "description": "What agents may use up that do not say it themselves.",
+                "$ref": "#/$defs/budget",
+            },
             "limits": {"description": "How many agents run at once.", "$ref": "#/$defs/limits"},
             "pools": {
                 "description": "Slots for agents of a repository or an account.",
@@ -194,6 +204,7 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
         "$defs": {
             "agent": agent_schema(harnesses),
             "approve": approve_schema(),
+            "budget": budget_schema(),
             "drop_in": drop_in_schema(),
             "gateway": gateway_schema(),
             "limits": limits_schema(),

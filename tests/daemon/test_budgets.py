@@ -127,7 +127,7 @@ def test_a_turn_that_costs_too_much_is_interrupted(daemon: Daemon, client: Clien
     client("send", "a", "work 1.3")
     assert breach(daemon)[0] == "2.55 of 2.5 US dollars in this run are used"
     daemon.wait_for(lambda: daemon.agents()["a"]["activity"] == "idle", what="the turn was interrupted")
-    # What a person types begins a turn all the same: it is interrupted at once.
+    # What a person types begins a turn all the same: it is interrupted, too.
     daemon.tmux("send-keys", "-t", "a", "work 0", "Enter")
     daemon.wait_for(lambda: taken(daemon)[-1] == "work 0", what="it has begun")
     daemon.wait_for(lambda: daemon.screen("a").count("^C") == 2, what="it was interrupted, too")
@@ -159,3 +159,35 @@ def test_the_next_message_waits_for_what_the_turn_before_cost(daemon: Daemon, cl
     breach(daemon)
     daemon.wait_for(lambda: "its budget is used up" in client("mailbox", "a", "--json").out, what="it waits")
     assert taken(daemon) == ["late 1"]
+
+
+WORKER = """[worker]
+provider = "custom"
+spawned_by = "a"
+"""
+
+
+def test_what_a_worker_costs_counts_to_whoever_spawned_it_and_holds_up_both(daemon: Daemon, client: Client) -> None:
+    daemon.write_jcard("[budget]\nturns = 9\n" + jcard(agent(daemon, "a", {"day": "5"})))
+    worker = daemon.folder / "jcard.d" / "workers" / "w.toml"
+    worker.parent.mkdir(parents=True)
+    worker.write_text(WORKER + jcard(agent(daemon, "w", {"on_breach": "notify"})))
+    start(daemon)
+    daemon.wait_for(lambda: ">" in daemon.screen("w"), what="the worker takes a line")
+    say(client, "cost 1.5")
+    say(client, "cost 3", "w")
+    daemon.wait_for(lambda: bound(daemon, "day")["used"] == 4.5, what="both count")
+    # It inherits the number, and has an account of its own.
+    assert [(each["name"], each["limit"], each["used"]) for each in budget(daemon, "w")["bounds"]] == [
+        ("day", 5, 3),
+        ("turns", 9, 1),
+    ]
+    say(client, "cost 0.5", "w")
+    assert breach(daemon)[0] == "5 of 5 US dollars today are used"
+    daemon.wait_for(lambda: budget(daemon, "w")["breached"], what="the worker is held up, too")
+    reason = budget(daemon, "w")["reason"]
+    assert reason is not None
+    assert reason.startswith("5 of 5 US dollars today are used by a, which spawned it: no turn begins")
+    assert client("send", "w", "more", "--expires", "10m").status == 0
+    daemon.wait_for(lambda: "its budget is used up" in client("mailbox", "w", "--json").out, what="its message waits")
+    assert taken(daemon, "w") == ["cost 3", "cost 0.5"]

@@ -17,6 +17,7 @@ README = "README.md"
 APPROVALS = "docs/how-to/approvals.md"
 HOW_TO = "docs/how-to/README.md"
 APPLY = "docs/how-to/apply.md"
+BUDGETS = "docs/how-to/budgets.md"
 CHAT = "docs/how-to/chat.md"
 DOCTOR = "docs/how-to/doctor-and-service.md"
 DROP_INS = "docs/how-to/drop-ins.md"
@@ -82,6 +83,7 @@ INSTEAD: Mapping[tuple[str, str], str] = {
 Scene = Callable[[Newcomer], None]
 SLEEPER = ["sleep", "infinity"]
 READER = ["cat"]
+SPENDER = ROOT / "tests/support/spending_agent.py"
 
 
 def _sh(script: str) -> list[str]:
@@ -148,6 +150,12 @@ def _a_queue(who: Newcomer) -> None:
     who.wait_states({"fix-0": "running", "fix-1": "running", "fix-2": "queued"})
     who.write("~/.config/agentd/jcard.toml", limits + jcard(fix, urgent))
     who.wait_states({"fix-0": "running", "fix-1": "running", "fix-2": "queued", "urgent": "queued"})
+
+
+def _a_spender(who: Newcomer) -> None:
+    spender = [sys.executable, "-I", "-S", str(SPENDER), str(who.home / "taken")]
+    _begin(who, {"name": "fixer", "command": spender, "budget": {"usd": "2.50/run", "turns": 50}})
+    who.wait_states({"fixer": "running"})
 
 
 def _a_build(who: Newcomer) -> None:
@@ -430,6 +438,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (OTEL, "Look what is sent"): _collected,
     (PORTS, "Give agents ports of their own"): _shops,
     (QUEUE, "Have agents wait for their turn"): _a_queue,
+    (BUDGETS, "Hold agents to a budget"): _a_spender,
     (QUEUE, "One after another"): _a_build,
     (SCHEDULE, "Start agents by the clock"): _a_digest,
     (SCHEDULE, "When it was missed"): _a_missed_digest,

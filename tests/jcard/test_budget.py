@@ -6,16 +6,19 @@ import json
 import re
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import jsonschema
 import pydantic_core
 import pytest
 
 from agentd.cli.agentctl.preview import _policy
+from agentd.jcard.drop_ins import SourceFile, TakenFile, drop_in_context, merge
+from agentd.jcard.load import load_jcard
 from agentd.jcard.schema import agent_schema
 from agentd.model.budgets import BreachAction, Budget
 from agentd.model.spec import Policy
-from tests.jcard.loading import agent_of, errors_of, warnings_of
+from tests.jcard.loading import CONTEXT, agent_of, errors_of, warnings_of
 
 
 def written(value: str, harness: str = "claude-code") -> str:
@@ -106,3 +109,96 @@ def test_what_an_agent_does_not_say_is_as_whoever_it_inherits_from_says() -> Non
     assert Budget(usd=Decimal(9)).within(outer) == Budget(Decimal(9), Decimal(40), 50, BreachAction.STOP)
     assert Budget().within(outer).action is BreachAction.STOP
     assert Budget().action is BreachAction.PAUSE
+
+
+WORKER = """[worker]
+provider = "codex"
+spawned_by = "{by}"
+[agent]
+name = "{name}"
+harness = "claude-code"
+{fields}
+"""
+FOLDER = Path("/etc/stereos")
+JCARD, FIRST, SECOND = FOLDER / "jcard.toml", FOLDER / "jcard.d/workers/a.toml", FOLDER / "jcard.d/workers/b.toml"
+
+
+def merged(**texts: str) -> tuple[TakenFile, ...]:
+    paths = {"jcard": JCARD, "first": FIRST, "second": SECOND}
+    sources = []
+    for name, text in texts.items():
+        path = paths[name]
+        context = CONTEXT if name == "jcard" else drop_in_context(CONTEXT, path, "workers")
+        sources.append(SourceFile(path, context.owner, load_jcard(text.encode(), str(path), context)))
+    return merge(sources)
+
+
+def budgets(files: tuple[TakenFile, ...]) -> dict[str, Budget | None]:
+    assert [str(problem) for file in files for problem in file.problems] == []
+    return {spec.name: spec.policy.budget for file in files for spec in file.agents}
+
+
+def test_agents_inherit_of_the_table_what_they_do_not_say() -> None:
+    jcard = """
+[budget]
+usd = "5/run"
+day = "40"
+on_breach = "stop"
+[[agents]]
+name = "own"
+harness = "claude-code"
+budget = { usd = "9", turns = 3, on_breach = "notify" }
+[[agents]]
+name = "none"
+harness = "claude-code"
+"""
+    assert budgets(merged(jcard=jcard)) == {
+        "own": Budget(Decimal(9), Decimal(40), 3, BreachAction.NOTIFY),
+        "none": Budget(Decimal(5), Decimal(40), None, BreachAction.STOP),
+    }
+
+
+def test_workers_inherit_of_whoever_spawned_them_and_that_of_the_table() -> None:
+    jcard = '[budget]\nturns = 9\n[agent]\nname = "boss"\nharness = "claude-code"\nbudget = { usd = "5" }\n'
+    first = WORKER.format(by="boss", name="w1", fields='budget = { day = "7" }')
+    second = WORKER.format(by="w1", name="w2", fields="")
+    assert budgets(merged(jcard=jcard, first=first, second=second)) == {
+        "boss": Budget(Decimal(5), None, 9),
+        "w1": Budget(Decimal(5), Decimal(7), 9),
+        "w2": Budget(Decimal(5), Decimal(7), 9),
+    }
+    # Who claims to be spawned by each other inherits no less.
+    circle = WORKER.format(by="w2", name="w1", fields="")
+    assert budgets(merged(jcard=jcard, first=circle, second=second))["w2"] == Budget(turns=9)
+
+
+def test_without_any_budget_nothing_is_changed() -> None:
+    file = merged(jcard='[agent]\nname = "a"\nharness = "claude-code"\n')[0]
+    assert file.in_force is not None
+    assert file.agents == file.in_force.agents
+    assert file.agents[0].policy.budget is None
+
+
+def test_whose_money_is_not_held_is_said_at_the_table() -> None:
+    agents = "".join(
+        f'[[agents]]\nname = "{name}"\nharness = "{harness}"\n'
+        for name, harness in [("a", "codex"), ("b", "claude-code")]
+    )
+    (file,) = merged(jcard='[budget]\nday = "5"\n' + agents)
+    (found,) = file.warnings
+    assert str(found) == (
+        '/etc/stereos/jcard.toml:1:1: budget: usd and day are not held for "a": what turns of codex cost is not said; '
+        "turns is held"
+    )
+    (file,) = merged(jcard="[budget]\nturns = 5\n" + agents)
+    assert file.warnings == []
+
+
+def test_the_table_counts_in_the_jcard_alone_and_its_errors_are_the_jcards() -> None:
+    text = WORKER.format(by="boss", name="w1", fields="") + "[budget]\nturns = 1\n"
+    (_, file) = merged(jcard="", first=text)
+    assert [problem.message for problem in file.problems] == [
+        "ignored: the budget of all agents stands in the jcard itself"
+    ]
+    (found,) = errors_of("[budget]\nday = 5\n")
+    assert "jcard.toml:2:1: budget.day: found 5, expected US dollars as a text" in found

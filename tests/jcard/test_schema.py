@@ -26,6 +26,7 @@ def test_the_schema_describes_both_forms_and_leaves_other_tables_alone() -> None
     assert list(schema["$defs"]) == [
         "agent",
         "approve",
+        "budget",
         "drop_in",
         "gateway",
         "limits",

@@ -49,6 +49,10 @@ _COST_LIMIT: Final = 1.5
 _INTERRUPT_AGAIN: Final = 5.0
 """Seconds until a turn that goes on is interrupted again."""
 
+_END_SOON: Final = 0.5
+"""Seconds in which a turn may end by itself: what it cost is often its last word, and at a prompt the key that
+interrupts ends many programs."""
+
 _MOST_EARLY: Final = 10_000
 
 _LAST_WRITE: Final = 1.0
@@ -305,6 +309,10 @@ class Budgets:
 
     @staticmethod
     async def _interrupted_by(run: RunWatch) -> None:
+        turn = run.conversation.turn
+        await asyncio.sleep(_END_SOON)
+        if turn is None or run.conversation.turn is None or run.conversation.turn.started != turn.started:
+            return
         try:
             await run.interrupt()
         except TurnsError as error:
