@@ -14,6 +14,7 @@ import structlog
 
 from agentd.api.client.socket import JsonObject, RefusedError, Socket, UnreachableError
 from agentd.files.worker import Worker
+from agentd.fleet.errors import NoAnswerError
 from agentd.fleet.folder import OWNER, FleetFolder
 from agentd.fleet.leases import LeaseTerms
 from agentd.fleet.ledger import HostRecord
@@ -23,10 +24,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 SETTLE: Final = 2.0
 """Seconds until agentd has surely seen a file go, and until one that has just started lists all that it adopts."""
-
-
-class NoAnswerError(Exception):
-    """The Controller does not answer; the text says why."""
 
 
 Ask = Callable[[HostReport], Awaitable[Orders | None]]

@@ -11,11 +11,12 @@ import pytest
 
 from agentd.fleet.core import Core
 from agentd.fleet.definitions import Wanted, read_wanted
+from agentd.fleet.errors import NoAnswerError
 from agentd.fleet.folder import FleetFolder, FolderTakenError
 from agentd.fleet.leases import LeaseTerms
 from agentd.fleet.ledger import Book, HostRecord
 from agentd.fleet.messages import HostReport, Orders
-from agentd.fleet.node import NoAnswerError, Node
+from agentd.fleet.node import Node
 from agentd.harness.registry import load_harnesses
 from agentd.settings.context import load_context
 from tests.support.daemon import Daemon

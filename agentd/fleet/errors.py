@@ -1,0 +1,11 @@
+"""What goes wrong between the parts of a fleet."""
+
+from __future__ import annotations
+
+
+class NoAnswerError(Exception):
+    """Somebody does not answer; the text says who, and why."""
+
+
+class UnknownHostError(Exception):
+    """There is no host of that name."""
