@@ -15,7 +15,7 @@ import structlog
 
 from agentd import __version__
 from agentd.files.worker import in_thread
-from agentd.model.events import Event, redacted
+from agentd.model.events import Event, EventKind, redacted
 from agentd.model.telemetry import Signal, Telemetry
 from agentd.otel.genai import TurnMeasures
 from agentd.otel.records import Record, record_of
@@ -36,6 +36,10 @@ _MOST_WAITING: Final = 1024
 _MOST_UNREAD: Final = 8192
 """Events before the first declaration is read: what became of a thousand agents while no agentd ran."""
 _A_LITTLE: Final = 0.1
+_AT_ONCE: Final = 50
+"""Turns that are told in one turn of the loop: 2 ms."""
+_OF_RUNS: Final = frozenset({EventKind.LAUNCHED, EventKind.STARTED, EventKind.ADOPTED, EventKind.REMOVED})
+"""Kinds that are followed also where nothing is declared, so that a run's trace is known if it is later."""
 
 
 class Sending(Protocol):
@@ -156,13 +160,15 @@ class Exporter:
             self._unread.append((self._wall(), event))
 
     def _take(self, event: Event, at: float) -> None:
+        if self._telemetry is None and event.kind not in _OF_RUNS:
+            return
         told = event if self._telemetry is None else redacted(event, self._redact)
         facts = None if event.agent is None else self._facts.get(event.agent)
         self._tracing, spans = step(self._tracing, told, at, facts)
         self._tell(spans)
         if self._telemetry is not None:
             self._tell_record(record_of(told, at, content=self._telemetry.content))
-        if self._timer is None and next_due(self._tracing) is not None:
+        if self._timer is None and event.kind is EventKind.TURN_ENDED:
             self._timer = asyncio.get_running_loop().call_later(USAGE_AFTER + _A_LITTLE, self._settle)
 
     def _tell_record(self, record: Record) -> None:
@@ -202,10 +208,13 @@ class Exporter:
 
     def _settle(self) -> None:
         self._timer = None
-        self._tracing, spans = settle(self._tracing, self._wall())
+        self._tracing, spans = settle(self._tracing, self._wall(), _AT_ONCE)
         self._tell(spans)
-        if next_due(self._tracing) is not None:
-            self._timer = asyncio.get_running_loop().call_later(USAGE_AFTER + _A_LITTLE, self._settle)
+        due = next_due(self._tracing)
+        if due is not None:
+            wait = max(0.0, due - self._wall()) + (0.0 if spans else _A_LITTLE)
+            # The wall clock may have been set back.
+            self._timer = asyncio.get_running_loop().call_later(min(wait, USAGE_AFTER), self._settle)
 
     async def _change(
         self,

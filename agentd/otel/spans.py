@@ -108,10 +108,18 @@ def step(tracing: Tracing, event: Event, at: float, facts: AgentFacts | None) ->
     return replace(tracing, agents=agents), spans
 
 
-def settle(tracing: Tracing, at: float) -> tuple[Tracing, tuple[Span, ...]]:
-    """End the turns that have waited long enough for what they used; with an infinite time, all that have ended."""
+def settle(tracing: Tracing, at: float, most: int | None = None) -> tuple[Tracing, tuple[Span, ...]]:
+    """End the turns that have waited long enough for what they used; with an infinite time, all that have ended.
+
+    Parameters
+    ----------
+    most
+        Begin with no other agent once there are so many.
+    """
     agents, spans = dict(tracing.agents), list[Span]()
     for name, agent in tracing.agents.items():
+        if most is not None and len(spans) >= most:
+            break
         due = [turn for turn in agent.ended if turn.ended is not None and turn.ended + USAGE_AFTER <= at]
         if due:
             spans += [_span_of(turn) for turn in due]

@@ -85,4 +85,5 @@ def test_nobody_there_is_a_line_in_the_log_and_a_count(daemon: Daemon) -> None:
     daemon.wait_for(lambda: "telemetry_not_sent" in daemon.log_text(), what="it is said")
     lines = [json.loads(line) for line in daemon.log_text().splitlines() if "telemetry_not_sent" in line]
     assert [line["signal"] for line in lines] == ["metrics"]
+    assert "Connection refused" in lines[0]["reason"]
     assert daemon.health()["state"] == "running"

@@ -231,6 +231,18 @@ def test_what_is_open_is_bounded() -> None:
     assert len(settle(state, float("inf"))[1]) <= 32
 
 
+def test_many_turns_are_told_in_several_steps() -> None:
+    state = Tracing()
+    for name in "abcde":
+        for each in (STARTED, PROMPT, ANSWER):
+            state, _ = step(state, Event(each.kind, name, None, each.data), 1.0, FACTS)
+    state, first = settle(state, 9.0, 2)
+    state, second = settle(state, 9.0, 2)
+    state, third = settle(state, 9.0, 2)
+    assert [len(each) for each in (first, second, third)] == [2, 2, 1]
+    assert next_due(state) is None
+
+
 def test_of_an_agent_that_is_gone_nothing_is_kept() -> None:
     state = Tracing()
     for at, each in [*WHOLE, (9.0, event(EventKind.REMOVED))]:

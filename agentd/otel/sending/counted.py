@@ -57,6 +57,8 @@ class Counts:
             reason = None if self.reasons is None else self.reasons.last
             lost = self.failed + self.dropped
             log.warning("telemetry_not_sent", signal=self.signal.value, lost=lost, reason=reason or "unknown")
+        if self.reasons is not None:
+            self.reasons.forget()
 
     def outcomes(self) -> dict[tuple[str, ...], float]:
         """How many have had which outcome, for /metrics."""
@@ -76,14 +78,21 @@ class Reasons(logging.Handler):
         self._last = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a message."""
-        self._last.text = record.getMessage()
+        """Keep a message; the last one of several attempts does not say why the others failed."""
+        text = record.getMessage()
+        last = self.last
+        again = text.endswith("due to timeout, max retries or shutdown.") and last is not None
+        self._last.text = f"{text} {last}" if again else text
 
     @property
     def last(self) -> str | None:
         """What was logged last in this thread."""
         text = getattr(self._last, "text", None)
         return text if isinstance(text, str) else None
+
+    def forget(self) -> None:
+        """Forget it."""
+        self._last.text = None
 
 
 def kept_reasons() -> Reasons:
