@@ -50,7 +50,8 @@ def standing_of(harness: str, shown: WatchedRun | None, told: Told | None) -> St
             # A run that ends with its answer: of its steps nothing tells before.
             return Standing(StallPhase.TOOL, output=True, cpu=True, whole=True)
         if source == BY_SCREEN:
-            return Standing()
+            # Gemini CLI records no tool before it has run; whose record has told nothing may have none that is read.
+            return Standing() if told is None else Standing(StallPhase.TOOL, cpu=True, tools=told.tools)
         if told is not None and not told.tools:
             return Standing(StallPhase.MODEL, output=custom)
         # Of tools that began before this daemon nothing may be known.

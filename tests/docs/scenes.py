@@ -27,6 +27,7 @@ METRICS = "docs/how-to/metrics.md"
 OTEL = "docs/how-to/opentelemetry.md"
 LEAKS = "docs/how-to/leaks.md"
 PORTS = "docs/how-to/ports.md"
+STUCK = "docs/how-to/stuck-agents.md"
 QUEUE = "docs/how-to/queue.md"
 SCHEDULE = "docs/how-to/schedule.md"
 SCRIPTING = "docs/how-to/scripting-with-libtmux.md"
@@ -195,6 +196,11 @@ def _leaves_a_server(who: Newcomer) -> None:
     _begin(who, {"name": "fixer", "command": _sh(server), "reap": "idle:30m"})
     who.wait_states({"fixer": "running"})
     who.type("until agentctl ps fixer | grep -q http.server; do sleep 0.1; done")
+
+
+def _hangs(who: Newcomer) -> None:
+    _begin(who, {"name": "fixer", "command": SLEEPER, "stall": {"tool": "2s"}})
+    who.wait_states({"fixer": "running"})
 
 
 def _all_states(who: Newcomer) -> None:
@@ -434,6 +440,7 @@ SCENES: Mapping[tuple[str, str], Scene] = {
     (EDITING, "Rename and remove"): _one_reader,
     (EVENTS, "After a night of work"): _night,
     (LEAKS, "Find and end what agents leave behind"): _leaves_a_server,
+    (STUCK, "See it"): _hangs,
     (METRICS, "Watch agents with Prometheus and Grafana"): _night,
     (OTEL, "Look what is sent"): _collected,
     (PORTS, "Give agents ports of their own"): _shops,

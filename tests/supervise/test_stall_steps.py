@@ -144,7 +144,9 @@ WHOLE = Standing(TOOL, output=True, cpu=True, whole=True)
         # Of tools that were begun before agentd nothing is known.
         ("claude-code", WORKS, None, Standing(TOOL, cpu=True)),
         ("codex", shown(Activity.WORKING, "process"), QUIET, WHOLE),
-        ("codex", shown(Activity.WORKING, "screen"), QUIET, Standing()),
+        ("codex", shown(Activity.WORKING, "screen"), None, Standing()),
+        # It does not tell a tool before that has run.
+        ("gemini-cli", shown(Activity.WORKING, "screen"), QUIET, Standing(TOOL, cpu=True)),
         ("codex", shown(Activity.UNKNOWN, "process"), None, Standing()),
         ("codex", None, None, Standing()),
         ("custom", WORKS, QUIET, Standing(MODEL, output=True)),
