@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -117,6 +116,7 @@ def test_the_fleet_shows_where_agents_are_to_be(client: Client, fleet: FleetStan
     assert [len(document[name]) for name in ("hosts", "agents")] == [2, 2]
 
 
+@pytest.mark.thorough
 def test_on_a_terminal_the_fleet_is_summed_up(
     client: Client, fleet: FleetStandIn, jcard: Path, operator_tmux: TmuxServer
 ) -> None:
@@ -384,14 +384,3 @@ def test_what_goes_wrong_there_leaves_nothing_here(client: Client, ssh: Path, sc
     assert reason in done.err
     missing = client("collect", "--fleet", NAME, "--output", folder, AGENTD_FLEET_SSH="/no/ssh")
     assert "/no/ssh: No such file or directory; set AGENTD_FLEET_SSH" in missing.err
-
-
-# -- what it costs
-
-
-def test_agentctl_imports_no_ray() -> None:
-    code = (
-        "import sys, agentd.cli.agentctl.fleet.overview, agentd.cli.agentctl.fleet.offline; print('ray' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
