@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
@@ -16,9 +18,11 @@ from agentd.otel.genai import TurnMeasures
 from agentd.otel.ids import run_span_id, trace_id
 from agentd.otel.records import record_of
 from agentd.otel.sending import counted
+from agentd.otel.sending import sender as module
 from agentd.otel.sending.counted import MOST_WAITING
 from agentd.otel.sending.sender import Sender
-from agentd.otel.values import Span, SpanEvent
+from agentd.otel.sending.session import session_with
+from agentd.otel.values import Span, SpanEvent, Value
 from agentd.recording.metrics.measures import AGENTS, CPU, LAUNCH, Family, Histogram
 from tests.otel.collector import Collector, collector, value_of, values
 
@@ -112,6 +116,12 @@ def test_metrics_have_the_names_and_units_of_the_conventions(web: Collector) -> 
     turns = TurnMeasures()
     turns.take(SPAN)
     turns.take(Span("run a", 1, 1, None, 1.0, 2.0, {}))
+    half: dict[str, Value] = {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.agent.name": "a",
+        "agentd.start_not_seen": True,
+    }
+    turns.take(Span("invoke_agent a", 1, 1, None, 1.0, 2.0, half))
     families = [
         Family(CPU, {("a",): 1.5}),
         Family(AGENTS, {("running", ""): 2, ("", "idle"): 1}),
@@ -190,14 +200,34 @@ def test_nothing_of_the_environment_is_sent_or_followed(
     assert b"geheim" not in post.body
 
 
+def test_a_certificate_of_the_environment_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[requests.Session] = []
+
+    def kept(headers: Mapping[str, str]) -> requests.Session:
+        made.append(session_with(headers))
+        return made[-1]
+
+    monkeypatch.setattr(module, "session_with", kept)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/anybody.pem")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/nowhere/me.pem")
+    Sender(Telemetry("https://127.0.0.1:9"), {}, {}).close()
+    assert [(session.verify, session.cert) for session in made] == [(True, None)] * 3
+    Sender(Telemetry("https://127.0.0.1:9", certificate="/our.pem"), {}, {}).close()
+    assert [session.verify for session in made[3:]] == ["/our.pem"] * 3
+
+
 @pytest.mark.parametrize("status", [400, 302])
 def test_what_is_not_taken_is_counted_and_said_once(
-    web: Collector, status: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    web: Collector, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[dict[str, object]] = []
     monkeypatch.setattr(counted.log, "warning", lambda event, **more: said.append({"event": event, **more}))
     monkeypatch.setattr(counted.log, "info", lambda event, **more: said.append({"event": event, **more}))
     web.statuses = [status, status]
+    seen: list[logging.LogRecord] = []
+    listens = logging.Handler()
+    monkeypatch.setattr(listens, "emit", seen.append)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [listens])
     sending = sender(web)
     family = Family(CPU, {("a",): 1.5})
     for _ in range(3):
@@ -207,7 +237,7 @@ def test_what_is_not_taken_is_counted_and_said_once(
     assert str(status) in str(said[0]["reason"])
     outcomes = sending.outcomes()
     assert (outcomes["metrics", "failed"], outcomes["metrics", "sent"]) == (2, 1)
-    assert "Failed to export" not in capfd.readouterr().err, "the SDK does not log each attempt"
+    assert seen == [], "the SDK does not log each attempt"
 
 
 def test_what_waits_is_bounded_and_what_is_too_much_is_counted() -> None:
