@@ -28,6 +28,7 @@ from agentd.supervise.life import (
     TerminateGroup,
     TypeKey,
 )
+from agentd.supervise.plan import changed_parts
 from agentd.supervise.policy import Exit
 from agentd.supervise.usage_limits import LimitHit
 from tests.supervise.lives import PID, UNKNOWN, at
@@ -189,7 +190,7 @@ class World:
             self.tell(lives.launch_put_off(self.life, run_id, self.moment))
             return
         assert not any(process.alive or process.remains for process in self.processes.values()), "two runs at once"
-        assert self.life.desired.fingerprint == self.life.fingerprint or self.life.desired.fingerprint is None
+        assert not changed_parts(self.life.fingerprint, self.life.desired.fingerprint)
         assert self.pane is None or self.life.session_open, "a session that the life does not know of"
         if refuse:
             self.tell(lives.launch_refused(self.life, run_id, "refused", self.moment))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from hypothesis import settings
@@ -12,16 +13,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agentd.model.capacity import Capacity, Claims
-from agentd.model.order import After
+from agentd.model.order import After, Overlap, Schedule
 from agentd.model.spec import ApplyWhen, Policy, RestartPolicy
 from agentd.model.states import AgentState
 from agentd.supervise import hold_steps
 from agentd.supervise import transitions as lives
 from agentd.supervise.admission import Admission
+from agentd.supervise.applying import SCHEDULE_PART
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import Life, StopReason
-from agentd.supervise.plan import Action, Operation, plan
+from agentd.supervise.plan import Action, Fingerprint, Operation, plan
 from agentd.supervise.policy import Exit
+from agentd.supervise.scheduler import Scheduler
+from agentd.supervise.scheduling import Decision, Standing, started_for
+from agentd.text.timestamps import rfc3339
 from tests.supervise.crashing_world import CrashingWorld
 from tests.supervise.lives import declared
 from tests.support.effort import DEFAULT_PROFILE
@@ -55,11 +60,31 @@ class Table:
     policy: Policy = Policy()
     launch: str = "first"
     after: tuple[After, ...] = ()
+    schedule: Schedule | None = None
 
     def desired(self, name: str) -> DesiredAgent:
         """What the reconciler is given of it."""
         agent = declared(self.policy, self.launch)
-        return replace(agent, spec=replace(agent.spec, name=name, enabled=self.enabled, after=self.after))
+        return replace(
+            agent, spec=replace(agent.spec, name=name, enabled=self.enabled, after=self.after, schedule=self.schedule)
+        )
+
+
+class UntimedScheduler(Scheduler):
+    """Schedules that come up to the time at passes alone."""
+
+    def _set_timer(self, starts: Iterable[float | None], now: float) -> None:
+        pass
+
+    def _tell(self, name: str, schedule: Schedule, decision: Decision, now: float) -> None:
+        """Write no log: that would take a tenth of the time."""
+
+
+def plain(fingerprint: Fingerprint | None) -> Fingerprint | None:
+    """Leave out of a launch what it was started for."""
+    if fingerprint is None:
+        return None
+    return {part: each for part, each in fingerprint.items() if part != SCHEDULE_PART}
 
 
 class FleetMachine(RuleBasedStateMachine):
@@ -80,6 +105,11 @@ class FleetMachine(RuleBasedStateMachine):
         self.admission = Admission()
         self.allowed = 0
         """How many may run: who has a slot when the limit is lowered keeps it."""
+        self.kept: dict[str, Standing] = {}
+        """What the file of schedules says."""
+        self.scheduler = self._scheduler()
+        self.starts: dict[str, str] = {}
+        """The last start of each schedule."""
 
     # -- the jcard
 
@@ -108,6 +138,21 @@ class FleetMachine(RuleBasedStateMachine):
             self.jcard[name] = replace(self.jcard[name], after=after)
         self.reconcile()
 
+    @precondition(lambda self: self.jcard)
+    @rule(name=names, overlap=st.sampled_from([None, *Overlap]))
+    def put_schedule(self, name: str, overlap: Overlap | None) -> None:
+        """Have it started every minute."""
+        if name in self.jcard:
+            schedule = None if overlap is None else Schedule("* * * * *", "UTC", overlap=overlap)
+            self.jcard[name] = replace(self.jcard[name], schedule=schedule)
+        self.reconcile()
+
+    def _scheduler(self) -> Scheduler:
+        return UntimedScheduler(load=lambda: self.kept, keep=self._keep, wall=lambda: self.now)
+
+    def _keep(self, standings: Mapping[str, Standing]) -> None:
+        self.kept = dict(standings)
+
     @rule(running=st.sampled_from([None, 1, 2]))
     def limit(self, running: int | None) -> None:
         self.admission.capacity = None if running is None else Capacity(running)
@@ -125,7 +170,8 @@ class FleetMachine(RuleBasedStateMachine):
             desired[name] = former if former == fresh else fresh
         self.passed = {name: agent for name, agent in desired.items() if agent is not None}
         alive = {name: world.life for name, world in self.worlds.items()}
-        self.admitted = dict(self.admission.admit(self.passed, alive, self.now))
+        scheduled = self.scheduler.apply(self.passed, lambda: alive, all_known=True)
+        self.admitted = dict(self.admission.admit(scheduled, alive, self.now))
         operations = {operation.agent: operation for operation in self.pending()}
         self._check_reasons(operations)
         before = {name: world.life for name, world in self.worlds.items()}
@@ -158,12 +204,21 @@ class FleetMachine(RuleBasedStateMachine):
                 assert (found is Action.STOP) == running
             elif world is None or world.life.state in NOT_YET:
                 assert found is Action.START
-            elif world.life.fingerprint != wanted.fingerprint or world.life.view.leaving:
-                assert found is Action.RESTART
+            elif self._differs(world.life, wanted) or world.life.view.leaving:
+                by_clock = world.life.state.ended and started_for(world.life) != (wanted.fingerprint or {}).get(
+                    "schedule"
+                )
+                assert found is Action.RESTART or (by_clock and found is Action.START)
                 assert not operations[name].waits or self._may_wait(world, wanted) or wanted.queued is not None
             else:
                 assert (found is Action.CHANGE) == (world.life.policy != wanted.spec.policy)
                 assert found in (None, Action.CHANGE)
+
+    @staticmethod
+    def _differs(life: Life, wanted: DesiredAgent) -> bool:
+        if wanted.fingerprint is not None and SCHEDULE_PART in wanted.fingerprint:
+            return life.fingerprint != wanted.fingerprint
+        return plain(life.fingerprint) != wanted.fingerprint
 
     @staticmethod
     def _may_wait(world: CrashingWorld, wanted: DesiredAgent) -> bool:
@@ -184,6 +239,11 @@ class FleetMachine(RuleBasedStateMachine):
         self._define(name, desired)
         if before.state not in HAVE_SLOTS and self.worlds[name].life.state in HAVE_SLOTS and desired.spec.after:
             assert self.worlds["a"].life.state is AgentState.EXITED
+        after = self.worlds[name].life
+        # Another policy may bring one back that has ended.
+        launched = after.state is AgentState.STARTING and operation.action is not Action.CHANGE
+        if before.state not in HAVE_SLOTS and launched and desired.spec.schedule is not None:
+            self._check_start(name, after)
         if operation.waits and desired.queued is None:
             self._check_left_alone(before, self.worlds[name].life)
             after = self.worlds[name].life
@@ -192,6 +252,13 @@ class FleetMachine(RuleBasedStateMachine):
             assert self.worlds[name].life.stop is not None
         if operation.action is Action.CHANGE and before.state in (AgentState.STARTING, AgentState.RUNNING):
             self._check_left_alone(before, self.worlds[name].life)
+
+    def _check_start(self, name: str, life: Life) -> None:
+        """A schedule starts an agent at a time that has come, and never twice for the same."""
+        start = started_for(life)
+        assert start is not None
+        assert self.starts.get(name, "") < start <= rfc3339(self.now)
+        self.starts[name] = start
 
     def _define(self, name: str, desired: DesiredAgent) -> None:
         world = self.worlds[name]
@@ -324,6 +391,14 @@ class FleetMachine(RuleBasedStateMachine):
             if state is AgentState.QUEUED:
                 queued, first = self.admitted[name].queued, self.worlds.get("a")
                 assert queued is not None
+                if queued.by_clock:
+                    standing = self.kept[name]
+                    assert table.schedule is not None
+                    assert standing.due is None
+                    assert standing.upcoming is not None
+                    assert standing.upcoming > self.now
+                    assert world.life.policy == table.policy
+                    continue
                 waits = table.after and (first is None or first.life.state is not AgentState.EXITED)
                 assert waits if queued.place is None else self._full()
                 assert world.life.policy == table.policy
@@ -331,10 +406,10 @@ class FleetMachine(RuleBasedStateMachine):
             if state is not AgentState.STOPPING:
                 assert world.life.policy == table.policy
                 if world.life.held is None:
-                    assert world.life.fingerprint == {"argv": table.launch}
+                    assert plain(world.life.fingerprint) == {"argv": table.launch}
                 else:
                     assert table.policy.apply is ApplyWhen.ASK or world.seen_use
-                    assert world.life.held.fingerprint == {"argv": table.launch}
+                    assert plain(world.life.held.fingerprint) == {"argv": table.launch}
             assert alive or state is not AgentState.RUNNING
             assert not alive or state in (AgentState.RUNNING, AgentState.STOPPING)
         waiting = {name for name, world in self.worlds.items() if world.life.state is AgentState.STOPPING}
@@ -391,6 +466,25 @@ class FleetMachine(RuleBasedStateMachine):
         world = self.worlds[name]
         assert world.life.stop is not None
 
+    @rule(name=names, overlap=st.sampled_from(Overlap), crash=st.booleans(), ended=st.booleans())
+    def a_start_by_the_clock(self, name: str, overlap: Overlap, crash: bool, ended: bool) -> None:
+        """A start is due, perhaps while the run before is not over: what single steps rarely get to."""
+        self.jcard[name] = Table(schedule=Schedule("* * * * *", "UTC", overlap=overlap))
+        self.reconcile()
+        for _ in range(2):
+            self.time_passes(60.0)
+            self.reconcile()
+            self.worlds[name].settle()
+            self.launcher_acts(name, fails=False, told=True)
+            if crash:
+                self.crash()
+            world = self.worlds[name]
+            world.settle()
+            self.reconcile()
+            if ended:
+                self.process_ends(name, Exit(code=0), told=True)
+                world.settle()
+
     @rule()
     def crash(self) -> None:
         """The daemon is killed; another one adopts what it finds, and makes a pass."""
@@ -398,6 +492,10 @@ class FleetMachine(RuleBasedStateMachine):
             counts = world.life.restarts, world.life.counted
             quiet = world.idle and not world.unreported and world.life.stop is None
             before = world.life
+            run = None if before.run is None else world.processes.get(before.run.id)
+            if run is None or not run.spawned:
+                # What was decided and never ran is decided again.
+                self.starts.pop(name, None)
             world.crash()
             if quiet and not world.life.gone and before.state not in (AgentState.PENDING, AgentState.DISABLED):
                 assert (world.life.restarts, world.life.counted) == counts or before.run is None or world.pane is None
@@ -405,6 +503,7 @@ class FleetMachine(RuleBasedStateMachine):
             if world.life.state is AgentState.PENDING:
                 del self.worlds[name]
         self.passed = {}
+        self.scheduler = self._scheduler()
         self.reconcile()
 
     def _forget(self, name: str) -> None:

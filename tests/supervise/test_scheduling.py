@@ -8,14 +8,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agentd.model.capacity import Capacity, Claims
-from agentd.model.order import Overlap, Schedule
+from agentd.model.capacity import Capacity, Claims, Queued
+from agentd.model.order import After, Overlap, Schedule
 from agentd.model.spec import ApplyWhen, Policy
 from agentd.model.states import AgentState
+from agentd.supervise import transitions as lives
 from agentd.supervise.admission import Admission
 from agentd.supervise.applying import SCHEDULE_PART
 from agentd.supervise.desired import DesiredAgent
-from agentd.supervise.life import Life
+from agentd.supervise.life import Life, StopReason
+from agentd.supervise.life_changes import describe_change
 from agentd.supervise.plan import Action, changed_parts, plan
 from agentd.supervise.scheduling import (
     SET_BACK,
@@ -30,7 +32,8 @@ from agentd.supervise.scheduling import (
     stamp,
     started_for,
 )
-from tests.supervise.lives import NO, declared, in_state
+from tests.supervise.lives import NO, WALL, declared, in_state
+from tests.supervise.lives import at as moment
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NINE = Schedule("0 9 * * *", "Europe/Berlin")
@@ -226,6 +229,36 @@ def test_a_clock_that_is_set_back_makes_no_start_again() -> None:
 def test_a_start_that_a_former_daemon_did_not_write_down_is_not_made_again() -> None:
     standing, decisions = step(DUE + 2, FRESH, life(AgentState.RUNNING, stamp(DUE)))
     assert (standing.since, standing.upcoming, standing.due, decisions) == (DUE, NEXT, None, [])
+
+
+def test_one_that_is_declared_again_while_it_is_removed_waits() -> None:
+    leaving = life(AgentState.STOPPING, stamp(DUE))
+    assert leaving.stop is not None
+    leaving = replace(leaving, stop=replace(leaving.stop, reason=StopReason.REMOVED))
+    assert scheduled(agent(), FRESH, leaving, BERLIN).queued is not None
+
+
+def test_what_waits_for_its_time_does_not_say_what_else_it_waits_for() -> None:
+    desired = scheduled(agent(after=(After("b"),)), FRESH, None, BERLIN)
+    assert Admission().admit({"a": desired}, {}, MONDAY)["a"] is desired
+    due = scheduled(desired, replace(FRESH, due=DUE), None, BERLIN)
+    queued = Admission().admit({"a": replace(due, queued=None)}, {}, DUE)["a"].queued
+    assert queued is not None
+    assert queued.reason == "b is not declared"
+
+
+def test_the_time_until_a_start_is_not_time_in_the_queue() -> None:
+    resting, _ = lives.define(Life("a"), scheduled(agent(), FRESH, None, BERLIN), moment(0))
+    due = scheduled(agent(), replace(FRESH, due=DUE), resting, BERLIN)
+    launched, _ = lives.define(resting, due, moment(DUE))
+    (event,) = describe_change(resting, launched, DUE).events
+    assert event.data["was"] == "queued"
+    assert "queued_seconds" not in event.data
+    # In the queue for a slot it is.
+    queued, _ = lives.define(Life("a"), replace(due, queued=Queued(1, "no slot", MONDAY)), moment(0))
+    launched, _ = lives.define(queued, due, moment(DUE))
+    (event,) = describe_change(queued, launched, DUE).events
+    assert event.data["queued_seconds"] == WALL + DUE - MONDAY
 
 
 def test_a_run_goes_on_without_its_schedule() -> None:

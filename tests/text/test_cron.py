@@ -74,6 +74,10 @@ def test_seconds_come_first_in_six_fields() -> None:
     assert following("*/5 * * * * *", moment, UTC) == moment + 4
 
 
+def test_the_latest_may_be_the_moment_itself() -> None:
+    assert [latest("* * * * * *", 0, until, UTC) for until in (1, 2, 3, 10, 86400)] == [1, 2, 3, 10, 86400]
+
+
 def test_there_may_be_none_meanwhile() -> None:
     assert latest("0 9 * * *", at("2026-01-01T10:00+00:00"), at("2026-01-02T08:59+00:00"), UTC) is None
 
