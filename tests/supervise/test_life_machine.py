@@ -12,12 +12,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from agentd.model.budgets import BreachAction
 from agentd.model.spec import Policy, RestartPolicy
 from agentd.model.stall import Stall, StallAction, StallPhase
 from agentd.model.states import Activity, AgentState
 from agentd.model.usage_limits import Hours, LimitAction, UsageLimitPolicy
-from agentd.supervise import stall_steps
+from agentd.supervise import budget_steps, stall_steps
 from agentd.supervise import transitions as lives
+from agentd.supervise.budgets import Account, Bound, Breach, BudgetUse
 from agentd.supervise.life import KillRun, LaunchRun, Life, ReportStopped, StopReason
 from agentd.supervise.plan import plan
 from agentd.supervise.policy import Exit
@@ -176,6 +178,17 @@ class LifeMachine(RuleBasedStateMachine):
             assert lasts >= (stall.budget(phase) or 0.0)
             assert (self.life.state is AgentState.STOPPING) == after.action.stops
 
+    @rule(action=st.sampled_from(BreachAction), of_this_run=st.booleans())
+    def a_budget_is_used_up(self, action: BreachAction, of_this_run: bool) -> None:
+        before, run = self.life, self.world.run_id if of_this_run else "another"
+        use = BudgetUse(Account(run=run), Breach("a", Bound.TURNS, 1, 1, action))
+        self.world.tell(budget_steps.observed(before, self.world.run_id, use, self.world.moment))
+        if before.state is AgentState.RUNNING and of_this_run and action is BreachAction.STOP:
+            assert self.life.stop is not None
+            assert self.life.stop.reason is StopReason.BUDGET
+        else:
+            assert self.life is before
+
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0, 60.0]))
     def time_passes(self, seconds: float) -> None:
         self.world.advance(seconds)
@@ -289,6 +302,14 @@ class LifeMachine(RuleBasedStateMachine):
             assert life.last_exit.succeeded(life.policy)
         if life.state in (AgentState.FAILED, AgentState.TIMED_OUT):
             assert life.error
+
+    @invariant()
+    def what_its_budget_ended_is_launched_by_nobody_but_a_definition(self) -> None:
+        life = self.life
+        if life.over_budget is not None and life.stop is None and life.state is not AgentState.STOPPING:
+            # By a timeout, a removal or a change that came meanwhile, or as a failure that says so.
+            assert life.state is not AgentState.BACKOFF
+            assert life.due is None
 
     @invariant()
     def what_is_gone_stays_quiet(self) -> None:
