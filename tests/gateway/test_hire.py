@@ -62,6 +62,16 @@ def test_what_cannot_be_hired_is_refused_by_field(gateway: Gateway, wanted: obje
     assert list(gateway.daemon.jcard.parent.glob("*.d/gateway/*")) == []
 
 
+def test_hiring_again_under_a_key_is_answered_as_before(gateway: Gateway) -> None:
+    gateway.start()
+    wanted, key = {"role": "engineer", "name": "alice", "harness": "codex"}, {"Idempotency-Key": "k"}
+    first, again = (gateway.request("POST", "/hire", wanted, headers=key) for _ in range(2))
+    assert (first.status, again.status, again.body) == (200, 200, first.body)
+    assert again.headers["idempotent-replayed"] == "true"
+    other = gateway.request("POST", "/hire", {**wanted, "name": "bob"}, headers=key)
+    assert (other.status, b'"idempotency_key_reused"' in other.body) == (422, True)
+
+
 def test_hiring_says_at_once_that_the_program_is_not_there(gateway: Gateway) -> None:
     gateway.start()
     began = monotonic()

@@ -129,7 +129,7 @@ class AnswerBody(KeyedBody):
     """The answer to a question."""
 
 
-class HireBody(Body):
+class HireBody(KeyedBody):
     """An agent to be hired, as ``agentctl hire`` does it."""
 
     role: _Name

@@ -8,10 +8,11 @@ from aiohttp import web
 
 from agentd.gateway.http.access import caller
 from agentd.gateway.http.bodies import HireBody
-from agentd.gateway.http.body import read_body
-from agentd.gateway.http.idempotent import json_answer
+from agentd.gateway.http.body import JsonObject, read_body
+from agentd.gateway.http.idempotent import answer_once
 from agentd.gateway.http.route import ENGINE, Route
 from agentd.gateway.http.shapes import HiredAnswer
+from agentd.gateway.model.once import Once
 from agentd.gateway.model.requests import DEFAULT_HARNESS, Hire
 from agentd.model.gateway import Scope
 
@@ -19,7 +20,11 @@ from agentd.model.gateway import Scope
 async def _hire(request: web.Request) -> web.Response:
     body = await read_body(request, HireBody)
     wanted = Hire(body.role, body.name, body.harness or DEFAULT_HARNESS, body.model)
-    return json_answer((await request.app[ENGINE].hiring.hire(caller(request), wanted)).json())
+
+    async def act(_once: Once | None) -> JsonObject:
+        return (await request.app[ENGINE].hiring.hire(caller(request), wanted)).json()
+
+    return await answer_once(request, body, HTTPStatus.OK, act, stored=False)
 
 
 ROUTES = (
