@@ -106,7 +106,7 @@ class Core:
                 del runs[agent]
             elif definition is not None and definition.leased and report.files.get(agent) == definition.digest:
                 # What it was given before has been replaced.
-                runs[agent] = replace(run, leased=True, grace=max(run.grace, definition.grace))
+                runs[agent] = replace(self._told(run, definition), leased=True)
 
     def apply(self, text: str, path: str, wanted: Wanted, at: float, now: float) -> Plan:
         """Take another jcard; gives what is done."""
@@ -177,16 +177,26 @@ class Core:
         definition = (self.wanted.definitions or _NONE)[each.agent]
         if run is None:
             starts = each.step is Step.START and each.host is not None and self._may_start(now)
-            return _new(each, definition) if starts else None
+            return self._new(each, definition) if starts else None
         match each.step:
             case Step.STAY:
-                return _told(run, definition)
+                return self._told(run, definition)
             case Step.WAIT:
                 return run
             case Step.START if run.leased and self.ended(run.host, now):
-                return _new(each, definition)
+                return self._new(each, definition)
             case _:
                 return replace(run, leaving=True)
+
+    def _new(self, each: Assignment, definition: Definition) -> Run | None:
+        if each.host is None:
+            return None
+        return Run(each.agent, each.host, definition.leased, definition.grace, lease=self.terms.lease)
+
+    def _told(self, run: Run, definition: Definition) -> Run:
+        """What may run on a host once it is told this definition: the old one, or the new one."""
+        grace, lease = max(run.grace, definition.grace), max(run.lease, self.terms.lease)
+        return replace(run, leased=run.leased and definition.leased, grace=grace, lease=lease)
 
     def _planned(self, wanted: Wanted, runs: Mapping[str, Run], now: float) -> Plan:
         places = {wish.name: wish.place for wish in wanted.wishes}
@@ -218,8 +228,10 @@ class Core:
         """Whether all that has a lease on a host has surely ended."""
         if self.alive(host, now):
             return False
-        grace = max((run.grace for run in self._book.runs.values() if run.host == host), default=0.0)
-        return now >= self.terms.ended_by(self._heard[host].granted, grace)
+        here = [run for run in self._book.runs.values() if run.host == host]
+        grace = max((run.grace for run in here), default=0.0)
+        terms = self.terms.at_least(max((run.lease for run in here), default=0.0))
+        return now >= terms.ended_by(self._heard[host].granted, grace)
 
     def _orders(self, host: str, files: Mapping[str, str]) -> Orders:
         definitions = self.wanted.definitions or _NONE
@@ -240,12 +252,3 @@ class Core:
         if book != self._book:
             self._write(self._book, book)
             self._book = book
-
-
-def _new(each: Assignment, definition: Definition) -> Run | None:
-    return None if each.host is None else Run(each.agent, each.host, definition.leased, definition.grace)
-
-
-def _told(run: Run, definition: Definition) -> Run:
-    """What may run on a host once it is told this definition: the old one, or the new one."""
-    return replace(run, leased=run.leased and definition.leased, grace=max(run.grace, definition.grace))

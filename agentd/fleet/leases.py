@@ -11,7 +11,7 @@ passed, and beside them what agentd needs to see a renewal, the grace period of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 CLOCK_DRIFT: Final = 0.01
@@ -54,6 +54,10 @@ class LeaseTerms:
     def withdraws_at(self, asked: float) -> float:
         """When a host takes its drop-ins back itself: its last answered question was at `asked`, by its clock."""
         return asked + self.window + self.lease
+
+    def at_least(self, lease: float) -> LeaseTerms:
+        """Give the terms by which what was given a lease of `lease` has ended."""
+        return self if lease <= self.lease else replace(self, lease=lease, window=max(self.window, lease / 4))
 
     def ended_by(self, granted: float, grace: float) -> float:
         """When no agent runs any more on a host that was granted its lease last at `granted`, by our clock.

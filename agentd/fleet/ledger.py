@@ -30,7 +30,8 @@ CREATE TABLE hosts (
     labels TEXT NOT NULL, draining INTEGER NOT NULL, address TEXT
 );
 CREATE TABLE runs (
-    agent TEXT PRIMARY KEY, host TEXT NOT NULL, leased INTEGER NOT NULL, grace REAL NOT NULL, leaving INTEGER NOT NULL
+    agent TEXT PRIMARY KEY, host TEXT NOT NULL, leased INTEGER NOT NULL, grace REAL NOT NULL, leaving INTEGER NOT NULL,
+    lease REAL NOT NULL
 );
 INSERT INTO fleet VALUES (0, 0, NULL, NULL, NULL);
 """
@@ -66,6 +67,8 @@ class Run:
     """The longest grace period, in seconds, that it was given there."""
     leaving: bool = False
     """It is to stop there."""
+    lease: float = 0.0
+    """The longest lease, in seconds, that it was given there: a Controller may be started with another one."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,8 @@ class Ledger:
                 )
             ]
             runs = [
-                Run(agent, host, bool(leased), grace, bool(leaving))
-                for agent, host, leased, grace, leaving in self._connection.execute("SELECT * FROM runs")
+                Run(agent, host, bool(leased), grace, bool(leaving), lease)
+                for agent, host, leased, grace, leaving, lease in self._connection.execute("SELECT * FROM runs")
             ]
         return Book(
             epoch,
@@ -177,8 +180,8 @@ class Ledger:
         for run in after.runs.values():
             if before.runs.get(run.agent) != run:
                 execute(
-                    "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
-                    (run.agent, run.host, run.leased, run.grace, run.leaving),
+                    "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)",
+                    (run.agent, run.host, run.leased, run.grace, run.leaving, run.lease),
                 )
 
     @contextmanager

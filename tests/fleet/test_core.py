@@ -95,7 +95,7 @@ def test_an_agent_that_waits_for_its_host_is_launched_nowhere_else(core: Core) -
     core.apply("", "", wanted("x"), 0.0, 5.0)
     assert hear(core, said(B, 0), 1e6).files == {}
     assert hear(core, said(B, 1), 2e6).files == {}
-    assert core.book.runs["x"] == Run("x", "a", leased=False, grace=10.0, leaving=True)
+    assert core.book.runs["x"] == Run("x", "a", leased=False, grace=10.0, leaving=True, lease=30.0)
 
 
 def test_a_controller_that_comes_back_asks_before_it_places_anything(core: Core) -> None:
@@ -105,6 +105,13 @@ def test_a_controller_that_comes_back_asks_before_it_places_anything(core: Core)
     hear(again, said(A, 0, "x"), 101.0)
     assert again.book.runs.keys() == {"x", "y"}
     assert again.book.runs["x"].host == "a"
+
+
+def test_a_controller_with_a_shorter_lease_waits_for_the_longer_one(core: Core) -> None:
+    short = Core(core.book, ignore, wanted("x"), LeaseTerms.of(1), 100.0)
+    end = TERMS.ended_by(100.0, 10.0)
+    assert hear(short, said(B, 0), end - 1).files == {}
+    assert hear(short, said(B, 1), end + 1).files == {"x": "digest of x"}
 
 
 def test_what_runs_though_the_ledger_is_a_new_one_stays_where_it_is() -> None:
@@ -133,7 +140,10 @@ def test_the_ledger_gives_back_what_was_written(tmp_path: Path) -> None:
     second = replace(
         first, revision=1, jcard="text", path="jcard.toml", applied_at=3.5,
         hosts={"a": replace(A, labels=(("zone", "1"),), draining=True, address="10.0.0.1")},
-        runs={"x": Run("x", "a", leased=True, grace=2.5), "y": Run("y", "a", leased=False, grace=1, leaving=True)},
+        runs={
+            "x": Run("x", "a", leased=True, grace=2.5),
+            "y": Run("y", "a", leased=False, grace=1, leaving=True, lease=7.5),
+        },
     )  # fmt: skip
     ledger.write(first, second)
     third = replace(second, runs={"y": Run("y", "b", leased=True, grace=1)})

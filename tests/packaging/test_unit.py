@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = ROOT / "packaging/agentd.service"
 USERS = ROOT / "packaging/agentd-user.service"
 
+FLEETS = (ROOT / "packaging/agentd-fleet.service", ROOT / "packaging/agentd-fleet-user.service")
 GATEWAYS = (ROOT / "packaging/agentd-gateway.service", ROOT / "packaging/agentd-gateway-user.service")
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -24,7 +25,7 @@ def lint(unit: Path) -> subprocess.CompletedProcess[str]:
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", [SYSTEM, USERS, *GATEWAYS], ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", [SYSTEM, USERS, *FLEETS, *GATEWAYS], ids=lambda unit: unit.stem)
 def test_systemd_has_nothing_to_say_about_a_packaged_unit(unit: Path) -> None:
     done = lint(unit)
     assert (done.returncode, done.stderr) == (0, "")
