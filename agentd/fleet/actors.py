@@ -10,23 +10,30 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from agentd.api.socket_file import ApiSocket
 from agentd.fleet.controller import Controller
 from agentd.fleet.definitions import JcardError
 from agentd.fleet.errors import NoAnswerError, UnknownHostError
 from agentd.fleet.folder import OWNER, FleetFolder, FolderTakenError
+from agentd.fleet.front import FleetError, Front, serve
 from agentd.fleet.ledger import HostRecord, LedgerError
-from agentd.fleet.local_api import LocalApi, Query, Reply
 from agentd.fleet.messages import HostReport, Orders
 from agentd.fleet.node import Node
+from agentd.fleet.open_answers import OpenAnswers
+from agentd.fleet.passing import Asked, Told, pass_on
+from agentd.fleet.protocol import FleetView, HostView, JcardBody, PlacedView, PlanView
 from agentd.fleet.ray_node import NAMESPACE
 
 CONTROLLER: Final = "controller"
@@ -34,6 +41,13 @@ CONTROLLER: Final = "controller"
 
 _PATIENCE: Final = 10.0
 """Seconds for a call to the Controller or to another host."""
+
+_CLIENTS_PATIENCE: Final = 3.5
+"""Seconds for one that agentctl waits for: it takes five for nobody there."""
+
+_AT_ONCE: Final = 100
+"""Calls of a Node at once: each answer that goes on is one."""
+
 T = TypeVar("T")
 
 
@@ -67,12 +81,19 @@ class NodeActor:
         folder = _again(lambda: FleetFolder(options.drop_ins / OWNER), FolderTakenError)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self._api = LocalApi(options.api_socket, options.turns_socket, _RayRemote())
+        self._api_socket = options.api_socket
+        self._stack = contextlib.AsyncExitStack()
+        self._answers = OpenAnswers()
         self._node = self._in_loop(self._begin(options, folder))
         self._task: asyncio.Task[None] = self._in_loop(_task(self._node.run()))
 
     async def _begin(self, options: NodeOptions, folder: FleetFolder) -> Node:
-        await self._api.serve(options.fleet_socket)
+        front = Front(_RayBackend(), time.monotonic())
+        # A former process of this actor is gone, or about to be.
+        options.fleet_socket.unlink(missing_ok=True)
+        group = options.api_socket.stat().st_gid if options.api_socket.exists() else None
+        served = ApiSocket(options.fleet_socket, group, lambda bound: serve(front, bound))
+        await self._stack.enter_async_context(served.answering())
         return Node(options.record, folder, options.api_socket, _ask)
 
     def _in_loop(self, work: Coroutine[object, object, T]) -> T:
@@ -86,9 +107,17 @@ class NodeActor:
         """Ask the Controller soon."""
         self._loop.call_soon_threadsafe(self._node.wake)
 
-    def fetch(self, method: str, path: str, query: Query, body: bytes) -> Reply:
-        """Ask this host's agentd."""
-        return self._in_loop(self._api.fetch(method, path, query, body))
+    def open(self, asked: Asked) -> str:
+        """Have this host's agentd answer; the key is for `read` and `drop`."""
+        return self._in_loop(self._answers.open(pass_on(self._api_socket, asked)))
+
+    def read(self, key: str) -> list[Told | None]:
+        """Give the next pieces of an answer, none if there are none for a moment; ``None`` is its end."""
+        return self._in_loop(self._answers.read(key))
+
+    def drop(self, key: str) -> None:
+        """End an answer that nobody reads any more."""
+        self._loop.call_soon_threadsafe(self._answers.drop, key)
 
 
 async def _task(work: Coroutine[object, object, None]) -> asyncio.Task[None]:
@@ -127,17 +156,78 @@ async def _ask(report: HostReport) -> Orders | None:
     return orders
 
 
-class _RayRemote:
-    async def controller(self, method: str, *arguments: object, **named: object) -> object:
-        answer = await asyncio.to_thread(_called, CONTROLLER, method, *arguments, **named)
-        if named or method == "apply":
-            await asyncio.to_thread(_wake_all)
-        return answer
+_REFUSALS: Final = {
+    NoAnswerError: (HTTPStatus.SERVICE_UNAVAILABLE, "the fleet's Controller does not answer: "),
+    UnknownHostError: (HTTPStatus.NOT_FOUND, ""),
+    JcardError: (HTTPStatus.UNPROCESSABLE_ENTITY, ""),
+    LedgerError: (HTTPStatus.INTERNAL_SERVER_ERROR, ""),
+}
+"""Status of the answer, and what its text begins with."""
 
-    async def host(self, host: str, method: str, path: str, query: Query, body: bytes) -> Reply:
-        reply = await asyncio.to_thread(_called, node_name(host), "fetch", method, path, query, body)
-        assert isinstance(reply, Reply)
-        return reply
+
+class _RayBackend:
+    """The Controller and the hosts, as the socket asks them."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "fleet-call")
+
+    async def fleet(self) -> FleetView:
+        return cast("FleetView", await self._controller("fleet"))
+
+    async def hosts(self) -> Sequence[HostView]:
+        return cast("list[HostView]", await self._controller("hosts"))
+
+    async def placed(self) -> Sequence[PlacedView]:
+        return cast("list[PlacedView]", await self._controller("agents"))
+
+    async def plan(self, body: JcardBody) -> PlanView:
+        return cast("PlanView", await self._controller("plan", body.jcard, body.path))
+
+    async def apply(self, body: JcardBody) -> PlanView:
+        return await self._changed("apply", body.jcard, body.path)
+
+    async def drain(self, host: str, *, draining: bool) -> PlanView:
+        return await self._changed("drain", host, draining=draining)
+
+    async def rebalance(self, *, dry_run: bool) -> PlanView:
+        return await self._changed("rebalance", dry_run=dry_run)
+
+    async def _changed(self, method: str, *arguments: object, **named: object) -> PlanView:
+        plan = await self._controller(method, *arguments, **named)
+        with contextlib.suppress(NoAnswerError):
+            await asyncio.to_thread(_wake_all)
+        return cast("PlanView", plan)
+
+    async def _controller(self, method: str, *arguments: object, **named: object) -> object:
+        try:
+            async with asyncio.timeout(_CLIENTS_PATIENCE):
+                return await self._call(CONTROLLER, method, *arguments, **named)
+        except TimeoutError:
+            status, begins = _REFUSALS[NoAnswerError]
+            raise FleetError(status, f"{begins}it takes too long") from None
+        except (NoAnswerError, UnknownHostError, JcardError, LedgerError) as error:
+            status, begins = _REFUSALS[type(error)]
+            raise FleetError(status, f"{begins}{error}") from error
+
+    async def forward(self, host: str, asked: Asked) -> AsyncGenerator[Told, None]:
+        node = node_name(host)
+        try:
+            key = await self._call(node, "open", asked)
+            try:
+                while True:
+                    for part in cast("list[Told | None]", await self._call(node, "read", key)):
+                        if part is None:
+                            return
+                        yield part
+            finally:
+                await self._call(node, "drop", key)
+        except NoAnswerError as error:
+            raise FleetError(HTTPStatus.CONFLICT, f"{host} does not answer: {error}") from error
+
+    async def _call(self, actor: str, method: str, *arguments: object, **named: object) -> object:
+        """Call in a thread of the socket's own: those who ask much must not hold up the leases."""
+        call = partial(_called, actor, method, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
 def _wake_all() -> None:
@@ -167,7 +257,7 @@ def start_node(options: NodeOptions) -> int:
         ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
     made = {
         "name": name, "namespace": NAMESPACE, "lifetime": "detached", "max_restarts": -1, "num_cpus": 0,
-        "max_concurrency": 32, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False),
+        "max_concurrency": _AT_ONCE, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False),
     }  # fmt: skip
     actor = ray.remote(NodeActor).options(**made).remote(options)
     return int(ray.get(actor.pid.remote()))
