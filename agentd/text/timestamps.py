@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import lru_cache
+from typing import Final
+
+_MARCH: Final = 3
 
 
 def rfc3339(seconds: float) -> str:
@@ -27,6 +31,21 @@ def rfc3339_milliseconds(seconds: float) -> str:
     """
     whole, milliseconds = divmod(int(seconds * 1000), 1000)
     return f"{_to_the_second(whole)}.{milliseconds:03}Z"
+
+
+def from_rfc3339(written: str) -> int:
+    """Read what `rfc3339` wrote, without importing datetime, which costs agentctl 2 ms.
+
+    Examples
+    --------
+    >>> from_rfc3339("2026-03-01T00:00:01Z")
+    1772323201
+    """
+    year, month, day, hour, minute, second = (int(part) for part in re.split(r"[-T:]", written.removesuffix("Z")))
+    # A year that begins in March has its leap day at its end.
+    year, month = year - (month < _MARCH), (month - _MARCH) % 12
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
+    return ((days * 24 + hour) * 60 + minute) * 60 + second
 
 
 @lru_cache(maxsize=4096)

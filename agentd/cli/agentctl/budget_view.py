@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from agentd.model.status import BoundStatus, BudgetStatus
 from agentd.text.terminal import span
+from agentd.text.timestamps import from_rfc3339
 
 _OF: Final = {"usd": "US dollars in this run", "day": "US dollars today", "turns": "turns in this run"}
 
@@ -28,9 +30,7 @@ def _source(bound: BoundStatus) -> str:
         return f"{bound.source}'s count"
     if bound.told_at is None:
         return f"{bound.source}, which said nothing yet"
-    from datetime import UTC, datetime
-
-    age = (datetime.now(UTC) - datetime.fromisoformat(bound.told_at)).total_seconds()
+    age = time.time() - from_rfc3339(bound.told_at)
     return f"{bound.source}, {span(max(0, round(age)))} ago"
 
 
