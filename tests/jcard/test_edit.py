@@ -71,6 +71,14 @@ def test_text_of_several_lines_is_written_as_such() -> None:
     assert 'prompt = """\nMend "it".\nThen rest.\n"""\n' in after
 
 
+@pytest.mark.parametrize("value", ["\n", "a\nb", "it's\n"])
+def test_text_of_several_lines_is_written_as_such_in_place_of_a_literal_one(value: str) -> None:
+    text = "[[agents]]\nname = 'a'\nprompt = ''\n"
+    after = set_fields(text, "a", {("prompt",): value})
+    assert 'prompt = """\n' in after
+    assert set_fields(after, "a", {("prompt",): value}) == after
+
+
 def test_removing_takes_the_comment_above_and_leaves_what_stands_apart() -> None:
     assert (
         remove_agent(TEAM, "reviewer")

@@ -56,16 +56,15 @@ def write_key(parts: Sequence[str]) -> str:
 def _text(value: str, like: str, one_line: bool, newline: str) -> str:
     import tomlkit  # noqa: PLC0415 (as above)
 
-    plain = tomlkit.item(value).as_string()
-    if like.startswith("'"):
-        candidate = f"'{value}'"
-    elif "\n" in value and not one_line and all(char.isprintable() or char in _KEPT_IN_LINES for char in value):
+    if like.startswith("'") and _says(f"'{value}'", value):
+        return f"'{value}'"
+    if "\n" in value and not one_line and all(char.isprintable() or char in _KEPT_IN_LINES for char in value):
         lines = tomlkit.string(value, multiline=True).as_string()
         # TOML ignores the first line break of a multi-line string; tomlkit writes it only if it must.
         candidate = lines if value.startswith("\n") else f'"""\n{lines[3:]}'
-    else:
-        return plain
-    return candidate.replace("\n", newline) if _says(candidate, value) else plain
+        if _says(candidate, value):
+            return candidate.replace("\n", newline)
+    return tomlkit.item(value).as_string()
 
 
 def _says(candidate: str, value: str) -> bool:
