@@ -94,6 +94,13 @@ class Host:
             assert answer.status == 200, text
             return json.loads(text)
 
+    def agentctl(self, *arguments: str) -> str:
+        environment = {**self.daemon.environment(), **self.daemon.places}
+        command = [program("agentctl"), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def answers(self) -> bool:
         with contextlib.suppress(AssertionError):
             return bool(self.ask("GET", "/v1/fleet"))
@@ -139,6 +146,21 @@ command = ["sh", "-c", '''{script}''']
 """.replace("'''", '"""')
 
 
+def apply_as_people_do(host: Host, file: Path, text: str) -> None:
+    file.write_text(text)
+    assert "w-59" in host.agentctl("fleet", "plan", str(file))
+    host.agentctl("fleet", "apply", str(file))
+
+
+def ask_as_people_do(hosts: list[Host]) -> None:
+    """From any host."""
+    one, two, three = hosts
+    assert {each["host"] for each in json.loads(two.agentctl("list", "--fleet", "--json"))} == {"one", "two", "three"}
+    assert all(host.name in two.agentctl("fleet", "hosts") for host in hosts)
+    assert "w-59\tplaced" in three.agentctl("fleet", "status")
+    one.agentctl("screen", "--fleet", next(iter(three.running())))
+
+
 def test_a_fleet_of_three_hosts(hosts: list[Host], tmp_path: Path) -> None:
     one, two, three = hosts
     marks = tmp_path / "marks"
@@ -167,7 +189,8 @@ def test_a_fleet_of_three_hosts(hosts: list[Host], tmp_path: Path) -> None:
     assert {each["host"] for each in three.ask("GET", "/v1/agents")} == {"one", "two", "three"}
     assert three.ask("GET", "/v1/agents/w-0")["name"] == "w-0"
 
-    apply(9)
+    ask_as_people_do(hosts)
+    apply_as_people_do(two, tmp_path / "nine.toml", jcard(marks, 9))
     wait_for(lambda: sum(len(host.running()) for host in hosts) == 9, _PATIENCE, explain=explain)
     one.ask("POST", "/v1/fleet/drain", {"host": "three"})
     wait_for(
