@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from agentd.model.capacity import Capacity, Claims
 from agentd.model.order import After, Overlap, Schedule
 from agentd.model.spec import ApplyWhen, Policy, RestartPolicy
+from agentd.model.stall import Stall, StallAction, StallPhase
 from agentd.model.states import AgentState
-from agentd.supervise import hold_steps
+from agentd.supervise import hold_steps, stall_steps
 from agentd.supervise import transitions as lives
 from agentd.supervise.admission import Admission
 from agentd.supervise.applying import SCHEDULE_PART
@@ -26,6 +27,7 @@ from agentd.supervise.plan import Action, Fingerprint, Operation, plan
 from agentd.supervise.policy import Exit
 from agentd.supervise.scheduler import Scheduler
 from agentd.supervise.scheduling import Decision, Standing, started_for
+from agentd.supervise.stalls import Seen, Silence
 from agentd.text.timestamps import rfc3339
 from tests.supervise.crashing_world import CrashingWorld
 from tests.supervise.lives import declared
@@ -46,6 +48,7 @@ policies = st.builds(
     apply=st.sampled_from([ApplyWhen.NOW, *ApplyWhen]),
     apply_deadline=st.sampled_from([None, 20.0]),
     applied_at=st.sampled_from([None, None, "now"]),
+    stall=st.sampled_from([None, Stall(10.0, 30.0, tuple(StallAction))]),
 )
 names = st.sampled_from(NAMES)
 NOT_YET = (AgentState.PENDING, AgentState.QUEUED, AgentState.DISABLED)
@@ -416,6 +419,30 @@ class FleetMachine(RuleBasedStateMachine):
         assert not [each for each in self.pending() if each.agent not in waiting and not each.waits]
 
     @precondition(lambda self: self.worlds)
+    @rule(name=names, lasts=st.sampled_from([0.0, 10.0, 30.0]), went_on=st.booleans(), crash=st.booleans())
+    def a_look_at_its_progress(self, name: str, lasts: float, went_on: bool, crash: bool) -> None:
+        """An agent does not go on: the next action is tried, by whichever daemon, and none of them twice."""
+        world = self._some(name)
+        if world is None:
+            return
+        before = world.life
+        silence = Silence(Seen(world.run_id, self.now, StallPhase.MODEL), self.now - lasts)
+        world.tell(stall_steps.seen(before, silence, world.moment, went_on=went_on))
+        after, was = world.life.stalled, before.stalled
+        if after is None or after is was:
+            return
+        assert before.state is AgentState.RUNNING
+        assert before.policy.stall is not None
+        assert after.action is before.policy.stall.action[0 if was is None else was.taken]
+        assert lasts >= (before.policy.stall.model or 0.0)
+        # Once it is written down.
+        while crash and not world.idle and world.life.stalled is after:
+            world.work()
+        if crash and world.life.stalled is after and world.life.state is AgentState.RUNNING:
+            self.crash()
+            life = self.worlds[name].life
+            assert life.stalled == after or life.run is None or life.run.id != after.run
+
     @rule(name=names, used=st.booleans())
     def somebody_uses_it(self, name: str, used: bool) -> None:
         """Somebody begins to use an agent, or stops: what waits for that is seen after a moment."""
