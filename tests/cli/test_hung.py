@@ -81,6 +81,7 @@ def test_prompt_files_that_hang_are_found_in_the_time_of_one(daemon: Daemon, cli
         assert done.out.count(f"{there} does not answer") == len(agents)
 
 
+@pytest.mark.thorough
 def test_the_doctor_goes_on_with_the_rest(daemon: Daemon, client: Client) -> None:
     there = daemon.folder / "mnt"
     path = daemon.folder / "path"

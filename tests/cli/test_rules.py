@@ -25,7 +25,7 @@ COMMANDS = (
     *("spawn", "observe", "transcript", "artifacts", "terminate", "workers", "stats"),
     *("worktrees", "snapshot", "restore", "diff", "collect", "sandbox"),
     *("validate", "plan", "schema", "doctor"),
-    *("session", "message", "run", "tool", "daemon", "connect"),
+    *("session", "message", "run", "tool", "daemon", "fleet", "connect"),
     *("mcp", "mcp-config"),
     *("upgrade", "service", "completion", "help"),
 )

@@ -232,8 +232,9 @@ def test_a_message_waits_for_an_agent_that_does_not_run_and_its_expiry_is_told(t
     assert told["data"] == {"message": "late", "sender": f"uid:{os.geteuid()}", "status": "expired"}
     assert talk("start", "a", "--wait").status == 0
     wait_for(lambda: talk("mailbox", "a", "later", "--field", "final_text").out == "I hear: hello\n", 30, what="answer")
-    # One that runs is told at once, and its record waited for.
-    assert talk("send", "a", "--expires", "1h", "--id", "now", "hello").out == "5 characters to a: recorded\n"
+    # It is left with agentd for one that runs, too.
+    assert talk("send", "a", "--expires", "1h", "--id", "now", "hello").status == 0
+    wait_for(lambda: talk("mailbox", "a", "now", "--field", "status").out == "ended\n", 30, what="it has ended")
     assert talk("mailbox", "a", "none").status == talk("mailbox", "--withdraw").status - 1 == 1
     typed = talk("send", "a", "--id", "x", "--force", "hello")
     assert (typed.status, "--no-enter and --force" in typed.err) == (2, True)

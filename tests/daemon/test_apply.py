@@ -123,6 +123,7 @@ def test_an_edit_waits_for_agentctl_apply_over_a_restart_of_agentd(daemon: Daemo
     assert planned(daemon) == []
 
 
+@pytest.mark.thorough
 def test_an_edit_that_is_taken_back_leaves_the_agent_alone(daemon: Daemon) -> None:
     fields = stay("a", apply="idle")
     start(daemon, fields)

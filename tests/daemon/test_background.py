@@ -72,6 +72,7 @@ def kinds(client: Client) -> dict[str, str]:
     return {pid: kind for _, kind, _, _, each in rows for pid in each.split()}
 
 
+@pytest.mark.thorough
 def test_orphans_of_an_idle_agent_are_ended_and_its_servers_and_tools_are_not(daemon: Daemon, client: Client) -> None:
     start(daemon, reap="idle:1s")
     for line in ("server sleep 4714", "tool sleep 4715", "orphan sleep 4716"):

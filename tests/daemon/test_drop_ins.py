@@ -352,6 +352,7 @@ class TestLease:
         assert events(daemon, "lease_expired") == []
         daemon.wait_gone("b")
 
+    @pytest.mark.thorough
     def test_an_invalid_renewal_is_one(self, daemon: Daemon) -> None:
         begin(daemon, {"b.toml": text_of(stay("b"), lease="3s")})
         before = running(daemon, "b")

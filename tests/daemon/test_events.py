@@ -216,6 +216,7 @@ def small_state(daemon: Daemon) -> Iterator[Daemon]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_no_agent_notices_a_full_disk_and_health_says_so(small_state: Daemon) -> None:
     daemon = small_state
     start(daemon, stay("calm"))

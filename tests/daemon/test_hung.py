@@ -99,6 +99,7 @@ def test_a_jcard_that_hangs_changes_nothing_until_it_answers(daemon: Daemon) -> 
     assert daemon.wait_state("good", "running")["pid"] == pid
 
 
+@pytest.mark.thorough
 def test_a_state_directory_that_hangs_stops_neither_agents_nor_the_end(daemon: Daemon) -> None:
     start(daemon, stay("good"))
     running(daemon, "good")

@@ -66,6 +66,7 @@ def test_a_run_and_its_turns_are_a_trace_also_over_a_restart_of_agentd(daemon: D
     assert daemon.left_behind() == []
 
 
+@pytest.mark.thorough
 def test_a_collector_that_hangs_holds_up_neither_agents_nor_the_end(daemon: Daemon) -> None:
     with collector(hangs=True) as web:
         daemon.write_jcard(otel(web, "", stay("a")))

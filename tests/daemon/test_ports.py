@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import sys
 
+import pytest
+
 from tests.cli.support import Client
 from tests.daemon.support import declare, start
 from tests.daemon.test_turns import kinds
@@ -57,6 +59,7 @@ def test_each_replica_has_ports_that_stay_over_edits_and_restarts_of_agentd(daem
     assert up(daemon, "a-0") == ports["a-0"]
 
 
+@pytest.mark.thorough
 def test_an_agent_waits_while_somebody_else_listens_on_its_port(daemon: Daemon) -> None:
     start(daemon, listens("a", enabled=False))
     daemon.wait_state("a", "disabled")

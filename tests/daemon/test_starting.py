@@ -175,7 +175,7 @@ def foreign_server() -> Iterator[Callable[[Path], socket.socket]]:
         server.close()
 
 
-@pytest.mark.parametrize("which", ["api_socket", pytest.param("tmux_socket", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("which", ["api_socket", pytest.param("tmux_socket", marks=pytest.mark.thorough)])
 def test_another_program_at_a_sockets_path_is_left_alone(
     daemon: Daemon, which: str, foreign_server: Callable[[Path], socket.socket]
 ) -> None:

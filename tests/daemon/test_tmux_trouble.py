@@ -84,6 +84,7 @@ def test_an_agent_is_shown_to_run_with_its_pane_even_if_tmux_answers_late(daemon
     daemon.wait_state("a", "running" if command[0] == "sleep" else "exited")
 
 
+@pytest.mark.thorough
 def test_an_agent_whose_pane_is_opened_during_a_look_at_all_panes_is_left_alone(daemon: Daemon) -> None:
     """Each look at these tries to give a session its name back, and waits for tmux a second time."""
     tmux = slow_tmux(daemon)

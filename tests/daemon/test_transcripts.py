@@ -169,6 +169,7 @@ def test_a_run_whose_session_went_while_agentd_was_dead_is_completed(daemon: Dae
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_output_is_kept_in_parts_of_which_the_oldest_go(daemon: Daemon) -> None:
     # Of 1 MiB a run may have a quarter, in 8 parts.
     start(daemon, script("a", "seq 100000; echo end; exec sleep 600"), flags=["--transcripts=1MiB", QUICK])

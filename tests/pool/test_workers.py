@@ -168,6 +168,7 @@ def test_twenty_spawns_at_once_with_a_limit_of_four_give_four(world: World) -> N
     world.spawn("there is room again", WorkerIsolation.NONE)
 
 
+@pytest.mark.thorough
 def test_a_worker_ends_in_time_although_nobody_looks(world: World) -> None:
     world.daemon.write_jcard(jcard_of('max_runtime = "1s"'))
     worker = world.spawn("STUB-SLEEP:60", WorkerIsolation.NONE).id

@@ -213,6 +213,7 @@ def test_it_ends_with_its_pane(sandboxed: Sandboxed) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/python3").exists(), reason="no user may execute Python")
+@pytest.mark.thorough
 def test_a_sandbox_that_cannot_be_made_is_a_failed_launch(sandboxed: Sandboxed) -> None:
     """Never an agent without one."""
     daemon = sandboxed.daemon

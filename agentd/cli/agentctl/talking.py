@@ -33,7 +33,7 @@ class Sent:
 
 
 def keep_message(invocation: Invocation, agent: AgentStatus, text: str, receipt: Receipt) -> Sent:
-    """Leave a message with agentd for an agent that does not run now.
+    """Leave a message with agentd, for an agent that need not run now.
 
     Raises
     ------

@@ -115,7 +115,7 @@ def _send(invocation: Invocation) -> Status:
         if arguments.expires is None:
             agent = _running(invocation, AgentState.RUNNING)
         sent = send_in_fleet(invocation, agent, message.text, receipt, arguments.timeout)
-    elif arguments.expires is not None and agent.state != AgentState.RUNNING:
+    elif arguments.expires is not None:
         sent = keep_message(invocation, agent, message.text, receipt)
     else:
         sent = send_message(
