@@ -207,8 +207,8 @@ def _run(node: RayNode, start: Mapping[str, object]) -> int:
         sys.stderr.write(line)
         if _READY in line and not stopping.is_set():
             done = subprocess.run(
-                [sys.executable, "-m", "agentd.fleet.starting"], input=json.dumps(start), text=True, env=environment,
-                check=False, stdout=sys.stderr,
+                [sys.executable, "-P", "-m", "agentd.fleet.starting"], input=json.dumps(start), text=True,
+                env=environment, check=False, stdout=sys.stderr,
             )  # fmt: skip
             if done.returncode != 0:
                 process.terminate()

@@ -21,6 +21,8 @@ _ENVIRONMENT: Final = {
     "RAY_enable_metrics_collection": "false",
     # It would wait for half a minute for the actors to leave, which stay for as long as the node.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+    # Its Python processes look for no modules in the folder that it is started in.
+    "PYTHONSAFEPATH": "1",
     # A lost host is noticed after 3 to 4 s; Ray's own figures make it 5 to 15.
     "RAY_health_check_initial_delay_ms": "3000",
     "RAY_health_check_period_ms": "1000",
