@@ -567,16 +567,17 @@ class Daemon:
 
     def _close_cleanly(self) -> list[str]:
         assert self.process is not None
-        for _ in range(2):  # the second signal stops at once
+        # The second signal stops at once: many agents of tests use up their grace period.
+        for patience in (2.0, 5.0):
             self.signal(signal.SIGTERM)
             try:
-                status = self.process.wait(5)
+                status = self.process.wait(patience)
             except subprocess.TimeoutExpired:
                 continue
             self.stopped_cleanly = status == 0 and "keep" not in " ".join(self._arguments)
             return [] if status == 0 else [f"agentd ended with status {status}"]
         self.kill()
-        return ["agentd did not end within 10 s of two SIGTERM"]
+        return ["agentd did not end within 7 s of two SIGTERM"]
 
     def _end_tmux(self) -> None:
         pid = self.tmux_pid()
