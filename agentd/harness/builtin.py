@@ -63,7 +63,8 @@ CLAUDE_CODE = CommandLineHarness(
     ),
     model_flag="--model",
     facts=HarnessFacts(
-        ready_marker="? for shortcuts",
+        # Its input box: "? for shortcuts" below it gives way to a status line. In a dialog the space is a plain one.
+        ready_marker="\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}\N{NO-BREAK SPACE}",
         # In its dialogs the cursor stands elsewhere: left of the choices.
         empty_box="\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}[ \xa0]",
         unfinished=_MENTION_OR_BACKSLASH,

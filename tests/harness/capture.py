@@ -45,7 +45,7 @@ from tests.turns.moments import Moment, read_moments
 SCREENS = Path(__file__).parents[1] / "turns" / "screens"
 
 READY = {
-    "claude-code": "? for shortcuts",
+    "claude-code": "\u276f\xa0",
     "codex": "Codex",
     "gemini-cli": "Type your message",
     "opencode": "Ask anything",

@@ -37,7 +37,7 @@ def test_trust_is_given_for_the_folder_that_agentd_made_alone(driven: DrivenCli,
             what="it is seen to ask",
         )
         return
-    driven.wait_on_screen({"claude-code": "? for shortcuts", "gemini-cli": "Type your message"}[driven.cli.harness])
+    driven.wait_on_screen({"claude-code": "\u276f\xa0", "gemini-cli": "Type your message"}[driven.cli.harness])
     assert not any(row[0] == "detail" for row in client("status", "agent").rows)
 
 
