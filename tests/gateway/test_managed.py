@@ -166,12 +166,15 @@ def test_an_agent_is_made_as_its_user_said(users: Gateway) -> None:
     )
     log = daemon.state / "users" / "bob" / "whole.log"
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    transcripts = daemon.state / "agents" / "bob--whole"
+    assert transcripts.is_dir()
     assert users.ask("DELETE", "/agents/whole", token=BOB) == {
         "message": "agent bob/whole deleted",
         "agent": "bob/whole",
     }
     assert not folder.exists()
     assert not log.exists()
+    assert not transcripts.exists()
     assert "bob--whole" not in daemon.agents()
     assert users.request("GET", "/agents/whole", token=BOB).status == http.HTTPStatus.NOT_FOUND
 
@@ -259,6 +262,7 @@ def test_an_agent_is_stopped_and_started(users: Gateway) -> None:
     assert started["pid"] != made["pid"]
     users.ask("DELETE", "/agents/switched?keep=true", token=BOB)
     assert (users.daemon.data / "workspaces" / "bob--switched").is_dir()
+    assert (users.daemon.state / "agents" / "bob--switched").is_dir()
     make(users, "switched")
     users.ask("DELETE", "/agents/switched", token=BOB)
 

@@ -203,7 +203,10 @@ class Making:
                 home = home_of(agent.agent, await self._core.definitions.data_dir())
                 for folder in (await self.folder(agent.agent), home):
                     await self._core.trees.remove(await self._core.definitions.user(), folder)
-            await self._core.user_files.remove(agent.username, agent.name, log=log_too and not agent.keep)
+            log_too = log_too and not agent.keep
+            if log_too:
+                await self._core.user_files.remove_transcripts(agent.agent, await self._core.definitions.user())
+            await self._core.user_files.remove(agent.username, agent.name, log=log_too)
         except FAILURES as error:
             raise AgentNotReadyError(f"the agent {agent.agent} cannot be removed yet: {error}") from error
 

@@ -1,4 +1,4 @@
-"""What the gateway keeps of users' agents in its own folder: their logs, and what of channels may be secret."""
+"""What of users' agents is in the state directory: their logs, what of channels may be secret, their transcripts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Final
 
 from agentd.files.worker import Worker
 from agentd.gateway.model.objects import Json, JsonObject
+from agentd.model.user import AgentUser
+from agentd.recording.transcripts.files import TranscriptFiles
 
 LARGEST_LOG: Final = 8 << 20
 """Bytes; then it is put aside, and the one before it is forgotten."""
@@ -61,6 +63,18 @@ class UserFiles:
         """Forget an agent; its log too, if it is not to be kept."""
         paths = [self._path(username, name, suffix) for suffix in (".json", *((".log", ".log.1") if log else ()))]
         await self._worker.do(lambda: _remove([path for path in paths if path is not None]))
+
+    async def remove_transcripts(self, agent: str, user: AgentUser) -> None:
+        """Remove what agentd kept of what an agent printed.
+
+        Raises
+        ------
+        OSError
+            If something of it stays.
+        """
+        if self._folder is not None:
+            files = TranscriptFiles(self._folder.parent, user)
+            await self._worker.do(lambda: files.remove(agent))
 
     def close(self) -> None:
         """Let the thread end."""

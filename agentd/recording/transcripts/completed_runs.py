@@ -71,6 +71,15 @@ class CompletedRuns:
         """Bytes that are kept of all."""
         return sum(run.size for runs in self._runs.values() for run in runs.values())
 
+    def forget_removed(self) -> None:
+        """Forget agents of which somebody removed everything."""
+        if not self._files.root.exists():
+            # A disk may come back.
+            return
+        for agent in [agent for agent in self._runs if not self._files.has(agent)]:
+            for number in self._runs.pop(agent):
+                self._cuts.pop(self._files.folder(agent, number).path, None)
+
     def cut_again(self) -> None:
         """Cut off what came after the end of runs that were cut a while ago."""
         now = time.monotonic()

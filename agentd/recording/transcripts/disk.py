@@ -198,6 +198,10 @@ class TranscriptDisk:
         run = self._live.get(end.run_id)
         if run is None:
             return
+        if self.files.root.exists() and not self.files.has(run.folder.agent):
+            # All of the agent's was removed, and stays so; without the root, a disk may come back.
+            self._forget(end.run_id)
+            return
         with self.files.lock:
             parts = run.parts()
             if offset is None:
@@ -278,6 +282,7 @@ class TranscriptDisk:
                     self._point(run.folder, parts[-1].name)
             parts = run.drop(parts, len(parts) - self.limits.parts, self.files.lock)
             size += sum(part.size for part in parts)
+        self._completed.forget_removed()
         self._completed.cut_again()
         self._completed.keep_newest(self.limits.runs)
         before = size = size + self._completed.size

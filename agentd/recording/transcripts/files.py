@@ -15,8 +15,10 @@ All of this may wait for the disk: it is called in threads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 import stat
 import threading
 from dataclasses import dataclass, field, replace
@@ -120,6 +122,26 @@ class TranscriptFiles:
         except FileNotFoundError:
             return []
 
+    def has(self, agent: str) -> bool:
+        """Whether anything of an agent is kept."""
+        return self.runs_folder(agent).is_dir()
+
+    def remove(self, agent: str) -> None:
+        """Remove all that is kept of an agent; a daemon that still had something to write for it writes nothing.
+
+        Raises
+        ------
+        OSError
+            If something of it stays; it can be called again.
+        """
+        folder = self.runs_folder(agent).parent
+        # No agent has such a name. Away at once: what is written meanwhile would keep the folder from being removed.
+        away = folder.with_name(f".{agent}.removed")
+        shutil.rmtree(away, onerror=_unless_missing)
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(away)
+        shutil.rmtree(away, onerror=_unless_missing)
+
     def create(self, metadata: RunMetadata) -> tuple[RunFolder, RunMetadata]:
         """Make the folder of an agent's next run.
 
@@ -166,3 +188,8 @@ class TranscriptFiles:
             if metadata.run_id == run_id:
                 return folder, metadata
         return None
+
+
+def _unless_missing(_function: object, _path: str, raised: tuple[type[BaseException], BaseException, object]) -> None:
+    if not isinstance(raised[1], FileNotFoundError):
+        raise raised[1]
