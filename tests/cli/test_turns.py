@@ -154,7 +154,7 @@ def test_the_last_answer_of_a_run_that_ended_is_in_the_events(talk: Client) -> N
 
 def test_usage_says_nothing_that_no_program_told(talk: Client) -> None:
     assert talk("ask", "a", "hello", *LIMIT).status == 0
-    rows = talk("usage").rows
+    rows = talk("usage", "--agents").rows
     assert [row[0] for row in rows] == ["a", "mute"]
     assert rows[1] == ["mute", "0", *["-"] * 8]
     document = talk("usage", "mute", "--json").document
@@ -238,3 +238,19 @@ def test_a_message_waits_for_an_agent_that_does_not_run_and_its_expiry_is_told(t
     assert talk("mailbox", "a", "none").status == talk("mailbox", "--withdraw").status - 1 == 1
     typed = talk("send", "a", "--id", "x", "--force", "hello")
     assert (typed.status, "--no-enter and --force" in typed.err) == (2, True)
+
+
+def test_usage_is_of_the_providers_and_of_the_agents(talk: Client) -> None:
+    document = talk("usage", "--json").document
+    assert isinstance(document, dict)
+    codex = next(each for each in document["providers"] if each["provider"] == "codex")
+    assert (codex["usable"], codex["unusable_reason"], codex["windows"]) == (True, None, [])
+    assert [each["name"] for each in document["agents"]] == ["a", "mute"]
+    assert document["agents"] == talk("usage", "--agents", "--json").document
+    (alone,) = talk("usage", "--provider", "codex").rows
+    assert alone[:2] == ["codex", "yes"]
+    names = [row[0] for row in talk("usage").rows]
+    assert "codex" in names
+    assert names[-2:] == ["a", "mute"]
+    for both in (["a", "--refresh"], ["--agents", "--provider", "all"]):
+        assert talk("usage", *both).status == 2

@@ -65,7 +65,7 @@ def test_the_example_in_python_is_asked_and_answered(daemon: Daemon, client: Cli
     daemon.wait_for(lambda: activity(daemon) == "idle")
     assert client("last", "a").out == "done: which colour? (Blue)\n"
     daemon.wait_for(lambda: [kinds(daemon).count(each) for each in ("turn_usage", "turn_ended")] == [3, 3])
-    (row,) = client("usage").rows
+    (row,) = client("usage", "--agents").rows
     assert row[:4] == ["a", "3", str(len("hello" + "again" + "which colour?")), "15"]
 
 

@@ -136,8 +136,8 @@ def test_what_is_left_of_a_quota_is_told_with_its_source_and_age(daemon: Daemon,
     assert client("send", "a", "quota 42").status == 0
 
     def windows() -> list[str]:
-        (found,) = json.loads(client("usage", "--json").out)
+        (found,) = json.loads(client("usage", "--agents", "--json").out)
         return [f"{each['window']} {each['used_percent']:g}" for each in found["quota"]]
 
     daemon.wait_for(lambda: windows() == ["session limit 100", "weekly 42"], what="both windows are told")
-    assert "weekly 42 %" in client("usage").out
+    assert "weekly 42 %" in client("usage", "--agents").out

@@ -145,6 +145,7 @@ def test_what_is_there_is_said_without_a_worker(typed: Typed) -> None:
     (usage,) = cast("list[dict[str, object]]", typed(f"usage --provider {PROVIDER} --refresh")["providers"])
     assert (usage["usable"], usage["windows"], usage["unusable_reason"]) == (True, [], None)
     assert cast("dict[str, object]", usage["tokens"])["confidence"] == "unknown"
+    assert typed("usage")["agents"] == []
     providers = cast("list[object]", typed("inventory --usage")["providers"])
     # 8 KB for five, each with two windows of 200 bytes more.
     assert len(typed.run("inventory --usage --json")[1]) / len(providers) + 400 <= 8192 / 5

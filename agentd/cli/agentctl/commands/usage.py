@@ -6,27 +6,29 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from agentd.cli.agentctl.client import Json
-from agentd.cli.agentctl.command import Commands, Invocation, Status, add_name, not_empty
+from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_name, not_empty
 from agentd.cli.agentctl.kept_events import kept_events
 from agentd.cli.agentctl.lookup import find_agent
 from agentd.cli.agentctl.used import QUOTA, TOKENS, USAGE, Used, document, quota_text
 from agentd.text.terminal import BOLD, DIM, Cell, lines, span
 
 _DETAILS = """\
-Sums up what the agents' programs recorded of their models' use, of all turns among the events that are kept: tokens,
-cost in USD where the program says it, and how much of the account's quota is used, when that resets, who says so and
-how long ago. Nothing is guessed: - stands for what no program told. With NAME each run of it has a line of its own,
-too; --json has them always. --provider P, all, or --refresh show the accounts of the providers of workers instead:
-whether one may be spawned, each window of the quota, and when it resets.
-When not on a terminal: one line per agent, and with NAME one per run, with fields separated by tabs: name, or id of the
-run, turns, input, output, cache read and cache write tokens, cost, source, seconds since the latest number, quota."""
+Says of each provider of workers whether one may be spawned, and if not, why and until when; of each window of its
+account's quota how much is used and when that resets; and sums up tokens, and cost in USD where its program says it.
+--provider P shows only that one, --refresh reads the programs' newest records first.
+Then the same of each agent, from all turns among the events that are kept: --agents shows only these, and NAME one
+agent and each run of it; with --json their runs stand there always. Each number has its source and its age. Nothing is
+guessed: - stands for what no program told.
+When not on a terminal: one line per provider, with fields separated by tabs: provider, usable, quota, output tokens,
+cost, reason; and one per agent, or run: name, or id of the run, turns, input, output, cache read and cache write
+tokens, cost, source, seconds since the latest number, quota."""
 
 _EXAMPLES = """\
 agentctl usage
-agentctl usage reviewer-0
-agentctl usage --json | jq '.[].output_tokens'
-agentctl usage reviewer-0 --json | jq '.[].quota'
-agentctl usage --provider all --refresh --json"""
+agentctl usage --provider codex --refresh --json
+agentctl usage --json | jq '.providers[].usable'
+agentctl usage --agents --json | jq '.[].output_tokens'
+agentctl usage reviewer-0 --json | jq '.[].quota'"""
 
 _HEADING = ("NAME", "TURNS", "INPUT", "OUTPUT", "CACHE READ", "CACHE WRITE", "COST", "SOURCE", "AGE", "QUOTA")
 
@@ -35,18 +37,37 @@ def register(commands: Commands) -> None:
     """Add the command."""
     usage = commands.add("usage", _usage, details=_DETAILS, examples=_EXAMPLES)
     add_name(usage, optional=True)
-    usage.add_argument("--provider", metavar="P", type=not_empty, help="the account of a provider, or all, instead")
+    usage.add_argument("--agents", action="store_true", help="only what agents used")
+    usage.add_argument("--provider", metavar="P", type=not_empty, help="only the account of this provider, or of all")
     usage.add_argument("--refresh", action="store_true", help="read the providers' newest records first")
 
 
 def _usage(invocation: Invocation) -> Status:
+    given = invocation.arguments
+    of_providers = given.provider is not None or given.refresh
+    if of_providers and (given.agents or given.name is not None):
+        raise UsageError("--provider and --refresh are about providers, NAME and --agents about agents; leave one out")
+    if given.agents or given.name is not None:
+        documents, shown = _agents(invocation, given.name)
+        invocation.print_result(documents, shown)
+        return Status.DONE
+    everything = given.provider is None
+    report, shown = _providers(invocation, None if given.provider == "all" else given.provider, refresh=given.refresh)
+    if everything:
+        report["agents"], of_agents = _agents(invocation, None)
+        shown += [*([""] if invocation.display.table else []), *of_agents]
+    if invocation.as_json:
+        invocation.print_document(report, line=True)
+    else:
+        invocation.print(shown)
+    return Status.DONE
+
+
+def _agents(invocation: Invocation, name: str | None) -> tuple[list[dict[str, Json]], list[str]]:
+    """Give what agents used, and the lines that show it."""
     from datetime import UTC
 
-    given = invocation.arguments
-    if given.provider is not None or given.refresh:
-        return _providers(invocation, None if given.provider == "all" else given.provider, refresh=given.refresh)
-    name = given.name
-    agents = invocation.api.agents() if name is None else [find_agent(invocation.api, str(name))]
+    agents = invocation.api.agents() if name is None else [find_agent(invocation.api, name)]
     used = {agent.name: Used() for agent in agents}
     for event in kept_events(invocation.api, [USAGE, QUOTA], None if name is None else agents[0].name):
         known = used.get(str(event.get("agent")))
@@ -64,13 +85,16 @@ def _usage(invocation: Invocation) -> Status:
         rows.append(_row(Cell(agent.name, BOLD), shown, agent.harness, now, table=table))
         if name is not None:
             rows += [_row(Cell(run, DIM), each, agent.harness, now, table=table) for run, each in runs]
-    invocation.print_result(documents, lines(_HEADING, rows, invocation.display))
-    return Status.DONE
+    return documents, [*lines(_HEADING, rows, invocation.display)]
 
 
-def _providers(invocation: Invocation, provider: str | None, *, refresh: bool) -> Status:
-    from agentd.cli.agentctl.pooled import print_pooled, run_pool
+def _providers(
+    invocation: Invocation, provider: str | None, *, refresh: bool
+) -> tuple[dict[str, object], list[str]]:
+    """Give what is known of providers' accounts, and the lines that show it."""
+    from agentd.cli.agentctl.pooled import run_pool
     from agentd.pool.accounts import usage
+    from agentd.pool.results.common import document as document_of
 
     report = run_pool(invocation, lambda pool: usage(pool, provider, refresh=refresh))
     rows = [
@@ -85,8 +109,7 @@ def _providers(invocation: Invocation, provider: str | None, *, refresh: bool) -
         for each in report.providers
     ]
     heading = ("PROVIDER", "USABLE", "QUOTA", "OUTPUT", "COST", "REASON")
-    print_pooled(invocation, report, lines(heading, rows, invocation.display))
-    return Status.DONE
+    return {**document_of(report)}, [*lines(heading, rows, invocation.display)]
 
 
 def _percent(used: float | None) -> str:
