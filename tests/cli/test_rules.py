@@ -15,6 +15,7 @@ import pytest
 
 from agentd import __version__
 from agentd.cli.agentctl import client as module
+from agentd.cli.agentctl.catalogue import STRUCTURED
 from tests.cli.support import RUNNING, Client, MemorySource
 
 COMMANDS = (
@@ -103,7 +104,33 @@ def test_without_a_daemon_the_status_is_3_and_the_socket_is_named(client: Client
     assert done.err.count("\n") == 1
     with_json = client(*call, "--json")
     assert with_json.status == 3
-    assert with_json.document == {"error": done.err.removeprefix("agentctl: ").removesuffix("\n")}
+    document = with_json.document
+    assert isinstance(document, dict)
+    error, said = document["error"], done.err.removeprefix("agentctl: ").removesuffix("\n")
+    about_workers = {"code": "agentd_unreachable", "message": said, "details": {"example": "agentctl doctor"}}
+    assert error == (about_workers if call[0] in STRUCTURED else said)
+
+
+# What a command about workers has, also where it is about an agent that is none.
+@pytest.mark.parametrize("call", ["send x hi", "answer x allow", "interrupt x", "keys x Enter", "observe x", "usage x"])
+def test_commands_about_workers_say_what_kind_of_error_it_is(client: Client, source: MemorySource, call: str) -> None:
+    source.statuses.clear()
+    done = client(*call.split(), "--json")
+    assert done.status == 1
+    assert isinstance(done.document, dict)
+    error = done.document["error"]
+    assert error["code"] == "not_found"
+    assert error["message"] in done.err
+    assert error["details"]["example"].startswith("agentctl ")
+
+
+@pytest.mark.parametrize("call", ["send", "answer x", "keys x", "interrupt", "collect --lines no x", "usage a b"])
+def test_a_wrong_command_line_about_workers_is_an_object_too(client: Client, call: str) -> None:
+    done = client(*call.split(), "--json")
+    assert done.status == 2
+    assert isinstance(done.document, dict)
+    assert done.document["error"]["code"] == "usage"
+    assert done.document["error"]["message"] == done.err.splitlines()[-1]
 
 
 def test_a_socket_that_nobody_listens_on_is_told_from_none(client: Client) -> None:

@@ -254,3 +254,20 @@ def test_usage_is_of_the_providers_and_of_the_agents(talk: Client) -> None:
     assert names[-2:] == ["a", "mute"]
     for both in (["a", "--refresh"], ["--agents", "--provider", "all"]):
         assert talk("usage", *both).status == 2
+
+
+def test_an_error_of_talking_is_an_object_with_the_next_command(talk: Client, daemon: Daemon) -> None:
+    def refused(*call: str) -> object:
+        done = talk(*call, "--json")
+        assert done.status == 1
+        assert isinstance(done.document, dict)
+        error = done.document["error"]
+        return (error["code"], error["details"]["example"])
+
+    assert talk("ask", "a", "hello", *LIMIT).status == 0
+    assert refused("answer", "a", "allow") == ("nothing_asked", "agentctl status a")
+    assert refused("collect", "nobody") == ("not_found", "agentctl list")
+    assert talk("stop", "a", "--wait").status == 0
+    daemon.wait_state("a", "disabled")
+    for call in (["send", "a", "hi"], ["keys", "a", "Enter"], ["interrupt", "a"], ["answer", "a", "allow"]):
+        assert refused(*call) == ("not_running", "agentctl status a")

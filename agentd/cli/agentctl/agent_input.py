@@ -60,7 +60,7 @@ def only_sender(socket: Path, own: AgentInput | None, limit: float) -> Iterator[
     try:
         while not lock.take():
             if time.monotonic() >= end:
-                raise BusyError("another agentctl is sending to this agent; try again when it is done")
+                raise BusyError("another agentctl is sending to this agent; try again when it is done", "conflict")
             time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and nothing reports a lock)
         yield
     finally:

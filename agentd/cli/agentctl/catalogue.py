@@ -97,8 +97,13 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
 Only the called command's module is imported: all of them cost 60 ms.
 """
 
-STRUCTURED = frozenset({*COMMANDS["providers"], *COMMANDS["workers"], *COMMANDS["mcp"]})
-"""Commands whose errors are objects with ``--json``."""
+STRUCTURED = frozenset(
+    {
+        *(name for module in ("providers", "workers", "mcp", "send", "usage", "collect") for name in COMMANDS[module]),
+        *("answer", "doctor"),
+    }
+)
+"""Commands about workers, whose errors are objects with ``--json``, also where they are about another agent."""
 
 SUMMARIES: Mapping[str, str] = {name: summary for module in COMMANDS.values() for name, summary in module.items()}
 """Summaries by command."""

@@ -46,6 +46,7 @@ ANSWER_LIMIT = 5.0
 
 NOT_FOUND = 404
 _ACCEPTED = 202
+_CODES = {400: "invalid_argument", 403: "not_permitted", NOT_FOUND: "not_found", 409: "conflict", 429: "conflict"}
 _OK = 200  # http.HTTPStatus costs 4 ms
 
 _NOT_AGENTD = "is it agentd that serves this socket? --api-socket names another"
@@ -126,6 +127,11 @@ class ApiError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+    @property
+    def code(self) -> str:
+        """What kind of refusal it is, by the name that `agentd.pool.errors.Code` has for it."""
+        return _CODES.get(self.status, "refused")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,24 @@ class Status(IntEnum):
 
 
 class CommandError(Exception):
-    """A command failed; the text is printed as one line."""
+    """A command failed; the text is printed as one line.
+
+    Parameters
+    ----------
+    code
+        What kind of failure it is, by the name that `agentd.pool.errors.Code` has for it; empty: by the status.
+    example
+        The command to run next; empty: the command's help.
+    """
 
     status = Status.FAILED
     document: object = None
     """What is printed with ``--json``; ``None`` is the text."""
+
+    def __init__(self, message: str, code: str = "", example: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.example = example
 
 
 class UsageError(CommandError):
@@ -143,10 +156,11 @@ class Invocation:
         print(f"agentctl: {harmless(message)}", file=sys.stderr)
 
 
-def structured(command: str, message: str, status: Status) -> object:
+def structured(command: str, message: str, status: Status, code: str = "", example: str = "") -> object:
     """Give the document of an error of a command about workers."""
-    code = {Status.USAGE: "usage", Status.UNREACHABLE: "agentd_unreachable"}.get(status, "failed")
-    return {"error": {"code": code, "message": message, "details": {"example": f"agentctl {command} --help"}}}
+    code = code or {Status.USAGE: "usage", Status.UNREACHABLE: "agentd_unreachable"}.get(status, "failed")
+    usual = "agentctl doctor" if status is Status.UNREACHABLE else f"agentctl {command} --help"
+    return {"error": {"code": code, "message": message, "details": {"example": example or usual}}}
 
 
 def print_document(document: object) -> None:

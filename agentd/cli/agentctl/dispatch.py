@@ -28,11 +28,12 @@ def dispatch(arguments: argparse.Namespace) -> int:
     try:
         exit_status = int(_run(arguments, as_json))
     except SettingsError as error:
-        return _report(str(error), Status.USAGE, as_json)
+        return _report(str(error), Status.USAGE, as_json, _structured(arguments, error, Status.USAGE))
     except CommandError as error:
-        return _report(str(error), error.status, as_json, error.document or _structured(arguments, error, error.status))
+        document = error.document or _structured(arguments, error, error.status, error.code, error.example)
+        return _report(str(error), error.status, as_json, document)
     except ApiError as error:
-        return _report(str(error), Status.FAILED, as_json, _structured(arguments, error, Status.FAILED))
+        return _report(str(error), Status.FAILED, as_json, _structured(arguments, error, Status.FAILED, error.code))
     return exit_status
 
 
@@ -72,11 +73,13 @@ def _advice(invocation: Invocation) -> str:
     return f"; start agentd, or name its socket with {option.flag} or {option.environment}"
 
 
-def _structured(arguments: argparse.Namespace, error: object, status: Status) -> object:
+def _structured(
+    arguments: argparse.Namespace, error: object, status: Status, code: str = "", example: str = ""
+) -> object:
     """Give the error as an object where the command is about workers, by itself or by the name that it was given."""
     command = str(getattr(arguments, "command", ""))
     about_workers = command in STRUCTURED or re.fullmatch(WORKER_NAME, str(getattr(arguments, "name", "")))
-    return structured(command, str(error), status) if about_workers else None
+    return structured(command, str(error), status, code, example) if about_workers else None
 
 
 def _report(message: str, status: Status, as_json: bool, document: object = None) -> Status:

@@ -97,4 +97,4 @@ def unknown_agent(name: str, names: list[str], *, otherwise: str = "agentctl lis
         hint = otherwise
     else:
         hint = "the daemon has no agents; agentctl add declares one"
-    return CommandError(f"there is no agent {quote(name)}: {hint}")
+    return CommandError(f"there is no agent {quote(name)}: {hint}", "not_found", "agentctl list")

@@ -79,9 +79,9 @@ class QueuedMessage:
             queued.client.send(agent, queued.id, text, given.expires)
         except ApiError as error:
             refused = CommandError if error.status == _TOO_MANY else NoQueueError
-            raise refused(str(error)) from None
+            raise refused(str(error), error.code, f"agentctl status {agent}") from None
         except UnreachableError as error:
-            raise NoQueueError(str(error)) from None
+            raise NoQueueError(str(error), "agentd_unreachable", "agentctl doctor") from None
         return queued
 
     def look(self) -> MessageView:
@@ -89,7 +89,8 @@ class QueuedMessage:
         try:
             return self.client.message(self.agent, self.id)
         except ApiError as error:
-            raise CommandError(f"the message to {self.agent} is not known any more: {error}") from None
+            gone = f"the message to {self.agent} is not known any more: {error}"
+            raise CommandError(gone, error.code, f"agentctl mailbox {self.agent}") from None
 
     def withdraw(self) -> bool:
         """Take it back; says whether that was possible."""
@@ -122,9 +123,8 @@ class QueuedMessage:
                     if message.status == "delivered" and time.monotonic() >= handed_over + _RECORD_LIMIT:
                         return Outcome.TAKEN
                 case _:
-                    raise CommandError(
-                        f"the message to {self.agent} is {message.status}: {message.error or 'not delivered'}"
-                    )
+                    failed = f"the message to {self.agent} is {message.status}: {message.error or 'not delivered'}"
+                    raise CommandError(failed, example=f"agentctl screen {self.agent}")
             time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and the message is asked for)
 
     def _waits(self, message: MessageView, *, over: bool) -> Outcome | None:
@@ -139,5 +139,7 @@ class QueuedMessage:
             return None
         raise CommandError(
             f"nothing was sent: {self.agent} takes no message: {message.error}: see agentctl screen {self.agent}; "
-            f"agentctl keys {self.agent} answers a question; --force sends anyway"
+            f"agentctl keys {self.agent} answers a question; --force sends anyway",
+            "conflict",
+            f"agentctl screen {self.agent}",
         )

@@ -72,7 +72,7 @@ class Sender:
             try:
                 return self._do(sending, own, stack)
             except SendingError as error:
-                raise CommandError(self._said(error)) from None
+                raise CommandError(self._said(error), example=f"agentctl screen {self.terminal.agent}") from None
 
     def _do(self, sending: Sending, own: AgentInput | None, stack: contextlib.ExitStack) -> Outcome:
         steps = sending.steps()

@@ -64,9 +64,8 @@ class Terminal:
         try:
             reason = refusal(self.server.cmd(words[0], *words[1:], text=text).stdout, pid)
             if reason is not None:
-                raise NotTypedError(
-                    f"{self.agent}: nothing was entered, since {reason}: see agentctl status {self.agent}"
-                )
+                look = f"agentctl status {self.agent}"
+                raise NotTypedError(f"{self.agent}: nothing was entered, since {reason}: see {look}", "conflict", look)
         except CommandError:
             if text is not None:
                 with contextlib.suppress(CommandError):
@@ -111,7 +110,7 @@ def terminal_of(invocation: Invocation, agent: AgentStatus) -> Terminal:
         If tmux refuses.
     """
     if agent.pane is None or agent.pane_pid is None:
-        raise NoSessionError(_no_session(agent))
+        raise NoSessionError(_no_session(agent), "not_running", f"agentctl status {agent.name}")
     server = Server(invocation.settings.tmux_socket)
     try:
         panes = server.find_panes("-t", agent.pane)
@@ -120,9 +119,9 @@ def terminal_of(invocation: Invocation, agent: AgentStatus) -> Terminal:
     for pane in panes:
         if (pane.pane_id, pane.pane_pid) == (agent.pane, str(agent.pane_pid)):
             return Terminal(agent.name, agent.session, server, pane)
-    raise NoSessionError(
-        f"the pane {agent.pane} of {agent.name} is gone, or holds another run: see agentctl status {agent.name}"
-    )
+    look = f"agentctl status {agent.name}"
+    gone = f"the pane {agent.pane} of {agent.name} is gone, or holds another run: see {look}"
+    raise NoSessionError(gone, "not_running", look)
 
 
 def _without_daemon(invocation: Invocation, unreachable: UnreachableError) -> Terminal:

@@ -160,7 +160,7 @@ def find_worktree(worktrees: list[Worktree], name: str) -> Worktree:
             return worktree
     known = ", ".join(printable(worktree.name) for worktree in worktrees)
     advice = f"there are worktrees of {known}" if known else 'an agent gets one by repo and isolation = "worktree"'
-    raise CommandError(f"there is no worktree of {quote(name)}: {advice}")
+    raise CommandError(f"there is no worktree of {quote(name)}: {advice}", "not_found", "agentctl worktrees list")
 
 
 def names_in_use(context: WorktreeContext) -> frozenset[str]:

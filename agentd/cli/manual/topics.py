@@ -67,7 +67,9 @@ Of agentctl:
   3   agentd is not reachable; the message names the socket
 
 What 1 means for some commands: validate found errors or warnings; doctor found an error; wait ran out of time; send:
-the agent did not take the message; service status: not active. A signal that ends agentctl gives 128 + its number.
+the agent did not take the message; service status: not active. Where a command is about workers, error is an object
+with code, message and details, in which example is the next command; elsewhere it is the sentence. A signal that ends
+agentctl gives 128 + its number.
 
 Of agentd:
 

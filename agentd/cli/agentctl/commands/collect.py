@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.command import (
     CommandError,
@@ -15,6 +16,9 @@ from agentd.cli.agentctl.command import (
     not_empty,
     whole_number,
 )
+
+if TYPE_CHECKING:
+    from agentd.pool.output_folder import OutputError
 
 _TRANSCRIPT_LINES = 1000
 
@@ -58,7 +62,7 @@ def _collect(invocation: Invocation) -> Status:
     try:
         manifest, folder = collect(invocation, invocation.arguments.output, max(0, int(invocation.arguments.lines)))
     except OutputError as error:
-        raise CommandError(str(error)) from None
+        raise _not_written(invocation, error) from None
     invocation.print_result({"folder": str(folder), **manifest}, [printable(str(folder))])
     return Status.DONE
 
@@ -92,6 +96,10 @@ def _collect_worker(invocation: Invocation) -> Status:
     return Status.DONE
 
 
+def _not_written(invocation: Invocation, error: OutputError) -> CommandError:
+    return CommandError(str(error), "conflict", f"agentctl collect {invocation.name()} --output NEW_FOLDER")
+
+
 def _folder(name: str) -> str:
     return f"{name}-collected-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
 
@@ -111,7 +119,7 @@ def _collect_there(invocation: Invocation) -> Status:
     try:
         collect_from(found.address, found.agent, max(0, int(invocation.arguments.lines)), folder, os.environ)
     except OutputError as error:
-        raise CommandError(str(error)) from None
+        raise _not_written(invocation, error) from None
     document = {"folder": str(folder), "name": found.agent, "host": found.host}
     invocation.print_result(document, [printable(str(folder))])
     return Status.DONE

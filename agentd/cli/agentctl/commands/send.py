@@ -174,12 +174,10 @@ def _running(invocation: Invocation, *states: AgentState) -> AgentStatus:
     if agent.state in states:
         return agent
     reason = f" ({agent.error})" if agent.error else ""
-    hint = (
-        f"try again after agentctl wait {agent.name} --for running"
-        if agent.state in (AgentState.PENDING, AgentState.QUEUED, AgentState.STARTING, AgentState.BACKOFF)
-        else f"agentctl status {agent.name} says why"
-    )
-    raise CommandError(f"{agent.name} is not running, it is {agent.state}{reason}: {hint}")
+    wait, look = f"agentctl wait {agent.name} --for running", f"agentctl status {agent.name}"
+    will_run = agent.state in (AgentState.PENDING, AgentState.QUEUED, AgentState.STARTING, AgentState.BACKOFF)
+    example, hint = (wait, f"try again after {wait}") if will_run else (look, f"{look} says why")
+    raise CommandError(f"{agent.name} is not running, it is {agent.state}{reason}: {hint}", "not_running", example)
 
 
 def _keys(invocation: Invocation) -> Status:

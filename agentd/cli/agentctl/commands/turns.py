@@ -10,6 +10,7 @@ from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Stat
 from agentd.cli.agentctl.kept_events import data_of, kept_events
 from agentd.cli.agentctl.lookup import find_agent
 from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient, TurnView
+from agentd.model.states import AgentState
 from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable
 
@@ -143,11 +144,22 @@ def _answer(invocation: Invocation) -> Status:
             agent.name, decision, "" if text in _DECISIONS else text, invocation.arguments.request
         )
     except ApiError as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(str(error), _why_not(invocation, agent, error), f"agentctl status {agent.name}") from None
     document: Json = {"name": agent.name, "decision": decision, "requests": len(view.requests)}
     done = {"allow": "allowed", "deny": "denied"}.get(decision, "answered")
     invocation.print_result(document, [f"{printable(agent.name)}: {done}"])
     return Status.DONE
+
+
+def _why_not(invocation: Invocation, agent: AgentStatus, error: ApiError) -> str:
+    """Say what kind of refusal it is to answer an agent."""
+    if agent.state != AgentState.RUNNING:
+        return "not_running"
+    try:
+        now = TurnsClient.of(invocation).conversation(agent.name)
+    except (ApiError, UnreachableError):
+        return error.code
+    return "nothing_asked" if now is not None and now.watched and not now.requests else error.code
 
 
 def _last(invocation: Invocation) -> Status:

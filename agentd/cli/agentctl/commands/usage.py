@@ -88,9 +88,7 @@ def _agents(invocation: Invocation, name: str | None) -> tuple[list[dict[str, Js
     return documents, [*lines(_HEADING, rows, invocation.display)]
 
 
-def _providers(
-    invocation: Invocation, provider: str | None, *, refresh: bool
-) -> tuple[dict[str, object], list[str]]:
+def _providers(invocation: Invocation, provider: str | None, *, refresh: bool) -> tuple[dict[str, object], list[str]]:
     """Give what is known of providers' accounts, and the lines that show it."""
     from agentd.cli.agentctl.pooled import run_pool
     from agentd.pool.accounts import usage
