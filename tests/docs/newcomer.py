@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tests.support.daemon import Running, UnixConnection, launch_program, program
 from tests.support.forked import AGENTCTL, launch_fork
+from tests.support.ports import held_port, number_of
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +68,8 @@ class Newcomer:
     _gateway_place: str = _GATEWAY_PLACE
     _beside: list[subprocess.Popen[bytes]] = field(default_factory=list)
     """Programs of others that run beside agentd."""
+    _held: list[socket.socket] = field(default_factory=list)
+    """Ports that nobody else is given."""
 
     @property
     def home(self) -> Path:
@@ -160,15 +163,25 @@ class Newcomer:
             started = launch([program(DAEMON)], env=self.environment(), cwd=self.home, log=log)
         self._daemons.append(started)
         self.daemon = started
-        wait_for(self._answers, 20, what="agentd answers", explain=self.log)
+        wait_for(self._answers, what="agentd answers", explain=self.log)
 
     def _start_gateway(self) -> None:
-        self._gateway_place = f"127.0.0.1:{free_port()}"
         log = self.folder / "gateway.log"
         with log.open("ab") as file:
-            command = [program(GATEWAY), f"--listen={self._gateway_place}"]
+            command = [program(GATEWAY), "--listen=127.0.0.1:0"]
             self._gateway = subprocess.Popen(command, env=self.environment(), cwd=self.home, stdout=file, stderr=file)
-        wait_for(lambda: "gateway_started" in log.read_text(), 20, what="the gateway serves", explain=log.read_text)
+
+        def place() -> str | None:
+            lines = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            told = [json.loads(line) for line in lines if line.startswith("{")]
+            return next((each["listen"][0] for each in told if each["event"] == "gateway_started"), None)
+
+        self._gateway_place = wait_for(place, what="the gateway serves", explain=log.read_text)
+
+    def port(self) -> int:
+        """A port of loopback for a program beside agentd."""
+        self._held.append(held_port())
+        return number_of(self._held[-1])
 
     def start_beside(self, command: Sequence[str], output: str) -> None:
         """Start another program, which writes to a file; ``~`` is this home."""
@@ -200,9 +213,7 @@ class Newcomer:
 
     def wait_states(self, wanted: Mapping[str, str]) -> None:
         """Wait until these are the agents, in these states."""
-        wait_for(
-            lambda: self.states() == wanted, 20, what=f"{wanted}", explain=lambda: f"{self.states()}\n{self.log()}"
-        )
+        wait_for(lambda: self.states() == wanted, what=f"{wanted}", explain=lambda: f"{self.states()}\n{self.log()}")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> Path:
         """Write a file; ``~`` is this home."""
@@ -225,14 +236,8 @@ class Newcomer:
         for other in self._beside:
             other.kill()
             other.wait(30)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+        for held in self._held:
+            held.close()
 
 
 def _user() -> str:

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.docs.newcomer import ROOT, Newcomer, free_port
+from tests.docs.newcomer import ROOT, Newcomer
 from tests.support import boxed_agent
 from tests.support.agents import jcard
 from tests.support.waiting import wait_for
@@ -335,7 +335,7 @@ def _watched(who: Newcomer) -> None:
         shown = who.type("agentctl status").text
         return all(word in shown for word in ("waiting_permission", "waiting_input", "idle", "working"))
 
-    wait_for(asked, 20, what="all are at what they were told", explain=lambda: who.type("agentctl status").text)
+    wait_for(asked, what="all are at what they were told", explain=lambda: who.type("agentctl status").text)
 
 
 def _asking(who: Newcomer) -> None:
@@ -346,7 +346,7 @@ def _asking(who: Newcomer) -> None:
     who.write("~/.config/agentd/jcard.toml", jcard({"name": "reviewer", "command": listening}) + rules)
     who.start()
     who.wait_states({"reviewer": "running"})
-    wait_for(lambda: "idle" in who.type("agentctl status").text, 20, what="it listens")
+    wait_for(lambda: "idle" in who.type("agentctl status").text, what="it listens")
 
 
 def _scripted(who: Newcomer) -> None:
@@ -413,13 +413,13 @@ def _fixed(who: Newcomer) -> None:
 
 def _collected(who: Newcomer) -> None:
     """An agent whose telemetry a receiver prints."""
-    port = free_port()
+    port = who.port()
     who.start_beside([sys.executable, str(ROOT / "examples/otel/receiver.py"), str(port)], "~/spans.txt")
     agent = jcard({"name": "reviewer", "command": ["python3", str(ROOT / "examples/turns/agent.py")]})
     who.write("~/.config/agentd/jcard.toml", f'{agent}\n[otel]\nendpoint = "http://127.0.0.1:{port}"\n')
     who.start()
     who.wait_states({"reviewer": "running"})
-    wait_for(lambda: "idle" in who.type("agentctl status").text, 20, what="it takes a line")
+    wait_for(lambda: "idle" in who.type("agentctl status").text, what="it takes a line")
 
 
 SCENES: Mapping[tuple[str, str], Scene] = {

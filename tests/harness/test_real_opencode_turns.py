@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 
 import pytest
 
@@ -12,6 +11,7 @@ from tests.harness.driven import DEADLINE, REAL, DrivenCli, agentctl
 from tests.harness.real_clis import REAL_CLIS, RealCli
 from tests.harness.stub_dialects import INPUT_TOKENS, OUTPUT_TOKENS
 from tests.harness.test_real_turns import ask, ended, turns, view, wait_activity
+from tests.support.ports import a_port
 
 pytestmark = REAL
 
@@ -93,14 +93,13 @@ def test_a_turn_that_a_person_began_is_told_whole_by_a_later_agentd(driven: Driv
 
 
 def test_a_server_that_the_user_has_set_up_is_followed(driven: DrivenCli) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    driven.declare(args=["--port", str(port)])
-    assert wait_activity(driven, "idle")["activity_source"] in ("server", "screen")
-    ask(driven, "hello there")
-    turn = ended(driven, "hello there")
-    assert (turn["outcome"], turn["text"]) == ("completed", "STUB-REPLY: hello there")
-    wait_heard(driven)
+    with a_port() as port:
+        driven.declare(args=["--port", str(port)])
+        assert wait_activity(driven, "idle")["activity_source"] in ("server", "screen")
+        ask(driven, "hello there")
+        turn = ended(driven, "hello there")
+        assert (turn["outcome"], turn["text"]) == ("completed", "STUB-REPLY: hello there")
+        wait_heard(driven)
 
 
 # -- by the plugin

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support import object_store
-from tests.support.redis_server import free_port
+from tests.support.ports import held_port, number_of
 from tests.support.waiting import wait_for
 
 _FETCHED = Path(__file__).parents[2] / ".cache/brokers/tansu"
@@ -27,7 +27,8 @@ class KafkaBroker:
 
     def __init__(self, folder: Path, store: str) -> None:
         self.folder = folder
-        self.port = free_port()
+        self._held = held_port()
+        self.port = number_of(self._held)
         self.door: int | None = None
         """The port that clients are told of, if it is not the own one."""
         self._store = store
@@ -71,6 +72,11 @@ class KafkaBroker:
             self._process.kill()
             self._process.wait()
 
+    def close(self) -> None:
+        """End it, and give its port back."""
+        self.kill()
+        self._held.close()
+
 
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[KafkaBroker]:
@@ -81,4 +87,4 @@ def serving(folder: Path) -> Iterator[KafkaBroker]:
         try:
             yield broker
         finally:
-            broker.kill()
+            broker.close()

@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 import asyncpg
 
 from agentd.gateway.store.database import open_database
+from tests.support.ports import a_port
 from tests.support.waiting import wait_for
 
 _USER = "agentd"
@@ -99,6 +99,11 @@ class Server:
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Server]:
     """Run a server while the context is open; root runs it as ``postgres``, since it refuses to run as root."""
+    with a_port() as port:
+        yield from _serving(folder, port)
+
+
+def _serving(folder: Path, port: int) -> Iterator[Server]:
     user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
     uid = None if user is None else user.pw_uid
     # The folders of tests are not for other users.
@@ -106,9 +111,6 @@ def serving(folder: Path) -> Iterator[Server]:
     if user is not None:
         os.chown(data.parent, user.pw_uid, user.pw_gid)
     try:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         with (folder / _LOG).open("ab") as log:
             bin_folder = programs()
             assert bin_folder is not None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import redis
 
+from tests.support.ports import held_port, number_of
 from tests.support.waiting import wait_for
 
 PASSWORD = "r3dis-pa55word"
@@ -19,22 +19,6 @@ PASSWORD = "r3dis-pa55word"
 def program() -> str | None:
     """The server; ``None`` if it is not installed."""
     return shutil.which("redis-server")
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-def held_port() -> socket.socket:
-    """A port of loopback that nobody else is given while the socket is open; a server with SO_REUSEADDR may have it."""
-    held = socket.socket()
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    held.bind(("127.0.0.1", 0))
-    return held
 
 
 def certificates(folder: Path) -> tuple[Path, Path]:
@@ -54,7 +38,7 @@ class RedisServer:
     def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
         self.folder = folder
         self._held = held_port()
-        self.port: int = self._held.getsockname()[1]
+        self.port = number_of(self._held)
         self.tls = tls
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[redis.Redis] = []

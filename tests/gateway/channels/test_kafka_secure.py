@@ -17,6 +17,7 @@ from tests.support import kafka_broker, redis_server, talking_claude
 from tests.support.gateway import Gateway, managed_home
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_door import PASSWORD, USER, door
+from tests.support.ports import a_port
 
 WRONG = "wr0ng-pa55word"
 
@@ -43,8 +44,8 @@ class Secured:
 def secured(folder: Path, *, sasl: bool) -> Iterator[Secured]:
     if kafka_broker.program() is None:
         pytest.skip("tests/gateway/fetch-brokers was not run")
-    with kafka_broker.serving(folder / "kafka") as broker:
-        broker.door = redis_server.free_port()
+    with kafka_broker.serving(folder / "kafka") as broker, a_port() as port:
+        broker.door = port
         tls = redis_server.certificates(folder)
         with door(broker.door, broker.port, tls, sasl=sasl):
             broker.start()

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import socket
 import ssl
 import subprocess
 import threading
@@ -136,10 +135,3 @@ def serving(authority: Authority | None) -> Iterator[Server]:
         server.more.set()
         server.shutdown()
         thread.join()
-
-
-def unused_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
