@@ -27,8 +27,8 @@ from typing import TypedDict, cast
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 POLL_SECONDS = 0.05
-START_SECONDS = 10.0
-STOP_SECONDS = 10.0
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0
 MODEL = "helper"  # the agent that is talked to, as its name is for OpenAI clients
 BRIEF_STATES = ("pending", "starting")  # a few milliseconds: not worth a line
 EDIT_FROM, EDIT_TO = "water the plants", "feed the cat"

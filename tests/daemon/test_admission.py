@@ -69,7 +69,7 @@ def test_no_more_run_than_may_and_the_next_one_follows(daemon: Daemon) -> None:
     daemon.wait_for(lambda: list(states(daemon).values()).count("running") == 2, what="two run")
     daemon.write_jcard(limited("", one, two, three))
     wait_states(daemon, one="running", two="running", three="running")
-    told = [each for each in events(daemon) if each["agent"] == "two" and each["kind"] == "launched"]
+    told = daemon.wait_for(lambda: events(daemon, "?kind=launched&agent=two"), what="it is told")
     data = cast("Mapping[str, object]", told[0]["data"])
     assert data["was"] == "queued"
     assert cast("float", data["queued_seconds"]) >= 0
@@ -155,7 +155,7 @@ def test_who_cannot_be_launched_keeps_a_slot_only_while_it_is_tried_again(
     missing = daemon.folder / "missing"
     broken = stay("broken", workdir=str(missing), **fields)
     daemon.write_jcard(limited("[limits]\nrunning = 1", broken, stay("next")))
-    daemon.start()
+    daemon.start("--interval=500ms")
     if fields:
         wait_states(daemon, broken="backoff", next="queued")
         missing.mkdir()

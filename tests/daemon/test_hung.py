@@ -14,7 +14,7 @@ from tests.support.daemon import Daemon
 from tests.support.hung import HungMount, hung
 
 SOON = "--interval=200ms"
-QUICK = 5.0
+QUICK = 15.0
 """Seconds within which the API answers whatever hangs."""
 
 

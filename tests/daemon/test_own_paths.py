@@ -22,6 +22,7 @@ from tests.recording.support import lines
 from tests.support.daemon import Daemon
 from tests.support.processes import alive, children_named, marked, wait_until_gone
 from tests.support.thorough import everyday
+from tests.support.waiting import wait_for_file
 from tests.worktrees.repositories import make_repository
 
 SOON = "--interval=200ms"
@@ -327,6 +328,7 @@ def test_runs_whose_transcripts_were_removed_are_not_waited_for(first: Daemon) -
 @pytest.mark.parametrize("how", ["remove", "move"])
 def test_the_journal_goes_on_where_it_belongs(first: Daemon, how: str) -> None:
     journal, aside = first.state / "journal", first.folder / "aside"
+    wait_for_file(journal / "events.db")
     shutil.rmtree(journal) if how == "remove" else journal.rename(aside)
     declare(first, stay("a"), stay("b", restart="always"), stay("c"))
     running(first, "c")

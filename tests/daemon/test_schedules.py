@@ -20,7 +20,7 @@ SECONDLY = "* * * * * *"
 NEVER = "0 0 29 2 *"
 _NOW = datetime.now(UTC)
 LEAP = next(
-    year for year in range(_NOW.year, _NOW.year + 9) if isleap(year) and datetime(year, 2, 28, tzinfo=UTC) > _NOW
+    year for year in range(_NOW.year, _NOW.year + 9) if isleap(year) and datetime(year, 2, 28, 23, tzinfo=UTC) > _NOW
 )
 ZONE = {"time_zone": "Europe/Berlin"}
 
@@ -118,4 +118,6 @@ def test_what_was_missed_is_caught_up_if_it_is_not_too_late(daemon: Daemon) -> N
     (missed,) = told(daemon, "schedule_missed", "off")
     assert str(missed["reason"]).endswith("late, and catch_up is 1m")
     daemon.wait_state("off", "queued")
-    assert json.loads(file.read_text())["agents"].keys() == {"late", "off"}
+    daemon.wait_for(
+        lambda: json.loads(file.read_text())["agents"].keys() == {"late", "off"}, what="what is gone is forgotten"
+    )

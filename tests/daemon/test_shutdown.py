@@ -70,7 +70,7 @@ def test_a_second_signal_stops_at_once(daemon: Daemon) -> None:
     daemon.wait_state("deaf", "stopping")
     assert daemon.health()["state"] == "stopping"
     assert daemon.stop() == 0
-    wait_until_gone([int(line) for line in grandchildren.read_text().split()], timeout=1)
+    wait_until_gone([int(line) for line in grandchildren.read_text().split()])
     nothing_left(daemon)
 
 

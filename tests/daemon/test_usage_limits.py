@@ -59,14 +59,14 @@ def event(daemon: Daemon, kind: str) -> Mapping[str, object]:
 
 
 def test_it_goes_on_once_its_limit_has_reset(daemon: Daemon, client: Client) -> None:
-    limit = start(daemon, client, {"action": "wait", "jitter": "0s"}, "limit 1.5")
+    limit = start(daemon, client, {"action": "wait", "jitter": "0s"}, "limit 4")
     assert limit["resume_at"] == limit["resets_at"]
     assert (limit["action"], limit["source"], limit["resumes"]) == ("wait", "hooks", 0)
-    daemon.wait_for(lambda: taken(daemon) == ["limit 1.5", "continue"], what="it was told to go on")
+    daemon.wait_for(lambda: taken(daemon) == ["limit 4", "continue"], what="it was told to go on")
     daemon.wait_for(lambda: daemon.agents()["a"]["activity"] == "idle", what="its turn has ended")
     assert daemon.agents()["a"]["usage_limit"] is None
-    assert kinds(daemon).count("limit_resumed") == 1
     assert event(daemon, "limit_resumed")["data"] == {"run": daemon.agents()["a"]["conversation"], "resumes": 1}
+    assert kinds(daemon).count("limit_resumed") == 1
 
 
 def test_until_when_it_waits_and_why_is_shown_and_an_edit_cancels_it(daemon: Daemon, client: Client) -> None:

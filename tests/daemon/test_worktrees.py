@@ -143,7 +143,7 @@ def test_an_agent_that_is_removed_while_git_works_waits_for_nobody(daemon: Daemo
     running(daemon, "quick")
     daemon.wait_for((daemon.folder / "filtering").exists)
     settled(daemon, stay("quick"))
-    daemon.wait_gone("slow", timeout=5)
+    daemon.wait_gone("slow")
     daemon.wait_for(
         lambda: not any("sleep 600" in str(each) and "smudge" in str(each) for each in marked(str(daemon.bin)))
     )

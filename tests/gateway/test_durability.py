@@ -156,13 +156,13 @@ def test_it_ends_soon_though_agentd_hangs_and_its_database_is_deleted(gateway: G
         for file in gateway.daemon.state.glob("gateway.db*"):
             file.unlink()
         gateway.daemon.wait_for((gateway.daemon.state / "gateway.db").exists, what="it is put back")
-        health: Any = gateway.request("GET", "/health", timeout=5).json()
+        health: Any = gateway.request("GET", "/health", timeout=20).json()
         assert (health["status"], health["agentd"]) == ("healthy", "unreachable")
-        with contextlib.closing(UnixConnection(gateway.socket, timeout=10)) as asking:
+        with contextlib.closing(UnixConnection(gateway.socket, timeout=30)) as asking:
             # It is answered by what agentd says, which is nothing.
             asking.request("GET", f"/runs/{run_id}/diagnose")
             assert gateway.ask("GET", "/daemon/status")["daemon_health"] == "degraded"
-            gateway.stop(timeout=4)
+            gateway.stop(timeout=20)
     finally:
         os.kill(gateway.daemon.process.pid, signal.SIGCONT)
     gateway.restart()

@@ -326,7 +326,7 @@ def test_a_flood_of_hints_keeps_nobody_from_an_answer_and_fills_no_log(running: 
         for _ in range(50):
             began = time.monotonic()
             assert len(running.agents()) == 2
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 15
     finally:
         flooding.kill()
         flooding.wait()

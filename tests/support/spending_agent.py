@@ -39,5 +39,5 @@ for number, line in enumerate(iter(lambda: input("> "), "exit")):
         outcome = "completed"
     tell("ended", outcome=outcome, final_text=f"done: {line}")
     if word == "late":
-        time.sleep(0.2)
+        time.sleep(0.05)
         tell("usage", cost_usd=float(dollars))

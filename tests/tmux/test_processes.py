@@ -117,7 +117,7 @@ def test_a_name_with_brackets_and_spaces_misleads_nobody(start: Start, short_fol
     wait_for(lambda: b") R 1 1 (" in Path(f"/proc/{child.pid}/stat").read_bytes())
     found = identity(child.pid)
     assert found.started == ProcessIdentity.parse(Path(f"/proc/{child.pid}/stat").read_text()).started
-    assert abs(found.age() - (time.time() - psutil.Process(child.pid).create_time())) < 1
+    assert abs(found.age() - (time.time() - psutil.Process(child.pid).create_time())) < 10
 
 
 def test_neither_a_zombie_nor_nothing_is_a_process(start: Start) -> None:
