@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import time
@@ -10,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from agentd.files.locks import try_lock
 from agentd.fleet.leases import LeaseTerms
 from agentd.fleet.messages import Orders
 from agentd.jcard.drop_in_folder import SUFFIX
@@ -47,11 +47,9 @@ class FleetFolder:
         self._clock = clock
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not try_lock(self._lock):
             os.close(self._lock)
-            raise FolderTakenError(f"{folder}: another Node writes here; end that one first") from error
+            raise FolderTakenError(f"{folder}: another Node writes here; end that one first")
         self._leased: frozenset[str] = frozenset()
         self._withdrawn: dict[str, float] = {}
         self._renewed = -1.0

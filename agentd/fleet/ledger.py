@@ -6,7 +6,6 @@ any more. So what stands here is never less than what is true.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files import database_format
+from agentd.files.locks import try_lock
 from agentd.model.placement import Labels
 
 VERSION: Final = 1
@@ -101,12 +101,11 @@ class Ledger:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not try_lock(self._lock):
+                os.close(self._lock)
+                raise LedgerError(f"{path}: another Controller has it open; end that one first")
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._prepare()
-        except BlockingIOError as error:
-            os.close(self._lock)
-            raise LedgerError(f"{path}: another Controller has it open; end that one first") from error
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(f"{path}: cannot be used as the fleet's ledger: {error}") from error
 

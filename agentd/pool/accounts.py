@@ -14,9 +14,10 @@ from agentd.model.usage_sources import cost_source, usage_source
 from agentd.pool.around import Around, look_around
 from agentd.pool.pool import Pool
 from agentd.pool.results.providers import Cost, ProviderUsage, TokenCounts, UsageReport, UsageWindow
-from agentd.pool.statuses import Status, events_of, fields, seconds_of, statuses
+from agentd.pool.statuses import Status, events_of, fields, statuses
 from agentd.supervise.accounts import TOLD_BY, Accounts
 from agentd.supervise.worker_policies import SPENT, Account, Quota, by_account, is_stale
+from agentd.text.iso8601 import seconds_of
 from agentd.text.timestamps import rfc3339
 
 _HOUR, _DAY = 3600.0, 86400.0

@@ -26,7 +26,7 @@ from agentd.pool.transcripts import last_lines
 from agentd.pool.work_files import BUNDLE, FILES, PATCH, WrittenWork, write_work
 from agentd.process.runner import RunnerError
 from agentd.settings.folders import absolute
-from agentd.text.timestamps import rfc3339
+from agentd.text.timestamps import compact, rfc3339
 from agentd.worktrees.changes import Changes, read_changes, read_repository_changes
 from agentd.worktrees.git import GitError
 from agentd.worktrees.record import RecordError, Worktree, read_record
@@ -84,8 +84,7 @@ async def collect(pool: Pool, worker: str, output: Path | None = None) -> Collec
     exit_ = found.status.exit if found.status is not None else await exit_told(pool, found.name)
     now = time.time()
     if output is None:
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        output = around.daemon.data_dir / COLLECTED / f"{found.name}-{stamp}"
+        output = around.daemon.data_dir / COLLECTED / f"{found.name}-{compact(now)}"
     return await in_thread("pool-collect", partial(_collect, around, found, output, lines, _Said(answer, exit_), now))
 
 

@@ -14,7 +14,8 @@ from agentd.pool.around import Around, look_around
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.pool import Pool
 from agentd.pool.results.workers import Stats, StatsRow
-from agentd.pool.statuses import events_of, fields, seconds_of, whole
+from agentd.pool.statuses import events_of, fields, whole
+from agentd.text.iso8601 import seconds_of
 from agentd.text.timestamps import rfc3339
 
 KEYS: Final = ("provider", "role", "agent")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote as quote_url
 
@@ -156,14 +155,6 @@ def fields(value: Json) -> Mapping[str, Json]:
 def whole(value: Json) -> int | None:
     """Give a whole number; ``None`` for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def seconds_of(text: Json) -> float | None:
-    """Read a time of an answer, in seconds since the epoch."""
-    try:
-        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
-    except ValueError:
-        return None
 
 
 async def events_of(

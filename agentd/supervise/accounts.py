@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
 from agentd.supervise.worker_policies import Account, Quota
+from agentd.text.iso8601 import seconds_of
 
 TOLD_BY = frozenset({EventKind.DECLARED, EventKind.TURN_QUOTA})
 """The kinds of events that tell of accounts, also after their agents are gone."""
@@ -63,7 +63,7 @@ class Accounts:
         provider, used = self._providers.get(agent.lower()), data.get("used_percent")
         if provider is None or isinstance(used, bool) or not isinstance(used, int | float):
             return
-        quota = Quota(str(data.get("window")), float(used), _time(data.get("resets_at")), at)
+        quota = Quota(str(data.get("window")), float(used), seconds_of(data.get("resets_at")), at)
         seconds = data.get("window_seconds")
         source = str(data.get("quota_source") or "unknown")
         self.tell(provider, quota, source, float(seconds) if isinstance(seconds, int | float) else None)
@@ -97,10 +97,3 @@ class Accounts:
         doing = {doing for agent, doing in self._doing.items() if self._providers.get(agent) == provider}
         quotas = tuple(self._quotas.get(provider, {}).values())
         return Account(quotas, Activity.USAGE_LIMIT in doing, None, Activity.AUTH_ERROR in doing)
-
-
-def _time(text: Detail) -> float | None:
-    try:
-        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
-    except ValueError:
-        return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Final
 
 MOST: Final = 1e14
@@ -39,11 +38,3 @@ def amount(body: Mapping[str, object], name: str) -> float | None:
     value = body.get(name)
     known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST
     return float(value) if known and isinstance(value, int | float) else None
-
-
-def moment(stamp: str) -> float | None:
-    """Seconds since the epoch of a time in ISO 8601, ``None`` if it is none."""
-    try:
-        return datetime.fromisoformat(stamp).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -10,12 +10,12 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
 from agentd.files.answering import NotAnsweringError
 from agentd.model.states import Activity
+from agentd.text.iso8601 import seconds_of
 from agentd.turns.activity import PROCESS, Seen
 from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
 from agentd.turns.conversation import Request
@@ -174,7 +174,4 @@ def objects_of(lines: Iterable[bytes]) -> list[Mapping[str, object]]:
 
 def time_of(line: Mapping[str, object]) -> float | None:
     """When a line was written, in seconds since the epoch."""
-    try:
-        return datetime.fromisoformat(text(line, "timestamp") or text(line, "startTime")).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
+    return seconds_of(text(line, "timestamp") or text(line, "startTime"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from agentd.pool.output_folder import OutputFolder, new_folder
 from agentd.pool.work_files import BUNDLE, FILES, PATCH, write_work
 from agentd.settings.folders import absolute
 from agentd.text.quoting import printable, quote
-from agentd.text.timestamps import rfc3339
+from agentd.text.timestamps import compact, rfc3339
 from agentd.worktrees.changes import read_changes
 from agentd.worktrees.git import GitError
 from agentd.worktrees.record import Worktree
@@ -107,8 +106,7 @@ def _status(invocation: Invocation, context: WorktreeContext, worktree: Worktree
 
 
 def _destination(name: str, output: str | None, now: float) -> Path:
-    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    return absolute(output if output is not None else f"{name}-collected-{stamp}")
+    return absolute(output if output is not None else f"{name}-collected-{compact(now)}")
 
 
 def _collect_worktree(context: WorktreeContext, worktree: Worktree, folder: OutputFolder) -> dict[str, Any]:

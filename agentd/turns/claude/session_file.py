@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentd.text.iso8601 import seconds_of
 from agentd.turns.claude.hooks import ASK, question_of
 from agentd.turns.events import Usage
-from agentd.turns.fields import mapping, moment, objects, text
+from agentd.turns.fields import mapping, objects, text
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9]")
 _INTERRUPTED = "[Request interrupted by user"
@@ -146,7 +147,7 @@ def _of_user(found: Mapping[str, object]) -> list[Recorded]:
     if isinstance(said, str):
         turn = text(found, "promptId")
         own = found.get("isMeta") is True or said.startswith(_OF_COMMANDS)
-        return [Prompted(turn, said, moment(text(found, "timestamp")) or 0.0)] if turn and not own else []
+        return [Prompted(turn, said, seconds_of(text(found, "timestamp")) or 0.0)] if turn and not own else []
     parts = [text(part, "text") for part in objects(message, "content") if part.get("type") == "text"]
     return [Interrupted()] if any(part.startswith(_INTERRUPTED) for part in parts) else []
 

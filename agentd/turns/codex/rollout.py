@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
+from agentd.text.iso8601 import seconds_of
 from agentd.turns.codex.quota import windows
 from agentd.turns.conversation import NO_USAGE
 from agentd.turns.events import Ended, Failure, Outcome, Started, Text, ToolCompleted, ToolStarted, TurnEvent, Usage
@@ -71,8 +71,10 @@ class Rollout:
         """What a line says; ``None`` if nothing of turns."""
         try:
             found = json.loads(line)
-            at = datetime.fromisoformat(found["timestamp"]).timestamp()
-        except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+            at = seconds_of(found["timestamp"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+        if at is None:
             return None
         body, was_open = mapping(found, "payload"), self._open
         events = tuple(self._events(found.get("type"), body))

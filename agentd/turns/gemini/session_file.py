@@ -23,8 +23,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
+from agentd.text.iso8601 import seconds_of
 from agentd.turns.events import Failure, Usage
-from agentd.turns.fields import mapping, moment, number, objects, text
+from agentd.turns.fields import mapping, number, objects, text
 from agentd.turns.reading import Reading
 
 _CONTEXT: Final = "<session_context>\n"
@@ -134,8 +135,8 @@ class Session:
                 self._repeating = None
             return []
         if "kind" in found and text(found, "sessionId"):
-            return [Header(text(found, "sessionId"), moment(text(found, "startTime")) or 0.0)]
-        identity, at = text(found, "id"), moment(text(found, "timestamp"))
+            return [Header(text(found, "sessionId"), seconds_of(text(found, "startTime")) or 0.0)]
+        identity, at = text(found, "id"), seconds_of(text(found, "timestamp"))
         if not identity or at is None:
             return []
         return self._of_message(found, identity, at)

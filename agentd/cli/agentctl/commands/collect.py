@@ -16,6 +16,7 @@ from agentd.cli.agentctl.command import (
     not_empty,
     whole_number,
 )
+from agentd.text.timestamps import compact
 
 if TYPE_CHECKING:
     from agentd.pool.output_folder import OutputError
@@ -101,7 +102,7 @@ def _not_written(invocation: Invocation, error: OutputError) -> CommandError:
 
 
 def _folder(name: str) -> str:
-    return f"{name}-collected-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    return f"{name}-collected-{compact(time.time())}"
 
 
 def _collect_there(invocation: Invocation) -> Status:
