@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from agentd.api.socket_file import ApiSocket
 from agentd.fleet.controller import Controller
 from agentd.fleet.definitions import JcardError
-from agentd.fleet.errors import NoAnswerError, UnknownHostError
+from agentd.fleet.errors import HostAnswersError, NoAnswerError, UnknownHostError
 from agentd.fleet.folder import OWNER, FleetFolder, FolderTakenError
 from agentd.fleet.front import FleetError, Front, serve
 from agentd.fleet.ledger import HostRecord, LedgerError
@@ -144,7 +144,7 @@ def _called(actor: str, method: str, *arguments: object, **named: object) -> obj
     except (RayError, ValueError) as error:
         # What the actor raised speaks for itself.
         cause = getattr(error, "cause", None)
-        if isinstance(cause, NoAnswerError | UnknownHostError | JcardError | LedgerError):
+        if isinstance(cause, NoAnswerError | UnknownHostError | HostAnswersError | JcardError | LedgerError):
             raise cause from None
         reason = str(error).strip().splitlines()
         raise NoAnswerError(f"{type(error).__name__}: {reason[0] if reason else ''}") from error
@@ -159,6 +159,7 @@ async def _ask(report: HostReport) -> Orders | None:
 _REFUSALS: Final = {
     NoAnswerError: (HTTPStatus.SERVICE_UNAVAILABLE, "the fleet's Controller does not answer: "),
     UnknownHostError: (HTTPStatus.NOT_FOUND, ""),
+    HostAnswersError: (HTTPStatus.CONFLICT, ""),
     JcardError: (HTTPStatus.UNPROCESSABLE_ENTITY, ""),
     LedgerError: (HTTPStatus.INTERNAL_SERVER_ERROR, ""),
 }
@@ -189,6 +190,9 @@ class _RayBackend:
     async def drain(self, host: str, *, draining: bool) -> PlanView:
         return await self._changed("drain", host, draining=draining)
 
+    async def forget(self, host: str) -> PlanView:
+        return await self._changed("forget", host)
+
     async def rebalance(self, *, dry_run: bool) -> PlanView:
         return await self._changed("rebalance", dry_run=dry_run)
 
@@ -205,7 +209,7 @@ class _RayBackend:
         except TimeoutError:
             status, begins = _REFUSALS[NoAnswerError]
             raise FleetError(status, f"{begins}it takes too long") from None
-        except (NoAnswerError, UnknownHostError, JcardError, LedgerError) as error:
+        except (NoAnswerError, UnknownHostError, HostAnswersError, JcardError, LedgerError) as error:
             status, begins = _REFUSALS[type(error)]
             raise FleetError(status, f"{begins}{error}") from error
 

@@ -12,7 +12,7 @@ from agentd import __version__
 from agentd.fleet.capacity import Demand, demand_of
 from agentd.fleet.core import Core
 from agentd.fleet.definitions import JcardError, Wanted, read_wanted
-from agentd.fleet.errors import UnknownHostError
+from agentd.fleet.errors import HostAnswersError, UnknownHostError
 from agentd.fleet.leases import LeaseTerms
 from agentd.fleet.ledger import Ledger
 from agentd.fleet.messages import HostReport, Orders
@@ -33,6 +33,11 @@ from agentd.settings.context import load_context
 from agentd.text.timestamps import rfc3339
 
 _PARTS: Final = 1000
+
+_UNWATCHED: Final = (
+    "its agentd did not answer when the host was heard last, so its agents may run for ever: make sure that none does, "
+    "then agentctl fleet forget it"
+)
 
 
 class Controller:
@@ -107,10 +112,32 @@ class Controller:
             If there is none of that name.
         """
         with self._lock:
-            if host not in self._core.book.hosts:
-                raise UnknownHostError(f"there is no host {host}: agentctl fleet hosts lists them")
+            self._check_known(host)
             plan = self._core.drain(host, draining=draining, now=time.monotonic())
             return _shown(plan, (), applied=True)
+
+    def forget(self, host: str) -> PlanView:
+        """Take somebody's word that nothing runs on a lost host any more.
+
+        Raises
+        ------
+        UnknownHostError
+            If there is none of that name.
+        HostAnswersError
+            If it is not lost.
+        """
+        with self._lock:
+            self._check_known(host)
+            try:
+                plan = self._core.forget(host, time.monotonic())
+            except ValueError:
+                message = f"{host} answers: drain it, end its agentd-fleet once it is empty, and forget it then"
+                raise HostAnswersError(message) from None
+            return _shown(plan, (), applied=True)
+
+    def _check_known(self, host: str) -> None:
+        if host not in self._core.book.hosts:
+            raise UnknownHostError(f"there is no host {host}: agentctl fleet hosts lists them")
 
     def rebalance(self, *, dry_run: bool) -> PlanView:
         """Even the hosts out, or say what that would move."""
@@ -165,7 +192,7 @@ class Controller:
             used.slots, used.cpus / _PARTS, used.memory, used.gpus / _PARTS, len(here), record.address,
             None if heard is None else heard.version,
             rfc3339(wall - (now - heard.granted)) if heard is not None and seen else None,
-            None if heard is None else heard.note,
+            _UNWATCHED if state is HostState.LOST and not record.watched else None if heard is None else heard.note,
         )  # fmt: skip
 
     def agents(self) -> list[PlacedView]:

@@ -2,7 +2,8 @@
 
 Pure: time is an argument, and every change of the `Book` is handed to `write` before anything of it is said to a host.
 One rule keeps an agent from running twice: it has one `Run` at most. That names the only host that is told to have it,
-and ends only once that host says that it is gone, or was cut off for so long that its lease has ended it.
+and ends only once that host says that it is gone, or was cut off for so long that its lease has ended it, which takes
+an agentd, or once somebody says that the host is no more.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Core:
         if report.number > 0 and (report.token != heard.token or report.number <= heard.number):
             return None
         known = self._book.hosts.get(name)
-        record = replace(report.host, draining=known.draining if known else False)
+        record = replace(report.host, draining=known.draining if known else False, watched=report.version is not None)
         hosts = self._book.hosts if record == known else {**self._book.hosts, name: record}
         runs = dict(self._book.runs)
         for agent in report.files:
@@ -126,6 +127,28 @@ class Core:
         """
         record = replace(self._book.hosts[host], draining=draining)
         self._store(replace(self._book, hosts={**self._book.hosts, host: record}))
+        self._decide(now)
+        return self.plan
+
+    def forget(self, host: str, now: float) -> Plan:
+        """Take somebody's word that nothing runs on a lost host any more, and never will: it is no host of the fleet.
+
+        One that is heard again after that is a new one.
+
+        Raises
+        ------
+        KeyError
+            If there is none of that name.
+        ValueError
+            If it is heard.
+        """
+        if self.alive(host, now):
+            raise ValueError(host)
+        book = self._book
+        runs = {name: run for name, run in book.runs.items() if run.host != host}
+        hosts = {name: record for name, record in book.hosts.items() if name != host}
+        self._store(replace(book, hosts=hosts, runs=runs))
+        del self._heard[host]
         self._decide(now)
         return self.plan
 
@@ -226,7 +249,7 @@ class Core:
 
     def ended(self, host: str, now: float) -> bool:
         """Whether all that has a lease on a host has surely ended."""
-        if self.alive(host, now):
+        if self.alive(host, now) or not self._book.hosts[host].watched:
             return False
         here = [run for run in self._book.runs.values() if run.host == host]
         grace = max((run.grace for run in here), default=0.0)

@@ -9,3 +9,7 @@ class NoAnswerError(Exception):
 
 class UnknownHostError(Exception):
     """There is no host of that name."""
+
+
+class HostAnswersError(Exception):
+    """A host is there, though somebody says that it is not; the text says what to do."""

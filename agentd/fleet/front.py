@@ -24,6 +24,7 @@ from agentd.fleet.protocol import (
     APPLY_PATH,
     DRAIN_PATH,
     FLEET_PATH,
+    FORGET_PATH,
     HOSTS_PATH,
     MOST_JCARD_BYTES,
     PLAN_PATH,
@@ -89,6 +90,10 @@ class FleetBackend(Protocol):
         """Empty a host, or use it again."""
         ...
 
+    async def forget(self, host: str) -> PlanView:
+        """Give up a lost host for good."""
+        ...
+
     async def rebalance(self, *, dry_run: bool) -> PlanView:
         """Even out the hosts, or say what that would do."""
         ...
@@ -118,6 +123,7 @@ class Front:
                 web.post(APPLY_PATH, self._apply),
                 web.post(DRAIN_PATH, self._drain),
                 web.post(UNCORDON_PATH, self._uncordon),
+                web.post(FORGET_PATH, self._forget),
                 web.post(REBALANCE_PATH, self._rebalance),
                 web.get("/v1/health", self._health),
                 web.get("/v1/agents", self._agents),
@@ -149,6 +155,9 @@ class Front:
 
     async def _uncordon(self, request: web.Request) -> web.Response:
         return _answer(await self.backend.drain(await _text(request, "host"), draining=False))
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        return _answer(await self.backend.forget(await _text(request, "host")))
 
     async def _rebalance(self, request: web.Request) -> web.Response:
         dry_run = (await _object(request)).get("dry_run")

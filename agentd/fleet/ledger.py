@@ -19,7 +19,7 @@ from agentd.files import database_format
 from agentd.files.locks import try_lock
 from agentd.model.placement import Labels
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE fleet (
@@ -27,7 +27,7 @@ CREATE TABLE fleet (
 );
 CREATE TABLE hosts (
     name TEXT PRIMARY KEY, slots INTEGER NOT NULL, cpus REAL NOT NULL, memory INTEGER NOT NULL, gpus REAL NOT NULL,
-    labels TEXT NOT NULL, draining INTEGER NOT NULL, address TEXT
+    labels TEXT NOT NULL, draining INTEGER NOT NULL, address TEXT, watched INTEGER NOT NULL DEFAULT 1
 );
 CREATE TABLE runs (
     agent TEXT PRIMARY KEY, host TEXT NOT NULL, leased INTEGER NOT NULL, grace REAL NOT NULL, leaving INTEGER NOT NULL,
@@ -53,6 +53,8 @@ class HostRecord:
     labels: Labels = ()
     draining: bool = False
     address: str | None = None
+    watched: bool = True
+    """Whether its agentd answered when the host was heard last: only that ends what has a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,12 @@ class Ledger:
             if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'fleet'").fetchone():
                 for statement in _SCHEMA.split(";"):
                     self._connection.execute(statement)
-                database_format.stamp(self._connection, VERSION)
+            elif not self._connection.execute(
+                "SELECT 1 FROM pragma_table_info('hosts') WHERE name = 'watched'"
+            ).fetchone():
+                # Of format 1.
+                self._connection.execute("ALTER TABLE hosts ADD COLUMN watched INTEGER NOT NULL DEFAULT 1")
+            database_format.stamp(self._connection, VERSION)
 
     def begin(self) -> Book:
         """Read everything, as one more Controller."""
@@ -125,8 +132,8 @@ class Ledger:
             self._connection.execute("UPDATE fleet SET epoch = epoch + 1")
             epoch, revision, jcard, path, applied_at = self._connection.execute("SELECT * FROM fleet").fetchone()
             hosts = [
-                HostRecord(name, slots, cpus, memory, gpus, _labels(labels), bool(draining), address)
-                for name, slots, cpus, memory, gpus, labels, draining, address in self._connection.execute(
+                HostRecord(name, slots, cpus, memory, gpus, _labels(labels), bool(draining), address, bool(watched))
+                for name, slots, cpus, memory, gpus, labels, draining, address, watched in self._connection.execute(
                     "SELECT * FROM hosts"
                 )
             ]
@@ -168,10 +175,10 @@ class Ledger:
         for host in after.hosts.values():
             if before.hosts.get(host.name) != host:
                 execute(
-                    "INSERT OR REPLACE INTO hosts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO hosts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         *(host.name, host.slots, host.cpus, host.memory, host.gpus),
-                        *(json.dumps(host.labels), host.draining, host.address),
+                        *(json.dumps(host.labels), host.draining, host.address, host.watched),
                     ),
                 )
         for agent in before.runs.keys() - after.runs.keys():

@@ -2,8 +2,9 @@
 
 The socket is `agentd.settings.sockets.fleet_socket`, mode and group those of agentd's own. It speaks HTTP with JSON
 like agentd's; an error is ``{"error": "..."}`` with its status. 503 says that the Controller does not answer, 404 that
-an agent or host is not known, 409 that a host does not answer now, 422 that a jcard is refused (a line a problem). The
-first byte of an answer comes within 4 s: agentctl takes 5 s without one for nobody there.
+an agent or host is not known, 409 that a host does not answer now, or does though it is to be forgotten, 422 that a
+jcard is refused (a line a problem). The first byte of an answer comes within 4 s: agentctl takes 5 s without one for
+nobody there.
 
 What agentd serves on its sockets, for all hosts:
 
@@ -49,6 +50,10 @@ DRAIN_PATH: Final = "/v1/fleet/drain"
 UNCORDON_PATH: Final = "/v1/fleet/uncordon"
 """POST ``{"host": NAME}``: a `PlanView`. Takes back what drain said."""
 
+FORGET_PATH: Final = "/v1/fleet/forget"
+"""POST ``{"host": NAME}``: a `PlanView`. Says that nothing of a lost host runs any more: it is taken off the list, and
+its agents are placed anew, at once. 409 if it answers."""
+
 REBALANCE_PATH: Final = "/v1/fleet/rebalance"
 """POST ``{"dry_run": true or false}``: a `PlanView`."""
 
@@ -62,7 +67,8 @@ class HostState(StrEnum):
     DRAINING = "draining"
     """It takes nothing, and is being emptied, or is empty."""
     LOST = "lost"
-    """It does not answer; its agents may still run, until their lease ends."""
+    """It does not answer; its agents may still run, until their lease ends. `HostView.note` says so if nobody is
+    there to end them."""
     FENCED = "fenced"
     """It does not answer, and for so long that nothing of it runs any more."""
 

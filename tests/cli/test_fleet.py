@@ -82,6 +82,7 @@ def test_a_plan_shows_all_if_that_is_asked_for(client: Client, fleet: FleetStand
     [
         (("drain", "h1"), "/v1/fleet/drain", {"host": "h1"}),
         (("uncordon", "h1"), "/v1/fleet/uncordon", {"host": "h1"}),
+        (("forget", "h1"), "/v1/fleet/forget", {"host": "h1"}),
         (("rebalance",), "/v1/fleet/rebalance", {"dry_run": False}),
         (("rebalance", "--dry-run"), "/v1/fleet/rebalance", {"dry_run": True}),
     ],

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +32,7 @@ def wanted(*names: str, wait: bool = False) -> Wanted:
 
 
 def said(host: HostRecord, number: int, *agents: str, present: frozenset[str] = frozenset()) -> HostReport:
-    return HostReport(host, "token", number, {name: f"digest of {name}" for name in agents}, present)
+    return HostReport(host, "token", number, {name: f"digest of {name}" for name in agents}, present, "1.0")
 
 
 def hear(core: Core, report: HostReport, now: float) -> Orders:
@@ -98,6 +100,35 @@ def test_an_agent_that_waits_for_its_host_is_launched_nowhere_else(core: Core) -
     assert core.book.runs["x"] == Run("x", "a", leased=False, grace=10.0, leaving=True, lease=30.0)
 
 
+def test_a_lost_host_without_agentd_keeps_its_agents_until_somebody_says_that_it_is_no_more(core: Core) -> None:
+    hear(core, replace(said(A, 3, "x"), present=None, version=None), 3.0)
+    again = Core(core.book, ignore, wanted("x"), TERMS, 100.0)
+    assert hear(again, said(B, 0), 1e6).files == {}
+    assert not again.ended("a", 1e6)
+    with pytest.raises(ValueError, match="b"):
+        again.forget("b", 1e6)
+    again.forget("a", 1e6)
+    assert again.book.hosts.keys() == {"b"}
+    assert hear(again, said(B, 1), 1e6).files == {"x": "digest of x"}
+    # It was alive after all: it begins anew, and loses what it has.
+    assert again.hear(said(A, 4, "x"), 1e6) is None
+    assert hear(again, said(A, 0, "x"), 1e6).files == {}
+
+
+def test_a_lost_host_whose_agentd_came_back_in_time_is_waited_for_no_longer(core: Core) -> None:
+    hear(core, replace(said(A, 3, "x"), present=None, version=None), 3.0)
+    hear(core, said(A, 4, "x"), 4.0)
+    assert hear(core, said(B, 0), TERMS.ended_by(4.0, 10.0)).files == {"x": "digest of x"}
+
+
+def test_a_host_that_is_forgotten_gives_up_what_waited_for_it(core: Core) -> None:
+    core.apply("", "", wanted("x", wait=True), 0.0, 3.0)
+    hear(core, said(A, 3), 3.0)
+    assert hear(core, said(B, 0), 1e6).files == {}
+    core.forget("a", 1e6)
+    assert hear(core, said(B, 1), 1e6).files == {"x": "digest of x"}
+
+
 def test_a_controller_that_comes_back_asks_before_it_places_anything(core: Core) -> None:
     again = Core(core.book, ignore, wanted("x", "y"), TERMS, 100.0)
     assert hear(again, replace(said(B, 0), token="b"), 100.5).files == {}
@@ -145,6 +176,7 @@ def test_the_ledger_gives_back_what_was_written(tmp_path: Path) -> None:
             "y": Run("y", "a", leased=False, grace=1, leaving=True, lease=7.5),
         },
     )  # fmt: skip
+    second.hosts["b"] = replace(B, watched=False)
     ledger.write(first, second)
     third = replace(second, runs={"y": Run("y", "b", leased=True, grace=1)})
     ledger.write(second, third)
@@ -153,6 +185,21 @@ def test_the_ledger_gives_back_what_was_written(tmp_path: Path) -> None:
     ledger.close()
     again = Ledger(tmp_path / "fleet.db")
     assert again.begin() == replace(third, epoch=2)
+    again.close()
+
+
+def test_the_ledger_of_a_former_agentd_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.db"
+    ledger = Ledger(path)
+    book = ledger.begin()
+    ledger.write(book, replace(book, hosts={"a": A}))
+    ledger.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE hosts DROP COLUMN watched")
+        connection.execute("PRAGMA user_version=1")
+        connection.commit()
+    again = Ledger(path)
+    assert again.begin().hosts == {"a": A}
     again.close()
 
 

@@ -6,6 +6,7 @@ period, and its lease is counted from when the renewal was seen.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 
 from hypothesis import settings
@@ -24,6 +25,7 @@ TERMS = LeaseTerms(lease=8, window=2, notice=1, margin=1)
 HOSTS = ("a", "b", "c")
 AGENTS = ("x", "y", "z")
 SETTLE = 1.0
+LONGEST_GRACE = 3.0
 
 
 @dataclass
@@ -42,6 +44,9 @@ class SimulatedHost:
     files: dict[str, File] = field(default_factory=dict)
     dying: dict[str, float] = field(default_factory=dict)
     """Until when an agent without a drop-in still runs."""
+    agentd: bool = True
+    orphans: dict[str, float] = field(default_factory=dict)
+    """Grace periods of what runs without a drop-in, and without an agentd that would end it."""
     node: bool = True
     token: int = 0
     number: int = -1
@@ -52,10 +57,13 @@ class SimulatedHost:
     answered: float = 0.0
 
     def running(self) -> set[str]:
-        return {*self.files, *self.dying}
+        return {*self.files, *self.dying, *self.orphans}
 
     def remove(self, name: str, at: float) -> None:
         file = self.files.pop(name)
+        if not self.agentd:
+            self.orphans[name] = max(self.orphans.get(name, 0.0), file.grace)
+            return
         self.dying[name] = max(self.dying.get(name, 0.0), at + TERMS.notice + file.grace)
 
     def pass_to(self, now: float) -> None:
@@ -64,7 +72,7 @@ class SimulatedHost:
             for name in [name for name, file in self.files.items() if file.leased]:
                 self.remove(name, max(TERMS.withdraws_at(self.answered), self.started))
         for name, file in list(self.files.items()):
-            if file.leased and now >= file.ends:
+            if self.agentd and file.leased and now >= file.ends:
                 self.remove(name, file.ends)
         self.dying = {name: until for name, until in self.dying.items() if now < until}
         self.withdrawn = {name: at for name, at in self.withdrawn.items() if now < at + SETTLE}
@@ -72,11 +80,25 @@ class SimulatedHost:
     def report(self, now: float) -> HostReport:
         self.number += 1
         present = None
-        if now >= self.started + SETTLE:
+        if self.agentd and now >= self.started + SETTLE:
             present = frozenset({*self.dying, *self.withdrawn, *self.files})
         self.question = (str(self.token), self.number, now)
         files = {name: file.digest for name, file in self.files.items()}
-        return HostReport(HostRecord(self.name, 3), f"{self.name}{self.token}", self.number, files, present)
+        version = "1.0" if self.agentd else None
+        return HostReport(HostRecord(self.name, 3), f"{self.name}{self.token}", self.number, files, present, version)
+
+    def lose_agentd(self) -> None:
+        self.agentd = False
+        self.orphans |= dict.fromkeys(self.dying, LONGEST_GRACE)
+        self.dying = {}
+
+    def start_agentd(self, now: float) -> None:
+        """It counts leases anew, and ends what has no drop-in."""
+        self.agentd, self.started = True, now
+        self.dying |= {name: now + TERMS.notice + grace for name, grace in self.orphans.items()}
+        self.orphans = {}
+        for file in self.files.values():
+            file.ends = now + TERMS.notice + TERMS.lease + TERMS.notice
 
     def follow(self, orders: Orders, definitions: dict[str, Definition], now: float) -> None:
         assert self.question is not None
@@ -154,7 +176,7 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(
         agents=st.dictionaries(
-            st.sampled_from(AGENTS), st.tuples(st.booleans(), st.sampled_from([0.5, 3.0])), min_size=1
+            st.sampled_from(AGENTS), st.tuples(st.booleans(), st.sampled_from([0.5, LONGEST_GRACE])), min_size=1
         )
     )
     def apply(self, agents: dict[str, tuple[bool, float]]) -> None:
@@ -243,6 +265,34 @@ class Fleet(RuleBasedStateMachine):
         if not at.node:
             at.node, at.token, at.number, at.question, at.withdrawn = True, at.token + 1, -1, None, {}
             at.started = at.answered = self.clock(host)
+
+    @rule(host=st.sampled_from(HOSTS))
+    def kill_agentd(self, host: str) -> None:
+        """The Node says it, before anything else happens to the host: nothing else ends what has a lease."""
+        at = self.hosts[host]
+        if at.agentd and at.node and host not in self.cut_off and self.core is not None:
+            at.lose_agentd()
+            self.talk(host)
+            self.said.clear()
+
+    @rule(host=st.sampled_from(HOSTS))
+    def strand(self, host: str) -> None:
+        """Cut off a host whose agentd is dead, for as long as all leases last."""
+        self.kill_agentd(host)
+        self.cut_off.add(host)
+        self.live(20.0)
+
+    @rule(host=st.sampled_from(HOSTS))
+    def start_agentd(self, host: str) -> None:
+        if not self.hosts[host].agentd:
+            self.hosts[host].start_agentd(self.clock(host))
+
+    @rule(host=st.sampled_from(HOSTS))
+    def forget(self, host: str) -> None:
+        """As it is meant: once nothing runs there."""
+        if self.core is not None and host in self.core.book.hosts and not self.hosts[host].running():
+            with contextlib.suppress(ValueError):
+                self.core.forget(host, self.core_now())
 
     @rule(host=st.sampled_from(HOSTS), draining=st.booleans())
     def drain(self, host: str, *, draining: bool) -> None:

@@ -61,6 +61,9 @@ class Backend:
     async def drain(self, host: str, *, draining: bool) -> PlanView:
         return await self._planned("drain", host, draining)
 
+    async def forget(self, host: str) -> PlanView:
+        return await self._planned("forget", host)
+
     async def rebalance(self, *, dry_run: bool) -> PlanView:
         return await self._planned("rebalance", dry_run)
 
@@ -121,6 +124,7 @@ async def test_what_is_posted_reaches_the_controller(backend: Backend, socket: P
             ("apply", {"jcard": body.jcard, "path": body.path}, ("apply", body)),
             ("drain", {"host": "h1"}, ("drain", "h1", True)),
             ("uncordon", {"host": "h1"}, ("drain", "h1", False)),
+            ("forget", {"host": "h1"}, ("forget", "h1")),
             ("rebalance", {"dry_run": True}, ("rebalance", True)),
         ):
             answer = await (await client.post(f"/v1/fleet/{path}", json=sent)).json()

@@ -17,6 +17,7 @@ from agentd.fleet.protocol import (
     APPLY_PATH,
     DRAIN_PATH,
     FLEET_PATH,
+    FORGET_PATH,
     HOSTS_PATH,
     PLAN_PATH,
     REBALANCE_PATH,
@@ -97,7 +98,8 @@ class FleetStandIn:
 
     def answer(self, method: str, path: str, body: object) -> tuple[int, object] | None:
         """Answer about the fleet; ``None`` for what an agentd answers."""
-        if method == "POST" and path in (PLAN_PATH, APPLY_PATH, DRAIN_PATH, UNCORDON_PATH, REBALANCE_PATH):
+        changes = (PLAN_PATH, APPLY_PATH, DRAIN_PATH, UNCORDON_PATH, FORGET_PATH, REBALANCE_PATH)
+        if method == "POST" and path in changes:
             self.posted.append((path, body))
             if self.refusal is not None:
                 return self.refusal[0], {"error": self.refusal[1]}

@@ -15,7 +15,9 @@ apply FILE: hands the fleet a jcard, whose agents it places on its hosts; --dry-
 plan FILE: shows what would go where, and why; with --hosts for the hosts of a file, without asking anybody and as if
 nothing ran yet. hosts: lists the hosts, and what is left of them. status: shows the fleet, and the agents that are not
 where they are to be. drain HOST: moves all away from a host, and places nothing there. uncordon HOST: takes that back.
-rebalance: moves agents from full hosts to emptier ones; --dry-run only says which.
+forget HOST: your word that nothing runs on a lost host any more: it leaves the list, and its agents are launched
+elsewhere at once; where that is wrong, they run twice. rebalance: moves agents from full hosts to emptier ones;
+--dry-run only says which.
 
 Marks of a plan: + start, ~ move, - remove, ? pending, ! waits for a lost host; --all shows those that stay, too (=).
 When not on a terminal, fields are separated by tabs; plan: mark, step, agent, host, from, reason; hosts: name, state,
@@ -32,11 +34,12 @@ agentctl fleet apply jcard.toml --dry-run
 agentctl fleet apply jcard.toml
 agentctl fleet hosts
 agentctl fleet drain h3
+agentctl fleet forget h4
 agentctl fleet rebalance --dry-run
 agentctl fleet status --json | jq -r '.agents[] | select(.placement == "pending") | .reason'"""
 
 _OF_FILE = ("apply", "plan")
-_OF_HOST = ("drain", "uncordon")
+_OF_HOST = ("drain", "uncordon", "forget")
 _ALONE = ("hosts", "status", "rebalance")
 
 
@@ -61,8 +64,8 @@ def _fleet(invocation: Invocation) -> Status:
     if action in _OF_FILE:
         _show_plan(invocation, _of_file(invocation, client, action))
     elif action in _OF_HOST:
-        change = client.drain if action == "drain" else client.uncordon
-        _show_plan(invocation, change(str(invocation.arguments.target)))
+        changes = {"drain": client.drain, "uncordon": client.uncordon, "forget": client.forget}
+        _show_plan(invocation, changes[action](str(invocation.arguments.target)))
     elif action == "rebalance":
         _show_plan(invocation, client.rebalance(dry_run=bool(invocation.arguments.dry_run)))
     else:

@@ -12,6 +12,7 @@ from agentd.fleet.protocol import (
     APPLY_PATH,
     DRAIN_PATH,
     FLEET_PATH,
+    FORGET_PATH,
     HOSTS_PATH,
     PLAN_PATH,
     REBALANCE_PATH,
@@ -60,6 +61,10 @@ class FleetClient:
     def uncordon(self, host: str) -> PlanView:
         """Have a host take agents again."""
         return self._plan(UNCORDON_PATH, {"host": host})
+
+    def forget(self, host: str) -> PlanView:
+        """Say that nothing runs on a lost host any more."""
+        return self._plan(FORGET_PATH, {"host": host})
 
     def rebalance(self, *, dry_run: bool) -> PlanView:
         """Even out the hosts, or say what that would do."""
