@@ -41,6 +41,11 @@ def may_change(user: AgentUser, found: os.stat_result) -> bool:
     return user.uid in {_ROOT, found.st_uid} or _permitted(user, stat.S_IWOTH, found)
 
 
+def is_private(found: os.stat_result, uid: int) -> bool:
+    """Whether nobody but a user (and root) may do anything with what is theirs."""
+    return found.st_uid == uid and not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+
+
 def _permitted(user: AgentUser, bit: int, found: os.stat_result) -> bool:
     """Whether the class of users that decides, by the first that fits, has a right; `bit` is that of others."""
     if user.uid == found.st_uid:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import structlog
 
+from agentd.files.permissions import is_private
+
 log = structlog.get_logger(__name__)
 
 
@@ -62,7 +64,7 @@ class OwnedFolder:
             if made:
                 os.fchown(folder, self._owner, self._group)
             found = os.fstat(folder)
-            if found.st_uid != self._owner or found.st_mode & 0o077:
+            if not is_private(found, self._owner):
                 raise RuntimeDirectoryError(
                     f"expected {self.path} to belong to uid {self._owner} with mode 0700, "
                     f"found uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}; remove it"

@@ -11,6 +11,7 @@ from typing import Final
 
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
+from agentd.files.permissions import is_private
 from agentd.launch.launcher import Wrapper
 from agentd.model.spec import AgentSpec, SandboxKind
 from agentd.process.runner import Runner, RunnerError
@@ -193,7 +194,7 @@ class Sandboxes:
             return
         except OSError as error:
             raise SandboxError(f"the agent's home {path} cannot be used: {error.strerror}") from error
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._user.uid or found.st_mode & 0o077:
+        if not stat.S_ISDIR(found.st_mode) or not is_private(found, self._user.uid):
             raise SandboxError(
                 f"expected {path}, the agent's home, to be a folder of {self._user.name} with mode 0700; move it away"
             )

@@ -10,6 +10,8 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from agentd.files.permissions import is_private
+
 SOCKET_PATH_LIMIT = 107
 """Bytes in a Unix socket's path on Linux (``sun_path`` is 108 with its NUL, unix(7))."""
 
@@ -122,4 +124,4 @@ def _is_private(folder: Path, uid: int) -> bool:
         found = os.lstat(folder)
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o077
+    return stat.S_ISDIR(found.st_mode) and is_private(found, uid)

@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from agentd.files.permissions import is_private
 from agentd.model.user import AgentUser
 from agentd.sandbox.egress.control import LONGEST_LINE, End, Serve
 from agentd.sandbox.support import SandboxError
@@ -152,7 +153,7 @@ class Connection:
         except OSError as error:
             raise SandboxError(f"the network proxy cannot be started in {self._folder}: {error.strerror}") from error
         found = os.fstat(folder)
-        if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        if not is_private(found, os.getuid()):
             os.close(folder)
             raise SandboxError(
                 f"expected {self._folder}, whose socket is told secrets, to belong to uid {os.getuid()} with mode "
