@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from agentd.fleet.controller import Controller
 from agentd.fleet.definitions import JcardError
 from agentd.fleet.errors import HostAnswersError, NoAnswerError, UnknownHostError
 from agentd.fleet.folder import OWNER, FleetFolder, FolderTakenError
-from agentd.fleet.front import FleetError, Front, serve
+from agentd.fleet.front import Front, serve
 from agentd.fleet.ledger import HostRecord, LedgerError
 from agentd.fleet.messages import HostReport, Orders
 from agentd.fleet.node import Node
@@ -35,6 +35,7 @@ from agentd.fleet.open_answers import OpenAnswers
 from agentd.fleet.passing import Asked, Told, pass_on
 from agentd.fleet.protocol import FleetView, HostView, JcardBody, PlacedView, PlanView
 from agentd.fleet.ray_node import NAMESPACE
+from agentd.fleet.refusals import FleetError
 
 CONTROLLER: Final = "controller"
 """The Controller's name, in Ray."""
@@ -138,9 +139,23 @@ def _again(make: Callable[[], T], error: type[Exception]) -> T:
 
 def _called(actor: str, method: str, *arguments: object, **named: object) -> object:
     """Call an actor, and wait; in a thread."""
+    with _told_as_ours():
+        return ray.get(_sent(actor, method, *arguments, **named), timeout=_PATIENCE)
+
+
+def _sent(actor: str, method: str, *arguments: object, **named: object) -> ray.ObjectRef[object]:
+    """Call an actor; in a thread, since the call itself may take a moment."""
+    found: ray.ObjectRef[object] = getattr(ray.get_actor(actor, namespace=NAMESPACE), method).remote(
+        *arguments, **named
+    )
+    return found
+
+
+@contextlib.contextmanager
+def _told_as_ours() -> Iterator[None]:
+    """Raise what Ray raises as what it means here."""
     try:
-        handle = ray.get_actor(actor, namespace=NAMESPACE)
-        return ray.get(getattr(handle, method).remote(*arguments, **named), timeout=_PATIENCE)
+        yield
     except (RayError, ValueError) as error:
         # What the actor raised speaks for itself.
         cause = getattr(error, "cause", None)
@@ -229,9 +244,18 @@ class _RayBackend:
             raise FleetError(HTTPStatus.CONFLICT, f"{host} does not answer: {error}") from error
 
     async def _call(self, actor: str, method: str, *arguments: object, **named: object) -> object:
-        """Call in a thread of the socket's own: those who ask much must not hold up the leases."""
-        call = partial(_called, actor, method, *arguments, **named)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        """Call in a thread of the socket's own: those who ask much must not hold up the leases.
+
+        None is held while the answer is waited for: somebody who follows a fleet waits for all of its hosts.
+        """
+        call = partial(_sent, actor, method, *arguments, **named)
+        with _told_as_ours():
+            sent = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    return await asyncio.wrap_future(sent.future())
+            except TimeoutError:
+                raise NoAnswerError(f"no answer within {_PATIENCE:g} s") from None
 
 
 def _wake_all() -> None:

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
@@ -18,6 +18,8 @@ from aiohttp import hdrs, web
 
 from agentd import __version__
 from agentd.api.socket_file import Listen
+from agentd.fleet.event_query import events_wanted
+from agentd.fleet.following import EventsWanted, Following, Position, last
 from agentd.fleet.passing import Asked, Head, Told, error_body
 from agentd.fleet.protocol import (
     AGENTS_PATH,
@@ -38,7 +40,10 @@ from agentd.fleet.protocol import (
     Placement,
     PlanView,
 )
+from agentd.fleet.recent import Recent
+from agentd.fleet.refusals import FleetError
 from agentd.model.status import NOT_RECORDED, AgentCounts, ConfigStatus, Health, Recording
+from agentd.text.timestamps import rfc3339_milliseconds
 
 _ANSWER_WITHIN: Final = 3.0
 """Seconds for a host's answer to begin: agentctl waits for five."""
@@ -46,21 +51,11 @@ _ANSWER_WITHIN: Final = 3.0
 _LARGEST_BODY: Final = 2 * MOST_JCARD_BYTES
 """As JSON, which may write a character in six bytes; a jcard has few such."""
 
+_RECENT: Final = 1.0
+"""Seconds that what those who follow are told of hosts may be old."""
+
 _JSON: Final = "application/json"
-
-
-class FleetError(Exception):
-    """A request is refused; the text says why.
-
-    Parameters
-    ----------
-    status
-        Of the answer.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+_EVENT_STREAM: Final = "text/event-stream"
 
 
 class FleetBackend(Protocol):
@@ -110,6 +105,13 @@ class Front:
     backend: FleetBackend
     started: float
     """By the monotonic clock."""
+    _hosts_now: Recent[Sequence[HostView]] = field(init=False)
+    _placed_now: Recent[Sequence[PlacedView]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # For those who follow, each of whom looks for hosts every other moment.
+        self._hosts_now = Recent(self.backend.hosts, _RECENT)
+        self._placed_now = Recent(self.backend.placed, _RECENT)
 
     def app(self) -> web.Application:
         """Make the application."""
@@ -171,14 +173,42 @@ class Front:
         return _answer(await self._of_all("/v1/agents", "name"))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        if len(request.query.getall("agent", [])) == 1:
-            return await self._to_agent(request, request.query["agent"])
-        if "follow" in request.query or "text/event-stream" in request.headers.get(hdrs.ACCEPT, ""):
-            message = "the events of all hosts cannot be followed; follow those of one --agent"
-            raise FleetError(HTTPStatus.NOT_IMPLEMENTED, message)
-        tail = request.query.get("tail", "")
-        found = await self._of_all(request.raw_path, "time")
-        return _answer(found[-int(tail) :] if tail.isdecimal() and int(tail) else found)
+        wanted = events_wanted(request.query)
+        if request.query.get("follow") in ("", "1"):
+            return await self._follow(request, wanted)
+        if _EVENT_STREAM in request.headers.get(hdrs.ACCEPT, ""):
+            raise FleetError(HTTPStatus.NOT_IMPLEMENTED, "the events of a fleet are a stream with follow=1 alone")
+        found = last(await self._of_all(request.raw_path, "time"), wanted.tail)
+        return _answer(found[: wanted.limit])
+
+    async def _follow(self, request: web.Request, wanted: EventsWanted) -> web.StreamResponse:
+        known = request.headers.get("Last-Event-ID")
+        try:
+            position = Position(rfc3339_milliseconds(time.time())) if known is None else Position.of(known)
+        except (KeyError, ValueError):
+            message = "expected the id of an event of this fleet as Last-Event-ID"
+            raise FleetError(HTTPStatus.BAD_REQUEST, message) from None
+        agents = frozenset(value.casefold() for name, value in wanted.filters if name == "agent")
+
+        async def hosts() -> frozenset[str]:
+            answering = {host.name for host in await self._hosts_now.get() if host.state in _ANSWERING}
+            if not agents:
+                return frozenset(answering)
+            found = (each for each in await self._placed_now.get() if each.name.casefold() in agents)
+            return frozenset(answering & {host for each in found for host in (each.host, each.previous) if host})
+
+        following = Following(hosts, self.backend.forward, self._list_of)
+        async with contextlib.aclosing(following.sent(wanted, position, anew=known is None)) as blocks:
+            # Before the answer begins, so that the fleet may refuse.
+            first = await anext(blocks, b"")
+            response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: _EVENT_STREAM})
+            with contextlib.suppress(ConnectionError):  # the client has gone
+                await response.prepare(request)
+                await response.write(first)
+                async for block in blocks:
+                    await response.write(block)
+                await response.write_eof()
+            return response
 
     async def _health(self, _request: web.Request) -> web.Response:
         fleet, agents = await self.backend.fleet(), await self._of_all("/v1/agents", "name")

@@ -257,7 +257,31 @@ def test_one_agent_is_shown_with_its_host(client: Client) -> None:
     assert client("status", "--fleet", "nightly").rows == [["nightly", "pending", "-", "-", "h1: no room (slots)"]]
     done = client("status", "--fleet", "nobody")
     assert (done.status, "there is no agent" in done.err) == (1, True)
-    assert "is for the agents of one host" in client("status", "--fleet", "--attention").err
+
+
+@pytest.mark.usefixtures("fleet")
+def test_whoever_needs_somebody_is_shown_first(client: Client, source: MemorySource) -> None:
+    source.statuses = [replace(RUNNING, activity=None), replace(RUNNING, name="zoe", activity=None, state="failed")]
+    assert [row[0] for row in client("status", "--fleet").rows] == ["nightly", NAME, "zoe"]
+    assert [row[0] for row in client("status", "--fleet", "--attention").rows] == ["zoe", NAME, "nightly"]
+    document = client("status", "--fleet", "--attention", "--json").document
+    assert isinstance(document, dict)
+    assert [each["name"] for each in document["agents"]] == ["zoe", NAME]
+    assert client("status", "--fleet", "--watch").status == 2
+
+
+def test_a_fleet_is_watched_while_its_controller_is_away_too(
+    client: Client, fleet: FleetStandIn, operator_tmux: TmuxServer
+) -> None:
+    operator_tmux.session("s", client.shell_words("status", "--fleet", "--watch", NO_COLOR="1"), columns=200)
+    operator_tmux.wait_for_text("s", "3 agents, 2 placed, 1 pending")
+    fleet.answers = {("GET", "/v1/fleet/agents"): (503, {"error": "the Controller does not answer"})}
+    shown = operator_tmux.wait_for_text("s", "the Controller does not answer")
+    assert "nightly" not in shown
+    fleet.answers = {}
+    operator_tmux.wait_for_text("s", "nightly")
+    operator_tmux("send-keys", "-t", "=s:", "C-c")
+    assert "nightly" in operator_tmux.wait_for_text("s", "[status 0]")
 
 
 @pytest.mark.usefixtures("fleet")

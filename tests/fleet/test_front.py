@@ -15,9 +15,10 @@ import aiohttp
 import pytest
 
 from agentd.api.socket_file import ApiSocket
-from agentd.fleet.front import FleetError, Front, serve
+from agentd.fleet.front import Front, serve
 from agentd.fleet.passing import Asked, Head, Told, pass_on
 from agentd.fleet.protocol import FleetView, HostState, HostView, JcardBody, PlacedView, Placement, PlanView
+from agentd.fleet.refusals import FleetError
 from agentd.model.events import Event, EventKind
 from agentd.settings.sockets import turns_socket
 from tests.cli.support import RUNNING, Client, Finished, MemorySource, answering
@@ -36,11 +37,14 @@ class Backend:
         self.refusal: FleetError | None = None
         self.silent: set[str] = set()
         self.under_way = 0
+        self.listed = 0
+        """How often somebody asked for the hosts."""
 
     async def fleet(self) -> FleetView:
         return FLEET
 
     async def hosts(self) -> Sequence[HostView]:
+        self.listed += 1
         return self.views
 
     async def placed(self) -> Sequence[PlacedView]:
@@ -171,7 +175,8 @@ async def test_agents_and_events_of_all_hosts_name_their_host(backend: Backend, 
             assert [(each["host"], each["reason"]) for each in await events("?tail=2")] == [("h2", "1"), ("h1", "2")]
             agents = await (await client.get("/v1/agents")).json()
             assert [(each["name"], each["host"]) for each in agents] == [("a", "h2"), ("b", "h1")]
-            assert (await client.get("/v1/events?follow=1")).status == 501
+            assert (await client.get("/v1/events", headers={"Accept": "text/event-stream"})).status == 501
+            assert (await client.get("/v1/events?tail=x")).status == 400
             backend.agents = [of("b", "h1")]
             assert [each["reason"] for each in await events("?agent=b")] == ["0", "2"]
             health = await (await client.get("/v1/health")).json()

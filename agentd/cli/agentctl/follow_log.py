@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 
 from agentd.cli.agentctl.client import NOT_FOUND, ApiError, view
-from agentd.cli.agentctl.command import Invocation
+from agentd.cli.agentctl.command import CommandError, Invocation
 from agentd.cli.agentctl.lookup import agent_path
 from agentd.cli.agentctl.transcripts import Transcripts
 from agentd.cli.agentctl.waiting import ENDED
@@ -45,7 +45,8 @@ def follow_log(transcripts: Transcripts, run: RunView, invocation: Invocation) -
         ended = _follow_run(transcripts, run, printer)
         printer.end()
         if ended is None:
-            invocation.warn(f"run {run.run} of {printable(run.agent)} is no longer kept")
+            why = " here: its host is another one, or does not answer" if transcripts.may_move else ""
+            invocation.warn(f"run {run.run} of {printable(run.agent)} is no longer kept{why}")
         following = None if named else _next(transcripts, run)
         if following is None:
             reason = "" if ended is None or ended.reason is None else f": {printable(ended.reason)}"
@@ -58,11 +59,15 @@ def follow_log(transcripts: Transcripts, run: RunView, invocation: Invocation) -
 def _follow_run(transcripts: Transcripts, run: RunView, printer: _Printer) -> RunView | None:
     """Print output until the run has ended, and return it as it is then; ``None`` if it is no longer kept."""
     while True:
-        with transcripts.api.stream(transcripts.path(run, offset=printer.position, follow=1)) as stream:
-            while (data := stream.read(_SETTLE)) != b"":
-                printer.take(data)
+        try:
+            with transcripts.api.stream(transcripts.path(run, offset=printer.position, follow=1)) as stream:
+                while (data := stream.read(_SETTLE)) != b"":
+                    printer.take(data)
+        except ApiError:
+            if not transcripts.may_move:
+                raise
         # The daemon also ends a stream whose client reads nothing for a while, such as a pager.
-        now = next((each for each in transcripts.runs() if each.run == run.run), None)
+        now = next((each for each in _kept(transcripts) if each.run_id == run.run_id), None)
         if now is None or (now.end is not None and printer.position >= now.end_byte):
             return now
 
@@ -72,9 +77,29 @@ def _next(transcripts: Transcripts, run: RunView) -> RunView | None:
     while True:
         # In this order: once an agent is done, no further run is added.
         done = _is_done(transcripts, run.agent)
-        following = next((each for each in transcripts.runs() if each.run > run.run), None)
+        following = next((each for each in _kept(transcripts) if _is_later(transcripts, each, run)), None)
         if following is not None or done:
             return following
+        time.sleep(_NEXT_LOOK)  # noqa: TID251 (a person waits)
+
+
+def _is_later(transcripts: Transcripts, one: RunView, other: RunView) -> bool:
+    if transcripts.may_move:
+        # Each host counts its own runs.
+        return one.run_id != other.run_id and one.start >= other.start
+    return one.run > other.run
+
+
+def _kept(transcripts: Transcripts) -> list[RunView]:
+    """List the runs that are kept; of an agent of a fleet once a host has it."""
+    while True:
+        try:
+            return transcripts.runs()
+        except (ApiError, CommandError):
+            if not transcripts.may_move:
+                raise
+            if not transcripts.is_wished_for():
+                return []
         time.sleep(_NEXT_LOOK)  # noqa: TID251 (a person waits)
 
 
@@ -82,6 +107,8 @@ def _is_done(transcripts: Transcripts, name: str) -> bool:
     try:
         agent = view(AgentStatus, transcripts.api.get(agent_path(name)))
     except ApiError as error:
+        if transcripts.may_move:
+            return not transcripts.is_wished_for()
         if error.status == NOT_FOUND:
             return True
         raise

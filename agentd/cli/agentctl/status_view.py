@@ -79,6 +79,8 @@ def overview_table(
     display: Display,
     hosts: Mapping[str, str] | None = None,
     missing: Sequence[tuple[str, str, str]] = (),
+    *,
+    by_name: bool = True,
 ) -> list[str]:
     """Show agents, a line each.
 
@@ -88,11 +90,13 @@ def overview_table(
         The host of each; without it there is no such column.
     missing
         Agents that run nowhere, by name: the host of each, and the reason.
+    by_name
+        Whether these stand among the others, by name, or after them.
     """
     rows = [_row(agent, display) for agent in agents]
     rows += ([Cell(name, BOLD), Cell(AgentState.PENDING, CYAN), *[_EMPTY] * 7, Cell(why)] for name, _, why in missing)
     of = {**(hosts or {}), **{name: host for name, host, _ in missing}}
-    if missing:
+    if missing and by_name:
         rows.sort(key=lambda row: row[0].text)
     if not display.table:
         # Last, since scripts count the fields before it.

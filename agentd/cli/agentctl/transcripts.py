@@ -24,6 +24,17 @@ class Transcripts:
         self.name = invocation.name()
         self._invocation = invocation
 
+    @property
+    def may_move(self) -> bool:
+        """Whether the agent is of a fleet, and may get another host."""
+        return self._invocation.fleet
+
+    def is_wished_for(self) -> bool:
+        """Whether the fleet wishes for the agent, or does not say at the moment."""
+        from agentd.cli.agentctl.fleet.between import is_wished_for
+
+        return is_wished_for(self.api, self.name)
+
     def runs(self) -> list[RunView]:
         """List the runs that are kept, oldest first.
 

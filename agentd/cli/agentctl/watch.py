@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from agentd.cli.agentctl.client import Api, UnreachableError
+from agentd.cli.agentctl.command import Invocation, Status, UsageError
 from agentd.text.quoting import printable
 from agentd.text.terminal import cut, display_of
 
@@ -26,8 +27,24 @@ _END_OF_LINE = "\x1b[K"
 _END_OF_SCREEN = "\x1b[J"
 
 
-def watch(view: Callable[[], list[str]], api: Api) -> None:
-    """Show the view until C-c; report a daemon that is away, and go on."""
+def watched(invocation: Invocation, view: Callable[[], list[str]]) -> Status:
+    """Show the view until C-c, on a terminal.
+
+    Raises
+    ------
+    UsageError
+        If it is to be read by a program.
+    """
+    if invocation.as_json:
+        raise UsageError("--watch never ends, so it takes no --json; read the status again instead")
+    if not invocation.display.table:
+        raise UsageError("--watch needs a terminal; read the status again instead")
+    _watch(view, invocation.api, "agentd-fleet" if invocation.fleet else "agentd")
+    return Status.DONE
+
+
+def _watch(view: Callable[[], list[str]], api: Api, program: str) -> None:
+    """Show it; report a daemon that is away, and go on."""
     signal.signal(signal.SIGTERM, _terminate)
     last: list[str] = []
     resized, told = os.pipe()
@@ -38,7 +55,7 @@ def watch(view: Callable[[], list[str]], api: Api) -> None:
             try:
                 last = view()
             except UnreachableError as error:
-                last = [f"agentd is not reachable on {printable(str(api.path))}: {printable(str(error))}"]
+                last = [f"{program} is not reachable on {printable(str(api.path))}: {printable(str(error))}"]
             _draw(last)
             if select.select([resized], [], [], REDRAW_AFTER)[0]:
                 os.read(resized, 4096)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentd.cli.agentctl.client import Json, view, views
-from agentd.cli.agentctl.command import Commands, Invocation, Status, UsageError, add_fleet, add_name
+from agentd.cli.agentctl.command import Commands, Invocation, Status, add_fleet, add_name
 from agentd.cli.agentctl.lookup import agent_document, find_agent
 from agentd.cli.agentctl.status_view import agent_lines, list_lines, overview_lines
 from agentd.model.status import AgentStatus, Health
@@ -54,7 +54,9 @@ def _status(invocation: Invocation) -> Status:
 
         return fleet_status(invocation)
     if invocation.arguments.watch:
-        return _watch(invocation)
+        from agentd.cli.agentctl.watch import watched
+
+        return watched(invocation, lambda: _lines(invocation))
     if not invocation.as_json:
         return _print_lines(invocation)
     if invocation.arguments.name is not None:
@@ -115,17 +117,6 @@ def _sorted(invocation: Invocation, agents: list[AgentStatus]) -> list[AgentStat
     from agentd.cli.agentctl.attention import order
 
     return sorted(agents, key=order)
-
-
-def _watch(invocation: Invocation) -> Status:
-    if invocation.as_json:
-        raise UsageError("--watch never ends, so it takes no --json; read the status again instead")
-    if not invocation.display.table:
-        raise UsageError("--watch needs a terminal; read the status again instead")
-    from agentd.cli.agentctl.watch import watch
-
-    watch(lambda: _lines(invocation), invocation.api)
-    return Status.DONE
 
 
 def _list(invocation: Invocation) -> Status:

@@ -66,29 +66,28 @@ def _wait(invocation: Invocation) -> Status:
     timeout: float | None = invocation.arguments.timeout
     deadline = None if timeout is None else time.monotonic() + timeout
     # An unknown agent, and a state that it is in, need no events.
-    document = agent_document(api, invocation.name())
-    agent = view(AgentStatus, document)
-    if (reached := _reached(agent, wanted)) is not None:
+    document = _first_look(invocation)
+    if document is not None and (reached := _reached(document, wanted)) is not None:
         return _report(invocation, reached, document)
     warn = lambda text: invocation.warn(printable(text))  # noqa: E731 (an argument)
     try:
-        for event in follow(api, f"&{urlencode({'agent': agent.name})}", deadline=deadline, warn=warn):
+        for event in follow(api, f"&{urlencode({'agent': invocation.name()})}", deadline=deadline, warn=warn):
             # Looked at once events are followed, and again where they do not say.
             if event is None or event.get("kind") == EventKind.REMOVED:
                 document = _look(invocation, deadline) or document
-                reached = _reached(view(AgentStatus, document), wanted)
+                reached = None if document is None else _reached(document, wanted)
             else:
                 reached = _told(event, wanted)
             if reached is not None:
                 with contextlib.suppress(CommandError, UnreachableError):  # it may be gone again, or the daemon
-                    document = agent_document(api, agent.name)
+                    document = agent_document(api, invocation.name())
                 return _report(invocation, reached, document)
     except TimeOverError:
         pass
-    document = agent_document(api, agent.name)
-    agent = view(AgentStatus, document)
-    if (reached := _reached(agent, wanted)) is not None:
+    document = _last_look(invocation)
+    if (reached := _reached(document, wanted)) is not None:
         return _report(invocation, reached, document)
+    agent = view(AgentStatus, document)
     reason = f" ({agent.error})" if agent.error else ""
     raise CommandError(
         f"{agent.name} is {_shown(agent)}{reason}, not {' or '.join(wanted)}, and the time is over: "
@@ -96,7 +95,37 @@ def _wait(invocation: Invocation) -> Status:
     )
 
 
-def _reached(agent: AgentStatus, wanted: list[str]) -> str | None:
+def _first_look(invocation: Invocation) -> Json:
+    """Read the agent; ``None`` for one of a fleet that no host has yet."""
+    try:
+        return agent_document(invocation.api, invocation.name())
+    except CommandError:
+        if not _may_come(invocation):
+            raise
+        return None
+
+
+def _last_look(invocation: Invocation) -> Json:
+    try:
+        return agent_document(invocation.api, invocation.name())
+    except CommandError:
+        if not _may_come(invocation):
+            raise
+        name = printable(invocation.name())
+        raise CommandError(f"{name} is on no host, and the time is over: see agentctl status --fleet {name}") from None
+
+
+def _may_come(invocation: Invocation) -> bool:
+    """Whether it is of a fleet, between two hosts or before its first: events say what becomes of it."""
+    if not invocation.fleet:
+        return False
+    from agentd.cli.agentctl.fleet.between import is_wished_for
+
+    return is_wished_for(invocation.api, invocation.name())
+
+
+def _reached(document: Json, wanted: list[str]) -> str | None:
+    agent = view(AgentStatus, document)
     return next((each for each in (agent.state, agent.activity) if each in wanted), None)
 
 
@@ -120,6 +149,8 @@ def _look(invocation: Invocation, deadline: float | None) -> Json:
             try:
                 return agent_document(invocation.api, invocation.name())
             except CommandError:
+                if _may_come(invocation):
+                    return None
                 if invocation.api.health().config.error != NOT_READ_YET:
                     return agent_document(invocation.api, invocation.name())
             time.sleep(_LOOK_AFTER)  # noqa: TID251 (a moment, after a restart of the daemon)
@@ -127,6 +158,9 @@ def _look(invocation: Invocation, deadline: float | None) -> Json:
 
 
 def _report(invocation: Invocation, reached: str, document: Json) -> Status:
+    if document is None:  # of a fleet, and gone again
+        invocation.print_result({"name": invocation.name()}, [f"{invocation.name()} was {printable(reached)}"])
+        return Status.DONE
     agent = view(AgentStatus, document)
     if invocation.as_json:
         invocation.print_document(document)

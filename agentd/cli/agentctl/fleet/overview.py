@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Final, NamedTuple
 
-from agentd.cli.agentctl.client import Json, views
-from agentd.cli.agentctl.command import CommandError, Invocation, Status, UsageError
+from agentd.cli.agentctl.attention import order
+from agentd.cli.agentctl.client import ApiError, Json, view, views
+from agentd.cli.agentctl.command import CommandError, Invocation, Status
 from agentd.cli.agentctl.fleet.client import FleetClient
 from agentd.cli.agentctl.lookup import agent_document, unknown_agent
 from agentd.cli.agentctl.status_view import agent_lines, overview_table
+from agentd.cli.agentctl.watch import watched
 from agentd.fleet.protocol import FleetView, HostState, HostView, PlacedView, Placement
 from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable
@@ -123,33 +125,40 @@ def with_hosts(documents: Json) -> tuple[list[AgentStatus], Mapping[str, str]]:
 
 
 def fleet_status(invocation: Invocation) -> Status:
-    """Show all agents of the fleet as ``agentctl status`` does, or one.
-
-    Raises
-    ------
-    UsageError
-        If something is asked for that a fleet does not have.
-    """
+    """Show all agents of the fleet as ``agentctl status`` does, or one."""
     arguments = invocation.arguments
-    if arguments.attention or arguments.watch:
-        flag = "--attention" if arguments.attention else "--watch"
-        raise UsageError(f"{flag} is for the agents of one host; leave it or --fleet out")
-    if arguments.name is not None and not invocation.as_json:
-        invocation.print(_one_agent(invocation))
+    if arguments.watch:
+        return watched(invocation, lambda: _lines_now(invocation))
+    if not invocation.as_json:
+        invocation.print(_lines(invocation))
     elif arguments.name is not None:
         invocation.print_document(agent_document(invocation.api, invocation.name()))
-    elif invocation.as_json:
-        invocation.print_document(_status_document(FleetClient(invocation.api)))
     else:
-        invocation.print(_status_lines(FleetClient(invocation.api), invocation.display))
+        invocation.print_document(_status_document(invocation))
     return Status.DONE
 
 
-def _status_lines(client: FleetClient, display: Display) -> list[str]:
+def _lines(invocation: Invocation) -> list[str]:
+    return _one_agent(invocation) if invocation.arguments.name is not None else _status_lines(invocation)
+
+
+def _lines_now(invocation: Invocation) -> list[str]:
+    """Show them, or why they cannot be shown at the moment: a Controller may be away, and come back."""
+    try:
+        return _lines(invocation)
+    except (ApiError, CommandError) as error:
+        return [printable(str(error))]
+
+
+def _status_lines(invocation: Invocation) -> list[str]:
+    client, display = FleetClient(invocation.api), invocation.display
     agents, hosts = with_hosts(client.api.get("/v1/agents"))
+    attention = bool(invocation.arguments.attention)
     running = {agent.name for agent in agents}
     missing = [each for each in client.placed() if each.name not in running]
-    table = overview_table(agents, display, hosts, [(each.name, each.host or "", _why(each)) for each in missing])
+    absent = [(each.name, each.host or "", _why(each)) for each in missing]
+    shown = sorted(agents, key=order) if attention else agents
+    table = overview_table(shown, display, hosts, absent, by_name=not attention)
     return [*_header(client.fleet(), display), "", *table] if display.table else table
 
 
@@ -160,10 +169,14 @@ def _why(placed: PlacedView) -> str:
     }.get(Placement(placed.placement), placed.placement)
 
 
-def _status_document(client: FleetClient) -> dict[str, object]:
+def _status_document(invocation: Invocation) -> dict[str, object]:
+    client = FleetClient(invocation.api)
+    documents = client.api.get("/v1/agents")
+    if invocation.arguments.attention and isinstance(documents, list):
+        documents = sorted(documents, key=lambda each: order(view(AgentStatus, each)))
     return {
         "fleet": asdict(client.fleet()),
-        "agents": client.api.get("/v1/agents"),
+        "agents": documents,
         "placed": [asdict(each) for each in client.placed()],
     }
 
