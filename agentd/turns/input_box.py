@@ -9,7 +9,7 @@ from typing import Final
 from agentd.harness.base import HarnessFacts
 from agentd.text.quoting import quote
 from agentd.turns.adapter import Terminal, Typed, Voice
-from agentd.turns.sending import Screen
+from agentd.turns.sending import held_in_box
 
 _CLEARED: Final = 3.5
 """Seconds for the box to be empty after that; the announcement of the end lasts less long."""
@@ -40,16 +40,6 @@ async def _until_cleared(terminal: Terminal, empty_box: str) -> str | None:
         if re.fullmatch(empty_box, (await terminal.look()).before_cursor):
             return None
     return "the interrupted message is being removed from its input box"
-
-
-def held_in_box(screen: Screen, empty_box: str) -> str | None:
-    """What stands in the box, up to the cursor; ``None`` if there is no box."""
-    rows = (*screen.above, screen.before_cursor)
-    for at in range(len(rows) - 1, -1, -1):
-        begin = re.match(empty_box, rows[at])
-        if begin is not None:
-            return " ".join((rows[at][begin.end() :], *(row.strip() for row in rows[at + 1 :]))).strip()
-    return None
 
 
 async def type_message(terminal: Terminal, voice: Voice, facts: HarnessFacts, text: str) -> None:

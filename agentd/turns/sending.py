@@ -21,7 +21,11 @@ PAUSE: Final = 0.4
 Counted from the paste, it was too short on a machine ten times slower."""
 
 ENTER_AGAIN: Final = 3.0
-"""Seconds after which Enter is pressed again if the box is unchanged; in an empty box it has no effect."""
+"""Seconds after which Enter is pressed again if the box still holds the message; in an empty box it has no effect."""
+
+_TIMES_AGAIN: Final = 3
+"""How often, at most: Gemini CLI that is busy with its start reads the message and Enter together, and breaks the line,
+as it does for the Enter of a paste. Once was not enough where that took some seconds."""
 
 _EMPTY_FOR: Final = 0.2
 _GONE_FOR: Final = 1.0
@@ -240,13 +244,20 @@ class Sending:
         def over(limit: float) -> Generator[Step, Reply, bool]:
             return (yield from _until(taken, limit, _EMPTY_FOR)) or (yield from _until(gone, 0.0, _GONE_FOR))
 
-        if (yield from over(min(ENTER_AGAIN, self.limit))):
-            return Outcome.TAKEN
-        if (yield from _look()).before_cursor == typed.before_cursor:
-            yield Do.ENTER
-        if (yield from over(self.limit)):
+        *pauses, last = self._pauses()
+        for pause in pauses:
+            if (yield from over(pause)):
+                return Outcome.TAKEN
+            if self._holds_still(typed, (yield from _look())):
+                yield Do.ENTER
+        if (yield from over(last)):
             return Outcome.TAKEN
         raise NotTakenError
+
+    def _pauses(self) -> tuple[float, ...]:
+        """Give the seconds from one Enter to the next: until the second, then the limit in parts."""
+        more = min(_TIMES_AGAIN - 1, max(0, int(self.limit / ENTER_AGAIN) - 1))
+        return min(ENTER_AGAIN, self.limit), *(more * (ENTER_AGAIN,)), self.limit - more * ENTER_AGAIN
 
     def _wait_until_read(self) -> Steps:
         # Once tmux answers, it has written all that the terminal had room for.
@@ -291,17 +302,33 @@ class Sending:
     def _is_gone(self, typed: Screen, now: Screen) -> bool:
         """Whether something else has replaced the box that held the message: /model opens a menu."""
         height = self._rows_of_box(typed)
-        if height is None:
+        if height is None or self._holds_still(typed, now):
             return False
         rows = self._rows_of_box(now)
         # One row more is still the box: Enter may have broken a line.
         return rows is None or rows > height + 1
+
+    def _holds_still(self, typed: Screen, now: Screen) -> bool:
+        """Whether the box holds what it held before Enter, which may have broken a line."""
+        assert self.empty_box is not None
+        before, after = held_in_box(typed, self.empty_box), held_in_box(now, self.empty_box)
+        return before is not None and after is not None and "".join(before.split()) == "".join(after.split())
 
     def _rows_of_box(self, screen: Screen) -> int | None:
         """Count the rows from the cursor up to where the box begins; ``None`` if there is no box."""
         assert self.empty_box is not None
         rows = (screen.before_cursor, *reversed(screen.above))
         return next((at for at, row in enumerate(rows) if re.match(self.empty_box, row)), None)
+
+
+def held_in_box(screen: Screen, empty_box: str) -> str | None:
+    """What stands in the box, up to the cursor; ``None`` if there is no box."""
+    rows = (*screen.above, screen.before_cursor)
+    for at in range(len(rows) - 1, -1, -1):
+        begin = re.match(empty_box, rows[at])
+        if begin is not None:
+            return " ".join((rows[at][begin.end() :], *(row.strip() for row in rows[at + 1 :]))).strip()
+    return None
 
 
 def _look() -> Generator[Step, Reply, Screen]:

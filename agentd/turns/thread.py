@@ -38,13 +38,12 @@ from agentd.turns.conversations import Conversations, Remembered
 from agentd.turns.events import TurnEvent
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.hook_socket import HookSocket
-from agentd.turns.input_box import held_in_box
 from agentd.turns.limit_watch import ZONE
 from agentd.turns.messages.store import Store
 from agentd.turns.requests import Access, Requests
 from agentd.turns.run_sockets import RunSockets
 from agentd.turns.run_watch import RunWatch
-from agentd.turns.sending import Screen
+from agentd.turns.sending import Screen, held_in_box
 from agentd.turns.turns import Turns
 
 log = structlog.get_logger(__name__)

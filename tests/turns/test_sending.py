@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agentd.turns.input_box import held_in_box
 from agentd.turns.sending import (
     Do,
     GoneError,
@@ -25,6 +24,7 @@ from agentd.turns.sending import (
     Sending,
     Step,
     Wait,
+    held_in_box,
 )
 
 BOX = "> "
@@ -45,6 +45,8 @@ class Scripted:
     discarded: int = 0
     recorded: bool = False
     checks: int = 0
+    broken: int = 0
+    """How many line breaks stand behind the text."""
     torn: Callable[[float], bool] = lambda _now: False
     """Whether the screen is half drawn then: without its box."""
 
@@ -73,8 +75,8 @@ class Scripted:
                 pass
         if self.torn(self.now):
             return Reply(self.now, Screen.of(("hello", ""), 0, 1), self.unread, self.recorded)
-        line = BOX + (self.text if self.shows else "")
-        return Reply(self.now, Screen.of(("hello", line), len(line), 1), self.unread, self.recorded)
+        rows = ("hello", BOX + (self.text if self.shows else ""), *("  " for _ in range(self.broken)))
+        return Reply(self.now, Screen.of(rows, len(rows[-1]), len(rows) - 1), self.unread, self.recorded)
 
     def send(self, text: str, *, box: str | None = BOX, unfinished: str | None = None, lines: bool = False) -> Outcome:
         sending = Sending(text, True, box, unfinished, 0.0, 10.0, lines)
@@ -118,6 +120,20 @@ def test_enter_is_pressed_again_only_while_the_box_holds_the_text() -> None:
     assert slow.entered == 1, "its record has it already"
 
 
+@pytest.mark.parametrize("breaks", [1, 2, 3])
+def test_an_enter_that_broke_the_line_took_nothing(breaks: int) -> None:
+    def on_enter(agent: Scripted) -> None:
+        if agent.broken < breaks:
+            agent.broken += 1
+        else:
+            agent.broken = 0
+            agent.take()
+
+    busy = Scripted(on_enter=on_enter)
+    assert busy.send("hello") is Outcome.TAKEN
+    assert (busy.taken, busy.entered) == (["hello"], breaks + 1)
+
+
 @pytest.mark.parametrize("moment", [3.0, 3.4])
 def test_a_screen_that_is_half_drawn_is_no_menu(moment: float) -> None:
     def on_enter(agent: Scripted) -> None:
@@ -142,7 +158,7 @@ def test_a_box_that_is_empty_for_one_look_is_not() -> None:
     agent.do = do  # type: ignore[method-assign]
     with pytest.raises(NotTakenError):
         agent.send("hello")
-    assert agent.entered == 2
+    assert agent.entered == 4
 
 
 def test_a_menu_in_the_place_of_the_box_has_taken_the_message() -> None:
@@ -164,7 +180,7 @@ def test_nothing_is_typed_into_a_draft_and_what_never_shows_is_not_entered() -> 
     deaf = Scripted(on_enter=lambda _agent: None)
     with pytest.raises(NotTakenError):
         deaf.send("hello")
-    assert deaf.entered == 2
+    assert deaf.entered == 4
 
 
 def test_an_agent_that_ends_meanwhile_leaves_nothing_for_a_shell() -> None:
