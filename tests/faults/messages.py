@@ -61,6 +61,8 @@ class Talk:
     """What was said, and decided."""
 
     world: World
+    name: str = NAME
+    """Of who is talked to."""
     said: list[str] = field(default_factory=list)
     killed: set[str] = field(default_factory=set)
     """Messages during which agentd was killed: of these it may say that it does not know whether they arrived."""
@@ -76,7 +78,7 @@ class Talk:
 
     @property
     def folder(self) -> Path:
-        return self.world.daemon.folder / NAME
+        return self.world.daemon.folder / self.name
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, object] | None:
         """Ask on the socket for turns; ``None`` if nobody answers."""
@@ -94,7 +96,9 @@ class Talk:
         """Send a message until it is kept, as a careful sender does."""
         end = time.monotonic() + _BOUND
         body = {"id": text.rsplit(maxsplit=1)[-1], "text": text}
-        while (answer := self.ask("POST", f"/v1/turns/{NAME}/messages", body)) is None or answer[0] >= HTTPStatus(500):
+        while (answer := self.ask("POST", f"/v1/turns/{self.name}/messages", body)) is None or answer[0] >= HTTPStatus(
+            500
+        ):
             if time.monotonic() > end or (answer is not None and answer[0] == HTTPStatus.CONFLICT):
                 raise BrokenPromiseError(f"{text!r} was not taken: {answer}\n{self.world.explain()}")
             if not self.world.daemon.running:
@@ -107,7 +111,7 @@ class Talk:
 
     def view(self, text: str) -> dict[str, object] | None:
         """What agentd says of a message."""
-        answer = self.ask("GET", f"/v1/turns/{NAME}/messages/{text.rsplit(maxsplit=1)[-1]}")
+        answer = self.ask("GET", f"/v1/turns/{self.name}/messages/{text.rsplit(maxsplit=1)[-1]}")
         if answer is None or not isinstance(answer[1], dict):
             return None
         found = answer[1].get("message")
@@ -121,12 +125,12 @@ class Talk:
         """Answer whatever is asked, until the talk is over."""
         decision = ("allow", "deny")[person % 2]
         while self.open:
-            answer = self.ask("GET", f"/v1/turns/{NAME}")
+            answer = self.ask("GET", f"/v1/turns/{self.name}")
             requests = answer[1].get("requests") if answer is not None and isinstance(answer[1], dict) else None
             for request in requests or ():
                 number, text = str(request["id"]), str(request["text"])
                 self.tried.add((text, decision))
-                told = self.ask("POST", f"/v1/turns/{NAME}/answer", {"request": number, "decision": decision})
+                told = self.ask("POST", f"/v1/turns/{self.name}/answer", {"request": number, "decision": decision})
                 if told is not None and told[0] == HTTPStatus.OK:
                     self.given[number] += 1
                     self.decisions.add((text, decision))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.admission import killed_while_they_wait, prepare_admission
+from tests.faults.budgets import killed_while_it_is_counted, prepare_budgets
 from tests.faults.channels import killed_on_a_channel, lacks_kafka, lacks_redis, prepare_channels, prepare_kafka
 from tests.faults.drop_ins import broken_drop_ins, prepare_drop_ins
 from tests.faults.edits import killed_while_editing
@@ -31,6 +32,7 @@ from tests.faults.messages import killed_in_a_turn, prepare_messages
 from tests.faults.operators import operators
 from tests.faults.paths import lost_paths, prepare_paths
 from tests.faults.records import killed_while_recording, prepare_records
+from tests.faults.schedules import killed_at_a_due_start, prepare_schedules
 from tests.faults.starts import daemons_at_once, something_at_the_path
 from tests.faults.tmux import client_cut, client_killed, client_stopped, launcher_killed, server_killed
 from tests.faults.upgrades import UpgradedDaemon, upgraded
@@ -80,6 +82,8 @@ FAMILIES = (
     Family("hostile", hostile_agents, 4, 10),
     Family("worktrees", broken_worktrees, 4, 10, prepare_worktrees),
     Family("admission", killed_while_they_wait, 6, 10, prepare_admission),
+    Family("schedules", killed_at_a_due_start, 3, 4, prepare_schedules),
+    Family("budgets", killed_while_it_is_counted, 3, 4, prepare_budgets),
     Family("messages", killed_in_a_turn, 6, 10, prepare_messages),
     Family("gateway", killed_in_a_conversation, 8, 15, prepare_gateway),
     Family("channels", killed_on_a_channel, 6, 15, prepare_channels, lacks_redis),

@@ -100,11 +100,27 @@ def test_at_its_time_it_is_started(state: AgentState | None) -> None:
     for each in (*BUSY, AgentState.EXITED, AgentState.FAILED, AgentState.TIMED_OUT):
         launched = life(each, stamp(DUE))
         after, decisions = step(DUE + 1, standing, launched)
-        assert (after.due, decisions) == (None, [])
+        # Until its process is there, the launch may come to nothing.
+        assert (after.due, decisions) == (DUE if each is AgentState.STARTING else None, [])
         given = scheduled(agent(), after, launched, BERLIN)
         assert given.queued is None
         assert not changed_parts(launched.fingerprint, given.fingerprint)
         assert started_for(launched) == stamp(DUE)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_launch_that_agentd_did_not_live_to_see_is_made_again(by_hand: bool) -> None:
+    standing = replace(FRESH, since=DUE, upcoming=NEXT, due=DUE, by_hand=by_hand)
+    interrupted = life(AgentState.PENDING, stamp(DUE))
+    after, decisions = step(DUE + 1, standing, interrupted)
+    assert (after, decisions) == (standing, [])
+    given = scheduled(agent(), after, interrupted, BERLIN)
+    assert given.queued is None
+    (operation,) = plan([given.view], [interrupted.view])
+    assert operation.action is Action.START
+    # Nor does it count as one that was not written down.
+    never = replace(FRESH, since=DUE - 1, upcoming=DUE)
+    assert step(DUE + 1, never, interrupted)[1] == [Verdict.DUE]
 
 
 @pytest.mark.parametrize("state", BUSY)
