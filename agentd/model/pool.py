@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+LOCKDOWN_VARIABLE: Final = "AGENTD_MCP_LOCKDOWN"
+"""Set, `agentctl mcp` shows nothing that a worker wrote."""
+
 OWNER: Final = "workers"
 """The subfolder of the drop-ins that declares workers, and so the owner of these agents."""
 

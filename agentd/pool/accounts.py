@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agentd.api.client.socket import Json, JsonObject
+from agentd.files.worker import in_thread
 from agentd.model.events import EventKind
+from agentd.model.pool import PoolProvider
 from agentd.model.states import Activity
 from agentd.model.usage_sources import cost_source, usage_source
 from agentd.pool.around import Around, look_around
@@ -16,7 +18,7 @@ from agentd.pool.pool import Pool
 from agentd.pool.results.providers import Cost, ProviderUsage, TokenCounts, UsageReport, UsageWindow
 from agentd.pool.statuses import Status, events_of, fields, statuses
 from agentd.supervise.accounts import TOLD_BY, Accounts
-from agentd.supervise.worker_policies import SPENT, Account, Quota, by_account, is_stale
+from agentd.supervise.worker_policies import SPENT, Account, Quota, by_account, by_provider, is_stale
 from agentd.text.iso8601 import seconds_of
 from agentd.text.timestamps import rfc3339
 
@@ -149,24 +151,45 @@ async def usage(pool: Pool, provider: str | None = None, *, refresh: bool = Fals
     around = await look_around(pool)
     chosen = around.chosen(provider)
     known = await known_accounts(pool, around, tokens=True, refresh=refresh)
+    unable = await in_thread("pool-program", lambda: [_unable(around, each) for each in chosen])
     now = time.time()
-    return UsageReport([usage_of(each.id, each.harness, known, around, now) for each in chosen])
+    return UsageReport(
+        [
+            usage_of(each.id, each.harness, known, around, now, reason)
+            for each, reason in zip(chosen, unable, strict=True)
+        ]
+    )
 
 
-def usage_of(provider: str, harness: str, known: Known, around: Around, now: float) -> ProviderUsage:
-    """Say what is known of a provider's account."""
+def _unable(around: Around, provider: PoolProvider) -> str | None:
+    """Say why no worker of a provider can be spawned, whatever its account says; blocks."""
+    refusal = by_provider(provider.id, around.policies)
+    return around.program_for(provider)[1] if refusal is None else str(refusal)
+
+
+def usage_of(
+    provider: str, harness: str, known: Known, around: Around, now: float, unable: str | None = None
+) -> ProviderUsage:
+    """Say what is known of a provider's account.
+
+    Parameters
+    ----------
+    unable
+        Why it cannot be used whatever its account says, if it cannot.
+    """
     account, policies = known.account(provider), around.policies
     refusal = by_account(account, policies, now)
+    reason = unable or (None if refusal is None else str(refusal))
     used = known.used.get(provider, Used())
     tokens = used.tokens or dict.fromkeys(_TOKENS)
-    until = None if refusal is None else refusal.until
+    until = None if refusal is None or unable is not None else refusal.until
     if until not in {each.resets_at for each in account.quotas} | {account.limit_resets_at}:
         # Then it passes because what is known is too old: whether it is usable then nobody knows.
         until = None
     return ProviderUsage(
         provider=provider,
-        usable=refusal is None,
-        unusable_reason=None if refusal is None else str(refusal),
+        usable=reason is None,
+        unusable_reason=reason,
         windows=[_window(each, provider, known, now) for each in account.quotas],
         tokens=TokenCounts(
             input=tokens["input_tokens"],

@@ -22,7 +22,7 @@ from agentd.model.spec import AgentSpec
 from agentd.model.user import AgentUser
 from agentd.pool.errors import Code, PoolError
 from agentd.pool.pool import Pool
-from agentd.pool.programs import environment_of
+from agentd.pool.programs import environment_of, program_of
 from agentd.process.runner import Runner
 from agentd.settings.context import load_context, resolve_agent_user
 from agentd.settings.settings import Settings, of_daemon
@@ -110,6 +110,11 @@ class Around:
     def chosen(self, name: str | None) -> list[PoolProvider]:
         """Give one provider, or all; raises as `provider`."""
         return [*self.providers.values()] if name is None else [self.provider(name)]
+
+    def program_for(self, provider: PoolProvider) -> tuple[str | None, str | None]:
+        """Find a provider's program; give it, or why it is not installed. Blocks."""
+        name = (*provider.command, self.harnesses[provider.harness].binary)[0]
+        return program_of(name, self.environment_for(provider), self.user)
 
     def environment_for(self, provider: PoolProvider) -> dict[str, str]:
         """Give the environment of a provider's workers, without the values of secrets."""

@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agentd.files.answering import NotAnsweringError, along
 from agentd.files.regular import read_regular
 from agentd.files.worker import in_thread
 from agentd.harness.base import Harness
-from agentd.launch.preflight import PreflightError, find_program
 from agentd.model.pool import PoolProvider
 from agentd.pool.accounts import known_accounts, usage_of
 from agentd.pool.around import Around, look_around
@@ -69,7 +67,11 @@ async def inventory(pool: Pool, provider: str | None = None, *, usage: bool = Fa
     await in_thread("pool-versions", partial(versions.keep, asked))
     if usage:
         known, now = await known_accounts(pool, around, tokens=True), time.time()
-        found = [replace(each, usage=usage_of(each.id, each.harness, known, around, now)) for each in found]
+        reasons = [None if each.installed and each.allowed else each.note or "it is not installed" for each in found]
+        found = [
+            replace(each, usage=usage_of(each.id, each.harness, known, around, now, unable))
+            for each, unable in zip(found, reasons, strict=True)
+        ]
     policies = around.policies
     whole = Inventory(
         found,
@@ -107,7 +109,7 @@ def _preferences(folder: Path) -> str | None:
 def _look(around: Around, provider: PoolProvider, versions: KnownVersions) -> Provider:
     harness = around.harnesses[provider.harness]
     environment = around.environment_for(provider)
-    program, reason = _program(around, provider, harness)
+    program, reason = around.program_for(provider)
     version = None
     if program is not None:
         version = versions.get(program)
@@ -135,15 +137,6 @@ def _look(around: Around, provider: PoolProvider, versions: KnownVersions) -> Pr
     )
 
 
-def _program(around: Around, provider: PoolProvider, harness: Harness) -> tuple[str | None, str | None]:
-    name = (*provider.command, harness.binary)[0]
-    environment = around.environment_for(provider)
-    try:
-        return along(lambda way: find_program(name, environment, Path("/"), around.user, go=way.to)), None
-    except (PreflightError, NotAnsweringError) as error:
-        return None, str(error)
-
-
 def _capabilities(provider: PoolProvider, harness: Harness) -> list[str]:
     watched = provider.harness in load_adapters().by_harness
     found = {
@@ -167,8 +160,7 @@ async def models(pool: Pool, provider: str | None = None) -> ModelList:
 
 
 async def _models(around: Around, provider: PoolProvider) -> ProviderModels:
-    harness = around.harnesses[provider.harness]
-    program, reason = await in_thread("pool-program", partial(_program, around, provider, harness))
+    program, reason = await in_thread("pool-program", partial(around.program_for, provider))
     if program is None:
         return ProviderModels(provider.id, declared_models(provider), reason)
     return await ask_models(around, provider, program)

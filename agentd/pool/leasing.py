@@ -123,6 +123,9 @@ def _take(wanted: Held, held: list[Held]) -> tuple[Sequence[Held], Held]:
 def _places(around: Around, path: str, repo: str | None) -> tuple[str, str]:
     """Give the repository's root and the path, both real; blocks."""
     folder = Path(real(Path(repo or os.path.curdir)))
+    if not folder.is_dir():
+        message = f"repo: expected a folder, {quote(str(repo))} is not there"
+        raise PoolError(Code.INVALID_ARGUMENT, message, _EXAMPLE, repo=str(folder))
     target = real(folder / path)
     inside = folder if repo is not None else Path(target)
     while not inside.is_dir() and inside != inside.parent:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from agentd.files.answering import within
+from agentd.files.answering import NotAnsweringError, along, within
 from agentd.harness.base import Credentials
+from agentd.launch.preflight import PreflightError, find_program
 from agentd.model.user import AgentUser
 from agentd.process.runner import Runner, RunnerError
 
@@ -19,6 +20,14 @@ _LONGEST_ANSWER: Final = 64 * 1024
 """Bytes."""
 
 _LARGEST_CACHE: Final = 1 << 20
+
+
+def program_of(name: str, environment: Mapping[str, str], user: AgentUser) -> tuple[str | None, str | None]:
+    """Find a program as an agent would; give it, or why there is none. Blocks."""
+    try:
+        return along(lambda way: find_program(name, environment, Path("/"), user, go=way.to)), None
+    except (PreflightError, NotAnsweringError) as error:
+        return None, str(error)
 
 
 def environment_of(pid: int | None, otherwise: Mapping[str, str]) -> Mapping[str, str]:

@@ -41,6 +41,9 @@ async def transcript(
     if limit < 1 or (offset is not None and offset < 0):
         message = "expected an offset from 0 and a limit from 1"
         raise PoolError(Code.INVALID_ARGUMENT, message, f"agentctl transcript {worker} --tail-lines 50")
+    if offset is not None and tail_lines is not None:
+        message = "tail_lines: these are the end, and offset begins a page; leave one of them out"
+        raise PoolError(Code.INVALID_ARGUMENT, message, f"agentctl transcript {worker} --tail-lines 50")
     name, lines = await _lines(pool, worker)
     if offset is None:
         offset = 0 if tail_lines is None else max(0, len(lines) - tail_lines)

@@ -75,6 +75,9 @@ def templates_folder(environ: Mapping[str, str]) -> Path:
 
 _BELOW_HOME = {"XDG_DATA_HOME": ".local/share", "XDG_CONFIG_HOME": ".config", "XDG_STATE_HOME": ".local/state"}
 
+FOLDER_VARIABLES = ("XDG_RUNTIME_DIR", *_BELOW_HOME)
+"""What says where a user's folders are."""
+
 
 def xdg_folder(variable: str, environ: Mapping[str, str]) -> Path:
     """Give a folder of the XDG specification.

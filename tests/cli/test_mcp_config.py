@@ -16,7 +16,10 @@ def test_it_prints_the_settings_and_where_they_go(client: Client) -> None:
     assert entry["args"] == ["mcp", f"--config={client.folder / 'jcard.toml'}", "--toolsets=default,agents"]
     assert str(client.folder / ".mcp.json") in done.err
     document = json.loads(client("mcp-config", "--client", "codex", "--absolute-command", "--json").out)
-    assert tomllib.loads(document["settings"])["mcp_servers"]["agentd"]["command"].endswith("/agentctl")
+    codex = tomllib.loads(document["settings"])["mcp_servers"]["agentd"]
+    assert codex["command"].endswith("/agentctl")
+    # It hands on nothing else: neither where agentd is, nor that nothing is to be shown.
+    assert {"AGENTD_AGENT", "AGENTD_API_SOCKET", "XDG_RUNTIME_DIR", "AGENTD_MCP_LOCKDOWN"} <= set(codex["env_vars"])
 
 
 def test_installing_keeps_what_is_there(client: Client) -> None:

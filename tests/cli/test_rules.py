@@ -124,13 +124,27 @@ def test_commands_about_workers_say_what_kind_of_error_it_is(client: Client, sou
     assert error["details"]["example"].startswith("agentctl ")
 
 
-@pytest.mark.parametrize("call", ["send", "answer x", "keys x", "interrupt", "collect --lines no x", "usage a b"])
+def test_what_is_next_where_a_worker_is_not_there(client: Client, source: MemorySource) -> None:
+    assert source.statuses
+    document = client("send", "w1130-000000-aaaaaa", "hi", "--json").document
+    assert isinstance(document, dict)
+    assert document["error"]["details"]["example"] == "agentctl workers"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("send", "answer x", "keys x", "interrupt", "collect --lines no x", "usage a b", "usage a --refresh"),
+        *("transcript x --tail-lines 3 --offset 0", "transcript x --tail-lines 3 --limit 9"),
+        *("stats --since 1h --from 2026-01-31T09:00:00Z", "stats --since 1h --to 2026-01-31T09:00:00Z"),
+    ],
+)
 def test_a_wrong_command_line_about_workers_is_an_object_too(client: Client, call: str) -> None:
     done = client(*call.split(), "--json")
     assert done.status == 2
     assert isinstance(done.document, dict)
     assert done.document["error"]["code"] == "usage"
-    assert done.document["error"]["message"] == done.err.splitlines()[-1]
+    assert done.document["error"]["message"] in done.err.splitlines()[-1]
 
 
 def test_a_socket_that_nobody_listens_on_is_told_from_none(client: Client) -> None:

@@ -244,11 +244,12 @@ def test_usage_is_of_the_providers_and_of_the_agents(talk: Client) -> None:
     document = talk("usage", "--json").document
     assert isinstance(document, dict)
     codex = next(each for each in document["providers"] if each["provider"] == "codex")
-    assert (codex["usable"], codex["unusable_reason"], codex["windows"]) == (True, None, [])
+    # It may be installed here, or not.
+    assert (codex["usable"], codex["windows"]) == (codex["unusable_reason"] is None, [])
     assert [each["name"] for each in document["agents"]] == ["a", "mute"]
     assert document["agents"] == talk("usage", "--agents", "--json").document
     (alone,) = talk("usage", "--provider", "codex").rows
-    assert alone[:2] == ["codex", "yes"]
+    assert alone[:2] == ["codex", "yes" if codex["usable"] else "no"]
     names = [row[0] for row in talk("usage").rows]
     assert "codex" in names
     assert names[-2:] == ["a", "mute"]

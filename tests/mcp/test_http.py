@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
+import subprocess
 from http import HTTPStatus
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from agentd.mcp.address import Address
 from tests.mcp.serving import http_server
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, program
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0:80", "192.0.2.1:80", "example.org:80", "127.0.0.1", "127.0.0.1:99999"])
@@ -46,6 +48,15 @@ async def test_only_callers_with_the_token_are_let_in(daemon: Daemon) -> None:
             assert await status(**foreign) == HTTPStatus.FORBIDDEN
             rebound = {"Authorization": "Bearer t0ken", "Host": "example.org"}
             assert await status(**rebound) == HTTPStatus.MISDIRECTED_REQUEST
+
+
+@pytest.mark.parametrize("wrong", ["--toolsets=nope", "--tools=nope", "--http=0.0.0.0:80"])
+def test_why_it_does_not_start_is_said_as_other_errors_are(wrong: str) -> None:
+    done = subprocess.run([program("agentctl"), "mcp", wrong, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    error = json.loads(done.stdout)["error"]
+    assert (error["code"], error["details"]) == ("usage", {"example": "agentctl mcp --help"})
+    assert error["message"] in done.stderr
 
 
 def test_without_a_token_one_is_made_and_kept(daemon: Daemon) -> None:

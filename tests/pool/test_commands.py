@@ -146,6 +146,7 @@ def test_what_is_there_is_said_without_a_worker(typed: Typed) -> None:
     assert (usage["usable"], usage["windows"], usage["unusable_reason"]) == (True, [], None)
     assert cast("dict[str, object]", usage["tokens"])["confidence"] == "unknown"
     assert typed("usage")["agents"] == []
+    assert typed.run("lease list --repo nowhere --json")[0] == 1
     providers = cast("list[object]", typed("inventory --usage")["providers"])
     # 8 KB for five, each with two windows of 200 bytes more.
     assert len(typed.run("inventory --usage --json")[1]) / len(providers) + 400 <= 8192 / 5
@@ -160,6 +161,19 @@ def test_a_lease_conflict_exits_with_1(typed: Typed) -> None:
     assert (held["path"], held["owner"], held["mode"]) == ("a.txt", "ada", "write")
     typed("lease release a.txt --repo . --owner ada")
     typed("lease acquire a.txt --mode read --repo . --owner bob")
+
+
+def test_a_provider_that_cannot_be_spawned_is_not_usable(typed: Typed) -> None:
+    gone = '[[pool.providers]]\nid = "gone"\nharness = "custom"\ncommand = ["/nowhere/gone"]\n'
+    typed.world.daemon.write_jcard(jcard_of('denied_providers = ["shell"]', gone))
+    providers = cast("list[dict[str, object]]", typed("usage")["providers"])
+    reasons = {str(each["provider"]): each["unusable_reason"] for each in providers}
+    assert [each["usable"] for each in providers] == [reason is None for reason in reasons.values()]
+    assert "/nowhere/gone" in str(reasons["gone"])
+    assert "denied_providers" in str(reasons["shell"])
+    assert reasons[PROVIDER] is None
+    listed = cast("list[dict[str, dict[str, object]]]", typed("inventory --usage --provider gone")["providers"])
+    assert listed[0]["usage"]["usable"] is False
 
 
 _REFUSED = ["spawn --provider auto --repo . --task x", "spawn --provider stand-in --repo no --task x"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import NOT_FOUND, Api, ApiError, Json, view
 from agentd.cli.agentctl.command import CommandError
+from agentd.model.pool import WORKER_NAME
 from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable, quote
 
@@ -97,4 +98,5 @@ def unknown_agent(name: str, names: list[str], *, otherwise: str = "agentctl lis
         hint = otherwise
     else:
         hint = "the daemon has no agents; agentctl add declares one"
-    return CommandError(f"there is no agent {quote(name)}: {hint}", "not_found", "agentctl list")
+    example = "agentctl workers" if re.fullmatch(WORKER_NAME, name) else "agentctl list"
+    return CommandError(f"there is no agent {quote(name)}: {hint}", "not_found", example)

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agentd.model.pool import LOCKDOWN_VARIABLE
 from agentd.model.spec import AGENT_VARIABLE
+from agentd.settings.flags import OPTIONS, SHARED_FIELDS
+from agentd.settings.folders import FOLDER_VARIABLES
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -44,6 +47,15 @@ class McpHost:
     toml: bool = False
 
 
+_PASSED_ON: Final = (
+    AGENT_VARIABLE,
+    LOCKDOWN_VARIABLE,
+    *(option.environment for option in OPTIONS if option.field in SHARED_FIELDS),
+    *FOLDER_VARIABLES,
+)
+"""What says who calls, what is shown, and where agentd is."""
+
+
 def _plain(command: Sequence[str]) -> JsonObject:
     return {"command": command[0], "args": list(command[1:])}
 
@@ -58,7 +70,7 @@ def _codex(command: Sequence[str]) -> JsonObject:
         "required": True,
         "default_tools_approval_mode": "approve",
         "tool_timeout_sec": _CALL_SECONDS,
-        "env_vars": [AGENT_VARIABLE],
+        "env_vars": list(_PASSED_ON),
     }
 
 

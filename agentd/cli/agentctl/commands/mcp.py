@@ -63,6 +63,7 @@ def _serve(invocation: Invocation) -> Status:
     values = {flag: getattr(given, flag.replace("-", "_")) for flag in ("toolsets", "tools", "http", "token-file")}
     argv += [f"--{flag}={value}" for flag, value in values.items() if value is not None]
     argv += [f"--{flag}" for flag in ("lockdown", "no-token") if getattr(given, flag.replace("-", "_"))]
+    argv += ["--json"] if invocation.as_json else []
     sys.stdout.flush()
     os.execv(argv[0], argv)  # noqa: S606 (it takes this process's place, as its host's child)
 

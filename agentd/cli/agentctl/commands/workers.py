@@ -14,6 +14,7 @@ from agentd.cli.agentctl.command import (
     Invocation,
     Parser,
     Status,
+    UsageError,
     add_timeout,
     duration_argument,
     not_empty,
@@ -60,6 +61,8 @@ Sums up what workers did, from the events that are kept: runs, how often one hit
 start to the last end, hours of all together, tokens and cost as their programs told them. What is missing is said."""
 
 _ID_HELP = "id of a worker"
+_PAGE = 200
+"""Lines of a transcript."""
 
 
 def register(commands: Commands) -> None:
@@ -70,7 +73,7 @@ def register(commands: Commands) -> None:
         commands, "transcript", _transcript, examples="agentctl transcript w1129-191638-3fa2c1 --tail-lines 50"
     )
     transcript.add_argument("--offset", metavar="N", type=whole_number, help="number of the first line, from 0")
-    transcript.add_argument("--limit", metavar="N", type=whole_number, default=200, help="most lines [200]")
+    transcript.add_argument("--limit", metavar="N", type=whole_number, help=f"most lines [{_PAGE}]")
     transcript.add_argument("--tail-lines", metavar="N", type=whole_number, help="the last N lines instead")
     artifacts = _of_worker(commands, "artifacts", _artifacts, examples="agentctl artifacts w1129-191638-3fa2c1 --json")
     artifacts.add_argument("--offset", metavar="N", type=whole_number, default=0, help="number of the first file [0]")
@@ -242,9 +245,10 @@ def _transcript(invocation: Invocation) -> Status:
     from agentd.pool.transcripts import transcript
 
     given = invocation.arguments
-    page = run_pool(
-        invocation, lambda pool: transcript(pool, invocation.name(), given.offset, given.limit or 1, given.tail_lines)
-    )
+    if given.tail_lines is not None and (given.offset is not None or given.limit is not None):
+        raise UsageError("agentctl transcript: --tail-lines is the end, --offset and --limit a page; leave one out")
+    limit = _PAGE if given.limit is None else given.limit
+    page = run_pool(invocation, lambda pool: transcript(pool, invocation.name(), given.offset, limit, given.tail_lines))
     print_pooled(invocation, page, page.lines)
     if page.has_more and not invocation.as_json:
         invocation.warn(f"there is more: --offset {page.next_offset}")
@@ -303,6 +307,8 @@ def _stats(invocation: Invocation) -> Status:
     from agentd.pool.statistics import stats
 
     given = invocation.arguments
+    if given.since is not None and (given.begin is not None or given.end is not None):
+        raise UsageError("agentctl stats: --since is up to now, --from and --to name both ends; leave one out")
     begin = time.time() - given.since if given.since is not None else given.begin
     found = run_pool(invocation, lambda pool: stats(pool, begin, given.end, given.by))
     heading = (given.by.upper(), "WORKERS", "RUNS", "LIMITS", "WALL CLOCK", "HOURS", "INPUT", "OUTPUT", "COST")
