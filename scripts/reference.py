@@ -29,6 +29,7 @@ from agentd.jcard.schema import (
     place_schema,
     pool_schema,
     pools_schema,
+    triggers_schema,
 )
 from agentd.model.events import DETAILS, EVENT_DOCS, EventKind
 from agentd.recording.journal.database import TOTAL_BYTES
@@ -101,6 +102,14 @@ What stands in the table `[drop_in]` of such a file:
 | field | type | default | meaning |
 | --- | --- | --- | --- |
 {field_rows(approve_schema())}
+## Triggers
+
+`[[triggers]]`, in a jcard or drop-in, says what starts its agents from outside:
+[Start agents by what comes](../how-to/triggers.md).
+
+| field | type | default | meaning |
+| --- | --- | --- | --- |
+{field_rows(triggers_schema())}
 ## Gateway
 
 `[gateway]`, in `jcard.toml` alone, is what [agentd-gateway](gateway.md) goes by; agentd passes over it.

@@ -38,6 +38,9 @@ from agentd.daemon.shutdown import Signals, close_server, keeps_agents, stop_age
 from agentd.daemon.single_instance import DataDirectory, StartError, find_living
 from agentd.daemon.stall_watch import StallWatch
 from agentd.daemon.status import DaemonStatus
+from agentd.daemon.trigger_ledger import FILE as TRIGGERS
+from agentd.daemon.trigger_ledger import TriggerLedger
+from agentd.daemon.trigger_watch import TriggerWatch
 from agentd.daemon.turns import TurnsPart
 from agentd.daemon.watch import Watcher
 from agentd.files.looks import Looks
@@ -77,6 +80,7 @@ from agentd.supervise.host import Clock, Host
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.run_recorder import RunRecorder
 from agentd.supervise.scheduler import Scheduler
+from agentd.supervise.trigger_queue import TriggerQueue
 from agentd.supervise.work_folders import WorkFolders
 from agentd.systemd.notify import ServiceNotifier
 from agentd.systemd.run import find_service_manager, reachable_manager
@@ -301,6 +305,7 @@ class Daemon:
                 tasks.create_task(own.run(self._settings.interval), name="own paths"),
                 tasks.create_task(processes.run(), name="processes of agents"),
                 tasks.create_task(StallWatch(reconciler, self._registry.harnesses).run(), name="progress of agents"),
+                tasks.create_task(TriggerWatch(reconciler, self._looks).run(), name="triggers of agents"),
             ]
             report_started(host, version=__version__, pid=os.getpid(), adopted=len(reconciler.agents))
             self._started.set()
@@ -357,6 +362,7 @@ class Daemon:
         groups = RunGroups(self._manager or reachable_manager(), is_ours=self._instance.shares)
         stack.callback(groups.close)
         schedules = ScheduleLedger(settings.state_dir / SCHEDULES)
+        came = TriggerLedger(settings.state_dir / TRIGGERS)
         return Host(
             tmux=tmux,
             runtime=RuntimeDirectory(runtime_path(settings), user.uid, user.gid, self._instance.shares),
@@ -378,7 +384,13 @@ class Daemon:
             sink=sink,
             debug=settings.debug,
             redact=self._redactor,
-            scheduler=Scheduler(schedules.load, schedules.keep, self._clock.wall, os.environ.get("TZ")),
+            scheduler=Scheduler(
+                schedules.load,
+                schedules.keep,
+                self._clock.wall,
+                os.environ.get("TZ"),
+                triggers=TriggerQueue(came.load, came.keep, self._clock.wall),
+            ),
         )
 
 

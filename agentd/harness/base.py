@@ -29,9 +29,7 @@ from typing import Protocol, runtime_checkable
 
 from agentd.harness.trust import FolderTrust
 from agentd.model.spec import Mode
-
-PLACEHOLDER = "{prompt}"
-"""Stands for the prompt in a `PromptForm`, and in the jcard's ``command``."""
+from agentd.text.prompt_variables import PLACEHOLDER
 
 
 class HarnessError(ValueError):

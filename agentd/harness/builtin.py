@@ -13,7 +13,6 @@ from agentd.harness import acp
 from agentd.harness.acp import ACP
 from agentd.harness.base import (
     NO_FACTS,
-    PLACEHOLDER,
     CommandLineHarness,
     CredentialFile,
     Credentials,
@@ -28,6 +27,7 @@ from agentd.harness.base import (
     interrupts,
 )
 from agentd.harness.trust import FOLDER, FolderTrust, TrustFile
+from agentd.text.prompt_variables import PLACEHOLDER
 
 _AFTER_DASHES = ("--", "{prompt}")
 _ESCAPE = (StopKey("Escape"),)

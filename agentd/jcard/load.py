@@ -33,6 +33,7 @@ from agentd.jcard.schedules import check_schedule, schedule_of
 from agentd.jcard.stall_check import check_stall
 from agentd.jcard.stall_table import stall_of
 from agentd.jcard.table import AgentTable
+from agentd.jcard.trigger_tables import read_triggers
 from agentd.jcard.unexpanded import check_unexpanded
 from agentd.jcard.usage_limit_table import usage_limit_policy, without_effect
 from agentd.jcard.worker_table import read_worker
@@ -104,6 +105,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     check_branches(declarations, findings)
     check_circles(declarations, findings)
     lease = read_lease(document.values, findings)
+    triggers = read_triggers(document.values, declarations, context, findings)
     notify = read_rules(document.values, findings)
     approvals = read_approvals(document.values, findings, path)
     apart = findings.apart()
@@ -121,7 +123,8 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     tables: dict[str, Path] = {}
     for declaration in declarations:
         for spec in _specs(declaration, context, source):
-            agents.append(spec if worker is None else replace(spec, worker=worker))
+            started_by = triggers.get(spec.name, ())
+            agents.append(replace(spec, worker=worker, triggers=started_by) if worker or started_by else spec)
             tables[spec.name] = declaration.path
     return LoadResult(
         tuple(agents),

@@ -21,6 +21,7 @@ from agentd.jcard.pool_table import PoolTable, ProviderTable
 from agentd.jcard.secret_table import SecretTable
 from agentd.jcard.stall_table import StallTable
 from agentd.jcard.table import CHECKOUT_FIELDS, PACKAGES_FIELD, UNSET_WHEN_EMPTY, AgentTable
+from agentd.jcard.trigger_tables import TriggerTable
 from agentd.jcard.usage_limit_table import UsageLimitTable
 from agentd.model.spec import AgentType, Isolation
 
@@ -100,6 +101,12 @@ def approve_schema() -> dict[str, Any]:
     """Build the JSON Schema (2020-12) of one ``[[approve]]`` table."""
     schema = ApproveTable.model_json_schema(schema_generator=_TomlSchema)
     return {**schema, "title": "Approval", "description": "What agents may do without anybody being asked."}
+
+
+def triggers_schema() -> dict[str, Any]:
+    """Build the JSON Schema (2020-12) of one ``[[triggers]]`` table."""
+    schema = TriggerTable.model_json_schema(schema_generator=_TomlSchema)
+    return {**schema, "title": "Trigger", "description": "What starts an agent from outside."}
 
 
 def gateway_schema() -> dict[str, Any]:
@@ -185,6 +192,11 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
                 "type": "array",
                 "items": {"$ref": "#/$defs/approve"},
             },
+            "triggers": {
+                "description": "What starts agents from outside.",
+                "type": "array",
+                "items": {"$ref": "#/$defs/triggers"},
+            },
             "gateway": {"description": "What agentd-gateway goes by.", "$ref": "#/$defs/gateway"},
             "pool": {"description": "What holds for workers.", "$ref": "#/$defs/pool"},
             "budget": {
@@ -212,5 +224,6 @@ def jcard_schema(harnesses: Iterable[str] = ()) -> dict[str, object]:
             "otel": otel_schema(),
             "pool": pool_schema(),
             "pools": pools_schema(),
+            "triggers": triggers_schema(),
         },
     }

@@ -33,6 +33,9 @@ class EventKind(StrEnum):
     SCHEDULE_DUE = "schedule_due"
     SCHEDULE_SKIPPED = "schedule_skipped"
     SCHEDULE_MISSED = "schedule_missed"
+    TRIGGERED = "triggered"
+    TRIGGER_SKIPPED = "trigger_skipped"
+    TRIGGER_REFUSED = "trigger_refused"
     LAUNCHED = "launched"
     LAUNCH_FAILED = "launch_failed"
     STARTED = "started"
@@ -126,6 +129,7 @@ class EventDoc:
 
 _STATES = ("state", "was")
 _SCHEDULED = ("due", "late_seconds", "schedule")
+_TRIGGERED = ("trigger", "delivery", "path", "waiting")
 _TURN = ("turn", "conversation")
 
 EVENT_DOCS: Mapping[EventKind, EventDoc] = {
@@ -157,7 +161,7 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
         "agentd had the agent's harness trust the folder that agentd made for it.", ("harness", "folder", "path")
     ),
     EventKind.QUEUED: EventDoc(
-        "The agent waits for a slot, for another agent, or for its schedule; the reason is what for.",
+        "The agent waits for a slot, for another agent, for its schedule or for a trigger; the reason is what for.",
         (*_STATES, "place", "priority"),
     ),
     EventKind.SCHEDULE_DUE: EventDoc("The agent's schedule starts it.", _SCHEDULED),
@@ -165,6 +169,14 @@ EVENT_DOCS: Mapping[EventKind, EventDoc] = {
     EventKind.SCHEDULE_MISSED: EventDoc(
         "Starts of the agent's schedule were missed, up to the one told; the reason is how late it would be.",
         _SCHEDULED,
+    ),
+    EventKind.TRIGGERED: EventDoc("Something came by a trigger of the agent: there will be a run for it.", _TRIGGERED),
+    EventKind.TRIGGER_SKIPPED: EventDoc(
+        "What came by a trigger of the agent is left out, as its `overlap` says; the reason is what is in the way.",
+        _TRIGGERED,
+    ),
+    EventKind.TRIGGER_REFUSED: EventDoc(
+        "What came by a trigger of the agent cannot be handed to it; the reason is why.", _TRIGGERED
     ),
     EventKind.LAUNCHED: EventDoc("A launch began.", (*_STATES, "run", "restarts", "queued_seconds")),
     EventKind.LAUNCH_FAILED: EventDoc("A launch failed.", ("state", "run")),
@@ -294,6 +306,7 @@ DETAILS: Mapping[str, str] = {
     "choices": "the answers that are offered, an array",
     "conversation": "the program's own id of the conversation",
     "cost_usd": "what the program says that it cost, in US dollars",
+    "delivery": "id of what came",
     "due": "when the start was due",
     "decision": "`allow`, `deny`, `answer`, or `expired`: decided at the terminal, or by the end of the turn",
     "exit_code": "exit status, if the process ended by itself",
@@ -355,6 +368,7 @@ DETAILS: Mapping[str, str] = {
     "text": "the answer",
     "timeout_seconds": "after which it is denied, if nobody has answered",
     "tool": "id of this use of the tool",
+    "trigger": "name of the trigger",
     "tried": "how many actions of `stall` were tried since it last went on, this one too",
     "turn": "id of the turn, the program's own where it has one",
     "used_percent": "how much of it is used",
@@ -365,5 +379,6 @@ DETAILS: Mapping[str, str] = {
     "why": "why the rule is about it",
     "window": "name of the quota",
     "window_seconds": "span of time that the quota is for",
+    "waiting": "how many wait for their run, this one too",
 }
 """Meaning of each value in ``data``."""

@@ -18,6 +18,7 @@ from agentd.model.order import After, Schedule
 from agentd.model.placement import Place
 from agentd.model.pool import WorkerFacts
 from agentd.model.stall import Stall
+from agentd.model.triggers import Trigger
 from agentd.model.usage_limits import UsageLimitPolicy
 
 AGENT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
@@ -273,6 +274,8 @@ class AgentSpec:
     """What it is launched after."""
     schedule: Schedule | None = None
     """When it is started; ``None``: at once."""
+    triggers: tuple[Trigger, ...] = ()
+    """What starts it from outside; empty: nothing."""
     policy: Policy = Policy()
     source: Path | None = None
     """The file that declares it."""

@@ -15,6 +15,12 @@ RESTARTED_PART: Final = "restarted_at"
 SCHEDULE_PART: Final = "schedule"
 """Part of a launch that says for which time of a schedule it is."""
 
+TRIGGER_PART: Final = "trigger"
+"""Part of a launch that says what came by a trigger of the agent."""
+
+STARTS: Final = {SCHEDULE_PART: "due by its schedule", TRIGGER_PART: "started by its trigger"}
+"""The parts of a launch that say what a start is for, and how a plan tells it."""
+
 ASKS: Final = "for agentctl apply"
 NOT_SEEN: Final = "what it does is not seen yet"
 ATTACHED: Final = "attached"
@@ -82,7 +88,7 @@ def waits(
         Seconds it has waited; ``None`` if it does not wait yet.
     """
     said = before is not None and before.applied_at != policy.applied_at
-    if policy.apply is ApplyWhen.NOW or RESTARTED_PART in parts or SCHEDULE_PART in parts or said:
+    if policy.apply is ApplyWhen.NOW or RESTARTED_PART in parts or said or not STARTS.keys().isdisjoint(parts):
         return ()
     if policy.apply_deadline is not None and held_for is not None and held_for >= policy.apply_deadline:
         return ()

@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass, field, replace
 
 from agentd.harness.base import Forks, Harness, HarnessError, Request, StopKey
 from agentd.harness.trust import TrustFile
+from agentd.jcard.trigger_tables import prompt_problem
 from agentd.launch.launcher import oversized
 from agentd.model.capacity import Claims, Queued
 from agentd.model.packages import PACKAGE
 from agentd.model.spec import AgentSpec, AgentType, ApplyWhen, RestartPolicy, SandboxSpec
 from agentd.model.stall import StallAction
 from agentd.supervise.plan import LIMITS_PART, DesiredView, Fingerprint
+from agentd.text.prompt_variables import variables_in
 from agentd.text.quoting import quote
 
 DEFAULT_STOP_KEYS: tuple[StopKey, ...] = (StopKey("C-c"),)
@@ -42,6 +44,15 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """What makes the command line of an agent whose prompt has variables."""
+
+    harness: Harness
+    request: Request = field(repr=False)
+    """With the prompt as declared."""
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredAgent:
     """A declared agent with everything needed to run it, or the reason why it cannot run."""
 
@@ -64,6 +75,8 @@ class DesiredAgent:
     """What it takes of the capacity; ``None`` where there is none to share."""
     queued: Queued | None = None
     """Its place in the queue, if it must not be launched yet."""
+    template: Template | None = None
+    """``None`` unless its prompt has variables, and something starts it that has values for them."""
 
     @property
     def resumes(self) -> bool:
@@ -131,12 +144,14 @@ def resolve_launch(
         stop_keys = harness.stop_keys(request)
         trust, renderer = harness.facts.trust, harness.facts.renderer
         error = _impossible(spec, launch, renderer) or _unforkable(spec, harness, request)
+        error = error or (prompt_problem(text, spec.triggers) if spec.triggers else None)
     except HarnessError as problem:
         error = str(problem)
     except Exception as problem:  # noqa: BLE001 (a third party's harness may raise anything: that is its agents' error)
         error = f'the harness "{spec.harness}" failed to build the command line: {type(problem).__name__}: {problem}'
     if error is not None:
         launch = None
+    template = Template(harness, request) if spec.triggers and variables_in(text) else None
     argv = [text, asdict(request), error] if launch is None else [list(launch.argv), error]
     return DesiredAgent(
         spec,
@@ -149,6 +164,7 @@ def resolve_launch(
         # A renderer of ours stays, whatever the mode.
         stays=request.stays or renderer is not None,
         renderer=renderer,
+        template=template,
     )
 
 

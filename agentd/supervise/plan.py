@@ -13,7 +13,7 @@ from enum import StrEnum
 from agentd.model.capacity import Queued
 from agentd.model.spec import Policy
 from agentd.model.states import AgentState
-from agentd.supervise.applying import SCHEDULE_PART, waits
+from agentd.supervise.applying import STARTS, waits
 
 _NOT_YET = {
     AgentState.PENDING: "declared and not launched yet",
@@ -21,8 +21,6 @@ _NOT_YET = {
     AgentState.DISABLED: "enabled",
 }
 """Why an agent is launched, by its state before."""
-
-_DUE = "due by its schedule"
 
 Fingerprint = Mapping[str, str]
 """Digest of each part of a launch, by part; two launches are the same if all parts are."""
@@ -95,9 +93,9 @@ def changed_parts(old: Fingerprint | None, new: Fingerprint | None) -> tuple[str
     if new is None or old == new:
         return ()
     old = dict(old or {})
-    for part in (LIMITS_PART, SCHEDULE_PART):
+    for part in (LIMITS_PART, *STARTS):
         if part not in new:
-            # The last limit is taken away in place; a run goes on without the schedule that started it.
+            # The last limit is taken away in place; a run goes on without the schedule or trigger that started it.
             old.pop(part, None)
     return tuple(sorted(part for part in {*old, *new} if old.get(part) != new.get(part)))
 
@@ -140,22 +138,27 @@ def _plan_one(desired: DesiredView | None, observed: ObservedView | None, now: f
     if observed is None or observed.state in _NOT_YET:
         state = AgentState.PENDING if observed is None else observed.state
         reason = "there is a slot for it" if state is AgentState.QUEUED and not queued else _NOT_YET[state]
-        if SCHEDULE_PART in changed_parts(None if observed is None else observed.fingerprint, desired.fingerprint):
-            reason = _DUE
+        due = _due(changed_parts(None if observed is None else observed.fingerprint, desired.fingerprint))
+        reason = "; ".join(due) or reason
         return Operation(Action.START, desired.name, reason, waits=queued)
     if observed.leaving:
         return Operation(Action.RESTART, desired.name, "declared again while it was being stopped")
     parts = changed_parts(observed.fingerprint, desired.fingerprint)
     if parts:
-        others = [part for part in parts if part != SCHEDULE_PART]
-        reason = "; ".join([_DUE] * (SCHEDULE_PART in parts) + ["changed: " + ", ".join(others)] * bool(others))
-        if parts == (SCHEDULE_PART,) and observed.state.ended:
+        others = [part for part in parts if part not in STARTS]
+        reason = "; ".join([*_due(parts), *["changed: " + ", ".join(others)] * bool(others)])
+        if not others and observed.state.ended:
             return Operation(Action.START, desired.name, reason, parts, queued)
         return Operation(Action.RESTART, desired.name, reason, parts, queued or _waits(desired, observed, parts, now))
     names = changed_policy(observed.policy, desired.policy)
     if names:
         return Operation(Action.CHANGE, desired.name, "changed: " + ", ".join(names), names)
     return None
+
+
+def _due(parts: Iterable[str]) -> list[str]:
+    """Say what a start is for, by the parts of the launch that differ."""
+    return [STARTS[part] for part in parts if part in STARTS]
 
 
 def _waits(desired: DesiredView, observed: ObservedView, parts: tuple[str, ...], now: float) -> tuple[str, ...]:

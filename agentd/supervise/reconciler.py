@@ -24,7 +24,7 @@ from agentd.sandbox.egress.service import Running
 from agentd.supervise.admission import Admission
 from agentd.supervise.adoption import Adoption
 from agentd.supervise.agent import Agent
-from agentd.supervise.applying import SCHEDULE_PART
+from agentd.supervise.applying import STARTS
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, StopReason
@@ -303,7 +303,7 @@ class Reconciler:
             # Its state shows that an agent is launched; for anything else the reason is news.
             tell = log.debug if operation.action is Action.START else log.info
             tell("plan", action=operation.action, agent=operation.agent, reason=operation.reason)
-            if known and agent.life.state is not AgentState.QUEUED and SCHEDULE_PART not in operation.fields:
+            if known and agent.life.state is not AgentState.QUEUED and STARTS.keys().isdisjoint(operation.fields):
                 source = Description.of(desired.spec).named_source
                 data = {"action": operation.action.value, "fields": operation.fields, **source}
                 self.host.emit(Event(EventKind.CHANGED, operation.agent, operation.reason, data))

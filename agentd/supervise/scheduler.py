@@ -18,6 +18,7 @@ from agentd.model.order import Schedule
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import Life
 from agentd.supervise.scheduling import Decision, Seen, Standing, Verdict, advance, begin, scheduled
+from agentd.supervise.trigger_queue import TriggerQueue
 from agentd.text.timestamps import rfc3339
 
 log = structlog.get_logger(__name__)
@@ -70,6 +71,8 @@ class Scheduler:
     emit: Callable[[Event], None] = lambda _: None
     wake: Callable[[], None] = lambda: None
     """Makes a pass."""
+    triggers: TriggerQueue = field(default_factory=TriggerQueue)
+    """What else starts agents."""
     _standings: dict[str, Standing] | None = None
     """``None`` until an agent has a schedule: the file is not read before."""
     _given: dict[str, _Given] = field(default_factory=dict)
@@ -80,7 +83,7 @@ class Scheduler:
     @property
     def waits(self) -> bool:
         """Whether a start waits for something."""
-        return any(standing.due is not None for standing in (self._standings or {}).values())
+        return self.triggers.waits or any(each.due is not None for each in (self._standings or {}).values())
 
     def next_start(self, name: str) -> float | None:
         """Say when an agent is started next, in seconds since the epoch; in the past, if that waits."""
@@ -97,13 +100,18 @@ class Scheduler:
     def apply(
         self, desired: Mapping[str, DesiredAgent], lives: Callable[[], Mapping[str, Life]], *, all_known: bool
     ) -> Mapping[str, DesiredAgent]:
-        """Give the declarations as the schedules have them now; the same object while all is as it was.
+        """Give the declarations as schedules and triggers have them now; the same object while all is as it was.
 
         Parameters
         ----------
         all_known
             Whether all that is declared is among them: of the others it is forgotten how far they have come.
         """
+        return self.triggers.apply(self._apply(desired, lives, all_known=all_known), lives, all_known=all_known)
+
+    def _apply(
+        self, desired: Mapping[str, DesiredAgent], lives: Callable[[], Mapping[str, Life]], *, all_known: bool
+    ) -> Mapping[str, DesiredAgent]:
         declared = {name: each for name, each in desired.items() if each.spec.schedule is not None}
         if not declared and not self._standings:
             return desired

@@ -61,6 +61,7 @@ _VARIABLE: tuple[tuple[str, str], ...] = (
     (r"\b((?:restart_in|ran|uptime|late)_seconds(?:=|\": ?))[\d.]+", r"\1TIME"),
     # A row of the status table: uptime and pid, or none; restarts and exit are held.
     (r"(?m)^(\S+ +[●◌↻✓✗⏱■·○]? ?[a-z_]+ +)\S+( +\d+ +\S+ +)\d+( )", r"\1UPTIME\2PID\3"),
+    (r"\bdelivery=[0-9a-f]{24}\b", "delivery=ID"),
     (r"\bnothing for \d+s", "nothing for TIME"),
     (r"(\"pane\":)\"%\d+\"", r"\1PANE"),
     (r"\b(run\":\")[a-z0-9-]+", r"\1RUN"),

@@ -34,6 +34,7 @@ def test_the_schema_describes_both_forms_and_leaves_other_tables_alone() -> None
         "otel",
         "pool",
         "pools",
+        "triggers",
     ]
 
 

@@ -21,6 +21,7 @@ from agentd.supervise.ordering import unmet
 from agentd.supervise.plan import ObservedView
 from agentd.supervise.queueing import Candidate, Holder, queue
 from agentd.supervise.scheduling import until
+from agentd.supervise.triggering import until as until_triggered
 from agentd.text.cron import following
 
 _HOLDS = frozenset({AgentState.STARTING, AgentState.RUNNING, AgentState.STOPPING, AgentState.BACKOFF})
@@ -53,11 +54,15 @@ def preview_queue(
 
 
 def _by_the_clock(specs: Sequence[AgentSpec], observed: Mapping[str, ObservedView]) -> Mapping[str, Queued]:
-    """Say who would wait for the next start of its schedule: also one that has ended, if its launch is another."""
+    """Say who would wait for its schedule or trigger: also one that has ended, if its launch is another."""
     waiting, now = {}, time.time()
     for spec in specs:
         there, schedule = observed.get(spec.name), spec.schedule
-        if schedule is None or not spec.enabled or (there is not None and there.state in _HOLDS):
+        if not spec.enabled or (there is not None and there.state in _HOLDS):
+            continue
+        if spec.triggers:
+            waiting[spec.name] = Queued(None, until_triggered(spec.triggers), now, by_clock=True)
+        if schedule is None:
             continue
         zone = (None if schedule.zone is None else named_zone(schedule.zone)) or zone_of(os.environ.get("TZ"))
         waiting[spec.name] = Queued(

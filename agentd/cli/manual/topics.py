@@ -47,7 +47,7 @@ be used."""
 
 _STATES: Mapping[AgentState, str] = {
     AgentState.PENDING: "declared, not launched yet",
-    AgentState.QUEUED: "waits for a slot by [limits] and [[pools]], for another agent by after, or for its schedule",
+    AgentState.QUEUED: "waits for a slot by [limits] and [[pools]], for others by after, for its schedule or a trigger",
     AgentState.STARTING: "being launched",
     AgentState.RUNNING: "its process runs",
     AgentState.STOPPING: "told to stop, within its grace_period",
