@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agentd.daemon.configuration import ConfigFile, Sources
 from agentd.files.answering import NotAnsweringError
+from agentd.files.boot import boot_id
 from agentd.files.looks import Looks
 from agentd.jcard.drop_in_folder import DropIns, FolderIdentity, FoundFile, look_at_drop_ins
 from agentd.jcard.drop_ins import SourceFile, TakenFile, drop_in_context, merge
@@ -62,6 +63,8 @@ class ConfigFiles:
         self._good: Mapping[Path, LoadResult] = {}
         self._renewals: Mapping[Path, Renewal] = {}
         self._leases: Mapping[Path, float] = {}
+        self._former: frozenset[Path] = frozenset()
+        """Files that were written for another boot of the machine."""
         self._read: tuple[FoundFile | None, DropIns] = None, self._found
         self._sources = Sources({}, {}, frozenset())
         self._merged: tuple[Sources, Mapping[Path, LoadResult], tuple[TakenFile, ...]] | None = None
@@ -71,7 +74,7 @@ class ConfigFiles:
         jcard, found = await asyncio.gather(self._read_jcard(), self._look_at_drop_ins())
         if (jcard, found) != self._read or found is not self._read[1]:
             await self._take_in(jcard, found)
-        over = expired(self._renewals, self._leases, self._now())
+        over = expired(self._renewals, self._leases, self._now()) | self._former
         if over != self._sources.expired:
             self._sources = Sources(self._sources.files, self._sources.unlisted, over)
         if not self._is_merged(self._sources):
@@ -88,7 +91,9 @@ class ConfigFiles:
         modified = {path: file.stamp.modified for path, file in drop_ins.items() if file.stamp is not None}
         held = {path: renewal for path, renewal in self._renewals.items() if path in files}
         self._renewals = {**held, **renew(held, modified, self._now())}
-        self._leases = {path: lease for path in drop_ins if (lease := self._lease(files[path])) is not None}
+        contents = {path: self._content(files[path]) for path in drop_ins}
+        self._leases = {path: each.lease for path, each in contents.items() if each and each.lease is not None}
+        self._former = frozenset(path for path, content in contents.items() if content and _is_former(content.boot))
         self._sources = Sources(files, found.unlisted, frozenset())
         self._read = jcard, found
 
@@ -133,11 +138,10 @@ class ConfigFiles:
         )
         return loaded
 
-    def _lease(self, file: FoundFile) -> float | None:
+    def _content(self, file: FoundFile) -> LoadResult | None:
         loaded = self._load(file)
         usable = loaded is not None and not loaded.result.errors
-        content = loaded.result if loaded is not None and usable else self._good.get(file.path)
-        return None if content is None else content.lease
+        return loaded.result if loaded is not None and usable else self._good.get(file.path)
 
     def merged(self, sources: Sources) -> tuple[TakenFile, ...]:
         """Take the files together, each in its last good content where it is not good now."""
@@ -203,3 +207,8 @@ class ConfigFiles:
     def links(self) -> tuple[Path, ...]:
         """The drop-ins that are symlinks."""
         return tuple(path for path, file in self._found.files.items() if file.linked)
+
+
+def _is_former(boot: str | None) -> bool:
+    """Whether a drop-in was written for another boot of the machine."""
+    return boot is not None and boot != boot_id()

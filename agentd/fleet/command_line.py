@@ -19,13 +19,16 @@ from typing import Final
 
 from agentd import __version__
 from agentd.files.streams import with_streams
+from agentd.fleet.folder import OWNER
+from agentd.fleet.guarding import Guard
 from agentd.fleet.ledger import HostRecord
 from agentd.fleet.ray_node import DEFAULT_PORT, RayNode, ray_environment
+from agentd.launch.census import Instance
 from agentd.settings.flags import GATEWAY_FIELDS
 from agentd.settings.folders import SettingsError
 from agentd.settings.options import USAGE_ERROR, add_options, settings_from
 from agentd.settings.settings import Settings
-from agentd.settings.sockets import fleet_socket, turns_socket
+from agentd.settings.sockets import fleet_socket, runtime_directory, turns_socket
 from agentd.text.durations import parse_duration
 
 _DESCRIPTION = """\
@@ -116,7 +119,7 @@ def _main(argv: Sequence[str]) -> int:
         parser.exit(USAGE_ERROR, f"agentd-fleet: {error}\n")
     if find_spec("ray") is None:
         return _fails("Ray is not installed: pip install 'agentd[fleet]'")
-    return _run(node, _start(arguments, settings, node))
+    return _run(node, _start(arguments, settings, node), _guard(settings))
 
 
 def _fails(why: str) -> int:
@@ -186,11 +189,21 @@ def _start(arguments: argparse.Namespace, settings: Settings, node: RayNode) -> 
     }
 
 
-def _run(node: RayNode, start: Mapping[str, object]) -> int:
+def _guard(settings: Settings) -> Guard:
+    runtime = runtime_directory(settings.tmux_socket)
+    return Guard(
+        settings.config_dir / OWNER, settings.api_socket, settings.tmux_socket, runtime,
+        Instance.of(settings.state_dir, runtime), lambda line: sys.stderr.write(f"agentd-fleet: {line}\n"),
+    )  # fmt: skip
+
+
+def _run(node: RayNode, start: Mapping[str, object], guard: Guard) -> int:
     ray = Path(sys.executable).with_name("ray")
     environment = ray_environment(os.environ)
     node.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stopping = threading.Event()
+    # Before Ray, which may find nobody: a host that is cut off is the very one that needs it.
+    threading.Thread(target=guard.run, args=(stopping,), daemon=True, name="fleet-guard").start()
     process = subprocess.Popen(
         node.command(str(ray)), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True, text=True,

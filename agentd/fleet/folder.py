@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from agentd.files.boot import boot_id
 from agentd.files.locks import try_lock
 from agentd.fleet.leases import LeaseTerms
 from agentd.fleet.messages import Orders
@@ -19,7 +20,7 @@ OWNER: Final = "fleet"
 """The subfolder of the drop-ins, and so the owner of their agents."""
 
 _LOCK: Final = ".lock"
-_LEASED: Final = "[drop_in]"
+_LEASED: Final = "[drop_in]\n"
 
 
 class FolderTakenError(Exception):
@@ -50,6 +51,8 @@ class FleetFolder:
         if not try_lock(self._lock):
             os.close(self._lock)
             raise FolderTakenError(f"{folder}: another Node writes here; end that one first")
+        boot = boot_id()
+        self._boot = b"" if boot is None else f'boot = "{boot}"\n'.encode()
         self._leased: frozenset[str] = frozenset()
         self._withdrawn: dict[str, float] = {}
         self._renewed = -1.0
@@ -63,7 +66,7 @@ class FleetFolder:
                 text = path.read_bytes()
             except FileNotFoundError:
                 continue
-            digests[path.stem] = hashlib.sha256(text).hexdigest()[:16]
+            digests[path.stem] = hashlib.sha256(text.replace(self._boot, b"", 1)).hexdigest()[:16]
             if _LEASED.encode() in text:
                 leased.add(path.stem)
         self._leased = frozenset(leased)
@@ -84,7 +87,8 @@ class FleetFolder:
         for name, text in orders.texts.items():
             if not self._in_time(orders.terms, asked):
                 return
-            write_drop_in(self._path(name), text)
+            # A host that has rebooted may have lost its agents to another one: nothing starts before it is told.
+            write_drop_in(self._path(name), text.replace(_LEASED, _LEASED + self._boot.decode(), 1))
         if self._clock() < self._renewed + orders.terms.lease / 4:
             return
         self._renewed = self._clock()

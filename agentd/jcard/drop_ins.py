@@ -195,10 +195,12 @@ def _clash(later: _Holder, earlier: _Holder, claim: _Claim) -> Problem:
 
 
 def _expired(file: SourceFile) -> Problem:
-    lease = None if file.good is None else file.good.lease
+    known = file.good or file.loaded
+    lease = None if known is None else known.lease
     span = "" if lease is None else f" of {format_duration(lease)}"
-    return Problem(
-        Severity.WARNING,
-        str(file.path),
-        f"its lease{span} is over, so it counts as removed; touch it to bring it back",
-    )
+    message = f"its lease{span} is over, so it counts as removed; touch it to bring it back"
+    if known is not None and known.boot is not None:
+        message = (
+            f"its lease{span} is over, or it is of another boot: it counts as removed; write it anew to bring it back"
+        )
+    return Problem(Severity.WARNING, str(file.path), message)

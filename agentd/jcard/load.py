@@ -15,7 +15,7 @@ from agentd.jcard.checkouts import branch_name, check_branches, check_checkout, 
 from agentd.jcard.checks import check_name, reap_after
 from agentd.jcard.declarations import Declaration, Identity, read_declarations
 from agentd.jcard.document import parse_document
-from agentd.jcard.drop_in_table import read_lease
+from agentd.jcard.drop_in_table import read_drop_in
 from agentd.jcard.explain import expected_choice, one_of
 from agentd.jcard.findings import Findings
 from agentd.jcard.gateway_table import OF_GATEWAY, gateway_secrets, read_gateway
@@ -104,7 +104,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     _check_identities(declarations, findings)
     check_branches(declarations, findings)
     check_circles(declarations, findings)
-    lease = read_lease(document.values, findings)
+    drop_in = read_drop_in(document.values, findings)
     triggers = read_triggers(document.values, declarations, context, findings)
     notify = read_rules(document.values, findings)
     approvals = read_approvals(document.values, findings, path)
@@ -129,7 +129,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
     return LoadResult(
         tuple(agents),
         findings.in_order(),
-        lease,
+        drop_in.lease,
         notify,
         approvals,
         tables,
@@ -141,6 +141,7 @@ def load_jcard(data: bytes, path: str, context: LoadContext) -> LoadResult:
         capacity,
         budget,
         telemetry,
+        drop_in.boot,
     )
 
 

@@ -106,3 +106,5 @@ class LoadResult(Checked):
     """What agents may use up that do not say it themselves."""
     telemetry: Telemetry | None = None
     """What is sent to a collector."""
+    boot: str | None = None
+    """The boot of the machine in which a drop-in counts; ``None`` is any."""

@@ -523,3 +523,16 @@ def test_a_secret_still_reaches_agents_of_drop_ins(daemon: Daemon) -> None:
     begin(daemon, {"b.toml": text_of(script("b", 'echo "$TOKEN" >out; exec sleep 600', workdir=str(daemon.workdir)))})
     daemon.wait_for(lambda: (daemon.workdir / "out").exists() and (daemon.workdir / "out").read_text() == "t0ken\n")
     assert "t0ken" not in json.dumps(daemon.get("/v1/agents"))
+
+
+def test_a_drop_in_of_another_boot_declares_nothing(daemon: Daemon) -> None:
+    """What ran before a reboot may run on another host by now: whoever declared it has to do so anew."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    text = f'[drop_in]\nlease = "1h"\nboot = "{boot}"\n{jcard(stay("b"))}'
+    begin(daemon, {"b.toml": text.replace(boot, "another"), "c.toml": text.replace('"b"', '"c"')})
+    running(daemon, "c")
+    assert "b" not in daemon.agents()
+    [file] = [file for file in daemon.health()["config"]["files"] if file["path"].endswith("b.toml")]
+    assert "of another boot" in file["warnings"][0]
+    daemon.write_drop_in("b.toml", text)
+    running(daemon, "b")

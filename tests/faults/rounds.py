@@ -12,6 +12,7 @@ from tests.faults.channels import killed_on_a_channel, lacks_kafka, lacks_redis,
 from tests.faults.drop_ins import broken_drop_ins, prepare_drop_ins
 from tests.faults.edits import killed_while_editing
 from tests.faults.files import jcard_storm, secrets_storm
+from tests.faults.fleet import killed_in_a_fleet, lacks_flock, prepare_fleet
 from tests.faults.forked import ForkedDaemon
 from tests.faults.gateway import killed_in_a_conversation, prepare_gateway
 from tests.faults.hostile import clock_jumps, hostile_agents
@@ -88,6 +89,7 @@ FAMILIES = (
     Family("gateway", killed_in_a_conversation, 8, 15, prepare_gateway),
     Family("channels", killed_on_a_channel, 6, 15, prepare_channels, lacks_redis),
     Family("kafka", killed_on_a_channel, 2, 5, prepare_kafka, lacks_kafka),
+    Family("fleet", killed_in_a_fleet, 4, 4, prepare_fleet, lacks_flock),
     Family("clock", clock_jumps, 3, 10),
     Family("descriptors", no_descriptors, 3, 10),
     Family("processes", no_processes, 2, 10, lacking=no_processes_group),

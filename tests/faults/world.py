@@ -102,6 +102,8 @@ class World:
         """Whether an agent of this name is somebody else's, of whom the model knows nothing."""
         self.before_the_end: list[Callable[[], None]] = []
         """Called before agentd is ended."""
+        self.others: list[ForkedDaemon] = []
+        """Further agentds, which a family has started: closed with the world's own, before it."""
         self.at_the_end: list[Callable[[], None]] = []
         """Called once nothing of it runs any more."""
         self._named = 0
@@ -110,7 +112,7 @@ class World:
         """End everything, and say what was wrong with the end."""
         for end in self.before_the_end:
             end()
-        problems = self.daemon.close()
+        problems = [problem for each in (*self.others, self.daemon) for problem in each.close()]
         for give_back in reversed(self.at_the_end):
             give_back()
         return problems
