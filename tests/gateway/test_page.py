@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect, sync_playwright
 
 from tests.docs.newcomer import ROOT
 from tests.gateway.stand_in import declare
 from tests.support import talking_claude
 from tests.support.gateway import Gateway
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -229,3 +230,123 @@ def test_it_goes_on_when_the_gateway_was_away(page: Page, gateway: Gateway) -> N
     page.get_by_role("button", name="Send").click()
     expect(answers(page)).to_have_count(2)
     assert gateway.running
+
+
+def test_a_phone_shows_the_conversations_of_the_agent(page: Page) -> None:
+    say(page, "first of all")
+    expect(answers(page)).to_have_text("You said: first of all")
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    conversations = page.get_by_role("list", name="Conversations").get_by_role("button")
+    back = page.get_by_label("Back to the agents")
+    back.click()
+    page.get_by_role("button", name="New conversation").click()
+    say(page, "second of all")
+    expect(answers(page)).to_have_text("You said: second of all")
+    back.click()
+    expect(page.get_by_role("button", name="helper")).to_be_focused()
+    expect(conversations).to_have_count(2)
+    conversations.filter(has_text="first of all").click()
+    expect(answers(page)).to_have_text("You said: first of all")
+    # The one that is shown anyway, too.
+    back.click()
+    conversations.filter(has_text="first of all").click()
+    expect(answers(page)).to_be_visible()
+
+
+def test_the_message_box_is_reached_past_the_lists(page: Page) -> None:
+    page.get_by_role("tab", name="Log").click()
+    skip = page.get_by_role("button", name="Skip to the message box")
+    skip.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Message", exact=True)).to_be_focused()
+    expect(page.locator("#name")).to_have_text("helper")
+
+
+def test_a_conversation_is_closed(page: Page) -> None:
+    say(page, "to be closed")
+    expect(answers(page)).to_have_text("You said: to be closed")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Close", exact=True).click()
+    expect(page.locator(".said")).to_have_count(0)
+    expect(page.get_by_role("list", name="Conversations").get_by_role("button")).to_have_count(0)
+    expect(page.get_by_role("button", name="Close", exact=True)).to_be_hidden()
+
+
+def test_what_is_written_while_a_message_is_on_its_way_stays(page: Page, gateway: Gateway) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/messages", hold)
+    say(page, "first")
+    while not held:
+        page.wait_for_timeout(10)
+    box = page.get_by_label("Message", exact=True)
+    box.fill("second")
+    box.press("Enter")
+    held[0].continue_()
+    page.unroute("**/messages")
+    expect(answers(page)).to_have_text("You said: first")
+    expect(box).to_have_value("second")
+    box.press("Enter")
+    expect(answers(page)).to_have_text(["You said: first", "You said: second"])
+    assert len(held) == 1
+    assert len(gateway.ask("GET", "/sessions")["sessions"]) == 1
+
+
+def test_it_stays_at_the_end_of_the_conversation(page: Page) -> None:
+    say(page, "\n\n".join(f"- line {number} {'one-word-' * 20}" for number in range(40)))
+    expect(answers(page)).to_have_count(1)
+    messages = page.locator("#messages")
+
+    def is_at_end() -> bool:
+        return bool(messages.evaluate("(place) => place.scrollHeight - place.scrollTop - place.clientHeight < 2"))
+
+    wait_for(is_at_end, what="it is at the end")
+    # What is seen gets longer as the page gets smaller.
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    wait_for(is_at_end, what="it is at the end on a phone")
+    # But whoever has scrolled up is left alone.
+    up = messages.evaluate(
+        "(place) => new Promise((there) => {"
+        "place.addEventListener('scroll', () => there(place.scrollTop), { once: true }); place.scrollTop = 100; })"
+    )
+    say(page, "more")
+    expect(answers(page)).to_have_count(2)
+    assert messages.evaluate("(place) => place.scrollTop") == up
+
+
+def test_a_screen_that_could_not_be_seen_is_shown_again(page: Page) -> None:
+    say(page, "still there")
+    expect(answers(page)).to_have_count(1)
+    page.get_by_role("tab", name="Screen").click()
+    screen = page.get_by_role("tabpanel", name="Screen")
+    expect(screen).to_contain_text("You said: still there")
+    page.context.set_offline(offline=True)
+    expect(screen).to_contain_text("Failed to fetch")
+    page.context.set_offline(offline=False)
+    expect(screen).to_contain_text("You said: still there")
+
+
+def test_more_messages_than_one_request_takes_become_markdown(page: Page) -> None:
+    page.evaluate(
+        """async () => {
+            const { rendered } = await import("/static/markdown.js");
+            for (let at = 0; at < 1200; at += 1) {
+              const text = Object.assign(document.createElement("p"), { className: "many", textContent: `*${at}*` });
+              document.body.append(text);
+              rendered(text);
+            }
+        }"""
+    )
+    expect(page.locator(".many em")).to_have_count(1200)
+
+
+def test_messages_that_nobody_was_asked_for_are_shown_beside_each_other(page: Page, gateway: Gateway) -> None:
+    say(page, "hello")
+    expect(answers(page)).to_have_count(1)
+    (session,) = gateway.ask("GET", "/sessions")["sessions"]
+    for text in ("**one**", "two"):
+        gateway.ask("POST", f"/sessions/{session['id']}/messages", {"role": "assistant", "text": text})
+    expect(answers(page)).to_have_text(["You said: hello", "one", "two"])

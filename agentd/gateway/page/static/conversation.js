@@ -74,7 +74,6 @@ export class Conversation {
   }
 
   take({ event_type: type, run_id: run, data }) {
-    const atEnd = this.place.scrollHeight - this.place.scrollTop - this.place.clientHeight < 80;
     switch (type) {
       case "message.created": this.message(run, data); break;
       case "run.queued": this.begin(run, true); break;
@@ -92,12 +91,16 @@ export class Conversation {
       case "session.closed": this.close(); break;
       default: if (type in ENDED) this.end(type, run, data);
     }
-    if (atEnd) this.place.scrollTop = this.place.scrollHeight;
   }
 
   message(run, { role, text }) {
-    if (role === "assistant") this.whole(run, text);
-    else this.place.append(this.bubble(role, element("div", { class: "text" }, text)));
+    if (role === "assistant" && run !== null) {
+      this.whole(run, text);
+      return;
+    }
+    const shown = element("div", { class: "text" }, text);
+    this.place.append(this.bubble(role, shown));
+    if (role === "assistant") rendered(shown);
   }
 
   bubble(role, text) {

@@ -1,7 +1,8 @@
 // The page: which agent and which conversation are shown, and what the buttons do.
 
-import { get, getText, keepToken, onUnauthorized, post } from "./api.js";
+import { get, getText, keepToken, onUnauthorized, post, remove } from "./api.js";
 import { render } from "./ansi.js";
+import { stayAtEnd } from "./at_end.js";
 import { Conversation } from "./conversation.js";
 
 const EVERY = 1500;
@@ -13,34 +14,49 @@ const WORDS = {
 };
 
 const $ = (id) => document.getElementById(id);
-const page = { agents: [], agent: null, session: null, conversation: null, tab: "chat", unsent: null };
+const followAnew = stayAtEnd($("messages"));
+const page = { agents: [], agent: null, session: null, conversation: null, tab: "chat", unsent: null, sending: false };
 
 // -- what is chosen stands in the address
 
 function chosen() {
-  const [agent, session] = location.hash.slice(1).split("/").map(decodeURIComponent);
-  return [agent || null, session || null];
+  try {
+    const [agent, session] = location.hash.slice(1).split("/").map(decodeURIComponent);
+    return [agent || null, session || null];
+  } catch {
+    return [null, null];
+  }
 }
 
 function choose(agent, session = null) {
+  view("agent");
   location.hash = [agent, session].filter((each) => each !== null).map(encodeURIComponent).join("/");
+}
+
+// A phone shows the agent or, of the one that stays chosen, the list of it and its conversations.
+function view(part) {
+  const focused = document.activeElement;
+  $("page").dataset.view = part;
+  if (focused?.offsetParent !== null) return;
+  (part === "agent" ? $("back") : $("agents").querySelector("[aria-current]"))?.focus();
 }
 
 async function show() {
   const [agent, session] = chosen();
   page.conversation?.stop();
   Object.assign(page, { agent, session, conversation: null });
-  $("page").dataset.view = agent === null ? "agents" : "agent";
+  view(agent === null ? "agents" : "agent");
   $("main").hidden = agent === null;
   $("hint").hidden = agent !== null;
+  $("skip").hidden = agent === null;
   $("conversations-part").hidden = agent === null;
   $("messages").replaceChildren();
+  followAnew();
   if (session !== null) {
     page.conversation = new Conversation(session, $("messages"), { changed: showState, failed: tell });
     page.conversation.follow();
   }
   showState();
-  if (agent !== null) await showConversations();
   await look();
 }
 
@@ -109,8 +125,9 @@ async function showConversations() {
 function showState() {
   const conversation = page.conversation;
   $("interrupt").hidden = conversation?.active == null;
+  $("close").hidden = conversation?.closed ?? true;
   $("message").disabled = conversation?.closed ?? false;
-  $("send").disabled = $("message").disabled;
+  $("send").disabled = $("message").disabled || page.sending;
   showAgents();
 }
 
@@ -120,8 +137,9 @@ function freshKey() {
 
 async function send() {
   const text = $("message").value;
-  if (text.trim() === "") return;
-  $("send").disabled = true;
+  if (text.trim() === "" || page.sending) return;
+  page.sending = true;
+  showState();
   // A message whose answer was lost is sent again under its key, and so taken once.
   if (page.unsent?.text !== text) page.unsent = { text, key: freshKey(), session: page.session };
   try {
@@ -130,15 +148,28 @@ async function send() {
       page.unsent.session = (await post("sessions", { agent: page.agent, title }, `${page.unsent.key}-session`)).session.id;
     }
     await post(`sessions/${page.unsent.session}/messages`, { text }, page.unsent.key);
-    $("message").value = "";
+    // What was written meanwhile stays.
+    if ($("message").value === text) $("message").value = "";
     const session = page.unsent.session;
     page.unsent = null;
     if (page.session !== session) choose(page.agent, session);
   } catch (error) {
     tell(error.message);
   } finally {
+    page.sending = false;
     showState();
     $("message").focus();
+  }
+}
+
+async function close() {
+  const { agent, session } = page;
+  if (!window.confirm("Close this conversation? Its agent ends, and it cannot be gone on with.")) return;
+  try {
+    await remove(`sessions/${session}`);
+    if (session === page.session) choose(agent);
+  } catch (error) {
+    tell(error.message);
   }
 }
 
@@ -149,19 +180,23 @@ function source(what) {
 }
 
 async function showTab() {
-  if (page.agent === null || page.tab === "chat") return;
+  const { agent, session, tab } = page;
+  if (agent === null || tab === "chat") return;
+  const place = $(`${tab}-text`);
+  let text;
+  let failed = false;
   try {
-    const text = await getText(source(page.tab) + (page.tab === "log" ? `?tail=${LOG_LINES}` : ""));
-    const place = $(`${page.tab}-text`);
-    if (place.source === text) return;
-    place.source = text;
-    const panel = $(page.tab);
-    const atEnd = panel.scrollHeight - panel.scrollTop - panel.clientHeight < 40;
-    place.replaceChildren(render(text));
-    if (page.tab === "log" && atEnd) panel.scrollTop = panel.scrollHeight;
+    text = await getText(source(tab) + (tab === "log" ? `?tail=${LOG_LINES}` : ""));
   } catch (error) {
-    $(`${page.tab}-text`).textContent = error.message;
+    [text, failed] = [error.message, true];
   }
+  // Another one may have been chosen meanwhile.
+  if (agent !== page.agent || session !== page.session || (place.source === text && place.failed === failed)) return;
+  Object.assign(place, { source: text, failed });
+  const panel = $(tab);
+  const atEnd = panel.scrollHeight - panel.scrollTop - panel.clientHeight < 40;
+  place.replaceChildren(failed ? text : render(text));
+  if (tab === "log" && atEnd) panel.scrollTop = panel.scrollHeight;
 }
 
 function openTab(tab) {
@@ -177,15 +212,10 @@ function openTab(tab) {
 // -- looking again and again
 
 async function look() {
-  try {
-    page.agents = (await get("page/agents")).agents;
-    $("connection").textContent = "";
-    showAgents();
-    if (page.agent !== null) await showConversations();
-    await showTab();
-  } catch (error) {
-    $("connection").textContent = error instanceof TypeError ? "not connected" : error.message;
-  }
+  const agents = get("page/agents").then((found) => { page.agents = found.agents; showAgents(); });
+  const looks = await Promise.allSettled([agents, page.agent === null ? null : showConversations(), showTab()]);
+  const error = looks.find((each) => each.status === "rejected")?.reason;
+  $("connection").textContent = error instanceof TypeError ? "not connected" : (error?.message ?? "");
 }
 
 async function lookOn() {
@@ -219,7 +249,9 @@ onUnauthorized(() => {
 });
 
 window.addEventListener("hashchange", show);
-$("back").addEventListener("click", () => choose(null));
+$("back").addEventListener("click", () => view("agents"));
+$("close").addEventListener("click", close);
+$("skip").addEventListener("click", () => { openTab("chat"); $("message").focus(); });
 $("new").addEventListener("click", () => { choose(page.agent); openTab("chat"); $("message").focus(); });
 $("interrupt").addEventListener("click", () => page.conversation?.interrupt().catch((error) => tell(error.message)));
 $("composer").addEventListener("submit", (event) => { event.preventDefault(); send(); });
