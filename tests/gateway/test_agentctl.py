@@ -175,6 +175,64 @@ def test_a_conversation_at_a_terminal(gateway: Gateway) -> None:
         tmux.close()
 
 
+def test_no_answer_is_made_up_at_a_terminal(gateway: Gateway) -> None:
+    tmux = TmuxServer(gateway.daemon.folder / "op.sock")
+    command = shlex.join([program("agentctl"), "--gateway", gateway.url, "connect", "helper"])
+    tmux.session("person", f"cd {gateway.daemon.folder}; {command}; echo [status $?]; exec cat")
+
+    def shows(text: str, times: int = 1) -> None:
+        wait_for(
+            lambda: tmux.screen("person").count(text) >= times, 20, what=text, explain=lambda: tmux.screen("person")
+        )
+
+    def types(*keys: str) -> None:
+        tmux("send-keys", "-t", "=person:", *keys)
+
+    try:
+        shows("helper>")
+        types("ASK-PERMISSION", "Enter")
+        shows("[y/n/always]")
+        types("Enter")
+        shows("[y/n/always]", 2)
+        types("perhaps", "Enter")
+        shows("[y/n/always]", 3)
+        types("y", "Enter")
+        shows("You said: ASK-PERMISSION (allowed)")
+        types("ASK-QUESTION", "Enter")
+        shows("(Blue, Red):")
+        types("/exit", "Enter")
+        shows("agentctl run answer")
+        shows("the conversation stays")
+        shows("[status 0]")
+        (run,) = gateway.ask("GET", "/runs?status=awaiting_input")["runs"]
+        assert run["prompt"] == "ASK-QUESTION"
+    finally:
+        tmux.close()
+
+
+def test_a_conversation_goes_on_over_a_restart_of_the_gateway(gateway: Gateway) -> None:
+    with subprocess.Popen(
+        [program("agentctl"), "--gateway", f"unix:{gateway.socket}", "connect", "helper"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=gateway.daemon.environment(),
+        text=True,
+    ) as talk:
+        assert talk.stdin is not None
+        assert talk.stdout is not None
+        assert talk.stderr is not None
+        talk.stdin.write("ASK-PERMISSION\n")
+        talk.stdin.close()
+        told = next(line for line in talk.stderr if "agentctl run answer" in line)
+        gateway.restart()
+        answer = told[told.index("run answer") :].replace("allow|deny", "allow").split()
+        agentctl(gateway, *answer)
+        assert talk.stdout.read() == "You said: ASK-PERMISSION (allowed)\n"
+        assert "waiting for it" in talk.stderr.read()
+        assert talk.wait(20) == 0
+
+
 def _events(gateway: Gateway) -> list[Any]:
     session = gateway.ask("GET", "/sessions")["sessions"][0]["id"]
     return list(gateway.ask("GET", f"/sessions/{session}/events?limit=1000")["events"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from urllib.parse import quote
 
 from agentd.cli.agentctl.client import Json
 from agentd.cli.agentctl.command import Invocation, Status
-from agentd.cli.agentctl.gateway.client import Gateway, GatewayError
+from agentd.cli.agentctl.gateway.client import Gateway, GatewayError, GatewayUnreachableError
 from agentd.cli.agentctl.gateway.events import last_events
 from agentd.cli.agentctl.gateway.input_lines import InputLines
 from agentd.text.quoting import printable
@@ -22,8 +23,16 @@ _EXIT = "/exit"
 _ENDED = {"run.succeeded", "run.failed", "run.canceled", "run.timed_out"}
 _DECISIONS = {"y": "allow", "yes": "allow", "n": "deny", "no": "deny", "a": "allow_always", "always": "allow_always"}
 _ASKING = {"awaiting_input", "awaiting_parent"}
+_AWAY = 60.0
+"""Seconds that a gateway may be away in a turn."""
+_AGAIN = 0.5
+"""Seconds after which it is asked again."""
 _LOOK_AFTER = 1.0
 """Seconds after which it is looked whether somebody else has answered."""
+
+
+class _LeftError(Exception):
+    """Whoever sits at the terminal leaves in a turn, which goes on."""
 
 
 class Chat:
@@ -41,11 +50,12 @@ class Chat:
     def talk(self, folder: str | None) -> Status:
         """Take messages until the end of the input; the status is that of the last turn."""
         status = Status.DONE
-        if folder is not None:
-            status = self._say(FIRST_MESSAGE.format(folder=folder))
-        while (text := self._next()) is not None:
-            if text.strip():
-                status = self._say(text)
+        with suppress(_LeftError):
+            if folder is not None:
+                status = self._say(FIRST_MESSAGE.format(folder=folder))
+            while (text := self._next()) is not None:
+                if text.strip():
+                    status = self._say(text)
         self._note(f"the conversation stays: agentctl connect --session {self._session}")
         return status
 
@@ -67,10 +77,42 @@ class Chat:
         run_id = str(run["id"]) if isinstance(run, dict) else ""
         while True:
             try:
-                return self._follow(run_id)
+                return self._follow_on(run_id)
             except KeyboardInterrupt:
-                self._note("interrupting it")
-                self._gateway.post(f"/runs/{quote(run_id)}/cancel", {})
+                self._interrupt(run_id)
+
+    def _interrupt(self, run_id: str) -> None:
+        """End the turn; what becomes of it is among the events."""
+        try:
+            self._note("interrupting it")
+            self._gateway.post(f"/runs/{quote(run_id)}/cancel", {})
+        except KeyboardInterrupt:
+            # Pressed twice: the first has been sent, or the next one is.
+            return
+        except GatewayError as error:
+            # It ended by itself, for example.
+            self._note(str(error))
+
+    def _follow_on(self, run_id: str) -> Status:
+        """Print what comes, over restarts of the gateway: the next one tells how the turn ended.
+
+        Raises
+        ------
+        GatewayUnreachableError
+            If it does not come back within a minute.
+        """
+        until: float | None = None
+        while True:
+            before = self._cursor
+            try:
+                return self._follow(run_id)
+            except GatewayUnreachableError as error:
+                if until is None or self._cursor != before:
+                    self._note(f"{error}; waiting for it")
+                    until = time.monotonic() + _AWAY
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(_AGAIN)  # noqa: TID251 (nobody tells when a gateway that is not there comes back)
 
     def _follow(self, run_id: str) -> Status:
         with closing(self._gateway.events(self._session, self._cursor)) as events:  # type: ignore[type-var]  # a generator
@@ -104,36 +146,43 @@ class Chat:
     def _ask(self, run_id: str, data: Mapping[str, Json]) -> None:
         """Ask whoever sits here what the agent asks; somebody else's answer may come first."""
         self._end_line()
-        text = printable(str(data.get("text") or data.get("name") or ""))
         question = data.get("kind") == "question"
         request = str(data.get("request_id") or "")
-        if question:
-            choices = data.get("choices")
-            offered = f" ({', '.join(map(str, choices))})" if isinstance(choices, list) and choices else ""
-            self._prompt(f"it asks: {text}{printable(offered)}: ")
-        else:
-            self._prompt(f"allow {printable(str(data.get('name') or ''))}: {text}? [y/n/always] ")
-        given: str | None = ""
-        while given is not None and not given.strip():
-            if not self._wait_for_answer(run_id):
-                return
-            given = self._lines.take()
+        answer = self._answer(run_id, _question(data) if question else _permission(data), question=question)
+        if answer is None:
+            return
+        given, decision = answer
+        if decision is None:
+            self._note(f"no answer to that: agentctl run answer {run_id} --request-id {request} --decision allow|deny")
             if self._lines.terminal:
-                break
-        decision = None
-        if given is not None:
-            decision = "allow" if question else _DECISIONS.get(given.strip().lower())
-        if decision is None and not self._lines.terminal:
+                raise _LeftError
             # What a program wrote beforehand is its next message, and no answer.
             if given is not None:
                 self._lines.put_back(given)
-            self._note(f"no answer to that: agentctl run answer {run_id} --request-id {request} --decision allow|deny")
             return
-        body = {"request_id": request, "decision": decision or "deny", "text": given if question else None}
+        body = {"request_id": request, "decision": decision, "text": given if question else None}
         try:
             self._gateway.post(f"/runs/{quote(run_id)}/answer", body)
-        except GatewayError as error:
+        except (GatewayError, GatewayUnreachableError) as error:
             self._note(str(error))
+
+    def _answer(self, run_id: str, prompt: str, *, question: bool) -> tuple[str | None, str | None] | None:
+        """Take the line that answers, and its decision, `None` for another line; `None` alone if somebody else has."""
+        while True:
+            self._prompt(prompt)
+            given: str | None = ""
+            while given is not None and not given.strip():
+                if not self._wait_for_answer(run_id):
+                    return None
+                given = self._lines.take()
+                if self._lines.terminal:
+                    break
+            if given is None or (self._lines.terminal and given.strip() == _EXIT):
+                return given, None
+            said = given.strip()
+            decision = ("allow" if said else None) if question else _DECISIONS.get(said.lower())
+            if decision is not None or not self._lines.terminal:
+                return given, decision
 
     def _prompt(self, text: str) -> None:
         """Ask for a line; what a program reads on standard output are the answers alone."""
@@ -145,7 +194,10 @@ class Chat:
     def _wait_for_answer(self, run_id: str) -> bool:
         """Wait until there is a line to take as the answer; false if somebody else has answered."""
         while not self._lines.wait(_LOOK_AFTER):
-            run = self._gateway.get(f"/runs/{quote(run_id)}").get("run")
+            try:
+                run = self._gateway.get(f"/runs/{quote(run_id)}").get("run")
+            except GatewayUnreachableError:
+                continue
             if not isinstance(run, dict) or run.get("status") not in _ASKING:
                 self._at_line_start = not self._lines.terminal
                 self._note("somebody else has answered")
@@ -166,3 +218,14 @@ class Chat:
     def _note(self, text: str) -> None:
         self._end_line()
         print(harmless(self._invocation.display.paint(harmless(text), DIM)), file=sys.stderr, flush=True)
+
+
+def _permission(data: Mapping[str, Json]) -> str:
+    text = printable(str(data.get("text") or data.get("name") or ""))
+    return f"allow {printable(str(data.get('name') or ''))}: {text}? [y/n/always] "
+
+
+def _question(data: Mapping[str, Json]) -> str:
+    choices = data.get("choices")
+    offered = f" ({', '.join(map(str, choices))})" if isinstance(choices, list) and choices else ""
+    return f"it asks: {printable(str(data.get('text') or data.get('name') or ''))}{printable(offered)}: "
