@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -44,6 +45,12 @@ _STATUS: Final = {
     EventType.RUN_CANCELED: "canceled",
     EventType.RUN_TIMED_OUT: "timed_out",
 }
+
+
+_OBJECT_BEGINS: Final = re.compile(r'\s*\{\s*"')
+_BEGINNINGS: Final = ("{", "[", '"')
+_TOO_SHORT: Final = "EOF while parsing"
+"""How the parser says that more would have to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +104,7 @@ def read(data: bytes) -> Read:
     try:
         value: Json = from_json(data, allow_inf_nan=False)
     except ValueError as error:
-        # Text may look like anything, but nobody begins it so.
-        return Bad(f"expected JSON: {error}") if text.lstrip().startswith('{"') else _said(text)
+        return Bad(f"expected JSON: {error}") if _is_broken_json(text, str(error)) else _said(text)
     match value:
         case dict():
             return _object(value)
@@ -108,6 +114,11 @@ def read(data: bytes) -> Read:
             return _said(value)
         case _:
             return _said(text)
+
+
+def _is_broken_json(text: str, error: str) -> bool:
+    """Whether it was to be JSON: no text begins as an object with a name, or ends within JSON that it began."""
+    return _OBJECT_BEGINS.match(text) is not None or (_TOO_SHORT in error and text.lstrip().startswith(_BEGINNINGS))
 
 
 def _object(value: JsonObject) -> Read:

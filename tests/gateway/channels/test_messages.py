@@ -25,6 +25,10 @@ NO_TEXT = "found NUL or half of a surrogate pair, which no terminal takes"
         (b"42", Said("42")),
         (b"null", Said("null")),
         (b"{curly} text", Said("{curly} text")),
+        (b"[WARN] disk full", Said("[WARN] disk full")),
+        (b"[1] see there", Said("[1] see there")),
+        (b'"why" he said', Said('"why" he said')),
+        (b"n", Said("n")),
         ("grüße".encode(), Said("grüße")),
         (b'{"type":"tool_confirmation_response","request_id":"r","confirmed":true}', Decided("r", confirmed=True)),
         (
@@ -62,6 +66,12 @@ def test_what_is_read(data: bytes, expected: Read) -> None:
     "data",
     [
         b'{"type":"user","content":"hi"',
+        b'{ "type": "user", "content": "hi',
+        b'\n{\n  "type": "user",\n  "content',
+        b'{"type":"user"}}',
+        b"{",
+        b'["hi", ',
+        b'"half of a text',
         b'{"type":"user","content":NaN}',
         b'{"type":"user","content":"\\ud800"}',
         b'{"a":' * 70 + b"1" + b"}" * 70,
