@@ -19,6 +19,9 @@ _PROGRAM: Final = (sys.executable, "-P", "-m", "agentd.cli.agentctl")
 _LIMIT: Final = 30.0
 """Seconds that a command may take; those asked here wait for nothing but agentd."""
 
+FAILED: Final = "failed"
+"""The code of a command's failure that it told only in words."""
+
 _UNREACHABLE: Final = 3
 """agentctl's exit status where agentd does not answer."""
 
@@ -67,7 +70,7 @@ class Agentctl:
         if process.returncode:
             reason = said.decode(errors="replace").strip()
             raise ToolError(
-                "failed", f"agentctl {command} failed with exit status {process.returncode}", quoted=reason or None
+                FAILED, f"agentctl {command} failed with exit status {process.returncode}", quoted=reason or None
             )
         return printed.decode(errors="replace")
 

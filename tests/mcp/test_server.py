@@ -78,6 +78,8 @@ async def test_what_there_is_not_is_an_error_that_names_it(running: Daemon) -> N
     async with hosted(running, "--toolsets=default,agents") as client:
         with pytest.raises(MCPError, match="no resource agentd://none"):
             await client.read_resource("agentd://none")
+        with pytest.raises(MCPError, match='"none" has no screen that can be read'):
+            await client.read_resource("agentd://agents/none/screen")
         with pytest.raises(MCPError, match="no tool 'none'"):
             await client.call_tool("none", {})
         assert "agent: Field required" in await refused(client, "get_agent")
