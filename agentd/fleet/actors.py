@@ -277,6 +277,13 @@ def start_controller(ledger: Path, lease: float, host: str) -> None:
     ray.get(actor.fleet.remote())
 
 
+def stop(host: str, *, controller: bool) -> None:
+    """End this host's Node, and the Controller if it is here, on a node of Ray that goes on."""
+    for name in (node_name(host), *((CONTROLLER,) if controller else ())):
+        with contextlib.suppress(ValueError):
+            ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
+
+
 def start_node(options: NodeOptions) -> int:
     """Have this host's Node on this node of Ray, instead of one that a former node of Ray had; returns its pid."""
     here = ray.get_runtime_context().get_node_id()

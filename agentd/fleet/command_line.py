@@ -47,6 +47,10 @@ _SESSION: Final = len("/session_2026-01-31_09-00-00_000000_1234567/sockets/plasm
 _LONGEST_SOCKET: Final = 107
 _STOP: Final = 15.0
 _READY: Final = "Ray runtime started"
+_LOOK: Final = 2.0
+"""Seconds between two looks whether the Node is there."""
+_MOST_SILENT: Final = 10
+"""Looks: Ray starts it again within some seconds."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -74,6 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
         option("--name", default=socket.gethostname(), help="of this host [its host name]")
         option("--slots", type=int, default=20, help="how many agents it takes [20]")
         option("--gpus", type=float, default=0.0, help="how many GPUs it has [0]")
+        there = "use the node of Ray that runs on this host already, and leave it running"
+        option("--existing-ray", action="store_true", help=there)
         label = "what agents may ask for; may be given several times"
         option("--label", action="append", default=[], metavar="KEY=VALUE", type=_label, help=label)
         add_options(each, GATEWAY_FIELDS)
@@ -119,7 +125,8 @@ def _main(argv: Sequence[str]) -> int:
         parser.exit(USAGE_ERROR, f"agentd-fleet: {error}\n")
     if find_spec("ray") is None:
         return _fails("Ray is not installed: pip install 'agentd[fleet]'")
-    return _run(node, _start(arguments, settings, node), _guard(settings))
+    start, guard = _start(arguments, settings, node), _guard(settings)
+    return _run_beside(node, start, guard) if arguments.existing_ray else _run(node, start, guard)
 
 
 def _fails(why: str) -> int:
@@ -186,6 +193,7 @@ def _start(arguments: argparse.Namespace, settings: Settings, node: RayNode) -> 
         "api_socket": str(settings.api_socket),
         "turns_socket": str(turns_socket(settings.api_socket)),
         "fleet_socket": str(fleet_socket(settings.api_socket)),
+        "stop": False,
     }
 
 
@@ -218,19 +226,50 @@ def _run(node: RayNode, start: Mapping[str, object], guard: Guard) -> int:
     assert process.stdout is not None, "it is a pipe"
     for line in process.stdout:
         sys.stderr.write(line)
-        if _READY in line and not stopping.is_set():
-            done = subprocess.run(
-                [sys.executable, "-P", "-m", "agentd.fleet.starting"], input=json.dumps(start), text=True,
-                env=environment, check=False, stdout=sys.stderr,
-            )  # fmt: skip
-            if done.returncode != 0:
-                process.terminate()
-            else:
-                sys.stderr.write(f"agentd-fleet: {node.ip} is a host of the fleet at {node.address}\n")
-            sys.stderr.flush()
+        if _READY in line and not stopping.is_set() and not _started(node, start):
+            process.terminate()
     try:
         process.wait(_STOP)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
     return 0 if stopping.is_set() else 1
+
+
+def _started(node: RayNode, start: Mapping[str, object]) -> bool:
+    """Have the actors run on this host's node of Ray, or end there."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "agentd.fleet.starting"], input=json.dumps(start), text=True,
+        env=ray_environment(os.environ), check=False, stdout=sys.stderr,
+    )  # fmt: skip
+    if done.returncode == 0 and not start["stop"]:
+        sys.stderr.write(f"agentd-fleet: {node.ip} is a host of the fleet at {node.address}\n")
+    sys.stderr.flush()
+    return done.returncode == 0
+
+
+def _run_beside(node: RayNode, start: Mapping[str, object], guard: Guard) -> int:
+    """Be a host by a node of Ray that is somebody else's, for as long as the Node lives there."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    threading.Thread(target=guard.run, args=(stopping,), daemon=True, name="fleet-guard").start()
+    if not _started(node, start):
+        return 1
+    silent = 0
+    while silent < _MOST_SILENT and not stopping.wait(_LOOK):
+        silent = 0 if _answers(str(start["fleet_socket"])) else silent + 1
+    if not stopping.is_set():
+        sys.stderr.write("agentd-fleet: the node of Ray that was there does not run the Node any more\n")
+        return 1
+    return 0 if _started(node, {**start, "stop": True}) else 1
+
+
+def _answers(path: str) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_LOOK)
+            probe.connect(path)
+    except OSError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Has the actors run on this host's node of Ray, and ends: a process of its own, since Ray's library stays large.
+"""Has the actors run on this host's node of Ray, or end there: a process of its own, since Ray's library stays large.
 
 Usage: python -m agentd.fleet.starting, with `Start` as JSON on stdin.
 """
@@ -11,23 +11,26 @@ from pathlib import Path
 
 import ray
 
-from agentd.fleet.actors import NodeOptions, start_controller, start_node
+from agentd.fleet.actors import NodeOptions, start_controller, start_node, stop
 from agentd.fleet.ledger import HostRecord
 from agentd.fleet.ray_node import NAMESPACE
 
 
 def main() -> int:
-    """Start them."""
+    """Start or stop them."""
     given = json.load(sys.stdin)
     ray.init(
         address=given["address"], namespace=NAMESPACE, log_to_driver=False, logging_level="WARNING",
         _node_ip_address=given["ip"],
     )  # fmt: skip
     record = HostRecord(**{**given["record"], "labels": tuple(tuple(each) for each in given["record"]["labels"])})
-    if given["ledger"] is not None:
-        start_controller(Path(given["ledger"]), given["lease"], record.name)
-    sockets = {name: Path(given[name]) for name in ("drop_ins", "api_socket", "turns_socket", "fleet_socket")}
-    start_node(NodeOptions(record, **sockets))
+    if given["stop"]:
+        stop(record.name, controller=given["ledger"] is not None)
+    else:
+        if given["ledger"] is not None:
+            start_controller(Path(given["ledger"]), given["lease"], record.name)
+        sockets = {name: Path(given[name]) for name in ("drop_ins", "api_socket", "turns_socket", "fleet_socket")}
+        start_node(NodeOptions(record, **sockets))
     ray.shutdown()
     return 0
 

@@ -49,10 +49,7 @@ _AT_A_HOST = ("read", "asking", "heard", "declaring", "followed", "removing", "r
 _AT_THE_CONTROLLER = ("keeping", "kept", "moving", "moved")
 STEPS = (*_AT_A_HOST, *_AT_THE_CONTROLLER)
 """What may be the last that somebody did."""
-VICTIMS = (
-    *("node", "controller", "agentd", "node and agentd", "host"),
-    *("cut", "cut and agentd", "cut, without agentd"),
-)
+VICTIMS = ("node", "controller", "agentd", "node and agentd", "host", "cut", "cut and agentd", "cut, without agentd")
 _OPERATIONS = ("more", "fewer", "change", "drain", "move", "nothing")
 _MOST = 4
 _REACHED = 1.0
@@ -124,8 +121,6 @@ class Fleet:
     agents: int = 2
     revision: int = 0
 
-    # -- its parts
-
     def begin(self) -> None:
         """Start what does not run, and mend what is cut."""
         self.cut.clear()
@@ -159,10 +154,9 @@ class Fleet:
 
     async def _watch(self, daemon: ForkedDaemon) -> None:
         """Be what agentd-fleet is beside the Node: it is not killed here, as it alone stands in for agentd."""
-        runtime = runtime_directory(daemon.tmux_socket)
+        runtime, folder, tmux = runtime_directory(daemon.tmux_socket), daemon.drop_ins / "fleet", daemon.tmux_socket
         instance = Instance.of(daemon.state, runtime)
-        folder = daemon.drop_ins / "fleet"
-        guard = Guard(folder, daemon.api_socket, daemon.tmux_socket, runtime, instance, str, notice=TERMS.notice)
+        guard = Guard(folder, daemon.api_socket, tmux, runtime, instance, str, notice=TERMS.notice)
         while True:
             await asyncio.to_thread(guard.look)
             await asyncio.sleep(_LOOK)
@@ -224,8 +218,6 @@ class Fleet:
         self._bury_controller()
         self.run(self.loop.shutdown_default_executor())
         self.loop.close()
-
-    # -- what befalls them
 
     def passed(self, step: str, host: str | None = None) -> None:
         """Somebody is at a step; in whichever thread.
@@ -298,14 +290,10 @@ class Fleet:
             await asyncio.sleep(_POLL)
         return True
 
-    # -- what is wished, and what is so
-
     def read(self, text: str) -> Wanted:
         """Read a jcard."""
-        context = load_context(
-            Path("/etc/fleet.toml"), "root", Path("/root"), load_harnesses().harnesses, Path("/data")
-        )
-        return read_wanted(text, "fleet.toml", context, TERMS)
+        harnesses, home = load_harnesses().harnesses, Path("/root")
+        return read_wanted(text, "f.toml", load_context(Path("/f.toml"), "root", home, harnesses, home), TERMS)
 
     def names(self) -> set[str]:
         """The agents that are wished for."""
