@@ -81,6 +81,7 @@ from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.run_recorder import RunRecorder
 from agentd.supervise.scheduler import Scheduler
 from agentd.supervise.trigger_queue import TriggerQueue
+from agentd.supervise.trigger_spool import FOLDER as SPOOL
 from agentd.supervise.work_folders import WorkFolders
 from agentd.systemd.notify import ServiceNotifier
 from agentd.systemd.run import find_service_manager, reachable_manager
@@ -305,7 +306,7 @@ class Daemon:
                 tasks.create_task(own.run(self._settings.interval), name="own paths"),
                 tasks.create_task(processes.run(), name="processes of agents"),
                 tasks.create_task(StallWatch(reconciler, self._registry.harnesses).run(), name="progress of agents"),
-                tasks.create_task(TriggerWatch(reconciler, self._looks).run(), name="triggers of agents"),
+                tasks.create_task(self._triggers(reconciler).run(), name="triggers of agents"),
             ]
             report_started(host, version=__version__, pid=os.getpid(), adopted=len(reconciler.agents))
             self._started.set()
@@ -329,6 +330,9 @@ class Daemon:
                     await transcripts.finish()
                 await close_server(host)
         return keep
+
+    def _triggers(self, reconciler: Reconciler) -> TriggerWatch:
+        return TriggerWatch(reconciler, self._looks, self._settings.state_dir / SPOOL)
 
     def _outgoing(self, login: Login) -> Outgoing:
         environment = base_environment(self._user, os.environ, login, root=os.geteuid() == 0)

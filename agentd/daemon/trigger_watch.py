@@ -1,4 +1,4 @@
-"""Looks for the files that start agents, as ``[[triggers]]`` says."""
+"""Looks for what starts agents, as ``[[triggers]]`` says: files that appear, and what agentd-gateway wrote down."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import structlog
 
 from agentd.files.appearing import MISSING, FileStamp, Listed, list_matching
 from agentd.files.looks import Looks
+from agentd.files.spool import read_spool, remove_spooled
 from agentd.model.events import Detail, Event, EventKind
-from agentd.model.triggers import Delivery, Trigger
+from agentd.model.triggers import Delivery, FilePattern, Trigger, Webhook
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.trigger_queue import SeenFiles
+from agentd.supervise.trigger_spool import delivery_of
 from agentd.supervise.triggering import Verdict
 from agentd.text.prompt_variables import cleaned
 from agentd.text.quoting import printable
@@ -31,6 +34,12 @@ _IDLE: Final = 1.0
 _KINDS: Final = {Verdict.ACCEPTED: EventKind.TRIGGERED, Verdict.SKIPPED: EventKind.TRIGGER_SKIPPED}
 
 
+_AT_ONCE: Final = 10
+"""Deliveries that one look takes: each is written down in the event loop, in 0.2 ms."""
+
+_LONGEST: Final = 86400.0
+"""Seconds for which a webhook waits that no declared trigger takes."""
+
 _UNSAYABLE: Final = "its name has control or invisible characters, or is too long: a prompt cannot say which file it is"
 
 
@@ -41,39 +50,52 @@ class TriggerWatch:
     ----------
     looks
         What they are looked at with: one that does not answer keeps nobody waiting.
+    spool
+        Folder of what came by webhooks.
     """
 
-    def __init__(self, reconciler: Reconciler, looks: Looks) -> None:
+    def __init__(self, reconciler: Reconciler, looks: Looks, spool: Path) -> None:
+        self._spool = spool
         self._reconciler = reconciler
         self._queue = reconciler.host.scheduler.triggers
         self._looks = looks
         self._last: Mapping[Trigger, Listed] = {}
         """What the look before found."""
+        self._problems: Mapping[Trigger, str] = {}
+        """Why nothing can be seen of some folders."""
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
             await asyncio.sleep(EVERY if self._queue.declared else _IDLE)
             triggers = [trigger for each in self._queue.declared.values() for trigger in each.spec.triggers]
-            if not triggers:
-                self._last = {}
-                continue
-            found = await asyncio.gather(*(self._look(trigger) for trigger in triggers))
-            listed = {trigger: each for trigger, each in zip(triggers, found, strict=True) if each is not None}
-            came = False
+            files = [trigger for trigger in triggers if isinstance(trigger.source, FilePattern)]
+            found = await asyncio.gather(*(self._look(trigger) for trigger in files))
+            looked = dict(zip(files, found, strict=True))
+            listed = {trigger: each for trigger, each in looked.items() if isinstance(each, Listed)}
+            self._tell_of_folders({trigger: each for trigger, each in looked.items() if isinstance(each, str)})
+            came = len(files) < len(triggers) and await self._take_webhooks()
             for trigger, each in listed.items():
                 came = self._take(trigger, self._last.get(trigger), each) or came
             self._last = listed
             if came:
                 self._reconciler.reconcile()
 
-    async def _look(self, trigger: Trigger) -> Listed | None:
-        """List a trigger's files; ``None`` if that is not possible now, which changes nothing."""
-        file = trigger.file
+    def _tell_of_folders(self, problems: Mapping[Trigger, str]) -> None:
+        """Say once why nothing can be seen of a folder."""
+        for trigger, reason in problems.items():
+            if self._problems.get(trigger) != reason:
+                log.warning("trigger_unseen", agent=trigger.agent, trigger=str(trigger), reason=reason)
+        self._problems = problems
+
+    async def _look(self, trigger: Trigger) -> Listed | str:
+        """List a trigger's files, or say why that is not possible now, which changes nothing."""
+        file = trigger.source
+        assert isinstance(file, FilePattern)
         try:
             return await self._looks.look(file.folder, partial(list_matching, file.folder, file.pattern), joined=True)
-        except OSError:
-            return None
+        except OSError as error:
+            return str(error.strerror)
 
     def _take(self, trigger: Trigger, before: Listed | None, listed: Listed) -> bool:
         """Hand on what has appeared; says whether anything was."""
@@ -94,7 +116,7 @@ class TriggerWatch:
             if name not in there and before is not None and before.files.get(name) == stamp
         ]
         came = False
-        for _, name in sorted(new):
+        for _, name in sorted(new)[:_AT_ONCE]:
             there |= {name}
             verdict = self._offer(trigger, name, listed.files[name], SeenFiles(listed.folder, there))
             if verdict is Verdict.FULL:
@@ -104,9 +126,8 @@ class TriggerWatch:
         return came
 
     def _offer(self, trigger: Trigger, name: str, stamp: FileStamp, seen: SeenFiles) -> Verdict:
-        path = str(trigger.file.folder / name)
-        agent = self._reconciler.agents.get(trigger.agent)
-        life = None if agent is None else agent.life
+        assert isinstance(trigger.source, FilePattern)
+        path = str(trigger.source.folder / name)
         at = self._reconciler.host.clock.wall()
         written = f"{trigger.name}\0{path}\0{stamp.inode}\0{stamp.modified}\0{at}"
         delivery = Delivery(_id_of(written), trigger.name, {"path": path, "name": name}, at)
@@ -114,20 +135,61 @@ class TriggerWatch:
             self._queue.has_seen(trigger, seen)
             self._tell(EventKind.TRIGGER_REFUSED, trigger, delivery, _UNSAYABLE)
             return Verdict.SKIPPED
-        verdict, reason = self._queue.offer(trigger, delivery, life, seen)
+        return self._decide(trigger, delivery, seen)
+
+    async def _take_webhooks(self) -> bool:
+        """Take what agentd-gateway wrote down; says whether anything was accepted."""
+        try:
+            found = await self._looks.look(self._spool, partial(_spooled, self._spool), joined=True)
+        except OSError:
+            return False
+        done, came = [], 0
+        for name, delivery in found:
+            if came >= _AT_ONCE:
+                break
+            if isinstance(delivery, str):
+                log.warning("webhook_unreadable", path=str(self._spool / name), reason=delivery)
+                done.append(name)
+                continue
+            trigger = self._webhook(delivery.trigger)
+            # One that is not declared now may be in a moment.
+            verdict = Verdict.FULL if trigger is None else self._decide(trigger, delivery)
+            if verdict is not Verdict.FULL or delivery.at < self._reconciler.host.clock.wall() - _LONGEST:
+                done.append(name)
+            came += verdict is Verdict.ACCEPTED
+        if done:
+            try:
+                await self._looks.look(self._spool, partial(remove_spooled, self._spool, done))
+            except OSError as error:
+                # It is found again, and known by then.
+                log.warning("webhook_not_removed", path=str(self._spool), reason=error.strerror)
+        return came > 0
+
+    def _webhook(self, name: str) -> Trigger | None:
+        declared = (trigger for each in self._queue.declared.values() for trigger in each.spec.triggers)
+        return next((each for each in declared if each.name == name and isinstance(each.source, Webhook)), None)
+
+    def _decide(self, trigger: Trigger, delivery: Delivery, seen: SeenFiles | None = None) -> Verdict:
+        agent = self._reconciler.agents.get(trigger.agent)
+        verdict, reason = self._queue.offer(trigger, delivery, None if agent is None else agent.life, seen)
         kind = _KINDS.get(verdict)
         if kind is not None:
             self._tell(kind, trigger, delivery, reason)
         return verdict
 
     def _tell(self, kind: EventKind, trigger: Trigger, delivery: Delivery, reason: str | None) -> None:
-        path = printable(delivery.values["path"])
-        data: dict[str, Detail] = {"trigger": trigger.name, "delivery": delivery.id, "path": path}
+        data: dict[str, Detail] = {"trigger": trigger.name, "delivery": delivery.id}
+        if isinstance(trigger.source, FilePattern):
+            data["path"] = printable(delivery.values["path"])
         if kind is EventKind.TRIGGERED:
             data["waiting"] = self._queue.waiting(trigger.agent)
         self._reconciler.host.emit(Event(kind, trigger.agent, reason, data))
         tell = log.info if kind is EventKind.TRIGGERED else log.warning
         tell(kind.value, agent=trigger.agent, **data, **({} if reason is None else {"reason": reason}))
+
+
+def _spooled(folder: Path) -> list[tuple[str, Delivery | str]]:
+    return [(name, delivery_of(data)) for name, data in read_spool(folder)]
 
 
 def _id_of(text: str) -> str:

@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -39,13 +38,16 @@ class Listed:
     """By name."""
 
 
-def list_matching(folder: Path, pattern: str) -> Listed | None:
-    """List the regular files of a folder, not what symlinks lead to; ``None`` if it cannot be listed."""
+def list_matching(folder: Path, pattern: str) -> Listed | str:
+    """List the regular files of a folder, not what symlinks lead to; or say why that is not possible."""
     found: dict[str, FileStamp] = {}
     try:
         inode = folder.stat().st_ino
         with os.scandir(folder) as entries:
-            for entry in islice(entries, MOST_ENTRIES):
+            for number, entry in enumerate(entries):
+                if number >= MOST_ENTRIES:
+                    # Of a part, nobody could say what is new.
+                    return f"it has more than {MOST_ENTRIES} entries"
                 if not fnmatch.fnmatchcase(entry.name, pattern) or _is_hidden(entry.name, pattern):
                     continue
                 try:
@@ -56,8 +58,8 @@ def list_matching(folder: Path, pattern: str) -> Listed | None:
                     found[entry.name] = FileStamp(status.st_ino, status.st_size, status.st_mtime_ns)
     except FileNotFoundError:
         return Listed(MISSING)
-    except OSError:
-        return None
+    except OSError as error:
+        return str(error.strerror)
     return Listed(inode, found)
 
 

@@ -1,4 +1,4 @@
-"""What is read again while the gateway runs: who is let in, hosts and origins.
+"""What is read again while the gateway runs: who is let in, hosts and origins, webhooks.
 
 Files are read, not watched: some tenths of a millisecond each time, and nothing to set up anew when a folder of
 secrets is replaced as a whole.
@@ -16,6 +16,7 @@ import structlog
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
 from agentd.gateway.http.guard import Access
+from agentd.gateway.http.webhooks import Webhooks
 from agentd.gateway.model.caller import Token
 from agentd.gateway.settings import GatewaySettings, TableError, table_of
 from agentd.gateway.tokens import read_tokens
@@ -27,7 +28,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _EVERY: Final = 0.25
 """Seconds."""
 
-_APPLIED: Final = ("hosts", "origins", "tokens")
+_APPLIED: Final = ("hosts", "origins", "tokens", "webhooks")
 """Fields of [gateway] that count without a restart."""
 
 
@@ -49,13 +50,14 @@ class Rereading:
     ----------
     settings
         Those of the start.
-    access
+    access, webhooks
         What they are applied to.
     looks
         What files are read with.
     """
 
-    def __init__(self, settings: GatewaySettings, access: Access, looks: Looks) -> None:
+    def __init__(self, settings: GatewaySettings, access: Access, webhooks: Webhooks, looks: Looks) -> None:
+        self._webhooks = webhooks
         self._settings = settings
         self._access = access
         self._looks = looks
@@ -92,6 +94,7 @@ class Rereading:
         if read.table != last.table:
             self._access.hosts = self._settings.hosts_with(read.table)
             self._access.origins = frozenset(read.table.origins)
+            self._webhooks.triggers = read.table.webhooks
             self._say_what_takes_a_restart(read.table)
         if read.tokens != last.tokens:
             cut = self._access.change_tokens(read.tokens)

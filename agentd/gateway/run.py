@@ -27,6 +27,7 @@ from agentd.gateway.http.guard import Access
 from agentd.gateway.http.listening import check_guarded, listening
 from agentd.gateway.http.route import CLOSING
 from agentd.gateway.http.server import serve
+from agentd.gateway.http.webhooks import WEBHOOKS, Webhooks
 from agentd.gateway.interface import AT_THE_ROOT, TWICE
 from agentd.gateway.openai.responses import Responses
 from agentd.gateway.openai.turn import RESPONSES, forbid_retry
@@ -43,6 +44,7 @@ from agentd.process.signals import on_signal
 from agentd.settings.folders import SettingsError
 from agentd.settings.logs import Redactor, configure
 from agentd.settings.settings import Settings
+from agentd.supervise.trigger_spool import FOLDER as SPOOL
 from agentd.systemd.notify import ServiceNotifier
 from agentd.text.quoting import printable
 
@@ -105,7 +107,11 @@ async def _serve(settings: GatewaySettings) -> None:
             responses = Responses(engine)
             access = Access(settings.tokens, settings.hosts, settings.origins)
             channels = Channels(engine.inbox, settings.daemon.secret_dir, _instance(settings.daemon.state_dir))
+            looks = Looks()
+            webhooks = Webhooks(settings.daemon.secret_dir, settings.daemon.state_dir / SPOOL, looks)
+            webhooks.triggers = settings.table.webhooks
             app = build_app(access, engine, AT_THE_ROOT, doubled=TWICE, channels=channels)
+            app[WEBHOOKS] = webhooks
             app[RESPONSES] = responses
             app.on_response_prepare.append(forbid_retry)
             async with (
@@ -117,10 +123,9 @@ async def _serve(settings: GatewaySettings) -> None:
                 _report(settings, addresses, database)
                 keep_all()
                 notifier.send("READY=1")
-                looks = Looks()
                 tasks = [
                     asyncio.create_task(notifier.feed_watchdog(), name="watchdog"),
-                    asyncio.create_task(Rereading(settings, access, looks).run(), name="settings"),
+                    asyncio.create_task(Rereading(settings, access, webhooks, looks).run(), name="settings"),
                     asyncio.create_task(
                         keep_channels(channels, engine.managed, settings.channels), name="managed agents' channels"
                     ),

@@ -26,6 +26,7 @@ from agentd.model.gateway import (
     parse_listen,
 )
 from agentd.model.spec import LoadContext
+from agentd.model.triggers import Webhook
 from agentd.settings.context import ConfigUnavailableError, load_context, resolve_agent_user, resolve_data_dir
 from agentd.settings.folders import absolute
 from agentd.settings.settings import Settings
@@ -155,7 +156,9 @@ def table_of(data: bytes, config: Path, context: LoadContext) -> GatewayDeclarat
     loaded = load_jcard(data, str(config), context)
     if errors := [*loaded.errors, *loaded.gateway_errors]:
         raise TableError(str(errors[0]))
-    return loaded.gateway or GatewayDeclaration()
+    triggers = (trigger for agent in loaded.agents if agent.enabled for trigger in agent.triggers)
+    webhooks = tuple(each for each in triggers if isinstance(each.source, Webhook))
+    return replace(loaded.gateway or GatewayDeclaration(), webhooks=webhooks)
 
 
 def _tokens(

@@ -13,6 +13,7 @@ from typing import Final
 from agentd.files.answering import NotAnsweringError
 from agentd.files.regular import read_regular, without_mark
 from agentd.jcard.problems import LoadResult
+from agentd.jcard.trigger_tables import webhook_secrets
 from agentd.model.notification import NotifyRule
 from agentd.model.spec import ENVIRONMENT_NAME, OWN_VARIABLE_PREFIX, AgentSpec
 from agentd.model.telemetry import Telemetry
@@ -141,9 +142,17 @@ def withheld_secrets(contents: Iterable[LoadResult]) -> frozenset[str]:
     """Name the secrets that are not for agents.
 
     With one of the gateway's an agent could act as people do, or as the gateway at a broker; with one for a collector
-    it could send there what it likes.
+    it could send there what it likes; with one of a webhook it could start others.
     """
-    return frozenset(name for each in contents for name in (*each.gateway_secrets, *headers_of(each.telemetry)))
+    return frozenset(
+        name
+        for each in contents
+        for name in (
+            *each.gateway_secrets,
+            *headers_of(each.telemetry),
+            *webhook_secrets(trigger for agent in each.agents for trigger in agent.triggers),
+        )
+    )
 
 
 def headers_of(telemetry: Telemetry | None) -> frozenset[str]:

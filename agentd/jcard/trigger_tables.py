@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from agentd.jcard.checks import check_variable
 from agentd.jcard.declarations import Declaration
 from agentd.jcard.explain import Fault
 from agentd.jcard.findings import Findings
@@ -17,14 +18,17 @@ from agentd.jcard.paths import resolve
 from agentd.jcard.positions import Path
 from agentd.jcard.rule_tables import read_fields, refuse, tables_of
 from agentd.model.order import Overlap
-from agentd.model.spec import LoadContext, RestartPolicy
-from agentd.model.triggers import FilePattern, Trigger
+from agentd.model.spec import ENVIRONMENT_NAME, LoadContext, RestartPolicy
+from agentd.model.triggers import WEBHOOK_VARIABLES, FilePattern, Trigger, Webhook
 from agentd.text.prompt_variables import PLACEHOLDER, malformed_in, variables_in
 from agentd.text.quoting import quote, some
 
 TABLE: Final = "triggers"
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+_VARIABLE: Final = r"[a-z][a-z0-9_]{0,31}"
+_PLACE: Final = r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,9}"
+_MOST_INPUTS: Final = 16
 _WILD: Final = re.compile(r"[*?\[]")
 
 
@@ -39,10 +43,26 @@ class TriggerTable(BaseModel):
     agent: str = Field(
         description="Whom it starts: the name of an agent of the same file, without replicas and schedule."
     )
-    file: Annotated[str, Field(min_length=1)] = Field(
+    file: str | None = Field(
+        None,
         description="Which files, once one appears: a path whose last part may have *, ? and [...], such as "
         "~/inbox/*.csv; a relative one starts at the folder of this file. The prompt has {{ trigger.path }} and "
-        "{{ trigger.name }}."
+        "{{ trigger.name }}.",
+    )
+    secret: Annotated[str, AfterValidator(check_variable)] | None = Field(
+        None,
+        description="Instead of file, in jcard.toml alone: name of the secret with which a webhook is signed, POST "
+        "/triggers/NAME of agentd-gateway. It reaches only agents that list it.",
+        json_schema_extra={"pattern": f"^(?:{ENVIRONMENT_NAME})$"},
+    )
+    events: list[str] = Field(
+        [],
+        description="Of a webhook: which events count, by the header X-GitHub-Event. Default: all but ping.",
+    )
+    inputs: dict[str, str] = Field(
+        {},
+        description="Of a webhook: what the prompt has as {{ trigger.NAME }}, each by its path in the body, such as "
+        'url = "pull_request.html_url". It has event and delivery besides.',
     )
     overlap: Annotated[Overlap, Field(strict=False), WithJsonSchema({"enum": [*Overlap]})] = Field(
         Overlap.QUEUE,
@@ -87,7 +107,11 @@ def _read_table(path: Path, raw: Mapping[str, object], findings: Findings) -> Tr
     missing = [name for name, field in fields.items() if field.is_required() and raw.get(name, "") == ""]
     for name in missing:
         refuse(path, Fault((), f"{name} is missing: {fields[name].description}"), findings)
-    return None if unknown or missing else read_fields(path, TriggerTable, raw, findings)
+    table = None if unknown or missing else read_fields(path, TriggerTable, raw, findings)
+    if table is not None and (table.file is None) == (table.secret is None):
+        refuse(path, Fault((), "expected file or secret, and not both: what starts the agent"), findings)
+        return None
+    return table
 
 
 def _agent_of(
@@ -111,6 +135,12 @@ def _agent_of(
 
 
 def _trigger(path: Path, table: TriggerTable, context: LoadContext, findings: Findings) -> Trigger | None:
+    if table.file is None:
+        return _webhook(path, table, context, findings)
+    for field in ("events", "inputs"):
+        if getattr(table, field):
+            refuse(path, Fault((field,), "is for webhooks, which have a secret; this trigger has a file"), findings)
+            return None
     where = resolve(table.file, context)
     folder, pattern = where.parent, where.name
     message = None
@@ -124,6 +154,34 @@ def _trigger(path: Path, table: TriggerTable, context: LoadContext, findings: Fi
         refuse(path, Fault(("file",), f"found {quote(table.file)}, {message}"), findings)
         return None
     return Trigger(table.name, table.agent, FilePattern(folder, pattern), table.overlap)
+
+
+def _webhook(path: Path, table: TriggerTable, context: LoadContext, findings: Findings) -> Trigger | None:
+    assert table.secret is not None
+    fault = None
+    if context.drop_in:
+        fault = Fault(("secret",), "is for jcard.toml itself: agentd-gateway takes webhooks for no drop-in")
+    if len(table.inputs) > _MOST_INPUTS:
+        fault = Fault(("inputs",), f"found {len(table.inputs)} inputs, expected at most {_MOST_INPUTS}")
+    for name, place in table.inputs.items():
+        if not re.fullmatch(_VARIABLE, name, re.ASCII) or name in WEBHOOK_VARIABLES:
+            fault = Fault(
+                ("inputs", name),
+                f"found {quote(name)}, expected a name of small letters, digits and _, other than "
+                f"{' and '.join(WEBHOOK_VARIABLES)}",
+            )
+        elif not re.fullmatch(_PLACE, place, re.ASCII):
+            fault = Fault(("inputs", name), f'found {quote(place)}, expected a path such as "pull_request.html_url"')
+    if fault is not None:
+        refuse(path, fault, findings)
+        return None
+    webhook = Webhook(table.secret, tuple(table.events), tuple(table.inputs.items()))
+    return Trigger(table.name, table.agent, webhook, table.overlap)
+
+
+def webhook_secrets(triggers: Iterable[Trigger]) -> frozenset[str]:
+    """Name the secrets that webhooks are signed with: an agent that had one could start others."""
+    return frozenset(each.source.secret for each in triggers if isinstance(each.source, Webhook))
 
 
 def _check_prompt(declaration: Declaration, triggers: Sequence[Trigger], findings: Findings) -> None:

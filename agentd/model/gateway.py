@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.model.channels import ChannelDeclaration
+from agentd.model.triggers import Trigger
 
 USER: Final = r"[A-Za-z0-9](?:-?[A-Za-z0-9_]){0,31}"
 """Names of users: without two dashes in a row, which part a user from what is theirs in names of agents."""
@@ -121,3 +122,5 @@ class GatewayDeclaration:
     origins: tuple[str, ...] = ()
     tokens: tuple[DeclaredToken, ...] = ()
     channels: tuple[ChannelDeclaration, ...] = ()
+    webhooks: tuple[Trigger, ...] = ()
+    """Of the same file, that requests to the gateway start agents by."""

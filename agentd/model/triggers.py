@@ -13,6 +13,10 @@ FILE_VARIABLES: Final = ("path", "name")
 """What the prompt can say of a file: where it is, and its name alone."""
 
 
+WEBHOOK_VARIABLES: Final = ("event", "delivery")
+"""What the prompt can say of a webhook beside what its body has."""
+
+
 @dataclass(frozen=True, slots=True)
 class FilePattern:
     """Files whose appearance starts a run."""
@@ -28,23 +32,39 @@ class FilePattern:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """Signed requests that start a run."""
+
+    secret: str
+    """Name of the secret that they are signed with."""
+    events: tuple[str, ...] = ()
+    """The events that count; empty: all."""
+    inputs: tuple[tuple[str, str], ...] = ()
+    """Names of variables, each with the dotted path of its value in the body."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trigger:
     """One ``[[triggers]]`` table."""
 
     name: str
     agent: str
-    file: FilePattern
+    source: FilePattern | Webhook
     overlap: Overlap = Overlap.QUEUE
     """What follows what comes while a run is not over."""
 
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of what it brings."""
-        return FILE_VARIABLES
+        if isinstance(self.source, FilePattern):
+            return FILE_VARIABLES
+        return (*(name for name, _ in self.source.inputs), *WEBHOOK_VARIABLES)
 
     def __str__(self) -> str:
         """Say what it is, in words."""
-        return f"{self.name}: a file {self.file}"
+        if isinstance(self.source, FilePattern):
+            return f"{self.name}: a file {self.source}"
+        return f"{self.name}: a webhook, POST /triggers/{self.name} of agentd-gateway"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class _Given:
 
 def key(trigger: Trigger) -> str:
     """Name a trigger, of whatever file, and what it looks at."""
-    return f"{trigger.agent}/{trigger.name}/{trigger.file}"
+    return f"{trigger.agent}/{trigger.name}/{trigger.source}"
 
 
 @dataclass(slots=True)

@@ -92,7 +92,7 @@ def test_what_comes_during_a_run_waits_over_a_sigkill_of_agentd(daemon: Daemon) 
     assert got.read_text().splitlines() == [f'read "{folder}/{number}.csv"' for number in (1, 2)]
 
 
-def test_a_name_that_a_prompt_cannot_say_is_refused(daemon: Daemon) -> None:
+def test_a_name_that_a_prompt_cannot_say_is_refused_and_another_disk_starts_nobody(daemon: Daemon) -> None:
     folder = inbox(daemon)
     daemon.write_jcard(jcard(noting(daemon.folder / "got")) + trigger(folder / "*.csv"))
     daemon.start()
@@ -102,3 +102,14 @@ def test_a_name_that_a_prompt_cannot_say_is_refused(daemon: Daemon) -> None:
     (event,) = told(daemon, "trigger_refused", "a")
     assert "a prompt cannot say which file it is" in str(event["reason"])
     assert daemon.wait_state("a", "queued")
+    # Another folder in its place, as when a disk is mounted: what it has was there before.
+    inode, other = folder.stat().st_ino, daemon.folder / "other"
+    other.mkdir()
+    (other / "there.csv").touch()
+    folder.rename(daemon.folder / "away")
+    other.rename(folder)
+    file = daemon.state / "triggers.json"
+    daemon.wait_for(lambda: f'"folder": {inode}' not in file.read_text(), what="the other folder was looked at")
+    (folder / "new.csv").touch()
+    daemon.wait_for(lambda: len(told(daemon, "completed", "a")) == 1, what="what is new there has its run")
+    assert (daemon.folder / "got").read_text() == f'read "{folder}/new.csv"\n'

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agentd.jcard.load import load_jcard
+from agentd.jcard.secrets import Secrets, secrets_for, withheld_secrets
 from agentd.model.order import Overlap
-from agentd.model.triggers import FilePattern, Trigger
-from tests.jcard.loading import agents_of, errors_of, warnings_of
+from agentd.model.triggers import FilePattern, Trigger, Webhook
+from tests.jcard.loading import CONTEXT, agents_of, errors_of, load, warnings_of
 
 AGENT = '[[agents]]\nname = "a"\nharness = "claude-code"\n'
 TRIGGER = '[[triggers]]\nname = "inbox"\nagent = "a"\nfile = "~/in/*.csv"\n'
+HOOK = '[[triggers]]\nname = "pr"\nagent = "a"\nsecret = "HOOK"\n'
 
 
 def test_a_trigger_belongs_to_its_agent() -> None:
@@ -31,7 +35,14 @@ def test_a_trigger_belongs_to_its_agent() -> None:
     [
         ('[triggers]\nname = "x"\n', "found a table, expected tables: write [[triggers]]"),
         ('[[triggers]]\nagent = "a"\nfile = "/x/y"\n', "name is missing"),
-        ('[[triggers]]\nname = "x"\nagent = "a"\n', "file is missing"),
+        ('[[triggers]]\nname = "x"\nagent = "a"\n', "expected file or secret, and not both"),
+        (TRIGGER + 'secret = "HOOK"\n', "expected file or secret, and not both"),
+        (TRIGGER + 'events = ["push"]\n', "events: is for webhooks, which have a secret; this trigger has a file"),
+        (HOOK.replace('"HOOK"', '"no name"'), "secret: "),
+        (HOOK + 'inputs = { Url = "a" }\n', 'found "Url", expected a name of small letters'),
+        (HOOK + 'inputs = { event = "a" }\n', 'found "event", expected a name of small letters'),
+        (HOOK + 'inputs = { url = "a..b" }\n', 'found "a..b", expected a path such as "pull_request.html_url"'),
+        (HOOK + "inputs = { " + ", ".join(f'a{n} = "b"' for n in range(17)) + " }\n", "expected at most 16"),
         ('[[triggers]]\nname = "x"\nfile = "/x/y"\n', "agent is missing"),
         (TRIGGER.replace("inbox", "in box"), 'found "in box"'),
         (TRIGGER.replace('"a"', '"c"'), 'found "c", expected an agent of this file: "a"'),
@@ -80,3 +91,19 @@ def test_a_run_that_is_never_over_is_warned_of() -> None:
 def test_without_a_trigger_a_prompt_is_what_it_says() -> None:
     (agent,) = agents_of(AGENT + 'prompt = "{{ trigger.path }} {{ trigger }}"\n')
     assert agent.prompt == "{{ trigger.path }} {{ trigger }}"
+
+
+def test_a_webhook_is_of_the_jcard_itself_and_its_secret_reaches_only_agents_that_list_it() -> None:
+    text = AGENT + 'prompt = "{{ trigger.url }} {{ trigger.event }} {{ trigger.delivery }}"\n' + HOOK
+    text += 'events = ["pull_request"]\ninputs = { url = "pull_request.html_url" }\n'
+    other = '[[agents]]\nname = "b"\nharness = "codex"\nsecrets = ["HOOK"]\n'
+    a, b = agents_of(text + other)
+    webhook = Webhook("HOOK", ("pull_request",), (("url", "pull_request.html_url"),))
+    assert a.triggers == (Trigger("pr", "a", webhook),)
+    assert str(a.triggers[0]) == "pr: a webhook, POST /triggers/pr of agentd-gateway"
+    secrets = Secrets({"HOOK": "s3cret", "KEY": "x"}, withheld=withheld_secrets([load(text)]))
+    assert secrets_for(a, secrets) == {"KEY": "x"}
+    assert secrets_for(b, secrets) == {"HOOK": "s3cret"}
+    dropped = load_jcard(text.encode(), "jcard.d/x.toml", replace(CONTEXT, drop_in=True))
+    (error,) = dropped.errors
+    assert "is for jcard.toml itself" in str(error)

@@ -47,7 +47,7 @@ async def read_json(request: web.Request) -> JsonValue:
             "unsupported_media_type",
             f"expected a body without Content-Encoding, found {coding[:80]!r}",
         )
-    data = await _read(request)
+    data = await read_bytes(request)
     if not data:
         return {}
     if request.content_type != JSON:
@@ -57,6 +57,17 @@ async def read_json(request: web.Request) -> JsonValue:
             "unsupported_media_type",
             f"expected the header Content-Type: {JSON}, found {'none' if found is None else found[:80]!r}",
         )
+    return await parsed(data)
+
+
+async def parsed(data: bytes) -> JsonValue:
+    """Parse JSON without holding up others.
+
+    Raises
+    ------
+    ApiError
+        As `parse_json`.
+    """
     return parse_json(data) if len(data) <= _AT_ONCE else await asyncio.to_thread(parse_json, data)
 
 
@@ -165,18 +176,25 @@ def _too_deep() -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, "invalid_json", message)
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_bytes(request: web.Request, most: int = LARGEST) -> bytes:
+    """Read a body as it is, of so many bytes.
+
+    Raises
+    ------
+    ApiError
+        408 or 413.
+    """
     too_large = ApiError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"expected a body of at most {LARGEST >> 20} MiB"
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"expected a body of at most {most >> 20} MiB"
     )
-    if (request.content_length or 0) > LARGEST:
+    if (request.content_length or 0) > most:
         raise too_large
     data = bytearray()
     try:
         async with asyncio.timeout(PATIENCE):
             async for part in request.content.iter_any():
                 data += part
-                if len(data) > LARGEST:
+                if len(data) > most:
                     raise too_large
     except TimeoutError:
         message = f"the body did not arrive within {PATIENCE:g} s"

@@ -43,4 +43,6 @@ def test_a_route_says_what_it_takes_and_answers(route: Route) -> None:
 
 def test_what_changes_something_is_not_for_who_may_only_look() -> None:
     for route in SHOWN:
-        assert (route.method == "GET") == (route.scope in (None, Scope.READ)), route.path
+        # A webhook is let in by its signature.
+        looks = route.scope in (None, Scope.READ) and route.path != "/triggers/{name}"
+        assert (route.method == "GET") == looks, route.path
