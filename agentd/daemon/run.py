@@ -88,7 +88,7 @@ async def _main(
     await folders.check_answering(looks)
     folders.make()
     async with contextlib.AsyncExitStack() as stack:
-        locks = take_locks(settings, stack, looks)
+        locks = await take_locks(settings, stack, looks)
         daemon = Daemon(folders, locks, redactor, looks, changed, signals)
         await daemon.serve_unless_stopped(stack)
     return partial(replace_this_process, daemon.open_files) if daemon.replaced else None

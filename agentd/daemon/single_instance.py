@@ -11,7 +11,10 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -28,6 +31,10 @@ from agentd.tmux.server_process import socket_of
 from agentd.tmux.socket_file import listener_of
 
 log = structlog.get_logger(__name__)
+
+_INHERITED: Final = 10.0
+"""Seconds to wait for locks whose holder has ended: a child of it has them from fork to exec, some ms."""
+_LOOK_AFTER: Final = 0.02
 
 
 class StartError(RuntimeError):
@@ -68,8 +75,10 @@ class DataDirectory:
             self._lock.release_name()
 
 
-def take_locks(settings: Settings, stack: contextlib.AsyncExitStack, looks: Looks) -> list[PathLock]:
+async def take_locks(settings: Settings, stack: contextlib.AsyncExitStack, looks: Looks) -> list[PathLock]:
     """Lock everything that no two daemons may share; the stack releases it.
+
+    A daemon that was killed may leave a child that has its locks until it executes its program: that is waited for.
 
     Raises
     ------
@@ -84,15 +93,29 @@ def take_locks(settings: Settings, stack: contextlib.AsyncExitStack, looks: Look
     for path in (settings.tmux_socket, settings.api_socket):
         check_socket_path(path)
         try:
-            locks.append(PathLock.of_socket(path))
+            locks.append(await _taken(partial(PathLock.of_socket, path)))
         except OSError as error:
             raise StartError(f"cannot lock {path}: {error.strerror}: {error.filename}") from error
         stack.push_async_callback(_release, locks[-1], looks)
-    locks.append(PathLock.of_folder(settings.state_dir, "--state-dir", file=True))
+    locks.append(await _taken(partial(PathLock.of_folder, settings.state_dir, "--state-dir", file=True)))
     stack.push_async_callback(_release, locks[-1], looks)
     for lock in locks:
         lock.attend()
     return locks
+
+
+async def _taken(take: Callable[[], PathLock]) -> PathLock:
+    waited = 0.0
+    while True:
+        try:
+            return take()
+        except AlreadyRunningError as error:
+            if error.pid is None or ProcessIdentity.of(error.pid) is not None or waited >= _INHERITED:
+                raise
+            if not waited:
+                log.info("waits_for_locks", former=error.pid, reason="it has ended, and a child of it has them")
+        await asyncio.sleep(_LOOK_AFTER)
+        waited += _LOOK_AFTER
 
 
 async def _release(lock: PathLock, looks: Looks) -> None:

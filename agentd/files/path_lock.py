@@ -25,7 +25,17 @@ _NOT_LOCKED = "whether an agentd on another host uses it cannot be known"
 
 
 class AlreadyRunningError(RuntimeError):
-    """Another agentd holds the path; the text names its pid."""
+    """Another agentd holds the path; the text names its pid.
+
+    Parameters
+    ----------
+    pid
+        Of the holder; ``None`` where it is not known, or is on another host.
+    """
+
+    def __init__(self, text: str, pid: int | None = None) -> None:
+        super().__init__(text)
+        self.pid = pid
 
 
 class SocketTakenError(RuntimeError):
@@ -102,7 +112,8 @@ class PathLock:
         try:
             return cls(path, advice, HeldName.take(path), file)
         except NameHeldError as error:
-            raise AlreadyRunningError(f"another agentd (pid {error.pid}) holds {path}; stop it, or {advice}") from None
+            text = f"another agentd (pid {error.pid}) holds {path}; stop it, or {advice}"
+            raise AlreadyRunningError(text, error.pid) from None
 
     def lock_file(self) -> None:
         """Lock the file, if there is to be one.
@@ -148,8 +159,8 @@ class PathLock:
                 raise
             log.warning("folder_not_locked", path=str(path.parent), reason=error.strerror, effect=_NOT_LOCKED)
             return
-        who = _read_holder(descriptor)
-        raise AlreadyRunningError(f"another agentd ({who}) holds {self.path}; stop it, or {self._advice}")
+        who, pid = _read_holder(descriptor)
+        raise AlreadyRunningError(f"another agentd ({who}) holds {self.path}; stop it, or {self._advice}", pid)
 
     def attend(self) -> None:
         """From now on there is an event loop: let others find out who holds it."""
@@ -212,15 +223,17 @@ def remove_at_the_end(path: Path) -> None:
         log.warning("file_stays", path=str(path), error=error.strerror, effect="none: the next agentd takes it over")
 
 
-def _read_holder(descriptor: int) -> str:
-    """Read who holds the lock; one that has just taken it may not have written that yet."""
+def _read_holder(descriptor: int) -> tuple[str, int | None]:
+    """Read who holds the lock, and the pid if it is one of this host; a new holder may not have written it yet."""
     for _ in range(_HOLDER_LOOKS):
         pid, _, host = os.pread(descriptor, 256, 0).decode("utf-8", "replace").partition("\n")
         if pid:
             host = host.strip()
-            return f"pid {pid}" if host in ("", platform.node()) else f"pid {pid} on the host {host}"
+            if host not in ("", platform.node()):
+                return f"pid {pid} on the host {host}", None
+            return f"pid {pid}", int(pid) if pid.isascii() and pid.isdecimal() else None
         time.sleep(_HOLDER_PAUSE)  # noqa: TID251 (before there is an event loop, 0.2 s at most)
-    return "pid unknown"
+    return "pid unknown", None
 
 
 def check_socket_path(path: Path) -> None:

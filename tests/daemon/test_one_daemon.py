@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +52,39 @@ def test_a_second_daemon_that_comes_by_another_path_is_refused(
     alias.symlink_to(first.runtime)
     second.tmux_socket = alias / first.tmux_socket.name
     assert f"pid {first.pid}" in refused(second)
+
+
+LEAVES_A_CHILD = """
+import os, signal, sys
+from pathlib import Path
+from agentd.files.path_lock import PathLock
+
+taken = [PathLock.of_socket(Path(path)) for path in sys.argv[1:-1]]
+taken.append(PathLock.of_folder(Path(sys.argv[-1]), "--state-dir", file=True))
+if child := os.fork():
+    print(child, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+signal.pause()
+"""
+
+
+def test_a_child_that_a_killed_daemon_was_about_to_start_keeps_no_daemon_from_starting(daemon: Daemon) -> None:
+    daemon.state.mkdir()
+    paths = [str(path) for path in (daemon.tmux_socket, daemon.api_socket, daemon.state)]
+    command = [sys.executable, "-c", LEAVES_A_CHILD, *paths]
+    with subprocess.Popen(command, env=daemon.environment(), stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        child = int(killed.stdout.readline())
+        assert killed.wait() == -signal.SIGKILL
+        try:
+            declare(daemon, stay("a"))
+            daemon.start(ready=False)
+            daemon.wait_for(lambda: "waits_for_locks" in daemon.log_text(), what="it waits")
+            assert daemon.running
+        finally:
+            os.kill(child, signal.SIGKILL)
+    daemon.wait_answers()
+    running(daemon, "a")
 
 
 def test_many_daemons_at_once_leave_exactly_one(daemon_factory: Callable[[], Daemon]) -> None:
