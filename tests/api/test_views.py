@@ -12,10 +12,12 @@ from agentd.api.views import AGENT, AGENTS, PLAN
 from agentd.model.plan_report import ObservedAgentView
 from tests.api.memory_source import PLAN as SOME_PLAN
 from tests.api.memory_source import RUNNING
+from tests.support.effort import examples
 
 TEXT = st.text(st.characters(codec="utf-8"))
 
 
+@examples(10)
 @given(name=TEXT, error=st.none() | TEXT, pid=st.none() | st.integers(), uptime=st.integers(min_value=0))
 def test_any_agent_comes_back_as_it_was(name: str, error: str | None, pid: int | None, uptime: int) -> None:
     status = replace(RUNNING, name=name, error=error, pid=pid, uptime_seconds=uptime)

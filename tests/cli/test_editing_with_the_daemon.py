@@ -29,6 +29,7 @@ def observed(client: Client, *call: str) -> dict[str, AgentJson]:
     return {agent["name"]: agent for agent in document["observed"]}
 
 
+@pytest.mark.thorough
 def test_waiting_returns_once_the_agent_is_as_edited(running: Client, daemon: Daemon) -> None:
     before = daemon.agents()
 
@@ -73,6 +74,7 @@ def test_waiting_returns_once_agents_have_come_and_gone(running: Client, daemon:
     assert running("validate").status == 0
 
 
+@pytest.mark.thorough
 def test_waiting_tells_of_agents_that_do_not_run_well_and_of_time_that_is_over(running: Client, daemon: Daemon) -> None:
     done = running("add", "broken", "--harness", "custom", "--wait", "--", "no-such-program")
     assert done.status == 1

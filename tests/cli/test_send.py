@@ -253,6 +253,7 @@ def test_interrupt_presses_the_harness_own_keys(daemon: Daemon, client: Client) 
     wait_for_text(daemon, "b", "033")
 
 
+@pytest.mark.thorough
 def test_with_an_input_box_taken_means_that_the_box_is_empty_again(daemon: Daemon, client: Client) -> None:
     boxed(daemon)
     assert client("send", "a", "two\nlines").out == "9 characters to a: taken\n"
@@ -288,6 +289,7 @@ def test_the_end_of_a_text_does_not_change_what_enter_means(daemon: Daemon, clie
     assert f"\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}\xa0{text}\n" in daemon.screen("a") + "\n"
 
 
+@pytest.mark.thorough
 def test_a_text_that_opens_something_else_was_taken(daemon: Daemon, client: Client) -> None:
     boxed(daemon)
     assert client("send", "a", "/menu", "--timeout", "500ms").out == "5 characters to a: taken\n"

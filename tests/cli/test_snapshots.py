@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.support import Client
 from tests.cli.test_worktrees import agent, client_of, worker
 from tests.daemon.test_turns import SESSION, argv_of, resuming
@@ -55,6 +57,7 @@ def test_an_agent_comes_back_as_it_was_when_it_was_saved(daemon: Daemon) -> None
     assert daemon.agents()["alice"]["state"] == "running"
 
 
+@pytest.mark.thorough
 def test_a_removed_worktree_is_restored_for_an_agent_that_nobody_declares(daemon: Daemon) -> None:
     client, tree = started(daemon)
     daemon.write_jcard(jcard(agent("plain")))
@@ -103,6 +106,7 @@ def test_what_is_not_there_or_not_saved_is_said(daemon: Daemon) -> None:
     assert client("snapshot", "--list", "plain").out == ""
 
 
+@pytest.mark.thorough
 def test_a_conversation_that_agentd_has_forgotten_goes_on_after_a_restoration(daemon: Daemon) -> None:
     claude = resuming(daemon)
     claude.hook_done("UserPromptSubmit", prompt_id="p1", prompt="go")

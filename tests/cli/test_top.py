@@ -178,6 +178,7 @@ async def test_a_restart_is_asked_about_first(
         await shown(pilot, lambda: done == ["restart"])
 
 
+@pytest.mark.thorough
 async def test_the_table_goes_on_while_a_dialog_is_open(client: Client, source: MemorySource) -> None:
     source.statuses = [IDLE]
     app = Top(Api(client.api_socket), settings_of(client))

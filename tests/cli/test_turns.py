@@ -58,6 +58,7 @@ def test_the_answer_is_printed_as_the_program_recorded_it(talk: Client) -> None:
     assert talk("ask", "a", "--stream", "and now?", *LIMIT).out.strip() == "I hear: and now?"
 
 
+@pytest.mark.thorough
 def test_an_agent_that_has_just_been_started_is_waited_for(talk: Client, daemon: Daemon) -> None:
     program = daemon.bin / "claude"
     program.write_text(program.read_text().replace("exec", "sleep 1\nexec"))
@@ -144,6 +145,7 @@ def test_an_agent_that_does_not_tell_of_its_turns_is_said_to(talk: Client) -> No
     assert "no turn of mute has ended" in talk("last", "mute").err
 
 
+@pytest.mark.thorough
 def test_the_last_answer_of_a_run_that_ended_is_in_the_events(talk: Client) -> None:
     assert talk("ask", "a", "remember", *LIMIT).status == 0
     talk("stop", "a", "--wait")
@@ -219,6 +221,7 @@ def test_the_mailbox_says_what_became_of_each_message(talk: Client, daemon: Daem
     assert "says hooks" in shown
 
 
+@pytest.mark.thorough
 def test_a_message_waits_for_an_agent_that_does_not_run_and_its_expiry_is_told(talk: Client) -> None:
     assert talk("stop", "a", "--wait").status == 0
     refused = talk("send", "a", "hello")

@@ -43,6 +43,7 @@ class Scripted(Listener):
         self.daemon.wait_for(lambda: self.activity() == activity, 60, what=f"{self.name} is {activity}")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", EITHER)
 def test_turns_go_on_while_agentd_is_away_and_the_conversation_after_a_death(
     daemon: Daemon, command: tuple[str, ...]

@@ -95,6 +95,7 @@ def test_exactly_as_many_run_as_may_however_they_end(daemon: Daemon) -> None:
     assert max(counts) <= 3
 
 
+@pytest.mark.thorough
 def test_a_killed_agentd_gives_no_slot_twice(daemon: Daemon) -> None:
     """It is killed at whatever moment while agents go through two slots; each counts who else lives."""
     counted, seen = daemon.folder / "slots", daemon.folder / "seen"

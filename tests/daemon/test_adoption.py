@@ -247,6 +247,7 @@ def restarted(daemon: Daemon, name: str, times: int) -> None:
     daemon.wait_for(lambda: daemon.agents()[name]["restarts"] == times)
 
 
+@pytest.mark.thorough
 def test_restarts_are_counted_on_across_daemons(daemon: Daemon) -> None:
     step = 'while ! test -e "${0%.runs}.gate$(wc -l <"$0")"; do sleep 0.02; done; exit 1'
     gates = [daemon.folder / f"a.gate{number}" for number in range(1, 4)]
@@ -262,6 +263,7 @@ def test_restarts_are_counted_on_across_daemons(daemon: Daemon) -> None:
     assert len(runs(daemon.folder, "a")) == 3
 
 
+@pytest.mark.thorough
 def test_a_stop_that_the_former_daemon_began_is_brought_to_its_end(daemon: Daemon) -> None:
     ready, hidden = daemon.folder / "ready", daemon.folder / "hidden"
     options = ("--ignore=INT,TERM", "--grandchildren=2", "--pids-file", hidden, "--ready", ready, "--forever")
@@ -277,6 +279,7 @@ def test_a_stop_that_the_former_daemon_began_is_brought_to_its_end(daemon: Daemo
     assert pids(daemon) == {"a": before["a"]}
 
 
+@pytest.mark.thorough
 def test_a_restart_that_the_former_daemon_began_happens_once(daemon: Daemon) -> None:
     ready, lock, count = (daemon.folder / name for name in ("ready", "lock", "a.runs"))
 
@@ -297,6 +300,7 @@ def test_a_restart_that_the_former_daemon_began_happens_once(daemon: Daemon) -> 
     assert not list(daemon.folder.glob("*.overlap"))
 
 
+@pytest.mark.thorough
 def test_an_ended_agent_whose_session_was_closed_stays_ended(daemon: Daemon) -> None:
     agents = [counting("done", daemon.folder, "exit 0"), counting("failed", daemon.folder, "exit 3")]
     start(daemon, *agents, flags=["--interval=200ms"])
@@ -315,6 +319,7 @@ def test_an_ended_agent_whose_session_was_closed_stays_ended(daemon: Daemon) -> 
     assert [len(runs(daemon.folder, name)) for name in ("done", "failed")] == [1, 1]
 
 
+@pytest.mark.thorough
 def test_agents_whose_sessions_are_closed_during_the_absence_follow_their_policy(daemon: Daemon) -> None:
     folder = daemon.folder
     again = 'test "$(wc -l <"$0")" -lt 3 && exit 4; exec sleep 600'
@@ -366,6 +371,7 @@ def test_another_shell_that_starts_agentd_restarts_no_agent(daemon: Daemon) -> N
     assert pids(daemon)["a"] == before["a"]
 
 
+@pytest.mark.thorough
 def test_a_tmux_server_that_died_during_the_absence_takes_nothing_into_the_next_life(daemon: Daemon) -> None:
     lock, hidden = daemon.folder / "lock", daemon.folder / "hidden"
     options = ("--only-one", lock, "--ignore=HUP", "--grandchildren=2", "--pids-file", hidden, "--forever")
@@ -382,6 +388,7 @@ def test_a_tmux_server_that_died_during_the_absence_takes_nothing_into_the_next_
     assert not list(daemon.folder.glob("*.overlap"))
 
 
+@pytest.mark.thorough
 def test_killed_again_and_again_nothing_changes(daemon: Daemon) -> None:
     start(daemon, stay("a"), stay("b", timeout="1h"))
     before = running(daemon, "a", "b")
@@ -418,6 +425,7 @@ def test_an_agent_that_changed_its_session_meanwhile_has_one(daemon: Daemon) -> 
     assert_one_session(daemon, ["other"])
 
 
+@pytest.mark.thorough
 def test_a_launch_that_was_refused_in_the_pane_of_the_run_before_is_remembered_over_daemons(daemon: Daemon) -> None:
     start(daemon, counting("a", daemon.folder, "exit 0"))
     daemon.wait_state("a", "exited")

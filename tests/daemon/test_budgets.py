@@ -98,6 +98,7 @@ def test_no_turn_begins_beyond_a_number_of_turns_until_the_number_is_raised(daem
     assert daemon.agents()["a"]["state"] == "running"
 
 
+@pytest.mark.thorough
 def test_stop_stops_it_and_its_restart_policy_does_not_answer(daemon: Daemon, client: Client) -> None:
     declare(daemon, {"turns": 1, "on_breach": "stop"}, restart="always")
     start(daemon)
@@ -112,6 +113,7 @@ def test_stop_stops_it_and_its_restart_policy_does_not_answer(daemon: Daemon, cl
     daemon.wait_for(lambda: bound(daemon, "turns")["used"] == 0, what="the new run has used nothing")
 
 
+@pytest.mark.thorough
 def test_notify_tells_once_and_does_nothing(daemon: Daemon, client: Client) -> None:
     declare(daemon, {"turns": 1, "on_breach": "notify"})
     start(daemon)
@@ -146,6 +148,7 @@ def test_a_turn_that_costs_too_much_is_interrupted(daemon: Daemon, client: Clien
     assert "2.55 of 2.5 US dollars in this run (custom's own record, " in client("status", "a").out
 
 
+@pytest.mark.thorough
 def test_what_was_used_is_kept_over_a_kill_of_agentd(daemon: Daemon, client: Client) -> None:
     declare(daemon, {"usd": "5", "turns": 9})
     start(daemon)
@@ -178,6 +181,7 @@ spawned_by = "a"
 """
 
 
+@pytest.mark.thorough
 def test_what_a_worker_costs_counts_to_whoever_spawned_it_and_holds_up_both(daemon: Daemon, client: Client) -> None:
     daemon.write_jcard("[budget]\nturns = 9\n" + jcard(agent(daemon, "a", {"day": "5"})))
     worker = daemon.folder / "jcard.d" / "workers" / "w.toml"

@@ -133,6 +133,7 @@ def test_a_guest_is_provisioned_polled_and_shut_down(guest: Guest) -> None:
     assert not psutil.pid_exists(pid)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("exists", everyday([True], [False, True]), ids=["missing", "covered"])
 def test_an_agent_whose_workdir_is_mounted_last_runs_in_the_mount(guest: Guest, exists: bool) -> None:
     if exists:

@@ -38,6 +38,7 @@ def activity(daemon: Daemon) -> object:
     return None if agent is None else agent["activity"]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_example_in_sh_has_turns_and_asks_for_permission(daemon: Daemon, client: Client) -> None:
     start(daemon, "sh", str(EXAMPLES / "agent.sh"))
@@ -86,6 +87,7 @@ def test_an_agent_between_two_turns_is_not_interrupted_which_would_end_it(daemon
     daemon.wait_state("a", "failed", "exited", "backoff")
 
 
+@pytest.mark.thorough
 def test_an_answer_is_printed_while_it_is_written(daemon: Daemon, client: Client) -> None:
     program = EXAMPLES.parents[1] / "tests/support/listening_agent.py"
     start(daemon, sys.executable, "-I", "-S", "-X", "utf8", str(program))

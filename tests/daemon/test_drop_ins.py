@@ -363,6 +363,7 @@ class TestLease:
         assert pids(daemon)["b"] == before["b"]
         daemon.wait_gone("b")
 
+    @pytest.mark.thorough
     def test_the_lease_of_an_unreachable_folder_goes_on(self, daemon: Daemon) -> None:
         """Nobody can renew what agentd does not see: its declarer may be lost, too."""
         begin(daemon, {"b.toml": text_of(stay("b"), lease="1s"), "c.toml": text_of(stay("c"))})
@@ -371,6 +372,7 @@ class TestLease:
         daemon.wait_gone("b")
         assert pids(daemon) == {"c": before["c"]}
 
+    @pytest.mark.thorough
     def test_a_restart_of_agentd_begins_the_lease_anew(self, daemon: Daemon) -> None:
         flags = (NEVER, "--on-shutdown=keep")
         begin(daemon, {"b.toml": text_of(stay("b"), lease="1500ms")}, flags=flags)
@@ -397,6 +399,7 @@ class TestAcrossARestart:
         assert pids(daemon) == before
         assert daemon.agents()["b"]["owner"] == "team"
 
+    @pytest.mark.thorough
     def test_a_drop_in_removed_meanwhile_has_its_agents_stopped(self, daemon: Daemon) -> None:
         begin(daemon, {"b.toml": text_of(stay("b")), "team/c.toml": text_of(stay("c")), "d.toml": text_of(stay("d"))})
         before = running(daemon, "b", "c", "d")
@@ -428,6 +431,7 @@ class TestAcrossARestart:
         daemon.wait_gone("gone")
         assert pids(daemon)["b"] == before["b"]
 
+    @pytest.mark.thorough
     def test_an_invalid_jcard_at_the_start_leaves_only_its_own_agents(self, daemon: Daemon) -> None:
         begin(daemon, {"b.toml": text_of(stay("b")), "c.toml": text_of(stay("c"))}, stay("a"))
         before = running(daemon, "a", "b", "c")
@@ -440,6 +444,7 @@ class TestAcrossARestart:
         daemon.write_jcard(jcard(stay("n")))
         daemon.wait_gone("a")
 
+    @pytest.mark.thorough
     def test_a_renamed_drop_in_is_known_by_its_new_name(self, daemon: Daemon) -> None:
         begin(daemon, {"b.toml": text_of(stay("b"))})
         before = running(daemon, "b")
@@ -452,6 +457,7 @@ class TestAcrossARestart:
         wait_refused(daemon, "c.toml")
         assert pids(daemon)["b"] == before["b"]
 
+    @pytest.mark.thorough
     def test_a_folder_that_is_gone_at_the_start_leaves_its_agents(self, daemon: Daemon) -> None:
         begin(daemon, {"b.toml": text_of(stay("b"))}, stay("a"), flags=("--interval=200ms",))
         before = running(daemon, "a", "b")

@@ -25,6 +25,7 @@ def opened(daemon: Daemon, count: int) -> None:
     daemon.wait_for(lambda: len(daemon.sessions()) > count, 30)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("signalled_by", everyday(["agents"], ["agents", "sessions", "time"]))
 def test_a_daemon_killed_while_it_launches_leaves_each_agent_one_run(daemon: Daemon, signalled_by: str) -> None:
     chance = random.Random(f"{SEED} {signalled_by}")

@@ -173,6 +173,7 @@ def test_a_message_waits_for_an_agent_that_is_not_there_yet(daemon: Daemon) -> N
     assert post(daemon, "/v1/turns/a/messages/m3", method="DELETE")[0] == 409
 
 
+@pytest.mark.thorough
 def test_a_kill_in_a_turn_loses_neither_the_turn_nor_those_that_wait(agent: Listener) -> None:
     daemon = agent.daemon
     agent.send("m1", "slow one")
@@ -193,6 +194,7 @@ def test_a_kill_in_a_turn_loses_neither_the_turn_nor_those_that_wait(agent: List
     assert later.kinds()[0] == "gap"
 
 
+@pytest.mark.thorough
 def test_a_turn_that_ended_while_agentd_was_away_is_settled(agent: Listener) -> None:
     daemon = agent.daemon
     agent.send("m1", "slow one")
@@ -230,6 +232,7 @@ def test_messages_to_an_agent_that_is_not_declared_any_more_fail(daemon: Daemon)
     assert [line for line in following.lines if line.get("status") == "ended"][-1]["message"] == "m1"
 
 
+@pytest.mark.thorough
 def test_a_hundred_may_wait_and_no_more(agent: Listener) -> None:
     agent.send("m", "forever")
     agent.wait("m", "started")

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import cast
 
+import pytest
+
 from tests.cli.support import Client
 from tests.daemon.support import declare, start
 from tests.daemon.test_events import events
@@ -82,6 +84,7 @@ def test_a_start_that_is_due_while_it_runs_is_skipped_waits_or_ends_the_run(daem
     daemon.wait_for(lambda: len(told(daemon, "started", "queue")) == 2, what="the one that waited is made")
 
 
+@pytest.mark.thorough
 def test_a_run_survives_agentd_and_is_not_made_again(daemon: Daemon) -> None:
     start(daemon, runs("a", ["sleep", "600"]))
     pid = daemon.wait_state("a", "running")["pid"]

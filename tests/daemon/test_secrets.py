@@ -174,7 +174,7 @@ def test_a_secret_is_on_no_command_line_at_any_time(daemon: Daemon) -> None:
     daemon.write_secret("TOKEN", VALUE)
     looking = LookingAtCommandLines()
     looking.start()
-    names = [f"a{number}" for number in range(30)]
+    names = [f"a{number}" for number in range(12)]
     start(daemon, *(stay(name) for name in names))
     first = running(daemon, *names)
     declare(daemon, *(stay(name, env={"X": "1"}) for name in names))

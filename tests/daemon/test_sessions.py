@@ -124,6 +124,7 @@ def test_interrupting_at_the_terminal_reaches_the_agent_alone(daemon: Daemon) ->
         daemon.wait_for(lambda: terminal.shows("exit status 9"))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_scrollback_holds_50_000_lines(daemon: Daemon) -> None:
     start(daemon, script("a", f"seq 1 {HISTORY + 2000}"))

@@ -127,6 +127,7 @@ def launched(daemon: Daemon, count: int) -> None:
     daemon.wait_for(lambda: sum(pid is not None for pid in pids(daemon).values()) >= count)
 
 
+@pytest.mark.thorough
 def test_a_daemon_told_to_end_while_it_launches_ends_cleanly(daemon_factory: Callable[[], Daemon]) -> None:
     chance = random.Random(4)
     for _ in range(2):

@@ -69,6 +69,7 @@ def test_it_goes_on_once_its_limit_has_reset(daemon: Daemon, client: Client) -> 
     assert kinds(daemon).count("limit_resumed") == 1
 
 
+@pytest.mark.thorough
 def test_until_when_it_waits_and_why_is_shown_and_an_edit_cancels_it(daemon: Daemon, client: Client) -> None:
     limit = start(daemon, client, "wait", "limit 4000")
     assert limit["reason"] == "it goes on once the limit has reset"
@@ -86,6 +87,7 @@ def test_until_when_it_waits_and_why_is_shown_and_an_edit_cancels_it(daemon: Dae
     assert daemon.agents()["a"]["state"] == "running"
 
 
+@pytest.mark.thorough
 def test_the_wait_is_kept_over_restarts_of_agentd(daemon: Daemon, client: Client) -> None:
     before = start(daemon, client, "wait", "limit 4000")
     daemon.kill()
@@ -94,6 +96,7 @@ def test_the_wait_is_kept_over_restarts_of_agentd(daemon: Daemon, client: Client
     assert at_limit(daemon) == before
 
 
+@pytest.mark.thorough
 def test_without_a_reset_it_says_what_is_done_instead(daemon: Daemon, client: Client) -> None:
     limit = start(daemon, client, "wait", "limit")
     assert limit["resets_at"] is None
@@ -116,6 +119,7 @@ def test_stop_stops_it_with_the_reason(daemon: Daemon, client: Client) -> None:
     assert kinds(daemon).count("launched") == 1
 
 
+@pytest.mark.thorough
 def test_notify_tells_and_does_nothing(daemon: Daemon, client: Client) -> None:
     limit = start(daemon, client, "notify", "limit 4000")
     assert (limit["action"], limit["resume_at"]) == ("notify", None)

@@ -288,6 +288,7 @@ def move_to_new_folders(daemon: Daemon, times: int) -> None:
         shutil.rmtree(daemon.folder / "elsewhere")
 
 
+@pytest.mark.thorough
 def test_a_folder_that_is_removed_and_made_again_is_watched_again(daemon: Daemon) -> None:
     """The new one may have the number of the old one."""
     start(daemon, stay("a"), flags=[NEVER])

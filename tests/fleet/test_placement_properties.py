@@ -16,6 +16,7 @@ from agentd.fleet.placement import place
 from agentd.fleet.plans import Host, Step, Wish
 from agentd.fleet.rebalancing import rebalance
 from agentd.model.placement import OnHostLoss, Place, Spread
+from tests.support.thorough import everyday
 
 ZONES = st.sampled_from([(), (("zone", "a"),), (("zone", "b"),)])
 PLACES = st.builds(
@@ -221,7 +222,7 @@ def large(number: int) -> list[Host]:
     return [Host(f"h{at:03}", 60, 64, 64 * 1024**3, labels=(("zone", "ab"[at % 2]),)) for at in range(number)]
 
 
-@pytest.mark.parametrize("number", [20, 200])
+@pytest.mark.parametrize("number", everyday([200], [20, 200]))
 def test_five_thousand_agents_are_placed_within_a_second(number: int) -> None:
     wishes, hosts = many(5000), large(number)
     before = time.process_time()

@@ -76,7 +76,7 @@ def said(path: Path, request: bytes, patience: float) -> bytes:
     return bytes(answer)
 
 
-@examples(60)
+@examples(30)
 @given(request=mutations(_SEEDS, _TOKENS))
 def test_any_bytes_are_answered_as_http_or_hung_up_on(api: Daemon, request: bytes) -> None:
     answer = said(api.api_socket, request, patience=0.02)

@@ -75,6 +75,7 @@ def test_a_child_that_outgrows_the_memory_is_told_of_while_the_agent_lives_on(li
     assert limited.daemon.wait_state("a", "exited")["exit_reason"] is None
 
 
+@pytest.mark.thorough
 def test_an_agent_that_fails_over_its_child_has_the_reason_oom(limited: Limited) -> None:
     limited.declare(a={**MEMORY, "restart": "on-failure", "on_oom": "stop"})
     limited.daemon.start()
@@ -86,6 +87,7 @@ def test_an_agent_that_fails_over_its_child_has_the_reason_oom(limited: Limited)
     assert ended["error"] == "oom: the kernel killed a process of it, for lack of memory; exit status 3"
 
 
+@pytest.mark.thorough
 def test_on_oom_runs_an_agent_again_that_nothing_else_would(limited: Limited) -> None:
     limited.declare(a={**MEMORY, "on_oom": "restart", "restart_delay": "10ms", "max_restarts": 1})
     limited.daemon.start()
@@ -154,6 +156,7 @@ def test_a_process_without_environment_and_parents_is_found(limited: Limited) ->
     assert has_ended(hidden)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ends", everyday([False], [True, False]))
 def test_a_later_daemon_finds_the_groups_again(limited: Limited, *, ends: bool) -> None:
     limited.declare(a=MEMORY, gone={"pid_limit": 20})
@@ -190,6 +193,7 @@ def test_a_later_daemon_finds_the_groups_again(limited: Limited, *, ends: bool) 
     limited.daemon.restart("--on-shutdown=stop")
 
 
+@pytest.mark.thorough
 def test_a_daemon_killed_while_runs_wait_for_their_groups_leaves_each_one_run_and_its_limits(limited: Limited) -> None:
     names = [f"a{number}" for number in range(8)]
     limited.declare(**{name: {"pid_limit": 20} for name in names})

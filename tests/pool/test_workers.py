@@ -50,6 +50,7 @@ def test_a_worker_answers_asks_and_goes_on_until_it_is_terminated(world: World) 
     assert world.run(workers).total == 0
 
 
+@pytest.mark.thorough
 def test_a_message_that_waits_is_work_so_an_old_end_is_not_told_again(world: World) -> None:
     worker = world.spawn("first").id
     world.observe(worker, WorkerEvent.COMPLETED)

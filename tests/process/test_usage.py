@@ -138,6 +138,7 @@ def test_a_process_that_is_between_two_programs_at_one_look_is_found_by_the_next
         orphan.wait(30)
 
 
+@pytest.mark.thorough
 def test_cpu_never_goes_back_and_goes_on_with_the_next_run(
     tmp_path: Path, children: list[subprocess.Popen[bytes]]
 ) -> None:

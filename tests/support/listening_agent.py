@@ -14,6 +14,7 @@ import os
 import re
 import socket
 import sys
+import termios
 import time
 import tty
 from itertools import count
@@ -36,11 +37,14 @@ def tell(event: str, **body: object) -> dict[str, str]:
 
 
 def messages() -> object:
-    """Read what is typed: each ends with a carriage return that stands outside the brackets of a paste."""
+    """Read what is typed: each ends with a carriage return that stands outside the brackets of a paste.
+
+    Before this program sets up its terminal, that is a line feed.
+    """
     typed = b""
     while data := os.read(0, 65536):
         typed += data
-        while found := re.match(rb"((?:\x1b\[200~.*?\x1b\[201~|[^\r\x1b])*)\r", typed, re.DOTALL):
+        while found := re.match(rb"((?:\x1b\[200~.*?\x1b\[201~|[^\r\n\x1b])*)[\r\n]", typed, re.DOTALL):
             typed = typed[found.end() :]
             yield re.sub(rb"\x1b\[20[01]~", b"", found[1]).replace(b"\r", b"\n").decode()
             os.write(1, b"\r\n> ")
@@ -59,7 +63,8 @@ def main() -> None:
     if "--late" in sys.argv:
         while not Path("ready").exists():
             time.sleep(0.02)
-    tty.setraw(0)
+    # What was typed before is kept: agentd waits 1 s for a program that says nothing, and this one may take longer.
+    tty.setraw(0, termios.TCSADRAIN)
     turns = count(1)
     os.write(1, b"\x1b[?2004h> ")
     tell("ready")

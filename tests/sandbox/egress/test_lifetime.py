@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from tests.sandbox.egress.conftest import Guests, proxies
 from tests.sandbox.egress.servers import Server
 from tests.sandbox.egress.test_secrets import SECOND, VALUE, grant, sent
 from tests.support.agents import jcard
 
 
+@pytest.mark.thorough
 def test_it_outlives_agentd_and_ends_with_the_runs(guests: Guests, server: Server) -> None:
     daemon = guests.daemon
     daemon.write_secret("GITHUB_TOKEN", VALUE)
