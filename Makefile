@@ -28,7 +28,7 @@ test: ## run the whole test suite (ARGS="-k name" selects)
 
 fleet-test: ## set Ray up, and run the tests of many hosts on it (each Ray node takes 0.4 GB)
 	@scripts/bootstrap fleet
-	$(BIN)/python -m pytest -m fleet tests/fleet $(ARGS)
+	$(BIN)/python -m pytest -m fleet tests/fleet tests/docs/test_pages.py $(ARGS)
 
 coverage: ## run it once more, twice as long, and say which lines agentd and agentctl did not reach
 	@scripts/bootstrap dev

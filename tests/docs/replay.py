@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tests.docs.fleeting import FLEET, fleeting
 from tests.docs.newcomer import DETACH, ROOT, Newcomer, Shown, newcomer
 from tests.docs.scenes import INSTEAD, NOT_TYPED, SCENES
 
@@ -36,7 +37,8 @@ _GOES_ON = (
 )
 # What only looks may look again until it sees what happens meanwhile.
 _LOOKS = re.compile(
-    r"(agentctl (status|events|logs|screen|list|plan|diff|worktrees list|snapshot --list|doctor|approvals)\b"
+    r"(agentctl fleet (hosts|status)\b"
+    r"|agentctl (status|events|logs|screen|list|plan|diff|worktrees list|snapshot --list|doctor|approvals)\b"
     r"|curl |jq |cat |ls |git -C)"
 )
 _LOOK_SECONDS = 20.0
@@ -62,6 +64,9 @@ _VARIABLE: tuple[tuple[str, str], ...] = (
     # A row of the status table: uptime and pid, or none; restarts and exit are held.
     (r"(?m)^(\S+ +[●◌↻✓✗⏱■·○]? ?[a-z_]+ +)\S+( +\d+ +\S+ +)\d+( )", r"\1UPTIME\2PID\3"),
     (r"\bdelivery=[0-9a-f]{24}\b", "delivery=ID"),
+    # A row of a fleet's hosts: the cores and the memory of this machine, and the version.
+    (r"(?m)^(\S+ +(?:ready|draining) +\d+ +\d+/\d+ +\d+)/\S+( +\S+)/\S+", r"\1/CPUS\2/MEMORY"),
+    (r"(?m)^(\S+ +h\d +● running +[a-z]+ +)\S+( +\d+ +\S+ +)\d+( )", r"\1UPTIME\2PID\3"),  # of a fleet's agents
     (r"\bnothing for \d+s", "nothing for TIME"),
     (r"(\"pane\":)\"%\d+\"", r"\1PANE"),
     (r"\b(run\":\")[a-z0-9-]+", r"\1RUN"),
@@ -182,7 +187,7 @@ def replayed(page: str, who: Newcomer) -> str:
 def main() -> None:
     """Write the pages anew."""
     for page in sys.argv[1:] or PAGES:
-        with newcomer() as someone:
+        with fleeting() if page == FLEET else newcomer() as someone:
             text = replayed(page, someone)
         file = ROOT / page
         print(page, "is as it was" if text == file.read_text() else "was written anew")  # noqa: T201 (it reports on the terminal)

@@ -11,11 +11,13 @@ import pytest
 from textual.binding import Binding
 
 from agentd.cli.agentctl.top.app import Top
-from tests.docs.newcomer import ROOT, TOOLS, newcomer, plain_words
+from tests.docs.fleeting import FLEET, fleeting
+from tests.docs.newcomer import ROOT, TOOLS, Newcomer, newcomer, plain_words
 from tests.docs.picture import PICTURE, TOP_PICTURE, picture_lines, shown_by_top
 from tests.docs.replay import PAGES, Command, commands, replayed, says
 from tests.docs.scenes import INSTEAD, NOT_TYPED, README, SCENES, TOP
 from tests.support.forked import ONLY_PROGRAMS
+from tests.support.ray_nodes import needs_ray
 
 _CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -26,7 +28,7 @@ def shown_commands(page: str) -> list[Command]:
 
 @pytest.mark.slow
 @pytest.mark.pages
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != FLEET])
 def test_every_command_prints_what_the_page_says(page: str, session_folder: Path) -> None:
     text = (ROOT / page).read_text()
     for tool in TOOLS:
@@ -34,9 +36,22 @@ def test_every_command_prints_what_the_page_says(page: str, session_folder: Path
             pytest.skip(f"{tool} is not installed: apt-get install {tool}")
     # README with the programs, as they are installed; a start of agentctl costs a tenth as a fork.
     with newcomer(session_folder, forks=page != README and not ONLY_PROGRAMS) as someone:
-        now = replayed(page, someone)
-        someone.leave()
-        assert someone.daemon is None or someone.daemon.returncode == 0
+        _holds(page, someone)
+
+
+@pytest.mark.fleet
+@pytest.mark.timeout(500)
+@needs_ray
+def test_every_command_of_a_fleet_prints_what_the_page_says() -> None:
+    with fleeting() as someone:
+        _holds(FLEET, someone)
+
+
+def _holds(page: str, someone: Newcomer) -> None:
+    text = (ROOT / page).read_text()
+    now = replayed(page, someone)
+    someone.leave()
+    assert someone.daemon is None or someone.daemon.returncode == 0
     different = "\n".join(difflib.unified_diff(text.splitlines(), now.splitlines(), page, "now", lineterm=""))
     if different:  # an assert would cut it short
         pytest.fail(f"mend it, or write it anew: python -m tests.docs.replay {page}\n{different}", pytrace=False)

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,12 @@ class Host:
         self.name, self.ip, self.daemon = name, ip, daemon
         self.log = daemon.folder / "fleet.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.more: Mapping[str, str] = {}
+        """Variables of its agentd-fleet."""
 
     def start(self, *arguments: str) -> None:
         places = {name: value for name, value in self.daemon.places.items() if name != "AGENTD_STATE_DIR"}
-        environment = {**self.daemon.environment(), **places}
+        environment = {**self.daemon.environment(), **places, **self.more}
         # Sockets of Ray below it: a short one.
         state = self.daemon.folder / "s"
         command = [

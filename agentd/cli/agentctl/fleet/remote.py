@@ -22,7 +22,7 @@ AGENTCTL_VARIABLE: Final = "AGENTD_FLEET_AGENTCTL"
 
 _COLLECT: Final = (
     "at=$(mktemp -d) && trap 'rm -rf \"$at\"' EXIT && "
-    '{agentctl} collect {name} --lines {lines} --output "$at/work" >&2 && tar -C "$at/work" -cf - .'
+    '{agentctl} collect {name} --lines {lines} --output "$at/work" >/dev/null && tar -C "$at/work" -cf - .'
 )
 
 
