@@ -67,6 +67,12 @@ def read_wanted(text: str, path: str, context: LoadContext, terms: LeaseTerms) -
     """
     result = load_jcard(text.encode(), path, context)
     errors = [str(problem) for problem in result.problems if problem.severity is Severity.ERROR]
+    # A host that got such an agent without its trigger would start it at once.
+    errors += [
+        f"{path}: the agent {spec.name} has triggers, which a fleet does not hand on; declare both on a host"
+        for spec in result.agents
+        if spec.triggers
+    ]
     if errors:
         raise JcardError("\n".join(errors))
     document = parse_document(text.encode(), path)

@@ -239,6 +239,12 @@ def test_each_replica_is_a_drop_in_of_its_own() -> None:
     assert {wish.name: wish.place.slots for wish in found.wishes} == {"w-0": 2, "w-1": 2, "kept": 1}
 
 
+def test_an_agent_that_something_starts_is_refused() -> None:
+    text = '[agent]\nname = "a"\nharness = "codex"\n[[triggers]]\nname = "in"\nagent = "a"\nfile = "/in/*"\n'
+    with pytest.raises(JcardError, match="the agent a has triggers, which a fleet does not hand on"):
+        read(text)
+
+
 def test_a_jcard_with_errors_is_refused() -> None:
     with pytest.raises(JcardError, match="harness"):
         read('[agent]\nname = "a"')
