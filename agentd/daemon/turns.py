@@ -137,6 +137,7 @@ class TurnsPart:
                 messages=self._messages,
                 ledger=self._ledger,
                 changed=self._host.does,
+                may_launch=lambda: self._host.state_changed(None),
                 terminal=lambda run: PaneTerminal(self._host, run),
                 empty_box=self._empty_box,
             )

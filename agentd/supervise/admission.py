@@ -32,6 +32,8 @@ class Admission:
     pool: PoolDeclaration = NO_POLICIES
     capacity: Capacity | None = None
     """``None``: no limit."""
+    holds: Callable[[str], str | None] = lambda _: None
+    """Why an agent may not be launched by its budget, if it may not."""
     _refused: dict[str, tuple[DesiredAgent, DesiredAgent]] = field(default_factory=dict)
     """By name: as declared, and as it is refused."""
     _queued: dict[str, tuple[DesiredAgent, DesiredAgent]] = field(default_factory=dict)
@@ -98,8 +100,8 @@ class Admission:
         self, desired: Mapping[str, DesiredAgent], lives: Mapping[str, Life], now: float
     ) -> Mapping[str, DesiredAgent]:
         """Have those wait that are to be launched after others, and for which there is no slot."""
-        later = unmet(desired, lives)
-        if self.capacity is None and not later:
+        later, held = unmet(desired, lives), self._held(desired, lives)
+        if self.capacity is None and not later and not held:
             self._queued = {}
             return desired
         holders = {each.name: each for each in _holders(desired, lives)}
@@ -108,6 +110,7 @@ class Admission:
             for name, reason in later.items()
             if name not in holders and desired[name].queued is None and _is_launchable(desired[name], lives.get(name))
         }
+        waiting |= {name: Queued(None, reason, self._since(name, now)) for name, reason in held.items()}
         if self.capacity is not None:
             candidates = self._candidates(desired, lives, holders, now)
             waiting |= queue((each for each in candidates if each.name not in waiting), holders.values(), self.capacity)
@@ -121,6 +124,20 @@ class Admission:
                 queued[name] = declared, replace(declared, queued=place)
         self._queued = queued
         return {name: queued[name][1] if name in queued else each for name, each in desired.items()}
+
+    def _held(self, desired: Mapping[str, DesiredAgent], lives: Mapping[str, Life]) -> Mapping[str, str]:
+        """Say who has no budget for a launch, also for a restart, and which is used up."""
+        found = {}
+        for name, each in desired.items():
+            if each.queued is not None or (each.spec.policy.budget is None and each.spec.worker is None):
+                continue
+            life = lives.get(name)
+            if (life is not None and life.state in _UNDER_WAY) or not _is_launchable(each, life):
+                continue
+            reason = self.holds(name)
+            if reason is not None:
+                found[name] = reason
+        return found
 
     def _candidates(
         self, desired: Mapping[str, DesiredAgent], lives: Mapping[str, Life], holders: Mapping[str, Holder], now: float

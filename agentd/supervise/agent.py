@@ -214,6 +214,9 @@ class Agent(RunHolder):
         if desired is None or not self._wants(run_id) or not await self._session_free(run_id, desired.spec.session):
             self._put_off(run_id)
             return
+        if self.host.watcher.launch_hold(self.name) is not None:
+            self._apply(transitions.launch_held(self.life, run_id, self._now()))
+            return
         self.describe(desired)
         try:
             former = self._handle

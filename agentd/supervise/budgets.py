@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, tzinfo
 from decimal import Decimal
@@ -149,6 +149,24 @@ def strongest(found: tuple[Breach, ...], *, stays: bool) -> Breach | None:
     if first is not None and first.action is BreachAction.PAUSE and not stays:
         return replace(first, action=BreachAction.STOP)
     return first
+
+
+def launch_breach(agent: str, held: Iterable[tuple[str, Budget | None, Account]]) -> Breach | None:
+    """The breach for which an agent is not launched: a new run has what a run may use, but no other day.
+
+    Parameters
+    ----------
+    held
+        Whose budget it is held to, that, and what was used: of the agent itself, and those that spawned it, whose runs
+        go on.
+    """
+    for name, budget, account in held:
+        own = name.lower() == agent.lower()
+        for breach in breaches(name, budget, account, in_turn=False):
+            counts = breach.bound is Bound.DAY or (breach.bound is Bound.USD and not own)
+            if counts and breach.action is not BreachAction.NOTIFY:
+                return breach
+    return None
 
 
 def dollars(cost: float) -> Decimal:

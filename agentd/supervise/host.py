@@ -143,7 +143,7 @@ class Host:
     """Watches what runs do."""
     sink: EventSink = lambda _event: None
     """Takes each event."""
-    state_changed: Callable[[AgentState], None] = lambda _state: None
+    state_changed: Callable[[AgentState | None], None] = lambda _state: None
     """Told the new state of an agent, when it is another."""
     accounts: Accounts = field(default_factory=Accounts)
     """What events tell of the accounts of providers."""

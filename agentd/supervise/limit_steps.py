@@ -65,12 +65,18 @@ def look(life: Life, at: Instant) -> Step:
     return replace(life, limited=told), (GoOn(run.id, told.resumes),)
 
 
-def not_told(life: Life, run_id: str, error: str, at: Instant) -> Step:
-    """It could not be told to go on: it is told again, as long as it may go on by itself."""
+def not_told(life: Life, run_id: str, error: str, at: Instant, *, held: bool = False) -> Step:
+    """It could not be told to go on: it is told again, as long as it may go on by itself.
+
+    Parameters
+    ----------
+    held
+        Whether its budget was in the way: it then counts as not told at all.
+    """
     limited, run, policy = life.limited, life.run, life.policy.on_usage_limit
     if limited is None or not limited.told or run is None or run.id != run_id or policy is None:
         return life, ()
-    limited = replace(limited, told=False)
+    limited = replace(limited, told=False, resumes=limited.resumes - held)
     if policy.action is not LimitAction.WAIT or (policy.max_resumes and limited.resumes >= policy.max_resumes):
         return replace(life, limited=replace(limited, why=f"it could not be told to go on: {error}")), ()
     due, why = at.wall + AGAIN, f"it could not be told to go on, and is told again: {error}"

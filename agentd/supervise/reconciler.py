@@ -42,6 +42,7 @@ from agentd.tmux.setup import ServerIdentity
 
 log = structlog.get_logger(__name__)
 
+_JUDGED = (AgentState.QUEUED, AgentState.BACKOFF)
 SETTLE = 0.2
 """Seconds of tmux' notifications that are answered by one look: a look at 1000 panes costs tmux 7 ms. An agent's end is
 seen by its process at once; this is for sessions closed around agents that are not running."""
@@ -65,7 +66,7 @@ class Reconciler:
         """What is declared, as its schedules have it."""
         self._unknown = UnknownSources()
         self._left_alone: list[str] = []
-        self._admission = Admission()
+        self._admission = Admission(holds=lambda name: host.watcher.launch_hold(name))  # noqa: PLW0108 (it changes)
         self._settled: object = None
         """What the last pass went by, if nothing was to be done."""
         self._closing = False
@@ -160,7 +161,7 @@ class Reconciler:
 
     def _state_changed(self, state: AgentState | None) -> None:
         """Make a pass soon if an agent waits for a slot: there may be one."""
-        waits = self._admission.waits or self.host.scheduler.waits or state is AgentState.QUEUED
+        waits = self._admission.waits or self.host.scheduler.waits or state in _JUDGED
         if self._next_pass is None and waits and not self._closing:
             self._next_pass = asyncio.get_running_loop().call_soon(self._pass_now)
 

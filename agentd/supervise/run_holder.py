@@ -15,6 +15,7 @@ from agentd.supervise.limiting import admit, report_oom, with_reason
 from agentd.supervise.machine import LogScreen, Machine
 from agentd.supervise.record import Description
 from agentd.supervise.run_handle import Ended, NotStarted, Report, RunHandle, Started
+from agentd.supervise.run_watcher import NotTold
 from agentd.supervise.stalls import Silence
 from agentd.supervise.watching import watch_run
 from agentd.tmux.panes import Pane
@@ -93,10 +94,11 @@ class RunHolder(Machine):
             self._apply(budget_steps.observed(self.life, run.id, used, self._now()))
             self._apply((hold_steps.activity_changed(self.life, shown.activity, self._now()), ()))
 
-    def _told_on(self, run_id: str, error: str | None) -> None:
+    def _told_on(self, run_id: str, not_told: NotTold | None) -> None:
         """Take whether a run was told to go on."""
-        if error is not None:
-            self._apply(limit_steps.not_told(self.life, run_id, self.host.redact(error), self._now()))
+        if not_told is not None:
+            error = self.host.redact(not_told.error)
+            self._apply(limit_steps.not_told(self.life, run_id, error, self._now(), held=not_told.held))
 
     def look(self, silence: Silence, *, went_on: bool) -> bool:
         """Take what a look found of what it does; says whether something is tried with it now."""

@@ -92,6 +92,15 @@ class Told:
     """Names of the tools under way since then."""
 
 
+@dataclass(frozen=True, slots=True)
+class NotTold:
+    """Why a run could not be told to go on."""
+
+    error: str
+    held: bool = False
+    """Whether its budget was in the way: that was no try."""
+
+
 class RunWatcher(Protocol):
     """Watches what runs do. Nothing here raises, or delays anything."""
 
@@ -152,6 +161,10 @@ class RunWatcher(Protocol):
         """What an agent has used, running or not; ``None`` if that is not known, or it has no budget."""
         ...
 
+    def launch_hold(self, agent: str) -> str | None:
+        """Why an agent may not be launched now by what was used today, if it may not."""
+        ...
+
     async def box(self, run_id: str) -> str | None:
         """Say in words what stands in the run's input box, or that it is not shown.
 
@@ -161,7 +174,7 @@ class RunWatcher(Protocol):
         """
         ...
 
-    def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:
+    def go_on(self, run_id: str, number: int, told: Callable[[NotTold | None], None]) -> None:
         """Have the run go on after a usage limit.
 
         Parameters
@@ -219,10 +232,14 @@ class NoWatcher:
         """Nothing is known."""
         return None
 
+    def launch_hold(self, agent: str) -> str | None:  # noqa: ARG002 (the protocol's)
+        """Nothing is known."""
+        return None
+
     async def box(self, run_id: str) -> str | None:  # noqa: ARG002 (the protocol's)
         """Nothing is known."""
         return None
 
-    def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:  # noqa: ARG002 (the protocol's)
+    def go_on(self, run_id: str, number: int, told: Callable[[NotTold | None], None]) -> None:  # noqa: ARG002 (the protocol's)
         """Nobody can be told."""
-        told("turns are not watched")
+        told(NotTold("turns are not watched"))

@@ -185,6 +185,15 @@ def mounted_over(life: Life, reason: str, at: Instant) -> Step:
     return request_stop(life, StopReason.CHANGED, at, error=reason)
 
 
+def launch_held(life: Life, run_id: str, at: Instant) -> Step:
+    """There is no budget for the launch that was just decided on: it waits, as one that is declared so."""
+    if not _is_current(life, run_id) or life.state is not AgentState.STARTING:
+        return launch_put_off(life, run_id, at)
+    assert life.run is not None
+    run = replace(life.run, launched=at.now, ended=at.now) if life.session_open else None
+    return enqueue(replace(life, run=run, stalled=None)), ()
+
+
 def launch_put_off(life: Life, run_id: str, at: Instant) -> Step:
     """The launch was given up before anything ran, because something else was asked meanwhile."""
     if not _is_current(life, run_id):
@@ -342,9 +351,7 @@ def tick(life: Life, at: Instant) -> Step:
         case AgentState.BACKOFF if deadline is not None and deadline <= at.now:
             return wind_down(replace(life, stop=Stop(StopReason.TIMEOUT, 0.0, ())))
         case AgentState.BACKOFF if life.due is not None and life.due <= at.now:
-            if life.desired is None:
-                return replace(life, due=None, error="waiting for a valid configuration to restart"), ()
-            return launch_again(life, at)
+            return _restart(life, at)
         case _:
             step = hold_steps.look(life, at)
             return step if step[0] is not life else limit_steps.look(life, at)
@@ -395,6 +402,13 @@ def _change_policy(life: Life, previous: Policy, at: Instant) -> Step:
     if previous.on_usage_limit != life.policy.on_usage_limit and not effects:
         life, effects = limit_steps.reconsider(life, at)
     return life, effects if previous.limits == life.policy.limits else (*effects, ApplyLimits())
+
+
+def _restart(life: Life, at: Instant) -> Step:
+    """Its back-off is over."""
+    if life.desired is None:
+        return replace(life, due=None, error="waiting for a valid configuration to restart"), ()
+    return launch_again(life, at) if life.desired.queued is None else (enqueue(life), ())
 
 
 def _reconsider(life: Life, at: Instant) -> Step:

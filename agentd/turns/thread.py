@@ -29,10 +29,11 @@ from agentd.model.states import Activity
 from agentd.model.user import AgentUser
 from agentd.supervise.applying import DRAFT, NO_BOX
 from agentd.supervise.budgets import BudgetUse
-from agentd.supervise.run_watcher import DeclaredAgent, StartedRun, Told, WatchedRun
+from agentd.supervise.run_watcher import DeclaredAgent, NotTold, StartedRun, Told, WatchedRun
 from agentd.tmux.panes import Pane
 from agentd.turns.activity import NOBODY_SPEAKS, SCREEN
 from agentd.turns.adapter import Adapter, Ground, LiveRun, Terminal, TurnsError, Typed
+from agentd.turns.budgets.launches import LaunchHolds
 from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversations import Conversations, Remembered
 from agentd.turns.events import TurnEvent
@@ -81,6 +82,8 @@ class Setting:
     """Keeps what agents have used of their budgets."""
     changed: Callable[[str], None]
     """Told the id of a run that is doing something else, in the daemon's loop."""
+    may_launch: Callable[[], None]
+    """Called in the daemon's loop when an agent that may not be launched perhaps may be."""
     terminal: Callable[[StartedRun], Terminal]
     """The terminal of a run; its calls are made in the daemon's loop."""
     empty_box: Callable[[str], str | None]
@@ -104,6 +107,7 @@ class TurnsThread:
         """Written in the thread, a value at a time: a call of the daemon's loop for each word would be too many."""
         self._used: dict[str, BudgetUse] = {}
         """By the agent's name in lower case."""
+        self._launches = LaunchHolds(setting.ledger.read(), time.time)
         self._panes: dict[str, tuple[str, Pane]] = {}
         """The harness and the pane of each run."""
         self._terminals: dict[str, tuple[str, Terminal]] = {}
@@ -281,6 +285,7 @@ class TurnsThread:
 
     def declared(self, agents: Sequence[DeclaredAgent], *, all_known: bool) -> None:
         """Say which agents are declared."""
+        self._launches.declared(agents)
         self._to_thread(partial(self._turns.declared, agents, all_known=all_known))
 
     def approve(self, rules: Sequence[ApprovalRule]) -> None:
@@ -316,6 +321,10 @@ class TurnsThread:
         """What an agent has used of its budget."""
         return self._used.get(agent.lower())
 
+    def launch_hold(self, agent: str) -> str | None:
+        """Why an agent may not be launched now by what was used today."""
+        return self._launches.why_not(agent)
+
     async def box(self, run_id: str) -> str | None:
         """Say in words what stands in the run's input box, or that it is not shown."""
         harness, terminal = self._terminals.get(run_id, (None, None))
@@ -330,9 +339,9 @@ class TurnsThread:
             return None
         return NO_BOX if held_in_box(screen, empty_box) is None else DRAFT
 
-    def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:
+    def go_on(self, run_id: str, number: int, told: Callable[[NotTold | None], None]) -> None:
         """Have a run go on after a usage limit."""
-        self._to_thread(partial(self._turns.go_on, run_id, number, lambda error: self._to_daemon(partial(told, error))))
+        self._to_thread(partial(self._turns.go_on, run_id, number, lambda why: self._to_daemon(partial(told, why))))
 
     def unseen(self, harnesses: Collection[str]) -> dict[str, Pane]:
         """The runs of these harnesses of which no record tells all that they do, and their panes."""
@@ -370,8 +379,10 @@ class TurnsThread:
 
     def _take_use(self, agent: str, run_ids: tuple[str, ...], use: BudgetUse) -> None:
         self._used[agent.lower()] = use
+        self._launches.used(agent, use.account)
         for run_id in run_ids:
             self._setting.changed(run_id)
+        self._setting.may_launch()
 
     def _to_thread(self, call: Callable[[], None]) -> None:
         assert self._loop is not None

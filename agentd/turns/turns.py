@@ -12,7 +12,7 @@ from agentd.model.approvals import ApprovalRule
 from agentd.model.events import Detail, EventKind
 from agentd.model.states import Activity
 from agentd.process.identity import ProcessIdentity
-from agentd.supervise.run_watcher import DeclaredAgent
+from agentd.supervise.run_watcher import DeclaredAgent, NotTold
 from agentd.turns import peers
 from agentd.turns.activity import SCREEN, Rank, Seen
 from agentd.turns.adapter import Adapter, Ground, LiveRun, TurnsError
@@ -99,7 +99,7 @@ class Turns:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: dict[str, asyncio.Task[None]] = {}
         """What an agent's last run leaves being settled, by the agent's name in lower case."""
-        self._going_on: dict[str, Callable[[str | None], None]] = {}
+        self._going_on: dict[str, Callable[[NotTold | None], None]] = {}
         """Whom to tell what became of a message to go on, by its id."""
         self.forgotten: Callable[[str], object] = lambda _run_id: None
         """Called with the id of each run that is not watched any more."""
@@ -162,18 +162,18 @@ class Turns:
         """Follow these rules for what agents ask for."""
         self.approver.configure(rules, list(self._runs.values()))
 
-    def go_on(self, run_id: str, number: int, told: Callable[[str | None], None]) -> None:
+    def go_on(self, run_id: str, number: int, told: Callable[[NotTold | None], None]) -> None:
         """Have a run go on after a usage limit; tells why that could not be done, or ``None``."""
         watch = self._runs.get(run_id)
         if watch is None:
-            told("it is not running")
+            told(NotTold("it is not running"))
             return
         _ = self._do(self._go_on(watch, number, told), f"going on of {watch.agent}")
 
-    async def _go_on(self, watch: RunWatch, number: int, told: Callable[[str | None], None]) -> None:
+    async def _go_on(self, watch: RunWatch, number: int, told: Callable[[NotTold | None], None]) -> None:
         held = self.budgets.holds(watch.agent)
         if held is not None:
-            told(held)
+            told(NotTold(held, held=True))
             return
         try:
             if await watch.go_on():
@@ -181,11 +181,12 @@ class Turns:
                 return
             known = watch.limits.known
             # Another daemon that is as far gives it the same id, and it is said once.
-            message_id = f"go-on.{watch.run_id}.{0.0 if known is None else known.at:.0f}.{number}"
+            at = 0.0 if known is None else known.at
+            message_id = f"go-on.{watch.run_id}.{at:.0f}.{number}"
             self._going_on[message_id] = told
             message = await self.deliveries.accept(watch.agent, message_id, GO_ON, _GO_ON_WITHIN, OURS)
         except (TurnsError, ConflictError, QueueFullError, StoreError) as error:
-            told(str(error))
+            told(NotTold(str(error)))
         else:
             self._said_to_go_on(message)
 
@@ -208,7 +209,8 @@ class Turns:
             return
         told = self._going_on.pop(message.id, None)
         if told is not None:
-            told(None if message.status in (Status.STARTED, Status.ENDED) else message.error or message.status.value)
+            done = message.status in (Status.STARTED, Status.ENDED)
+            told(None if done else NotTold(message.error or message.status.value))
 
     def _do(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)

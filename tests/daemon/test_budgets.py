@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -206,3 +208,29 @@ def test_what_a_worker_costs_counts_to_whoever_spawned_it_and_holds_up_both(daem
     assert client("send", "w", "more", "--expires", "10m").status == 0
     daemon.wait_for(lambda: "its budget is used up" in client("mailbox", "w", "--json").out, what="its message waits")
     assert taken(daemon, "w") == ["cost 3", "cost 0.5"]
+
+
+def test_nobody_is_launched_whose_day_is_used_up_until_there_is_budget(daemon: Daemon, client: Client) -> None:
+    declare(daemon, {"day": "1"}, restart="always")
+    start(daemon)
+    say(client, "cost 2")
+    breach(daemon)
+    pid = daemon.agents()["a"]["pid"]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    waits = "its budget is used up: 2 of 1 US dollars today are used"
+    queued = daemon.wait_state("a", "queued")["queued"]
+    assert queued is not None
+    assert queued["reason"] == waits
+    assert f"(waits: queued: {waits})" in client("plan").out
+    assert waits in client("status").out
+    # By hand too, and by another agentd.
+    assert client("restart", "a").status == 0
+    ledger = daemon.state / "budgets.json"
+    daemon.wait_for(lambda: ledger.exists() and '"day_usd": "2' in ledger.read_text(), what="it is written down")
+    daemon.stop()
+    daemon.start()
+    assert daemon.wait_state("a", "queued")["pid"] is None
+    assert kinds(daemon).count("launched") == 1
+    declare(daemon, {"day": "3"}, restart="always")
+    daemon.wait_state("a", "running")

@@ -20,6 +20,7 @@ from agentd.supervise.budgets import (
     day_ends,
     day_of,
     dollars,
+    launch_breach,
     shown,
     strongest,
 )
@@ -111,3 +112,21 @@ def test_a_day_is_one_of_the_zone_also_where_its_clocks_change(at: datetime, day
     assert day_of(wall, BERLIN) == day
     assert day_ends(wall, BERLIN) == wall + hours * 3600
     assert day_of(day_ends(wall, BERLIN), BERLIN) > day
+
+
+@pytest.mark.parametrize(
+    ("budget", "spent", "whose", "held"),
+    [
+        (Budget(day=Decimal(1)), Decimal(1), "a", True),
+        (Budget(day=Decimal(1)), Decimal("0.9"), "a", False),
+        (Budget(day=Decimal(1), on_breach=NOTIFY), Decimal(2), "a", False),
+        (Budget(usd=Decimal(1)), Decimal(2), "a", False),
+        (Budget(usd=Decimal(1)), Decimal(2), "boss", True),
+        (Budget(turns=1), Decimal(0), "boss", False),
+    ],
+)
+def test_a_launch_is_held_by_what_another_run_does_not_bring_back(
+    budget: Budget, spent: Decimal, whose: str, held: bool
+) -> None:
+    account = Account(run="r", run_turns=5).cost(spent, "2026-11-30", 0.0)
+    assert (launch_breach("a", [(whose, budget, account)]) is not None) is held

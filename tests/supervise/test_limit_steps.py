@@ -120,6 +120,17 @@ def test_one_that_could_not_be_told_is_told_again_as_long_as_it_may_go_on() -> N
     assert waits(story) == (None, "it could not be told to go on: copy mode")
 
 
+def test_what_its_budget_holds_back_is_no_try() -> None:
+    story = at_limit().tick(1000)
+    for _ in range(5):
+        now = story.life.limited
+        assert now is not None
+        assert now.resumes == 1
+        story.tell(limit_steps.not_told(story.life, story.run_id, "used up", at(1001), held=True))
+        assert waits(story) == (WALL + 1001 + AGAIN, "it could not be told to go on, and is told again: used up")
+        assert story.tick(1001 + AGAIN).effects == (GoOn(story.run_id, 1),)
+
+
 def test_stop_is_a_stop_with_the_reason_whatever_restart_says() -> None:
     story = at_limit(STOP)
     assert story.state is AgentState.STOPPING

@@ -120,6 +120,7 @@ async def watched() -> AsyncIterator[Watched]:
         messages=Path("/nonexistent/messages.db"),
         ledger=Ledger(Path("/nonexistent/budgets.json")),
         changed=lambda _run: None,
+        may_launch=lambda: None,
         terminal=lambda _run: Terminal(),
         empty_box=lambda _harness: None,
     )

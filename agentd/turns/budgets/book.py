@@ -33,6 +33,7 @@ from agentd.supervise.budgets import (
 )
 from agentd.supervise.run_watcher import DeclaredAgent
 from agentd.turns.adapter import TurnsError
+from agentd.turns.budgets.launches import chain
 from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversation import Turn
 from agentd.turns.events import TextDelta, TurnEvent, Usage
@@ -221,14 +222,7 @@ class Budgets:
 
     def _chain(self, name: str) -> Iterator[str]:
         """An agent, the one that spawned it, and so on."""
-        seen = set[str]()
-        while name not in seen:
-            seen.add(name)
-            yield name
-            known = self._declared.get(name)
-            if known is None or known.spawned_by is None:
-                return
-            name = known.spawned_by.lower()
+        return chain(name, self._declared)
 
     def _below(self, name: str) -> list[str]:
         """An agent, and all whose use counts to it."""
@@ -261,10 +255,10 @@ class Budgets:
             )
             use = BudgetUse(self._account(name).on(self._today()), strongest(found, stays=known.stays))
             run = self._runs.get(name)
-            if self._shown.get(name) != use and (use.breach is not None or known.budget is not None):
+            if self._shown.get(name) != use and (use.breach or known.budget is not None or name in self._shown):
                 self._shown[name] = use
                 self._shows.used(known.name, () if run is None else (run.run_id,), use)
-            elif use.breach is None and known.budget is None:
+            if use.breach is None and known.budget is None:
                 self._shown.pop(name, None)
             self._interrupt(name)
 

@@ -41,9 +41,18 @@ class Ledger:
         self._path = path
         self._newer = False
         """Whether a newer agentd wrote it: it is left as it is."""
+        self._found: dict[str, Account] | None = None
 
     def read(self) -> dict[str, Account]:
-        """Read what a former daemon wrote, by agent in lower case; what cannot be understood is left out, and said."""
+        """Give what a former daemon wrote, by agent in lower case; it is read once.
+
+        What cannot be understood is left out, and said.
+        """
+        if self._found is None:
+            self._found = self._read()
+        return dict(self._found)
+
+    def _read(self) -> dict[str, Account]:
         try:
             with self._path.open("rb") as file:
                 return self._parse(file.read(_MOST_BYTES))
