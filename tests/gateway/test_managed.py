@@ -267,6 +267,24 @@ def test_an_agent_is_stopped_and_started(users: Gateway) -> None:
     users.ask("DELETE", "/agents/switched", token=BOB)
 
 
+def test_with_an_agent_go_its_other_conversations(users: Gateway) -> None:
+    daemon = users.daemon
+    make(users, "several")
+    session = users.ask("POST", "/sessions", {"agent": "bob--several"}, token=BOB)["session"]
+    run = users.ask("POST", f"/sessions/{session['id']}/messages", {"text": "hello"}, token=BOB)["run"]
+    assert "hello" in result(users, run["id"])
+    own = session["tmux_session"]
+    transcripts = daemon.state / "agents" / own
+    assert own in daemon.agents()
+    assert transcripts.is_dir()
+    users.ask("DELETE", "/agents/several", token=BOB)
+    assert own not in daemon.agents()
+    assert not transcripts.exists()
+    assert users.ask("GET", f"/sessions/{session['id']}", token=BOB)["session"]["status"] == "closed"
+    sent = users.request("POST", f"/sessions/{session['id']}/messages", {"text": "again"}, token=BOB)
+    assert sent.status == http.HTTPStatus.UNPROCESSABLE_ENTITY
+
+
 def test_an_initial_task_is_given_once(users: Gateway) -> None:
     def logged(word: str) -> list[str]:
         return [line for line in users.ask("GET", "/agents/tasked/logs", token=BOB)["logs"] if word in line]

@@ -196,16 +196,24 @@ class Making:
         AgentNotReadyError
             If that cannot be done now; it is tried again.
         """
+        conversations = await self._close_conversations(agent)
+        names = [each.target for each in conversations]
         try:
+            for each in conversations:
+                await self._core.declarations.withdraw(each.session.owner, each.target)
             await self._core.declarations.withdraw(agent.username, agent.agent)
-            await self._gone(agent.agent)
+            running = [each.target for each in conversations if each.declared]
+            await asyncio.gather(*map(self._gone, [agent.agent, *running]))
             if not agent.keep:
-                home = home_of(agent.agent, await self._core.definitions.data_dir())
-                for folder in (await self.folder(agent.agent), home):
-                    await self._core.trees.remove(await self._core.definitions.user(), folder)
+                data = await self._core.definitions.data_dir()
+                homes = [home_of(name, data) for name in (agent.agent, *names)]
+                folders = [await self.folder(agent.agent), *homes]
+                await self._core.trees.remove(await self._core.definitions.user(), folders)
             log_too = log_too and not agent.keep
             if log_too:
-                await self._core.user_files.remove_transcripts(agent.agent, await self._core.definitions.user())
+                user = await self._core.definitions.user()
+                for name in (agent.agent, *names):
+                    await self._core.user_files.remove_transcripts(name, user)
             await self._core.user_files.remove(agent.username, agent.name, log=log_too)
         except FAILURES as error:
             raise AgentNotReadyError(f"the agent {agent.agent} cannot be removed yet: {error}") from error
@@ -213,17 +221,31 @@ class Making:
         async def work(writer: Writer) -> None:
             connection = writer.connection
             stored = await sessions.find(connection, agent.session_id)
-            if stored is not None and stored.open:
-                now = self._core.wall()
-                unfinished = await runs.unfinished(connection, stored.id)
-                await steps.cancel_tree(writer, unfinished, "the agent was deleted", now)
-                closed = SessionStatus.CLOSED.value
-                await sessions.change(connection, stored.id, status=closed, updated_at=now)
-                await steps.emit(writer, stored, EventType.SESSION_CLOSED, {}, None, now)
+            if stored is not None:
+                await self._close(writer, stored)
             await confirmations.remove_of(connection, agent.agent)
             await managed.remove(connection, agent.agent)
 
         await self._core.database.write(work)
+
+    async def _close_conversations(self, agent: ManagedAgent) -> list[StoredSession]:
+        """Close the conversations that have agents of their own by this one's definition: none begins any more."""
+
+        async def work(writer: Writer) -> list[StoredSession]:
+            found = await sessions.by_definition(writer.connection, agent.agent)
+            for each in found:
+                await self._close(writer, each)
+            return found
+
+        return await self._core.database.write(work)
+
+    async def _close(self, writer: Writer, stored: StoredSession) -> None:
+        if stored.open:
+            now = self._core.wall()
+            unfinished = await runs.unfinished(writer.connection, stored.id)
+            await steps.cancel_tree(writer, unfinished, "the agent was deleted", now)
+            await sessions.change(writer.connection, stored.id, status=SessionStatus.CLOSED.value, updated_at=now)
+            await steps.emit(writer, stored, EventType.SESSION_CLOSED, {}, None, now)
 
     async def _gone(self, agent: str) -> None:
         """Wait until agentd has stopped an agent; what does not answer runs none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from agentd.gateway.model.caller import Caller
 from agentd.gateway.model.objects import Session
@@ -106,6 +106,12 @@ async def page(connection: Connection, caller: Caller, query: SessionQuery) -> l
 async def declared(connection: Connection) -> list[StoredSession]:
     """List the sessions whose agents the gateway has declared."""
     return [_stored(row) for row in await connection.execute(select(SESSIONS).where(_T.declared.is_(True)))]
+
+
+async def by_definition(connection: Connection, agent: str) -> list[StoredSession]:
+    """List the sessions that have an agent of their own, by the definition of this one."""
+    statement = select(SESSIONS).where(_T.own.is_(True), func.lower(_T.agent) == agent.lower())
+    return [_stored(row) for row in await connection.execute(statement)]
 
 
 async def closed_before(connection: Connection, time: float, limit: int) -> list[str]:

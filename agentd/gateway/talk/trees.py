@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -39,16 +39,16 @@ class Trees:
         """
         await self._run(user, _writing(folder, files), f"{folder}: cannot be written")
 
-    async def remove(self, user: AgentUser, folder: Path) -> None:
-        """Remove a folder with all that is in it; none is no error.
+    async def remove(self, user: AgentUser, folders: Sequence[Path]) -> None:
+        """Remove folders with all that is in them; none is no error.
 
         Raises
         ------
         TreeError
             If that cannot be done.
         """
-        script = b"set -e\nrm -rf -- " + shell_quote(folder) + b"\n"
-        await self._run(user, script, f"{folder}: cannot be removed")
+        script = b"set -e\n" + b"".join(b"rm -rf -- " + shell_quote(folder) + b"\n" for folder in folders)
+        await self._run(user, script, f"{', '.join(map(str, folders[:3]))}: cannot be removed")
 
     async def _run(self, user: AgentUser, script: bytes, failure: str) -> None:
         def run() -> None:
