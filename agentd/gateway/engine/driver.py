@@ -25,7 +25,7 @@ from agentd.gateway.engine.reader import Reader
 from agentd.gateway.engine.runs import resolve
 from agentd.gateway.engine.steps import End
 from agentd.gateway.engine.stopping import Stopping
-from agentd.gateway.engine.taking import Taken, progress_of, take, time_out
+from agentd.gateway.engine.taking import Taken, take, time_out
 from agentd.gateway.model import follow
 from agentd.gateway.model.errors import AgentdUnreachableError, AgentNotReadyError
 from agentd.gateway.model.follow import Asked, Began, Change, Line, NotDelivered, Progress, TurnEnded
@@ -64,19 +64,23 @@ class Driver:
     ----------
     stored
         The run; it is at work.
+    progress
+        How far its output has come.
     """
 
-    def __init__(self, core: Core, agents: Agents, stored: StoredRun, session: StoredSession) -> None:
+    def __init__(
+        self, core: Core, agents: Agents, stored: StoredRun, session: StoredSession, progress: Progress
+    ) -> None:
         self._core = core
         self._agents = agents
         self._stored = stored
         self._session = session
         self._ends = Ends(core)
         self._stopping = Stopping(core, agents)
-        self._progress = Progress()
+        self._progress = progress.next_turn() if stored.turn_id is None else progress
         self._news = asyncio.Event()
         self._reader = Reader(core.turns, stored.target, session.stream_after or 0, self._news)
-        self._changed = True
+        self._changed = False
         """Whether the run may have been changed from outside."""
         self._answers = True
         """Whether there may be answers to pass on."""
@@ -97,9 +101,6 @@ class Driver:
 
     async def drive(self) -> None:
         """Follow the run until its agent is free."""
-        async with self._core.database.read() as connection:
-            progress = await progress_of(connection, self._stored.id)
-        self._progress = progress.next_turn() if self._stored.turn_id is None else progress
         reading = asyncio.create_task(self._reader.run(), name=f"stream of {self._stored.target}")
         try:
             while self._stored.stage is Stage.WORKING:

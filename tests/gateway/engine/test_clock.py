@@ -15,6 +15,7 @@ from agentd.gateway.engine.driver import Driver
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.engine.options import EngineOptions
 from agentd.gateway.model.caller import NOBODY
+from agentd.gateway.model.follow import Progress
 from agentd.gateway.model.requests import NewMessage, NewSession, RunQuery, SessionQuery
 from agentd.gateway.store import runs, sessions
 from agentd.gateway.store.database import open_database
@@ -62,7 +63,7 @@ async def test_a_turn_has_its_time_whatever_the_clock_says(engine: Engine) -> No
     assert stored is not None
     assert of is not None
     await engine.database.write(lambda writer: runs.change(writer.connection, run.id, working_since=now - 10))
-    driver = Driver(engine._core, Agents(engine._core), stored, of)
+    driver = Driver(engine._core, Agents(engine._core), stored, of, Progress())
     await driver._reload()
     for ahead in (0, 3600, -3600):
         set_clock(engine, lambda ahead=ahead: now + ahead)  # type: ignore[misc]
