@@ -134,6 +134,14 @@ class Purse:
             raise BrokenPromiseError(f"{shown} is said to be used\n{self.explain()}")
         return shown is not None and shown >= least
 
+    def not_launched(self) -> bool:
+        """Whether agentd says that the agent, which has ended meanwhile, waits for budget too."""
+        try:
+            queued = self.world.daemon.agents()[NAME]["queued"]
+        except (OSError, AssertionError, KeyError):
+            return False
+        return queued is not None and "its budget is used up" in queued["reason"]
+
     def settled(self) -> bool:
         """Whether what was used is known, and written down."""
         shown = self.shown()
@@ -228,7 +236,7 @@ def _stays_held(world: World, purse: Purse) -> None:
 
     def waits() -> bool:
         view = purse.talk.view(text)
-        return view is not None and "its budget is used up" in str(view)
+        return view is not None and ("its budget is used up" in str(view) or purse.not_launched())
 
     world.await_true(waits, "the message waits, and says why", _BOUND)
     if text in purse.take():
