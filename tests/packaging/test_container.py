@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,17 @@ def stages() -> dict[str, str]:
     """What is done in each stage, by its name; the last has none."""
     parts = re.split(r"^FROM (?:\S+)(?: AS (\S+))?\n", CONTAINERFILE, flags=re.MULTILINE)
     return {name or "": text for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def test_the_page_of_opentelemetry_says_how_an_image_gets_the_extra() -> None:
+    page = (ROOT / "docs/how-to/opentelemetry.md").read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (line,) = re.findall(r"^RUN (/opt/agentd/bin/pip install .*)$", page, re.MULTILINE)
+    assert set(shlex.split(line)[2:]) == set(extras["otel"])
+    assert "COPY --from=build /opt/agentd /opt/agentd" in CONTAINERFILE
+    # The image's own user is the last one of it.
+    (user,) = re.findall(r"^USER (\S+)$", CONTAINERFILE, re.MULTILINE)
+    assert f"USER root\nRUN {line}\nUSER {user}\n" in page
 
 
 def test_the_gateway_is_served_on_8080_with_the_clients_of_all_brokers() -> None:
