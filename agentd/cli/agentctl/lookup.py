@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from agentd.cli.agentctl.client import NOT_FOUND, Api, ApiError, Json, view
 from agentd.cli.agentctl.command import CommandError
-from agentd.model.pool import WORKER_NAME
 from agentd.model.status import AgentStatus
 from agentd.text.quoting import printable, quote
 
@@ -85,6 +84,8 @@ def unknown(api: Api, name: str) -> CommandError:
 def unknown_agent(name: str, names: list[str], *, otherwise: str = "agentctl list shows all agents") -> CommandError:
     """Say that there is no such agent, and suggest similar names of `names`, or else `otherwise`."""
     from difflib import get_close_matches
+
+    from agentd.model.pool import WORKER_NAME
 
     by_lower = {known.lower(): known for known in names}
     replicas = [known for lower, known in by_lower.items() if re.fullmatch(rf"{re.escape(name.lower())}-\d+", lower)]
