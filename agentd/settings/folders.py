@@ -10,8 +10,6 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from agentd.files.permissions import is_private
-
 SOCKET_PATH_LIMIT = 107
 """Bytes in a Unix socket's path on Linux (``sun_path`` is 108 with its NUL, unix(7))."""
 
@@ -123,6 +121,8 @@ def _absolute(text: str | None) -> Path | None:
 
 
 def _is_private(folder: Path, uid: int) -> bool:
+    from agentd.files.permissions import is_private  # noqa: PLC0415 (five modules, only where XDG_RUNTIME_DIR is not set)
+
     try:
         found = os.lstat(folder)
     except OSError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
@@ -52,6 +51,8 @@ def cleaned(value: str, longest: int = LONGEST) -> str:
 def _kept(character: str) -> str:
     if character in "\n\t" or (character.isprintable() and ord(character) not in _TAGS):
         return character
+    import unicodedata  # noqa: PLC0415 (harnesses are known to agentctl, which fills in nothing)
+
     return " " if unicodedata.category(character) == "Zs" else ""
 
 
