@@ -80,9 +80,12 @@ class Core:
         """Take a host's question, and answer it; ``None`` if it is a late one, which must not be answered."""
         name = report.host.name
         heard = self._heard.get(name) or Heard(now)
-        if report.number > 0 and (report.token != heard.token or report.number <= heard.number):
-            return None
         known = self._book.hosts.get(name)
+        if report.number > 0 and (report.token != heard.token or report.number <= heard.number):
+            if report.version is None and known is not None and known.watched:
+                # True or late: to wait for a host that is not lost is the lesser harm.
+                self._store(replace(self._book, hosts={**self._book.hosts, name: replace(known, watched=False)}))
+            return None
         record = replace(report.host, draining=known.draining if known else False, watched=report.version is not None)
         hosts = self._book.hosts if record == known else {**self._book.hosts, name: record}
         runs = dict(self._book.runs)

@@ -121,6 +121,15 @@ def test_a_lost_host_whose_agentd_came_back_in_time_is_waited_for_no_longer(core
     assert hear(core, said(B, 0), TERMS.ended_by(4.0, 10.0)).files == {"x": "digest of x"}
 
 
+def test_a_controller_that_comes_back_believes_at_once_that_an_agentd_is_dead(core: Core) -> None:
+    again = Core(core.book, ignore, wanted("x"), TERMS, 100.0)
+    # Asked to begin anew, the host is cut off.
+    assert again.hear(replace(said(A, 3, "x"), present=None, version=None), 101.0) is None
+    assert hear(again, said(B, 0), 1e6).files == {}
+    assert hear(again, said(A, 0, "x"), 1e6).files == {"x": "digest of x"}
+    assert hear(again, said(B, 1), 1e6 + TERMS.ended_by(1e6, 10.0)).files == {"x": "digest of x"}
+
+
 def test_a_host_that_is_forgotten_gives_up_what_waited_for_it(core: Core) -> None:
     core.apply("", "", wanted("x", wait=True), 0.0, 3.0)
     hear(core, said(A, 3), 3.0)
