@@ -43,6 +43,8 @@ class StartedRun:
     """What its launch left for a later daemon; ``None`` if it is not to be watched."""
     limit: LimitHit | None = None
     """The usage limit that its conversation was at when it was last seen."""
+    goes_on: bool = False
+    """Whether it was launched to go on with the conversation of a run that did not go on, and has not gone on yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def seen(life: Life, silence: Silence, at: Instant, *, went_on: bool) -> Step:
     run, known, stall = life.run, life.stalled, life.policy.stall
     if run is None or run.id != silence.seen.run_id or life.state is not AgentState.RUNNING:
         return life, ()
-    if went_on or stall is None:
+    if stall is None or (went_on and not _waits_to_go_on(life, silence)):
         return (life if known is None else replace(life, stalled=None)), ()
     taken = 0 if known is None else known.taken
     action = due(stall, silence, taken)
@@ -39,6 +39,19 @@ def seen(life: Life, silence: Silence, at: Instant, *, went_on: bool) -> Step:
             return life, (InterruptTurn(run.id),)
         case StallAction.RESUME | StallAction.RESTART:
             return request_stop(life, StopReason.STALLED, at, error=stop_error(life))
+
+
+def _waits_to_go_on(life: Life, silence: Silence) -> bool:
+    """Whether it rests since no turn has begun after its launch: that is no progress, or all would be tried anew."""
+    return silence.seen.rests and silence.seen.recorded is None and resumed(life)
+
+
+def resumed(life: Life) -> bool:
+    """Whether the run there is was launched to go on with the conversation of one that did not, and has not yet."""
+    stalled, run = life.stalled, life.run
+    if stalled is None or run is None or stalled.run == run.id:
+        return False
+    return stalled.action is StallAction.RESUME
 
 
 def stops(life: Life) -> bool:

@@ -15,6 +15,7 @@ from agentd.launch.hooks_folder import FILE, INSIDE, SOCKET
 from agentd.launch.preflight import PreflightError
 from agentd.model.spec import AgentSpec, AgentType, Network
 from agentd.sandbox.maker import Ready
+from agentd.supervise import stall_steps
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life
@@ -134,6 +135,7 @@ def watch_run(host: Host, life: Life, described: Description, handle: RunHandle)
         pane=handle.pane,
         memo=memo,
         limit=None if life.limited is None else life.limited.hit,
+        goes_on=stall_steps.resumed(life),
     )
     host.watcher.started(run)
 

@@ -277,7 +277,8 @@ class TurnsThread:
         terminal = _FarTerminal(own, self._daemon)
         known = self._setting.conversations.of_run(run.agent, run.run_id)
         live = LiveRun(facts, run.process, memo, terminal, known, run.limit)
-        self._to_thread(partial(self._turns.started, live, by_adapter=run.memo is not None))
+        watched = run.memo is not None
+        self._to_thread(partial(self._turns.started, live, by_adapter=watched, goes_on=run.goes_on))
 
     def adopted(self) -> None:
         """Say that the runs of a former daemon are all known."""

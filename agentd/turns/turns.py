@@ -22,23 +22,16 @@ from agentd.turns.budgets.book import Budgets, Shows
 from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversations import Remembered
 from agentd.turns.events import Ended, PermissionAsked, PermissionResolved, TurnEvent
+from agentd.turns.going_on import GoingOn
 from agentd.turns.messages.deliveries import Deliveries
 from agentd.turns.messages.message import Message, Status
-from agentd.turns.messages.queue import ConflictError, QueueFullError
-from agentd.turns.messages.store import Store, StoreError
-from agentd.turns.messages.undelivered import OURS
+from agentd.turns.messages.store import Store
 from agentd.turns.outlet import Outlet
 from agentd.turns.run_watch import RunWatch
 from agentd.turns.screen.judging import judge_screen
 from agentd.turns.streams import Stream, Streams, event_line, message_line
 
 log = structlog.get_logger(__name__)
-
-GO_ON = "continue"
-"""What an agent is told that goes on after its usage limit."""
-
-_GO_ON_WITHIN = 300.0
-"""Seconds in which that message must have been taken."""
 
 
 class NoSuchAgentError(Exception):
@@ -99,8 +92,7 @@ class Turns:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: dict[str, asyncio.Task[None]] = {}
         """What an agent's last run leaves being settled, by the agent's name in lower case."""
-        self._going_on: dict[str, Callable[[NotTold | None], None]] = {}
-        """Whom to tell what became of a message to go on, by its id."""
+        self._going_on = GoingOn(self.deliveries, self.budgets.holds, self._do)
         self.forgotten: Callable[[str], object] = lambda _run_id: None
         """Called with the id of each run that is not watched any more."""
 
@@ -120,8 +112,14 @@ class Turns:
             self._streams.declared(there)
             self.deliveries.declared(there, all_known=self._all_known)
 
-    def started(self, run: LiveRun, *, by_adapter: bool) -> None:
-        """Watch a run; without an adapter, its screen alone tells."""
+    def started(self, run: LiveRun, *, by_adapter: bool, goes_on: bool = False) -> None:
+        """Watch a run; without an adapter, its screen alone tells.
+
+        Parameters
+        ----------
+        goes_on
+            Whether it was launched to go on with the conversation of one that did not go on.
+        """
         adapter = self._adapters.get(run.facts.harness) if by_adapter else None
         watch = RunWatch(run, self._ground, self)
         self._runs[run.facts.run_id] = watch
@@ -132,6 +130,8 @@ class Turns:
         if adapter is not None:
             watch.begin(adapter)
             self._begin(watch)
+            if goes_on:
+                self._going_on.launched_again(watch)
 
     def _begin(self, watch: RunWatch) -> None:
         """Have a run take messages, once what its agent's last run was handed is settled."""
@@ -168,27 +168,7 @@ class Turns:
         if watch is None:
             told(NotTold("it is not running"))
             return
-        _ = self._do(self._go_on(watch, number, told), f"going on of {watch.agent}")
-
-    async def _go_on(self, watch: RunWatch, number: int, told: Callable[[NotTold | None], None]) -> None:
-        held = self.budgets.holds(watch.agent)
-        if held is not None:
-            told(NotTold(held, held=True))
-            return
-        try:
-            if await watch.go_on():
-                told(None)
-                return
-            known = watch.limits.known
-            # Another daemon that is as far gives it the same id, and it is said once.
-            at = 0.0 if known is None else known.at
-            message_id = f"go-on.{watch.run_id}.{at:.0f}.{number}"
-            self._going_on[message_id] = told
-            message = await self.deliveries.accept(watch.agent, message_id, GO_ON, _GO_ON_WITHIN, OURS)
-        except (TurnsError, ConflictError, QueueFullError, StoreError) as error:
-            told(NotTold(str(error)))
-        else:
-            self._said_to_go_on(message)
+        self._going_on.after_limit(watch, number, told)
 
     def interrupt(self, run_id: str, told: Callable[[str | None], None]) -> None:
         """Interrupt a run's turn; tells why that could not be asked for, or ``None``."""
@@ -203,14 +183,6 @@ class Turns:
             told(None if await watch.interrupt() else "no turn of it is known to be under way")
         except TurnsError as error:
             told(str(error))
-
-    def _said_to_go_on(self, message: Message) -> None:
-        if message.status in (Status.QUEUED, Status.DELIVERING, Status.DELIVERED):
-            return
-        told = self._going_on.pop(message.id, None)
-        if told is not None:
-            done = message.status in (Status.STARTED, Status.ENDED)
-            told(None if done else NotTold(message.error or message.status.value))
 
     def _do(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -301,7 +273,7 @@ class Turns:
         self._streams.of(run.agent, self._ground.wall()).add({**document, **head, "run": run.run_id})
 
     def _message_changed(self, message: Message) -> None:
-        self._said_to_go_on(message)
+        self._going_on.changed(message)
         if message.status in (Status.FAILED, Status.EXPIRED):
             data = {"message": message.id, "sender": message.sender, "status": message.status.value}
             self.emit(message.agent, EventKind.MESSAGE_UNDELIVERED, message.error, {**data})

@@ -9,7 +9,9 @@ from typing import cast
 import pytest
 
 from tests.cli.support import Client
-from tests.daemon.test_turns import kinds
+from tests.daemon.test_messages import Json
+from tests.daemon.test_turns import kinds, post
+from tests.support import talking_claude
 from tests.support.agents import jcard
 from tests.support.daemon import AgentJson, Daemon, StalledJson
 
@@ -78,6 +80,32 @@ def test_its_turn_is_interrupted_and_it_takes_the_next_message(daemon: Daemon, c
     daemon.wait_for(lambda: agent(daemon)["stalled"] is None, what="it has gone on")
     assert client("ask", "a", "hello", "--timeout", "30s").out == "done: hello\n"
     assert agent(daemon)["restarts"] == 0
+
+
+def test_it_goes_on_with_its_conversation_and_is_told_to(daemon: Daemon, client: Client) -> None:
+    talking_claude.install(daemon.bin)
+    base: dict[str, object] = {"name": "a", "harness": "claude-code", "workdir": str(daemon.workdir)}
+    stall = {"model": "2s", "action": ["resume"]}
+    daemon.write_jcard(jcard({**base, "grace_period": "1s", "stall": stall}))
+    daemon.start()
+    daemon.wait_state("a", "running")
+    daemon.wait_for(lambda: agent(daemon)["activity"] == "idle", what="it takes a message")
+    # Its turn ends once a file is there that never is.
+    assert client("send", "a", "slow one").status == 0
+    ended = daemon.wait_for(lambda: answered(daemon, "I hear: continue"), what="it was told to go on, and has")
+    assert ended["id"] == f"go-on.{ended['run']}"
+    assert agent(daemon)["restarts"] > 0
+
+
+def answered(daemon: Daemon, answer: str) -> Json | None:
+    """A message of agentd itself with this answer."""
+    _, found = post(daemon, "/v1/messages?agent=a&limit=50&undelivered=0", method="GET")
+    for each in cast("dict[str, list[Json]]", found)["messages"]:
+        _, whole = post(daemon, f"/v1/turns/a/messages/{each['id']}", method="GET")
+        message = cast("dict[str, Json]", whole)["message"]
+        if (message["sender"], message["status"], message["final_text"]) == ("agentd", "ended", answer):
+            return message
+    return None
 
 
 @pytest.mark.thorough

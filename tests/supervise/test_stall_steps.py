@@ -71,6 +71,27 @@ def test_it_is_launched_again_with_its_conversation_or_without(action: StallActi
     assert look(story, 41, 0, went_on=True).life.stalled is None
 
 
+@pytest.mark.parametrize("action", [StallAction.RESUME, StallAction.RESTART])
+def test_one_that_goes_on_is_told_so_and_its_rest_before_its_first_turn_is_no_progress(action: StallAction) -> None:
+    story = look(running(Policy(stall=replace(ALL, action=(action, StallAction.NOTIFY)))), 20, 10)
+    assert not stall_steps.resumed(story.life)
+    story = ended(story, 21).opened(22).started(23)
+    goes_on = action is StallAction.RESUME
+    assert stall_steps.resumed(story.life) is goes_on
+    assert stall_steps.resumed(recorded(story.life)) is goes_on
+    rests = Silence(Seen(story.run_id, 24, None, rests=True), 24)
+    rested = story.tell(stall_steps.seen(story.life, rests, at(24), went_on=True))
+    assert (rested.life.stalled is not None) is goes_on
+    if goes_on:
+        # Once a turn has ended it has gone on.
+        rests = Silence(Seen(story.run_id, 41, None, rests=True, recorded=40.5), 41)
+        assert stall_steps.seen(rested.life, rests, at(41), went_on=True)[0].stalled is None
+        # If that turn does not go on either, the next action follows.
+        story = look(rested, 40, 10)
+        assert story.life.stalled is not None
+        assert (story.life.stalled.taken, story.life.stalled.action) == (2, "notify")
+
+
 def test_it_is_launched_again_no_more_often_than_max_restarts() -> None:
     policy = Policy(max_restarts=1, stall=replace(ALL, action=(StallAction.RESTART,)))
     story = ended(look(running(policy), 20, 10), 21).opened(22).started(23)
