@@ -36,16 +36,19 @@ class _Entry(BaseModel):
     restarted_at: str | None = None
 
 
-class _File(BaseModel):
-    """All of them."""
-
+class _Version(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
     v: int
+
+
+class _File(_Version):
+    """All of them."""
+
     agents: dict[str, _Entry]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ScheduleLedger:
     """Reads and writes the file.
 
@@ -56,32 +59,40 @@ class ScheduleLedger:
     """
 
     path: Path
+    _newer: bool = False
+    """Whether a newer agentd wrote it: it is left as it is."""
 
     def load(self) -> Mapping[str, Standing]:
         """Read how far schedules had come; nothing, if the file is missing or not to be used."""
         try:
-            found = _File.model_validate_json(self.path.read_bytes())
+            data = self.path.read_bytes()
+            version = _Version.model_validate_json(data).v
+            self._newer = version > VERSION
+            if version != VERSION:
+                by = ": a newer agentd wrote it, and it is left as it is" if self._newer else ""
+                return self._forgotten(f"expected version {VERSION}, found {version}{by}")
+            found = _File.model_validate_json(data)
         except FileNotFoundError:
             return {}
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "the start"
-            log.warning("schedules_forgotten", path=str(self.path), reason=f"{where}: {first['msg']}", effect=_EFFECT)
-            return {}
+            return self._forgotten(f"{where}: {first['msg']}")
         except OSError as error:
-            log.warning("schedules_forgotten", path=str(self.path), reason=str(error), effect=_EFFECT)
-            return {}
-        if found.v != VERSION:
-            reason = f"expected version {VERSION}, found {found.v}"
-            log.warning("schedules_forgotten", path=str(self.path), reason=reason, effect=_EFFECT)
-            return {}
+            return self._forgotten(str(error))
         return {
             name: Standing(each.cron, each.zone, each.since, None, each.due, each.by_hand, each.restarted_at)
             for name, each in found.agents.items()
         }
 
+    def _forgotten(self, reason: str) -> Mapping[str, Standing]:
+        log.warning("schedules_forgotten", path=str(self.path), reason=reason, effect=_EFFECT)
+        return {}
+
     def keep(self, standings: Mapping[str, Standing]) -> None:
         """Write them down before anything is launched by them: 0.1 ms, and rare."""
+        if self._newer:
+            return
         agents = {
             name: _Entry(
                 cron=each.cron,

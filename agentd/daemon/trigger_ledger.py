@@ -54,13 +54,16 @@ class _Seen(_Strict):
     names: list[str]
 
 
-class _File(_Strict):
+class _Version(_Strict):
     v: int
+
+
+class _File(_Version):
     agents: dict[str, _Entry]
     seen: dict[str, _Seen] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TriggerLedger:
     """Reads and writes the file.
 
@@ -71,11 +74,19 @@ class TriggerLedger:
     """
 
     path: Path
+    _newer: bool = False
+    """Whether a newer agentd wrote it: it is left as it is."""
 
     def load(self) -> Kept:
         """Read what came; nothing, if the file is missing or not to be used."""
         try:
-            found = _File.model_validate_json(self.path.read_bytes())
+            data = self.path.read_bytes()
+            version = _Version.model_validate_json(data).v
+            self._newer = version > VERSION
+            if version != VERSION:
+                by = ": a newer agentd wrote it, and it is left as it is" if self._newer else ""
+                return self._forgotten(f"expected version {VERSION}, found {version}{by}")
+            found = _File.model_validate_json(data)
         except FileNotFoundError:
             return Kept()
         except ValidationError as error:
@@ -84,8 +95,6 @@ class TriggerLedger:
             return self._forgotten(f"{where}: {first['msg']}")
         except OSError as error:
             return self._forgotten(str(error))
-        if found.v != VERSION:
-            return self._forgotten(f"expected version {VERSION}, found {found.v}")
         try:
             seen = {key: _seen(each) for key, each in found.seen.items()}
         except ValueError as error:
@@ -96,8 +105,10 @@ class TriggerLedger:
         log.warning("triggers_forgotten", path=str(self.path), reason=reason, effect=_EFFECT)
         return Kept()
 
-    def keep(self, kept: Kept) -> None:
-        """Write it down before anything is launched by it: 0.1 ms, and rare."""
+    def keep(self, kept: Kept) -> bool:
+        """Write it down before anything is launched by it, and say whether it was: 0.1 ms, and rare."""
+        if self._newer:
+            return False
         agents = {name: _entry(each) for name, each in kept.standings.items()}
         seen = {key: _looked(each) for key, each in kept.seen.items()}
         part = self.path.with_name(f".{self.path.name}.new")
@@ -109,6 +120,8 @@ class TriggerLedger:
         except OSError as error:
             effect = "a later agentd may run what came a second time, or not at all"
             log.warning("triggers_not_kept", path=str(self.path), reason=error.strerror, effect=effect)
+            return False
+        return True
 
 
 def _written_name(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -144,6 +144,8 @@ class TriggerWatch:
         except OSError:
             return False
         done, came = [], 0
+        unwritten: set[str] = set()
+        """Agents of which one was offered that is not written down."""
         for name, delivery in found:
             if came >= _AT_ONCE:
                 break
@@ -152,18 +154,33 @@ class TriggerWatch:
                 done.append(name)
                 continue
             trigger = self._webhook(delivery.trigger)
+            if trigger is not None and trigger.agent in unwritten:
+                # One after the other: the file of one is gone before the next has its run, or it could have two.
+                continue
             # One that is not declared now may be in a moment.
             verdict = Verdict.FULL if trigger is None else self._decide(trigger, delivery)
-            if verdict is not Verdict.FULL or delivery.at < self._reconciler.host.clock.wall() - _LONGEST:
-                done.append(name)
             came += verdict is Verdict.ACCEPTED
+            if self._may_go(trigger, delivery, verdict):
+                done.append(name)
+            if trigger is not None and not self._queue.written:
+                unwritten.add(trigger.agent)
+        await self._remove(done)
+        return came > 0
+
+    def _may_go(self, trigger: Trigger | None, delivery: Delivery, verdict: Verdict) -> bool:
+        """Whether the spool need not keep what was offered any more."""
+        if trigger is None or verdict is Verdict.FULL:
+            return delivery.at < self._reconciler.host.clock.wall() - _LONGEST
+        return self._queue.is_safe(trigger.agent, delivery.id)
+
+    async def _remove(self, done: Sequence[str]) -> None:
+        """Take files out of the spool."""
         if done:
             try:
                 await self._looks.look(self._spool, partial(remove_spooled, self._spool, done))
             except OSError as error:
                 # It is found again, and known by then.
                 log.warning("webhook_not_removed", path=str(self._spool), reason=error.strerror)
-        return came > 0
 
     def _webhook(self, name: str) -> Trigger | None:
         declared = (trigger for each in self._queue.declared.values() for trigger in each.spec.triggers)

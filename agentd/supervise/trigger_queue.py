@@ -57,18 +57,20 @@ class TriggerQueue:
     Parameters
     ----------
     load, keep
-        Read and write it, for the next daemon.
+        Read and write it, for the next daemon; `keep` says whether it is written.
     wall
         Seconds since the epoch.
     """
 
     load: Callable[[], Kept] = Kept
-    keep: Callable[[Kept], None] = lambda _: None
+    keep: Callable[[Kept], bool] = lambda _: True
     wall: Callable[[], float] = time.time
     declared: Mapping[str, DesiredAgent] = field(default_factory=dict)
     """The enabled agents that have triggers, by name."""
     _kept: Kept | None = None
     """``None`` until an agent has one: the file is not read before."""
+    written: bool = True
+    """Whether the next daemon would know all that this one does."""
     _given: dict[str, _Given] = field(default_factory=dict)
     _all: Mapping[str, DesiredAgent] = field(default_factory=dict)
 
@@ -82,6 +84,11 @@ class TriggerQueue:
         """Count what waits for a run of an agent."""
         standing = None if self._kept is None else self._kept.standings.get(name)
         return 0 if standing is None else len(standing.waiting)
+
+    def is_safe(self, name: str, id_: str) -> bool:
+        """Whether something that came for an agent is written down, or waits no more: nobody else need keep it."""
+        standing = None if self._kept is None else self._kept.standings.get(name)
+        return self.written or standing is None or all(each.id != id_ for each in standing.waiting)
 
     def apply(
         self, desired: Mapping[str, DesiredAgent], lives: Callable[[], Mapping[str, Life]], *, all_known: bool
@@ -141,7 +148,10 @@ class TriggerQueue:
     def offer(
         self, trigger: Trigger, delivery: Delivery, life: Life | None, seen: SeenFiles | None = None
     ) -> tuple[Verdict, str | None]:
-        """Offer what came, and what was seen with it; what is accepted is on disk by then. Says why it is not."""
+        """Offer what came, and what was seen with it; what is accepted is on disk by then, if that is `written`.
+
+        Says why it is not accepted.
+        """
         standing = None if self._kept is None else self._kept.standings.get(trigger.agent)
         if self._kept is None or standing is None or trigger.agent not in self.declared:
             return Verdict.FULL, "the agent is not declared any more"
@@ -157,6 +167,6 @@ class TriggerQueue:
         if standings != self._kept.standings or seen != self._kept.seen:
             # Before anything is launched by it.
             self._kept = replace(self._kept, standings=standings, seen=seen)
-            self.keep(self._kept)
+            self.written = self.keep(self._kept)
         else:
             self._kept = replace(self._kept, standings=standings)

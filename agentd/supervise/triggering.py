@@ -76,6 +76,9 @@ def accept(standing: Standing, trigger: Trigger, delivery: Delivery, life: Life 
     """Decide on what came by a trigger of an agent."""
     if delivery.id in standing.done:
         return Decision(Verdict.KNOWN, standing)
+    if has_begun(life, delivery):
+        # What was kept of it is lost: the run itself tells.
+        return Decision(Verdict.KNOWN, replace(_noted(standing, delivery), current=delivery))
     if trigger.overlap is Overlap.SKIP and (standing.waiting or is_busy(life)):
         is_now = "is not launched yet" if life is None else f"is {life.state}"
         reason = f"a run is not over, and overlap is {Overlap.SKIP}: the agent {is_now}"
@@ -94,6 +97,11 @@ def started_for(life: Life | None) -> str | None:
     return None if life is None or life.fingerprint is None else life.fingerprint.get(TRIGGER_PART)
 
 
+def has_begun(life: Life | None, delivery: Delivery) -> bool:
+    """Whether the last run of an agent is for what came, and has begun."""
+    return life is not None and started_for(life) == delivery.id and life.state in _BEGUN
+
+
 def advance(desired: DesiredAgent, standing: Standing | None, life: Life | None, now: float) -> Standing:
     """Take note of what was launched, and of what was asked for by hand; the same object if there is no news.
 
@@ -108,7 +116,7 @@ def advance(desired: DesiredAgent, standing: Standing | None, life: Life | None,
     if standing is None:
         return Standing(now, restarted_at=restarted_at)
     first = standing.waiting[0] if standing.waiting else None
-    if first is not None and life is not None and started_for(life) == first.id and life.state in _BEGUN:
+    if first is not None and has_begun(life, first):
         # Not before its process is there: until then another agentd may have to launch it.
         standing = replace(standing, current=first, waiting=standing.waiting[1:], by_hand=False)
     if standing.by_hand and life is not None and life.fingerprint is not None and not _asked_again(desired, life):

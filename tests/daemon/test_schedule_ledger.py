@@ -35,7 +35,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
             "null",
             "\0",
             "[" * 100_000,
-            '{"v": 2, "agents": {}}',
+            '{"v": 0, "agents": {}}',
             '{"agents": {}}',
             '{"v": 1, "agents": []}',
         ),
@@ -68,3 +68,19 @@ def test_what_a_later_version_adds_is_passed_over(tmp_path: Path) -> None:
     entry = {"cron": "* * * * *", "since": 1, "more": True}
     path.write_text(json.dumps({"v": 1, "agents": {"a": entry}, "x": 1}))
     assert ScheduleLedger(path).load() == {"a": Standing("* * * * *", None, 1.0)}
+
+
+def test_what_a_newer_agentd_wrote_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "schedules.json"
+    text = '{"v": 2, "agents": ["of another form"]}'
+    path.write_text(text)
+    ledger = ScheduleLedger(path)
+    assert ledger.load() == {}
+    ledger.keep(KNOWN)
+    assert path.read_text() == text
+    # Once it is out of the way.
+    path.unlink()
+    another = ScheduleLedger(path)
+    assert another.load() == {}
+    another.keep(KNOWN)
+    assert another.load() == KNOWN

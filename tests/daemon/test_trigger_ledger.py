@@ -30,7 +30,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "{", "[]", "null", "\0", "[" * 100_000, '{"v": 2, "agents": {}}', '{"agents": {}}'),
+        *("", "{", "[]", "null", "\0", "[" * 100_000, '{"v": 0, "agents": {}}', '{"agents": {}}'),
         '{"v": 1, "agents": {"a": {"since": "now"}}}',
         '{"v": 1, "agents": {"a": {"since": 1, "waiting": [{"id": "1"}]}}}',
         '{"v": 1, "agents": {}, "seen": {"a": {"folder": 1, "names": ["\\\\x"]}}}',
@@ -51,5 +51,21 @@ def test_a_folder_in_its_place_keeps_nothing_and_stops_nobody(tmp_path: Path) ->
     (path / "x").mkdir(parents=True)
     ledger = TriggerLedger(path)
     assert ledger.load() == Kept()
-    ledger.keep(KNOWN)
+    assert not ledger.keep(KNOWN)
     assert ledger.load() == Kept()
+
+
+def test_what_a_newer_agentd_wrote_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "triggers.json"
+    text = '{"v": 2, "agents": ["of another form"]}'
+    path.write_text(text)
+    ledger = TriggerLedger(path)
+    assert ledger.load() == Kept()
+    assert not ledger.keep(KNOWN)
+    assert path.read_text() == text
+    # Once it is out of the way.
+    path.unlink()
+    another = TriggerLedger(path)
+    assert another.load() == Kept()
+    assert another.keep(KNOWN)
+    assert another.load() == KNOWN

@@ -36,6 +36,7 @@ from tests.faults.records import killed_while_recording, prepare_records
 from tests.faults.schedules import killed_at_a_due_start, prepare_schedules
 from tests.faults.starts import daemons_at_once, something_at_the_path
 from tests.faults.tmux import client_cut, client_killed, client_stopped, launcher_killed, server_killed
+from tests.faults.triggers import killed_while_something_comes, prepare_triggers
 from tests.faults.upgrades import UpgradedDaemon, upgraded
 from tests.faults.worktrees import broken_worktrees, prepare_worktrees
 from tests.faults.world import World
@@ -84,6 +85,7 @@ FAMILIES = (
     Family("worktrees", broken_worktrees, 4, 10, prepare_worktrees),
     Family("admission", killed_while_they_wait, 6, 10, prepare_admission),
     Family("schedules", killed_at_a_due_start, 3, 4, prepare_schedules),
+    Family("triggers", killed_while_something_comes, 3, 4, prepare_triggers),
     Family("budgets", killed_while_it_is_counted, 3, 4, prepare_budgets),
     Family("messages", killed_in_a_turn, 6, 10, prepare_messages),
     Family("gateway", killed_in_a_conversation, 8, 15, prepare_gateway),

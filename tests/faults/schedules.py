@@ -154,12 +154,19 @@ def killed_at_a_due_start(world: World) -> str:
     if not clock.kept():
         raise BrokenPromiseError(f"{_FILE} has forgotten {clock.name}\n{clock.explain()}")
     give_back = damage(clock.file, how, chance, "v")
+    newer = clock.file.read_bytes() if how == "newer" else None
     daemon.start(ready=False)
     for seconds in again:
         pause(seconds)
         daemon.kill()
         daemon.start(ready=False)
     world.await_true(clock.over, f"{clock.name} was started once", _BOUND)
+    if newer is not None:
+        if clock.file.read_bytes() != newer:
+            raise BrokenPromiseError(f"what a newer agentd wrote was written over\n{clock.explain()}")
+        daemon.kill()
+        clock.file.unlink()
+        daemon.start(ready=False)
     give_back()
     (daemon.drop_ins / _DROP_IN).unlink()
     world.await_true(lambda: _gone(world), "it is declared no more")

@@ -85,6 +85,18 @@ def test_what_came_before_is_no_news() -> None:
     assert (again.verdict, again.standing) == (Verdict.KNOWN, standing)
 
 
+def test_what_has_its_run_is_known_by_it_where_what_was_kept_is_lost() -> None:
+    for state in set(AgentState) - {AgentState.STARTING}:
+        known = accept(FRESH, INBOX, came("1"), life(state, "1"))
+        assert known.verdict is Verdict.KNOWN
+        assert (known.standing.waiting, known.standing.current, known.standing.done) == ((), came("1"), ("1",))
+    # Until its process is there it may have to be launched once more.
+    launching = accept(FRESH, INBOX, came("1"), life(AgentState.STARTING, "1"))
+    assert (launching.verdict, launching.standing.waiting) == (Verdict.ACCEPTED, (came("1"),))
+    begun = advance(agent(), launching.standing, life(AgentState.RUNNING, "1"), 6.0)
+    assert (begun.waiting, begun.current) == ((), came("1"))
+
+
 @pytest.mark.parametrize("state", BUSY)
 def test_while_a_run_is_not_over_overlap_decides(state: AgentState) -> None:
     there = life(state, "1")
@@ -155,7 +167,12 @@ def test_a_value_that_is_missing_fails_the_run_with_a_reason() -> None:
 
 def test_the_queue_keeps_what_it_accepts_before_it_says_so() -> None:
     kept: list[Kept] = []
-    queue = TriggerQueue(keep=kept.append, wall=lambda: 5.0)
+
+    def keep(each: Kept) -> bool:
+        kept.append(each)
+        return True
+
+    queue = TriggerQueue(keep=keep, wall=lambda: 5.0)
     known = {"a": agent(), "b": declared(NO, "first")}
     given = queue.apply(known, dict, all_known=True)
     assert given["b"] is known["b"]
@@ -165,10 +182,26 @@ def test_the_queue_keeps_what_it_accepts_before_it_says_so() -> None:
     assert kept[-1] == Kept({"a": accept(FRESH, INBOX, came("1"), None).standing}, {key(INBOX): seen})
     assert queue.waits
     # Another agentd goes on from there.
-    later = TriggerQueue(load=lambda: kept[-1], keep=kept.append, wall=lambda: 9.0)
+    later = TriggerQueue(load=lambda: kept[-1], keep=keep, wall=lambda: 9.0)
     assert argv(later.apply(known, dict, all_known=True)["a"]) == ("run", 'read "/in/x.csv"')
     # What cannot be read now is not forgotten; what is not declared any more is.
     later.apply({}, dict, all_known=False)
     assert kept[-1].standings.keys() == {"a"}
     later.apply({}, dict, all_known=True)
     assert kept[-1] == Kept()
+
+
+def test_what_cannot_be_written_down_is_not_safe_until_it_has_its_run() -> None:
+    there: dict[str, Life] = {}
+    queue = TriggerQueue(keep=lambda _: False, wall=lambda: 5.0)
+    queue.apply({"a": agent()}, lambda: there, all_known=True)
+    assert queue.offer(INBOX, came("1"), None) == (Verdict.ACCEPTED, None)
+    assert not queue.written
+    assert not queue.is_safe("a", "1")
+    there["a"] = life(AgentState.RUNNING, "1")
+    queue.apply({"a": agent()}, lambda: there, all_known=True)
+    assert queue.is_safe("a", "1")
+    # With room for it again, what is written down is safe.
+    queue.keep = lambda _: True
+    assert queue.offer(INBOX, came("2"), there["a"]) == (Verdict.ACCEPTED, None)
+    assert queue.is_safe("a", "2")
