@@ -26,7 +26,7 @@ SET_BACK: Final = 3600.0
 
 _UNDER_WAY: Final = frozenset({AgentState.STARTING, AgentState.RUNNING, AgentState.STOPPING, AgentState.BACKOFF})
 
-_NOT_LAUNCHED: Final = frozenset({AgentState.PENDING, AgentState.QUEUED, AgentState.STARTING})
+NOT_LAUNCHED: Final = frozenset({AgentState.PENDING, AgentState.QUEUED, AgentState.STARTING})
 """A launch that agentd does not live to see the process of is none: the next one goes back to before it."""
 
 _NEVER: Final = "its schedule names no time any more"
@@ -137,7 +137,7 @@ def advance(desired: DesiredAgent, standing: Standing | None, seen: Seen) -> tup
 
 def _launched(desired: DesiredAgent, standing: Standing, seen: Seen) -> Standing:
     """Note what the agent was launched for."""
-    life = None if seen.life is None or seen.life.state in _NOT_LAUNCHED else seen.life
+    life = None if seen.life is None or seen.life.state in NOT_LAUNCHED else seen.life
     was = started_for(life)
     if standing.due is not None:
         if standing.by_hand:

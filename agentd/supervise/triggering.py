@@ -17,7 +17,7 @@ from agentd.supervise.applying import RESTARTED_PART, TRIGGER_PART
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.life import Life
 from agentd.supervise.plan import changed_parts
-from agentd.supervise.scheduling import is_busy
+from agentd.supervise.scheduling import NOT_LAUNCHED, is_busy
 from agentd.text.prompt_variables import filled
 
 MOST_WAITING: Final = 100
@@ -26,7 +26,7 @@ MOST_WAITING: Final = 100
 MOST_DONE: Final = 500
 """Ids of an agent that are kept, so that what comes once more is known."""
 
-_BEGUN: Final = frozenset(AgentState) - {AgentState.STARTING}
+_BEGUN: Final = frozenset(AgentState) - NOT_LAUNCHED
 """States in which what was launched has a process, had one, or was refused."""
 
 _NOT_KNOWN: Final = "what its trigger brought is not known; its prompt has variables for it"

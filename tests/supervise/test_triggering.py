@@ -22,6 +22,8 @@ from tests.supervise.lives import NO, declared, in_state
 
 INBOX = Trigger("inbox", "a", FilePattern(Path("/in"), "*.csv"))
 BUSY = (AgentState.STARTING, AgentState.RUNNING, AgentState.STOPPING, AgentState.BACKOFF)
+UNBEGUN = {AgentState.PENDING, AgentState.QUEUED, AgentState.STARTING}
+"""As also after an agentd that was killed while it launched."""
 FRESH = Standing(5.0)
 
 
@@ -71,8 +73,9 @@ def test_what_comes_is_run_with_its_values_in_the_prompt() -> None:
 
 def test_it_waits_until_its_run_is_seen_to_have_begun() -> None:
     standing = accept(FRESH, INBOX, came("1"), None).standing
-    assert advance(agent(), standing, life(AgentState.STARTING, "1"), 6.0) is standing
-    for state in set(AgentState) - {AgentState.STARTING}:
+    for state in UNBEGUN:
+        assert advance(agent(), standing, life(state, "1"), 6.0) is standing
+    for state in set(AgentState) - UNBEGUN:
         begun = advance(agent(), standing, life(state, "1"), 6.0)
         assert (begun.waiting, begun.current) == ((), came("1"))
     assert advance(agent(), standing, life(AgentState.RUNNING, "0"), 6.0) is standing
@@ -86,7 +89,7 @@ def test_what_came_before_is_no_news() -> None:
 
 
 def test_what_has_its_run_is_known_by_it_where_what_was_kept_is_lost() -> None:
-    for state in set(AgentState) - {AgentState.STARTING}:
+    for state in set(AgentState) - UNBEGUN:
         known = accept(FRESH, INBOX, came("1"), life(state, "1"))
         assert known.verdict is Verdict.KNOWN
         assert (known.standing.waiting, known.standing.current, known.standing.done) == ((), came("1"), ("1",))
