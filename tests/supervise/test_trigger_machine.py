@@ -132,4 +132,7 @@ class TriggerMachine(RuleBasedStateMachine):
 TestTriggers = TriggerMachine.TestCase
 TestTriggers.settings = settings(TestTriggers.settings, deadline=None)
 if settings.get_current_profile_name() == DEFAULT_PROFILE:
+    # CI takes 200 by the profile "model".
     TestTriggers.settings = settings(TestTriggers.settings, max_examples=15)
+elif settings.get_current_profile_name() == "model":
+    TestTriggers.settings = settings(TestTriggers.settings, max_examples=200)
