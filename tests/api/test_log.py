@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from agentd.api import log
 from agentd.recording.transcripts.files import TranscriptFiles
 from agentd.recording.transcripts.run_folder import RunFolder
 from tests.api.conftest import Serving
@@ -206,7 +207,11 @@ async def test_a_slow_follower_costs_little_and_is_cut_off(
     assert received < 1_000_000
 
 
-async def test_only_the_end_of_a_long_run_is_made_readable(api: Path, transcripts: TranscriptFiles) -> None:
+async def test_only_the_end_of_a_long_run_is_made_readable(
+    api: Path, transcripts: TranscriptFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Counting lines for coverage takes several times the CPU.
+    monkeypatch.setattr(log, "_RENDER_LIMIT", 60.0)
     keep_run(transcripts, b"".join(b"line %d\r\n" % number for number in range(100_000)))
     answer = await ask(api, "GET", f"{LOG}?tail=3")
     assert answer.body == b"line 99997\nline 99998\nline 99999\n"
