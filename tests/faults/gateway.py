@@ -50,7 +50,7 @@ POINTS = (
     Point("turn.kept", _DRIVER, "take"),
     Point("result.before", _STEPS, "end_run", before=True),
     Point("result.kept", _STEPS, "end_run"),
-    Point("result.followed", _SCHEDULER, "Scheduler._drive_once"),
+    Point("result.followed", _DRIVER, "Driver.drive"),
 )
 
 _AGENT = Path(__file__).parents[1] / "support/listening_agent.py"
