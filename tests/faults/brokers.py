@@ -109,7 +109,7 @@ class Kafka:
         world.before_the_end.append(self._close)
 
     def _close(self) -> None:
-        self._broker.kill()
+        self._broker.close()
         self._store.communicate()
 
     def table(self) -> Mapping[str, object]:
