@@ -19,6 +19,10 @@ log = structlog.get_logger(__name__)
 FILE: Final = "ports.json"
 """Name in the state directory."""
 
+_VERSION: Final = 1
+"""Of its form, the ports by agent; a newer agentd's has a number ``v`` beside, where no agent has one."""
+_MOST: Final = 65535
+
 
 class PortLedger:
     """Gives agents ports that stay theirs.
@@ -36,6 +40,8 @@ class PortLedger:
         self._sink = sink
         self._held: Ports | None = None
         """``None`` until an agent wants one: the file is not read before."""
+        self._newer = False
+        """Whether a newer agentd wrote the file: it is left as it is."""
 
     def give(self, specs: Sequence[AgentSpec]) -> Ports:
         """Give the ports of the declared agents, new ones where they have none; what is new is on disk by then."""
@@ -63,17 +69,29 @@ class PortLedger:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:
-            log.warning("ports_forgotten", path=str(self._path), reason=str(error))
-            return {}
-        agents = found.items() if isinstance(found, dict) else ()
+            return self._forgotten(str(error))
+        if not isinstance(found, dict):
+            return self._forgotten(f"expected the ports of each agent, found {type(found).__name__}")
+        version = found.get("v")
+        if type(version) is int:
+            self._newer = True
+            by = "a newer agentd wrote it, and it is left as it is"
+            return self._forgotten(f"expected version {_VERSION}, found {version}: {by}")
         return {
-            str(agent): {str(name): port for name, port in ports.items() if type(port) is int}
-            for agent, ports in agents
+            str(agent): {str(name): port for name, port in ports.items() if type(port) is int and 0 < port <= _MOST}
+            for agent, ports in found.items()
             if isinstance(ports, dict)
         }
 
+    def _forgotten(self, reason: str) -> Ports:
+        effect = "agents may get other ports, and be restarted with them"
+        log.warning("ports_forgotten", path=str(self._path), reason=reason, effect=effect)
+        return {}
+
     def _write(self) -> None:
         """Write them down before anything is launched with them: 0.1 ms, and rare."""
+        if self._newer:
+            return
         part = self._path.with_name(f".{self._path.name}.new")
         try:
             part.touch(mode=0o600)

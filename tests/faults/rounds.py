@@ -32,6 +32,7 @@ from tests.faults.machine import no_mounts, no_processes_group, no_user_namespac
 from tests.faults.messages import killed_in_a_turn, prepare_messages
 from tests.faults.operators import operators
 from tests.faults.paths import lost_paths, prepare_paths
+from tests.faults.ports import killed_while_ports_are_given, prepare_ports
 from tests.faults.records import killed_while_recording, prepare_records
 from tests.faults.schedules import killed_at_a_due_start, prepare_schedules
 from tests.faults.starts import daemons_at_once, something_at_the_path
@@ -87,6 +88,7 @@ FAMILIES = (
     Family("schedules", killed_at_a_due_start, 3, 4, prepare_schedules),
     Family("triggers", killed_while_something_comes, 3, 4, prepare_triggers),
     Family("budgets", killed_while_it_is_counted, 3, 4, prepare_budgets),
+    Family("ports", killed_while_ports_are_given, 3, 4, prepare_ports),
     Family("messages", killed_in_a_turn, 6, 10, prepare_messages),
     Family("gateway", killed_in_a_conversation, 8, 15, prepare_gateway),
     Family("channels", killed_on_a_channel, 6, 15, prepare_channels, lacks_redis),
