@@ -9,17 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from agentd.model.budgets import Budget
-from agentd.model.destinations import Destination
 from agentd.model.limits import Limits, OomPolicy
-from agentd.model.order import After, Schedule
 from agentd.model.placement import Place
-from agentd.model.pool import WorkerFacts
 from agentd.model.stall import Stall
-from agentd.model.triggers import Trigger
 from agentd.model.usage_limits import UsageLimitPolicy
+
+if TYPE_CHECKING:
+    # Not for agentctl, which shows what there is: these cost it CPU, and nothing reads the types of these fields.
+    from agentd.model.destinations import Destination
+    from agentd.model.order import After, Schedule
+    from agentd.model.pool import WorkerFacts
+    from agentd.model.triggers import Trigger
 
 AGENT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 """Regular expression of a whole agent name."""
