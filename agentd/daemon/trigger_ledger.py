@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from agentd.daemon.versioned_file import UnusableError, Versioned, VersionedFile
 from agentd.model.triggers import Delivery
 from agentd.supervise.trigger_queue import Kept, SeenFiles
 from agentd.supervise.triggering import Standing
@@ -54,16 +53,11 @@ class _Seen(_Strict):
     names: list[str]
 
 
-class _Version(_Strict):
-    v: int
-
-
-class _File(_Version):
+class _File(Versioned):
     agents: dict[str, _Entry]
     seen: dict[str, _Seen] = Field(default_factory=dict)
 
 
-@dataclass(slots=True)
 class TriggerLedger:
     """Reads and writes the file.
 
@@ -73,28 +67,17 @@ class TriggerLedger:
         Of it.
     """
 
-    path: Path
-    _newer: bool = False
-    """Whether a newer agentd wrote it: it is left as it is."""
+    def __init__(self, path: Path) -> None:
+        self._file = VersionedFile(path, VERSION, _File)
 
     def load(self) -> Kept:
         """Read what came; nothing, if the file is missing or not to be used."""
         try:
-            data = self.path.read_bytes()
-            version = _Version.model_validate_json(data).v
-            self._newer = version > VERSION
-            if version != VERSION:
-                by = ": a newer agentd wrote it, and it is left as it is" if self._newer else ""
-                return self._forgotten(f"expected version {VERSION}, found {version}{by}")
-            found = _File.model_validate_json(data)
-        except FileNotFoundError:
-            return Kept()
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the start"
-            return self._forgotten(f"{where}: {first['msg']}")
-        except OSError as error:
+            found = self._file.read()
+        except UnusableError as error:
             return self._forgotten(str(error))
+        if found is None:
+            return Kept()
         try:
             seen = {key: _seen(each) for key, each in found.seen.items()}
         except ValueError as error:
@@ -102,24 +85,20 @@ class TriggerLedger:
         return Kept({name: _standing(each) for name, each in found.agents.items()}, seen)
 
     def _forgotten(self, reason: str) -> Kept:
-        log.warning("triggers_forgotten", path=str(self.path), reason=reason, effect=_EFFECT)
+        log.warning("triggers_forgotten", path=str(self._file.path), reason=reason, effect=_EFFECT)
         return Kept()
 
     def keep(self, kept: Kept) -> bool:
         """Write it down before anything is launched by it, and say whether it was: 0.1 ms, and rare."""
-        if self._newer:
+        if self._file.newer:
             return False
         agents = {name: _entry(each) for name, each in kept.standings.items()}
         seen = {key: _looked(each) for key, each in kept.seen.items()}
-        part = self.path.with_name(f".{self.path.name}.new")
         try:
-            # It may hold what is nobody else's business.
-            part.touch(mode=0o600)
-            part.write_text(json.dumps({"v": VERSION, "agents": agents, "seen": seen}))
-            part.replace(self.path)
+            self._file.write({"agents": agents, "seen": seen})
         except OSError as error:
             effect = "a later agentd may run what came a second time, or not at all"
-            log.warning("triggers_not_kept", path=str(self.path), reason=error.strerror, effect=effect)
+            log.warning("triggers_not_kept", path=str(self._file.path), reason=error.strerror, effect=effect)
             return False
         return True
 
