@@ -201,7 +201,7 @@ def test_a_secret_is_in_no_log_no_answer_no_file_and_no_tmux_option(daemon: Daem
         stay("no-program", command=[f"no-{VALUE}"], env=env),
         flags=["--debug", "--log-format=json"],
     )
-    running(daemon, "stays")
+    first = running(daemon, "stays")["stays"]
     for name in ("prints", "wraps", "argues", "again"):
         daemon.wait_state(name, "failed")
     daemon.wait_for(lambda: "agent_last_screen" in daemon.log_text())
@@ -209,6 +209,8 @@ def test_a_secret_is_in_no_log_no_answer_no_file_and_no_tmux_option(daemon: Daem
     daemon.wait_for(lambda: not daemon.health()["config"]["valid"])
     declare(daemon, stay("stays", env={**env, "X": "1"}))
     daemon.wait_gone("prints")
+    another_run(daemon, "stays", first)
+    daemon.wait_for(lambda: not [*daemon.runtime.rglob("*.sh")], what="the launch script is read, and gone")
 
     answers = [
         daemon.request("GET", path).body for path in ("/v1/agents", "/v1/health", "/v1/plan", "/v1/agents/stays")
