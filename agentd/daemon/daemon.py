@@ -393,7 +393,7 @@ class Daemon:
                 schedules.keep,
                 self._clock.wall,
                 os.environ.get("TZ"),
-                triggers=TriggerQueue(came.load, came.keep, self._clock.wall),
+                triggers=TriggerQueue(came.load, came.keep, lambda: came.written, self._clock.wall),
             ),
         )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from agentd.files.kept_file import KeptFile
+from agentd.files.versioned_file import Format, UnusableError
 from agentd.model.events import Event, EventKind
 from agentd.model.spec import AgentSpec
 from agentd.process.ports import is_free
@@ -36,12 +37,11 @@ class PortLedger:
     """
 
     def __init__(self, path: Path, sink: Callable[[Event], None]) -> None:
-        self._path = path
+        form = Format(_VERSION, _ports_of, unversioned=True)
+        self._file = KeptFile(path, form, self._not_kept)
         self._sink = sink
         self._held: Ports | None = None
         """``None`` until an agent wants one: the file is not read before."""
-        self._newer = False
-        """Whether a newer agentd wrote the file: it is left as it is."""
 
     def give(self, specs: Sequence[AgentSpec]) -> Ports:
         """Give the ports of the declared agents, new ones where they have none; what is new is on disk by then."""
@@ -52,9 +52,9 @@ class PortLedger:
         if all(tuple(held.get(name, {})) == variables for name, variables in wanted.items()):
             self._held = held
             return held
-        self._held = assign(wanted, held, str(self._path), is_free)
+        self._held = assign(wanted, held, str(self._file.path), is_free)
         if self._held != held:
-            self._write()
+            self._write(self._held)
         for name in wanted:
             ports = self._held[name]
             if ports != held.get(name) and ports:
@@ -65,38 +65,24 @@ class PortLedger:
 
     def _read(self) -> Ports:
         try:
-            found: object = json.loads(self._path.read_bytes())
-        except FileNotFoundError:
+            return self._file.read() or {}
+        except UnusableError as error:
+            effect = "agents may get other ports, and be restarted with them"
+            log.warning("ports_forgotten", path=str(self._file.path), reason=str(error), effect=effect)
             return {}
-        except (OSError, ValueError, RecursionError) as error:
-            return self._forgotten(str(error))
-        if not isinstance(found, dict):
-            return self._forgotten(f"expected the ports of each agent, found {type(found).__name__}")
-        version = found.get("v")
-        if type(version) is int:
-            self._newer = True
-            by = "a newer agentd wrote it, and it is left as it is"
-            return self._forgotten(f"expected version {_VERSION}, found {version}: {by}")
-        return {
-            str(agent): {str(name): port for name, port in ports.items() if type(port) is int and 0 < port <= _MOST}
-            for agent, ports in found.items()
-            if isinstance(ports, dict)
-        }
 
-    def _forgotten(self, reason: str) -> Ports:
-        effect = "agents may get other ports, and be restarted with them"
-        log.warning("ports_forgotten", path=str(self._path), reason=reason, effect=effect)
-        return {}
-
-    def _write(self) -> None:
+    def _write(self, ports: Ports) -> None:
         """Write them down before anything is launched with them: 0.1 ms, and rare."""
-        if self._newer:
-            return
-        part = self._path.with_name(f".{self._path.name}.new")
-        try:
-            part.touch(mode=0o600)
-            part.write_text(json.dumps(self._held))
-            part.replace(self._path)
-        except OSError as error:
-            effect = "a later agentd may give agents other ports, and restart them"
-            log.warning("ports_not_kept", path=str(self._path), reason=error.strerror, effect=effect)
+        self._file.keep(ports)
+
+    def _not_kept(self, reason: str) -> None:
+        effect = "until they can be, a later agentd may give agents other ports, and restart them"
+        log.warning("ports_not_kept", path=str(self._file.path), reason=reason, effect=effect)
+
+
+def _ports_of(found: Mapping[str, object]) -> Ports:
+    return {
+        str(agent): {str(name): port for name, port in ports.items() if type(port) is int and 0 < port <= _MOST}
+        for agent, ports in found.items()
+        if isinstance(ports, dict)
+    }

@@ -9,7 +9,8 @@ from typing import Final
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentd.daemon.versioned_file import UnusableError, Versioned, VersionedFile
+from agentd.files.kept_file import KeptFile
+from agentd.files.versioned_file import Format, UnusableError
 from agentd.supervise.scheduling import Standing
 
 log = structlog.get_logger(__name__)
@@ -35,8 +36,10 @@ class _Entry(BaseModel):
     restarted_at: str | None = None
 
 
-class _File(Versioned):
+class _File(BaseModel):
     """All of them."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
 
     agents: dict[str, _Entry]
 
@@ -51,7 +54,7 @@ class ScheduleLedger:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = VersionedFile(path, VERSION, _File)
+        self._file = KeptFile(path, Format(VERSION, _File.model_validate), self._not_kept)
 
     def load(self) -> Mapping[str, Standing]:
         """Read how far schedules had come; nothing, if the file is missing or not to be used."""
@@ -69,8 +72,6 @@ class ScheduleLedger:
 
     def keep(self, standings: Mapping[str, Standing]) -> None:
         """Write them down before anything is launched by them: 0.1 ms, and rare."""
-        if self._file.newer:
-            return
         agents = {
             name: _Entry(
                 cron=each.cron,
@@ -82,8 +83,8 @@ class ScheduleLedger:
             ).model_dump(exclude_defaults=True)
             for name, each in standings.items()
         }
-        try:
-            self._file.write({"agents": agents})
-        except OSError as error:
-            effect = "a later agentd may make a start again, or none that was missed"
-            log.warning("schedules_not_kept", path=str(self._file.path), reason=error.strerror, effect=effect)
+        self._file.keep({"agents": agents})
+
+    def _not_kept(self, reason: str) -> None:
+        effect = "until it can be, a later agentd may make a start again, or none that was missed"
+        log.warning("schedules_not_kept", path=str(self._file.path), reason=reason, effect=effect)

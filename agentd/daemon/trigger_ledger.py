@@ -9,7 +9,8 @@ from typing import Final
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentd.daemon.versioned_file import UnusableError, Versioned, VersionedFile
+from agentd.files.kept_file import KeptFile
+from agentd.files.versioned_file import Format, UnusableError
 from agentd.model.triggers import Delivery
 from agentd.supervise.trigger_queue import Kept, SeenFiles
 from agentd.supervise.triggering import Standing
@@ -53,7 +54,7 @@ class _Seen(_Strict):
     names: list[str]
 
 
-class _File(Versioned):
+class _File(_Strict):
     agents: dict[str, _Entry]
     seen: dict[str, _Seen] = Field(default_factory=dict)
 
@@ -68,7 +69,12 @@ class TriggerLedger:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = VersionedFile(path, VERSION, _File)
+        self._file = KeptFile(path, Format(VERSION, _File.model_validate), self._not_kept)
+
+    @property
+    def written(self) -> bool:
+        """Whether the next agentd finds there what was kept last."""
+        return self._file.written
 
     def load(self) -> Kept:
         """Read what came; nothing, if the file is missing or not to be used."""
@@ -88,19 +94,15 @@ class TriggerLedger:
         log.warning("triggers_forgotten", path=str(self._file.path), reason=reason, effect=_EFFECT)
         return Kept()
 
-    def keep(self, kept: Kept) -> bool:
-        """Write it down before anything is launched by it, and say whether it was: 0.1 ms, and rare."""
-        if self._file.newer:
-            return False
+    def keep(self, kept: Kept) -> None:
+        """Write it down before anything is launched by it: 0.1 ms, and rare."""
         agents = {name: _entry(each) for name, each in kept.standings.items()}
         seen = {key: _looked(each) for key, each in kept.seen.items()}
-        try:
-            self._file.write({"agents": agents, "seen": seen})
-        except OSError as error:
-            effect = "a later agentd may run what came a second time, or not at all"
-            log.warning("triggers_not_kept", path=str(self._file.path), reason=error.strerror, effect=effect)
-            return False
-        return True
+        self._file.keep({"agents": agents, "seen": seen})
+
+    def _not_kept(self, reason: str) -> None:
+        effect = "until it can be, a later agentd may run what came a second time, or not at all"
+        log.warning("triggers_not_kept", path=str(self._file.path), reason=reason, effect=effect)
 
 
 def _written_name(name: str) -> str:

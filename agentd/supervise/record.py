@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 
+from agentd.files.json_faults import first_fault
 from agentd.harness.base import StopKey
 from agentd.model.capacity import Claims
 from agentd.model.events import Detail
@@ -182,11 +183,7 @@ class Record:
         try:
             record = _ADAPTER.validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise RecordError(
-                f"expected agentd's record, found trouble at {where or 'the start'}: {first['msg']}"
-            ) from None
+            raise RecordError(f"expected agentd's record, found trouble at {first_fault(error)}") from None
         if record.v != VERSION:
             raise RecordError(f"expected a record of version {VERSION}, found {record.v}")
         return record

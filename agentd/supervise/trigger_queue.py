@@ -57,22 +57,28 @@ class TriggerQueue:
     Parameters
     ----------
     load, keep
-        Read and write it, for the next daemon; `keep` says whether it is written.
+        Read and write it, for the next daemon.
+    is_written
+        Whether it is: what could not be written may be later.
     wall
         Seconds since the epoch.
     """
 
     load: Callable[[], Kept] = Kept
-    keep: Callable[[Kept], bool] = lambda _: True
+    keep: Callable[[Kept], None] = lambda _: None
+    is_written: Callable[[], bool] = lambda: True
     wall: Callable[[], float] = time.time
     declared: Mapping[str, DesiredAgent] = field(default_factory=dict)
     """The enabled agents that have triggers, by name."""
     _kept: Kept | None = None
     """``None`` until an agent has one: the file is not read before."""
-    written: bool = True
-    """Whether the next daemon would know all that this one does."""
     _given: dict[str, _Given] = field(default_factory=dict)
     _all: Mapping[str, DesiredAgent] = field(default_factory=dict)
+
+    @property
+    def written(self) -> bool:
+        """Whether the next daemon would know all that this one does."""
+        return self.is_written()
 
     @property
     def waits(self) -> bool:
@@ -167,6 +173,6 @@ class TriggerQueue:
         if standings != self._kept.standings or seen != self._kept.seen:
             # Before anything is launched by it.
             self._kept = replace(self._kept, standings=standings, seen=seen)
-            self.written = self.keep(self._kept)
+            self.keep(self._kept)
         else:
             self._kept = replace(self._kept, standings=standings)

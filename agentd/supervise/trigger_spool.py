@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agentd.files.json_faults import first_fault
 from agentd.model.triggers import Delivery
 from agentd.text.prompt_variables import cleaned
 
@@ -43,8 +44,7 @@ def delivery_of(data: bytes) -> Delivery | str:
     try:
         found = _File.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'the start'}: {first['msg']}"
+        return first_fault(error)
     if found.v != _VERSION:
         return f"expected version {_VERSION}, found {found.v}"
     values = {name: cleaned(value) for name, value in found.values.items()}

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from agentd.files.kept_file import KeptFile
+from agentd.files.versioned_file import Format, UnusableError
+
 log = structlog.get_logger(__name__)
 
 FILE: Final = "conversations.json"
 """Name in the state directory."""
+
+_VERSION: Final = 1
+"""Of its form, the conversations by agent; a newer agentd's has a number ``v`` beside, where no agent has one."""
 
 _MOST: Final = 4096
 """Agents that are remembered; the oldest go."""
@@ -44,21 +50,18 @@ class Conversations:
     path: Path
     _known: dict[str, Remembered] = field(default_factory=dict)
     _writing: threading.Lock = field(default_factory=threading.Lock)
+    _file: KeptFile[Mapping[str, Remembered]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Know how the file is read and written."""
+        self._file = KeptFile(self.path, Format(_VERSION, _remembered, unversioned=True), self._not_kept)
 
     def read(self) -> None:
         """Read what a former daemon remembered; what cannot be understood is forgotten."""
         try:
-            found: object = json.loads(self.path.read_bytes())
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, RecursionError) as error:
+            self._known.update(self._file.read() or {})
+        except UnusableError as error:
             log.warning("conversations_forgotten", path=str(self.path), reason=str(error))
-            return
-        for agent, each in found.items() if isinstance(found, dict) else ():
-            if isinstance(each, dict) and all(isinstance(each.get(name), str) for name in ("harness", "workdir", "id")):
-                run = each.get("run")
-                known = Remembered(each["harness"], each["workdir"], each["id"], run if isinstance(run, str) else None)
-                self._known[agent] = known
 
     def of(self, agent: str, harness: str, workdir: str) -> str | None:
         """The conversation that a run of this agent may go on with."""
@@ -85,14 +88,22 @@ class Conversations:
         return self._known.pop(agent, None) is not None
 
     def write(self) -> None:
-        """Write them down; a failure is logged."""
-        part = self.path.with_name(f".{self.path.name}.new")
-        try:
-            # Turns of many agents may begin at once.
-            with self._writing:
-                document = {agent: asdict(each) for agent, each in self._known.copy().items()}
-                part.touch(mode=0o600)
-                part.write_text(json.dumps(document))
-                part.replace(self.path)
-        except OSError as error:
-            log.warning("conversations_not_kept", path=str(self.path), reason=error.strerror)
+        """Write them down, in a thread that may wait for the disk; a failure is logged."""
+        # Turns of many agents may begin at once.
+        with self._writing:
+            self._file.keep({agent: asdict(each) for agent, each in self._known.copy().items()})
+
+    def _not_kept(self, reason: str) -> None:
+        log.warning("conversations_not_kept", path=str(self.path), reason=reason)
+
+
+def _remembered(found: Mapping[str, object]) -> dict[str, Remembered]:
+    """What a file says; what cannot be understood is left out."""
+    known: dict[str, Remembered] = {}
+    for agent, each in found.items():
+        if isinstance(each, dict) and all(isinstance(each.get(name), str) for name in ("harness", "workdir", "id")):
+            run = each.get("run")
+            known[agent] = Remembered(
+                each["harness"], each["workdir"], each["id"], run if isinstance(run, str) else None
+            )
+    return known

@@ -15,6 +15,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from agentd.files.json_faults import first_fault
 from agentd.files.regular import read_regular
 from agentd.process.runner import Runner
 from agentd.text.quoting import shell_quote
@@ -133,9 +134,7 @@ def read_snapshot(file: Path) -> Snapshot:
     except OSError as error:
         raise RecordError(f"cannot read {file}: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RecordError(f"{file} is not a snapshot of agentd's: {where}: {first['msg']}") from None
+        raise RecordError(f"{file} is not a snapshot of agentd's: {first_fault(error)}") from None
     if found.version != _VERSION:
         raise RecordError(f"{file} has version {found.version}, expected {_VERSION}: a newer agentd wrote it")
     try:

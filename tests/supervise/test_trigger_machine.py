@@ -39,9 +39,8 @@ class TriggerMachine(RuleBasedStateMachine):
     def _queue(self) -> TriggerQueue:
         return TriggerQueue(load=lambda: self.kept, keep=self._keep, wall=lambda: self.now)
 
-    def _keep(self, kept: Kept) -> bool:
+    def _keep(self, kept: Kept) -> None:
         self.kept = kept
-        return True
 
     @rule()
     def reconcile(self) -> None:

@@ -171,11 +171,7 @@ def test_a_value_that_is_missing_fails_the_run_with_a_reason() -> None:
 def test_the_queue_keeps_what_it_accepts_before_it_says_so() -> None:
     kept: list[Kept] = []
 
-    def keep(each: Kept) -> bool:
-        kept.append(each)
-        return True
-
-    queue = TriggerQueue(keep=keep, wall=lambda: 5.0)
+    queue = TriggerQueue(keep=kept.append, wall=lambda: 5.0)
     known = {"a": agent(), "b": declared(NO, "first")}
     given = queue.apply(known, dict, all_known=True)
     assert given["b"] is known["b"]
@@ -185,7 +181,7 @@ def test_the_queue_keeps_what_it_accepts_before_it_says_so() -> None:
     assert kept[-1] == Kept({"a": accept(FRESH, INBOX, came("1"), None).standing}, {key(INBOX): seen})
     assert queue.waits
     # Another agentd goes on from there.
-    later = TriggerQueue(load=lambda: kept[-1], keep=keep, wall=lambda: 9.0)
+    later = TriggerQueue(load=lambda: kept[-1], keep=kept.append, wall=lambda: 9.0)
     assert argv(later.apply(known, dict, all_known=True)["a"]) == ("run", 'read "/in/x.csv"')
     # What cannot be read now is not forgotten; what is not declared any more is.
     later.apply({}, dict, all_known=False)
@@ -196,7 +192,8 @@ def test_the_queue_keeps_what_it_accepts_before_it_says_so() -> None:
 
 def test_what_cannot_be_written_down_is_not_safe_until_it_has_its_run() -> None:
     there: dict[str, Life] = {}
-    queue = TriggerQueue(keep=lambda _: False, wall=lambda: 5.0)
+    written = False
+    queue = TriggerQueue(is_written=lambda: written, wall=lambda: 5.0)
     queue.apply({"a": agent()}, lambda: there, all_known=True)
     assert queue.offer(INBOX, came("1"), None) == (Verdict.ACCEPTED, None)
     assert not queue.written
@@ -204,7 +201,8 @@ def test_what_cannot_be_written_down_is_not_safe_until_it_has_its_run() -> None:
     there["a"] = life(AgentState.RUNNING, "1")
     queue.apply({"a": agent()}, lambda: there, all_known=True)
     assert queue.is_safe("a", "1")
-    # With room for it again, what is written down is safe.
-    queue.keep = lambda _: True
     assert queue.offer(INBOX, came("2"), there["a"]) == (Verdict.ACCEPTED, None)
+    assert not queue.is_safe("a", "2")
+    # With room for it again, what is written down is safe.
+    written = True
     assert queue.is_safe("a", "2")

@@ -6,17 +6,27 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from agentd.daemon.port_ledger import PortLedger
+from agentd.daemon.schedule_ledger import ScheduleLedger
+from agentd.daemon.trigger_ledger import TriggerLedger
 from agentd.files.database_format import UNNUMBERED
+from agentd.model.spec import AgentSpec
 from agentd.model.states import AgentState
+from agentd.model.triggers import Delivery
 from agentd.recording.journal.database import FORMAT as JOURNAL
 from agentd.recording.journal.database import JournalDatabase, JournalError
 from agentd.recording.journal.entry import Entry, EventFilter
 from agentd.recording.transcripts.run_metadata import parse_metadata
+from agentd.supervise import scheduling, triggering
+from agentd.supervise.budgets import Account
 from agentd.supervise.record import VERSION, Record
+from agentd.supervise.trigger_queue import Kept, SeenFiles
+from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversations import Conversations
 from agentd.turns.messages.message import Message, Status
 from agentd.turns.messages.store import FORMAT as MESSAGES
@@ -76,6 +86,38 @@ def test_its_records_conversations_and_transcripts_are_read(former: Path) -> Non
     conversations.read()
     assert conversations.of("a", "custom", "/srv/agentd/a") is not None
     assert parse_metadata((former / "run.json").read_bytes()).agent == "a"
+
+
+def test_its_ledgers_are_read(tmp_path: Path) -> None:
+    former = FORMATS[-1]
+    ports = PortLedger(former / "ports.json", lambda _: None)
+    shops = [
+        AgentSpec(name, "custom", name, Path("/srv"), ports=names)
+        for name, names in (("a", ("PORT", "DB_PORT")), ("b-0", ("PORT",)))
+    ]
+    assert ports.give(shops) == {"a": {"PORT": 20123, "DB_PORT": 20124}, "b-0": {"PORT": 31000}}
+    at = 1764500000.5
+    schedules = {
+        "a": scheduling.Standing("0 9 * * 1-5", "Europe/Berlin", at, None, 1764580000.0, True, "2026-11-30T09:00:00Z"),
+        "b": scheduling.Standing("* * * * *", None, at),
+    }
+    assert ScheduleLedger(former / "schedules.json").load() == schedules
+    values = {"path": "/in/x.csv", "name": "x.csv"}
+    came = Delivery("0123456789abcdef01234567", "inbox", values, at + 1)
+    triggers = Kept(
+        {"a": triggering.Standing(at, (came,), None, ("89abcdef0123456789abcdef",))},
+        {"a/inbox//in/*.csv": SeenFiles(12, frozenset({"\u00e4 x.csv"}))},
+    )
+    assert TriggerLedger(former / "triggers.json").load() == triggers
+    day = "2026-11-30"
+    accounts = {"a": Account("r1", Decimal("1.25"), 3, "t3", day, Decimal("7.000001"), 5.5, ("usd",))}
+    assert Ledger(former / "budgets.json").read() == accounts
+    # And what is written has the same form.
+    ScheduleLedger(tmp_path / "schedules.json").keep(schedules)
+    TriggerLedger(tmp_path / "triggers.json").keep(triggers)
+    assert Ledger(tmp_path / "budgets.json").write(accounts, day, "Europe/Berlin")
+    for name in ("schedules.json", "triggers.json", "budgets.json"):
+        assert (tmp_path / name).read_text() == (former / name).read_text(), name
 
 
 @pytest.mark.parametrize("name", DATABASES)

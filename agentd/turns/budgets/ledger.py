@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
@@ -11,6 +10,8 @@ from typing import Final
 
 import structlog
 
+from agentd.files.kept_file import KeptFile
+from agentd.files.versioned_file import Format, UnusableError
 from agentd.supervise.budgets import Account, Bound
 
 log = structlog.get_logger(__name__)
@@ -20,8 +21,6 @@ FILE: Final = "budgets.json"
 
 VERSION: Final = 1
 """Of the format."""
-
-_MOST_BYTES: Final = 16 * 1024 * 1024
 
 
 class LedgerError(ValueError):
@@ -38,9 +37,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._newer = False
-        """Whether a newer agentd wrote it: it is left as it is."""
+        self._file = KeptFile(path, Format(VERSION, _accounts_of, key="version"), self._not_kept)
         self._found: dict[str, Account] | None = None
 
     def read(self) -> dict[str, Account]:
@@ -54,45 +51,29 @@ class Ledger:
 
     def _read(self) -> dict[str, Account]:
         try:
-            with self._path.open("rb") as file:
-                return self._parse(file.read(_MOST_BYTES))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, RecursionError) as error:
+            return self._file.read() or {}
+        except UnusableError as error:
             effect = "what was used before does not count to any budget"
-            log.warning("budgets_forgotten", path=str(self._path), reason=str(error), effect=effect)
+            log.warning("budgets_forgotten", path=str(self._file.path), reason=str(error), effect=effect)
             return {}
-
-    def _parse(self, data: bytes) -> dict[str, Account]:
-        found: object = json.loads(data)
-        version = _object(found).get("version")
-        if not isinstance(version, int):
-            raise LedgerError("expected a version, found none")
-        if version > VERSION:
-            self._newer = True
-            raise LedgerError(f"expected version {VERSION}, found {version}: a newer agentd wrote it")
-        return {name: account(each) for name, each in _object(_object(found).get("agents")).items()}
 
     def write(self, accounts: Mapping[str, Account], day: str, zone: str) -> bool:
-        """Write it whole, or leave it as it was, with a line in the log; says whether it was written.
+        """Write it whole, in a thread that may wait for the disk, and say whether it need not be tried again.
 
         Parameters
         ----------
         day, zone
             The date, and the time zone that it is one of: only for people.
         """
-        if self._newer:
-            return True
-        part = self._path.with_name(f".{self._path.name}.new")
         agents = {name: _plain(each) for name, each in accounts.items()}
-        try:
-            part.touch(mode=0o600)
-            part.write_text(json.dumps({"version": VERSION, "day": day, "zone": zone, "agents": agents}))
-            part.replace(self._path)
-        except OSError as error:
-            log.warning("budgets_not_kept", path=str(self._path), reason=error.strerror, effect="it is tried again")
-            return False
-        return True
+        return self._file.keep({"day": day, "zone": zone, "agents": agents}) or self._file.newer
+
+    def _not_kept(self, reason: str) -> None:
+        log.warning("budgets_not_kept", path=str(self._file.path), reason=reason, effect="it is tried again")
+
+
+def _accounts_of(found: Mapping[str, object]) -> dict[str, Account]:
+    return {name: account(each) for name, each in _object(found.get("agents")).items()}
 
 
 def _plain(each: Account) -> dict[str, object]:

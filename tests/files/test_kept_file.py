@@ -1,0 +1,112 @@
+"""Files that are to say what was kept last: written again where that failed, and brought to the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from agentd.files import kept_file
+from agentd.files.kept_file import KeptFile
+from agentd.files.versioned_file import Format, UnusableError
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "kept.json"
+
+
+def number_of(found: Mapping[str, object]) -> int:
+    return int(str(found["number"]))
+
+
+def kept(path: Path, told: list[str] | None = None, *, unversioned: bool = False) -> KeptFile[int]:
+    return KeptFile(path, Format(1, number_of, unversioned=unversioned), (told if told is not None else []).append)
+
+
+async def test_what_could_not_be_written_is_written_again_without_a_change(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_file, "AGAIN", 0.01)
+    told: list[str] = []
+    file = kept(path, told)
+    in_the_way = path.with_name(".kept.json.new")
+    in_the_way.mkdir()
+    assert not file.keep({"number": 1})
+    await asyncio.sleep(0)
+    # What is kept meanwhile goes before.
+    assert not file.keep({"number": 2})
+    assert not path.exists()
+    in_the_way.rmdir()
+    await until(lambda: file.written)
+    assert json.loads(path.read_text()) == {"v": 1, "number": 2}
+    assert len(told) == 1, "it is told once"
+    in_the_way.mkdir()
+    assert not file.keep({"number": 3})
+    assert len(told) == 2, "and once more, the next time"
+    in_the_way.rmdir()
+    assert file.keep({"number": 4})
+    assert kept(path).read() == 4
+
+
+async def test_it_is_brought_to_the_disk_after_it_stands_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = watch_syncs(monkeypatch)
+    file = kept(path)
+    assert file.keep({"number": 1})
+    assert file.keep({"number": 2})
+    # The last sync began after the last write: whatever was synced before, this was, too.
+    await until(lambda: (path.stat().st_ino, 2) in synced and path.parent.stat().st_ino in {each for each, _ in synced})
+
+
+def test_without_an_event_loop_it_is_on_the_disk_when_that_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = watch_syncs(monkeypatch)
+    assert kept(path).keep({"number": 1})
+    assert [inode for inode, _ in synced] == [path.stat().st_ino, path.parent.stat().st_ino]
+
+
+def watch_syncs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Note the inode of whatever is synced, and the number that it holds."""
+    synced: list[tuple[int, int]] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        number = json.loads(os.pread(descriptor, 100, 0))["number"] if stat.S_ISREG(found.st_mode) else 0
+        sync(descriptor)
+        synced.append((found.st_ino, number))
+
+    monkeypatch.setattr(os, "fsync", note)
+    return synced
+
+
+@pytest.mark.parametrize("unversioned", [False, True])
+def test_what_a_newer_agentd_wrote_is_left_as_it_is(path: Path, unversioned: bool) -> None:
+    newer = '{"v": 2, "number": "many"}'
+    path.write_text(newer)
+    told: list[str] = []
+    file = kept(path, told, unversioned=unversioned)
+    with pytest.raises(UnusableError, match=r"expected version 1, found 2: a newer agentd wrote it, and it is left"):
+        file.read()
+    assert not file.keep({"number": 1})
+    assert (path.read_text(), told, file.written) == (newer, [], False)
+
+
+def test_one_of_no_version_is_read_where_that_is_the_first(path: Path) -> None:
+    path.write_text('{"number": 7}')
+    assert kept(path, unversioned=True).read() == 7
+    with pytest.raises(UnusableError, match="expected version 1, found None"):
+        kept(path).read()
+    assert kept(path, unversioned=True).keep({"number": 8})
+    assert path.read_text() == '{"number": 8}'
+
+
+def test_another_form_is_said(path: Path) -> None:
+    path.write_text('{"v": 1, "number": "x"}')
+    with pytest.raises(UnusableError, match="invalid literal"):
+        kept(path).read()
