@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +60,7 @@ def _check_inside(declaration: Declaration, workdir: str, findings: Findings) ->
         declaration.error(findings, message, "workdir")
 
 
-def check_branches(declarations: list[Declaration], findings: Findings) -> None:
+def check_branches(declarations: Sequence[Declaration], findings: Findings) -> None:
     """Check that no two agents have the same branch of a repository: git allows a branch in one worktree only."""
     owners: dict[tuple[str, str], str] = {}
     for declaration in declarations:
