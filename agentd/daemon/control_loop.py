@@ -108,8 +108,8 @@ class ControlLoop:
         self.on_resync()
         self.status.passes.does("reads the files and looks at tmux")
         self.reconciler.reconcile()
-        self.reconciler.look_soon()
-        configuration, _, _ = await asyncio.gather(reading, self.watcher.refresh(), self.reconciler.observe())
+        self.reconciler.paths.look()
+        configuration, _, _ = await asyncio.gather(reading, self.watcher.refresh(), self.reconciler.panes.observe())
         return configuration
 
     def _take(self, configuration: Configuration) -> None:

@@ -279,7 +279,7 @@ class Daemon:
         identities = await recorded_folders(reconciler.host.tmux)
         files = ConfigFiles(settings.config, settings.config_dir, context, self._looks, identities, self._clock.now)
         ports = PortLedger(settings.state_dir / PORTS, reconciler.host.emit)
-        resolver = Resolver(harnesses, user.name, reconciler.digest_key, ports)
+        resolver = Resolver(harnesses, user.name, reconciler.panes.digest_key, ports)
         inputs = Inputs(files, settings.secret_dir, resolver, user if user.switch else None, self._looks)
         return inputs, files, context
 
@@ -296,10 +296,10 @@ class Daemon:
         keep_all()
         async with asyncio.TaskGroup() as tasks:
             connection = tasks.create_task(
-                host.tmux.stay_connected(reconciler.tmux_reconnected), name="tmux connection"
+                host.tmux.stay_connected(reconciler.panes.reconnected), name="tmux connection"
             )
             loops = [
-                tasks.create_task(reconciler.follow_tmux(), name="changes in tmux"),
+                tasks.create_task(reconciler.panes.follow(), name="changes in tmux"),
                 tasks.create_task(control.watcher.run(), name="file watching"),
                 tasks.create_task(control.run(), name="configuration"),
                 tasks.create_task(self._notifier.feed_watchdog(), name="watchdog"),

@@ -246,7 +246,7 @@ class DaemonStatus:
             starts=self._starts({operation.agent for operation in operations}),
             resumes=[PlannedResume(name, rfc3339(due), why) for due, name, why in sorted(waiting)],
             observed=observed,
-            digest_key=self.reconciler.digest_key.hex(),
+            digest_key=self.reconciler.panes.digest_key.hex(),
             agent_user=self.agent_user,
             home=str(self.context.home),
             default_workdir=str(self.context.default_workdir),

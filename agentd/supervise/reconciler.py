@@ -7,7 +7,6 @@ only tells agents what is declared; every agent then converges by itself.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
@@ -28,24 +27,16 @@ from agentd.supervise.applying import STARTS
 from agentd.supervise.desired import DesiredAgent
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, StopReason
-from agentd.supervise.overmounts import Overmounts
+from agentd.supervise.pane_observer import PaneObserver
+from agentd.supervise.path_looks import PathLooks
 from agentd.supervise.plan import Action, Operation, plan
 from agentd.supervise.record import Description
-from agentd.supervise.refused_launches import RefusedLaunches
-from agentd.supervise.run_recorder import SeenPane
 from agentd.supervise.watching import declared_agent
 from agentd.supervise.worker_policies import by_account, facts_of, provider_of
-from agentd.tmux.errors import TmuxError, TmuxUnreachableError
-from agentd.tmux.panes import Pane
-from agentd.tmux.server import KEY_OPTION
-from agentd.tmux.setup import ServerIdentity
 
 log = structlog.get_logger(__name__)
 
 _JUDGED = (AgentState.QUEUED, AgentState.BACKOFF)
-SETTLE = 0.2
-"""Seconds of tmux' notifications that are answered by one look: a look at 1000 panes costs tmux 7 ms. An agent's end is
-seen by its process at once; this is for sessions closed around agents that are not running."""
 
 
 class Reconciler:
@@ -72,10 +63,7 @@ class Reconciler:
         self._closing = False
         self._next_pass: asyncio.Handle | None = None
         self._empty = asyncio.Event()
-        self._server: ServerIdentity | None = None
-        self._refused, self._overmounts = RefusedLaunches(host), Overmounts(host)
-        self._look: asyncio.Task[None] | None = None
-        self.digest_key = b""
+        self.panes, self.paths = PaneObserver(host, self.agents), PathLooks(host, self.agents)
         host.sandboxes.specs = self._specs
         host.sandboxes.running = self._boxed
         host.groups.on_oom = self._look_for_oom
@@ -124,20 +112,11 @@ class Reconciler:
         TmuxError, TmuxUnreachableError
             If the server cannot be asked.
         """
-        tmux = self.host.tmux
-        self._server = tmux.identity
-        assert self._server is not None
-        self.host.reaper.server = self._server.pid
-        key = await tmux.get_global(KEY_OPTION)
-        same_server = key is not None
-        if key is None:
-            key = secrets.token_hex(16)
-            await tmux.set_global(KEY_OPTION, key)
-        self.digest_key = bytes.fromhex(key)
+        same_server = await self.panes.take_over()
         await Adoption(self.host, self.agents, self._add, census).take_over(same_server=same_server)
         if self.agents:
             # Whether what they print is still recorded.
-            tmux.changed.set()
+            self.host.tmux.changed.set()
 
     def _add(self, life: Life, described: Description) -> Agent:
         agent = Agent(self.host, life, described, self._forget)
@@ -329,93 +308,10 @@ class Reconciler:
         present = self.host.runtime.file_names()
         return sum(agent.restore_files(present) for agent in list(self.agents.values()))
 
-    def look_soon(self) -> None:
-        """Look at users' paths, whose changes nobody announces: what launches need, and mounts on workdirs."""
-        if not self._closing and self._look is None:
-            self._look = asyncio.create_task(self._look_at_paths(), name="paths of agents")
-            self._look.add_done_callback(self._looked)
-
-    async def _look_at_paths(self) -> None:
-        await self._refused.look(list(self.agents.values()))
-        await self._overmounts.look(list(self.agents.values()))
-
-    def _looked(self, task: asyncio.Task[None]) -> None:
-        self._look = None
-        if not task.cancelled() and task.exception() is not None:
-            log.error("observation_failed", exc_info=task.exception())
-
-    async def follow_tmux(self) -> None:
-        """Look at tmux a moment after each change, until cancelled; many changes make one look."""
-        changed = self.host.tmux.changed
-        while True:
-            await changed.wait()
-            await asyncio.sleep(SETTLE)
-            changed.clear()
-            await self.observe()
-
-    async def observe(self) -> None:
-        """Compare the panes there are with those the agents should have."""
-        since = self.host.clock.now()
-        self.host.groups.resync()
-        try:
-            await self.host.tmux.sizes.restore({agent.pane.window_id for agent in self.agents.values() if agent.pane})
-            # What is opened from now on may not be among them.
-            known = [(agent, agent.pane) for agent in self.agents.values()]
-            states = await self.host.tmux.list_states()
-        except (TmuxError, TmuxUnreachableError) as error:
-            log.warning("observation_impossible", reason=str(error))
-            return
-        seen: list[SeenPane] = []
-        for agent, pane in known:
-            if agent.life.state is AgentState.STARTING:
-                # Its hint may have been lost with the FIFO.
-                agent.hint()
-            if pane is None or agent.pane != pane:
-                continue
-            state = states.get(pane.pane_id)
-            if state is None:
-                agent.session_lost("its tmux session was closed")
-                continue
-            if agent.run_id is not None:
-                seen.append(SeenPane(agent.run_id, pane, state.piped, state.size))
-            if state.session != agent.session and state.session_id == pane.session_id:
-                # Another id means that an operator moved the window: then the name belongs to the other session.
-                await self._rename_back(agent, pane, state.session)
-        self.host.recorder.observe(seen, since)
-
-    async def _rename_back(self, agent: Agent, pane: Pane, name: str) -> None:
-        try:
-            await self.host.tmux.rename_session(pane, agent.session)
-            log.info("session_renamed_back", agent=agent.name, was=name)
-        except TmuxError as error:
-            log.warning("session_not_renamed_back", agent=agent.name, name=name, reason=str(error))
-        except TmuxUnreachableError as error:
-            log.debug("session_not_renamed_back", agent=agent.name, name=name, reason=str(error))
-
     def _look_for_oom(self, run_id: str) -> None:
         for agent in self.agents.values():
             if agent.run_id == run_id:
                 agent.look_for_oom(run_id)
-
-    async def tmux_reconnected(self, reason: str) -> None:
-        """Go on after the connection to tmux was lost and made again, perhaps to another server."""
-        identity = self.host.tmux.identity
-        assert identity is not None
-        if identity != self._server:
-            log.error("tmux_server_died", pid=identity.pid, reason=reason)
-            self.host.emit(Event(EventKind.TMUX_SERVER_DIED, None, reason, {"pid": identity.pid}))
-            self._server = identity
-            self.host.reaper.server = identity.pid
-            for agent in list(self.agents.values()):
-                if agent.pane is not None:
-                    agent.session_lost("the tmux server died")
-            try:
-                await self.host.tmux.set_global(KEY_OPTION, self.digest_key.hex())
-            except (TmuxError, TmuxUnreachableError) as error:
-                log.warning("tmux_server_lost_again", reason=str(error))
-        else:
-            self.host.emit(Event(EventKind.TMUX_RECONNECTED, None, reason))
-        self.host.tmux.changed.set()
 
     # -- the end
 
@@ -437,9 +333,7 @@ class Reconciler:
         """Release the agents without touching what runs."""
         self._closing = True
         self.host.scheduler.close()
-        if self._look is not None:
-            self._look.cancel()
-            await asyncio.wait([self._look])
+        await self.paths.close()
         await self.host.egress.close()
         await asyncio.gather(*(agent.close() for agent in self.agents.values()))
         await asyncio.gather(*(agent.record() for agent in self.agents.values()))

@@ -113,7 +113,7 @@ POINTS = (
     Point("adoption.done", _RECONCILER, "Reconciler.adopt"),
     Point("adoption.api_open", "agentd.api.socket_file", "ApiSocket.bind"),
     Point("adoption.first_pass", _RECONCILER, "Reconciler.reconcile"),
-    Point("adoption.observed", _RECONCILER, "Reconciler.observe"),
+    Point("adoption.observed", "agentd.supervise.pane_observer", "PaneObserver.observe"),
     Point("shutdown.announced", _RUNDIR, "RuntimeDirectory.announce_closing"),
     Point("shutdown.withdrawn", _TRANSITIONS, "withdraw"),
     Point("shutdown.agents_stopped", _RECONCILER, "Reconciler.shut_down"),
