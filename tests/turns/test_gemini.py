@@ -23,9 +23,10 @@ from agentd.turns.conversation import Turn
 from agentd.turns.events import Decision, Failure, Outcome
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.gemini import launch
-from agentd.turns.gemini.adapter import GEMINI, GeminiWatch
+from agentd.turns.gemini.adapter import GEMINI
 from agentd.turns.gemini.cleared import is_alone
 from agentd.turns.gemini.session_file import Errored, Session, Used
+from agentd.turns.gemini.watch import GeminiWatch
 from agentd.turns.growing_file import LONGEST_LINE
 from agentd.turns.run_watch import RunWatch
 from agentd.turns.screen.judging import judge_screen
@@ -295,7 +296,7 @@ async def test_ready_without_a_record_ends_a_turn_late_and_as_lost(
         run.shows(Activity.IDLE)
         await looked(monkeypatch)
         assert run.watch.conversation.turn is not None
-        monkeypatch.setattr("agentd.turns.gemini.adapter._WORD_LIMIT", 0.1)
+        monkeypatch.setattr("agentd.turns.gemini.watch._WORD_LIMIT", 0.1)
         await until(lambda: run.watch.conversation.turn is None)
         last = run.watch.conversation.last
         assert last is not None
@@ -365,7 +366,7 @@ async def test_two_agents_in_one_folder_do_not_mix(tmp_path: Path) -> None:
 async def test_after_clear_the_new_conversation_is_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, alone: bool
 ) -> None:
-    monkeypatch.setattr("agentd.turns.gemini.adapter.is_alone", lambda _process, _workdir: alone)
+    monkeypatch.setattr("agentd.turns.gemini.session_files.is_alone", lambda _process, _workdir: alone)
     new = "60f11d0e-26d7-4daf-98b7-62c584ee8d43"
     async with gemini_run(tmp_path) as run:
         await run.begin()
@@ -389,7 +390,7 @@ async def test_a_resumed_conversation_goes_on_in_its_first_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As Gemini CLI 0.61.0 does that is resumed in another minute: it begins a second file, and leaves it there."""
-    monkeypatch.setattr("agentd.turns.gemini.adapter.is_alone", lambda _process, _workdir: True)
+    monkeypatch.setattr("agentd.turns.gemini.session_files.is_alone", lambda _process, _workdir: True)
     async with gemini_run(tmp_path) as run:
         await run.begin()
         await run.message("info", 2, content="Request cancelled.")
@@ -400,7 +401,7 @@ async def test_a_resumed_conversation_goes_on_in_its_first_file(
         run.path = first.with_name(f"session-2026-11-29T02-20-{SESSION[:8]}.jsonl")
         run.write({**header(SESSION), "startTime": datetime.fromtimestamp(began).astimezone().isoformat()})
         run.shows(Activity.IDLE, at=began + 0.1)
-        await until(lambda: len(watch._files) == 2)
+        await until(lambda: len(watch._files._followed) == 2)
         run.path = first
         await run.message("user", 3, content=[{"text": "and now?"}])
         await until(lambda: run.watch.conversation.turn is not None)

@@ -8,7 +8,7 @@ from agentd.turns.claude.dialogs import Dialogs
 from agentd.turns.claude.watch import ClaudeWatch
 from agentd.turns.codex.dialogs import Dialogs as CodexDialogs
 from agentd.turns.custom.adapter import CustomWatch
-from agentd.turns.gemini.adapter import GeminiWatch
+from agentd.turns.gemini.watch import GeminiWatch
 from agentd.turns.request_numbers import request_numbers
 from tests.support.waiting import wait_for
 
