@@ -19,7 +19,8 @@ from agentd.turns.adapter import Ground, LiveRun
 from agentd.turns.conversation import Turn
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.opencode import launch
-from agentd.turns.opencode.adapter import OPENCODE, OpenCodeWatch
+from agentd.turns.opencode.adapter import OPENCODE
+from agentd.turns.opencode.watch import OpenCodeWatch
 from agentd.turns.run_watch import RunWatch
 from agentd.turns.screen.styled import read_rows
 from tests.turns.claude_run import Outlet, Terminal, me, until, wall

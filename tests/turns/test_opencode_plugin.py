@@ -19,9 +19,10 @@ from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, Not
 from agentd.turns.events import Decision
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.opencode import launch, plugin
-from agentd.turns.opencode.adapter import OPENCODE, OpenCodeWatch
+from agentd.turns.opencode.adapter import OPENCODE
 from agentd.turns.opencode.plugin import CONFIG, PROGRAM, Plugin
 from agentd.turns.opencode.server import NoAnswerError
+from agentd.turns.opencode.watch import OpenCodeWatch
 from agentd.turns.run_watch import RunWatch
 from tests.turns.claude_run import Outlet, Terminal, me, until, wall
 from tests.turns.opencode_run import (
@@ -136,7 +137,7 @@ async def test_what_was_lost_is_asked_for(pieces: int) -> None:
 async def test_a_turn_of_a_former_agentd_is_looked_up_however_late_the_plugin_is_heard(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("agentd.turns.opencode.adapter._FOUND", 0.02)
+    monkeypatch.setattr("agentd.turns.opencode.watch._FOUND", 0.02)
     # Before this agentd was started.
     said = [message(1, "user", "go", time={"created": 1}), message(2, "assistant", "done", tokens=TOKENS)]
     async with standing_in() as (other, watch, adapter):

@@ -102,28 +102,28 @@ async def test_what_fails_before_the_message_is_sent_may_be_tried_again(path: st
 async def test_a_conversation_that_is_begun_slowly_is_waited_for_and_begun_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("agentd.turns.opencode.adapter._BEGUN", 0.01)
+    monkeypatch.setattr("agentd.turns.opencode.beginning._BEGUN", 0.01)
     async with watched() as (server, _, adapter):
         server.answers["/session"] = {"id": "ses_2"}
         server.slow["/session"] = asyncio.Event()
         for _ in range(3):
             with pytest.raises(NotNowError, match="not begun a conversation yet"):
                 await adapter.deliver("hello")
-        monkeypatch.setattr("agentd.turns.opencode.adapter._BEGUN", 10.0)
+        monkeypatch.setattr("agentd.turns.opencode.beginning._BEGUN", 10.0)
         server.slow["/session"].set()
         await adapter.deliver("hello")
         assert [path for path, _ in server.posts] == ["/session", "/tui/select-session", "/session/ses_2/prompt_async"]
 
 
 async def test_a_conversation_that_is_shown_slowly_is_the_same_one_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentd.turns.opencode.adapter._SHOWN", 0.2)
+    monkeypatch.setattr("agentd.turns.opencode.beginning._SHOWN", 0.2)
     async with watched() as (server, _, adapter):
         server.answers["/session"] = {"id": "ses_2"}
         server.slow["/tui/select-session"] = asyncio.Event()
         with pytest.raises(NotNowError, match="did not answer"):
             await adapter.deliver("hello")
         server.slow.clear()
-        monkeypatch.setattr("agentd.turns.opencode.adapter._SHOWN", 10.0)
+        monkeypatch.setattr("agentd.turns.opencode.beginning._SHOWN", 10.0)
         await adapter.deliver("hello")
         assert [path for path, _ in server.posts].count("/session") == 1
 
