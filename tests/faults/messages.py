@@ -26,18 +26,19 @@ from tests.faults.world import BrokenPromiseError, World
 from tests.support.daemon import UnixConnection
 
 _DELIVERIES, _RUN_WATCH = "agentd.turns.messages.deliveries", "agentd.turns.run_watch"
+_CHANGES, _HANDOVER = "agentd.turns.messages.changes", "agentd.turns.messages.handover"
 _CUSTOM = "agentd.turns.custom.adapter"
 
 MESSAGE_POINTS = (
     Point("message.before_kept", _DELIVERIES, "Deliveries._accept", before=True),
     Point("message.kept", _DELIVERIES, "Deliveries._accept"),
-    Point("message.changed", _DELIVERIES, "Deliveries._changed", before=True),
-    Point("message.told", _DELIVERIES, "Deliveries._changed"),
+    Point("message.changed", _CHANGES, "Changes.changed", before=True),
+    Point("message.told", _CHANGES, "Changes.changed"),
     Point("message.before_typed", _RUN_WATCH, "RunWatch.deliver", before=True),
     Point("message.typed", _RUN_WATCH, "RunWatch.deliver"),
     Point("message.begun", _DELIVERIES, "Deliveries.took", before=True),
     Point("message.taken", _DELIVERIES, "Deliveries.took"),
-    Point("message.recalled", _DELIVERIES, "Deliveries._recall", before=True),
+    Point("message.recalled", _HANDOVER, "Handover._recall", before=True),
     Point("request.asked", _CUSTOM, "CustomWatch._hold", before=True),
     Point("request.before_answered", _RUN_WATCH, "RunWatch.answer", before=True),
     Point("request.answering", _CUSTOM, "CustomWatch.answer", before=True),

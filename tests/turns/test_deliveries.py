@@ -14,8 +14,8 @@ import pytest
 from agentd.turns.adapter import NotNowError, RefusedError, TurnsError
 from agentd.turns.conversation import Conversation, take
 from agentd.turns.events import Ended, Outcome, Started, TurnEvent, Usage
-from agentd.turns.messages import deliveries as module
-from agentd.turns.messages import expectation
+from agentd.turns.messages import changes, expectation, handover
+from agentd.turns.messages import queue as queue_module
 from agentd.turns.messages import store as store_module
 from agentd.turns.messages.deliveries import Deliveries
 from agentd.turns.messages.message import UNCERTAIN, IllegalTransitionError, Message, Status, withdrawn
@@ -190,7 +190,7 @@ async def test_what_is_not_handed_over_fails_or_waits(path: Path, error: Excepti
 async def test_what_is_in_the_way_holds_a_message_back_and_is_told_once(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_AGAIN", 0.01)
+    monkeypatch.setattr(changes, "_AGAIN", 0.01)
     agent = Agent(in_the_way="a draft")
     deliveries = await opened(path, agent)
     await deliveries.accept("a", "m1", "text", None)
@@ -232,8 +232,8 @@ KILLS = [
 async def test_a_kill_in_any_status_types_nothing_twice(
     path: Path, kill: Kill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_AGAIN", 0.01)
-    monkeypatch.setattr(module, "RECALL_LIMIT", 0.05)
+    monkeypatch.setattr(changes, "_AGAIN", 0.01)
+    monkeypatch.setattr(handover, "RECALL_LIMIT", 0.05)
     monkeypatch.setattr(expectation, "_LOOK_AFTER", 0.01)
     agent = Agent()
     await leave_at(path, kill.at, agent)
@@ -288,7 +288,7 @@ async def test_a_run_that_is_gone_after_a_restart_loses_its_message(path: Path) 
 
 
 async def test_messages_expire_are_withdrawn_and_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_WAITING", 3)
+    monkeypatch.setattr(queue_module, "MOST_WAITING", 3)
     deliveries = await opened(path)
     await deliveries.accept("a", "m1", "text", 1.0)
     await reached(deliveries, "m1", Status.EXPIRED)

@@ -22,7 +22,7 @@ from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversation import Request
 from agentd.turns.events import Ended
 from agentd.turns.file_changes import FileChanges
-from agentd.turns.messages import deliveries as module
+from agentd.turns.messages import changes
 from agentd.turns.messages.message import Message, Status
 from agentd.turns.messages.store import Store
 from agentd.turns.turns import Turns
@@ -140,7 +140,7 @@ async def test_others_are_told_nothing(tmp_path: Path, untold: Callable[[Turns, 
 
 
 async def test_its_budget_holds_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_AGAIN", 0.01)
+    monkeypatch.setattr(changes, "_AGAIN", 0.01)
     held = ["its budget is used up"]
     asked: list[str] = []
 

@@ -7,29 +7,22 @@ before. The next one waits for the end of its turn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from agentd.turns.adapter import NotNowError, RefusedError, TurnsError
 from agentd.turns.messages import message as messages
-from agentd.turns.messages.expectation import RECALL_LIMIT, expect
+from agentd.turns.messages.changes import Changes
+from agentd.turns.messages.handover import Handover
 from agentd.turns.messages.keeper import Keeper
-from agentd.turns.messages.message import UNCERTAIN, Message, Status
+from agentd.turns.messages.message import Message, Status
 from agentd.turns.messages.queue import ConflictError, NoSuchMessageError, Queue, QueueFullError
 from agentd.turns.messages.receiver import Receiver
 from agentd.turns.messages.store import Store, StoreError, Summary
-from agentd.turns.messages.undelivered import notice_of, sending_agent
 from agentd.turns.whole import Whole
 
 log = structlog.get_logger(__name__)
-
-MOST_WAITING: Final = 100
-"""Messages of an agent that wait."""
-
-_AGAIN: Final = 1.0
-"""Seconds after which a message that could not be handed over is tried again."""
 
 _SETTLE_LIMIT: Final = 5.0
 """Seconds for a call that hands over a message to end after the program that it was for."""
@@ -64,8 +57,9 @@ class Deliveries:
         self._wall = wall
         self._tell = tell
         self._takes = takes
-        self._holds = holds
         self._queues: dict[str, Queue] = {}
+        self._changes = Changes(self._keeper, wall, tell, self._queue_of_sender, self._look)
+        self._handover = Handover(self._changes, holds, self._look)
         self._declared: frozenset[str] = frozenset()
         self._all_known = False
         self._opened = asyncio.Event()
@@ -87,7 +81,7 @@ class Deliveries:
             elif queue.current is None:
                 queue.current = message
             else:
-                self._changed(messages.lost(message, "another message was under way", self._wall()))
+                self._changes.changed(messages.lost(message, "another message was under way", self._wall()))
         self._opened.set()
         for queue in list(self._queues.values()):
             self._begin(queue)
@@ -136,9 +130,9 @@ class Deliveries:
                 if known.text != text:
                     raise ConflictError(f"the message {message_id} of {agent} has another text")
                 return known
-            if len(queue.waiting) >= MOST_WAITING:
+            if queue.full:
                 raise QueueFullError(
-                    f"{MOST_WAITING} messages to {agent} wait already; send it again once some were taken"
+                    f"{len(queue.waiting)} messages to {agent} wait already; send it again once some were taken"
                 )
             now = self._wall()
             expires = None if expires_s is None else now + expires_s
@@ -196,7 +190,7 @@ class Deliveries:
                 return message
             raise ConflictError(f"the message {message_id} to {agent} is {message.status}, and cannot be withdrawn")
         queue.waiting.remove(waits)
-        return self._changed(messages.withdrawn(waits, self._wall()))
+        return self._changes.changed(messages.withdrawn(waits, self._wall()))
 
     async def _find(self, agent: str, message_id: str) -> Message | None:
         queue = self._queues.get(agent.lower())
@@ -221,17 +215,12 @@ class Deliveries:
             return
         for name, queue in list(self._queues.items()):
             if all_known and name not in agents:
-                self._give_up(queue)
+                self._changes.give_up(queue)
             if queue.receiver is None and queue.busy:
                 # A former daemon's run that this one did not find.
-                self._lose(queue, "the agent ended while agentd was away")
+                self._changes.lose(queue, "the agent ended while agentd was away")
             if queue.empty and name not in agents:
                 del self._queues[name]
-
-    def _give_up(self, queue: Queue) -> None:
-        waiting, queue.waiting = queue.waiting, []
-        for message in waiting:
-            self._changed(messages.failed(message, f"{queue.agent} is not declared any more", self._wall()))
 
     def began(self, agent: str, receiver: Receiver) -> None:
         """A run of an agent is heard."""
@@ -245,16 +234,10 @@ class Deliveries:
         if receiver is None:
             return
         if queue.busy and current is not None and current.run != receiver.run_id:
-            self._lose(queue, "the agent ended")
+            self._changes.lose(queue, "the agent ended")
         if queue.busy and queue.delivering is None:
-            self._do(queue, self._recall(queue, receiver))
+            self._handover.recall(queue, receiver)
         self._look(queue)
-
-    async def _recall(self, queue: Queue, receiver: Receiver) -> None:
-        current = queue.current
-        assert current is not None
-        await receiver.recall(current.text, current.turn, current.begun)
-        expect(queue, self._unheard_of(queue), RECALL_LIMIT)
 
     async def settle(self, agent: str, receiver: Receiver) -> None:
         """A run's program has ended: have its record say whether it was handed the message that is under way."""
@@ -268,7 +251,7 @@ class Deliveries:
             return
         arrived = await receiver.settle(current.text, current.begun)
         if arrived is False and queue.current is current:
-            self._put_back(queue, "the agent ended before it had arrived")
+            self._changes.put_back(queue, "the agent ended before it had arrived")
 
     def over(self, agent: str, receiver: Receiver, reason: str) -> None:
         """A run is over, or is not heard any more."""
@@ -276,7 +259,7 @@ class Deliveries:
         if queue is not None and queue.receiver is receiver:
             queue.receiver = None
             if queue.busy and queue.delivering is None:
-                self._lose(queue, reason)
+                self._changes.lose(queue, reason)
 
     def took(self, agent: str, receiver: Receiver) -> list[Message]:
         """Something happened in a run's conversation: give the messages that changed by it, to be told."""
@@ -314,132 +297,18 @@ class Deliveries:
     def _queue(self, agent: str) -> Queue:
         return self._queues.setdefault(agent.lower(), Queue(agent))
 
+    def _queue_of_sender(self, sender: str) -> Queue | None:
+        return self._queue(sender) if self._takes(sender) else None
+
     def _look(self, queue: Queue) -> None:
         if not self._opened.is_set():
             return
-        self._expire(queue)
+        self._changes.expire(queue)
         loop, receiver = asyncio.get_running_loop(), queue.receiver
         if not queue.waiting or queue.busy or queue.delivering is not None:
-            self._later(queue)
+            self._changes.look_later(queue)
             return
         if receiver is None or not receiver.listens() or loop.time() < queue.not_before:
-            self._later(queue)
+            self._changes.look_later(queue)
             return
-        self._do(queue, self._deliver(queue, receiver))
-
-    def _do(self, queue: Queue, work: Coroutine[object, object, None]) -> None:
-        task = queue.delivering = asyncio.get_running_loop().create_task(work, name=f"message to {queue.agent}")
-        task.add_done_callback(lambda done: self._delivered(queue, done))
-
-    async def _deliver(self, queue: Queue, receiver: Receiver) -> None:
-        reason = self._holds(queue.agent) or await receiver.hindrance(returned=messages.returned(queue.current))
-        if not queue.waiting or queue.receiver is not receiver or not receiver.listens():
-            return
-        if reason is not None:
-            self._hold_back(queue, reason)
-            return
-        message = queue.current = messages.begin(queue.waiting.pop(0), receiver.run_id, self._wall())
-        try:
-            await self._keeper.put(message)
-        except StoreError as error:
-            log.warning("message_not_delivered", agent=queue.agent, message=message.id, reason=str(error))
-            self._put_back(queue, str(error))
-            return
-        self._tell(message)
-        if (held := self._holds(queue.agent)) is not None or not receiver.listens():
-            self._put_back(queue, held or "the agent has begun something else")
-            return
-        try:
-            await receiver.deliver(message.text)
-        except NotNowError as error:
-            self._put_back(queue, str(error))
-        except RefusedError as error:
-            refusal = str(error)
-            self._settle(queue, lambda now: messages.failed(now, refusal, self._wall()))
-        except TurnsError as error:
-            told = f"{error}: {UNCERTAIN}"
-            self._settle(queue, lambda now: messages.failed(now, told, self._wall()))
-        else:
-            self._settle(queue, lambda now: messages.handed_over(now, receiver.witnesses.delivered, self._wall()))
-            expect(queue, self._unheard_of(queue))
-
-    def _delivered(self, queue: Queue, task: asyncio.Task[None]) -> None:
-        queue.delivering = None
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
-            log.error("message_not_delivered", agent=queue.agent, exc_info=error)
-            self._settle(queue, lambda now: messages.failed(now, f"agentd failed: {UNCERTAIN}", self._wall()))
-        if queue.receiver is None and queue.busy:
-            self._lose(queue, "the agent ended")
-        self._look(queue)
-
-    def _settle(self, queue: Queue, change: Callable[[Message], Message]) -> None:
-        """Change the message that is being delivered, unless its turn has begun meanwhile."""
-        if queue.current is not None and queue.current.status is Status.DELIVERING:
-            queue.current = self._changed(change(queue.current))
-
-    def _hold_back(self, queue: Queue, reason: str) -> None:
-        """Try again later; why, is told once."""
-        queue.not_before = asyncio.get_running_loop().time() + _AGAIN
-        first = queue.waiting[0]
-        if first.error != reason:
-            queue.waiting[0] = self._changed(messages.held_back(first, reason))
-
-    def _put_back(self, queue: Queue, reason: str) -> None:
-        current = queue.current
-        if current is not None and current.status in (Status.DELIVERING, Status.DELIVERED):
-            queue.current = None
-            queue.waiting.insert(0, self._changed(messages.put_back(current, reason, self._wall())))
-            queue.not_before = asyncio.get_running_loop().time() + _AGAIN
-
-    def _unheard_of(self, queue: Queue) -> Callable[[str], None]:
-        def lost(reason: str) -> None:
-            self._lose(queue, reason)
-            self._look(queue)
-
-        return lost
-
-    def _lose(self, queue: Queue, reason: str) -> None:
-        if queue.current is not None and not queue.current.over:
-            queue.current = self._changed(messages.lost(queue.current, reason, self._wall()))
-
-    def _expire(self, queue: Queue) -> None:
-        now = self._wall()
-        for message in [each for each in queue.waiting if each.expires is not None and each.expires <= now]:
-            queue.waiting.remove(message)
-            self._changed(messages.expired(message, now))
-
-    def _later(self, queue: Queue) -> None:
-        """Look again when a message expires, or may be tried again."""
-        if queue.again is not None:
-            queue.again.cancel()
-            queue.again = None
-        if not queue.waiting:
-            return
-        loop, now = asyncio.get_running_loop(), self._wall()
-        waits = [each.expires - now for each in queue.waiting if each.expires is not None]
-        if queue.not_before > loop.time():
-            waits.append(queue.not_before - loop.time())
-        elif queue.receiver is not None and not queue.busy:
-            waits.append(_AGAIN)
-        if waits:
-            queue.again = loop.call_later(max(0.01, min(waits)), self._look, queue)
-
-    # -- keeping
-
-    def _changed(self, message: Message) -> Message:
-        """Keep a change and tell it; an agent is told by a message that its own was not delivered."""
-        sender = sending_agent(message)
-        queue = None if sender is None or not self._takes(sender) else self._queue(sender)
-        if queue is None or len(queue.waiting) >= MOST_WAITING:
-            self._keeper.keep(message)
-            self._tell(message)
-            return message
-        notice = notice_of(message, queue.agent, self._wall())
-        self._keeper.keep(message, notice)
-        self._tell(message)
-        queue.waiting.append(notice)
-        self._tell(notice)
-        asyncio.get_running_loop().call_soon(self._look, queue)
-        return message
+        self._handover.begin(queue, receiver)

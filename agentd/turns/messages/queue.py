@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Final
 
 from agentd.turns.messages.message import Message
 from agentd.turns.messages.receiver import Receiver
+
+MOST_WAITING: Final = 100
+"""Messages of an agent that wait."""
 
 
 class NoSuchMessageError(Exception):
@@ -40,6 +44,11 @@ class Queue:
     def busy(self) -> bool:
         """Whether one is under way."""
         return self.current is not None and not self.current.over
+
+    @property
+    def full(self) -> bool:
+        """Whether no more may wait."""
+        return len(self.waiting) >= MOST_WAITING
 
     @property
     def empty(self) -> bool:
