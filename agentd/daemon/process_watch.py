@@ -65,10 +65,8 @@ class ProcessWatch:
             await self._reap()
 
     def _pause(self) -> float:
-        shortest = min(
-            filter(None, (agent.life.policy.reap for agent in self._reconciler.agents.values())), default=EVERY
-        )
-        return max(_SOONEST, min(EVERY, shortest * _SHARE))
+        waits = filter(None, (agent.life.policy.reap for agent in self._reconciler.agents.values()))
+        return pause(min(waits, default=None))
 
     async def processes(self, name: str) -> AgentProcesses | None:
         """Look at the processes of an agent; raises as `agentd.model.processes.ProcessSource` says."""
@@ -156,6 +154,11 @@ class ProcessWatch:
             reason = f"{command} had lost its parents, and the agent is idle"
             data: dict[str, Detail] = {"run": run_id, "pid": pid, "command": command, "signal": signals}
             host.emit(Event(EventKind.ORPHAN_ENDED, agent.name, reason, data))
+
+
+def pause(shortest: float | None) -> float:
+    """Seconds until the next look, where this is the shortest `reap` that is declared."""
+    return EVERY if shortest is None else max(_SOONEST, min(EVERY, shortest * _SHARE))
 
 
 def _end_orphans(run_id: str, found: Sequence[AgentProcess], idle: float) -> list[tuple[AgentProcess, EndedProcess]]:

@@ -41,6 +41,9 @@ class Limits:
 
     def declared(self) -> Mapping[str, float]:
         """The limits that there are, by field."""
+        if self == NO_LIMITS:
+            # Asked of each agent for each answer of the API.
+            return {}
         values = {name: getattr(self, name) for name in LIMIT_FIELDS}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -49,6 +52,7 @@ class Limits:
         return bool(self.declared())
 
 
+NO_LIMITS: Final = Limits()
 LIMIT_FIELDS: Final = tuple(field.name for field in fields(Limits))
 
 SANDBOX_LIMITS: Final = Limits(memory=2 * 1024**3, pid_limit=512)

@@ -19,6 +19,7 @@ from agentd.model.events import Detail, EventKind
 from agentd.supervise.budgets import Account, BudgetUse
 from agentd.supervise.run_watcher import DeclaredAgent
 from agentd.turns.budgets.book import Budgets
+from agentd.turns.budgets.launches import below, spawned
 from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversation import Conversation, take
 from agentd.turns.events import Ended, Outcome, Started, TurnEvent, Usage
@@ -234,3 +235,14 @@ async def test_a_cost_that_is_told_late_is_waited_for_and_not_for_ever(book: Boo
         book.happens(Ended(Outcome.COMPLETED))
         book.happens(Usage(cost_usd=0.1))
         assert book.budgets.holds("a") is None
+
+
+def test_whose_use_counts_to_an_agent_is_found_through_all_that_spawned_another() -> None:
+    spawners = {"a": None, "b": "A", "c": "b", "d": "c", "e": None, "x": "y", "y": "x", "z": "z"}
+    agents = {name: DeclaredAgent(name, "custom", None, spawner) for name, spawner in spawners.items()}
+    tree = spawned(agents)
+    assert sorted(below("a", tree)) == ["a", "b", "c", "d"]
+    assert sorted(below("c", tree)) == ["c", "d"]
+    assert below("e", tree) == ["e"]
+    assert sorted(below("x", tree)) == ["x", "y"]
+    assert below("z", tree) == ["z"]

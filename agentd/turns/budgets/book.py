@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
 from typing import Final, Protocol
@@ -33,7 +33,7 @@ from agentd.supervise.budgets import (
 )
 from agentd.supervise.run_watcher import DeclaredAgent
 from agentd.turns.adapter import TurnsError
-from agentd.turns.budgets.launches import chain
+from agentd.turns.budgets.launches import below, chain, spawned
 from agentd.turns.budgets.ledger import Ledger
 from agentd.turns.conversation import Turn
 from agentd.turns.events import TextDelta, TurnEvent, Usage
@@ -104,6 +104,8 @@ class Budgets:
         self._accounts: dict[str, Account] = {}
         """By the agent's name in lower case."""
         self._declared: Mapping[str, DeclaredAgent] = {}
+        self._spawned: Mapping[str, Sequence[str]] = {}
+        """By who spawned them."""
         self._runs: dict[str, RunWatch] = {}
         """By the agent's name in lower case."""
         self._counted: dict[str, float] = {}
@@ -123,7 +125,7 @@ class Budgets:
 
     def declared(self, agents: Mapping[str, DeclaredAgent]) -> None:
         """Say which agents are declared, by name in lower case."""
-        self._declared = agents
+        self._declared, self._spawned = agents, spawned(agents)
         self._judge(agents)
 
     def started(self, run: RunWatch) -> None:
@@ -139,7 +141,9 @@ class Budgets:
 
     def ended(self, run_id: str) -> None:
         """A run is not watched any more."""
-        self._runs = {name: run for name, run in self._runs.items() if run.run_id != run_id}
+        name = next((name for name, run in self._runs.items() if run.run_id == run_id), None)
+        if name is not None:
+            del self._runs[name]
         for known in (self._counted, self._interrupted, self._cost_told):
             known.pop(run_id, None)
 
@@ -226,7 +230,7 @@ class Budgets:
 
     def _below(self, name: str) -> list[str]:
         """An agent, and all whose use counts to it."""
-        return [name, *(each for each in self._declared if each != name and name in self._chain(each))]
+        return below(name, self._spawned)
 
     def _budgets(self, name: str) -> Iterator[Budget]:
         """The budgets that an agent is held to."""
