@@ -26,6 +26,7 @@ _KERNEL_THREAD = 0x00200000
 """A flag of field 9: PF_KTHREAD in include/linux/sched.h."""
 
 _MAX_ENVIRONMENT = 4 * 1024 * 1024
+_MARKER = f"\0{RUN_ID_VARIABLE}=".encode()
 
 
 def read_bytes(path: str, limit: int) -> bytes | None:
@@ -131,12 +132,10 @@ def look_for_run_id(pid: int) -> tuple[str | None, bool]:
 
     It is not sure of a process between two programs, or between the loss of its memory and its end.
     """
-    marker = RUN_ID_VARIABLE.encode() + b"="
     environment, told = _environment(pid)
-    for entry in environment.split(b"\0"):
-        if entry.startswith(marker):
-            return entry[len(marker) :].decode("ascii", "replace"), True
-    return None, told
+    # At the end of each run this is asked of each orphan of the machine: it is not taken apart.
+    _, found, rest = (b"\0" + environment).partition(_MARKER)
+    return (rest.partition(b"\0")[0].decode("ascii", "replace"), True) if found else (None, told)
 
 
 def _environment(pid: int) -> tuple[bytes, bool]:
