@@ -52,21 +52,23 @@ def drop_ins(folder: Path) -> DropIns:
         return DropIns(unlisted={folder: str(error.strerror)})
 
 
-def jcard_source(config: Path, context: LoadContext, read: Callable[[Path], bytes] = config_bytes) -> SourceFile:
-    """Read and load the jcard, as the first of the files that declare agents."""
+def jcard_file(config: Path, read: Callable[[Path], bytes] = config_bytes) -> FoundFile:
+    """Read the jcard, as the first of the files that declare agents."""
     try:
-        data = read(config)
+        return FoundFile(config, None, read(config), None)
     except ConfigUnavailableError as error:
-        return SourceFile(config, None, None, unavailable=str(error).removeprefix(f"{config}: "))
-    return SourceFile(config, None, load_jcard(data, str(config), context))
+        return FoundFile(config, None, None, str(error).removeprefix(f"{config}: "))
+
+
+def jcard_source(file: FoundFile, context: LoadContext) -> SourceFile:
+    """Load the jcard."""
+    loaded = None if file.data is None else load_jcard(file.data, str(file.path), context)
+    return SourceFile(file.path, file.owner, loaded, file.unavailable)
 
 
 def drop_in_source(file: FoundFile, context: LoadContext) -> SourceFile:
     """Load a drop-in; `context` is the jcard's."""
-    if file.data is None:
-        return SourceFile(file.path, file.owner, None, unavailable=file.unavailable)
-    own = drop_in_context(context, file.path, file.owner)
-    return SourceFile(file.path, file.owner, load_jcard(file.data, str(file.path), own))
+    return jcard_source(file, drop_in_context(context, file.path, file.owner))
 
 
 def declared(config: Path, folder: Path, context: LoadContext) -> tuple[tuple[TakenFile, ...], DropIns]:
@@ -87,5 +89,5 @@ def declared(config: Path, folder: Path, context: LoadContext) -> tuple[tuple[Ta
     """
     found = drop_ins(folder)
     drop_ins_found = [file for file in found.files.values() if file.path != config]
-    sources = [jcard_source(config, context), *(drop_in_source(file, context) for file in drop_ins_found)]
+    sources = [jcard_source(jcard_file(config), context), *(drop_in_source(file, context) for file in drop_ins_found)]
     return merge(sources), found

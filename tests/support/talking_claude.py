@@ -110,9 +110,8 @@ class Program:
         os.write(1, b"\x1b[?2004h")
         text = ""
         while True:
+            # Once for each change, as the real one: what paints all the time keeps tmux busy.
             os.write(1, f"\x1b[2J\x1b[Hready\r\n{BOX}{text[-40:]}".encode())
-            if not select.select([0], [], [], 0.05)[0]:
-                continue
             data = os.read(0, 65536).decode()
             if data in ("\x03", "\x04"):
                 return

@@ -18,7 +18,7 @@ from agentd.jcard.drop_ins import SourceFile, drop_in_context, merge
 from agentd.jcard.given_file import GivenFile
 from agentd.jcard.load import load_jcard
 from agentd.jcard.prompts import PromptError
-from agentd.jcard.reading import drop_ins, jcard_source, prompt_text
+from agentd.jcard.reading import drop_ins, jcard_file, jcard_source, prompt_text
 from agentd.model.budgets import BreachAction, Budget
 from agentd.model.capacity import Capacity
 from agentd.model.plan_report import ObservedAgentView, PlannedOperation, PlanReport
@@ -119,7 +119,7 @@ def _sources(file: GivenFile, config: Path, folder: Path, context: LoadContext) 
     given_folder = None if file.stream else file.path if file.is_folder() else drop_in_folder(file.path)
     is_drop_in = not file.stream and file.path != config and file.path.is_relative_to(folder)
     if is_drop_in or given_folder == file.path:
-        yield jcard_source(config, context)
+        yield jcard_source(jcard_file(config), context)
     else:
         yield SourceFile(file.path, None, load_jcard(_read(file), str(file.path), context))
     given = DropIns() if is_drop_in or given_folder is None else drop_ins(given_folder)

@@ -13,9 +13,9 @@ from typing import Final
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
 from agentd.harness.registry import load_harnesses
-from agentd.jcard.drop_in_folder import DropIns, look_at_drop_ins
+from agentd.jcard.drop_in_folder import DropIns, FoundFile, look_at_drop_ins
 from agentd.jcard.drop_ins import SourceFile, merge
-from agentd.jcard.reading import drop_in_source, jcard_source
+from agentd.jcard.reading import drop_in_source, jcard_file, jcard_source
 from agentd.model.spec import AgentSpec, LoadContext
 from agentd.model.user import AgentUser
 from agentd.settings.context import load_context, read_config, resolve_agent_user, resolve_data_dir
@@ -39,15 +39,23 @@ class Files:
     data_dir: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A file that declares agents, and what is in it."""
+
+    file: FoundFile
+    source: SourceFile
+
+
 class Definitions:
-    """Reads them when they are asked for; only what changed is read again."""
+    """Reads them when they are asked for; only what changed is read and loaded again."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self._looks = Looks()
         self._turn = asyncio.Lock()
         self._found = DropIns()
-        self._loaded: dict[Path, SourceFile] = {}
+        self._loaded: dict[Path, _Loaded] = {}
         self._changed: dict[Path, float] = {}
         self._context: LoadContext | None = None
         self._user: AgentUser | None = None
@@ -120,22 +128,24 @@ class Definitions:
         context, config = self._load_context(), self._files.config
         found = look_at_drop_ins(self._files.drop_in_folder, self._found, way)
         way.to(config)
-        sources = [jcard_source(config, context, read_config)]
+        jcard = jcard_file(config, read_config)
         with contextlib.suppress(OSError):
             self._changed[config] = config.stat().st_mtime
         # From here on nothing can hang, and be given up.
         self._found = found
-        for path, file in self._found.files.items():
-            if path != self._files.config and not OWN.fullmatch(path.stem):
-                sources.append(drop_in_source(file, context))
-        sources = [self._with_good(source) for source in sources]
-        self._loaded = {source.path: source for source in sources}
-        self._changed |= {path: file.stamp.modified / 1e9 for path, file in self._found.files.items() if file.stamp}
+        drop_ins = [file for path, file in found.files.items() if path != config and not OWN.fullmatch(path.stem)]
+        self._loaded = {file.path: self._load(file, context) for file in (jcard, *drop_ins)}
+        self._changed |= {path: file.stamp.modified / 1e9 for path, file in found.files.items() if file.stamp}
+        sources = [loaded.source for loaded in self._loaded.values()]
         return {spec.name.lower(): spec for taken in merge(sources) for spec in taken.agents}
 
-    def _with_good(self, source: SourceFile) -> SourceFile:
-        """Let the last good content of a file stay in force, as agentd does."""
+    def _load(self, file: FoundFile, context: LoadContext) -> _Loaded:
+        """Load a file, unless it says what it said: each takes half a millisecond, and there may be hundreds."""
+        before = self._loaded.get(file.path)
+        if before is not None and before.file == file:
+            return before
+        source = (jcard_source if file.path == self._files.config else drop_in_source)(file, context)
         if source.loaded is not None and not source.loaded.errors:
-            return replace(source, good=source.loaded)
-        before = self._loaded.get(source.path)
-        return source if before is None else replace(source, good=before.good)
+            return _Loaded(file, replace(source, good=source.loaded))
+        # The last good content of a file stays in force, as agentd has it.
+        return _Loaded(file, source if before is None else replace(source, good=before.source.good))

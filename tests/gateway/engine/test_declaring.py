@@ -12,7 +12,9 @@ from agentd.gateway.talk.declare import Declarations, DeclareError, own_name
 from agentd.gateway.talk.definitions import Definitions, Files
 from agentd.gateway.talk.session_table import SessionAgent, by_definition, by_harness
 from agentd.harness.registry import load_harnesses
+from agentd.jcard import reading
 from agentd.jcard.load import load_jcard
+from agentd.jcard.problems import LoadResult
 from agentd.model.spec import AgentSpec, ApplyWhen, LoadContext, Mode, Policy, RestartPolicy
 
 EVERYTHING = """
@@ -229,4 +231,32 @@ async def test_definitions_are_read_as_agentd_does(tmp_path: Path) -> None:
     assert set(await definitions.agents()) == {"one"}
     assert "codex" in await definitions.harnesses()
     assert "custom" not in await definitions.harnesses()
+    definitions.close()
+
+
+async def test_definitions_load_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+
+    def load(data: bytes, path: str, context: LoadContext) -> LoadResult:
+        loaded.append(Path(path).stem)
+        return load_jcard(data, path, context)
+
+    monkeypatch.setattr(reading, "load_jcard", load)
+    config, folder = tmp_path / "jcard.toml", tmp_path / "jcard.d"
+    folder.mkdir()
+    config.write_text('[agent]\nname = "one"\nharness = "codex"\n')
+    for name in ("two", "three"):
+        (folder / f"{name}.toml").write_text(f'[agent]\nname = "{name}"\nharness = "codex"\n')
+    definitions = Definitions(Files(config, folder, None, None))
+    assert set(await definitions.agents()) == {"one", "two", "three"}
+    assert sorted(loaded) == ["jcard", "three", "two"]
+    (folder / "two.toml").write_text('[agent]\nname = "two"\nharness = "claude-code"\n')
+    (folder / "three.toml").touch()
+    agents = await definitions.agents()
+    assert (agents["two"].harness, len(agents), loaded[3:]) == ("claude-code", 3, ["two"])
+    # What is wrong is not taken, however often it is asked for.
+    (folder / "two.toml").write_text("[agent]\nname = 2\n")
+    for _ in range(2):
+        assert (await definitions.agents())["two"].harness == "claude-code"
+    assert loaded[4:] == ["two"]
     definitions.close()
