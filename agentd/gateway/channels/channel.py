@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import structlog
 
-from agentd.gateway.channels.link import DEADLINE, Delay, Incoming, LaterError, Link, LinkError, UnusableError
+from agentd.gateway.channels.link import (
+    DEADLINE,
+    Delay,
+    Incoming,
+    LaterError,
+    Link,
+    LinkError,
+    OversizedError,
+    UnusableError,
+)
 from agentd.gateway.channels.state import State
 from agentd.gateway.engine.inbox import Inbox
 from agentd.gateway.ids import new_id
-from agentd.gateway.model.channels import Bad, Decided, Said, Skipped, buried, read
+from agentd.gateway.model.channels import LARGEST, Answer, Bad, Decided, Said, Skipped, buried, read
 from agentd.gateway.model.errors import (
     DatabaseUnavailableError,
     DecidedError,
@@ -21,6 +30,7 @@ from agentd.gateway.model.errors import (
     InvalidRequestError,
     InvalidTransitionError,
     NotFoundError,
+    TooLargeError,
 )
 from agentd.gateway.model.results import ChannelCondition
 from agentd.model.channels import ChannelDeclaration
@@ -32,6 +42,9 @@ _AFTER_DEFECT: Final = 30.0
 
 _STABLE: Final = 1.0
 """Seconds that a connection has to hold for the next to be tried at once."""
+
+_LEFT: Final = (LARGEST, 100_000, 1000)
+"""Characters of a bad message that are put aside with it: so many as the broker takes."""
 
 Opener = Callable[[], AbstractAsyncContextManager[Link]]
 """Connects to the broker."""
@@ -109,7 +122,7 @@ class Channel:
                 case Said():
                     return await self._say(incoming, what)
                 case Decided():
-                    await self._decide(what)
+                    await self._decide(incoming, what)
                 case Skipped(own):
                     self.state.counts["own" if own else "skipped"] += 1
                 case Bad(reason):
@@ -130,6 +143,9 @@ class Channel:
         identity = incoming.id or (None if said.id is None else f"sent {said.id}") or new_id("msg")
         try:
             new = await self._inbox.take(self._declared, identity, incoming.name, said)
+        except TooLargeError as error:
+            await self._bury(incoming, str(error))
+            return False
         except InvalidRequestError as error:
             if error.field != "text":
                 raise
@@ -139,9 +155,11 @@ class Channel:
         self.state.counts["taken" if new else "repeated"] += 1
         return True
 
-    async def _decide(self, decided: Decided) -> None:
+    async def _decide(self, incoming: Incoming, decided: Decided) -> None:
         try:
             await self._inbox.decide(self._declared, decided)
+        except TooLargeError as error:
+            await self._bury(incoming, str(error))
         except (DecidedError, InvalidRequestError, InvalidTransitionError, NotFoundError) as error:
             self.state.counts["skipped"] += 1
             log.info("channel_answer_skipped", **self._named(), reason=str(error))
@@ -150,7 +168,14 @@ class Channel:
 
     async def _bury(self, incoming: Incoming, reason: str) -> None:
         assert self._link is not None, "messages come by a link"
-        await self._link.bury(buried(incoming.data, reason, incoming.name or self._declared.where))
+        for least in _LEFT:
+            try:
+                await self._link.bury(buried(incoming.data, reason, incoming.name or self._declared.where, least))
+                break
+            except OversizedError as error:
+                log.debug("channel_message_cut", **self._named(), reason=str(error))
+        else:
+            raise LinkError("the broker takes not even the beginning of a bad message")
         self.state.counts["dead"] += 1
         log.info("channel_message_bad", **self._named(), message=incoming.name, reason=reason)
 
@@ -172,10 +197,24 @@ class Channel:
                     await follower.news.wait()
                     continue
                 if answers:
-                    await link.send(answers)
+                    await self._send(link, answers)
                     self.state.counts["sent"] += len(answers)
                     await self._inbox.sent(self._declared, reached)
                 cursor = reached
+
+    async def _send(self, link: Link, answers: Sequence[Answer]) -> None:
+        """Write answers, with less in one that is too large for the broker: the others would wait for ever."""
+        while answers:
+            try:
+                await link.send(answers)
+                return
+            except OversizedError as error:
+                large, rest = answers[error.index], answers[error.index + 1 :]
+                cut = large.smaller()
+                log.warning(
+                    "channel_answer_cut", **self._named(), answer=large.id, reason=str(error), sent=cut is not None
+                )
+                answers = rest if cut is None else [cut, *rest]
 
     async def say(self, data: bytes) -> str | None:
         """Write a message as somebody at the other end does; gives the broker's id of it.
@@ -184,8 +223,13 @@ class Channel:
         ------
         LinkError
             If there is no broker.
+        TooLargeError
+            If the broker takes no message of that size.
         """
         if self._link is None:
             raise LinkError(self.state.error or "it is not connected")
-        async with asyncio.timeout(DEADLINE):
-            return await self._link.say(data)
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await self._link.say(data)
+        except OversizedError as error:
+            raise TooLargeError(f"content: the message has {len(data)} bytes, which is too large: {error}") from error

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final, NoReturn
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
+from aiokafka.structs import RecordMetadata
 
-from agentd.gateway.channels.link import DEADLINE, Delay, Handler, Incoming, LaterError, LinkError
+from agentd.gateway.channels.link import DEADLINE, Delay, Handler, Incoming, LaterError, LinkError, OversizedError
 from agentd.gateway.channels.tls import context_of
 from agentd.gateway.model.channels import LARGEST, Answer
 from agentd.model.channels import ChannelDeclaration, KafkaLink, Mechanism
@@ -46,6 +53,8 @@ _AT_ONCE: Final = 100
 
 _HEARTBEATS: Final = 3
 """In the time after which a member of the group is taken for gone."""
+
+_TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 _REFUSED: Final = "the broker refused the user or the password"
 
@@ -144,13 +153,30 @@ class _Kafka:
         await self._write(f"{self._topic}.dead", [(data, None)])
 
     async def _write(self, topic: str, messages: Sequence[tuple[bytes, bytes | None]]) -> list[str]:
+        begun: list[Awaitable[RecordMetadata]] = []
+        oversized = None
         try:
             async with asyncio.timeout(DEADLINE):
-                waiting = [await self._producer.send(topic, value, key=key) for value, key in messages]
-                written = await asyncio.gather(*waiting)
+                try:
+                    for value, key in messages:
+                        begun.append(await self._producer.send(topic, value, key=key))
+                except MessageSizeTooLargeError as error:
+                    oversized = OversizedError(_text(error), len(begun))
+                written = await asyncio.gather(*begun, return_exceptions=True)
         except (KafkaError, TimeoutError) as error:
             raise LinkError(_text(error)) from error
-        return [f"{each.topic}/{each.partition}/{each.offset}" for each in written]
+        done: list[RecordMetadata] = []
+        for each in written:
+            if isinstance(each, _TOO_LARGE):
+                raise OversizedError(_text(each), len(done))
+            if isinstance(each, KafkaError):
+                raise LinkError(_text(each)) from each
+            if isinstance(each, BaseException):
+                raise each
+            done.append(each)
+        if oversized is not None:
+            raise oversized
+        return [f"{each.topic}/{each.partition}/{each.offset}" for each in done]
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has no types

@@ -23,6 +23,20 @@ class UnusableError(Exception):
     """It cannot be used until something is changed and the gateway started again; the text says what."""
 
 
+class OversizedError(Exception):
+    """The broker takes no message of that size.
+
+    Parameters
+    ----------
+    index
+        Of the first that it did not take; it may have taken some of those after that.
+    """
+
+    def __init__(self, reason: str, index: int = 0) -> None:
+        super().__init__(reason)
+        self.index = index
+
+
 class LaterError(Exception):
     """A message cannot be taken now; the text says why."""
 
@@ -64,15 +78,33 @@ class Link(Protocol):
         ...
 
     async def send(self, answers: Sequence[Answer]) -> None:
-        """Write to those at the other end, in order; the broker has them when it returns."""
+        """Write to those at the other end, in order; the broker has them when it returns.
+
+        Raises
+        ------
+        OversizedError
+            If it has not, for the size of one.
+        """
         ...
 
     async def say(self, data: bytes) -> str | None:
-        """Write a message as somebody at the other end does; gives the broker's id of it."""
+        """Write a message as somebody at the other end does; gives the broker's id of it.
+
+        Raises
+        ------
+        OversizedError
+            If it is too large for the broker.
+        """
         ...
 
     async def bury(self, data: bytes) -> None:
-        """Put a bad message aside."""
+        """Put a bad message aside.
+
+        Raises
+        ------
+        OversizedError
+            If it is too large for the broker.
+        """
         ...
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Final, TypeAlias
 
 from pydantic_core import from_json
@@ -46,6 +47,14 @@ _STATUS: Final = {
     EventType.RUN_TIMED_OUT: "timed_out",
 }
 
+
+LONGEST_ID: Final = 1000
+"""Characters of what a sender calls a message, or its conversation."""
+
+_CUT: Final = (100_000, 1000)
+"""Characters that are left of a text that is too large for a broker."""
+_TEXTS: Final = ("content", "arguments")
+"""What may be that large."""
 
 _OBJECT_BEGINS: Final = re.compile(r'\s*\{\s*"')
 _BEGINNINGS: Final = ("{", "[", '"')
@@ -122,8 +131,9 @@ def _is_broken_json(text: str, error: str) -> bool:
 
 
 def _object(value: JsonObject) -> Read:
-    if _depth(value) > DEEPEST:
-        return Bad(f"nested deeper than {DEEPEST}")
+    wrong = _unusable(value)
+    if wrong is not None:
+        return Bad(wrong)
     match value.get("type"):
         case "user":
             return _user(value)
@@ -138,10 +148,14 @@ def _user(value: JsonObject) -> Read:
     content = value.get("content")
     if not isinstance(content, str):
         return Bad("content: expected a text")
-    channel_id = value.get("channel_id")
+    channel_id, identity = value.get("channel_id"), value.get("id")
     if isinstance(channel_id, (list, dict)):
         return Bad("channel_id: expected a text or a number")
-    identity = value.get("id")
+    for name, text in (("channel_id", str(channel_id)), ("id", str(identity))):
+        if len(text) > LONGEST_ID:
+            return Bad(f"{name}: found {len(text)} characters, expected at most {LONGEST_ID}")
+        if "\0" in text:
+            return Bad(f"{name}: found NUL, expected text without")
     said = _said(content)
     if isinstance(said, Bad):
         return said
@@ -166,15 +180,18 @@ def _decided(value: JsonObject) -> Read:
     return Decided(request_id, confirmed, text if isinstance(text, str) else "")
 
 
-def _depth(value: Json) -> int:
-    deepest = 0
+def _unusable(value: Json) -> str | None:
+    """Say why an object cannot be used, whatever it says."""
     waiting: list[tuple[Json, int]] = [(value, 1)]
-    while waiting and deepest <= DEEPEST:
+    while waiting:
         each, depth = waiting.pop()
-        deepest = max(deepest, depth)
+        if depth > DEEPEST:
+            return f"nested deeper than {DEEPEST}"
+        if isinstance(each, float) and not isfinite(each):
+            return "found a number that is too large"
         inner = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
         waiting += ((part, depth + 1) for part in inner)
-    return deepest
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +214,16 @@ class Answer:
     key: str
     """The same for all of a conversation: these stay in order."""
     body: Mapping[str, Json]
+
+    def smaller(self) -> Answer | None:
+        """Give it without its metadata, or else with less text; ``None`` if there is nothing left to leave out."""
+        if self.body.get("metadata"):
+            return replace(self, body={**self.body, "metadata": {}, "truncated": True})
+        for most in _CUT:
+            cut = {name: text[:most] for name in _TEXTS if len(text := _text(self.body.get(name))) > most}
+            if cut:
+                return replace(self, body={**self.body, **cut, "truncated": True})
+        return None
 
     def encoded(self) -> bytes:
         """Write it as it is sent."""
@@ -228,6 +255,10 @@ def confirmation_of(event: Event) -> Answer:
     common: JsonObject = {"id": event.id, "session_id": event.session_id}
     body = {"type": event.event_type.value, "timestamp": rfc3339_milliseconds(event.created_at), **event.data, **common}
     return Answer(event.id, event.session_id, body)
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _content(event: Event, agent: str) -> JsonObject | None:
@@ -264,7 +295,8 @@ def _asked(data: Mapping[str, Json], agent: str) -> JsonObject:
     }
 
 
-def buried(data: bytes, reason: str, source: str) -> bytes:
-    """Write a bad message as it is put aside."""
-    body = {"reason": reason, "source": source, "message": data.decode(errors="backslashreplace")[:LARGEST]}
+def buried(data: bytes, reason: str, source: str, most: int = LARGEST) -> bytes:
+    """Write a bad message as it is put aside, with so many characters of it."""
+    message = data[:most].decode(errors="backslashreplace")[:most]
+    body = {"reason": reason, "source": source, "message": message}
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()

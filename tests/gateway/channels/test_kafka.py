@@ -43,6 +43,29 @@ async def test_a_topic_is_answered_and_bad_messages_do_not_stop_it(gateway: Gate
     assert all(each["source"].startswith("mcp_agent_c/") and each["reason"] for each in dead)
 
 
+async def test_what_is_too_large_does_not_stop_a_topic(gateway: Gateway, broker: KafkaBroker) -> None:
+    topic = Topic(broker.server, "mcp_agent_c")
+    start(gateway, broker)
+    # What is put aside, and what is given back with an answer, may be larger than what came.
+    numbers = b'{"type":"user","content":"many numbers","metadata":[' + b",".join([b"1e9"] * 700_000) + b"]}"
+    messages = (b"\xff" * (7 << 20), b"x" * (9 << 20), user("x" * (1024 * 1024 + 1)), numbers, user("after all"))
+    await Topic(broker.server, topic.name, max_request_size=32 << 20).say(*messages)
+    gateway.daemon.wait_for(
+        lambda: status(gateway)["counts"].get("sent", 0) >= 6, 60, what="the good ones are answered"
+    )
+    shown = status(gateway)
+    assert (shown["state"], shown["error"], shown["counts"]["taken"]) == ("connected", None, 2)
+    answers = await topic.await_answers("You said: many numbers", "You said: after all")
+    assert {each["content"]: (each["metadata"], each.get("truncated")) for each in answers} == {
+        "You said: many numbers": ({}, True),
+        "You said: after all": ({}, None),
+    }
+    dead: list[Any] = []
+    while len(dead) < 3:
+        dead = [json.loads(each) for each in await Topic(broker.server, "mcp_agent_c.dead").values()]
+    assert len(dead) == shown["counts"]["dead"] == 3
+
+
 async def test_what_is_sent_while_nobody_is_there_is_answered_once(gateway: Gateway, broker: KafkaBroker) -> None:
     topic = Topic(broker.server, "mcp_agent_c")
     start(gateway, broker)

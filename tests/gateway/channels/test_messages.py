@@ -77,6 +77,13 @@ def test_what_is_read(data: bytes, expected: Read) -> None:
         b'{"a":' * 70 + b"1" + b"}" * 70,
         b'{"a":' * 5000,
         b"x" * (9 << 20),
+        b'{"type":"user","content":"hi","metadata":[1e400]}',
+        b'{"type":"user","content":"hi","channel_id":-1e400}',
+        b'{"type":"user","content":"hi","metadata":' + b"9" * 5000 + b"}",
+        b'{"type":"user","content":"hi","channel_id":"a\\u0000"}',
+        b'{"type":"user","content":"hi","id":"a\\u0000"}',
+        b'{"type":"user","content":"hi","channel_id":"' + b"a" * 1001 + b'"}',
+        b'{"type":"user","content":"hi","id":"' + b"a" * 1001 + b'"}',
     ],
 )
 def test_what_is_bad(data: bytes) -> None:
@@ -131,5 +138,25 @@ def test_half_a_surrogate_pair_in_metadata_is_given_back() -> None:
     assert answer.key == "ses_1"
 
 
+def test_an_answer_that_is_too_large_is_told_with_less() -> None:
+    event = Event(
+        1, "evt_1", "ses_1", "run_1", EventType.MESSAGE_CREATED, {"role": "assistant", "text": "é" * 200_000}, 0.0
+    )
+    answer = answer_of(event, ORIGIN, "helper")
+    sizes = []
+    while answer is not None:
+        body = json.loads(answer.encoded())
+        assert (body["type"], body["in_reply_to"], body["channel_id"], answer.key) == (
+            "assistant",
+            "t/0/1",
+            "room",
+            "room",
+        )
+        sizes.append((len(body["content"]), body["metadata"], body.get("truncated")))
+        answer = answer.smaller()
+    assert sizes == [(200_000, {"n": 1}, None), (200_000, {}, True), (100_000, {}, True), (1000, {}, True)]
+
+
 def test_a_bad_message_is_put_aside_readably() -> None:
+    assert json.loads(buried(b"\xff" * 5000, "why", "t", 1000))["message"] == "\\xff" * 250
     assert json.loads(buried(b"\xff{", "why", "t/0/1")) == {"reason": "why", "source": "t/0/1", "message": "\\xff{"}

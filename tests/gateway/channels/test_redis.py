@@ -93,6 +93,31 @@ def test_bad_messages_are_put_aside_and_others_passed_over(gateway: Gateway, red
     assert 'agentd_gateway_channel_messages{agent="helper",backend="redis",channel="c",outcome="dead"} 4.0' in metrics
 
 
+@pytest.mark.parametrize("mode", ["stream", "pubsub"])
+def test_no_message_stops_a_channel(gateway: Gateway, redis: RedisServer, mode: str) -> None:
+    start(gateway, channel(redis, mode=mode))
+    client = redis.client()
+    large = "x" * (1024 * 1024 + 1)
+    answer = {"type": "tool_confirmation_response", "request_id": "none", "confirmed": True, "text": large}
+    poison = [
+        user(large),
+        large.encode(),
+        user("hi", metadata=float("inf")),
+        b'{"type":"user","content":"hi","metadata":1e999}',
+        user("hi", channel_id="x" * 5000),
+        user("hi", id="x" * 5000),
+        user("hi", channel_id="\0"),
+        b"\xff" * (7 << 20),
+    ]
+    for data in [*poison, json.dumps(answer).encode(), user("after all", id="mine")]:
+        client.xadd("agent:c", {"data": data}) if mode == "stream" else client.publish("agent:c", data)
+    gateway.daemon.wait_for(lambda: status(gateway)["counts"].get("sent") == 3, 60, what="the good one is answered")
+    shown = status(gateway)
+    assert (shown["state"], shown["error"]) == ("connected", None)
+    counts = shown["counts"]
+    assert (counts["dead"], counts["taken"], counts.get("skipped")) == (len(poison), 1, 1)
+
+
 def test_what_an_agent_asks_is_answered_by_the_channel(gateway: Gateway, redis: RedisServer) -> None:
     start(gateway, channel(redis, mode="stream"))
     stream = Stream(redis.client(), "c")
