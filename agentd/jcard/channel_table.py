@@ -16,6 +16,7 @@ from agentd.model.channels import (
     CHANNEL_NAME,
     DEFAULT_SESSION_TIMEOUT,
     DEFAULT_TOPIC_PREFIX,
+    LONGEST_CHANNEL,
     Backend,
     ChannelDeclaration,
     KafkaLink,
@@ -27,7 +28,7 @@ from agentd.model.channels import (
 from agentd.model.gateway import USER
 from agentd.model.spec import AGENT_NAME, ENVIRONMENT_NAME, LoadContext
 from agentd.text.durations import DURATION_PATTERN, EXAMPLES, format_duration
-from agentd.text.quoting import quote, show
+from agentd.text.quoting import quote, show, unfit
 
 _PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
@@ -35,7 +36,8 @@ _KAFKA_ALONE: Final = ("bootstrap_servers", "topic_prefix", "security_protocol",
 _REDIS_ALONE: Final = ("url", "mode")
 
 _CHANNEL: Final = re.compile(CHANNEL_NAME)
-_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,40}")
+_LONGEST_PREFIX: Final = 40
+_PREFIX: Final = re.compile(rf"[A-Za-z0-9._-]{{0,{_LONGEST_PREFIX}}}")
 _SERVER: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _REGION: Final = re.compile(r"[a-z0-9-]{1,40}")
 _DATABASE: Final = re.compile(r"(?:db=[0-9]{1,3})?")
@@ -44,13 +46,16 @@ _SCHEMES: Final = ("redis", "rediss", "unix")
 
 def _check_channel(name: str) -> str:
     if not _CHANNEL.fullmatch(name):
-        raise ValueError(f"found {quote(name)}, expected up to 200 letters, digits, '.', '_' and '-'")
+        expected = f"expected 1 to {LONGEST_CHANNEL} letters, digits, '.', '_' and '-'"
+        raise ValueError(unfit(name, expected, LONGEST_CHANNEL))
     return name
 
 
 def _check_prefix(prefix: str) -> str:
     if not _PREFIX.fullmatch(prefix):
-        raise ValueError(f"found {quote(prefix)}, expected up to 40 letters, digits, '.', '_' and '-'")
+        raise ValueError(
+            unfit(prefix, f"expected up to {_LONGEST_PREFIX} letters, digits, '.', '_' and '-'", _LONGEST_PREFIX)
+        )
     return prefix
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from agentd.files.named_zones import named_zone
 from agentd.model.destinations import HTTPS, Destination, is_name, parse_destination
-from agentd.model.gateway import USER
+from agentd.model.gateway import LONGEST_USER, USER
 from agentd.model.order import OUTCOMES
 from agentd.model.spec import (
     AGENT_NAME,
@@ -22,10 +22,11 @@ from agentd.model.spec import (
     RUN_ID_VARIABLE,
 )
 from agentd.text.durations import EXAMPLES, DurationError, format_duration, parse_duration
-from agentd.text.quoting import quote, show
+from agentd.text.quoting import quote, show, unfit
 from agentd.text.sizes import parse_size
 
-_LONGEST_NAME: Final = 63
+LONGEST_NAME: Final = 63
+"""Characters of an agent's name."""
 _NAME: Final = re.compile(AGENT_NAME)
 _USER: Final = re.compile(USER)
 _VARIABLE: Final = re.compile(ENVIRONMENT_NAME)
@@ -49,7 +50,12 @@ SHORTEST_LEASE: Final = "200ms"
 
 _NOWHERE_IN_BRANCH: Final = ("..", "@{", " ", "~", "^", ":", "?", "*", "[", "\\")
 
-_EXPECTED_NAME: Final = f"expected 1 to {_LONGEST_NAME} letters, digits, - and _, beginning with a letter or digit"
+_EXPECTED_NAME: Final = f"expected 1 to {LONGEST_NAME} letters, digits, - and _, beginning with a letter or digit"
+
+_EXPECTED_USER: Final = (
+    f"expected 1 to {LONGEST_USER} letters, digits, _ and single -, beginning with a letter or digit: two dashes part "
+    "users from names"
+)
 
 
 def check_name(name: str) -> str:
@@ -61,8 +67,7 @@ def check_name(name: str) -> str:
         If it does not match ``AGENT_NAME``.
     """
     if not _NAME.fullmatch(name):
-        length = f" ({len(name)} characters)" if len(name) > _LONGEST_NAME else ""
-        raise ValueError(f"found {quote(name)}{length}, {_EXPECTED_NAME}")
+        raise ValueError(unfit(name, _EXPECTED_NAME, LONGEST_NAME))
     return name
 
 
@@ -75,7 +80,7 @@ def check_user(name: str) -> str:
         If it does not match ``USER``.
     """
     if not _USER.fullmatch(name):
-        raise ValueError(f"found {quote(name)}, expected letters, digits, _ and single -")
+        raise ValueError(unfit(name, _EXPECTED_USER, LONGEST_USER + name.count("-")))
     return name
 
 
@@ -153,7 +158,7 @@ def check_session(session: str) -> str:
     if session == RESERVED_SESSION:
         reason = "which agentd keeps for itself; expected another name"
     elif len(session) > LONGEST_SESSION:
-        reason = f"expected at most {LONGEST_SESSION} characters"
+        raise ValueError(unfit(session, f"expected at most {LONGEST_SESSION} characters", LONGEST_SESSION))
     elif session[0] in NOT_FIRST_IN_SESSION:
         reason = f"expected a first character other than {' '.join(NOT_FIRST_IN_SESSION)}, which tmux would misread"
     elif any(character in session for character in NOWHERE_IN_SESSION):

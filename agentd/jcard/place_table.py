@@ -11,13 +11,19 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from agentd.jcard.agent_fields import Memory
 from agentd.jcard.field_types import enumeration, whole
 from agentd.model.placement import HOST_NAME, LABEL, OnHostLoss, Place, Spread
-from agentd.text.quoting import quote, show
+from agentd.text.quoting import quote, show, unfit
 
 MOST_SLOTS: Final = 10_000
 
 PLACE_CHOICES: Final[dict[str, list[str]]] = {"spread": [*Spread], "on_host_loss": [*OnHostLoss]}
 
 _PLACE: Final = Place()
+
+_LONGEST_LABEL: Final = 63
+_EXPECTED_LABEL: Final = (
+    f"expected a label of 1 to {_LONGEST_LABEL} letters, digits, -, _, . and /, that begins and ends with a letter or "
+    "digit"
+)
 
 
 def check_label(text: str) -> str:
@@ -29,10 +35,7 @@ def check_label(text: str) -> str:
         If it is none.
     """
     if re.fullmatch(LABEL, text, re.ASCII) is None:
-        raise ValueError(
-            f"found {quote(text)}, expected a label of 1 to 63 letters, digits, -, _, . and /, that begins and ends "
-            "with a letter or digit"
-        )
+        raise ValueError(unfit(text, _EXPECTED_LABEL, _LONGEST_LABEL))
     return text
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from agentd.jcard.checks import check_variable
+from agentd.jcard.checks import check_name, check_variable
 from agentd.jcard.declarations import Declaration
 from agentd.jcard.explain import Fault
 from agentd.jcard.findings import Findings
@@ -18,14 +18,13 @@ from agentd.jcard.paths import resolve
 from agentd.jcard.positions import Path
 from agentd.jcard.rule_tables import read_fields, refuse, tables_of
 from agentd.model.order import Overlap
-from agentd.model.spec import ENVIRONMENT_NAME, LoadContext, RestartPolicy
+from agentd.model.spec import AGENT_NAME, ENVIRONMENT_NAME, LoadContext, RestartPolicy
 from agentd.model.triggers import WEBHOOK_VARIABLES, FilePattern, Trigger, Webhook
 from agentd.text.prompt_variables import PLACEHOLDER, malformed_in, variables_in
 from agentd.text.quoting import quote, some
 
 TABLE: Final = "triggers"
 
-_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 _VARIABLE: Final = r"[a-z][a-z0-9_]{0,31}"
 _PLACE: Final = r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,9}"
 _MOST_INPUTS: Final = 16
@@ -39,7 +38,10 @@ class TriggerTable(BaseModel):
         strict=True, extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False}
     )
 
-    name: Annotated[str, Field(pattern=_NAME)] = Field(description="What it is called in events and by status.")
+    name: Annotated[str, AfterValidator(check_name)] = Field(
+        description="What it is called in events and by status.",
+        json_schema_extra={"pattern": f"^(?:{AGENT_NAME})$"},
+    )
     agent: str = Field(
         description="Whom it starts: the name of an agent of the same file, without replicas and schedule."
     )

@@ -7,7 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-CHANNEL_NAME: Final = r"[A-Za-z0-9._-]{1,200}"
+LONGEST_CHANNEL: Final = 200
+
+CHANNEL_NAME: Final = rf"[A-Za-z0-9._-]{{1,{LONGEST_CHANNEL}}}"
 """What Kafka takes as the name of a topic, with room for its prefix."""
 
 DEFAULT_TOPIC_PREFIX: Final = "mcp_agent_"

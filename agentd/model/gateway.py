@@ -15,6 +15,9 @@ from agentd.model.triggers import Trigger
 USER: Final = r"[A-Za-z0-9](?:-?[A-Za-z0-9_]){0,31}"
 """Names of users: without two dashes in a row, which part a user from what is theirs in names of agents."""
 
+LONGEST_USER: Final = 32
+"""Letters, digits and _ of it."""
+
 TOKEN_HASH: Final = r"sha256:[0-9a-f]{64}"  # noqa: S105 (the form of one)
 
 

@@ -66,6 +66,22 @@ def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
 
 
+def unfit(name: str, expected: str, most: int) -> str:
+    """Say what is wrong with a name: one that is too long is told how long it is, and by how much to shorten it.
+
+    Parameters
+    ----------
+    expected
+        What it should be, with its limit.
+    most
+        Characters that it may have.
+    """
+    over = len(name) - most
+    if over <= 0:
+        return f"found {quote(name)}, {expected}"
+    return f"found {quote(name)} ({len(name)} characters), {expected}; shorten it by {over}"
+
+
 def shell_quote(word: str | bytes | PurePath) -> bytes:
     r"""Quote one word for a POSIX shell, byte for byte.
 

@@ -213,6 +213,9 @@ def _fault(details: ErrorDetails) -> tuple[str, str]:
             return name, f"expected an object, found {_kind(details['input'])}"
         case "value_error":
             return name, str(details["ctx"]["error"])
+        case "string_too_long":
+            found, most = len(details["input"]), details["ctx"]["max_length"]
+            return name, f"found {found} characters, expected at most {most}; shorten it by {found - most}"
         case _:
             text = f"{details['msg'][:1].lower()}{details['msg'][1:]}"
             # Where the value is at fault, and not its type, the type tells nothing.

@@ -10,37 +10,42 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, WithJson
 
 from agentd.gateway.http.bodies import Body, KeyedBody, Query
 from agentd.gateway.model.managed import DEFAULT_TIMEOUT_MS, SEPARATOR
+from agentd.jcard.checks import check_name, check_user
 from agentd.model.gateway import USER
+from agentd.model.spec import AGENT_NAME
+from agentd.text.quoting import quote, unfit
 
 _LONGEST_TIMEOUT: Final = 7 * 24 * 60 * 60 * 1000
 _MOST: Final = 100
 """Subagents, servers, tools of a server."""
 _LONGEST_TEXT: Final = 128 * 1024 - 1
 """The kernel's limit of an argument."""
-_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
+_LONGEST_TOOL: Final = 128
+_LONGEST_MODEL: Final = 200
+_TOOL: Final = rf"[A-Za-z0-9_./-]{{1,{_LONGEST_TOOL}}}"
+_MODEL: Final = rf"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{{0,{_LONGEST_MODEL - 1}}}"
 _ANSWERS: Final[Mapping[object, bool]] = {
     **dict.fromkeys(("confirm", "confirmed", "allow", "accept", "approve", "approved", "yes", "true"), True),
     **dict.fromkeys(("reject", "rejected", "deny", "decline", "cancel", "no", "false"), False),
 }
 
 
-def _check_user(name: str) -> str:
-    if not re.fullmatch(USER, name):
-        raise ValueError(
-            f"expected letters, digits, _ and single -, at most 32: two dashes part it from names, {name!r}"
-        )
-    return name
-
-
-def _check_name(name: str) -> str:
-    if not re.fullmatch(_NAME, name):
-        raise ValueError(f"expected letters, digits, _ and -, the first a letter or digit, found {name!r}")
-    return name
-
-
 def _check_server(name: str) -> str:
-    if "__" in _check_name(name):
-        raise ValueError(f"expected no two _ in a row, which part a server from its tool; found {name!r}")
+    if "__" in check_name(name):
+        raise ValueError(f"found {quote(name)}, expected no two _ in a row, which part a server from its tool")
+    return name
+
+
+def _check_tool(name: str) -> str:
+    if not re.fullmatch(_TOOL, name):
+        raise ValueError(unfit(name, f"expected 1 to {_LONGEST_TOOL} letters, digits, _ . / and -", _LONGEST_TOOL))
+    return name
+
+
+def _check_model(name: str) -> str:
+    if not re.fullmatch(_MODEL, name):
+        expected = f"expected the name of a model: 1 to {_LONGEST_MODEL} letters, digits, . _ : / @ [ ] and -"
+        raise ValueError(unfit(name, expected, _LONGEST_MODEL))
     return name
 
 
@@ -68,15 +73,16 @@ def _check_no_key(key: str) -> str:
     return key
 
 
-_User = Annotated[str, AfterValidator(_check_user), Field(json_schema_extra={"pattern": f"^(?:{USER})$"})]
-_Name = Annotated[str, AfterValidator(_check_name), Field(json_schema_extra={"pattern": f"^(?:{_NAME})$"})]
-_Server = Annotated[str, AfterValidator(_check_server), Field(json_schema_extra={"pattern": f"^(?:{_NAME})$"})]
+_User = Annotated[str, AfterValidator(check_user), Field(json_schema_extra={"pattern": f"^(?:{USER})$"})]
+_Name = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"pattern": f"^(?:{AGENT_NAME})$"})]
+_Server = Annotated[str, AfterValidator(_check_server), Field(json_schema_extra={"pattern": f"^(?:{AGENT_NAME})$"})]
+_Tool = Annotated[str, AfterValidator(_check_tool), Field(json_schema_extra={"pattern": f"^(?:{_TOOL})$"})]
 _Text = Annotated[
     str,
     AfterValidator(_check_text),
     Field(min_length=1, max_length=_LONGEST_TEXT, json_schema_extra={"pattern": r"\S"}),
 ]
-_Model = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}$")]
+_Model = Annotated[str, AfterValidator(_check_model), Field(json_schema_extra={"pattern": f"^(?:{_MODEL})$"})]
 _Variable = Annotated[str, AfterValidator(_check_variable)]
 _Answer = Annotated[bool, BeforeValidator(_answer), WithJsonSchema({"type": ["boolean", "string"]})]
 
@@ -94,7 +100,7 @@ class SubagentBody(Body):
 class ToolCallBody(Body):
     """How a tool of a server is treated."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,128}$")]
+    name: _Tool
     seek_confirm: bool = False
     """Whether somebody has to let it run, each time."""
     time_to_confirm: Annotated[int, Field(ge=0, le=_LONGEST_TIMEOUT)] = DEFAULT_TIMEOUT_MS

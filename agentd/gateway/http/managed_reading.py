@@ -15,8 +15,9 @@ from agentd.gateway.model.managed import SEPARATOR
 from agentd.gateway.model.requests import DEFAULT_HARNESS
 from agentd.gateway.model.wanted import WantedAgent, WantedServer, WantedSubagent, WantedTool
 from agentd.gateway.talk.definitions import OWN
-from agentd.jcard.checks import check_name
+from agentd.jcard.checks import LONGEST_NAME
 from agentd.jcard.pubsub import PubsubError, read_pubsub
+from agentd.text.quoting import unfit
 
 HIDDEN: Final = "***"
 """Stands for what is not shown."""
@@ -35,10 +36,13 @@ def read(body: AgentBody) -> WantedAgent:
         If something does not fit together.
     """
     agent = f"{body.username}{SEPARATOR}{body.name}"
-    try:
-        check_name(agent)
-    except ValueError as error:
-        raise InvalidRequestError("name", f"the agent would be {agent}: {error}") from None
+    if len(agent) > LONGEST_NAME:
+        # Both are good by themselves.
+        most = LONGEST_NAME - len(body.username) - len(SEPARATOR)
+        expected = (
+            f"expected at most {most}: agentd's name of it is {body.username}{SEPARATOR}NAME, of at most {LONGEST_NAME}"
+        )
+        raise InvalidRequestError("name", unfit(body.name, expected, most))
     if OWN.fullmatch(agent):
         raise InvalidRequestError("name", f"found {body.name}, which is the form of a session's own agent")
     config = body.json_config
