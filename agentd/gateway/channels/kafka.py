@@ -169,7 +169,8 @@ class _Kafka:
         for each in written:
             if isinstance(each, _TOO_LARGE):
                 raise OversizedError(_text(each), len(done))
-            if isinstance(each, KafkaError):
+            if isinstance(each, KafkaError | asyncio.CancelledError):
+                # The library cancels what is under way when its connection ends.
                 raise LinkError(_text(each)) from each
             if isinstance(each, BaseException):
                 raise each
@@ -290,5 +291,5 @@ def _why(heard: Sequence[str]) -> str | None:
     return told[-1] if told else None
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     return str(error) or ("no broker answers in time" if isinstance(error, TimeoutError) else type(error).__name__)
