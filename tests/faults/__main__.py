@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.faults.ending import Ending, clear_away, end_with
 from tests.faults.kills import populate
 from tests.faults.machine import in_own_mounts
 from tests.faults.rounds import FAMILIES, Family
@@ -24,6 +25,9 @@ from tests.support.daemon import SIGNS_OF_A_DEFECT
 
 _WORKERS = 2
 _DESCRIPTORS = Path("/proc/self/fd")
+_ENDING = Ending()
+_FOLDER = ".folder"
+"""Suffix of the file in which a worker writes down the folder of its world."""
 
 
 @dataclass
@@ -57,18 +61,20 @@ def live(family: Family, number: int, arguments: argparse.Namespace) -> Tally:
     tally, seed, open_before = Tally(), arguments.seed, len(list(_DESCRIPTORS.iterdir()))
     folder = Path(tempfile.mkdtemp(prefix="agentd-", dir="/tmp"))
     folder.chmod(0o755)
+    arguments.result.with_suffix(_FOLDER).write_text(str(folder))
     world = World(folder, random.Random(f"{seed} {family.name} {number}"), family.daemon)
     problems: list[str] = []
     try:
-        populate(world)
-        world.long_stop = arguments.stop_seconds
-        family.prepare(world)
-        world.daemon.start()
-        world.converge()
-        for _ in range(family.per_life):
-            kind = family.round(world)
-            tally.rounds[family.name] += 1
-            tally.kinds[f"{family.name}: {kind}"] += 1
+        with _ENDING.interrupting():
+            populate(world)
+            world.long_stop = arguments.stop_seconds
+            family.prepare(world)
+            world.daemon.start()
+            world.converge()
+            for _ in range(family.per_life):
+                kind = family.round(world)
+                tally.rounds[family.name] += 1
+                tally.kinds[f"{family.name}: {kind}"] += 1
     except BrokenPromiseError as error:
         problems.append(str(error))
     except Exception:  # noqa: BLE001 (a round that goes wrong fails its world, not the run)
@@ -79,7 +85,12 @@ def live(family: Family, number: int, arguments: argparse.Namespace) -> Tally:
             shutil.copytree(folder / "marks", f"{folder}-marks", ignore=shutil.ignore_patterns("*.fifo"))
             shutil.copy(world.daemon.log, f"{folder}.log")
             problems.append(f"kept: {folder}.log")
-        problems += world.close()
+        try:
+            problems += world.close()
+        finally:
+            if _ENDING.told is not None:
+                # It was broken off at any point.
+                clear_away(folder)
         # The worlds after it fork, and would hand them on.
         left_open = len(list(_DESCRIPTORS.iterdir())) - open_before
         problems += [f"left {left_open} descriptors open"] if left_open > 0 else []
@@ -118,6 +129,7 @@ def work(arguments: argparse.Namespace, families: list[Family]) -> Tally:
     mine = todo[arguments.worker :: arguments.workers]
     until = time.monotonic() + arguments.minutes * 60 if arguments.minutes else None
     for number, family in mine:
+        _ENDING.check()
         if until is not None and time.monotonic() > until:
             break
         begun = time.monotonic()
@@ -137,20 +149,32 @@ def share_out(arguments: argparse.Namespace) -> Tally:
     """Let workers do it, each its part."""
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         own = [sys.executable, "-m", "tests.faults", *sys.argv[1:], f"--seed={arguments.seed}"]
-        workers = [
-            subprocess.Popen(in_own_mounts([*own, f"--worker={index}", f"--result={folder}/{index}"]))
-            for index in range(arguments.workers)
-        ]
+        own.append(f"--parent={os.getpid()}")
+        results = [Path(folder, str(index)) for index in range(arguments.workers)]
+        workers: list[subprocess.Popen[bytes]] = []
         tally = Tally()
-        for index, worker in enumerate(workers):
-            if worker.wait() not in (0, 1):
-                tally.failures.append(f"worker {index} ended with status {worker.returncode}")
-                continue
-            found = json.loads(Path(f"{folder}/{index}").read_text())
-            tally.add(
-                Tally(Counter(found["rounds"]), Counter(found["kinds"]), dict(found["slowest"]), found["failures"])
-            )
+        try:
+            with _ENDING.interrupting():
+                for index, result in enumerate(results):
+                    workers.append(subprocess.Popen(in_own_mounts([*own, f"--worker={index}", f"--result={result}"])))
+                for index, (worker, result) in enumerate(zip(workers, results, strict=True)):
+                    if worker.wait() in (0, 1):
+                        tally.add(read_tally(result))
+                    else:
+                        tally.failures.append(f"worker {index} ended with status {worker.returncode}")
+        finally:
+            for worker, result in zip(workers, results, strict=False):
+                worker.terminate()
+                if worker.wait() < 0 and result.with_suffix(_FOLDER).exists():
+                    # It was killed, and closed nothing.
+                    clear_away(Path(result.with_suffix(_FOLDER).read_text()))
     return tally
+
+
+def read_tally(result: Path) -> Tally:
+    """Read what a worker counted."""
+    found = json.loads(result.read_text())
+    return Tally(Counter(found["rounds"]), Counter(found["kinds"]), dict(found["slowest"]), found["failures"])
 
 
 def report(tally: Tally, seed: int, seconds: float, verbose: bool) -> None:
@@ -179,6 +203,7 @@ def parser() -> argparse.ArgumentParser:
     add("--keep", action="store_true", help="keep log and marks of worlds that failed")
     add("--list", action="store_true", help="name the families")
     add("--worker", type=int, help=argparse.SUPPRESS)
+    add("--parent", type=int, help=argparse.SUPPRESS)
     add("--result", type=Path, help=argparse.SUPPRESS)
     return options
 
@@ -190,8 +215,15 @@ def main() -> int:
         print("\n".join(f"{family.name:12} {(family.round.__doc__ or '').strip()}" for family in FAMILIES))
         return 0
     families = [family for family in FAMILIES if not arguments.only or family.name in arguments.only]
+    _ENDING.install()
     if arguments.worker is not None:
-        tally = work(arguments, families)
+        if not end_with(arguments.parent):
+            return 1
+        try:
+            tally = work(arguments, families)
+        finally:
+            if os.getppid() != arguments.parent:
+                shutil.rmtree(arguments.result.parent, ignore_errors=True)
         found = {"rounds": tally.rounds, "kinds": tally.kinds, "slowest": tally.slowest, "failures": tally.failures}
         arguments.result.write_text(json.dumps(found))
         return 1 if tally.failures else 0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agentd.daemon import command_line as entry
 from agentd.daemon import run as _imported_before_the_fork  # noqa: F401
+from tests.faults.ending import SIGNALS
 from tests.faults.points import Trigger
 from tests.support.daemon import Daemon, Running
 from tests.support.fork_server import highest_descriptor
@@ -114,7 +115,7 @@ class ForkedDaemon(Daemon):
         # All: a file that fills a disk would go on filling it, open in an agentd that knows nothing of it.
         os.closerange(3, highest_descriptor() + 1)
         os.chdir(self.folder)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         os.environ.clear()
         os.environ.update(environment)
