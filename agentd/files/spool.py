@@ -17,6 +17,8 @@ LARGEST: Final = 1 << 20
 """Bytes of one."""
 
 _SUFFIX: Final = ".json"
+_PART: Final = ".new"
+"""End of the hidden name under which a file is written."""
 
 
 class SpoolFullError(OSError):
@@ -34,7 +36,7 @@ def spool(folder: Path, name: str, data: bytes) -> bool:
         If it cannot be written.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
-    path, part = folder / f"{name}{_SUFFIX}", folder / f".{name}.new"
+    path, part = folder / f"{name}{_SUFFIX}", folder / f".{name}{_PART}"
     if path.exists():
         return False
     with os.scandir(folder) as entries:
@@ -80,3 +82,11 @@ def remove_spooled(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         with contextlib.suppress(FileNotFoundError):
             (folder / name).unlink()
+
+
+def remove_parts(folder: Path) -> None:
+    """Take away what a program that was killed had begun to leave; for who leaves files there, before it does."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") and entry.name.endswith(_PART):
+                remove_spooled(folder, [entry.name])

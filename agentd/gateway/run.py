@@ -110,6 +110,7 @@ async def _serve(settings: GatewaySettings) -> None:
             looks = Looks()
             webhooks = Webhooks(settings.daemon.secret_dir, settings.daemon.state_dir / SPOOL, looks)
             webhooks.triggers = settings.table.webhooks
+            await webhooks.tidy()
             app = build_app(access, engine, AT_THE_ROOT, doubled=TWICE, channels=channels)
             app[WEBHOOKS] = webhooks
             app[RESPONSES] = responses

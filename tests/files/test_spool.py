@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentd.files import spool as module
-from agentd.files.spool import SpoolFullError, read_spool, remove_spooled, spool
+from agentd.files.spool import SpoolFullError, read_spool, remove_parts, remove_spooled, spool
 
 
 def test_what_is_left_is_read_in_order_until_it_is_removed(tmp_path: Path) -> None:
@@ -39,3 +39,12 @@ def test_when_too_many_wait_no_more_is_taken(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(SpoolFullError, match="2 files wait"):
         spool(tmp_path, "c", b"")
     assert not spool(tmp_path, "a", b"")
+
+
+def test_parts_are_taken_away_and_nothing_else(tmp_path: Path) -> None:
+    remove_parts(tmp_path / "gone")
+    assert spool(tmp_path, "a", b"whole")
+    (tmp_path / ".b.new").write_bytes(b"half")
+    (tmp_path / ".other").touch()
+    remove_parts(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", ".other"}

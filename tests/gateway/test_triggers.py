@@ -63,8 +63,12 @@ def start(gateway: Gateway) -> None:
 
 
 def test_a_signed_webhook_starts_its_agent_once(gateway: Gateway) -> None:
+    spool = gateway.daemon.state / "webhooks"
+    spool.mkdir(mode=0o700, parents=True)
+    (spool / ".72d3162e.new").write_bytes(b'{"of one that was ki')
     # agentd is not there yet: what is accepted is kept.
     start(gateway)
+    assert list(spool.iterdir()) == []
     status, answer = post(gateway)
     assert (status, answer["accepted"], answer["reason"]) == (202, True, None)
     assert post(gateway) == (202, answer)
@@ -77,7 +81,6 @@ def test_a_signed_webhook_starts_its_agent_once(gateway: Gateway) -> None:
     assert event["data"] == {"trigger": "pr", "delivery": answer["delivery"], "waiting": 1}
     # Sent again after its run, and another one after it: only that is news.
     assert post(gateway) == (202, answer)
-    spool = daemon.state / "webhooks"
     wait_for(lambda: list(spool.iterdir()) == [], what="agentd has taken it")
     status, other = post(gateway, headers={"X-GitHub-Delivery": "2"})
     assert (status, other["delivery"] != answer["delivery"]) == (202, True)

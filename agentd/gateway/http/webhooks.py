@@ -14,7 +14,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from agentd.files.looks import Looks
-from agentd.files.spool import SpoolFullError, spool
+from agentd.files.spool import SpoolFullError, remove_parts, spool
 from agentd.gateway.http.body import parsed, read_bytes
 from agentd.gateway.http.errors import JSON, ApiError, invalid
 from agentd.gateway.model.webhooks import (
@@ -74,6 +74,13 @@ class Webhooks:
         self._folder = folder
         self._looks = looks
         self._wall = wall
+
+    async def tidy(self) -> None:
+        """Take away what a gateway that was killed had begun to leave; before anything is taken."""
+        try:
+            await self._looks.look(self._folder, partial(remove_parts, self._folder))
+        except OSError as error:
+            _log.warning("webhook_not_removed", path=str(self._folder), reason=error.strerror)
 
     async def take(self, request: web.Request) -> Taken:
         """Take one.
