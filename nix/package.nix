@@ -8,6 +8,8 @@
   tmux,
   # Not to wait for the program utempter at each terminal's beginning and end: 300 agents stop in half the time.
   agentTmux ? tmux.override { withUtempter = false; },
+  # For the table [otel]. agentd holds to one release series of the SDK: with another one in nixpkgs it does without.
+  withOtel ? lib.hasPrefix "1.45." python3Packages.opentelemetry-sdk.version,
 }:
 
 let
@@ -35,6 +37,11 @@ let
     asyncpg
     markdown-it-py
     sqlalchemy
+  ];
+  otel = with python3Packages; [
+    opentelemetry-exporter-otlp-proto-http
+    opentelemetry-sdk
+    requests
   ];
 in
 python3Packages.buildPythonApplication {
@@ -77,7 +84,8 @@ python3Packages.buildPythonApplication {
     watchfiles
   ]
   # Those of the extra gateway, but for the one that brings /docs, which nixpkgs has not.
-  ++ gateway;
+  ++ gateway
+  ++ lib.optionals withOtel otel;
 
   # At the end of the PATH: whoever runs agentd may prefer another tmux.
   makeWrapperArgs = [

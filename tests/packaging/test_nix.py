@@ -20,6 +20,7 @@ from typing import TypedDict, cast
 
 import pytest
 import tomlkit
+from packaging.specifiers import SpecifierSet
 
 from agentd import __version__
 from agentd.model.spec import RestartPolicy
@@ -39,6 +40,7 @@ needs_lib = pytest.mark.skipif(
     not Path(LIB, "lib/default.nix").is_file(), reason="NIXPKGS_LIB names no checkout of nix-community/nixpkgs.lib"
 )
 
+PACKAGE = (ROOT / "nix/package.nix").read_text()
 JCARD = "stereos/jcard.toml"
 USERS = "{ users.users.agent.isNormalUser = true; services.agentd.enable = true; }"
 DOWNSTREAM = """{ lib, pkgs, ... }: {
@@ -71,6 +73,12 @@ class Evaluated(TypedDict):
     check: str | None
     files: dict[str, dict[str, object]]
     """By their paths below /etc."""
+
+
+def extra_of(name: str) -> list[tuple[str, str]]:
+    """What an extra of the project names: packages, and the versions that it takes."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    return [pair for each in extras[name] for pair in re.findall(r"^([\w-]+)(.*)$", each)]
 
 
 def instantiate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -120,19 +128,16 @@ def test_every_file_is_nix(file: Path) -> None:
 def test_the_package_has_the_dependencies_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     named = {re.split(r"[<>=;\[ ]", each)[0] for each in project}
-    listed = re.search(
-        r"dependencies = with python3Packages; \[(.*?)]", (ROOT / "nix/package.nix").read_text(), re.DOTALL
-    )
+    listed = re.search(r"dependencies = with python3Packages; \[(.*?)]", PACKAGE, re.DOTALL)
     assert listed is not None
     assert set(listed[1].split()) == named
 
 
-def test_the_package_has_what_the_gateway_needs_and_nixpkgs_has() -> None:
-    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["gateway"]
-    named = {re.split(r"[<>=;\[ ]", each)[0] for each in extra} - {"aiohttp", "mkdocs-swagger-ui-tag"}
-    listed = re.search(r"gateway = with python3Packages; \[(.*?)]", (ROOT / "nix/package.nix").read_text(), re.DOTALL)
+@pytest.mark.parametrize(("extra", "without"), [("gateway", {"aiohttp", "mkdocs-swagger-ui-tag"}), ("otel", set())])
+def test_the_package_has_what_an_extra_needs_and_nixpkgs_has(extra: str, without: set[str]) -> None:
+    listed = re.search(rf"{extra} = with python3Packages; \[(.*?)]", PACKAGE, re.DOTALL)
     assert listed is not None
-    assert set(listed[1].split()) == named
+    assert set(listed[1].split()) == {name for name, _ in extra_of(extra)} - without
 
 
 @needs_nix
@@ -193,7 +198,7 @@ def test_the_packages_libtmux_is_of_the_series_that_agentd_holds_to(version: str
         inherit lib;
         python3Packages = lib.genAttrs [
           "aiohttp" "cronsim" "durationpy" "platformdirs" "prometheus-client" "pydantic" "pyte" "structlog" "tomlkit"
-          "watchfiles" "alembic" "asyncpg" "markdown-it-py" "sqlalchemy"
+          "watchfiles" "alembic" "asyncpg" "markdown-it-py" "sqlalchemy" "opentelemetry-sdk"
         ] (name: {{ version = name; }}) // {{
           buildPythonApplication = arguments: arguments; hatchling = null;
           fetchPypi = arguments: arguments;
@@ -209,6 +214,33 @@ def test_the_packages_libtmux_is_of_the_series_that_agentd_holds_to(version: str
         (libtmux,) = (each for each in read_lock(ROOT / "requirements/run.txt") if each.name == "libtmux")
         assert built == libtmux.version
         assert base64.b64decode(found["hash"].removeprefix("sha256-")).hex() in libtmux.hashes
+
+
+@needs_nix
+@needs_lib
+@pytest.mark.parametrize(
+    ("version", "has_it"), [("1.45.0", True), ("1.45.2", True), ("1.44.0", False), ("1.46.0", False)]
+)
+def test_the_package_has_the_sdk_of_opentelemetry_where_nixpkgs_has_its_series(version: str, has_it: bool) -> None:
+    package = f"""
+      let lib = import {LIB}/lib; in
+      map (each: each.name) (import {ROOT}/nix/package.nix {{
+        inherit lib;
+        python3Packages = lib.genAttrs [
+          "aiohttp" "cronsim" "durationpy" "libtmux" "platformdirs" "prometheus-client" "pydantic" "pyte" "structlog"
+          "tomlkit" "watchfiles" "alembic" "asyncpg" "markdown-it-py" "sqlalchemy" "requests" "opentelemetry-sdk"
+          "opentelemetry-exporter-otlp-proto-http"
+        ] (name: {{ inherit name; version = if name == "libtmux" then "0.62.0" else "{version}"; }}) // {{
+          buildPythonApplication = arguments: arguments; hatchling = null;
+        }};
+        bash = null; coreutils = null; gitMinimal = null; procps = null; tmux = null;
+      }}).dependencies"""
+    done = nix("--expr", package)
+    assert done.returncode == 0, done.stderr
+    otel = extra_of("otel")
+    found = {name for name, _ in otel} & set(json.loads(done.stdout))
+    assert found == ({name for name, _ in otel} if has_it else set())
+    assert all(SpecifierSet(wanted).contains(version) == has_it for name, wanted in otel if name != "requests")
 
 
 @needs_nix
