@@ -7,7 +7,9 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from agentd.process.waiting import waits_for_input
 from agentd.supervise.host import Host
 from agentd.supervise.run_watcher import StartedRun
 from agentd.text.quoting import quote
@@ -72,6 +74,16 @@ class PaneTerminal:
         async with self._asked("show the screen of"):
             shown = await self.host.tmux.show(pane, styled=False)
         return Screen.of(tuple(shown.rows), *shown.cursor)
+
+    async def waits(self) -> bool | None:
+        """Whether the agent's program waits for input at it; ``None`` if that cannot be told."""
+        pane = self._pane()
+        async with self._asked("name the terminal of"):
+            path = await self.host.tmux.terminal_of(pane)
+        try:
+            return await asyncio.to_thread(waits_for_input, self.run.process.pid, Path(path))
+        except OSError:
+            return None
 
     async def send(self, typed: Typed) -> None:
         """Type a message, and press Enter."""

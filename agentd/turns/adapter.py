@@ -128,6 +128,10 @@ class Terminal(Protocol):
         """What it shows now, with escape sequences for its styles."""
         ...
 
+    def waits(self) -> Coroutine[object, object, bool | None]:
+        """Whether the agent's program waits for input at it; ``None`` if that cannot be told."""
+        ...
+
 
 class Voice(Protocol):
     """How an adapter says what it sees. Cheap, in order, and never raising."""

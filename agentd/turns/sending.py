@@ -114,6 +114,8 @@ class Do(Enum):
     """Wait to be the only sender, until the end."""
     CHECK = "check"
     """That the run still reads the terminal; what is not so is thrown into the steps as `GoneError`."""
+    WAITS = "see whether the agent waits for input"
+    """In `Reply.waits`."""
     ENTER = "press Enter"
     UNREAD = "count what the agent has not read"
     """In `Reply.unread`."""
@@ -155,6 +157,8 @@ class Reply:
     """Bytes; ``None`` if the terminal may not be opened."""
     recorded: bool = False
     """Whether the agent's program is known to have the message."""
+    waits: bool | None = None
+    """As `agentd.process.waiting.waits_for_input` says it."""
 
 
 Steps: TypeAlias = Generator[Step, Reply, Outcome]
@@ -172,7 +176,7 @@ class Sending:
     unfinished: str | None
     """As in the harness' facts."""
     box_limit: float
-    """Seconds to wait for the input box."""
+    """Seconds to wait for the input box, or for a program without one to wait for input."""
     limit: float
     """Seconds to wait for the agent to take the message."""
     reads_lines: bool
@@ -191,6 +195,8 @@ class Sending:
         """
         self._check_lines()
         yield from self._wait_for_box()
+        if self.empty_box is None and self.box_limit > 0:
+            yield from self._wait_for_reader()
         yield Do.LOCK
         # Another sender may have been first.
         yield from self._wait_for_box()
@@ -227,6 +233,14 @@ class Sending:
     def _wait_for_box(self) -> Generator[Step, Reply, None]:
         if self.empty_box is not None and not (yield from _until(self._shows_empty_box, self.box_limit)):
             raise NoBoxError((yield from _look()).before_cursor.strip())
+
+    def _wait_for_reader(self) -> Generator[Step, Reply, None]:
+        """Wait until the program reads; one that was not seen to may look at its terminal now and then all the same."""
+        reply = yield Do.WAITS
+        end = reply.at + self.box_limit
+        while reply.waits is False and reply.at < end:
+            yield Wait(LOOK_AFTER)
+            reply = yield Do.WAITS
 
     def _wait_until_typed(self) -> Generator[Step, Reply, None]:
         if self.empty_box is not None and not (

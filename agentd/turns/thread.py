@@ -414,5 +414,8 @@ class _FarTerminal:
     async def show(self) -> str:
         return await self._there(self.terminal.show())
 
+    async def waits(self) -> bool | None:
+        return await self._there(self.terminal.waits())
+
     async def _there(self, call: Coroutine[object, object, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.loop))

@@ -45,6 +45,7 @@ class Terminal:
     pressed: list[str] = field(default_factory=list)
     shown: str = ""
     sent: list[str] = field(default_factory=list)
+    reads: bool | None = None
 
     async def send(self, typed: Typed) -> None:
         self.sent.append(typed.text)
@@ -58,6 +59,9 @@ class Terminal:
 
     async def show(self) -> str:
         return self.shown
+
+    async def waits(self) -> bool | None:
+        return self.reads
 
 
 @dataclass(slots=True)

@@ -49,6 +49,9 @@ class Scripted:
     """How many line breaks stand behind the text."""
     torn: Callable[[float], bool] = lambda _now: False
     """Whether the screen is half drawn then: without its box."""
+    reads_from: float = 0.0
+    """When it first waits for input."""
+    pasted: float | None = None
 
     def take(self) -> None:
         self.taken.append(self.text)
@@ -59,6 +62,9 @@ class Scripted:
         match step:
             case Paste(text):
                 self.text += text
+                self.pasted = self.now
+            case Do.WAITS:
+                return Reply(self.now, waits=self.now >= self.reads_from)
             case Wait(seconds):
                 self.now += seconds
             case Do.ENTER:
@@ -221,3 +227,16 @@ def test_without_a_box_a_short_text_and_enter_are_one_step() -> None:
     steps = long.steps()
     first = [next(steps), steps.send(agent.do(Do.LOCK)), steps.send(agent.do(Do.CHECK))]
     assert first == [Do.LOCK, Do.CHECK, Paste("x" * 2000)]
+
+
+@pytest.mark.parametrize("reads_from", [0.0, 3.0, 60.0])
+def test_without_a_box_it_is_waited_until_the_program_reads_and_not_for_ever(reads_from: float) -> None:
+    agent = Scripted(reads_from=reads_from)
+    steps = Sending("hello", True, None, None, 10.0, 10.0, reads_lines=False).steps()
+    step = next(steps)
+    with contextlib.suppress(StopIteration):
+        while True:
+            step = steps.send(agent.do(step))
+    assert agent.pasted is not None
+    wanted = min(reads_from, 10.0)
+    assert wanted <= agent.pasted < wanted + 0.2

@@ -6,10 +6,12 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from agentd.cli.agentctl.agent_input import only_sender, open_input
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.terminals import LEAVE_COPY_MODE, Terminal
+from agentd.process.waiting import waits_for_input
 from agentd.text.quoting import quote
 from agentd.tmux.agent_input import AgentInput
 from agentd.turns.sending import (
@@ -45,6 +47,8 @@ class Sender:
     """As in the harness' facts."""
     timeout: float
     """Seconds to wait for the input box, and again for the agent to take the message."""
+    pid: int | None
+    """The agent's process; ``None`` if it is not to be seen whether it waits for input."""
     still_running: Callable[[], None]
     """Raises `GoneError` if the agent no longer reads the terminal: a shell would execute the message."""
 
@@ -90,7 +94,7 @@ class Sender:
                 return outcome
 
     def _step(self, step: Step, own: AgentInput | None, stack: contextlib.ExitStack) -> Reply:
-        screen, unread = None, None
+        screen, unread, waits = None, None, None
         match step:
             case Paste(text) | PasteAndEnter(text):
                 # From a tmux buffer, bracketed if the agent asked for that: the message is on no command line.
@@ -105,14 +109,19 @@ class Sender:
                 stack.enter_context(only_sender(self.terminal.server.socket, own, self.timeout))
             case Do.CHECK:
                 self.still_running()
+            case Do.WAITS:
+                waits = self._waits()
             case Do.ENTER:
                 self.terminal.type(("send-keys", "Enter"))
-            case Do.UNREAD:
-                unread = None if own is None else own.unread
-            case Do.DISCARD:
-                if own is not None:
-                    own.discard()
-        return Reply(time.monotonic(), screen, unread)
+            case Do.UNREAD | Do.DISCARD:
+                unread = _unread(own, discard=step is Do.DISCARD)
+        return Reply(time.monotonic(), screen, unread, waits=waits)
+
+    def _waits(self) -> bool | None:
+        try:
+            return None if self.pid is None else waits_for_input(self.pid, Path(str(self.terminal.pane.pane_tty)))
+        except OSError:
+            return None
 
     def _look(self) -> Screen:
         capture = ("capture-pane", "-p", "-t", self.terminal.pane_id)
@@ -156,3 +165,11 @@ class Sender:
                 )
             case _:
                 return str(error)
+
+
+def _unread(own: AgentInput | None, *, discard: bool) -> int | None:
+    if own is None:
+        return None
+    if discard:
+        own.discard()
+    return own.unread

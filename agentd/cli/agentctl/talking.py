@@ -13,6 +13,7 @@ from agentd.cli.agentctl.queued import NoQueueError, QueuedMessage, Receipt, has
 from agentd.cli.agentctl.sender import Sender
 from agentd.cli.agentctl.terminals import terminal_of
 from agentd.cli.agentctl.turns_client import ConversationView, TurnsClient
+from agentd.model.spec import SandboxKind
 from agentd.model.status import AgentStatus
 from agentd.turns.sending import GoneError, Outcome
 
@@ -87,6 +88,8 @@ def send_message(
         empty_box=None if force else facts.empty_box,
         unfinished=facts.unfinished,
         timeout=timeout,
+        # In gVisor's sandbox a kernel of its own does all reading.
+        pid=None if agent.sandbox is not None and agent.sandbox.kind is SandboxKind.GVISOR else agent.pid,
         still_running=still_running,
     )
     before = conversation_of(invocation, agent.name)

@@ -22,6 +22,9 @@ from agentd.turns.witnesses import Witnesses
 _HOOKS = "hooks"
 """The witness."""
 
+_BUSY_LIMIT = 30.0
+"""Seconds for which a message waits for a program to wait for input."""
+
 
 @dataclass(frozen=True, slots=True)
 class CustomAdapter:
@@ -50,6 +53,12 @@ class CustomWatch:
     ground: Ground
     _held: dict[str, asyncio.Future[bytes]] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=request_numbers)
+    _speaks: bool = False
+    """Whether it tells of its turns."""
+    _busy_since: float | None = None
+    """When a message first could not be handed over as it did not wait for input."""
+    _reads_unseen: bool = False
+    """Whether it has read a message that was typed though it was not seen to wait."""
 
     async def run(self) -> None:
         """Wait for hooks."""
@@ -64,6 +73,7 @@ class CustomWatch:
             Never: what is not known is passed over.
         """
         if hook.name == READY:
+            self._speaks = True
             self.voice.identified(self.run_.facts.run_id)
             self._see()
             return None
@@ -74,6 +84,7 @@ class CustomWatch:
         if event is None:
             return None
         # A program that posts is one whose turns are known: the run is its conversation.
+        self._speaks = True
         self.voice.identified(self.run_.facts.run_id)
         self.voice.event(event)
         self._see()
@@ -102,8 +113,18 @@ class CustomWatch:
             self._see()
 
     async def hindrance(self, *, returned: str | None) -> str | None:  # noqa: ARG002 (the protocol's)
-        """Nothing is known of its terminal."""
-        return None
+        """Wait for a program that does not tell of its turns to wait for input.
+
+        What is typed before it has set up its terminal, it may discard. One that was not seen to wait for so long may
+        look at its terminal now and then.
+        """
+        if self._speaks or self._reads_unseen or await self.run_.terminal.waits() is not False:
+            self._busy_since = None
+            return None
+        now = asyncio.get_running_loop().time()
+        if self._busy_since is None:
+            self._busy_since = now
+        return "it does not wait for input" if now - self._busy_since < _BUSY_LIMIT else None
 
     @property
     def witnesses(self) -> Witnesses:
@@ -112,7 +133,9 @@ class CustomWatch:
 
     async def deliver(self, text: str) -> None:
         """Type it."""
+        unseen = self._busy_since is not None
         await type_message(self.run_.terminal, self.voice, NO_FACTS, text)
+        self._reads_unseen |= unseen
 
     async def answer(self, request: Request, answer: Answer) -> None:
         """Answer the post that waits."""
