@@ -15,16 +15,15 @@ from pathlib import Path
 
 import structlog
 
-from agentd.files.answering import NotAnsweringError
 from agentd.harness.builtin import CLAUDE_CODE
 from agentd.model.states import Activity
 from agentd.turns.activity import Seen
-from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, TurnsError, Voice
+from agentd.turns.adapter import Answer, Granularity, Ground, Hook, LiveRun, Voice
 from agentd.turns.claude import launch
 from agentd.turns.claude.dialogs import WAITS, Dialogs
 from agentd.turns.claude.folder import config_of
-from agentd.turns.claude.held import Held, is_of
-from agentd.turns.claude.hooks import FAILURES, activity_of, events_of, reply
+from agentd.turns.claude.held import HeldHooks
+from agentd.turns.claude.hooks import FAILURES, activity_of, events_of
 from agentd.turns.claude.limit_dialog import close_limit_dialog
 from agentd.turns.claude.session_file import (
     Asks,
@@ -33,18 +32,16 @@ from agentd.turns.claude.session_file import (
     Prompted,
     Recorded,
     Said,
-    Session,
     Used,
     session_path,
 )
+from agentd.turns.claude.session_reader import SessionReader
 from agentd.turns.claude.status_file import Status
 from agentd.turns.claude.status_told import StatusLine
 from agentd.turns.claude.status_watch import StatusWatch, waits_since
 from agentd.turns.conversation import Request
 from agentd.turns.events import Decision, Ended, Failure, Outcome, PermissionResolved, Started, Text
 from agentd.turns.fields import text
-from agentd.turns.file_changes import FileWatch
-from agentd.turns.growing_file import GrowingFile
 from agentd.turns.input_box import box_hindrance, type_message
 from agentd.turns.reading import Reading
 from agentd.turns.request_numbers import request_numbers
@@ -77,19 +74,11 @@ class ClaudeWatch:
     voice: Voice
     ground: Ground
     _files: Reading = field(init=False)
-    _held: dict[str, Held] = field(default_factory=dict)
+    _held: HeldHooks = field(init=False)
     _numbers: count[int] = field(default_factory=request_numbers)
     _status_line: StatusLine = field(init=False)
     _status: Status | None = None
-    _session: str | None = None
-    _path: Path | None = None
-    """Of the session file, as a hook told it, or as it must be."""
-    _known: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once that is known."""
-    _file: GrowingFile | None = None
-    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the session file is read: its lines are in one order."""
-    _records: Session = field(default_factory=Session)
+    _file: SessionReader = field(init=False)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _told: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the status file told what the agent is doing."""
@@ -97,7 +86,6 @@ class ClaudeWatch:
     _dialogs: Dialogs = field(init=False)
     _answering: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a key answers a dialog: what follows is told after that."""
-    _file_watch: FileWatch | None = None
     _hooked: bool = False
     """Whether hooks are in force; otherwise the files tell of turns, too."""
     _over_since: float | None = None
@@ -111,6 +99,8 @@ class ClaudeWatch:
 
     def __post_init__(self) -> None:
         self._files = Reading.of(self.run_, self.ground)
+        self._file = SessionReader(self._files, self.ground, self._take_line, self._take_recorded, self._news.set)
+        self._held = HeldHooks(self.voice)
         self._dialogs = Dialogs(self.voice, self.run_.terminal, self.ground)
         self._status_line = StatusLine.of(self.run_, self.voice)
 
@@ -134,12 +124,11 @@ class ClaudeWatch:
                 turn, last = self.voice.conversation.turn, self.voice.conversation.last
                 late = last is not None and (last.ended or 0.0) + _LATE > self.ground.wall()
                 # Without hooks a message, and the end of its turn, may be written after the status file has told both.
-                self._follow(self._path if turn is not None or late or self._by_files else None)
+                self._file.follow(wanted=turn is not None or late or self._by_files)
         finally:
-            self._follow(None)
+            self._file.follow(wanted=False)
             status.forget()
-            for held in self._held.values():
-                held.reply.cancel()
+            self._held.close()
 
     @property
     def _by_files(self) -> bool:
@@ -153,7 +142,7 @@ class ClaudeWatch:
 
     async def _wait(self) -> None:
         limit = _WORD_LIMIT / 2 if self._over_since is not None or self._at_dialog else None
-        if limit is None and self._file_watch is not None:
+        if limit is None and self._file.followed:
             limit = _LATE
         try:
             async with asyncio.timeout(limit):
@@ -187,7 +176,7 @@ class ClaudeWatch:
                 if request.asked < status.at:
                     # Somebody decided at the terminal: the hook that holds is not asked any more.
                     self.voice.event(PermissionResolved(request.id, Decision.EXPIRED))
-                    self._release(request.id)
+                    self._held.release(request.id)
         self.voice.seen(_STATUS, Seen(activity, status.at, shown, blind=self._at_dialog))
 
     def _look_at_dialog(self) -> None:
@@ -209,50 +198,22 @@ class ClaudeWatch:
         return end is not None and end.failure is Failure.USAGE_LIMIT
 
     def _identified(self, session: str, path: Path | None = None) -> None:
-        path = path or session_path(config_of(self.run_), str(self.run_.facts.workdir), session)
-        self._session = session
         self.voice.identified(session)
-        if path == self._path:
-            return
-        self._path = path
-        self._known.set()
-        self._follow(None)
-        # What it holds at first is of turns before this run, or before this daemon.
-        self._file, self._records = self._files.growing(path), Session()
-        self._news.set()
-
-    def _follow(self, path: Path | None) -> None:
-        """Be told of changes of the session file, while they matter."""
-        if self._file_watch is not None and path is None:
-            self.ground.changes.forget(self._file_watch)
-            self._file_watch = None
-        elif self._file_watch is None and path is not None:
-            self._file_watch = self._files.watch(self.ground.changes, path, lambda _stamp: self._news.set())
+        self._file.is_at(path or session_path(config_of(self.run_), str(self.run_.facts.workdir), session))
 
     async def read_rest(self) -> None:
         """Read what was written since the last look, half a second ago at most."""
-        async with self._reading:
-            await self._read_further()
+        await self._file.read_rest()
 
-    async def _read_further(self) -> None:
-        file = self._file
-        if file is None:
-            return
-        more = True
-        while more:
-            try:
-                lines, more = await self.ground.looks.look(file.path, file.read)
-            except (OSError, NotAnsweringError):
-                # It is made with the first message.
-                return
-            for line in lines:
-                said = self._records.read(line)
-                for recorded in said:
-                    self._take_recorded(recorded)
-                if said:
-                    self._note_question(said)
-            if file is not self._file:
-                return
+    async def recall(self, text: str, since: float) -> None:
+        """Look into the session file for a turn that began while no agentd listened."""
+        await self._file.recall(text, since)
+
+    def _take_line(self, said: Sequence[Recorded]) -> None:
+        for recorded in said:
+            self._take_recorded(recorded)
+        if said:
+            self._note_question(said)
 
     def _note_question(self, said: Sequence[Recorded]) -> None:
         before, self._asks = self._asks, next((each.text for each in said if isinstance(each, Asks)), None)
@@ -281,28 +242,6 @@ class ClaudeWatch:
                 self._end(Ended(Outcome.INTERRUPTED))
             case Errored(error, said):
                 self._end(Ended(Outcome.FAILED, None, FAILURES.get(error, Failure.OTHER), said or error or None))
-
-    async def recall(self, text: str, since: float) -> None:
-        """Look into the session file for a turn that began while no agentd listened."""
-        async with asyncio.timeout(_FOUND):
-            await self._known.wait()
-        assert self._path is not None
-        file, records, found = self._files.growing(self._path, new=True), Session(), False
-        more = True
-        while more:
-            try:
-                lines, more = await self.ground.looks.look(file.path, file.read)
-            except (OSError, NotAnsweringError):
-                return
-            for line in lines:
-                recorded = records.read(line)
-                found = found or any(is_of(each, text, since) for each in recorded)
-                for each in recorded if found else ():
-                    self._take_recorded(each)
-        if found and file.path == self._path:
-            # What follows is read once.
-            self._file, self._records = file, records
-        self._news.set()
 
     def _end(self, end: Ended) -> None:
         if self.voice.conversation.turn is not None:
@@ -350,13 +289,13 @@ class ClaudeWatch:
         before = {request.id for request in self.voice.conversation.requests}
         for event in events_of(hook, self.voice.conversation, number):
             self.voice.event(event)
-        self._release(*(before - {request.id for request in self.voice.conversation.requests}))
+        self._held.release(*(before - {request.id for request in self.voice.conversation.requests}))
         self._see(hook, decided=bool(before) and not self.voice.conversation.requests)
         if self._ended_at_limit:
             self._take_status(self._status)
         self._news.set()
         asked = any(request.id == number for request in self.voice.conversation.requests)
-        return await self._hold(number, hook) if asked else None
+        return await self._held.hold(number, hook) if asked else None
 
     async def _waits_still(self) -> bool:
         """Whether Claude Code, by its status file, waits for what a former daemon was asked."""
@@ -382,21 +321,6 @@ class ClaudeWatch:
             self.voice.seen(_HOOKS, Seen(activity, self.ground.wall(), asks))
         elif decided:
             self.voice.seen(_HOOKS, Seen(Activity.WORKING, self.ground.wall()))
-
-    async def _hold(self, request: str, hook: Hook) -> bytes | None:
-        held = self._held[request] = Held(hook, asyncio.get_running_loop().create_future())
-        try:
-            return await held.reply
-        finally:
-            # Also when the hook's process ends: the agent has gone on, or the turn was interrupted.
-            self._held.pop(request, None)
-            self.voice.event(PermissionResolved(request, Decision.EXPIRED))
-
-    def _release(self, *requests: str) -> None:
-        for request in requests:
-            held = self._held.get(request)
-            if held is not None and not held.reply.done():
-                held.reply.set_result(None)
 
     # -- what others want
 
@@ -428,10 +352,7 @@ class ClaudeWatch:
             async with self._answering:
                 await self._dialogs.answer(request, answer, self._status_watch.waits_since)
             return
-        held = self._held.get(request.id)
-        if held is None or held.hook.body is None or held.reply.done():
-            raise TurnsError("the request was not made by a hook that waits; answer it at the terminal")
-        held.reply.set_result(reply(held.hook.body, answer))
+        self._held.answer(request.id, answer)
         self.voice.seen(_HOOKS, Seen(Activity.WORKING, self.ground.wall()))
 
     async def interrupt(self) -> None:
