@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import stat
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from agentd.files import kept_file
 from agentd.files.kept_file import KeptFile
 from agentd.files.versioned_file import Format, UnusableError
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -56,30 +57,37 @@ async def test_what_could_not_be_written_is_written_again_without_a_change(
 
 
 async def test_it_is_brought_to_the_disk_after_it_stands_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced = watch_syncs(monkeypatch)
+    go_on = threading.Event()
+    synced = watch_syncs(monkeypatch, go_on)
     file = kept(path)
     assert file.keep({"number": 1})
+    first = path.stat().st_ino
+    await until(lambda: synced == [(first, 1)])
+    # The disk is slow: what is written meanwhile is brought to it after that.
     assert file.keep({"number": 2})
-    # The last sync began after the last write: whatever was synced before, this was, too.
-    await until(lambda: (path.stat().st_ino, 2) in synced and path.parent.stat().st_ino in {each for each, _ in synced})
+    go_on.set()
+    folder = (path.parent.stat().st_ino, 0)
+    await until(lambda: synced == [(first, 1), folder, (path.stat().st_ino, 2), folder])
 
 
 def test_without_an_event_loop_it_is_on_the_disk_when_that_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced = watch_syncs(monkeypatch)
+    synced = watch_syncs(monkeypatch, None)
     assert kept(path).keep({"number": 1})
     assert [inode for inode, _ in synced] == [path.stat().st_ino, path.parent.stat().st_ino]
 
 
-def watch_syncs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Note the inode of whatever is synced, and the number that it holds."""
+def watch_syncs(monkeypatch: pytest.MonkeyPatch, go_on: threading.Event | None) -> list[tuple[int, int]]:
+    """Note the inode of whatever is synced, and the number that it holds; that may take until it may go on."""
     synced: list[tuple[int, int]] = []
     sync = os.fsync
 
     def note(descriptor: int) -> None:
         found = os.fstat(descriptor)
         number = json.loads(os.pread(descriptor, 100, 0))["number"] if stat.S_ISREG(found.st_mode) else 0
-        sync(descriptor)
         synced.append((found.st_ino, number))
+        if go_on is not None:
+            go_on.wait(PATIENCE)
+        sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", note)
     return synced
