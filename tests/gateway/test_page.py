@@ -6,10 +6,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from unicodedata import category
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect, sync_playwright
 
+from agentd.text.terminal import harmless
 from tests.docs.newcomer import ROOT
 from tests.gateway.stand_in import declare
 from tests.support import talking_claude
@@ -201,13 +203,41 @@ def test_what_an_agent_says_does_nothing(page: Page) -> None:
     assert page.title() == "agentd"
 
 
+MADE_VISIBLE = """async (texts) => {
+  const { visible } = await import("/static/visible.js");
+  return texts.map((each) => visible(each));
+}"""
+
+ASKED = """async (text) => {
+  const { Conversation } = await import("/static/conversation.js");
+  const place = document.createElement("div");
+  const asked = { request_id: "1", kind: "permission", name: "Bash", text };
+  new Conversation("none", place, { changed: () => {} }).ask("none", asked);
+  return place.textContent;
+}"""
+
+
+def test_what_hides_or_reorders_text_is_shown_as_its_number(page: Page) -> None:
+    say(page, "rm \u202egpj.exe\u202c and \u200b, but \U0001f469\u200d\U0001f4bb")
+    expect(answers(page)).to_have_text("You said: rm \\u202egpj.exe\\u202c and \\u200b, but \U0001f469\u200d\U0001f4bb")
+    assert "rm -r build\\u2066 #" in page.evaluate(ASKED, "rm -r build\u2066 #")
+    # As in a terminal, whatever the character, alone and behind others.
+    odd = [chr(n) for n in range(0x20, 0x110000) if category(chr(n)) in ("Cc", "Cf", "Zl", "Zp", "Mn", "Lo", "Lm")]
+    texts = [before + each for each in odd for before in ("", "a", "\u0628", "\ufe0f")]
+    seen = page.evaluate(MADE_VISIBLE, texts)
+    differ = [(text, shown) for text, shown in zip(texts, seen, strict=True) if shown != harmless(text)]
+    assert not differ
+
+
 def test_a_token_is_asked_for_and_kept_in_the_tab(browser: Browser, gateway: Gateway) -> None:
     gateway.stop()
     gateway.start(env={"AGENTD_AUTH_TOKEN": "an-example-token"})
     page = browser.new_page()
     page.goto(gateway.url + "/")
+    refused = page.get_by_role("alert").filter(has_text="That token was refused")
     for token in ("wrong", "an-example-token"):
         expect(page.get_by_role("dialog", name="Token")).to_be_visible()
+        expect(refused).to_have_count(int(token != "wrong"))
         page.get_by_role("dialog").get_by_label("Token").fill(token)
         page.keyboard.press("Enter")
     page.get_by_role("button", name="helper").click()

@@ -1,5 +1,7 @@
 // What a terminal shows, as elements. Only colours and weights of SGR are understood; every other sequence is left out.
 
+import { visible } from "./visible.js";
+
 const SEQUENCE = /\x1b\[([0-9;:]*)m|\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])/g;
 const BASIC = ["#24292f", "#e5534b", "#57ab5a", "#c69026", "#539bf5", "#b083f0", "#39c5cf", "#adbac7",
   "#768390", "#ff938a", "#6bc46d", "#daaa3f", "#6cb6ff", "#dcbdfb", "#56d4dd", "#f0f6fc"];
@@ -50,7 +52,7 @@ function piece(text, style) {
   const { inverse, ...shown } = style;
   if (inverse) [shown.color, shown.backgroundColor] = [shown.backgroundColor ?? "#101418", shown.color ?? "#d8dee4"];
   Object.assign(element.style, shown);
-  element.textContent = text;
+  element.textContent = visible(text);
   return element;
 }
 

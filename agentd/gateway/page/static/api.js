@@ -37,10 +37,12 @@ async function refusal(answer) {
 
 async function ask(path, options) {
   for (;;) {
+    const shown = sessionStorage.getItem(KEY);
     const answer = await fetch(path, { ...options, headers: headers(options.headers) });
     if (answer.ok) return answer;
     if (answer.status !== 401) throw await refusal(answer);
-    await askForToken();
+    // Unless another one was given meanwhile.
+    if (sessionStorage.getItem(KEY) === shown) await askForToken(shown !== null);
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { events, post, Refused } from "./api.js";
 import { rendered } from "./markdown.js";
+import { visible } from "./visible.js";
 
 const ENDED = { "run.succeeded": "", "run.failed": "failed", "run.canceled": "was interrupted", "run.timed_out": "timed out" };
 const ROLES = { user: "You", assistant: "Agent", system: "System", parent: "Parent", child: "Child" };
@@ -12,7 +13,7 @@ function element(name, attributes, ...children) {
     if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
     else if (value !== undefined) made.setAttribute(key, value);
   }
-  made.append(...children);
+  made.append(...children.map((each) => (typeof each === "string" ? visible(each) : each)));
   return made;
 }
 
@@ -78,7 +79,7 @@ export class Conversation {
       case "message.created": this.message(run, data); break;
       case "run.queued": this.begin(run, true); break;
       case "run.started": this.begin(run, false); break;
-      case "run.output": this.answer(run, data.message ?? 0).append(data.text ?? ""); break;
+      case "run.output": this.output(this.answer(run, data.message ?? 0), data.text ?? ""); break;
       case "run.tool_started": this.tool(data); break;
       case "run.tool_completed": this.toolEnded(data); break;
       case "run.awaiting_input": this.ask(run, data); break;
@@ -119,11 +120,16 @@ export class Conversation {
     return text;
   }
 
+  output(answer, text) {
+    answer.append(visible(text, answer.lastChild?.data?.slice(-4)));
+  }
+
   // The last message of a run as the agent recorded it.
   whole(run, text) {
     const keys = [...this.answers.keys()].filter((each) => each.startsWith(`${run} `));
     const last = keys.length === 0 ? this.answer(run, 0) : this.answers.get(keys.at(-1));
-    if (last.textContent !== text && !last.classList.contains("rendered")) last.textContent = text;
+    const shown = visible(text);
+    if (last.textContent !== shown && !last.classList.contains("rendered")) last.textContent = shown;
   }
 
   begin(run, queued) {
@@ -234,7 +240,7 @@ export class Conversation {
     const card = this.requests.get(id);
     if (card === undefined) return;
     this.requests.delete(id);
-    card.querySelector(".buttons").replaceChildren(`→ ${decision}`);
+    card.querySelector(".buttons").replaceChildren(visible(`→ ${decision}`));
     this.changed();
   }
 

@@ -4,6 +4,7 @@ import { get, getText, keepToken, onUnauthorized, post, remove } from "./api.js"
 import { render } from "./ansi.js";
 import { stayAtEnd } from "./at_end.js";
 import { Conversation } from "./conversation.js";
+import { visible } from "./visible.js";
 
 const EVERY = 1500;
 const LOG_LINES = 500;
@@ -72,8 +73,10 @@ function line(name, below, activity, current, act) {
   const button = document.createElement("button");
   button.type = "button";
   if (current) button.setAttribute("aria-current", "true");
-  const title = Object.assign(document.createElement("span"), { className: "agent-name", textContent: name });
-  const more = Object.assign(document.createElement("span"), { className: "state", textContent: below });
+  const title = Object.assign(document.createElement("span"), { className: "agent-name", textContent: visible(name) });
+  const more = Object.assign(document.createElement("span"), { className: "state", textContent: visible(below) });
+  // Where it is cut off.
+  button.title = `${title.textContent}\n${more.textContent}`;
   if (activity !== null) more.dataset.activity = activity;
   button.append(title, more);
   button.addEventListener("click", act);
@@ -104,7 +107,7 @@ function showAgents() {
   }));
   const shown = page.agents.find((each) => each.name === page.agent);
   $("name").textContent = page.agent ?? "";
-  $("activity").textContent = shown === undefined ? "" : `${shown.harness}, ${page.conversation?.state ?? state(shown)}`;
+  $("activity").textContent = shown === undefined ? "" : visible(`${shown.harness}, ${page.conversation?.state ?? state(shown)}`);
 }
 
 async function showConversations() {
@@ -195,7 +198,7 @@ async function showTab() {
   Object.assign(place, { source: text, failed });
   const panel = $(tab);
   const atEnd = panel.scrollHeight - panel.scrollTop - panel.clientHeight < 40;
-  place.replaceChildren(failed ? text : render(text));
+  place.replaceChildren(failed ? visible(text) : render(text));
   if (tab === "log" && atEnd) panel.scrollTop = panel.scrollHeight;
 }
 
@@ -226,7 +229,7 @@ async function lookOn() {
 let told;
 
 function tell(text) {
-  $("problem").textContent = text;
+  $("problem").textContent = visible(text);
   $("problem").hidden = false;
   clearTimeout(told);
   told = setTimeout(() => { $("problem").hidden = true; }, 8000);
@@ -234,9 +237,10 @@ function tell(text) {
 
 let signing = null;
 
-onUnauthorized(() => {
+onUnauthorized((refused) => {
   signing ??= new Promise((resolve) => {
     const dialog = $("sign-in");
+    $("refused").hidden = !refused;
     dialog.showModal();
     dialog.addEventListener("close", () => {
       keepToken($("token").value);
