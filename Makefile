@@ -17,7 +17,7 @@ help: ## say what there is
 	@echo "agentd: AI coding agents, supervised like services, in tmux"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
-demo: ## watch four scripted agents being supervised; C-c ends it (DEMO_SECONDS=N: unattended)
+demo: ## watch five scripted agents being supervised; C-c ends it (DEMO_SECONDS=N: unattended)
 	@scripts/bootstrap run
 	@exec $(BIN)/python examples/quickstart/demo.py
 

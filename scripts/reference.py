@@ -45,10 +45,7 @@ NOTE = "<!-- Written by scripts/reference.py from the code: `make docs`. -->\n"
 
 def jcard() -> str:
     """Describe the file."""
-    drop_in = "".join(
-        f"| `{name}` | duration | | {field['description']} |\n"
-        for name, field in drop_in_schema()["properties"].items()
-    )
+    drop_in = field_rows(drop_in_schema())
     return f"""{NOTE}
 # jcard.toml
 
@@ -185,10 +182,15 @@ def program(harness: Harness) -> str:
     return f"`{harness.binary}`" if harness.facts.renderer is None else "`command`"
 
 
+def piped(text: str) -> str:
+    """Write a text that a table's cell may hold, in code too, where no entity counts."""
+    return text.replace("|", r"\|")
+
+
 def flags() -> str:
     """Describe the daemon's flags."""
     rows = "".join(
-        f"| `{option.flag} {option.metavar}` | {option.help} | {option.as_root or option.default_text} "
+        f"| `{option.flag} {piped(option.metavar)}` | {option.help} | {option.as_root or option.default_text} "
         f"| {option.as_user or option.default_text} | {f'`{option.environment}`' if option.environment else ''} |\n"
         for option in OPTIONS
     )
@@ -199,7 +201,7 @@ Each may also be written with one dash. A flag wins over its environment variabl
 
 | flag | meaning | default as root | default as a user | environment |
 | --- | --- | --- | --- | --- |
-{rows.replace("stop|keep", "stop&#124;keep").replace("console|json", "console&#124;json")}
+{rows}
 Beside them: `--debug`, `--check`, `--version`, `--help`. `agentctl` finds the sockets by the same flags and variables.
 """
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from agentd.jcard.schema import agent_schema
 from agentd.text.durations import EXAMPLES
+from agentd.text.sizes import format_size
 
 _MOST_LISTED: Final = 10
 """Choices that a cell of the table lists."""
@@ -32,7 +33,7 @@ def field_reference(schema: Mapping[str, Any]) -> tuple[FieldReference, ...]:
         FieldReference(
             name=name,
             type=_type(field),
-            default=_toml(field["default"]) if "default" in field else None,
+            default=_default(field) if "default" in field else None,
             required=name in schema.get("required", ()),
             meaning=field["description"],
         )
@@ -84,6 +85,12 @@ def _list_type(items: dict[str, Any]) -> str:
             return "list of tables"
         case _:
             return f"list of {_type(items)}s"
+
+
+def _default(field: dict[str, Any]) -> str:
+    """Write a default as somebody would: a size with its unit."""
+    value = field["default"]
+    return _toml(format_size(value) if _type(field) == "size" and value else value)
 
 
 def _toml(value: object) -> str:
